@@ -1,0 +1,11 @@
+//! Weir: a streaming reverse proxy for agents.
+
+// layer 0: words
+pub mod event;
+
+// layer 1: pure
+pub mod dialect;
+
+// layer 2: parts
+pub mod config;
+pub mod queue;
