@@ -1,0 +1,283 @@
+//! Finds members of a JSON text without decoding it.
+//!
+//! A [`Cursor`] walks the bytes once, from left to right: the caller names the members it wants and
+//! skips the rest. Nothing is allocated and nothing is copied; strings come back as the raw bytes between
+//! their quotes, so that they can be spliced without decoding (a lone surrogate escape stays as it is).
+//! It is lenient where Python is: `NaN`, `Infinity` and any nesting pass. `None` means "not JSON".
+
+use memchr::memchr2;
+use std::ops::Range;
+
+/// A position in a JSON text.
+#[derive(Clone, Debug)]
+pub struct Cursor<'a> {
+    bytes: &'a [u8],
+    pos: usize,
+}
+
+/// What kind of value stands at the cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `[`
+    Array,
+    /// `null`
+    Null,
+    /// `{`
+    Object,
+    /// Number, `true`, `false`, `NaN`.
+    Scalar,
+    /// `"`
+    String,
+}
+
+impl<'a> Cursor<'a> {
+    /// Starts at the first byte of `bytes`.
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, pos: 0 }
+    }
+
+    /// Steps into an object; `None` when none stands here.
+    pub fn enter_object(&mut self) -> Option<()> {
+        self.expect(b'{')
+    }
+
+    /// Steps into an array; `None` when none stands here.
+    pub fn enter_array(&mut self) -> Option<()> {
+        self.expect(b'[')
+    }
+
+    /// The next key of the object stepped into, with the cursor on its value; `Some(None)` after the
+    /// closing brace. The value must be read, entered or skipped before the next call.
+    pub fn next_key(&mut self) -> Option<Option<&'a [u8]>> {
+        if !self.next_item(b'}')? {
+            return Some(None);
+        }
+        let key = self.string()?;
+        self.expect(b':')?;
+        Some(self.bytes.get(key))
+    }
+
+    /// Whether another element of the array stepped into follows; `Some(false)` after the bracket.
+    pub fn next_element(&mut self) -> Option<bool> {
+        self.next_item(b']')
+    }
+
+    /// The kind of the value at the cursor.
+    pub fn kind(&mut self) -> Option<Kind> {
+        Some(match self.peek()? {
+            b'"' => Kind::String,
+            b'{' => Kind::Object,
+            b'[' => Kind::Array,
+            b'n' => Kind::Null,
+            b'}' | b']' | b',' | b':' => return None,
+            _ => Kind::Scalar,
+        })
+    }
+
+    /// Reads a string: the range of the raw bytes between its quotes.
+    pub fn string(&mut self) -> Option<Range<usize>> {
+        self.expect(b'"')?;
+        let start = self.pos;
+        loop {
+            let at = self.pos + memchr2(b'"', b'\\', self.bytes.get(self.pos..)?)?;
+            if self.bytes.get(at) == Some(&b'"') {
+                self.pos = at + 1;
+                return Some(start..at);
+            }
+            self.pos = at + 2;
+        }
+    }
+
+    /// Reads a value and returns its string range if it is one.
+    pub fn string_or_skip(&mut self) -> Option<Option<Range<usize>>> {
+        if self.kind()? == Kind::String {
+            return Some(Some(self.string()?));
+        }
+        self.skip()?;
+        Some(None)
+    }
+
+    /// Reads a value and returns it if it is a whole number that is not negative.
+    pub fn u64_or_skip(&mut self) -> Option<Option<u64>> {
+        let value = self.skip()?;
+        let digits = self.bytes.get(value)?;
+        if digits.is_empty() {
+            return Some(None);
+        }
+        let mut number: u64 = 0;
+        for digit in digits {
+            let Some(next) = (digit.is_ascii_digit())
+                .then(|| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
+                .flatten()
+            else {
+                return Some(None);
+            };
+            number = next;
+        }
+        Some(Some(number))
+    }
+
+    /// Reads a value and says whether it is truthy as Python and JavaScript see it: not `null`, `false`,
+    /// `0`, `""`. Empty objects count as truthy.
+    pub fn truthy_or_skip(&mut self) -> Option<bool> {
+        let value = self.skip()?;
+        Some(!matches!(
+            self.bytes.get(value)?,
+            b"null" | b"false" | b"0" | b"\"\""
+        ))
+    }
+
+    /// Steps over one value of any kind and returns its range.
+    pub fn skip(&mut self) -> Option<Range<usize>> {
+        let first = self.peek()?;
+        let start = self.pos;
+        match first {
+            b'"' => {
+                self.string()?;
+            }
+            b'{' | b'[' => self.skip_nested()?,
+            b'}' | b']' | b',' | b':' => return None,
+            _ => {
+                let rest = self.bytes.get(start..)?;
+                let is_end = |byte: &u8| {
+                    matches!(byte, b',' | b'}' | b']' | b':' | b'"') || byte.is_ascii_whitespace()
+                };
+                self.pos = start + rest.iter().position(is_end).unwrap_or(rest.len());
+            }
+        }
+        Some(start..self.pos)
+    }
+
+    /// Whether only white space is left.
+    pub fn at_end(&mut self) -> bool {
+        self.peek().is_none()
+    }
+
+    fn skip_nested(&mut self) -> Option<()> {
+        let mut depth = 0_usize;
+        loop {
+            match *self.bytes.get(self.pos)? {
+                b'"' => {
+                    self.string()?;
+                    continue;
+                }
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => {
+                    depth -= 1;
+                    if depth == 0 {
+                        self.pos += 1;
+                        return Some(());
+                    }
+                }
+                _ => {}
+            }
+            self.pos += 1;
+        }
+    }
+
+    fn next_item(&mut self, close: u8) -> Option<bool> {
+        let byte = self.peek()?;
+        if byte == close {
+            self.pos += 1;
+            return Some(false);
+        }
+        if byte == b',' {
+            self.pos += 1;
+        }
+        Some(true)
+    }
+
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        (self.peek()? == byte).then(|| self.pos += 1)
+    }
+
+    fn peek(&mut self) -> Option<u8> {
+        loop {
+            let byte = *self.bytes.get(self.pos)?;
+            if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+                return Some(byte);
+            }
+            self.pos += 1;
+        }
+    }
+}
+
+/// Whether `bytes` hold exactly one JSON value from its first to its last byte: the test for "was it cut?".
+pub fn is_whole(bytes: &[u8]) -> bool {
+    let mut cursor = Cursor::new(bytes);
+    cursor.skip().is_some() && cursor.at_end()
+}
+
+/// The raw string at `path` (member names from the root), if there is one.
+pub fn string_at(bytes: &[u8], path: &[&str]) -> Option<Range<usize>> {
+    let mut cursor = Cursor::new(bytes);
+    for name in path {
+        cursor.enter_object()?;
+        loop {
+            let key = cursor.next_key()??;
+            if key == name.as_bytes() {
+                break;
+            }
+            cursor.skip()?;
+        }
+    }
+    (cursor.kind()? == Kind::String)
+        .then(|| cursor.string())
+        .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str, path: &[&str]) -> Option<String> {
+        string_at(text.as_bytes(), path).map(|range| text[range].to_owned())
+    }
+
+    #[test]
+    fn members_are_found_at_any_depth_without_decoding() {
+        let text = r#" { "a" : [1,{"b":"]}"}], "c":{"d":"x\"y\ud83d"}, "e":"z" }"#;
+        assert_eq!(at(text, &["c", "d"]).as_deref(), Some(r#"x\"y\ud83d"#));
+        assert_eq!(at(text, &["e"]).as_deref(), Some("z"));
+        assert_eq!(at(text, &["a"]), None);
+        assert_eq!(at(text, &["nope"]), None);
+    }
+
+    #[test]
+    fn whole_values_are_told_from_torn_ones() {
+        for whole in [
+            "{}",
+            " [1, 2] ",
+            r#""x""#,
+            "12",
+            r#"{"a":NaN,"b":[{}]}"#,
+            r#""\ud83d""#,
+        ] {
+            assert!(is_whole(whole.as_bytes()), "{whole}");
+        }
+        for torn in [
+            "", "{", r#"{"a""#, r#"{"a":"#, r#""x\""#, "[1,", "{}{}", "{} x", "}",
+        ] {
+            assert!(!is_whole(torn.as_bytes()), "{torn}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_not_counts_are_no_numbers() {
+        let read = |text: &str| Cursor::new(text.as_bytes()).u64_or_skip();
+        assert_eq!(read("12"), Some(Some(12)));
+        for text in ["-1", "1.5", "1e3", "null", "\"7\"", "99999999999999999999"] {
+            assert_eq!(read(text), Some(None), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_input_makes_it_panic_or_loop() {
+        let text = br#"{"a":[1,{"b":"c\\"}],"d":null}"#;
+        for end in 0..text.len() {
+            for start in 0..end {
+                let _ = Cursor::new(&text[start..end]).skip();
+            }
+        }
+    }
+}
