@@ -9,3 +9,7 @@ pub mod dialect;
 // layer 2: parts
 pub mod config;
 pub mod queue;
+
+// layer 5: program
+pub mod cli;
+pub mod command;

@@ -27,6 +27,7 @@ pub use effective::{effective, queue_bytes, worst_case_bytes};
 pub use error::Problems;
 pub use overrides::Overrides;
 pub use schema::{KeyDoc, keys, schema};
+pub(crate) use units::rough_size;
 pub use warnings::warnings;
 
 use std::net::SocketAddr;

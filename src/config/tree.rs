@@ -384,9 +384,18 @@ mod tests {
 
     #[test]
     fn syntax_errors_have_a_place_and_no_snippet() {
-        assert_eq!(problems("a: [1, 2\nb: 3\n"), "x");
-        assert_eq!(problems("a: b: c\n"), "x");
-        assert_eq!(problems("a: *nowhere\n"), "x");
+        assert_eq!(
+            problems("a: [1, 2\nb: 3\n"),
+            "2:2: not valid YAML: illegal placement of ':' indicator"
+        );
+        assert_eq!(
+            problems("a: b: c\n"),
+            "1:5: not valid YAML: mapping values are not allowed in this context"
+        );
+        assert_eq!(
+            problems("a: *nowhere\n"),
+            "1:4: not valid YAML: while parsing node, found unknown anchor"
+        );
         assert_eq!(
             problems("a: 1\n---\nb: 2\n"),
             "2:1: a second document begins; one file holds one configuration"

@@ -137,7 +137,7 @@ pub(crate) fn show_duration(time: Duration) -> String {
 pub(crate) fn show_size(bytes: u64) -> String {
     let (unit, factor) = [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]
         .into_iter()
-        .find(|(_, factor)| bytes >= *factor && bytes % factor == 0)
+        .find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor))
         .unwrap_or(("B", 1));
     format!("{}{unit}", bytes / factor)
 }

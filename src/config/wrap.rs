@@ -131,7 +131,7 @@ impl<K: Kind> Kind for OneOrMany<K> {
 
     fn shape(&self) -> Shape {
         let inner = self.inner.shape();
-        let many = json!({ "type": "array", "minItems": 1, "items": inner.schema.clone() });
+        let many = json!({ "type": "array", "minItems": 1, "items": &inner.schema });
         let mut shape = either(inner, many, "a list of such");
         shape.form = shape.form.replace(" or a list", ", or a list");
         shape
