@@ -9,6 +9,9 @@ use std::fmt;
 /// Longest value that a message repeats. Words, durations and sizes fit; pasted tokens and keys do not.
 const SHOWN: usize = 40;
 
+/// Longest key that a path repeats: the longest name of an upstream.
+const MAX_KEY: usize = 63;
+
 /// A position in the file, both counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -131,8 +134,16 @@ pub(crate) struct Path(String);
 impl Path {
     /// The key `name` below this one.
     pub(crate) fn key(&self, name: &str) -> Self {
+        // Keys are shown, values that slipped into the place of a key are not.
+        let chars = name.chars().count();
+        let long = chars > MAX_KEY || name.chars().any(char::is_control);
+        let name = if long {
+            format!("(key of {chars} characters)")
+        } else {
+            name.to_owned()
+        };
         if self.0.is_empty() {
-            Self(name.to_owned())
+            Self(name)
         } else {
             Self(format!("{}.{name}", self.0))
         }
@@ -159,37 +170,50 @@ pub(crate) fn shown(text: &str) -> String {
     }
 }
 
-/// The candidate nearest to `word`, if one is near enough to be a typing error.
+/// The candidate nearest to `word`, if one is near enough to be a typing error, or begins with it.
 pub(crate) fn nearest<'a>(
     word: &str,
-    candidates: impl Iterator<Item = &'a str>,
+    candidates: impl Iterator<Item = &'a str> + Clone,
 ) -> Option<&'a str> {
     // A third of the word: `hart_beat` finds `heartbeat`, `x` finds nothing.
     let limit = (word.chars().count() / 3).clamp(1, 3);
+    let begins = |candidate: &&str| word.len() >= 3 && candidate.starts_with(word);
     candidates
+        .clone()
         .map(|candidate| (distance(word, candidate), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+        .or_else(|| candidates.into_iter().find(begins))
 }
 
-/// Edits (insert, delete, replace) between two words. `-` and `_` count as equal.
+/// Edits between two words: insert, delete, replace, swap neighbours. `-` and `_` count as equal.
 fn distance(left: &str, right: &str) -> usize {
     let same = |a: char, b: char| a.eq_ignore_ascii_case(&b) || (a == '-' && b == '_');
+    let left: Vec<char> = left.chars().take(64).collect();
     let right: Vec<char> = right.chars().collect();
+    let at = |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX / 2);
+    let mut above: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.chars().take(64).enumerate() {
-        let mut next = Vec::with_capacity(row.len());
-        next.push(i + 1);
-        let mut before = i + 1;
-        for ((b, diagonal), above) in right.iter().zip(&row).zip(row.iter().skip(1)) {
-            let replaced = diagonal + usize::from(!same(a, *b));
-            before = replaced.min(above + 1).min(before + 1);
-            next.push(before);
+    let mut last = None;
+    for (i, a) in left.iter().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, b) in right.iter().enumerate() {
+            let replaced = at(&row, j) + usize::from(!same(*a, *b));
+            let mut best = replaced.min(at(&row, j + 1) + 1).min(at(&next, j) + 1);
+            let before = j.checked_sub(1).and_then(|j| right.get(j).map(|b| (j, b)));
+            if let (Some(last), Some((j, before))) = (last, before)
+                && same(*a, *before)
+                && same(last, *b)
+            {
+                best = best.min(at(&above, j) + 1);
+            }
+            next.push(best);
         }
-        row = next;
+        above = std::mem::replace(&mut row, next);
+        last = Some(*a);
     }
-    row.last().copied().unwrap_or_default()
+    at(&row, right.len())
 }
 
 #[cfg(test)]
@@ -203,7 +227,8 @@ mod tests {
             ("heart_beat", Some("heartbeat")),
             ("max-bytes", Some("max_bytes")),
             ("maxevents", Some("max_events")),
-            ("idel", None),
+            ("idel", Some("idle")),
+            ("hea", Some("heartbeat")),
             ("idl", Some("idle")),
             ("x", None),
             ("completely_else", None),

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use crate::config::error::{Path, Report};
 use crate::config::group::{Group, Section, group, object};
-use crate::config::kind::{Below, Kind, Placed, Shape, Text};
+use crate::config::kind::{Below, Kind, Placed, Shape};
+use crate::config::text::Text;
 use crate::config::tree::{Node, Value};
 use crate::config::wrap::OrNull;
 use crate::config::{Address, address};
@@ -17,19 +18,26 @@ group! {
         /// Where clients connect: `host:port`, `:port` or `unix:/path`.
         address: Text<Address> = listen_text();
         /// TLS of this listener; `null` is plain text.
-        tls: OrNull<Section<ListenTls>> = OrNull { inner: Section(std::marker::PhantomData), why: "Most sidecars and load balancers talk plain text inside a pod or a cluster." };
+        tls: OrNull<Section<ListenTls>> =
+            OrNull {
+                inner: Section(std::marker::PhantomData),
+                why: "Most sidecars and load balancers talk plain text inside a pod or a cluster.",
+            };
     }
 }
 
 group! {
     /// `listen.tls`
     ListenTls requires ["cert", "key"] {
-        /// Certificate chain, a PEM file with the server's own certificate first. Read again when it changes.
+        /// Certificate chain, a PEM file with the server's own certificate first. Read again when
+        /// it changes.
         cert: Text<PathBuf> = file();
         /// Private key, a PEM file. Read again when it changes.
         key: Text<PathBuf> = file();
-        /// When set, clients must show a certificate that one of these authorities signed; a PEM file.
-        client_ca: OrNull<Text<PathBuf>> = OrNull { inner: file(), why: "Clients are not asked for certificates." };
+        /// When set, clients must show a certificate that one of these authorities signed; a PEM
+        /// file.
+        client_ca: OrNull<Text<PathBuf>> =
+            OrNull { inner: file(), why: "Clients are not asked for certificates." };
     }
 }
 

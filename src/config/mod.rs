@@ -5,16 +5,18 @@
 
 mod address;
 mod check;
-pub mod defaults;
+mod defaults;
 mod effective;
-pub mod error;
+mod error;
 mod group;
 mod kind;
 mod listen;
+mod number;
 mod overrides;
 mod raw;
 mod routes;
 mod schema;
+mod text;
 mod tree;
 mod units;
 mod upstreams;
@@ -24,7 +26,7 @@ mod wrap;
 
 pub use check::{load, load_file};
 pub use effective::{effective, queue_bytes, worst_case_bytes};
-pub use error::Problems;
+pub use error::{Place, Problem, Problems};
 pub use overrides::Overrides;
 pub use schema::{KeyDoc, keys, schema};
 pub(crate) use units::rough_size;
