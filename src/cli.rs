@@ -3,8 +3,9 @@
 //! Values stay text here. The decoder of the configuration reads them, so that `--admin` and `admin.listen`
 //! accept the same and complain alike.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Overrides;
@@ -29,7 +30,7 @@ Exit codes: 0 clean, 1 failure while running, 2 wrong usage or configuration.";
 const CHECK_EXAMPLES: &str = "\
 Examples:
   weir check weir.yaml
-  weir check weir.yaml > effective.yaml     the configuration with every default, which Weir can load
+  weir check weir.yaml > effective.yaml     with every default; can be loaded again
   weir check --upstream http://127.0.0.1:8000
 
 Exit codes: 0 valid, 2 invalid; problems go to stderr as FILE:LINE:COLUMN: KEY: MESSAGE.";
@@ -74,8 +75,8 @@ pub enum Command {
 #[derive(Clone, Debug, Args)]
 pub struct Serve {
     /// Configuration file, YAML or JSON
-    #[arg(short, long, value_name = "FILE", env = "WEIR_CONFIG")]
-    pub config: Option<PathBuf>,
+    #[arg(short, long, value_name = "FILE", env = "WEIR_CONFIG", value_parser = path())]
+    config: Option<PathBuf>,
     /// What goes before the file.
     #[command(flatten)]
     pub settings: Settings,
@@ -86,11 +87,25 @@ pub struct Serve {
 #[command(after_help = CHECK_EXAMPLES)]
 pub struct Check {
     /// Configuration file, YAML or JSON
-    #[arg(value_name = "FILE", env = "WEIR_CONFIG")]
-    pub file: Option<PathBuf>,
+    #[arg(value_name = "FILE", env = "WEIR_CONFIG", value_parser = path())]
+    file: Option<PathBuf>,
     /// What goes before the file.
     #[command(flatten)]
     pub settings: Settings,
+}
+
+impl Serve {
+    /// The configuration file, if one was named.
+    pub fn file(&self) -> Option<&Path> {
+        named(self.config.as_deref())
+    }
+}
+
+impl Check {
+    /// The configuration file, if one was named.
+    pub fn file(&self) -> Option<&Path> {
+        named(self.file.as_deref())
+    }
 }
 
 /// `weir demo`
@@ -154,6 +169,15 @@ impl From<Settings> for Overrides {
     }
 }
 
+/// Takes an empty path too: `WEIR_CONFIG=` counts as not set.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+fn named(path: Option<&Path>) -> Option<&Path> {
+    path.filter(|path| !path.as_os_str().is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -192,7 +216,7 @@ mod tests {
         let Command::Check(check) = command("weir check a.yaml --admin off") else {
             panic!()
         };
-        assert_eq!(check.file, Some(PathBuf::from("a.yaml")));
+        assert_eq!(check.file(), Some(Path::new("a.yaml")));
         assert_eq!(check.settings.admin.as_deref(), Some("off"));
     }
 
@@ -203,6 +227,10 @@ mod tests {
             ..Settings::default()
         };
         assert_eq!(Overrides::from(settings), Overrides::default());
+        let serve = Cli::try_parse_from(["weir", "--config", ""])
+            .unwrap()
+            .into_command();
+        assert!(matches!(serve, Command::Serve(serve) if serve.file().is_none()));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! `WEIR_BLESS=1 cargo test --test config_docs` writes the tables of `docs/configuration.md` and the schema anew.
 
+#![expect(clippy::expect_used, reason = "a helper of tests may panic")]
+
 use std::fs;
 
 use serde_json::Value as Json;

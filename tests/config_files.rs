@@ -2,6 +2,12 @@
 //!
 //! `WEIR_BLESS=1 cargo test --test config_files` writes the `.err` files anew; review them like code.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests may panic"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

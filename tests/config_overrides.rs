@@ -1,5 +1,14 @@
 //! Flags and variables go before the file, and are read by the same rules.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::unnecessary_wraps,
+    reason = "helpers of tests"
+)]
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+
 use weir::config::{self, Address, Config, LogFormat, Overrides, Target};
 
 const ONE: &str = "upstreams: {agent: {endpoints: [\"http://a:1\", \"http://b:2\"], pool_idle: 1s}}\nlisten: 127.0.0.1:1\n";
@@ -15,7 +24,7 @@ fn text(text: &str) -> Option<String> {
 }
 
 fn tcp(address: &str) -> Address {
-    Address::Tcp(address.parse().unwrap())
+    Address::Tcp(SocketAddr::from_str(address).unwrap())
 }
 
 #[test]

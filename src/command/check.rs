@@ -48,7 +48,7 @@ fn summary(name: &str, config: &Config) -> String {
     };
     line(format!("{name}: valid"));
     line(format!(
-        "{} routes, {} upstreams, {} workers",
+        "routes: {}, upstreams: {}, workers: {}",
         config.routes.len(),
         config.upstreams.len(),
         config.workers

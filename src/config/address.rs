@@ -245,3 +245,94 @@ fn socket_path(text: &str) -> Result<PathBuf, String> {
     }
     Ok(Path::new(path).to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_taken_apart() {
+        for (text, host, port, tls, authority, prefix) in [
+            ("http://agent", "agent", 80, false, "agent", ""),
+            ("https://agent/", "agent", 443, true, "agent", ""),
+            (
+                "http://10.0.0.1:8000/v1/",
+                "10.0.0.1",
+                8000,
+                false,
+                "10.0.0.1:8000",
+                "/v1",
+            ),
+            (
+                "dns+http://agents.ns.svc:2024",
+                "agents.ns.svc",
+                2024,
+                false,
+                "agents.ns.svc:2024",
+                "",
+            ),
+            ("dns+https://a", "a", 443, true, "a", ""),
+            ("http://[::1]:80/x/y", "::1", 80, false, "[::1]:80", "/x/y"),
+        ] {
+            let want = Endpoint {
+                target: Target::Tcp(host.to_owned(), port),
+                tls,
+                authority: authority.to_owned(),
+                path_prefix: prefix.to_owned(),
+            };
+            assert_eq!(endpoint(text), Ok(want), "{text}");
+        }
+        for text in ["unix:/run/a.sock", "unix:///run/a.sock"] {
+            assert_eq!(
+                endpoint(text).unwrap().target,
+                Target::Unix("/run/a.sock".into()),
+                "{text}"
+            );
+        }
+        for text in [
+            "",
+            "agent",
+            "http:agent",
+            "http://",
+            "http:///x",
+            "http://a:b",
+            "http://a b",
+            "HTTP://a@b",
+            "unix:",
+            "unix:a",
+        ] {
+            assert!(endpoint(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn listening_addresses_have_short_forms() {
+        for (text, want) in [
+            (":8080", "0.0.0.0:8080"),
+            ("*:8080", "0.0.0.0:8080"),
+            ("localhost:1", "127.0.0.1:1"),
+            ("[::]:8080", "[::]:8080"),
+            ("127.0.0.1:0", "127.0.0.1:0"),
+        ] {
+            assert_eq!(
+                listen(text),
+                Ok(Address::Tcp(want.parse().unwrap())),
+                "{text}"
+            );
+        }
+        let long = format!("unix:/{}", "x".repeat(107));
+        assert!(listen(&long).unwrap_err().contains("has 108 bytes"));
+    }
+
+    #[test]
+    fn hosts_and_prefixes_are_normalised() {
+        assert_eq!(
+            host_pattern("*.Example.COM"),
+            Ok("*.example.com".to_owned())
+        );
+        assert!(host_pattern("*.").is_err());
+        assert!(host_pattern("*").is_err());
+        assert_eq!(path_prefix("/v1/"), Ok("/v1".to_owned()));
+        assert_eq!(path_prefix("//"), Ok("/".to_owned()));
+    }
+}
