@@ -10,3 +10,7 @@ pub mod wire;
 // layer 2: parts
 pub mod config;
 pub mod queue;
+
+// layer 5: program
+pub mod cli;
+pub mod command;

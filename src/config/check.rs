@@ -1,1 +1,298 @@
-//! stub
+//! From the file as written to the checked configuration: defaults, rules between keys, parts joined.
+
+use std::path::Path as FilePath;
+use std::sync::Arc;
+
+use crate::config::defaults as preset;
+use crate::config::error::{Path, Problems, Report};
+use crate::config::group::Group;
+use crate::config::kind::Placed;
+use crate::config::listen::{ListenSection, ListenTls as RawTls};
+use crate::config::overrides::{self, Overrides};
+use crate::config::raw::{self, Root};
+use crate::config::{
+    Address, Admin, Config, Drain, Limits, Listen, ListenTls, Log, LogFormat, address, routes,
+    tree, upstreams,
+};
+
+/// Largest file that is read: some thousand routes. A ConfigMap holds 1 MiB.
+const MAX_FILE_BYTES: usize = 4 << 20;
+
+/// Reads and checks a configuration: `source` is the file's name and text, `overrides` what was given outside it.
+///
+/// Reads no file but the limits of this process, and only asks whether TLS files exist.
+pub fn load(source: Option<(&str, &str)>, overrides: &Overrides) -> Result<Config, Problems> {
+    let mut report = Report::default();
+    let name = source.map(|(name, _)| name);
+    let mut root = Root::default();
+    if let Some((_, text)) = source {
+        let Some(read) = decode(text, &mut report) else {
+            return Err(report.into_problems(name));
+        };
+        root = read;
+    }
+    overrides::apply(&mut root, overrides, &mut report);
+    let config = checked(&root, overrides, &mut report);
+    match config {
+        Some(config) if report.is_empty() => Ok(config),
+        _ => Err(report.into_problems(name)),
+    }
+}
+
+/// Like [`load`], for a file on disk.
+pub fn load_file(path: &FilePath, overrides: &Overrides) -> Result<Config, Problems> {
+    let name = path.display().to_string();
+    match std::fs::read(path).map(String::from_utf8) {
+        Ok(Ok(text)) => load(Some((&name, &text)), overrides),
+        Ok(Err(_)) => Err(Problems::of_file(&name, "is not UTF-8 text".to_owned())),
+        Err(error) => Err(Problems::of_file(&name, format!("cannot be read: {error}"))),
+    }
+}
+
+/// A field's value, or its default.
+pub(crate) fn or<T: Copy>(field: Option<&Placed<T>>, default: T) -> T {
+    field.map_or(default, |placed| placed.value)
+}
+
+/// A bound as the program counts it.
+pub(crate) fn bound(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+fn decode(text: &str, report: &mut Report) -> Option<Root> {
+    if text.len() > MAX_FILE_BYTES {
+        report.of(
+            "",
+            format!(
+                "the file has {} bytes; at most {MAX_FILE_BYTES} are read",
+                text.len()
+            ),
+        );
+        return None;
+    }
+    let node = tree::parse(text, report)?;
+    Root::read(&node, &Path::default(), report)
+}
+
+fn checked(root: &Root, overrides: &Overrides, report: &mut Report) -> Option<Config> {
+    let listen = listeners(root, report);
+    let admin = admin(root, &listen, report);
+    let drain = drain(root.drain.as_ref().map(|drain| &drain.value), report);
+    let upstreams = upstreams::all(root, overrides, report);
+    let routes = routes::all(root, &upstreams, report);
+    // Upstreams that no route uses are checked, but not run.
+    let used = upstreams.into_iter().filter(|upstream| {
+        routes
+            .iter()
+            .any(|route| Arc::ptr_eq(&route.upstream, upstream))
+    });
+    Some(Config {
+        listen,
+        admin,
+        workers: workers(root),
+        log: log(root),
+        drain,
+        limits: limits(root.limits.as_ref().map(|limits| &limits.value)),
+        upstreams: used.collect(),
+        routes: Some(routes).filter(|routes| !routes.is_empty())?,
+    })
+}
+
+fn listeners(root: &Root, report: &mut Report) -> Vec<Listen> {
+    let Some(entries) = &root.listen else {
+        let address = address::listen(preset::LISTEN.value);
+        return address
+            .map(|address| Listen { address, tls: None })
+            .into_iter()
+            .collect();
+    };
+    let mut list: Vec<Listen> = Vec::new();
+    for (index, entry) in entries.value.iter().enumerate() {
+        let path = if entries.value.len() == 1 {
+            Path::default().key("listen")
+        } else {
+            Path::default().key("listen").index(index)
+        };
+        let Some(listen) = listener(&entry.value, &path, report) else {
+            continue;
+        };
+        // Port 0 asks the system for a free port each time.
+        let twice = list
+            .iter()
+            .any(|other| other.address == listen.address && !is_any_port(&listen.address));
+        if twice {
+            report.at(entry.place, &path, "the same address is listed twice");
+        }
+        list.push(listen);
+    }
+    list
+}
+
+fn listener(entry: &ListenSection, path: &Path, report: &mut Report) -> Option<Listen> {
+    let address = entry.address.as_ref()?.value.clone();
+    let tls = match entry.tls.as_ref().and_then(|tls| tls.value.as_ref()) {
+        Some(tls) => Some(listen_tls(tls, &path.key("tls"), report)?),
+        None => None,
+    };
+    Some(Listen { address, tls })
+}
+
+fn listen_tls(tls: &RawTls, path: &Path, report: &mut Report) -> Option<ListenTls> {
+    let client_ca = tls.client_ca.as_ref().and_then(|file| {
+        Some(Placed {
+            place: file.place,
+            value: file.value.clone()?,
+        })
+    });
+    exists(tls.cert.as_ref(), &path.key("cert"), report);
+    exists(tls.key.as_ref(), &path.key("key"), report);
+    exists(client_ca.as_ref(), &path.key("client_ca"), report);
+    Some(ListenTls {
+        cert: tls.cert.as_ref()?.value.clone(),
+        key: tls.key.as_ref()?.value.clone(),
+        client_ca: client_ca.map(|file| file.value),
+    })
+}
+
+/// Reports a file that is not there. Its content is read when it is used.
+pub(crate) fn exists(file: Option<&Placed<std::path::PathBuf>>, path: &Path, report: &mut Report) {
+    let Some(file) = file else { return };
+    let shown = file.value.display();
+    match std::fs::metadata(&file.value) {
+        Ok(found) if found.is_dir() => report.at(
+            file.place,
+            path,
+            format!("`{shown}` is a folder, not a file"),
+        ),
+        Ok(_) => {}
+        Err(error) => report.at(
+            file.place,
+            path,
+            format!("`{shown}` cannot be read: {error}"),
+        ),
+    }
+}
+
+fn admin(root: &Root, listen: &[Listen], report: &mut Report) -> Admin {
+    let Some(given) = root
+        .admin
+        .as_ref()
+        .and_then(|admin| admin.value.listen.as_ref())
+    else {
+        return Admin {
+            listen: address::listen(preset::ADMIN_LISTEN.value).ok(),
+        };
+    };
+    if let Some(address) = &given.value
+        && listen
+            .iter()
+            .any(|other| other.address == *address && !is_any_port(address))
+    {
+        report.at(
+            given.place,
+            &Path::default().key("admin").key("listen"),
+            "is also in `listen`; the admin listener needs an address of its own",
+        );
+    }
+    Admin {
+        listen: given.value.clone(),
+    }
+}
+
+fn is_any_port(address: &Address) -> bool {
+    matches!(address, Address::Tcp(address) if address.port() == 0)
+}
+
+fn drain(raw: Option<&raw::Drain>, report: &mut Report) -> Drain {
+    let delay = raw.and_then(|raw| raw.delay.as_ref());
+    let limit = raw.and_then(|raw| raw.limit.as_ref());
+    let drain = Drain {
+        delay: or(delay, preset::DRAIN_DELAY.value),
+        limit: or(limit, preset::DRAIN_LIMIT.value),
+    };
+    if drain.delay > drain.limit {
+        let [delay_text, limit_text] = [drain.delay, drain.limit].map(super::units::show_duration);
+        let path = Path::default().key("drain");
+        match (delay, limit) {
+            (Some(delay), _) => report.at(delay.place, &path.key("delay"), format!("{delay_text} is longer than `drain.limit` ({limit_text}); both count from the start of the drain")),
+            (None, Some(limit)) => report.at(limit.place, &path.key("limit"), format!("{limit_text} is shorter than `drain.delay` ({delay_text}); both count from the start of the drain")),
+            (None, None) => {}
+        }
+    }
+    drain
+}
+
+fn log(root: &Root) -> Log {
+    let raw = root.log.as_ref().map(|log| &log.value);
+    let level = raw
+        .and_then(|raw| raw.level.as_ref())
+        .map(|level| level.value.clone());
+    Log {
+        format: or(raw.and_then(|raw| raw.format.as_ref()), LogFormat::Auto),
+        level: level.unwrap_or_else(|| preset::LOG_LEVEL.value.to_owned()),
+    }
+}
+
+fn workers(root: &Root) -> usize {
+    match root.workers.as_ref().and_then(|workers| workers.value) {
+        Some(count) => bound(count),
+        None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+    }
+}
+
+fn limits(raw: Option<&raw::Limits>) -> Limits {
+    let none = raw::Limits::default();
+    let raw = raw.unwrap_or(&none);
+    let max_connections = raw.max_connections.as_ref().and_then(|count| count.value);
+    Limits {
+        max_connections: bound(max_connections.unwrap_or_else(connections_that_fit)),
+        max_streams: bound(or(raw.max_streams.as_ref(), preset::MAX_STREAMS.value)),
+        max_header_bytes: bound(or(
+            raw.max_header_bytes.as_ref(),
+            preset::MAX_HEADER_BYTES.value,
+        )),
+        max_headers: bound(or(raw.max_headers.as_ref(), preset::MAX_HEADERS.value)),
+        request_head: or(raw.request_head.as_ref(), preset::REQUEST_HEAD.value),
+        request_body: or(raw.request_body.as_ref(), preset::REQUEST_BODY.value),
+        keep_alive: or(raw.keep_alive.as_ref(), preset::KEEP_ALIVE.value),
+    }
+}
+
+/// Half the limit of open files, after some were set aside for listeners, logs, files and health checks.
+fn connections_that_fit() -> u64 {
+    const ASIDE: u64 = 64;
+    std::fs::read_to_string("/proc/self/limits")
+        .ok()
+        .and_then(|text| open_files(&text))
+        .map_or(preset::MAX_CONNECTIONS, |files| {
+            (files.saturating_sub(ASIDE) / 2).clamp(16, 1_000_000)
+        })
+}
+
+/// The soft limit in `/proc/self/limits`; `None` where it is not there or `unlimited`.
+fn open_files(limits: &str) -> Option<u64> {
+    limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_files_are_the_soft_limit() {
+        let text = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                    Max open files            1024                 524288               files     \n";
+        assert_eq!(open_files(text), Some(1024));
+        assert_eq!(
+            open_files("Max open files            unlimited            unlimited            files"),
+            None
+        );
+        assert_eq!(open_files(""), None);
+    }
+}

@@ -1,1 +1,246 @@
-//! stub
+//! What is wrong with a configuration: every problem at once, each with its place, its key and the way out.
+//!
+//! Invariant: a message never holds more than [`SHOWN`] characters of one value, and nothing at all of a value
+//! that may be a secret (header values, URLs with user information).
+
+use std::error::Error;
+use std::fmt;
+
+/// Longest value that a message repeats. Words, durations and sizes fit; pasted tokens and keys do not.
+const SHOWN: usize = 40;
+
+/// Longest key that a path repeats: the longest name of an upstream.
+const MAX_KEY: usize = 63;
+
+/// A position in the file, both counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Line.
+    pub line: usize,
+    /// Column in characters.
+    pub column: usize,
+}
+
+/// One problem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where in the file; `None` for flags and for the file as a whole.
+    pub place: Option<Place>,
+    /// Which key, as in `routes[2].queue.max_events`; empty for syntax errors.
+    pub path: String,
+    /// What was expected, what came, what to change.
+    pub message: String,
+}
+
+/// All problems of one configuration, in the order of their lines. Never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problems {
+    /// File name as given; `None` without a file.
+    pub file: Option<String>,
+    /// The problems.
+    pub list: Vec<Problem>,
+}
+
+impl fmt::Display for Problems {
+    /// One problem per line, without a trailing newline.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.list.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            match (&self.file, problem.place) {
+                (Some(file), Some(at)) => write!(f, "{file}:{}:{}: ", at.line, at.column)?,
+                (None, Some(at)) => write!(f, "{}:{}: ", at.line, at.column)?,
+                (Some(file), None) if !problem.path.starts_with("--") => write!(f, "{file}: ")?,
+                (_, None) => {}
+            }
+            if !problem.path.is_empty() {
+                write!(f, "{}: ", problem.path)?;
+            }
+            f.write_str(&problem.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for Problems {}
+
+impl Problems {
+    /// One problem of the file as a whole.
+    pub(crate) fn of_file(file: &str, message: String) -> Self {
+        Self {
+            file: Some(file.to_owned()),
+            list: vec![Problem {
+                place: None,
+                path: String::new(),
+                message,
+            }],
+        }
+    }
+}
+
+/// Collects problems while a configuration is read.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    list: Vec<Problem>,
+}
+
+impl Report {
+    /// Adds a problem of a key that stands in the file.
+    pub(crate) fn at(&mut self, place: Place, path: &Path, message: impl Into<String>) {
+        // Line 0 is what a flag has.
+        self.push(
+            Some(place).filter(|place| place.line > 0),
+            path.0.clone(),
+            message.into(),
+        );
+    }
+
+    /// Adds a problem that has no place in the file.
+    pub(crate) fn of(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.push(None, path.into(), message.into());
+    }
+
+    /// Whether nothing was found.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Everything found, by line; what has no line comes last.
+    pub(crate) fn into_problems(mut self, file: Option<&str>) -> Problems {
+        self.list
+            .sort_by_key(|problem| (problem.place.is_none(), problem.place));
+        // Two routes that inherit one wrong default would repeat its problem.
+        self.list.dedup();
+        Problems {
+            file: file.map(str::to_owned),
+            list: self.list,
+        }
+    }
+
+    fn push(&mut self, place: Option<Place>, path: String, message: String) {
+        self.list.push(Problem {
+            place,
+            path,
+            message,
+        });
+    }
+}
+
+/// The way from the top of the file to a key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Path(String);
+
+impl Path {
+    /// The key `name` below this one.
+    pub(crate) fn key(&self, name: &str) -> Self {
+        // Keys are shown, values that slipped into the place of a key are not.
+        let chars = name.chars().count();
+        let long = chars > MAX_KEY || name.chars().any(char::is_control);
+        let name = if long {
+            format!("(key of {chars} characters)")
+        } else {
+            name.to_owned()
+        };
+        if self.0.is_empty() {
+            Self(name)
+        } else {
+            Self(format!("{}.{name}", self.0))
+        }
+    }
+
+    /// Entry `index` of this list.
+    pub(crate) fn index(&self, index: usize) -> Self {
+        Self(format!("{}[{index}]", self.0))
+    }
+
+    /// As written in messages.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A value as messages may repeat it: short and printable, or only described.
+pub(crate) fn shown(text: &str) -> String {
+    let chars = text.chars().count();
+    if chars > SHOWN || text.chars().any(char::is_control) {
+        format!("text of {chars} characters")
+    } else {
+        format!("`{text}`")
+    }
+}
+
+/// The candidate nearest to `word`, if one is near enough to be a typing error, or begins with it.
+pub(crate) fn nearest<'a>(
+    word: &str,
+    candidates: impl Iterator<Item = &'a str> + Clone,
+) -> Option<&'a str> {
+    // A third of the word: `hart_beat` finds `heartbeat`, `x` finds nothing.
+    let limit = (word.chars().count() / 3).clamp(1, 3);
+    let begins = |candidate: &&str| word.len() >= 3 && candidate.starts_with(word);
+    candidates
+        .clone()
+        .map(|candidate| (distance(word, candidate), candidate))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+        .or_else(|| candidates.into_iter().find(begins))
+}
+
+/// Edits between two words: insert, delete, replace, swap neighbours. `-` and `_` count as equal.
+fn distance(left: &str, right: &str) -> usize {
+    let same = |a: char, b: char| a.eq_ignore_ascii_case(&b) || (a == '-' && b == '_');
+    let left: Vec<char> = left.chars().take(64).collect();
+    let right: Vec<char> = right.chars().collect();
+    let at = |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX / 2);
+    let mut above: Vec<usize> = Vec::new();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    let mut last = None;
+    for (i, a) in left.iter().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, b) in right.iter().enumerate() {
+            let replaced = at(&row, j) + usize::from(!same(*a, *b));
+            let mut best = replaced.min(at(&row, j + 1) + 1).min(at(&next, j) + 1);
+            let before = j.checked_sub(1).and_then(|j| right.get(j).map(|b| (j, b)));
+            if let (Some(last), Some((j, before))) = (last, before)
+                && same(*a, *before)
+                && same(last, *b)
+            {
+                best = best.min(at(&above, j) + 1);
+            }
+            next.push(best);
+        }
+        above = std::mem::replace(&mut row, next);
+        last = Some(*a);
+    }
+    at(&row, right.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typing_error_finds_its_key() {
+        let keys = ["heartbeat", "max_bytes", "max_events", "idle"];
+        for (word, want) in [
+            ("heart_beat", Some("heartbeat")),
+            ("max-bytes", Some("max_bytes")),
+            ("maxevents", Some("max_events")),
+            ("idel", Some("idle")),
+            ("hea", Some("heartbeat")),
+            ("idl", Some("idle")),
+            ("x", None),
+            ("completely_else", None),
+        ] {
+            assert_eq!(nearest(word, keys.into_iter()), want, "{word}");
+        }
+    }
+
+    #[test]
+    fn long_values_are_described_not_shown() {
+        assert_eq!(shown("5 s"), "`5 s`");
+        assert_eq!(shown(&"k".repeat(41)), "text of 41 characters");
+        assert_eq!(shown("a\nb"), "text of 3 characters");
+    }
+}

@@ -3,10 +3,34 @@
 //! `load` turns text (file), environment and flags into a [`Config`] or into *all* problems found at once.
 //! Nothing in here is optional unless the feature itself is: what the program reads is complete.
 
-pub mod check;
-pub mod defaults;
-pub mod error;
-pub mod raw;
+mod address;
+mod check;
+mod defaults;
+mod effective;
+mod error;
+mod group;
+mod kind;
+mod listen;
+mod number;
+mod overrides;
+mod raw;
+mod routes;
+mod schema;
+mod text;
+mod tree;
+mod units;
+mod upstreams;
+mod warnings;
+mod words;
+mod wrap;
+
+pub use check::{load, load_file};
+pub use effective::{effective, queue_bytes, worst_case_bytes};
+pub use error::{Place, Problem, Problems};
+pub use overrides::Overrides;
+pub use schema::{KeyDoc, keys, schema};
+pub(crate) use units::rough_size;
+pub use warnings::warnings;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -49,7 +73,7 @@ pub struct Listen {
 /// A place to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// `127.0.0.1:8080`, `[::1]:8080`, `:8080` (all interfaces), `localhost:8080`.
+    /// `127.0.0.1:8080`, `[::1]:8080`, `:8080` (all IPv4 interfaces), `localhost:8080`.
     Tcp(SocketAddr),
     /// `unix:/path`.
     Unix(PathBuf),

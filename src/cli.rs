@@ -1,0 +1,252 @@
+//! The command line: commands, flags and their `WEIR_*` variables, and what they override in the configuration.
+//!
+//! Values stay text here. The decoder of the configuration reads them, so that `--admin` and `admin.listen`
+//! accept the same and complain alike.
+
+use std::path::{Path, PathBuf};
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Overrides;
+
+/// Builders of releases set `WEIR_LONG_VERSION`, as in `0.1.0 (commit 1a2b3c4, rustc 1.95.0)`.
+const LONG_VERSION: &str = match option_env!("WEIR_LONG_VERSION") {
+    Some(text) => text,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  weir --upstream http://127.0.0.1:8000                    one agent, no file
+  weir --listen 127.0.0.1:8080 --upstream unix:/run/agent.sock
+  weir --config /etc/weir/weir.yaml                        as the file says
+  weir check /etc/weir/weir.yaml                           all problems at once
+  weir demo                                                see it work, without an agent
+
+A flag goes before its WEIR_* variable, a variable before the file, the file before the defaults.
+Exit codes: 0 clean, 1 failure while running, 2 wrong usage or configuration.";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  weir check weir.yaml
+  weir check weir.yaml > effective.yaml     with every default; can be loaded again
+  weir check --upstream http://127.0.0.1:8000
+
+Exit codes: 0 valid, 2 invalid; problems go to stderr as FILE:LINE:COLUMN: KEY: MESSAGE.";
+
+/// A streaming reverse proxy for agents.
+///
+/// Passes token streams on at once, and bounds, times, measures and repairs them.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "weir", version, long_version = LONG_VERSION, after_help = EXAMPLES)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do; without it, `serve`.
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+impl Cli {
+    /// The command, `serve` if none was given.
+    pub fn into_command(self) -> Command {
+        self.command.unwrap_or(Command::Serve(self.serve))
+    }
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Check a configuration and print what it amounts to
+    Check(Check),
+    /// Run a scripted agent behind Weir, to look at
+    Demo(Demo),
+    /// Ask a running Weir whether it is well; for images without a shell
+    Healthcheck(Healthcheck),
+    /// Print the JSON Schema of the configuration file
+    Schema,
+    /// Run the proxy (what `weir` does without a command)
+    Serve(Serve),
+}
+
+/// `weir serve`
+#[derive(Clone, Debug, Args)]
+pub struct Serve {
+    /// Configuration file, YAML or JSON
+    #[arg(short, long, value_name = "FILE", env = "WEIR_CONFIG", value_parser = path())]
+    config: Option<PathBuf>,
+    /// What goes before the file.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// `weir check`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = CHECK_EXAMPLES)]
+pub struct Check {
+    /// Configuration file, YAML or JSON
+    #[arg(value_name = "FILE", env = "WEIR_CONFIG", value_parser = path())]
+    file: Option<PathBuf>,
+    /// What goes before the file.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+impl Serve {
+    /// The configuration file, if one was named.
+    pub fn file(&self) -> Option<&Path> {
+        named(self.config.as_deref())
+    }
+}
+
+impl Check {
+    /// The configuration file, if one was named.
+    pub fn file(&self) -> Option<&Path> {
+        named(self.file.as_deref())
+    }
+}
+
+/// `weir demo`
+#[derive(Clone, Debug, Args)]
+pub struct Demo {
+    /// Where the proxy listens
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub listen: String,
+    /// Where the admin listener and its page are, or `off`
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
+    pub admin: String,
+}
+
+/// `weir healthcheck`
+#[derive(Clone, Debug, Args)]
+pub struct Healthcheck {
+    /// What to ask; `/readyz` in place of `/healthz` is false while draining
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:9464/healthz"
+    )]
+    pub url: String,
+}
+
+/// What can be given outside the file.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Settings {
+    /// Where clients connect: HOST:PORT, :PORT or unix:/PATH [default: 0.0.0.0:8080]
+    #[arg(long, value_name = "ADDRESS", env = "WEIR_LISTEN")]
+    pub listen: Option<String>,
+    /// The agent: http://, https:// or unix:/PATH
+    #[arg(long, value_name = "URL", env = "WEIR_UPSTREAM")]
+    pub upstream: Option<String>,
+    /// Where metrics, health and drain are, or `off` [default: 127.0.0.1:9464]
+    #[arg(long, value_name = "ADDRESS", env = "WEIR_ADMIN")]
+    pub admin: Option<String>,
+    /// Worker threads, or `auto` [default: auto]
+    #[arg(long, value_name = "COUNT", env = "WEIR_WORKERS")]
+    pub workers: Option<String>,
+    /// error, warn, info, debug, trace, or filter directives [default: info]
+    #[arg(long, value_name = "LEVEL", env = "WEIR_LOG_LEVEL")]
+    pub log_level: Option<String>,
+    /// text, json, or auto [default: auto]
+    #[arg(long, value_name = "FORMAT", env = "WEIR_LOG_FORMAT")]
+    pub log_format: Option<String>,
+}
+
+impl From<Settings> for Overrides {
+    /// A variable that is set to nothing counts as not set, as in `WEIR_LISTEN= weir`.
+    fn from(settings: Settings) -> Self {
+        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+        Self {
+            listen: given(settings.listen),
+            upstream: given(settings.upstream),
+            admin: given(settings.admin),
+            workers: given(settings.workers),
+            log_level: given(settings.log_level),
+            log_format: given(settings.log_format),
+        }
+    }
+}
+
+/// Takes an empty path too: `WEIR_CONFIG=` counts as not set.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+fn named(path: Option<&Path>) -> Option<&Path> {
+    path.filter(|path| !path.as_os_str().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn command(words: &str) -> Command {
+        Cli::try_parse_from(words.split_whitespace())
+            .unwrap()
+            .into_command()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn serve_is_what_weir_does_without_a_command() {
+        for words in [
+            "weir --listen :1 --upstream http://a",
+            "weir serve --listen :1 --upstream http://a",
+        ] {
+            let Command::Serve(serve) = command(words) else {
+                panic!("{words}")
+            };
+            let overrides = Overrides::from(serve.settings);
+            assert_eq!(overrides.listen.as_deref(), Some(":1"), "{words}");
+            assert_eq!(overrides.upstream.as_deref(), Some("http://a"), "{words}");
+            assert_eq!(overrides.admin, None, "{words}");
+        }
+    }
+
+    #[test]
+    fn check_takes_a_file_and_flags() {
+        let Command::Check(check) = command("weir check a.yaml --admin off") else {
+            panic!()
+        };
+        assert_eq!(check.file(), Some(Path::new("a.yaml")));
+        assert_eq!(check.settings.admin.as_deref(), Some("off"));
+    }
+
+    #[test]
+    fn an_empty_value_is_no_value() {
+        let settings = Settings {
+            listen: Some(String::new()),
+            ..Settings::default()
+        };
+        assert_eq!(Overrides::from(settings), Overrides::default());
+        let serve = Cli::try_parse_from(["weir", "--config", ""])
+            .unwrap()
+            .into_command();
+        assert!(matches!(serve, Command::Serve(serve) if serve.file().is_none()));
+    }
+
+    #[test]
+    fn every_setting_has_its_variable() {
+        let serve = Cli::command().find_subcommand("serve").unwrap().clone();
+        for arg in serve
+            .get_arguments()
+            .filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version"))
+        {
+            let id = arg.get_id().as_str();
+            let want = format!("WEIR_{}", id.to_uppercase());
+            assert_eq!(
+                arg.get_env().and_then(|env| env.to_str()),
+                Some(want.as_str()),
+                "{id}"
+            );
+        }
+    }
+}

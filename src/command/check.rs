@@ -1,0 +1,125 @@
+//! `weir check`: everything that `weir serve` does with a configuration before it binds.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use crate::command::Output;
+use crate::config::{self, Config, Overrides, rough_size};
+
+/// Checks a file, or the flags alone. The result is a file itself: its comments say what it can cost, its keys what
+/// is in force.
+pub fn check(file: Option<&Path>, overrides: &Overrides) -> Output {
+    let name = file.map_or_else(|| "flags".to_owned(), |file| file.display().to_string());
+    let loaded = match file {
+        Some(file) => config::load_file(file, overrides),
+        None => config::load(None, overrides),
+    };
+    match loaded {
+        Ok(config) => Output {
+            stdout: summary(&name, &config),
+            stderr: warnings(&config),
+            code: 0,
+        },
+        Err(problems) => {
+            let count = problems.list.len();
+            let noun = if count == 1 { "problem" } else { "problems" };
+            Output {
+                stdout: String::new(),
+                stderr: format!("{problems}\n{name}: {count} {noun}\n"),
+                code: 2,
+            }
+        }
+    }
+}
+
+fn warnings(config: &Config) -> String {
+    config::warnings(config)
+        .iter()
+        .fold(String::new(), |text, warning| {
+            text + "warning: " + warning + "\n"
+        })
+}
+
+fn summary(name: &str, config: &Config) -> String {
+    let limits = &config.limits;
+    let mut text = String::new();
+    let mut line = |words: String| {
+        let _ = writeln!(text, "# {words}");
+    };
+    line(format!("{name}: valid"));
+    line(format!(
+        "routes: {}, upstreams: {}, workers: {}",
+        config.routes.len(),
+        config.upstreams.len(),
+        config.workers
+    ));
+    line(format!(
+        "at most {} connections and {} streams at one time",
+        limits.max_connections, limits.max_streams
+    ));
+    line(format!(
+        "memory if every queue is full: {}",
+        rough_size(config::queue_bytes(config))
+    ));
+    line(format!(
+        "memory in the worst case, every stream with events of max_event_bytes: {}",
+        rough_size(config::worst_case_bytes(config))
+    ));
+    // JSON is YAML: with the comments above it, this can be loaded again.
+    let _ = writeln!(text, "{:#}", config::effective(config));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_check_prints_can_be_loaded() {
+        let overrides = Overrides {
+            upstream: Some("http://127.0.0.1:8000".to_owned()),
+            ..Overrides::default()
+        };
+        let output = check(None, &overrides);
+        assert_eq!((output.stderr.as_str(), output.code), ("", 0));
+        let again = config::load(
+            Some(("effective.yaml", &output.stdout)),
+            &Overrides::default(),
+        )
+        .unwrap();
+        let first = config::load(None, &overrides).unwrap();
+        assert_eq!(config::effective(&again), config::effective(&first));
+        assert!(
+            output
+                .stdout
+                .contains("# memory if every queue is full: 9.7 GiB\n"),
+            "{}",
+            output.stdout
+        );
+    }
+
+    #[test]
+    fn an_invalid_configuration_is_code_2_on_stderr() {
+        let overrides = Overrides {
+            workers: Some("many".to_owned()),
+            ..Overrides::default()
+        };
+        let output = check(None, &overrides);
+        assert_eq!((output.stdout.as_str(), output.code), ("", 2));
+        assert_eq!(
+            output.stderr,
+            "--workers: `many` is not a whole number (1 to 1024)\nflags: 1 problem\n"
+        );
+    }
+
+    #[test]
+    fn a_missing_file_is_told_by_name() {
+        let output = check(Some(Path::new("no/such.yaml")), &Overrides::default());
+        assert!(
+            output.stderr.starts_with("no/such.yaml: cannot be read: "),
+            "{}",
+            output.stderr
+        );
+        assert_eq!(output.code, 2);
+    }
+}

@@ -1,0 +1,185 @@
+//! What a checked configuration amounts to: every key with its value, without secrets, and the most memory it can use.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::config::units::{show_duration, show_size};
+use crate::config::words::{self, word_of};
+use crate::config::{
+    Address, Config, Deadlines, Endpoint, Listen, Match, Policy, Route, Target, Upstream,
+};
+
+/// Stands for every value that may be a secret.
+const MASK: &str = "***";
+
+/// Memory of one stream apart from its events: two sockets' read and write buffers, hyper's state, task and timers.
+const STREAM_BYTES: u64 = 64 << 10;
+
+/// The whole configuration in the shape of the file, `auto` resolved, header values masked.
+/// Keys of features that this version does not have are left out.
+pub fn effective(config: &Config) -> Json {
+    let limits = &config.limits;
+    json!({
+        "listen": config.listen.iter().map(listen).collect::<Vec<_>>(),
+        "admin": { "listen": config.admin.listen.as_ref().map_or_else(|| "off".to_owned(), address) },
+        "workers": config.workers,
+        "log": { "format": word_of(&words::LOG_FORMATS, &config.log.format), "level": config.log.level },
+        "drain": { "delay": show_duration(config.drain.delay), "limit": show_duration(config.drain.limit) },
+        "limits": {
+            "max_connections": limits.max_connections,
+            "max_streams": limits.max_streams,
+            "max_header_bytes": show_size(limits.max_header_bytes as u64),
+            "max_headers": limits.max_headers,
+            "request_head": show_duration(limits.request_head),
+            "request_body": show_duration(limits.request_body),
+            "keep_alive": show_duration(limits.keep_alive),
+        },
+        "upstreams": config.upstreams.iter().map(|one| (one.name.to_string(), upstream(one))).collect::<Map<_, _>>(),
+        "routes": config.routes.iter().map(|one| route(one)).collect::<Vec<_>>(),
+    })
+}
+
+/// The most memory that streams and connections can use at one time:
+///
+/// `max_streams * (max(queue.max_bytes, max_event_bytes) + 2 * max_event_bytes + preamble_bytes + 64 KiB)
+///  + max_connections * max_header_bytes`
+///
+/// with the values of the most expensive route. For each stream that is a queue filled to its bound (or by one event
+/// that is larger than the bound), one event that waits for room, and one that is still arriving. Real streams use a
+/// few KiB; [`queue_bytes`] is the bound that slow clients can reach with ordinary tokens.
+pub fn worst_case_bytes(config: &Config) -> u64 {
+    let per_stream = |policy: &Policy| {
+        let event = policy.max_event_bytes as u64;
+        let queue = (policy.queue.max_bytes as u64).max(event);
+        queue
+            .saturating_add(event.saturating_mul(2))
+            .saturating_add(policy.preamble_bytes as u64)
+            .saturating_add(STREAM_BYTES)
+    };
+    let stream = config
+        .routes
+        .iter()
+        .map(|route| per_stream(&route.policy))
+        .max()
+        .unwrap_or_default();
+    let heads = (config.limits.max_connections as u64)
+        .saturating_mul(config.limits.max_header_bytes as u64);
+    (config.limits.max_streams as u64)
+        .saturating_mul(stream)
+        .saturating_add(heads)
+}
+
+/// The most memory that full queues can use at one time: `max_streams * queue.max_bytes` of the largest route.
+pub fn queue_bytes(config: &Config) -> u64 {
+    let queue = config
+        .routes
+        .iter()
+        .map(|route| route.policy.queue.max_bytes as u64)
+        .max()
+        .unwrap_or_default();
+    (config.limits.max_streams as u64).saturating_mul(queue)
+}
+
+fn listen(listen: &Listen) -> Json {
+    let tls = listen.tls.as_ref().map(|tls| json!({ "cert": file(&tls.cert), "key": file(&tls.key), "client_ca": tls.client_ca.as_deref().map(file) }));
+    json!({ "address": address(&listen.address), "tls": tls })
+}
+
+fn address(address: &Address) -> String {
+    match address {
+        Address::Tcp(address) => address.to_string(),
+        Address::Unix(path) => format!("unix:{}", path.display()),
+    }
+}
+
+fn upstream(upstream: &Upstream) -> Json {
+    let tls = &upstream.tls;
+    json!({
+        "endpoints": upstream.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
+        "pool_idle": show_duration(upstream.pool_idle),
+        "connect_budget": show_duration(upstream.connect_budget),
+        "tls": {
+            "roots": word_of(&words::ROOTS, &tls.roots),
+            "ca_file": tls.ca_file.as_deref().map(file),
+            "cert": tls.cert.as_deref().map(file),
+            "key": tls.key.as_deref().map(file),
+            "server_name": tls.server_name,
+        },
+        "eject": { "failures": upstream.eject.failures, "for": show_duration(upstream.eject.pause) },
+        "health": { "path": upstream.health.path, "interval": show_duration(upstream.health.interval) },
+    })
+}
+
+fn endpoint(endpoint: &Endpoint) -> String {
+    match &endpoint.target {
+        Target::Unix(path) => format!("unix:{}", path.display()),
+        Target::Tcp(..) => {
+            let scheme = if endpoint.tls { "https" } else { "http" };
+            format!("{scheme}://{}{}", endpoint.authority, endpoint.path_prefix)
+        }
+    }
+}
+
+fn file(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn route(route: &Route) -> Json {
+    let mut json = policy(&route.policy);
+    if let Some(object) = json.as_object_mut() {
+        object.insert("name".to_owned(), json!(&*route.name));
+        object.insert("match".to_owned(), matches(&route.matches));
+        object.insert("upstream".to_owned(), json!(&*route.upstream.name));
+    }
+    json
+}
+
+fn matches(matches: &Match) -> Json {
+    let methods = matches
+        .methods
+        .as_ref()
+        .map(|methods| methods.iter().map(http::Method::as_str).collect::<Vec<_>>());
+    let headers: Map<_, _> = matches
+        .headers
+        .iter()
+        .map(|(name, _)| (name.to_string(), json!(MASK)))
+        .collect();
+    json!({ "path_prefix": matches.path_prefix, "host": matches.host, "methods": methods, "headers": headers })
+}
+
+fn policy(policy: &Policy) -> Json {
+    let queue = &policy.queue;
+    json!({
+        "dialect": word_of(&words::dialects(), &policy.dialect),
+        "deadlines": deadlines(&policy.deadlines),
+        "heartbeat": or_off(Some(policy.heartbeat).filter(|time| !time.is_zero())),
+        "queue": {
+            "max_events": queue.max_events,
+            "max_bytes": show_size(queue.max_bytes as u64),
+            "merge": queue.merge,
+            "overflow": word_of(&words::OVERFLOWS, &queue.overflow),
+        },
+        "max_event_bytes": show_size(policy.max_event_bytes as u64),
+        "max_request_bytes": show_size(policy.max_request_bytes),
+        "commit_after": or_off(policy.commit_after),
+        "preamble_bytes": show_size(policy.preamble_bytes as u64),
+    })
+}
+
+fn deadlines(deadlines: &Deadlines) -> Json {
+    json!({
+        "connect": show_duration(deadlines.connect),
+        "head": show_duration(deadlines.head),
+        "first_event": show_duration(deadlines.first_event),
+        "idle": show_duration(deadlines.idle),
+        "progress": show_duration(deadlines.progress),
+        "total": show_duration(deadlines.total),
+        "client_stall": show_duration(deadlines.client_stall),
+    })
+}
+
+fn or_off(time: Option<Duration>) -> String {
+    time.map_or_else(|| "off".to_owned(), show_duration)
+}

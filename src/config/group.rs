@@ -1,0 +1,302 @@
+//! Sections: a table of keys becomes a struct, its decoder and its description.
+
+use std::marker::PhantomData;
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::config::error::{Path, Report, nearest, shown};
+use crate::config::kind::{Below, Kind, Placed, Shape};
+use crate::config::tree::{Key as Written, Node, Value};
+
+/// One key of a section.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    /// As written in the file.
+    pub(crate) name: &'static str,
+    /// What it does.
+    pub(crate) doc: String,
+    /// What it takes.
+    pub(crate) shape: Shape,
+}
+
+/// A section with a fixed set of keys.
+pub(crate) trait Group: Default {
+    /// Every key, in the order of the docs.
+    fn keys() -> Vec<Key>;
+
+    /// Reads one key into its field; false when there is no such key.
+    fn take(&mut self, name: &str, node: &Node, path: &Path, report: &mut Report) -> bool;
+
+    /// Keys that the section cannot do without.
+    fn required() -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Reads a whole section. Nothing at all is an empty section, so that all keys may be commented out.
+    fn read(node: &Node, path: &Path, report: &mut Report) -> Option<Self> {
+        let none = Vec::new();
+        let entries = match &node.value {
+            Value::Map(entries) => entries,
+            Value::Null => &none,
+            Value::List(_) | Value::Scalar { .. } => {
+                let names: Vec<_> = Self::keys().iter().map(|key| key.name).collect();
+                report.at(
+                    node.place,
+                    path,
+                    format!(
+                        "{} is not a section with the keys {}",
+                        node.kind(),
+                        names.join(", ")
+                    ),
+                );
+                return None;
+            }
+        };
+        let mut group = Self::default();
+        for (key, value) in entries {
+            if !group.take(&key.text, value, &path.key(&key.text), report) {
+                unknown::<Self>(key, path, report);
+            }
+        }
+        for name in Self::required() {
+            if !entries.iter().any(|(key, _)| key.text == *name) {
+                report.at(node.place, &path.key(name), "is missing");
+            }
+        }
+        Some(group)
+    }
+}
+
+/// A section as the value of a key.
+pub(crate) struct Section<G>(pub(crate) PhantomData<G>);
+
+impl<G: Group> Kind for Section<G> {
+    type Out = G;
+
+    fn read(&self, node: &Node, path: &Path, report: &mut Report) -> Option<G> {
+        G::read(node, path, report)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape {
+            below: Below::Keys(G::keys()),
+            ..Shape::leaf("section", object::<G>(), None, "")
+        }
+    }
+}
+
+/// A list of sections.
+pub(crate) struct Sections<G>(pub(crate) PhantomData<G>);
+
+impl<G: Group> Kind for Sections<G> {
+    type Out = Vec<Placed<G>>;
+
+    fn read(&self, node: &Node, path: &Path, report: &mut Report) -> Option<Self::Out> {
+        match &node.value {
+            Value::List(items) => {
+                let read = items.iter().enumerate().map(|(index, item)| {
+                    let value = G::read(item, &path.index(index), report).unwrap_or_default();
+                    Placed {
+                        place: item.place,
+                        value,
+                    }
+                });
+                Some(read.collect())
+            }
+            Value::Null => Some(Vec::new()),
+            Value::Map(_) | Value::Scalar { .. } => {
+                report.at(
+                    node.place,
+                    path,
+                    format!("{} is not a list; begin each entry with `- `", node.kind()),
+                );
+                None
+            }
+        }
+    }
+
+    fn shape(&self) -> Shape {
+        let schema = json!({ "type": ["array", "null"], "items": object::<G>() });
+        Shape {
+            below: Below::List(G::keys()),
+            ..Shape::leaf("list of sections", schema, None, "")
+        }
+    }
+}
+
+/// Sections by a name that the operator chooses.
+pub(crate) struct Named<G>(pub(crate) PhantomData<G>);
+
+impl<G: Group> Kind for Named<G> {
+    type Out = Vec<(Placed<String>, G)>;
+
+    fn read(&self, node: &Node, path: &Path, report: &mut Report) -> Option<Self::Out> {
+        match &node.value {
+            Value::Map(entries) => {
+                let read = entries.iter().map(|(key, value)| {
+                    let path = path.key(&key.text);
+                    if let Err(why) = label(&key.text) {
+                        report.at(key.place, &path, why);
+                    }
+                    // A wrong section keeps its name, so that routes to it are not reported too.
+                    let group = G::read(value, &path, report).unwrap_or_default();
+                    (
+                        Placed {
+                            place: key.place,
+                            value: key.text.clone(),
+                        },
+                        group,
+                    )
+                });
+                Some(read.collect())
+            }
+            Value::Null => Some(Vec::new()),
+            Value::List(_) | Value::Scalar { .. } => {
+                report.at(node.place, path, format!("{} is not a section of names such as `agent: {{endpoints: [\"http://127.0.0.1:8000\"]}}`", node.kind()));
+                None
+            }
+        }
+    }
+
+    fn shape(&self) -> Shape {
+        let names = json!({ "pattern": LABEL_PATTERN });
+        let schema = json!({ "type": ["object", "null"], "propertyNames": names, "additionalProperties": object::<G>() });
+        Shape {
+            below: Below::Names(G::keys()),
+            ..Shape::leaf("sections by name", schema, None, "")
+        }
+    }
+}
+
+/// The schema of one section.
+pub(crate) fn object<G: Group>() -> Json {
+    let properties: Map<_, _> = G::keys()
+        .into_iter()
+        .map(|key| (key.name.to_owned(), property(key)))
+        .collect();
+    let mut schema = json!({ "type": ["object", "null"], "additionalProperties": false, "properties": properties });
+    if let (Some(object), false) = (schema.as_object_mut(), G::required().is_empty()) {
+        object.insert("required".to_owned(), json!(G::required()));
+        // A section that must hold something cannot be nothing.
+        object.insert("type".to_owned(), json!("object"));
+    }
+    schema
+}
+
+fn property(key: Key) -> Json {
+    let mut schema = key.shape.schema;
+    if let Some(object) = schema.as_object_mut() {
+        object.insert("description".to_owned(), json!(key.doc));
+        if let Some(default) = key.shape.default {
+            object.insert("default".to_owned(), default);
+        }
+    }
+    schema
+}
+
+/// What [`label`] accepts, for the schema.
+const LABEL_PATTERN: &str = "^[A-Za-z0-9_.-]{1,63}$";
+
+/// A name that becomes a metric label and a log field.
+pub(crate) fn label(text: &str) -> Result<String, String> {
+    let fits = !text.is_empty()
+        && text.len() <= 63
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "{} is not a name (1 to 63 of a-z, A-Z, 0-9, `_`, `-`, `.`)",
+            shown(text)
+        ))
+    }
+}
+
+/// Reports a key that does not exist, with the nearest one that does.
+fn unknown<G: Group>(key: &Written, path: &Path, report: &mut Report) {
+    let keys = G::keys();
+    let deeper = keys.iter().find_map(|outer| match &outer.shape.below {
+        Below::Keys(inner) if inner.iter().any(|inner| inner.name == key.text) => {
+            Some(format!("{}.{}", outer.name, key.text))
+        }
+        _ => None,
+    });
+    let hint = deeper
+        .or_else(|| nearest(&key.text, keys.iter().map(|key| key.name)).map(str::to_owned))
+        .map_or_else(
+            || {
+                format!(
+                    "expected one of {}",
+                    keys.iter()
+                        .map(|key| key.name)
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                )
+            },
+            |hint| format!("did you mean `{hint}`?"),
+        );
+    report.at(
+        key.place,
+        &path.key(&key.text),
+        format!("unknown key; {hint}"),
+    );
+}
+
+/// Declares a section: its struct, its keys and its decoder, from one table.
+macro_rules! group {
+    (
+        $(#[doc = $about:literal])+
+        $group:ident $(requires [$($required:literal),+])? {
+            $( $(#[doc = $doc:literal])+ $field:ident $(($file:literal))? : $kind:ty = $make:expr; )+
+        }
+    ) => {
+        $(#[doc = $about])+
+        #[derive(Default)]
+        pub(crate) struct $group {
+            $( $(#[doc = $doc])+ pub(crate) $field: Option<$crate::config::kind::Placed<<$kind as $crate::config::kind::Kind>::Out>>, )+
+        }
+
+        impl $crate::config::group::Group for $group {
+            fn keys() -> Vec<$crate::config::group::Key> {
+                vec![ $( $crate::config::group::Key {
+                    name: $crate::config::group::name!($field $($file)?),
+                    doc: concat!($($doc),+).trim().to_owned(),
+                    shape: <$kind as $crate::config::kind::Kind>::shape(&$make),
+                } ),+ ]
+            }
+
+            fn take(
+                &mut self,
+                name: &str,
+                node: &$crate::config::tree::Node,
+                path: &$crate::config::error::Path,
+                report: &mut $crate::config::error::Report,
+            ) -> bool {
+                match name {
+                    $( $crate::config::group::name!($field $($file)?) => {
+                        self.$field = <$kind as $crate::config::kind::Kind>::read(&$make, node, path, report)
+                            .map(|value| $crate::config::kind::Placed { place: node.place, value });
+                        true
+                    } )+
+                    _ => false,
+                }
+            }
+
+            $( fn required() -> &'static [&'static str] { &[$($required),+] } )?
+        }
+    };
+}
+
+/// The name in the file: the field's own, unless it is a Rust keyword.
+macro_rules! name {
+    ($field:ident) => {
+        stringify!($field)
+    };
+    ($field:ident $file:literal) => {
+        $file
+    };
+}
+
+pub(crate) use {group, name};

@@ -1,0 +1,113 @@
+//! Flags and `WEIR_*` variables, laid over the file before it is checked.
+//!
+//! A flag is read by the decoder of the key that it stands for, so that both accept the same and complain alike.
+
+use crate::config::address;
+use crate::config::error::{Path, Place, Report};
+use crate::config::group::{Group, Section};
+use crate::config::kind::{Kind, Placed};
+use crate::config::raw::Root;
+use crate::config::tree::{Node, Value};
+use crate::config::{Endpoint, raw};
+
+/// What was given outside the file. A flag is already preferred to its variable.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `--listen`, `WEIR_LISTEN`: key `listen`.
+    pub listen: Option<String>,
+    /// `--upstream`, `WEIR_UPSTREAM`: the endpoints of the only upstream.
+    pub upstream: Option<String>,
+    /// `--admin`, `WEIR_ADMIN`: key `admin.listen`.
+    pub admin: Option<String>,
+    /// `--workers`, `WEIR_WORKERS`: key `workers`.
+    pub workers: Option<String>,
+    /// `--log-level`, `WEIR_LOG_LEVEL`: key `log.level`.
+    pub log_level: Option<String>,
+    /// `--log-format`, `WEIR_LOG_FORMAT`: key `log.format`.
+    pub log_format: Option<String>,
+}
+
+/// Nowhere in the file.
+const OUTSIDE: Place = Place { line: 0, column: 0 };
+
+/// Lays everything but `--upstream` over the file.
+pub(crate) fn apply(root: &mut Root, overrides: &Overrides, report: &mut Report) {
+    if let Some(text) = &overrides.listen {
+        listen(root, text, report);
+    }
+    if let Some(text) = &overrides.workers {
+        root.take("workers", &node(text), &flag("--workers"), report);
+    }
+    let admin: &mut raw::Admin = section(&mut root.admin);
+    if let Some(text) = &overrides.admin {
+        admin.take("listen", &node(text), &flag("--admin"), report);
+    }
+    let log: &mut raw::Log = section(&mut root.log);
+    if let Some(text) = &overrides.log_level {
+        log.take("level", &node(text), &flag("--log-level"), report);
+    }
+    if let Some(text) = &overrides.log_format {
+        log.take("format", &node(text), &flag("--log-format"), report);
+    }
+}
+
+/// The endpoint that `--upstream` names.
+pub(crate) fn upstream(overrides: &Overrides, report: &mut Report) -> Option<Endpoint> {
+    let text = overrides.upstream.as_deref()?;
+    address::endpoint(text)
+        .map_err(|why| report.of("--upstream", why))
+        .ok()
+}
+
+/// One listener of the file changes its address and keeps its TLS; several are replaced, unless TLS would be lost.
+fn listen(root: &mut Root, text: &str, report: &mut Report) {
+    let before = root
+        .listen
+        .take()
+        .map(|listen| listen.value)
+        .unwrap_or_default();
+    let tls = |entry: &Placed<_>| {
+        let entry: &crate::config::listen::ListenSection = &entry.value;
+        matches!(&entry.tls, Some(Placed { value: Some(_), .. }))
+    };
+    if before.len() > 1 && before.iter().any(tls) {
+        report.of("--listen", "the file has several listeners, some with TLS, which one address cannot replace; change `listen` in the file");
+        return;
+    }
+    root.take("listen", &node(text), &flag("--listen"), report);
+    let kept = before
+        .into_iter()
+        .find(tls)
+        .and_then(|entry| entry.value.tls);
+    if let Some(entry) = root
+        .listen
+        .as_mut()
+        .and_then(|listen| listen.value.first_mut())
+    {
+        entry.value.tls = kept;
+    }
+}
+
+fn node(text: &str) -> Node {
+    Node {
+        place: OUTSIDE,
+        value: Value::Scalar {
+            text: text.to_owned(),
+            quoted: false,
+        },
+    }
+}
+
+fn flag(name: &str) -> Path {
+    Path::default().key(name)
+}
+
+/// The section, made if the file has none.
+fn section<G: Group>(field: &mut Option<Placed<<Section<G> as Kind>::Out>>) -> &mut G {
+    &mut field
+        .get_or_insert_with(|| Placed {
+            place: OUTSIDE,
+            value: G::default(),
+        })
+        .value
+}

@@ -1,0 +1,259 @@
+//! Routes: their conditions, their upstream, and their policy laid over `defaults`, key by key.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::check::bound;
+use crate::config::defaults as preset;
+use crate::config::error::{Path, Report, nearest, shown};
+use crate::config::kind::Placed;
+use crate::config::raw::{self, Root};
+use crate::config::{Deadlines, Match, Policy, Route, Upstream};
+use crate::dialect::Choice;
+use crate::queue::{Limits as QueueLimits, Overflow};
+
+/// Name of the route that is made when the file has none.
+const ONLY: &str = "default";
+
+/// Every route in order.
+pub(crate) fn all(
+    root: &Root,
+    upstreams: &[Arc<Upstream>],
+    report: &mut Report,
+) -> Vec<Arc<Route>> {
+    let none = raw::Policy::default();
+    let defaults = root
+        .defaults
+        .as_ref()
+        .map_or(&none, |defaults| &defaults.value);
+    let raw = root.routes.as_ref().map_or(&[][..], |routes| &routes.value);
+    if raw.is_empty() {
+        return only(root, defaults, upstreams, report);
+    }
+    let mut list: Vec<Arc<Route>> = Vec::new();
+    for (index, Placed { value: raw, place }) in raw.iter().enumerate() {
+        let path = Path::default().key("routes").index(index);
+        let name = raw
+            .head
+            .name
+            .as_ref()
+            .map(|name| (name.place, name.value.as_str()));
+        if let Some((place, name)) = name
+            && let Some(first) = list.iter().position(|other| *other.name == *name)
+        {
+            report.at(
+                place,
+                &path.key("name"),
+                format!(
+                    "{} is also the name of an earlier route (routes[{first}])",
+                    shown(name)
+                ),
+            );
+        }
+        let upstream = match &raw.head.upstream {
+            Some(wanted) => known(wanted, upstreams, &path.key("upstream"), report),
+            None => match upstreams {
+                [only] => Some(only),
+                [] => None,
+                several => {
+                    report.at(
+                        *place,
+                        &path.key("upstream"),
+                        format!("is missing; the upstreams are {}", names(several)),
+                    );
+                    None
+                }
+            },
+        };
+        if let (Some((_, name)), Some(upstream)) = (name, upstream) {
+            let matches = matches(raw.head.matches.as_ref().map(|matches| &matches.value));
+            list.push(route(
+                name,
+                matches,
+                upstream,
+                policy(&Layers {
+                    upper: Some(&raw.policy),
+                    lower: Some(defaults),
+                }),
+            ));
+        }
+    }
+    list
+}
+
+/// Without routes, everything goes to the only upstream.
+fn only(
+    root: &Root,
+    defaults: &raw::Policy,
+    upstreams: &[Arc<Upstream>],
+    report: &mut Report,
+) -> Vec<Arc<Route>> {
+    match upstreams {
+        [] => Vec::new(),
+        [upstream] => vec![route(
+            ONLY,
+            matches(None),
+            upstream,
+            policy(&Layers {
+                upper: None,
+                lower: Some(defaults),
+            }),
+        )],
+        several => {
+            let message = format!(
+                "is missing; with several upstreams ({}) routes say which request goes where",
+                names(several)
+            );
+            match &root.routes {
+                Some(routes) => report.at(routes.place, &Path::default().key("routes"), message),
+                // A list that could not be read was reported already.
+                None if report.is_empty() => report.of("routes", message),
+                None => {}
+            }
+            Vec::new()
+        }
+    }
+}
+
+fn route(name: &str, matches: Match, upstream: &Arc<Upstream>, policy: Policy) -> Arc<Route> {
+    Arc::new(Route {
+        name: Arc::from(name),
+        matches,
+        upstream: Arc::clone(upstream),
+        policy,
+    })
+}
+
+fn known<'a>(
+    wanted: &Placed<String>,
+    upstreams: &'a [Arc<Upstream>],
+    path: &Path,
+    report: &mut Report,
+) -> Option<&'a Arc<Upstream>> {
+    let found = upstreams
+        .iter()
+        .find(|upstream| *upstream.name == *wanted.value);
+    // Without any upstream there is a problem of its own.
+    if found.is_none() && !upstreams.is_empty() {
+        let hint = match nearest(
+            &wanted.value,
+            upstreams.iter().map(|upstream| &*upstream.name),
+        ) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => format!("the upstreams are {}", names(upstreams)),
+        };
+        report.at(
+            wanted.place,
+            path,
+            format!("no upstream is named {}; {hint}", shown(&wanted.value)),
+        );
+    }
+    found
+}
+
+fn names(upstreams: &[Arc<Upstream>]) -> String {
+    upstreams
+        .iter()
+        .map(|upstream| &*upstream.name)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn matches(raw: Option<&raw::Match>) -> Match {
+    let none = raw::Match::default();
+    let raw = raw.unwrap_or(&none);
+    let methods = raw
+        .methods
+        .as_ref()
+        .and_then(|methods| methods.value.as_ref());
+    Match {
+        path_prefix: raw.path_prefix.as_ref().map_or_else(
+            || preset::PATH_PREFIX.value.to_owned(),
+            |path| path.value.clone(),
+        ),
+        host: raw.host.as_ref().and_then(|host| host.value.clone()),
+        methods: methods.map(|methods| methods.iter().map(|method| method.value.clone()).collect()),
+        headers: raw
+            .headers
+            .as_ref()
+            .map(|headers| headers.value.clone())
+            .unwrap_or_default(),
+    }
+}
+
+/// A section of a route above the same section of `defaults`.
+struct Layers<'a, G> {
+    upper: Option<&'a G>,
+    lower: Option<&'a G>,
+}
+
+impl<'a, G> Layers<'a, G> {
+    /// The route's value, or that of `defaults`, or Weir's own.
+    fn get<T: Copy>(&self, field: impl Fn(&G) -> &Option<Placed<T>>, default: T) -> T {
+        let find = |group: Option<&G>| {
+            group.and_then(|group| field(group).as_ref().map(|placed| placed.value))
+        };
+        find(self.upper)
+            .or_else(|| find(self.lower))
+            .unwrap_or(default)
+    }
+
+    /// The same two layers, one section deeper.
+    fn below<S>(&self, field: impl Fn(&G) -> &Option<Placed<S>>) -> Layers<'a, S> {
+        let find = |group: Option<&'a G>| {
+            group.and_then(|group| field(group).as_ref().map(|placed| &placed.value))
+        };
+        Layers {
+            upper: find(self.upper),
+            lower: find(self.lower),
+        }
+    }
+}
+
+fn policy(layers: &Layers<'_, raw::Policy>) -> Policy {
+    let queue = layers.below(|policy| &policy.queue);
+    Policy {
+        dialect: layers.get(|policy| &policy.dialect, Choice::Auto),
+        deadlines: deadlines(&layers.below(|policy| &policy.deadlines)),
+        heartbeat: layers
+            .get(|policy| &policy.heartbeat, Some(preset::HEARTBEAT.value))
+            .unwrap_or(Duration::ZERO),
+        queue: QueueLimits {
+            max_events: bound(queue.get(|queue| &queue.max_events, preset::MAX_EVENTS.value)),
+            max_bytes: bound(queue.get(|queue| &queue.max_bytes, preset::MAX_BYTES.value)),
+            merge: queue.get(|queue| &queue.merge, preset::MERGE.value),
+            overflow: queue.get(|queue| &queue.overflow, Overflow::DropOldest),
+        },
+        max_event_bytes: bound(layers.get(
+            |policy| &policy.max_event_bytes,
+            preset::MAX_EVENT_BYTES.value,
+        )),
+        max_request_bytes: layers.get(
+            |policy| &policy.max_request_bytes,
+            preset::MAX_REQUEST_BYTES.value,
+        ),
+        commit_after: layers.get(|policy| &policy.commit_after, None),
+        preamble_bytes: bound(layers.get(
+            |policy| &policy.preamble_bytes,
+            preset::PREAMBLE_BYTES.value,
+        )),
+    }
+}
+
+fn deadlines(layers: &Layers<'_, raw::Deadlines>) -> Deadlines {
+    Deadlines {
+        connect: layers.get(|deadlines| &deadlines.connect, preset::CONNECT.value),
+        head: layers.get(|deadlines| &deadlines.head, preset::HEAD.value),
+        first_event: layers.get(
+            |deadlines| &deadlines.first_event,
+            preset::FIRST_EVENT.value,
+        ),
+        idle: layers.get(|deadlines| &deadlines.idle, preset::IDLE.value),
+        progress: layers.get(|deadlines| &deadlines.progress, preset::PROGRESS.value),
+        total: layers.get(|deadlines| &deadlines.total, preset::TOTAL.value),
+        client_stall: layers.get(
+            |deadlines| &deadlines.client_stall,
+            preset::CLIENT_STALL.value,
+        ),
+    }
+}

@@ -1,0 +1,277 @@
+//! How durations and sizes are written: always with a unit, read and shown by the same rules.
+
+use std::time::Duration;
+
+/// Largest first, as they are written.
+const TIMES: [(&str, u64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1_000),
+    ("ms", 1),
+];
+
+const SIZES: [(&str, u64); 7] = [
+    ("B", 1),
+    ("KB", 1_000),
+    ("KiB", 1 << 10),
+    ("MB", 1_000_000),
+    ("MiB", 1 << 20),
+    ("GB", 1_000_000_000),
+    ("GiB", 1 << 30),
+];
+
+/// What a duration looks like, for the schema.
+pub(crate) const TIME_PATTERN: &str = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$";
+
+/// What a size looks like, for the schema.
+pub(crate) const SIZE_PATTERN: &str = "^[0-9]+(B|KB|KiB|MB|MiB|GB|GiB)$";
+
+/// `250ms`, `5s`, `1m30s`, `1h`, `7d`: whole numbers, each with a unit, the larger unit first.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+        return Err(format!("needs a unit: `{text}s` or `{text}ms`"));
+    }
+    let mut rest = text;
+    let mut units = TIMES.iter();
+    let mut total: u64 = 0;
+    while !rest.is_empty() {
+        let (digits, after) = leading(rest, |byte| byte.is_ascii_digit());
+        let (unit, after) = leading(after, |byte| byte.is_ascii_alphabetic());
+        // The search goes on behind the unit found last, so `30s1m` and `1s1s` are refused.
+        let factor = units
+            .find(|(name, _)| *name == unit)
+            .map(|(_, factor)| *factor);
+        let part = digits
+            .parse::<u64>()
+            .ok()
+            .zip(factor)
+            .and_then(|(count, factor)| count.checked_mul(factor));
+        total = part
+            .and_then(|part| total.checked_add(part))
+            .ok_or_else(not_a_duration)?;
+        rest = after;
+    }
+    if text.is_empty() {
+        Err(not_a_duration())
+    } else {
+        Ok(Duration::from_millis(total))
+    }
+}
+
+/// `512B`, `64KiB`, `16MB`; a bare whole number counts bytes.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    if let Some(bytes) = whole(text) {
+        return Ok(bytes);
+    }
+    let (digits, unit) = leading(text, |byte| byte.is_ascii_digit());
+    let factor = SIZES
+        .iter()
+        .find(|(name, _)| *name == unit.trim_start())
+        .map(|(_, factor)| *factor);
+    digits
+        .parse::<u64>()
+        .ok()
+        .zip(factor)
+        .and_then(|(count, factor)| count.checked_mul(factor))
+        .ok_or_else(|| {
+            match SIZES.iter().find(|(name, _)| {
+                unit.eq_ignore_ascii_case(name)
+                    || name
+                        .strip_suffix("iB")
+                        .is_some_and(|k| unit.eq_ignore_ascii_case(k))
+            }) {
+                Some(_) if unit.len() == 1 => format!(
+                    "needs a whole unit: `{digits}{}iB` or `{digits}{}B`",
+                    unit.to_uppercase(),
+                    unit.to_uppercase()
+                ),
+                Some((name, _)) => format!("is not a size; did you mean `{digits}{name}`?"),
+                None => "is not a size such as `64KiB`, `16MiB` or `512B`".to_owned(),
+            }
+        })
+}
+
+/// A whole number. `1e+06` is one, because Helm writes large numbers that way.
+pub(crate) fn whole(text: &str) -> Option<u64> {
+    if let Ok(number) = text.parse::<u64>() {
+        return Some(number).filter(|_| !text.starts_with('+'));
+    }
+    let (mantissa, exponent) = text.split_once(['e', 'E'])?;
+    let exponent: usize = exponent
+        .strip_prefix('+')
+        .unwrap_or(exponent)
+        .parse()
+        .ok()?;
+    let (head, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let zeros = exponent
+        .checked_sub(fraction.len())
+        .filter(|zeros| *zeros < 20)?;
+    let digits = format!("{head}{fraction}");
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    digits
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(10_u64.checked_pow(u32::try_from(zeros).ok()?)?)
+}
+
+/// The shortest text that [`duration`] reads as `time`. Below a millisecond is cut off.
+pub(crate) fn show_duration(time: Duration) -> String {
+    let mut rest = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    if rest == 0 {
+        return "0s".to_owned();
+    }
+    let mut text = String::new();
+    for (unit, factor) in TIMES {
+        if rest >= factor {
+            text.push_str(&format!("{}{unit}", rest / factor));
+            rest %= factor;
+        }
+    }
+    text
+}
+
+/// The shortest exact text in binary units that [`size`] reads as `bytes`.
+pub(crate) fn show_size(bytes: u64) -> String {
+    let (unit, factor) = [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]
+        .into_iter()
+        .find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor))
+        .unwrap_or(("B", 1));
+    format!("{}{unit}", bytes / factor)
+}
+
+/// Bytes for people: one digit behind the point.
+pub(crate) fn rough_size(bytes: u64) -> String {
+    let (unit, factor) = [
+        ("TiB", 1_u64 << 40),
+        ("GiB", 1 << 30),
+        ("MiB", 1 << 20),
+        ("KiB", 1 << 10),
+    ]
+    .into_iter()
+    .find(|(_, factor)| bytes >= *factor)
+    .unwrap_or(("B", 1));
+    let tenths = u128::from(bytes) * 10 / u128::from(factor);
+    if tenths % 10 == 0 {
+        format!("{} {unit}", tenths / 10)
+    } else {
+        format!("{}.{} {unit}", tenths / 10, tenths % 10)
+    }
+}
+
+fn not_a_duration() -> String {
+    "is not a duration such as `5s`, `250ms`, `1m30s` or `1h`".to_owned()
+}
+
+/// The longest beginning whose bytes are all `wanted`, and the rest.
+fn leading(text: &str, wanted: impl Fn(u8) -> bool) -> (&str, &str) {
+    let end = text
+        .bytes()
+        .position(|byte| !wanted(byte))
+        .unwrap_or(text.len());
+    text.split_at_checked(end).unwrap_or((text, ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_units_and_descend() {
+        for (text, millis) in [
+            ("0s", 0),
+            ("250ms", 250),
+            ("5s", 5_000),
+            ("1m30s", 90_000),
+            ("1h", 3_600_000),
+            ("1d12h", 129_600_000),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in [
+            "",
+            "0",
+            "5",
+            "s",
+            "5 s",
+            "-1s",
+            "1.5s",
+            "30s1m",
+            "1s1s",
+            "5sec",
+            "99999999999999999999s",
+            "1m30",
+        ] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        assert_eq!(
+            duration("30"),
+            Err("needs a unit: `30s` or `30ms`".to_owned())
+        );
+    }
+
+    #[test]
+    fn sizes_know_binary_and_decimal_units() {
+        for (text, bytes) in [
+            ("512B", 512),
+            ("64KiB", 65_536),
+            ("16MB", 16_000_000),
+            ("1 MiB", 1 << 20),
+            ("2GiB", 2 << 30),
+            ("0", 0),
+            ("77", 77),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in [
+            "",
+            "KiB",
+            "1.5MiB",
+            "-1B",
+            "64k",
+            "64kib",
+            "1TB",
+            "99999999999GiB",
+        ] {
+            assert!(size(text).is_err(), "{text}");
+        }
+        assert_eq!(
+            size("64k"),
+            Err("needs a whole unit: `64KiB` or `64KB`".to_owned())
+        );
+        assert_eq!(
+            size("64kib"),
+            Err("is not a size; did you mean `64KiB`?".to_owned())
+        );
+    }
+
+    #[test]
+    fn whole_numbers_survive_helm() {
+        for (text, want) in [
+            ("10000", Some(10_000)),
+            ("1e+06", Some(1_000_000)),
+            ("1.5e+06", Some(1_500_000)),
+            ("1.5", None),
+            ("1e-3", None),
+            ("e3", None),
+            ("+1", None),
+            ("1e99", None),
+        ] {
+            assert_eq!(whole(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_reads_back() {
+        for millis in [0, 1, 999, 1_000, 90_000, 3_600_000, 86_461_001] {
+            let time = Duration::from_millis(millis);
+            assert_eq!(duration(&show_duration(time)), Ok(time));
+        }
+        for bytes in [0, 1, 1_023, 1_024, 1_000_000, 1 << 20, 3 << 30] {
+            assert_eq!(size(&show_size(bytes)), Ok(bytes));
+        }
+        assert_eq!(rough_size(10_485_760_000), "9.7 GiB");
+    }
+}

@@ -1,0 +1,182 @@
+//! Upstreams: endpoints, TLS towards them, ejection and health checks.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::config::check::{exists, or};
+use crate::config::defaults as preset;
+use crate::config::error::{Path, Report};
+use crate::config::kind::Placed;
+use crate::config::overrides::{self, Overrides};
+use crate::config::raw::{self, Root};
+use crate::config::{Eject, Endpoint, Health, Roots, Upstream, UpstreamTls};
+
+/// Name of the upstream that `--upstream` makes.
+const ONLY: &str = "agent";
+
+/// Every upstream of the file, with `--upstream` laid over.
+pub(crate) fn all(root: &Root, overrides: &Overrides, report: &mut Report) -> Vec<Arc<Upstream>> {
+    let raw = root
+        .upstreams
+        .as_ref()
+        .map_or(&[][..], |upstreams| &upstreams.value);
+    let given = overrides::upstream(overrides, report);
+    let mut list: Vec<Upstream> = raw
+        .iter()
+        .map(|(name, raw)| upstream(&name.value, raw, report))
+        .collect();
+    match (given, list.as_mut_slice()) {
+        (Some(endpoint), []) => {
+            let mut only = upstream(ONLY, &raw::Upstream::default(), report);
+            only.endpoints = vec![endpoint];
+            list.push(only);
+        }
+        (Some(endpoint), [only]) => only.endpoints = vec![endpoint],
+        (Some(_), several) => {
+            let names: Vec<_> = several.iter().map(|upstream| &*upstream.name).collect();
+            report.of(
+                "--upstream",
+                format!(
+                    "the file has several upstreams ({}); change their `endpoints` in the file",
+                    names.join(", ")
+                ),
+            );
+        }
+        (None, [])
+            if overrides.upstream.is_none() && root.upstreams.is_none() && report.is_empty() =>
+        {
+            report.of("upstreams", "is missing; name an agent in the file, as in `upstreams: {agent: {endpoints: [\"http://127.0.0.1:8000\"]}}`, or by `--upstream http://127.0.0.1:8000`");
+        }
+        (None, []) => {
+            if let Some(upstreams) = &root.upstreams {
+                report.at(
+                    upstreams.place,
+                    &Path::default().key("upstreams"),
+                    "is empty; at least one upstream is needed",
+                );
+            }
+        }
+        (None, _) => {}
+    }
+    list.into_iter().map(Arc::new).collect()
+}
+
+fn upstream(name: &str, raw: &raw::Upstream, report: &mut Report) -> Upstream {
+    let path = Path::default().key("upstreams").key(name);
+    let endpoints = endpoints(raw, &path.key("endpoints"), report);
+    let eject = raw.eject.as_ref().map(|eject| &eject.value);
+    let health = raw.health.as_ref().map(|health| &health.value);
+    let failures = or(
+        eject.and_then(|eject| eject.failures.as_ref()),
+        preset::EJECT_FAILURES.value,
+    );
+    Upstream {
+        name: Arc::from(name),
+        pool_idle: or(raw.pool_idle.as_ref(), preset::POOL_IDLE.value),
+        connect_budget: or(raw.connect_budget.as_ref(), preset::CONNECT_BUDGET.value),
+        tls: tls(raw, &endpoints, &path.key("tls"), report),
+        eject: Eject {
+            failures: u32::try_from(failures).unwrap_or(u32::MAX),
+            pause: or(
+                eject.and_then(|eject| eject.pause.as_ref()),
+                preset::EJECT_FOR.value,
+            ),
+        },
+        health: Health {
+            path: health
+                .and_then(|health| health.path.as_ref())
+                .and_then(|path| path.value.clone()),
+            interval: or(
+                health.and_then(|health| health.interval.as_ref()),
+                preset::HEALTH_INTERVAL.value,
+            ),
+        },
+        endpoints,
+    }
+}
+
+fn endpoints(raw: &raw::Upstream, path: &Path, report: &mut Report) -> Vec<Endpoint> {
+    let placed = raw
+        .endpoints
+        .as_ref()
+        .map_or(&[][..], |endpoints| &endpoints.value);
+    let mut list: Vec<Endpoint> = Vec::new();
+    for (index, endpoint) in placed.iter().enumerate() {
+        if list.contains(&endpoint.value) {
+            report.at(
+                endpoint.place,
+                &path.index(index),
+                "the same endpoint is listed twice",
+            );
+        }
+        list.push(endpoint.value.clone());
+    }
+    list
+}
+
+fn tls(
+    raw: &raw::Upstream,
+    endpoints: &[Endpoint],
+    path: &Path,
+    report: &mut Report,
+) -> UpstreamTls {
+    let none = raw::UpstreamTls::default();
+    let (place, raw) = raw
+        .tls
+        .as_ref()
+        .map_or((None, &none), |tls| (Some(tls.place), &tls.value));
+    let [ca_file, cert, key] = [&raw.ca_file, &raw.cert, &raw.key].map(given);
+    for (file, name) in [(&ca_file, "ca_file"), (&cert, "cert"), (&key, "key")] {
+        exists(file.as_ref(), &path.key(name), report);
+    }
+    match (&cert, &key) {
+        (Some(cert), None) => report.at(cert.place, &path.key("cert"), "needs `key` beside it"),
+        (None, Some(key)) => report.at(key.place, &path.key("key"), "needs `cert` beside it"),
+        (Some(_), Some(_)) | (None, None) => {}
+    }
+    let roots = raw.roots.as_ref();
+    if let (
+        Some(Placed {
+            place,
+            value: Roots::None,
+        }),
+        None,
+    ) = (roots, &ca_file)
+    {
+        report.at(
+            *place,
+            &path.key("roots"),
+            "`none` needs `ca_file`; without it no certificate would be trusted",
+        );
+    }
+    let written = ca_file.is_some()
+        || cert.is_some()
+        || roots.is_some_and(|roots| roots.value == Roots::None);
+    if let Some(place) = place
+        && written
+        && !endpoints.is_empty()
+        && !endpoints.iter().any(|endpoint| endpoint.tls)
+    {
+        report.at(
+            place,
+            path,
+            "has no effect, because no endpoint begins with `https://`",
+        );
+    }
+    UpstreamTls {
+        roots: or(roots, Roots::Bundled),
+        ca_file: ca_file.map(|file| file.value),
+        cert: cert.map(|file| file.value),
+        key: key.map(|file| file.value),
+        server_name: raw.server_name.as_ref().and_then(|name| name.value.clone()),
+    }
+}
+
+/// A file name, if one is given.
+fn given(file: &Option<Placed<Option<PathBuf>>>) -> Option<Placed<PathBuf>> {
+    let file = file.as_ref()?;
+    Some(Placed {
+        place: file.place,
+        value: file.value.clone()?,
+    })
+}

@@ -1,0 +1,110 @@
+//! What is allowed and still probably not meant.
+
+use std::time::Duration;
+
+use crate::config::units::show_duration;
+use crate::config::{Address, Config, Match, Policy, Route, Upstream};
+
+/// When uvicorn closes an idle connection, by default.
+const UVICORN_KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// When common proxies and load balancers cut a silent connection, by default.
+const COMMON_IDLE: Duration = Duration::from_secs(60);
+
+/// One sentence for each doubtful setting.
+pub fn warnings(config: &Config) -> Vec<String> {
+    let mut list = Vec::new();
+    if let Some(Address::Tcp(address)) = &config.admin.listen
+        && !address.ip().is_loopback()
+    {
+        list.push(format!("admin.listen: {address} can be reached from other machines and asks for no password; anyone there can read live streams' facts and start a drain"));
+    }
+    for upstream in &config.upstreams {
+        of_upstream(upstream, &mut list);
+    }
+    for (index, route) in config.routes.iter().enumerate() {
+        of_policy(route, &mut list);
+        let earlier = config
+            .routes
+            .iter()
+            .take(index)
+            .find(|earlier| covers(&earlier.matches, &route.matches));
+        if let Some(earlier) = earlier {
+            list.push(format!(
+                "route {}: is never used, because route {} before it takes all of its requests",
+                route.name, earlier.name
+            ));
+        }
+    }
+    list
+}
+
+fn of_upstream(upstream: &Upstream, list: &mut Vec<String>) {
+    if upstream.pool_idle >= UVICORN_KEEP_ALIVE {
+        list.push(format!(
+            "upstreams.{}.pool_idle: {} is not below the 5s after which uvicorn closes idle connections; requests may meet a closing one",
+            upstream.name,
+            show_duration(upstream.pool_idle)
+        ));
+    }
+}
+
+fn of_policy(route: &Route, list: &mut Vec<String>) {
+    let Policy {
+        deadlines,
+        heartbeat,
+        ..
+    } = &route.policy;
+    if *heartbeat >= COMMON_IDLE {
+        list.push(format!(
+            "route {}: heartbeat {} is not below the 60s after which common proxies cut silence",
+            route.name,
+            show_duration(*heartbeat)
+        ));
+    }
+    for (name, time) in [
+        ("head", deadlines.head),
+        ("first_event", deadlines.first_event),
+        ("idle", deadlines.idle),
+        ("progress", deadlines.progress),
+    ] {
+        if time > deadlines.total {
+            list.push(format!(
+                "route {}: deadlines.{name} {} can never pass, because deadlines.total is {}",
+                route.name,
+                show_duration(time),
+                show_duration(deadlines.total)
+            ));
+        }
+    }
+    if deadlines.idle > deadlines.progress {
+        list.push(format!(
+            "route {}: deadlines.idle {} can never pass, because deadlines.progress is {}",
+            route.name,
+            show_duration(deadlines.idle),
+            show_duration(deadlines.progress)
+        ));
+    }
+}
+
+/// Whether `wide` takes every request that `narrow` takes. Says no when it is not sure.
+fn covers(wide: &Match, narrow: &Match) -> bool {
+    let path = wide.path_prefix == "/"
+        || narrow.path_prefix == wide.path_prefix
+        || narrow
+            .path_prefix
+            .strip_prefix(wide.path_prefix.as_str())
+            .is_some_and(|rest| rest.starts_with('/'));
+    let host = wide.host.is_none() || wide.host == narrow.host;
+    let methods = match (&wide.methods, &narrow.methods) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(wide), Some(narrow)) => narrow.iter().all(|method| wide.contains(method)),
+    };
+    path && host
+        && methods
+        && wide
+            .headers
+            .iter()
+            .all(|field| narrow.headers.contains(field))
+}

@@ -1,0 +1,243 @@
+//! Kinds made of other kinds: off, auto, null, one or many, and the map of header fields.
+
+use http::{HeaderName, HeaderValue};
+use serde_json::{Value as Json, json};
+
+use crate::config::defaults::Preset;
+use crate::config::error::{Path, Report};
+use crate::config::kind::{Kind, Placed, Shape, scalar};
+use crate::config::tree::{Node, Value};
+
+/// `off`, or what the inner kind takes. `0s` and `false` are `off` too: Helm writes a bare `off` as `false`.
+pub(crate) struct OrOff<K> {
+    /// What it is when it is on.
+    pub(crate) inner: K,
+    /// Set where off is the default: why.
+    pub(crate) off: Option<&'static str>,
+}
+
+impl<K: Kind> Kind for OrOff<K> {
+    type Out = Option<K::Out>;
+
+    fn read(&self, node: &Node, path: &Path, report: &mut Report) -> Option<Self::Out> {
+        match &node.value {
+            Value::Scalar { text, .. } if text == "off" || text == "0s" => Some(None),
+            Value::Scalar {
+                text,
+                quoted: false,
+            } if text == "false" => Some(None),
+            _ => self.inner.read(node, path, report).map(Some),
+        }
+    }
+
+    fn shape(&self) -> Shape {
+        let mut shape = either(
+            self.inner.shape(),
+            json!({ "enum": ["off", false] }),
+            "`off`",
+        );
+        if let Some(why) = self.off {
+            (shape.default, shape.why) = (Some(json!("off")), why);
+        }
+        shape
+    }
+}
+
+/// `auto`, or what the inner kind takes. `auto` is the default.
+pub(crate) struct OrAuto<K> {
+    /// What it is when it is given.
+    pub(crate) inner: K,
+    /// Why `auto`, and what it gives.
+    pub(crate) why: &'static str,
+}
+
+impl<K: Kind> Kind for OrAuto<K> {
+    type Out = Option<K::Out>;
+
+    fn read(&self, node: &Node, path: &Path, report: &mut Report) -> Option<Self::Out> {
+        match &node.value {
+            Value::Scalar { text, .. } if text == "auto" => Some(None),
+            _ => self.inner.read(node, path, report).map(Some),
+        }
+    }
+
+    fn shape(&self) -> Shape {
+        let mut shape = either(self.inner.shape(), json!({ "const": "auto" }), "`auto`");
+        (shape.default, shape.why) = (Some(json!("auto")), self.why);
+        shape
+    }
+}
+
+/// `null`, or what the inner kind takes. `null` is the default.
+pub(crate) struct OrNull<K> {
+    /// What it is when it is given.
+    pub(crate) inner: K,
+    /// Why there is none by default.
+    pub(crate) why: &'static str,
+}
+
+impl<K: Kind> Kind for OrNull<K> {
+    type Out = Option<K::Out>;
+
+    fn read(&self, node: &Node, path: &Path, report: &mut Report) -> Option<Self::Out> {
+        match &node.value {
+            Value::Null => Some(None),
+            _ => self.inner.read(node, path, report).map(Some),
+        }
+    }
+
+    fn shape(&self) -> Shape {
+        let mut shape = either(self.inner.shape(), json!({ "type": "null" }), "`null`");
+        (shape.default, shape.why) = (Some(Json::Null), self.why);
+        shape
+    }
+}
+
+/// One value, or a list of at least one.
+pub(crate) struct OneOrMany<K> {
+    /// What each is.
+    pub(crate) inner: K,
+}
+
+impl<K: Kind> Kind for OneOrMany<K> {
+    type Out = Vec<Placed<K::Out>>;
+
+    fn read(&self, node: &Node, path: &Path, report: &mut Report) -> Option<Self::Out> {
+        let Value::List(items) = &node.value else {
+            let value = self.inner.read(node, path, report)?;
+            return Some(vec![Placed {
+                place: node.place,
+                value,
+            }]);
+        };
+        if items.is_empty() {
+            report.at(
+                node.place,
+                path,
+                "the list is empty; at least one entry is needed",
+            );
+            return None;
+        }
+        let read = items.iter().enumerate().filter_map(|(index, item)| {
+            let value = self.inner.read(item, &path.index(index), report)?;
+            Some(Placed {
+                place: item.place,
+                value,
+            })
+        });
+        let read: Vec<_> = read.collect();
+        Some(read).filter(|read| !read.is_empty())
+    }
+
+    fn shape(&self) -> Shape {
+        let inner = self.inner.shape();
+        let many = json!({ "type": "array", "minItems": 1, "items": &inner.schema });
+        let mut shape = either(inner, many, "a list of such");
+        shape.form = shape.form.replace(" or a list", ", or a list");
+        shape
+    }
+}
+
+/// Header fields by name. Values never appear in a message.
+pub(crate) struct Fields {
+    /// None by default: why.
+    pub(crate) why: &'static str,
+}
+
+impl Kind for Fields {
+    type Out = Vec<(HeaderName, HeaderValue)>;
+
+    fn read(&self, node: &Node, path: &Path, report: &mut Report) -> Option<Self::Out> {
+        let entries = match &node.value {
+            Value::Map(entries) => entries,
+            Value::Null => return Some(Vec::new()),
+            Value::List(_) | Value::Scalar { .. } => {
+                report.at(
+                    node.place,
+                    path,
+                    format!(
+                        "{} is not a section of header fields such as `{{x-team: search}}`",
+                        node.kind()
+                    ),
+                );
+                return None;
+            }
+        };
+        let mut fields: Vec<(HeaderName, HeaderValue)> = Vec::new();
+        for (key, value) in entries {
+            let path = path.key(&key.text);
+            let Ok(name) = HeaderName::from_bytes(key.text.as_bytes()) else {
+                report.at(key.place, &path, "is not the name of a header field");
+                continue;
+            };
+            if fields.iter().any(|(other, _)| *other == name) {
+                report.at(
+                    key.place,
+                    &path,
+                    "is written twice; names of header fields do not depend on case",
+                );
+                continue;
+            }
+            let Some((text, _)) = scalar(value, &path, "the value of a header field", report)
+            else {
+                continue;
+            };
+            match HeaderValue::from_str(text) {
+                Ok(value) => fields.push((name, value)),
+                Err(_) => report.at(
+                    value.place,
+                    &path,
+                    "the value holds characters that a header field cannot carry",
+                ),
+            }
+        }
+        Some(fields)
+    }
+
+    fn shape(&self) -> Shape {
+        let schema = json!({ "type": ["object", "null"], "additionalProperties": { "type": ["string", "number", "boolean"] } });
+        Shape::leaf(
+            "header fields and their values",
+            schema,
+            Some(json!({})),
+            self.why,
+        )
+    }
+}
+
+/// A kind without a default gets one.
+pub(crate) struct Preferred<K> {
+    /// What it is.
+    pub(crate) inner: K,
+    /// The default.
+    pub(crate) preset: Preset<&'static str>,
+}
+
+impl<K: Kind> Kind for Preferred<K> {
+    type Out = K::Out;
+
+    fn read(&self, node: &Node, path: &Path, report: &mut Report) -> Option<K::Out> {
+        self.inner.read(node, path, report)
+    }
+
+    fn shape(&self) -> Shape {
+        let mut shape = self.inner.shape();
+        (shape.default, shape.why) = (Some(json!(self.preset.value)), self.preset.why);
+        shape
+    }
+}
+
+/// `shape`, or what `other` allows.
+fn either(mut shape: Shape, other: Json, word: &str) -> Shape {
+    shape.form = format!("{} or {word}", shape.form);
+    shape.schema = match shape.schema {
+        Json::Object(mut object) if object.len() == 1 && object.contains_key("anyOf") => {
+            if let Some(Json::Array(list)) = object.get_mut("anyOf") {
+                list.push(other);
+            }
+            Json::Object(object)
+        }
+        schema => json!({ "anyOf": [schema, other] }),
+    };
+    shape
+}
