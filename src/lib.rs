@@ -5,6 +5,7 @@ pub mod event;
 
 // layer 1: pure
 pub mod dialect;
+pub mod stream;
 pub mod wire;
 
 // layer 2: parts

@@ -1,0 +1,4 @@
+//! One live stream: what it reads from, how it is cut into events, when and why it ends.
+
+pub mod deadline;
+pub mod end;
