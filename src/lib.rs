@@ -12,6 +12,9 @@ pub mod wire;
 pub mod config;
 pub mod queue;
 
+// layer 3: engines
+pub mod upstream;
+
 // layer 5: program
 pub mod cli;
 pub mod command;

@@ -1,6 +1,20 @@
 //! The bounded hand-over between a stream's pump and its reply.
+//!
+//! One lock per queue, held for a few lines and never across an await. One push per upstream read, one
+//! wake-up per push. Dropping the [`Receiver`] tells the pump that the reader is gone.
 
+mod join;
 pub mod ring;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::event::Event;
+pub use ring::{Contents, Counts, Taken};
+use ring::{Push, Ring};
 
 /// Bounds and rules of one queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,4 +38,249 @@ pub enum Overflow {
     Disconnect,
     /// The oldest droppable event leaves.
     DropOldest,
+}
+
+/// How a queue ends for its reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// The body must be seen to break.
+    Abort,
+    /// The body ends well.
+    Clean,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Batch {
+    /// All of it is in.
+    Accepted,
+    /// The overflow rule ends the stream.
+    Disconnect,
+    /// From this position on it must wait.
+    Full(usize),
+}
+
+/// What a pump wants to know of its queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Status {
+    /// Events that wait.
+    pub events: usize,
+    /// Bytes that wait.
+    pub bytes: usize,
+    /// Since when something waits without anything being taken.
+    pub waiting_since: Option<Instant>,
+    /// When the reader last took something.
+    pub last_take: Option<Instant>,
+    /// The reader is gone.
+    pub reader_gone: bool,
+    /// Totals.
+    pub counts: Counts,
+}
+
+#[derive(Debug)]
+struct State {
+    ring: Ring,
+    close: Option<Close>,
+    reader_gone: bool,
+    waiting_since: Option<Instant>,
+    last_take: Option<Instant>,
+    reader: Option<Waker>,
+    pump: Option<Waker>,
+}
+
+/// A new queue: the pump's end and the reply's end.
+pub fn queue(limits: Limits, notices: bool) -> (Sender, Receiver) {
+    let state = State {
+        ring: Ring::new(limits, notices),
+        close: None,
+        reader_gone: false,
+        waiting_since: None,
+        last_take: None,
+        reader: None,
+        pump: None,
+    };
+    let shared = Arc::new(Mutex::new(state));
+    (Sender(Arc::clone(&shared)), Receiver(shared))
+}
+
+fn lock(shared: &Mutex<State>) -> MutexGuard<'_, State> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The pump's end.
+#[derive(Debug)]
+pub struct Sender(Arc<Mutex<State>>);
+
+impl Sender {
+    /// Takes in as many of `events` as the rules allow: one lock, at most one wake-up.
+    pub fn push<'a>(
+        &self,
+        events: impl Iterator<Item = (&'a [u8], &'a Event)>,
+        now: Instant,
+    ) -> Batch {
+        let mut state = lock(&self.0);
+        let mut result = Batch::Accepted;
+        for (position, (block, event)) in events.enumerate() {
+            match state.ring.push(block, event, now) {
+                Push::Accepted => {}
+                Push::Disconnect => {
+                    result = Batch::Disconnect;
+                    break;
+                }
+                Push::Full => {
+                    result = Batch::Full(position);
+                    break;
+                }
+            }
+        }
+        state.note_waiting(now);
+        wake(state);
+        result
+    }
+
+    /// Adds a heartbeat if nothing waits; says whether it did.
+    pub fn heartbeat(&self, bytes: &[u8], now: Instant) -> bool {
+        let mut state = lock(&self.0);
+        let added = state.ring.heartbeat(bytes, now);
+        state.note_waiting(now);
+        wake(state);
+        added
+    }
+
+    /// Ends the queue, after `last` if there is one. Later calls change nothing.
+    pub fn close(&self, how: Close, last: Option<&[u8]>, now: Instant) {
+        let mut state = lock(&self.0);
+        if state.close.is_none() {
+            if let Some(block) = last {
+                state.ring.push_final(block, now);
+            }
+            state.close = Some(how);
+        }
+        wake(state);
+    }
+
+    /// Throws away what waits.
+    pub fn clear(&self) {
+        lock(&self.0).ring.clear();
+    }
+
+    /// Ready when the reader is gone, and each time it took something since the last call.
+    pub fn poll_change(&self, cx: &mut Context<'_>, seen: &mut Option<Instant>) -> Poll<()> {
+        let mut state = lock(&self.0);
+        if state.reader_gone || *seen != state.last_take {
+            *seen = state.last_take;
+            return Poll::Ready(());
+        }
+        if !state
+            .pump
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
+            state.pump = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Registers for the reader leaving only; takes do not wake.
+    pub fn status(&self) -> Status {
+        let state = lock(&self.0);
+        Status {
+            events: state.ring.len(),
+            bytes: state.ring.bytes(),
+            waiting_since: state.waiting_since,
+            last_take: state.last_take,
+            reader_gone: state.reader_gone,
+            counts: *state.ring.counts(),
+        }
+    }
+}
+
+impl Drop for Sender {
+    /// A pump that vanishes without a word must not look like a good end.
+    fn drop(&mut self) {
+        let mut state = lock(&self.0);
+        state.close.get_or_insert(Close::Abort);
+        wake(state);
+    }
+}
+
+impl State {
+    fn note_waiting(&mut self, now: Instant) {
+        if self.ring.is_empty() {
+            self.waiting_since = None;
+        } else {
+            self.waiting_since.get_or_insert(now);
+        }
+    }
+}
+
+fn wake(mut state: MutexGuard<'_, State>) {
+    let waiting = !state.ring.is_empty() || state.close.is_some();
+    let reader = waiting.then(|| state.reader.take()).flatten();
+    drop(state);
+    if let Some(reader) = reader {
+        reader.wake();
+    }
+}
+
+/// What a reader sees next.
+#[derive(Debug)]
+pub enum Next {
+    /// Bytes to send.
+    Data(Taken),
+    /// The end.
+    End(Close),
+}
+
+/// The reply's end.
+#[derive(Debug)]
+pub struct Receiver(Arc<Mutex<State>>);
+
+impl Receiver {
+    /// The next bytes, at most `max_bytes` unless one event is larger; then the end, for ever.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>, max_bytes: usize) -> Poll<Next> {
+        let mut state = lock(&self.0);
+        let Some(taken) = state.ring.take(max_bytes) else {
+            if let Some(close) = state.close {
+                return Poll::Ready(Next::End(close));
+            }
+            if !state
+                .reader
+                .as_ref()
+                .is_some_and(|waker| waker.will_wake(cx.waker()))
+            {
+                state.reader = Some(cx.waker().clone());
+            }
+            return Poll::Pending;
+        };
+        let now = Instant::now();
+        state.last_take = Some(now);
+        state.waiting_since = (!state.ring.is_empty()).then_some(now);
+        let pump = state.pump.take();
+        drop(state);
+        if let Some(pump) = pump {
+            pump.wake();
+        }
+        Poll::Ready(Next::Data(taken))
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0);
+        state.reader_gone = true;
+        state.ring.clear();
+        let pump = state.pump.take();
+        drop(state);
+        if let Some(pump) = pump {
+            pump.wake();
+        }
+    }
+}
+
+/// The bytes of a [`Taken`], for callers that need nothing else.
+impl From<Taken> for Bytes {
+    fn from(taken: Taken) -> Self {
+        taken.bytes
+    }
 }

@@ -1,0 +1,200 @@
+use super::*;
+use crate::event::{Keep, Span};
+
+const fn limits(max_events: usize, max_bytes: usize) -> Limits {
+    Limits {
+        max_events,
+        max_bytes,
+        merge: true,
+        overflow: Overflow::DropOldest,
+    }
+}
+
+/// A block `<text>` whose text lies between the angle brackets.
+fn token(key: u64, text: &str) -> (Vec<u8>, Event) {
+    let block = format!("<{text}>\n").into_bytes();
+    let span = Span::new(1..1 + text.len()).unwrap();
+    let merge = Some(Merge {
+        key,
+        text: span,
+        keep: Keep::First,
+    });
+    (
+        block,
+        Event {
+            content: Content::Token,
+            text: Some(span),
+            merge,
+            ..Event::bare(Class::Token)
+        },
+    )
+}
+
+fn push(ring: &mut Ring, (block, event): (Vec<u8>, Event)) -> Push {
+    ring.push(&block, &event, Instant::now())
+}
+
+fn critical(text: &str) -> (Vec<u8>, Event) {
+    (format!("{text}\n").into_bytes(), Event::bare(Class::Tool))
+}
+
+fn all(ring: &mut Ring) -> String {
+    let mut out = String::new();
+    while let Some(taken) = ring.take(usize::MAX) {
+        out.push_str(&String::from_utf8(taken.bytes.to_vec()).unwrap());
+    }
+    out
+}
+
+#[test]
+fn events_that_fit_stay_apart_and_leave_in_one_piece() {
+    let mut ring = Ring::new(limits(8, 100), true);
+    push(&mut ring, token(1, "a"));
+    push(&mut ring, token(1, "b"));
+    let taken = ring.take(usize::MAX).unwrap();
+    assert_eq!(
+        (taken.bytes.as_ref(), taken.events),
+        (b"<a>\n<b>\n".as_ref(), 2)
+    );
+    assert!(taken.contents.contains(Content::Token) && !taken.contents.contains(Content::Tool));
+}
+
+#[test]
+fn equal_neighbours_are_joined_before_anything_is_dropped() {
+    let mut ring = Ring::new(limits(2, 100), true);
+    for text in ["a", "b", "c", "d"] {
+        push(&mut ring, token(1, text));
+    }
+    push(&mut ring, token(2, "x"));
+    assert_eq!(all(&mut ring), "<abcd>\n<x>\n");
+    assert_eq!(ring.counts().merged, 3);
+    assert_eq!(ring.counts().dropped, [0; 12]);
+}
+
+#[test]
+fn the_oldest_token_is_dropped_and_told_and_critical_events_stay() {
+    let mut ring = Ring::new(limits(3, 100), true);
+    push(&mut ring, critical("T1"));
+    push(&mut ring, token(1, "a"));
+    push(&mut ring, critical("T2"));
+    assert_eq!(push(&mut ring, critical("T3")), Push::Accepted);
+    assert_eq!(all(&mut ring), "T1\n: weir dropped=1 chars=1\nT2\nT3\n");
+    assert_eq!(ring.counts().dropped[Class::Token.index()], 1);
+}
+
+#[test]
+fn critical_events_wait_when_nothing_gives_way() {
+    let mut ring = Ring::new(limits(2, 100), true);
+    push(&mut ring, critical("T1"));
+    push(&mut ring, critical("T2"));
+    assert_eq!(push(&mut ring, critical("T3")), Push::Full);
+    assert_eq!(push(&mut ring, token(1, "a")), Push::Accepted);
+    assert_eq!(ring.take(3).unwrap().bytes, "T1\n");
+    assert_eq!(push(&mut ring, critical("T3")), Push::Accepted);
+    assert_eq!(all(&mut ring), "T2\n: weir dropped=1 chars=1\nT3\n");
+}
+
+#[test]
+fn an_oversized_event_passes_alone() {
+    let mut ring = Ring::new(limits(4, 4), true);
+    assert_eq!(push(&mut ring, critical("much too long")), Push::Accepted);
+    assert_eq!(push(&mut ring, critical("T")), Push::Full);
+    assert_eq!(all(&mut ring), "much too long\n");
+}
+
+#[test]
+fn rules_other_than_drop_oldest_drop_nothing() {
+    for (overflow, expected) in [
+        (Overflow::Block, Push::Full),
+        (Overflow::Disconnect, Push::Disconnect),
+    ] {
+        let mut ring = Ring::new(
+            Limits {
+                overflow,
+                merge: false,
+                ..limits(1, 100)
+            },
+            true,
+        );
+        push(&mut ring, token(1, "a"));
+        assert_eq!(push(&mut ring, token(1, "b")), expected);
+        assert_eq!(all(&mut ring), "<a>\n");
+    }
+}
+
+#[test]
+fn characters_are_counted_not_bytes() {
+    assert_eq!(chars("aé\\n\\u00e9".as_bytes()), 4);
+}
+
+mod model {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Push { class: usize, key: u64, len: usize },
+        Take { max: usize },
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            4 => (0..12_usize, 0..2_u64, 1..12_usize).prop_map(|(class, key, len)| Op::Push { class, key, len }),
+            1 => (1..64_usize).prop_map(|max| Op::Take { max }),
+        ]
+    }
+
+    proptest! {
+        /// Random traffic: bounds hold, critical events arrive all and in order, counts add up, and text
+        /// that was neither dropped nor refused arrives whole and in order.
+        #[test]
+        fn whatever_happens_critical_events_survive_in_order(
+            ops in proptest::collection::vec(op(), 1..200),
+            merge in any::<bool>(),
+        ) {
+            let bounds = Limits { merge, ..limits(6, 60) };
+            let mut ring = Ring::new(bounds, false);
+            let (mut sent, mut got) = (Vec::new(), Vec::new());
+            let (mut pushed, mut taken_events) = (0_u64, 0_u64);
+            for (number, op) in ops.into_iter().enumerate() {
+                match op {
+                    Op::Push { class, key, len } => {
+                        let class = Class::ALL[class];
+                        let (mut block, mut event) = token(key, &"x".repeat(len));
+                        event.class = class;
+                        if !class.is_droppable() {
+                            block = format!("C{number}\n").into_bytes();
+                            event = Event::bare(class);
+                        }
+                        match ring.push(&block, &event, Instant::now()) {
+                            Push::Accepted => {
+                                pushed += 1;
+                                if !class.is_droppable() {
+                                    sent.push(String::from_utf8(block).unwrap());
+                                }
+                            }
+                            Push::Full => prop_assert!(!class.is_droppable()),
+                            Push::Disconnect => prop_assert!(false),
+                        }
+                    }
+                    Op::Take { max } => {
+                        if let Some(taken) = ring.take(max) {
+                            taken_events += taken.events as u64;
+                            got.push(String::from_utf8(taken.bytes.to_vec()).unwrap());
+                        }
+                    }
+                }
+                prop_assert!(ring.len() <= 6);
+                prop_assert!(ring.bytes() <= 60 || ring.len() == 1);
+            }
+            taken_events += ring.len() as u64;
+            got.push(all(&mut ring));
+            let got = got.concat();
+            let critical: Vec<String> = got.lines().filter(|line| line.starts_with('C')).map(|line| format!("{line}\n")).collect();
+            prop_assert_eq!(critical, sent);
+            let counts = ring.counts();
+            let heartbeats = counts.dropped.iter().sum::<u64>() + counts.merged + taken_events;
+            prop_assert!(heartbeats <= pushed);
+        }
+    }
+}

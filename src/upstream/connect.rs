@@ -1,0 +1,104 @@
+//! Opens one connection to one endpoint: name, socket options, TLS, all within a bound.
+
+use std::io;
+use std::net::SocketAddr;
+
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+
+use crate::config::{Endpoint, Target, Upstream};
+
+use super::error::Error;
+use super::tls;
+
+/// Receive buffer of an upstream socket. Bounded, because what hides in the kernel cannot be merged or
+/// dropped: 256 KiB is far more than a model writes between two reads.
+const RECEIVE_BUFFER_BYTES: u32 = 256 * 1024;
+
+/// Any byte stream to an upstream.
+pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// A connection that hyper can drive.
+pub(super) type Connection = TokioIo<Box<dyn Io>>;
+
+/// Connects once.
+pub(super) async fn connect(
+    upstream: &Upstream,
+    endpoint: &Endpoint,
+    connector: Option<&TlsConnector>,
+) -> Result<Connection, Error> {
+    let name = || upstream.name.to_string();
+    let failed = |source| Error::Connect {
+        upstream: name(),
+        source,
+    };
+    let (stream, host): (Box<dyn Io>, &str) = match &endpoint.target {
+        Target::Unix(path) => (
+            Box::new(UnixStream::connect(path).await.map_err(failed)?),
+            "localhost",
+        ),
+        Target::Tcp(host, port) => {
+            let addresses = resolve(host, *port).await;
+            let addresses = addresses.map_err(|source| Error::Dns {
+                upstream: name(),
+                source,
+            })?;
+            (
+                Box::new(connect_any(&addresses).await.map_err(failed)?),
+                host.as_str(),
+            )
+        }
+    };
+    let Some(connector) = connector.filter(|_| endpoint.tls) else {
+        return Ok(TokioIo::new(stream));
+    };
+    let tls_failed = |source| Error::Tls {
+        upstream: name(),
+        source,
+    };
+    let server_name = tls::server_name(&upstream.tls, host).map_err(tls_failed)?;
+    let stream = connector
+        .connect(server_name, stream)
+        .await
+        .map_err(tls_failed)?;
+    Ok(TokioIo::new(Box::new(stream)))
+}
+
+async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let host = host.trim_matches(['[', ']']);
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
+    if addresses.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "no addresses for this name",
+        ));
+    }
+    Ok(addresses)
+}
+
+async fn connect_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for address in addresses {
+        match connect_one(*address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn connect_one(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // Before connecting: the window scale is agreed on in the handshake.
+    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+    socket.set_nodelay(true)?;
+    socket.connect(address).await
+}

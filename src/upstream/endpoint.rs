@@ -1,0 +1,138 @@
+//! Which endpoint takes the next stream: the one with the fewest, among those that are not ejected.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use tokio::time::Instant;
+
+use crate::config::{Eject, Endpoint, Upstream};
+
+/// The endpoints of one upstream, as all workers see them.
+#[derive(Debug)]
+pub struct Endpoints {
+    epoch: Instant,
+    eject: Eject,
+    states: Vec<State>,
+    turn: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct State {
+    endpoint: Endpoint,
+    active: AtomicUsize,
+    /// Consecutive failures.
+    failures: AtomicU32,
+    /// Milliseconds after `epoch` until which it is left out.
+    ejected_until: AtomicU64,
+}
+
+impl Endpoints {
+    /// All endpoints of `upstream`, none of them ejected.
+    pub fn new(upstream: &Upstream) -> Self {
+        let state = |endpoint: &Endpoint| State {
+            endpoint: endpoint.clone(),
+            active: AtomicUsize::new(0),
+            failures: AtomicU32::new(0),
+            ejected_until: AtomicU64::new(0),
+        };
+        Self {
+            epoch: Instant::now(),
+            eject: upstream.eject,
+            states: upstream.endpoints.iter().map(state).collect(),
+            turn: AtomicUsize::new(0),
+        }
+    }
+
+    /// The endpoint for the next stream. With all of them ejected the rule is void: the least bad is
+    /// better than none. `avoid` names one that just failed.
+    pub(super) fn pick(self: &Arc<Self>, avoid: Option<usize>) -> Option<Picked> {
+        let now = self.now();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let count = self.states.len();
+        let order = (0..count).map(|offset| (turn + offset) % count);
+        let load = |index: usize| {
+            self.states
+                .get(index)
+                .map(|state| state.active.load(Ordering::Relaxed))
+        };
+        let is_in = |index: usize| {
+            self.states
+                .get(index)
+                .is_some_and(|state| state.ejected_until.load(Ordering::Relaxed) <= now)
+        };
+        let best = (order
+            .clone()
+            .filter(|index| is_in(*index) && Some(*index) != avoid))
+        .min_by_key(|index| load(*index))
+        .or_else(|| order.min_by_key(|index| load(*index)))?;
+        self.states
+            .get(best)?
+            .active
+            .fetch_add(1, Ordering::Relaxed);
+        Some(Picked {
+            endpoints: Arc::clone(self),
+            index: best,
+        })
+    }
+
+    /// How many are left out right now.
+    pub fn ejected(&self) -> usize {
+        let now = self.now();
+        self.states
+            .iter()
+            .filter(|state| state.ejected_until.load(Ordering::Relaxed) > now)
+            .count()
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A place on an endpoint, held until dropped.
+#[derive(Debug)]
+pub(super) struct Picked {
+    endpoints: Arc<Endpoints>,
+    /// Position among the upstream's endpoints.
+    pub(super) index: usize,
+}
+
+impl Picked {
+    pub(super) fn endpoint(&self) -> Option<&Endpoint> {
+        self.state().map(|state| &state.endpoint)
+    }
+
+    pub(super) fn succeeded(&self) {
+        if let Some(state) = self.state() {
+            state.failures.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a failure; the last endpoint left is never ejected.
+    pub(super) fn failed(&self) {
+        let Some(state) = self.state() else { return };
+        let failures = state.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        let eject = self.endpoints.eject;
+        let others_left = self.endpoints.ejected() + 1 < self.endpoints.states.len();
+        if eject.failures > 0 && failures >= eject.failures && others_left {
+            let pause = u64::try_from(eject.pause.as_millis()).unwrap_or(u64::MAX);
+            state.ejected_until.store(
+                self.endpoints.now().saturating_add(pause),
+                Ordering::Relaxed,
+            );
+            state.failures.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn state(&self) -> Option<&State> {
+        self.endpoints.states.get(self.index)
+    }
+}
+
+impl Drop for Picked {
+    fn drop(&mut self) {
+        if let Some(state) = self.state() {
+            state.active.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}

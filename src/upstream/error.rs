@@ -1,0 +1,119 @@
+//! Why an upstream gave no response head.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// A call that failed before the response head. `Display` names no address: it may reach a client.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// No endpoint accepted a connection.
+    #[error("upstream \"{upstream}\" did not accept a connection")]
+    Connect {
+        /// Key under `upstreams`.
+        upstream: String,
+        /// What the last attempt said; for the log.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Connecting took too long.
+    #[error(
+        "upstream \"{upstream}\" did not accept a connection within deadlines.connect ({limit:?})"
+    )]
+    ConnectTimeout {
+        /// Key under `upstreams`.
+        upstream: String,
+        /// The bound.
+        limit: Duration,
+    },
+    /// The name of an endpoint did not resolve.
+    #[error("the host name of upstream \"{upstream}\" did not resolve")]
+    Dns {
+        /// Key under `upstreams`.
+        upstream: String,
+        /// What the resolver said; for the log.
+        #[source]
+        source: std::io::Error,
+    },
+    /// No response head in time.
+    #[error("upstream \"{upstream}\" sent no response head within deadlines.head ({limit:?})")]
+    HeadTimeout {
+        /// Key under `upstreams`.
+        upstream: String,
+        /// The bound.
+        limit: Duration,
+    },
+    /// What came back is no HTTP response.
+    #[error("upstream \"{upstream}\" sent a malformed response")]
+    Protocol {
+        /// Key under `upstreams`.
+        upstream: String,
+        /// What hyper said; for the log.
+        #[source]
+        source: hyper::Error,
+    },
+    /// The client's request body broke off; nobody is left to answer.
+    #[error("the request body ended early")]
+    RequestAborted,
+    /// The client's request body made no progress.
+    #[error("the request body made no progress within limits.request_body")]
+    RequestTimeout,
+    /// The client's request body exceeds its bound.
+    #[error("the request body exceeds max_request_bytes")]
+    RequestTooLarge,
+    /// The connection closed before a response head.
+    #[error("upstream \"{upstream}\" closed the connection before a response head")]
+    Reset {
+        /// Key under `upstreams`.
+        upstream: String,
+        /// What hyper said; for the log.
+        #[source]
+        source: hyper::Error,
+    },
+    /// The TLS handshake failed.
+    #[error("the TLS handshake with upstream \"{upstream}\" failed")]
+    Tls {
+        /// Key under `upstreams`.
+        upstream: String,
+        /// What rustls said; for the log.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// The stable word for clients and logs.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Connect { .. } | Self::ConnectTimeout { .. } | Self::Dns { .. } => {
+                "upstream_connect"
+            }
+            Self::HeadTimeout { .. } => "head_timeout",
+            Self::Protocol { .. } => "upstream_error",
+            Self::RequestAborted => "request_aborted",
+            Self::RequestTimeout => "request_timeout",
+            Self::RequestTooLarge => "request_too_large",
+            Self::Reset { .. } => "upstream_reset",
+            Self::Tls { .. } => "upstream_tls",
+        }
+    }
+
+    /// Whether the endpoint, not the client, is to blame.
+    pub const fn is_upstream(&self) -> bool {
+        !matches!(
+            self,
+            Self::RequestAborted | Self::RequestTimeout | Self::RequestTooLarge
+        )
+    }
+
+    /// Whether another endpoint may be asked: nothing of the request was accepted.
+    pub(super) const fn is_before_request(&self) -> bool {
+        matches!(
+            self,
+            Self::Connect { .. }
+                | Self::ConnectTimeout { .. }
+                | Self::Dns { .. }
+                | Self::Tls { .. }
+        )
+    }
+}

@@ -1,0 +1,305 @@
+//! Calls to agents: pick an endpoint, get a connection, send the request, read the head.
+//!
+//! HTTP/1.1 with one stream per connection, so that dropping a body cancels exactly one run. A request is
+//! sent a second time only when nothing of the first was accepted: connecting failed, or a reused
+//! connection closed before the request left.
+
+mod body;
+mod connect;
+mod endpoint;
+mod error;
+mod pool;
+pub mod request;
+mod tls;
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::{Request, response};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::TlsConnector;
+
+pub use body::{Body, Read, RequestBody, RequestLimits};
+use body::{Cut, Verdict};
+pub use endpoint::Endpoints;
+use endpoint::Picked;
+pub use error::Error;
+use pool::{Lease, Pool, Wire};
+use request::Origin;
+
+use crate::config::{Deadlines, Upstream};
+
+/// Pause between attempts while an agent is still starting.
+const CONNECT_PAUSE: Duration = Duration::from_millis(100);
+
+/// One worker's way to one upstream.
+#[derive(Debug)]
+pub struct Client {
+    upstream: Arc<Upstream>,
+    endpoints: Arc<Endpoints>,
+    connector: Option<Connector>,
+    pool: Arc<Pool>,
+}
+
+/// Hides the connector's foreign `Debug`.
+#[derive(Clone)]
+pub struct Connector(TlsConnector);
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connector")
+    }
+}
+
+/// The TLS connector of `upstream`, if any endpoint needs one.
+///
+/// # Errors
+/// When a certificate or key file cannot be read or does not fit.
+pub fn connector(upstream: &Upstream) -> io::Result<Option<Connector>> {
+    let needed = upstream.endpoints.iter().any(|endpoint| endpoint.tls);
+    needed
+        .then(|| tls::connector(&upstream.tls).map(Connector))
+        .transpose()
+}
+
+/// An upstream's answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// Status and fields, as they came.
+    pub head: response::Parts,
+    /// What follows.
+    pub body: Body,
+}
+
+impl Client {
+    /// A client with an empty pool.
+    pub fn new(
+        upstream: Arc<Upstream>,
+        endpoints: Arc<Endpoints>,
+        connector: Option<Connector>,
+    ) -> Self {
+        let pool = Arc::new(Pool::new(upstream.pool_idle));
+        Self {
+            upstream,
+            endpoints,
+            connector,
+            pool,
+        }
+    }
+
+    /// Closes idle connections that are too old.
+    pub fn prune(&self) {
+        self.pool.prune();
+    }
+
+    /// Sends `request` and waits for the response head. Dropping the future closes the connection.
+    ///
+    /// # Errors
+    /// Says whose fault it was; nothing was sent to the client yet.
+    pub async fn call(
+        &self,
+        request: Request<RequestBody>,
+        origin: &Origin,
+        deadlines: &Deadlines,
+    ) -> Result<Answer, Error> {
+        let mut request = request;
+        let verdict = request.body().verdict();
+        loop {
+            let (lease, reused) = self.lease(deadlines).await?;
+            let endpoint = lease.picked.endpoint().cloned();
+            let Some(endpoint) = endpoint else {
+                return Err(self.no_endpoint());
+            };
+            let (parts, body) = request.into_parts();
+            let original = parts.clone();
+            let forwarded = request::forwarded(parts, &endpoint, origin);
+            let parts = forwarded.map_err(|_| Error::Connect {
+                upstream: self.upstream.name.to_string(),
+                source: io::Error::new(io::ErrorKind::InvalidInput, "request target"),
+            })?;
+            match self
+                .send(
+                    lease,
+                    Request::from_parts(parts, body),
+                    deadlines.head,
+                    &verdict,
+                )
+                .await
+            {
+                Ok(answer) => return Ok(answer),
+                Err(Failure {
+                    error,
+                    unsent: Some(body),
+                }) if reused => {
+                    tracing::debug!(upstream = %self.upstream.name, %error, "reused connection was closed, trying another");
+                    request = Request::from_parts(original, *body);
+                }
+                Err(Failure { error, .. }) => return Err(error),
+            }
+        }
+    }
+
+    /// A connection: a kept one if there is one, else a new one within `connect` (and `connect_budget`).
+    async fn lease(&self, deadlines: &Deadlines) -> Result<(Lease, bool), Error> {
+        let started = Instant::now();
+        let mut avoid = None;
+        let mut tried = 0;
+        loop {
+            let picked = self
+                .endpoints
+                .pick(avoid)
+                .ok_or_else(|| self.no_endpoint())?;
+            let kept = poll_fn(|cx| Poll::Ready(self.pool.take(picked.index, cx))).await;
+            if let Some(wire) = kept {
+                return Ok((
+                    Lease {
+                        wire,
+                        picked,
+                        pool: Arc::clone(&self.pool),
+                    },
+                    true,
+                ));
+            }
+            match self.connect(&picked, deadlines.connect).await {
+                Ok(wire) => {
+                    return Ok((
+                        Lease {
+                            wire,
+                            picked,
+                            pool: Arc::clone(&self.pool),
+                        },
+                        false,
+                    ));
+                }
+                Err(error) => {
+                    picked.failed();
+                    tried += 1;
+                    avoid = Some(picked.index);
+                    drop(picked);
+                    if tried < self.upstream.endpoints.len() && error.is_before_request() {
+                        continue;
+                    }
+                    if started.elapsed() + CONNECT_PAUSE > self.upstream.connect_budget {
+                        return Err(error);
+                    }
+                    tried = 0;
+                    sleep(CONNECT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn connect(&self, picked: &Picked, limit: Duration) -> Result<Wire, Error> {
+        let Some(endpoint) = picked.endpoint() else {
+            return Err(self.no_endpoint());
+        };
+        let connector = self.connector.as_ref().map(|connector| &connector.0);
+        let connecting = connect::connect(&self.upstream, endpoint, connector);
+        let late = |_| Error::ConnectTimeout {
+            upstream: self.upstream.name.to_string(),
+            limit,
+        };
+        let io = timeout(limit, connecting).await.map_err(late)??;
+        let mut builder = http1::Builder::new();
+        builder.max_headers(256).max_buf_size(256 * 1024);
+        let (sender, driver) = builder
+            .handshake(io)
+            .await
+            .map_err(|source| self.broken(source))?;
+        Ok(Wire::new(sender, driver))
+    }
+
+    async fn send(
+        &self,
+        mut lease: Lease,
+        request: Request<RequestBody>,
+        limit: Duration,
+        verdict: &Verdict,
+    ) -> Result<Answer, Failure> {
+        let mut response = std::pin::pin!(lease.wire.sender.try_send_request(request));
+        let head = poll_fn(|cx| {
+            // Twice: the first turn sends or reads, the second hands over what was read.
+            for _ in 0..2 {
+                lease.wire.drive(cx);
+                if let Poll::Ready(result) = response.as_mut().poll(cx) {
+                    return Poll::Ready(result);
+                }
+            }
+            Poll::Pending
+        });
+        let Ok(result) = timeout(limit, head).await else {
+            lease.picked.failed();
+            return Err(Error::HeadTimeout {
+                upstream: self.upstream.name.to_string(),
+                limit,
+            }
+            .into());
+        };
+        match result {
+            Ok(response) => {
+                lease.picked.succeeded();
+                let (head, incoming): (_, Incoming) = response.into_parts();
+                Ok(Answer {
+                    head,
+                    body: Body::new(incoming, lease),
+                })
+            }
+            Err(mut error) => {
+                if let Some(cut) = verdict.cut() {
+                    return Err(Failure::from(match cut {
+                        Cut::Aborted => Error::RequestAborted,
+                        Cut::Timeout => Error::RequestTimeout,
+                        Cut::TooLarge => Error::RequestTooLarge,
+                    }));
+                }
+                let unsent = error
+                    .take_message()
+                    .map(|request| Box::new(request.into_body()));
+                if unsent.is_none() {
+                    lease.picked.failed();
+                }
+                Err(Failure {
+                    error: self.broken(error.into_error()),
+                    unsent,
+                })
+            }
+        }
+    }
+
+    fn broken(&self, source: hyper::Error) -> Error {
+        let upstream = self.upstream.name.to_string();
+        if source.is_parse() {
+            Error::Protocol { upstream, source }
+        } else {
+            Error::Reset { upstream, source }
+        }
+    }
+
+    fn no_endpoint(&self) -> Error {
+        let source = io::Error::new(io::ErrorKind::NotFound, "no endpoint");
+        Error::Connect {
+            upstream: self.upstream.name.to_string(),
+            source,
+        }
+    }
+}
+
+/// A failed attempt, with the request body if none of it left.
+struct Failure {
+    error: Error,
+    unsent: Option<Box<RequestBody>>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self {
+            error,
+            unsent: None,
+        }
+    }
+}

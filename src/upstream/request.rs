@@ -1,0 +1,200 @@
+//! What of a client's request is forwarded: everything but hop-by-hop fields, plus who asked.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Uri, Version, request};
+
+use crate::config::Endpoint;
+
+/// Fields that belong to one connection (RFC 9110, 7.6.1), whatever `Connection` says.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("http2-settings"),
+];
+
+/// Fields that `Connection` cannot nominate away: they frame or address the message.
+const NEVER_NOMINATED: [HeaderName; 2] = [header::HOST, header::CONTENT_LENGTH];
+
+/// Where a request came from, for the fields that say so.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Address of the client; `None` for Unix sockets.
+    pub client: Option<std::net::IpAddr>,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+}
+
+/// Removes the fields that end at this hop, in either direction.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let mut nominated = Vec::new();
+    for value in headers.get_all(header::CONNECTION) {
+        let names = value.to_str().unwrap_or_default().split(',');
+        nominated
+            .extend(names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()));
+    }
+    for name in nominated
+        .iter()
+        .filter(|name| !NEVER_NOMINATED.contains(name))
+    {
+        headers.remove(name);
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// Turns a client's request head into the one for `endpoint`.
+///
+/// # Errors
+/// When the path with the endpoint's prefix is no valid request target.
+pub fn forwarded(
+    mut parts: request::Parts,
+    endpoint: &Endpoint,
+    origin: &Origin,
+) -> Result<request::Parts, http::Error> {
+    let trailers = accepts_trailers(&parts.headers);
+    strip_hop_by_hop(&mut parts.headers);
+    if trailers {
+        parts
+            .headers
+            .insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    let host = host(&parts, endpoint);
+    // Any coding would have to be undone to see the events; the agent should not spend time on one.
+    parts.headers.insert(
+        header::ACCEPT_ENCODING,
+        HeaderValue::from_static("identity"),
+    );
+    forwarded_fields(&mut parts.headers, &host, origin);
+    parts.headers.insert(header::HOST, host);
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    parts.uri = Uri::builder()
+        .path_and_query(format!("{}{path}", endpoint.path_prefix))
+        .build()?;
+    parts.version = Version::HTTP_11;
+    parts.extensions = http::Extensions::new();
+    Ok(parts)
+}
+
+fn accepts_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(header::TE).iter().any(|value| {
+        value.to_str().is_ok_and(|text| {
+            text.split(',')
+                .any(|item| item.trim().eq_ignore_ascii_case("trailers"))
+        })
+    })
+}
+
+/// The authority the client asked for: of an absolute target or an HTTP/2 request, else `Host`.
+fn host(parts: &request::Parts, endpoint: &Endpoint) -> HeaderValue {
+    let asked = parts
+        .uri
+        .authority()
+        .and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    let own = || {
+        HeaderValue::from_str(&endpoint.authority).unwrap_or(HeaderValue::from_static("localhost"))
+    };
+    asked
+        .or_else(|| parts.headers.get(header::HOST).cloned())
+        .unwrap_or_else(own)
+}
+
+fn forwarded_fields(headers: &mut HeaderMap, host: &HeaderValue, origin: &Origin) {
+    const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+    const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+    const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+    if let Some(client) = origin.client {
+        let earlier: Vec<&str> = headers
+            .get_all(FOR)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .collect();
+        let chain = if earlier.is_empty() {
+            client.to_string()
+        } else {
+            format!("{}, {client}", earlier.join(", "))
+        };
+        if let Ok(value) = HeaderValue::from_str(&chain) {
+            headers.insert(FOR, value);
+        }
+    }
+    headers
+        .entry(PROTO)
+        .or_insert(HeaderValue::from_static(origin.scheme));
+    headers.entry(HOST).or_insert_with(|| host.clone());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Target;
+
+    fn forward(fields: &[(&str, &str)]) -> HeaderMap {
+        let mut builder = http::Request::builder().uri("/x?y=1").method("POST");
+        for (name, value) in fields {
+            builder = builder.header(*name, *value);
+        }
+        let endpoint = Endpoint {
+            target: Target::Tcp("agent".into(), 80),
+            tls: false,
+            authority: "agent".into(),
+            path_prefix: "/base".into(),
+        };
+        let origin = Origin {
+            client: Some([192, 0, 2, 1].into()),
+            scheme: "http",
+        };
+        let parts =
+            forwarded(builder.body(()).unwrap().into_parts().0, &endpoint, &origin).unwrap();
+        assert_eq!(parts.uri, "/base/x?y=1");
+        parts.headers
+    }
+
+    #[test]
+    fn fields_of_one_hop_end_here() {
+        let sent = forward(&[
+            ("connection", "close, X-Secret, Host, content-length"),
+            ("x-secret", "1"),
+            ("host", "h"),
+            ("content-length", "3"),
+            ("keep-alive", "1"),
+            ("te", "gzip, trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "x"),
+            ("authorization", "Bearer k"),
+        ]);
+        for gone in [
+            "connection",
+            "x-secret",
+            "keep-alive",
+            "transfer-encoding",
+            "upgrade",
+            "http2-settings",
+        ] {
+            assert!(!sent.contains_key(gone), "{gone}");
+        }
+        assert_eq!(sent["host"], "h");
+        assert_eq!(sent["content-length"], "3");
+        assert_eq!(sent["te"], "trailers");
+        assert_eq!(sent["authorization"], "Bearer k");
+    }
+
+    #[test]
+    fn who_asked_is_told_and_earlier_hops_are_kept() {
+        let sent = forward(&[
+            ("host", "h"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-proto", "https"),
+        ]);
+        assert_eq!(sent["x-forwarded-for"], "10.0.0.1, 192.0.2.1");
+        assert_eq!(sent["x-forwarded-proto"], "https");
+        assert_eq!(sent["x-forwarded-host"], "h");
+        assert_eq!(sent["accept-encoding"], "identity");
+    }
+}

@@ -1,0 +1,57 @@
+//! TLS towards upstreams: roots, client certificate, server name.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::TlsConnector;
+
+use crate::config::{Roots, UpstreamTls};
+
+/// Builds the connector of one upstream; reads its files.
+pub(super) fn connector(tls: &UpstreamTls) -> io::Result<TlsConnector> {
+    let mut roots = RootCertStore::empty();
+    match tls.roots {
+        Roots::Bundled => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Roots::None => {}
+        Roots::System => {
+            for cert in rustls_native_certs::load_native_certs().certs {
+                roots.add(cert).map_err(io::Error::other)?;
+            }
+        }
+    }
+    if let Some(path) = &tls.ca_file {
+        for cert in CertificateDer::pem_file_iter(path).map_err(io::Error::other)? {
+            roots
+                .add(cert.map_err(io::Error::other)?)
+                .map_err(io::Error::other)?;
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots);
+    let mut config = match (&tls.cert, &tls.key) {
+        (Some(cert), Some(key)) => {
+            let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(cert)
+                .map_err(io::Error::other)?
+                .collect();
+            let key = PrivateKeyDer::from_pem_file(key).map_err(io::Error::other)?;
+            builder
+                .with_client_auth_cert(chain.map_err(io::Error::other)?, key)
+                .map_err(io::Error::other)?
+        }
+        _ => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// The name that the certificate must carry.
+pub(super) fn server_name(tls: &UpstreamTls, host: &str) -> io::Result<ServerName<'static>> {
+    let name = tls.server_name.as_deref().unwrap_or(host);
+    ServerName::try_from(name.trim_matches(['[', ']']).to_owned()).map_err(io::Error::other)
+}
