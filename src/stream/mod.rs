@@ -2,3 +2,5 @@
 
 pub mod deadline;
 pub mod end;
+pub mod meter;
+pub mod pipeline;

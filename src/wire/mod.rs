@@ -3,6 +3,7 @@
 //! Decoders are synchronous values that survive any split of their input. What leaves them is framed
 //! canonically (LF, one space after the colon, no BOM, no comments); the payload is never touched.
 
+pub mod encoding;
 pub mod json;
 pub mod ndjson;
 pub mod sse;

@@ -1,0 +1,260 @@
+//! Bytes to events: undo the coding, cut into frames, classify. A plain value: no clock, no I/O.
+
+use bytes::Bytes;
+
+use crate::dialect::{Choice, Dialect, detect};
+use crate::event::{Class, Content, Event, Terminal};
+use crate::wire::encoding::{self, Coding};
+use crate::wire::{self, Decoder, Frame, Framing};
+
+/// A frame and what it means.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// The bytes to send on.
+    pub frame: Frame,
+    /// What they mean.
+    pub event: Event,
+}
+
+/// Why the bytes are no stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The compressed body is corrupt.
+    Corrupt,
+    /// One event, or the expansion of the body, exceeds its bound.
+    TooLarge,
+}
+
+impl From<wire::Error> for Fault {
+    fn from(_: wire::Error) -> Self {
+        Self::TooLarge
+    }
+}
+
+impl From<encoding::Error> for Fault {
+    fn from(error: encoding::Error) -> Self {
+        match error {
+            encoding::Error::Corrupt => Self::Corrupt,
+            encoding::Error::Expansion => Self::TooLarge,
+        }
+    }
+}
+
+/// What the end of the input means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything was there.
+    Complete,
+    /// Something is missing.
+    Truncated,
+}
+
+/// What one stream needs to know to cut itself into events.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Framing by content type.
+    pub framing: Framing,
+    /// Content coding of the body.
+    pub coding: Coding,
+    /// The route's word on the dialect.
+    pub choice: Choice,
+    /// What the request says of the dialect.
+    pub hint: Option<Dialect>,
+    /// The request's path is one of LangServe's.
+    pub langserve_path: bool,
+    /// Bound of one event.
+    pub max_event_bytes: usize,
+}
+
+/// One stream's bytes to events.
+#[derive(Debug)]
+pub struct Pipeline {
+    coding: Option<encoding::Decoder>,
+    decoder: Decoder,
+    framing: Framing,
+    dialect: Dialect,
+    /// The dialect is final: fixed by the route, or confirmed by an event.
+    settled: bool,
+    langserve_path: bool,
+    /// A terminal event was seen; nothing after it is forwarded.
+    terminal: Option<Terminal>,
+    heartbeats: u64,
+    frames: Vec<Frame>,
+}
+
+impl Pipeline {
+    /// A pipeline before its first byte.
+    pub fn new(settings: &Settings) -> Self {
+        let fixed = match settings.choice {
+            Choice::Auto => None,
+            Choice::Fixed(dialect) => Some(dialect),
+        };
+        Self {
+            coding: encoding::Decoder::new(settings.coding),
+            decoder: Decoder::new(settings.framing, settings.max_event_bytes),
+            framing: settings.framing,
+            dialect: fixed.or(settings.hint).unwrap_or(Dialect::Opaque),
+            settled: fixed.is_some(),
+            langserve_path: settings.langserve_path,
+            terminal: None,
+            heartbeats: 0,
+            frames: Vec::new(),
+        }
+    }
+
+    /// Appends to `out` each event that `chunk` completes, up to a terminal one.
+    pub fn feed(&mut self, chunk: Bytes, out: &mut Vec<Item>) -> Result<(), Fault> {
+        let Self {
+            coding,
+            decoder,
+            frames,
+            ..
+        } = self;
+        let result = match coding {
+            None => decoder.feed(chunk, frames).map_err(Fault::from),
+            Some(coding) => coding.feed(&chunk, |bytes| {
+                Ok(decoder.feed(Bytes::copy_from_slice(bytes), frames)?)
+            }),
+        };
+        let mut frames = std::mem::take(&mut self.frames);
+        for frame in frames.drain(..) {
+            self.classify(frame, out);
+        }
+        self.frames = frames;
+        self.heartbeats += self.decoder.take_comments();
+        result
+    }
+
+    /// The end of the input: completes a last event that lacks only its end, and judges the whole.
+    pub fn finish(&mut self, out: &mut Vec<Item>) -> Verdict {
+        let torn_coding = self
+            .coding
+            .as_ref()
+            .is_some_and(|coding| !coding.is_complete());
+        let mut torn = false;
+        if self.terminal.is_none()
+            && let Some(frame) = self.decoder.finish()
+        {
+            if frame.whole {
+                self.classify(frame, out);
+            } else {
+                torn = true;
+            }
+        }
+        let ended = self.terminal.is_some() || !self.dialect.needs_terminal();
+        if ended && !torn && (self.terminal.is_some() || !torn_coding) {
+            Verdict::Complete
+        } else {
+            Verdict::Truncated
+        }
+    }
+
+    /// What the stream speaks, as far as it is known.
+    pub const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// How its frames are separated.
+    pub const fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// The terminal event seen.
+    pub const fn terminal(&self) -> Option<Terminal> {
+        self.terminal
+    }
+
+    /// Heartbeats of the upstream consumed since the last call.
+    pub const fn take_heartbeats(&mut self) -> u64 {
+        std::mem::replace(&mut self.heartbeats, 0)
+    }
+
+    fn classify(&mut self, frame: Frame, out: &mut Vec<Item>) {
+        if self.terminal.is_some() {
+            return;
+        }
+        if !self.settled {
+            self.settle(&frame);
+        }
+        let event = self.dialect.classify(&frame);
+        if event.class == Class::Heartbeat {
+            // Consumed: the proxy has its own timer.
+            self.heartbeats += 1;
+            return;
+        }
+        self.terminal = event.terminal;
+        out.push(Item { frame, event });
+    }
+
+    /// The first frame confirms what the request announced, or names the dialect.
+    fn settle(&mut self, frame: &Frame) {
+        let announced = self.dialect != Dialect::Opaque && detect::fits(self.dialect, frame);
+        if !announced {
+            self.dialect = detect::from_frame(frame);
+            if self.dialect == Dialect::LangGraph && self.langserve_path {
+                self.dialect = Dialect::LangServe;
+            }
+        }
+        self.settled = frame.data.is_some();
+    }
+}
+
+/// Whether an event counts as content for deadlines and time to first event.
+pub const fn is_content(event: &Event) -> bool {
+    !matches!(event.content, Content::None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(hint: Option<Dialect>, input: &str) -> (Vec<Item>, Verdict, Dialect) {
+        let settings = Settings {
+            framing: Framing::Sse,
+            coding: Coding::Identity,
+            choice: Choice::Auto,
+            hint,
+            langserve_path: false,
+            max_event_bytes: 1 << 20,
+        };
+        let mut pipeline = Pipeline::new(&settings);
+        let mut out = Vec::new();
+        pipeline
+            .feed(Bytes::copy_from_slice(input.as_bytes()), &mut out)
+            .unwrap();
+        let verdict = pipeline.finish(&mut out);
+        (out, verdict, pipeline.dialect())
+    }
+
+    const CHUNK: &str = "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+
+    #[test]
+    fn a_stream_without_its_terminal_is_truncated() {
+        assert_eq!(run(None, CHUNK).1, Verdict::Truncated);
+        assert_eq!(
+            run(None, &format!("{CHUNK}data: [DONE]\n\n")).1,
+            Verdict::Complete
+        );
+        assert_eq!(
+            run(None, &format!("{CHUNK}data: [DONE]")).1,
+            Verdict::Complete
+        );
+        assert_eq!(run(None, "data: {\"tick\":1}\n\n").1, Verdict::Complete);
+        assert_eq!(run(None, "data: {\"tick\":").1, Verdict::Truncated);
+    }
+
+    #[test]
+    fn nothing_follows_a_terminal() {
+        let (items, ..) = run(None, &format!("{CHUNK}data: [DONE]\n\n{CHUNK}"));
+        assert_eq!(items.len(), 2);
+    }
+
+    #[test]
+    fn a_request_that_promised_too_much_is_not_believed() {
+        let (items, verdict, dialect) = run(Some(Dialect::OpenAiChat), "data: {\"tick\":1}\n\n");
+        assert_eq!(
+            (items.len(), verdict, dialect),
+            (1, Verdict::Complete, Dialect::Opaque)
+        );
+    }
+}

@@ -1,0 +1,262 @@
+//! Undoes a content coding as the bytes come: gzip, deflate, br, zstd.
+//!
+//! Whatever the input so far determines comes out at once, in slices of bounded size, so that neither a
+//! compressed event is held back nor a bomb grows memory.
+
+use std::fmt;
+
+use compression_codecs::core::util::{PartialBuffer, WriteBuffer};
+use compression_codecs::{
+    BrotliDecoder, DecodeV2, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder,
+};
+use thiserror::Error;
+
+/// Output beyond this is held against the input: legitimate text compresses far less than a bomb.
+const FREE_BYTES: u64 = 1024 * 1024;
+/// Most output bytes per input byte beyond [`FREE_BYTES`]. Chatty JSON reaches 20 to 50.
+const MAX_RATIO: u64 = 200;
+/// Output comes in slices of at most this size.
+const SLICE_BYTES: usize = 16 * 1024;
+
+/// A `Content-Encoding`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// `br`
+    Brotli,
+    /// `deflate`: zlib by the standard, raw by some servers.
+    Deflate,
+    /// `gzip`, `x-gzip`
+    Gzip,
+    /// No coding.
+    Identity,
+    /// `zstd`
+    Zstd,
+}
+
+impl Coding {
+    /// The coding a header value names; `None` for one that Weir cannot undo, lists included.
+    pub fn from_header(value: &str) -> Option<Self> {
+        let value = value.trim();
+        let is = |name: &str| value.eq_ignore_ascii_case(name);
+        match () {
+            () if value.is_empty() || is("identity") => Some(Self::Identity),
+            () if is("gzip") || is("x-gzip") => Some(Self::Gzip),
+            () if is("deflate") => Some(Self::Deflate),
+            () if is("br") => Some(Self::Brotli),
+            () if is("zstd") => Some(Self::Zstd),
+            () => None,
+        }
+    }
+}
+
+/// Why compressed bytes cannot be undone.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum Error {
+    /// Not what the header says.
+    #[error("the compressed body is corrupt")]
+    Corrupt,
+    /// Grows beyond reason.
+    #[error("the compressed body expands more than {MAX_RATIO} times")]
+    Expansion,
+}
+
+/// Undoes one coding.
+pub struct Decoder {
+    codec: Codec,
+    input: u64,
+    output: u64,
+    /// The end of a member was reached; another may follow.
+    ended: bool,
+}
+
+enum Codec {
+    Brotli(Box<BrotliDecoder>),
+    /// Which of the two it is shows in its first byte.
+    DeflateUnknown,
+    Gzip(Box<GzipDecoder>),
+    Raw(Box<DeflateDecoder>),
+    Zlib(Box<ZlibDecoder>),
+    Zstd(Box<ZstdDecoder>),
+}
+
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder")
+            .field("input", &self.input)
+            .field("output", &self.output)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Decoder {
+    /// A decoder for `coding`; `None` for the identity, which needs none.
+    pub fn new(coding: Coding) -> Option<Self> {
+        let codec = match coding {
+            Coding::Brotli => Codec::Brotli(Box::default()),
+            Coding::Deflate => Codec::DeflateUnknown,
+            Coding::Gzip => Codec::Gzip(Box::default()),
+            Coding::Identity => return None,
+            Coding::Zstd => Codec::Zstd(Box::default()),
+        };
+        Some(Self {
+            codec,
+            input: 0,
+            output: 0,
+            ended: false,
+        })
+    }
+
+    /// Gives `sink` everything that `input` determines.
+    pub fn feed<E: From<Error>>(
+        &mut self,
+        input: &[u8],
+        mut sink: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(first) = input.first() else {
+            return Ok(());
+        };
+        if matches!(self.codec, Codec::DeflateUnknown) {
+            // RFC 1950: the low four bits of the first byte are the method, 8.
+            self.codec = if first & 0x0F == 8 {
+                Codec::Zlib(Box::default())
+            } else {
+                Codec::Raw(Box::default())
+            };
+        }
+        self.input += input.len() as u64;
+        let mut slice = vec![0; SLICE_BYTES];
+        let mut input = PartialBuffer::new(input);
+        loop {
+            if self.ended {
+                if input.unwritten().is_empty() {
+                    return Ok(());
+                }
+                self.codec.restart()?;
+                self.ended = false;
+            }
+            let before = input.written_len();
+            let mut output = WriteBuffer::new_initialized(&mut slice);
+            self.ended = self.codec.decode(&mut input, &mut output)?;
+            let produced = output.written();
+            self.output += produced.len() as u64;
+            if self.output > FREE_BYTES && self.output / MAX_RATIO > self.input {
+                return Err(Error::Expansion.into());
+            }
+            sink(produced)?;
+            let full = produced.len() == SLICE_BYTES;
+            let stuck = produced.is_empty() && input.written_len() == before;
+            if !self.ended && !full && (input.unwritten().is_empty() || stuck) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether the input so far ends where its coding ends.
+    pub const fn is_complete(&self) -> bool {
+        self.ended || self.input == 0
+    }
+}
+
+impl Codec {
+    fn decode(
+        &mut self,
+        input: &mut PartialBuffer<&[u8]>,
+        output: &mut WriteBuffer<'_>,
+    ) -> Result<bool, Error> {
+        let result = match self {
+            Self::Brotli(codec) => codec.decode(input, output),
+            Self::DeflateUnknown => return Err(Error::Corrupt),
+            Self::Gzip(codec) => codec.decode(input, output),
+            Self::Raw(codec) => codec.decode(input, output),
+            Self::Zlib(codec) => codec.decode(input, output),
+            Self::Zstd(codec) => codec.decode(input, output),
+        };
+        result.map_err(|_| Error::Corrupt)
+    }
+
+    fn restart(&mut self) -> Result<(), Error> {
+        let result = match self {
+            Self::Brotli(codec) => codec.reinit(),
+            Self::DeflateUnknown => Ok(()),
+            Self::Gzip(codec) => codec.reinit(),
+            Self::Raw(codec) => codec.reinit(),
+            Self::Zlib(codec) => codec.reinit(),
+            Self::Zstd(codec) => codec.reinit(),
+        };
+        result.map_err(|_| Error::Corrupt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use compression_codecs::{EncodeV2, GzipEncoder, ZstdEncoder};
+
+    fn encode(encoder: &mut impl EncodeV2, parts: &[&[u8]]) -> Vec<Vec<u8>> {
+        let mut chunks = Vec::new();
+        for (number, part) in parts.iter().enumerate() {
+            let mut space = vec![0; part.len() + 1024];
+            let mut output = WriteBuffer::new_initialized(&mut space);
+            encoder
+                .encode(&mut PartialBuffer::new(part), &mut output)
+                .unwrap();
+            while !encoder.flush(&mut output).unwrap() {}
+            if number + 1 == parts.len() {
+                while !encoder.finish(&mut output).unwrap() {}
+            }
+            chunks.push(output.written().to_vec());
+        }
+        chunks
+    }
+
+    fn decode(coding: Coding, chunks: &[&[u8]]) -> Result<(Vec<Vec<u8>>, bool), Error> {
+        let mut decoder = Decoder::new(coding).unwrap();
+        let mut out = Vec::new();
+        for chunk in chunks {
+            let mut piece = Vec::new();
+            decoder.feed(chunk, |bytes| {
+                piece.extend_from_slice(bytes);
+                Ok::<_, Error>(())
+            })?;
+            out.push(piece);
+        }
+        Ok((out, decoder.is_complete()))
+    }
+
+    #[test]
+    fn a_flushed_event_comes_out_with_its_chunk() {
+        let parts: [&[u8]; 3] = [b"data: one\n\n", b"data: two\n\n", b"data: three\n\n"];
+        let gzip = (
+            Coding::Gzip,
+            encode(
+                &mut GzipEncoder::new(compression_codecs::core::Level::Default.into()),
+                &parts,
+            ),
+        );
+        let zstd = (Coding::Zstd, encode(&mut ZstdEncoder::new(3), &parts));
+        for (coding, chunks) in [gzip, zstd] {
+            let chunks: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
+            let (out, complete) = decode(coding, &chunks).unwrap();
+            assert_eq!(out, parts, "{coding:?}");
+            assert!(complete, "{coding:?}");
+            let whole = chunks.concat();
+            let bytes: Vec<&[u8]> = whole.chunks(1).collect();
+            assert_eq!(decode(coding, &bytes).unwrap().0.concat(), parts.concat());
+            assert!(!decode(coding, &[&whole[..whole.len() / 2]]).unwrap().1);
+        }
+    }
+
+    #[test]
+    fn bombs_and_rubbish_are_refused() {
+        let bomb = encode(
+            &mut GzipEncoder::new(compression_codecs::core::Level::Default.into()),
+            &[&vec![b'x'; 64 << 20]],
+        )
+        .concat();
+        assert_eq!(decode(Coding::Gzip, &[&bomb]), Err(Error::Expansion));
+        assert_eq!(
+            decode(Coding::Gzip, &[b"no gzip at all, really not"]),
+            Err(Error::Corrupt)
+        );
+    }
+}
