@@ -4,3 +4,5 @@ pub mod deadline;
 pub mod end;
 pub mod meter;
 pub mod pipeline;
+pub mod pump;
+pub mod registry;

@@ -1,0 +1,433 @@
+//! The task of one stream: upstream | reader | timer | stop -> queue.
+//!
+//! ```text
+//!            read            full
+//! Reading ---------> push ---------> Blocked --- room ---> Reading
+//!    |                                  |
+//!    +---- end of input, deadline, reader gone, stop ----> Ended(End)
+//! ```
+//!
+//! The pump owns the upstream body: when the pump ends, the body is dropped and the upstream call is
+//! cancelled. The body of the response never runs a timer, because it is not polled while the client
+//! does not read.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+
+use super::deadline::Table;
+use super::end::End;
+use super::meter::Meter;
+use super::pipeline::{Fault, Item, Pipeline, Verdict, is_content};
+use super::registry::Stop;
+use crate::dialect::{Dialect, emit};
+use crate::event::Terminal;
+use crate::queue::{Batch, Close, Sender};
+
+/// After a good end, how long the upstream may take to close its body so that its connection is kept.
+const LINGER: Duration = Duration::from_millis(250);
+
+/// Where a pump reads from.
+pub trait Source: Send {
+    /// Appends what is there to `out`. `Ok(true)`: more may follow. `Ok(false)`: the body ended well.
+    ///
+    /// # Errors
+    /// The end that the failure means, with a sentence for the client.
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<Bytes>,
+    ) -> Poll<Result<bool, Failure>>;
+}
+
+/// A body that broke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What kind of end this is.
+    pub end: End,
+    /// The stable word for the client, if it is not the end's own.
+    pub code: &'static str,
+    /// A sentence for the client.
+    pub message: String,
+}
+
+impl From<End> for Failure {
+    fn from(end: End) -> Self {
+        Self {
+            end,
+            code: end.as_str(),
+            message: end.message().to_owned(),
+        }
+    }
+}
+
+/// What an observer may do on each read: one call per read, not per event.
+pub trait Observer: Send {
+    /// `gap`: time since the text before, if this read brought text.
+    fn read(&mut self, items: &[Item], bytes: u64, gap: Option<Duration>);
+    /// A heartbeat went out.
+    fn heartbeat(&mut self);
+}
+
+/// How a stream went.
+#[derive(Debug)]
+pub struct Report {
+    /// The one reason it ended.
+    pub end: End,
+    /// The word the client was told, where it is finer than the end.
+    pub code: &'static str,
+    /// What it spoke.
+    pub dialect: Dialect,
+    /// What was measured.
+    pub meter: Meter,
+    /// What the queue did.
+    pub queue: crate::queue::Counts,
+    /// How long the upstream was held back because the queue was full.
+    pub held: Duration,
+    /// Heartbeats sent.
+    pub heartbeats: u64,
+}
+
+/// One stream.
+pub struct Pump {
+    source: Box<dyn Source>,
+    pipeline: Pipeline,
+    queue: Sender,
+    table: Table,
+    heartbeat: Duration,
+    stop: Arc<Stop>,
+    observer: Box<dyn Observer>,
+    meter: Meter,
+    /// Events that wait for room: the pump is blocked while there are any.
+    blocked: Vec<Item>,
+    held_since: Option<Instant>,
+    held: Duration,
+    heartbeats: u64,
+    /// What the queue last told about its reader.
+    seen: Option<Instant>,
+    last_push: Instant,
+}
+
+impl std::fmt::Debug for Pump {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pump")
+            .field("pipeline", &self.pipeline)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the pump woke up for.
+enum Wake {
+    Read(Result<bool, Failure>),
+    Queue,
+    Stop(End),
+    Timer,
+}
+
+/// Everything a pump is made of.
+pub struct Parts {
+    /// The upstream's body.
+    pub source: Box<dyn Source>,
+    /// Bytes to events.
+    pub pipeline: Pipeline,
+    /// The pump's end of the queue.
+    pub queue: Sender,
+    /// Deadlines.
+    pub table: Table,
+    /// Silence before a heartbeat; zero is off.
+    pub heartbeat: Duration,
+    /// Told when the stream must end.
+    pub stop: Arc<Stop>,
+    /// Sees each read.
+    pub observer: Box<dyn Observer>,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").finish_non_exhaustive()
+    }
+}
+
+impl Pump {
+    /// A pump before its first read.
+    pub fn new(parts: Parts) -> Self {
+        let Parts {
+            source,
+            pipeline,
+            queue,
+            table,
+            heartbeat,
+            stop,
+            observer,
+        } = parts;
+        Self {
+            source,
+            pipeline,
+            queue,
+            table,
+            heartbeat,
+            stop,
+            observer,
+            meter: Meter::default(),
+            blocked: Vec::new(),
+            held_since: None,
+            held: Duration::ZERO,
+            heartbeats: 0,
+            seen: None,
+            last_push: Instant::now(),
+        }
+    }
+
+    /// Runs the stream to its end and tells the client how it ended.
+    pub async fn run(mut self) -> Report {
+        let failure = self.flow().await;
+        self.settle(&failure);
+        if failure.end == End::Finished {
+            self.linger().await;
+        }
+        let now = Instant::now();
+        self.held += self
+            .held_since
+            .map_or(Duration::ZERO, |since| now.duration_since(since));
+        Report {
+            end: failure.end,
+            code: failure.code,
+            dialect: self.pipeline.dialect(),
+            meter: self.meter,
+            queue: self.queue.status().counts,
+            held: self.held,
+            heartbeats: self.heartbeats,
+        }
+    }
+
+    async fn flow(&mut self) -> Failure {
+        let timer = sleep_until(self.next_timer());
+        tokio::pin!(timer);
+        let mut chunks = Vec::new();
+        let mut items = Vec::new();
+        loop {
+            let wake = poll_fn(|cx| self.poll_wake(cx, timer.as_mut(), &mut chunks)).await;
+            let now = Instant::now();
+            let step = match wake {
+                Wake::Read(result) => self.read(result, &mut chunks, &mut items, now),
+                Wake::Queue => self.room(now),
+                Wake::Stop(end) => Some(end.into()),
+                Wake::Timer => self.tick(now),
+            };
+            if let Some(failure) = step {
+                return failure;
+            }
+            // Lazily: the timer moves only when it fired or something now comes earlier.
+            let next = self.next_timer();
+            if timer.is_elapsed() || next < timer.deadline() {
+                timer.as_mut().reset(next);
+            }
+        }
+    }
+
+    fn poll_wake(
+        &mut self,
+        cx: &mut Context<'_>,
+        timer: Pin<&mut Sleep>,
+        chunks: &mut Vec<Bytes>,
+    ) -> Poll<Wake> {
+        // The reader first: nothing else matters once it is gone.
+        if self.queue.poll_change(cx, &mut self.seen).is_ready() {
+            return Poll::Ready(Wake::Queue);
+        }
+        if let Poll::Ready(end) = self.stop.poll(cx) {
+            return Poll::Ready(Wake::Stop(end));
+        }
+        if self.blocked.is_empty()
+            && let Poll::Ready(result) = self.source.poll_read(cx, chunks)
+        {
+            return Poll::Ready(Wake::Read(result));
+        }
+        timer.poll(cx).map(|()| Wake::Timer)
+    }
+
+    /// What one read brought: events to the queue, or the end.
+    fn read(
+        &mut self,
+        result: Result<bool, Failure>,
+        chunks: &mut Vec<Bytes>,
+        items: &mut Vec<Item>,
+        now: Instant,
+    ) -> Option<Failure> {
+        self.table.note_read(now);
+        let mut fault = None;
+        let mut bytes = 0;
+        for chunk in chunks.drain(..) {
+            bytes += chunk.len() as u64;
+            if fault.is_none() {
+                fault = self.pipeline.feed(chunk, items).err();
+            }
+        }
+        let ended = match (&result, fault) {
+            (_, Some(Fault::Corrupt)) => Some(End::UpstreamError.into()),
+            (_, Some(Fault::TooLarge)) => Some(End::TooLarge.into()),
+            _ if self.pipeline.terminal().is_some() => None,
+            (Ok(true), None) => None,
+            (Ok(false), None) => match self.pipeline.finish(items) {
+                Verdict::Complete => Some(Failure::from(End::Finished)),
+                Verdict::Truncated => Some(End::Truncated.into()),
+            },
+            (Err(failure), None) => match self.pipeline.finish(items) {
+                // The dialect's own end was there; how the transport ended does not matter.
+                Verdict::Complete if self.pipeline.terminal().is_some() => None,
+                _ => Some(failure.clone()),
+            },
+        };
+        self.meter.bytes_in += bytes;
+        let gap = self.meter.observe(items, now);
+        self.observer.read(items, bytes, gap);
+        if items.iter().any(|item| is_content(&item.event)) {
+            self.table.note_content(now);
+        }
+        let pushed = self.push(items, now);
+        pushed.or(ended).or_else(|| self.terminal())
+    }
+
+    /// The end that the upstream's own terminal event means, once it is in the queue.
+    fn terminal(&self) -> Option<Failure> {
+        if !self.blocked.is_empty() {
+            return None;
+        }
+        match self.pipeline.terminal()? {
+            Terminal::Done | Terminal::MayEnd => Some(End::Finished.into()),
+            Terminal::Error => Some(End::UpstreamError.into()),
+        }
+    }
+
+    fn push(&mut self, items: &mut Vec<Item>, now: Instant) -> Option<Failure> {
+        if items.is_empty() {
+            return None;
+        }
+        let batch = items
+            .iter()
+            .map(|item| (item.frame.block.as_ref(), &item.event));
+        let result = self.queue.push(batch, now);
+        self.last_push = now;
+        self.note_waiting();
+        match result {
+            Batch::Accepted => items.clear(),
+            Batch::Disconnect => return Some(End::ClientStalled.into()),
+            Batch::Full(position) => {
+                self.blocked.extend(items.drain(..).skip(position));
+                self.held_since.get_or_insert(now);
+                self.table.hold();
+            }
+        }
+        None
+    }
+
+    /// The reader took something, or is gone.
+    fn room(&mut self, now: Instant) -> Option<Failure> {
+        if self.queue.status().reader_gone {
+            return Some(End::ClientGone.into());
+        }
+        self.note_waiting();
+        if self.blocked.is_empty() {
+            return None;
+        }
+        let mut waiting = std::mem::take(&mut self.blocked);
+        let pushed = self.push(&mut waiting, now);
+        if pushed.is_none() && self.blocked.is_empty() {
+            self.held += self
+                .held_since
+                .take()
+                .map_or(Duration::ZERO, |since| now.duration_since(since));
+            self.table.release(now);
+            return self.terminal();
+        }
+        pushed
+    }
+
+    /// A deadline has passed, or it is time for a heartbeat, or the timer was early.
+    fn tick(&mut self, now: Instant) -> Option<Failure> {
+        self.note_waiting();
+        if let Some(end) = self.table.expired(now) {
+            return Some(end.into());
+        }
+        if let Some(at) = self.next_heartbeat()
+            && at <= now
+        {
+            let dialect = self.pipeline.dialect();
+            self.last_push = now;
+            if let Some(bytes) = dialect.heartbeat(self.pipeline.framing())
+                && self.queue.heartbeat(bytes, now)
+            {
+                self.heartbeats += 1;
+                self.observer.heartbeat();
+            }
+        }
+        None
+    }
+
+    fn note_waiting(&mut self) {
+        let status = self.queue.status();
+        self.table.note_waiting(status.waiting_since);
+    }
+
+    fn next_timer(&self) -> Instant {
+        let deadline = self.table.next();
+        self.next_heartbeat()
+            .map_or(deadline, |heartbeat| heartbeat.min(deadline))
+    }
+
+    fn next_heartbeat(&self) -> Option<Instant> {
+        (!self.heartbeat.is_zero()).then(|| self.last_push + self.heartbeat)
+    }
+
+    /// Tells the client how it ended: nothing to add after a terminal of the upstream's own, else the
+    /// dialect's error event, else a body that breaks.
+    fn settle(&mut self, failure: &Failure) {
+        let now = Instant::now();
+        let (dialect, framing) = (self.pipeline.dialect(), self.pipeline.framing());
+        match failure.end {
+            End::Finished => self.queue.close(Close::Clean, None, now),
+            End::UpstreamError if self.pipeline.terminal() == Some(Terminal::Error) => {
+                self.queue.close(Close::Clean, None, now);
+            }
+            End::ClientGone => self.queue.close(Close::Abort, None, now),
+            _ => {
+                if failure.end == End::ClientStalled {
+                    // It did not read for so long: free the memory, leave only the reason.
+                    self.queue.clear();
+                }
+                let last = emit::error_event(dialect, framing, failure.code, &failure.message);
+                let how = if last.is_some() {
+                    Close::Clean
+                } else {
+                    Close::Abort
+                };
+                self.queue.close(how, last.as_deref(), now);
+            }
+        }
+    }
+
+    /// Reads on to the end of the body, so that the connection can be used again.
+    async fn linger(&mut self) {
+        let mut rest = Vec::new();
+        let end = poll_fn(|cx| {
+            loop {
+                rest.clear();
+                match self.source.poll_read(cx, &mut rest) {
+                    Poll::Ready(Ok(true)) => {}
+                    Poll::Ready(_) => return Poll::Ready(()),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        });
+        // Late or not: the stream itself has ended well.
+        let _ = timeout(LINGER, end).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

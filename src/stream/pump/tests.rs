@@ -1,0 +1,249 @@
+//! The pump against a scripted upstream and a paused clock.
+
+use std::collections::VecDeque;
+
+use super::super::deadline::Lengths;
+use super::super::pipeline::Settings;
+use super::*;
+use crate::dialect::Choice;
+use crate::queue::{self, Limits, Next, Overflow, Receiver};
+use crate::wire::Framing;
+use crate::wire::encoding::Coding;
+
+/// Chunks, each after a delay; then the end, or silence for ever.
+struct Script {
+    steps: VecDeque<(Duration, Step)>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+enum Step {
+    Send(String),
+    End,
+    Break,
+}
+
+impl Source for Script {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<Bytes>,
+    ) -> Poll<Result<bool, Failure>> {
+        let Some((delay, _)) = self.steps.front() else {
+            return Poll::Pending;
+        };
+        let delay = *delay;
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(delay)));
+        if timer.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.timer = None;
+        Poll::Ready(match self.steps.pop_front().unwrap().1 {
+            Step::Send(text) => {
+                out.push(Bytes::from(text));
+                Ok(true)
+            }
+            Step::End => Ok(false),
+            Step::Break => Err(End::UpstreamReset.into()),
+        })
+    }
+}
+
+struct Deaf;
+
+impl Observer for Deaf {
+    fn read(&mut self, _: &[Item], _: u64, _: Option<Duration>) {}
+    fn heartbeat(&mut self) {}
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn token(text: &str) -> Step {
+    Step::Send(format!(
+        "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n"
+    ))
+}
+
+fn done() -> Step {
+    Step::Send("data: [DONE]\n\n".into())
+}
+
+fn pump(
+    steps: Vec<(Duration, Step)>,
+    limits: Limits,
+    heartbeat: Duration,
+) -> (Pump, Receiver, Arc<Stop>) {
+    let settings = Settings {
+        framing: Framing::Sse,
+        coding: Coding::Identity,
+        choice: Choice::Fixed(Dialect::OpenAiChat),
+        hint: None,
+        langserve_path: false,
+        max_event_bytes: 4096,
+    };
+    let lengths = Lengths {
+        first_event: 10 * SECOND,
+        idle: 5 * SECOND,
+        progress: 20 * SECOND,
+        total: 100 * SECOND,
+        client_stall: 3 * SECOND,
+    };
+    let (tx, rx) = queue::queue(limits, true);
+    let stop = Arc::<Stop>::default();
+    let pump = Pump::new(Parts {
+        source: Box::new(Script {
+            steps: steps.into(),
+            timer: None,
+        }),
+        pipeline: Pipeline::new(&settings),
+        queue: tx,
+        table: Table::new(lengths, Instant::now()),
+        heartbeat,
+        stop: Arc::clone(&stop),
+        observer: Box::new(Deaf),
+    });
+    (pump, rx, stop)
+}
+
+const ROOMY: Limits = Limits {
+    max_events: 256,
+    max_bytes: 1 << 20,
+    merge: true,
+    overflow: Overflow::DropOldest,
+};
+
+/// All that a reading client gets, and how it ends.
+async fn read(mut rx: Receiver) -> (String, Close) {
+    let mut out = String::new();
+    loop {
+        match poll_fn(|cx| rx.poll_next(cx, usize::MAX)).await {
+            Next::Data(taken) => out.push_str(std::str::from_utf8(&taken.bytes).unwrap()),
+            Next::End(close) => return (out, close),
+        }
+    }
+}
+
+async fn play(steps: Vec<(Duration, Step)>) -> (Report, String) {
+    let (pump, rx, _stop) = pump(steps, ROOMY, Duration::ZERO);
+    let (report, (text, close)) = tokio::join!(pump.run(), read(rx));
+    assert_eq!(close, Close::Clean);
+    (report, text)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_stream_finishes_and_adds_nothing() {
+    let (report, text) = play(vec![
+        (SECOND, token("a")),
+        (SECOND, token("b")),
+        (SECOND, done()),
+        (SECOND / 10, Step::End),
+    ])
+    .await;
+    assert_eq!(report.end, End::Finished);
+    assert!(text.ends_with("data: [DONE]\n\n") && !text.contains("error"));
+    assert_eq!(report.meter.deltas, 2);
+    assert_eq!(report.meter.tokens_per_second(), Some(1.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_way_to_fail_has_its_own_word() {
+    for (steps, end, after) in [
+        (
+            vec![(SECOND, token("a")), (SECOND, Step::End)],
+            End::Truncated,
+            2,
+        ),
+        (
+            vec![(SECOND, token("a")), (SECOND, Step::Break)],
+            End::UpstreamReset,
+            2,
+        ),
+        (vec![], End::FirstEventTimeout, 10),
+        (vec![(SECOND, token("a"))], End::IdleTimeout, 6),
+        (
+            vec![(SECOND, Step::Send("x".repeat(5000)))],
+            End::TooLarge,
+            1,
+        ),
+    ] {
+        let started = Instant::now();
+        let (report, text) = play(steps).await;
+        assert_eq!(report.end, end);
+        assert!(
+            text.contains(&format!("\"code\":\"{end}\"")),
+            "{end}: {text}"
+        );
+        assert_eq!(started.elapsed().as_secs(), after, "{end}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn noise_is_not_progress() {
+    let mut steps = vec![(SECOND, token("a"))];
+    steps.extend((0..30).map(|_| (SECOND, Step::Send(": ping\n\n".into()))));
+    let (report, _) = play(steps).await;
+    assert_eq!(report.end, End::ProgressTimeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_filled_with_heartbeats() {
+    let steps = vec![
+        (SECOND, token("a")),
+        (4 * SECOND, done()),
+        (Duration::ZERO, Step::End),
+    ];
+    let (pump, rx, _stop) = pump(steps, ROOMY, SECOND);
+    let (report, (text, _)) = tokio::join!(pump.run(), read(rx));
+    assert!(
+        (3..=4).contains(&report.heartbeats),
+        "{}",
+        report.heartbeats
+    );
+    assert_eq!(text.matches(":\n").count() as u64, report.heartbeats);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_nothing_is_stalled_and_critical_events_hold_the_upstream() {
+    let tool = || {
+        Step::Send(
+            "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"t\"}]}}]}\n\n"
+                .into(),
+        )
+    };
+    let steps = (0..10).map(|_| (SECOND / 10, tool())).collect();
+    let (pump, rx, _stop) = pump(
+        steps,
+        Limits {
+            max_events: 2,
+            ..ROOMY
+        },
+        Duration::ZERO,
+    );
+    let started = Instant::now();
+    let report = pump.run().await;
+    assert_eq!(report.end, End::ClientStalled);
+    assert!(report.held > 2 * SECOND);
+    assert!(started.elapsed() < 4 * SECOND);
+    let (text, _) = read(rx).await;
+    assert!(text.contains("client_stalled"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_leaves_ends_the_stream_at_once() {
+    let (pump, rx, _stop) = pump(vec![(50 * SECOND, Step::End)], ROOMY, Duration::ZERO);
+    drop(rx);
+    assert_eq!(pump.run().await.end, End::ClientGone);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_is_told_to_the_client() {
+    let (pump, rx, stop) = pump(vec![], ROOMY, Duration::ZERO);
+    let stopping = async {
+        tokio::time::sleep(SECOND).await;
+        stop.ask(End::Drained);
+    };
+    let (report, (text, _), ()) = tokio::join!(pump.run(), read(rx), stopping);
+    assert_eq!(report.end, End::Drained);
+    assert!(text.contains("drained"));
+}

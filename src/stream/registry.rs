@@ -1,0 +1,194 @@
+//! The streams that live right now: who they are, how to stop them, what they have done so far.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use tokio::time::Instant;
+
+use super::end::End;
+
+/// 128 random bits: cannot be guessed, so knowing it is a capability.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StreamId([u8; 16]);
+
+impl StreamId {
+    /// A new id from the operating system's random source.
+    pub fn random() -> Self {
+        let mut bytes = [0; 16];
+        // Without a random source nothing safe can be served; the id then only fails to be unique.
+        if getrandom::fill(&mut bytes).is_err() {
+            tracing::error!(
+                "the operating system gives no random bytes; stream ids are not unique"
+            );
+        }
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// One live stream, as others see it.
+#[derive(Debug)]
+pub struct Live {
+    /// Its id.
+    pub id: StreamId,
+    /// Its route.
+    pub route: Arc<str>,
+    /// When its request head was read.
+    pub started: Instant,
+    /// Events in so far.
+    pub events: AtomicU64,
+    /// Bytes in so far.
+    pub bytes: AtomicU64,
+    /// The way to stop it.
+    pub stop: Arc<Stop>,
+}
+
+impl Live {
+    /// Asks the stream to end; the first reason given stays.
+    pub fn stop(&self, end: End) {
+        self.stop.ask(end);
+    }
+}
+
+/// A request to end a stream, heard by its pump.
+#[derive(Debug, Default)]
+pub struct Stop(Mutex<Asked>);
+
+#[derive(Debug, Default)]
+struct Asked {
+    end: Option<End>,
+    pump: Option<Waker>,
+}
+
+impl Stop {
+    /// Asks for the end; the first reason given stays.
+    pub fn ask(&self, end: End) {
+        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.end.get_or_insert(end);
+        let pump = asked.pump.take();
+        drop(asked);
+        if let Some(pump) = pump {
+            pump.wake();
+        }
+    }
+
+    /// The end asked for, once there is one.
+    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<End> {
+        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(end) = asked.end {
+            return Poll::Ready(end);
+        }
+        if !asked
+            .pump
+            .as_ref()
+            .is_some_and(|pump| pump.will_wake(cx.waker()))
+        {
+            asked.pump = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+/// All live streams of the process.
+#[derive(Debug, Default)]
+pub struct Registry {
+    /// Held for an insert, a removal or a copy of the list.
+    live: Mutex<HashMap<StreamId, Arc<Live>>>,
+    count: AtomicUsize,
+}
+
+impl Registry {
+    /// Enters a stream unless `max` are live; it leaves when the guard is dropped.
+    pub fn enter(
+        self: &Arc<Self>,
+        route: Arc<str>,
+        started: Instant,
+        max: usize,
+    ) -> Option<Entered> {
+        let took = self
+            .count
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+                (count < max).then_some(count + 1)
+            });
+        took.ok()?;
+        let live = Arc::new(Live {
+            id: StreamId::random(),
+            route,
+            started,
+            events: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            stop: Arc::default(),
+        });
+        self.lock().insert(live.id, Arc::clone(&live));
+        Some(Entered {
+            registry: Arc::clone(self),
+            live,
+        })
+    }
+
+    /// How many live.
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether none lives.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All of them, as of now.
+    pub fn list(&self) -> Vec<Arc<Live>> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<StreamId, Arc<Live>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place in the registry.
+#[derive(Debug)]
+pub struct Entered {
+    registry: Arc<Registry>,
+    /// The stream.
+    pub live: Arc<Live>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.registry.lock().remove(&self.live.id);
+        self.registry.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn streams_are_counted_bounded_and_stopped_once() {
+        let registry = Arc::new(Registry::default());
+        let first = registry.enter("r".into(), Instant::now(), 1).unwrap();
+        assert!(registry.enter("r".into(), Instant::now(), 1).is_none());
+        first.live.stop(End::Drained);
+        first.live.stop(End::Stopped);
+        let asked = std::future::poll_fn(|cx| first.live.stop.poll(cx)).await;
+        assert_eq!(asked, End::Drained);
+        drop(first);
+        assert!(registry.is_empty() && registry.list().is_empty());
+    }
+}
