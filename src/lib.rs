@@ -10,6 +10,7 @@ pub mod wire;
 
 // layer 2: parts
 pub mod config;
+pub mod metrics;
 pub mod queue;
 
 // layer 3: engines

@@ -1,0 +1,318 @@
+//! Every metric: name, help, unit, labels; and the handles that the hot path counts on.
+//!
+//! Label sets are resolved once per route, when its configuration is loaded, and every series of a closed
+//! enum exists from then on. Values of labels come from the configuration and from closed enums only.
+
+pub mod buckets;
+mod route;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{
+    CounterVec, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+pub use route::{Active, RouteMetrics};
+
+/// All metrics of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    families: Families,
+    /// Held for a look-up when a configuration is loaded.
+    routes: Mutex<HashMap<String, Arc<RouteMetrics>>>,
+    /// `weir_connections_active`
+    pub connections_active: IntGauge,
+    /// `weir_connections_total`
+    pub connections: IntCounter,
+    /// `weir_connections_refused_total`
+    pub connections_refused: IntCounter,
+    /// `weir_draining`
+    pub draining: IntGauge,
+    /// `weir_config_last_reload_successful`
+    pub config_ok: IntGauge,
+    /// `weir_config_last_reload_success_timestamp_seconds`
+    pub config_time: Gauge,
+    /// `weir_config_reloads_total{result="ok"}`
+    pub reloads_ok: IntCounter,
+    /// `weir_config_reloads_total{result="rejected"}`
+    pub reloads_rejected: IntCounter,
+    /// `weir_stream_panics_total`
+    pub panics: IntCounter,
+}
+
+/// Families with a route label.
+#[derive(Debug)]
+pub(crate) struct Families {
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    streams_active: IntGaugeVec,
+    streams: IntCounterVec,
+    stream_seconds: HistogramVec,
+    headers_seconds: HistogramVec,
+    first_event: HistogramVec,
+    first_token: HistogramVec,
+    gap: HistogramVec,
+    per_token: HistogramVec,
+    speed: HistogramVec,
+    tokens: IntCounterVec,
+    added: HistogramVec,
+    events: IntCounterVec,
+    dropped: IntCounterVec,
+    merged: IntCounterVec,
+    held: CounterVec,
+    heartbeats: IntCounterVec,
+    cancellations: IntCounterVec,
+    upstream_errors: IntCounterVec,
+    coding_unknown: IntCounterVec,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// A registry of its own, so that two of them never meet.
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let families = Families::new(&registry);
+        let build = gauges(
+            &registry,
+            "weir_build_info",
+            "Build data; always 1.",
+            &["version"],
+        );
+        build
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1.0);
+        let reloads = counters(
+            &registry,
+            "weir_config_reloads_total",
+            "Configuration reloads.",
+            &["result"],
+        );
+        let plain = |name, help| register(&registry, IntGauge::new(name, help));
+        let count = |name, help| register(&registry, IntCounter::new(name, help));
+        let time = Gauge::new(
+            "weir_config_last_reload_success_timestamp_seconds",
+            "When the configuration was last loaded, seconds since 1970.",
+        );
+        if let Err(error) = registry.register(Box::new(ProcessCollector::for_self())) {
+            tracing::warn!(%error, "process metrics are not available");
+        }
+        Self {
+            connections_active: plain("weir_connections_active", "Open client connections."),
+            connections: count("weir_connections_total", "Client connections accepted."),
+            connections_refused: count(
+                "weir_connections_refused_total",
+                "Client connections closed at once because limits.max_connections was reached.",
+            ),
+            draining: plain("weir_draining", "1 while the process drains."),
+            config_ok: plain(
+                "weir_config_last_reload_successful",
+                "Whether the last load of the configuration succeeded.",
+            ),
+            config_time: register(&registry, time),
+            reloads_ok: reloads.with_label_values(&["ok"]),
+            reloads_rejected: reloads.with_label_values(&["rejected"]),
+            panics: count(
+                "weir_stream_panics_total",
+                "Streams that ended by a defect in Weir.",
+            ),
+            families,
+            routes: Mutex::default(),
+            registry,
+        }
+    }
+
+    /// The handles of a route; the same ones for the same name, also after a reload.
+    pub fn route(&self, name: &str) -> Arc<RouteMetrics> {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(RouteMetrics::new(&self.families, name));
+        Arc::clone(routes.entry(name.to_owned()).or_insert_with(new))
+    }
+
+    /// All series in Prometheus' text format 0.0.4.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "metrics could not be written as text");
+        }
+        text
+    }
+}
+
+impl Families {
+    fn new(registry: &Registry) -> Self {
+        let count = |name, help, labels| counters(registry, name, help, labels);
+        let time = |name, help, labels, edges| histograms(registry, name, help, labels, edges);
+        Self {
+            requests: count(
+                "weir_requests_total",
+                "Requests answered.",
+                &["route", "kind", "code"],
+            ),
+            request_seconds: time(
+                "weir_request_duration_seconds",
+                "Plain requests, head read to body sent.",
+                &["route"],
+                buckets::REQUEST,
+            ),
+            streams_active: register(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new("weir_streams_active", "Open client streams."),
+                    &["route", "transport"],
+                ),
+            ),
+            streams: count(
+                "weir_streams_total",
+                "Finished streams by the one reason they ended.",
+                &["route", "outcome"],
+            ),
+            stream_seconds: time(
+                "weir_stream_duration_seconds",
+                "Whole streams, request head read to end.",
+                &["route"],
+                buckets::STREAM,
+            ),
+            headers_seconds: time(
+                "weir_upstream_headers_seconds",
+                "Request head read to response head.",
+                &["route"],
+                buckets::FIRST,
+            ),
+            first_event: time(
+                "weir_time_to_first_event_seconds",
+                "Request head read to first event.",
+                &["route"],
+                buckets::FIRST,
+            ),
+            first_token: time(
+                "weir_time_to_first_token_seconds",
+                "Request head read to first non-empty content of a kind.",
+                &["route", "kind"],
+                buckets::FIRST,
+            ),
+            gap: time(
+                "weir_inter_token_seconds",
+                "Gap between texts as they arrive from the upstream.",
+                &["route"],
+                buckets::GAP,
+            ),
+            per_token: time(
+                "weir_time_per_output_token_seconds",
+                "Per stream: first to last text, per token after the first.",
+                &["route"],
+                buckets::GAP,
+            ),
+            speed: time(
+                "weir_stream_output_tokens_per_second",
+                "Per stream: tokens after the first per second.",
+                &["route"],
+                buckets::SPEED,
+            ),
+            tokens: count(
+                "weir_output_tokens_total",
+                "Output tokens; estimated counts deltas.",
+                &["route", "type", "source"],
+            ),
+            added: time(
+                "weir_added_latency_seconds",
+                "Event read from the upstream to handed to the client's connection; one observation per write, of its oldest event.",
+                &["route"],
+                buckets::ADDED,
+            ),
+            events: count(
+                "weir_events_total",
+                "Events received from the upstream.",
+                &["route", "direction", "class"],
+            ),
+            dropped: count(
+                "weir_events_dropped_total",
+                "Events a slow client did not get.",
+                &["route", "class", "reason"],
+            ),
+            merged: count(
+                "weir_events_merged_total",
+                "Events joined to their neighbour for a slow client.",
+                &["route"],
+            ),
+            held: register(
+                registry,
+                CounterVec::new(
+                    Opts::new(
+                        "weir_queue_wait_seconds_total",
+                        "Time the upstream was not read because a queue was full.",
+                    ),
+                    &["route"],
+                ),
+            ),
+            heartbeats: count(
+                "weir_heartbeats_total",
+                "Heartbeats sent to clients.",
+                &["route"],
+            ),
+            cancellations: count(
+                "weir_upstream_cancellations_total",
+                "Upstream calls broken off.",
+                &["route", "reason"],
+            ),
+            upstream_errors: count(
+                "weir_upstream_errors_total",
+                "Calls that failed at the upstream.",
+                &["route", "reason"],
+            ),
+            coding_unknown: count(
+                "weir_encoding_passthrough_total",
+                "Streams passed on in a content coding Weir cannot undo.",
+                &["route"],
+            ),
+        }
+    }
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    register(registry, IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+    register(registry, GaugeVec::new(Opts::new(name, help), labels))
+}
+
+fn histograms(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+    edges: &[f64],
+) -> HistogramVec {
+    register(
+        registry,
+        HistogramVec::new(
+            HistogramOpts::new(name, help).buckets(edges.to_vec()),
+            labels,
+        ),
+    )
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "names and labels are constants, and a unit test builds them all"
+)]
+fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: prometheus::Result<C>,
+) -> C {
+    let metric = metric.expect("a valid metric");
+    registry
+        .register(Box::new(metric.clone()))
+        .expect("a metric registered once");
+    metric
+}

@@ -1,0 +1,268 @@
+//! The handles of one route, resolved once.
+
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
+use prometheus::{Counter, Histogram, IntCounter, IntCounterVec, IntGauge};
+
+use super::Families;
+use crate::event::Class;
+use crate::stream::end::End;
+use crate::wire::Framing;
+
+/// Handles of one route. Plain counters: no label is looked up when a stream counts.
+#[derive(Debug)]
+pub struct RouteMetrics {
+    requests: Requests,
+    /// Plain requests, seconds.
+    pub request_seconds: Histogram,
+    active_sse: IntGauge,
+    active_ndjson: IntGauge,
+    outcomes: Vec<IntCounter>,
+    /// Whole streams, seconds.
+    pub stream_seconds: Histogram,
+    /// Request head read to response head, seconds.
+    pub headers_seconds: Histogram,
+    /// Request head read to first event, seconds.
+    pub first_event: Histogram,
+    /// Request head read to first answer text, seconds.
+    pub first_answer: Histogram,
+    /// Request head read to first reasoning text, seconds.
+    pub first_reasoning: Histogram,
+    /// Request head read to first tool event, seconds.
+    pub first_tool: Histogram,
+    /// Gap between texts, seconds.
+    pub gap: Histogram,
+    /// Seconds per token after the first.
+    pub per_token: Histogram,
+    /// Tokens per second after the first.
+    pub speed: Histogram,
+    /// Content tokens that the upstream stated.
+    pub tokens_usage: IntCounter,
+    /// Reasoning tokens that the upstream stated.
+    pub reasoning_usage: IntCounter,
+    /// Deltas, where the upstream states nothing.
+    pub tokens_estimated: IntCounter,
+    /// Read to handed over, seconds.
+    pub added: Histogram,
+    events_in: Vec<IntCounter>,
+    dropped: Vec<IntCounter>,
+    /// Joined events.
+    pub merged: IntCounter,
+    /// Seconds of back-pressure.
+    pub held: Counter,
+    /// Heartbeats sent.
+    pub heartbeats: IntCounter,
+    cancellations: IntCounterVec,
+    upstream_errors: IntCounterVec,
+    /// Streams in an unknown content coding.
+    pub coding_unknown: IntCounter,
+    name: String,
+}
+
+/// Why an upstream call was broken off.
+const CANCELLATIONS: [&str; 5] = [
+    "client_gone",
+    "client_stalled",
+    "drained",
+    "stopped",
+    "timeout",
+];
+/// Codes of failed calls.
+const UPSTREAM_ERRORS: [&str; 7] = [
+    "head_timeout",
+    "truncated",
+    "upstream_connect",
+    "upstream_error",
+    "upstream_reset",
+    "upstream_tls",
+    "status_5xx",
+];
+
+impl RouteMetrics {
+    pub(super) fn new(families: &Families, name: &str) -> Self {
+        let classes = |family: &IntCounterVec, before: &[&str], after: &[&str]| {
+            let series = |class: Class| {
+                let labels: Vec<&str> = before
+                    .iter()
+                    .copied()
+                    .chain([class.as_str()])
+                    .chain(after.iter().copied())
+                    .collect();
+                family.with_label_values(&labels)
+            };
+            Class::ALL.into_iter().map(series).collect()
+        };
+        for reason in CANCELLATIONS {
+            families.cancellations.with_label_values(&[name, reason]);
+        }
+        for reason in UPSTREAM_ERRORS {
+            families.upstream_errors.with_label_values(&[name, reason]);
+        }
+        let first = |kind| families.first_token.with_label_values(&[name, kind]);
+        let tokens = |kind, source| families.tokens.with_label_values(&[name, kind, source]);
+        Self {
+            requests: Requests {
+                family: families.requests.clone(),
+                codes: RwLock::default(),
+            },
+            request_seconds: families.request_seconds.with_label_values(&[name]),
+            active_sse: families.streams_active.with_label_values(&[name, "sse"]),
+            active_ndjson: families.streams_active.with_label_values(&[name, "ndjson"]),
+            outcomes: End::ALL
+                .into_iter()
+                .map(|end| families.streams.with_label_values(&[name, end.as_str()]))
+                .collect(),
+            stream_seconds: families.stream_seconds.with_label_values(&[name]),
+            headers_seconds: families.headers_seconds.with_label_values(&[name]),
+            first_event: families.first_event.with_label_values(&[name]),
+            first_answer: first("answer"),
+            first_reasoning: first("reasoning"),
+            first_tool: first("tool"),
+            gap: families.gap.with_label_values(&[name]),
+            per_token: families.per_token.with_label_values(&[name]),
+            speed: families.speed.with_label_values(&[name]),
+            tokens_usage: tokens("content", "usage"),
+            reasoning_usage: tokens("reasoning", "usage"),
+            tokens_estimated: tokens("content", "estimated"),
+            added: families.added.with_label_values(&[name]),
+            events_in: classes(&families.events, &[name, "in"], &[]),
+            dropped: classes(&families.dropped, &[name], &["queue_full"]),
+            merged: families.merged.with_label_values(&[name]),
+            held: families.held.with_label_values(&[name]),
+            heartbeats: families.heartbeats.with_label_values(&[name]),
+            cancellations: families.cancellations.clone(),
+            upstream_errors: families.upstream_errors.clone(),
+            coding_unknown: families.coding_unknown.with_label_values(&[name]),
+            name: name.to_owned(),
+        }
+    }
+
+    /// Counts a request that was answered.
+    pub fn request(&self, kind: &'static str, status: http::StatusCode) {
+        self.requests.count(&self.name, kind, status.as_u16());
+    }
+
+    /// Counts a stream as open until the guard is dropped.
+    pub fn stream_active(&self, framing: Framing) -> Active {
+        let gauge = match framing {
+            Framing::Ndjson => &self.active_ndjson,
+            Framing::Sse => &self.active_sse,
+        };
+        gauge.inc();
+        Active(gauge.clone())
+    }
+
+    /// Counts a finished stream.
+    pub fn outcome(&self, end: End) {
+        if let Some(counter) = self.outcomes.get(end.index()) {
+            counter.inc();
+        }
+    }
+
+    /// Counts events by class, in the order of [`Class::index`].
+    pub fn events(&self, counts: &[u64]) {
+        add(&self.events_in, counts);
+    }
+
+    /// Counts dropped events by class, in the order of [`Class::index`].
+    pub fn dropped(&self, counts: &[u64]) {
+        add(&self.dropped, counts);
+    }
+
+    /// Counts an upstream call broken off; reasons outside the closed set count as `timeout`.
+    pub fn cancelled(&self, reason: &str) {
+        let reason = CANCELLATIONS
+            .into_iter()
+            .find(|known| *known == reason)
+            .unwrap_or("timeout");
+        self.cancellations
+            .with_label_values(&[self.name.as_str(), reason])
+            .inc();
+    }
+
+    /// Counts a failed call; codes outside the closed set count as `upstream_error`.
+    pub fn upstream_error(&self, code: &str) {
+        let reason = UPSTREAM_ERRORS
+            .into_iter()
+            .find(|known| *known == code)
+            .unwrap_or("upstream_error");
+        self.upstream_errors
+            .with_label_values(&[self.name.as_str(), reason])
+            .inc();
+    }
+}
+
+fn add(counters: &[IntCounter], counts: &[u64]) {
+    for (counter, count) in counters.iter().zip(counts) {
+        if *count > 0 {
+            counter.inc_by(*count);
+        }
+    }
+}
+
+/// One open stream.
+#[derive(Debug)]
+pub struct Active(IntGauge);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Series by exact status: the upstream chooses them, so they are made when first seen, from 100 to 599.
+#[derive(Debug)]
+struct Requests {
+    family: IntCounterVec,
+    codes: RwLock<HashMap<(&'static str, u16), IntCounter>>,
+}
+
+impl Requests {
+    fn count(&self, route: &str, kind: &'static str, code: u16) {
+        let key = (kind, if code < 600 { code } else { 0 });
+        if let Some(counter) = self
+            .codes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&key)
+        {
+            counter.inc();
+            return;
+        }
+        let text = if key.1 == 0 {
+            "other".to_owned()
+        } else {
+            code.to_string()
+        };
+        let counter = self.family.with_label_values(&[route, kind, text.as_str()]);
+        counter.inc();
+        self.codes
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, counter);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn every_outcome_exists_before_it_happens_and_codes_are_bounded() {
+        let metrics = Metrics::new();
+        let route = metrics.route("chat");
+        assert!(
+            metrics
+                .encode()
+                .contains("weir_streams_total{outcome=\"truncated\",route=\"chat\"} 0")
+        );
+        for code in 100..=999 {
+            route.request("unary", http::StatusCode::from_u16(code).unwrap());
+        }
+        assert_eq!(
+            metrics.encode().matches("weir_requests_total{").count(),
+            501
+        );
+    }
+}
