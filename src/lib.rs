@@ -16,6 +16,13 @@ pub mod queue;
 // layer 3: engines
 pub mod upstream;
 
+// layer 4: edges
+pub mod app;
+pub mod proxy;
+pub mod reply;
+pub mod route;
+pub mod server;
+
 // layer 5: program
 pub mod cli;
 pub mod command;

@@ -1,0 +1,39 @@
+//! Answers of Weir's own, before any stream: a real status and a body in the client's dialect.
+
+use http::{HeaderValue, Response, StatusCode, header};
+
+use crate::dialect::{Dialect, emit};
+use crate::reply::body::Body;
+use crate::upstream::Error;
+
+/// An error response.
+pub(super) fn response(
+    dialect: Option<Dialect>,
+    status: StatusCode,
+    code: &str,
+    message: &str,
+) -> Response<Body> {
+    let (content_type, bytes) = emit::error_body(dialect, status.as_u16(), code, message);
+    let mut response = Response::new(Body::fixed(bytes));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// The response for a call that failed.
+pub(super) fn upstream(dialect: Option<Dialect>, error: &Error) -> Response<Body> {
+    let status = match error {
+        Error::Connect { .. }
+        | Error::Dns { .. }
+        | Error::Protocol { .. }
+        | Error::Reset { .. }
+        | Error::Tls { .. } => StatusCode::BAD_GATEWAY,
+        Error::ConnectTimeout { .. } | Error::HeadTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+        Error::RequestAborted => StatusCode::BAD_REQUEST,
+        Error::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+        Error::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+    };
+    response(dialect, status, error.code(), &error.to_string())
+}

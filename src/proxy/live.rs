@@ -1,0 +1,206 @@
+//! Starts a live stream: its queue, its pump, and the one line that says how it ended.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::time::Instant;
+
+use super::Call;
+use crate::app::App;
+use crate::event::Content;
+use crate::metrics::RouteMetrics;
+use crate::queue::{self, Receiver};
+use crate::server::tasks;
+use crate::stream::deadline::{Lengths, Table};
+use crate::stream::end::End;
+use crate::stream::pipeline::{Item, Pipeline, Settings};
+use crate::stream::pump::{Observer, Parts, Pump, Report, Source};
+use crate::stream::registry::{Entered, Live};
+use crate::wire::Framing;
+use crate::wire::encoding::Coding;
+
+/// What is known when a stream starts.
+pub(super) struct Start {
+    pub(super) framing: Framing,
+    pub(super) coding: Coding,
+    pub(super) source: Box<dyn Source>,
+    pub(super) entered: Entered,
+    pub(super) status: StatusCode,
+}
+
+/// Starts the pump and returns what the client reads from.
+pub(super) fn start(app: &Arc<App>, call: &Call, start: Start) -> Receiver {
+    let Start {
+        framing,
+        coding,
+        source,
+        entered,
+        status,
+    } = start;
+    let policy = &call.route.policy;
+    let settings = Settings {
+        framing,
+        coding,
+        choice: policy.dialect,
+        hint: call.hint,
+        langserve_path: call.langserve_path,
+        max_event_bytes: policy.max_event_bytes,
+    };
+    let deadlines = &policy.deadlines;
+    let lengths = Lengths {
+        first_event: deadlines.first_event,
+        idle: deadlines.idle,
+        progress: deadlines.progress,
+        total: deadlines.total,
+        client_stall: deadlines.client_stall,
+    };
+    let (sender, receiver) = queue::queue(policy.queue, framing == Framing::Sse);
+    let live = Arc::clone(&entered.live);
+    let observer = Counts {
+        metrics: Arc::clone(&call.metrics),
+        live,
+        started: call.started,
+        seen: [false; 4],
+    };
+    let pump = Pump::new(Parts {
+        source,
+        pipeline: Pipeline::new(&settings),
+        queue: sender,
+        table: Table::new(lengths, call.started),
+        heartbeat: policy.heartbeat,
+        stop: Arc::clone(&entered.live.stop),
+        observer: Box::new(observer),
+    });
+    let active = call.metrics.stream_active(framing);
+    let (metrics, app, started) = (Arc::clone(&call.metrics), Arc::clone(app), call.started);
+    tasks::spawn(async move {
+        let panicked = Panicked(app);
+        let report = pump.run().await;
+        drop(panicked);
+        record(&metrics, &report, started.elapsed());
+        log(&entered.live, &report, framing, status);
+        drop((entered, active));
+    });
+    receiver
+}
+
+/// Counts what a read brought, as it comes.
+struct Counts {
+    metrics: Arc<RouteMetrics>,
+    live: Arc<Live>,
+    started: Instant,
+    /// First event, answer, reasoning, tool: already observed.
+    seen: [bool; 4],
+}
+
+impl Observer for Counts {
+    fn read(&mut self, items: &[Item], bytes: u64, gap: Option<Duration>) {
+        self.live
+            .events
+            .fetch_add(items.len() as u64, Ordering::Relaxed);
+        self.live.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(gap) = gap {
+            self.metrics.gap.observe(gap.as_secs_f64());
+        }
+        if self.seen == [true; 4] || items.is_empty() {
+            return;
+        }
+        let elapsed = self.started.elapsed().as_secs_f64();
+        let has = |content| items.iter().any(|item| item.event.content == content);
+        let now = [
+            true,
+            has(Content::Token),
+            has(Content::Reasoning),
+            has(Content::Tool),
+        ];
+        let metrics = &self.metrics;
+        let firsts = [
+            &metrics.first_event,
+            &metrics.first_answer,
+            &metrics.first_reasoning,
+            &metrics.first_tool,
+        ];
+        for ((seen, now), histogram) in self.seen.iter_mut().zip(now).zip(firsts) {
+            if now && !*seen {
+                *seen = true;
+                histogram.observe(elapsed);
+            }
+        }
+    }
+
+    fn heartbeat(&mut self) {
+        self.metrics.heartbeats.inc();
+    }
+}
+
+/// Counts a pump that did not come to its end.
+struct Panicked(Arc<App>);
+
+impl Drop for Panicked {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.metrics.panics.inc();
+        }
+    }
+}
+
+fn record(metrics: &RouteMetrics, report: &Report, duration: Duration) {
+    metrics.outcome(report.end);
+    metrics.stream_seconds.observe(duration.as_secs_f64());
+    metrics.events(&report.meter.events);
+    metrics.dropped(&report.queue.dropped);
+    metrics.merged.inc_by(report.queue.merged);
+    metrics.held.inc_by(report.held.as_secs_f64());
+    let (tokens, stated) = report.meter.output_tokens();
+    let reasoning = report.meter.usage.reasoning.unwrap_or(0).min(tokens);
+    if stated {
+        metrics.tokens_usage.inc_by(tokens - reasoning);
+        metrics.reasoning_usage.inc_by(reasoning);
+    } else {
+        metrics.tokens_estimated.inc_by(tokens);
+    }
+    if let Some(speed) = report.meter.tokens_per_second() {
+        metrics.speed.observe(speed);
+        metrics.per_token.observe(speed.recip());
+    }
+    match report.end {
+        End::Finished => {}
+        End::Truncated | End::UpstreamError | End::UpstreamReset => {
+            metrics.upstream_error(report.code)
+        }
+        end => metrics.cancelled(end.as_str()),
+    }
+}
+
+/// One line for each finished stream: everything about it, nothing of what was said.
+fn log(live: &Live, report: &Report, framing: Framing, status: StatusCode) {
+    let millis =
+        |at: Option<Instant>| at.map(|at| at.duration_since(live.started).as_secs_f64() * 1000.0);
+    let meter = &report.meter;
+    let (tokens, stated) = meter.output_tokens();
+    tracing::info!(
+        stream_id = %live.id,
+        route = %live.route,
+        outcome = report.end.as_str(),
+        code = report.code,
+        dialect = report.dialect.as_str(),
+        framing = framing.as_str(),
+        status = status.as_u16(),
+        ttfe_ms = millis(meter.first_event),
+        ttft_ms = millis(meter.first_token),
+        duration_ms = live.started.elapsed().as_secs_f64() * 1000.0,
+        tokens,
+        tokens_source = if stated { "usage" } else { "estimated" },
+        tokens_per_s = meter.tokens_per_second(),
+        events_in = meter.events.iter().sum::<u64>(),
+        bytes_in = meter.bytes_in,
+        dropped = report.queue.dropped.iter().sum::<u64>(),
+        merged = report.queue.merged,
+        max_queue = report.queue.max_bytes,
+        held_ms = report.held.as_secs_f64() * 1000.0,
+        heartbeats = report.heartbeats,
+        "stream ended"
+    );
+}

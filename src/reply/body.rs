@@ -1,0 +1,161 @@
+//! The body of a response: a queue drained, an upstream passed through, or a few fixed bytes.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use crate::metrics::RouteMetrics;
+use crate::queue::{Close, Next, Receiver};
+use crate::upstream;
+
+/// Bytes handed to the connection at a time: more would only hide in its buffers.
+const FRAME_BYTES: usize = 64 * 1024;
+
+/// A response body, with whatever must live as long as it does.
+pub struct Body {
+    kind: Kind,
+    /// Dropped with the body: counts the request as under way.
+    _held: Option<Box<dyn Send + Sync>>,
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Body").finish_non_exhaustive()
+    }
+}
+
+enum Kind {
+    Fixed(Option<Bytes>),
+    Pass(Box<Pass>),
+    Stream(Receiver, Arc<RouteMetrics>, Option<Bytes>),
+}
+
+struct Pass {
+    body: upstream::Body,
+    ready: Vec<Bytes>,
+    total: Pin<Box<Sleep>>,
+    done: bool,
+}
+
+impl Body {
+    /// A few bytes, or none.
+    pub fn fixed(bytes: Bytes) -> Self {
+        Self {
+            kind: Kind::Fixed((!bytes.is_empty()).then_some(bytes)),
+            _held: None,
+        }
+    }
+
+    /// An upstream's body, byte for byte, broken off at `deadline`.
+    pub fn pass(body: upstream::Body, deadline: Instant) -> Self {
+        let total = Box::pin(tokio::time::sleep_until(deadline));
+        let pass = Pass {
+            body,
+            ready: Vec::new(),
+            total,
+            done: false,
+        };
+        Self {
+            kind: Kind::Pass(Box::new(pass)),
+            _held: None,
+        }
+    }
+
+    /// A stream, after `preamble`.
+    pub fn stream(queue: Receiver, metrics: Arc<RouteMetrics>, preamble: Bytes) -> Self {
+        let preamble = (!preamble.is_empty()).then_some(preamble);
+        Self {
+            kind: Kind::Stream(queue, metrics, preamble),
+            _held: None,
+        }
+    }
+
+    /// The same body, keeping `held` until it is dropped.
+    pub fn holding(mut self, held: impl Send + Sync + 'static) -> Self {
+        self._held = Some(Box::new(held));
+        self
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match &mut self.kind {
+            Kind::Fixed(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::Pass(pass) => pass.poll_frame(cx),
+            Kind::Stream(queue, metrics, preamble) => {
+                if let Some(preamble) = preamble.take() {
+                    return Poll::Ready(Some(Ok(Frame::data(preamble))));
+                }
+                queue.poll_next(cx, FRAME_BYTES).map(|next| match next {
+                    Next::Data(taken) => {
+                        metrics.added.observe(taken.oldest.elapsed().as_secs_f64());
+                        Some(Ok(Frame::data(taken.bytes)))
+                    }
+                    Next::End(Close::Clean) => None,
+                    Next::End(Close::Abort) => Some(Err(io::Error::other("the stream broke"))),
+                })
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Fixed(bytes) => bytes.is_none(),
+            Kind::Pass(pass) => pass.done || (pass.ready.is_empty() && pass.body.is_end_stream()),
+            Kind::Stream(..) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Fixed(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Kind::Pass(pass) => pass.body.size_hint(),
+            Kind::Stream(..) => SizeHint::default(),
+        }
+    }
+}
+
+impl Pass {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        if self.ready.is_empty() {
+            match self.body.poll_read(cx, &mut self.ready) {
+                Poll::Ready(Ok(upstream::Read::Data)) => self.ready.reverse(),
+                Poll::Ready(Ok(upstream::Read::Eof(trailers))) => {
+                    self.done = true;
+                    return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+                }
+                Poll::Ready(Err(error)) => {
+                    self.done = true;
+                    return Poll::Ready(Some(Err(io::Error::other(error))));
+                }
+                Poll::Pending => {
+                    if self.total.as_mut().poll(cx).is_ready() {
+                        self.done = true;
+                        return Poll::Ready(Some(Err(io::Error::from(io::ErrorKind::TimedOut))));
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(self.ready.pop().map(|bytes| Ok(Frame::data(bytes))))
+    }
+}

@@ -1,0 +1,131 @@
+//! TLS towards clients: certificates that are read again when their files change.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::ListenTls;
+
+/// Files are looked at no more often than this.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
+
+/// A TLS configuration that follows its files.
+pub struct Acceptor {
+    settings: ListenTls,
+    /// Held for a comparison; for reading files once per [`CHECK_EVERY`] at most.
+    current: Mutex<Current>,
+}
+
+struct Current {
+    acceptor: TlsAcceptor,
+    changed: Vec<Option<SystemTime>>,
+    checked: Instant,
+}
+
+impl std::fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Acceptor")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Acceptor {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or key and certificate do not fit.
+    pub fn new(settings: &ListenTls) -> io::Result<Self> {
+        let current = Current {
+            acceptor: load(settings)?,
+            changed: stamps(settings),
+            checked: Instant::now(),
+        };
+        Ok(Self {
+            settings: settings.clone(),
+            current: Mutex::new(current),
+        })
+    }
+
+    /// The acceptor for the next handshake. Files that became unusable leave the old one in place.
+    pub fn current(&self) -> TlsAcceptor {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.checked.elapsed() >= CHECK_EVERY {
+            current.checked = Instant::now();
+            let changed = stamps(&self.settings);
+            if changed != current.changed {
+                match load(&self.settings) {
+                    Ok(acceptor) => {
+                        current.acceptor = acceptor;
+                        tracing::info!("certificates were read again");
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "changed certificates cannot be used, the old ones stay")
+                    }
+                }
+                current.changed = changed;
+            }
+        }
+        current.acceptor.clone()
+    }
+}
+
+fn stamps(settings: &ListenTls) -> Vec<Option<SystemTime>> {
+    let files: [Option<&PathBuf>; 3] = [
+        Some(&settings.cert),
+        Some(&settings.key),
+        settings.client_ca.as_ref(),
+    ];
+    files
+        .into_iter()
+        .flatten()
+        .map(|path| {
+            std::fs::metadata(path)
+                .and_then(|data| data.modified())
+                .ok()
+        })
+        .collect()
+}
+
+fn load(settings: &ListenTls) -> io::Result<TlsAcceptor> {
+    let named = |path: &Path| {
+        let path = path.display().to_string();
+        move |error: rustls_pki_types::pem::Error| io::Error::other(format!("{path}: {error}"))
+    };
+    let certs = |path: &Path| -> io::Result<Vec<CertificateDer<'static>>> {
+        CertificateDer::pem_file_iter(path)
+            .map_err(named(path))?
+            .map(|cert| cert.map_err(named(path)))
+            .collect()
+    };
+    let key = PrivateKeyDer::from_pem_file(&settings.key).map_err(named(&settings.key))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?;
+    let builder = match &settings.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            for cert in certs(path)? {
+                roots.add(cert).map_err(io::Error::other)?;
+            }
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.map_err(io::Error::other)?)
+        }
+    };
+    let mut config = builder
+        .with_single_cert(certs(&settings.cert)?, key)
+        .map_err(io::Error::other)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
