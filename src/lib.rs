@@ -17,7 +17,9 @@ pub mod queue;
 pub mod upstream;
 
 // layer 4: edges
+pub mod admin;
 pub mod app;
+pub mod drain;
 pub mod proxy;
 pub mod reply;
 pub mod route;
@@ -26,3 +28,5 @@ pub mod server;
 // layer 5: program
 pub mod cli;
 pub mod command;
+pub mod demo;
+pub mod log;

@@ -1,1 +1,59 @@
-fn main() {}
+//! Arguments, commands, exit code. All logic is in the library.
+
+use std::io::{Write, stderr, stdout};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use weir::cli::{Cli, Command};
+use weir::command::{Output, check, healthcheck, schema, serve};
+use weir::{demo, log};
+
+fn main() -> ExitCode {
+    match Cli::parse().into_command() {
+        Command::Check(args) => {
+            let file = args.file().map(ToOwned::to_owned);
+            finish(&check::check(file.as_deref(), &args.settings.into()))
+        }
+        Command::Demo(args) => match demo::run(&args, |text| say(&text)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error @ demo::Error::Flags(_)) => fail(&error.to_string(), 2),
+            Err(error @ demo::Error::Io(_)) => fail(&error.to_string(), 1),
+        },
+        Command::Healthcheck(args) => finish(&healthcheck::healthcheck(&args.url)),
+        Command::Schema => finish(&schema::schema()),
+        Command::Serve(args) => {
+            let file = args.file().map(ToOwned::to_owned);
+            let source = serve::Source {
+                file,
+                overrides: args.settings.into(),
+            };
+            let config = match source.load() {
+                Ok(config) => config,
+                Err(problems) => return fail(&problems.to_string(), 2),
+            };
+            log::install(&config.log);
+            match serve::serve(config, source, |_| {}) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(&error.to_string(), 1),
+            }
+        }
+    }
+}
+
+fn finish(output: &Output) -> ExitCode {
+    // A closed pipe leaves nobody to tell.
+    let _ = stdout().write_all(output.stdout.as_bytes());
+    let _ = stderr().write_all(output.stderr.as_bytes());
+    ExitCode::from(output.code)
+}
+
+fn say(text: &str) {
+    let _ = stdout().write_all(text.as_bytes());
+    let _ = stdout().flush();
+}
+
+fn fail(problem: &str, code: u8) -> ExitCode {
+    let _ = writeln!(stderr(), "weir: {}", problem.trim_end());
+    ExitCode::from(code)
+}

@@ -9,7 +9,9 @@ use crate::config::{Match, Route};
 /// The position of the first route that takes the request.
 pub fn find(routes: &[Arc<Route>], parts: &request::Parts) -> Option<usize> {
     let host = host(parts);
-    routes.iter().position(|route| takes(&route.matches, parts, host.as_deref()))
+    routes
+        .iter()
+        .position(|route| takes(&route.matches, parts, host.as_deref()))
 }
 
 fn takes(rule: &Match, parts: &request::Parts, host: Option<&str>) -> bool {

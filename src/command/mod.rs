@@ -1,7 +1,9 @@
-//! The commands that end by themselves: each gives its text and its exit code, and prints nothing.
+//! The commands: each gives its text and its exit code; only `main` prints.
 
 pub mod check;
+pub mod healthcheck;
 pub mod schema;
+pub mod serve;
 
 /// What a command has to say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,6 +12,6 @@ pub struct Output {
     pub stdout: String,
     /// Problems and warnings, for stderr.
     pub stderr: String,
-    /// 0 is done, 2 is wrong usage or configuration.
+    /// 0 is done, 1 is a failure, 2 is wrong usage or configuration.
     pub code: u8,
 }

@@ -1,0 +1,180 @@
+//! `weir serve`: bind, start the workers, follow signals and the configuration file, drain, exit.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::Interval;
+
+use crate::admin;
+use crate::app::{App, Loaded};
+use crate::config::{self, Config, Overrides};
+use crate::drain::Drain;
+use crate::metrics::Metrics;
+use crate::server::{accept, tasks};
+
+/// How often the configuration file is looked at.
+const WATCH_EVERY: Duration = Duration::from_secs(5);
+
+/// Where a configuration came from, to read it again.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The file, if one was named.
+    pub file: Option<PathBuf>,
+    /// Flags and variables.
+    pub overrides: Overrides,
+}
+
+impl Source {
+    /// Reads and checks the configuration.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn load(&self) -> Result<Config, config::Problems> {
+        match &self.file {
+            Some(path) => config::load_file(path, &self.overrides),
+            None => config::load(None, &self.overrides),
+        }
+    }
+}
+
+/// Runs until drained. `ready` is told each listener's address, admin last.
+///
+/// # Errors
+/// When something cannot be bound or started; the message says what.
+pub fn serve(config: Config, source: Source, ready: impl FnOnce(&[String])) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(run(config, source, ready))
+}
+
+async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> io::Result<()> {
+    // Before anything is bound: a signal that comes early must not kill a half-started process.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let metrics = Arc::new(Metrics::new());
+    for warning in config::warnings(&config) {
+        tracing::warn!("{warning}");
+    }
+    let workers = config.workers;
+    let bound: io::Result<Vec<_>> = config
+        .listen
+        .iter()
+        .map(|listen| accept::bind(listen, workers))
+        .collect();
+    let bound = bound?;
+    let admin = config.admin.listen.as_ref().map(admin::bind).transpose()?;
+    let app = Arc::new(App::new(
+        Loaded::new(config, &metrics)?,
+        Arc::clone(&metrics),
+    ));
+    loaded(&metrics);
+
+    let drain = Arc::new(Drain::default());
+    let (stop, stopped) = watch::channel(false);
+    let mut addresses: Vec<String> = bound.iter().map(|one| one.address.clone()).collect();
+    let threads = accept::start(&app, bound, workers, &stopped)?;
+    for address in &addresses {
+        tracing::info!(address, listener = "traffic", "listening");
+    }
+    if let Some((listener, address)) = admin {
+        tracing::info!(address, listener = "admin", "listening");
+        addresses.push(address);
+        tasks::spawn(admin::serve(Arc::clone(&app), Arc::clone(&drain), listener));
+    }
+    ready(&addresses);
+
+    let mut stamp = stamp(source.file.as_deref());
+    let mut watch = tokio::time::interval(WATCH_EVERY);
+    let draining = drain.run(&app);
+    tokio::pin!(draining);
+    let ended = loop {
+        tokio::select! {
+            ended = &mut draining => break ended,
+            _ = terminate.recv() => drain.begin_or_hurry(),
+            _ = interrupt.recv() => drain.begin_or_hurry(),
+            asked = again(&mut hangup, &mut watch) => {
+                let now = self::stamp(source.file.as_deref());
+                if asked || now != stamp {
+                    stamp = now;
+                    reload(&app, &source);
+                }
+            }
+        }
+    };
+    tracing::info!(ended, "drained");
+    stop.send_replace(true);
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!("a worker ended by a defect in Weir");
+        }
+    }
+    Ok(())
+}
+
+/// Ready when it is time to look at the file: `true` when somebody asked for it.
+async fn again(hangup: &mut Signal, watch: &mut Interval) -> bool {
+    tokio::select! {
+        _ = hangup.recv() => true,
+        _ = watch.tick() => false,
+    }
+}
+
+/// When and how large: a ConfigMap swap changes both behind the link.
+fn stamp(path: Option<&Path>) -> Option<(SystemTime, u64)> {
+    let data = std::fs::metadata(path?).ok()?;
+    Some((data.modified().ok()?, data.len()))
+}
+
+/// Puts the file's present content in force, or says why not and changes nothing.
+fn reload(app: &App, source: &Source) {
+    let built = source
+        .load()
+        .map_err(|problems| problems.to_string())
+        .and_then(|config| {
+            let old = app.loaded();
+            let fixed = [
+                ("listen", config.listen != old.config.listen),
+                ("admin", config.admin != old.config.admin),
+                ("workers", config.workers != old.config.workers),
+                ("log", config.log != old.config.log),
+            ];
+            for (key, _) in fixed.into_iter().filter(|(_, changed)| *changed) {
+                tracing::warn!(key, "a change of this key needs a restart");
+            }
+            let config = Config {
+                listen: old.config.listen.clone(),
+                admin: old.config.admin.clone(),
+                workers: old.config.workers,
+                log: old.config.log.clone(),
+                ..config
+            };
+            Loaded::new(config, &app.metrics).map_err(|error| error.to_string())
+        });
+    match built {
+        Ok(new) => {
+            app.replace(new);
+            app.metrics.reloads_ok.inc();
+            loaded(&app.metrics);
+            tracing::info!("configuration reloaded");
+        }
+        Err(problems) => {
+            app.metrics.reloads_rejected.inc();
+            app.metrics.config_ok.set(0);
+            tracing::error!(%problems, "the changed configuration is not valid, the old one stays in force");
+        }
+    }
+}
+
+fn loaded(metrics: &Metrics) {
+    metrics.config_ok.set(1);
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    metrics.config_time.set(now.as_secs_f64());
+}

@@ -1,0 +1,125 @@
+//! The scripted agent: OpenAI-style chat chunks at a model's pace, and the page.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header};
+use http_body::Frame;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::server::tasks;
+
+const PAGE: &str = include_str!("page.html");
+const PACE: Duration = Duration::from_millis(40);
+const ANSWER: &str = "A weir is a low dam across a river. It does not stop the water: it holds a steady level, \
+lets the stream through evenly, and is the place where the flow is measured. This text was sent one word at a \
+time, and Weir passed each word on the moment it was complete.";
+
+/// Starts the agent on a free port, in a thread of its own.
+pub(super) fn start() -> io::Result<SocketAddr> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::Builder::new()
+        .name("demo-agent".into())
+        .spawn(move || {
+            runtime.block_on(async {
+                let Ok(listener) = TcpListener::from_std(listener) else {
+                    return;
+                };
+                while let Ok((stream, _)) = listener.accept().await {
+                    tasks::spawn(async {
+                        // A connection that breaks is its client's affair.
+                        let _ = http1::Builder::new()
+                            .serve_connection(TokioIo::new(stream), service_fn(answer))
+                            .await;
+                    });
+                }
+            });
+        })?;
+    Ok(address)
+}
+
+#[expect(clippy::unused_async, reason = "the shape hyper calls")]
+async fn answer(request: Request<Incoming>) -> Result<Response<Script>, Infallible> {
+    let streams = request.uri().path().ends_with("/chat/completions");
+    let (kind, parts) = if streams {
+        ("text/event-stream", chunks())
+    } else {
+        ("text/html; charset=utf-8", vec![PAGE.to_owned()])
+    };
+    let paced = streams.then(|| {
+        let mut pace = interval(PACE);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        pace
+    });
+    let mut response = Response::new(Script {
+        parts: parts.into_iter(),
+        pace: paced,
+    });
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    Ok(response)
+}
+
+fn chunks() -> Vec<String> {
+    let chunk = |delta: String, finish: &str| {
+        format!(
+            "data: {{\"id\":\"demo\",\"object\":\"chat.completion.chunk\",\"created\":0,\"model\":\"demo\",\
+             \"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish}}}]}}\n\n"
+        )
+    };
+    let mut chunks = vec![chunk(
+        "{\"role\":\"assistant\",\"content\":\"\"}".into(),
+        "null",
+    )];
+    chunks.extend(
+        ANSWER
+            .split_inclusive(' ')
+            .map(|word| chunk(format!("{{\"content\":\"{word}\"}}"), "null")),
+    );
+    chunks.push(chunk("{}".into(), "\"stop\""));
+    chunks.push("data: [DONE]\n\n".into());
+    chunks
+}
+
+/// A body that is a list of parts, one per tick.
+struct Script {
+    parts: std::vec::IntoIter<String>,
+    pace: Option<Interval>,
+}
+
+impl http_body::Body for Script {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(pace) = &mut self.pace
+            && pace.poll_tick(cx).is_pending()
+        {
+            return Poll::Pending;
+        }
+        Poll::Ready(
+            self.parts
+                .next()
+                .map(|part| Ok(Frame::data(Bytes::from(part)))),
+        )
+    }
+}

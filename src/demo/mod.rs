@@ -1,0 +1,66 @@
+//! `weir demo`: a scripted agent, the proxy in front of it, and a page that shows the tokens arriving.
+
+mod agent;
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::cli::Demo;
+use crate::command::serve::{Source, serve};
+use crate::config::{Config, Overrides, Problems};
+use crate::log;
+
+/// Why the demo did not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A flag is wrong.
+    #[error("{0}")]
+    Flags(#[from] Problems),
+    /// Something could not be bound.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Runs until interrupted; `say` gets what to tell the user once all is ready.
+///
+/// # Errors
+/// When a flag is wrong or an address is taken.
+pub fn run(demo: &Demo, say: impl FnOnce(String)) -> Result<(), Error> {
+    let agent = agent::start()?;
+    let overrides = Overrides {
+        listen: Some(demo.listen.clone()),
+        admin: Some(demo.admin.clone()),
+        upstream: Some(format!("http://{agent}")),
+        log_level: Some("warn".into()),
+        ..Overrides::default()
+    };
+    let source = Source {
+        file: None,
+        overrides,
+    };
+    let config: Config = source.load()?;
+    log::install(&config.log);
+    serve(config, source, |addresses| say(greeting(addresses, agent)))?;
+    Ok(())
+}
+
+fn greeting(addresses: &[String], agent: SocketAddr) -> String {
+    let proxy = addresses.first().map_or("", String::as_str);
+    let admin = addresses
+        .get(1)
+        .map_or("off".to_owned(), |admin| format!("http://{admin}/"));
+    format!(
+        "Weir demo is running.
+
+  watch tokens arrive   http://{proxy}/
+  live streams, metrics {admin}
+  the agent behind it   http://{agent}
+
+Try it in a terminal:
+
+  curl -N http://{proxy}/v1/chat/completions -H 'content-type: application/json' -d '{{\"stream\":true}}'
+
+Stop with Ctrl-C.
+"
+    )
+}

@@ -1,0 +1,91 @@
+//! How the process goes away: not ready at once, refusing after `delay`, streams ended at `limit`.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::app::App;
+use crate::stream::end::End;
+
+/// How often the end of the last request is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Time for terminal events to reach their clients before the process exits.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// The way out, shared by signals and the admin listener.
+#[derive(Debug)]
+pub struct Drain {
+    begun: watch::Sender<u32>,
+    finished: watch::Sender<bool>,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self {
+            begun: watch::Sender::new(0),
+            finished: watch::Sender::new(false),
+        }
+    }
+}
+
+impl Drain {
+    /// Begins to drain; once more skips the delay.
+    pub fn begin_or_hurry(&self) {
+        self.begun.send_modify(|times| *times += 1);
+    }
+
+    /// Begins to drain; no effect if it has begun.
+    pub fn begin(&self) {
+        self.begun.send_if_modified(|times| {
+            let first = *times == 0;
+            *times += u32::from(first);
+            first
+        });
+    }
+
+    /// Ready when nothing runs any more.
+    pub async fn finished(&self) {
+        let mut finished = self.finished.subscribe();
+        // The sender lives as long as `self`.
+        let _ = finished.wait_for(|finished| *finished).await;
+    }
+
+    /// Waits until drain begins, then until it is over. Says how many streams had to be ended.
+    pub async fn run(&self, app: &Arc<App>) -> usize {
+        let mut begun = self.begun.subscribe();
+        let _ = begun.wait_for(|times| *times > 0).await;
+        let started = Instant::now();
+        let settings = app.loaded().config.drain;
+        app.draining.store(true, Ordering::Relaxed);
+        app.metrics.draining.set(1);
+        tracing::info!(streams = app.streams.len(), "draining");
+        tokio::select! {
+            () = sleep(settings.delay) => {}
+            _ = begun.wait_for(|times| *times > 1) => tracing::info!("drain delay skipped"),
+        }
+        app.refusing.store(true, Ordering::Relaxed);
+        let idle = async {
+            while app.requests.load(Ordering::Relaxed) > 0 || !app.streams.is_empty() {
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        tokio::pin!(idle);
+        let mut ended = 0;
+        tokio::select! {
+            () = &mut idle => {}
+            () = sleep_until(started + settings.limit) => {
+                for live in app.streams.list() {
+                    live.stop(End::Drained);
+                    ended += 1;
+                }
+                // Whoever does not read its farewell is left behind.
+                let _ = tokio::time::timeout(FAREWELL, idle).await;
+            }
+        }
+        self.finished.send_replace(true);
+        ended
+    }
+}
