@@ -78,9 +78,8 @@ mod tests {
             path_prefix: prefix.into(),
             ..Match::default()
         };
-        let fits = |rule: &Match, parts: &request::Parts| {
-            takes(rule, parts, super::host(parts).as_deref())
-        };
+        let fits =
+            |rule: &Match, parts: &request::Parts| takes(rule, parts, host(parts).as_deref());
         let request = parts("POST", "/v1/chat", "API.example.com:8080");
         assert!(
             fits(&rule("/"), &request)

@@ -100,7 +100,8 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
             _ = interrupt.recv() => drain.begin_or_hurry(),
             asked = again(&mut hangup, &mut watch) => {
                 let now = self::stamp(source.file.as_deref());
-                if asked || now != stamp {
+                // A file that is gone for a moment is being replaced.
+                if asked || (now.is_some() && now != stamp) {
                     stamp = now;
                     reload(&app, &source);
                 }

@@ -53,7 +53,6 @@ pub(super) fn start() -> io::Result<SocketAddr> {
     Ok(address)
 }
 
-#[expect(clippy::unused_async, reason = "the shape hyper calls")]
 async fn answer(request: Request<Incoming>) -> Result<Response<Script>, Infallible> {
     let streams = request.uri().path().ends_with("/chat/completions");
     let (kind, parts) = if streams {

@@ -48,7 +48,7 @@ fn greeting(addresses: &[String], agent: SocketAddr) -> String {
     let proxy = addresses.first().map_or("", String::as_str);
     let admin = addresses
         .get(1)
-        .map_or("off".to_owned(), |admin| format!("http://{admin}/"));
+        .map_or_else(|| "off".to_owned(), |admin| format!("http://{admin}/"));
     format!(
         "Weir demo is running.
 

@@ -55,7 +55,7 @@ fn delta(frame: &Frame) -> Option<Event> {
                             };
                         }
                         b"text" | b"thinking" | b"partial_json" => {
-                            text = cursor.string_or_skip()?
+                            text = cursor.string_or_skip()?;
                         }
                         _ => {
                             cursor.skip()?;

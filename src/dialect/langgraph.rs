@@ -60,7 +60,7 @@ fn message(frame: &Frame) -> Option<Event> {
             b"tool_call_chunks" | b"tool_calls" => tools |= cursor.skip()?.len() > 2,
             b"type" => kind = cursor.string_or_skip()?,
             b"usage_metadata" if cursor.kind()? == Kind::Object => {
-                usage = Some(counts(&mut cursor)?)
+                usage = Some(counts(&mut cursor)?);
             }
             _ => {
                 cursor.skip()?;
@@ -126,7 +126,7 @@ fn partial(frame: &Frame) -> Option<Event> {
                 id = cursor
                     .string_or_skip()?
                     .and_then(|range| data.get(range))
-                    .unwrap_or_default()
+                    .unwrap_or_default();
             }
             b"content" => empty = cursor.skip()?.len() <= 2,
             _ => {

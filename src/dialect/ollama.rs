@@ -66,7 +66,9 @@ fn object(cursor: &mut Cursor<'_>, data: &[u8], line: &mut Line) -> Option<()> {
     cursor.enter_object()?;
     while let Some(name) = cursor.next_key()? {
         match name {
-            b"content" | b"response" => line.text = cursor.string_or_skip()?.or(line.text.take()),
+            b"content" | b"response" => {
+                line.text = cursor.string_or_skip()?.or_else(|| line.text.take());
+            }
             b"done" => {
                 let value = cursor.skip()?;
                 line.done = data.get(value)? == b"true";

@@ -164,7 +164,7 @@ fn delta(cursor: &mut Cursor<'_>, chunk: &mut Chunk) -> Option<()> {
                 let text = cursor.string_or_skip()?.filter(|text| !text.is_empty());
                 // Both keys in one chunk: the text is the same, and must not be cut in one place only.
                 chunk.extra |= chunk.reasoning.is_some() && text.is_some();
-                chunk.reasoning = text.or(chunk.reasoning.take());
+                chunk.reasoning = text.or_else(|| chunk.reasoning.take());
             }
             b"reasoning_details" => {
                 let value = cursor.skip()?;

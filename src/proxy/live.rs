@@ -64,7 +64,7 @@ pub(super) fn start(app: &Arc<App>, call: &Call, start: Start) -> Receiver {
         started: call.started,
         seen: [false; 4],
     };
-    let pump = Pump::new(Parts {
+    let mut pump = Pump::new(Parts {
         source,
         pipeline: Pipeline::new(&settings),
         queue: sender,
@@ -82,6 +82,9 @@ pub(super) fn start(app: &Arc<App>, call: &Call, start: Start) -> Receiver {
         record(&metrics, &report, started.elapsed());
         log(&entered.live, &report, framing, status);
         drop((entered, active));
+        if report.end == End::Finished {
+            pump.linger().await;
+        }
     });
     receiver
 }
@@ -168,7 +171,7 @@ fn record(metrics: &RouteMetrics, report: &Report, duration: Duration) {
     match report.end {
         End::Finished => {}
         End::Truncated | End::UpstreamError | End::UpstreamReset => {
-            metrics.upstream_error(report.code)
+            metrics.upstream_error(report.code);
         }
         end => metrics.cancelled(end.as_str()),
     }

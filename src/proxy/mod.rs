@@ -52,14 +52,14 @@ pub async fn serve(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> R
     let (parts, incoming) = request.into_parts();
     let mut response = match admit(app, &parts, started) {
         Ok(call) => answer(app, peer, call, parts, incoming).await,
-        Err(refusal) => refusal,
+        Err(refusal) => *refusal,
     };
     let body = std::mem::replace(response.body_mut(), Body::fixed(Bytes::new()));
     response.map(|_| body.holding(under_way))
 }
 
 /// What can be refused without asking anybody.
-fn admit(app: &App, parts: &request::Parts, started: Instant) -> Result<Call, Response<Body>> {
+fn admit(app: &App, parts: &request::Parts, started: Instant) -> Result<Call, Box<Response<Body>>> {
     let hint = detect::from_request(parts.uri.path(), &parts.headers);
     if app.refusing.load(Ordering::Relaxed) {
         let message = "draining: this instance is shutting down, ask again";
@@ -68,15 +68,15 @@ fn admit(app: &App, parts: &request::Parts, started: Instant) -> Result<Call, Re
         refusal
             .headers_mut()
             .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        return Err(refusal);
+        return Err(Box::new(refusal));
     }
     if parts.method == Method::CONNECT {
-        return Err(errors::response(
+        return Err(Box::new(errors::response(
             hint,
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
             "CONNECT is not served here",
-        ));
+        )));
     }
     let upgrade = parts
         .headers
@@ -84,12 +84,12 @@ fn admit(app: &App, parts: &request::Parts, started: Instant) -> Result<Call, Re
         .and_then(|value| value.to_str().ok());
     if upgrade.is_some_and(|value| !value.to_ascii_lowercase().starts_with("h2c")) {
         let message = "upgrades (WebSocket and others) are not supported by this version of Weir";
-        return Err(errors::response(
+        return Err(Box::new(errors::response(
             hint,
             StatusCode::NOT_IMPLEMENTED,
             "upgrade_not_supported",
             message,
-        ));
+        )));
     }
     let loaded = app.loaded();
     let index = crate::route::find(&loaded.config.routes, parts);
@@ -98,12 +98,12 @@ fn admit(app: &App, parts: &request::Parts, started: Instant) -> Result<Call, Re
     let Some((route, metrics)) =
         found.map(|(route, metrics)| (Arc::clone(route), Arc::clone(metrics)))
     else {
-        return Err(errors::response(
+        return Err(Box::new(errors::response(
             hint,
             StatusCode::NOT_FOUND,
             "not_found",
             "no route takes this request",
-        ));
+        )));
     };
     let hint = match route.policy.dialect {
         Choice::Auto => hint,
@@ -204,7 +204,7 @@ impl Call {
         let timed = OnDrop(Some(move || {
             metrics
                 .request_seconds
-                .observe(self.started.elapsed().as_secs_f64())
+                .observe(self.started.elapsed().as_secs_f64());
         }));
         let body =
             Body::pass(body, self.started + self.route.policy.deadlines.total).holding(timed);

@@ -68,7 +68,7 @@ impl Acceptor {
                         tracing::info!("certificates were read again");
                     }
                     Err(error) => {
-                        tracing::error!(%error, "changed certificates cannot be used, the old ones stay")
+                        tracing::error!(%error, "changed certificates cannot be used, the old ones stay");
                     }
                 }
                 current.changed = changed;

@@ -41,7 +41,7 @@ fn critical(text: &str) -> (Vec<u8>, Event) {
 fn all(ring: &mut Ring) -> String {
     let mut out = String::new();
     while let Some(taken) = ring.take(usize::MAX) {
-        out.push_str(&String::from_utf8(taken.bytes.to_vec()).unwrap());
+        out.push_str(core::str::from_utf8(&taken.bytes).unwrap());
     }
     out
 }

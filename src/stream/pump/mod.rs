@@ -183,13 +183,10 @@ impl Pump {
         }
     }
 
-    /// Runs the stream to its end and tells the client how it ended.
-    pub async fn run(mut self) -> Report {
+    /// Runs the stream to its end and tells the client how it ended. [`Pump::linger`] may follow.
+    pub async fn run(&mut self) -> Report {
         let failure = self.flow().await;
         self.settle(&failure);
-        if failure.end == End::Finished {
-            self.linger().await;
-        }
         let now = Instant::now();
         self.held += self
             .held_since
@@ -198,7 +195,7 @@ impl Pump {
             end: failure.end,
             code: failure.code,
             dialect: self.pipeline.dialect(),
-            meter: self.meter,
+            meter: self.meter.clone(),
             queue: self.queue.status().counts,
             held: self.held,
             heartbeats: self.heartbeats,
@@ -386,7 +383,7 @@ impl Pump {
 
     /// Tells the client how it ended: nothing to add after a terminal of the upstream's own, else the
     /// dialect's error event, else a body that breaks.
-    fn settle(&mut self, failure: &Failure) {
+    fn settle(&self, failure: &Failure) {
         let now = Instant::now();
         let (dialect, framing) = (self.pipeline.dialect(), self.pipeline.framing());
         match failure.end {
@@ -411,8 +408,8 @@ impl Pump {
         }
     }
 
-    /// Reads on to the end of the body, so that the connection can be used again.
-    async fn linger(&mut self) {
+    /// After a good end: reads on to the end of the body, so that its connection can be used again.
+    pub async fn linger(mut self) {
         let mut rest = Vec::new();
         let end = poll_fn(|cx| {
             loop {

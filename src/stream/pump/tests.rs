@@ -125,7 +125,7 @@ async fn read(mut rx: Receiver) -> (String, Close) {
 }
 
 async fn play(steps: Vec<(Duration, Step)>) -> (Report, String) {
-    let (pump, rx, _stop) = pump(steps, ROOMY, Duration::ZERO);
+    let (mut pump, rx, _stop) = pump(steps, ROOMY, Duration::ZERO);
     let (report, (text, close)) = tokio::join!(pump.run(), read(rx));
     assert_eq!(close, Close::Clean);
     (report, text)
@@ -193,7 +193,7 @@ async fn silence_is_filled_with_heartbeats() {
         (4 * SECOND, done()),
         (Duration::ZERO, Step::End),
     ];
-    let (pump, rx, _stop) = pump(steps, ROOMY, SECOND);
+    let (mut pump, rx, _stop) = pump(steps, ROOMY, SECOND);
     let (report, (text, _)) = tokio::join!(pump.run(), read(rx));
     assert!(
         (3..=4).contains(&report.heartbeats),
@@ -212,7 +212,7 @@ async fn a_client_that_reads_nothing_is_stalled_and_critical_events_hold_the_ups
         )
     };
     let steps = (0..10).map(|_| (SECOND / 10, tool())).collect();
-    let (pump, rx, _stop) = pump(
+    let (mut pump, rx, _stop) = pump(
         steps,
         Limits {
             max_events: 2,
@@ -231,14 +231,14 @@ async fn a_client_that_reads_nothing_is_stalled_and_critical_events_hold_the_ups
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_leaves_ends_the_stream_at_once() {
-    let (pump, rx, _stop) = pump(vec![(50 * SECOND, Step::End)], ROOMY, Duration::ZERO);
+    let (mut pump, rx, _stop) = pump(vec![(50 * SECOND, Step::End)], ROOMY, Duration::ZERO);
     drop(rx);
     assert_eq!(pump.run().await.end, End::ClientGone);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_is_told_to_the_client() {
-    let (pump, rx, stop) = pump(vec![], ROOMY, Duration::ZERO);
+    let (mut pump, rx, stop) = pump(vec![], ROOMY, Duration::ZERO);
     let stopping = async {
         tokio::time::sleep(SECOND).await;
         stop.ask(End::Drained);
