@@ -1,6 +1,56 @@
 //! Dialects: what a frame means, how a stream ends, and which bytes tell its client what.
 
+pub mod detect;
+pub mod emit;
+
+mod openai_chat;
+mod reader;
+mod text;
+
 use std::fmt;
+
+use crate::event::{Class, Event};
+use crate::wire::{Frame, Framing};
+
+/// Says what the frames of one stream mean.
+///
+/// It decodes nothing and allocates nothing. A frame it does not understand is [`Class::Opaque`]: never
+/// dropped, never changed.
+#[derive(Debug)]
+pub struct Classifier {
+    dialect: Dialect,
+    openai_chat: openai_chat::State,
+}
+
+impl Classifier {
+    /// At the start of a stream of `dialect`.
+    pub fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            openai_chat: openai_chat::State::default(),
+        }
+    }
+
+    /// The meaning of the next frame.
+    pub fn classify(&mut self, frame: &Frame) -> Event {
+        let event = match self.dialect {
+            Dialect::OpenAiChat => self.openai_chat.classify(frame),
+            _ => None,
+        };
+        event.unwrap_or_else(|| {
+            if frame.data().is_empty() {
+                Event::bare(Class::Opaque)
+            } else {
+                Event::opaque()
+            }
+        })
+    }
+
+    /// The dialect it was made for.
+    pub const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+}
 
 /// A family of streams that Weir understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +99,37 @@ impl Dialect {
     /// Position in [`Dialect::ALL`].
     pub const fn index(self) -> usize {
         self as usize
+    }
+
+    /// The dialect that [`Dialect::as_str`] gives `word` for.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|dialect| dialect.as_str() == word)
+    }
+
+    /// Whether an end of input without a terminal event means that the answer was cut.
+    pub const fn needs_terminal(self) -> bool {
+        match self {
+            Self::Anthropic | Self::LangServe | Self::Ollama | Self::OpenAiChat => true,
+            Self::Convention | Self::LangGraph | Self::Opaque => false,
+        }
+    }
+
+    /// Whether its clients skip SSE comments. NDJSON knows none, whatever the dialect.
+    pub const fn tolerates_comments(self) -> bool {
+        !matches!(self, Self::Ollama)
+    }
+
+    /// The bytes that keep a silent stream alive and that its clients are known to survive between two
+    /// frames. A comment has no blank line: several clients take one for an empty event.
+    pub const fn heartbeat(self, framing: Framing) -> Option<&'static [u8]> {
+        match (framing, self) {
+            (Framing::Ndjson, Self::Ollama) => Some(b" "),
+            (Framing::Ndjson, _) => None,
+            (Framing::Sse, Self::Anthropic) => Some(b"event: ping\ndata: {\"type\":\"ping\"}\n\n"),
+            (Framing::Sse, _) => Some(b":\n"),
+        }
     }
 }
 

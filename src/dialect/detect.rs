@@ -1,0 +1,142 @@
+//! Which dialect a stream speaks: first a guess from the request, then proof from the first event.
+//!
+//! The request decides first because the shape of an error must be known even if no event ever comes.
+
+use http::HeaderMap;
+
+use super::reader::Reader;
+use super::{Classifier, Dialect};
+use crate::event::Class;
+use crate::wire::json::Kind;
+use crate::wire::{Frame, Payload};
+
+/// The dialect that a request for `path` asks for, if it can be told.
+pub fn from_request(path: &str, headers: &HeaderMap) -> Option<Dialect> {
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let has = |name: &str| headers.contains_key(name);
+    if path.ends_with("/chat/completions") || path.ends_with("/completions") {
+        Some(Dialect::OpenAiChat)
+    } else if path.ends_with("/v1/messages")
+        || (has("anthropic-version") && path.ends_with("/messages"))
+    {
+        Some(Dialect::Anthropic)
+    } else if path.ends_with("/api/chat") || path.ends_with("/api/generate") {
+        Some(Dialect::Ollama)
+    } else if is_langgraph_run(path) {
+        Some(Dialect::LangGraph)
+    } else if ["/stream", "/stream_log", "/stream_events"]
+        .iter()
+        .any(|end| path.ends_with(end))
+    {
+        Some(Dialect::LangServe)
+    } else {
+        None
+    }
+}
+
+/// `/runs/stream`, `/threads/T/runs/stream`, `.../runs/R/stream`, `/threads/T/stream`.
+fn is_langgraph_run(path: &str) -> bool {
+    let mut parts = path.rsplit('/');
+    parts.next() == Some("stream")
+        && match parts.next() {
+            Some("runs") => true,
+            Some(id) if !id.is_empty() => matches!(parts.next(), Some("runs" | "threads")),
+            _ => false,
+        }
+}
+
+/// The dialect that the first frame with data shows; [`Dialect::Opaque`] if it shows none.
+pub fn from_frame(frame: &Frame) -> Dialect {
+    let first = First::read(frame.data());
+    let name = frame.name();
+    let is_line = matches!(frame.data, Some(Payload::InBlock(span)) if span.start == 0);
+    match &first {
+        Some(first) if first.is_openai || (first.is_error && name.is_empty() && !is_line) => {
+            return Dialect::OpenAiChat;
+        }
+        Some(first) if is_line && first.is_ollama => return Dialect::Ollama,
+        Some(first) if first.is_astream => return Dialect::LangServe,
+        Some(first) if first.is_foreign => return Dialect::Opaque,
+        None if frame.data().starts_with(b"[DONE]") => return Dialect::OpenAiChat,
+        _ => {}
+    }
+    let candidates = [Dialect::OpenAiChat];
+    candidates
+        .into_iter()
+        .find(|dialect| is_understood(*dialect, frame))
+        .unwrap_or(Dialect::Opaque)
+}
+
+/// Whether `frame` may belong to a stream of `dialect`; if not, a guess from the request was wrong and
+/// [`from_frame`] decides.
+pub fn fits(dialect: Dialect, frame: &Frame) -> bool {
+    frame.data.is_none() || dialect == Dialect::Opaque || is_understood(dialect, frame)
+}
+
+fn is_understood(dialect: Dialect, frame: &Frame) -> bool {
+    Classifier::new(dialect).classify(frame).class != Class::Opaque
+}
+
+/// What the members of the first object give away.
+#[derive(Debug, Default)]
+struct First {
+    has_model: bool,
+    is_astream: bool,
+    is_error: bool,
+    /// A dialect with words of its own that are easily mistaken.
+    is_foreign: bool,
+    is_ollama: bool,
+    is_openai: bool,
+}
+
+impl First {
+    fn read(data: &[u8]) -> Option<Self> {
+        let mut first = Self::default();
+        let (mut has_done, mut has_message, mut is_start) = (false, false, false);
+        let mut reader = Reader::new(data);
+        let is_object = reader.object(|reader, key| {
+            match key {
+                b"choices" => first.is_openai |= reader.array(|reader, _| reader.skip())? > 0,
+                b"object" => {
+                    let word = reader.word()?;
+                    first.is_openai |=
+                        matches!(word, b"chat.completion.chunk" | b"text_completion");
+                }
+                b"error" => {
+                    first.is_error |= reader.kind()? == Kind::Object;
+                    reader.skip()?;
+                }
+                b"event" => first.is_astream |= reader.word()?.starts_with(b"on_"),
+                b"ops" => {
+                    first.is_astream |= reader.kind()? == Kind::Array;
+                    reader.skip()?;
+                }
+                b"model" => {
+                    first.has_model = true;
+                    reader.skip()?;
+                }
+                b"done" => {
+                    has_done = true;
+                    reader.skip()?;
+                }
+                b"jsonrpc" | b"candidates" => {
+                    first.is_foreign = true;
+                    reader.skip()?;
+                }
+                b"messageId" => {
+                    has_message = true;
+                    reader.skip()?;
+                }
+                b"type" => is_start = reader.word()? == b"start",
+                _ => reader.skip()?,
+            }
+            Some(())
+        })?;
+        reader.end()?;
+        // The AI SDK's streams begin like this; their `finish` may come early.
+        first.is_foreign |= is_start && has_message;
+        first.is_ollama = first.has_model && has_done;
+        is_object.then_some(first)
+    }
+}

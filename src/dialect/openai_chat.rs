@@ -1,0 +1,271 @@
+//! OpenAI chat completions, and the servers that imitate them; legacy completions too.
+//!
+//! A chunk may carry several things: it gets the class of the most critical one, and it joins its
+//! neighbour only if it carries exactly one piece of text and nothing else.
+
+use std::ops::Range;
+
+use super::reader::Reader;
+use super::text;
+use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
+use crate::wire::Frame;
+use crate::wire::json::Kind;
+
+/// What must be remembered between chunks.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// Choices whose role was sent, one bit each. The first role makes a chunk critical; servers that
+    /// repeat it on each chunk must not make all of them so.
+    roles: u64,
+}
+
+impl State {
+    pub(super) fn classify(&mut self, frame: &Frame) -> Option<Event> {
+        let data = frame.data();
+        // The SDKs compare the start only.
+        if data.starts_with(b"[DONE]") {
+            return Some(Event::bare(Class::Done).ending(Terminal::Done));
+        }
+        let chunk = Chunk::read(data)?;
+        if chunk.failed {
+            return Some(Event::bare(Class::Error).ending(Terminal::Error));
+        }
+        Some(self.event(frame, chunk))
+    }
+
+    fn event(&mut self, frame: &Frame, chunk: Chunk) -> Event {
+        let opens = chunk.role && self.is_first_role(chunk.choice);
+        let class = if chunk.strange || !(chunk.has_choices || chunk.usage.is_some()) {
+            Class::Opaque
+        } else if chunk.tool {
+            Class::Tool
+        } else if chunk.finish {
+            Class::Finish
+        } else if chunk.usage.is_some() && chunk.content == Content::None {
+            Class::Usage
+        } else if opens || chunk.annotated {
+            Class::Structure
+        } else {
+            match chunk.content {
+                Content::Token => Class::Token,
+                Content::Reasoning => Class::Reasoning,
+                Content::None | Content::Other | Content::Tool => Class::Structure,
+            }
+        };
+        let content = match (class, chunk.content) {
+            (Class::Opaque, Content::None) => Content::Other,
+            (_, content) => content,
+        };
+        let event = Event {
+            content,
+            usage: chunk.usage,
+            ..Event::bare(class)
+        };
+        let Some((field, range)) = chunk.text else {
+            return event;
+        };
+        if chunk.texts > 1 {
+            return event;
+        }
+        let event = Event {
+            text: frame.in_block(range),
+            ..event
+        };
+        let joins = matches!(class, Class::Token | Class::Reasoning | Class::Tool)
+            && chunk.choices == 1
+            && !(chunk.crowded || chunk.finish || chunk.usage.is_some());
+        if !joins {
+            return event;
+        }
+        let key = text::key((
+            field,
+            chunk.choice,
+            chunk.tool_index,
+            chunk.role,
+            chunk.verdicts,
+        ));
+        text::joining(event, Keep::First, key)
+    }
+
+    const fn is_first_role(&mut self, choice: u64) -> bool {
+        // Indices beyond the last bit share it.
+        let bit = 1 << if choice < 63 { choice } else { 63 };
+        let is_first = self.roles & bit == 0;
+        self.roles |= bit;
+        is_first
+    }
+}
+
+/// A member that carries text.
+#[derive(Clone, Copy, Debug, Hash)]
+enum Field {
+    Arguments,
+    Content,
+    FunctionArguments,
+    Reasoning,
+    ReasoningContent,
+    Refusal,
+    Text,
+}
+
+/// What one chunk carries.
+#[derive(Debug, Default)]
+struct Chunk {
+    /// A top-level `error`.
+    failed: bool,
+    has_choices: bool,
+    usage: Option<Usage>,
+    choices: usize,
+    /// The index of the last choice.
+    choice: u64,
+    tool_index: u64,
+    /// A hash of the content filter's verdicts (Azure), which repeat on each chunk.
+    verdicts: u64,
+    text: Option<(Field, Range<usize>)>,
+    texts: usize,
+    content: Content,
+    role: bool,
+    tool: bool,
+    finish: bool,
+    /// Annotations, images: parts of the answer that are no text.
+    annotated: bool,
+    /// Audio, or content of an unknown shape.
+    strange: bool,
+    /// Something that a join would lose: log probabilities, token ids, names.
+    crowded: bool,
+}
+
+impl Chunk {
+    fn read(data: &[u8]) -> Option<Self> {
+        let mut chunk = Self::default();
+        let mut reader = Reader::new(data);
+        let is_object = reader.object(|reader, key| {
+            match key {
+                b"error" => chunk.failed = reader.truthy()?,
+                b"usage" => chunk.usage = reader.usage()?,
+                b"choices" => {
+                    chunk.has_choices = reader.kind()? == Kind::Array;
+                    chunk.choices = reader.array(|reader, _| chunk.choice(reader))?;
+                }
+                _ => reader.skip()?,
+            }
+            Some(())
+        })?;
+        reader.end()?;
+        is_object.then_some(chunk)
+    }
+
+    fn choice(&mut self, reader: &mut Reader<'_>) -> Option<()> {
+        reader.object(|reader, key| {
+            match key {
+                b"index" => self.choice = reader.number()?,
+                b"delta" => {
+                    reader.object(|reader, key| self.delta(reader, key))?;
+                }
+                b"text" => self.text(reader, Field::Text, Content::Token)?,
+                b"finish_reason" => self.finish |= reader.truthy()?,
+                b"content_filter_results" => self.verdicts = text::key(reader.raw()?),
+                _ => self.crowded |= reader.says_something()?,
+            }
+            Some(())
+        })?;
+        Some(())
+    }
+
+    fn delta(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
+        match key {
+            b"role" => self.role |= reader.says_something()?,
+            b"content" => self.text(reader, Field::Content, Content::Token)?,
+            b"refusal" => self.text(reader, Field::Refusal, Content::Token)?,
+            b"reasoning" => self.text(reader, Field::Reasoning, Content::Reasoning)?,
+            b"reasoning_content" => {
+                self.text(reader, Field::ReasoningContent, Content::Reasoning)?;
+            }
+            b"reasoning_details" => {
+                if reader.says_something()? {
+                    self.crowded = true;
+                    self.adds(Content::Reasoning);
+                }
+            }
+            b"tool_calls" => {
+                let calls = reader.array(|reader, _| self.tool_call(reader))?;
+                self.tool |= calls > 0;
+                self.crowded |= calls > 1;
+            }
+            b"function_call" => {
+                self.tool |= reader
+                    .object(|reader, key| self.function(reader, key, Field::FunctionArguments))?;
+            }
+            b"audio" => self.strange |= reader.says_something()?,
+            b"annotations" | b"images" => self.annotated |= reader.says_something()?,
+            _ => self.crowded |= reader.says_something()?,
+        }
+        Some(())
+    }
+
+    fn tool_call(&mut self, reader: &mut Reader<'_>) -> Option<()> {
+        reader.object(|reader, key| {
+            match key {
+                b"index" => self.tool_index = reader.number()?,
+                // The same word on every fragment, or on the first alone.
+                b"type" => reader.skip()?,
+                b"function" => {
+                    reader.object(|reader, key| self.function(reader, key, Field::Arguments))?;
+                }
+                // The id, and vendors' signatures.
+                _ => {
+                    if reader.says_something()? {
+                        self.crowded = true;
+                        self.adds(Content::Tool);
+                    }
+                }
+            }
+            Some(())
+        })?;
+        Some(())
+    }
+
+    fn function(&mut self, reader: &mut Reader<'_>, key: &[u8], field: Field) -> Option<()> {
+        if key == b"arguments" && reader.kind()? == Kind::String {
+            let range = reader.string()?.unwrap_or_default();
+            if !range.is_empty() {
+                self.adds(Content::Tool);
+            }
+            self.text = Some((field, range));
+            self.texts += 1;
+        } else if reader.says_something()? {
+            self.crowded = true;
+            self.adds(Content::Tool);
+        }
+        Some(())
+    }
+
+    /// Reads a string that is text; anything else in its place, except `null`, is strange.
+    fn text(&mut self, reader: &mut Reader<'_>, field: Field, content: Content) -> Option<()> {
+        if reader.kind()? != Kind::String {
+            self.strange |= reader.says_something()?;
+            return Some(());
+        }
+        let range = reader.string()?.unwrap_or_default();
+        if !range.is_empty() {
+            self.text = Some((field, range));
+            self.texts += 1;
+            self.adds(content);
+        }
+        Some(())
+    }
+
+    /// What the chunk adds is the most telling of its parts.
+    fn adds(&mut self, content: Content) {
+        let rank = |content: Content| match content {
+            Content::None => 0,
+            Content::Other => 1,
+            Content::Reasoning => 2,
+            Content::Token => 3,
+            Content::Tool => 4,
+        };
+        if rank(content) > rank(self.content) {
+            self.content = content;
+        }
+    }
+}
