@@ -51,19 +51,38 @@ pub fn from_frame(frame: &Frame) -> Dialect {
     let first = First::read(frame.data());
     let name = frame.name();
     let is_line = matches!(frame.data, Some(Payload::InBlock(span)) if span.start == 0);
-    match &first {
-        Some(first) if first.is_openai || (first.is_error && name.is_empty() && !is_line) => {
+    if let Some(first) = &first {
+        if first.is_openai || (first.is_error && name.is_empty() && !is_line) {
             return Dialect::OpenAiChat;
         }
-        Some(first) if is_line && first.is_ollama => return Dialect::Ollama,
-        Some(first) if first.is_astream => return Dialect::LangServe,
-        Some(first) if first.is_foreign => return Dialect::Opaque,
-        None if frame.data().starts_with(b"[DONE]") => return Dialect::OpenAiChat,
-        _ => {}
+        if is_line && first.is_ollama {
+            return Dialect::Ollama;
+        }
+        if first.is_astream {
+            return Dialect::LangServe;
+        }
+        if first.is_foreign {
+            return Dialect::Opaque;
+        }
     }
-    let candidates = [Dialect::OpenAiChat];
+    let is_object = first.is_some();
+    let first = first.unwrap_or_default();
+    let candidates: &[Dialect] = match name {
+        // Lines that are no objects show nothing.
+        b"" if is_line && !is_object => &[],
+        b"" if frame.data().starts_with(b"[DONE]") => &[Dialect::OpenAiChat],
+        b"" if first.is_anthropic => &[Dialect::Anthropic],
+        b"data" | b"end" => &[Dialect::LangServe, Dialect::Convention],
+        b"metadata" if first.has_attempt => &[Dialect::LangGraph],
+        b"metadata" => &[Dialect::LangServe],
+        b"error" if first.is_error => &[Dialect::Anthropic],
+        // Words that the tutorials use, too.
+        b"" | b"error" | b"ping" | b"tools" => &[Dialect::Convention],
+        _ => &[Dialect::Anthropic, Dialect::LangGraph, Dialect::Convention],
+    };
     candidates
-        .into_iter()
+        .iter()
+        .copied()
         .find(|dialect| is_understood(*dialect, frame))
         .unwrap_or(Dialect::Opaque)
 }
@@ -81,7 +100,8 @@ fn is_understood(dialect: Dialect, frame: &Frame) -> bool {
 /// What the members of the first object give away.
 #[derive(Debug, Default)]
 struct First {
-    has_model: bool,
+    has_attempt: bool,
+    is_anthropic: bool,
     is_astream: bool,
     is_error: bool,
     /// A dialect with words of its own that are easily mistaken.
@@ -93,7 +113,8 @@ struct First {
 impl First {
     fn read(data: &[u8]) -> Option<Self> {
         let mut first = Self::default();
-        let (mut has_done, mut has_message, mut is_start) = (false, false, false);
+        let (mut has_done, mut has_model) = (false, false);
+        let (mut has_message_id, mut is_start) = (false, false);
         let mut reader = Reader::new(data);
         let is_object = reader.object(|reader, key| {
             match key {
@@ -112,8 +133,12 @@ impl First {
                     first.is_astream |= reader.kind()? == Kind::Array;
                     reader.skip()?;
                 }
+                b"attempt" => {
+                    first.has_attempt = true;
+                    reader.skip()?;
+                }
                 b"model" => {
-                    first.has_model = true;
+                    has_model = true;
                     reader.skip()?;
                 }
                 b"done" => {
@@ -125,18 +150,22 @@ impl First {
                     reader.skip()?;
                 }
                 b"messageId" => {
-                    has_message = true;
+                    has_message_id = true;
                     reader.skip()?;
                 }
-                b"type" => is_start = reader.word()? == b"start",
+                b"type" => {
+                    let word = reader.word()?;
+                    is_start = word == b"start";
+                    first.is_anthropic = word == b"message_start";
+                }
                 _ => reader.skip()?,
             }
             Some(())
         })?;
         reader.end()?;
         // The AI SDK's streams begin like this; their `finish` may come early.
-        first.is_foreign |= is_start && has_message;
-        first.is_ollama = first.has_model && has_done;
+        first.is_foreign |= is_start && has_message_id;
+        first.is_ollama = has_model && has_done;
         is_object.then_some(first)
     }
 }

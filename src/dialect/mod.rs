@@ -3,6 +3,12 @@
 pub mod detect;
 pub mod emit;
 
+mod anthropic;
+mod convention;
+mod langgraph;
+mod langserve;
+mod message;
+mod ollama;
 mod openai_chat;
 mod reader;
 mod text;
@@ -34,8 +40,13 @@ impl Classifier {
     /// The meaning of the next frame.
     pub fn classify(&mut self, frame: &Frame) -> Event {
         let event = match self.dialect {
+            Dialect::Anthropic => anthropic::classify(frame),
+            Dialect::Convention => convention::classify(frame),
+            Dialect::LangGraph => langgraph::classify(frame),
+            Dialect::LangServe => langserve::classify(frame),
+            Dialect::Ollama => ollama::classify(frame),
             Dialect::OpenAiChat => self.openai_chat.classify(frame),
-            _ => None,
+            Dialect::Opaque => None,
         };
         event.unwrap_or_else(|| {
             if frame.data().is_empty() {

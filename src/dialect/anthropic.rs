@@ -1,0 +1,140 @@
+//! Anthropic Messages: named events, each with an object of the same `type`.
+
+use std::ops::Range;
+
+use super::reader::Reader;
+use super::text;
+use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
+use crate::wire::Frame;
+use crate::wire::json::Kind;
+
+pub(super) fn classify(frame: &Frame) -> Option<Event> {
+    // The name alone decides on an error: its data need not even be JSON.
+    if frame.name() == b"error" {
+        return Some(Event::bare(Class::Error).ending(Terminal::Error));
+    }
+    if frame.name() == b"ping" {
+        return Some(Event::bare(Class::Heartbeat));
+    }
+    let message = Message::read(frame.data())?;
+    // The SDKs go by the name; some imitators send none.
+    let name = match frame.name() {
+        b"" => message.kind,
+        name => name,
+    };
+    let usage = message.usage;
+    Some(match name {
+        b"message_start" => Event {
+            usage,
+            ..Event::bare(Class::Structure)
+        },
+        b"content_block_start" => message.block_start(),
+        b"content_block_delta" => message.delta(frame)?,
+        b"content_block_stop" => Event::bare(Class::Structure),
+        b"message_delta" => Event {
+            usage,
+            ..Event::bare(Class::Finish)
+        },
+        b"message_stop" => Event::bare(Class::Done).ending(Terminal::Done),
+        b"ping" => Event::bare(Class::Heartbeat),
+        b"error" => Event::bare(Class::Error).ending(Terminal::Error),
+        _ => return None,
+    })
+}
+
+/// The members that any of the events may have.
+#[derive(Debug, Default)]
+struct Message<'a> {
+    kind: &'a [u8],
+    index: u64,
+    /// `type` of the delta or of the content block.
+    part: &'a [u8],
+    /// The delta's or the block's string, and the name it stands under.
+    text: Option<(&'a [u8], Range<usize>)>,
+    usage: Option<Usage>,
+    /// Something that a join would lose.
+    crowded: bool,
+}
+
+impl<'a> Message<'a> {
+    fn read(data: &'a [u8]) -> Option<Self> {
+        let mut message = Self::default();
+        let mut reader = Reader::new(data);
+        let is_object = reader.object(|reader, key| {
+            match key {
+                b"type" => message.kind = reader.word()?,
+                b"index" => message.index = reader.number()?,
+                b"delta" | b"content_block" => {
+                    reader.object(|reader, key| message.part(reader, key))?;
+                }
+                b"message" => {
+                    reader.object(|reader, key| match key {
+                        b"usage" => {
+                            message.usage = reader.usage()?;
+                            Some(())
+                        }
+                        _ => reader.skip(),
+                    })?;
+                }
+                b"usage" => message.usage = reader.usage()?,
+                _ => message.crowded |= reader.says_something()?,
+            }
+            Some(())
+        })?;
+        reader.end()?;
+        is_object.then_some(message)
+    }
+
+    fn part(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
+        match key {
+            b"type" => self.part = reader.word()?,
+            b"text" | b"thinking" | b"partial_json" if reader.kind()? == Kind::String => {
+                self.text = reader.string()?.map(|range| (key, range));
+            }
+            _ => self.crowded |= reader.says_something()?,
+        }
+        Some(())
+    }
+
+    fn block_start(&self) -> Event {
+        let starts_with_text = self
+            .text
+            .as_ref()
+            .is_some_and(|(_, range)| !range.is_empty());
+        let (class, content) = match self.part {
+            // Its data is encrypted, and the API wants it back as it was.
+            b"redacted_thinking" => (Class::Opaque, Content::Reasoning),
+            part if part.ends_with(b"tool_use") || part.ends_with(b"tool_result") => {
+                (Class::Tool, Content::Tool)
+            }
+            b"thinking" if starts_with_text => (Class::Structure, Content::Reasoning),
+            b"text" if starts_with_text => (Class::Structure, Content::Token),
+            _ => (Class::Structure, Content::None),
+        };
+        Event {
+            content,
+            ..Event::bare(class)
+        }
+    }
+
+    fn delta(self, frame: &Frame) -> Option<Event> {
+        let (field, class, content): (&[u8], _, _) = match self.part {
+            b"text_delta" => (b"text", Class::Token, Content::Token),
+            b"thinking_delta" => (b"thinking", Class::Reasoning, Content::Reasoning),
+            b"input_json_delta" => (b"partial_json", Class::Tool, Content::Tool),
+            // They belong to the text before them.
+            b"signature_delta" | b"citations_delta" => return Some(Event::bare(Class::Structure)),
+            _ => return None,
+        };
+        let (found, range) = self.text?;
+        if found != field {
+            return None;
+        }
+        let event = text::event(frame, class, content, range);
+        if self.crowded {
+            return Some(event);
+        }
+        let key = text::key((self.index, self.part));
+        Some(text::joining(event, Keep::First, key))
+    }
+}

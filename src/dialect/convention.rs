@@ -1,0 +1,251 @@
+//! The events of tutorials and agent templates: a word says what each one is.
+//!
+//! The word is the SSE name, or the member `type`, `event` or `kind`, in whatever case and punctuation.
+
+use std::ops::Range;
+
+use super::reader::Reader;
+use super::text;
+use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
+use crate::wire::Frame;
+use crate::wire::json::{self, Kind};
+
+pub(super) fn classify(frame: &Frame) -> Option<Event> {
+    let data = frame.data();
+    let name = match frame.name() {
+        b"message" | b"data" => b"",
+        name => name,
+    };
+    if name.is_empty() && data.starts_with(b"[DONE]") {
+        return Some(Event::bare(Class::Done).ending(Terminal::Done));
+    }
+    let fields = match Fields::read(data) {
+        Some(fields) => fields,
+        None => Fields::of_plain(data)?,
+    };
+    let meaning = match [name, fields.kind, fields.event, fields.other_kind]
+        .into_iter()
+        .find(|word| !word.is_empty())
+    {
+        Some(word) => meaning(word)?,
+        None if fields.is_plain && frame.data.is_some() => Meaning::Token,
+        None if fields.has_node && fields.has_state => Meaning::State,
+        None => return None,
+    };
+    Some(event(frame, meaning, fields))
+}
+
+fn event(frame: &Frame, meaning: Meaning, fields: Fields<'_>) -> Event {
+    let of = |class, content| Event {
+        content,
+        ..Event::bare(class)
+    };
+    match meaning {
+        Meaning::Done => Event {
+            usage: fields.usage(),
+            ..Event::bare(Class::Done).ending(Terminal::Done)
+        },
+        Meaning::Error => Event::bare(Class::Error).ending(Terminal::Error),
+        Meaning::Heartbeat => Event::bare(Class::Heartbeat),
+        Meaning::Interrupt | Meaning::State => of(Class::State, Content::Other),
+        Meaning::Status => of(Class::Status, Content::Other),
+        Meaning::Tool => of(Class::Tool, Content::Tool),
+        Meaning::Usage => Event {
+            usage: fields.usage(),
+            ..Event::bare(Class::Usage)
+        },
+        // Repeats the tokens as a whole.
+        Meaning::Whole => of(Class::Structure, Content::Other),
+        Meaning::Reasoning if fields.has_status || fields.text.is_none() => {
+            of(Class::Status, Content::Other)
+        }
+        Meaning::Reasoning => delta(frame, Class::Reasoning, Content::Reasoning, fields),
+        Meaning::Token => delta(frame, Class::Token, Content::Token, fields),
+    }
+}
+
+/// Two deltas join if their blocks are equal but for the text.
+fn delta(frame: &Frame, class: Class, content: Content, fields: Fields<'_>) -> Event {
+    let Some((_, range)) = fields.text else {
+        // A token whose text stands somewhere else.
+        return Event {
+            content,
+            ..Event::bare(class)
+        };
+    };
+    let event = text::event(frame, class, content, range);
+    let Some(span) = event.text else { return event };
+    let (start, end) = (span.start as usize, span.end as usize);
+    let key = text::key((frame.block.get(..start), frame.block.get(end..)));
+    text::joining(event, Keep::First, key)
+}
+
+/// What the words mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    Done,
+    Error,
+    Heartbeat,
+    /// The user is asked something.
+    Interrupt,
+    Reasoning,
+    State,
+    Status,
+    Token,
+    Tool,
+    Usage,
+    /// The whole answer.
+    Whole,
+}
+
+/// The longest word is shorter.
+const MAX_WORD_BYTES: usize = 24;
+
+fn meaning(word: &[u8]) -> Option<Meaning> {
+    let mut buffer = [0_u8; MAX_WORD_BYTES];
+    let normal = buffer.get_mut(..word.len())?;
+    for (to, from) in normal.iter_mut().zip(word) {
+        *to = match from {
+            b'-' | b'.' => b'_',
+            byte => byte.to_ascii_lowercase(),
+        };
+    }
+    Some(match &*normal {
+        b"token" | b"text" | b"delta" | b"chunk" | b"content" | b"text_delta"
+        | b"message_chunk" | b"answer_delta" | b"llm_token" | b"stream" => Meaning::Token,
+        b"reasoning" | b"thinking" | b"thought" | b"reasoning_delta" | b"thinking_delta" => {
+            Meaning::Reasoning
+        }
+        b"tool" | b"tool_call" | b"tool_start" | b"tool_use" | b"tool_args" | b"tool_end"
+        | b"tool_result" | b"tool_output" | b"tool_error" | b"tool_complete" | b"action"
+        | b"observation" | b"function_call" => Meaning::Tool,
+        b"status" | b"progress" | b"node" | b"node_start" | b"node_end" | b"step"
+        | b"step_started" | b"step_completed" | b"agent_start" | b"agent_end" | b"info"
+        | b"metadata" | b"start" | b"run_id" => Meaning::Status,
+        b"state" | b"values" | b"update" | b"updates" => Meaning::State,
+        b"interrupt" | b"approval" | b"approval_required" | b"human_input" | b"input_required" => {
+            Meaning::Interrupt
+        }
+        b"message" | b"response" | b"answer" | b"final_answer" | b"output" | b"result" => {
+            Meaning::Whole
+        }
+        b"usage" => Meaning::Usage,
+        b"done" | b"end" | b"finish" | b"final" | b"complete" | b"completed" | b"stop" => {
+            Meaning::Done
+        }
+        b"error" | b"exception" | b"failed" | b"fail" => Meaning::Error,
+        b"ping" | b"heartbeat" | b"keepalive" | b"keep_alive" => Meaning::Heartbeat,
+        _ => return None,
+    })
+}
+
+/// The members that matter.
+#[derive(Debug, Default)]
+struct Fields<'a> {
+    kind: &'a [u8],
+    event: &'a [u8],
+    other_kind: &'a [u8],
+    /// Where text was found, the best place so far and how good it is (0 is best).
+    text: Option<(usize, Range<usize>)>,
+    /// The data is text, not an object.
+    is_plain: bool,
+    has_node: bool,
+    has_state: bool,
+    has_status: bool,
+    /// Counts in an object of their own.
+    nested_usage: Option<Usage>,
+    /// Counts beside the other members.
+    own_usage: Usage,
+}
+
+/// Where text may stand, the best place first. `data` stands for itself and for its members.
+const PLACES: [&[u8]; 8] = [
+    b"content", b"text", b"delta", b"token", b"data", b"chunk", b"message", b"value",
+];
+const PLACES_IN_DATA: [&[u8]; 4] = [b"content", b"text", b"token", b"chunk"];
+/// Leaves room between two places for the members of `data`.
+const STEP: usize = 10;
+
+impl<'a> Fields<'a> {
+    fn read(data: &'a [u8]) -> Option<Self> {
+        let mut fields = Self::default();
+        let mut reader = Reader::new(data);
+        match reader.kind()? {
+            Kind::Object => {
+                reader.object(|reader, key| fields.member(reader, key))?;
+            }
+            Kind::String => {
+                fields.is_plain = true;
+                fields.text = reader.string()?.map(|range| (0, range));
+            }
+            Kind::Array => reader.skip()?,
+            Kind::Null | Kind::Scalar => return None,
+        }
+        reader.end()?;
+        Some(fields)
+    }
+
+    /// Data that is no JSON is text, unless it set out to be JSON.
+    fn of_plain(data: &[u8]) -> Option<Self> {
+        if matches!(data.first(), Some(b'{' | b'[')) && !json::is_whole(data) {
+            return None;
+        }
+        Some(Self {
+            is_plain: true,
+            text: Some((0, 0..data.len())),
+            ..Self::default()
+        })
+    }
+
+    fn member(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
+        match key {
+            b"type" => self.kind = reader.word()?,
+            b"event" => self.event = reader.word()?,
+            b"kind" => self.other_kind = reader.word()?,
+            b"usage" => self.nested_usage = reader.usage()?,
+            b"node" => {
+                self.has_node = true;
+                reader.skip()?;
+            }
+            b"state" => {
+                self.has_state = true;
+                reader.skip()?;
+            }
+            b"status" => self.has_status = reader.says_something()?,
+            b"data" if reader.kind()? == Kind::Object => {
+                let place = STEP * position(&PLACES, key).unwrap_or_default();
+                reader.object(|reader, key| match position(&PLACES_IN_DATA, key) {
+                    Some(inner) => self.text(reader, place + 1 + inner),
+                    None => reader.skip(),
+                })?;
+            }
+            _ => match position(&PLACES, key) {
+                Some(place) => self.text(reader, STEP * place)?,
+                None => {
+                    self.own_usage.member(reader, key)?;
+                }
+            },
+        }
+        Some(())
+    }
+
+    fn text(&mut self, reader: &mut Reader<'_>, place: usize) -> Option<()> {
+        let Some(range) = reader.string()? else {
+            return Some(());
+        };
+        let is_better = self.text.as_ref().is_none_or(|(best, _)| place < *best);
+        if is_better {
+            self.text = Some((place, range));
+        }
+        Some(())
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.nested_usage
+            .or_else(|| Some(self.own_usage).filter(|usage| *usage != Usage::default()))
+    }
+}
+
+fn position(places: &[&[u8]], key: &[u8]) -> Option<usize> {
+    places.iter().position(|place| *place == key)
+}

@@ -1,0 +1,132 @@
+//! LangGraph Platform: the event's name is a stream mode, then `|` and the subgraph it comes from.
+//!
+//! The end of input is its normal end; `end` and `error` are optional.
+
+use super::langserve;
+use super::message::Message;
+use super::reader::Reader;
+use super::text;
+use crate::event::{Class, Content, Event, Keep, Terminal};
+use crate::wire::Frame;
+use crate::wire::json::Kind;
+
+pub(super) fn classify(frame: &Frame) -> Option<Event> {
+    let name = frame.name();
+    let mode = name.split(|byte| *byte == b'|').next().unwrap_or_default();
+    let other = |class| {
+        Some(Event {
+            content: Content::Other,
+            ..Event::bare(class)
+        })
+    };
+    match mode {
+        b"messages" | b"messages-tuple" => messages(frame),
+        b"messages/partial" => partial(frame),
+        b"messages/complete" => complete(frame),
+        b"messages/metadata" => Some(Event::bare(Class::Status)),
+        b"metadata" => Some(Event::bare(Class::Structure)),
+        b"values" => values(frame),
+        b"updates" | b"command" => other(Class::State),
+        b"checkpoints" | b"custom" | b"debug" | b"lifecycle" | b"tasks" => other(Class::Status),
+        b"tools" => Some(Event {
+            content: Content::Tool,
+            ..Event::bare(Class::Tool)
+        }),
+        b"events" => langserve::astream(frame),
+        b"end" => Some(Event::bare(Class::Done).ending(Terminal::Done)),
+        b"error" => Some(Event::bare(Class::Error).ending(Terminal::Error)),
+        _ => None,
+    }
+}
+
+/// `[message, metadata]`.
+fn messages(frame: &Frame) -> Option<Event> {
+    let message = first_message(frame.data())?;
+    match message.kind {
+        b"AIMessageChunk" => Some(message.delta(frame, frame.name(), Keep::Last)),
+        _ if message.is_tool_result() => Some(Event {
+            content: Content::Tool,
+            ..Event::bare(Class::Tool)
+        }),
+        // A model that does not stream says it all at once.
+        _ => Some(Event {
+            content: match message.content() {
+                Content::None => Content::Other,
+                content => content,
+            },
+            usage: message.usage,
+            ..Event::bare(Class::State)
+        }),
+    }
+}
+
+/// `[message]`, with all of its text so far: a later one contains an earlier one.
+fn partial(frame: &Frame) -> Option<Event> {
+    let message = first_message(frame.data())?;
+    let key = text::key((frame.name(), message.id));
+    let class = match message.content() {
+        Content::Tool => Class::Tool,
+        Content::Reasoning => Class::Reasoning,
+        Content::None | Content::Other | Content::Token => Class::Token,
+    };
+    let event = Event {
+        content: message.content(),
+        usage: message.usage,
+        ..Event::bare(class)
+    };
+    if message.id.is_empty() {
+        return Some(event);
+    }
+    Some(text::superseded(event, frame, key))
+}
+
+/// `[message]`: repeats the partials.
+fn complete(frame: &Frame) -> Option<Event> {
+    let message = first_message(frame.data())?;
+    let (class, content) = match message.content() {
+        Content::Tool => (Class::Tool, Content::Tool),
+        _ => (Class::State, Content::Other),
+    };
+    Some(Event {
+        content,
+        usage: message.usage,
+        ..Event::bare(class)
+    })
+}
+
+/// A snapshot of the state: the next one replaces it, unless it asks the user something.
+fn values(frame: &Frame) -> Option<Event> {
+    let mut interrupts = false;
+    let mut reader = Reader::new(frame.data());
+    reader.object(|reader, key| {
+        interrupts |= key == b"__interrupt__";
+        reader.skip()
+    })?;
+    reader.end()?;
+    let event = Event {
+        content: Content::Other,
+        ..Event::bare(Class::State)
+    };
+    if interrupts {
+        return Some(event);
+    }
+    Some(text::superseded(event, frame, text::key(frame.name())))
+}
+
+fn first_message(data: &[u8]) -> Option<Message<'_>> {
+    let mut reader = Reader::new(data);
+    let mut first = None;
+    if reader.kind()? != Kind::Array {
+        return None;
+    }
+    reader.array(|reader, at| {
+        if at == 0 {
+            first = Some(Message::read(reader)?);
+            Some(())
+        } else {
+            reader.skip()
+        }
+    })?;
+    reader.end()?;
+    first
+}

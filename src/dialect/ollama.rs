@@ -1,0 +1,139 @@
+//! Ollama chat and generate: one object per line, the last one says `"done":true`.
+
+use std::ops::Range;
+
+use super::reader::Reader;
+use super::text;
+use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
+use crate::wire::Frame;
+use crate::wire::json::Kind;
+
+pub(super) fn classify(frame: &Frame) -> Option<Event> {
+    let line = Line::read(frame.data())?;
+    if line.failed {
+        return Some(Event::bare(Class::Error).ending(Terminal::Error));
+    }
+    let (class, content) = match &line.text {
+        _ if line.tool => (Class::Tool, Content::Tool),
+        Some((Field::Thinking(_), _)) if line.texts == 1 => (Class::Reasoning, Content::Reasoning),
+        Some(_) => (Class::Token, Content::Token),
+        None if line.is_known => (Class::Structure, Content::None),
+        None => return None,
+    };
+    let event = Event {
+        content,
+        ..Event::bare(class)
+    };
+    let text = line.text.filter(|_| line.texts == 1);
+    let event = Event {
+        text: text
+            .as_ref()
+            .and_then(|(_, range)| frame.in_block(range.clone())),
+        ..event
+    };
+    if line.done {
+        // The last text may ride on this line.
+        let usage = Some(line.usage).filter(|usage| *usage != Usage::default());
+        return Some(Event {
+            class: Class::Done,
+            usage,
+            ..event.ending(Terminal::Done)
+        });
+    }
+    match text {
+        Some((field, _)) if class != Class::Tool && !line.crowded => {
+            Some(text::joining(event, Keep::Last, text::key(field)))
+        }
+        _ => Some(event),
+    }
+}
+
+/// A member that carries text; the payload says whether it stands in `message`.
+#[derive(Clone, Copy, Debug, Hash)]
+enum Field {
+    Content,
+    Response,
+    Thinking(Place),
+}
+
+#[derive(Clone, Copy, Debug, Hash)]
+enum Place {
+    Message,
+    Top,
+}
+
+/// What one line carries.
+#[derive(Debug, Default)]
+struct Line {
+    failed: bool,
+    done: bool,
+    /// It has one of the members that make it a line of this dialect.
+    is_known: bool,
+    tool: bool,
+    /// Something that a join would lose.
+    crowded: bool,
+    text: Option<(Field, Range<usize>)>,
+    texts: usize,
+    usage: Usage,
+}
+
+impl Line {
+    fn read(data: &[u8]) -> Option<Self> {
+        let mut line = Self::default();
+        let mut reader = Reader::new(data);
+        let is_object = reader.object(|reader, key| {
+            match key {
+                b"error" => line.failed |= reader.truthy()?,
+                b"done" => {
+                    line.is_known = true;
+                    line.done |= reader.raw()? == b"true";
+                }
+                b"message" => {
+                    line.is_known |= reader.object(|reader, key| line.message(reader, key))?;
+                }
+                b"response" => {
+                    line.is_known = true;
+                    line.text(reader, Field::Response)?;
+                }
+                b"thinking" => line.text(reader, Field::Thinking(Place::Top))?,
+                b"tool_calls" => line.tool |= reader.says_something()?,
+                b"prompt_eval_count" => line.usage.input = reader.count()?,
+                b"eval_count" => line.usage.output = reader.count()?,
+                // The same on each line, or told by the later one.
+                b"model" | b"created_at" | b"remote_model" | b"remote_host" => reader.skip()?,
+                _ => line.crowded |= reader.says_something()?,
+            }
+            Some(())
+        })?;
+        reader.end()?;
+        is_object.then_some(line)
+    }
+
+    fn message(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
+        match key {
+            b"role" => reader.skip()?,
+            b"content" => self.text(reader, Field::Content)?,
+            b"thinking" => self.text(reader, Field::Thinking(Place::Message))?,
+            b"tool_calls" => self.tool |= reader.says_something()?,
+            _ => self.crowded |= reader.says_something()?,
+        }
+        Some(())
+    }
+
+    fn text(&mut self, reader: &mut Reader<'_>, field: Field) -> Option<()> {
+        if reader.kind()? != Kind::String {
+            self.crowded |= reader.says_something()?;
+            return Some(());
+        }
+        let range = reader.string()?.unwrap_or_default();
+        if range.is_empty() {
+            return Some(());
+        }
+        self.texts += 1;
+        // Of two, the answer tells more than the thinking.
+        if self.texts == 1 || !matches!(field, Field::Thinking(_)) {
+            self.text = Some((field, range));
+        }
+        Some(())
+    }
+}
