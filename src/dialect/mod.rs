@@ -159,3 +159,6 @@ pub enum Choice {
     /// Always this one.
     Fixed(Dialect),
 }
+
+#[cfg(test)]
+mod tests;
