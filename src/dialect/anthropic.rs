@@ -1,204 +1,140 @@
-//! Anthropic Messages.
-//!
-//! Source: anthropic-sdk-python `types/raw_*`. The SSE name decides; its data says the same in `type`.
+//! Anthropic Messages: named events, each with an object of the same `type`.
 
-use super::key;
-use crate::event::{Class, Content, Event, Keep, Merge, Terminal, Usage};
+use std::ops::Range;
+
+use super::reader::Reader;
+use super::text;
+use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
 use crate::wire::Frame;
-use crate::wire::json::{self, Cursor, Kind};
+use crate::wire::json::Kind;
 
-pub(super) fn classify(frame: &Frame) -> Event {
-    let data = frame.data();
-    match frame.name() {
-        b"content_block_delta" => delta(frame).unwrap_or(Event::opaque()),
-        b"content_block_start" => block_start(data),
-        b"content_block_stop" => Event::bare(Class::Structure),
-        b"error" => Event::bare(Class::Error).ending(Terminal::Error),
-        b"message_delta" => Event {
-            usage: usage_under(data, &[]),
-            ..Event::bare(Class::Finish)
-        },
+pub(super) fn classify(frame: &Frame) -> Option<Event> {
+    // The name alone decides on an error: its data need not even be JSON.
+    if frame.name() == b"error" {
+        return Some(Event::bare(Class::Error).ending(Terminal::Error));
+    }
+    if frame.name() == b"ping" {
+        return Some(Event::bare(Class::Heartbeat));
+    }
+    let message = Message::read(frame.data())?;
+    // The SDKs go by the name; some imitators send none.
+    let name = match frame.name() {
+        b"" => message.kind,
+        name => name,
+    };
+    let usage = message.usage;
+    Some(match name {
         b"message_start" => Event {
-            usage: usage_under(data, &["message"]),
+            usage,
             ..Event::bare(Class::Structure)
+        },
+        b"content_block_start" => message.block_start(),
+        b"content_block_delta" => message.delta(frame)?,
+        b"content_block_stop" => Event::bare(Class::Structure),
+        b"message_delta" => Event {
+            usage,
+            ..Event::bare(Class::Finish)
         },
         b"message_stop" => Event::bare(Class::Done).ending(Terminal::Done),
         b"ping" => Event::bare(Class::Heartbeat),
-        _ => Event::opaque(),
-    }
-}
-
-fn delta(frame: &Frame) -> Option<Event> {
-    let data = frame.data();
-    let mut index = 0;
-    let (mut class, mut content, mut kind) = (Class::Opaque, Content::Other, 0);
-    let mut text = None;
-    let mut cursor = Cursor::new(data);
-    cursor.enter_object()?;
-    while let Some(name) = cursor.next_key()? {
-        match name {
-            b"index" => index = cursor.u64_or_skip()?.unwrap_or(0),
-            b"delta" if cursor.kind()? == Kind::Object => {
-                cursor.enter_object()?;
-                while let Some(name) = cursor.next_key()? {
-                    match name {
-                        b"type" => {
-                            let range = cursor.string_or_skip()?.unwrap_or_default();
-                            (class, content, kind) = match data.get(range).unwrap_or_default() {
-                                b"text_delta" => (Class::Token, Content::Token, 1),
-                                b"thinking_delta" => (Class::Reasoning, Content::Reasoning, 2),
-                                b"input_json_delta" => (Class::Tool, Content::Tool, 3),
-                                b"signature_delta" | b"citations_delta" => {
-                                    (Class::Structure, Content::None, 0)
-                                }
-                                _ => (Class::Opaque, Content::Other, 0),
-                            };
-                        }
-                        b"text" | b"thinking" | b"partial_json" => {
-                            text = cursor.string_or_skip()?;
-                        }
-                        _ => {
-                            cursor.skip()?;
-                        }
-                    }
-                }
-            }
-            _ => {
-                cursor.skip()?;
-            }
-        }
-    }
-    if kind == 0 {
-        return Some(Event {
-            content,
-            ..Event::bare(class)
-        });
-    }
-    let empty = text.as_ref().is_none_or(|range| range.is_empty());
-    let text = text.and_then(|range| frame.in_block(range));
-    let merge = text.map(|text| Merge {
-        key: key(kind, index, 0),
-        text,
-        keep: Keep::First,
-    });
-    let content = if empty { Content::None } else { content };
-    Some(Event {
-        content,
-        text: text.filter(|_| !empty),
-        merge,
-        ..Event::bare(class)
+        b"error" => Event::bare(Class::Error).ending(Terminal::Error),
+        _ => return None,
     })
 }
 
-/// A tool block opens with its name; results of server tools come whole.
-fn block_start(data: &[u8]) -> Event {
-    let kind = json::string_at(data, &["content_block", "type"]);
-    let kind = kind.and_then(|range| data.get(range)).unwrap_or_default();
-    if kind.ends_with(b"tool_use") || kind.ends_with(b"tool_result") {
-        return Event {
-            content: Content::Tool,
-            ..Event::bare(Class::Tool)
-        };
-    }
-    Event::bare(Class::Structure)
+/// The members that any of the events may have.
+#[derive(Debug, Default)]
+struct Message<'a> {
+    kind: &'a [u8],
+    index: u64,
+    /// `type` of the delta or of the content block.
+    part: &'a [u8],
+    /// The delta's or the block's string, and the name it stands under.
+    text: Option<(&'a [u8], Range<usize>)>,
+    usage: Option<Usage>,
+    /// Something that a join would lose.
+    crowded: bool,
 }
 
-/// The usage object below `path`; output tokens are cumulative, so the last one counts.
-fn usage_under(data: &[u8], path: &[&str]) -> Option<Usage> {
-    let mut cursor = Cursor::new(data);
-    for name in path.iter().copied().chain(["usage"]) {
-        cursor.enter_object()?;
-        while cursor.next_key()?? != name.as_bytes() {
-            cursor.skip()?;
-        }
-    }
-    let mut usage = Usage::default();
-    cursor.enter_object()?;
-    while let Some(name) = cursor.next_key()? {
-        match name {
-            b"input_tokens" => usage.input = cursor.u64_or_skip()?,
-            b"output_tokens" => usage.output = cursor.u64_or_skip()?,
-            _ => {
-                cursor.skip()?;
+impl<'a> Message<'a> {
+    fn read(data: &'a [u8]) -> Option<Self> {
+        let mut message = Self::default();
+        let mut reader = Reader::new(data);
+        let is_object = reader.object(|reader, key| {
+            match key {
+                b"type" => message.kind = reader.word()?,
+                b"index" => message.index = reader.number()?,
+                b"delta" | b"content_block" => {
+                    reader.object(|reader, key| message.part(reader, key))?;
+                }
+                b"message" => {
+                    reader.object(|reader, key| match key {
+                        b"usage" => {
+                            message.usage = reader.usage()?;
+                            Some(())
+                        }
+                        _ => reader.skip(),
+                    })?;
+                }
+                b"usage" => message.usage = reader.usage()?,
+                _ => message.crowded |= reader.says_something()?,
             }
+            Some(())
+        })?;
+        reader.end()?;
+        is_object.then_some(message)
+    }
+
+    fn part(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
+        match key {
+            b"type" => self.part = reader.word()?,
+            b"text" | b"thinking" | b"partial_json" if reader.kind()? == Kind::String => {
+                self.text = reader.string()?.map(|range| (key, range));
+            }
+            _ => self.crowded |= reader.says_something()?,
+        }
+        Some(())
+    }
+
+    fn block_start(&self) -> Event {
+        let starts_with_text = self
+            .text
+            .as_ref()
+            .is_some_and(|(_, range)| !range.is_empty());
+        let (class, content) = match self.part {
+            // Its data is encrypted, and the API wants it back as it was.
+            b"redacted_thinking" => (Class::Opaque, Content::Reasoning),
+            part if part.ends_with(b"tool_use") || part.ends_with(b"tool_result") => {
+                (Class::Tool, Content::Tool)
+            }
+            b"thinking" if starts_with_text => (Class::Structure, Content::Reasoning),
+            b"text" if starts_with_text => (Class::Structure, Content::Token),
+            _ => (Class::Structure, Content::None),
+        };
+        Event {
+            content,
+            ..Event::bare(class)
         }
     }
-    Some(usage)
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dialect::frame;
-
-    fn of(name: &str, data: &str) -> Event {
-        classify(&frame(&format!("event: {name}\ndata: {data}\n\n")))
-    }
-
-    #[test]
-    fn deltas_are_told_by_their_type() {
-        for (kind, field, class, content) in [
-            ("text_delta", "text", Class::Token, Content::Token),
-            (
-                "thinking_delta",
-                "thinking",
-                Class::Reasoning,
-                Content::Reasoning,
-            ),
-            (
-                "input_json_delta",
-                "partial_json",
-                Class::Tool,
-                Content::Tool,
-            ),
-        ] {
-            let data = format!(
-                r#"{{"type":"content_block_delta","index":1,"delta":{{"type":"{kind}","{field}":"ab"}}}}"#
-            );
-            let event = of("content_block_delta", &data);
-            assert_eq!((event.class, event.content), (class, content));
-            let text = frame(&format!("event: content_block_delta\ndata: {data}\n\n"));
-            assert_eq!(event.text.unwrap().of(&text.block), b"ab");
-            let empty = of("content_block_delta", &data.replace("\"ab\"", "\"\""));
-            assert_eq!((empty.class, empty.content), (class, Content::None));
+    fn delta(self, frame: &Frame) -> Option<Event> {
+        let (field, class, content): (&[u8], _, _) = match self.part {
+            b"text_delta" => (b"text", Class::Token, Content::Token),
+            b"thinking_delta" => (b"thinking", Class::Reasoning, Content::Reasoning),
+            b"input_json_delta" => (b"partial_json", Class::Tool, Content::Tool),
+            // They belong to the text before them.
+            b"signature_delta" | b"citations_delta" => return Some(Event::bare(Class::Structure)),
+            _ => return None,
+        };
+        let (found, range) = self.text?;
+        if found != field {
+            return None;
         }
-        let signature = r#"{"index":0,"delta":{"type":"signature_delta","signature":"s"}}"#;
-        assert_eq!(of("content_block_delta", signature).class, Class::Structure);
-    }
-
-    #[test]
-    fn the_frame_of_a_message_is_critical() {
-        let start = of(
-            "message_start",
-            r#"{"message":{"usage":{"input_tokens":9,"output_tokens":1}}}"#,
-        );
-        assert_eq!(
-            start.usage,
-            Some(Usage {
-                input: Some(9),
-                output: Some(1),
-                reasoning: None
-            })
-        );
-        let delta = of(
-            "message_delta",
-            r#"{"delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":4}}"#,
-        );
-        assert_eq!(
-            (delta.class, delta.usage.unwrap().output),
-            (Class::Finish, Some(4))
-        );
-        assert_eq!(of("message_stop", "{}").terminal, Some(Terminal::Done));
-        assert_eq!(of("error", "{}").terminal, Some(Terminal::Error));
-        assert_eq!(
-            of(
-                "content_block_start",
-                r#"{"index":1,"content_block":{"type":"tool_use"}}"#
-            )
-            .class,
-            Class::Tool
-        );
-        assert_eq!(of("ping", "{}").class, Class::Heartbeat);
-        assert_eq!(of("brand_new", "{}").class, Class::Opaque);
+        let event = text::event(frame, class, content, range);
+        if self.crowded {
+            return Some(event);
+        }
+        let key = text::key((self.index, self.part));
+        Some(text::joining(event, Keep::First, key))
     }
 }

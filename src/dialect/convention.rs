@@ -1,258 +1,251 @@
-//! The shapes that tutorials and agent templates use: a name or a `type` that says what the event is.
+//! The events of tutorials and agent templates: a word says what each one is.
+//!
+//! The word is the SSE name, or the member `type`, `event` or `kind`, in whatever case and punctuation.
 
 use std::ops::Range;
 
-use super::hash;
-use crate::event::{Class, Content, Event, Keep, Merge, Span, Terminal};
+use super::reader::Reader;
+use super::text;
+use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
 use crate::wire::Frame;
-use crate::wire::json::{self, Cursor, Kind};
+use crate::wire::json::{self, Kind};
 
-pub(super) fn classify(frame: &Frame) -> Event {
+pub(super) fn classify(frame: &Frame) -> Option<Event> {
     let data = frame.data();
-    if data.starts_with(b"[DONE]") {
-        return Event::bare(Class::Done).ending(Terminal::Done);
-    }
-    let word = word(frame);
-    let kind = Cursor::new(data).kind();
-    let Some(word) = word else {
-        return match kind {
-            Some(Kind::Object | Kind::Array) => unnamed(data),
-            // A bare JSON string, or text that is no JSON: a token.
-            Some(Kind::String) if json::is_whole(data) => {
-                text(frame, Class::Token, Cursor::new(data).string())
-            }
-            _ if data.is_empty() => Event::bare(Class::Structure),
-            _ => Event {
-                content: Content::Token,
-                text: frame.in_block(0..data.len()),
-                ..Event::bare(Class::Token)
-            },
-        };
+    let name = match frame.name() {
+        b"message" | b"data" => b"",
+        name => name,
     };
-    let class = class_of(&word).unwrap_or(Class::Opaque);
-    match class {
-        Class::Token | Class::Reasoning => {
-            if class == Class::Reasoning && json::string_at(data, &["status"]).is_some() {
-                return Event {
-                    content: Content::Other,
-                    ..Event::bare(Class::Status)
-                };
-            }
-            let found = if kind == Some(Kind::String) {
-                Cursor::new(data).string()
-            } else {
-                text_at(data)
-            };
-            match found {
-                Some(range) => text(frame, class, Some(range)),
-                None if kind.is_some_and(|kind| matches!(kind, Kind::Object)) => Event {
-                    content: Content::Other,
-                    ..Event::bare(class)
-                },
-                None => Event {
-                    content: content_of(class),
-                    text: frame.in_block(0..data.len()),
-                    ..Event::bare(class)
-                },
-            }
-        }
-        Class::Done => Event::bare(Class::Done).ending(Terminal::Done),
-        Class::Error => Event::bare(Class::Error).ending(Terminal::Error),
-        Class::Tool => Event {
-            content: Content::Tool,
-            ..Event::bare(class)
-        },
-        Class::Heartbeat | Class::Usage => Event::bare(class),
-        _ => Event {
-            content: Content::Other,
-            ..Event::bare(class)
-        },
+    if name.is_empty() && data.starts_with(b"[DONE]") {
+        return Some(Event::bare(Class::Done).ending(Terminal::Done));
     }
-}
-
-/// Whether its shape is one of these: the evidence when nothing else names the dialect.
-pub(super) fn is_one(frame: &Frame) -> bool {
-    word(frame).is_some_and(|word| class_of(&word).is_some())
-}
-
-const fn content_of(class: Class) -> Content {
-    match class {
-        Class::Reasoning => Content::Reasoning,
-        Class::Token => Content::Token,
-        _ => Content::Other,
-    }
-}
-
-/// `{"node": …, "state": …}` and other objects without a word.
-fn unnamed(data: &[u8]) -> Event {
-    let is_error = json::string_at(data, &["error"]).is_some();
-    if is_error {
-        return Event::bare(Class::Error).ending(Terminal::Error);
-    }
-    Event::opaque()
-}
-
-fn text(frame: &Frame, class: Class, range: Option<Range<usize>>) -> Event {
-    let span = range.and_then(|range| frame.in_block(range));
-    let empty = span.is_none_or(Span::is_empty);
-    let rest = |span: Span| {
-        let head = frame.block.get(..span.start as usize)?;
-        Some((head, frame.block.get(span.end as usize..)?))
+    let fields = match Fields::read(data) {
+        Some(fields) => fields,
+        None => Fields::of_plain(data)?,
     };
-    // Everything outside the text must agree: a counter or a time stamp makes events unlike.
-    let merge = span.filter(|_| !empty).and_then(|span| {
-        let (head, tail) = rest(span)?;
-        Some(Merge {
-            key: hash(&[head, tail]),
-            text: span,
-            keep: Keep::First,
-        })
-    });
-    let content = if empty {
-        Content::None
-    } else {
-        content_of(class)
-    };
-    Event {
-        content,
-        text: span.filter(|_| !empty),
-        merge,
-        ..Event::bare(class)
-    }
-}
-
-fn text_at(data: &[u8]) -> Option<Range<usize>> {
-    let paths: [&[&str]; 12] = [
-        &["content"],
-        &["text"],
-        &["delta"],
-        &["token"],
-        &["data"],
-        &["data", "content"],
-        &["data", "text"],
-        &["data", "token"],
-        &["data", "chunk"],
-        &["chunk"],
-        &["message"],
-        &["value"],
-    ];
-    paths
+    let meaning = match [name, fields.kind, fields.event, fields.other_kind]
         .into_iter()
-        .find_map(|path| json::string_at(data, path))
+        .find(|word| !word.is_empty())
+    {
+        Some(word) => meaning(word)?,
+        None if fields.is_plain && frame.data.is_some() => Meaning::Token,
+        None if fields.has_node && fields.has_state => Meaning::State,
+        None => return None,
+    };
+    Some(event(frame, meaning, fields))
 }
 
-/// The longest word in the table is shorter than this.
-const LONGEST: usize = 24;
-
-/// What says what the event is: the SSE name, else `type`, `event` or `kind`; lower case, `_` for `-` and `.`.
-fn word(frame: &Frame) -> Option<Word> {
-    let name = frame.name();
-    let named = !matches!(name, b"" | b"message" | b"data");
-    let data = frame.data();
-    let member = |name: &str| json::string_at(data, &[name]).and_then(|range| data.get(range));
-    let raw = if named {
-        Some(name)
-    } else {
-        ["type", "event", "kind"].into_iter().find_map(member)
-    }?;
-    let mut word = Word {
-        bytes: [0; LONGEST],
-        len: raw.len(),
+fn event(frame: &Frame, meaning: Meaning, fields: Fields<'_>) -> Event {
+    let of = |class, content| Event {
+        content,
+        ..Event::bare(class)
     };
-    for (to, from) in word.bytes.get_mut(..raw.len())?.iter_mut().zip(raw) {
-        *to = if matches!(from, b'-' | b'.') {
-            b'_'
-        } else {
-            from.to_ascii_lowercase()
+    match meaning {
+        Meaning::Done => Event {
+            usage: fields.usage(),
+            ..Event::bare(Class::Done).ending(Terminal::Done)
+        },
+        Meaning::Error => Event::bare(Class::Error).ending(Terminal::Error),
+        Meaning::Heartbeat => Event::bare(Class::Heartbeat),
+        Meaning::Interrupt | Meaning::State => of(Class::State, Content::Other),
+        Meaning::Status => of(Class::Status, Content::Other),
+        Meaning::Tool => of(Class::Tool, Content::Tool),
+        Meaning::Usage => Event {
+            usage: fields.usage(),
+            ..Event::bare(Class::Usage)
+        },
+        // Repeats the tokens as a whole.
+        Meaning::Whole => of(Class::Structure, Content::Other),
+        Meaning::Reasoning if fields.has_status || fields.text.is_none() => {
+            of(Class::Status, Content::Other)
+        }
+        Meaning::Reasoning => delta(frame, Class::Reasoning, Content::Reasoning, fields),
+        Meaning::Token => delta(frame, Class::Token, Content::Token, fields),
+    }
+}
+
+/// Two deltas join if their blocks are equal but for the text.
+fn delta(frame: &Frame, class: Class, content: Content, fields: Fields<'_>) -> Event {
+    let Some((_, range)) = fields.text else {
+        // A token whose text stands somewhere else.
+        return Event {
+            content,
+            ..Event::bare(class)
+        };
+    };
+    let event = text::event(frame, class, content, range);
+    let Some(span) = event.text else { return event };
+    let (start, end) = (span.start as usize, span.end as usize);
+    let key = text::key((frame.block.get(..start), frame.block.get(end..)));
+    text::joining(event, Keep::First, key)
+}
+
+/// What the words mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    Done,
+    Error,
+    Heartbeat,
+    /// The user is asked something.
+    Interrupt,
+    Reasoning,
+    State,
+    Status,
+    Token,
+    Tool,
+    Usage,
+    /// The whole answer.
+    Whole,
+}
+
+/// The longest word is shorter.
+const MAX_WORD_BYTES: usize = 24;
+
+fn meaning(word: &[u8]) -> Option<Meaning> {
+    let mut buffer = [0_u8; MAX_WORD_BYTES];
+    let normal = buffer.get_mut(..word.len())?;
+    for (to, from) in normal.iter_mut().zip(word) {
+        *to = match from {
+            b'-' | b'.' => b'_',
+            byte => byte.to_ascii_lowercase(),
         };
     }
-    Some(word)
-}
-
-struct Word {
-    bytes: [u8; LONGEST],
-    len: usize,
-}
-
-fn class_of(word: &Word) -> Option<Class> {
-    Some(match word.bytes.get(..word.len)? {
+    Some(match &*normal {
         b"token" | b"text" | b"delta" | b"chunk" | b"content" | b"text_delta"
-        | b"message_chunk" | b"answer_delta" | b"llm_token" | b"stream" => Class::Token,
+        | b"message_chunk" | b"answer_delta" | b"llm_token" | b"stream" => Meaning::Token,
         b"reasoning" | b"thinking" | b"thought" | b"reasoning_delta" | b"thinking_delta" => {
-            Class::Reasoning
+            Meaning::Reasoning
         }
         b"tool" | b"tool_call" | b"tool_start" | b"tool_use" | b"tool_args" | b"tool_end"
         | b"tool_result" | b"tool_output" | b"tool_error" | b"tool_complete" | b"action"
-        | b"observation" | b"function_call" => Class::Tool,
+        | b"observation" | b"function_call" => Meaning::Tool,
         b"status" | b"progress" | b"node" | b"node_start" | b"node_end" | b"step"
         | b"step_started" | b"step_completed" | b"agent_start" | b"agent_end" | b"info"
-        | b"metadata" | b"start" | b"run_id" => Class::Status,
-        b"state" | b"values" | b"update" | b"updates" => Class::State,
+        | b"metadata" | b"start" | b"run_id" => Meaning::Status,
+        b"state" | b"values" | b"update" | b"updates" => Meaning::State,
         b"interrupt" | b"approval" | b"approval_required" | b"human_input" | b"input_required" => {
-            Class::State
+            Meaning::Interrupt
         }
         b"message" | b"response" | b"answer" | b"final_answer" | b"output" | b"result" => {
-            Class::Structure
+            Meaning::Whole
         }
-        b"usage" => Class::Usage,
+        b"usage" => Meaning::Usage,
         b"done" | b"end" | b"finish" | b"final" | b"complete" | b"completed" | b"stop" => {
-            Class::Done
+            Meaning::Done
         }
-        b"error" | b"exception" | b"failed" | b"fail" => Class::Error,
-        b"ping" | b"heartbeat" | b"keepalive" | b"keep_alive" => Class::Heartbeat,
+        b"error" | b"exception" | b"failed" | b"fail" => Meaning::Error,
+        b"ping" | b"heartbeat" | b"keepalive" | b"keep_alive" => Meaning::Heartbeat,
         _ => return None,
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dialect::frame;
+/// The members that matter.
+#[derive(Debug, Default)]
+struct Fields<'a> {
+    kind: &'a [u8],
+    event: &'a [u8],
+    other_kind: &'a [u8],
+    /// Where text was found, the best place so far and how good it is (0 is best).
+    text: Option<(usize, Range<usize>)>,
+    /// The data is text, not an object.
+    is_plain: bool,
+    has_node: bool,
+    has_state: bool,
+    has_status: bool,
+    /// Counts in an object of their own.
+    nested_usage: Option<Usage>,
+    /// Counts beside the other members.
+    own_usage: Usage,
+}
 
-    fn of(block: &str) -> Event {
-        classify(&frame(block))
+/// Where text may stand, the best place first. `data` stands for itself and for its members.
+const PLACES: [&[u8]; 8] = [
+    b"content", b"text", b"delta", b"token", b"data", b"chunk", b"message", b"value",
+];
+const PLACES_IN_DATA: [&[u8]; 4] = [b"content", b"text", b"token", b"chunk"];
+/// Leaves room between two places for the members of `data`.
+const STEP: usize = 10;
+
+impl<'a> Fields<'a> {
+    fn read(data: &'a [u8]) -> Option<Self> {
+        let mut fields = Self::default();
+        let mut reader = Reader::new(data);
+        match reader.kind()? {
+            Kind::Object => {
+                reader.object(|reader, key| fields.member(reader, key))?;
+            }
+            Kind::String => {
+                fields.is_plain = true;
+                fields.text = reader.string()?.map(|range| (0, range));
+            }
+            Kind::Array => reader.skip()?,
+            Kind::Null | Kind::Scalar => return None,
+        }
+        reader.end()?;
+        Some(fields)
     }
 
-    #[test]
-    fn words_decide_wherever_they_stand() {
-        assert_eq!(
-            of("data: {\"type\":\"token\",\"content\":\"a\"}\n\n").class,
-            Class::Token
-        );
-        assert_eq!(
-            of("event: token\ndata: {\"type\":\"x\",\"text\":\"a\"}\n\n").class,
-            Class::Token
-        );
-        assert_eq!(of("event: Tool-Call\ndata: {}\n\n").class, Class::Tool);
-        assert_eq!(
-            of("event: message\ndata: {\"event\":\"node.start\"}\n\n").class,
-            Class::Status
-        );
-        assert_eq!(of("data: plain text\n\n").class, Class::Token);
-        assert_eq!(of("data: \"quoted\"\n\n").class, Class::Token);
-        assert_eq!(
-            of("event: done\ndata: {}\n\n").terminal,
-            Some(Terminal::Done)
-        );
-        assert_eq!(of("data: [DONE]\n\n").terminal, Some(Terminal::Done));
-        assert_eq!(of("data: {\"x\":1}\n\n").class, Class::Opaque);
-        assert_eq!(
-            of("event: thinking\ndata: {\"status\":\"busy\"}\n\n").class,
-            Class::Status
-        );
+    /// Data that is no JSON is text, unless it set out to be JSON.
+    fn of_plain(data: &[u8]) -> Option<Self> {
+        if matches!(data.first(), Some(b'{' | b'[')) && !json::is_whole(data) {
+            return None;
+        }
+        Some(Self {
+            is_plain: true,
+            text: Some((0, 0..data.len())),
+            ..Self::default()
+        })
     }
 
-    #[test]
-    fn only_events_that_differ_in_text_alone_are_alike() {
-        let key = |block: &str| of(block).merge.unwrap().key;
-        let one = key("data: {\"type\":\"token\",\"content\":\"a\",\"n\":1}\n\n");
-        assert_eq!(
-            one,
-            key("data: {\"type\":\"token\",\"content\":\"bcd\",\"n\":1}\n\n")
-        );
-        assert_ne!(
-            one,
-            key("data: {\"type\":\"token\",\"content\":\"a\",\"n\":2}\n\n")
-        );
+    fn member(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
+        match key {
+            b"type" => self.kind = reader.word()?,
+            b"event" => self.event = reader.word()?,
+            b"kind" => self.other_kind = reader.word()?,
+            b"usage" => self.nested_usage = reader.usage()?,
+            b"node" => {
+                self.has_node = true;
+                reader.skip()?;
+            }
+            b"state" => {
+                self.has_state = true;
+                reader.skip()?;
+            }
+            b"status" => self.has_status = reader.says_something()?,
+            b"data" if reader.kind()? == Kind::Object => {
+                let place = STEP * position(&PLACES, key).unwrap_or_default();
+                reader.object(|reader, key| match position(&PLACES_IN_DATA, key) {
+                    Some(inner) => self.text(reader, place + 1 + inner),
+                    None => reader.skip(),
+                })?;
+            }
+            _ => match position(&PLACES, key) {
+                Some(place) => self.text(reader, STEP * place)?,
+                None => {
+                    self.own_usage.member(reader, key)?;
+                }
+            },
+        }
+        Some(())
     }
+
+    fn text(&mut self, reader: &mut Reader<'_>, place: usize) -> Option<()> {
+        let Some(range) = reader.string()? else {
+            return Some(());
+        };
+        let is_better = self.text.as_ref().is_none_or(|(best, _)| place < *best);
+        if is_better {
+            self.text = Some((place, range));
+        }
+        Some(())
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.nested_usage
+            .or_else(|| Some(self.own_usage).filter(|usage| *usage != Usage::default()))
+    }
+}
+
+fn position(places: &[&[u8]], key: &[u8]) -> Option<usize> {
+    places.iter().position(|place| *place == key)
 }

@@ -1,126 +1,171 @@
-//! Which dialect a stream speaks: by its request, and by its first event.
+//! Which dialect a stream speaks: first a guess from the request, then proof from the first event.
+//!
+//! The request decides first because the shape of an error must be known even if no event ever comes.
 
 use http::HeaderMap;
 
-use super::{Dialect, convention};
-use crate::wire::Frame;
-use crate::wire::json;
+use super::reader::Reader;
+use super::{Classifier, Dialect};
+use crate::event::Class;
+use crate::wire::json::Kind;
+use crate::wire::{Frame, Payload};
 
-/// What the request says. The strongest evidence, and the only one before the upstream has answered.
+/// The dialect that a request for `path` asks for, if it can be told.
 pub fn from_request(path: &str, headers: &HeaderMap) -> Option<Dialect> {
-    let path = path.trim_end_matches('/');
-    if path.ends_with("/chat/completions") {
-        return Some(Dialect::OpenAiChat);
-    }
-    if path.ends_with("/v1/messages") || headers.contains_key("anthropic-version") {
-        return Some(Dialect::Anthropic);
-    }
-    if path.ends_with("/api/chat") || path.ends_with("/api/generate") {
-        return Some(Dialect::Ollama);
-    }
-    let in_runs =
-        path.ends_with("/stream") && (path.contains("/runs/") || path.contains("/threads/"));
-    if in_runs || path.ends_with("/runs/stream") {
-        return Some(Dialect::LangGraph);
-    }
-    None
-}
-
-/// What the first event shows.
-pub fn from_frame(frame: &Frame) -> Dialect {
-    let data = frame.data();
-    let member = |name: &str| {
-        json::string_at(data, &[name])
-            .and_then(|range| data.get(range))
-            .unwrap_or_default()
-    };
-    match frame.name() {
-        b"message_start" if member("type") == b"message_start" => return Dialect::Anthropic,
-        b"metadata" if json::string_at(data, &["run_id"]).is_some() => return Dialect::LangGraph,
-        b"data" => return Dialect::LangServe,
-        name if name.starts_with(b"messages") || name == b"values" || name == b"updates" => {
-            return Dialect::LangGraph;
-        }
-        _ => {}
-    }
-    if member("object") == b"chat.completion.chunk" {
-        return Dialect::OpenAiChat;
-    }
-    if frame.name().is_empty()
-        && !member("model").is_empty()
-        && memchr::memmem::find(data, b"\"done\":").is_some()
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let has = |name: &str| headers.contains_key(name);
+    if path.ends_with("/chat/completions") || path.ends_with("/completions") {
+        Some(Dialect::OpenAiChat)
+    } else if path.ends_with("/v1/messages")
+        || (has("anthropic-version") && path.ends_with("/messages"))
     {
-        return Dialect::Ollama;
-    }
-    if convention::is_one(frame) {
-        Dialect::Convention
-    } else {
-        Dialect::Opaque
-    }
-}
-
-/// Whether the first event can be of the dialect that the request announced.
-pub fn fits(dialect: Dialect, frame: &Frame) -> bool {
-    let data = frame.data();
-    let has = |needle: &[u8]| memchr::memmem::find(data, needle).is_some();
-    match dialect {
-        Dialect::Anthropic => !frame.name().is_empty() && has(b"\"type\""),
-        Dialect::LangGraph => !frame.name().is_empty(),
-        Dialect::LangServe => matches!(frame.name(), b"metadata" | b"data" | b"error" | b"end"),
-        Dialect::Ollama => has(b"\"done\"") || has(b"\"error\""),
-        Dialect::OpenAiChat => {
-            has(b"\"choices\"") || has(b"\"error\"") || data.starts_with(b"[DONE]")
-        }
-        Dialect::Convention | Dialect::Opaque => true,
-    }
-}
-
-/// After `metadata` with a `run_id`, LangServe and LangGraph look alike; the path tells them apart.
-pub fn is_langserve_path(path: &str) -> bool {
-    ["/stream", "/stream_log", "/stream_events"]
+        Some(Dialect::Anthropic)
+    } else if path.ends_with("/api/chat") || path.ends_with("/api/generate") {
+        Some(Dialect::Ollama)
+    } else if is_langgraph_run(path) {
+        Some(Dialect::LangGraph)
+    } else if ["/stream", "/stream_log", "/stream_events"]
         .iter()
         .any(|end| path.ends_with(end))
+    {
+        Some(Dialect::LangServe)
+    } else {
+        None
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dialect::frame;
-
-    #[test]
-    fn requests_name_their_dialect() {
-        let of = |path: &str| from_request(path, &HeaderMap::new());
-        assert_eq!(of("/v1/chat/completions"), Some(Dialect::OpenAiChat));
-        assert_eq!(of("/v1/messages"), Some(Dialect::Anthropic));
-        assert_eq!(of("/api/generate"), Some(Dialect::Ollama));
-        assert_eq!(of("/threads/1/runs/stream"), Some(Dialect::LangGraph));
-        assert_eq!(of("/agent"), None);
-    }
-
-    #[test]
-    fn first_events_name_their_dialect() {
-        for (block, dialect) in [
-            (
-                "data: {\"object\":\"chat.completion.chunk\",\"choices\":[]}\n\n",
-                Dialect::OpenAiChat,
-            ),
-            (
-                "event: message_start\ndata: {\"type\":\"message_start\"}\n\n",
-                Dialect::Anthropic,
-            ),
-            (
-                "event: metadata\ndata: {\"run_id\":\"r\"}\n\n",
-                Dialect::LangGraph,
-            ),
-            ("event: data\ndata: \"x\"\n\n", Dialect::LangServe),
-            ("{\"model\":\"m\",\"done\":false}\n", Dialect::Ollama),
-            (
-                "data: {\"type\":\"token\",\"content\":\"a\"}\n\n",
-                Dialect::Convention,
-            ),
-            ("data: {\"tick\":1}\n\n", Dialect::Opaque),
-        ] {
-            assert_eq!(from_frame(&frame(block)), dialect, "{block}");
+/// `/runs/stream`, `/threads/T/runs/stream`, `.../runs/R/stream`, `/threads/T/stream`.
+fn is_langgraph_run(path: &str) -> bool {
+    let mut parts = path.rsplit('/');
+    parts.next() == Some("stream")
+        && match parts.next() {
+            Some("runs") => true,
+            Some(id) if !id.is_empty() => matches!(parts.next(), Some("runs" | "threads")),
+            _ => false,
         }
+}
+
+/// The dialect that the first frame with data shows; [`Dialect::Opaque`] if it shows none.
+pub fn from_frame(frame: &Frame) -> Dialect {
+    let first = First::read(frame.data());
+    let name = frame.name();
+    let is_line = matches!(frame.data, Some(Payload::InBlock(span)) if span.start == 0);
+    if let Some(first) = &first {
+        if first.is_openai || (first.is_error && name.is_empty() && !is_line) {
+            return Dialect::OpenAiChat;
+        }
+        if is_line && first.is_ollama {
+            return Dialect::Ollama;
+        }
+        if first.is_astream {
+            return Dialect::LangServe;
+        }
+        if first.is_foreign {
+            return Dialect::Opaque;
+        }
+    }
+    let is_object = first.is_some();
+    let first = first.unwrap_or_default();
+    let candidates: &[Dialect] = match name {
+        // Lines that are no objects show nothing.
+        b"" if is_line && !is_object => &[],
+        b"" if frame.data().starts_with(b"[DONE]") => &[Dialect::OpenAiChat],
+        b"" if first.is_anthropic => &[Dialect::Anthropic],
+        b"data" | b"end" => &[Dialect::LangServe, Dialect::Convention],
+        b"metadata" if first.has_attempt => &[Dialect::LangGraph],
+        b"metadata" => &[Dialect::LangServe],
+        b"error" if first.is_error => &[Dialect::Anthropic],
+        // Words that the tutorials use, too.
+        b"" | b"error" | b"ping" | b"tools" => &[Dialect::Convention],
+        _ => &[Dialect::Anthropic, Dialect::LangGraph, Dialect::Convention],
+    };
+    candidates
+        .iter()
+        .copied()
+        .find(|dialect| is_understood(*dialect, frame))
+        .unwrap_or(Dialect::Opaque)
+}
+
+/// Whether `frame` may belong to a stream of `dialect`; if not, a guess from the request was wrong and
+/// [`from_frame`] decides.
+pub fn fits(dialect: Dialect, frame: &Frame) -> bool {
+    frame.data.is_none() || dialect == Dialect::Opaque || is_understood(dialect, frame)
+}
+
+fn is_understood(dialect: Dialect, frame: &Frame) -> bool {
+    Classifier::new(dialect).classify(frame).class != Class::Opaque
+}
+
+/// What the members of the first object give away.
+#[derive(Debug, Default)]
+struct First {
+    has_attempt: bool,
+    is_anthropic: bool,
+    is_astream: bool,
+    is_error: bool,
+    /// A dialect with words of its own that are easily mistaken.
+    is_foreign: bool,
+    is_ollama: bool,
+    is_openai: bool,
+}
+
+impl First {
+    fn read(data: &[u8]) -> Option<Self> {
+        let mut first = Self::default();
+        let (mut has_done, mut has_model) = (false, false);
+        let (mut has_message_id, mut is_start) = (false, false);
+        let mut reader = Reader::new(data);
+        let is_object = reader.object(|reader, key| {
+            match key {
+                b"choices" => first.is_openai |= reader.array(|reader, _| reader.skip())? > 0,
+                b"object" => {
+                    let word = reader.word()?;
+                    first.is_openai |=
+                        matches!(word, b"chat.completion.chunk" | b"text_completion");
+                }
+                b"error" => {
+                    first.is_error |= reader.kind()? == Kind::Object;
+                    reader.skip()?;
+                }
+                b"event" => first.is_astream |= reader.word()?.starts_with(b"on_"),
+                b"ops" => {
+                    first.is_astream |= reader.kind()? == Kind::Array;
+                    reader.skip()?;
+                }
+                b"attempt" => {
+                    first.has_attempt = true;
+                    reader.skip()?;
+                }
+                b"model" => {
+                    has_model = true;
+                    reader.skip()?;
+                }
+                b"done" => {
+                    has_done = true;
+                    reader.skip()?;
+                }
+                b"jsonrpc" | b"candidates" => {
+                    first.is_foreign = true;
+                    reader.skip()?;
+                }
+                b"messageId" => {
+                    has_message_id = true;
+                    reader.skip()?;
+                }
+                b"type" => {
+                    let word = reader.word()?;
+                    is_start = word == b"start";
+                    first.is_anthropic = word == b"message_start";
+                }
+                _ => reader.skip()?,
+            }
+            Some(())
+        })?;
+        reader.end()?;
+        // The AI SDK's streams begin like this; their `finish` may come early.
+        first.is_foreign |= is_start && has_message_id;
+        first.is_ollama = has_model && has_done;
+        is_object.then_some(first)
     }
 }

@@ -1,212 +1,132 @@
-//! LangGraph Platform / Agent Server: the SSE name is the stream mode, with an optional namespace.
+//! LangGraph Platform: the event's name is a stream mode, then `|` and the subgraph it comes from.
 //!
-//! Source: langgraph-sdk `sse.py`, langgraph-api `stream.py`. The end of input is the normal end.
+//! The end of input is its normal end; `end` and `error` are optional.
 
-use super::hash;
-use crate::event::{Class, Content, Event, Keep, Merge, Terminal, Usage};
+use super::langserve;
+use super::message::Message;
+use super::reader::Reader;
+use super::text;
+use crate::event::{Class, Content, Event, Keep, Terminal};
 use crate::wire::Frame;
-use crate::wire::json::{Cursor, Kind};
+use crate::wire::json::Kind;
 
-pub(super) fn classify(frame: &Frame) -> Event {
+pub(super) fn classify(frame: &Frame) -> Option<Event> {
     let name = frame.name();
     let mode = name.split(|byte| *byte == b'|').next().unwrap_or_default();
-    let other = |class| Event {
-        content: Content::Other,
-        ..Event::bare(class)
+    let other = |class| {
+        Some(Event {
+            content: Content::Other,
+            ..Event::bare(class)
+        })
     };
     match mode {
-        b"custom" | b"messages/metadata" | b"tasks" | b"checkpoints" | b"debug" | b"lifecycle" => {
-            other(Class::Status)
-        }
-        b"end" => Event::bare(Class::Done).ending(Terminal::Done),
-        b"error" => Event::bare(Class::Error).ending(Terminal::Error),
-        b"messages" => message(frame).unwrap_or(Event::opaque()),
-        b"messages/complete" | b"command" | b"updates" | b"values" => other(Class::State),
-        b"messages/partial" => partial(frame).unwrap_or(Event::opaque()),
-        b"metadata" => Event::bare(Class::Structure),
-        b"tools" => Event {
+        b"messages" | b"messages-tuple" => messages(frame),
+        b"messages/partial" => partial(frame),
+        b"messages/complete" => complete(frame),
+        b"messages/metadata" => Some(Event::bare(Class::Status)),
+        b"metadata" => Some(Event::bare(Class::Structure)),
+        b"values" => values(frame),
+        b"updates" | b"command" => other(Class::State),
+        b"checkpoints" | b"custom" | b"debug" | b"lifecycle" | b"tasks" => other(Class::Status),
+        b"tools" => Some(Event {
             content: Content::Tool,
             ..Event::bare(Class::Tool)
-        },
-        _ => Event::opaque(),
+        }),
+        b"events" => langserve::astream(frame),
+        b"end" => Some(Event::bare(Class::Done).ending(Terminal::Done)),
+        b"error" => Some(Event::bare(Class::Error).ending(Terminal::Error)),
+        _ => None,
     }
 }
 
-/// `[message, metadata]`: a chunk of one message.
-fn message(frame: &Frame) -> Option<Event> {
-    let data = frame.data();
-    let mut cursor = Cursor::new(data);
-    cursor.enter_array()?;
-    cursor.next_element()?.then_some(())?;
-    let (mut kind, mut id, mut text) = (None, None, None);
-    let (mut reasoning, mut tools, mut blocks, mut extra) = (false, false, false, false);
-    let mut usage = None;
-    cursor.enter_object()?;
-    while let Some(name) = cursor.next_key()? {
-        match name {
-            b"additional_kwargs" => {
-                let value = data.get(cursor.skip()?)?;
-                reasoning |= memchr::memmem::find(value, b"\"reasoning_content\"").is_some();
-                extra |= value.len() > 2;
-            }
-            b"content" if cursor.kind()? == Kind::Array => {
-                let value = data.get(cursor.skip()?)?;
-                blocks = memchr::memmem::find(value, b"\"text\"").is_some();
-                reasoning |= memchr::memmem::find(value, b"\"thinking\"").is_some()
-                    || memchr::memmem::find(value, b"\"reasoning\"").is_some();
-            }
-            b"content" => text = cursor.string_or_skip()?,
-            b"id" => id = cursor.string_or_skip()?,
-            b"tool_call_chunks" | b"tool_calls" => tools |= cursor.skip()?.len() > 2,
-            b"type" => kind = cursor.string_or_skip()?,
-            b"usage_metadata" if cursor.kind()? == Kind::Object => {
-                usage = Some(counts(&mut cursor)?);
-            }
-            _ => {
-                cursor.skip()?;
-            }
-        }
-    }
-    let kind = kind.and_then(|range| data.get(range)).unwrap_or_default();
-    if kind == b"tool" || kind == b"ToolMessage" || tools {
-        return Some(Event {
+/// `[message, metadata]`.
+fn messages(frame: &Frame) -> Option<Event> {
+    let message = first_message(frame.data())?;
+    match message.kind {
+        b"AIMessageChunk" => Some(message.delta(frame, frame.name(), Keep::Last)),
+        _ if message.is_tool_result() => Some(Event {
             content: Content::Tool,
-            usage,
             ..Event::bare(Class::Tool)
-        });
-    }
-    if kind != b"AIMessageChunk" && kind != b"ai" {
-        return Some(Event {
-            content: Content::Other,
-            usage,
+        }),
+        // A model that does not stream says it all at once.
+        _ => Some(Event {
+            content: match message.content() {
+                Content::None => Content::Other,
+                content => content,
+            },
+            usage: message.usage,
             ..Event::bare(Class::State)
-        });
+        }),
     }
-    let text = text.filter(|range| !range.is_empty());
-    let span = text.clone().and_then(|range| frame.in_block(range));
-    let (class, content) = match () {
-        () if text.is_some() || blocks => (Class::Token, Content::Token),
-        () if reasoning => (Class::Reasoning, Content::Reasoning),
-        () => (Class::Structure, Content::None),
+}
+
+/// `[message]`, with all of its text so far: a later one contains an earlier one.
+fn partial(frame: &Frame) -> Option<Event> {
+    let message = first_message(frame.data())?;
+    let key = text::key((frame.name(), message.id));
+    let class = match message.content() {
+        Content::Tool => Class::Tool,
+        Content::Reasoning => Class::Reasoning,
+        Content::None | Content::Other | Content::Token => Class::Token,
     };
-    // A whole message, or one with counts, is no delta: critical.
-    let class = if usage.is_some() || kind == b"ai" {
-        Class::State
-    } else {
-        class
+    let event = Event {
+        content: message.content(),
+        usage: message.usage,
+        ..Event::bare(class)
     };
-    let id = id.and_then(|range| data.get(range)).unwrap_or_default();
-    let joins = class == Class::Token && !extra && !id.is_empty();
-    let merge = span.filter(|_| joins).map(|text| Merge {
-        key: hash(&[frame.name(), id]),
-        text,
-        keep: Keep::Last,
-    });
+    if message.id.is_empty() {
+        return Some(event);
+    }
+    Some(text::superseded(event, frame, key))
+}
+
+/// `[message]`: repeats the partials.
+fn complete(frame: &Frame) -> Option<Event> {
+    let message = first_message(frame.data())?;
+    let (class, content) = match message.content() {
+        Content::Tool => (Class::Tool, Content::Tool),
+        _ => (Class::State, Content::Other),
+    };
     Some(Event {
         content,
-        text: span,
-        merge,
-        usage,
+        usage: message.usage,
         ..Event::bare(class)
     })
 }
 
-/// The whole message so far: the later one contains the earlier one.
-fn partial(frame: &Frame) -> Option<Event> {
-    let data = frame.data();
-    let mut cursor = Cursor::new(data);
-    cursor.enter_array()?;
-    cursor.next_element()?.then_some(())?;
-    cursor.enter_object()?;
-    let mut id: &[u8] = b"";
-    let mut empty = false;
-    while let Some(name) = cursor.next_key()? {
-        match name {
-            b"id" => {
-                id = cursor
-                    .string_or_skip()?
-                    .and_then(|range| data.get(range))
-                    .unwrap_or_default();
-            }
-            b"content" => empty = cursor.skip()?.len() <= 2,
-            _ => {
-                cursor.skip()?;
-            }
-        }
-    }
-    let text = frame.in_block(0..data.len());
-    let merge = text.map(|text| Merge {
-        key: hash(&[frame.name(), id]),
-        text,
-        keep: Keep::Replace,
-    });
-    // Never dropped: only the last one has the whole text, and nobody knows which that is.
-    let content = if empty { Content::None } else { Content::Token };
-    Some(Event {
-        content,
-        merge,
+/// A snapshot of the state: the next one replaces it, unless it asks the user something.
+fn values(frame: &Frame) -> Option<Event> {
+    let mut interrupts = false;
+    let mut reader = Reader::new(frame.data());
+    reader.object(|reader, key| {
+        interrupts |= key == b"__interrupt__";
+        reader.skip()
+    })?;
+    reader.end()?;
+    let event = Event {
+        content: Content::Other,
         ..Event::bare(Class::State)
-    })
+    };
+    if interrupts {
+        return Some(event);
+    }
+    Some(text::superseded(event, frame, text::key(frame.name())))
 }
 
-fn counts(cursor: &mut Cursor<'_>) -> Option<Usage> {
-    let mut usage = Usage::default();
-    cursor.enter_object()?;
-    while let Some(name) = cursor.next_key()? {
-        match name {
-            b"input_tokens" => usage.input = cursor.u64_or_skip()?,
-            b"output_tokens" => usage.output = cursor.u64_or_skip()?,
-            _ => {
-                cursor.skip()?;
-            }
+fn first_message(data: &[u8]) -> Option<Message<'_>> {
+    let mut reader = Reader::new(data);
+    let mut first = None;
+    if reader.kind()? != Kind::Array {
+        return None;
+    }
+    reader.array(|reader, at| {
+        if at == 0 {
+            first = Some(Message::read(reader)?);
+            Some(())
+        } else {
+            reader.skip()
         }
-    }
-    Some(usage)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dialect::frame;
-
-    fn of(name: &str, data: &str) -> Event {
-        classify(&frame(&format!("event: {name}\ndata: {data}\n\n")))
-    }
-
-    #[test]
-    fn modes_and_messages_are_told_apart() {
-        let token = of(
-            "messages|a:1",
-            r#"[{"type":"AIMessageChunk","id":"a","content":"Rain"},{"langgraph_node":"x"}]"#,
-        );
-        assert_eq!((token.class, token.merge.is_some()), (Class::Token, true));
-        let tool = of(
-            "messages",
-            r#"[{"type":"AIMessageChunk","content":"","tool_call_chunks":[{"name":"wx"}]},{}]"#,
-        );
-        assert_eq!(tool.class, Class::Tool);
-        assert_eq!(
-            of("messages", r#"[{"type":"tool","content":"4 C"},{}]"#).class,
-            Class::Tool
-        );
-        let blocks = of(
-            "messages",
-            r#"[{"type":"AIMessageChunk","content":[{"type":"text","text":"a"}]},{}]"#,
-        );
-        assert_eq!(blocks.class, Class::Token);
-        assert_eq!(of("updates", r#"{"agent":{}}"#).class, Class::State);
-        assert_eq!(
-            of("messages/partial", r#"[{"id":"a","content":"Ra"}]"#)
-                .merge
-                .unwrap()
-                .keep,
-            Keep::Replace
-        );
-        assert_eq!(
-            of("error", r#"{"error":"X"}"#).terminal,
-            Some(Terminal::Error)
-        );
-        assert_eq!(of("metadata", r#"{"run_id":"r"}"#).class, Class::Structure);
-        assert_eq!(of("surprise", "{}").class, Class::Opaque);
-    }
+    })?;
+    reader.end()?;
+    first
 }

@@ -12,10 +12,68 @@ mod langserve;
 mod ollama;
 mod openai_chat;
 
+pub mod detect;
+pub mod emit;
+
+mod anthropic;
+mod convention;
+mod langgraph;
+mod langserve;
+mod message;
+mod ollama;
+mod openai_chat;
+mod reader;
+mod text;
+
 use std::fmt;
 
-use crate::event::Event;
+use crate::event::{Class, Event};
 use crate::wire::{Frame, Framing};
+
+/// Says what the frames of one stream mean.
+///
+/// It decodes nothing and allocates nothing. A frame it does not understand is [`Class::Opaque`]: never
+/// dropped, never changed.
+#[derive(Debug)]
+pub struct Classifier {
+    dialect: Dialect,
+    openai_chat: openai_chat::State,
+}
+
+impl Classifier {
+    /// At the start of a stream of `dialect`.
+    pub fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            openai_chat: openai_chat::State::default(),
+        }
+    }
+
+    /// The meaning of the next frame.
+    pub fn classify(&mut self, frame: &Frame) -> Event {
+        let event = match self.dialect {
+            Dialect::Anthropic => anthropic::classify(frame),
+            Dialect::Convention => convention::classify(frame),
+            Dialect::LangGraph => langgraph::classify(frame),
+            Dialect::LangServe => langserve::classify(frame),
+            Dialect::Ollama => ollama::classify(frame),
+            Dialect::OpenAiChat => self.openai_chat.classify(frame),
+            Dialect::Opaque => None,
+        };
+        event.unwrap_or_else(|| {
+            if frame.data().is_empty() {
+                Event::bare(Class::Opaque)
+            } else {
+                Event::opaque()
+            }
+        })
+    }
+
+    /// The dialect it was made for.
+    pub const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+}
 
 /// A family of streams that Weir understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,36 +124,34 @@ impl Dialect {
         self as usize
     }
 
-    /// What `frame` means.
-    pub fn classify(self, frame: &Frame) -> Event {
+    /// The dialect that [`Dialect::as_str`] gives `word` for.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|dialect| dialect.as_str() == word)
+    }
+
+    /// Whether an end of input without a terminal event means that the answer was cut.
+    pub const fn needs_terminal(self) -> bool {
         match self {
-            Self::Anthropic => anthropic::classify(frame),
-            Self::Convention => convention::classify(frame),
-            Self::LangGraph => langgraph::classify(frame),
-            Self::LangServe => langserve::classify(frame),
-            Self::Ollama => ollama::classify(frame),
-            Self::OpenAiChat => openai_chat::classify(frame),
-            Self::Opaque => Event::opaque(),
+            Self::Anthropic | Self::LangServe | Self::Ollama | Self::OpenAiChat => true,
+            Self::Convention | Self::LangGraph | Self::Opaque => false,
         }
     }
 
-    /// Whether an end of input without a terminal event means that something is missing.
-    pub const fn needs_terminal(self) -> bool {
-        matches!(
-            self,
-            Self::Anthropic | Self::LangServe | Self::Ollama | Self::OpenAiChat
-        )
+    /// Whether its clients skip SSE comments. NDJSON knows none, whatever the dialect.
+    pub const fn tolerates_comments(self) -> bool {
+        !matches!(self, Self::Ollama)
     }
 
-    /// What may be sent during silence: measured as harmless with the dialect's clients.
+    /// The bytes that keep a silent stream alive and that its clients are known to survive between two
+    /// frames. A comment has no blank line: several clients take one for an empty event.
     pub const fn heartbeat(self, framing: Framing) -> Option<&'static [u8]> {
         match (framing, self) {
-            (Framing::Sse, Self::Anthropic) => Some(b"event: ping\ndata: {\"type\":\"ping\"}\n\n"),
-            // No blank line: with ids set, some clients would dispatch an empty event.
-            (Framing::Sse, _) => Some(b":\n"),
-            // Leading white space of the next JSON value; an empty line would be an error.
             (Framing::Ndjson, Self::Ollama) => Some(b" "),
             (Framing::Ndjson, _) => None,
+            (Framing::Sse, Self::Anthropic) => Some(b"event: ping\ndata: {\"type\":\"ping\"}\n\n"),
+            (Framing::Sse, _) => Some(b":\n"),
         }
     }
 }
@@ -116,35 +172,5 @@ pub enum Choice {
     Fixed(Dialect),
 }
 
-/// A merge key from small parts: the kind of text and up to two numbers that must agree.
-const fn key(kind: u8, first: u64, second: u64) -> u64 {
-    ((kind as u64) << 56) ^ (first << 28) ^ second
-}
-
-/// A merge key from bytes that must agree (FNV-1a: no state, good enough for equality of neighbours).
-fn hash(parts: &[&[u8]]) -> u64 {
-    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for part in parts {
-        for byte in *part {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        hash = (hash ^ 0xff).wrapping_mul(0x0100_0000_01b3);
-    }
-    hash
-}
-
 #[cfg(test)]
-pub(crate) fn frame(text: &str) -> Frame {
-    let mut out = Vec::new();
-    let framing = if text.starts_with('{') {
-        Framing::Ndjson
-    } else {
-        Framing::Sse
-    };
-    let mut decoder = crate::wire::Decoder::new(framing, 1 << 20);
-    decoder
-        .feed(bytes::Bytes::copy_from_slice(text.as_bytes()), &mut out)
-        .unwrap();
-    assert_eq!(out.len(), 1, "{text:?}");
-    out.remove(0)
-}
+mod tests;

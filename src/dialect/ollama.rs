@@ -1,143 +1,139 @@
-//! Ollama `/api/chat` and `/api/generate`.
-//!
-//! Source: ollama `api/types.go`. The last line has `done: true`, the counts, and sometimes the last text.
+//! Ollama chat and generate: one object per line, the last one says `"done":true`.
 
 use std::ops::Range;
 
-use super::key;
-use crate::event::{Class, Content, Event, Keep, Merge, Terminal, Usage};
+use super::reader::Reader;
+use super::text;
+use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
 use crate::wire::Frame;
-use crate::wire::json::{Cursor, Kind};
+use crate::wire::json::Kind;
 
-#[derive(Default)]
+pub(super) fn classify(frame: &Frame) -> Option<Event> {
+    let line = Line::read(frame.data())?;
+    if line.failed {
+        return Some(Event::bare(Class::Error).ending(Terminal::Error));
+    }
+    let (class, content) = match &line.text {
+        _ if line.tool => (Class::Tool, Content::Tool),
+        Some((Field::Thinking(_), _)) if line.texts == 1 => (Class::Reasoning, Content::Reasoning),
+        Some(_) => (Class::Token, Content::Token),
+        None if line.is_known => (Class::Structure, Content::None),
+        None => return None,
+    };
+    let event = Event {
+        content,
+        ..Event::bare(class)
+    };
+    let text = line.text.filter(|_| line.texts == 1);
+    let event = Event {
+        text: text
+            .as_ref()
+            .and_then(|(_, range)| frame.in_block(range.clone())),
+        ..event
+    };
+    if line.done {
+        // The last text may ride on this line.
+        let usage = Some(line.usage).filter(|usage| *usage != Usage::default());
+        return Some(Event {
+            class: Class::Done,
+            usage,
+            ..event.ending(Terminal::Done)
+        });
+    }
+    match text {
+        Some((field, _)) if class != Class::Tool && !line.crowded => {
+            Some(text::joining(event, Keep::Last, text::key(field)))
+        }
+        _ => Some(event),
+    }
+}
+
+/// A member that carries text; the payload says whether it stands in `message`.
+#[derive(Clone, Copy, Debug, Hash)]
+enum Field {
+    Content,
+    Response,
+    Thinking(Place),
+}
+
+#[derive(Clone, Copy, Debug, Hash)]
+enum Place {
+    Message,
+    Top,
+}
+
+/// What one line carries.
+#[derive(Debug, Default)]
 struct Line {
-    error: bool,
+    failed: bool,
     done: bool,
+    /// It has one of the members that make it a line of this dialect.
+    is_known: bool,
     tool: bool,
-    extra: bool,
-    text: Option<Range<usize>>,
-    thinking: Option<Range<usize>>,
+    /// Something that a join would lose.
+    crowded: bool,
+    text: Option<(Field, Range<usize>)>,
+    texts: usize,
     usage: Usage,
 }
 
-pub(super) fn classify(frame: &Frame) -> Event {
-    let mut line = Line::default();
-    let mut cursor = Cursor::new(frame.data());
-    if object(&mut cursor, frame.data(), &mut line).is_none() {
-        return Event::opaque();
+impl Line {
+    fn read(data: &[u8]) -> Option<Self> {
+        let mut line = Self::default();
+        let mut reader = Reader::new(data);
+        let is_object = reader.object(|reader, key| {
+            match key {
+                b"error" => line.failed |= reader.truthy()?,
+                b"done" => {
+                    line.is_known = true;
+                    line.done |= reader.raw()? == b"true";
+                }
+                b"message" => {
+                    line.is_known |= reader.object(|reader, key| line.message(reader, key))?;
+                }
+                b"response" => {
+                    line.is_known = true;
+                    line.text(reader, Field::Response)?;
+                }
+                b"thinking" => line.text(reader, Field::Thinking(Place::Top))?,
+                b"tool_calls" => line.tool |= reader.says_something()?,
+                b"prompt_eval_count" => line.usage.input = reader.count()?,
+                b"eval_count" => line.usage.output = reader.count()?,
+                // The same on each line, or told by the later one.
+                b"model" | b"created_at" | b"remote_model" | b"remote_host" => reader.skip()?,
+                _ => line.crowded |= reader.says_something()?,
+            }
+            Some(())
+        })?;
+        reader.end()?;
+        is_object.then_some(line)
     }
-    if line.error {
-        return Event::bare(Class::Error).ending(Terminal::Error);
-    }
-    let has = |range: &Option<Range<usize>>| range.as_ref().is_some_and(|range| !range.is_empty());
-    let (has_text, has_thinking) = (has(&line.text), has(&line.thinking));
-    let (class, content, kind, text) = match () {
-        () if line.tool => (Class::Tool, Content::Tool, 0, None),
-        () if has_text => (Class::Token, Content::Token, 1, line.text),
-        () if has_thinking => (Class::Reasoning, Content::Reasoning, 2, line.thinking),
-        () => (Class::Structure, Content::None, 0, None),
-    };
-    let text = text.and_then(|range| frame.in_block(range));
-    if line.done {
-        let event = Event {
-            content,
-            text,
-            usage: Some(line.usage),
-            ..Event::bare(Class::Done)
-        };
-        return event.ending(Terminal::Done);
-    }
-    let joins = kind > 0 && !line.extra && !(has_text && has_thinking);
-    let merge = text.filter(|_| joins).map(|text| Merge {
-        key: key(kind, 0, 0),
-        text,
-        keep: Keep::Last,
-    });
-    Event {
-        content,
-        text,
-        merge,
-        ..Event::bare(class)
-    }
-}
 
-/// Reads a line, or the `message` in it: their interesting members have different names.
-fn object(cursor: &mut Cursor<'_>, data: &[u8], line: &mut Line) -> Option<()> {
-    cursor.enter_object()?;
-    while let Some(name) = cursor.next_key()? {
-        match name {
-            b"content" | b"response" => {
-                line.text = cursor.string_or_skip()?.or_else(|| line.text.take());
-            }
-            b"done" => {
-                let value = cursor.skip()?;
-                line.done = data.get(value)? == b"true";
-            }
-            b"error" => line.error |= cursor.truthy_or_skip()?,
-            b"eval_count" => line.usage.output = cursor.u64_or_skip()?,
-            b"logprobs" | b"images" => {
-                line.extra |= cursor.kind()? != Kind::Null;
-                cursor.skip()?;
-            }
-            b"message" if cursor.kind()? == Kind::Object => object(cursor, data, line)?,
-            b"prompt_eval_count" => line.usage.input = cursor.u64_or_skip()?,
-            b"thinking" => line.thinking = cursor.string_or_skip()?,
-            b"tool_calls" => {
-                let value = cursor.skip()?;
-                line.tool |= value.len() > 2;
-            }
-            _ => {
-                cursor.skip()?;
-            }
+    fn message(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
+        match key {
+            b"role" => reader.skip()?,
+            b"content" => self.text(reader, Field::Content)?,
+            b"thinking" => self.text(reader, Field::Thinking(Place::Message))?,
+            b"tool_calls" => self.tool |= reader.says_something()?,
+            _ => self.crowded |= reader.says_something()?,
         }
-    }
-    Some(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dialect::frame;
-
-    fn of(line: &str) -> Event {
-        classify(&frame(&format!("{line}\n")))
+        Some(())
     }
 
-    #[test]
-    fn lines_are_told_by_their_members() {
-        let chat =
-            of(r#"{"model":"m","message":{"role":"assistant","content":"Rain"},"done":false}"#);
-        assert_eq!(
-            (chat.class, chat.content, chat.merge.is_some()),
-            (Class::Token, Content::Token, true)
-        );
-        assert_eq!(of(r#"{"response":"x","done":false}"#).class, Class::Token);
-        assert_eq!(
-            of(r#"{"message":{"content":"","thinking":"hm"},"done":false}"#).class,
-            Class::Reasoning
-        );
-        assert_eq!(
-            of(r#"{"message":{"content":"","tool_calls":[{}]},"done":false}"#).class,
-            Class::Tool
-        );
-        assert_eq!(
-            of(r#"{"message":{"content":""},"done":false}"#).class,
-            Class::Structure
-        );
-        assert_eq!(of(r#"{"error":"boom"}"#).terminal, Some(Terminal::Error));
-        let done =
-            of(r#"{"message":{"content":"."},"done":true,"prompt_eval_count":9,"eval_count":4}"#);
-        assert_eq!(
-            (done.class, done.content, done.terminal),
-            (Class::Done, Content::Token, Some(Terminal::Done))
-        );
-        assert_eq!(
-            done.usage,
-            Some(Usage {
-                input: Some(9),
-                output: Some(4),
-                reasoning: None
-            })
-        );
+    fn text(&mut self, reader: &mut Reader<'_>, field: Field) -> Option<()> {
+        if reader.kind()? != Kind::String {
+            self.crowded |= reader.says_something()?;
+            return Some(());
+        }
+        let range = reader.string()?.unwrap_or_default();
+        if range.is_empty() {
+            return Some(());
+        }
+        self.texts += 1;
+        // Of two, the answer tells more than the thinking.
+        if self.texts == 1 || !matches!(field, Field::Thinking(_)) {
+            self.text = Some((field, range));
+        }
+        Some(())
     }
 }

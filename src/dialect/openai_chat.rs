@@ -1,396 +1,271 @@
-//! OpenAI chat completions, and vLLM, LiteLLM, OpenRouter, DeepSeek, llama.cpp, Ollama `/v1` behind it.
+//! OpenAI chat completions, and the servers that imitate them; legacy completions too.
 //!
-//! Source: openai-python `types/chat/chat_completion_chunk.py`. One chunk may carry several things, so it
-//! is classified by field; a chunk with a finish reason or usage is never droppable, whatever else it has.
+//! A chunk may carry several things: it gets the class of the most critical one, and it joins its
+//! neighbour only if it carries exactly one piece of text and nothing else.
 
 use std::ops::Range;
 
-use super::key;
-use crate::event::{Class, Content, Event, Keep, Merge, Terminal, Usage};
+use super::reader::Reader;
+use super::text;
+use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
 use crate::wire::Frame;
-use crate::wire::json::{Cursor, Kind};
+use crate::wire::json::Kind;
+
+/// What must be remembered between chunks.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// Choices whose role was sent, one bit each. The first role makes a chunk critical; servers that
+    /// repeat it on each chunk must not make all of them so.
+    roles: u64,
+}
+
+impl State {
+    pub(super) fn classify(&mut self, frame: &Frame) -> Option<Event> {
+        let data = frame.data();
+        // The SDKs compare the start only.
+        if data.starts_with(b"[DONE]") {
+            return Some(Event::bare(Class::Done).ending(Terminal::Done));
+        }
+        let chunk = Chunk::read(data)?;
+        if chunk.failed {
+            return Some(Event::bare(Class::Error).ending(Terminal::Error));
+        }
+        Some(self.event(frame, chunk))
+    }
+
+    fn event(&mut self, frame: &Frame, chunk: Chunk) -> Event {
+        let opens = chunk.role && self.is_first_role(chunk.choice);
+        let class = if chunk.strange || !(chunk.has_choices || chunk.usage.is_some()) {
+            Class::Opaque
+        } else if chunk.tool {
+            Class::Tool
+        } else if chunk.finish {
+            Class::Finish
+        } else if chunk.usage.is_some() && chunk.content == Content::None {
+            Class::Usage
+        } else if opens || chunk.annotated {
+            Class::Structure
+        } else {
+            match chunk.content {
+                Content::Token => Class::Token,
+                Content::Reasoning => Class::Reasoning,
+                Content::None | Content::Other | Content::Tool => Class::Structure,
+            }
+        };
+        let content = match (class, chunk.content) {
+            (Class::Opaque, Content::None) => Content::Other,
+            (_, content) => content,
+        };
+        let event = Event {
+            content,
+            usage: chunk.usage,
+            ..Event::bare(class)
+        };
+        let Some((field, range)) = chunk.text else {
+            return event;
+        };
+        if chunk.texts > 1 {
+            return event;
+        }
+        let event = Event {
+            text: frame.in_block(range),
+            ..event
+        };
+        let joins = matches!(class, Class::Token | Class::Reasoning | Class::Tool)
+            && chunk.choices == 1
+            && !(chunk.crowded || chunk.finish || chunk.usage.is_some());
+        if !joins {
+            return event;
+        }
+        let key = text::key((
+            field,
+            chunk.choice,
+            chunk.tool_index,
+            chunk.role,
+            chunk.verdicts,
+        ));
+        text::joining(event, Keep::First, key)
+    }
+
+    const fn is_first_role(&mut self, choice: u64) -> bool {
+        // Indices beyond the last bit share it.
+        let bit = 1 << if choice < 63 { choice } else { 63 };
+        let is_first = self.roles & bit == 0;
+        self.roles |= bit;
+        is_first
+    }
+}
+
+/// A member that carries text.
+#[derive(Clone, Copy, Debug, Hash)]
+enum Field {
+    Arguments,
+    Content,
+    FunctionArguments,
+    Reasoning,
+    ReasoningContent,
+    Refusal,
+    Text,
+}
 
 /// What one chunk carries.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Chunk {
-    error: bool,
-    choices: u64,
-    index: u64,
-    finish: bool,
-    /// Anything that cannot be joined: role, logprobs, token ids, audio, unknown fields.
-    extra: bool,
-    audio: bool,
-    tool: Option<Tool>,
-    text: Option<Range<usize>>,
-    reasoning: Option<Range<usize>>,
+    /// A top-level `error`.
+    failed: bool,
+    has_choices: bool,
     usage: Option<Usage>,
+    choices: usize,
+    /// The index of the last choice.
+    choice: u64,
+    tool_index: u64,
+    /// A hash of the content filter's verdicts (Azure), which repeat on each chunk.
+    verdicts: u64,
+    text: Option<(Field, Range<usize>)>,
+    texts: usize,
+    content: Content,
+    role: bool,
+    tool: bool,
+    finish: bool,
+    /// Annotations, images: parts of the answer that are no text.
+    annotated: bool,
+    /// Audio, or content of an unknown shape.
+    strange: bool,
+    /// Something that a join would lose: log probabilities, token ids, names.
+    crowded: bool,
 }
 
-#[derive(Default)]
-struct Tool {
-    calls: u64,
-    index: u64,
-    /// Has an id or a name: opens a call.
-    opens: bool,
-    arguments: Option<Range<usize>>,
-}
-
-pub(super) fn classify(frame: &Frame) -> Event {
-    let data = frame.data();
-    if data.starts_with(b"[DONE]") {
-        return Event::bare(Class::Done).ending(Terminal::Done);
-    }
-    let Some(chunk) = read(data) else {
-        return Event::opaque();
-    };
-    event(frame, chunk)
-}
-
-fn event(frame: &Frame, chunk: Chunk) -> Event {
-    if chunk.error {
-        return Event::bare(Class::Error).ending(Terminal::Error);
-    }
-    let span = |range: Option<Range<usize>>| {
-        range
-            .filter(|range| !range.is_empty())
-            .and_then(|range| frame.in_block(range))
-    };
-    let has = |range: &Option<Range<usize>>| range.as_ref().is_some_and(|range| !range.is_empty());
-    let has_text = has(&chunk.text);
-    let has_reasoning = has(&chunk.reasoning);
-    let content = match () {
-        () if has_text => Content::Token,
-        () if chunk.tool.is_some() => Content::Tool,
-        () if has_reasoning => Content::Reasoning,
-        () if chunk.audio => Content::Other,
-        () => Content::None,
-    };
-    let class = match () {
-        () if chunk.audio => Class::Opaque,
-        () if chunk.finish => Class::Finish,
-        () if chunk.tool.is_some() => Class::Tool,
-        () if chunk.choices == 0 && chunk.usage.is_some() => Class::Usage,
-        () if has_text => Class::Token,
-        () if has_reasoning => Class::Reasoning,
-        () => Class::Structure,
-    };
-    let alone = chunk.choices == 1 && !chunk.extra && !chunk.finish && chunk.usage.is_none();
-    let mut event = Event {
-        content,
-        usage: chunk.usage,
-        ..Event::bare(class)
-    };
-    match chunk.tool {
-        Some(tool) => {
-            event.text = span(tool.arguments);
-            if alone && tool.calls == 1 && !tool.opens && !has_text && !has_reasoning {
-                event.merge = joins(event, key(3, chunk.index, tool.index));
-            }
-        }
-        None if has_text => {
-            event.text = span(chunk.text);
-            if alone && !has_reasoning {
-                event.merge = joins(event, key(1, chunk.index, 0));
-            }
-        }
-        None => {
-            event.text = span(chunk.reasoning);
-            if alone && has_reasoning {
-                event.merge = joins(event, key(2, chunk.index, 0));
-            }
-        }
-    }
-    event
-}
-
-fn joins(event: Event, key: u64) -> Option<Merge> {
-    event.text.map(|text| Merge {
-        key,
-        text,
-        keep: Keep::First,
-    })
-}
-
-fn read(data: &[u8]) -> Option<Chunk> {
-    let mut chunk = Chunk::default();
-    let mut cursor = Cursor::new(data);
-    cursor.enter_object()?;
-    while let Some(name) = cursor.next_key()? {
-        match name {
-            b"choices" if cursor.kind()? == Kind::Array => {
-                cursor.enter_array()?;
-                while cursor.next_element()? {
-                    chunk.choices += 1;
-                    choice(&mut cursor, &mut chunk)?;
+impl Chunk {
+    fn read(data: &[u8]) -> Option<Self> {
+        let mut chunk = Self::default();
+        let mut reader = Reader::new(data);
+        let is_object = reader.object(|reader, key| {
+            match key {
+                b"error" => chunk.failed = reader.truthy()?,
+                b"usage" => chunk.usage = reader.usage()?,
+                b"choices" => {
+                    chunk.has_choices = reader.kind()? == Kind::Array;
+                    chunk.choices = reader.array(|reader, _| chunk.choice(reader))?;
                 }
+                _ => reader.skip()?,
             }
-            b"error" => chunk.error |= cursor.truthy_or_skip()?,
-            b"usage" if cursor.kind()? == Kind::Object => chunk.usage = Some(usage(&mut cursor)?),
-            _ => {
-                cursor.skip()?;
-            }
-        }
+            Some(())
+        })?;
+        reader.end()?;
+        is_object.then_some(chunk)
     }
-    Some(chunk)
-}
 
-fn choice(cursor: &mut Cursor<'_>, chunk: &mut Chunk) -> Option<()> {
-    cursor.enter_object()?;
-    while let Some(name) = cursor.next_key()? {
-        match name {
-            b"index" => chunk.index = cursor.u64_or_skip()?.unwrap_or(0),
-            b"delta" if cursor.kind()? == Kind::Object => delta(cursor, chunk)?,
-            b"finish_reason" => chunk.finish |= present(cursor)?,
-            _ => chunk.extra |= present(cursor)?,
-        }
-    }
-    Some(())
-}
-
-fn delta(cursor: &mut Cursor<'_>, chunk: &mut Chunk) -> Option<()> {
-    cursor.enter_object()?;
-    while let Some(name) = cursor.next_key()? {
-        match name {
-            b"content" => chunk.text = cursor.string_or_skip()?,
-            b"refusal" => match cursor.string_or_skip()? {
-                Some(text) if !text.is_empty() => {
-                    // Another channel than content: never joined with it.
-                    chunk.extra = true;
-                    chunk.text = Some(text);
+    fn choice(&mut self, reader: &mut Reader<'_>) -> Option<()> {
+        reader.object(|reader, key| {
+            match key {
+                b"index" => self.choice = reader.number()?,
+                b"delta" => {
+                    reader.object(|reader, key| self.delta(reader, key))?;
                 }
-                _ => {}
-            },
-            b"reasoning" | b"reasoning_content" => {
-                let text = cursor.string_or_skip()?.filter(|text| !text.is_empty());
-                // Both keys in one chunk: the text is the same, and must not be cut in one place only.
-                chunk.extra |= chunk.reasoning.is_some() && text.is_some();
-                chunk.reasoning = text.or_else(|| chunk.reasoning.take());
+                b"text" => self.text(reader, Field::Text, Content::Token)?,
+                b"finish_reason" => self.finish |= reader.truthy()?,
+                b"content_filter_results" => self.verdicts = text::key(reader.raw()?),
+                _ => self.crowded |= reader.says_something()?,
+            }
+            Some(())
+        })?;
+        Some(())
+    }
+
+    fn delta(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
+        match key {
+            b"role" => self.role |= reader.says_something()?,
+            b"content" => self.text(reader, Field::Content, Content::Token)?,
+            b"refusal" => self.text(reader, Field::Refusal, Content::Token)?,
+            b"reasoning" => self.text(reader, Field::Reasoning, Content::Reasoning)?,
+            b"reasoning_content" => {
+                self.text(reader, Field::ReasoningContent, Content::Reasoning)?;
             }
             b"reasoning_details" => {
-                let value = cursor.skip()?;
-                if value.len() > 4 {
-                    chunk.extra = true;
-                    chunk.reasoning.get_or_insert(value);
+                if reader.says_something()? {
+                    self.crowded = true;
+                    self.adds(Content::Reasoning);
                 }
             }
-            b"tool_calls" if cursor.kind()? == Kind::Array => {
-                cursor.enter_array()?;
-                while cursor.next_element()? {
-                    let tool = chunk.tool.get_or_insert_with(Tool::default);
-                    tool.calls += 1;
-                    tool_call(cursor, tool)?;
-                }
+            b"tool_calls" => {
+                let calls = reader.array(|reader, _| self.tool_call(reader))?;
+                self.tool |= calls > 0;
+                self.crowded |= calls > 1;
             }
-            b"function_call" if cursor.kind()? == Kind::Object => {
-                chunk.tool.get_or_insert_with(Tool::default).opens = true;
-                cursor.skip()?;
+            b"function_call" => {
+                self.tool |= reader
+                    .object(|reader, key| self.function(reader, key, Field::FunctionArguments))?;
             }
-            b"audio" => {
-                let is_present = present(cursor)?;
-                chunk.audio |= is_present;
-            }
-            _ => chunk.extra |= present(cursor)?,
+            b"audio" => self.strange |= reader.says_something()?,
+            b"annotations" | b"images" => self.annotated |= reader.says_something()?,
+            _ => self.crowded |= reader.says_something()?,
         }
+        Some(())
     }
-    Some(())
-}
 
-fn tool_call(cursor: &mut Cursor<'_>, tool: &mut Tool) -> Option<()> {
-    cursor.enter_object()?;
-    while let Some(name) = cursor.next_key()? {
-        match name {
-            b"index" => tool.index = cursor.u64_or_skip()?.unwrap_or(0),
-            b"id" => tool.opens |= present(cursor)?,
-            b"function" if cursor.kind()? == Kind::Object => {
-                cursor.enter_object()?;
-                while let Some(name) = cursor.next_key()? {
-                    match name {
-                        b"arguments" => tool.arguments = cursor.string_or_skip()?,
-                        b"name" => tool.opens |= present(cursor)?,
-                        _ => {
-                            cursor.skip()?;
-                        }
+    fn tool_call(&mut self, reader: &mut Reader<'_>) -> Option<()> {
+        reader.object(|reader, key| {
+            match key {
+                b"index" => self.tool_index = reader.number()?,
+                // The same word on every fragment, or on the first alone.
+                b"type" => reader.skip()?,
+                b"function" => {
+                    reader.object(|reader, key| self.function(reader, key, Field::Arguments))?;
+                }
+                // The id, and vendors' signatures.
+                _ => {
+                    if reader.says_something()? {
+                        self.crowded = true;
+                        self.adds(Content::Tool);
                     }
                 }
             }
-            _ => {
-                cursor.skip()?;
+            Some(())
+        })?;
+        Some(())
+    }
+
+    fn function(&mut self, reader: &mut Reader<'_>, key: &[u8], field: Field) -> Option<()> {
+        if key == b"arguments" && reader.kind()? == Kind::String {
+            let range = reader.string()?.unwrap_or_default();
+            if !range.is_empty() {
+                self.adds(Content::Tool);
             }
+            self.text = Some((field, range));
+            self.texts += 1;
+        } else if reader.says_something()? {
+            self.crowded = true;
+            self.adds(Content::Tool);
         }
+        Some(())
     }
-    Some(())
-}
 
-/// Steps over a value; whether it was anything but `null`.
-fn present(cursor: &mut Cursor<'_>) -> Option<bool> {
-    let is_null = cursor.kind()? == Kind::Null;
-    cursor.skip()?;
-    Some(!is_null)
-}
-
-fn usage(cursor: &mut Cursor<'_>) -> Option<Usage> {
-    let mut usage = Usage::default();
-    cursor.enter_object()?;
-    while let Some(name) = cursor.next_key()? {
-        match name {
-            b"prompt_tokens" => usage.input = cursor.u64_or_skip()?,
-            b"completion_tokens" => usage.output = cursor.u64_or_skip()?,
-            b"completion_tokens_details" if cursor.kind()? == Kind::Object => {
-                cursor.enter_object()?;
-                while let Some(name) = cursor.next_key()? {
-                    if name == b"reasoning_tokens" {
-                        usage.reasoning = cursor.u64_or_skip()?;
-                    } else {
-                        cursor.skip()?;
-                    }
-                }
-            }
-            _ => {
-                cursor.skip()?;
-            }
+    /// Reads a string that is text; anything else in its place, except `null`, is strange.
+    fn text(&mut self, reader: &mut Reader<'_>, field: Field, content: Content) -> Option<()> {
+        if reader.kind()? != Kind::String {
+            self.strange |= reader.says_something()?;
+            return Some(());
         }
-    }
-    Some(usage)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dialect::frame;
-
-    fn of(json: &str) -> Event {
-        classify(&frame(&format!("data: {json}\n\n")))
-    }
-
-    fn choice(delta: &str, finish: &str) -> Event {
-        of(&format!(
-            r#"{{"id":"c","object":"chat.completion.chunk","choices":[{{"index":0,"delta":{delta},"finish_reason":{finish}}}]}}"#
-        ))
-    }
-
-    #[test]
-    fn each_kind_of_chunk_has_its_class() {
-        use {Class as K, Content as C};
-        for (delta, finish, class, content, merges) in [
-            (
-                r#"{"role":"assistant","content":""}"#,
-                "null",
-                K::Structure,
-                C::None,
-                false,
-            ),
-            (r#"{"content":"Hi"}"#, "null", K::Token, C::Token, true),
-            (
-                r#"{"content":"Hi","refusal":null}"#,
-                "null",
-                K::Token,
-                C::Token,
-                true,
-            ),
-            (
-                r#"{"role":"assistant","content":"Hi"}"#,
-                "null",
-                K::Token,
-                C::Token,
-                false,
-            ),
-            (
-                r#"{"content":"Hi"}"#,
-                r#""stop""#,
-                K::Finish,
-                C::Token,
-                false,
-            ),
-            (r#"{}"#, r#""stop""#, K::Finish, C::None, false),
-            (
-                r#"{"reasoning_content":"hm"}"#,
-                "null",
-                K::Reasoning,
-                C::Reasoning,
-                true,
-            ),
-            (
-                r#"{"reasoning":"hm","content":null}"#,
-                "null",
-                K::Reasoning,
-                C::Reasoning,
-                true,
-            ),
-            (
-                r#"{"tool_calls":[{"index":0,"id":"t","function":{"name":"f","arguments":""}}]}"#,
-                "null",
-                K::Tool,
-                C::Tool,
-                false,
-            ),
-            (
-                r#"{"tool_calls":[{"index":0,"function":{"arguments":"{\"a"}}]}"#,
-                "null",
-                K::Tool,
-                C::Tool,
-                true,
-            ),
-            (
-                r#"{"audio":{"data":"x"}}"#,
-                "null",
-                K::Opaque,
-                C::Other,
-                false,
-            ),
-        ] {
-            let event = choice(delta, finish);
-            assert_eq!(
-                (event.class, event.content),
-                (class, content),
-                "{delta} {finish}"
-            );
-            assert_eq!(event.merge.is_some(), merges, "{delta} {finish}");
+        let range = reader.string()?.unwrap_or_default();
+        if !range.is_empty() {
+            self.text = Some((field, range));
+            self.texts += 1;
+            self.adds(content);
         }
+        Some(())
     }
 
-    #[test]
-    fn usage_errors_and_the_sentinel_are_known() {
-        let event = of(
-            r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":4,"completion_tokens_details":{"reasoning_tokens":1}}}"#,
-        );
-        assert_eq!(event.class, Class::Usage);
-        assert_eq!(
-            event.usage,
-            Some(Usage {
-                input: Some(9),
-                output: Some(4),
-                reasoning: Some(1)
-            })
-        );
-        assert_eq!(
-            of(r#"{"error":{"message":"x"}}"#).terminal,
-            Some(Terminal::Error)
-        );
-        assert_eq!(of(r#"{"error":null,"choices":[]}"#).terminal, None);
-        assert_eq!(of("[DONE]").terminal, Some(Terminal::Done));
-        assert_eq!(of("not json").class, Class::Opaque);
-    }
-
-    #[test]
-    fn logprobs_are_never_joined_away() {
-        let event = of(
-            r#"{"choices":[{"index":0,"delta":{"content":"a"},"logprobs":{"content":[]},"finish_reason":null}]}"#,
-        );
-        assert_eq!(event.class, Class::Token);
-        assert_eq!(event.merge, None);
-    }
-
-    #[test]
-    fn choices_and_tools_are_kept_apart() {
-        let at = |index| {
-            of(&format!(
-                r#"{{"choices":[{{"index":{index},"delta":{{"content":"a"}}}}]}}"#
-            ))
-            .merge
-            .unwrap()
-            .key
+    /// What the chunk adds is the most telling of its parts.
+    fn adds(&mut self, content: Content) {
+        let rank = |content: Content| match content {
+            Content::None => 0,
+            Content::Other => 1,
+            Content::Reasoning => 2,
+            Content::Token => 3,
+            Content::Tool => 4,
         };
-        assert_ne!(at(0), at(1));
-        assert_eq!(at(1), at(1));
+        if rank(content) > rank(self.content) {
+            self.content = content;
+        }
     }
 }

@@ -1,0 +1,93 @@
+//! What one event costs from bytes to meaning: time and allocations, per dialect and per size of a read.
+//!
+//! `cargo bench --bench pipeline`; the counters are events, so divan shows events per second.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
+
+use bytes::Bytes;
+use divan::counter::ItemsCount;
+use divan::{AllocProfiler, Bencher};
+use weir::dialect::{Classifier, Dialect};
+use weir::wire::{Decoder, Framing};
+
+#[global_allocator]
+static ALLOC: AllocProfiler<std::alloc::System> = AllocProfiler::system();
+
+fn main() {
+    divan::main();
+}
+
+/// One token event of each dialect, as its servers write it.
+fn token(dialect: Dialect) -> (Framing, &'static str) {
+    match dialect {
+        Dialect::Anthropic => (
+            Framing::Sse,
+            "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\" rain\"}}\n\n",
+        ),
+        Dialect::Convention => (
+            Framing::Sse,
+            "data: {\"type\":\"token\",\"content\":\" rain\"}\n\n",
+        ),
+        Dialect::LangGraph => (
+            Framing::Sse,
+            "event: messages\ndata: [{\"content\":\" rain\",\"additional_kwargs\":{},\"response_metadata\":{},\"type\":\"AIMessageChunk\",\"name\":null,\"id\":\"run-4d1c\",\"tool_calls\":[],\"invalid_tool_calls\":[],\"usage_metadata\":null,\"tool_call_chunks\":[]},{\"langgraph_step\":1,\"langgraph_node\":\"agent\",\"langgraph_triggers\":[\"branch:to:agent\"],\"thread_id\":\"t1\"}]\n\n",
+        ),
+        Dialect::LangServe => (
+            Framing::Sse,
+            "event: data\ndata: {\"event\":\"on_chat_model_stream\",\"run_id\":\"r2\",\"name\":\"llm\",\"tags\":[],\"metadata\":{},\"data\":{\"chunk\":{\"content\":\" rain\",\"type\":\"AIMessageChunk\",\"id\":\"run-4d1c\"}},\"parent_ids\":[\"r1\"]}\n\n",
+        ),
+        Dialect::Ollama => (
+            Framing::Ndjson,
+            "{\"model\":\"m\",\"created_at\":\"2026-01-01T00:00:00Z\",\"message\":{\"role\":\"assistant\",\"content\":\" rain\"},\"done\":false}\n",
+        ),
+        Dialect::OpenAiChat => (
+            Framing::Sse,
+            "data: {\"id\":\"chatcmpl-4d1c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" rain\"},\"logprobs\":null,\"finish_reason\":null}]}\n\n",
+        ),
+        Dialect::Opaque => (Framing::Sse, "event: tick\ndata: {\"price\":1}\n\n"),
+    }
+}
+
+fn run(bencher: Bencher<'_, '_>, dialect: Dialect, events: usize) {
+    let (framing, text) = token(dialect);
+    let read = Bytes::from(text.repeat(events));
+    let mut decoder = Decoder::new(framing, 1 << 20);
+    let mut classifier = Classifier::new(dialect);
+    let mut frames = Vec::with_capacity(events);
+    bencher.counter(ItemsCount::new(events)).bench_local(|| {
+        frames.clear();
+        decoder.feed(read.clone(), &mut frames).unwrap();
+        for frame in &frames {
+            divan::black_box(classifier.classify(frame));
+        }
+    });
+}
+
+#[divan::bench(args = Dialect::ALL)]
+fn read_of_1_event(bencher: Bencher<'_, '_>, dialect: Dialect) {
+    run(bencher, dialect, 1);
+}
+
+#[divan::bench(args = Dialect::ALL)]
+fn read_of_16_events(bencher: Bencher<'_, '_>, dialect: Dialect) {
+    run(bencher, dialect, 16);
+}
+
+/// Classification alone.
+#[divan::bench(args = Dialect::ALL)]
+fn classify(bencher: Bencher<'_, '_>, dialect: Dialect) {
+    let (framing, text) = token(dialect);
+    let mut frames = Vec::new();
+    let mut decoder = Decoder::new(framing, 1 << 20);
+    decoder
+        .feed(Bytes::from_static(text.as_bytes()), &mut frames)
+        .unwrap();
+    let mut classifier = Classifier::new(dialect);
+    bencher
+        .counter(ItemsCount::new(frames.len()))
+        .bench_local(|| {
+            for frame in &frames {
+                divan::black_box(classifier.classify(frame));
+            }
+        });
+}

@@ -1,0 +1,203 @@
+//! A LangChain message as LangGraph and LangServe serialise it, plain or with `lc` and `kwargs`.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
+
+use super::reader::Reader;
+use super::text;
+use crate::event::{Class, Content, Event, Keep, Usage};
+use crate::wire::Frame;
+use crate::wire::json::Kind;
+
+/// What one message, or chunk of one, carries.
+#[derive(Debug, Default)]
+pub(super) struct Message<'a> {
+    /// `AIMessageChunk`, `ai`, `tool`, ...
+    pub(super) kind: &'a [u8],
+    pub(super) id: &'a [u8],
+    pub(super) usage: Option<Usage>,
+    /// It holds tool calls or fragments of them.
+    pub(super) tool: bool,
+    content: Content,
+    text: Option<Range<usize>>,
+    texts: usize,
+    /// Whether the message has content at all, of any length.
+    has_content: bool,
+    /// The members that must be equal before two chunks are joined.
+    rest: DefaultHasher,
+    /// Something that a join would lose.
+    crowded: bool,
+}
+
+impl<'a> Message<'a> {
+    /// Reads the value at `reader`; the result is blank if that is no object.
+    pub(super) fn read(reader: &mut Reader<'a>) -> Option<Self> {
+        let mut message = Self::default();
+        reader.object(|reader, key| message.member(reader, key))?;
+        Some(message)
+    }
+
+    /// What it adds for the reader.
+    pub(super) fn content(&self) -> Content {
+        if self.tool || self.is_tool_result() {
+            Content::Tool
+        } else {
+            self.content
+        }
+    }
+
+    /// Whether a value that stands where a message may stand is one.
+    pub(super) const fn is_message(&self) -> bool {
+        self.has_content
+    }
+
+    pub(super) const fn is_tool_result(&self) -> bool {
+        matches!(self.kind, b"tool" | b"ToolMessage" | b"ToolMessageChunk")
+    }
+
+    /// The event of a chunk that continues the message it belongs to. `envelope` is what must agree
+    /// outside the message.
+    pub(super) fn delta(self, frame: &Frame, envelope: impl Hash, keep: Keep) -> Event {
+        let class = match self.content() {
+            Content::Tool => Class::Tool,
+            Content::Token => Class::Token,
+            Content::Reasoning => Class::Reasoning,
+            Content::None | Content::Other if self.usage.is_some() => Class::Usage,
+            Content::None | Content::Other => Class::Structure,
+        };
+        let event = Event {
+            content: self.content(),
+            usage: self.usage,
+            text: self
+                .text
+                .filter(|_| self.texts == 1)
+                .and_then(|range| frame.in_block(range)),
+            ..Event::bare(class)
+        };
+        let joins = matches!(class, Class::Token | Class::Reasoning)
+            && !(self.crowded || self.usage.is_some());
+        if !joins {
+            return event;
+        }
+        let key = text::key((envelope, self.kind, self.id, self.rest.finish()));
+        text::joining(event, keep, key)
+    }
+
+    /// Reads one member of a message.
+    pub(super) fn member(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
+        match key {
+            b"type" => self.kind = reader.word()?,
+            b"id" if reader.kind()? == Kind::Array => {
+                // The path of the class; its last part names it for those that lack a `type`.
+                reader.array(|reader, _| {
+                    self.kind = reader.word()?;
+                    Some(())
+                })?;
+            }
+            b"id" => self.id = reader.word()?,
+            b"kwargs" => {
+                // One level, whatever comes: recursion would follow the input.
+                reader.object(|reader, key| match key {
+                    b"kwargs" => self.other(reader, key),
+                    _ => self.member(reader, key),
+                })?;
+            }
+            b"content" => self.read_content(reader)?,
+            // A chunk of a completion model.
+            b"text" if reader.kind()? == Kind::String => {
+                self.has_content = true;
+                self.text(reader, Content::Token)?;
+            }
+            b"tool_call_chunks" | b"tool_calls" | b"invalid_tool_calls" => {
+                self.tool |= reader.says_something()?;
+            }
+            b"usage_metadata" => self.usage = reader.usage()?,
+            b"additional_kwargs" => {
+                reader.object(|reader, key| match key {
+                    b"reasoning_content" if reader.kind()? == Kind::String => {
+                        self.text(reader, Content::Reasoning)
+                    }
+                    b"tool_calls" | b"function_call" => {
+                        self.tool |= reader.says_something()?;
+                        Some(())
+                    }
+                    _ => self.other(reader, key),
+                })?;
+            }
+            // It marks the last chunk, which clients may wait for.
+            b"chunk_position" => self.crowded |= reader.says_something()?,
+            _ => self.other(reader, key)?,
+        }
+        Some(())
+    }
+
+    fn read_content(&mut self, reader: &mut Reader<'a>) -> Option<()> {
+        self.has_content = true;
+        match reader.kind()? {
+            Kind::String => self.text(reader, Content::Token),
+            Kind::Array => {
+                let blocks = reader.array(|reader, _| self.block(reader))?;
+                "blocks".hash(&mut self.rest);
+                self.crowded |= blocks > 1;
+                Some(())
+            }
+            Kind::Null | Kind::Object | Kind::Scalar => reader.skip(),
+        }
+    }
+
+    fn block(&mut self, reader: &mut Reader<'a>) -> Option<()> {
+        if reader.kind()? == Kind::String {
+            return self.text(reader, Content::Token);
+        }
+        let mut kind: &[u8] = b"";
+        let found = reader.object(|reader, key| match key {
+            b"type" => {
+                kind = reader.word()?;
+                kind.hash(&mut self.rest);
+                Some(())
+            }
+            b"text" if reader.kind()? == Kind::String => self.text(reader, Content::Token),
+            b"thinking" | b"reasoning" if reader.kind()? == Kind::String => {
+                self.text(reader, Content::Reasoning)
+            }
+            _ => self.other(reader, key),
+        })?;
+        match kind {
+            b"text" | b"thinking" | b"reasoning" => {}
+            b"tool_use" | b"tool_call" | b"tool_call_chunk" | b"input_json_delta" => {
+                self.tool = true;
+            }
+            _ => self.crowded = true,
+        }
+        self.crowded |= !found;
+        Some(())
+    }
+
+    fn text(&mut self, reader: &mut Reader<'a>, content: Content) -> Option<()> {
+        let range = reader.string()?.unwrap_or_default();
+        if range.is_empty() {
+            return Some(());
+        }
+        self.texts += 1;
+        if self.content != Content::Token {
+            self.content = content;
+        }
+        self.text = Some(range);
+        content_tag(content).hash(&mut self.rest);
+        Some(())
+    }
+
+    fn other(&mut self, reader: &mut Reader<'a>, key: &[u8]) -> Option<()> {
+        key.hash(&mut self.rest);
+        reader.raw()?.hash(&mut self.rest);
+        Some(())
+    }
+}
+
+/// Which of a message's two kinds of text a span is.
+const fn content_tag(content: Content) -> u8 {
+    match content {
+        Content::Reasoning => 1,
+        Content::None | Content::Other | Content::Token | Content::Tool => 0,
+    }
+}

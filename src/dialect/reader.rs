@@ -1,0 +1,142 @@
+//! Walks the members of a payload once and says where their values lie.
+//!
+//! Every method consumes exactly one value, of whatever kind it is; `None` means "not JSON".
+
+use std::ops::Range;
+
+use crate::event::Usage;
+use crate::wire::json::{Cursor, Kind};
+
+/// A position in a payload, with the payload at hand.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    data: &'a [u8],
+    cursor: Cursor<'a>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) const fn new(data: &'a [u8]) -> Self {
+        Self {
+            data,
+            cursor: Cursor::new(data),
+        }
+    }
+
+    /// Calls `member` with each key and the reader on its value; false if no object stands here.
+    pub(super) fn object(
+        &mut self,
+        mut member: impl FnMut(&mut Self, &'a [u8]) -> Option<()>,
+    ) -> Option<bool> {
+        if self.kind()? != Kind::Object {
+            self.cursor.skip()?;
+            return Some(false);
+        }
+        self.cursor.enter_object()?;
+        while let Some(key) = self.cursor.next_key()? {
+            member(self, key)?;
+        }
+        Some(true)
+    }
+
+    /// Calls `element` with the reader on each element, and counts them; zero if no array stands here.
+    pub(super) fn array(
+        &mut self,
+        mut element: impl FnMut(&mut Self, usize) -> Option<()>,
+    ) -> Option<usize> {
+        if self.kind()? != Kind::Array {
+            self.cursor.skip()?;
+            return Some(0);
+        }
+        self.cursor.enter_array()?;
+        let mut count = 0;
+        while self.cursor.next_element()? {
+            element(self, count)?;
+            count += 1;
+        }
+        Some(count)
+    }
+
+    /// Where the raw body of a string lies; `Some(None)` for any other value.
+    pub(super) fn string(&mut self) -> Option<Option<Range<usize>>> {
+        self.cursor.string_or_skip()
+    }
+
+    /// The raw body of a string, empty for any other value.
+    pub(super) fn word(&mut self) -> Option<&'a [u8]> {
+        let range = self.string()?.unwrap_or_default();
+        self.data.get(range)
+    }
+
+    /// A whole number, zero for any other value.
+    pub(super) fn number(&mut self) -> Option<u64> {
+        Some(self.cursor.u64_or_skip()?.unwrap_or_default())
+    }
+
+    /// A whole number that may be absent.
+    pub(super) fn count(&mut self) -> Option<Option<u64>> {
+        self.cursor.u64_or_skip()
+    }
+
+    /// Whether the value is truthy as the clients' languages see it.
+    pub(super) fn truthy(&mut self) -> Option<bool> {
+        self.cursor.truthy_or_skip()
+    }
+
+    /// The raw bytes of a value.
+    pub(super) fn raw(&mut self) -> Option<&'a [u8]> {
+        let range = self.cursor.skip()?;
+        self.data.get(range)
+    }
+
+    /// Whether the value says anything: not `null`, `false`, `""`, `[]` or `{}`.
+    pub(super) fn says_something(&mut self) -> Option<bool> {
+        let raw = self.raw()?;
+        Some(!matches!(raw, b"null" | b"false" | b"\"\"" | b"[]" | b"{}"))
+    }
+
+    pub(super) fn skip(&mut self) -> Option<()> {
+        self.cursor.skip().map(drop)
+    }
+
+    pub(super) fn kind(&mut self) -> Option<Kind> {
+        self.cursor.kind()
+    }
+
+    /// Token counts under any of the names in use; `None` inside if no object stands here.
+    pub(super) fn usage(&mut self) -> Option<Option<Usage>> {
+        let mut usage = Usage::default();
+        let found = self.object(|reader, key| usage.member(reader, key).map(drop))?;
+        Some(found.then_some(usage))
+    }
+
+    /// Passes if nothing but white space is left.
+    pub(super) fn end(&mut self) -> Option<()> {
+        self.cursor.at_end().then_some(())
+    }
+}
+
+impl Usage {
+    /// Reads a member if it is a token count; consumes it either way.
+    pub(super) fn member(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<bool> {
+        match key {
+            b"prompt_tokens" | b"input_tokens" => self.input = reader.count()?.or(self.input),
+            b"completion_tokens" | b"output_tokens" => {
+                self.output = reader.count()?.or(self.output);
+            }
+            b"completion_tokens_details" | b"output_tokens_details" | b"output_token_details" => {
+                reader.object(|reader, key| match key {
+                    b"reasoning_tokens" | b"reasoning" => {
+                        self.reasoning = reader.count()?;
+                        Some(())
+                    }
+                    _ => reader.skip(),
+                })?;
+            }
+            _ => {
+                reader.skip()?;
+                return Some(false);
+            }
+        }
+        Some(true)
+    }
+}

@@ -1,0 +1,51 @@
+//! Events that carry text: where it lies and what must agree before two of them are joined.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
+
+use crate::event::{Class, Content, Event, Keep, Merge};
+use crate::wire::{Frame, Payload};
+
+/// An event of `class` whose text is the payload's `range`. Empty text adds nothing for the reader.
+pub(super) fn event(frame: &Frame, class: Class, content: Content, range: Range<usize>) -> Event {
+    Event {
+        content: if range.is_empty() {
+            Content::None
+        } else {
+            content
+        },
+        text: frame.in_block(range),
+        ..Event::bare(class)
+    }
+}
+
+/// The same event, to be joined with neighbours of an equal `key`. Without a text span it stays alone.
+pub(super) fn joining(event: Event, keep: Keep, key: u64) -> Event {
+    Event {
+        merge: event.text.map(|text| Merge { key, text, keep }),
+        ..event
+    }
+}
+
+/// The same event, to be superseded by a later neighbour of an equal `key`.
+pub(super) fn superseded(event: Event, frame: &Frame, key: u64) -> Event {
+    let whole = match frame.data {
+        Some(Payload::InBlock(span)) => Some(span),
+        _ => None,
+    };
+    Event {
+        merge: event.text.or(whole).map(|text| Merge {
+            key,
+            text,
+            keep: Keep::Replace,
+        }),
+        ..event
+    }
+}
+
+/// A merge key: equal parts give equal keys within one process.
+pub(super) fn key(parts: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    parts.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,181 @@
+//! Streams of every dialect become the events that stand beside them, however the bytes are cut.
+//!
+//! `tests/data/<dialect>/*.sse` and `*.ndjson` are the streams, `*.events` what they must become.
+//! `WEIR_BLESS=1 cargo test --test dialects` writes the `.events` files anew; review them like code.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use weir::dialect::{Classifier, Dialect, detect};
+use weir::event::{Event, Keep, Terminal};
+use weir::wire::{Decoder, Frame, Framing};
+
+struct Fixture {
+    path: PathBuf,
+    dialect: Dialect,
+    framing: Framing,
+    bytes: Bytes,
+}
+
+fn fixtures() -> Vec<Fixture> {
+    let mut fixtures = Vec::new();
+    for dialect in Dialect::ALL {
+        let folder = Path::new("tests/data").join(dialect.as_str());
+        let before = fixtures.len();
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let framing = match path.extension().and_then(|extension| extension.to_str()) {
+                Some("sse") => Framing::Sse,
+                Some("ndjson") => Framing::Ndjson,
+                _ => continue,
+            };
+            let bytes = Bytes::from(fs::read(&path).unwrap());
+            fixtures.push(Fixture {
+                path,
+                dialect,
+                framing,
+                bytes,
+            });
+        }
+        assert!(fixtures.len() > before, "{dialect} has no fixture");
+    }
+    fixtures.sort_by(|a, b| a.path.cmp(&b.path));
+    fixtures
+}
+
+impl Fixture {
+    fn frames(&self, chunks: impl IntoIterator<Item = &[u8]>) -> Vec<Frame> {
+        let mut decoder = Decoder::new(self.framing, 1 << 20);
+        let mut frames = Vec::new();
+        for chunk in chunks {
+            let chunk = Bytes::copy_from_slice(chunk);
+            decoder.feed(chunk, &mut frames).unwrap();
+        }
+        frames.extend(decoder.finish());
+        frames
+    }
+
+    fn events(&self, chunks: impl IntoIterator<Item = &[u8]>) -> Vec<(Frame, Event)> {
+        let mut classifier = Classifier::new(self.dialect);
+        let frames = self.frames(chunks);
+        let with_event = |frame: Frame| {
+            let event = classifier.classify(&frame);
+            (frame, event)
+        };
+        frames.into_iter().map(with_event).collect()
+    }
+}
+
+/// One line per event: class, content, terminal, usage, the text as it stands in the block, and which
+/// events have equal merge keys.
+fn golden(events: &[(Frame, Event)]) -> String {
+    let mut keys: Vec<u64> = Vec::new();
+    let mut out = String::new();
+    for (frame, event) in events {
+        write!(out, "{} {:?}", event.class.as_str(), event.content).unwrap();
+        match event.terminal {
+            Some(Terminal::Done) => out.push_str(" terminal=done"),
+            Some(Terminal::Error) => out.push_str(" terminal=error"),
+            Some(Terminal::MayEnd) => out.push_str(" terminal=may_end"),
+            None => {}
+        }
+        if let Some(usage) = event.usage {
+            let count = |count: Option<u64>| count.map_or("-".into(), |count| count.to_string());
+            let (input, output) = (count(usage.input), count(usage.output));
+            let reasoning = count(usage.reasoning);
+            write!(out, " usage={input}/{output}/{reasoning}").unwrap();
+        }
+        if let Some(text) = event.text {
+            let text = String::from_utf8_lossy(text.of(&frame.block));
+            write!(out, " text=<{text}>").unwrap();
+        }
+        if let Some(merge) = event.merge {
+            let known = keys.iter().position(|key| *key == merge.key);
+            let ordinal = known.unwrap_or_else(|| {
+                keys.push(merge.key);
+                keys.len() - 1
+            });
+            let keep = match merge.keep {
+                Keep::First => "first",
+                Keep::Last => "last",
+                Keep::Replace => "replace",
+            };
+            write!(out, " merge={ordinal} keep={keep}").unwrap();
+        }
+        if !frame.whole {
+            out.push_str(" torn");
+        }
+        out.push('\n');
+    }
+    out
+}
+
+#[test]
+fn every_fixture_becomes_the_events_beside_it() {
+    let bless = std::env::var_os("WEIR_BLESS").is_some();
+    for fixture in fixtures() {
+        let events = golden(&fixture.events([&*fixture.bytes]));
+        let path = fixture.path.with_extension("events");
+        if bless {
+            fs::write(&path, events).unwrap();
+            continue;
+        }
+        let expected = fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(events, expected, "{}", fixture.path.display());
+    }
+}
+
+#[test]
+fn every_cut_yields_the_same_events() {
+    for fixture in fixtures() {
+        let bytes = &*fixture.bytes;
+        let whole = fixture.events([bytes]);
+        assert_eq!(fixture.events(bytes.chunks(1)), whole, "byte by byte");
+        for cut in 0..bytes.len() {
+            let (head, tail) = bytes.split_at(cut);
+            assert_eq!(
+                fixture.events([head, tail]),
+                whole,
+                "{} cut at {cut}",
+                fixture.path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn the_first_frame_with_data_shows_the_dialect() {
+    for fixture in fixtures() {
+        let frames = fixture.frames([&*fixture.bytes]);
+        let first = frames.iter().find(|frame| frame.data.is_some()).unwrap();
+        let path = fixture.path.display();
+        let found = detect::from_frame(first);
+        // What no frame shows can only come from the configuration or the request.
+        let shown = !path.to_string().ends_with("ollama/unknown.ndjson");
+        if shown {
+            assert_eq!(found, fixture.dialect, "{path}");
+            assert!(detect::fits(fixture.dialect, first), "{path}");
+        }
+    }
+}
+
+#[test]
+fn a_damaged_stream_is_classified_without_panic() {
+    for fixture in fixtures() {
+        for position in (0..fixture.bytes.len()).step_by(3) {
+            for byte in *b"\"\\{}[],:\n" {
+                let mut damaged = fixture.bytes.to_vec();
+                damaged[position] = byte;
+                for (frame, event) in fixture.events([&*damaged]) {
+                    let size = u32::try_from(frame.block.len()).unwrap();
+                    assert!(event.text.is_none_or(|text| text.end <= size));
+                    assert!(event.merge.is_none_or(|merge| merge.text.end <= size));
+                }
+            }
+        }
+    }
+}
