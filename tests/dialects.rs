@@ -48,7 +48,8 @@ fn fixtures() -> Vec<Fixture> {
 }
 
 impl Fixture {
-    fn frames(&self, chunks: impl IntoIterator<Item = &[u8]>) -> Vec<Frame> {
+    #[expect(single_use_lifetimes, reason = "impl Trait cannot elide it")]
+    fn frames<'a>(&self, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Frame> {
         let mut decoder = Decoder::new(self.framing, 1 << 20);
         let mut frames = Vec::new();
         for chunk in chunks {
@@ -59,7 +60,8 @@ impl Fixture {
         frames
     }
 
-    fn events(&self, chunks: impl IntoIterator<Item = &[u8]>) -> Vec<(Frame, Event)> {
+    #[expect(single_use_lifetimes, reason = "impl Trait cannot elide it")]
+    fn events<'a>(&self, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<(Frame, Event)> {
         let mut classifier = Classifier::new(self.dialect);
         let frames = self.frames(chunks);
         let with_event = |frame: Frame| {
@@ -84,7 +86,8 @@ fn golden(events: &[(Frame, Event)]) -> String {
             None => {}
         }
         if let Some(usage) = event.usage {
-            let count = |count: Option<u64>| count.map_or("-".into(), |count| count.to_string());
+            let count =
+                |count: Option<u64>| count.map_or_else(|| "-".into(), |count| count.to_string());
             let (input, output) = (count(usage.input), count(usage.output));
             let reasoning = count(usage.reasoning);
             write!(out, " usage={input}/{output}/{reasoning}").unwrap();

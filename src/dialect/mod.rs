@@ -1,16 +1,4 @@
 //! Dialects: what a frame means, how a stream ends, and which bytes tell its client what.
-//!
-//! One file per dialect with one function `classify(&Frame) -> Event`; this file is the table that joins
-//! them. A new dialect is a new file, an arm in each `match` here, and a row in `emit`.
-
-mod anthropic;
-mod convention;
-pub mod detect;
-pub mod emit;
-mod langgraph;
-mod langserve;
-mod ollama;
-mod openai_chat;
 
 pub mod detect;
 pub mod emit;

@@ -45,7 +45,6 @@ pub(super) fn start(app: &Arc<App>, call: &Call, start: Start) -> Receiver {
         coding,
         choice: policy.dialect,
         hint: call.hint,
-        langserve_path: call.langserve_path,
         max_event_bytes: policy.max_event_bytes,
     };
     let deadlines = &policy.deadlines;

@@ -40,7 +40,6 @@ struct Call {
     route: Arc<Route>,
     metrics: Arc<RouteMetrics>,
     hint: Option<Dialect>,
-    langserve_path: bool,
     started: Instant,
     is_head: bool,
 }
@@ -109,14 +108,12 @@ fn admit(app: &App, parts: &request::Parts, started: Instant) -> Result<Call, Bo
         Choice::Auto => hint,
         Choice::Fixed(dialect) => Some(dialect),
     };
-    let langserve_path = detect::is_langserve_path(parts.uri.path());
     let is_head = parts.method == Method::HEAD;
     Ok(Call {
         loaded,
         route,
         metrics,
         hint,
-        langserve_path,
         started,
         is_head,
     })

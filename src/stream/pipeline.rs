@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::dialect::{Choice, Dialect, detect};
+use crate::dialect::{Choice, Classifier, Dialect, detect};
 use crate::event::{Class, Content, Event, Terminal};
 use crate::wire::encoding::{self, Coding};
 use crate::wire::{self, Decoder, Frame, Framing};
@@ -60,8 +60,6 @@ pub struct Settings {
     pub choice: Choice,
     /// What the request says of the dialect.
     pub hint: Option<Dialect>,
-    /// The request's path is one of LangServe's.
-    pub langserve_path: bool,
     /// Bound of one event.
     pub max_event_bytes: usize,
 }
@@ -72,10 +70,9 @@ pub struct Pipeline {
     coding: Option<encoding::Decoder>,
     decoder: Decoder,
     framing: Framing,
-    dialect: Dialect,
+    classifier: Classifier,
     /// The dialect is final: fixed by the route, or confirmed by an event.
     settled: bool,
-    langserve_path: bool,
     /// A terminal event was seen; nothing after it is forwarded.
     terminal: Option<Terminal>,
     heartbeats: u64,
@@ -93,9 +90,8 @@ impl Pipeline {
             coding: encoding::Decoder::new(settings.coding),
             decoder: Decoder::new(settings.framing, settings.max_event_bytes),
             framing: settings.framing,
-            dialect: fixed.or(settings.hint).unwrap_or(Dialect::Opaque),
+            classifier: Classifier::new(fixed.or(settings.hint).unwrap_or(Dialect::Opaque)),
             settled: fixed.is_some(),
-            langserve_path: settings.langserve_path,
             terminal: None,
             heartbeats: 0,
             frames: Vec::new(),
@@ -141,7 +137,7 @@ impl Pipeline {
                 torn = true;
             }
         }
-        let ended = self.terminal.is_some() || !self.dialect.needs_terminal();
+        let ended = self.terminal.is_some() || !self.dialect().needs_terminal();
         if ended && !torn && (self.terminal.is_some() || !torn_coding) {
             Verdict::Complete
         } else {
@@ -151,7 +147,7 @@ impl Pipeline {
 
     /// What the stream speaks, as far as it is known.
     pub const fn dialect(&self) -> Dialect {
-        self.dialect
+        self.classifier.dialect()
     }
 
     /// How its frames are separated.
@@ -176,7 +172,7 @@ impl Pipeline {
         if !self.settled {
             self.settle(&frame);
         }
-        let event = self.dialect.classify(&frame);
+        let event = self.classifier.classify(&frame);
         if event.class == Class::Heartbeat {
             // Consumed: the proxy has its own timer.
             self.heartbeats += 1;
@@ -188,12 +184,9 @@ impl Pipeline {
 
     /// The first frame confirms what the request announced, or names the dialect.
     fn settle(&mut self, frame: &Frame) {
-        let announced = self.dialect != Dialect::Opaque && detect::fits(self.dialect, frame);
-        if !announced {
-            self.dialect = detect::from_frame(frame);
-            if self.dialect == Dialect::LangGraph && self.langserve_path {
-                self.dialect = Dialect::LangServe;
-            }
+        let dialect = self.dialect();
+        if dialect == Dialect::Opaque || !detect::fits(dialect, frame) {
+            self.classifier = Classifier::new(detect::from_frame(frame));
         }
         self.settled = frame.data.is_some();
     }
@@ -214,7 +207,6 @@ mod tests {
             coding: Coding::Identity,
             choice: Choice::Auto,
             hint,
-            langserve_path: false,
             max_event_bytes: 1 << 20,
         };
         let mut pipeline = Pipeline::new(&settings);

@@ -79,7 +79,6 @@ fn pump(
         coding: Coding::Identity,
         choice: Choice::Fixed(Dialect::OpenAiChat),
         hint: None,
-        langserve_path: false,
         max_event_bytes: 4096,
     };
     let lengths = Lengths {
