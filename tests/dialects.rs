@@ -48,8 +48,7 @@ fn fixtures() -> Vec<Fixture> {
 }
 
 impl Fixture {
-    #[expect(single_use_lifetimes, reason = "impl Trait cannot elide it")]
-    fn frames<'a>(&self, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Frame> {
+    fn frames(&self, chunks: &[&[u8]]) -> Vec<Frame> {
         let mut decoder = Decoder::new(self.framing, 1 << 20);
         let mut frames = Vec::new();
         for chunk in chunks {
@@ -60,8 +59,7 @@ impl Fixture {
         frames
     }
 
-    #[expect(single_use_lifetimes, reason = "impl Trait cannot elide it")]
-    fn events<'a>(&self, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<(Frame, Event)> {
+    fn events(&self, chunks: &[&[u8]]) -> Vec<(Frame, Event)> {
         let mut classifier = Classifier::new(self.dialect);
         let frames = self.frames(chunks);
         let with_event = |frame: Frame| {
@@ -121,7 +119,7 @@ fn golden(events: &[(Frame, Event)]) -> String {
 fn every_fixture_becomes_the_events_beside_it() {
     let bless = std::env::var_os("WEIR_BLESS").is_some();
     for fixture in fixtures() {
-        let events = golden(&fixture.events([&*fixture.bytes]));
+        let events = golden(&fixture.events(&[&*fixture.bytes]));
         let path = fixture.path.with_extension("events");
         if bless {
             fs::write(&path, events).unwrap();
@@ -136,12 +134,13 @@ fn every_fixture_becomes_the_events_beside_it() {
 fn every_cut_yields_the_same_events() {
     for fixture in fixtures() {
         let bytes = &*fixture.bytes;
-        let whole = fixture.events([bytes]);
-        assert_eq!(fixture.events(bytes.chunks(1)), whole, "byte by byte");
+        let whole = fixture.events(&[bytes]);
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(fixture.events(&single), whole, "byte by byte");
         for cut in 0..bytes.len() {
             let (head, tail) = bytes.split_at(cut);
             assert_eq!(
-                fixture.events([head, tail]),
+                fixture.events(&[head, tail]),
                 whole,
                 "{} cut at {cut}",
                 fixture.path.display()
@@ -153,7 +152,7 @@ fn every_cut_yields_the_same_events() {
 #[test]
 fn the_first_frame_with_data_shows_the_dialect() {
     for fixture in fixtures() {
-        let frames = fixture.frames([&*fixture.bytes]);
+        let frames = fixture.frames(&[&*fixture.bytes]);
         let first = frames.iter().find(|frame| frame.data.is_some()).unwrap();
         let path = fixture.path.display();
         let found = detect::from_frame(first);
@@ -173,7 +172,7 @@ fn a_damaged_stream_is_classified_without_panic() {
             for byte in *b"\"\\{}[],:\n" {
                 let mut damaged = fixture.bytes.to_vec();
                 damaged[position] = byte;
-                for (frame, event) in fixture.events([&*damaged]) {
+                for (frame, event) in fixture.events(&[&*damaged]) {
                     let size = u32::try_from(frame.block.len()).unwrap();
                     assert!(event.text.is_none_or(|text| text.end <= size));
                     assert!(event.merge.is_none_or(|merge| merge.text.end <= size));
