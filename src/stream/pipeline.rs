@@ -75,6 +75,8 @@ pub struct Pipeline {
     settled: bool,
     /// A terminal event was seen; nothing after it is forwarded.
     terminal: Option<Terminal>,
+    /// An event after which the end of the input is a good end, although more may follow.
+    may_end: Option<Terminal>,
     heartbeats: u64,
     frames: Vec<Frame>,
 }
@@ -93,6 +95,7 @@ impl Pipeline {
             classifier: Classifier::new(fixed.or(settings.hint).unwrap_or(Dialect::Opaque)),
             settled: fixed.is_some(),
             terminal: None,
+            may_end: None,
             heartbeats: 0,
             frames: Vec::new(),
         }
@@ -137,6 +140,7 @@ impl Pipeline {
                 torn = true;
             }
         }
+        self.terminal = self.terminal.or(self.may_end);
         let ended = self.terminal.is_some() || !self.dialect().needs_terminal();
         if ended && !torn && (self.terminal.is_some() || !torn_coding) {
             Verdict::Complete
@@ -178,7 +182,13 @@ impl Pipeline {
             self.heartbeats += 1;
             return;
         }
-        self.terminal = event.terminal;
+        // Conventions have no rule that nothing follows `done` or `error`: a step may have ended.
+        match event.terminal {
+            Some(end) if end == Terminal::MayEnd || self.dialect() == Dialect::Convention => {
+                self.may_end = Some(end);
+            }
+            end => self.terminal = end,
+        }
         out.push(Item { frame, event });
     }
 
@@ -239,6 +249,17 @@ mod tests {
     fn nothing_follows_a_terminal() {
         let (items, ..) = run(None, &format!("{CHUNK}data: [DONE]\n\n{CHUNK}"));
         assert_eq!(items.len(), 2);
+    }
+
+    #[test]
+    fn a_convention_goes_on_after_done_and_ends_with_its_input() {
+        let done = "data: {\"type\":\"done\"}\n\n";
+        let more = "data: {\"type\":\"token\",\"content\":\"a\"}\n\n";
+        let (items, verdict, dialect) = run(None, &format!("{done}{more}"));
+        assert_eq!(
+            (items.len(), verdict, dialect),
+            (2, Verdict::Complete, Dialect::Convention)
+        );
     }
 
     #[test]

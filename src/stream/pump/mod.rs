@@ -271,6 +271,7 @@ impl Pump {
             _ if self.pipeline.terminal().is_some() => None,
             (Ok(true), None) => None,
             (Ok(false), None) => match self.pipeline.finish(items) {
+                Verdict::Complete if self.pipeline.terminal().is_some() => None,
                 Verdict::Complete => Some(Failure::from(End::Finished)),
                 Verdict::Truncated => Some(End::Truncated.into()),
             },
