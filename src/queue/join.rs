@@ -6,10 +6,14 @@ use crate::event::{Keep, Merge, Span};
 /// (Python's asyncio streams among them), and half of it leaves room for the envelope.
 const MAX_JOINED_BYTES: usize = 32 * 1024;
 
-/// The result of a join.
+/// The result of a join: what stays of the older block, and what is written behind it.
 #[derive(Debug)]
 pub(super) struct Joined {
-    pub(super) block: Vec<u8>,
+    /// Bytes of the older block that stay as they are.
+    pub(super) kept: usize,
+    /// What follows them.
+    pub(super) rest: Vec<u8>,
+    /// Of the whole.
     pub(super) merge: Merge,
 }
 
@@ -19,31 +23,65 @@ pub(super) fn join(first: (&[u8], Merge), second: (&[u8], Merge)) -> Option<Join
     if a.key != b.key || a.keep != b.keep {
         return None;
     }
-    if a.keep == Keep::Replace {
-        return Some(Joined {
-            block: newer.to_vec(),
-            merge: b,
-        });
-    }
-    let envelope = |block: &'_ [u8], text: Span| {
-        Some((
-            block.get(..text.start as usize)?.to_vec(),
-            block.get(text.end as usize..)?.to_vec(),
-        ))
-    };
-    let (head, tail) = if a.keep == Keep::First {
-        envelope(older, a.text)?
-    } else {
-        envelope(newer, b.text)?
-    };
     let (one, two) = (a.text.of(older), b.text.of(newer));
-    let len = head.len() + one.len() + two.len() + tail.len();
-    if len > MAX_JOINED_BYTES {
-        return None;
+    let joined = match a.keep {
+        Keep::First => {
+            // In place: only the new text and the short end of the envelope are written.
+            let kept = a.text.end as usize;
+            let rest = [two, older.get(kept..)?].concat();
+            let text = Span::new(a.text.start as usize..kept + two.len())?;
+            Joined {
+                kept,
+                rest,
+                merge: Merge { text, ..a },
+            }
+        }
+        Keep::Last => {
+            let head = newer.get(..b.text.start as usize)?;
+            let tail = newer.get(b.text.end as usize..)?;
+            let text = Span::new(head.len()..head.len() + one.len() + two.len())?;
+            Joined {
+                kept: 0,
+                rest: [head, one, two, tail].concat(),
+                merge: Merge { text, ..a },
+            }
+        }
+        Keep::Replace => {
+            return Some(Joined {
+                kept: 0,
+                rest: newer.to_vec(),
+                merge: b,
+            });
+        }
+    };
+    (joined.kept + joined.rest.len() <= MAX_JOINED_BYTES).then_some(joined)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Joins `<head|text|tail>` blocks and shows the result.
+    fn joined(keep: Keep, one: &str, two: &str) -> String {
+        let parse = |block: &str| {
+            let (start, end) = (block.find('(').unwrap() + 1, block.find(')').unwrap());
+            Merge {
+                key: 1,
+                text: Span::new(start..end).unwrap(),
+                keep,
+            }
+        };
+        let Joined { kept, rest, merge } =
+            join((one.as_bytes(), parse(one)), (two.as_bytes(), parse(two))).unwrap();
+        let whole = [&one.as_bytes()[..kept], &rest].concat();
+        assert_eq!(merge, parse(std::str::from_utf8(&whole).unwrap()));
+        String::from_utf8(whole).unwrap()
     }
-    let text = Span::new(head.len()..head.len() + one.len() + two.len())?;
-    Some(Joined {
-        block: [&head, one, two, &tail].concat(),
-        merge: Merge { text, ..a },
-    })
+
+    #[test]
+    fn the_envelope_is_the_one_that_was_asked_for() {
+        assert_eq!(joined(Keep::First, "a(12)b", "ccc(3)d"), "a(123)b");
+        assert_eq!(joined(Keep::Last, "a(12)b", "ccc(3)d"), "ccc(123)d");
+        assert_eq!(joined(Keep::Replace, "a(12)b", "ccc(3)d"), "ccc(3)d");
+    }
 }

@@ -263,7 +263,8 @@ impl Ring {
         self.entries.push_back(entry);
         self.bytes += block.len();
         self.counts.max_bytes = self.counts.max_bytes.max(self.bytes);
-        self.uncompacted |= event.merge.is_some() || event.class == Class::Heartbeat;
+        let joins = self.limits.merge && event.merge.is_some();
+        self.uncompacted |= joins || event.class == Class::Heartbeat;
     }
 
     /// Joins an event to the last one waiting, in place.
@@ -280,16 +281,18 @@ impl Ring {
         let Some(existing) = self.buffer.get(tail.start..tail.start + tail.len) else {
             return false;
         };
-        let Some(Joined { block, merge }) = join::join((existing, first), (block, second)) else {
+        let Some(Joined { kept, rest, merge }) = join::join((existing, first), (block, second))
+        else {
             return false;
         };
-        if self.bytes - tail.len + block.len() > self.limits.max_bytes {
+        let len = kept + rest.len();
+        if self.bytes - tail.len + len > self.limits.max_bytes {
             return false;
         }
-        self.buffer.truncate(tail.start);
-        self.buffer.put_slice(&block);
-        self.bytes = self.bytes - tail.len + block.len();
-        tail.len = block.len();
+        self.buffer.truncate(tail.start + kept);
+        self.buffer.put_slice(&rest);
+        self.bytes = self.bytes - tail.len + len;
+        tail.len = len;
         tail.merge = Some(merge);
         self.counts.merged += 1;
         self.counts.max_bytes = self.counts.max_bytes.max(self.bytes);
