@@ -1,0 +1,90 @@
+"""The parts every test is made of: the binary, the backends, and a way to compare with no proxy at all."""
+
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backends.scripted import Script, Upstream
+from support.backend import Backend, Names
+from support.weir import Weir, config_for
+
+import json
+
+
+def pytest_configure() -> None:
+    """Thousands of streams need as many descriptors; children inherit the limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@pytest.fixture
+def weir(tmp_path: Path) -> Iterator[Callable[..., Weir]]:
+    """`weir(upstream)`, with any configuration section by name, or `weir(config={...})`."""
+    running: list[Weir] = []
+
+    def start(upstream: str = "", config: dict[str, Any] | None = None, **sections: Any) -> Weir:
+        file = tmp_path / f"weir-{len(running)}.yaml"
+        # JSON is YAML.
+        file.write_text(json.dumps(config or config_for(upstream, **sections), indent=1))
+        one = Weir("--config", str(file))
+        one.file = file
+        running.append(one)
+        return one
+
+    yield start
+    problems = []
+    for one in running:
+        try:
+            one.close()
+        except AssertionError as error:
+            problems.append(str(error))
+    assert not problems, problems
+
+
+@pytest.fixture
+def upstream() -> Iterator[Callable[[Script], Upstream]]:
+    """`upstream(script)`: a scripted server."""
+    running: list[Upstream] = []
+
+    def start(script: Script) -> Upstream:
+        running.append(Upstream(script))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.close()
+
+
+@pytest.fixture(scope="session")
+def name() -> Names:
+    """`name()`: a name for a run that no other test uses."""
+    return Names()
+
+
+def backend(start: Callable[[], Backend]) -> Any:
+    """A session fixture around a backend process."""
+
+    @pytest.fixture(scope="session")
+    def fixture() -> Iterator[Backend]:
+        one = start()
+        yield one
+        one.close()
+
+    return fixture
+
+
+fastapi = backend(lambda: Backend.uvicorn("fastapi_app"))
+sse_starlette = backend(lambda: Backend.uvicorn("sse_starlette_app"))
+langgraph = backend(lambda: Backend.uvicorn("langgraph_app"))
+gzip = backend(lambda: Backend.uvicorn("gzip_app"))
+gthread = backend(
+    lambda: Backend.gunicorn("backends.flask_app:app", "--worker-class", "gthread", "--threads", "16")
+)
+uvicorn_worker = backend(
+    lambda: Backend.gunicorn(
+        "backends.fastapi_app:app", "--worker-class", "uvicorn_worker.UvicornWorker"
+    )
+)

@@ -1,0 +1,33 @@
+"""The JavaScript clients: each a script under node/ that is given its task as JSON and prints its result."""
+
+import json
+import subprocess
+from collections.abc import Callable
+
+from support.clients.result import Result
+from support.process import REAL
+
+Client = Callable[..., Result]
+
+
+def script(file: str, **options: str) -> Client:
+    """A client that runs `node FILE`."""
+
+    def run(base: str, query: dict[str, str], stop_after: int | None = None) -> Result:
+        task = {"base": base, "query": query, "stopAfter": stop_after, **options}
+        command = ["node", file, json.dumps(task)]
+        done = subprocess.run(
+            command, cwd=REAL / "node", capture_output=True, text=True, timeout=90
+        )
+        assert done.returncode == 0, f"{file} failed:\n{done.stderr}"
+        told = json.loads(done.stdout)
+        return Result(told["events"], told["text"], told["error"], told["leftAt"])
+
+    return run
+
+
+openai_node = script("openai.mjs")
+anthropic_node = script("anthropic.mjs")
+eventsource_node = script("eventsource.mjs")
+chromium_eventsource = script("chromium.mjs", client="eventsource")
+chromium_fetch = script("chromium.mjs", client="fetch-event-source")

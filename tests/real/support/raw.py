@@ -1,0 +1,139 @@
+"""What exactly is on the wire, and when? A client that is nothing but a socket."""
+
+import socket
+import struct
+import time
+from typing import Any
+
+from support import sse
+from support.wait import PATIENCE
+
+
+class Closed(Exception):
+    """The server ended the connection."""
+
+
+class Raw:
+    """One connection, one request at a time. Everything received is kept in `wire`."""
+
+    def __init__(self, url: str, receive_buffer: int | None = None):
+        host, port = url.removeprefix("http://").split(":")
+        self.host = f"{host}:{port}"
+        self.socket = socket.socket()
+        if receive_buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.settimeout(PATIENCE)
+        self.socket.connect((host, int(port)))
+        self.wire = b""
+        self.head = b""
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self._unread = b""
+        self.body = b""
+        self.ended = False
+        self.trailers = b""
+
+    def send(self, method: str, path: str, body: bytes = b"", **headers: str) -> "Raw":
+        fields = {"host": self.host, **{k.replace("_", "-"): v for k, v in headers.items()}}
+        if body or method == "POST":
+            fields.setdefault("content-length", str(len(body)))
+        lines = [f"{method} {path} HTTP/1.1", *(f"{k}: {v}" for k, v in fields.items()), "", ""]
+        self.body, self.trailers, self.ended = b"", b"", False
+        self.socket.sendall("\r\n".join(lines).encode() + body)
+        return self
+
+    def get(self, path: str, **headers: str) -> "Raw":
+        return self.send("GET", path, **headers).read_head()
+
+    def post(self, path: str, body: bytes = b'{"stream":true}', **headers: str) -> "Raw":
+        headers.setdefault("content_type", "application/json")
+        return self.send("POST", path, body, **headers).read_head()
+
+    def _receive(self) -> None:
+        got = self.socket.recv(65536)
+        if not got:
+            raise Closed
+        self.wire += got
+        self._unread += got
+
+    def read_head(self) -> "Raw":
+        while b"\r\n\r\n" not in self._unread:
+            self._receive()
+        self.head, _, self._unread = self._unread.partition(b"\r\n\r\n")
+        first, *lines = self.head.decode("latin-1").split("\r\n")
+        self.status = int(first.split()[1])
+        self.headers = {}
+        for line in lines:
+            name, _, value = line.partition(":")
+            self.headers[name.lower()] = value.strip()
+        if 100 <= self.status < 200:
+            return self.read_head()
+        return self
+
+    def read_chunk(self) -> bytes:
+        """The next HTTP chunk of the body; empty at its end."""
+        while b"\r\n" not in self._unread:
+            self._receive()
+        size_text, _, rest = self._unread.partition(b"\r\n")
+        size = int(size_text.split(b";")[0], 16)
+        if size == 0:
+            while b"\r\n\r\n" not in self._unread:
+                self._receive()
+            end = self._unread.index(b"\r\n\r\n") + 4
+            self.trailers = self._unread[len(size_text) + 2 : end - 2]
+            self._unread = self._unread[end:]
+            self.ended = True
+            return b""
+        need = len(size_text) + 2 + size + 2
+        while len(self._unread) < need:
+            self._receive()
+        chunk = self._unread[len(size_text) + 2 : need - 2]
+        self._unread = self._unread[need:]
+        self.body += chunk
+        return chunk
+
+    def read_body(self) -> bytes:
+        """The rest of the body, by length or by chunks."""
+        if "chunked" in self.headers.get("transfer-encoding", ""):
+            while not self.ended:
+                self.read_chunk()
+        else:
+            length = int(self.headers.get("content-length", "0"))
+            while len(self._unread) < length:
+                self._receive()
+            self.body, self._unread = self._unread[:length], self._unread[length:]
+            self.ended = True
+        return self.body
+
+    def events(self) -> list[sse.Event]:
+        """All complete events so far."""
+        return sse.events(self.body.decode(errors="ignore"))
+
+    def until_events(self, number: int) -> list[sse.Event]:
+        """Reads until at least `number` events are there, or the body ends."""
+        while len(found := self.events()) < number and not self.ended:
+            self.read_chunk()
+        return found
+
+    def until_bytes(self, wanted: bytes) -> bytes:
+        """Reads until the body contains `wanted`."""
+        limit = time.monotonic() + PATIENCE
+        while wanted not in self.body:
+            assert not self.ended and time.monotonic() < limit, (wanted, self.body)
+            self.read_chunk()
+        return self.body
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def reset(self) -> None:
+        """Leaves without goodbye: RST."""
+        linger = struct.pack("ii", 1, 0)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.socket.close()
+
+    def __enter__(self) -> "Raw":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()

@@ -1,0 +1,127 @@
+"""How is the real binary started, asked, and stopped?"""
+
+import json
+import os
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from support.metrics import Metrics
+from support.process import ROOT, Child
+from support.wait import until
+
+BINARY = Path(os.environ.get("WEIR_BIN") or ROOT / "target/release/weir").resolve()
+
+
+def config_for(upstream: str, **sections: Any) -> dict[str, Any]:
+    """A whole configuration with one upstream and one route named `all`; `sections` are added."""
+    return {
+        "listen": "127.0.0.1:0",
+        "admin": {"listen": "127.0.0.1:0"},
+        "drain": {"delay": "0s", "limit": "2s"},
+        "upstreams": {"agent": {"endpoints": [upstream]}},
+        "routes": [{"name": "all", "upstream": "agent"}],
+        **sections,
+    }
+
+
+class Weir:
+    """A running Weir."""
+
+    def __init__(self, *flags: str):
+        assert BINARY.exists(), f"{BINARY} is missing: `cargo build --release`, or set WEIR_BIN"
+        self.child = Child([str(BINARY), *flags])
+        self.code: int | None = None
+        self.address = self._listening("traffic")
+        self.admin = self._listening("admin")
+        self.url = f"http://{self.address}"
+
+    def _listening(self, listener: str) -> str:
+        return self.logged("listening", listener=listener)["address"]
+
+    def logs(self) -> list[dict[str, Any]]:
+        """Every log line so far. All output must be JSON: a panic message is not."""
+        return [json.loads(line) for line in list(self.child.lines)]
+
+    def logged(self, message: str, **fields: Any) -> dict[str, Any]:
+        """The first log line with this message and these fields, past or future."""
+        wanted = {"message": message, **fields}
+
+        def matches(line: str) -> bool:
+            return wanted.items() <= json.loads(line).items()
+
+        return json.loads(self.child.line(f"log line {wanted}", matches))
+
+    def ended(self, **fields: Any) -> dict[str, Any]:
+        """The line of a finished stream."""
+        return self.logged("stream ended", **fields)
+
+    def ask(self, path: str, method: str = "GET") -> tuple[int, str]:
+        """Status and body of a request to the admin listener."""
+        request = Request(f"http://{self.admin}{path}", method=method)
+        try:
+            with urlopen(request, timeout=10) as response:
+                return response.status, response.read().decode()
+        except HTTPError as error:
+            return error.code, error.read().decode()
+
+    def metrics(self) -> Metrics:
+        status, text = self.ask("/metrics")
+        assert status == 200, text
+        return Metrics(text)
+
+    def streams(self) -> list[dict[str, Any]]:
+        """What runs at this moment."""
+        body = json.loads(self.ask("/streams")[1])
+        return body["streams"] if isinstance(body, dict) else body
+
+    def outcomes(self, **expected: int) -> None:
+        """Waits until exactly these outcomes are counted, and no stream is active."""
+        seen: list[Any] = []
+
+        def equal() -> bool:
+            metrics = self.metrics()
+            seen[:] = [metrics.by("weir_streams_total", "outcome")]
+            return seen[0] == expected and metrics.value("weir_streams_active") == 0
+
+        try:
+            until(f"outcomes {expected}", equal)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; counted {seen}") from None
+
+    def rss(self) -> int:
+        """Resident bytes of the process."""
+        status = Path(f"/proc/{self.child.pid}/status").read_text()
+        match = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert match
+        return int(match[1]) * 1024
+
+    def hang_up(self) -> None:
+        self.child.signal(signal.SIGHUP)
+
+    def terminate(self) -> None:
+        self.child.signal(signal.SIGTERM)
+
+    def stopped(self, within: float = 15.0) -> int:
+        """Waits for the end and returns the exit code."""
+        if self.code is None:
+            self.code = self.child.wait(within)
+        return self.code
+
+    def close(self) -> None:
+        """Stops it as an operator would, and holds it to a clean exit."""
+        if self.code is None:
+            if self.child.exited() is None:
+                self.terminate()
+            try:
+                assert self.stopped() == 0, f"exit code {self.code}"
+            finally:
+                print(*self.child.lines, sep="\n")
+            self.logs()
+
+
+Start = Callable[..., Weir]

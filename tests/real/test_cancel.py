@@ -1,0 +1,130 @@
+"""In whichever phase the client leaves, does the backend hear of it within a second?"""
+
+import threading
+import time
+
+import pytest
+
+from backends import wire
+from support.raw import Raw
+from support.wait import settled, until
+
+TOKEN = list(wire.openai(2))[1]
+
+
+def silent_before_head(connection):
+    connection.request()
+
+
+def silent_before_first_event(connection):
+    connection.request()
+    connection.head()
+
+
+def silent_after_events(connection):
+    connection.request()
+    connection.head()
+    connection.chunk(TOKEN * 3)
+
+
+def talking(connection):
+    silent_after_events(connection)
+    while not connection._closed.wait(0.01):
+        connection.chunk(TOKEN)
+
+
+def silent_in_plain_json(connection):
+    connection.request()
+    connection.head("application/json")
+    connection.chunk('{"a":')
+
+
+PHASES = {
+    "before the head": (silent_before_head, False, b""),
+    "before the first event": (silent_before_first_event, True, b""),
+    "in silence": (silent_after_events, True, TOKEN.encode() * 3),
+    "while tokens flow": (talking, True, TOKEN.encode() * 5),
+    "in a plain answer": (silent_in_plain_json, True, b'{"a":'),
+}
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+@pytest.mark.parametrize("phase", PHASES)
+def test_the_upstream_is_closed_within_a_second(weir, upstream, phase, how):
+    script, has_head, wanted = PHASES[phase]
+    server = upstream(script)
+    proxy = weir(server.url)
+    client = Raw(proxy.url)
+    client.send("POST", "/v1/chat/completions", b'{"stream":true}')
+    until("the request", server.requests)
+    if has_head:
+        client.read_head()
+        client.until_bytes(wanted)
+    left = time.monotonic()
+    client.reset() if how == "reset" else client.close()
+    assert server.connections[0].gone() - left < 1.0
+    assert len(server.connections) == 1
+    assert proxy.metrics().value("weir_streams_active") == 0
+    if has_head and phase != "in a plain answer":
+        assert proxy.ended()["outcome"] == "client_gone"
+
+
+def test_a_client_that_stopped_reading_and_leaves(weir, upstream):
+    """Weir is blocked on a write, the upstream on its own: both must end."""
+    block = "".join(wire.openai(6)).removesuffix("data: [DONE]\n\n") * 50
+
+    def script(connection):
+        connection.request()
+        connection.head()
+        while True:
+            connection.chunk(block)
+
+    server = upstream(script)
+    proxy = weir(server.url, defaults={"queue": {"overflow": "block"}})
+    client = Raw(proxy.url, receive_buffer=4096)
+    client.post("/v1/chat/completions")
+    settled("the upstream is blocked", lambda: server.connections[0].sent)
+    left = time.monotonic()
+    client.close()
+    assert server.connections[0].gone() - left < 1.0
+    assert proxy.ended()["outcome"] == "client_gone"
+
+
+def test_a_client_that_leaves_during_its_upload(weir, upstream):
+    server = upstream(lambda connection: connection.request())
+    client = Raw(weir(server.url).url)
+    head = f"POST /upload HTTP/1.1\r\nhost: {client.host}\r\ncontent-length: 1000\r\n\r\n"
+    client.socket.sendall(head.encode() + b"x" * 10)
+    until("the request head", server.heads)
+    left = time.monotonic()
+    client.close()
+    assert server.connections[0].gone() - left < 1.0
+    assert server.requests() == [], "the backend never saw a complete request"
+
+
+def test_a_finished_connection_is_used_again_a_cancelled_one_is_not(weir, upstream):
+    hold = threading.Event()
+
+    def script(connection):
+        while True:
+            request = connection.request()
+            connection.head()
+            connection.chunk(TOKEN)
+            if "hold" in request.line:
+                hold.wait(10)
+            connection.chunk("data: [DONE]\n\n")
+            connection.end()
+
+    server = upstream(script)
+    proxy = weir(server.url, workers=1)
+    with Raw(proxy.url) as client:
+        client.post("/v1/chat/completions").read_body()
+        client.post("/v1/chat/completions").read_body()
+        assert len(server.connections) == 1, "one connection served both"
+        client.post("/v1/chat/completions?hold").until_events(1)
+    server.connections[0].gone(1)
+    hold.set()
+    with Raw(proxy.url) as client:
+        client.post("/v1/chat/completions").read_body()
+    assert len(server.connections) == 2
+    proxy.outcomes(finished=3, client_gone=1)

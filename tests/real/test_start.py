@@ -1,0 +1,54 @@
+"""Does the program start, say where it listens, answer its probes, and stop as it should?"""
+
+import subprocess
+
+from support.raw import Raw
+from support.weir import BINARY, Weir
+
+
+def test_flags_alone_are_enough(fastapi):
+    weir = Weir("--listen", "127.0.0.1:0", "--upstream", fastapi.url, "--admin", "127.0.0.1:0")
+    try:
+        with Raw(weir.url).get("/json") as client:
+            assert (client.status, client.read_body()[:9]) == (200, b'{"text":"')
+        assert weir.ask("/healthz")[0] == 200
+        assert weir.ask("/readyz")[0] == 200
+        assert weir.streams() == []
+        # The drain delay of five seconds is skipped by a second signal.
+        weir.terminate()
+        weir.logged("draining")
+        weir.terminate()
+        assert weir.stopped(within=4) == 0
+    finally:
+        if weir.code is None:
+            weir.child.stop()
+
+
+def test_admin_paths_are_not_on_the_traffic_port(weir, fastapi):
+    proxy = weir(fastapi.url)
+    for path in ("/metrics", "/healthz", "/readyz", "/streams", "/drain", "/config"):
+        with Raw(proxy.url).get(path) as client:
+            assert client.status == 404
+            assert client.read_body() == b'{"detail":"Not Found"}', "FastAPI answers, not Weir"
+
+
+def test_a_running_stream_is_listed(weir, fastapi, name):
+    proxy, run = weir(fastapi.url), name()
+    with Raw(proxy.url).get(f"/agent?run={run}&hold=3") as client:
+        client.until_events(3)
+        (listed,) = proxy.streams()
+        assert listed["id"] == client.headers["weir-stream-id"]
+        assert listed["route"] == "all"
+        fastapi.open(run)
+        client.read_body()
+    assert proxy.ended(stream_id=listed["id"])["outcome"] == "finished"
+    assert proxy.streams() == []
+
+
+def test_a_mistake_in_the_configuration_is_named_and_exits_with_2(tmp_path):
+    file = tmp_path / "weir.yaml"
+    file.write_text("upstreams: {agent: {endpoints: ['http://127.0.0.1:1']}}\nheartbeet: 1s\n")
+    run = subprocess.run([BINARY, "--config", file], capture_output=True, text=True, timeout=10)
+    assert run.returncode == 2
+    assert "heartbeet" in run.stderr
+    assert f"{file}:2" in run.stderr
