@@ -193,7 +193,11 @@ impl Call {
         if head.status.is_server_error() {
             self.metrics.upstream_error("status_5xx");
         }
+        // Announces the trailers that follow; without it they could not be sent on.
+        let trailer = head.headers.remove(header::TRAILER);
         strip_hop_by_hop(&mut head.headers);
+        head.headers
+            .extend(trailer.map(|value| (header::TRAILER, value)));
         head.extensions = http::Extensions::new();
         head.version = http::Version::HTTP_11;
         self.metrics.request("unary", head.status);
