@@ -130,3 +130,17 @@ def test_a_trace_is_continued_and_a_request_named(weir, upstream):
     assert continued["traceparent"].split("-")[1] == trace.split("-")[1]
     assert continued["x-request-id"] == "mine"
     assert created["traceparent"].startswith("00-") and created["x-request-id"]
+
+
+def test_connections_of_plain_answers_are_used_again(weir, upstream):
+    def script(connection):
+        while True:
+            connection.request()
+            connection.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+
+    server = upstream(script)
+    with Raw(weir(server.url).url) as client:
+        for _ in range(5):
+            assert client.get("/").read_body() == b"ok"
+    assert len(server.requests()) == 5
+    assert len(server.connections) == 1

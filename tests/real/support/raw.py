@@ -14,7 +14,7 @@ class Closed(Exception):
 
 
 class Raw:
-    """One connection, one request at a time. Everything received is kept in `wire`."""
+    """One connection, one request at a time."""
 
     def __init__(self, url: str, receive_buffer: int | None = None):
         host, port = url.removeprefix("http://").split(":")
@@ -24,12 +24,11 @@ class Raw:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(PATIENCE)
         self.socket.connect((host, int(port)))
-        self.wire = b""
         self.head = b""
         self.status = 0
         self.headers: dict[str, str] = {}
         self._unread = b""
-        self.body = b""
+        self.body = bytearray()
         self.ended = False
         self.trailers = b""
 
@@ -38,7 +37,7 @@ class Raw:
         if body or method == "POST":
             fields.setdefault("content-length", str(len(body)))
         lines = [f"{method} {path} HTTP/1.1", *(f"{k}: {v}" for k, v in fields.items()), "", ""]
-        self.body, self.trailers, self.ended = b"", b"", False
+        self.body, self.trailers, self.ended = bytearray(), b"", False
         self.socket.sendall("\r\n".join(lines).encode() + body)
         return self
 
@@ -53,7 +52,6 @@ class Raw:
         got = self.socket.recv(65536)
         if not got:
             raise Closed
-        self.wire += got
         self._unread += got
 
     def read_head(self) -> "Raw":
@@ -101,9 +99,9 @@ class Raw:
             length = int(self.headers.get("content-length", "0"))
             while len(self._unread) < length:
                 self._receive()
-            self.body, self._unread = self._unread[:length], self._unread[length:]
+            self.body[:], self._unread = self._unread[:length], self._unread[length:]
             self.ended = True
-        return self.body
+        return bytes(self.body)
 
     def events(self) -> list[sse.Event]:
         """All complete events so far."""
@@ -115,13 +113,12 @@ class Raw:
             self.read_chunk()
         return found
 
-    def until_bytes(self, wanted: bytes) -> bytes:
+    def until_bytes(self, wanted: bytes) -> None:
         """Reads until the body contains `wanted`."""
         limit = time.monotonic() + PATIENCE
         while wanted not in self.body:
             assert not self.ended and time.monotonic() < limit, (wanted, self.body)
             self.read_chunk()
-        return self.body
 
     def close(self) -> None:
         self.socket.close()
