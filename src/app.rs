@@ -4,13 +4,16 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
 use crate::config::{Config, Route};
 use crate::metrics::{Metrics, RouteMetrics};
+use crate::server::tasks;
+use crate::server::tls::Acceptor;
 use crate::stream::registry::Registry;
-use crate::upstream::{Client, Endpoints, connector};
+use crate::upstream::{self, Client, Endpoints, connector};
 
 /// The process, as every request sees it.
 #[derive(Debug)]
@@ -28,6 +31,26 @@ pub struct App {
     pub requests: Arc<AtomicUsize>,
     /// Open client connections.
     pub connections: AtomicUsize,
+    /// The certificates of the listeners, by address.
+    pub certificates: Vec<(String, Arc<Acceptor>)>,
+    /// What each worker has to do.
+    pub load: Vec<Load>,
+}
+
+/// Connections and requests of one worker: what decides who serves the next connection.
+#[derive(Debug, Default)]
+pub struct Load(Arc<AtomicUsize>);
+
+impl Load {
+    /// How many there are.
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Counts one more until the guard is dropped.
+    pub fn enter(&self) -> UnderWay {
+        UnderWay::enter(&self.0)
+    }
 }
 
 /// A configuration with everything built from it.
@@ -39,24 +62,32 @@ pub struct Loaded {
     pub metrics: Vec<Arc<RouteMetrics>>,
     /// For each worker: its client of each upstream.
     clients: Vec<HashMap<Arc<str>, Arc<Client>>>,
+    /// The endpoints of each upstream, as all workers see them.
+    endpoints: Vec<(Arc<str>, Arc<Endpoints>)>,
+    longest_stall: Duration,
 }
 
 impl Loaded {
-    /// Builds clients and metric handles.
+    /// Builds clients and metric handles, and starts the checks of the endpoints in this runtime.
     ///
     /// # Errors
     /// When a TLS file of an upstream cannot be used.
     pub fn new(config: Config, metrics: &Metrics) -> io::Result<Self> {
         let mut clients: Vec<HashMap<Arc<str>, Arc<Client>>> =
             vec![HashMap::new(); config.workers.max(1)];
+        let mut all = Vec::new();
         for upstream in &config.upstreams {
             let endpoints = Arc::new(Endpoints::new(upstream));
+            all.push((Arc::clone(&upstream.name), Arc::clone(&endpoints)));
             let connector = connector(upstream).map_err(|error| {
                 io::Error::new(
                     error.kind(),
                     format!("upstreams.{}.tls: {error}", upstream.name),
                 )
             })?;
+            for check in upstream::checks(upstream, &endpoints, connector.as_ref()) {
+                tasks::spawn(check);
+            }
             for worker in &mut clients {
                 let client = Client::new(
                     Arc::clone(upstream),
@@ -71,11 +102,29 @@ impl Loaded {
             .iter()
             .map(|route| metrics.route(&route.name))
             .collect();
+        let stalls = config
+            .routes
+            .iter()
+            .map(|route| route.policy.deadlines.client_stall);
         Ok(Self {
+            longest_stall: stalls.max().unwrap_or(Duration::from_secs(30)),
             config,
             metrics: handles,
             clients,
+            endpoints: all,
         })
+    }
+
+    /// Each upstream's name and endpoints.
+    pub fn endpoints(&self) -> impl Iterator<Item = (&str, &Arc<Endpoints>)> {
+        self.endpoints
+            .iter()
+            .map(|(name, endpoints)| (&**name, endpoints))
+    }
+
+    /// The longest time that any route allows its clients to take nothing.
+    pub const fn longest_stall(&self) -> Duration {
+        self.longest_stall
     }
 
     /// A worker's client for the upstream of `route`.
@@ -94,10 +143,17 @@ impl Loaded {
 
 impl App {
     /// A process that runs on `loaded`.
-    pub fn new(loaded: Loaded, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        loaded: Loaded,
+        metrics: Arc<Metrics>,
+        certificates: Vec<(String, Arc<Acceptor>)>,
+    ) -> Self {
+        let workers = loaded.config.workers.max(1);
         Self {
+            load: (0..workers).map(|_| Load::default()).collect(),
             loaded: ArcSwap::from_pointee(loaded),
             metrics,
+            certificates,
             streams: Arc::default(),
             draining: AtomicBool::new(false),
             refusing: AtomicBool::new(false),
@@ -116,16 +172,23 @@ impl App {
         self.loaded.store(Arc::new(loaded));
     }
 
-    /// Counts a request as under way until the guard is dropped.
-    pub fn request(&self) -> UnderWay {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        UnderWay(Arc::clone(&self.requests))
+    /// Counts a request as under way on `worker` until the guards are dropped.
+    pub fn request(&self, worker: usize) -> (UnderWay, Option<UnderWay>) {
+        let load = self.load.get(worker).map(Load::enter);
+        (UnderWay::enter(&self.requests), load)
     }
 }
 
-/// A request under way.
+/// Something under way, counted until it is dropped.
 #[derive(Debug)]
 pub struct UnderWay(Arc<AtomicUsize>);
+
+impl UnderWay {
+    fn enter(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
 
 impl Drop for UnderWay {
     fn drop(&mut self) {

@@ -20,6 +20,8 @@ const FAREWELL: Duration = Duration::from_millis(500);
 pub struct Drain {
     begun: watch::Sender<u32>,
     finished: watch::Sender<bool>,
+    /// Held by everybody who waits to hear that it is over.
+    callers: Arc<()>,
 }
 
 impl Default for Drain {
@@ -27,6 +29,7 @@ impl Default for Drain {
         Self {
             begun: watch::Sender::new(0),
             finished: watch::Sender::new(false),
+            callers: Arc::default(),
         }
     }
 }
@@ -46,11 +49,14 @@ impl Drain {
         });
     }
 
-    /// Ready when nothing runs any more.
-    pub async fn finished(&self) {
+    /// Ready when nothing runs any more. The process stays until what this returns is dropped, so that
+    /// the answer to whoever asked gets out.
+    pub async fn finished(&self) -> Arc<()> {
+        let caller = Arc::clone(&self.callers);
         let mut finished = self.finished.subscribe();
         // The sender lives as long as `self`.
         let _ = finished.wait_for(|finished| *finished).await;
+        caller
     }
 
     /// Waits until drain begins, then until it is over. Says how many streams had to be ended.
@@ -86,6 +92,12 @@ impl Drain {
             }
         }
         self.finished.send_replace(true);
+        let told = async {
+            while Arc::strong_count(&self.callers) > 1 {
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        let _ = tokio::time::timeout(FAREWELL, told).await;
         ended
     }
 }

@@ -1,5 +1,6 @@
 //! The admin listener: metrics, health, live streams, drain. Never on the traffic port.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -19,9 +20,13 @@ use tokio::net::{TcpListener, UnixListener};
 use crate::app::App;
 use crate::config::{Address, effective};
 use crate::drain::Drain;
+use crate::queue::Probe;
 use crate::reply::body::Body;
 use crate::server::{socket, tasks};
+use crate::stream::registry::Live;
 
+/// A client that takes nothing for longer than this is shown as stalled.
+const STALLED: Duration = Duration::from_secs(1);
 const PAGE: &str = include_str!("page.html");
 
 /// A bound admin listener.
@@ -104,7 +109,7 @@ async fn answer(app: &App, drain: &Drain, request: &Request<Incoming>) -> Respon
         ("/metrics", true) => response(
             StatusCode::OK,
             "text/plain; version=0.0.4; charset=utf-8",
-            app.metrics.encode(),
+            scrape(app),
         ),
         ("/healthz", true) => text(StatusCode::OK, "ok\n"),
         ("/readyz", true) if app.draining.load(Ordering::Relaxed) => {
@@ -120,9 +125,13 @@ async fn answer(app: &App, drain: &Drain, request: &Request<Incoming>) -> Respon
             // For hooks that can only GET; without `wait` it is a mistake, and reading must not change anything.
             Some(limit) => {
                 drain.begin();
-                // In time or not: the caller goes on to stop the process.
-                let _ = tokio::time::timeout(limit, drain.finished()).await;
-                text(StatusCode::OK, "drained\n")
+                match tokio::time::timeout(limit, drain.finished()).await {
+                    Ok(caller) => {
+                        text(StatusCode::OK, "drained\n").map(|body| body.holding(caller))
+                    }
+                    // The caller goes on to stop the process.
+                    Err(_) => text(StatusCode::OK, "still draining\n"),
+                }
             }
             None => text(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -143,19 +152,69 @@ async fn answer(app: &App, drain: &Drain, request: &Request<Incoming>) -> Respon
     }
 }
 
+/// The metrics, with what is only looked at when somebody asks.
+fn scrape(app: &App) -> String {
+    let loaded = app.loaded();
+    let samples = &app.metrics.samples;
+    let mut waiting: HashMap<Arc<str>, (usize, usize)> = HashMap::new();
+    for route in &loaded.config.routes {
+        waiting.insert(Arc::clone(&route.name), (0, 0));
+    }
+    for live in app.streams.list() {
+        if let Some(status) = live.queue.get().map(Probe::status) {
+            let (events, bytes) = waiting.entry(Arc::clone(&live.route)).or_default();
+            *events += status.events;
+            *bytes += status.bytes;
+        }
+    }
+    for (route, (events, bytes)) in waiting {
+        samples.queue(&route, events, bytes);
+    }
+    for (upstream, endpoints) in loaded.endpoints() {
+        samples.ejected(upstream, endpoints.left_out());
+    }
+    for (name, acceptor) in &app.certificates {
+        if let Some(not_after) = acceptor.not_after() {
+            samples.certificate(name, not_after);
+        }
+    }
+    app.metrics.encode()
+}
+
 fn streams(app: &App) -> String {
-    let list: Vec<_> = (app.streams.list().iter())
-        .map(|live| {
-            json!({
-                "id": live.id.to_string(),
-                "route": &*live.route,
-                "age_ms": u64::try_from(live.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-                "events": live.events.load(Ordering::Relaxed),
-                "bytes": live.bytes.load(Ordering::Relaxed),
-            })
-        })
-        .collect();
+    let list: Vec<_> = app.streams.list().iter().map(|live| stream(live)).collect();
     json!({ "active": list.len(), "streams": list }).to_string()
+}
+
+fn stream(live: &Live) -> serde_json::Value {
+    let events = live.events.load(Ordering::Relaxed);
+    let queue = live.queue.get().map(Probe::status);
+    let stalled = queue
+        .and_then(|queue| queue.waiting_since)
+        .map_or(Duration::ZERO, |since| since.elapsed());
+    let state = match events {
+        0 => "waiting",
+        _ if stalled > STALLED => "stalled",
+        _ => "streaming",
+    };
+    json!({
+        "id": live.id.to_string(),
+        "request_id": live.request_id,
+        "route": &*live.route,
+        "dialect": live.dialect().as_str(),
+        "state": state,
+        "age_ms": millis(live.started.elapsed()),
+        "stalled_ms": millis(stalled),
+        "events": events,
+        "bytes": live.bytes.load(Ordering::Relaxed),
+        "queue_events": queue.map_or(0, |queue| queue.events),
+        "queue_bytes": queue.map_or(0, |queue| queue.bytes),
+        "dropped": queue.map_or(0, |queue| queue.counts.dropped.iter().sum::<u64>()),
+    })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// `wait=25s`, `wait=500ms`, or a bare number of seconds.

@@ -14,7 +14,8 @@ use crate::app::{App, Loaded};
 use crate::config::{self, Config, Overrides};
 use crate::drain::Drain;
 use crate::metrics::Metrics;
-use crate::server::{accept, tasks};
+use crate::server::listener::{self, Bound};
+use crate::server::{tasks, worker};
 
 /// How often the configuration file is looked at.
 const WATCH_EVERY: Duration = Duration::from_secs(5);
@@ -65,20 +66,21 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
     let bound: io::Result<Vec<_>> = config
         .listen
         .iter()
-        .map(|listen| accept::bind(listen, workers))
+        .map(|listen| listener::bind(listen, workers))
         .collect();
     let bound = bound?;
     let admin = config.admin.listen.as_ref().map(admin::bind).transpose()?;
     let app = Arc::new(App::new(
         Loaded::new(config, &metrics)?,
         Arc::clone(&metrics),
+        bound.iter().filter_map(Bound::certificate).collect(),
     ));
     loaded(&metrics);
 
     let drain = Arc::new(Drain::default());
     let (stop, stopped) = watch::channel(false);
     let mut addresses: Vec<String> = bound.iter().map(|one| one.address.clone()).collect();
-    let threads = accept::start(&app, bound, workers, &stopped)?;
+    let threads = worker::start(&app, bound, workers, &stopped)?;
     for address in &addresses {
         tracing::info!(address, listener = "traffic", "listening");
     }

@@ -27,3 +27,13 @@ pub const ADDED: &[f64] = &[
 pub const SPEED: &[f64] = &[
     1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 500.0, 1000.0,
 ];
+/// How long a client took nothing: from a hiccup of its network to `client_stall`.
+pub const STALL: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+/// TCP and TLS to an agent: beside it or in another region.
+pub const CONNECT: &[f64] = &[
+    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+];
+/// From a client's leaving to the end of the upstream call: promised below a second.
+pub const CANCEL: &[f64] = &[
+    0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+];

@@ -5,6 +5,7 @@
 
 pub mod buckets;
 mod route;
+mod samples;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,7 @@ use prometheus::{
 };
 
 pub use route::{Active, RouteMetrics};
+pub use samples::Samples;
 
 /// All metrics of the process.
 #[derive(Debug)]
@@ -43,6 +45,8 @@ pub struct Metrics {
     pub reloads_rejected: IntCounter,
     /// `weir_stream_panics_total`
     pub panics: IntCounter,
+    /// Looked at when somebody asks.
+    pub samples: Samples,
 }
 
 /// Families with a route label.
@@ -66,6 +70,10 @@ pub(crate) struct Families {
     merged: IntCounterVec,
     held: CounterVec,
     heartbeats: IntCounterVec,
+    client_stall: HistogramVec,
+    connect_seconds: HistogramVec,
+    cancel_seconds: HistogramVec,
+    bursts: IntCounterVec,
     cancellations: IntCounterVec,
     upstream_errors: IntCounterVec,
     coding_unknown: IntCounterVec,
@@ -125,6 +133,7 @@ impl Metrics {
                 "weir_stream_panics_total",
                 "Streams that ended by a defect in Weir.",
             ),
+            samples: Samples::new(&registry),
             families,
             routes: Mutex::default(),
             registry,
@@ -184,7 +193,7 @@ impl Families {
             ),
             headers_seconds: time(
                 "weir_upstream_headers_seconds",
-                "Request head read to response head.",
+                "Request sent, upload included, to response head.",
                 &["route"],
                 buckets::FIRST,
             ),
@@ -231,7 +240,7 @@ impl Families {
             ),
             events: count(
                 "weir_events_total",
-                "Events received from the upstream.",
+                "Events received from upstreams (in) and handed to clients (out).",
                 &["route", "direction", "class"],
             ),
             dropped: count(
@@ -257,6 +266,29 @@ impl Families {
             heartbeats: count(
                 "weir_heartbeats_total",
                 "Heartbeats sent to clients.",
+                &["route"],
+            ),
+            client_stall: time(
+                "weir_client_stall_seconds",
+                "Spells of more than 0.1 s in which a client took nothing although something waited.",
+                &["route"],
+                buckets::STALL,
+            ),
+            connect_seconds: time(
+                "weir_upstream_connect_seconds",
+                "New upstream connections: name, TCP and TLS.",
+                &["route"],
+                buckets::CONNECT,
+            ),
+            cancel_seconds: time(
+                "weir_upstream_cancel_seconds",
+                "A client's leaving to the end of its upstream call.",
+                &["route"],
+                buckets::CANCEL,
+            ),
+            bursts: count(
+                "weir_upstream_bursts_total",
+                "Reads of 8 events or more after 0.5 s of silence: something before Weir buffers.",
                 &["route"],
             ),
             cancellations: count(

@@ -46,6 +46,7 @@ pub struct RouteMetrics {
     /// Read to handed over, seconds.
     pub added: Histogram,
     events_in: Vec<IntCounter>,
+    events_out: Vec<IntCounter>,
     dropped: Vec<IntCounter>,
     /// Joined events.
     pub merged: IntCounter,
@@ -53,6 +54,14 @@ pub struct RouteMetrics {
     pub held: Counter,
     /// Heartbeats sent.
     pub heartbeats: IntCounter,
+    /// Longer spells in which a client took nothing although something waited, seconds.
+    pub client_stall: Histogram,
+    /// New upstream connections, seconds.
+    pub connect_seconds: Histogram,
+    /// From a client's leaving to the end of the upstream call, seconds.
+    pub cancel_seconds: Histogram,
+    /// Reads that brought many events after a silence.
+    pub bursts: IntCounter,
     cancellations: IntCounterVec,
     upstream_errors: IntCounterVec,
     /// Streams in an unknown content coding.
@@ -68,9 +77,18 @@ const CANCELLATIONS: [&str; 5] = [
     "stopped",
     "timeout",
 ];
+/// Answers that queries ask for before they happen.
+const REQUESTS: [(&str, &str); 5] = [
+    ("stream", "200"),
+    ("unary", "200"),
+    ("unary", "502"),
+    ("unary", "503"),
+    ("unary", "504"),
+];
 /// Codes of failed calls.
-const UPSTREAM_ERRORS: [&str; 7] = [
+const UPSTREAM_ERRORS: [&str; 8] = [
     "head_timeout",
+    "total_timeout",
     "truncated",
     "upstream_connect",
     "upstream_error",
@@ -98,6 +116,9 @@ impl RouteMetrics {
         }
         for reason in UPSTREAM_ERRORS {
             families.upstream_errors.with_label_values(&[name, reason]);
+        }
+        for (kind, code) in REQUESTS {
+            families.requests.with_label_values(&[name, kind, code]);
         }
         let first = |kind| families.first_token.with_label_values(&[name, kind]);
         let tokens = |kind, source| families.tokens.with_label_values(&[name, kind, source]);
@@ -127,10 +148,15 @@ impl RouteMetrics {
             tokens_estimated: tokens("content", "estimated"),
             added: families.added.with_label_values(&[name]),
             events_in: classes(&families.events, &[name, "in"], &[]),
+            events_out: classes(&families.events, &[name, "out"], &[]),
             dropped: classes(&families.dropped, &[name], &["queue_full"]),
             merged: families.merged.with_label_values(&[name]),
             held: families.held.with_label_values(&[name]),
             heartbeats: families.heartbeats.with_label_values(&[name]),
+            client_stall: families.client_stall.with_label_values(&[name]),
+            connect_seconds: families.connect_seconds.with_label_values(&[name]),
+            cancel_seconds: families.cancel_seconds.with_label_values(&[name]),
+            bursts: families.bursts.with_label_values(&[name]),
             cancellations: families.cancellations.clone(),
             upstream_errors: families.upstream_errors.clone(),
             coding_unknown: families.coding_unknown.with_label_values(&[name]),
@@ -160,9 +186,10 @@ impl RouteMetrics {
         }
     }
 
-    /// Counts events by class, in the order of [`Class::index`].
-    pub fn events(&self, counts: &[u64]) {
-        add(&self.events_in, counts);
+    /// Counts events by class, in the order of [`Class::index`]: from the upstream, and to the client.
+    pub fn events(&self, received: &[u64], sent: &[u64]) {
+        add(&self.events_in, received);
+        add(&self.events_out, sent);
     }
 
     /// Counts dropped events by class, in the order of [`Class::index`].
@@ -260,9 +287,6 @@ mod tests {
         for code in 100..=999 {
             route.request("unary", http::StatusCode::from_u16(code).unwrap());
         }
-        assert_eq!(
-            metrics.encode().matches("weir_requests_total{").count(),
-            501
-        );
+        assert_eq!(metrics.encode().matches("kind=\"unary\"").count(), 501);
     }
 }

@@ -19,6 +19,12 @@ pub(super) fn response(
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        // Another instance, or this one in a moment.
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
     response
 }
 
@@ -30,7 +36,9 @@ pub(super) fn upstream(dialect: Option<Dialect>, error: &Error) -> Response<Body
         | Error::Protocol { .. }
         | Error::Reset { .. }
         | Error::Tls { .. } => StatusCode::BAD_GATEWAY,
-        Error::ConnectTimeout { .. } | Error::HeadTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+        Error::ConnectTimeout { .. } | Error::HeadTimeout { .. } | Error::TotalTimeout { .. } => {
+            StatusCode::GATEWAY_TIMEOUT
+        }
         Error::RequestAborted => StatusCode::BAD_REQUEST,
         Error::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
         Error::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,

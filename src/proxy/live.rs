@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::Instant;
 
-use super::Call;
+use super::call::Call;
 use crate::app::App;
 use crate::event::Content;
 use crate::metrics::RouteMetrics;
@@ -15,8 +15,8 @@ use crate::queue::{self, Receiver};
 use crate::server::tasks;
 use crate::stream::deadline::{Lengths, Table};
 use crate::stream::end::End;
-use crate::stream::pipeline::{Item, Pipeline, Settings};
-use crate::stream::pump::{Observer, Parts, Pump, Report, Source};
+use crate::stream::pipeline::{Pipeline, Settings};
+use crate::stream::pump::{Arrived, Observer, Parts, Pump, Reader, Report, Source};
 use crate::stream::registry::{Entered, Live};
 use crate::wire::Framing;
 use crate::wire::encoding::Coding;
@@ -26,18 +26,23 @@ pub(super) struct Start {
     pub(super) framing: Framing,
     pub(super) coding: Coding,
     pub(super) source: Box<dyn Source>,
-    pub(super) entered: Entered,
-    pub(super) status: StatusCode,
+    /// When the upstream had the request.
+    pub(super) sent: Instant,
 }
 
 /// Starts the pump and returns what the client reads from.
-pub(super) fn start(app: &Arc<App>, call: &Call, start: Start) -> Receiver {
+pub(super) fn start(
+    app: &Arc<App>,
+    call: Call,
+    start: Start,
+    entered: Entered,
+    status: StatusCode,
+) -> Receiver {
     let Start {
         framing,
         coding,
         source,
-        entered,
-        status,
+        sent,
     } = start;
     let policy = &call.route.policy;
     let settings = Settings {
@@ -56,10 +61,11 @@ pub(super) fn start(app: &Arc<App>, call: &Call, start: Start) -> Receiver {
         client_stall: deadlines.client_stall,
     };
     let (sender, receiver) = queue::queue(policy.queue, framing == Framing::Sse);
-    let live = Arc::clone(&entered.live);
+    // Fails only if it was set before.
+    let _ = entered.live.queue.set(sender.probe());
     let observer = Counts {
         metrics: Arc::clone(&call.metrics),
-        live,
+        live: Arc::clone(&entered.live),
         started: call.started,
         seen: [false; 4],
     };
@@ -67,26 +73,32 @@ pub(super) fn start(app: &Arc<App>, call: &Call, start: Start) -> Receiver {
         source,
         pipeline: Pipeline::new(&settings),
         queue: sender,
-        table: Table::new(lengths, call.started),
+        table: Table::new(lengths, sent),
         heartbeat: policy.heartbeat,
         stop: Arc::clone(&entered.live.stop),
         observer: Box::new(observer),
+        reader: Arc::clone(&call.link) as Arc<dyn Reader>,
     });
     let active = call.metrics.stream_active(framing);
-    let (metrics, app, started) = (Arc::clone(&call.metrics), Arc::clone(app), call.started);
+    let app = Arc::clone(app);
     tasks::spawn(async move {
         let panicked = Panicked(app);
         let report = pump.run().await;
         drop(panicked);
-        record(&metrics, &report, started.elapsed());
-        log(&entered.live, &report, framing, status);
-        drop((entered, active));
+        record(&call.metrics, &report, call.started.elapsed());
+        log(&call, &entered.live, &report, framing, status);
+        drop((entered, active, call));
         if report.end == End::Finished {
             pump.linger().await;
         }
     });
     receiver
 }
+
+/// So many events in one read ...
+const BURST_EVENTS: usize = 8;
+/// ... after so long a silence were held back by something on the way.
+const BURST_SILENCE: Duration = Duration::from_millis(500);
 
 /// Counts what a read brought, as it comes.
 struct Counts {
@@ -98,13 +110,24 @@ struct Counts {
 }
 
 impl Observer for Counts {
-    fn read(&mut self, items: &[Item], bytes: u64, gap: Option<Duration>) {
+    fn read(&mut self, arrived: Arrived<'_>) {
+        let Arrived {
+            items,
+            bytes,
+            gap,
+            quiet,
+            dialect,
+        } = arrived;
         self.live
             .events
             .fetch_add(items.len() as u64, Ordering::Relaxed);
         self.live.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.live.speaks(dialect);
         if let Some(gap) = gap {
             self.metrics.gap.observe(gap.as_secs_f64());
+        }
+        if items.len() >= BURST_EVENTS && quiet > BURST_SILENCE {
+            self.metrics.bursts.inc();
         }
         if self.seen == [true; 4] || items.is_empty() {
             return;
@@ -151,10 +174,13 @@ impl Drop for Panicked {
 fn record(metrics: &RouteMetrics, report: &Report, duration: Duration) {
     metrics.outcome(report.end);
     metrics.stream_seconds.observe(duration.as_secs_f64());
-    metrics.events(&report.meter.events);
+    metrics.events(&report.meter.events, &report.queue.taken);
     metrics.dropped(&report.queue.dropped);
     metrics.merged.inc_by(report.queue.merged);
     metrics.held.inc_by(report.held.as_secs_f64());
+    if let Some(after) = report.cancelled_after {
+        metrics.cancel_seconds.observe(after.as_secs_f64());
+    }
     let (tokens, stated) = report.meter.output_tokens();
     let reasoning = report.meter.usage.reasoning.unwrap_or(0).min(tokens);
     if stated {
@@ -177,14 +203,19 @@ fn record(metrics: &RouteMetrics, report: &Report, duration: Duration) {
 }
 
 /// One line for each finished stream: everything about it, nothing of what was said.
-fn log(live: &Live, report: &Report, framing: Framing, status: StatusCode) {
+fn log(call: &Call, live: &Live, report: &Report, framing: Framing, status: StatusCode) {
     let millis =
         |at: Option<Instant>| at.map(|at| at.duration_since(live.started).as_secs_f64() * 1000.0);
     let meter = &report.meter;
     let (tokens, stated) = meter.output_tokens();
     tracing::info!(
         stream_id = %live.id,
+        request_id = live.request_id,
+        trace_id = call.identity.trace_id(),
         route = %live.route,
+        client = call.client.map(tracing::field::display),
+        method = %call.method,
+        path = call.path,
         outcome = report.end.as_str(),
         code = report.code,
         dialect = report.dialect.as_str(),
@@ -197,7 +228,9 @@ fn log(live: &Live, report: &Report, framing: Framing, status: StatusCode) {
         tokens_source = if stated { "usage" } else { "estimated" },
         tokens_per_s = meter.tokens_per_second(),
         events_in = meter.events.iter().sum::<u64>(),
+        events_out = report.queue.taken.iter().sum::<u64>(),
         bytes_in = meter.bytes_in,
+        bytes_out = report.queue.taken_bytes,
         dropped = report.queue.dropped.iter().sum::<u64>(),
         merged = report.queue.merged,
         max_queue = report.queue.max_bytes,

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use super::{coding, framing};
+use super::call::{coding, framing};
 use crate::stream::end::End;
 use crate::stream::pump::{Failure, Source};
 use crate::upstream::{self, Answer, Body, Read};
@@ -61,7 +61,7 @@ type Calling = Pin<Box<dyn Future<Output = Result<Answer, upstream::Error>> + Se
 /// A call whose head is still awaited, although the client already has one.
 pub(super) enum CallSource {
     Calling(Calling),
-    Reading(Reads),
+    Reading(Box<Reads>),
 }
 
 impl CallSource {
@@ -93,7 +93,7 @@ impl Source for CallSource {
                         let message = format!("the upstream answered {status}, which is no stream");
                         return Poll::Ready(Err(refused("upstream_status", message)));
                     }
-                    *self = Self::Reading(Reads::new(answer.body));
+                    *self = Self::Reading(Box::new(Reads::new(answer.body)));
                 }
             }
         }

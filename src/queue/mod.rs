@@ -8,6 +8,7 @@ pub mod ring;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -73,6 +74,10 @@ pub struct Status {
     pub last_take: Option<Instant>,
     /// The reader is gone.
     pub reader_gone: bool,
+    /// When it left.
+    pub reader_gone_at: Option<Instant>,
+    /// It left although something waited for it.
+    pub abandoned: bool,
     /// Totals.
     pub counts: Counts,
 }
@@ -81,10 +86,13 @@ pub struct Status {
 struct State {
     ring: Ring,
     close: Option<Close>,
-    reader_gone: bool,
+    reader_gone: Option<Instant>,
+    abandoned: bool,
     waiting_since: Option<Instant>,
     last_take: Option<Instant>,
     reader: Option<Waker>,
+    /// The pump wants to hear of takes, not only of the reader's leaving.
+    wants_takes: bool,
     pump: Option<Waker>,
 }
 
@@ -93,10 +101,12 @@ pub fn queue(limits: Limits, notices: bool) -> (Sender, Receiver) {
     let state = State {
         ring: Ring::new(limits, notices),
         close: None,
-        reader_gone: false,
+        reader_gone: None,
+        abandoned: false,
         waiting_since: None,
         last_take: None,
         reader: None,
+        wants_takes: false,
         pump: None,
     };
     let shared = Arc::new(Mutex::new(state));
@@ -112,12 +122,13 @@ fn lock(shared: &Mutex<State>) -> MutexGuard<'_, State> {
 pub struct Sender(Arc<Mutex<State>>);
 
 impl Sender {
-    /// Takes in as many of `events` as the rules allow: one lock, at most one wake-up.
+    /// Takes in as many of `events` as the rules allow: one lock, at most one wake-up. Also says since when
+    /// something waits.
     pub fn push<'a>(
         &self,
         events: impl Iterator<Item = (&'a [u8], &'a Event)>,
         now: Instant,
-    ) -> Batch {
+    ) -> (Batch, Option<Instant>) {
         let mut state = lock(&self.0);
         let mut result = Batch::Accepted;
         for (position, (block, event)) in events.enumerate() {
@@ -134,8 +145,9 @@ impl Sender {
             }
         }
         state.note_waiting(now);
+        let waiting_since = state.waiting_since;
         wake(state);
-        result
+        (result, waiting_since)
     }
 
     /// Adds a heartbeat if nothing waits; says whether it did.
@@ -153,21 +165,37 @@ impl Sender {
         if state.close.is_none() {
             if let Some(block) = last {
                 state.ring.push_final(block, now);
+                state.note_waiting(now);
             }
             state.close = Some(how);
         }
         wake(state);
     }
 
-    /// Throws away what waits.
-    pub fn clear(&self) {
-        lock(&self.0).ring.clear();
+    /// Ends the queue so that the reader sees it break, whatever was said before.
+    pub fn abort(&self) {
+        let mut state = lock(&self.0);
+        state.close = Some(Close::Abort);
+        wake(state);
     }
 
-    /// Ready when the reader is gone, and each time it took something since the last call.
-    pub fn poll_change(&self, cx: &mut Context<'_>, seen: &mut Option<Instant>) -> Poll<()> {
+    /// Throws away what waits.
+    pub fn clear(&self) {
         let mut state = lock(&self.0);
-        if state.reader_gone || *seen != state.last_take {
+        state.ring.clear();
+        state.waiting_since = None;
+    }
+
+    /// Ready when the reader is gone, and with `takes` each time it took something since the last call.
+    pub fn poll_change(
+        &self,
+        cx: &mut Context<'_>,
+        seen: &mut Option<Instant>,
+        takes: bool,
+    ) -> Poll<()> {
+        let mut state = lock(&self.0);
+        state.wants_takes = takes;
+        if state.reader_gone.is_some() || (takes && *seen != state.last_take) {
             *seen = state.last_take;
             return Poll::Ready(());
         }
@@ -181,17 +209,38 @@ impl Sender {
         Poll::Pending
     }
 
-    /// Registers for the reader leaving only; takes do not wake.
+    /// How it stands.
     pub fn status(&self) -> Status {
-        let state = lock(&self.0);
-        Status {
-            events: state.ring.len(),
-            bytes: state.ring.bytes(),
-            waiting_since: state.waiting_since,
-            last_take: state.last_take,
-            reader_gone: state.reader_gone,
-            counts: *state.ring.counts(),
-        }
+        status(&lock(&self.0))
+    }
+
+    /// A way to look at it from elsewhere.
+    pub fn probe(&self) -> Probe {
+        Probe(Arc::clone(&self.0))
+    }
+}
+
+fn status(state: &State) -> Status {
+    Status {
+        events: state.ring.len(),
+        bytes: state.ring.bytes(),
+        waiting_since: state.waiting_since,
+        last_take: state.last_take,
+        reader_gone: state.reader_gone.is_some(),
+        reader_gone_at: state.reader_gone,
+        abandoned: state.abandoned,
+        counts: *state.ring.counts(),
+    }
+}
+
+/// Looks at a queue: for gauges and for people, now and then.
+#[derive(Debug)]
+pub struct Probe(Arc<Mutex<State>>);
+
+impl Probe {
+    /// How it stands.
+    pub fn status(&self) -> Status {
+        status(&lock(&self.0))
     }
 }
 
@@ -226,8 +275,8 @@ fn wake(mut state: MutexGuard<'_, State>) {
 /// What a reader sees next.
 #[derive(Debug)]
 pub enum Next {
-    /// Bytes to send.
-    Data(Taken),
+    /// Bytes to send, and how long the client had taken nothing although something waited.
+    Data(Taken, Duration),
     /// The end.
     End(Close),
 }
@@ -255,20 +304,25 @@ impl Receiver {
         };
         let now = Instant::now();
         state.last_take = Some(now);
+        let waited = state
+            .waiting_since
+            .map_or(Duration::ZERO, |since| now.duration_since(since));
         state.waiting_since = (!state.ring.is_empty()).then_some(now);
-        let pump = state.pump.take();
+        // A pump that reads on learns of takes when it looks: one wake-up less for each event.
+        let pump = state.wants_takes.then(|| state.pump.take()).flatten();
         drop(state);
         if let Some(pump) = pump {
             pump.wake();
         }
-        Poll::Ready(Next::Data(taken))
+        Poll::Ready(Next::Data(taken, waited))
     }
 }
 
 impl Drop for Receiver {
     fn drop(&mut self) {
         let mut state = lock(&self.0);
-        state.reader_gone = true;
+        state.reader_gone = Some(Instant::now());
+        state.abandoned = !state.ring.is_empty();
         state.ring.clear();
         let pump = state.pump.take();
         drop(state);

@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
@@ -16,10 +17,13 @@ use crate::upstream;
 /// Bytes handed to the connection at a time: more would only hide in its buffers.
 const FRAME_BYTES: usize = 64 * 1024;
 
+/// A client that takes nothing for longer than this while something waits is worth a note.
+const STALL: Duration = Duration::from_millis(100);
+
 /// A response body, with whatever must live as long as it does.
 pub struct Body {
     kind: Kind,
-    /// Dropped with the body: counts the request as under way.
+    /// Dropped with the body: guards that count what is under way.
     _held: Option<Box<dyn Send + Sync>>,
 }
 
@@ -77,7 +81,7 @@ impl Body {
 
     /// The same body, keeping `held` until it is dropped.
     pub fn holding(mut self, held: impl Send + Sync + 'static) -> Self {
-        self._held = Some(Box::new(held));
+        self._held = Some(Box::new((self._held.take(), held)));
         self
     }
 }
@@ -98,7 +102,10 @@ impl http_body::Body for Body {
                     return Poll::Ready(Some(Ok(Frame::data(preamble))));
                 }
                 queue.poll_next(cx, FRAME_BYTES).map(|next| match next {
-                    Next::Data(taken) => {
+                    Next::Data(taken, waited) => {
+                        if waited > STALL {
+                            metrics.client_stall.observe(waited.as_secs_f64());
+                        }
                         metrics.added.observe(taken.oldest.elapsed().as_secs_f64());
                         Some(Ok(Frame::data(taken.bytes)))
                     }

@@ -1,236 +1,200 @@
-//! Workers: one thread, one runtime, one listener each; a stream lives and dies on its worker.
+//! Accepting connections, and handing them to the worker with the least to do.
+//!
+//! The kernel spreads connections over the workers' sockets by a hash. Few clients, or clients with long
+//! streams, can all land on one of them, so a worker that has clearly more to do hands a new one on.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::watch;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 
+use super::listener::Share;
 use super::tls::Acceptor;
 use super::{connection, socket, tasks};
 use crate::app::App;
-use crate::config::{Address, Listen};
-use crate::proxy::Peer;
 use crate::upstream::request::Origin;
 
 /// Pause after a failed accept: descriptors may come back, and spinning would not help.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Failed accepts come in crowds; one line tells of them all.
+const LOG_EVERY: Duration = Duration::from_secs(5);
+/// A vanished client is the kernel's to notice, and only after Weir had its own chance to say so.
+const VANISHED: Duration = Duration::from_secs(5);
+/// A worker hands on when it has this much more to do than the least busy one ...
+const SLACK: usize = 4;
+/// ... plus this share of what that one has.
+const SLACK_SHARE: usize = 8;
 
-/// A bound listener with one socket for each worker.
-#[derive(Debug)]
-pub struct Bound {
-    /// Where it listens; port 0 resolved.
-    pub address: String,
-    sockets: Sockets,
+/// A listening socket in a worker's runtime.
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// A connection just accepted.
+pub(super) struct Arrival {
+    socket: Socket,
+    from: Option<SocketAddr>,
     tls: Option<Arc<Acceptor>>,
+    open: Open,
 }
 
-#[derive(Debug)]
-enum Sockets {
-    Tcp(Vec<std::net::TcpListener>),
-    Unix(std::os::unix::net::UnixListener),
+/// Outside of any runtime, so that it can change threads.
+enum Socket {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
 }
 
-/// Binds one listener.
-///
-/// # Errors
-/// When the address cannot be bound or a certificate cannot be read; the message names the address.
-pub fn bind(listen: &Listen, workers: usize) -> io::Result<Bound> {
-    let tls = listen
-        .tls
-        .as_ref()
-        .map(Acceptor::new)
-        .transpose()?
-        .map(Arc::new);
-    match &listen.address {
-        Address::Tcp(address) => {
-            let sockets = socket::tcp(*address, workers).map_err(|error| {
-                io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
-            })?;
-            let address = sockets
-                .first()
-                .map_or(Ok(*address), std::net::TcpListener::local_addr)?;
-            Ok(Bound {
-                address: address.to_string(),
-                sockets: Sockets::Tcp(sockets),
-                tls,
-            })
-        }
-        Address::Unix(path) => {
-            let shown = path.display();
-            let socket = socket::unix(path).map_err(|error| {
-                io::Error::new(
-                    error.kind(),
-                    format!("cannot listen on unix:{shown}: {error}"),
-                )
-            })?;
-            Ok(Bound {
-                address: format!("unix:{shown}"),
-                sockets: Sockets::Unix(socket),
-                tls,
-            })
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Listener {
+    pub(super) fn new(share: Share) -> io::Result<Self> {
+        Ok(match share {
+            Share::Tcp(socket) => Self::Tcp(TcpListener::from_std(socket)?),
+            Share::Unix(socket) => Self::Unix(UnixListener::from_std(socket)?),
+        })
+    }
+
+    async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, from) = listener.accept().await?;
+                Ok((Stream::Tcp(stream), Some(from)))
+            }
+            Self::Unix(listener) => Ok((Stream::Unix(listener.accept().await?.0), None)),
         }
     }
 }
 
-/// Starts the workers. They run until `stop` says so.
-///
-/// # Errors
-/// When a thread cannot be started.
-pub fn start(
-    app: &Arc<App>,
-    bound: Vec<Bound>,
-    workers: usize,
-    stop: &watch::Receiver<bool>,
-) -> io::Result<Vec<JoinHandle<()>>> {
-    let mut shares: Vec<Vec<(Share, Option<Arc<Acceptor>>)>> =
-        (0..workers.max(1)).map(|_| Vec::new()).collect();
-    for listener in bound {
-        match listener.sockets {
-            Sockets::Tcp(sockets) => {
-                for (share, socket) in shares.iter_mut().zip(sockets) {
-                    share.push((Share::Tcp(socket), listener.tls.clone()));
-                }
-            }
-            Sockets::Unix(socket) => {
-                if let Some(first) = shares.first_mut() {
-                    first.push((Share::Unix(socket), listener.tls));
-                }
-            }
-        }
-    }
-    let start = |(worker, shares): (usize, Vec<_>)| {
-        let (app, stop) = (Arc::clone(app), stop.clone());
-        let run = move || work(&app, worker, shares, stop);
-        std::thread::Builder::new()
-            .name(format!("weir-{worker}"))
-            .spawn(run)
-    };
-    shares.into_iter().enumerate().map(start).collect()
-}
-
-/// One worker's part of a listener.
-#[derive(Debug)]
-enum Share {
-    Tcp(std::net::TcpListener),
-    Unix(std::os::unix::net::UnixListener),
-}
-
-fn work(
-    app: &Arc<App>,
-    worker: usize,
-    shares: Vec<(Share, Option<Arc<Acceptor>>)>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!(%error, worker, "a worker cannot start");
-            return;
-        }
-    };
-    runtime.block_on(async {
-        for (share, tls) in shares {
-            let app = Arc::clone(app);
-            match share {
-                Share::Tcp(socket) => match TcpListener::from_std(socket) {
-                    Ok(listener) => drop(tasks::spawn(accept_tcp(app, worker, listener, tls))),
-                    Err(error) => tracing::error!(%error, worker, "a listener cannot be used"),
-                },
-                Share::Unix(socket) => match UnixListener::from_std(socket) {
-                    Ok(listener) => drop(tasks::spawn(accept_unix(app, worker, listener, tls))),
-                    Err(error) => tracing::error!(%error, worker, "a listener cannot be used"),
-                },
-            }
-        }
-        let mut sweep = tokio::time::interval(Duration::from_secs(1));
-        loop {
-            tokio::select! {
-                _ = sweep.tick() => app.loaded().prune(worker),
-                _ = stop.wait_for(|stop| *stop) => break,
-            }
-        }
-    });
-    // Ends what is left without waiting for name look-ups.
-    runtime.shutdown_timeout(Duration::from_millis(100));
-}
-
-async fn accept_tcp(
-    app: Arc<App>,
-    worker: usize,
-    listener: TcpListener,
-    tls: Option<Arc<Acceptor>>,
-) {
+/// Accepts for as long as the worker runs.
+pub(super) async fn accept(door: Door, listener: Listener, tls: Option<Arc<Acceptor>>) {
+    let mut told: Option<Instant> = None;
     loop {
-        let (stream, from) = match listener.accept().await {
-            Ok(accepted) => accepted,
+        match listener.accept().await {
+            Ok((stream, from)) => door.enter(stream, from, tls.clone()),
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                if told.is_none_or(|told| told.elapsed() >= LOG_EVERY) {
+                    told = Some(Instant::now());
+                    tracing::warn!(%error, "connections cannot be accepted");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
             }
-        };
-        let Some(open) = Open::enter(&app) else {
-            continue;
-        };
-        let stalls = app
-            .loaded()
-            .config
-            .routes
-            .iter()
-            .map(|route| route.policy.deadlines.client_stall)
-            .max();
-        socket::tune(
-            &stream,
-            stalls.unwrap_or(Duration::from_secs(30)) + Duration::from_secs(5),
-        );
-        let peer = peer(worker, Some(from), tls.is_some());
-        let (app, tls) = (Arc::clone(&app), tls.clone());
-        tasks::spawn(async move {
-            connection::serve(app, peer, stream, tls).await;
-            drop(open);
-        });
+        }
     }
 }
 
-async fn accept_unix(
+/// One worker's way in.
+#[derive(Clone)]
+pub(super) struct Door {
     app: Arc<App>,
     worker: usize,
-    listener: UnixListener,
-    tls: Option<Arc<Acceptor>>,
-) {
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        let Some(open) = Open::enter(&app) else {
-            continue;
-        };
-        let peer = peer(worker, None, tls.is_some());
-        let (app, tls) = (Arc::clone(&app), tls.clone());
-        tasks::spawn(async move {
-            connection::serve(app, peer, stream, tls).await;
-            drop(open);
-        });
-    }
+    others: Arc<[mpsc::Sender<Arrival>]>,
 }
 
-fn peer(worker: usize, from: Option<SocketAddr>, secure: bool) -> Peer {
-    let scheme = if secure { "https" } else { "http" };
-    Peer {
-        origin: Origin {
+impl Door {
+    pub(super) const fn new(
+        app: Arc<App>,
+        worker: usize,
+        others: Arc<[mpsc::Sender<Arrival>]>,
+    ) -> Self {
+        Self {
+            app,
+            worker,
+            others,
+        }
+    }
+
+    fn enter(&self, stream: Stream, from: Option<SocketAddr>, tls: Option<Arc<Acceptor>>) {
+        let Some(open) = Open::enter(&self.app) else {
+            return;
+        };
+        let Some(other) = self.less_busy() else {
+            return self.serve(stream, from, tls, open);
+        };
+        let socket = match stream {
+            Stream::Tcp(stream) => stream.into_std().map(Socket::Tcp),
+            Stream::Unix(stream) => stream.into_std().map(Socket::Unix),
+        };
+        match socket {
+            Ok(socket) => {
+                let arrival = Arrival {
+                    socket,
+                    from,
+                    tls,
+                    open,
+                };
+                if let Err(refused) = other.try_send(arrival) {
+                    self.take_over(refused.into_inner());
+                }
+            }
+            Err(error) => tracing::warn!(%error, "a connection was lost between workers"),
+        }
+    }
+
+    /// Serves a connection that another worker accepted.
+    pub(super) fn take_over(&self, arrival: Arrival) {
+        let Arrival {
+            socket,
+            from,
+            tls,
+            open,
+        } = arrival;
+        let stream = match socket {
+            Socket::Tcp(socket) => TcpStream::from_std(socket).map(Stream::Tcp),
+            Socket::Unix(socket) => UnixStream::from_std(socket).map(Stream::Unix),
+        };
+        match stream {
+            Ok(stream) => self.serve(stream, from, tls, open),
+            Err(error) => tracing::warn!(%error, "a connection was lost between workers"),
+        }
+    }
+
+    /// The least busy worker, if this one has clearly more to do.
+    fn less_busy(&self) -> Option<&mpsc::Sender<Arrival>> {
+        let load = |worker: usize| self.app.load.get(worker).map_or(0, crate::app::Load::get);
+        let least = (0..self.others.len()).min_by_key(|worker| load(*worker))?;
+        let bound = load(least) + SLACK + load(least) / SLACK_SHARE;
+        (load(self.worker) >= bound)
+            .then(|| self.others.get(least))
+            .flatten()
+    }
+
+    fn serve(
+        &self,
+        stream: Stream,
+        from: Option<SocketAddr>,
+        tls: Option<Arc<Acceptor>>,
+        open: Open,
+    ) {
+        let (app, worker) = (Arc::clone(&self.app), self.worker);
+        let busy = app.load.get(worker).map(crate::app::Load::enter);
+        let origin = Origin {
             client: from.map(|from| from.ip()),
-            scheme,
-        },
-        worker,
+            scheme: if tls.is_some() { "https" } else { "http" },
+        };
+        match stream {
+            Stream::Tcp(stream) => {
+                socket::tune(&stream, app.loaded().longest_stall() + VANISHED);
+                tasks::spawn(async move {
+                    connection::serve(app, worker, origin, stream, tls).await;
+                    drop((open, busy));
+                });
+            }
+            Stream::Unix(stream) => {
+                tasks::spawn(async move {
+                    connection::serve(app, worker, origin, stream, tls).await;
+                    drop((open, busy));
+                });
+            }
+        }
     }
 }
 

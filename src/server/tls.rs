@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rustls::server::WebPkiClientVerifier;
@@ -11,6 +11,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
 
 use crate::config::ListenTls;
 
@@ -26,6 +28,7 @@ pub struct Acceptor {
 
 struct Current {
     acceptor: TlsAcceptor,
+    not_after: Option<f64>,
     changed: Vec<Option<SystemTime>>,
     checked: Instant,
 }
@@ -44,8 +47,10 @@ impl Acceptor {
     /// # Errors
     /// When a file cannot be read, or key and certificate do not fit.
     pub fn new(settings: &ListenTls) -> io::Result<Self> {
+        let (acceptor, not_after) = load(settings)?;
         let current = Current {
-            acceptor: load(settings)?,
+            acceptor,
+            not_after,
             changed: stamps(settings),
             checked: Instant::now(),
         };
@@ -55,16 +60,22 @@ impl Acceptor {
         })
     }
 
+    /// When the certificate in use expires, seconds since 1970; `None` if it does not say so legibly.
+    pub fn not_after(&self) -> Option<f64> {
+        self.lock().not_after
+    }
+
     /// The acceptor for the next handshake. Files that became unusable leave the old one in place.
     pub fn current(&self) -> TlsAcceptor {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.lock();
         if current.checked.elapsed() >= CHECK_EVERY {
             current.checked = Instant::now();
             let changed = stamps(&self.settings);
             if changed != current.changed {
                 match load(&self.settings) {
-                    Ok(acceptor) => {
+                    Ok((acceptor, not_after)) => {
                         current.acceptor = acceptor;
+                        current.not_after = not_after;
                         tracing::info!("certificates were read again");
                     }
                     Err(error) => {
@@ -75,6 +86,10 @@ impl Acceptor {
             }
         }
         current.acceptor.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -95,7 +110,8 @@ fn stamps(settings: &ListenTls) -> Vec<Option<SystemTime>> {
         .collect()
 }
 
-fn load(settings: &ListenTls) -> io::Result<TlsAcceptor> {
+/// What the files give: an acceptor, and when its certificate expires.
+fn load(settings: &ListenTls) -> io::Result<(TlsAcceptor, Option<f64>)> {
     let named = |path: &Path| {
         let path = path.display().to_string();
         move |error: rustls_pki_types::pem::Error| io::Error::other(format!("{path}: {error}"))
@@ -123,9 +139,17 @@ fn load(settings: &ListenTls) -> io::Result<TlsAcceptor> {
             builder.with_client_cert_verifier(verifier.map_err(io::Error::other)?)
         }
     };
+    let chain = certs(&settings.cert)?;
+    let not_after = chain.first().and_then(not_after);
     let mut config = builder
-        .with_single_cert(certs(&settings.cert)?, key)
+        .with_single_cert(chain, key)
         .map_err(io::Error::other)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok((TlsAcceptor::from(Arc::new(config)), not_after))
+}
+
+fn not_after(certificate: &CertificateDer<'_>) -> Option<f64> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    let validity = certificate.tbs_certificate().validity();
+    Some(validity.not_after.to_unix_duration().as_secs_f64())
 }

@@ -90,7 +90,7 @@ impl Table {
             .flatten()
             .map(|(at, _)| at)
             .min()
-            .unwrap_or(self.started + self.lengths.total)
+            .unwrap_or_else(|| self.total())
     }
 
     /// The deadline that has passed at `now`; the earliest one if several have.
@@ -101,6 +101,21 @@ impl Table {
             .flatten()
             .filter(|(at, _)| *at <= now);
         passed.min_by_key(|(at, _)| *at).map(|(_, end)| end)
+    }
+
+    /// When the whole must be over.
+    pub fn total(&self) -> Instant {
+        self.started + self.lengths.total
+    }
+
+    /// When the client will have taken nothing for too long, unless it takes something.
+    pub fn stalled(&self) -> Option<Instant> {
+        self.stall().map(|(at, _)| at)
+    }
+
+    fn stall(&self) -> Option<(Instant, End)> {
+        self.waiting
+            .map(|since| (since + self.lengths.client_stall, End::ClientStalled))
     }
 
     fn all(&self) -> [Option<(Instant, End)>; 5] {

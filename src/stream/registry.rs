@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use tokio::time::Instant;
 
 use super::end::End;
+use crate::dialect::Dialect;
+use crate::queue::Probe;
 
 /// 128 random bits: cannot be guessed, so knowing it is a capability.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,8 +32,15 @@ impl StreamId {
 
 impl fmt::Display for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex(&self.0))
     }
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
+    let digits = |byte: &u8| [digit(byte >> 4), digit(byte & 15)];
+    bytes.iter().flat_map(digits).collect()
 }
 
 impl fmt::Debug for StreamId {
@@ -55,9 +64,27 @@ pub struct Live {
     pub bytes: AtomicU64,
     /// The way to stop it.
     pub stop: Arc<Stop>,
+    /// The request it answers.
+    pub request_id: String,
+    /// Its queue, once it has one.
+    pub queue: OnceLock<Probe>,
+    /// What it speaks, as far as it is known.
+    dialect: AtomicU8,
 }
 
 impl Live {
+    /// It turned out to speak `dialect`.
+    pub fn speaks(&self, dialect: Dialect) {
+        self.dialect.store(dialect as u8, Ordering::Relaxed);
+    }
+
+    /// What it speaks.
+    pub fn dialect(&self) -> Dialect {
+        let known = self.dialect.load(Ordering::Relaxed);
+        let is = |one: &Dialect| *one as u8 == known;
+        Dialect::ALL.into_iter().find(is).unwrap_or(Dialect::Opaque)
+    }
+
     /// Asks the stream to end; the first reason given stays.
     pub fn stop(&self, end: End) {
         self.stop.ask(end);
@@ -116,6 +143,7 @@ impl Registry {
     pub fn enter(
         self: &Arc<Self>,
         route: Arc<str>,
+        request_id: String,
         started: Instant,
         max: usize,
     ) -> Option<Entered> {
@@ -132,6 +160,9 @@ impl Registry {
             events: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             stop: Arc::default(),
+            request_id,
+            queue: OnceLock::new(),
+            dialect: AtomicU8::new(Dialect::Opaque as u8),
         });
         self.lock().insert(live.id, Arc::clone(&live));
         Some(Entered {
@@ -182,8 +213,14 @@ mod tests {
     #[tokio::test]
     async fn streams_are_counted_bounded_and_stopped_once() {
         let registry = Arc::new(Registry::default());
-        let first = registry.enter("r".into(), Instant::now(), 1).unwrap();
-        assert!(registry.enter("r".into(), Instant::now(), 1).is_none());
+        let first = registry
+            .enter("r".into(), "q".into(), Instant::now(), 1)
+            .unwrap();
+        assert!(
+            registry
+                .enter("r".into(), "q".into(), Instant::now(), 1)
+                .is_none()
+        );
         first.live.stop(End::Drained);
         first.live.stop(End::Stopped);
         let asked = std::future::poll_fn(|cx| first.live.stop.poll(cx)).await;

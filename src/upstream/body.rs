@@ -1,8 +1,9 @@
 //! Bodies on their way: the client's to the upstream (bounded), the upstream's to us (as reads).
 
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::pool::Lease;
 
@@ -25,13 +26,20 @@ pub(super) enum Cut {
     TooLarge = 3,
 }
 
-/// Tells the caller why the request body was cut off, if it was: hyper only says "user error".
+/// What became of a request body: hyper only says "user error" when it was cut off.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Verdict(Arc<AtomicU8>);
+pub(super) struct Verdict(Arc<Fate>);
+
+#[derive(Debug, Default)]
+struct Fate {
+    cut: AtomicU8,
+    sent: OnceLock<Instant>,
+}
 
 impl Verdict {
+    /// Why it was cut off, if it was.
     pub(super) fn cut(&self) -> Option<Cut> {
-        match self.0.load(Ordering::Relaxed) {
+        match self.0.cut.load(Ordering::Relaxed) {
             1 => Some(Cut::Aborted),
             2 => Some(Cut::Timeout),
             3 => Some(Cut::TooLarge),
@@ -39,9 +47,18 @@ impl Verdict {
         }
     }
 
+    /// When the last of it was handed over.
+    pub(super) fn sent(&self) -> Option<Instant> {
+        self.0.sent.get().copied()
+    }
+
     fn set(&self, cut: Cut) -> std::io::Error {
-        self.0.store(cut as u8, Ordering::Relaxed);
+        self.0.cut.store(cut as u8, Ordering::Relaxed);
         std::io::Error::other("request body cut off")
+    }
+
+    fn complete(&self) {
+        self.0.sent.get_or_init(Instant::now);
     }
 }
 
@@ -67,12 +84,16 @@ pub struct RequestBody {
 impl RequestBody {
     /// Wraps a body as it comes from the client.
     pub fn new(incoming: Incoming, limits: RequestLimits) -> Self {
+        let verdict = Verdict::default();
+        if incoming.is_end_stream() {
+            verdict.complete();
+        }
         Self {
             incoming,
             limits,
             left: limits.max_bytes,
             timer: None,
-            verdict: Verdict::default(),
+            verdict,
         }
     }
 
@@ -103,10 +124,16 @@ impl http_body::Body for RequestBody {
                     return Poll::Ready(Some(Err(this.verdict.set(Cut::TooLarge))));
                 };
                 this.left = left;
+                if this.incoming.is_end_stream() {
+                    this.verdict.complete();
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(this.verdict.set(Cut::Aborted)))),
-            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(None) => {
+                this.verdict.complete();
+                Poll::Ready(None)
+            }
             Poll::Pending => {
                 let idle = this.limits.idle;
                 let timer = this
@@ -146,6 +173,9 @@ pub struct Body {
     trailers: Option<HeaderMap>,
     /// What broke the body, told once everything before it was handed over.
     failed: Option<hyper::Error>,
+    /// Read to look at; handed over by the next read.
+    peeked: Vec<Bytes>,
+    ended: bool,
 }
 
 /// Pieces taken in one read. Bounds the work of one poll; the rest follows at the next.
@@ -158,7 +188,31 @@ impl Body {
             lease: Some(lease),
             trailers: None,
             failed: None,
+            peeked: Vec::new(),
+            ended: false,
         }
+    }
+
+    /// The first bytes, at least `wanted` unless the body ends before. Later reads begin with them again.
+    pub async fn peek(&mut self, wanted: usize) -> Vec<u8> {
+        let mut seen = Vec::new();
+        while seen.len() < wanted && !self.ended {
+            let mut pieces = Vec::new();
+            match poll_fn(|cx| self.poll_wire(cx, &mut pieces)).await {
+                Ok(Read::Data) => {}
+                Ok(Read::Eof(trailers)) => {
+                    self.trailers = trailers;
+                    self.ended = true;
+                }
+                Err(error) => {
+                    self.failed = Some(error);
+                    self.ended = true;
+                }
+            }
+            seen.extend(pieces.iter().flatten());
+            self.peeked.append(&mut pieces);
+        }
+        seen
     }
 
     /// Appends what is there to `out`; pending when nothing is.
@@ -167,9 +221,24 @@ impl Body {
         cx: &mut Context<'_>,
         out: &mut Vec<Bytes>,
     ) -> Poll<hyper::Result<Read>> {
+        if !self.peeked.is_empty() {
+            out.append(&mut self.peeked);
+            return Poll::Ready(Ok(Read::Data));
+        }
         if let Some(error) = self.failed.take() {
             return Poll::Ready(Err(error));
         }
+        if self.ended {
+            return Poll::Ready(Ok(Read::Eof(self.trailers.take())));
+        }
+        self.poll_wire(cx, out)
+    }
+
+    fn poll_wire(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<Bytes>,
+    ) -> Poll<hyper::Result<Read>> {
         let before = out.len();
         loop {
             // The connection hands over one piece at a time, so the two take turns.
@@ -178,7 +247,14 @@ impl Body {
             }
             match Pin::new(&mut self.incoming).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => out.push(data),
+                    Ok(data) => {
+                        out.push(data);
+                        if self.incoming.is_end_stream() {
+                            // By its announced length: whoever reads may not ask for more.
+                            self.release(cx);
+                            break;
+                        }
+                    }
                     Err(frame) => self.trailers = frame.into_trailers().ok(),
                 },
                 Poll::Ready(Some(Err(error))) => {
@@ -193,9 +269,7 @@ impl Body {
                     if out.len() > before {
                         break;
                     }
-                    if let Some(lease) = self.lease.take() {
-                        lease.give_back(cx);
-                    }
+                    self.release(cx);
                     return Poll::Ready(Ok(Read::Eof(self.trailers.take())));
                 }
                 Poll::Pending if out.len() > before => break,
@@ -208,13 +282,25 @@ impl Body {
         Poll::Ready(Ok(Read::Data))
     }
 
+    /// Nothing more will come: the connection may serve somebody else.
+    pub(super) fn release(&mut self, cx: &mut Context<'_>) {
+        if let Some(lease) = self.lease.take() {
+            lease.give_back(cx);
+        }
+    }
+
     /// What the upstream announced about the length.
     pub fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        let hint = self.incoming.size_hint();
+        let peeked: usize = self.peeked.iter().map(Bytes::len).sum();
+        match hint.exact() {
+            Some(rest) => SizeHint::with_exact(rest + peeked as u64),
+            None => hint,
+        }
     }
 
     /// Whether nothing will come.
     pub fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.peeked.is_empty() && self.incoming.is_end_stream()
     }
 }

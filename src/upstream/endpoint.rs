@@ -1,7 +1,7 @@
 //! Which endpoint takes the next stream: the one with the fewest, among those that are not ejected.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use tokio::time::Instant;
 
@@ -24,6 +24,8 @@ struct State {
     failures: AtomicU32,
     /// Milliseconds after `epoch` until which it is left out.
     ejected_until: AtomicU64,
+    /// What active checks say; without them it is well.
+    well: AtomicBool,
 }
 
 impl Endpoints {
@@ -34,6 +36,7 @@ impl Endpoints {
             active: AtomicUsize::new(0),
             failures: AtomicU32::new(0),
             ejected_until: AtomicU64::new(0),
+            well: AtomicBool::new(true),
         };
         Self {
             epoch: Instant::now(),
@@ -56,9 +59,8 @@ impl Endpoints {
                 .map(|state| state.active.load(Ordering::Relaxed))
         };
         let is_in = |index: usize| {
-            self.states
-                .get(index)
-                .is_some_and(|state| state.ejected_until.load(Ordering::Relaxed) <= now)
+            let state = self.states.get(index);
+            state.is_some_and(|state| state.is_in(now))
         };
         let best = (order
             .clone()
@@ -76,16 +78,32 @@ impl Endpoints {
     }
 
     /// How many are left out right now.
-    pub fn ejected(&self) -> usize {
+    pub fn left_out(&self) -> usize {
         let now = self.now();
-        self.states
-            .iter()
-            .filter(|state| state.ejected_until.load(Ordering::Relaxed) > now)
+        (self.states.iter())
+            .filter(|state| !state.is_in(now))
             .count()
+    }
+
+    /// All of them, in the order of the configuration.
+    pub(super) fn list(&self) -> impl Iterator<Item = &Endpoint> {
+        self.states.iter().map(|state| &state.endpoint)
+    }
+
+    /// What an active check found; says whether that is news.
+    pub(super) fn found(&self, index: usize, well: bool) -> bool {
+        let state = self.states.get(index);
+        state.is_some_and(|state| state.well.swap(well, Ordering::Relaxed) != well)
     }
 
     fn now(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl State {
+    fn is_in(&self, now: u64) -> bool {
+        self.well.load(Ordering::Relaxed) && self.ejected_until.load(Ordering::Relaxed) <= now
     }
 }
 
@@ -113,7 +131,7 @@ impl Picked {
         let Some(state) = self.state() else { return };
         let failures = state.failures.fetch_add(1, Ordering::Relaxed) + 1;
         let eject = self.endpoints.eject;
-        let others_left = self.endpoints.ejected() + 1 < self.endpoints.states.len();
+        let others_left = self.endpoints.left_out() + 1 < self.endpoints.states.len();
         if eject.failures > 0 && failures >= eject.failures && others_left {
             let pause = u64::try_from(eject.pause.as_millis()).unwrap_or(u64::MAX);
             state.ejected_until.store(

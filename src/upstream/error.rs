@@ -70,6 +70,12 @@ pub enum Error {
         #[source]
         source: hyper::Error,
     },
+    /// The answer did not begin within the time allowed for all of it.
+    #[error("no answer began within deadlines.total ({limit:?})")]
+    TotalTimeout {
+        /// The bound.
+        limit: Duration,
+    },
     /// The TLS handshake failed.
     #[error("the TLS handshake with upstream \"{upstream}\" failed")]
     Tls {
@@ -95,6 +101,7 @@ impl Error {
             Self::RequestTooLarge => "request_too_large",
             Self::Reset { .. } => "upstream_reset",
             Self::Tls { .. } => "upstream_tls",
+            Self::TotalTimeout { .. } => "total_timeout",
         }
     }
 

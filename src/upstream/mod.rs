@@ -8,17 +8,19 @@ mod body;
 mod connect;
 mod endpoint;
 mod error;
+mod health;
 mod pool;
 pub mod request;
 mod tls;
 
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use http::{Request, response};
+use http::{HeaderMap, Request, StatusCode, response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use tokio::time::{Instant, sleep, timeout};
@@ -67,6 +69,27 @@ pub fn connector(upstream: &Upstream) -> io::Result<Option<Connector>> {
         .transpose()
 }
 
+/// The checks of one upstream's endpoints; empty if it has none. Each ends when `endpoints` is dropped.
+pub fn checks(
+    upstream: &Arc<Upstream>,
+    endpoints: &Arc<Endpoints>,
+    connector: Option<&Connector>,
+) -> impl Iterator<Item = impl Future<Output = ()> + Send + 'static> {
+    let asked = if upstream.health.path.is_some() {
+        endpoints.list().count()
+    } else {
+        0
+    };
+    (0..asked).map(move |index| {
+        health::watch(
+            Arc::clone(upstream),
+            Arc::downgrade(endpoints),
+            index,
+            connector.cloned(),
+        )
+    })
+}
+
 /// An upstream's answer.
 #[derive(Debug)]
 pub struct Answer {
@@ -74,7 +97,14 @@ pub struct Answer {
     pub head: response::Parts,
     /// What follows.
     pub body: Body,
+    /// When the request had been sent.
+    pub sent: Instant,
+    /// How long connecting took, if a connection had to be made.
+    pub connected: Option<Duration>,
 }
+
+/// Told of each interim (1xx) response: its status and its fields.
+pub type Interim = Arc<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>;
 
 impl Client {
     /// A client with an empty pool.
@@ -106,11 +136,12 @@ impl Client {
         request: Request<RequestBody>,
         origin: &Origin,
         deadlines: &Deadlines,
+        interim: Option<Interim>,
     ) -> Result<Answer, Error> {
         let mut request = request;
         let verdict = request.body().verdict();
         loop {
-            let (lease, reused) = self.lease(deadlines).await?;
+            let Leased { lease, connected } = self.lease(deadlines).await?;
             let endpoint = lease.picked.endpoint().cloned();
             let Some(endpoint) = endpoint else {
                 return Err(self.no_endpoint());
@@ -122,20 +153,23 @@ impl Client {
                 upstream: self.upstream.name.to_string(),
                 source: io::Error::new(io::ErrorKind::InvalidInput, "request target"),
             })?;
-            match self
-                .send(
-                    lease,
-                    Request::from_parts(parts, body),
-                    deadlines.head,
-                    &verdict,
-                )
-                .await
-            {
-                Ok(answer) => return Ok(answer),
+            let mut attempt = Request::from_parts(parts, body);
+            if let Some(interim) = interim.clone() {
+                hyper::ext::on_informational(&mut attempt, move |response| {
+                    interim(response.status(), response.headers());
+                });
+            }
+            match self.send(lease, attempt, deadlines.head, &verdict).await {
+                Ok(answer) => {
+                    return Ok(Answer {
+                        connected,
+                        ..answer
+                    });
+                }
                 Err(Failure {
                     error,
                     unsent: Some(body),
-                }) if reused => {
+                }) if connected.is_none() => {
                     tracing::debug!(upstream = %self.upstream.name, %error, "reused connection was closed, trying another");
                     request = Request::from_parts(original, *body);
                 }
@@ -145,7 +179,7 @@ impl Client {
     }
 
     /// A connection: a kept one if there is one, else a new one within `connect` (and `connect_budget`).
-    async fn lease(&self, deadlines: &Deadlines) -> Result<(Lease, bool), Error> {
+    async fn lease(&self, deadlines: &Deadlines) -> Result<Leased, Error> {
         let started = Instant::now();
         let mut avoid = None;
         let mut tried = 0;
@@ -156,26 +190,11 @@ impl Client {
                 .ok_or_else(|| self.no_endpoint())?;
             let kept = poll_fn(|cx| Poll::Ready(self.pool.take(picked.index, cx))).await;
             if let Some(wire) = kept {
-                return Ok((
-                    Lease {
-                        wire,
-                        picked,
-                        pool: Arc::clone(&self.pool),
-                    },
-                    true,
-                ));
+                return Ok(self.leased(wire, picked, None));
             }
+            let began = Instant::now();
             match self.connect(&picked, deadlines.connect).await {
-                Ok(wire) => {
-                    return Ok((
-                        Lease {
-                            wire,
-                            picked,
-                            pool: Arc::clone(&self.pool),
-                        },
-                        false,
-                    ));
-                }
+                Ok(wire) => return Ok(self.leased(wire, picked, Some(began.elapsed()))),
                 Err(error) => {
                     picked.failed();
                     tried += 1;
@@ -192,6 +211,12 @@ impl Client {
                 }
             }
         }
+    }
+
+    fn leased(&self, wire: Wire, picked: Picked, connected: Option<Duration>) -> Leased {
+        let pool = Arc::clone(&self.pool);
+        let lease = Lease { wire, picked, pool };
+        Leased { lease, connected }
     }
 
     async fn connect(&self, picked: &Picked, limit: Duration) -> Result<Wire, Error> {
@@ -221,18 +246,27 @@ impl Client {
         limit: Duration,
         verdict: &Verdict,
     ) -> Result<Answer, Failure> {
-        let mut response = std::pin::pin!(lease.wire.sender.try_send_request(request));
+        let mut response = pin!(lease.wire.sender.try_send_request(request));
+        let mut late = pin!(sleep(limit));
         let head = poll_fn(|cx| {
             // Twice: the first turn sends or reads, the second hands over what was read.
             for _ in 0..2 {
                 lease.wire.drive(cx);
                 if let Poll::Ready(result) = response.as_mut().poll(cx) {
-                    return Poll::Ready(result);
+                    return Poll::Ready(Some(result));
                 }
             }
-            Poll::Pending
+            loop {
+                ready!(late.as_mut().poll(cx));
+                // An upload takes its time and has a bound of its own: the head is awaited from its end on.
+                let since = verdict.sent().unwrap_or_else(Instant::now);
+                if since + limit <= Instant::now() {
+                    return Poll::Ready(None);
+                }
+                late.as_mut().reset(since + limit);
+            }
         });
-        let Ok(result) = timeout(limit, head).await else {
+        let Some(result) = head.await else {
             lease.picked.failed();
             return Err(Error::HeadTimeout {
                 upstream: self.upstream.name.to_string(),
@@ -244,9 +278,20 @@ impl Client {
             Ok(response) => {
                 lease.picked.succeeded();
                 let (head, incoming): (_, Incoming) = response.into_parts();
+                let mut body = Body::new(incoming, lease);
+                if body.is_end_stream() {
+                    // Nobody reads a body that is empty.
+                    poll_fn(|cx| {
+                        body.release(cx);
+                        Poll::Ready(())
+                    })
+                    .await;
+                }
                 Ok(Answer {
                     head,
-                    body: Body::new(incoming, lease),
+                    body,
+                    sent: verdict.sent().unwrap_or_else(Instant::now),
+                    connected: None,
                 })
             }
             Err(mut error) => {
@@ -287,6 +332,12 @@ impl Client {
             source,
         }
     }
+}
+
+/// A connection to use, and how long making it took; `None` for one that was kept.
+struct Leased {
+    lease: Lease,
+    connected: Option<Duration>,
 }
 
 /// A failed attempt, with the request body if none of it left.

@@ -36,8 +36,12 @@ pub struct Ring {
 /// What happened so far; only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// Events taken by the reader, by [`Class::index`]; heartbeats and Weir's own end included.
+    pub taken: [u64; Class::ALL.len()],
     /// Dropped events, by [`Class::index`].
     pub dropped: [u64; Class::ALL.len()],
+    /// Bytes taken by the reader.
+    pub taken_bytes: u64,
     /// Events that were joined to another.
     pub merged: u64,
     /// The most bytes that ever waited.
@@ -190,12 +194,16 @@ impl Ring {
             taken.events += 1;
             taken.oldest = taken.oldest.min(entry.arrived);
             taken.contents.insert(entry.content);
+            if let Some(count) = self.counts.taken.get_mut(entry.class.index()) {
+                *count += 1;
+            }
         }
         taken.bytes = if plain {
             self.buffer.split_to(end.min(self.buffer.len())).freeze()
         } else {
             self.copy(taken.events, bytes)
         };
+        self.counts.taken_bytes += taken.bytes.len() as u64;
         self.entries.drain(..taken.events);
         self.bytes -= bytes;
         if plain {

@@ -11,6 +11,9 @@
 //! cancelled. The body of the response never runs a timer, because it is not polled while the client
 //! does not read.
 
+mod farewell;
+mod parts;
+
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,90 +21,28 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::deadline::Table;
 use super::end::End;
 use super::meter::Meter;
 use super::pipeline::{Fault, Item, Pipeline, Verdict, is_content};
 use super::registry::Stop;
-use crate::dialect::{Dialect, emit};
 use crate::event::Terminal;
-use crate::queue::{Batch, Close, Sender};
-
-/// After a good end, how long the upstream may take to close its body so that its connection is kept.
-const LINGER: Duration = Duration::from_millis(250);
-
-/// Where a pump reads from.
-pub trait Source: Send {
-    /// Appends what is there to `out`. `Ok(true)`: more may follow. `Ok(false)`: the body ended well.
-    ///
-    /// # Errors
-    /// The end that the failure means, with a sentence for the client.
-    fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        out: &mut Vec<Bytes>,
-    ) -> Poll<Result<bool, Failure>>;
-}
-
-/// A body that broke.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// What kind of end this is.
-    pub end: End,
-    /// The stable word for the client, if it is not the end's own.
-    pub code: &'static str,
-    /// A sentence for the client.
-    pub message: String,
-}
-
-impl From<End> for Failure {
-    fn from(end: End) -> Self {
-        Self {
-            end,
-            code: end.as_str(),
-            message: end.message().to_owned(),
-        }
-    }
-}
-
-/// What an observer may do on each read: one call per read, not per event.
-pub trait Observer: Send {
-    /// `gap`: time since the text before, if this read brought text.
-    fn read(&mut self, items: &[Item], bytes: u64, gap: Option<Duration>);
-    /// A heartbeat went out.
-    fn heartbeat(&mut self);
-}
-
-/// How a stream went.
-#[derive(Debug)]
-pub struct Report {
-    /// The one reason it ended.
-    pub end: End,
-    /// The word the client was told, where it is finer than the end.
-    pub code: &'static str,
-    /// What it spoke.
-    pub dialect: Dialect,
-    /// What was measured.
-    pub meter: Meter,
-    /// What the queue did.
-    pub queue: crate::queue::Counts,
-    /// How long the upstream was held back because the queue was full.
-    pub held: Duration,
-    /// Heartbeats sent.
-    pub heartbeats: u64,
-}
+use crate::queue::{Batch, Sender};
+pub use parts::{Arrived, Failure, Observer, Parts, Reader, Report, Source};
 
 /// One stream.
 pub struct Pump {
-    source: Box<dyn Source>,
+    /// `None` once the upstream call is over.
+    source: Option<Box<dyn Source>>,
     pipeline: Pipeline,
     queue: Sender,
     table: Table,
     heartbeat: Duration,
     stop: Arc<Stop>,
     observer: Box<dyn Observer>,
+    reader: Arc<dyn Reader>,
     meter: Meter,
     /// Events that wait for room: the pump is blocked while there are any.
     blocked: Vec<Item>,
@@ -111,6 +52,7 @@ pub struct Pump {
     /// What the queue last told about its reader.
     seen: Option<Instant>,
     last_push: Instant,
+    last_read: Instant,
 }
 
 impl std::fmt::Debug for Pump {
@@ -129,30 +71,6 @@ enum Wake {
     Timer,
 }
 
-/// Everything a pump is made of.
-pub struct Parts {
-    /// The upstream's body.
-    pub source: Box<dyn Source>,
-    /// Bytes to events.
-    pub pipeline: Pipeline,
-    /// The pump's end of the queue.
-    pub queue: Sender,
-    /// Deadlines.
-    pub table: Table,
-    /// Silence before a heartbeat; zero is off.
-    pub heartbeat: Duration,
-    /// Told when the stream must end.
-    pub stop: Arc<Stop>,
-    /// Sees each read.
-    pub observer: Box<dyn Observer>,
-}
-
-impl std::fmt::Debug for Parts {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Parts").finish_non_exhaustive()
-    }
-}
-
 impl Pump {
     /// A pump before its first read.
     pub fn new(parts: Parts) -> Self {
@@ -164,33 +82,43 @@ impl Pump {
             heartbeat,
             stop,
             observer,
+            reader,
         } = parts;
+        let now = Instant::now();
         Self {
-            source,
+            source: Some(source),
             pipeline,
             queue,
             table,
             heartbeat,
             stop,
             observer,
+            reader,
             meter: Meter::default(),
             blocked: Vec::new(),
             held_since: None,
             held: Duration::ZERO,
             heartbeats: 0,
             seen: None,
-            last_push: Instant::now(),
+            last_push: now,
+            last_read: now,
         }
     }
 
-    /// Runs the stream to its end and tells the client how it ended. [`Pump::linger`] may follow.
+    /// Runs the stream to its end, tells the client how it ended, and waits until the client has it all.
+    /// [`Pump::linger`] may follow.
     pub async fn run(&mut self) -> Report {
         let failure = self.flow().await;
-        self.settle(&failure);
         let now = Instant::now();
         self.held += self
             .held_since
             .map_or(Duration::ZERO, |since| now.duration_since(since));
+        if failure.end != End::Finished {
+            // Before anything else: this is what cancels the upstream call.
+            self.source = None;
+        }
+        let left = self.queue.status().reader_gone_at;
+        let failure = self.part(failure).await;
         Report {
             end: failure.end,
             code: failure.code,
@@ -199,6 +127,7 @@ impl Pump {
             queue: self.queue.status().counts,
             held: self.held,
             heartbeats: self.heartbeats,
+            cancelled_after: left.map(|left| left.elapsed()),
         }
     }
 
@@ -234,14 +163,16 @@ impl Pump {
         chunks: &mut Vec<Bytes>,
     ) -> Poll<Wake> {
         // The reader first: nothing else matters once it is gone.
-        if self.queue.poll_change(cx, &mut self.seen).is_ready() {
+        let blocked = !self.blocked.is_empty();
+        if (self.queue.poll_change(cx, &mut self.seen, blocked)).is_ready() {
             return Poll::Ready(Wake::Queue);
         }
         if let Poll::Ready(end) = self.stop.poll(cx) {
             return Poll::Ready(Wake::Stop(end));
         }
-        if self.blocked.is_empty()
-            && let Poll::Ready(result) = self.source.poll_read(cx, chunks)
+        if !blocked
+            && let Some(source) = &mut self.source
+            && let Poll::Ready(result) = source.poll_read(cx, chunks)
         {
             return Poll::Ready(Wake::Read(result));
         }
@@ -283,7 +214,14 @@ impl Pump {
         };
         self.meter.bytes_in += bytes;
         let gap = self.meter.observe(items, now);
-        self.observer.read(items, bytes, gap);
+        self.observer.read(Arrived {
+            items,
+            bytes,
+            gap,
+            quiet: now.duration_since(self.last_read),
+            dialect: self.pipeline.dialect(),
+        });
+        self.last_read = now;
         if items.iter().any(|item| is_content(&item.event)) {
             self.table.note_content(now);
         }
@@ -309,9 +247,9 @@ impl Pump {
         let batch = items
             .iter()
             .map(|item| (item.frame.block.as_ref(), &item.event));
-        let result = self.queue.push(batch, now);
+        let (result, waiting_since) = self.queue.push(batch, now);
         self.last_push = now;
-        self.note_waiting();
+        self.note_waiting(waiting_since);
         match result {
             Batch::Accepted => items.clear(),
             Batch::Disconnect => return Some(End::ClientStalled.into()),
@@ -326,10 +264,11 @@ impl Pump {
 
     /// The reader took something, or is gone.
     fn room(&mut self, now: Instant) -> Option<Failure> {
-        if self.queue.status().reader_gone {
+        let status = self.queue.status();
+        if status.reader_gone {
             return Some(End::ClientGone.into());
         }
-        self.note_waiting();
+        self.note_waiting(status.waiting_since);
         if self.blocked.is_empty() {
             return None;
         }
@@ -348,7 +287,7 @@ impl Pump {
 
     /// A deadline has passed, or it is time for a heartbeat, or the timer was early.
     fn tick(&mut self, now: Instant) -> Option<Failure> {
-        self.note_waiting();
+        self.note_waiting(self.queue.status().waiting_since);
         if let Some(end) = self.table.expired(now) {
             return Some(end.into());
         }
@@ -367,9 +306,13 @@ impl Pump {
         None
     }
 
-    fn note_waiting(&mut self) {
-        let status = self.queue.status();
-        self.table.note_waiting(status.waiting_since);
+    /// Something waits since `since`; what the connection still takes counts as progress.
+    fn note_waiting(&mut self, since: Option<Instant>) {
+        let since = since.map(|since| {
+            let progress = self.reader.last_progress();
+            progress.map_or(since, |progress| progress.max(since))
+        });
+        self.table.note_waiting(since);
     }
 
     fn next_timer(&self) -> Instant {
@@ -380,50 +323,6 @@ impl Pump {
 
     fn next_heartbeat(&self) -> Option<Instant> {
         (!self.heartbeat.is_zero()).then(|| self.last_push + self.heartbeat)
-    }
-
-    /// Tells the client how it ended: nothing to add after a terminal of the upstream's own, else the
-    /// dialect's error event, else a body that breaks.
-    fn settle(&self, failure: &Failure) {
-        let now = Instant::now();
-        let (dialect, framing) = (self.pipeline.dialect(), self.pipeline.framing());
-        match failure.end {
-            End::Finished => self.queue.close(Close::Clean, None, now),
-            End::UpstreamError if self.pipeline.terminal() == Some(Terminal::Error) => {
-                self.queue.close(Close::Clean, None, now);
-            }
-            End::ClientGone => self.queue.close(Close::Abort, None, now),
-            _ => {
-                if failure.end == End::ClientStalled {
-                    // It did not read for so long: free the memory, leave only the reason.
-                    self.queue.clear();
-                }
-                let last = emit::error_event(dialect, framing, failure.code, &failure.message);
-                let how = if last.is_some() {
-                    Close::Clean
-                } else {
-                    Close::Abort
-                };
-                self.queue.close(how, last.as_deref(), now);
-            }
-        }
-    }
-
-    /// After a good end: reads on to the end of the body, so that its connection can be used again.
-    pub async fn linger(mut self) {
-        let mut rest = Vec::new();
-        let end = poll_fn(|cx| {
-            loop {
-                rest.clear();
-                match self.source.poll_read(cx, &mut rest) {
-                    Poll::Ready(Ok(true)) => {}
-                    Poll::Ready(_) => return Poll::Ready(()),
-                    Poll::Pending => return Poll::Pending,
-                }
-            }
-        });
-        // Late or not: the stream itself has ended well.
-        let _ = timeout(LINGER, end).await;
     }
 }
 

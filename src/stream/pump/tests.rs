@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use super::super::deadline::Lengths;
 use super::super::pipeline::Settings;
 use super::*;
-use crate::dialect::Choice;
-use crate::queue::{self, Limits, Next, Overflow, Receiver};
+use crate::dialect::{Choice, Dialect};
+use crate::queue::{self, Close, Limits, Next, Overflow, Receiver};
 use crate::wire::Framing;
 use crate::wire::encoding::Coding;
 
@@ -53,8 +53,17 @@ impl Source for Script {
 struct Deaf;
 
 impl Observer for Deaf {
-    fn read(&mut self, _: &[Item], _: u64, _: Option<Duration>) {}
+    fn read(&mut self, _: Arrived<'_>) {}
     fn heartbeat(&mut self) {}
+}
+
+/// A connection that never says what it holds.
+struct Blind;
+
+impl Reader for Blind {
+    fn last_progress(&self) -> Option<Instant> {
+        None
+    }
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -101,6 +110,7 @@ fn pump(
         heartbeat,
         stop: Arc::clone(&stop),
         observer: Box::new(Deaf),
+        reader: Arc::new(Blind),
     });
     (pump, rx, stop)
 }
@@ -117,7 +127,7 @@ async fn read(mut rx: Receiver) -> (String, Close) {
     let mut out = String::new();
     loop {
         match poll_fn(|cx| rx.poll_next(cx, usize::MAX)).await {
-            Next::Data(taken) => out.push_str(std::str::from_utf8(&taken.bytes).unwrap()),
+            Next::Data(taken, _) => out.push_str(std::str::from_utf8(&taken.bytes).unwrap()),
             Next::End(close) => return (out, close),
         }
     }
@@ -210,22 +220,71 @@ async fn a_client_that_reads_nothing_is_stalled_and_critical_events_hold_the_ups
                 .into(),
         )
     };
-    let steps = (0..10).map(|_| (SECOND / 10, tool())).collect();
-    let (mut pump, rx, _stop) = pump(
-        steps,
-        Limits {
-            max_events: 2,
-            ..ROOMY
-        },
-        Duration::ZERO,
-    );
+    let steps = || (0..10).map(|_| (SECOND / 10, tool())).collect();
+    let limits = Limits {
+        max_events: 2,
+        ..ROOMY
+    };
     let started = Instant::now();
-    let report = pump.run().await;
+    let (mut stalled, rx, _stop) = pump(steps(), limits, Duration::ZERO);
+    let report = stalled.run().await;
     assert_eq!(report.end, End::ClientStalled);
     assert!(report.held > 2 * SECOND);
-    assert!(started.elapsed() < 4 * SECOND);
-    let (text, _) = read(rx).await;
-    assert!(text.contains("client_stalled"));
+    assert!(started.elapsed() < 5 * SECOND);
+    assert_eq!(read(rx).await, (String::new(), Close::Abort), "too late");
+
+    let (mut stalled, rx, _stop) = pump(steps(), limits, Duration::ZERO);
+    let late = async {
+        tokio::time::sleep(7 * SECOND / 2).await;
+        read(rx).await
+    };
+    let (report, (text, close)) = tokio::join!(stalled.run(), late);
+    assert_eq!((report.end, close), (End::ClientStalled, Close::Clean));
+    assert!(text.contains("client_stalled") && !text.contains("tool_calls"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_the_client_never_saw_was_no_good_one() {
+    let steps = || vec![(SECOND, token("a")), (SECOND, done()), (SECOND, Step::End)];
+    let (mut unread, rx, _stop) = pump(steps(), ROOMY, Duration::ZERO);
+    let leaves = async {
+        tokio::time::sleep(5 * SECOND / 2).await;
+        drop(rx);
+    };
+    let (report, ()) = tokio::join!(unread.run(), leaves);
+    assert_eq!(report.end, End::ClientGone);
+
+    let (mut unread, rx, _stop) = pump(steps(), ROOMY, Duration::ZERO);
+    let report = unread.run().await;
+    assert_eq!(report.end, End::ClientStalled);
+    assert_eq!(read(rx).await.1, Close::Abort);
+}
+
+/// A connection that always took something just now.
+struct Slow;
+
+impl Reader for Slow {
+    fn last_progress(&self) -> Option<Instant> {
+        Some(Instant::now())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_slowly_is_not_stalled() {
+    let steps = vec![
+        (SECOND, token("a")),
+        (4 * SECOND, token("b")),
+        (SECOND, done()),
+    ];
+    let (mut slow, rx, _stop) = pump(steps, ROOMY, Duration::ZERO);
+    slow.reader = Arc::new(Slow);
+    let late = async {
+        tokio::time::sleep(10 * SECOND).await;
+        read(rx).await
+    };
+    let (report, (text, _)) = tokio::join!(slow.run(), late);
+    assert_eq!(report.end, End::Finished);
+    assert!(text.ends_with("[DONE]\n\n"));
 }
 
 #[tokio::test(start_paused = true)]

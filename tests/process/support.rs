@@ -2,15 +2,6 @@
 //!
 //! Ports come from the operating system; starting returns when the listener is bound; nothing sleeps to
 //! "be sure". Every wait has a limit.
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::unwrap_used,
-    reason = "test code: a broken step must stop the test"
-)]
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};

@@ -1,8 +1,6 @@
 //! Streams through a real Weir process, over real sockets: each promise is a test.
 
-mod support;
-
-use support::{Client, Upstream, Weir, get, token};
+use crate::support::{Client, Upstream, Weir, get, token};
 
 const CHAT: &str = "/v1/chat/completions";
 const PLAIN: &str = "upstreams: { agent: { endpoints: [\"$UPSTREAM\"] } }";

@@ -1,0 +1,72 @@
+//! Gauges that nobody keeps up to date: they are taken when a scrape asks, so they cost streams nothing.
+
+use prometheus::{GaugeVec, IntGaugeVec, Opts, Registry};
+
+use super::{gauges, register};
+
+/// What is looked at for each scrape.
+#[derive(Debug)]
+pub struct Samples {
+    queue_events: IntGaugeVec,
+    queue_bytes: IntGaugeVec,
+    ejected: IntGaugeVec,
+    not_after: GaugeVec,
+}
+
+impl Samples {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let counts = |name, help, labels: &[&str]| {
+            register(registry, IntGaugeVec::new(Opts::new(name, help), labels))
+        };
+        Self {
+            queue_events: counts(
+                "weir_queue_events",
+                "Events that wait for clients, over all streams.",
+                &["route"],
+            ),
+            queue_bytes: counts(
+                "weir_queue_bytes",
+                "Bytes that wait for clients, over all streams.",
+                &["route"],
+            ),
+            ejected: counts(
+                "weir_upstream_endpoints_ejected",
+                "Endpoints left out because they fail.",
+                &["upstream"],
+            ),
+            not_after: gauges(
+                registry,
+                "weir_tls_certificate_not_after_seconds",
+                "When a listener's certificate expires, seconds since 1970.",
+                &["name"],
+            ),
+        }
+    }
+
+    /// What waits on a route.
+    pub fn queue(&self, route: &str, events: usize, bytes: usize) {
+        let labels = [route];
+        self.queue_events
+            .with_label_values(&labels)
+            .set(count(events));
+        self.queue_bytes
+            .with_label_values(&labels)
+            .set(count(bytes));
+    }
+
+    /// How many endpoints of an upstream are left out.
+    pub fn ejected(&self, upstream: &str, endpoints: usize) {
+        self.ejected
+            .with_label_values(&[upstream])
+            .set(count(endpoints));
+    }
+
+    /// When the certificate of the listener at `name` expires, seconds since 1970.
+    pub fn certificate(&self, name: &str, not_after: f64) {
+        self.not_after.with_label_values(&[name]).set(not_after);
+    }
+}
+
+fn count(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,228 @@
+//! A request that found its route, and what becomes of its answer.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::{HeaderValue, Method, Response, StatusCode, header, response};
+use tokio::time::{Instant, timeout_at};
+
+use super::identity::{Identity, REQUEST_ID};
+use super::live::{self, Start};
+use super::source::{CallSource, Reads};
+use super::{errors, named};
+use crate::app::{App, Loaded};
+use crate::config::Route;
+use crate::dialect::{Choice, Dialect};
+use crate::metrics::RouteMetrics;
+use crate::reply::body::Body;
+use crate::reply::head;
+use crate::server::link::Link;
+use crate::upstream::request::strip_hop_by_hop;
+use crate::upstream::{self, Answer};
+use crate::wire::Framing;
+use crate::wire::encoding::Coding;
+
+/// First bytes of a body that show its framing: the longest SSE field name and its colon.
+const SNIFF_BYTES: usize = 6;
+
+/// A request that found its route.
+pub(super) struct Call {
+    pub(super) loaded: Arc<Loaded>,
+    pub(super) route: Arc<Route>,
+    pub(super) metrics: Arc<RouteMetrics>,
+    /// What the request, or the route, says of the dialect.
+    pub(super) hint: Option<Dialect>,
+    pub(super) started: Instant,
+    pub(super) is_head: bool,
+    pub(super) identity: Identity,
+    pub(super) client: Option<IpAddr>,
+    pub(super) link: Arc<Link>,
+    pub(super) method: Method,
+    /// Without its query, and bounded: for the log.
+    pub(super) path: String,
+}
+
+impl Call {
+    /// A stream becomes a live one; everything else passes as it came.
+    pub(super) async fn pass_or_stream(self, app: &Arc<App>, answer: Answer) -> Response<Body> {
+        let Answer {
+            head,
+            mut body,
+            sent,
+            connected,
+        } = answer;
+        self.metrics
+            .headers_seconds
+            .observe(sent.elapsed().as_secs_f64());
+        if let Some(connected) = connected {
+            self.metrics
+                .connect_seconds
+                .observe(connected.as_secs_f64());
+        }
+        let framing = match framing(&head) {
+            _ if self.is_head => None,
+            None if self.may_be_plain_stream(&head) => self.sniff(&mut body, sent).await,
+            framing => framing,
+        };
+        let Some(framing) = framing else {
+            return self.pass(head, body);
+        };
+        let Some(coding) = coding(&head) else {
+            self.metrics.coding_unknown.inc();
+            return self.pass(head, body);
+        };
+        let start = Start {
+            framing,
+            coding,
+            source: Box::new(Reads::new(body)),
+            sent,
+        };
+        self.stream(app, head, start)
+    }
+
+    /// Plain text is looked into only where the route says which dialect to expect.
+    fn may_be_plain_stream(&self, head: &response::Parts) -> bool {
+        matches!(self.route.policy.dialect, Choice::Fixed(_))
+            && head.status.is_success()
+            && coding(head) == Some(Coding::Identity)
+            && content_type(head).is_some_and(|value| {
+                let essence = value.split(';').next().unwrap_or_default().trim();
+                essence.eq_ignore_ascii_case("text/plain")
+            })
+    }
+
+    /// The framing that the first bytes show. Waits for them no longer than for a first event.
+    async fn sniff(&self, body: &mut upstream::Body, sent: Instant) -> Option<Framing> {
+        let limit = sent + self.route.policy.deadlines.first_event;
+        let first = timeout_at(limit, body.peek(SNIFF_BYTES)).await.ok()?;
+        Framing::from_first_bytes(&first)
+    }
+
+    fn pass(self, mut head: response::Parts, body: upstream::Body) -> Response<Body> {
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            // Nobody asked for it.
+            let message = "the upstream switched protocols unasked";
+            let code = StatusCode::BAD_GATEWAY;
+            return errors::response(self.hint, code, "upstream_error", message);
+        }
+        if head.status.is_server_error() {
+            self.metrics.upstream_error("status_5xx");
+        }
+        // Announces the trailers that follow; without it they could not be sent on.
+        let trailer = head.headers.remove(header::TRAILER);
+        strip_hop_by_hop(&mut head.headers);
+        head.headers
+            .extend(trailer.map(|value| (header::TRAILER, value)));
+        head.extensions = http::Extensions::new();
+        head.version = http::Version::HTTP_11;
+        self.metrics.request("unary", head.status);
+        let metrics = Arc::clone(&self.metrics);
+        let timed = OnDrop(Some(move || {
+            metrics
+                .request_seconds
+                .observe(self.started.elapsed().as_secs_f64());
+        }));
+        let body =
+            Body::pass(body, self.started + self.route.policy.deadlines.total).holding(timed);
+        Response::from_parts(head, body)
+    }
+
+    /// The head goes out before the upstream's is known.
+    pub(super) fn commit(self, app: &Arc<App>, source: CallSource) -> Response<Body> {
+        let framing = if self.hint == Some(Dialect::Ollama) {
+            Framing::Ndjson
+        } else {
+            Framing::Sse
+        };
+        let (mut head, ()) = Response::new(()).into_parts();
+        head.headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(head::content_type(framing)),
+        );
+        let start = Start {
+            framing,
+            coding: Coding::Identity,
+            source: Box::new(source),
+            sent: self.started,
+        };
+        self.stream(app, head, start)
+    }
+
+    fn stream(self, app: &Arc<App>, mut head: response::Parts, start: Start) -> Response<Body> {
+        let max = self.loaded.config.limits.max_streams;
+        let request_id = self
+            .identity
+            .request_id
+            .to_str()
+            .unwrap_or_default()
+            .to_owned();
+        let Some(entered) =
+            app.streams
+                .enter(Arc::clone(&self.route.name), request_id, self.started, max)
+        else {
+            let message = format!("overloaded: limits.max_streams ({max}) is reached");
+            let code = StatusCode::SERVICE_UNAVAILABLE;
+            let refusal = errors::response(self.hint, code, "overloaded", &message);
+            self.metrics.request("unary", code);
+            return named(refusal, &self.identity);
+        };
+        head::stream(&mut head.headers, &entered.live.id.to_string());
+        head.headers
+            .entry(REQUEST_ID)
+            .or_insert_with(|| self.identity.request_id.clone());
+        head.extensions = http::Extensions::new();
+        head.version = http::Version::HTTP_11;
+        self.metrics.request("stream", head.status);
+        let preamble = head::preamble(start.framing, self.route.policy.preamble_bytes);
+        let metrics = Arc::clone(&self.metrics);
+        let reader = live::start(app, self, start, entered, head.status);
+        Response::from_parts(head, Body::stream(reader, metrics, preamble))
+    }
+
+    pub(super) fn failed(&self, error: &upstream::Error) -> Response<Body> {
+        if error.is_upstream() {
+            self.metrics.upstream_error(error.code());
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            let (route, request_id) = (&*self.route.name, self.identity.request_id.to_str().ok());
+            tracing::warn!(route, code = error.code(), request_id, cause, "{error}");
+        }
+        let response = errors::upstream(self.hint, error);
+        self.metrics.request("unary", response.status());
+        named(response, &self.identity)
+    }
+}
+
+fn content_type(head: &response::Parts) -> Option<&str> {
+    head.headers.get(header::CONTENT_TYPE)?.to_str().ok()
+}
+
+/// The framing of a response that is a stream.
+pub(super) fn framing(head: &response::Parts) -> Option<Framing> {
+    if !head.status.is_success() || head.status == StatusCode::NO_CONTENT {
+        return None;
+    }
+    Framing::from_content_type(content_type(head)?)
+}
+
+/// The content coding of a response; `None` for one that cannot be undone.
+pub(super) fn coding(head: &response::Parts) -> Option<Coding> {
+    let mut values = head.headers.get_all(header::CONTENT_ENCODING).iter();
+    let Some(value) = values.next() else {
+        return Some(Coding::Identity);
+    };
+    if values.next().is_some() {
+        return None;
+    }
+    Coding::from_header(value.to_str().ok()?)
+}
+
+/// Runs once when dropped.
+struct OnDrop<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        if let Some(run) = self.0.take() {
+            run();
+        }
+    }
+}

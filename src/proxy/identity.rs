@@ -1,0 +1,169 @@
+//! How one request is recognised across processes: `X-Request-Id` and the W3C trace context.
+//!
+//! Valid ones are continued as they are, missing or unusable ones are made, so that every line of every log
+//! can be joined. Weir writes no spans: it adds none to the trace.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::stream::registry::hex;
+
+/// Names a request, from client to agent and back.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// [Trace Context](https://www.w3.org/TR/trace-context/), 3.2.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+/// Longest request id that is continued; it stands in every log line.
+const MAX_REQUEST_ID: usize = 128;
+
+/// The names of one request.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    /// `X-Request-Id`; visible ASCII.
+    pub(super) request_id: HeaderValue,
+    traceparent: HeaderValue,
+}
+
+impl Identity {
+    /// Reads them from a request head, and writes into it what was missing.
+    pub(super) fn of(headers: &mut HeaderMap) -> Self {
+        let given = only(headers, &REQUEST_ID).filter(|id| is_request_id(id.as_bytes()));
+        let request_id = given.unwrap_or_else(|| {
+            let made = value(hex(&random::<16>()).as_bytes());
+            headers.insert(REQUEST_ID, made.clone());
+            made
+        });
+        let given = only(headers, &TRACEPARENT).filter(|trace| is_traceparent(trace.as_bytes()));
+        let traceparent = given.unwrap_or_else(|| {
+            // Sampled: with the usual parent-based samplers "not sampled" would switch the agent's own
+            // traces off.
+            let text = format!("00-{}-{}-01", hex(&random::<16>()), hex(&random::<8>()));
+            let made = value(text.as_bytes());
+            headers.insert(TRACEPARENT, made.clone());
+            headers.remove(TRACESTATE);
+            made
+        });
+        Self {
+            request_id,
+            traceparent,
+        }
+    }
+
+    /// The trace id, 32 hexadecimal digits.
+    pub(super) fn trace_id(&self) -> &str {
+        let text = self.traceparent.to_str().unwrap_or_default();
+        text.get(3..35).unwrap_or_default()
+    }
+}
+
+/// The value of a field that stands there once.
+fn only(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    values.next().is_none().then(|| first.clone())
+}
+
+fn value(text: &[u8]) -> HeaderValue {
+    HeaderValue::from_bytes(text).unwrap_or(HeaderValue::from_static("0"))
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [1; N];
+    // Names only have to differ; without a random source they do not, and the stream id says so.
+    let _ = getrandom::fill(&mut bytes);
+    bytes
+}
+
+fn is_request_id(id: &[u8]) -> bool {
+    (1..=MAX_REQUEST_ID).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
+}
+
+/// `version-traceid-parentid-flags` in lower-case hexadecimal; later versions may append to it.
+fn is_traceparent(text: &[u8]) -> bool {
+    let is_hex = |part: &[u8]| (part.iter()).all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_id = |part: &[u8]| is_hex(part) && part.iter().any(|byte| *byte != b'0');
+    let (Some(known), rest) = (text.get(..55), text.get(55..).unwrap_or_default()) else {
+        return false;
+    };
+    let parts: Vec<&[u8]> = known.split(|byte| *byte == b'-').collect();
+    let [version, trace, parent, flags] = *parts.as_slice() else {
+        return false;
+    };
+    let complete = match version {
+        b"ff" => false,
+        b"00" => rest.is_empty(),
+        _ => rest.first().is_none_or(|byte| *byte == b'-'),
+    };
+    let lengths = [version.len(), trace.len(), parent.len(), flags.len()];
+    complete
+        && lengths == [2, 32, 16, 2]
+        && is_hex(version)
+        && is_id(trace)
+        && is_id(parent)
+        && is_hex(flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    fn identify(fields: &[(&'static str, &'static str)]) -> (Identity, HeaderMap) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        (Identity::of(&mut headers), headers)
+    }
+
+    #[test]
+    fn what_is_valid_is_continued_untouched() {
+        let (identity, headers) = identify(&[
+            ("x-request-id", "mine"),
+            ("traceparent", TRACE),
+            ("tracestate", "a=b"),
+        ]);
+        assert_eq!(identity.request_id, "mine");
+        assert_eq!(identity.trace_id(), "0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(headers["traceparent"], TRACE);
+        assert_eq!(headers["tracestate"], "a=b");
+    }
+
+    #[test]
+    fn what_is_missing_is_made() {
+        let (identity, headers) = identify(&[("tracestate", "a=b")]);
+        assert_eq!(headers["x-request-id"].len(), 32);
+        assert!(is_traceparent(headers["traceparent"].as_bytes()));
+        assert_eq!(headers["x-request-id"], identity.request_id);
+        assert!(
+            !headers.contains_key("tracestate"),
+            "it belonged to no trace"
+        );
+        let (other, _) = identify(&[]);
+        assert_ne!(identity.request_id, other.request_id);
+        assert_ne!(identity.trace_id(), other.trace_id());
+    }
+
+    #[test]
+    fn what_is_unusable_is_replaced() {
+        for bad in [
+            "",
+            "00",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x",
+            "00-0af7651916cd43dd8448eb211c80319cb7ad6b7169203331--01",
+        ] {
+            let (_, headers) = identify(&[("traceparent", bad)]);
+            assert_ne!(headers["traceparent"], bad);
+            assert_eq!(headers.get_all("traceparent").iter().count(), 1);
+        }
+        assert!(is_traceparent(format!("cc{}-more", &TRACE[2..]).as_bytes()));
+        let (twice, _) = identify(&[("x-request-id", "a"), ("x-request-id", "b")]);
+        assert_eq!(twice.request_id.len(), 32);
+        let (spaced, _) = identify(&[("x-request-id", "a b")]);
+        assert_eq!(spaced.request_id.len(), 32);
+    }
+}

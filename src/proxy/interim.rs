@@ -1,0 +1,56 @@
+//! Interim (1xx) responses of an upstream, sent on to clients that can take them.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, StatusCode, Version, request};
+
+use crate::server::link::Link;
+use crate::upstream::Interim;
+use crate::upstream::request::strip_hop_by_hop;
+
+/// Passes interim responses to `link`; `None` if the client cannot have them: HTTP/1.0 has none, and the
+/// HTTP/2 engine cannot send them.
+pub(super) fn forwarder(parts: &request::Parts, link: &Arc<Link>) -> Option<Interim> {
+    if parts.version != Version::HTTP_11 {
+        return None;
+    }
+    let link = Arc::clone(link);
+    Some(Arc::new(move |status, headers| {
+        // 100 is said by Weir itself when it begins to read the body; nobody asked for 101.
+        if status != StatusCode::CONTINUE && status != StatusCode::SWITCHING_PROTOCOLS {
+            link.interim(&encode(status, headers.clone()));
+        }
+    }))
+}
+
+fn encode(status: StatusCode, mut headers: HeaderMap) -> Vec<u8> {
+    strip_hop_by_hop(&mut headers);
+    let reason = status.canonical_reason().unwrap_or("Informational");
+    let mut out = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
+    for (name, value) in &headers {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_written_without_the_fields_of_its_hop() {
+        let mut headers = HeaderMap::new();
+        headers.insert("link", "</a.css>; rel=preload".parse().unwrap());
+        headers.insert("connection", "x-hop".parse().unwrap());
+        headers.insert("x-hop", "1".parse().unwrap());
+        let head = encode(StatusCode::EARLY_HINTS, headers);
+        assert_eq!(
+            String::from_utf8(head).unwrap(),
+            "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n"
+        );
+    }
+}

@@ -1,0 +1,102 @@
+//! Interim (1xx) responses on their way to an HTTP/1.1 client.
+//!
+//! The HTTP engine has no way to send them, so they are written in front of what it writes, and only between
+//! two messages of its own: it flushes when, and only when, a message or a part of one is complete and
+//! written, and an interim response is handed in before the answer has begun.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::link::Link;
+
+/// A byte stream with room for interim responses. Lies above TLS.
+#[derive(Debug)]
+pub(super) struct Interim<S> {
+    stream: S,
+    link: Arc<Link>,
+    /// All that was given so far has been written.
+    between: bool,
+    head: Bytes,
+}
+
+impl<S> Interim<S> {
+    pub(super) const fn new(stream: S, link: Arc<Link>) -> Self {
+        Self {
+            stream,
+            link,
+            between: true,
+            head: Bytes::new(),
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Interim<S> {
+    /// Begins between messages only; what has begun is written to its end.
+    fn poll_heads(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.head.is_empty()
+            && self.between
+            && let Some(head) = self.link.take_interim()
+        {
+            self.head = head;
+        }
+        while !self.head.is_empty() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.head))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.head.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Interim<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Interim<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_heads(cx))?;
+        self.between = false;
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_heads(cx))?;
+        self.between = false;
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.between = true;
+        ready!(self.poll_heads(cx))?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,313 @@
+//! One client connection as its socket sees it: since when it speaks, rests, or takes nothing.
+//!
+//! ```text
+//! accepted ── head ──► request ──► answered ──► resting ── first byte ──► head ──► request ...
+//!    request_head                                keep_alive           request_head
+//! ```
+//!
+//! Deadlines are data here as they are for streams: the connection keeps one timer for [`Link::next`] and
+//! asks [`Link::overdue`] when it fires. Times are microseconds after `epoch`, so that they fit an atomic.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
+
+use crate::stream::pump::Reader;
+
+/// No such moment.
+const NEVER: u64 = u64::MAX;
+/// How long a connection outlives a stream that ended as `client_stalled`: its client may still come to
+/// read why.
+const AFTER_STALL: Duration = Duration::from_secs(1);
+/// How long a connection that was told to go may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// Most bytes of interim responses that wait for a client.
+const MAX_INTERIM_BYTES: usize = 64 * 1024;
+
+/// Why a connection is closed by its timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// No request head in time.
+    Head,
+    /// No further request in time.
+    Idle,
+    /// The client takes nothing of what waits for it.
+    Stalled,
+}
+
+/// The state of one connection, shared by its socket, its timer and its requests.
+#[derive(Debug)]
+pub struct Link {
+    epoch: Instant,
+    head: Duration,
+    /// Microseconds.
+    keep_alive: AtomicU64,
+    /// Requests under way.
+    open: AtomicUsize,
+    multiplexed: AtomicBool,
+    /// When the head that is awaited began to arrive.
+    speaking: AtomicU64,
+    /// When the last request was over.
+    resting: AtomicU64,
+    /// When the client last took something, while more waits for it.
+    blocked: AtomicU64,
+    /// The longest time that `blocked` may lie back, microseconds.
+    stall: AtomicU64,
+    /// Interim responses that wait for a moment between two messages.
+    interim: Mutex<BytesMut>,
+    has_interim: AtomicBool,
+}
+
+impl Link {
+    /// A connection accepted now, from which a request head must come within `head`.
+    pub(super) fn new(head: Duration, keep_alive: Duration) -> Self {
+        Self {
+            epoch: Instant::now(),
+            head,
+            keep_alive: AtomicU64::new(micros(keep_alive)),
+            open: AtomicUsize::new(0),
+            multiplexed: AtomicBool::new(false),
+            speaking: AtomicU64::new(0),
+            resting: AtomicU64::new(0),
+            blocked: AtomicU64::new(NEVER),
+            stall: AtomicU64::new(NEVER),
+            interim: Mutex::default(),
+            has_interim: AtomicBool::new(false),
+        }
+    }
+
+    /// A request head was read. It is under way until the guard is dropped.
+    pub(crate) fn request(self: &Arc<Self>, multiplexed: bool) -> Open {
+        self.multiplexed.store(multiplexed, Ordering::Relaxed);
+        if self.open.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.stall.store(NEVER, Ordering::Relaxed);
+        }
+        self.speaking.store(NEVER, Ordering::Relaxed);
+        Open(Arc::clone(self))
+    }
+
+    /// Whether several requests share the connection, as in HTTP/2.
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.multiplexed.load(Ordering::Relaxed)
+    }
+
+    /// The client may take nothing for `limit`; of several requests the most patient one counts.
+    pub(crate) fn allow_stall(&self, limit: Duration) {
+        let limit = micros(limit + AFTER_STALL);
+        let now = self.stall.load(Ordering::Relaxed);
+        if now == NEVER || now < limit {
+            self.stall.store(limit, Ordering::Relaxed);
+        }
+    }
+
+    /// Sends an interim (1xx) response ahead of the answer, if there is a moment for it.
+    pub(crate) fn interim(&self, head: &[u8]) {
+        let mut waiting = self.lock();
+        if waiting.len() + head.len() <= MAX_INTERIM_BYTES {
+            waiting.extend_from_slice(head);
+            self.has_interim.store(true, Ordering::Release);
+        }
+    }
+
+    /// Interim responses to write now.
+    pub(super) fn take_interim(&self) -> Option<Bytes> {
+        if !self.has_interim.swap(false, Ordering::Acquire) {
+            return None;
+        }
+        Some(std::mem::take(&mut *self.lock()).freeze())
+    }
+
+    /// Bytes came from the client.
+    pub(super) fn note_read(&self) {
+        // Of HTTP/2 frames nobody here knows whether they begin a request.
+        if self.open.load(Ordering::Relaxed) == 0
+            && self.speaking.load(Ordering::Relaxed) == NEVER
+            && !self.is_multiplexed()
+        {
+            self.speaking.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    /// The socket takes no more.
+    pub(super) fn note_full(&self) {
+        if self.blocked.load(Ordering::Relaxed) == NEVER {
+            self.blocked.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    /// The socket took something.
+    pub(super) fn note_written(&self) {
+        if self.blocked.load(Ordering::Relaxed) != NEVER {
+            self.blocked.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    /// The socket took everything.
+    pub(super) fn note_flushed(&self) {
+        if self.blocked.load(Ordering::Relaxed) != NEVER {
+            self.blocked.store(NEVER, Ordering::Relaxed);
+            self.resting.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    /// The connection was told to go: it has a last moment for it.
+    pub(super) fn hurry(&self) {
+        self.resting.store(self.now(), Ordering::Relaxed);
+        self.keep_alive.store(micros(GOODBYE), Ordering::Relaxed);
+    }
+
+    /// When a deadline may have passed next; `None` while none runs.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.deadline().map(|(at, _)| at)
+    }
+
+    /// The deadline that has passed at `now`.
+    pub(super) fn overdue(&self, now: Instant) -> Option<Overdue> {
+        self.deadline()
+            .filter(|(at, _)| *at <= now)
+            .map(|(_, overdue)| overdue)
+    }
+
+    fn deadline(&self) -> Option<(Instant, Overdue)> {
+        let at = |since: u64, limit: Duration| self.instant(since).map(|since| since + limit);
+        let read = |value: &AtomicU64| value.load(Ordering::Relaxed);
+        let blocked = read(&self.blocked);
+        if blocked != NEVER {
+            let stall = read(&self.stall);
+            // Nobody said how long: what waits is the end of an answer.
+            let limit = if stall == NEVER {
+                self.head
+            } else {
+                Duration::from_micros(stall)
+            };
+            return at(blocked, limit).map(|at| (at, Overdue::Stalled));
+        }
+        if self.open.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
+        match read(&self.speaking) {
+            NEVER => {
+                let limit = Duration::from_micros(read(&self.keep_alive));
+                at(read(&self.resting), limit).map(|at| (at, Overdue::Idle))
+            }
+            since => at(since, self.head).map(|at| (at, Overdue::Head)),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        micros(self.epoch.elapsed())
+    }
+
+    fn instant(&self, since: u64) -> Option<Instant> {
+        (since != NEVER).then(|| self.epoch + Duration::from_micros(since))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BytesMut> {
+        self.interim.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reader for Link {
+    /// Only of a connection that serves one request: on a shared one others may be the ones that move.
+    fn last_progress(&self) -> Option<Instant> {
+        if self.is_multiplexed() {
+            return None;
+        }
+        self.instant(self.blocked.load(Ordering::Relaxed))
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(NEVER - 1)
+}
+
+/// A request under way on a connection.
+#[derive(Debug)]
+pub(crate) struct Open(Arc<Link>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.resting.store(self.0.now(), Ordering::Relaxed);
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: Duration = Duration::from_secs(10);
+    const KEEP: Duration = Duration::from_secs(75);
+
+    async fn pass(secs: u64) -> Instant {
+        tokio::time::advance(Duration::from_secs(secs)).await;
+        Instant::now()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_connection_and_a_slow_head_end_alike() {
+        let link = Arc::new(Link::new(HEAD, KEEP));
+        assert_eq!(link.overdue(pass(9).await), None);
+        link.note_read();
+        assert_eq!(link.overdue(pass(1).await), Some(Overdue::Head));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_resting_connection_is_kept_until_it_speaks_too_slowly() {
+        let link = Arc::new(Link::new(HEAD, KEEP));
+        let open = link.request(false);
+        assert_eq!(
+            link.overdue(pass(1000).await),
+            None,
+            "requests have their own"
+        );
+        drop(open);
+        assert_eq!(link.overdue(pass(74).await), None);
+        link.note_read();
+        assert_eq!(link.overdue(pass(9).await), None);
+        link.note_read();
+        assert_eq!(link.overdue(pass(1).await), Some(Overdue::Head));
+        drop(link.request(false));
+        assert_eq!(link.overdue(pass(75).await), Some(Overdue::Idle));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_of_a_shared_connection_are_no_head() {
+        let link = Arc::new(Link::new(HEAD, KEEP));
+        drop(link.request(true));
+        link.note_read();
+        assert_eq!(link.overdue(pass(74).await), None);
+        assert_eq!(link.overdue(pass(1).await), Some(Overdue::Idle));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_something_is_not_stalled() {
+        let link = Arc::new(Link::new(HEAD, KEEP));
+        let _open = link.request(false);
+        link.allow_stall(Duration::from_secs(30));
+        assert_eq!(link.last_progress(), None);
+        link.note_full();
+        pass(20).await;
+        link.note_written();
+        let progress = Instant::now();
+        assert_eq!(link.last_progress(), Some(progress));
+        assert_eq!(link.overdue(pass(30).await), None);
+        assert_eq!(link.overdue(pass(1).await), Some(Overdue::Stalled));
+        link.note_flushed();
+        assert_eq!(link.last_progress(), None);
+        assert_eq!(link.next(), None);
+    }
+
+    #[test]
+    fn interim_responses_are_bounded() {
+        let link = Link::new(HEAD, KEEP);
+        for _ in 0..1000 {
+            link.interim(&[b'x'; 1000]);
+        }
+        assert_eq!(link.take_interim().unwrap().len(), 65_000);
+        assert_eq!(link.take_interim(), None);
+    }
+}

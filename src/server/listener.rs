@@ -1,0 +1,92 @@
+//! Where clients connect: addresses bound before anything else starts.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+
+use super::socket;
+use super::tls::Acceptor;
+use crate::config::{Address, Listen};
+
+/// A bound listener, with one socket for each worker if it is a TCP one.
+#[derive(Debug)]
+pub struct Bound {
+    /// Where it listens; port 0 resolved.
+    pub address: String,
+    sockets: Sockets,
+    /// TLS towards its clients.
+    pub(super) tls: Option<Arc<Acceptor>>,
+}
+
+#[derive(Debug)]
+enum Sockets {
+    Tcp(Vec<TcpListener>),
+    Unix(UnixListener),
+}
+
+/// One worker's part of a listener.
+#[derive(Debug)]
+pub(super) enum Share {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// Binds one listener.
+///
+/// # Errors
+/// When the address cannot be bound or a certificate cannot be read; the message names the address.
+pub fn bind(listen: &Listen, workers: usize) -> io::Result<Bound> {
+    let tls = listen
+        .tls
+        .as_ref()
+        .map(Acceptor::new)
+        .transpose()?
+        .map(Arc::new);
+    let named = |address: &dyn std::fmt::Display, error: &io::Error| {
+        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+    };
+    match &listen.address {
+        Address::Tcp(address) => {
+            let sockets = socket::tcp(*address, workers).map_err(|error| named(address, &error))?;
+            let address: SocketAddr = sockets
+                .first()
+                .map_or(Ok(*address), TcpListener::local_addr)?;
+            Ok(Bound {
+                address: address.to_string(),
+                sockets: Sockets::Tcp(sockets),
+                tls,
+            })
+        }
+        Address::Unix(path) => {
+            let address = format!("unix:{}", path.display());
+            let socket = socket::unix(path).map_err(|error| named(&address, &error))?;
+            Ok(Bound {
+                address,
+                sockets: Sockets::Unix(socket),
+                tls,
+            })
+        }
+    }
+}
+
+impl Bound {
+    /// Its address and its certificate, if it speaks TLS.
+    pub fn certificate(&self) -> Option<(String, Arc<Acceptor>)> {
+        let acceptor = self.tls.as_ref()?;
+        Some((self.address.clone(), Arc::clone(acceptor)))
+    }
+
+    /// Deals the sockets out: one to each of `workers`, a Unix socket to the first.
+    pub(super) fn shares(self, workers: usize) -> Vec<Option<Share>> {
+        let mut shares: Vec<Option<Share>> = match self.sockets {
+            Sockets::Tcp(sockets) => sockets
+                .into_iter()
+                .map(|one| Some(Share::Tcp(one)))
+                .collect(),
+            Sockets::Unix(socket) => vec![Some(Share::Unix(socket))],
+        };
+        shares.resize_with(workers, || None);
+        shares
+    }
+}

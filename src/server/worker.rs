@@ -1,0 +1,102 @@
+//! Workers: one thread, one runtime, one socket of each listener; a stream lives and dies on its worker.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::accept::{self, Arrival, Door};
+use super::listener::{Bound, Share};
+use super::tasks;
+use super::tls::Acceptor;
+use crate::app::App;
+
+/// Connections that may wait to be taken over by another worker. Beyond it the one that accepted serves.
+const MAX_HANDED_OVER: usize = 256;
+/// How often idle upstream connections are looked at.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// What one worker starts with.
+struct Duty {
+    worker: usize,
+    shares: Vec<(Share, Option<Arc<Acceptor>>)>,
+    /// Connections that others accepted.
+    arrivals: mpsc::Receiver<Arrival>,
+    door: Door,
+}
+
+/// Starts the workers. They run until `stop` says so.
+///
+/// # Errors
+/// When a thread cannot be started.
+pub fn start(
+    app: &Arc<App>,
+    bound: Vec<Bound>,
+    workers: usize,
+    stop: &watch::Receiver<bool>,
+) -> io::Result<Vec<JoinHandle<()>>> {
+    let workers = workers.max(1);
+    let (others, arrivals): (Vec<_>, Vec<_>) =
+        (0..workers).map(|_| mpsc::channel(MAX_HANDED_OVER)).unzip();
+    let others: Arc<[mpsc::Sender<Arrival>]> = others.into();
+    let mut duties: Vec<Duty> = (arrivals.into_iter().enumerate())
+        .map(|(worker, arrivals)| Duty {
+            worker,
+            shares: Vec::new(),
+            arrivals,
+            door: Door::new(Arc::clone(app), worker, Arc::clone(&others)),
+        })
+        .collect();
+    for listener in bound {
+        let tls = listener.tls.clone();
+        for (duty, share) in duties.iter_mut().zip(listener.shares(workers)) {
+            duty.shares.extend(share.map(|share| (share, tls.clone())));
+        }
+    }
+    let start = |duty: Duty| {
+        let (app, stop) = (Arc::clone(app), stop.clone());
+        std::thread::Builder::new()
+            .name(format!("weir-{}", duty.worker))
+            .spawn(move || work(&app, duty, stop))
+    };
+    duties.into_iter().map(start).collect()
+}
+
+fn work(app: &Arc<App>, duty: Duty, mut stop: watch::Receiver<bool>) {
+    let Duty {
+        worker,
+        shares,
+        mut arrivals,
+        door,
+    } = duty;
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, worker, "a worker cannot start");
+            return;
+        }
+    };
+    runtime.block_on(async {
+        for (share, tls) in shares {
+            match accept::Listener::new(share) {
+                Ok(listener) => drop(tasks::spawn(accept::accept(door.clone(), listener, tls))),
+                Err(error) => tracing::error!(%error, worker, "a listener cannot be used"),
+            }
+        }
+        let mut sweep = tokio::time::interval(SWEEP_EVERY);
+        loop {
+            tokio::select! {
+                Some(arrival) = arrivals.recv() => door.take_over(arrival),
+                _ = sweep.tick() => app.loaded().prune(worker),
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+        }
+    });
+    // Ends what is left without waiting for name look-ups.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+}

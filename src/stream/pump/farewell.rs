@@ -1,0 +1,143 @@
+//! The end of a stream: what its client is told, and that it gets it.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::Pump;
+use super::parts::Failure;
+use crate::dialect::emit;
+use crate::event::Terminal;
+use crate::queue::Close;
+use crate::stream::end::End;
+
+/// After a good end, how long the upstream may take to close its body so that its connection is kept.
+const LINGER: Duration = Duration::from_millis(250);
+/// How long a client that was not reading may take to come and read why its stream ended.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+impl Pump {
+    /// Says how it ended: nothing to add after a terminal of the upstream's own, else the dialect's error
+    /// event, else a body that breaks. Then waits until the client has it.
+    pub(super) async fn part(&mut self, failure: Failure) -> Failure {
+        self.settle(&failure);
+        if failure.end == End::ClientGone {
+            return failure;
+        }
+        let end = self.deliver(failure.end).await;
+        if end == failure.end {
+            failure
+        } else {
+            end.into()
+        }
+    }
+
+    fn settle(&self, failure: &Failure) {
+        let now = Instant::now();
+        let (dialect, framing) = (self.pipeline.dialect(), self.pipeline.framing());
+        match failure.end {
+            End::Finished => self.queue.close(Close::Clean, None, now),
+            End::UpstreamError if self.pipeline.terminal() == Some(Terminal::Error) => {
+                self.queue.close(Close::Clean, None, now);
+            }
+            End::ClientGone => self.queue.abort(),
+            _ => {
+                if failure.end == End::ClientStalled {
+                    // It did not read for so long: free the memory, leave only the reason.
+                    self.queue.clear();
+                }
+                let last = emit::error_event(dialect, framing, failure.code, &failure.message);
+                let how = if last.is_some() {
+                    Close::Clean
+                } else {
+                    Close::Abort
+                };
+                self.queue.close(how, last.as_deref(), now);
+            }
+        }
+    }
+
+    /// Waits until the client took everything. A good end that it never saw was none; a bad one stays.
+    async fn deliver(&mut self, end: End) -> End {
+        let now = Instant::now();
+        let linger = now + LINGER;
+        // Whatever else: the farewell itself is bounded, too.
+        let limit = match end {
+            End::ClientStalled => Some((now + LAST_WORD, End::ClientStalled)),
+            End::Finished => Some((self.table.total(), End::TotalTimeout)),
+            _ => None,
+        };
+        let unseen = |instead| if end == End::Finished { instead } else { end };
+        let mut timer = pin!(sleep_until(linger));
+        poll_fn(|cx| {
+            loop {
+                // Before looking, so that no change is missed.
+                let changed = self.queue.poll_change(cx, &mut self.seen, true);
+                let status = self.queue.status();
+                if status.abandoned {
+                    return Poll::Ready(unseen(End::ClientGone));
+                }
+                if status.events == 0 || status.reader_gone {
+                    return Poll::Ready(end);
+                }
+                if changed.is_ready() {
+                    continue;
+                }
+                self.drain_source(cx);
+                self.note_waiting(status.waiting_since);
+                let now = Instant::now();
+                if now >= linger {
+                    self.source = None;
+                }
+                let stalled = self.table.stalled().map(|at| (at, End::ClientStalled));
+                let deadlines = [stalled, limit].into_iter().flatten();
+                let Some((next, passed)) = deadlines.min_by_key(|(at, _)| *at) else {
+                    return Poll::Pending;
+                };
+                if next <= now {
+                    self.queue.clear();
+                    self.queue.abort();
+                    return Poll::Ready(unseen(passed));
+                }
+                let lingers = self.source.is_some();
+                timer
+                    .as_mut()
+                    .reset(if lingers { next.min(linger) } else { next });
+                if timer.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Reads on to the end of the body, so that its connection can be used again.
+    fn drain_source(&mut self, cx: &mut Context<'_>) {
+        let mut rest = Vec::new();
+        while let Some(source) = &mut self.source {
+            rest.clear();
+            match source.poll_read(cx, &mut rest) {
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(_) => self.source = None,
+                Poll::Pending => return,
+            }
+        }
+    }
+
+    /// After a good end: waits a moment for the upstream to end its body. The stream itself has ended.
+    pub async fn linger(mut self) {
+        let end = poll_fn(|cx| {
+            self.drain_source(cx);
+            if self.source.is_none() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        });
+        // In time or not: the stream itself has ended well.
+        let _ = tokio::time::timeout(LINGER, end).await;
+    }
+}

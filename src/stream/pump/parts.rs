@@ -1,0 +1,127 @@
+//! What a pump is made of, and what it says at its end.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::dialect::Dialect;
+use crate::queue::{Counts, Sender};
+use crate::stream::deadline::Table;
+use crate::stream::end::End;
+use crate::stream::meter::Meter;
+use crate::stream::pipeline::{Item, Pipeline};
+use crate::stream::registry::Stop;
+
+/// Where a pump reads from. Dropping it cancels the upstream call.
+pub trait Source: Send {
+    /// Appends what is there to `out`. `Ok(true)`: more may follow. `Ok(false)`: the body ended well.
+    ///
+    /// # Errors
+    /// The end that the failure means, with a sentence for the client.
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<Bytes>,
+    ) -> Poll<Result<bool, Failure>>;
+}
+
+/// A body that broke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What kind of end this is.
+    pub end: End,
+    /// The stable word for the client, if it is not the end's own.
+    pub code: &'static str,
+    /// A sentence for the client.
+    pub message: String,
+}
+
+impl From<End> for Failure {
+    fn from(end: End) -> Self {
+        Self {
+            end,
+            code: end.as_str(),
+            message: end.message().to_owned(),
+        }
+    }
+}
+
+/// Who reads the reply, as far as its connection can tell.
+pub trait Reader: Send + Sync {
+    /// While bytes wait in the connection: when the client last took some of them. `None` when nothing
+    /// waits there, or when it cannot be told for this stream alone.
+    fn last_progress(&self) -> Option<Instant>;
+}
+
+/// What one read of the upstream brought.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrived<'a> {
+    /// Its events.
+    pub items: &'a [Item],
+    /// Its bytes.
+    pub bytes: u64,
+    /// Time since the text before, if this read brought text.
+    pub gap: Option<Duration>,
+    /// Time since the read before.
+    pub quiet: Duration,
+    /// What the stream speaks, as far as it is known.
+    pub dialect: Dialect,
+}
+
+/// Sees a stream as it goes: one call per read, not per event.
+pub trait Observer: Send {
+    /// A read returned.
+    fn read(&mut self, arrived: Arrived<'_>);
+    /// A heartbeat went out.
+    fn heartbeat(&mut self);
+}
+
+/// How a stream went.
+#[derive(Debug)]
+pub struct Report {
+    /// The one reason it ended.
+    pub end: End,
+    /// The word the client was told, where it is finer than the end.
+    pub code: &'static str,
+    /// What it spoke.
+    pub dialect: Dialect,
+    /// What was measured.
+    pub meter: Meter,
+    /// What the queue did.
+    pub queue: Counts,
+    /// How long the upstream was held back because the queue was full.
+    pub held: Duration,
+    /// Heartbeats sent.
+    pub heartbeats: u64,
+    /// From the client's leaving to the end of the upstream call.
+    pub cancelled_after: Option<Duration>,
+}
+
+/// Everything a pump is made of.
+pub struct Parts {
+    /// The upstream's body.
+    pub source: Box<dyn Source>,
+    /// Bytes to events.
+    pub pipeline: Pipeline,
+    /// The pump's end of the queue.
+    pub queue: Sender,
+    /// Deadlines.
+    pub table: Table,
+    /// Silence before a heartbeat; zero is off.
+    pub heartbeat: Duration,
+    /// Told when the stream must end.
+    pub stop: Arc<Stop>,
+    /// Sees each read.
+    pub observer: Box<dyn Observer>,
+    /// Who reads the reply.
+    pub reader: Arc<dyn Reader>,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").finish_non_exhaustive()
+    }
+}

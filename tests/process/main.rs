@@ -1,0 +1,13 @@
+//! The real process, raw sockets on both sides.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "test code: a broken step must stop the test"
+)]
+
+mod metrics;
+mod streams;
+mod support;
