@@ -173,6 +173,9 @@ fn scrape(app: &App) -> String {
     for (upstream, endpoints) in loaded.endpoints() {
         samples.ejected(upstream, endpoints.left_out());
     }
+    for (worker, load) in app.load.iter().enumerate() {
+        samples.load(worker, load.get());
+    }
     for (name, acceptor) in &app.certificates {
         if let Some(not_after) = acceptor.not_after() {
             samples.certificate(name, not_after);

@@ -11,6 +11,7 @@ pub struct Samples {
     queue_bytes: IntGaugeVec,
     ejected: IntGaugeVec,
     not_after: GaugeVec,
+    load: IntGaugeVec,
 }
 
 impl Samples {
@@ -33,6 +34,11 @@ impl Samples {
                 "weir_upstream_endpoints_ejected",
                 "Endpoints left out because they fail.",
                 &["upstream"],
+            ),
+            load: counts(
+                "weir_worker_load",
+                "Connections and requests of a worker.",
+                &["worker"],
             ),
             not_after: gauges(
                 registry,
@@ -59,6 +65,14 @@ impl Samples {
         self.ejected
             .with_label_values(&[upstream])
             .set(count(endpoints));
+    }
+
+    /// What a worker has to do.
+    pub fn load(&self, worker: usize, load: usize) {
+        let worker = worker.to_string();
+        self.load
+            .with_label_values(&[worker.as_str()])
+            .set(count(load));
     }
 
     /// When the certificate of the listener at `name` expires, seconds since 1970.

@@ -133,11 +133,11 @@ Script = Callable[[Connection], None]
 class Upstream:
     """A listener that runs `script` for each connection."""
 
-    def __init__(self, script: Script):
+    def __init__(self, script: Script, port: int = 0):
         self.connections: list[Connection] = []
         self.errors: list[BaseException] = []
         self._script = script
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=1024)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 

@@ -36,6 +36,7 @@ class Weir:
         assert BINARY.exists(), f"{BINARY} is missing: `cargo build --release`, or set WEIR_BIN"
         self.child = Child([str(BINARY), *flags])
         self.code: int | None = None
+        self.file = Path()
         self.address = self._listening("traffic")
         self.admin = self._listening("admin")
         self.url = f"http://{self.address}"
@@ -102,6 +103,18 @@ class Weir:
 
     def hang_up(self) -> None:
         self.child.signal(signal.SIGHUP)
+
+    def reload(self, config: dict[str, Any]) -> None:
+        """Puts another configuration in place, in one step, and waits until it is in force."""
+        before = self._reloads()
+        fresh = self.file.with_suffix(".new")
+        fresh.write_text(json.dumps(config))
+        fresh.rename(self.file)
+        self.hang_up()
+        until("the new configuration", lambda: self._reloads() > before)
+
+    def _reloads(self) -> float:
+        return self.metrics().value("weir_config_reloads_total", result="ok")
 
     def terminate(self) -> None:
         self.child.signal(signal.SIGTERM)

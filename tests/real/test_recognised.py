@@ -1,0 +1,85 @@
+"""Which answers are streams? By content type; plain text only where the route names a dialect."""
+
+import pytest
+
+from backends import wire
+from support.raw import Raw
+
+SSE = "".join(wire.openai(3))
+LINES = '{"message":{"content":"Rain"},"done":false}\n{"done":true}\n'
+
+
+def fixed(dialect: str) -> dict:
+    return {"routes": [{"name": "all", "upstream": "agent", "dialect": dialect}]}
+
+
+FIXED = fixed("openai_chat")
+
+
+def answer(weir, upstream, content_type: str, pieces: list[str], **sections) -> Raw:
+    def script(connection):
+        connection.request()
+        connection.head(content_type)
+        for piece in pieces:
+            connection.chunk(piece)
+        connection.end()
+
+    client = Raw(weir(upstream(script).url, **sections).url).post("/any")
+    client.read_body()
+    return client
+
+
+def is_stream(client: Raw) -> bool:
+    return "weir-stream-id" in client.headers
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "text/event-stream",
+        "Text/Event-Stream;charset=UTF-8",
+        "application/x-ndjson",
+        "application/jsonl",
+        "application/stream+json; charset=utf-8",
+    ],
+)
+def test_by_content_type(weir, upstream, content_type):
+    text = SSE if "event" in content_type.lower() else LINES
+    client = answer(weir, upstream, content_type, [text])
+    assert is_stream(client)
+    assert client.headers["content-type"] == content_type
+
+
+@pytest.mark.parametrize("text", [SSE, "\ufeff" + SSE, ": comment\n\n" + SSE, LINES])
+def test_plain_text_that_is_a_stream(weir, upstream, text):
+    sections = fixed("ollama" if text == LINES else "openai_chat")
+    client = answer(weir, upstream, "text/plain; charset=utf-8", [text], **sections)
+    assert is_stream(client)
+    assert client.headers["content-type"] == "text/plain; charset=utf-8"
+    assert client.headers["x-accel-buffering"] == "no"
+
+
+def test_plain_text_that_comes_in_small_pieces(weir, upstream):
+    client = answer(weir, upstream, "text/plain", list(SSE), **FIXED)
+    assert is_stream(client)
+    assert client.body.decode() == SSE
+
+
+@pytest.mark.parametrize("text", ["It rains in Bergen.", "da", "", "\n\nevents: none"])
+def test_plain_text_that_is_none(weir, upstream, text):
+    client = answer(weir, upstream, "text/plain", [text] if text else [], **FIXED)
+    assert not is_stream(client)
+    assert client.body.decode() == text
+
+
+def test_plain_text_where_no_dialect_is_named(weir, upstream):
+    client = answer(weir, upstream, "text/plain", [SSE])
+    assert not is_stream(client)
+    assert client.body.decode() == SSE
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/html", "text/event-streams"])
+def test_other_types_pass_untouched(weir, upstream, content_type):
+    client = answer(weir, upstream, content_type, [SSE], **FIXED)
+    assert not is_stream(client)
+    assert client.body.decode() == SSE
