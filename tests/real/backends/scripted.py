@@ -40,6 +40,7 @@ class Connection:
         self.requests: list[Request] = []
         self.heads = 0
         self.sent = 0
+        self.received = bytearray()
         self.closed_at: float | None = None
         self._queue: Queue[Request] = Queue()
         self._closed = threading.Event()
@@ -50,6 +51,7 @@ class Connection:
         got = self.socket.recv(262144)
         if not got:
             raise Gone
+        self.received += got
         self._buffer += got
 
     def _read(self) -> None:

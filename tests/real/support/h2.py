@@ -1,6 +1,7 @@
 """What does one stream of an HTTP/2 connection get while others are open? A client over a plain socket."""
 
 import ssl
+from collections.abc import Iterator
 from typing import Any
 
 from h2 import events
@@ -10,6 +11,8 @@ from h2.errors import ErrorCodes
 
 from support import sse
 from support.raw import Closed, connect
+
+GOAWAY = 7
 
 
 class Stream:
@@ -72,6 +75,7 @@ class H2:
         self.h2 = H2Connection(H2Configuration(header_encoding="utf-8"))
         self.streams: dict[int, Stream] = {}
         self.goodbye: int | None = None
+        self._unread = b""
         self.h2.initiate_connection()
         self.flush()
 
@@ -106,13 +110,26 @@ class H2:
         got = self.socket.recv(65536)
         if not got:
             raise Closed
-        for event in self.h2.receive_data(got):
-            self._note(event)
+        self._unread += got
+        for frame in self._frames():
+            if frame[3] == GOAWAY:
+                # The library would refuse whatever follows, the rest of open streams included.
+                self.goodbye = int.from_bytes(frame[13:17])
+                continue
+            for event in self.h2.receive_data(frame):
+                self._note(event)
         self.flush()
 
+    def _frames(self) -> Iterator[bytes]:
+        """The whole frames received so far: three bytes of length, six more of head, the payload."""
+        while len(self._unread) >= 9:
+            end = 9 + int.from_bytes(self._unread[:3])
+            if len(self._unread) < end:
+                return
+            frame, self._unread = self._unread[:end], self._unread[end:]
+            yield frame
+
     def _note(self, event: Any) -> None:
-        if isinstance(event, events.ConnectionTerminated):
-            self.goodbye = int(event.error_code or 0)
         stream = self.streams.get(getattr(event, "stream_id", 0) or 0)
         if stream is None:
             return

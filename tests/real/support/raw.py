@@ -133,6 +133,17 @@ class Raw:
             assert not self.ended and time.monotonic() < limit, (wanted, self.body)
             self.read_chunk()
 
+    def until_closed(self, within: float = PATIENCE) -> bytes:
+        """Everything that comes until the server ends the connection, in whichever way."""
+        self.socket.settimeout(within)
+        got = self._unread
+        try:
+            while more := self.socket.recv(65536):
+                got += more
+        except ConnectionError:
+            pass
+        return got
+
     def close(self) -> None:
         self.socket.close()
 
