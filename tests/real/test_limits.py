@@ -37,13 +37,6 @@ def plain(upstream):
     return upstream(script)
 
 
-def speaks(proxy, text: str | bytes) -> Raw:
-    """A client that says exactly this."""
-    client = Raw(proxy.url)
-    client.socket.sendall(text.encode() if isinstance(text, str) else text)
-    return client
-
-
 def code(client: Raw) -> str:
     return json.loads(client.read_body())["error"]["code"]
 
@@ -88,7 +81,7 @@ SLOW = {
 def test_a_request_head_that_does_not_come_ends_the_connection(weir, plain, said):
     proxy = weir(plain.url, limits={"request_head": "400ms", "keep_alive": "1m"})
     started = time.monotonic()
-    with speaks(proxy, SLOW[said]) as client:
+    with Raw(proxy.url).say(SLOW[said]) as client:
         answer = client.until_closed(3)
     assert 0.3 < time.monotonic() - started < 1.5
     assert answer == b"" or answer.startswith(b"HTTP/1.1 408 ")
@@ -99,7 +92,7 @@ def test_a_request_head_that_drips_ends_the_connection(weir, plain):
     """Each field is progress, the head as a whole is late."""
     proxy = weir(plain.url, limits={"request_head": "400ms"})
     started = time.monotonic()
-    with speaks(proxy, "GET / HTTP/1.1\r\n") as client:
+    with Raw(proxy.url).say("GET / HTTP/1.1\r\n") as client:
         client.socket.settimeout(0.05)
         for number in range(100):
             try:
@@ -121,7 +114,7 @@ def test_a_tls_handshake_that_does_not_finish_ends_the_connection(
     listen = {"address": "127.0.0.1:0", "tls": {"cert": files.cert, "key": files.key}}
     proxy = weir(plain.url, listen=listen, limits={"request_head": "400ms"})
     started = time.monotonic()
-    with speaks(proxy, said) as client:
+    with Raw(proxy.url).say(said) as client:
         client.until_closed(3)
     assert 0.3 < time.monotonic() - started < 1.5
 
@@ -138,7 +131,7 @@ def test_silence_after_a_tls_handshake_ends_the_connection(weir, plain, authorit
 
 def test_half_heads_by_the_hundred_do_not_keep_others_out(weir, plain):
     proxy = weir(plain.url, limits={"request_head": "30s"})
-    clients = [speaks(proxy, "GET / HTTP/1.1\r\nhost: h\r\n") for _ in range(300)]
+    clients = [Raw(proxy.url).say("GET / HTTP/1.1\r\nhost: h\r\n") for _ in range(300)]
     assert serves(proxy)
     for client in clients:
         client.close()
@@ -236,7 +229,7 @@ STALLS = {
 def test_a_body_that_stalls_is_a_408(weir, plain, framing):
     proxy = weir(plain.url, limits={"request_body": "400ms"})
     started = time.monotonic()
-    with speaks(proxy, STALLS[framing]) as client:
+    with Raw(proxy.url).say(STALLS[framing]) as client:
         assert client.read_head().status == 408
         assert 0.3 < time.monotonic() - started < 1.5
         assert code(client) == "request_timeout"
@@ -257,7 +250,7 @@ def test_an_http2_body_that_stalls_is_a_408(weir, plain):
 
 def test_a_slow_body_that_moves_is_not_cut(weir, plain):
     proxy = weir(plain.url, limits={"request_body": "500ms", "request_head": "500ms"})
-    with speaks(proxy, "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n\r\n") as client:
+    with Raw(proxy.url).say("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n\r\n") as client:
         client.socket.settimeout(0.3)
         for letter in b"hello":
             with pytest.raises(TimeoutError):
@@ -278,9 +271,9 @@ def with_fields(count: int, value: str = "1") -> str:
 
 def test_too_many_fields_are_refused(weir, plain):
     proxy = weir(plain.url, limits={"max_headers": 20})
-    with speaks(proxy, with_fields(19)) as client:
+    with Raw(proxy.url).say(with_fields(19)) as client:
         assert client.read_head().read_body() == b"ok"
-    with speaks(proxy, with_fields(20)) as client:
+    with Raw(proxy.url).say(with_fields(20)) as client:
         assert client.read_head().status in (400, 431)
         client.read_body()
         assert client.until_closed(3) == b""
@@ -297,9 +290,9 @@ LARGE = {
 @pytest.mark.parametrize("part", LARGE)
 def test_a_head_that_is_too_large_is_refused(weir, plain, part):
     proxy = weir(plain.url, limits={"max_header_bytes": "16KiB"})
-    with speaks(proxy, LARGE[part]) as client:
+    with Raw(proxy.url).say(LARGE[part]) as client:
         assert client.read_head().status in (414, 431)
-    with speaks(proxy, LARGE[part].replace("x" * 20_000, "x" * 10_000)) as client:
+    with Raw(proxy.url).say(LARGE[part].replace("x" * 20_000, "x" * 10_000)) as client:
         assert client.read_head().status == (200 if part != "many fields" else 431)
     assert serves(proxy)
 
@@ -308,7 +301,7 @@ def test_an_endless_head_costs_no_memory(weir, plain):
     proxy = weir(plain.url)
     assert serves(proxy)
     before = proxy.rss()
-    with speaks(proxy, "GET / HTTP/1.1\r\nx: ") as client:
+    with Raw(proxy.url).say("GET / HTTP/1.1\r\nx: ") as client:
         try:
             for _ in range(64):
                 client.socket.sendall(b"x" * MIB)
@@ -342,7 +335,7 @@ TOO_LARGE = {
 @pytest.mark.parametrize("framing", TOO_LARGE)
 def test_a_body_that_is_too_large_is_a_413(weir, plain, framing):
     proxy = weir(plain.url, defaults={"max_request_bytes": "10KiB"})
-    with speaks(proxy, f"POST {CHAT} HTTP/1.1\r\nhost: h\r\n{TOO_LARGE[framing]}") as client:
+    with Raw(proxy.url).say(f"POST {CHAT} HTTP/1.1\r\nhost: h\r\n{TOO_LARGE[framing]}") as client:
         assert client.read_head().status == 413
         assert code(client) == "request_too_large"
         assert client.until_closed(3) == b""
@@ -365,7 +358,7 @@ def test_a_body_as_large_as_allowed_passes(weir, plain, framing):
     proxy = weir(plain.url, defaults={"max_request_bytes": "10KiB"})
     body = b"x" * 10240 if "length" in framing else b"2800\r\n" + b"x" * 10240 + b"\r\n0\r\n\r\n"
     head = f"POST / HTTP/1.1\r\nhost: h\r\n{framing}\r\n\r\n"
-    with speaks(proxy, head.encode() + body) as client:
+    with Raw(proxy.url).say(head.encode() + body) as client:
         assert client.read_head().read_body() == b"ok"
 
 
@@ -440,7 +433,7 @@ GARBAGE = {
 @pytest.mark.parametrize("kind", GARBAGE)
 def test_garbage_is_refused_and_the_proxy_lives_on(weir, plain, kind):
     proxy = weir(plain.url, limits={"request_head": "1s"})
-    with speaks(proxy, GARBAGE[kind]) as client:
+    with Raw(proxy.url).say(GARBAGE[kind]) as client:
         answer = client.until_closed(3)
     assert not answer.startswith(b"HTTP/1.1 2")
     assert plain.heads() == 0
@@ -452,7 +445,7 @@ def test_garbage_is_refused_and_the_proxy_lives_on(weir, plain, kind):
 def test_a_transfer_coding_that_weir_does_not_know_is_refused(weir, plain, coding):
     proxy = weir(plain.url)
     head = f"POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: {coding}\r\n\r\n"
-    with speaks(proxy, head + "0\r\n\r\n") as client:
+    with Raw(proxy.url).say(head + "0\r\n\r\n") as client:
         assert client.read_head().status in (400, 501)
 
 
@@ -471,7 +464,7 @@ HOSTS = {
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_host_with_two_readings_is_a_400(weir, plain, host):
     proxy = weir(plain.url)
-    with speaks(proxy, f"GET / HTTP/1.1\r\n{HOSTS[host]}\r\n") as client:
+    with Raw(proxy.url).say(f"GET / HTTP/1.1\r\n{HOSTS[host]}\r\n") as client:
         assert client.read_head().status == 400
     assert plain.requests() == []
 
@@ -479,7 +472,7 @@ def test_a_host_with_two_readings_is_a_400(weir, plain, host):
 def test_the_target_never_chooses_the_upstream(weir, plain):
     """The authority of an absolute target takes the place of Host (RFC 9112 3.2.2)."""
     proxy = weir(plain.url)
-    with speaks(proxy, "GET http://other.test/x?y HTTP/1.1\r\nhost: h.test\r\n\r\n") as client:
+    with Raw(proxy.url).say("GET http://other.test/x?y HTTP/1.1\r\nhost: h.test\r\n\r\n") as client:
         assert client.read_head().read_body() == b"ok"
     (request,) = plain.requests()
     assert request.line == "GET /x?y HTTP/1.1"
@@ -488,7 +481,7 @@ def test_the_target_never_chooses_the_upstream(weir, plain):
 
 def test_connect_is_a_405(weir, plain):
     proxy = weir(plain.url)
-    with speaks(proxy, "CONNECT 127.0.0.1:22 HTTP/1.1\r\nhost: 127.0.0.1:22\r\n\r\n") as client:
+    with Raw(proxy.url).say("CONNECT 127.0.0.1:22 HTTP/1.1\r\nhost: 127.0.0.1:22\r\n\r\n") as client:
         assert client.read_head().status == 405
     assert plain.connections == []
 
@@ -499,7 +492,7 @@ KEY = "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\
 
 def test_a_websocket_is_a_501(weir, plain):
     proxy = weir(plain.url)
-    with speaks(proxy, UPGRADE.format("websocket", KEY)) as client:
+    with Raw(proxy.url).say(UPGRADE.format("websocket", KEY)) as client:
         assert client.read_head().status == 501
     assert plain.connections == []
 
@@ -508,7 +501,7 @@ def test_a_websocket_is_a_501(weir, plain):
 def test_nothing_is_tunnelled_that_follows_an_upgrade(weir, plain, wanted):
     proxy = weir(plain.url)
     hidden = b"\x00\x01GET /smuggled HTTP/1.1\r\nhost: h\r\n\r\n"
-    with speaks(proxy, UPGRADE.format(wanted, "").encode() + hidden) as client:
+    with Raw(proxy.url).say(UPGRADE.format(wanted, "").encode() + hidden) as client:
         assert client.read_head().status in (400, 501)
     assert not any(b"smuggled" in connection.received for connection in plain.connections)
 
@@ -516,7 +509,7 @@ def test_nothing_is_tunnelled_that_follows_an_upgrade(weir, plain, wanted):
 def test_an_offer_of_h2c_is_not_taken(weir, plain):
     proxy = weir(plain.url)
     settings = "http2-settings: AAMAAABkAAQAAP__\r\n"
-    with speaks(proxy, UPGRADE.format("h2c", settings)) as client:
+    with Raw(proxy.url).say(UPGRADE.format("h2c", settings)) as client:
         assert client.read_head().read_body() == b"ok"
     (request,) = plain.requests()
     assert not {"upgrade", "http2-settings"} & request.headers.keys()
@@ -570,7 +563,7 @@ CONFLICTS = {
 def test_a_body_with_two_readings_is_never_two_requests(weir, plain, conflict):
     fields, body = CONFLICTS[conflict]
     proxy = weir(plain.url)
-    with speaks(proxy, f"POST /outer HTTP/1.1\r\nhost: h\r\n{fields}\r\n{body}") as client:
+    with Raw(proxy.url).say(f"POST /outer HTTP/1.1\r\nhost: h\r\n{fields}\r\n{body}") as client:
         status = client.read_head().status
         client.read_body()
         try:
@@ -606,7 +599,7 @@ def test_a_broken_chunked_body_is_aborted(weir, plain, kind):
     """The call that was begun must not look complete to the upstream."""
     proxy = weir(plain.url)
     head = f"POST {CHAT} HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n"
-    with speaks(proxy, head) as client:
+    with Raw(proxy.url).say(head) as client:
         until("the request head", plain.heads)
         try:
             client.socket.sendall(CHUNKS[kind].encode() + HIDDEN.encode())
@@ -619,11 +612,17 @@ def test_a_broken_chunked_body_is_aborted(weir, plain, kind):
     assert plain.requests() == []
 
 
-@pytest.mark.parametrize("sent", ["content-length: 10\r\n\r\nhalf", "transfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n"])
+HALVES = {
+    "content-length": "content-length: 10\r\n\r\nhalf",
+    "chunked": "transfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+}
+
+
+@pytest.mark.parametrize("framing", HALVES)
 @pytest.mark.parametrize("leaves", ["closes", "resets", "closes its half"])
-def test_a_truncated_body_is_never_made_whole(weir, plain, sent, leaves):
+def test_a_truncated_body_is_never_made_whole(weir, plain, framing, leaves):
     proxy = weir(plain.url)
-    client = speaks(proxy, f"POST {CHAT} HTTP/1.1\r\nhost: h\r\n{sent}")
+    client = Raw(proxy.url).say(f"POST {CHAT} HTTP/1.1\r\nhost: h\r\n{HALVES[framing]}")
     until("the request head", plain.heads)
     if leaves == "closes its half":
         client.socket.shutdown(socket.SHUT_WR)
@@ -637,7 +636,7 @@ def test_a_truncated_body_is_never_made_whole(weir, plain, sent, leaves):
 
 def test_a_request_after_a_bad_one_is_not_served(weir, plain):
     proxy = weir(plain.url)
-    with speaks(proxy, f"GET / HTTP/1.1\r\nhost: h\r\nbro ken: 1\r\n\r\n{HIDDEN}") as client:
+    with Raw(proxy.url).say(f"GET / HTTP/1.1\r\nhost: h\r\nbro ken: 1\r\n\r\n{HIDDEN}") as client:
         answer = client.until_closed(3)
     assert answer.startswith(b"HTTP/1.1 400 ") and answer.count(b"HTTP/1.1") == 1
     assert plain.connections == []
@@ -651,7 +650,7 @@ def test_pipelined_requests_are_answered_in_order(weir, upstream):
 
     proxy = weir(upstream(script).url)
     paths = [f"/{number}" for number in range(20)]
-    with speaks(proxy, "".join(f"GET {path} HTTP/1.1\r\nhost: h\r\n\r\n" for path in paths)) as client:
+    with Raw(proxy.url).say("".join(f"GET {path} HTTP/1.1\r\nhost: h\r\n\r\n" for path in paths)) as client:
         for path in paths:
             assert client.read_head().read_body() == path.encode()
 
@@ -692,7 +691,7 @@ def test_a_flood_of_http2_frames_hurts_nobody_else(weir, plain, kind):
     assert serves(proxy)
     before, asked, served = proxy.rss(), len(plain.requests()), 0
     end = b"the end!"
-    with speaks(proxy, PREFACE + frame(SETTINGS)) as client:
+    with Raw(proxy.url).say(PREFACE + frame(SETTINGS)) as client:
 
         def pour():
             try:
@@ -724,7 +723,7 @@ def test_a_flood_of_http2_frames_hurts_nobody_else(weir, plain, kind):
 
 def test_frames_by_hand_are_a_request(weir, plain):
     """What the floods are made of is understood."""
-    with speaks(weir(plain.url), PREFACE + frame(SETTINGS) + frame(HEADERS, ENDS | WHOLE, 1, GET)):
+    with Raw(weir(plain.url).url).say(PREFACE + frame(SETTINGS) + frame(HEADERS, ENDS | WHOLE, 1, GET)):
         until("the request", plain.requests)
 
 

@@ -53,6 +53,12 @@ class Raw:
         self.socket.sendall("\r\n".join(lines).encode() + body)
         return self
 
+    def say(self, words: str | bytes) -> "Raw":
+        """Sends exactly this."""
+        self.body, self.trailers, self.ended = bytearray(), b"", False
+        self.socket.sendall(words.encode() if isinstance(words, str) else words)
+        return self
+
     def get(self, path: str, **headers: str) -> "Raw":
         return self.send("GET", path, **headers).read_head()
 
