@@ -9,6 +9,7 @@ import pytest
 
 from backends.scripted import Script, Upstream
 from support.backend import Backend, Names
+from support.tls import Authority
 from support.weir import Weir, config_for
 
 import json
@@ -45,17 +46,23 @@ def weir(tmp_path: Path) -> Iterator[Callable[..., Weir]]:
 
 
 @pytest.fixture
-def upstream() -> Iterator[Callable[[Script], Upstream]]:
-    """`upstream(script)`: a scripted server."""
+def upstream() -> Iterator[Callable[..., Upstream]]:
+    """`upstream(script)`: a scripted server; `path=` or `tls=` say where it listens."""
     running: list[Upstream] = []
 
-    def start(script: Script) -> Upstream:
-        running.append(Upstream(script))
+    def start(script: Script, **where: Any) -> Upstream:
+        running.append(Upstream(script, **where))
         return running[-1]
 
     yield start
     for one in running:
         one.close()
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    """Signs certificates that `authority.client()` trusts."""
+    return Authority()
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,16 @@ moment its client went away.
 
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from queue import Empty, Queue
 from typing import NamedTuple
+
+from support.tls import TlsSocket
 
 
 class Request(NamedTuple):
@@ -31,11 +35,12 @@ class Gone(Exception):
 class Connection:
     """One accepted connection. A thread of its own reads it, so a leaving client is always noticed."""
 
-    def __init__(self, accepted: socket.socket):
+    def __init__(self, accepted: "socket.socket | TlsSocket"):
         self.socket = accepted
         self.requests: list[Request] = []
         self.heads = 0
         self.sent = 0
+        self.received = bytearray()
         self.closed_at: float | None = None
         self._queue: Queue[Request] = Queue()
         self._closed = threading.Event()
@@ -46,6 +51,7 @@ class Connection:
         got = self.socket.recv(262144)
         if not got:
             raise Gone
+        self.received += got
         self._buffer += got
 
     def _read(self) -> None:
@@ -131,14 +137,28 @@ Script = Callable[[Connection], None]
 
 
 class Upstream:
-    """A listener that runs `script` for each connection."""
+    """A listener that runs `script` for each connection: TCP, TLS over it, or a Unix socket at `path`."""
 
-    def __init__(self, script: Script, port: int = 0):
+    def __init__(
+        self,
+        script: Script,
+        port: int = 0,
+        path: Path | None = None,
+        tls: ssl.SSLContext | None = None,
+    ):
         self.connections: list[Connection] = []
         self.errors: list[BaseException] = []
         self._script = script
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=1024)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._tls = tls
+        if path:
+            self._listener = socket.socket(socket.AF_UNIX)
+            self._listener.bind(str(path))
+            self._listener.listen(1024)
+            self.url = f"unix:{path}"
+        else:
+            self._listener = socket.create_server(("127.0.0.1", port), backlog=1024)
+            self.port = self._listener.getsockname()[1]
+            self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -147,8 +167,9 @@ class Upstream:
                 accepted, _ = self._listener.accept()
             except OSError:
                 return
-            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = Connection(accepted)
+            if accepted.family == socket.AF_INET:
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = Connection(TlsSocket(accepted, self._tls) if self._tls else accepted)
             self.connections.append(connection)
             threading.Thread(target=self._run, args=(connection,), daemon=True).start()
 

@@ -1,6 +1,7 @@
 """What exactly is on the wire, and when? A client that is nothing but a socket."""
 
 import socket
+import ssl
 import struct
 import time
 from typing import Any
@@ -13,19 +14,30 @@ class Closed(Exception):
     """The server ended the connection."""
 
 
+def connect(
+    url: str, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None
+) -> tuple[socket.socket, str]:
+    """A connection to `http://host:port` or `unix:/path`, and what to call its other end."""
+    path = url.removeprefix("unix:") if url.startswith("unix:") else ""
+    connection = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
+    if receive_buffer:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    connection.settimeout(PATIENCE)
+    host, _, port = url.removeprefix("http://").partition(":")
+    connection.connect(path or (host, int(port)))
+    if tls:
+        connection = tls.wrap_socket(connection, server_hostname="localhost")
+    return connection, "localhost" if path else f"{host}:{port}"
+
+
 class Raw:
     """One connection, one request at a time."""
 
-    def __init__(self, url: str, receive_buffer: int | None = None):
-        host, port = url.removeprefix("http://").split(":")
-        self.host = f"{host}:{port}"
-        self.socket = socket.socket()
-        if receive_buffer:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.settimeout(PATIENCE)
-        self.socket.connect((host, int(port)))
+    def __init__(self, url: str, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None):
+        self.socket, self.host = connect(url, receive_buffer, tls)
         self.head = b""
         self.status = 0
+        self.interim: list[int] = []
         self.headers: dict[str, str] = {}
         self._unread = b""
         self.body = bytearray()
@@ -39,6 +51,12 @@ class Raw:
         lines = [f"{method} {path} HTTP/1.1", *(f"{k}: {v}" for k, v in fields.items()), "", ""]
         self.body, self.trailers, self.ended = bytearray(), b"", False
         self.socket.sendall("\r\n".join(lines).encode() + body)
+        return self
+
+    def say(self, words: str | bytes) -> "Raw":
+        """Sends exactly this."""
+        self.body, self.trailers, self.ended = bytearray(), b"", False
+        self.socket.sendall(words.encode() if isinstance(words, str) else words)
         return self
 
     def get(self, path: str, **headers: str) -> "Raw":
@@ -65,6 +83,7 @@ class Raw:
             name, _, value = line.partition(":")
             self.headers[name.lower()] = value.strip()
         if 100 <= self.status < 200:
+            self.interim.append(self.status)
             return self.read_head()
         return self
 
@@ -119,6 +138,17 @@ class Raw:
         while wanted not in self.body:
             assert not self.ended and time.monotonic() < limit, (wanted, self.body)
             self.read_chunk()
+
+    def until_closed(self, within: float = PATIENCE) -> bytes:
+        """Everything that comes until the server ends the connection, in whichever way."""
+        self.socket.settimeout(within)
+        got = self._unread
+        try:
+            while more := self.socket.recv(65536):
+                got += more
+        except ConnectionError:
+            pass
+        return got
 
     def close(self) -> None:
         self.socket.close()
