@@ -1,14 +1,14 @@
-//! What can be refused without asking anybody: draining, wrong methods, upgrades, no route.
+//! What can be refused without asking anybody: two readings, draining, wrong methods, upgrades, no route.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use http::{Method, Response, StatusCode, header, request};
+use http::{HeaderValue, Method, Response, StatusCode, Version, header, request};
 use tokio::time::Instant;
 
 use super::call::Call;
 use super::identity::Identity;
-use super::{Peer, errors};
+use super::{Peer, edge, errors};
 use crate::app::App;
 use crate::dialect::{Choice, detect};
 use crate::reply::body::Body;
@@ -26,6 +26,15 @@ pub(super) fn admit(
     started: Instant,
 ) -> Result<Call, Box<Response<Body>>> {
     let hint = detect::from_request(parts.uri.path(), &parts.headers);
+    if let Err(refusal) = edge::check(parts) {
+        let mut response = errors::response(hint, refusal.status, refusal.code, refusal.message);
+        if parts.version <= Version::HTTP_11 {
+            // Where this request ends is not certain, so nothing after it is one.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        return Err(Box::new(response));
+    }
     if app.refusing.load(Ordering::Relaxed) {
         let message = "draining: this instance is shutting down, ask again";
         let code = StatusCode::SERVICE_UNAVAILABLE;

@@ -2,6 +2,7 @@
 
 mod admit;
 mod call;
+mod edge;
 mod errors;
 mod identity;
 mod interim;

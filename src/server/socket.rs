@@ -2,7 +2,8 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::net::UnixListener;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
@@ -45,10 +46,15 @@ fn bind(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
 /// A Unix socket; one left behind by a process that is gone is replaced.
 ///
 /// # Errors
-/// When the path is in use or cannot be written.
+/// When the path is in use, is another kind of file, or cannot be written.
 pub fn unix(path: &Path) -> io::Result<UnixListener> {
-    if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
-        std::fs::remove_file(path)?;
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            let message = "there is a file that is no socket";
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+        }
+        Ok(_) if UnixStream::connect(path).is_err() => std::fs::remove_file(path)?,
+        Ok(_) | Err(_) => {}
     }
     let listener = UnixListener::bind(path)?;
     listener.set_nonblocking(true)?;

@@ -117,10 +117,15 @@ fn load(settings: &ListenTls) -> io::Result<(TlsAcceptor, Option<f64>)> {
         move |error: rustls_pki_types::pem::Error| io::Error::other(format!("{path}: {error}"))
     };
     let certs = |path: &Path| -> io::Result<Vec<CertificateDer<'static>>> {
-        CertificateDer::pem_file_iter(path)
+        let certs: Vec<_> = CertificateDer::pem_file_iter(path)
             .map_err(named(path))?
             .map(|cert| cert.map_err(named(path)))
-            .collect()
+            .collect::<io::Result<_>>()?;
+        if certs.is_empty() {
+            let message = "expected certificates in PEM, found none";
+            return Err(io::Error::other(format!("{}: {message}", path.display())));
+        }
+        Ok(certs)
     };
     let key = PrivateKeyDer::from_pem_file(&settings.key).map_err(named(&settings.key))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -132,20 +137,24 @@ fn load(settings: &ListenTls) -> io::Result<(TlsAcceptor, Option<f64>)> {
         Some(path) => {
             let mut roots = RootCertStore::empty();
             for cert in certs(path)? {
-                roots.add(cert).map_err(io::Error::other)?;
+                roots.add(cert).map_err(|error| unusable(path, &error))?;
             }
             let verifier =
                 WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-            builder.with_client_cert_verifier(verifier.map_err(io::Error::other)?)
+            builder.with_client_cert_verifier(verifier.map_err(|error| unusable(path, &error))?)
         }
     };
     let chain = certs(&settings.cert)?;
     let not_after = chain.first().and_then(not_after);
     let mut config = builder
         .with_single_cert(chain, key)
-        .map_err(io::Error::other)?;
+        .map_err(|error| unusable(&settings.cert, &error))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok((TlsAcceptor::from(Arc::new(config)), not_after))
+}
+
+fn unusable(path: &Path, error: &dyn std::fmt::Display) -> io::Error {
+    io::Error::other(format!("{}: {error}", path.display()))
 }
 
 fn not_after(certificate: &CertificateDer<'_>) -> Option<f64> {

@@ -1,0 +1,179 @@
+//! What a request must be before anybody asks what it wants: one reading of its host and of its length.
+//!
+//! The parser below is lenient where two servers could read the same bytes differently. Weir is not: what it
+//! forwards is read the same way by everyone behind it.
+
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header, request};
+
+/// Why a request is refused before it is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) code: &'static str,
+    pub(super) message: &'static str,
+}
+
+const fn bad(message: &'static str) -> Refusal {
+    Refusal {
+        status: StatusCode::BAD_REQUEST,
+        code: "bad_request",
+        message,
+    }
+}
+
+/// Refuses a request with two readings.
+pub(super) fn check(parts: &request::Parts) -> Result<(), Refusal> {
+    transfer_coding(parts)?;
+    host(parts)
+}
+
+/// RFC 9112, 6.1: a coding that is not understood is a 501. Only the final `chunked` is understood here.
+fn transfer_coding(parts: &request::Parts) -> Result<(), Refusal> {
+    let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else {
+        return Ok(());
+    };
+    if parts.version != Version::HTTP_11 {
+        return Err(bad("Transfer-Encoding is of HTTP/1.1 only"));
+    }
+    if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Err(Refusal {
+            status: StatusCode::NOT_IMPLEMENTED,
+            code: "transfer_coding_not_supported",
+            message: "expected `Transfer-Encoding: chunked` and no other transfer coding",
+        });
+    }
+    Ok(())
+}
+
+/// RFC 9112, 3.2: one valid Host, no more. RFC 9113, 8.3.1: it does not contradict `:authority`.
+fn host(parts: &request::Parts) -> Result<(), Refusal> {
+    let host = single_host(&parts.headers)?;
+    let authority = parts.uri.authority();
+    match (host, authority) {
+        (None, None) if parts.version < Version::HTTP_11 => Ok(()),
+        (None, None) => Err(bad("expected a Host field, none came")),
+        (None, Some(authority)) => valid(authority.as_str().as_bytes()),
+        (Some(host), None) => valid(host.as_bytes()),
+        (Some(host), Some(authority)) => {
+            valid(host.as_bytes())?;
+            valid(authority.as_str().as_bytes())?;
+            let same = host
+                .as_bytes()
+                .eq_ignore_ascii_case(authority.as_str().as_bytes());
+            // Of HTTP/1.1 the target wins (RFC 9112, 3.2.2), and only its authority is forwarded.
+            if same || parts.version <= Version::HTTP_11 {
+                Ok(())
+            } else {
+                Err(bad("Host and :authority name different hosts"))
+            }
+        }
+    }
+}
+
+fn single_host(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Refusal> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(bad("expected one Host field, several came"));
+    }
+    Ok(host)
+}
+
+/// `host[:port]`, without a user and without a list.
+fn valid(host: &[u8]) -> Result<(), Refusal> {
+    let refused = bad("expected Host to be a name or address, and maybe a port");
+    if host.iter().any(|byte| matches!(byte, b'@' | b',')) {
+        return Err(refused);
+    }
+    let authority = Authority::try_from(host).map_err(|_| refused)?;
+    let name = authority.host();
+    let port = authority.as_str().get(name.len()..).unwrap_or_default();
+    let is_port = |digits: &str| digits.is_empty() || digits.parse::<u16>().is_ok();
+    let port_fits = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
+    if name.is_empty() || !port_fits {
+        return Err(refused);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn status(version: Version, target: &str, fields: &[(&str, &str)]) -> Option<u16> {
+        let mut request = Request::builder().version(version).uri(target);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        check(&parts).err().map(|refusal| refusal.status.as_u16())
+    }
+
+    #[test]
+    fn one_host_is_needed_and_valid() {
+        let http1 = |hosts: &[&str]| {
+            let fields: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
+            status(Version::HTTP_11, "/", &fields)
+        };
+        for host in [
+            "h",
+            "h:80",
+            "h:",
+            "127.0.0.1:8080",
+            "[::1]:80",
+            "[::1]",
+            "a_b.test",
+            "A.TEST",
+        ] {
+            assert_eq!(http1(&[host]), None, "{host}");
+        }
+        for host in [
+            "", "a b", "u@h", "a/b", "a,b", "h:80x", "h:70000", "h:80:80", ":80", "[::1",
+        ] {
+            assert_eq!(http1(&[host]), Some(400), "{host:?}");
+        }
+        assert_eq!(http1(&[]), Some(400));
+        assert_eq!(http1(&["a", "a"]), Some(400));
+        assert_eq!(status(Version::HTTP_10, "/", &[]), None);
+    }
+
+    #[test]
+    fn the_target_may_name_the_host() {
+        let target = "http://a.test/x";
+        assert_eq!(
+            status(Version::HTTP_11, target, &[("host", "b.test")]),
+            None
+        );
+        assert_eq!(status(Version::HTTP_2, target, &[]), None);
+        assert_eq!(status(Version::HTTP_2, target, &[("host", "A.test")]), None);
+        assert_eq!(
+            status(Version::HTTP_2, target, &[("host", "b.test")]),
+            Some(400)
+        );
+        assert_eq!(status(Version::HTTP_2, "/x", &[]), Some(400));
+    }
+
+    #[test]
+    fn chunked_is_the_only_transfer_coding() {
+        let coded = |version, codings: &[&str]| {
+            let mut fields = vec![("host", "h")];
+            fields.extend(codings.iter().map(|coding| ("transfer-encoding", *coding)));
+            status(version, "/", &fields)
+        };
+        assert_eq!(coded(Version::HTTP_11, &["chunked"]), None);
+        assert_eq!(coded(Version::HTTP_11, &["Chunked"]), None);
+        for codings in [
+            &["gzip, chunked"][..],
+            &["chunked, chunked"],
+            &["chunked", "chunked"],
+            &["x"],
+        ] {
+            assert_eq!(coded(Version::HTTP_11, codings), Some(501), "{codings:?}");
+        }
+        assert_eq!(coded(Version::HTTP_10, &["chunked"]), Some(400));
+    }
+}
