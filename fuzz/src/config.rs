@@ -1,0 +1,15 @@
+//! Configuration files: anything gets an answer, and what is accepted can be printed and read again.
+
+use weir::config::{self, Overrides};
+
+/// Any text.
+pub fn check(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let overrides = Overrides::default();
+    match config::load(Some(("fuzz.yaml", text)), &overrides) {
+        Ok(config) => drop(config::effective(&config).to_string()),
+        Err(problems) => assert!(!problems.to_string().is_empty()),
+    }
+}

@@ -1,0 +1,43 @@
+//! Framing: where reads are cut changes nothing, and what is sent on reads as the same events again.
+
+use bytes::Bytes;
+use weir::wire::{Decoder, Frame, Framing};
+
+const MAX_EVENT: usize = 4096;
+
+/// Name and payload of each frame, as a client sees them.
+fn seen(frames: &[Frame]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    (frames.iter())
+        .map(|frame| (frame.name().to_vec(), frame.data().to_vec()))
+        .collect()
+}
+
+/// All frames, up to the first fault.
+fn decode<'a>(framing: Framing, reads: impl Iterator<Item = &'a [u8]>) -> (Vec<Frame>, bool) {
+    let mut decoder = Decoder::new(framing, MAX_EVENT);
+    let mut frames = Vec::new();
+    for read in reads {
+        if decoder.feed(Bytes::copy_from_slice(read), &mut frames).is_err() {
+            return (frames, false);
+        }
+    }
+    frames.extend(decoder.finish());
+    (frames, true)
+}
+
+/// The first byte says how the rest is cut.
+pub fn check(framing: Framing, data: &[u8]) {
+    let Some((cut, text)) = data.split_first() else {
+        return;
+    };
+    let (whole, complete) = decode(framing, std::iter::once(text));
+    let (pieces, _) = decode(framing, text.chunks(usize::from(*cut).max(1)));
+    assert_eq!(seen(&whole), seen(&pieces), "reads were cut every {cut} bytes");
+    if complete && framing == Framing::Sse {
+        let sent: Vec<&Frame> = whole.iter().filter(|frame| frame.whole).collect();
+        let blocks: Vec<u8> = sent.iter().flat_map(|frame| frame.block.to_vec()).collect();
+        let (again, _) = decode(framing, std::iter::once(blocks.as_slice()));
+        let sent: Vec<Frame> = sent.into_iter().cloned().collect();
+        assert_eq!(seen(&sent), seen(&again), "what was sent on reads differently");
+    }
+}

@@ -1,0 +1,7 @@
+//! What must hold for any bytes. Each target is one of these functions.
+
+pub mod config;
+pub mod dialects;
+pub mod encoding;
+pub mod frames;
+pub mod queue;
