@@ -11,7 +11,11 @@ pub fn check(data: &[u8]) {
         return;
     };
     let dialect = Dialect::ALL[usize::from(*pick) % Dialect::ALL.len()];
-    let framing = if pick & 0x80 == 0 { Framing::Sse } else { Framing::Ndjson };
+    let framing = if pick & 0x80 == 0 {
+        Framing::Sse
+    } else {
+        Framing::Ndjson
+    };
     let mut decoder = Decoder::new(framing, 1 << 16);
     let mut classifier = Classifier::new(dialect);
     let mut frames = Vec::new();
@@ -23,7 +27,9 @@ pub fn check(data: &[u8]) {
         assert!(event.text.is_none_or(lies_in), "{event:?}");
         if let Some(merge) = event.merge {
             assert!(lies_in(merge.text), "{event:?}");
-            assert!(event.class.is_droppable() || !merge.text.is_empty() || event.terminal.is_none());
+            assert!(
+                event.class.is_droppable() || !merge.text.is_empty() || event.terminal.is_none()
+            );
         }
     }
 }

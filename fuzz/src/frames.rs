@@ -17,7 +17,10 @@ fn decode<'a>(framing: Framing, reads: impl Iterator<Item = &'a [u8]>) -> (Vec<F
     let mut decoder = Decoder::new(framing, MAX_EVENT);
     let mut frames = Vec::new();
     for read in reads {
-        if decoder.feed(Bytes::copy_from_slice(read), &mut frames).is_err() {
+        if decoder
+            .feed(Bytes::copy_from_slice(read), &mut frames)
+            .is_err()
+        {
             return (frames, false);
         }
     }
@@ -32,12 +35,20 @@ pub fn check(framing: Framing, data: &[u8]) {
     };
     let (whole, complete) = decode(framing, std::iter::once(text));
     let (pieces, _) = decode(framing, text.chunks(usize::from(*cut).max(1)));
-    assert_eq!(seen(&whole), seen(&pieces), "reads were cut every {cut} bytes");
+    assert_eq!(
+        seen(&whole),
+        seen(&pieces),
+        "reads were cut every {cut} bytes"
+    );
     if complete && framing == Framing::Sse {
         let sent: Vec<&Frame> = whole.iter().filter(|frame| frame.whole).collect();
         let blocks: Vec<u8> = sent.iter().flat_map(|frame| frame.block.to_vec()).collect();
         let (again, _) = decode(framing, std::iter::once(blocks.as_slice()));
         let sent: Vec<Frame> = sent.into_iter().cloned().collect();
-        assert_eq!(seen(&sent), seen(&again), "what was sent on reads differently");
+        assert_eq!(
+            seen(&sent),
+            seen(&again),
+            "what was sent on reads differently"
+        );
     }
 }

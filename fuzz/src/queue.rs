@@ -32,7 +32,11 @@ pub fn check(data: &[u8]) {
                 let text = "x".repeat(usize::from(byte / 4));
                 let block = format!("<{text}>");
                 let span = Span::new(1..1 + text.len()).expect("a short text");
-                let merge = Merge { key: u64::from(byte & 64), text: span, keep: Keep::First };
+                let merge = Merge {
+                    key: u64::from(byte & 64),
+                    text: span,
+                    keep: Keep::First,
+                };
                 let event = Event {
                     content: Content::Token,
                     text: Some(span),
@@ -51,6 +55,9 @@ pub fn check(data: &[u8]) {
     let all: Vec<u8> = received.concat();
     let text = String::from_utf8(all).expect("blocks are text");
     let marks: Vec<&str> = text.split('!').skip(1).step_by(2).collect();
-    let sent: Vec<&str> = critical.iter().map(|block| block.trim_matches('!')).collect();
+    let sent: Vec<&str> = critical
+        .iter()
+        .map(|block| block.trim_matches('!'))
+        .collect();
     assert_eq!(marks, sent, "critical events, in order");
 }
