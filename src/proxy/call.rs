@@ -17,7 +17,7 @@ use crate::metrics::RouteMetrics;
 use crate::reply::body::Body;
 use crate::reply::head;
 use crate::server::link::Link;
-use crate::upstream::request::strip_hop_by_hop;
+use crate::upstream::fields::strip_hop_by_hop;
 use crate::upstream::{self, Answer};
 use crate::wire::Framing;
 use crate::wire::encoding::Coding;
@@ -108,11 +108,7 @@ impl Call {
         if head.status.is_server_error() {
             self.metrics.upstream_error("status_5xx");
         }
-        // Announces the trailers that follow; without it they could not be sent on.
-        let trailer = head.headers.remove(header::TRAILER);
         strip_hop_by_hop(&mut head.headers);
-        head.headers
-            .extend(trailer.map(|value| (header::TRAILER, value)));
         head.extensions = http::Extensions::new();
         head.version = http::Version::HTTP_11;
         self.metrics.request("unary", head.status);

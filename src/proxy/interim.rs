@@ -1,12 +1,16 @@
 //! Interim (1xx) responses of an upstream, sent on to clients that can take them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{HeaderMap, StatusCode, Version, request};
 
 use crate::server::link::Link;
 use crate::upstream::Interim;
-use crate::upstream::request::strip_hop_by_hop;
+use crate::upstream::fields::strip_hop_by_hop;
+
+/// Interim responses to one request that are sent on; more are a flood.
+const MAX_TOLD: usize = 32;
 
 /// Passes interim responses to `link`; `None` if the client cannot have them: HTTP/1.0 has none, and the
 /// HTTP/2 engine cannot send them.
@@ -15,9 +19,11 @@ pub(super) fn forwarder(parts: &request::Parts, link: &Arc<Link>) -> Option<Inte
         return None;
     }
     let link = Arc::clone(link);
+    let told = AtomicUsize::new(0);
     Some(Arc::new(move |status, headers| {
         // 100 is said by Weir itself when it begins to read the body; nobody asked for 101.
-        if status != StatusCode::CONTINUE && status != StatusCode::SWITCHING_PROTOCOLS {
+        let is_own = status == StatusCode::CONTINUE || status == StatusCode::SWITCHING_PROTOCOLS;
+        if !is_own && told.fetch_add(1, Ordering::Relaxed) < MAX_TOLD {
             link.interim(&encode(status, headers.clone()));
         }
     }))

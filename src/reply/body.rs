@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep};
 use crate::metrics::RouteMetrics;
 use crate::queue::{Close, Next, Receiver};
 use crate::upstream;
+use crate::upstream::fields::forwardable;
 
 /// Bytes handed to the connection at a time: more would only hide in its buffers.
 const FRAME_BYTES: usize = 64 * 1024;
@@ -148,7 +149,8 @@ impl Pass {
                 Poll::Ready(Ok(upstream::Read::Data)) => self.ready.reverse(),
                 Poll::Ready(Ok(upstream::Read::Eof(trailers))) => {
                     self.done = true;
-                    return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+                    let frame = trailers.map(forwardable).map(Frame::trailers);
+                    return Poll::Ready(frame.map(Ok));
                 }
                 Poll::Ready(Err(error)) => {
                     self.done = true;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::upstream::request::strip_hop_by_hop;
+use crate::upstream::fields::strip_hop_by_hop;
 use crate::wire::Framing;
 
 /// Where a client finds the id of its stream.
@@ -16,6 +16,7 @@ pub fn stream(headers: &mut HeaderMap, id: &str) {
         header::CONTENT_LENGTH,
         header::CONTENT_ENCODING,
         header::ACCEPT_RANGES,
+        header::TRAILER,
     ] {
         headers.remove(name);
     }

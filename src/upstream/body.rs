@@ -13,6 +13,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
+use super::fields::forwardable;
 use super::pool::Lease;
 
 /// Why a request body was cut off.
@@ -127,6 +128,10 @@ impl http_body::Body for RequestBody {
                 if this.incoming.is_end_stream() {
                     this.verdict.complete();
                 }
+                let frame = match frame.into_trailers() {
+                    Ok(trailers) => Frame::trailers(forwardable(trailers)),
+                    Err(data) => data,
+                };
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(this.verdict.set(Cut::Aborted)))),

@@ -8,6 +8,7 @@ mod body;
 mod connect;
 mod endpoint;
 mod error;
+pub mod fields;
 mod health;
 mod pool;
 pub mod request;

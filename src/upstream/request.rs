@@ -3,22 +3,8 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Uri, Version, request};
 
+use super::fields::strip_hop_by_hop;
 use crate::config::Endpoint;
-
-/// Fields that belong to one connection (RFC 9110, 7.6.1), whatever `Connection` says.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("http2-settings"),
-];
-
-/// Fields that `Connection` cannot nominate away: they frame or address the message.
-const NEVER_NOMINATED: [HeaderName; 2] = [header::HOST, header::CONTENT_LENGTH];
 
 /// Where a request came from, for the fields that say so.
 #[derive(Clone, Debug)]
@@ -27,25 +13,6 @@ pub struct Origin {
     pub client: Option<std::net::IpAddr>,
     /// `http` or `https`.
     pub scheme: &'static str,
-}
-
-/// Removes the fields that end at this hop, in either direction.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let mut nominated = Vec::new();
-    for value in headers.get_all(header::CONNECTION) {
-        let names = value.to_str().unwrap_or_default().split(',');
-        nominated
-            .extend(names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()));
-    }
-    for name in nominated
-        .iter()
-        .filter(|name| !NEVER_NOMINATED.contains(name))
-    {
-        headers.remove(name);
-    }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
 }
 
 /// Turns a client's request head into the one for `endpoint`.

@@ -75,7 +75,7 @@ class Connection:
 
     def _body(self, headers: dict[str, str]) -> bytes:
         if "chunked" in headers.get("transfer-encoding", ""):
-            while not re.search(rb"(^|\r\n)0\r\n\r\n", self._buffer):
+            while not re.search(rb"(^|\r\n)0\r\n([^\r\n]+\r\n)*\r\n", self._buffer):
                 self._more()
             body, self._buffer = self._buffer, b""
             return body

@@ -1,0 +1,85 @@
+//! Which fields of a message end at this hop, and which may never come late.
+
+use http::header::{self, HeaderMap, HeaderName};
+
+/// Fields that belong to one connection (RFC 9110, 7.6.1), whatever `Connection` says.
+const HOP_BY_HOP: [HeaderName; 7] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("http2-settings"),
+];
+
+/// Fields that `Connection` cannot nominate away: they frame or address the message.
+const NEVER_NOMINATED: [HeaderName; 2] = [header::HOST, header::CONTENT_LENGTH];
+
+/// Fields that say how a message is framed, routed, authenticated or read: as trailers they come too late
+/// to be obeyed, and a reader that merges them into the head is misled (RFC 9110, 6.5.1).
+const NEVER_TRAILERS: [HeaderName; 14] = [
+    header::AUTHORIZATION,
+    header::CACHE_CONTROL,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::EXPECT,
+    header::HOST,
+    header::LOCATION,
+    header::PROXY_AUTHORIZATION,
+    header::SET_COOKIE,
+    header::TRAILER,
+    HeaderName::from_static("x-forwarded-for"),
+];
+
+/// Removes the fields of a head that end at this hop, in either direction.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let mut nominated = Vec::new();
+    for value in headers.get_all(header::CONNECTION) {
+        let names = value.to_str().unwrap_or_default().split(',');
+        nominated
+            .extend(names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()));
+    }
+    for name in nominated
+        .iter()
+        .filter(|name| !NEVER_NOMINATED.contains(name))
+    {
+        headers.remove(name);
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// What may be sent on of a message's trailers.
+pub fn forwardable(mut trailers: HeaderMap) -> HeaderMap {
+    for name in HOP_BY_HOP.iter().chain(&NEVER_TRAILERS) {
+        trailers.remove(name);
+    }
+    trailers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trailers_frame_and_authorise_nothing() {
+        let mut trailers = HeaderMap::new();
+        for name in [
+            "content-length",
+            "transfer-encoding",
+            "host",
+            "authorization",
+            "x-sum",
+        ] {
+            trailers.insert(HeaderName::from_static(name), "1".parse().unwrap());
+        }
+        let sent = forwardable(trailers);
+        assert_eq!(sent.len(), 1);
+        assert!(sent.contains_key("x-sum"));
+    }
+}
