@@ -55,7 +55,8 @@ pub(super) async fn serve<S>(
         return http(app, peer, stream, &limits).await;
     };
     match timeout(limits.request_head, tls.current().accept(stream)).await {
-        Ok(Ok(stream)) => http(app, peer, stream, &limits).await,
+        // Boxed: connections without TLS need not carry its room.
+        Ok(Ok(stream)) => Box::pin(http(app, peer, stream, &limits)).await,
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took longer than limits.request_head"),
     }
@@ -86,7 +87,9 @@ where
     let stream = Interim::new(stream, Arc::clone(&link));
     let service = service_fn(move |request| {
         let (app, peer) = (Arc::clone(&app), peer.clone());
-        async move { Ok::<_, Infallible>(proxy::serve(&app, &peer, request).await) }
+        // Boxed: hyper keeps room for this future as long as the connection lives, and it is over when the
+        // head of a stream is sent.
+        Box::pin(async move { Ok::<_, Infallible>(proxy::serve(&app, &peer, request).await) })
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut timer = pin!(sleep_until(link.next().unwrap_or_else(Instant::now)));
