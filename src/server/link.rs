@@ -5,8 +5,8 @@
 //!    request_head                                keep_alive           request_head
 //! ```
 //!
-//! Deadlines are data here as they are for streams: the connection keeps one timer for [`Link::next`] and
-//! asks [`Link::overdue`] when it fires. Times are microseconds after `epoch`, so that they fit an atomic.
+//! Deadlines are data here as they are for streams: the connection keeps one timer for `Link::next` and
+//! asks `Link::overdue` when it fires. Times are microseconds after `epoch`, so that they fit an atomic.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
