@@ -1,0 +1,164 @@
+//! Which path says what. Nothing here changes anything but `/drain`.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::{Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+
+use super::live::{self, Following};
+use super::scrape;
+use crate::app::App;
+use crate::config::effective;
+use crate::drain::Drain;
+
+const PAGE: &str = include_str!("page.html");
+
+/// What is sent.
+pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// Answers one request.
+pub(super) async fn answer(
+    app: &Arc<App>,
+    drain: &Drain,
+    request: &Request<Incoming>,
+) -> Response<Body> {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    match (request.uri().path(), reads) {
+        ("/", true) => response(StatusCode::OK, "text/html; charset=utf-8", PAGE.to_owned()),
+        ("/metrics", true) => response(
+            StatusCode::OK,
+            "text/plain; version=0.0.4; charset=utf-8",
+            scrape::scrape(app),
+        ),
+        ("/healthz", true) => text(StatusCode::OK, "ok\n"),
+        ("/readyz", true) if app.draining.load(Ordering::Relaxed) => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+        }
+        ("/readyz", true) => text(StatusCode::OK, "ready\n"),
+        ("/streams", true) if wants_events(request) => {
+            let body = Following::new(Arc::clone(app));
+            with_type("text/event-stream", Body::new(body))
+        }
+        ("/streams", true) => response(StatusCode::OK, "application/json", live::streams(app)),
+        ("/config", true) => {
+            let config = effective(&app.loaded().config);
+            response(StatusCode::OK, "application/json", config.to_string())
+        }
+        ("/drain", true) => match wait(request.uri().query()) {
+            // For hooks that can only GET; without `wait` it is a mistake, and reading must not change anything.
+            Some(limit) => {
+                drain.begin();
+                match tokio::time::timeout(limit, drain.finished()).await {
+                    // The process stays until this was sent.
+                    Ok(caller) => text(StatusCode::OK, "drained\n").map(|body| {
+                        Body::new(Held {
+                            body,
+                            _caller: caller,
+                        })
+                    }),
+                    // The caller goes on to stop the process.
+                    Err(_) => text(StatusCode::OK, "still draining\n"),
+                }
+            }
+            None => text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "POST /drain, or GET /drain?wait=25s\n",
+            ),
+        },
+        ("/drain", false) if request.method() == Method::POST => {
+            drain.begin();
+            text(StatusCode::ACCEPTED, "draining\n")
+        }
+        ("/" | "/metrics" | "/healthz" | "/readyz" | "/streams" | "/config" | "/drain", _) => {
+            text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n")
+        }
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "try /metrics /healthz /readyz /streams /config /drain\n",
+        ),
+    }
+}
+
+/// Whether the reader asked for server-sent events, as `EventSource` does.
+fn wants_events(request: &Request<Incoming>) -> bool {
+    let mut accepted = request.headers().get_all(header::ACCEPT).iter();
+    accepted.any(|value| {
+        let text = value.to_str().unwrap_or_default();
+        text.split([',', ';'])
+            .any(|one| one.trim().eq_ignore_ascii_case("text/event-stream"))
+    })
+}
+
+/// `wait=25s`, `wait=500ms`, or a bare number of seconds.
+fn wait(query: Option<&str>) -> Option<Duration> {
+    let value = query?
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("wait="))?;
+    let (number, unit) = value.split_at(
+        value
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(value.len()),
+    );
+    let number: u64 = number.parse().ok()?;
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "" | "s" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_secs(number.checked_mul(60)?)),
+        _ => None,
+    }
+}
+
+fn text(status: StatusCode, body: &'static str) -> Response<Body> {
+    response(status, "text/plain; charset=utf-8", body.to_owned())
+}
+
+fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
+    let body = Full::from(body).map_err(|never| match never {});
+    let mut response = with_type(content_type, Body::new(body));
+    *response.status_mut() = status;
+    response
+}
+
+fn with_type(content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    // All of it is about this moment.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A body with something that must live as long.
+struct Held<G> {
+    body: Body,
+    _caller: G,
+}
+
+impl<G: Unpin> http_body::Body for Held<G> {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,91 @@
+//! What runs at this moment: one JSON document, or one every second as server-sent events.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::Frame;
+use serde_json::json;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::app::App;
+use crate::queue::Probe;
+use crate::stream::registry::Live;
+
+/// A client that takes nothing for longer than this is shown as stalled.
+const STALLED: Duration = Duration::from_secs(1);
+/// How often the live form is sent.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// A body that says what runs until its reader leaves.
+#[derive(Debug)]
+pub(super) struct Following {
+    app: Arc<App>,
+    next: Interval,
+}
+
+impl Following {
+    pub(super) fn new(app: Arc<App>) -> Self {
+        let mut next = interval(EVERY);
+        // A reader that was slow wants the present, not the past.
+        next.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { app, next }
+    }
+}
+
+impl http_body::Body for Following {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        ready!(self.next.poll_tick(cx));
+        let event = format!("data: {}\n\n", streams(&self.app));
+        Poll::Ready(Some(Ok(Frame::data(event.into()))))
+    }
+}
+
+/// All live streams, oldest first.
+pub(super) fn streams(app: &App) -> String {
+    let mut live = app.streams.list();
+    live.sort_by_key(|live| live.started);
+    let list: Vec<_> = live.iter().map(|live| stream(live)).collect();
+    json!({ "active": list.len(), "draining": app.draining.load(Ordering::Relaxed), "streams": list }).to_string()
+}
+
+fn stream(live: &Live) -> serde_json::Value {
+    let events = live.events.load(Ordering::Relaxed);
+    let queue = live.queue.get().map(Probe::status);
+    let stalled = queue
+        .and_then(|queue| queue.waiting_since)
+        .map_or(Duration::ZERO, |since| since.elapsed());
+    let state = match events {
+        0 => "waiting",
+        _ if stalled > STALLED => "stalled",
+        _ => "streaming",
+    };
+    json!({
+        "id": live.id.to_string(),
+        "request_id": live.request_id,
+        "route": &*live.route,
+        "dialect": live.dialect().as_str(),
+        "state": state,
+        "age_ms": millis(live.started.elapsed()),
+        "stalled_ms": millis(stalled),
+        "events": events,
+        "bytes": live.bytes.load(Ordering::Relaxed),
+        "queue_events": queue.map_or(0, |queue| queue.events),
+        "queue_bytes": queue.map_or(0, |queue| queue.bytes),
+        "dropped": queue.map_or(0, |queue| queue.counts.dropped.iter().sum::<u64>()),
+    })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

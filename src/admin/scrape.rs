@@ -1,0 +1,39 @@
+//! The metrics, with what is only looked at when somebody asks.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::app::App;
+use crate::queue::Probe;
+
+/// The Prometheus text format, version 0.0.4.
+pub(super) fn scrape(app: &App) -> String {
+    let loaded = app.loaded();
+    let samples = &app.metrics.samples;
+    let mut waiting: HashMap<Arc<str>, (usize, usize)> = HashMap::new();
+    for route in &loaded.config.routes {
+        waiting.insert(Arc::clone(&route.name), (0, 0));
+    }
+    for live in app.streams.list() {
+        if let Some(status) = live.queue.get().map(Probe::status) {
+            let (events, bytes) = waiting.entry(Arc::clone(&live.route)).or_default();
+            *events += status.events;
+            *bytes += status.bytes;
+        }
+    }
+    for (route, (events, bytes)) in waiting {
+        samples.queue(&route, events, bytes);
+    }
+    for (upstream, endpoints) in loaded.endpoints() {
+        samples.ejected(upstream, endpoints.left_out());
+    }
+    for (worker, load) in app.load.iter().enumerate() {
+        samples.load(worker, load.get());
+    }
+    for (name, acceptor) in &app.certificates {
+        if let Some(not_after) = acceptor.not_after() {
+            samples.certificate(name, not_after);
+        }
+    }
+    app.metrics.encode()
+}

@@ -1,0 +1,94 @@
+"""Does the admin listener say what runs, and change nothing unasked?"""
+
+import json
+import threading
+from urllib.request import Request, urlopen
+
+import pytest
+
+from backends import wire
+from support.raw import Raw
+from support.wait import until
+
+CHAT = "/v1/chat/completions"
+EVENTS = list(wire.openai(3))
+
+
+@pytest.fixture
+def held(weir, upstream):
+    """A proxy with one stream that goes on when told to."""
+    go_on = threading.Event()
+
+    def script(connection):
+        connection.request()
+        connection.head()
+        connection.chunk(EVENTS[0] + EVENTS[1])
+        go_on.wait(10)
+        connection.chunk("".join(EVENTS[2:]))
+        connection.end()
+
+    proxy = weir(upstream(script).url)
+    with Raw(proxy.url).post(CHAT) as client:
+        client.until_events(2)
+        yield proxy, client, go_on.set
+        go_on.set()
+
+
+def test_a_live_stream_is_shown_with_what_it_did(held):
+    proxy, client, finish = held
+    (stream,) = proxy.streams()
+    assert stream["id"] == client.headers["weir-stream-id"]
+    assert stream["request_id"] == client.headers["x-request-id"]
+    assert (stream["route"], stream["dialect"], stream["state"]) == ("all", "openai_chat", "streaming")
+    assert stream["events"] == 2
+    assert stream["bytes"] == len((EVENTS[0] + EVENTS[1]).encode())
+    assert (stream["queue_events"], stream["queue_bytes"], stream["dropped"]) == (0, 0, 0)
+    finish()
+    client.read_body()
+    until("no stream", lambda: proxy.streams() == [])
+
+
+def test_the_streams_are_told_as_events_to_who_asks_for_events(held):
+    proxy, client, finish = held
+    request = Request(f"http://{proxy.admin}/streams", headers={"accept": "text/event-stream"})
+    with urlopen(request, timeout=10) as following:
+        assert following.headers["content-type"] == "text/event-stream"
+
+        def told() -> dict:
+            line, end = following.readline(), following.readline()
+            assert end == b"\n"
+            return json.loads(line.removeprefix(b"data: "))
+
+        first = told()
+        assert first["active"] == 1
+        assert first["streams"][0]["id"] == client.headers["weir-stream-id"]
+        finish()
+        client.read_body()
+        until("the end is told", lambda: told()["active"] == 0)
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/healthz", "/readyz", "/streams", "/config"])
+def test_reading_changes_nothing_and_writing_is_refused(held, path):
+    proxy, *_ = held
+    assert proxy.ask(path)[0] == 200
+    assert proxy.ask(path, "POST")[0] == 405
+    assert proxy.ask(path, "DELETE")[0] == 405
+
+
+def test_a_drain_is_not_begun_by_looking(held):
+    proxy, *_ = held
+    assert proxy.ask("/drain")[0] == 405
+    assert proxy.ask("/readyz") == (200, "ready\n")
+    assert proxy.ask("/nowhere")[0] == 404
+
+
+def test_a_crowd_of_readers_is_bounded(weir, upstream):
+    """Who is too many is closed; who was there goes on."""
+    proxy = weir(upstream(lambda connection: None).url)
+    crowd = [Raw(f"http://{proxy.admin}") for _ in range(255)]
+    assert proxy.ask("/healthz")[0] == 200
+    extra = [Raw(f"http://{proxy.admin}") for _ in range(10)]
+    assert extra[-1].until_closed(5) == b""
+    for one in crowd + extra:
+        one.close()
+    until("a place", lambda: proxy.ask("/healthz")[0] == 200)
