@@ -204,8 +204,7 @@ fn record(metrics: &RouteMetrics, report: &Report, duration: Duration) {
 
 /// One line for each finished stream: everything about it, nothing of what was said.
 fn log(call: &Call, live: &Live, report: &Report, framing: Framing, status: StatusCode) {
-    let millis =
-        |at: Option<Instant>| at.map(|at| at.duration_since(live.started).as_secs_f64() * 1000.0);
+    let since_start = |at: Option<Instant>| at.map(|at| millis(at.duration_since(live.started)));
     let meter = &report.meter;
     let (tokens, stated) = meter.output_tokens();
     tracing::info!(
@@ -221,12 +220,12 @@ fn log(call: &Call, live: &Live, report: &Report, framing: Framing, status: Stat
         dialect = report.dialect.as_str(),
         framing = framing.as_str(),
         status = status.as_u16(),
-        ttfe_ms = millis(meter.first_event),
-        ttft_ms = millis(meter.first_token),
-        duration_ms = live.started.elapsed().as_secs_f64() * 1000.0,
+        ttfe_ms = since_start(meter.first_event),
+        ttft_ms = since_start(meter.first_token),
+        duration_ms = millis(live.started.elapsed()),
         tokens,
         tokens_source = if stated { "usage" } else { "estimated" },
-        tokens_per_s = meter.tokens_per_second(),
+        tokens_per_s = meter.tokens_per_second().map(rounded),
         events_in = meter.events.iter().sum::<u64>(),
         events_out = report.queue.taken.iter().sum::<u64>(),
         bytes_in = meter.bytes_in,
@@ -234,8 +233,18 @@ fn log(call: &Call, live: &Live, report: &Report, framing: Framing, status: Stat
         dropped = report.queue.dropped.iter().sum::<u64>(),
         merged = report.queue.merged,
         max_queue = report.queue.max_bytes,
-        held_ms = report.held.as_secs_f64() * 1000.0,
+        held_ms = millis(report.held),
         heartbeats = report.heartbeats,
         "stream ended"
     );
+}
+
+/// Milliseconds, to the microsecond.
+fn millis(duration: Duration) -> f64 {
+    rounded(duration.as_secs_f64() * 1000.0)
+}
+
+/// Three decimals: what follows is noise.
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
 }
