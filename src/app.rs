@@ -10,9 +10,9 @@ use arc_swap::ArcSwap;
 
 use crate::config::{Config, Route};
 use crate::metrics::{Metrics, RouteMetrics};
-use crate::server::tasks;
 use crate::server::tls::Acceptor;
 use crate::stream::registry::Registry;
+use crate::tasks;
 use crate::upstream::{self, Client, Endpoints, connector};
 
 /// The process, as every request sees it.

@@ -35,12 +35,14 @@ pub mod metrics;
 pub mod queue;
 
 // layer 3: engines
+pub mod tasks;
 pub mod upstream;
 
 // layer 4: edges
 pub mod admin;
 pub mod app;
 pub mod drain;
+pub mod link;
 pub mod proxy;
 pub mod reply;
 pub mod route;

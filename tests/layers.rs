@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by layer, longest path first where one contains another.
-const LAYERS: [(&str, u8); 28] = [
+const LAYERS: [(&str, u8); 30] = [
     ("event", 0),
     ("wire", 1),
     ("dialect", 1),
@@ -22,11 +22,13 @@ const LAYERS: [(&str, u8); 28] = [
     ("queue", 2),
     ("metrics", 2),
     ("config", 2),
+    ("tasks", 3),
     ("upstream", 3),
     ("stream", 3),
     ("admin", 4),
     ("app", 4),
     ("drain", 4),
+    ("link", 4),
     ("proxy", 4),
     ("reply", 4),
     ("route", 4),

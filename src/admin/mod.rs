@@ -21,7 +21,8 @@ use answer::answer;
 use crate::app::App;
 use crate::config::Address;
 use crate::drain::Drain;
-use crate::server::{socket, tasks};
+use crate::server::socket;
+use crate::tasks;
 
 /// Connections at one time; more are closed at once.
 const MAX_CONNECTIONS: usize = 256;

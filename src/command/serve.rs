@@ -15,7 +15,8 @@ use crate::config::{self, Config, Overrides};
 use crate::drain::Drain;
 use crate::metrics::Metrics;
 use crate::server::listener::{self, Bound};
-use crate::server::{tasks, worker};
+use crate::server::worker;
+use crate::tasks;
 
 /// How often the configuration file is looked at.
 const WATCH_EVERY: Duration = Duration::from_secs(5);

@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::server::tasks;
+use crate::tasks;
 
 const PAGE: &str = include_str!("page.html");
 const PACE: Duration = Duration::from_millis(40);

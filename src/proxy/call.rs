@@ -7,16 +7,17 @@ use http::{HeaderValue, Method, Response, StatusCode, header, response};
 use tokio::time::{Instant, timeout_at};
 
 use super::identity::{Identity, REQUEST_ID};
+use super::kind::{coding, framing, is_plain_text};
 use super::live::{self, Start};
 use super::source::{CallSource, Reads};
 use super::{errors, named};
 use crate::app::{App, Loaded};
 use crate::config::Route;
 use crate::dialect::{Choice, Dialect};
+use crate::link::Link;
 use crate::metrics::RouteMetrics;
 use crate::reply::body::Body;
 use crate::reply::head;
-use crate::server::link::Link;
 use crate::upstream::fields::strip_hop_by_hop;
 use crate::upstream::{self, Answer};
 use crate::wire::Framing;
@@ -85,10 +86,7 @@ impl Call {
         matches!(self.route.policy.dialect, Choice::Fixed(_))
             && head.status.is_success()
             && coding(head) == Some(Coding::Identity)
-            && content_type(head).is_some_and(|value| {
-                let essence = value.split(';').next().unwrap_or_default().trim();
-                essence.eq_ignore_ascii_case("text/plain")
-            })
+            && is_plain_text(head)
     }
 
     /// The framing that the first bytes show. Waits for them no longer than for a first event.
@@ -186,30 +184,6 @@ impl Call {
         self.metrics.request("unary", response.status());
         named(response, &self.identity)
     }
-}
-
-fn content_type(head: &response::Parts) -> Option<&str> {
-    head.headers.get(header::CONTENT_TYPE)?.to_str().ok()
-}
-
-/// The framing of a response that is a stream.
-pub(super) fn framing(head: &response::Parts) -> Option<Framing> {
-    if !head.status.is_success() || head.status == StatusCode::NO_CONTENT {
-        return None;
-    }
-    Framing::from_content_type(content_type(head)?)
-}
-
-/// The content coding of a response; `None` for one that cannot be undone.
-pub(super) fn coding(head: &response::Parts) -> Option<Coding> {
-    let mut values = head.headers.get_all(header::CONTENT_ENCODING).iter();
-    let Some(value) = values.next() else {
-        return Some(Coding::Identity);
-    };
-    if values.next().is_some() {
-        return None;
-    }
-    Coding::from_header(value.to_str().ok()?)
 }
 
 /// Runs once when dropped.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{HeaderMap, StatusCode, Version, request};
 
-use crate::server::link::Link;
+use crate::link::Link;
 use crate::upstream::Interim;
 use crate::upstream::fields::strip_hop_by_hop;
 

@@ -12,12 +12,12 @@ use crate::app::App;
 use crate::event::Content;
 use crate::metrics::RouteMetrics;
 use crate::queue::{self, Receiver};
-use crate::server::tasks;
 use crate::stream::deadline::{Lengths, Table};
 use crate::stream::end::End;
 use crate::stream::pipeline::{Pipeline, Settings};
 use crate::stream::pump::{Arrived, Observer, Parts, Pump, Reader, Report, Source};
 use crate::stream::registry::{Entered, Live};
+use crate::tasks;
 use crate::wire::Framing;
 use crate::wire::encoding::Coding;
 

@@ -6,6 +6,7 @@ mod edge;
 mod errors;
 mod identity;
 mod interim;
+mod kind;
 mod live;
 mod source;
 
@@ -17,8 +18,8 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::app::App;
+use crate::link::Link;
 use crate::reply::body::Body;
-use crate::server::link::Link;
 use crate::upstream::request::Origin;
 use crate::upstream::{Error, RequestBody, RequestLimits};
 use call::Call;

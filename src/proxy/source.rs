@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use super::call::{coding, framing};
+use super::kind::{coding, framing};
 use crate::stream::end::End;
 use crate::stream::pump::{Failure, Source};
 use crate::upstream::{self, Answer, Body, Read};

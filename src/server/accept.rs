@@ -15,8 +15,9 @@ use tokio::time::Instant;
 
 use super::listener::Share;
 use super::tls::Acceptor;
-use super::{connection, socket, tasks};
+use super::{connection, socket};
 use crate::app::App;
+use crate::tasks;
 use crate::upstream::request::Origin;
 
 /// Pause after a failed accept: descriptors may come back, and spinning would not help.

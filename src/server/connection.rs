@@ -14,11 +14,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::interim::Interim;
-use super::link::{Link, Overdue};
 use super::tls::Acceptor;
 use super::watched::Watched;
 use crate::app::App;
 use crate::config::Limits;
+use crate::link::{Link, Overdue};
 use crate::proxy::{self, Peer};
 use crate::upstream::request::Origin;
 

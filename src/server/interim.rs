@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::link::Link;
+use crate::link::Link;
 
 /// A byte stream with room for interim responses. Lies above TLS.
 #[derive(Debug)]

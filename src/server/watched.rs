@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::link::Link;
+use crate::link::Link;
 
 /// A socket under watch. Lies below TLS, where it sees what the kernel really took.
 #[derive(Debug)]

@@ -9,9 +9,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::accept::{self, Arrival, Door};
 use super::listener::{Bound, Share};
-use super::tasks;
 use super::tls::Acceptor;
 use crate::app::App;
+use crate::tasks;
 
 /// Connections that may wait to be taken over by another worker. Beyond it the one that accepted serves.
 const MAX_HANDED_OVER: usize = 256;

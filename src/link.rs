@@ -29,7 +29,7 @@ const MAX_INTERIM_BYTES: usize = 64 * 1024;
 
 /// Why a connection is closed by its timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Overdue {
+pub(crate) enum Overdue {
     /// No request head in time.
     Head,
     /// No further request in time.
@@ -63,7 +63,7 @@ pub struct Link {
 
 impl Link {
     /// A connection accepted now, from which a request head must come within `head`.
-    pub(super) fn new(head: Duration, keep_alive: Duration) -> Self {
+    pub(crate) fn new(head: Duration, keep_alive: Duration) -> Self {
         Self {
             epoch: Instant::now(),
             head,
@@ -113,7 +113,7 @@ impl Link {
     }
 
     /// Interim responses to write now.
-    pub(super) fn take_interim(&self) -> Option<Bytes> {
+    pub(crate) fn take_interim(&self) -> Option<Bytes> {
         if !self.has_interim.swap(false, Ordering::Acquire) {
             return None;
         }
@@ -121,7 +121,7 @@ impl Link {
     }
 
     /// Bytes came from the client.
-    pub(super) fn note_read(&self) {
+    pub(crate) fn note_read(&self) {
         // Of HTTP/2 frames nobody here knows whether they begin a request.
         if self.open.load(Ordering::Relaxed) == 0
             && self.speaking.load(Ordering::Relaxed) == NEVER
@@ -132,21 +132,21 @@ impl Link {
     }
 
     /// The socket takes no more.
-    pub(super) fn note_full(&self) {
+    pub(crate) fn note_full(&self) {
         if self.blocked.load(Ordering::Relaxed) == NEVER {
             self.blocked.store(self.now(), Ordering::Relaxed);
         }
     }
 
     /// The socket took something.
-    pub(super) fn note_written(&self) {
+    pub(crate) fn note_written(&self) {
         if self.blocked.load(Ordering::Relaxed) != NEVER {
             self.blocked.store(self.now(), Ordering::Relaxed);
         }
     }
 
     /// The socket took everything.
-    pub(super) fn note_flushed(&self) {
+    pub(crate) fn note_flushed(&self) {
         if self.blocked.load(Ordering::Relaxed) != NEVER {
             self.blocked.store(NEVER, Ordering::Relaxed);
             self.resting.store(self.now(), Ordering::Relaxed);
@@ -154,18 +154,18 @@ impl Link {
     }
 
     /// The connection was told to go: it has a last moment for it.
-    pub(super) fn hurry(&self) {
+    pub(crate) fn hurry(&self) {
         self.resting.store(self.now(), Ordering::Relaxed);
         self.keep_alive.store(micros(GOODBYE), Ordering::Relaxed);
     }
 
     /// When a deadline may have passed next; `None` while none runs.
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         self.deadline().map(|(at, _)| at)
     }
 
     /// The deadline that has passed at `now`.
-    pub(super) fn overdue(&self, now: Instant) -> Option<Overdue> {
+    pub(crate) fn overdue(&self, now: Instant) -> Option<Overdue> {
         self.deadline()
             .filter(|(at, _)| *at <= now)
             .map(|(_, overdue)| overdue)

@@ -1,0 +1,38 @@
+//! What its head says an answer is: a stream or not, and how it is coded.
+
+use http::{StatusCode, header, response};
+
+use crate::wire::Framing;
+use crate::wire::encoding::Coding;
+
+fn content_type(head: &response::Parts) -> Option<&str> {
+    head.headers.get(header::CONTENT_TYPE)?.to_str().ok()
+}
+
+/// The framing of a response that is a stream.
+pub(super) fn framing(head: &response::Parts) -> Option<Framing> {
+    if !head.status.is_success() || head.status == StatusCode::NO_CONTENT {
+        return None;
+    }
+    Framing::from_content_type(content_type(head)?)
+}
+
+/// The content coding of a response; `None` for one that cannot be undone.
+pub(super) fn coding(head: &response::Parts) -> Option<Coding> {
+    let mut values = head.headers.get_all(header::CONTENT_ENCODING).iter();
+    let Some(value) = values.next() else {
+        return Some(Coding::Identity);
+    };
+    if values.next().is_some() {
+        return None;
+    }
+    Coding::from_header(value.to_str().ok()?)
+}
+
+/// Whether it is text of no particular kind, which a stream can hide behind.
+pub(super) fn is_plain_text(head: &response::Parts) -> bool {
+    content_type(head).is_some_and(|value| {
+        let essence = value.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("text/plain")
+    })
+}
