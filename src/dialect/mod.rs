@@ -137,7 +137,7 @@ impl Dialect {
     pub const fn heartbeat(self, framing: Framing) -> Option<&'static [u8]> {
         match (framing, self) {
             (Framing::Ndjson, Self::Ollama) => Some(b" "),
-            (Framing::Ndjson, _) => None,
+            (Framing::Ndjson | Framing::Raw, _) => None,
             (Framing::Sse, Self::Anthropic) => Some(b"event: ping\ndata: {\"type\":\"ping\"}\n\n"),
             (Framing::Sse, _) => Some(b":\n"),
         }

@@ -173,7 +173,7 @@ impl RouteMetrics {
     pub fn stream_active(&self, framing: Framing) -> Active {
         let gauge = match framing {
             Framing::Ndjson => &self.active_ndjson,
-            Framing::Sse => &self.active_sse,
+            Framing::Sse | Framing::Raw => &self.active_sse,
         };
         gauge.inc();
         Active(gauge.clone())

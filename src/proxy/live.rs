@@ -86,7 +86,7 @@ pub(super) fn start(
         let report = pump.run().await;
         drop(panicked);
         record(&call.metrics, &report, call.started.elapsed());
-        log(&call, &entered.live, &report, framing, status);
+        log(&call, &entered.live, &report, status);
         drop((entered, active, call));
         if report.end == End::Finished {
             pump.linger().await;
@@ -203,7 +203,7 @@ fn record(metrics: &RouteMetrics, report: &Report, duration: Duration) {
 }
 
 /// One line for each finished stream: everything about it, nothing of what was said.
-fn log(call: &Call, live: &Live, report: &Report, framing: Framing, status: StatusCode) {
+fn log(call: &Call, live: &Live, report: &Report, status: StatusCode) {
     let since_start = |at: Option<Instant>| at.map(|at| millis(at.duration_since(live.started)));
     let meter = &report.meter;
     let (tokens, stated) = meter.output_tokens();
@@ -218,7 +218,7 @@ fn log(call: &Call, live: &Live, report: &Report, framing: Framing, status: Stat
         outcome = report.end.as_str(),
         code = report.code,
         dialect = report.dialect.as_str(),
-        framing = framing.as_str(),
+        framing = report.framing.as_str(),
         status = status.as_u16(),
         ttfe_ms = since_start(meter.first_event),
         ttft_ms = since_start(meter.first_token),

@@ -51,7 +51,7 @@ pub async fn serve(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> R
         Err(refusal) => named(*refusal, &identity),
     };
     let body = std::mem::replace(response.body_mut(), Body::fixed(Bytes::new()));
-    response.map(|_| body.holding((under_way, open)))
+    response.map(|_| body.over(Arc::clone(&peer.link)).holding((under_way, open)))
 }
 
 /// Answers of Weir's own say which request they belong to.

@@ -70,8 +70,6 @@ pub struct Status {
     pub bytes: usize,
     /// Since when something waits without anything being taken.
     pub waiting_since: Option<Instant>,
-    /// When the reader last took something.
-    pub last_take: Option<Instant>,
     /// The reader is gone.
     pub reader_gone: bool,
     /// When it left.
@@ -89,7 +87,8 @@ struct State {
     reader_gone: Option<Instant>,
     abandoned: bool,
     waiting_since: Option<Instant>,
-    last_take: Option<Instant>,
+    /// How often the reader took something. Counted, not timed: two takes may fall on one instant.
+    takes: u64,
     reader: Option<Waker>,
     /// The pump wants to hear of takes, not only of the reader's leaving.
     wants_takes: bool,
@@ -104,7 +103,7 @@ pub fn queue(limits: Limits, notices: bool) -> (Sender, Receiver) {
         reader_gone: None,
         abandoned: false,
         waiting_since: None,
-        last_take: None,
+        takes: 0,
         reader: None,
         wants_takes: false,
         pump: None,
@@ -187,16 +186,11 @@ impl Sender {
     }
 
     /// Ready when the reader is gone, and with `takes` each time it took something since the last call.
-    pub fn poll_change(
-        &self,
-        cx: &mut Context<'_>,
-        seen: &mut Option<Instant>,
-        takes: bool,
-    ) -> Poll<()> {
+    pub fn poll_change(&self, cx: &mut Context<'_>, seen: &mut u64, takes: bool) -> Poll<()> {
         let mut state = lock(&self.0);
         state.wants_takes = takes;
-        if state.reader_gone.is_some() || (takes && *seen != state.last_take) {
-            *seen = state.last_take;
+        if state.reader_gone.is_some() || (takes && *seen != state.takes) {
+            *seen = state.takes;
             return Poll::Ready(());
         }
         if !state
@@ -225,7 +219,6 @@ fn status(state: &State) -> Status {
         events: state.ring.len(),
         bytes: state.ring.bytes(),
         waiting_since: state.waiting_since,
-        last_take: state.last_take,
         reader_gone: state.reader_gone.is_some(),
         reader_gone_at: state.reader_gone,
         abandoned: state.abandoned,
@@ -303,7 +296,7 @@ impl Receiver {
             return Poll::Pending;
         };
         let now = Instant::now();
-        state.last_take = Some(now);
+        state.takes += 1;
         let waited = state
             .waiting_since
             .map_or(Duration::ZERO, |since| now.duration_since(since));

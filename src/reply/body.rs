@@ -10,8 +10,10 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
+use crate::link::Link;
 use crate::metrics::RouteMetrics;
 use crate::queue::{Close, Next, Receiver};
+use crate::stream::pump::Reader as _;
 use crate::upstream;
 use crate::upstream::fields::forwardable;
 
@@ -24,6 +26,7 @@ const STALL: Duration = Duration::from_millis(100);
 /// A response body, with whatever must live as long as it does.
 pub struct Body {
     kind: Kind,
+    breaking: Breaking,
     /// Dropped with the body: guards that count what is under way.
     _held: Option<Box<dyn Send + Sync>>,
 }
@@ -31,6 +34,34 @@ pub struct Body {
 impl std::fmt::Debug for Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Body").finish_non_exhaustive()
+    }
+}
+
+/// How a body breaks off: after everything before the break has left. The connection throws away what it
+/// has not written yet when it sees an error.
+#[derive(Default)]
+struct Breaking {
+    /// Bytes were handed over since the connection last had a moment to write them.
+    fresh: bool,
+    error: Option<io::Error>,
+    link: Option<Arc<Link>>,
+}
+
+impl Breaking {
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if std::mem::take(&mut self.fresh) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        // Polled again when the socket takes something; the link's deadline bounds the wait.
+        if self
+            .link
+            .as_ref()
+            .is_some_and(|link| link.last_progress().is_some())
+        {
+            return Poll::Pending;
+        }
+        Poll::Ready(self.error.take().map(Err))
     }
 }
 
@@ -52,6 +83,7 @@ impl Body {
     pub fn fixed(bytes: Bytes) -> Self {
         Self {
             kind: Kind::Fixed((!bytes.is_empty()).then_some(bytes)),
+            breaking: Breaking::default(),
             _held: None,
         }
     }
@@ -67,6 +99,7 @@ impl Body {
         };
         Self {
             kind: Kind::Pass(Box::new(pass)),
+            breaking: Breaking::default(),
             _held: None,
         }
     }
@@ -76,8 +109,15 @@ impl Body {
         let preamble = (!preamble.is_empty()).then_some(preamble);
         Self {
             kind: Kind::Stream(queue, metrics, preamble),
+            breaking: Breaking::default(),
             _held: None,
         }
+    }
+
+    /// The same body, on its way over `link`.
+    pub fn over(mut self, link: Arc<Link>) -> Self {
+        self.breaking.link = Some(link);
+        self
     }
 
     /// The same body, keeping `held` until it is dropped.
@@ -95,24 +135,18 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        match &mut self.kind {
-            Kind::Fixed(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Pass(pass) => pass.poll_frame(cx),
-            Kind::Stream(queue, metrics, preamble) => {
-                if let Some(preamble) = preamble.take() {
-                    return Poll::Ready(Some(Ok(Frame::data(preamble))));
-                }
-                queue.poll_next(cx, FRAME_BYTES).map(|next| match next {
-                    Next::Data(taken, waited) => {
-                        if waited > STALL {
-                            metrics.client_stall.observe(waited.as_secs_f64());
-                        }
-                        metrics.added.observe(taken.oldest.elapsed().as_secs_f64());
-                        Some(Ok(Frame::data(taken.bytes)))
-                    }
-                    Next::End(Close::Clean) => None,
-                    Next::End(Close::Abort) => Some(Err(io::Error::other("the stream broke"))),
-                })
+        let this = &mut *self;
+        if this.breaking.error.is_some() {
+            return this.breaking.poll(cx);
+        }
+        match this.kind.poll_frame(cx) {
+            Poll::Ready(Some(Err(error))) => {
+                this.breaking.error = Some(error);
+                this.breaking.poll(cx)
+            }
+            other => {
+                this.breaking.fresh = other.is_ready();
+                other
             }
         }
     }
@@ -132,6 +166,34 @@ impl http_body::Body for Body {
             }
             Kind::Pass(pass) => pass.body.size_hint(),
             Kind::Stream(..) => SizeHint::default(),
+        }
+    }
+}
+
+impl Kind {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match self {
+            Self::Fixed(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Pass(pass) => pass.poll_frame(cx),
+            Self::Stream(queue, metrics, preamble) => {
+                if let Some(preamble) = preamble.take() {
+                    return Poll::Ready(Some(Ok(Frame::data(preamble))));
+                }
+                queue.poll_next(cx, FRAME_BYTES).map(|next| match next {
+                    Next::Data(taken, waited) => {
+                        if waited > STALL {
+                            metrics.client_stall.observe(waited.as_secs_f64());
+                        }
+                        metrics.added.observe(taken.oldest.elapsed().as_secs_f64());
+                        Some(Ok(Frame::data(taken.bytes)))
+                    }
+                    Next::End(Close::Clean) => None,
+                    Next::End(Close::Abort) => Some(Err(io::Error::other("the stream broke"))),
+                })
+            }
         }
     }
 }

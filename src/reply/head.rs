@@ -50,7 +50,7 @@ pub fn stream(headers: &mut HeaderMap, id: &str) {
 pub const fn content_type(framing: Framing) -> &'static str {
     match framing {
         Framing::Ndjson => "application/x-ndjson",
-        Framing::Sse => "text/event-stream; charset=utf-8",
+        Framing::Sse | Framing::Raw => "text/event-stream; charset=utf-8",
     }
 }
 

@@ -52,7 +52,7 @@ pub enum Verdict {
 /// What one stream needs to know to cut itself into events.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Framing by content type.
+    /// Framing by content type; the first bytes may say otherwise.
     pub framing: Framing,
     /// Content coding of the body.
     pub coding: Coding,
@@ -69,7 +69,6 @@ pub struct Settings {
 pub struct Pipeline {
     coding: Option<encoding::Decoder>,
     decoder: Decoder,
-    framing: Framing,
     classifier: Classifier,
     /// The dialect is final: fixed by the route, or confirmed by an event.
     settled: bool,
@@ -91,7 +90,6 @@ impl Pipeline {
         Self {
             coding: encoding::Decoder::new(settings.coding),
             decoder: Decoder::new(settings.framing, settings.max_event_bytes),
-            framing: settings.framing,
             classifier: Classifier::new(fixed.or(settings.hint).unwrap_or(Dialect::Opaque)),
             settled: fixed.is_some(),
             terminal: None,
@@ -156,7 +154,7 @@ impl Pipeline {
 
     /// How its frames are separated.
     pub const fn framing(&self) -> Framing {
-        self.framing
+        self.decoder.framing()
     }
 
     /// The terminal event seen.
@@ -173,7 +171,9 @@ impl Pipeline {
         if self.terminal.is_some() {
             return;
         }
-        if !self.settled {
+        if self.framing() == Framing::Raw {
+            self.classifier = Classifier::new(Dialect::Opaque);
+        } else if !self.settled {
             self.settle(&frame);
         }
         let event = self.classifier.classify(&frame);
@@ -243,6 +243,16 @@ mod tests {
         );
         assert_eq!(run(None, "data: {\"tick\":1}\n\n").1, Verdict::Complete);
         assert_eq!(run(None, "data: {\"tick\":").1, Verdict::Truncated);
+    }
+
+    #[test]
+    fn what_is_no_stream_of_events_passes_as_it_came() {
+        let body = "{\n  \"error\": {\"message\": \"no\"}\n}";
+        let (items, verdict, dialect) = run(Some(Dialect::OpenAiChat), body);
+        assert_eq!((verdict, dialect), (Verdict::Complete, Dialect::Opaque));
+        let blocks: Vec<&[u8]> = items.iter().map(|item| &*item.frame.block).collect();
+        assert_eq!(blocks.concat(), body.as_bytes());
+        assert!(items.iter().all(|item| item.event.class == Class::Opaque));
     }
 
     #[test]

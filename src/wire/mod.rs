@@ -3,6 +3,7 @@
 //! Decoders are synchronous values that survive any split of their input. What leaves them is framed
 //! canonically (LF, one space after the colon, no BOM, no comments); the payload is never touched.
 
+mod decoder;
 pub mod encoding;
 pub mod json;
 pub mod ndjson;
@@ -12,12 +13,15 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::event::Span;
+pub use decoder::Decoder;
 
 /// How a stream separates its frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// One JSON value per line.
     Ndjson,
+    /// None, whatever was announced: the bytes pass as they come.
+    Raw,
     /// Server-sent events, as WHATWG HTML defines them.
     Sse,
 }
@@ -59,6 +63,7 @@ impl Framing {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ndjson => "ndjson",
+            Self::Raw => "raw",
             Self::Sse => "sse",
         }
     }
@@ -122,47 +127,4 @@ pub enum Error {
         /// The bound, bytes.
         limit: usize,
     },
-}
-
-/// A decoder of either framing.
-#[derive(Debug)]
-pub enum Decoder {
-    /// One JSON value per line.
-    Ndjson(ndjson::Decoder),
-    /// Server-sent events.
-    Sse(sse::Decoder),
-}
-
-impl Decoder {
-    /// A decoder that refuses events beyond `max_event_bytes`.
-    pub fn new(framing: Framing, max_event_bytes: usize) -> Self {
-        match framing {
-            Framing::Ndjson => Self::Ndjson(ndjson::Decoder::new(max_event_bytes)),
-            Framing::Sse => Self::Sse(sse::Decoder::new(max_event_bytes)),
-        }
-    }
-
-    /// Appends to `out` each frame that `chunk` completes.
-    pub fn feed(&mut self, chunk: Bytes, out: &mut Vec<Frame>) -> Result<(), Error> {
-        match self {
-            Self::Ndjson(decoder) => decoder.feed(chunk, out),
-            Self::Sse(decoder) => decoder.feed(chunk, out),
-        }
-    }
-
-    /// The frame that the end of the input leaves unfinished, if any.
-    pub fn finish(&mut self) -> Option<Frame> {
-        match self {
-            Self::Ndjson(decoder) => decoder.finish(),
-            Self::Sse(decoder) => decoder.finish(),
-        }
-    }
-
-    /// Comments consumed since the last call: heartbeats of the upstream.
-    pub fn take_comments(&mut self) -> u64 {
-        match self {
-            Self::Ndjson(_) => 0,
-            Self::Sse(decoder) => decoder.take_comments(),
-        }
-    }
 }

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from backends import wire
-from support.raw import Raw
+from support.raw import Closed, Raw
 
 DIALECTS = {
     "openai_chat": ("/v1/chat/completions", wire.openai, "text/event-stream"),
@@ -175,3 +175,30 @@ def test_an_upstream_that_never_answers_is_a_504(weir, upstream):
         assert client.status == 504
         error = json.loads(client.read_body())
     assert error["type"] == "error" and "head_timeout" in error["error"]["message"]
+
+
+@pytest.mark.parametrize("content_type", ["application/octet-stream", "application/x-ndjson"])
+@pytest.mark.parametrize("reads", ["at once", "late"])
+def test_what_came_before_a_break_arrives_before_it(weir, upstream, content_type, reads):
+    """A body without an error event of its own breaks off, and not a byte too early."""
+    lines = b"".join(b'{"n":%d,"x":"%s"}\n' % (n, b"x" * 900) for n in range(200))
+
+    def script(connection):
+        connection.request()
+        connection.head(content_type)
+        connection.chunk(lines)
+        connection.reset() if reads == "at once" else connection.fin()
+        broken.set()
+
+    broken = threading.Event()
+    proxy = weir(upstream(script).url)
+    with Raw(proxy.url, receive_buffer=4096).get("/any") as client:
+        if reads == "late":
+            assert broken.wait(10)
+        with pytest.raises((Closed, ConnectionError)):
+            client.read_body()
+    if reads == "late":
+        assert bytes(client.body) == lines
+    else:
+        assert lines.startswith(bytes(client.body)), "a reset may throw away what was not read"
+    assert not client.ended

@@ -1,9 +1,11 @@
 """Which answers are streams? By content type; plain text only where the route names a dialect."""
 
+import threading
+
 import pytest
 
 from backends import wire
-from support.raw import Raw
+from support.raw import Closed, Raw
 
 SSE = "".join(wire.openai(3))
 LINES = '{"message":{"content":"Rain"},"done":false}\n{"done":true}\n'
@@ -83,3 +85,60 @@ def test_other_types_pass_untouched(weir, upstream, content_type):
     client = answer(weir, upstream, content_type, [SSE], **FIXED)
     assert not is_stream(client)
     assert client.body.decode() == SSE
+
+
+ERROR = '{\n  "error": {"message": "no such model", "code": 404}\n}'
+MISLABELLED = {
+    "a JSON error": [ERROR],
+    "a JSON error in pieces": [ERROR[i : i + 7] for i in range(0, len(ERROR), 7)],
+    "a page": ["<!doctype html>\n\n<p>data: 1</p>"],
+    "tokens without framing": ["It", " rains", " in\n\n", "Bergen."],
+    "nothing but white space": ["\n\n  "],
+}
+
+
+LABELS = [("text/event-stream", kind) for kind in MISLABELLED]
+LABELS += [("application/x-ndjson", kind) for kind in MISLABELLED if "JSON" not in kind]
+
+
+@pytest.mark.parametrize(("content_type", "kind"), LABELS)
+def test_what_is_no_stream_of_events_passes_as_it_came(weir, upstream, kind, content_type):
+    """Read as events it would vanish: a client that reads the body itself must find it."""
+    client = answer(weir, upstream, content_type, MISLABELLED[kind])
+    assert client.body.decode() == "".join(MISLABELLED[kind])
+
+
+def test_tokens_without_framing_arrive_one_by_one(weir, upstream):
+    go_on = threading.Semaphore(0)
+    pieces = ["It", " rains", " in Bergen."]
+
+    def script(connection):
+        connection.request()
+        connection.head("text/event-stream")
+        for piece in pieces:
+            connection.chunk(piece)
+            go_on.acquire(timeout=10)
+        connection.end()
+
+    proxy = weir(upstream(script).url)
+    with Raw(proxy.url).post("/v1/chat/completions") as client:
+        for number in range(len(pieces)):
+            client.until_bytes("".join(pieces[: number + 1]).encode())
+            go_on.release()
+        client.read_body()
+    ended = proxy.ended()
+    assert (ended["outcome"], ended["framing"], ended["dialect"]) == ("finished", "raw", "opaque")
+
+
+def test_a_page_that_breaks_off_is_no_good_end(weir, upstream):
+    def script(connection):
+        connection.request()
+        connection.head("text/event-stream")
+        connection.chunk("<p>It rai")
+        connection.fin()
+
+    proxy = weir(upstream(script).url)
+    with Raw(proxy.url).post("/any") as client, pytest.raises(Closed):
+        client.read_body()
+    assert client.body == b"<p>It rai"
+    assert proxy.ended()["outcome"] in ("truncated", "upstream_reset")

@@ -41,7 +41,7 @@ pub fn error_event(dialect: Dialect, framing: Framing, code: &str, message: &str
     };
     let text = match (framing, dialect) {
         (Framing::Ndjson, Dialect::Ollama) => format!("{body}\n"),
-        (Framing::Ndjson, _) => return None,
+        (Framing::Ndjson | Framing::Raw, _) => return None,
         (Framing::Sse, _) if name.is_empty() => format!("data: {body}\n\n"),
         (Framing::Sse, _) => format!("event: {name}\ndata: {body}\n\n"),
     };

@@ -46,11 +46,13 @@ pub struct Pump {
     meter: Meter,
     /// Events that wait for room: the pump is blocked while there are any.
     blocked: Vec<Item>,
+    /// How the stream ends once they are in the queue.
+    ending: Option<Failure>,
     held_since: Option<Instant>,
     held: Duration,
     heartbeats: u64,
-    /// What the queue last told about its reader.
-    seen: Option<Instant>,
+    /// Takes of the reader that the queue has told of.
+    seen: u64,
     last_push: Instant,
     last_read: Instant,
 }
@@ -96,10 +98,11 @@ impl Pump {
             reader,
             meter: Meter::default(),
             blocked: Vec::new(),
+            ending: None,
             held_since: None,
             held: Duration::ZERO,
             heartbeats: 0,
-            seen: None,
+            seen: 0,
             last_push: now,
             last_read: now,
         }
@@ -123,6 +126,7 @@ impl Pump {
             end: failure.end,
             code: failure.code,
             dialect: self.pipeline.dialect(),
+            framing: self.pipeline.framing(),
             meter: self.meter.clone(),
             queue: self.queue.status().counts,
             held: self.held,
@@ -225,15 +229,20 @@ impl Pump {
         if items.iter().any(|item| is_content(&item.event)) {
             self.table.note_content(now);
         }
-        let pushed = self.push(items, now);
-        pushed.or(ended).or_else(|| self.terminal())
+        self.ending = ended;
+        self.push(items, now).or_else(|| self.ended())
     }
 
-    /// The end that the upstream's own terminal event means, once it is in the queue.
-    fn terminal(&self) -> Option<Failure> {
+    /// How the stream ends, once every event before its end is in the queue.
+    fn ended(&mut self) -> Option<Failure> {
         if !self.blocked.is_empty() {
             return None;
         }
+        self.ending.take().or_else(|| self.terminal())
+    }
+
+    /// The end that the upstream's own terminal event means.
+    fn terminal(&self) -> Option<Failure> {
         match self.pipeline.terminal()? {
             Terminal::Done | Terminal::MayEnd => Some(End::Finished.into()),
             Terminal::Error => Some(End::UpstreamError.into()),
@@ -280,7 +289,7 @@ impl Pump {
                 .take()
                 .map_or(Duration::ZERO, |since| now.duration_since(since));
             self.table.release(now);
-            return self.terminal();
+            return self.ended();
         }
         pushed
     }

@@ -14,6 +14,7 @@ use crate::stream::end::End;
 use crate::stream::meter::Meter;
 use crate::stream::pipeline::{Item, Pipeline};
 use crate::stream::registry::Stop;
+use crate::wire::Framing;
 
 /// Where a pump reads from. Dropping it cancels the upstream call.
 pub trait Source: Send {
@@ -88,6 +89,8 @@ pub struct Report {
     pub code: &'static str,
     /// What it spoke.
     pub dialect: Dialect,
+    /// How it was framed.
+    pub framing: Framing,
     /// What was measured.
     pub meter: Meter,
     /// What the queue did.

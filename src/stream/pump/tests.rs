@@ -171,7 +171,7 @@ async fn each_way_to_fail_has_its_own_word() {
         (vec![], End::FirstEventTimeout, 10),
         (vec![(SECOND, token("a"))], End::IdleTimeout, 6),
         (
-            vec![(SECOND, Step::Send("x".repeat(5000)))],
+            vec![(SECOND, Step::Send(format!("data: {}", "x".repeat(5000))))],
             End::TooLarge,
             1,
         ),
@@ -258,6 +258,46 @@ async fn an_end_that_the_client_never_saw_was_no_good_one() {
     let report = unread.run().await;
     assert_eq!(report.end, End::ClientStalled);
     assert_eq!(read(rx).await.1, Close::Abort);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_before_the_end_is_delivered_before_it() {
+    let tool =
+        "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"t\"}]}}]}\n\n";
+    let endings = [
+        (
+            format!("{}data: {}", tool.repeat(5), "x".repeat(5000)),
+            None,
+            End::TooLarge,
+        ),
+        (
+            tool.repeat(5).trim_end().to_owned(),
+            Some(Step::End),
+            End::Truncated,
+        ),
+        (
+            tool.repeat(5).trim_end().to_owned(),
+            Some(Step::Break),
+            End::UpstreamReset,
+        ),
+    ];
+    for (sent, then, end) in endings {
+        let mut steps = vec![(SECOND, Step::Send(sent))];
+        steps.extend(then.map(|step| (Duration::ZERO, step)));
+        let limits = Limits {
+            max_events: 2,
+            ..ROOMY
+        };
+        let (mut full, rx, _stop) = pump(steps, limits, Duration::ZERO);
+        let late = async {
+            tokio::time::sleep(2 * SECOND).await;
+            read(rx).await
+        };
+        let (report, (text, _)) = tokio::join!(full.run(), late);
+        assert_eq!(report.end, end);
+        assert_eq!(text.matches("tool_calls").count(), 5, "{end}");
+        assert!(text.contains(&format!("\"code\":\"{end}\"")), "{text}");
+    }
 }
 
 /// A connection that always took something just now.

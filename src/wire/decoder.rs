@@ -1,0 +1,218 @@
+//! A decoder for whatever framing the bytes turn out to have.
+//!
+//! Servers label what is no stream of events as one: a JSON error, a page, tokens without any framing. Read
+//! as events, such a body would vanish; so its first bytes decide, and what is neither kind passes as it is.
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Error, Frame, Framing, ndjson, sse};
+
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+/// Field names that a stream of events can begin with; `error` is one of llama.cpp's servers.
+const FIELDS: [&[u8]; 5] = [b"data", b"event", b"id", b"retry", b"error"];
+
+/// Bytes to frames.
+#[derive(Debug)]
+pub struct Decoder {
+    kind: Kind,
+    limit: usize,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// Announced as this; too few bytes to tell. Holds less than a field name, or only white space.
+    Undecided(Framing, BytesMut),
+    Ndjson(ndjson::Decoder),
+    Raw,
+    Sse(sse::Decoder),
+}
+
+impl Decoder {
+    /// A decoder for what was announced as `framing`. It refuses events beyond `max_event_bytes`.
+    pub fn new(framing: Framing, max_event_bytes: usize) -> Self {
+        Self {
+            kind: Kind::Undecided(framing, BytesMut::new()),
+            limit: max_event_bytes,
+        }
+    }
+
+    /// The framing: as announced, until the first bytes say otherwise.
+    pub const fn framing(&self) -> Framing {
+        match &self.kind {
+            Kind::Undecided(announced, _) => *announced,
+            Kind::Ndjson(_) => Framing::Ndjson,
+            Kind::Raw => Framing::Raw,
+            Kind::Sse(_) => Framing::Sse,
+        }
+    }
+
+    /// Appends to `out` each frame that `chunk` completes.
+    pub fn feed(&mut self, chunk: Bytes, out: &mut Vec<Frame>) -> Result<(), Error> {
+        match &mut self.kind {
+            Kind::Undecided(announced, held) => {
+                let chunk = if held.is_empty() {
+                    chunk
+                } else {
+                    held.extend_from_slice(&chunk);
+                    held.split().freeze()
+                };
+                match decide(*announced, &chunk) {
+                    Some(framing) => {
+                        self.settle(framing);
+                        self.feed(chunk, out)
+                    }
+                    // White space is all that can grow here.
+                    None if chunk.len() > self.limit => Err(Error::TooLarge { limit: self.limit }),
+                    None => {
+                        held.extend_from_slice(&chunk);
+                        Ok(())
+                    }
+                }
+            }
+            Kind::Ndjson(decoder) => decoder.feed(chunk, out),
+            Kind::Raw => {
+                out.extend(raw(chunk));
+                Ok(())
+            }
+            Kind::Sse(decoder) => decoder.feed(chunk, out),
+        }
+    }
+
+    /// The frame that the end of the input leaves unfinished, if any.
+    pub fn finish(&mut self) -> Option<Frame> {
+        match &mut self.kind {
+            Kind::Undecided(_, held) => raw(held.split().freeze()),
+            Kind::Ndjson(decoder) => decoder.finish(),
+            Kind::Raw => None,
+            Kind::Sse(decoder) => decoder.finish(),
+        }
+    }
+
+    /// Comments consumed since the last call: heartbeats of the upstream.
+    pub fn take_comments(&mut self) -> u64 {
+        match &mut self.kind {
+            Kind::Sse(decoder) => decoder.take_comments(),
+            _ => 0,
+        }
+    }
+
+    fn settle(&mut self, framing: Framing) {
+        self.kind = match framing {
+            Framing::Ndjson => Kind::Ndjson(ndjson::Decoder::new(self.limit)),
+            Framing::Raw => Kind::Raw,
+            Framing::Sse => Kind::Sse(sse::Decoder::new(self.limit)),
+        };
+    }
+}
+
+/// The bytes themselves.
+fn raw(block: Bytes) -> Option<Frame> {
+    (!block.is_empty()).then_some(Frame {
+        block,
+        name: None,
+        data: None,
+        whole: true,
+    })
+}
+
+/// What a body that was announced as `framing` is, by its first bytes; `None` while they are too few.
+fn decide(framing: Framing, first: &[u8]) -> Option<Framing> {
+    if BOM.starts_with(first) {
+        return None;
+    }
+    let text = first.strip_prefix(BOM).unwrap_or(first).trim_ascii_start();
+    let start = *text.first()?;
+    let announced_lines = framing == Framing::Ndjson;
+    if announced_lines && (b"{[\"-tfn".contains(&start) || start.is_ascii_digit()) {
+        return Some(Framing::Ndjson);
+    }
+    if start == b':' {
+        return Some(Framing::Sse);
+    }
+    let name_end = text
+        .iter()
+        .position(|byte| matches!(byte, b':' | b'\r' | b'\n'));
+    match name_end.and_then(|end| text.get(..end)) {
+        Some(name) if FIELDS.contains(&name) => Some(Framing::Sse),
+        None if FIELDS.iter().any(|field| field.starts_with(text)) => None,
+        _ => Some(Framing::Raw),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(framing: Framing, body: &[u8], cut: usize) -> (Framing, Vec<Bytes>) {
+        let mut decoder = Decoder::new(framing, 1 << 10);
+        let mut frames = Vec::new();
+        for piece in body.chunks(cut) {
+            decoder
+                .feed(Bytes::copy_from_slice(piece), &mut frames)
+                .unwrap();
+        }
+        frames.extend(decoder.finish());
+        (
+            decoder.framing(),
+            frames.into_iter().map(|frame| frame.block).collect(),
+        )
+    }
+
+    #[test]
+    fn the_first_bytes_decide_however_they_are_cut() {
+        let events: [&[u8]; 7] = [
+            b"data: x\n\n",
+            b"\xEF\xBB\xBFdata: x\n\n",
+            b"\r\n\ndata:x\n\n",
+            b": hello\n\n",
+            b"event\ndata: x\n\n",
+            b"id: 1\ndata: x\n\n",
+            b"error: {\"code\":500}\n\n",
+        ];
+        let others: [&[u8]; 8] = [
+            b"{\"error\":{\"message\":\"no\"}}",
+            b"[1]",
+            b"<html>\n\ndata: x\n\n</html>",
+            b"It rains: data\n\n",
+            b"database\n",
+            b"Data: x\n\n",
+            b"dat",
+            b"\n\n \"x\"",
+        ];
+        for cut in 1..12 {
+            for body in events {
+                assert_eq!(run(Framing::Sse, body, cut).0, Framing::Sse, "{body:?}");
+            }
+            for body in others {
+                let (framing, blocks) = run(Framing::Sse, body, cut);
+                assert_eq!(blocks.concat(), body, "every byte, as it came");
+                assert_ne!(framing, Framing::Ndjson);
+            }
+        }
+    }
+
+    #[test]
+    fn lines_that_are_no_json_are_events_or_pass_as_they_are() {
+        let ask = |body: &[u8]| run(Framing::Ndjson, body, 3).0;
+        for lines in [
+            &b"{\"a\":1}\n"[..],
+            b"\n[1]\n",
+            b"\"x\"\n",
+            b"12\n",
+            b"null\n",
+        ] {
+            assert_eq!(ask(lines), Framing::Ndjson);
+        }
+        assert_eq!(ask(b"data: x\n\n"), Framing::Sse);
+        assert_eq!(ask(b"It rains.\n"), Framing::Raw);
+    }
+
+    #[test]
+    fn white_space_is_bounded() {
+        let mut decoder = Decoder::new(Framing::Sse, 16);
+        let mut feed =
+            |bytes: &'static [u8]| decoder.feed(Bytes::from_static(bytes), &mut Vec::new());
+        assert_eq!(feed(b"          "), Ok(()));
+        assert_eq!(feed(b"          "), Err(Error::TooLarge { limit: 16 }));
+    }
+}
