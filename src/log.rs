@@ -16,6 +16,9 @@ pub fn install(log: &Log) {
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // Else a full disk or a closed pipe would be told on stderr, too, and that panics.
+        .log_internal_errors(false)
+        .with_ansi(false)
         .with_writer(stderr);
     let installed = if json {
         builder
@@ -25,7 +28,7 @@ pub fn install(log: &Log) {
             .with_span_list(false)
             .try_init()
     } else {
-        builder.with_ansi(stderr().is_terminal()).try_init()
+        builder.try_init()
     };
     // A second install in one process (tests) keeps the first.
     drop(installed);

@@ -87,6 +87,12 @@ pub fn from_frame(frame: &Frame) -> Dialect {
         .unwrap_or(Dialect::Opaque)
 }
 
+/// Whether `frame` opens streams of two dialects: LangGraph's `metadata` looks like LangServe's where the server
+/// does not count attempts. The next frame tells.
+pub fn is_ambiguous(frame: &Frame) -> bool {
+    frame.name() == b"metadata" && !First::read(frame.data()).is_some_and(|first| first.has_attempt)
+}
+
 /// Whether `frame` may belong to a stream of `dialect`; if not, a guess from the request was wrong and
 /// [`from_frame`] decides.
 pub fn fits(dialect: Dialect, frame: &Frame) -> bool {

@@ -20,6 +20,18 @@ use prometheus::{
 pub use route::{Active, RouteMetrics};
 pub use samples::Samples;
 
+/// Why requests are refused before a route takes them.
+const REFUSALS: [&str; 8] = [
+    "bad_request",
+    "draining",
+    "malformed",
+    "method_not_allowed",
+    "not_found",
+    "request_head",
+    "transfer_coding_not_supported",
+    "upgrade_not_supported",
+];
+
 /// All metrics of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -43,6 +55,7 @@ pub struct Metrics {
     pub reloads_ok: IntCounter,
     /// `weir_config_reloads_total{result="rejected"}`
     pub reloads_rejected: IntCounter,
+    refused: IntCounterVec,
     /// `weir_stream_panics_total`
     pub panics: IntCounter,
     /// Looked at when somebody asks.
@@ -105,6 +118,15 @@ impl Metrics {
             "Configuration reloads.",
             &["result"],
         );
+        let refused = counters(
+            &registry,
+            "weir_requests_refused_total",
+            "Requests refused before a route took them.",
+            &["reason"],
+        );
+        for reason in REFUSALS {
+            refused.with_label_values(&[reason]);
+        }
         let plain = |name, help| register(&registry, IntGauge::new(name, help));
         let count = |name, help| register(&registry, IntCounter::new(name, help));
         let time = Gauge::new(
@@ -129,6 +151,7 @@ impl Metrics {
             config_time: register(&registry, time),
             reloads_ok: reloads.with_label_values(&["ok"]),
             reloads_rejected: reloads.with_label_values(&["rejected"]),
+            refused,
             panics: count(
                 "weir_stream_panics_total",
                 "Streams that ended by a defect in Weir.",
@@ -145,6 +168,14 @@ impl Metrics {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || Arc::new(RouteMetrics::new(&self.families, name));
         Arc::clone(routes.entry(name.to_owned()).or_insert_with(new))
+    }
+
+    /// Counts a request that no route got; reasons outside the closed set count as `bad_request`.
+    pub fn refused(&self, reason: &str) {
+        let known = REFUSALS.into_iter().find(|known| *known == reason);
+        self.refused
+            .with_label_values(&[known.unwrap_or("bad_request")])
+            .inc();
     }
 
     /// All series in Prometheus' text format 0.0.4.

@@ -70,24 +70,29 @@ pub struct RouteMetrics {
 }
 
 /// Why an upstream call was broken off.
-const CANCELLATIONS: [&str; 5] = [
+const CANCELLATIONS: [&str; 6] = [
     "client_gone",
     "client_stalled",
     "drained",
     "stopped",
     "timeout",
+    "too_large",
 ];
 /// Answers that queries ask for before they happen.
-const REQUESTS: [(&str, &str); 5] = [
+const REQUESTS: [(&str, &str); 6] = [
     ("stream", "200"),
     ("unary", "200"),
+    ("unary", "499"),
     ("unary", "502"),
     ("unary", "503"),
     ("unary", "504"),
 ];
 /// Codes of failed calls.
-const UPSTREAM_ERRORS: [&str; 8] = [
+const UPSTREAM_ERRORS: [&str; 11] = [
+    "first_event_timeout",
     "head_timeout",
+    "idle_timeout",
+    "progress_timeout",
     "total_timeout",
     "truncated",
     "upstream_connect",
@@ -167,6 +172,12 @@ impl RouteMetrics {
     /// Counts a request that was answered.
     pub fn request(&self, kind: &'static str, status: http::StatusCode) {
         self.requests.count(&self.name, kind, status.as_u16());
+    }
+
+    /// Counts a request whose client left before there was an answer. 499 is the field's word for it.
+    pub fn left(&self) {
+        self.requests.count(&self.name, "unary", 499);
+        self.cancelled("client_gone");
     }
 
     /// Counts a stream as open until the guard is dropped.

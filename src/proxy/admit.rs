@@ -7,8 +7,9 @@ use http::{HeaderValue, Method, Response, StatusCode, Version, header, request};
 use tokio::time::Instant;
 
 use super::call::Call;
+use super::edge::{self, Refusal};
 use super::identity::Identity;
-use super::{Peer, edge, errors};
+use super::{Peer, errors};
 use crate::app::App;
 use crate::dialect::{Choice, detect};
 use crate::reply::body::Body;
@@ -26,39 +27,24 @@ pub(super) fn admit(
     started: Instant,
 ) -> Result<Call, Box<Response<Body>>> {
     let hint = detect::from_request(parts.uri.path(), &parts.headers);
-    if let Err(refusal) = edge::check(parts) {
+    let refuse = |refusal: Refusal| {
+        app.metrics.refused(refusal.code);
+        let (method, path) = (&parts.method, shown(parts.uri.path()));
+        tracing::debug!(code = refusal.code, %method, path = &*path, client = ?peer.origin.client, "request refused");
         let mut response = errors::response(hint, refusal.status, refusal.code, refusal.message);
-        if parts.version <= Version::HTTP_11 {
+        if refusal.closes && parts.version <= Version::HTTP_11 {
             // Where this request ends is not certain, so nothing after it is one.
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
-        return Err(Box::new(response));
-    }
+        Box::new(response)
+    };
+    edge::check(parts).map_err(refuse)?;
     if app.refusing.load(Ordering::Relaxed) {
-        let message = "draining: this instance is shutting down, ask again";
-        let code = StatusCode::SERVICE_UNAVAILABLE;
-        return Err(Box::new(errors::response(hint, code, "draining", message)));
-    }
-    if parts.method == Method::CONNECT {
-        return Err(Box::new(errors::response(
-            hint,
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
-            "CONNECT is not served here",
-        )));
-    }
-    let upgrade = parts
-        .headers
-        .get(header::UPGRADE)
-        .and_then(|value| value.to_str().ok());
-    if upgrade.is_some_and(|value| !value.to_ascii_lowercase().starts_with("h2c")) {
-        let message = "upgrades (WebSocket and others) are not supported by this version of Weir";
-        return Err(Box::new(errors::response(
-            hint,
-            StatusCode::NOT_IMPLEMENTED,
-            "upgrade_not_supported",
-            message,
+        return Err(refuse(Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "draining",
+            "draining: this instance is shutting down, ask again",
         )));
     }
     let loaded = app.loaded();
@@ -68,8 +54,7 @@ pub(super) fn admit(
     let Some((route, metrics)) =
         found.map(|(route, metrics)| (Arc::clone(route), Arc::clone(metrics)))
     else {
-        return Err(Box::new(errors::response(
-            hint,
+        return Err(refuse(Refusal::new(
             StatusCode::NOT_FOUND,
             "not_found",
             "no route takes this request",
@@ -91,6 +76,12 @@ pub(super) fn admit(
         client: peer.origin.client,
         link: Arc::clone(&peer.link),
         method: parts.method.clone(),
-        path: parts.uri.path().chars().take(MAX_PATH).collect(),
+        path: shown(parts.uri.path()),
     })
+}
+
+/// As much of a path as stands in a log line.
+fn shown(path: &str) -> Arc<str> {
+    let end = path.char_indices().nth(MAX_PATH).map(|(end, _)| end);
+    end.and_then(|end| path.get(..end)).unwrap_or(path).into()
 }

@@ -40,12 +40,24 @@ pub(super) struct Call {
     pub(super) link: Arc<Link>,
     pub(super) method: Method,
     /// Without its query, and bounded: for the log.
-    pub(super) path: String,
+    pub(super) path: Arc<str>,
 }
 
 impl Call {
+    /// What the client gets for what the call gave.
+    pub(super) async fn answered(
+        self,
+        app: &Arc<App>,
+        result: Result<Answer, upstream::Error>,
+    ) -> Response<Body> {
+        match result {
+            Ok(answer) => self.pass_or_stream(app, answer).await,
+            Err(error) => self.failed(&error),
+        }
+    }
+
     /// A stream becomes a live one; everything else passes as it came.
-    pub(super) async fn pass_or_stream(self, app: &Arc<App>, answer: Answer) -> Response<Body> {
+    async fn pass_or_stream(self, app: &Arc<App>, answer: Answer) -> Response<Body> {
         let Answer {
             head,
             mut body,
@@ -150,15 +162,9 @@ impl Call {
             .to_str()
             .unwrap_or_default()
             .to_owned();
-        let Some(entered) =
-            app.streams
-                .enter(Arc::clone(&self.route.name), request_id, self.started, max)
-        else {
-            let message = format!("overloaded: limits.max_streams ({max}) is reached");
-            let code = StatusCode::SERVICE_UNAVAILABLE;
-            let refusal = errors::response(self.hint, code, "overloaded", &message);
-            self.metrics.request("unary", code);
-            return named(refusal, &self.identity);
+        let route = Arc::clone(&self.route.name);
+        let Some(entered) = app.streams.enter(route, request_id, self.started, max) else {
+            return self.overloaded(max);
         };
         head::stream(&mut head.headers, &entered.live.id.to_string());
         head.headers
@@ -171,6 +177,42 @@ impl Call {
         let metrics = Arc::clone(&self.metrics);
         let reader = live::start(app, self, start, entered, head.status);
         Response::from_parts(head, Body::stream(reader, metrics, preamble))
+    }
+
+    /// Whether this will most likely be one stream more than may run: better said before an agent works for it.
+    pub(super) fn is_too_many(&self, app: &App) -> bool {
+        self.hint.is_some() && app.streams.len() >= self.loaded.config.limits.max_streams
+    }
+
+    /// The answer when `limits.max_streams` is reached.
+    pub(super) fn overloaded(&self, max: usize) -> Response<Body> {
+        let message = format!("overloaded: limits.max_streams ({max}) is reached");
+        let code = StatusCode::SERVICE_UNAVAILABLE;
+        self.metrics.request("stream", code);
+        let refusal = errors::response(self.hint, code, "overloaded", &message);
+        named(refusal, &self.identity)
+    }
+
+    /// Counts and logs, when dropped, that the client left before there was an answer.
+    pub(super) fn leaving(&self) -> OnDrop<impl FnOnce() + use<>> {
+        let (route, metrics) = (Arc::clone(&self.route), Arc::clone(&self.metrics));
+        let (identity, client) = (self.identity.clone(), self.client);
+        let (method, path) = (self.method.clone(), Arc::clone(&self.path));
+        let started = self.started;
+        OnDrop(Some(move || {
+            metrics.left();
+            tracing::info!(
+                request_id = identity.request_id.to_str().unwrap_or_default(),
+                trace_id = identity.trace_id(),
+                route = %route.name,
+                client = client.map(tracing::field::display),
+                %method,
+                path = &*path,
+                outcome = "client_gone",
+                duration_ms = live::millis(started.elapsed()),
+                "client left before an answer"
+            );
+        }))
     }
 
     pub(super) fn failed(&self, error: &upstream::Error) -> Response<Body> {
@@ -187,7 +229,14 @@ impl Call {
 }
 
 /// Runs once when dropped.
-struct OnDrop<F: FnOnce()>(Option<F>);
+pub(super) struct OnDrop<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> OnDrop<F> {
+    /// Not any more.
+    pub(super) fn forget(mut self) {
+        self.0 = None;
+    }
+}
 
 impl<F: FnOnce()> Drop for OnDrop<F> {
     fn drop(&mut self) {

@@ -4,7 +4,7 @@
 //! forwards is read the same way by everyone behind it.
 
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, StatusCode, Version, header, request};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request};
 
 /// Why a request is refused before it is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,20 +12,58 @@ pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) code: &'static str,
     pub(super) message: &'static str,
+    /// The connection must not go on.
+    pub(super) closes: bool,
+}
+
+impl Refusal {
+    /// A refusal of a request whose end is certain.
+    pub(super) const fn new(status: StatusCode, code: &'static str, message: &'static str) -> Self {
+        Self {
+            status,
+            code,
+            message,
+            closes: false,
+        }
+    }
 }
 
 const fn bad(message: &'static str) -> Refusal {
     Refusal {
-        status: StatusCode::BAD_REQUEST,
-        code: "bad_request",
-        message,
+        closes: true,
+        ..Refusal::new(StatusCode::BAD_REQUEST, "bad_request", message)
     }
 }
 
-/// Refuses a request with two readings.
+/// Refuses a request with two readings, or one that asks for something other than an answer.
 pub(super) fn check(parts: &request::Parts) -> Result<(), Refusal> {
     transfer_coding(parts)?;
-    host(parts)
+    host(parts)?;
+    purpose(parts)
+}
+
+/// No tunnels: neither CONNECT nor upgrades. An offer of h2c may be left unanswered (RFC 9110, 7.8).
+fn purpose(parts: &request::Parts) -> Result<(), Refusal> {
+    if parts.method == Method::CONNECT {
+        return Err(Refusal::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "CONNECT is not served here",
+        ));
+    }
+    let mut upgrades = parts.headers.get_all(header::UPGRADE).iter();
+    let is_offer = |value: &HeaderValue| {
+        let text = value.to_str().unwrap_or_default().to_ascii_lowercase();
+        text.starts_with("h2c")
+    };
+    if upgrades.any(|value| !is_offer(value)) {
+        return Err(Refusal::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "upgrade_not_supported",
+            "upgrades (WebSocket and others) are not supported by this version of Weir",
+        ));
+    }
+    Ok(())
 }
 
 /// RFC 9112, 6.1: a coding that is not understood is a 501. Only the final `chunked` is understood here.
@@ -39,9 +77,12 @@ fn transfer_coding(parts: &request::Parts) -> Result<(), Refusal> {
     }
     if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
         return Err(Refusal {
-            status: StatusCode::NOT_IMPLEMENTED,
-            code: "transfer_coding_not_supported",
-            message: "expected `Transfer-Encoding: chunked` and no other transfer coding",
+            closes: true,
+            ..Refusal::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "transfer_coding_not_supported",
+                "expected `Transfer-Encoding: chunked` and no other transfer coding",
+            )
         });
     }
     Ok(())

@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::event::Content;
 use crate::metrics::RouteMetrics;
 use crate::queue::{self, Receiver};
+use crate::reply::body;
 use crate::stream::deadline::{Lengths, Table};
 use crate::stream::end::End;
 use crate::stream::pipeline::{Pipeline, Settings};
@@ -178,6 +179,9 @@ fn record(metrics: &RouteMetrics, report: &Report, duration: Duration) {
     metrics.dropped(&report.queue.dropped);
     metrics.merged.inc_by(report.queue.merged);
     metrics.held.inc_by(report.held.as_secs_f64());
+    if report.unmet > body::STALL {
+        metrics.client_stall.observe(report.unmet.as_secs_f64());
+    }
     if let Some(after) = report.cancelled_after {
         metrics.cancel_seconds.observe(after.as_secs_f64());
     }
@@ -198,6 +202,10 @@ fn record(metrics: &RouteMetrics, report: &Report, duration: Duration) {
         End::Truncated | End::UpstreamError | End::UpstreamReset => {
             metrics.upstream_error(report.code);
         }
+        end @ (End::FirstEventTimeout | End::IdleTimeout | End::ProgressTimeout) => {
+            metrics.upstream_error(end.as_str());
+            metrics.cancelled("timeout");
+        }
         end => metrics.cancelled(end.as_str()),
     }
 }
@@ -207,40 +215,49 @@ fn log(call: &Call, live: &Live, report: &Report, status: StatusCode) {
     let since_start = |at: Option<Instant>| at.map(|at| millis(at.duration_since(live.started)));
     let meter = &report.meter;
     let (tokens, stated) = meter.output_tokens();
-    tracing::info!(
-        stream_id = %live.id,
-        request_id = live.request_id,
-        trace_id = call.identity.trace_id(),
-        route = %live.route,
-        client = call.client.map(tracing::field::display),
-        method = %call.method,
-        path = call.path,
-        outcome = report.end.as_str(),
-        code = report.code,
-        dialect = report.dialect.as_str(),
-        framing = report.framing.as_str(),
-        status = status.as_u16(),
-        ttfe_ms = since_start(meter.first_event),
-        ttft_ms = since_start(meter.first_token),
-        duration_ms = millis(live.started.elapsed()),
-        tokens,
-        tokens_source = if stated { "usage" } else { "estimated" },
-        tokens_per_s = meter.tokens_per_second().map(rounded),
-        events_in = meter.events.iter().sum::<u64>(),
-        events_out = report.queue.taken.iter().sum::<u64>(),
-        bytes_in = meter.bytes_in,
-        bytes_out = report.queue.taken_bytes,
-        dropped = report.queue.dropped.iter().sum::<u64>(),
-        merged = report.queue.merged,
-        max_queue = report.queue.max_bytes,
-        held_ms = millis(report.held),
-        heartbeats = report.heartbeats,
-        "stream ended"
-    );
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                stream_id = %live.id,
+                request_id = live.request_id,
+                trace_id = call.identity.trace_id(),
+                route = %live.route,
+                client = call.client.map(tracing::field::display),
+                method = %call.method,
+                path = &*call.path,
+                outcome = report.end.as_str(),
+                code = report.code,
+                dialect = report.dialect.as_str(),
+                framing = report.framing.as_str(),
+                status = status.as_u16(),
+                ttfe_ms = since_start(meter.first_event),
+                ttft_ms = since_start(meter.first_token),
+                duration_ms = millis(live.started.elapsed()),
+                tokens,
+                tokens_source = if stated { "usage" } else { "estimated" },
+                tokens_per_s = meter.tokens_per_second().map(rounded),
+                events_in = meter.events.iter().sum::<u64>(),
+                events_out = report.queue.taken.iter().sum::<u64>(),
+                bytes_in = meter.bytes_in,
+                bytes_out = report.queue.taken_bytes,
+                dropped = report.queue.dropped.iter().sum::<u64>(),
+                merged = report.queue.merged,
+                max_queue = report.queue.max_bytes,
+                held_ms = millis(report.held),
+                heartbeats = report.heartbeats,
+                "stream ended"
+            )
+        };
+    }
+    if report.end.is_trouble() {
+        line!(warn);
+    } else {
+        line!(info);
+    }
 }
 
 /// Milliseconds, to the microsecond.
-fn millis(duration: Duration) -> f64 {
+pub(super) fn millis(duration: Duration) -> f64 {
     rounded(duration.as_secs_f64() * 1000.0)
 }
 

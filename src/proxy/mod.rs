@@ -15,7 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, request};
 use hyper::body::Incoming;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::app::App;
 use crate::link::Link;
@@ -68,6 +68,9 @@ async fn answer(
     parts: request::Parts,
     incoming: Incoming,
 ) -> Response<Body> {
+    if call.is_too_many(app) {
+        return call.overloaded(call.loaded.config.limits.max_streams);
+    }
     let policy = &call.route.policy;
     let limits = RequestLimits {
         max_bytes: policy.max_request_bytes,
@@ -95,18 +98,17 @@ async fn answer(
             }),
         }
     };
-    let Some(patience) = policy.commit_after else {
-        return match calling.await {
-            Ok(answer) => call.pass_or_stream(app, answer).await,
-            Err(error) => call.failed(&error),
-        };
+    let leaving = call.leaving();
+    let response = match policy.commit_after {
+        None => call.answered(app, calling.await).await,
+        Some(patience) => {
+            let mut calling = Box::pin(calling);
+            match timeout(patience, &mut calling).await {
+                Ok(result) => call.answered(app, result).await,
+                Err(_) => call.commit(app, CallSource::new(calling)),
+            }
+        }
     };
-    let mut calling = Box::pin(calling);
-    tokio::select! {
-        result = &mut calling => match result {
-            Ok(answer) => call.pass_or_stream(app, answer).await,
-            Err(error) => call.failed(&error),
-        },
-        () = sleep(patience) => call.commit(app, CallSource::new(calling)),
-    }
+    leaving.forget();
+    response
 }

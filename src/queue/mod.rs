@@ -76,6 +76,8 @@ pub struct Status {
     pub reader_gone_at: Option<Instant>,
     /// It left although something waited for it.
     pub abandoned: bool,
+    /// The last spell in which something waited and was never taken: it was thrown away.
+    pub unmet: Duration,
     /// Totals.
     pub counts: Counts,
 }
@@ -87,6 +89,7 @@ struct State {
     reader_gone: Option<Instant>,
     abandoned: bool,
     waiting_since: Option<Instant>,
+    unmet: Duration,
     /// How often the reader took something. Counted, not timed: two takes may fall on one instant.
     takes: u64,
     reader: Option<Waker>,
@@ -103,6 +106,7 @@ pub fn queue(limits: Limits, notices: bool) -> (Sender, Receiver) {
         reader_gone: None,
         abandoned: false,
         waiting_since: None,
+        unmet: Duration::ZERO,
         takes: 0,
         reader: None,
         wants_takes: false,
@@ -180,9 +184,7 @@ impl Sender {
 
     /// Throws away what waits.
     pub fn clear(&self) {
-        let mut state = lock(&self.0);
-        state.ring.clear();
-        state.waiting_since = None;
+        lock(&self.0).clear();
     }
 
     /// Ready when the reader is gone, and with `takes` each time it took something since the last call.
@@ -222,6 +224,7 @@ fn status(state: &State) -> Status {
         reader_gone: state.reader_gone.is_some(),
         reader_gone_at: state.reader_gone,
         abandoned: state.abandoned,
+        unmet: state.unmet,
         counts: *state.ring.counts(),
     }
 }
@@ -247,6 +250,13 @@ impl Drop for Sender {
 }
 
 impl State {
+    fn clear(&mut self) {
+        self.ring.clear();
+        if let Some(since) = self.waiting_since.take() {
+            self.unmet = since.elapsed();
+        }
+    }
+
     fn note_waiting(&mut self, now: Instant) {
         if self.ring.is_empty() {
             self.waiting_since = None;
@@ -316,7 +326,7 @@ impl Drop for Receiver {
         let mut state = lock(&self.0);
         state.reader_gone = Some(Instant::now());
         state.abandoned = !state.ring.is_empty();
-        state.ring.clear();
+        state.clear();
         let pump = state.pump.take();
         drop(state);
         if let Some(pump) = pump {

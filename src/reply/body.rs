@@ -21,7 +21,7 @@ use crate::upstream::fields::forwardable;
 const FRAME_BYTES: usize = 64 * 1024;
 
 /// A client that takes nothing for longer than this while something waits is worth a note.
-const STALL: Duration = Duration::from_millis(100);
+pub const STALL: Duration = Duration::from_millis(100);
 
 /// A response body, with whatever must live as long as it does.
 pub struct Body {

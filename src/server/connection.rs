@@ -83,6 +83,7 @@ where
         .max_send_buf_size(MAX_SEND_BYTES)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);
+    let metrics = Arc::clone(&app.metrics);
     let link = Arc::clone(&peer.link);
     let stream = Interim::new(stream, Arc::clone(&link));
     let service = service_fn(move |request| {
@@ -97,7 +98,13 @@ where
     let ended = poll_fn(|cx| {
         loop {
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
-                return Poll::Ready(result.map_err(|error| error.to_string()));
+                return Poll::Ready(result.map_err(|error| {
+                    let hyper = error.downcast_ref::<hyper::Error>();
+                    if hyper.is_some_and(hyper::Error::is_parse) {
+                        metrics.refused("malformed");
+                    }
+                    error.to_string()
+                }));
             }
             // Lazily: the timer moves only when it fired or something now comes earlier.
             let Some(next) = link.next() else {
@@ -116,6 +123,7 @@ where
                 }
                 Some(Overdue::Head) if !going && !link.is_multiplexed() => {
                     going = true;
+                    metrics.refused("request_head");
                     link.interim(TOO_SLOW);
                     // Polled once more to write it.
                     let _ = connection.as_mut().poll(cx);

@@ -51,6 +51,14 @@ impl End {
         Self::UpstreamReset,
     ];
 
+    /// Whether somebody should look into it.
+    pub const fn is_trouble(self) -> bool {
+        !matches!(
+            self,
+            Self::ClientGone | Self::Drained | Self::Finished | Self::Stopped
+        )
+    }
+
     /// The word for it, everywhere.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -198,7 +198,7 @@ impl Pipeline {
         if dialect == Dialect::Opaque || !detect::fits(dialect, frame) {
             self.classifier = Classifier::new(detect::from_frame(frame));
         }
-        self.settled = frame.data.is_some();
+        self.settled = frame.data.is_some() && !detect::is_ambiguous(frame);
     }
 }
 
@@ -259,6 +259,22 @@ mod tests {
     fn nothing_follows_a_terminal() {
         let (items, ..) = run(None, &format!("{CHUNK}data: [DONE]\n\n{CHUNK}"));
         assert_eq!(items.len(), 2);
+    }
+
+    #[test]
+    fn an_event_of_two_dialects_settles_nothing() {
+        let both = "event: metadata\ndata: {\"run_id\":\"1\"}\n\n";
+        let graph =
+            "event: messages\ndata: [{\"content\":\"a\",\"type\":\"AIMessageChunk\"},{}]\n\n";
+        for hint in [None, Some(Dialect::LangGraph), Some(Dialect::LangServe)] {
+            let (_, verdict, dialect) = run(hint, &format!("{both}{graph}"));
+            assert_eq!((verdict, dialect), (Verdict::Complete, Dialect::LangGraph));
+        }
+        let serve = "event: data\ndata: {\"content\":\"a\"}\n\n";
+        let (_, verdict, dialect) = run(None, &format!("{both}{serve}"));
+        assert_eq!((verdict, dialect), (Verdict::Truncated, Dialect::LangServe));
+        let (_, verdict, _) = run(None, &format!("{both}{serve}event: end\n\n"));
+        assert_eq!(verdict, Verdict::Complete);
     }
 
     #[test]

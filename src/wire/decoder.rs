@@ -81,7 +81,13 @@ impl Decoder {
     /// The frame that the end of the input leaves unfinished, if any.
     pub fn finish(&mut self) -> Option<Frame> {
         match &mut self.kind {
-            Kind::Undecided(_, held) => raw(held.split().freeze()),
+            // Blank lines alone say nothing, in either framing.
+            Kind::Undecided(_, held) if held.trim_ascii().is_empty() => None,
+            Kind::Undecided(_, held) => {
+                let held = held.split().freeze();
+                self.kind = Kind::Raw;
+                raw(held)
+            }
             Kind::Ndjson(decoder) => decoder.finish(),
             Kind::Raw => None,
             Kind::Sse(decoder) => decoder.finish(),
@@ -186,7 +192,7 @@ mod tests {
             for body in others {
                 let (framing, blocks) = run(Framing::Sse, body, cut);
                 assert_eq!(blocks.concat(), body, "every byte, as it came");
-                assert_ne!(framing, Framing::Ndjson);
+                assert_eq!(framing, Framing::Raw);
             }
         }
     }
@@ -205,6 +211,12 @@ mod tests {
         }
         assert_eq!(ask(b"data: x\n\n"), Framing::Sse);
         assert_eq!(ask(b"It rains.\n"), Framing::Raw);
+    }
+
+    #[test]
+    fn blank_lines_alone_say_nothing() {
+        assert_eq!(run(Framing::Sse, b"\n\r\n \n", 1), (Framing::Sse, vec![]));
+        assert_eq!(run(Framing::Ndjson, b"\n", 1), (Framing::Ndjson, vec![]));
     }
 
     #[test]

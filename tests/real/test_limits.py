@@ -367,11 +367,14 @@ def test_streams_beyond_the_limit_are_a_503(weir, upstream):
         connection.head()
         connection.gone()
 
-    proxy = weir(upstream(script).url, limits={"max_streams": 1})
+    server = upstream(script)
+    proxy = weir(server.url, limits={"max_streams": 1})
     with Raw(proxy.url).post(CHAT), Raw(proxy.url).post(CHAT) as second:
         assert second.status == 503
         assert int(second.headers["retry-after"]) > 0
         assert code(second) == "overloaded"
+    assert len(server.requests()) == 1, "the agent was not asked in vain"
+    assert proxy.metrics().value("weir_requests_total", kind="stream", code="503") == 1
     until("a free place", lambda: proxy.metrics().value("weir_streams_active") == 0)
     with Raw(proxy.url).post(CHAT) as third:
         assert third.status == 200

@@ -122,3 +122,57 @@ def test_live_streams_are_json(weir, fastapi, name):
         fastapi.open(run)
         client.read_body()
     proxy.outcomes(finished=1)
+
+
+REFUSED = {
+    "bad_request": "GET / HTTP/1.1\r\n\r\n",
+    "malformed": "GET / HTTP/1.1\r\nhost : h\r\n\r\n",
+    "transfer_coding_not_supported": "POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
+    "method_not_allowed": "CONNECT h:1 HTTP/1.1\r\nhost: h:1\r\n\r\n",
+    "upgrade_not_supported": "GET / HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: foo\r\n\r\n",
+    "not_found": "GET /elsewhere HTTP/1.1\r\nhost: h\r\n\r\n",
+    "request_head": "GET / HTTP/1.1\r\n",
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_what_no_route_took_is_counted_by_reason(weir, fastapi, reason):
+    route = {"name": "all", "upstream": "agent", "match": {"path_prefix": "/agent"}}
+    proxy = weir(fastapi.url, routes=[route], limits={"request_head": "300ms"})
+    with Raw(proxy.url).say(REFUSED[reason]) as client:
+        client.read_head()
+    assert proxy.metrics().by("weir_requests_refused_total", "reason") == {reason: 1}
+
+
+def test_a_client_that_leaves_before_the_answer_is_counted_and_logged(weir, upstream):
+    def script(connection):
+        connection.request()
+        connection.gone()
+
+    server = upstream(script)
+    proxy = weir(server.url)
+    with Raw(proxy.url) as client:
+        client.send("POST", "/v1/chat/completions", b"{}")
+        until("the request is there", lambda: len(server.requests()) == 1)
+    line = proxy.logged("client left before an answer")
+    assert (line["outcome"], line["path"], line["route"]) == ("client_gone", "/v1/chat/completions", "all")
+    metrics = proxy.metrics()
+    assert metrics.value("weir_requests_total", code="499") == 1
+    assert metrics.by("weir_upstream_cancellations_total", "reason") == {"client_gone": 1}
+    assert metrics.by("weir_streams_total", "outcome") == {}
+
+
+def test_a_stall_that_never_ended_is_measured(weir, upstream):
+    def script(connection):
+        connection.request()
+        connection.head()
+        while True:
+            connection.chunk(b'data: {"type":"tool_call","args":"' + b"x" * 60_000 + b'"}\n\n')
+
+    proxy = weir(upstream(script).url, defaults={"deadlines": {"client_stall": "500ms"}})
+    with Raw(proxy.url, receive_buffer=4096).get("/agent"):
+        proxy.outcomes(client_stalled=1)
+    metrics = proxy.metrics()
+    assert metrics.value("weir_client_stall_seconds_count") >= 1
+    assert metrics.value("weir_client_stall_seconds_sum") >= 0.4
+    assert proxy.ended()["level"] == "WARN"

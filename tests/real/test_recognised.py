@@ -93,7 +93,6 @@ MISLABELLED = {
     "a JSON error in pieces": [ERROR[i : i + 7] for i in range(0, len(ERROR), 7)],
     "a page": ["<!doctype html>\n\n<p>data: 1</p>"],
     "tokens without framing": ["It", " rains", " in\n\n", "Bergen."],
-    "nothing but white space": ["\n\n  "],
 }
 
 

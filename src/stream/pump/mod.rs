@@ -122,13 +122,15 @@ impl Pump {
         }
         let left = self.queue.status().reader_gone_at;
         let failure = self.part(failure).await;
+        let status = self.queue.status();
         Report {
             end: failure.end,
             code: failure.code,
             dialect: self.pipeline.dialect(),
             framing: self.pipeline.framing(),
             meter: self.meter.clone(),
-            queue: self.queue.status().counts,
+            queue: status.counts,
+            unmet: status.unmet,
             held: self.held,
             heartbeats: self.heartbeats,
             cancelled_after: left.map(|left| left.elapsed()),
@@ -261,7 +263,14 @@ impl Pump {
         self.note_waiting(waiting_since);
         match result {
             Batch::Accepted => items.clear(),
-            Batch::Disconnect => return Some(End::ClientStalled.into()),
+            Batch::Disconnect => {
+                return Some(Failure {
+                    message:
+                        "the client reads too slowly: its queue is full (overflow: disconnect)"
+                            .to_owned(),
+                    ..End::ClientStalled.into()
+                });
+            }
             Batch::Full(position) => {
                 self.blocked.extend(items.drain(..).skip(position));
                 self.held_since.get_or_insert(now);

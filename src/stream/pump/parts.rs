@@ -97,6 +97,8 @@ pub struct Report {
     pub queue: Counts,
     /// How long the upstream was held back because the queue was full.
     pub held: Duration,
+    /// How long the client had taken nothing of what was thrown away.
+    pub unmet: Duration,
     /// Heartbeats sent.
     pub heartbeats: u64,
     /// From the client's leaving to the end of the upstream call.
