@@ -1,6 +1,6 @@
 //! Arguments, commands, exit code. All logic is in the library.
 
-use std::io::{Write, stderr, stdout};
+use std::io::{ErrorKind, Write, stderr, stdout};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -42,10 +42,16 @@ fn main() -> ExitCode {
 }
 
 fn finish(output: &Output) -> ExitCode {
-    // A closed pipe leaves nobody to tell.
-    let _ = stdout().write_all(output.stdout.as_bytes());
     let _ = stderr().write_all(output.stderr.as_bytes());
-    ExitCode::from(output.code)
+    let written = stdout()
+        .write_all(output.stdout.as_bytes())
+        .and_then(|()| stdout().flush());
+    match written {
+        Ok(()) => ExitCode::from(output.code),
+        // A reader that has seen enough, as `head` has.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::from(output.code),
+        Err(error) => fail(&format!("stdout: {error}"), 1),
+    }
 }
 
 fn say(text: &str) {

@@ -74,7 +74,7 @@ fn an_upstream_flag_cannot_choose_among_several() {
     .unwrap_err();
     assert_eq!(
         problems,
-        "--upstream: the file has several upstreams (a, b); change their `endpoints` in the file"
+        "--upstream or WEIR_UPSTREAM: the file has several upstreams (a, b); change their `endpoints` in the file"
     );
 }
 
@@ -123,19 +123,19 @@ fn wrong_flags_are_reported_beside_wrong_keys() {
     assert_eq!(lines.len(), 4, "{problems}");
     assert_eq!(lines[0], "f.yaml:3:10: workers");
     assert!(
-        lines[1].starts_with("--listen: `80` is only a port"),
+        lines[1].starts_with("--listen or WEIR_LISTEN: `80` is only a port"),
         "{problems}"
     );
     assert!(
         lines
             .iter()
-            .any(|line| line.starts_with("--upstream: the scheme")),
+            .any(|line| line.starts_with("--upstream or WEIR_UPSTREAM: the scheme")),
         "{problems}"
     );
     assert!(
         lines
             .iter()
-            .any(|line| line.starts_with("--log-level: `loud`")),
+            .any(|line| line.starts_with("--log-level or WEIR_LOG_LEVEL: `loud`")),
         "{problems}"
     );
 }
@@ -169,7 +169,7 @@ fn a_listen_flag_keeps_the_tls_of_the_file() {
     )
     .unwrap_err();
     assert!(
-        problems.starts_with("--listen: the file has several listeners"),
+        problems.starts_with("--listen or WEIR_LISTEN: the file has several listeners"),
         "{problems}"
     );
 }

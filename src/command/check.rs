@@ -23,6 +23,12 @@ pub fn check(file: Option<&Path>, overrides: &Overrides) -> Output {
         Err(problems) => {
             let count = problems.list.len();
             let noun = if count == 1 { "problem" } else { "problems" };
+            let outside = problems.list.iter().all(|one| one.path.starts_with("--"));
+            let name = if outside {
+                "flags and variables"
+            } else {
+                &name
+            };
             Output {
                 stdout: String::new(),
                 stderr: format!("{problems}\n{name}: {count} {noun}\n"),
@@ -108,7 +114,7 @@ mod tests {
         assert_eq!((output.stdout.as_str(), output.code), ("", 2));
         assert_eq!(
             output.stderr,
-            "--workers: `many` is not a whole number (1 to 1024)\nflags: 1 problem\n"
+            "--workers or WEIR_WORKERS: `many` is not a whole number (1 to 1024)\nflags and variables: 1 problem\n"
         );
     }
 

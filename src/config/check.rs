@@ -1,5 +1,6 @@
 //! From the file as written to the checked configuration: defaults, rules between keys, parts joined.
 
+use std::io::Read;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::config::listen::{ListenSection, ListenTls as RawTls};
 use crate::config::overrides::{self, Overrides};
 use crate::config::raw::{self, Root};
 use crate::config::{
-    Address, Admin, Config, Drain, Limits, Listen, ListenTls, Log, LogFormat, address, routes,
+    Address, Admin, Config, Drain, Limits, Listen, ListenTls, Log, LogFormat, address, pem, routes,
     tree, upstreams,
 };
 
@@ -20,7 +21,7 @@ const MAX_FILE_BYTES: usize = 4 << 20;
 
 /// Reads and checks a configuration: `source` is the file's name and text, `overrides` what was given outside it.
 ///
-/// Reads no file but the limits of this process, and only asks whether TLS files exist.
+/// Reads no files but the limits of this process and those that hold certificates and keys.
 pub fn load(source: Option<(&str, &str)>, overrides: &Overrides) -> Result<Config, Problems> {
     let mut report = Report::default();
     let name = source.map(|(name, _)| name);
@@ -42,11 +43,21 @@ pub fn load(source: Option<(&str, &str)>, overrides: &Overrides) -> Result<Confi
 /// Like [`load`], for a file on disk.
 pub fn load_file(path: &FilePath, overrides: &Overrides) -> Result<Config, Problems> {
     let name = path.display().to_string();
-    match std::fs::read(path).map(String::from_utf8) {
+    match read(path).map(String::from_utf8) {
         Ok(Ok(text)) => load(Some((&name, &text)), overrides),
         Ok(Err(_)) => Err(Problems::of_file(&name, "is not UTF-8 text".to_owned())),
         Err(error) => Err(Problems::of_file(&name, format!("cannot be read: {error}"))),
     }
+}
+
+/// The file, or so much of it that it is seen to be too large.
+fn read(path: &FilePath) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let bound = u64::try_from(MAX_FILE_BYTES).unwrap_or(u64::MAX) + 1;
+    std::fs::File::open(path)?
+        .take(bound)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// A field's value, or its default.
@@ -63,10 +74,7 @@ fn decode(text: &str, report: &mut Report) -> Option<Root> {
     if text.len() > MAX_FILE_BYTES {
         report.of(
             "",
-            format!(
-                "the file has {} bytes; at most {MAX_FILE_BYTES} are read",
-                text.len()
-            ),
+            format!("the file is larger than {MAX_FILE_BYTES} bytes"),
         );
         return None;
     }
@@ -107,12 +115,8 @@ fn listeners(root: &Root, report: &mut Report) -> Vec<Listen> {
             .collect();
     };
     let mut list: Vec<Listen> = Vec::new();
-    for (index, entry) in entries.value.iter().enumerate() {
-        let path = if entries.value.len() == 1 {
-            Path::default().key("listen")
-        } else {
-            Path::default().key("listen").index(index)
-        };
+    for entry in &entries.value {
+        let path = Path::default().key("listen").entry(entry.index);
         let Some(listen) = listener(&entry.value, &path, report) else {
             continue;
         };
@@ -129,11 +133,11 @@ fn listeners(root: &Root, report: &mut Report) -> Vec<Listen> {
 }
 
 fn listener(entry: &ListenSection, path: &Path, report: &mut Report) -> Option<Listen> {
-    let address = entry.address.as_ref()?.value.clone();
     let tls = match entry.tls.as_ref().and_then(|tls| tls.value.as_ref()) {
         Some(tls) => Some(listen_tls(tls, &path.key("tls"), report)?),
         None => None,
     };
+    let address = entry.address.as_ref()?.value.clone();
     Some(Listen { address, tls })
 }
 
@@ -144,33 +148,13 @@ fn listen_tls(tls: &RawTls, path: &Path, report: &mut Report) -> Option<ListenTl
             value: file.value.clone()?,
         })
     });
-    exists(tls.cert.as_ref(), &path.key("cert"), report);
-    exists(tls.key.as_ref(), &path.key("key"), report);
-    exists(client_ca.as_ref(), &path.key("client_ca"), report);
+    pem::pair(tls.cert.as_ref(), tls.key.as_ref(), path, report);
+    pem::authorities(client_ca.as_ref(), &path.key("client_ca"), report);
     Some(ListenTls {
         cert: tls.cert.as_ref()?.value.clone(),
         key: tls.key.as_ref()?.value.clone(),
         client_ca: client_ca.map(|file| file.value),
     })
-}
-
-/// Reports a file that is not there. Its content is read when it is used.
-pub(crate) fn exists(file: Option<&Placed<std::path::PathBuf>>, path: &Path, report: &mut Report) {
-    let Some(file) = file else { return };
-    let shown = file.value.display();
-    match std::fs::metadata(&file.value) {
-        Ok(found) if found.is_dir() => report.at(
-            file.place,
-            path,
-            format!("`{shown}` is a folder, not a file"),
-        ),
-        Ok(_) => {}
-        Err(error) => report.at(
-            file.place,
-            path,
-            format!("`{shown}` cannot be read: {error}"),
-        ),
-    }
 }
 
 fn admin(root: &Root, listen: &[Listen], report: &mut Report) -> Admin {

@@ -154,6 +154,11 @@ impl Path {
         Self(format!("{}[{index}]", self.0))
     }
 
+    /// One of several values that may be written as a list, or the only one.
+    pub(crate) fn entry(&self, index: Option<usize>) -> Self {
+        index.map_or_else(|| self.clone(), |index| self.index(index))
+    }
+
     /// As written in messages.
     pub(crate) fn as_str(&self) -> &str {
         &self.0

@@ -13,6 +13,7 @@ mod kind;
 mod listen;
 mod number;
 mod overrides;
+mod pem;
 mod raw;
 mod routes;
 mod schema;

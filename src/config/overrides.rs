@@ -6,8 +6,10 @@ use crate::config::address;
 use crate::config::error::{Path, Place, Report};
 use crate::config::group::{Group, Section};
 use crate::config::kind::{Kind, Placed};
+use crate::config::listen::ListenSection;
 use crate::config::raw::Root;
 use crate::config::tree::{Node, Value};
+use crate::config::wrap::Entry;
 use crate::config::{Endpoint, raw};
 
 /// What was given outside the file. A flag is already preferred to its variable.
@@ -55,7 +57,7 @@ pub(crate) fn apply(root: &mut Root, overrides: &Overrides, report: &mut Report)
 pub(crate) fn upstream(overrides: &Overrides, report: &mut Report) -> Option<Endpoint> {
     let text = overrides.upstream.as_deref()?;
     address::endpoint(text)
-        .map_err(|why| report.of("--upstream", why))
+        .map_err(|why| report.of(both("--upstream"), why))
         .ok()
 }
 
@@ -66,12 +68,12 @@ fn listen(root: &mut Root, text: &str, report: &mut Report) {
         .take()
         .map(|listen| listen.value)
         .unwrap_or_default();
-    let tls = |entry: &Placed<_>| {
-        let entry: &crate::config::listen::ListenSection = &entry.value;
+    let tls = |entry: &Entry<ListenSection>| {
+        let entry = &entry.value;
         matches!(&entry.tls, Some(Placed { value: Some(_), .. }))
     };
     if before.len() > 1 && before.iter().any(tls) {
-        report.of("--listen", "the file has several listeners, some with TLS, which one address cannot replace; change `listen` in the file");
+        report.of(both("--listen"), "the file has several listeners, some with TLS, which one address cannot replace; change `listen` in the file");
         return;
     }
     root.take("listen", &node(text), &flag("--listen"), report);
@@ -98,8 +100,18 @@ fn node(text: &str) -> Node {
     }
 }
 
+/// A flag and the variable that stands for it: which of the two was given makes no difference here.
 fn flag(name: &str) -> Path {
-    Path::default().key(name)
+    Path::default().key(&both(name))
+}
+
+/// As messages name it.
+pub(crate) fn both(flag: &str) -> String {
+    let word = flag
+        .trim_start_matches('-')
+        .replace('-', "_")
+        .to_uppercase();
+    format!("{flag} or WEIR_{word}")
 }
 
 /// The section, made if the file has none.

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::check::{exists, or};
+use crate::config::check::or;
 use crate::config::defaults as preset;
 use crate::config::error::{Path, Report};
 use crate::config::kind::Placed;
 use crate::config::overrides::{self, Overrides};
 use crate::config::raw::{self, Root};
-use crate::config::{Eject, Endpoint, Health, Roots, Upstream, UpstreamTls};
+use crate::config::{Eject, Endpoint, Health, Roots, Upstream, UpstreamTls, pem};
 
 /// Name of the upstream that `--upstream` makes.
 const ONLY: &str = "agent";
@@ -35,7 +35,7 @@ pub(crate) fn all(root: &Root, overrides: &Overrides, report: &mut Report) -> Ve
         (Some(_), several) => {
             let names: Vec<_> = several.iter().map(|upstream| &*upstream.name).collect();
             report.of(
-                "--upstream",
+                overrides::both("--upstream"),
                 format!(
                     "the file has several upstreams ({}); change their `endpoints` in the file",
                     names.join(", ")
@@ -101,11 +101,11 @@ fn endpoints(raw: &raw::Upstream, path: &Path, report: &mut Report) -> Vec<Endpo
         .as_ref()
         .map_or(&[][..], |endpoints| &endpoints.value);
     let mut list: Vec<Endpoint> = Vec::new();
-    for (index, endpoint) in placed.iter().enumerate() {
+    for endpoint in placed {
         if list.contains(&endpoint.value) {
             report.at(
                 endpoint.place,
-                &path.index(index),
+                &path.entry(endpoint.index),
                 "the same endpoint is listed twice",
             );
         }
@@ -126,9 +126,8 @@ fn tls(
         .as_ref()
         .map_or((None, &none), |tls| (Some(tls.place), &tls.value));
     let [ca_file, cert, key] = [&raw.ca_file, &raw.cert, &raw.key].map(given);
-    for (file, name) in [(&ca_file, "ca_file"), (&cert, "cert"), (&key, "key")] {
-        exists(file.as_ref(), &path.key(name), report);
-    }
+    pem::authorities(ca_file.as_ref(), &path.key("ca_file"), report);
+    pem::pair(cert.as_ref(), key.as_ref(), path, report);
     match (&cert, &key) {
         (Some(cert), None) => report.at(cert.place, &path.key("cert"), "needs `key` beside it"),
         (None, Some(key)) => report.at(key.place, &path.key("key"), "needs `cert` beside it"),

@@ -4,8 +4,8 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Value as Json, json};
 
 use crate::config::defaults::Preset;
-use crate::config::error::{Path, Report};
-use crate::config::kind::{Kind, Placed, Shape, scalar};
+use crate::config::error::{Path, Place, Report};
+use crate::config::kind::{Kind, Shape, scalar};
 use crate::config::tree::{Node, Value};
 
 /// `off`, or what the inner kind takes. `0s` and `false` are `off` too: Helm writes a bare `off` as `false`.
@@ -99,13 +99,25 @@ pub(crate) struct OneOrMany<K> {
     pub(crate) inner: K,
 }
 
+/// One of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry<T> {
+    /// Its position in the list as written; `None` if it stands alone.
+    pub(crate) index: Option<usize>,
+    /// Where it stands.
+    pub(crate) place: Place,
+    /// What it is.
+    pub(crate) value: T,
+}
+
 impl<K: Kind> Kind for OneOrMany<K> {
-    type Out = Vec<Placed<K::Out>>;
+    type Out = Vec<Entry<K::Out>>;
 
     fn read(&self, node: &Node, path: &Path, report: &mut Report) -> Option<Self::Out> {
         let Value::List(items) = &node.value else {
             let value = self.inner.read(node, path, report)?;
-            return Some(vec![Placed {
+            return Some(vec![Entry {
+                index: None,
                 place: node.place,
                 value,
             }]);
@@ -120,7 +132,8 @@ impl<K: Kind> Kind for OneOrMany<K> {
         }
         let read = items.iter().enumerate().filter_map(|(index, item)| {
             let value = self.inner.read(item, &path.index(index), report)?;
-            Some(Placed {
+            Some(Entry {
+                index: Some(index),
                 place: item.place,
                 value,
             })

@@ -1,0 +1,121 @@
+//! Files with certificates and keys: read while the configuration is checked, so that a wrong one is named
+//! with its key before anything starts.
+
+use std::path::PathBuf;
+
+use rustls::RootCertStore;
+use rustls::crypto::ring::sign::any_supported_type;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::{Error, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::config::error::{Path, Report};
+use crate::config::kind::Placed;
+
+/// Reports a file without usable authorities.
+pub(crate) fn authorities(file: Option<&Placed<PathBuf>>, path: &Path, report: &mut Report) {
+    let Some((file, certificates)) = certificates(file, path, report) else {
+        return;
+    };
+    let mut store = RootCertStore::empty();
+    for certificate in certificates {
+        if let Err(error) = store.add(certificate) {
+            let shown = file.value.display();
+            let message = format!("`{shown}` holds a certificate that cannot be trusted: {error}");
+            report.at(file.place, path, message);
+        }
+    }
+}
+
+/// Reports a certificate or key that cannot be used, alone or together. `path` is the section of both.
+pub(crate) fn pair(
+    cert: Option<&Placed<PathBuf>>,
+    key: Option<&Placed<PathBuf>>,
+    path: &Path,
+    report: &mut Report,
+) {
+    let chain = certificates(cert, &path.key("cert"), report);
+    let private = private_key(key, &path.key("key"), report);
+    let (Some((cert, chain)), Some((key, private))) = (chain, private) else {
+        return;
+    };
+    let fits = any_supported_type(&private)
+        .and_then(|signing| CertifiedKey::new(chain, signing).keys_match());
+    match fits {
+        // What cannot be compared is left to the handshake.
+        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            let shown = cert.value.display();
+            let message = format!("does not belong to the certificate in `{shown}`");
+            report.at(key.place, &path.key("key"), message);
+        }
+        Err(error) => {
+            let message = format!("`{}` cannot be used: {error}", key.value.display());
+            report.at(key.place, &path.key("key"), message);
+        }
+    }
+}
+
+type Read<'a, T> = Option<(&'a Placed<PathBuf>, T)>;
+
+fn certificates<'a>(
+    file: Option<&'a Placed<PathBuf>>,
+    path: &Path,
+    report: &mut Report,
+) -> Read<'a, Vec<CertificateDer<'static>>> {
+    let file = readable(file, path, report)?;
+    let read = CertificateDer::pem_file_iter(&file.value).and_then(Iterator::collect);
+    match read {
+        Ok(list) if !Vec::is_empty(&list) => Some((file, list)),
+        Ok(_) => refuse(
+            file,
+            path,
+            report,
+            "expected certificates in PEM, found none",
+        ),
+        Err(error) => refuse(file, path, report, &error.to_string()),
+    }
+}
+
+fn private_key<'a>(
+    file: Option<&'a Placed<PathBuf>>,
+    path: &Path,
+    report: &mut Report,
+) -> Read<'a, PrivateKeyDer<'static>> {
+    let file = readable(file, path, report)?;
+    match PrivateKeyDer::from_pem_file(&file.value) {
+        Ok(key) => Some((file, key)),
+        Err(Error::NoItemsFound) => {
+            let message = "expected a private key in PEM, not encrypted, found none";
+            refuse(file, path, report, message)
+        }
+        Err(error) => refuse(file, path, report, &error.to_string()),
+    }
+}
+
+fn refuse<T>(file: &Placed<PathBuf>, path: &Path, report: &mut Report, why: &str) -> Option<T> {
+    report.at(
+        file.place,
+        path,
+        format!("`{}`: {why}", file.value.display()),
+    );
+    None
+}
+
+/// The file, if it is one that can be read to its end.
+fn readable<'a>(
+    file: Option<&'a Placed<PathBuf>>,
+    path: &Path,
+    report: &mut Report,
+) -> Option<&'a Placed<PathBuf>> {
+    let file = file?;
+    let shown = file.value.display();
+    let problem = match std::fs::metadata(&file.value) {
+        Ok(found) if found.is_file() => return Some(file),
+        Ok(found) if found.is_dir() => format!("`{shown}` is a folder, not a file"),
+        Ok(_) => format!("`{shown}` is no regular file"),
+        Err(error) => format!("`{shown}` cannot be read: {error}"),
+    };
+    report.at(file.place, path, problem);
+    None
+}
