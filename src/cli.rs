@@ -122,13 +122,13 @@ pub struct Demo {
 /// `weir healthcheck`
 #[derive(Clone, Debug, Args)]
 pub struct Healthcheck {
-    /// What to ask; `/readyz` in place of `/healthz` is false while draining
-    #[arg(
-        long,
-        value_name = "URL",
-        default_value = "http://127.0.0.1:9464/healthz"
-    )]
-    pub url: String,
+    /// What to ask, http://HOST:PORT/PATH or unix:/PATH; `/readyz` fails while draining
+    /// [default: `/healthz` of the admin listener]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Where the admin listener is [default: 127.0.0.1:9464]
+    #[arg(long, value_name = "ADDRESS", env = "WEIR_ADMIN")]
+    pub admin: Option<String>,
 }
 
 /// What can be given outside the file.

@@ -20,7 +20,10 @@ fn main() -> ExitCode {
             Err(error @ demo::Error::Flags(_)) => fail(&error.to_string(), 2),
             Err(error @ demo::Error::Io(_)) => fail(&error.to_string(), 1),
         },
-        Command::Healthcheck(args) => finish(&healthcheck::healthcheck(&args.url)),
+        Command::Healthcheck(args) => {
+            let (url, admin) = (args.url.as_deref(), args.admin.as_deref());
+            finish(&healthcheck::healthcheck(url, admin))
+        }
         Command::Schema => finish(&schema::schema()),
         Command::Serve(args) => {
             let file = args.file().map(ToOwned::to_owned);

@@ -15,10 +15,10 @@ pub fn find(routes: &[Arc<Route>], parts: &request::Parts) -> Option<usize> {
 }
 
 fn takes(rule: &Match, parts: &request::Parts, host: Option<&str>) -> bool {
-    let prefix = rule.path_prefix.trim_end_matches('/');
-    let at_border = |rest: &str| rest.is_empty() || rest.starts_with('/');
     let path = parts.uri.path();
-    path.strip_prefix(prefix).is_some_and(at_border)
+    below(&rule.path_prefix, path)
+        // What stands behind may resolve dot segments: no way out of a route leads through it.
+        && resolved(path).is_none_or(|path| below(&rule.path_prefix, &path))
         && rule
             .host
             .as_ref()
@@ -31,6 +31,46 @@ fn takes(rule: &Match, parts: &request::Parts, host: Option<&str>) -> bool {
             .headers
             .iter()
             .all(|(name, value)| parts.headers.get_all(name).iter().any(|sent| sent == value))
+}
+
+fn below(prefix: &str, path: &str) -> bool {
+    let at_border = |rest: &str| rest.is_empty() || rest.starts_with('/');
+    path.strip_prefix(prefix.trim_end_matches('/'))
+        .is_some_and(at_border)
+}
+
+/// The path without its dot segments (RFC 3986, 5.2.4), encoded or not; `None` if it has none.
+fn resolved(path: &str) -> Option<String> {
+    if !path.contains('.') && !path.contains("%2e") && !path.contains("%2E") {
+        return None;
+    }
+    let mut plain = path.to_owned();
+    for (code, letter) in [
+        ("%2e", "."),
+        ("%2E", "."),
+        ("%2f", "/"),
+        ("%2F", "/"),
+        ("%5c", "/"),
+        ("%5C", "/"),
+        ("\\", "/"),
+    ] {
+        plain = plain.replace(code, letter);
+    }
+    if !plain
+        .split('/')
+        .any(|segment| matches!(segment, "." | ".."))
+    {
+        return None;
+    }
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in plain.split('/').skip(1) {
+        match segment {
+            "." => {}
+            ".." => drop(kept.pop()),
+            segment => kept.push(segment),
+        }
+    }
+    Some(format!("/{}", kept.join("/")))
 }
 
 fn host_fits(wanted: &str, host: &str) -> bool {
@@ -70,6 +110,36 @@ mod tests {
             .unwrap()
             .into_parts()
             .0
+    }
+
+    #[test]
+    fn no_route_is_left_by_dots() {
+        let rule = Match {
+            path_prefix: "/v1".into(),
+            ..Match::default()
+        };
+        let fits = |path: &str| takes(&rule, &parts("GET", path, "h"), None);
+        for path in [
+            "/v1",
+            "/v1/x",
+            "/v1/./x",
+            "/v1/a.b",
+            "/v1/..x",
+            "/v1/x/../y",
+            "/v1/x%2Fy",
+        ] {
+            assert!(fits(path), "{path}");
+        }
+        for path in [
+            "/v1/../adm",
+            "/v1/x/../../adm",
+            "/v1/%2e%2E/adm",
+            "/v1/..%2fadm",
+            "/v1/%2e.%5Cadm",
+            "/x/../v1/y",
+        ] {
+            assert!(!fits(path), "{path}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
 use super::live::{self, Following};
-use super::scrape;
+use super::{guard, scrape};
 use crate::app::App;
 use crate::config::effective;
 use crate::drain::Drain;
@@ -25,12 +25,16 @@ const PAGE: &str = include_str!("page.html");
 /// What is sent.
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-/// Answers one request.
+/// Answers one request; `local`: on a loopback address.
 pub(super) async fn answer(
     app: &Arc<App>,
     drain: &Drain,
+    local: bool,
     request: &Request<Incoming>,
 ) -> Response<Body> {
+    if let Some(why) = guard::refuse(request, local) {
+        return text(StatusCode::FORBIDDEN, why);
+    }
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     match (request.uri().path(), reads) {
         ("/", true) => response(StatusCode::OK, "text/html; charset=utf-8", PAGE.to_owned()),
@@ -53,7 +57,7 @@ pub(super) async fn answer(
             let config = effective(&app.loaded().config);
             response(StatusCode::OK, "application/json", config.to_string())
         }
-        ("/drain", true) => match wait(request.uri().query()) {
+        ("/drain", true) if request.method() == Method::GET => match wait(request.uri().query()) {
             // For hooks that can only GET; without `wait` it is a mistake, and reading must not change anything.
             Some(limit) => {
                 drain.begin();
@@ -69,9 +73,12 @@ pub(super) async fn answer(
                     Err(_) => text(StatusCode::OK, "still draining\n"),
                 }
             }
-            None => text(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "POST /drain, or GET /drain?wait=25s\n",
+            None => allow(
+                text(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "POST /drain, or GET /drain?wait=25s\n",
+                ),
+                "/drain",
             ),
         },
         ("/drain", false) if request.method() == Method::POST => {
@@ -79,7 +86,10 @@ pub(super) async fn answer(
             text(StatusCode::ACCEPTED, "draining\n")
         }
         ("/" | "/metrics" | "/healthz" | "/readyz" | "/streams" | "/config" | "/drain", _) => {
-            text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n")
+            allow(
+                text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n"),
+                request.uri().path(),
+            )
         }
         _ => text(
             StatusCode::NOT_FOUND,
@@ -125,6 +135,18 @@ fn response(status: StatusCode, content_type: &'static str, body: String) -> Res
     let body = Full::from(body).map_err(|never| match never {});
     let mut response = with_type(content_type, Body::new(body));
     *response.status_mut() = status;
+    response
+}
+
+/// Says which methods a path knows.
+fn allow(mut response: Response<Body>, path: &str) -> Response<Body> {
+    let methods = if path == "/drain" {
+        "GET, POST"
+    } else {
+        "GET, HEAD"
+    };
+    let value = HeaderValue::from_static(methods);
+    response.headers_mut().insert(header::ALLOW, value);
     response
 }
 

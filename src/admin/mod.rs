@@ -1,6 +1,7 @@
 //! The admin listener: metrics, health, live streams, drain. Never on the traffic port.
 
 mod answer;
+mod guard;
 mod live;
 mod scrape;
 
@@ -68,18 +69,33 @@ pub fn bind(address: &Address) -> io::Result<(Listener, String)> {
 /// Serves it for as long as the process lives.
 pub async fn serve(app: Arc<App>, drain: Arc<Drain>, listener: Listener) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let house = House {
+        app,
+        drain,
+        local: listener.is_local(),
+    };
     loop {
         let accepted = match &listener {
             Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
                 socket::tune(&stream, VANISHED);
-                enter(&places, |place| connection(&app, &drain, stream, place));
+                enter(&places, |place| house.connection(stream, place));
             }),
             Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
-                enter(&places, |place| connection(&app, &drain, stream, place));
+                enter(&places, |place| house.connection(stream, place));
             }),
         };
         if accepted.is_err() {
             tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+impl Listener {
+    /// Whether only this machine can reach it by address.
+    fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().is_ok_and(|at| at.ip().is_loopback()),
+            Self::Unix(_) => false,
         }
     }
 }
@@ -91,23 +107,33 @@ fn enter(places: &Arc<Semaphore>, serve: impl FnOnce(OwnedSemaphorePermit)) {
     }
 }
 
-fn connection<S>(app: &Arc<App>, drain: &Arc<Drain>, stream: S, place: OwnedSemaphorePermit)
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let (app, drain) = (Arc::clone(app), Arc::clone(drain));
-    let service = service_fn(move |request| {
-        let (app, drain) = (Arc::clone(&app), Arc::clone(&drain));
-        async move { Ok::<_, Infallible>(answer(&app, &drain, &request).await) }
-    });
-    tasks::spawn(async move {
-        let serving = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD)
-            .serve_connection(TokioIo::new(stream), service);
-        if let Err(error) = serving.await {
-            tracing::debug!(%error, "an admin connection ended");
-        }
-        drop(place);
-    });
+/// What every connection needs.
+#[derive(Clone)]
+struct House {
+    app: Arc<App>,
+    drain: Arc<Drain>,
+    local: bool,
+}
+
+impl House {
+    fn connection<S>(&self, stream: S, place: OwnedSemaphorePermit)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let house = self.clone();
+        let service = service_fn(move |request| {
+            let Self { app, drain, local } = house.clone();
+            async move { Ok::<_, Infallible>(answer(&app, &drain, local, &request).await) }
+        });
+        tasks::spawn(async move {
+            let serving = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD)
+                .serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = serving.await {
+                tracing::debug!(%error, "an admin connection ended");
+            }
+            drop(place);
+        });
+    }
 }

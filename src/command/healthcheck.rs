@@ -2,15 +2,21 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use super::Output;
 
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// Asks `url` (plain http) and says whether the status was 2xx.
-pub fn healthcheck(url: &str) -> Output {
-    match status(url) {
+/// Where Weir's own default puts it.
+const ADMIN: &str = "127.0.0.1:9464";
+
+/// Asks `url`, or the health of the admin listener at `admin`, and says whether the status was 2xx.
+pub fn healthcheck(url: Option<&str>, admin: Option<&str>) -> Output {
+    let default = || default_url(admin.unwrap_or(ADMIN));
+    let url = url.map_or_else(default, ToOwned::to_owned);
+    match target(&url).and_then(|target| status(&target)) {
         Ok(status) if (200..300).contains(&status) => Output {
             stdout: format!("{status}\n"),
             ..Output::default()
@@ -20,39 +26,133 @@ pub fn healthcheck(url: &str) -> Output {
             code: 1,
             ..Output::default()
         },
-        Err(problem) => Output {
-            stderr: format!("{url}: {problem}\n"),
-            code: 1,
+        Err(Problem { message, code }) => Output {
+            stderr: format!("{url}: {message}\n"),
+            code,
             ..Output::default()
         },
     }
 }
 
-fn status(url: &str) -> Result<u16, String> {
-    let uri: http::Uri = url.parse().map_err(|error| format!("no URL: {error}"))?;
-    if uri.scheme_str() != Some("http") {
-        return Err("expected http://HOST:PORT/PATH".into());
+/// The URL that a listening address is reached by from the same host.
+fn default_url(admin: &str) -> String {
+    if admin.starts_with("unix:") {
+        return admin.to_owned();
     }
-    let host = uri.host().unwrap_or_default();
-    let port = uri.port_u16().unwrap_or(80);
-    let failed = |error: std::io::Error| error.to_string();
-    let mut addresses = (host.trim_matches(['[', ']']), port)
-        .to_socket_addrs()
-        .map_err(failed)?;
-    let address = addresses.next().ok_or("the name has no address")?;
-    let mut stream = TcpStream::connect_timeout(&address, LIMIT).map_err(failed)?;
-    stream.set_read_timeout(Some(LIMIT)).map_err(failed)?;
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let port = admin.rsplit(':').next().unwrap_or_default();
+    let host = admin.strip_suffix(port).unwrap_or_default();
+    let host = match host.trim_end_matches(':') {
+        "" | "*" | "0.0.0.0" | "[::]" => "127.0.0.1",
+        host => host,
+    };
+    format!("http://{host}:{port}/healthz")
+}
+
+/// What went wrong, and the exit code for it.
+struct Problem {
+    message: String,
+    code: u8,
+}
+
+impl From<std::io::Error> for Problem {
+    fn from(error: std::io::Error) -> Self {
+        Self {
+            message: error.to_string(),
+            code: 1,
+        }
+    }
+}
+
+fn usage(message: impl ToString) -> Problem {
+    Problem {
+        message: message.to_string(),
+        code: 2,
+    }
+}
+
+enum Target {
+    Tcp {
+        host: String,
+        port: u16,
+        path: String,
+    },
+    /// Asked for `/healthz`.
+    Unix(String),
+}
+
+fn target(url: &str) -> Result<Target, Problem> {
+    const FORM: &str = "expected http://HOST:PORT/PATH or unix:/PATH";
+    if let Some(path) = url.strip_prefix("unix:") {
+        return Ok(Target::Unix(path.to_owned()));
+    }
+    let uri: http::Uri = url.parse().map_err(|_| usage(FORM))?;
+    let (Some("http"), Some(host)) = (uri.scheme_str(), uri.host()) else {
+        return Err(usage(FORM));
+    };
+    Ok(Target::Tcp {
+        host: host.to_owned(),
+        port: uri.port_u16().unwrap_or(80),
+        path: uri
+            .path_and_query()
+            .map_or("/", |path| path.as_str())
+            .to_owned(),
+    })
+}
+
+fn status(target: &Target) -> Result<u16, Problem> {
+    match target {
+        Target::Unix(path) => {
+            let stream = UnixStream::connect(path)?;
+            stream.set_read_timeout(Some(LIMIT))?;
+            ask(stream, "localhost", "/healthz")
+        }
+        Target::Tcp { host, port, path } => {
+            let mut addresses = (host.trim_matches(['[', ']']), *port).to_socket_addrs()?;
+            let none = || std::io::Error::other("the name has no address");
+            let stream = TcpStream::connect_timeout(&addresses.next().ok_or_else(none)?, LIMIT)?;
+            stream.set_read_timeout(Some(LIMIT))?;
+            ask(stream, host, path)
+        }
+    }
+}
+
+fn ask(mut stream: impl Read + Write, host: &str, path: &str) -> Result<u16, Problem> {
     write!(
         stream,
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-    )
-    .map_err(failed)?;
+    )?;
     let mut head = [0; 12];
-    stream.read_exact(&mut head).map_err(failed)?;
+    stream.read_exact(&mut head)?;
     let code = head
         .strip_prefix(b"HTTP/1.1 ")
         .and_then(|code| std::str::from_utf8(code).ok());
-    code.and_then(|code| code.parse().ok())
-        .ok_or_else(|| "the answer is no HTTP/1.1 status line".into())
+    let none = || std::io::Error::other("the answer is no HTTP/1.1 status line");
+    Ok(code.and_then(|code| code.parse().ok()).ok_or_else(none)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_admin_address_is_asked_from_the_same_host() {
+        for (admin, url) in [
+            ("127.0.0.1:9464", "http://127.0.0.1:9464/healthz"),
+            ("0.0.0.0:1", "http://127.0.0.1:1/healthz"),
+            (":1", "http://127.0.0.1:1/healthz"),
+            ("[::]:1", "http://127.0.0.1:1/healthz"),
+            ("[::1]:1", "http://[::1]:1/healthz"),
+            ("unix:/run/weir.sock", "unix:/run/weir.sock"),
+        ] {
+            assert_eq!(default_url(admin), url);
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_is_wrong_usage() {
+        for url in ["", "127.0.0.1:9464", "https://127.0.0.1/", "http://"] {
+            assert_eq!(healthcheck(Some(url), None).code, 2, "{url}");
+        }
+        assert_eq!(healthcheck(Some("unix:/no/such"), None).code, 1);
+    }
 }
