@@ -158,3 +158,69 @@ def test_drops_in_lines_are_told_somehow(weir, upstream):
     """Principle 5: tell the client whenever something was dropped. NDJSON has no comments; a cut answer
     of Ollama must not look whole: nothing says so but the metrics."""
     pytest.skip("by design 6 only where the dialect tolerates comments")
+
+
+def test_first_event_rules_plain_text_streams_too(weir, upstream):
+    """Design 4: text/plain on a route with `dialect` may be a stream; 5: first_event bounds the first content."""
+
+    def script(connection):
+        connection.request()
+        connection.head("text/plain")
+        connection.gone()
+
+    server = upstream(script)
+    proxy = weir(
+        server.url, defaults={"dialect": "openai_chat", "deadlines": {"first_event": "500ms"}}
+    )
+    with Raw(proxy.url).post(CHAT) as client:
+        assert server.connections[0].gone(4)
+        assert client.status
+
+
+def test_the_head_of_plain_text_is_not_held_back(weir, upstream):
+    """Design 4: the head is sent to the client as soon as the upstream's head is known."""
+
+    def script(connection):
+        connection.request()
+        connection.head("text/plain")
+        go.wait(10)
+        connection.chunk(WHOLE)
+        connection.end()
+
+    go = threading.Event()
+    proxy = weir(upstream(script).url, defaults={"dialect": "openai_chat"})
+    client = Raw(proxy.url).send("POST", CHAT, b"{}", content_type="application/json")
+    client.socket.settimeout(2)
+    try:
+        client.read_head()
+    finally:
+        go.set()
+    assert client.read_body()
+
+
+def test_cancel_over_http2_while_an_upload_is_stuck(weir):
+    """As in test_a_client_that_leaves_while_its_upload_is_stuck, by RST_STREAM."""
+    import socket
+
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(5)
+    proxy = weir(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    with H2(proxy.url) as connection:
+        stream = connection.request("POST", CHAT, content_type="application/json")
+        accepted, _ = listener.accept()
+        accepted.settimeout(3)
+        try:
+            for _ in range(100):
+                if connection.h2.local_flow_control_window(stream.number) < 16384:
+                    connection.socket.settimeout(1)
+                    connection.receive()
+                    continue
+                stream.send(b"x" * 16384)
+        except TimeoutError:
+            pass
+        stream.reset()
+        until("the worker is idle", lambda: proxy.metrics().value("weir_worker_load") <= 1, within=2)
+    accepted.close()
+    listener.close()
