@@ -63,6 +63,8 @@ def test_total_ends_a_flood(weir, upstream, kind, reads):
             discard(client)
         until("the stream ended", lambda: any(one["message"] == "stream ended" for one in proxy.logs()), within=8)
         ended = proxy.ended()
+    # DEFECT when the client does not read: the upstream is left at 1 s, but the stream (gauge, max_streams, log
+    # line, outcome) lasts until client_stall has passed as well: 31 s by default.
     assert ended["outcome"] == "total_timeout"
     assert 950 < ended["duration_ms"] < 4000
 
@@ -131,7 +133,6 @@ def test_total_bounds_a_plain_answer_that_never_pauses(weir, upstream):
     with Raw(proxy.url).get("/file") as client:
         started = time.monotonic()
         thread = discard(client)
-        # DEFECT if it runs on: the timer is looked at only when the upstream has nothing.
         thread.join(6)
         lasted = time.monotonic() - started
     assert lasted < 5
@@ -154,6 +155,7 @@ def test_total_bounds_a_plain_answer_to_a_slow_reader(weir, upstream):
         except OSError:
             pass
         lasted = time.monotonic() - started
+    # DEFECT: with a body that always has something ready, `total` is never looked at.
     assert lasted < 5
 
 
@@ -194,7 +196,10 @@ def test_an_http2_client_that_grants_no_window_is_stalled(weir, upstream):
         connection.receive()
         stream = connection.request("POST", CHAT, b'{"stream":true}', content_type="application/json")
         stream.read_head()
+        # DEFECT: up to 64 KiB lie in the HTTP/2 engine, so the queue is empty and nothing waits.
+        until("it ended", lambda: any(one["message"] == "stream ended" for one in proxy.logs()), within=4)
         ended = proxy.ended()
+    server.connections[0].socket.close()
     assert ended["outcome"] == "client_stalled" and ended["duration_ms"] < 4000
 
 
@@ -219,6 +224,7 @@ def test_an_http2_client_whose_window_ran_out_is_stalled(weir, upstream):
         stream = connection.request("POST", CHAT, b'{"stream":true}', content_type="application/json")
         stream.read_head()
         stream.read = False
+        # DEFECT: as above.
         until("it ended", lambda: any(one["message"] == "stream ended" for one in proxy.logs()), within=6)
         ended = proxy.ended()
     assert ended["outcome"] == "client_stalled" and ended["duration_ms"] < 4000
@@ -246,6 +252,7 @@ def test_finished_means_that_the_client_has_it_over_http2(weir, upstream):
         stream.read_head()
         stream.read = False
         ended = proxy.ended()
+    # DEFECT: `finished` at once, with 100 of 33,000 bytes taken.
     assert ended["outcome"] != "finished"
 
 
@@ -356,6 +363,7 @@ def test_a_farewell_is_within_total(weir, upstream):
                 break
             time.sleep(0.1)
             ended = next((one for one in proxy.logs() if one["message"] == "stream ended"), None)
+    # DEFECT: the farewell of any end but `finished` and `client_stalled` has no bound in time.
     assert ended, "7 s with a total of 1 s"
     assert ended["outcome"] == "total_timeout"
     assert ended["duration_ms"] < 4000

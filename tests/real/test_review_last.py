@@ -60,6 +60,7 @@ def test_usage_is_not_dropped_with_its_token(weir, upstream):
     proxy = weir(upstream(script).url, defaults={"queue": {"max_events": 4}})
     with Raw(proxy.url).post(CHAT) as client:
         got = client.read_body()
+    # DEFECT (debatable: dialects 4.1 tests content after usage-with-empty-choices only): its counts leave with it.
     assert b"completion_tokens" in got
 
 
@@ -194,6 +195,7 @@ def test_plain_words_in_a_burst(weir, upstream):
     proxy = weir(upstream(script).url)
     with Raw(proxy.url).get("/agent") as client:
         client.read_body()
+    # DEFECT: as in test_review_queue: a client that reads loses tokens.
     assert proxy.ended()["dropped"] == 0
 
 
@@ -211,6 +213,7 @@ def test_a_burst_over_http2(weir, upstream):
     proxy = weir(upstream(script).url)
     with H2(proxy.url) as connection:
         got = connection.post(CHAT).read_body()
+    # DEFECT: as in test_review_queue.
     assert got.decode() == body, proxy.ended()["dropped"]
 
 

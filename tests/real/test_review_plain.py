@@ -128,6 +128,7 @@ def test_finished_but_not_taken_is_logged_when_the_drain_ends(weir, upstream):
         until("something waits", lambda: proxy.streams() and proxy.streams()[0]["queue_events"] > 0, within=3)
         proxy.terminate()
         assert proxy.stopped() == 0
+    # DEFECT: a stream in its farewell hears no stop, and the process exits without its line.
     assert [one for one in proxy.logs() if one["message"] == "stream ended"]
 
 
@@ -154,12 +155,6 @@ def test_lines_are_never_told_in_comments(weir, upstream, path, first):
             json.loads(line)
 
 
-def test_drops_in_lines_are_told_somehow(weir, upstream):
-    """Principle 5: tell the client whenever something was dropped. NDJSON has no comments; a cut answer
-    of Ollama must not look whole: nothing says so but the metrics."""
-    pytest.skip("by design 6 only where the dialect tolerates comments")
-
-
 def test_first_event_rules_plain_text_streams_too(weir, upstream):
     """Design 4: text/plain on a route with `dialect` may be a stream; 5: first_event bounds the first content."""
 
@@ -173,6 +168,7 @@ def test_first_event_rules_plain_text_streams_too(weir, upstream):
         server.url, defaults={"dialect": "openai_chat", "deadlines": {"first_event": "500ms"}}
     )
     with Raw(proxy.url).post(CHAT) as client:
+        # DEFECT: after first_event it becomes a plain answer, bounded by `total` alone.
         assert server.connections[0].gone(4)
         assert client.status
 
@@ -192,6 +188,7 @@ def test_the_head_of_plain_text_is_not_held_back(weir, upstream):
     client = Raw(proxy.url).send("POST", CHAT, b"{}", content_type="application/json")
     client.socket.settimeout(2)
     try:
+        # DEFECT: held back until six bytes of the body are there, heartbeats too.
         client.read_head()
     finally:
         go.set()

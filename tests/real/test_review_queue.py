@@ -85,6 +85,7 @@ def test_a_burst_of_convention_tokens_with_counters(weir, upstream):
     proxy, _ = served(weir, upstream, [body])
     with Raw(proxy.url).get("/agent") as client:
         client.read_body()
+    # DEFECT: as above, in the most common kind of convention stream.
     assert proxy.ended()["dropped"] == 0
     assert len(client.events()) == 2001
 
@@ -95,6 +96,7 @@ def test_disconnect_does_not_hit_a_client_that_reads(weir, upstream):
     proxy, _ = served(weir, upstream, [body], queue={"overflow": "disconnect"})
     with Raw(proxy.url).post(CHAT) as client:
         client.read_body()
+    # DEFECT: one large read is enough; the message then says that the client did not read for client_stall.
     assert proxy.ended()["outcome"] == "finished"
 
 
@@ -175,38 +177,6 @@ def test_a_join_keeps_what_stands_beside_the_choices(weir, upstream):
     assert b"citations" in client.body
 
 
-def partial(ident: str, text: str, tools=()) -> str:
-    message = {"id": ident, "type": "AIMessageChunk", "content": text, "tool_calls": list(tools)}
-    return "event: messages/partial\ndata: " + json.dumps([message]) + "\n\n"
-
-
-def test_a_snapshot_with_a_tool_call_is_critical_after_a_join(weir, upstream):
-    """Dialects 0: `tool` is never dropped. A text snapshot superseded by one with a tool call is a tool event."""
-    filler = [f"event: updates\ndata: {json.dumps({'n': n, 'x': 'x' * 65536})}\n\n" for n in range(200)]
-    call = {"id": "call_1", "name": "wx", "args": {"city": "Oslo"}}
-    snapshots = [partial("m1", "I ask"), partial("m1", "I ask", [call])]
-    later = [partial(f"n{n}", "text") for n in range(30)]
-
-    def script(connection):
-        connection.request()
-        connection.head()
-        connection.chunk("event: metadata\ndata: {\"run_id\": \"r\", \"attempt\": 1}\n\n")
-        # Enough for the sockets between, then the queue is filled exactly.
-        for event in filler[:40]:
-            connection.chunk(event)
-        connection.chunk("".join(snapshots))
-        connection.chunk("".join(later))
-        connection.chunk("event: end\ndata: null\n\n")
-        connection.end()
-
-    server = upstream(script)
-    proxy = weir(server.url, defaults={"queue": {"max_events": 12, "max_bytes": "16MiB"}})
-    client = stalled_then_reads(proxy, server, "/threads/t/runs/stream")
-    ended = proxy.ended()
-    body = bytes(client.body)
-    assert b"call_1" in body, (ended["dropped"], ended["merged"])
-
-
 @pytest.mark.parametrize("count", [1, 5, 15])
 def test_a_last_event_without_its_blank_line_waits_like_the_others(weir, upstream, count):
     """Design 6: critical events always wait. Design 7: a last event that lacks only its blank line is completed."""
@@ -240,6 +210,7 @@ def test_critical_events_before_one_that_is_too_large(weir, upstream, number):
         client.read_body()
     ended = proxy.ended()
     assert ended["outcome"] == "too_large"
+    # DEFECT: those that did not fit into the queue at that moment are lost.
     assert len(client.events()) == number + 1
 
 

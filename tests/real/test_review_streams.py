@@ -83,6 +83,7 @@ def test_commit_after_honours_stream_false(weir, upstream):
     server = scripted(upstream, '{"choices":[]}', before=0.4, content_type="application/json")
     proxy = weir(server.url, defaults={"commit_after": "100ms"})
     with Raw(proxy.url).post(CHAT, b'{"stream":false}') as client:
+        # DEFECT: a slow plain completion becomes a stream with an error.
         assert client.headers["content-type"] == "application/json"
 
 
@@ -115,6 +116,7 @@ def test_commit_after_and_the_head_deadline_names_itself(weir, upstream):
     with Raw(proxy.url).post(CHAT) as client:
         code = json.loads(client.read_body().decode().split("data: ")[-1])["error"]["code"]
     ended = proxy.ended()
+    # DEFECT: the event says head_timeout, the metric upstream_error.
     assert code == ended["outcome"], (code, ended["outcome"])
 
 
@@ -177,6 +179,7 @@ def test_one_odd_first_event_of_anthropic(weir, upstream):
     with Raw(proxy.url).post("/v1/messages") as client:
         client.read_body()
     ended = proxy.ended()
+    # DEFECT: as above; the documentation asks clients to tolerate new events (dialects 4.4).
     assert (ended["dialect"], ended["outcome"]) == ("anthropic", "truncated")
 
 
@@ -198,6 +201,7 @@ def test_a_bare_astream_that_is_cut_is_truncated(weir, upstream):
     proxy = weir(scripted(upstream, body).url)
     with Raw(proxy.url).post("/stream_events") as client:
         client.read_body()
+    # DEFECT: every bare event counts as a possible end.
     assert proxy.ended()["outcome"] == "truncated"
 
 
@@ -269,6 +273,7 @@ def test_usage_of_several_model_calls_in_astream_events(weir, upstream):
     proxy = weir(scripted(upstream, body).url)
     with Raw(proxy.url).post("/chain/stream_events") as client:
         client.read_body()
+    # DEFECT: as above.
     assert proxy.ended()["tokens"] == 120
 
 
@@ -309,6 +314,7 @@ def test_heartbeats_of_the_upstream_are_counted_as_they_come_in(weir, upstream):
     with Raw(proxy.url).post("/v1/messages") as client:
         client.read_body()
     proxy.ended()
+    # DEFECT: always 0; `Pipeline::take_heartbeats` has no caller.
     assert proxy.metrics().value("weir_events_total", **{"direction": "in", "class": "heartbeat"}) == 5
 
 
@@ -320,6 +326,7 @@ def test_a_client_that_asks_to_close_sees_a_cut_stream(weir, upstream):
     proxy = weir(scripted(upstream, WHOLE).url)
     with Raw(proxy.url).post(CHAT, connection="close") as client:
         client.read_body()
+    # DEFECT (minor): hyper echoes it.
     assert "close" not in client.headers.get("connection", "")
 
 
@@ -373,6 +380,7 @@ def test_a_client_that_leaves_while_its_upload_is_stuck(weir, leaves):
         client.reset()
     else:
         client.close()
+    # DEFECT: nobody reads the client's socket while the upstream takes nothing.
     load = lambda: proxy.metrics().value("weir_connections_active")
     # The upstream cannot see it: its buffer is full. Weir's own connections can be counted.
     until("the connection of the client is gone", lambda: load() == 0, within=4)
@@ -405,15 +413,13 @@ def test_an_upload_that_the_upstream_does_not_take_is_bounded(weir):
     stuck.close()
 
 
-PHASES = ["connecting", "head", "commit", "first event", "middle", "plain", "plain middle", "sniffing"]
+PHASES = ["head", "commit", "first event", "middle", "plain", "plain middle", "sniffing"]
 
 
 @pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("how", ["h1 fin", "h1 rst", "h2 reset", "tls"])
-def test_leaving_in_every_phase(weir, upstream, authority, tmp_path, phase, how):
+@pytest.mark.parametrize("how", ["h1 fin", "h1 rst", "h2 reset"])
+def test_leaving_in_every_phase(weir, upstream, phase, how):
     """Design 7: client gone -> upstream connection closed within 1 s in every phase, for non-streams too."""
-    if phase == "connecting":
-        pytest.skip("see below")
     ready = threading.Event()
 
     def script(connection):
@@ -432,12 +438,7 @@ def test_leaving_in_every_phase(weir, upstream, authority, tmp_path, phase, how)
     defaults = {"commit_after": "50ms"} if phase == "commit" else {}
     if phase == "sniffing":
         defaults["dialect"] = "openai_chat"
-    sections = {"defaults": defaults}
-    tls = None
-    if how == "tls":
-        cert, key = authority.issue(tmp_path, "localhost") if hasattr(authority, "issue") else (None, None)
-        pytest.skip("covered by test_listener") if cert is None else None
-    proxy = weir(server.url, **sections)
+    proxy = weir(server.url, defaults=defaults)
     if how.startswith("h2"):
         connection = H2(proxy.url)
         stream = connection.request("POST", CHAT, b'{"stream":true}', content_type="application/json")
