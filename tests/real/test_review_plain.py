@@ -1,0 +1,223 @@
+"""Adversarial review: plain answers to clients that do not read, preambles, a drain while a head is awaited."""
+
+import json
+import threading
+import time
+
+import pytest
+from h2.settings import SettingCodes
+
+from backends import wire
+from support.h2 import H2
+from support.raw import Closed, Raw
+from support.wait import until
+
+CHAT = "/v1/chat/completions"
+OPENAI = list(wire.openai(6))
+WHOLE = "".join(OPENAI)
+
+
+def download(upstream):
+    def script(connection):
+        connection.request()
+        connection.head("application/octet-stream")
+        while True:
+            connection.chunk(b"x" * 65536)
+
+    return upstream(script)
+
+
+@pytest.mark.parametrize("deadline", ["client_stall", "total"])
+def test_a_plain_answer_that_an_http2_client_does_not_take_is_bounded(weir, upstream, deadline):
+    """Principle 3: everything is bounded in time. Design 4: plain answers are bounded by `total`.
+    docs/behaviour.md: the client takes nothing of an answer: `client_stall` + 1 s, closed."""
+    server = download(upstream)
+    proxy = weir(server.url, defaults={"deadlines": {deadline: "1s"}})
+    with H2(proxy.url) as connection:
+        connection.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1000})
+        connection.flush()
+        connection.receive()
+        stream = connection.request("GET", "/file")
+        stream.read = False
+        stream.read_head()
+        # DEFECT: `total` lives in a body that nobody polls, and nothing else knows of the stream.
+        left = server.connections[0].gone(5)
+        assert left
+    server.connections[0].socket.close()
+
+
+def test_a_plain_answer_that_an_http1_client_does_not_take_is_bounded(weir, upstream):
+    server = download(upstream)
+    proxy = weir(server.url, defaults={"deadlines": {"client_stall": "1s"}})
+    with Raw(proxy.url, receive_buffer=4096).get("/file"):
+        server.connections[0].gone(5)
+
+
+@pytest.mark.parametrize("size", [2, 1024, 65536])
+@pytest.mark.parametrize("protocol", ["h1", "h2"])
+def test_a_preamble_is_one_comment_of_its_size(weir, upstream, size, protocol):
+    def script(connection):
+        connection.request()
+        connection.head()
+        connection.chunk(WHOLE)
+        connection.end()
+
+    proxy = weir(upstream(script).url, defaults={"preamble_bytes": f"{size}B"})
+    if protocol == "h1":
+        with Raw(proxy.url).post(CHAT) as client:
+            body = client.read_body()
+    else:
+        with H2(proxy.url) as connection:
+            body = connection.post(CHAT).read_body()
+    comment, rest = body[:size], body[size:]
+    assert comment.startswith(b":") and comment.endswith(b"\n") and comment.count(b"\n") == 1
+    assert rest.decode() == WHOLE
+
+
+def test_a_preamble_comes_before_the_first_event_exists(weir, upstream):
+    def script(connection):
+        connection.request()
+        connection.head()
+        go.wait(5)
+        connection.chunk(WHOLE)
+        connection.end()
+
+    go = threading.Event()
+    proxy = weir(upstream(script).url, defaults={"preamble_bytes": "1KiB"})
+    with Raw(proxy.url).post(CHAT) as client:
+        assert len(client.read_chunk()) == 1024
+        go.set()
+        client.read_body()
+
+
+def test_a_head_that_is_awaited_when_the_drain_ends(weir, upstream):
+    """Design 7: before the head, failures are real statuses (503). Design 14: the rest get told `drained`."""
+
+    def script(connection):
+        connection.request()
+        ready.set()
+        connection.gone()
+
+    ready = threading.Event()
+    proxy = weir(upstream(script).url, drain={"delay": "0s", "limit": "500ms"})
+    client = Raw(proxy.url).send("POST", CHAT, b"{}", content_type="application/json")
+    ready.wait(5)
+    proxy.terminate()
+    # DEFECT: the connection is cut without an answer.
+    client.read_head()
+    assert client.status == 503
+    assert proxy.stopped() == 0
+
+
+def test_finished_but_not_taken_is_logged_when_the_drain_ends(weir, upstream):
+    """Design 7: a stream ends exactly once, and the log line says so."""
+    events = [f'data: {{"n":{n},"x":"{"x" * 50_000}"}}\n\n' for n in range(100)]
+    done = threading.Event()
+
+    def script(connection):
+        connection.request()
+        connection.head()
+        for event in events[:20]:
+            connection.chunk(event)
+        connection.end()
+        done.set()
+
+    proxy = weir(upstream(script).url, drain={"delay": "0s", "limit": "500ms"})
+    with Raw(proxy.url, receive_buffer=4096).get("/agent"):
+        assert done.wait(5)
+        until("something waits", lambda: proxy.streams() and proxy.streams()[0]["queue_events"] > 0, within=3)
+        proxy.terminate()
+        assert proxy.stopped() == 0
+    # DEFECT: a stream in its farewell hears no stop, and the process exits without its line.
+    assert [one for one in proxy.logs() if one["message"] == "stream ended"]
+
+
+@pytest.mark.parametrize("path, first", [
+    ("/api/chat", '{"model":"m","message":{"role":"assistant","content":"a"},"done":false}\n'),
+    ("/agent", '{"a":1}\n'),
+])
+def test_lines_are_never_told_in_comments(weir, upstream, path, first):
+    """Dialects 9: NDJSON knows no comments: drop notices, preambles and heartbeats stay out."""
+    tokens = "".join(
+        f'{{"model":"m","message":{{"role":"assistant","content":"t{n}"}},"done":false,"n":[{n}]}}\n' for n in range(500)
+    )
+
+    def script(connection):
+        connection.request()
+        connection.head("application/x-ndjson")
+        connection.chunk(first + tokens)
+        connection.chunk('{"model":"m","message":{"role":"assistant","content":""},"done":true}\n')
+        connection.end()
+
+    proxy = weir(upstream(script).url, defaults={"preamble_bytes": "1KiB", "queue": {"max_events": 8}})
+    with Raw(proxy.url).post(path) as client:
+        for line in client.read_body().decode().splitlines():
+            json.loads(line)
+
+
+def test_first_event_rules_plain_text_streams_too(weir, upstream):
+    """Design 4: text/plain on a route with `dialect` may be a stream; 5: first_event bounds the first content."""
+
+    def script(connection):
+        connection.request()
+        connection.head("text/plain")
+        connection.gone()
+
+    server = upstream(script)
+    proxy = weir(
+        server.url, defaults={"dialect": "openai_chat", "deadlines": {"first_event": "500ms"}}
+    )
+    with Raw(proxy.url).post(CHAT) as client:
+        # DEFECT: after first_event it becomes a plain answer, bounded by `total` alone.
+        assert server.connections[0].gone(4)
+        assert client.status
+
+
+def test_the_head_of_plain_text_is_not_held_back(weir, upstream):
+    """Design 4: the head is sent to the client as soon as the upstream's head is known."""
+
+    def script(connection):
+        connection.request()
+        connection.head("text/plain")
+        go.wait(10)
+        connection.chunk(WHOLE)
+        connection.end()
+
+    go = threading.Event()
+    proxy = weir(upstream(script).url, defaults={"dialect": "openai_chat"})
+    client = Raw(proxy.url).send("POST", CHAT, b"{}", content_type="application/json")
+    client.socket.settimeout(2)
+    try:
+        # DEFECT: held back until six bytes of the body are there, heartbeats too.
+        client.read_head()
+    finally:
+        go.set()
+    assert client.read_body()
+
+
+def test_cancel_over_http2_while_an_upload_is_stuck(weir):
+    """As in test_a_client_that_leaves_while_its_upload_is_stuck, by RST_STREAM."""
+    import socket
+
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(5)
+    proxy = weir(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    with H2(proxy.url) as connection:
+        stream = connection.request("POST", CHAT, content_type="application/json")
+        accepted, _ = listener.accept()
+        accepted.settimeout(3)
+        try:
+            for _ in range(100):
+                if connection.h2.local_flow_control_window(stream.number) < 16384:
+                    connection.socket.settimeout(1)
+                    connection.receive()
+                    continue
+                stream.send(b"x" * 16384)
+        except TimeoutError:
+            pass
+        stream.reset()
+        until("the worker is idle", lambda: proxy.metrics().value("weir_worker_load") <= 1, within=2)
+    accepted.close()
+    listener.close()
