@@ -255,17 +255,7 @@ impl Chunk {
         Some(())
     }
 
-    /// What the chunk adds is the most telling of its parts.
     fn adds(&mut self, content: Content) {
-        let rank = |content: Content| match content {
-            Content::None => 0,
-            Content::Other => 1,
-            Content::Reasoning => 2,
-            Content::Token => 3,
-            Content::Tool => 4,
-        };
-        if rank(content) > rank(self.content) {
-            self.content = content;
-        }
+        self.content = text::more_telling(self.content, content);
     }
 }

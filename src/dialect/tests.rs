@@ -200,6 +200,82 @@ fn anthropic_goes_by_the_name() {
 }
 
 #[test]
+fn a_gemini_chunk_has_the_class_of_its_most_critical_part() {
+    let table = [
+        (r#"{"candidates":[]}"#, Class::Structure, None),
+        (
+            r#"{"candidates":[{"content":{"parts":[{"text":"a"}]}}]}"#,
+            Class::Token,
+            None,
+        ),
+        (
+            r#"{"candidates":[{"content":{"parts":[{"text":"a","thought":true}]}}]}"#,
+            Class::Reasoning,
+            None,
+        ),
+        (
+            r#"{"candidates":[{"content":{"parts":[{"text":"a"}]}}],"usageMetadata":{}}"#,
+            Class::Usage,
+            None,
+        ),
+        (
+            r#"{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f"}}]},"finishReason":"STOP"}]}"#,
+            Class::Tool,
+            Some(Terminal::MayEnd),
+        ),
+        (
+            r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#,
+            Class::Finish,
+            Some(Terminal::MayEnd),
+        ),
+        (
+            r#"{"error":{"code":503}}"#,
+            Class::Error,
+            Some(Terminal::Error),
+        ),
+        (r#"{"x":1}"#, Class::Opaque, None),
+        ("[DONE]", Class::Opaque, None),
+    ];
+    for (data, class, terminal) in table {
+        let event = Classifier::new(Dialect::Gemini).classify(&block(data));
+        assert_eq!((event.class, event.terminal), (class, terminal), "{data}");
+    }
+    let of = |part: &str, more: &str| {
+        format!(r#"{{"candidates":[{{"content":{{"parts":[{part}]}}}}]{more}}}"#)
+    };
+    let text = r#"{"text":"a"}"#;
+    let table = [
+        (of(text, ""), true),
+        (of(r#"{"text":"a","thought":true}"#, ""), false),
+        (of(r#"{"text":"a","thoughtSignature":"s"}"#, ""), false),
+        (of(r#"{"text":"a"},{"text":"b"}"#, ""), false),
+        (of(text, r#","modelVersion":"m""#), false),
+        (of(text, r#","usageMetadata":{}"#), false),
+    ];
+    for (newer, expected) in table {
+        let joined = joins(Dialect::Gemini, &of(text, ""), &newer);
+        assert_eq!(joined, expected, "{newer}");
+    }
+    let counted = |count: u64| {
+        of(
+            text,
+            &format!(r#","usageMetadata":{{"promptTokenCount":{count}}}"#),
+        )
+    };
+    assert!(joins(Dialect::Gemini, &counted(1), &counted(2)));
+}
+
+#[test]
+fn a_heartbeat_is_what_the_clients_of_the_dialect_survive() {
+    for dialect in Dialect::ALL {
+        let bytes = dialect.heartbeat(Framing::Sse).unwrap();
+        let is_comment = bytes.starts_with(b":");
+        assert!(!is_comment || dialect.tolerates_comments() || dialect == Dialect::Ollama);
+    }
+    assert_eq!(Dialect::Gemini.heartbeat(Framing::Sse), Some(&b"\n"[..]));
+}
+
+#[test]
 fn ollama_lines_end_with_done() {
     let table = [
         (
@@ -335,6 +411,11 @@ fn the_request_tells_the_dialect() {
         ("/threads/t/stream/events", None),
         ("/agent/stream", Some(Dialect::LangServe)),
         ("/agent/stream_log", Some(Dialect::LangServe)),
+        (
+            "/v1beta/models/g:streamGenerateContent?alt=sse",
+            Some(Dialect::Gemini),
+        ),
+        ("/v1/models/g:generateContent", None),
         ("/", None),
         ("", None),
     ];
@@ -370,6 +451,12 @@ fn the_first_frame_tells_the_dialect() {
         (r#"{"type":"start","messageId":"m"}"#, Dialect::Opaque),
         (r#"{"type":"RUN_STARTED"}"#, Dialect::Opaque),
         (r#"{"type":"response.created"}"#, Dialect::Opaque),
+        (r#"{"candidates":[{"content":{}}]}"#, Dialect::Gemini),
+        (
+            r#"{"candidates":[{"finishReason":"STOP"}]}"#,
+            Dialect::Gemini,
+        ),
+        (r#"{"candidates":[{"name":"Ann"}]}"#, Dialect::Opaque),
         (r#"{"candidates":[]}"#, Dialect::Opaque),
         (r#"{"jsonrpc":"2.0","result":{}}"#, Dialect::Opaque),
     ];
@@ -384,6 +471,8 @@ fn a_wrong_guess_is_noticed() {
     assert!(!detect::fits(Dialect::LangServe, &token));
     assert!(!detect::fits(Dialect::OpenAiChat, &token));
     assert!(detect::fits(Dialect::Convention, &token));
+    // Its path is believed, whatever comes.
+    assert!(detect::fits(Dialect::Gemini, &token));
     assert!(detect::fits(Dialect::Opaque, &token));
     // It shows nothing either way.
     let empty = frame(Framing::Sse, "id: 1\n\n");

@@ -43,6 +43,18 @@ pub(super) fn superseded(event: Event, frame: &Frame, key: u64) -> Event {
     }
 }
 
+/// What an event of several parts adds: the most telling of them.
+pub(super) fn more_telling(a: Content, b: Content) -> Content {
+    let rank = |content: Content| match content {
+        Content::None => 0,
+        Content::Other => 1,
+        Content::Reasoning => 2,
+        Content::Token => 3,
+        Content::Tool => 4,
+    };
+    if rank(b) > rank(a) { b } else { a }
+}
+
 /// A merge key: equal parts give equal keys within one process.
 pub(super) fn key(parts: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();

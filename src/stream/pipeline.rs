@@ -256,6 +256,20 @@ mod tests {
     }
 
     #[test]
+    fn a_gemini_answer_ends_after_the_last_word_of_a_candidate() {
+        let more = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]}\n\n";
+        let last = "data: {\"candidates\":[{\"finishReason\":\"STOP\"}]}\n\n";
+        let odd = "data: {\"traceId\":\"t\"}\n\n";
+        let hint = Some(Dialect::Gemini);
+        assert_eq!(run(hint, more).1, Verdict::Truncated);
+        let (items, verdict, dialect) = run(hint, &format!("{odd}{more}{last}{odd}"));
+        assert_eq!(
+            (items.len(), verdict, dialect),
+            (4, Verdict::Complete, Dialect::Gemini)
+        );
+    }
+
+    #[test]
     fn nothing_follows_a_terminal() {
         let (items, ..) = run(None, &format!("{CHUNK}data: [DONE]\n\n{CHUNK}"));
         assert_eq!(items.len(), 2);
