@@ -10,7 +10,7 @@ use crate::event::{Class, Content, Event, Keep, Terminal};
 use crate::wire::Frame;
 use crate::wire::json::Kind;
 
-pub(super) fn classify(frame: &Frame) -> Option<Event> {
+pub(super) fn classify(frame: &Frame, objects: &mut langserve::State) -> Option<Event> {
     let name = frame.name();
     let mode = name.split(|byte| *byte == b'|').next().unwrap_or_default();
     let other = |class| {
@@ -32,7 +32,7 @@ pub(super) fn classify(frame: &Frame) -> Option<Event> {
             content: Content::Tool,
             ..Event::bare(Class::Tool)
         }),
-        b"events" => langserve::astream(frame),
+        b"events" => objects.astream(frame),
         b"end" => Some(Event::bare(Class::Done).ending(Terminal::Done)),
         b"error" => Some(Event::bare(Class::Error).ending(Terminal::Error)),
         _ => None,

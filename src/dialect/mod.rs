@@ -26,6 +26,7 @@ use crate::wire::{Frame, Framing};
 #[derive(Debug)]
 pub struct Classifier {
     dialect: Dialect,
+    astream: langserve::State,
     openai_chat: openai_chat::State,
 }
 
@@ -34,6 +35,7 @@ impl Classifier {
     pub fn new(dialect: Dialect) -> Self {
         Self {
             dialect,
+            astream: langserve::State::default(),
             openai_chat: openai_chat::State::default(),
         }
     }
@@ -44,8 +46,8 @@ impl Classifier {
             Dialect::Anthropic => anthropic::classify(frame),
             Dialect::Convention => convention::classify(frame),
             Dialect::Gemini => gemini::classify(frame),
-            Dialect::LangGraph => langgraph::classify(frame),
-            Dialect::LangServe => langserve::classify(frame),
+            Dialect::LangGraph => langgraph::classify(frame, &mut self.astream),
+            Dialect::LangServe => self.astream.classify(frame),
             Dialect::Ollama => ollama::classify(frame),
             Dialect::OpenAiChat => self.openai_chat.classify(frame),
             Dialect::Opaque => None,

@@ -368,6 +368,59 @@ fn langserve_ends_without_data() {
 }
 
 #[test]
+fn only_the_outermost_run_ends_a_bare_astream() {
+    let object = |event: &str, run: &str, parents: &str| {
+        let parents = match parents {
+            "?" => String::new(),
+            list => format!(r#","parent_ids":{list}"#),
+        };
+        block(&format!(
+            r#"{{"event":"{event}","run_id":"{run}"{parents}}}"#
+        ))
+    };
+    // Each object, and whether the stream may end with it.
+    let table: [&[(&str, &str, &str, bool)]; 5] = [
+        &[
+            ("on_chain_start", "r", "[]", false),
+            ("on_chain_start", "s", r#"["r"]"#, false),
+            ("on_chat_model_stream", "m", r#"["r","s"]"#, false),
+            ("on_chain_end", "s", r#"["r"]"#, false),
+            ("on_chain_end", "r", "[]", true),
+        ],
+        // No parents: the run that began first.
+        &[
+            ("on_chain_start", "r", "?", false),
+            ("on_chain_start", "s", "?", false),
+            ("on_chain_end", "s", "?", false),
+            ("on_chain_end", "r", "?", true),
+        ],
+        // A model by itself.
+        &[
+            ("on_chat_model_start", "m", "[]", false),
+            ("on_chat_model_stream", "m", "[]", false),
+            ("on_chat_model_end", "m", "[]", true),
+        ],
+        // Only some of the objects are sent on.
+        &[
+            ("on_chat_model_stream", "m", r#"["r"]"#, true),
+            ("on_tool_start", "t", r#"["r"]"#, true),
+        ],
+        &[("on_chain_end", "s", "?", true)],
+    ];
+    for events in table {
+        let mut classifier = Classifier::new(Dialect::LangServe);
+        for (event, run, parents, ends) in events {
+            let terminal = classifier.classify(&object(event, run, parents)).terminal;
+            assert_eq!(
+                terminal,
+                ends.then_some(Terminal::MayEnd),
+                "{event} {run} {parents}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_convention_is_a_word_in_any_spelling() {
     let table = [
         ("Tool-Call|{}", Class::Tool),

@@ -270,6 +270,18 @@ mod tests {
     }
 
     #[test]
+    fn a_bare_astream_ends_with_its_outermost_run() {
+        let object = |event: &str, parents: &str| {
+            format!("data: {{\"event\":\"{event}\",\"run_id\":\"r\",\"parent_ids\":{parents}}}\n\n")
+        };
+        let cut = object("on_chain_start", "[]") + &object("on_chat_model_stream", "[\"r\"]");
+        let (_, verdict, dialect) = run(None, &cut);
+        assert_eq!((verdict, dialect), (Verdict::Truncated, Dialect::LangServe));
+        let whole = cut + &object("on_chain_end", "[]");
+        assert_eq!(run(None, &whole).1, Verdict::Complete);
+    }
+
+    #[test]
     fn nothing_follows_a_terminal() {
         let (items, ..) = run(None, &format!("{CHUNK}data: [DONE]\n\n{CHUNK}"));
         assert_eq!(items.len(), 2);
