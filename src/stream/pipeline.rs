@@ -282,6 +282,17 @@ mod tests {
     }
 
     #[test]
+    fn a_name_without_its_data_is_torn() {
+        let graph = "event: metadata\ndata: {\"run_id\":\"1\",\"attempt\":1}\n\n";
+        let (items, verdict, _) = run(None, &format!("{graph}event: messages\n"));
+        assert_eq!((items.len(), verdict), (1, Verdict::Truncated));
+        let serve = "event: data\ndata: \"a\"\n\n";
+        let hint = Some(Dialect::LangServe);
+        let (items, verdict, _) = run(hint, &format!("{serve}event: end\n"));
+        assert_eq!((items.len(), verdict), (2, Verdict::Complete));
+    }
+
+    #[test]
     fn nothing_follows_a_terminal() {
         let (items, ..) = run(None, &format!("{CHUNK}data: [DONE]\n\n{CHUNK}"));
         assert_eq!(items.len(), 2);
