@@ -83,6 +83,7 @@ impl State {
             chunk.tool_index,
             chunk.role,
             chunk.verdicts,
+            chunk.beside,
         ));
         text::joining(event, Keep::First, key)
     }
@@ -121,6 +122,8 @@ struct Chunk {
     tool_index: u64,
     /// A hash of the content filter's verdicts (Azure), which repeat on each chunk.
     verdicts: u64,
+    /// A hash of what vendors put beside the choices (citations, search results), on one chunk or on each.
+    beside: u64,
     text: Option<(Field, Range<usize>)>,
     texts: usize,
     content: Content,
@@ -147,12 +150,29 @@ impl Chunk {
                     chunk.has_choices = reader.kind()? == Kind::Array;
                     chunk.choices = reader.array(|reader, _| chunk.choice(reader))?;
                 }
-                _ => reader.skip()?,
+                b"id"
+                | b"object"
+                | b"created"
+                | b"model"
+                | b"system_fingerprint"
+                | b"service_tier"
+                | b"obfuscation"
+                | b"provider" => reader.skip()?,
+                _ => chunk.beside(reader, key)?,
             }
             Some(())
         })?;
         reader.end()?;
         is_object.then_some(chunk)
+    }
+
+    /// Equal members may be joined, because one of them is left; others may not.
+    fn beside(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
+        let raw = reader.raw()?;
+        if raw != b"null" {
+            self.beside = text::key((self.beside, key, raw));
+        }
+        Some(())
     }
 
     fn choice(&mut self, reader: &mut Reader<'_>) -> Option<()> {

@@ -158,6 +158,26 @@ fn openai_chunks_join_only_if_nothing_is_lost() {
 }
 
 #[test]
+fn what_stands_beside_the_choices_is_not_lost_in_a_join() {
+    let of = |more: &str| format!(r#"{{"choices":[{{"delta":{{"content":"a"}}}}]{more}}}"#);
+    let citations = r#","citations":["http://a"]"#;
+    let harmless = r#","id":"2","object":"o","created":2,"model":"n","system_fingerprint":"f","service_tier":"d","obfuscation":"xx","provider":"p","usage":null,"x":null"#;
+    let table = [
+        ("", harmless, true),
+        ("", citations, false),
+        (citations, "", false),
+        (citations, r#","citations":["http://b"]"#, false),
+        (citations, r#","sources":["http://a"]"#, false),
+        // On each chunk the same.
+        (citations, citations, true),
+    ];
+    for (older, newer, expected) in table {
+        let joined = joins(Dialect::OpenAiChat, &of(older), &of(newer));
+        assert_eq!(joined, expected, "{older} {newer}");
+    }
+}
+
+#[test]
 fn anthropic_goes_by_the_name() {
     let delta = r#"content_block_delta|{"type":"content_block_delta","index":0,"delta":"#;
     let table = [
