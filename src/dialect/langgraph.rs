@@ -54,7 +54,7 @@ fn messages(frame: &Frame) -> Option<Event> {
                 Content::None => Content::Other,
                 content => content,
             },
-            usage: message.usage,
+            usage: message.usage(),
             ..Event::bare(Class::State)
         }),
     }
@@ -63,20 +63,23 @@ fn messages(frame: &Frame) -> Option<Event> {
 /// `[message]`, with all of its text so far: a later one contains an earlier one.
 fn partial(frame: &Frame) -> Option<Event> {
     let message = first_message(frame.data())?;
-    let key = text::key((frame.name(), message.id));
     let class = match message.content() {
         Content::Tool => Class::Tool,
+        // With text or without: the counts must not be dropped.
+        _ if message.usage().is_some() => Class::Usage,
         Content::Reasoning => Class::Reasoning,
         Content::None | Content::Other | Content::Token => Class::Token,
     };
     let event = Event {
         content: message.content(),
-        usage: message.usage,
+        usage: message.usage(),
         ..Event::bare(class)
     };
     if message.id.is_empty() {
         return Some(event);
     }
+    // A critical one never takes the place of one that may be dropped.
+    let key = text::key((frame.name(), message.id, class));
     Some(text::superseded(event, frame, key))
 }
 
@@ -89,7 +92,7 @@ fn complete(frame: &Frame) -> Option<Event> {
     };
     Some(Event {
         content,
-        usage: message.usage,
+        usage: message.usage(),
         ..Event::bare(class)
     })
 }

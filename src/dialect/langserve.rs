@@ -146,7 +146,7 @@ impl<'a> Object<'a> {
                     reader.object(|reader, key| {
                         match key {
                             b"chunk" => object.chunk = Message::read(reader)?,
-                            b"output" => object.usage = Message::read(reader)?.usage,
+                            b"output" => object.usage = Message::read(reader)?.usage(),
                             _ => reader.skip()?,
                         }
                         Some(())
@@ -166,10 +166,13 @@ impl<'a> Object<'a> {
         Some(match self.event {
             b"on_chat_model_stream" | b"on_llm_stream" => {
                 let envelope = (self.event, self.run_id);
-                self.chunk.delta(frame, envelope, Keep::First)
+                let event = self.chunk.delta(frame, envelope, Keep::First);
+                // The end states the same of the same run, whatever id its message has.
+                let usage = event.usage.map(|usage| text::of_call(usage, self.run_id));
+                Event { usage, ..event }
             }
             b"on_chat_model_end" | b"on_llm_end" => Event {
-                usage: self.usage,
+                usage: (self.usage).map(|usage| text::of_call(usage, self.run_id)),
                 ..Event::bare(Class::Usage)
             },
             // They repeat the model's text at each enclosing level.

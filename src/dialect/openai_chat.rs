@@ -41,7 +41,8 @@ impl State {
             Class::Tool
         } else if chunk.finish {
             Class::Finish
-        } else if chunk.usage.is_some() && chunk.content == Content::None {
+        } else if chunk.usage.is_some() {
+            // With text or without: the counts must not be dropped.
             Class::Usage
         } else if opens || chunk.annotated {
             Class::Structure
@@ -71,9 +72,14 @@ impl State {
             text: frame.in_block(range),
             ..event
         };
-        let joins = matches!(class, Class::Token | Class::Reasoning | Class::Tool)
-            && chunk.choices == 1
-            && !(chunk.crowded || chunk.finish || chunk.usage.is_some());
+        let keep = match (class, chunk.usage) {
+            (Class::Token | Class::Reasoning | Class::Tool, None) => Keep::First,
+            // Cumulative (vLLM's continuous usage): the later counts stay.
+            (Class::Usage, _) => Keep::Last,
+            _ => return event,
+        };
+        let joins =
+            chunk.choices == 1 && !(chunk.crowded || chunk.finish || chunk.annotated || opens);
         if !joins {
             return event;
         }
@@ -85,7 +91,7 @@ impl State {
             chunk.verdicts,
             chunk.beside,
         ));
-        text::joining(event, Keep::First, key)
+        text::joining(event, keep, key)
     }
 
     const fn is_first_role(&mut self, choice: u64) -> bool {

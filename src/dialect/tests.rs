@@ -52,6 +52,11 @@ fn an_openai_chunk_has_the_class_of_its_most_critical_part() {
         ),
         (r#""delta":{"content":"a"}"#, Class::Token, Content::Token),
         (
+            r#""delta":{"content":"a"}}],"usage":{"completion_tokens":1},"x":[{"#,
+            Class::Usage,
+            Content::Token,
+        ),
+        (
             r#""delta":{"role":"assistant","content":"a"}"#,
             Class::Structure,
             Content::Token,
@@ -174,6 +179,31 @@ fn what_stands_beside_the_choices_is_not_lost_in_a_join() {
     for (older, newer, expected) in table {
         let joined = joins(Dialect::OpenAiChat, &of(older), &of(newer));
         assert_eq!(joined, expected, "{older} {newer}");
+    }
+}
+
+#[test]
+fn cumulative_counts_are_joined_by_keeping_the_later() {
+    let of = |delta: &str, usage: &str| {
+        format!(r#"{{"choices":[{{"delta":{{{delta}}}}}],"usage":{usage}}}"#)
+    };
+    let text = r#""content":"a""#;
+    let counted = |count: u64| of(text, &format!(r#"{{"completion_tokens":{count}}}"#));
+    assert!(joins(Dialect::OpenAiChat, &counted(1), &counted(2)));
+    let merge = Classifier::new(Dialect::OpenAiChat)
+        .classify(&block(&counted(1)))
+        .merge
+        .unwrap();
+    assert_eq!(merge.keep, crate::event::Keep::Last);
+    assert!(!joins(Dialect::OpenAiChat, &counted(1), &of(text, "null")));
+    for other in [
+        r#""reasoning":"a""#,
+        r#""content":"a","annotations":[{}]"#,
+        r#""tool_calls":[{"index":0,"function":{"arguments":"a"}}]"#,
+    ] {
+        let other = of(other, r#"{"completion_tokens":2}"#);
+        assert!(!joins(Dialect::OpenAiChat, &counted(1), &other));
+        assert!(!joins(Dialect::OpenAiChat, &other, &counted(1)));
     }
 }
 
@@ -361,6 +391,16 @@ fn langgraph_goes_by_the_mode_before_the_namespace() {
     assert!(joins(Dialect::LangGraph, &chunk("a"), &chunk("a")));
     assert!(!joins(Dialect::LangGraph, &chunk("a"), &chunk("b")));
     assert!(joins(Dialect::LangGraph, "values|{}", r#"values|{"a":1}"#));
+    let partial =
+        |more: &str| format!(r#"messages/partial|[{{"type":"ai","content":"a","id":"a"{more}}}]"#);
+    let (plain, call) = (partial(""), partial(r#","tool_calls":[{"name":"f"}]"#));
+    let counted = partial(r#","usage_metadata":{"output_tokens":1}"#);
+    assert_eq!(read(Dialect::LangGraph, &block(&call)).0, Class::Tool);
+    assert_eq!(read(Dialect::LangGraph, &block(&counted)).0, Class::Usage);
+    assert!(joins(Dialect::LangGraph, &plain, &plain));
+    assert!(joins(Dialect::LangGraph, &call, &call));
+    assert!(!joins(Dialect::LangGraph, &plain, &call));
+    assert!(!joins(Dialect::LangGraph, &plain, &counted));
     assert!(!joins(
         Dialect::LangGraph,
         "values|{}",

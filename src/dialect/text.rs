@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
-use crate::event::{Class, Content, Event, Keep, Merge};
+use crate::event::{Class, Content, Event, Keep, Merge, Usage};
 use crate::wire::{Frame, Payload};
 
 /// An event of `class` whose text is the payload's `range`. Empty text adds nothing for the reader.
@@ -53,6 +53,14 @@ pub(super) fn more_telling(a: Content, b: Content) -> Content {
         Content::Tool => 4,
     };
     if rank(b) > rank(a) { b } else { a }
+}
+
+/// The counts of the model call that `id` names; without a name the stream holds one call.
+pub(super) fn of_call(usage: Usage, id: &[u8]) -> Usage {
+    Usage {
+        call: if id.is_empty() { 0 } else { key(id) },
+        ..usage
+    }
 }
 
 /// A merge key: equal parts give equal keys within one process.
