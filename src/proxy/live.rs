@@ -177,6 +177,7 @@ fn record(metrics: &RouteMetrics, report: &Report, duration: Duration) {
     metrics.stream_seconds.observe(duration.as_secs_f64());
     metrics.events(&report.meter.events, &report.queue.taken);
     metrics.dropped(&report.queue.dropped);
+    metrics.unsent(&report.queue.unsent);
     metrics.merged.inc_by(report.queue.merged);
     metrics.held.inc_by(report.held.as_secs_f64());
     if report.unmet > body::STALL {
