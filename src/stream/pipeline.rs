@@ -290,6 +290,43 @@ mod tests {
     }
 
     #[test]
+    fn a_gemini_answer_ends_after_the_last_word_of_a_candidate() {
+        let more = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]}\n\n";
+        let last = "data: {\"candidates\":[{\"finishReason\":\"STOP\"}]}\n\n";
+        let odd = "data: {\"traceId\":\"t\"}\n\n";
+        let hint = Some(Dialect::Gemini);
+        assert_eq!(run(hint, more).1, Verdict::Truncated);
+        let (items, verdict, dialect) = run(hint, &format!("{odd}{more}{last}{odd}"));
+        assert_eq!(
+            (items.len(), verdict, dialect),
+            (4, Verdict::Complete, Dialect::Gemini)
+        );
+    }
+
+    #[test]
+    fn a_bare_astream_ends_with_its_outermost_run() {
+        let object = |event: &str, parents: &str| {
+            format!("data: {{\"event\":\"{event}\",\"run_id\":\"r\",\"parent_ids\":{parents}}}\n\n")
+        };
+        let cut = object("on_chain_start", "[]") + &object("on_chat_model_stream", "[\"r\"]");
+        let (_, verdict, dialect) = run(None, &cut);
+        assert_eq!((verdict, dialect), (Verdict::Truncated, Dialect::LangServe));
+        let whole = cut + &object("on_chain_end", "[]");
+        assert_eq!(run(None, &whole).1, Verdict::Complete);
+    }
+
+    #[test]
+    fn a_name_without_its_data_is_torn() {
+        let graph = "event: metadata\ndata: {\"run_id\":\"1\",\"attempt\":1}\n\n";
+        let (items, verdict, _) = run(None, &format!("{graph}event: messages\n"));
+        assert_eq!((items.len(), verdict), (1, Verdict::Truncated));
+        let serve = "event: data\ndata: \"a\"\n\n";
+        let hint = Some(Dialect::LangServe);
+        let (items, verdict, _) = run(hint, &format!("{serve}event: end\n"));
+        assert_eq!((items.len(), verdict), (2, Verdict::Complete));
+    }
+
+    #[test]
     fn nothing_follows_a_terminal() {
         let (items, ..) = run(None, &format!("{CHUNK}data: [DONE]\n\n{CHUNK}"));
         assert_eq!(items.len(), 2);

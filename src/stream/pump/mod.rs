@@ -232,7 +232,9 @@ impl Pump {
             },
         };
         self.meter.bytes_in += bytes;
-        let gap = self.meter.observe(items, now);
+        let gap = self
+            .meter
+            .observe(items, self.pipeline.take_heartbeats(), now);
         self.observer.read(Arrived {
             items,
             bytes,
