@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::call::Call;
 use crate::app::App;
-use crate::event::Content;
+use crate::event::{Class, Content};
 use crate::metrics::RouteMetrics;
 use crate::queue::{self, Receiver};
 use crate::reply::body;
@@ -216,6 +216,11 @@ fn log(call: &Call, live: &Live, report: &Report, status: StatusCode) {
     let since_start = |at: Option<Instant>| at.map(|at| millis(at.duration_since(live.started)));
     let meter = &report.meter;
     let (tokens, stated) = meter.output_tokens();
+    let pings = meter
+        .events
+        .get(Class::Heartbeat.index())
+        .copied()
+        .unwrap_or(0);
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
@@ -237,7 +242,7 @@ fn log(call: &Call, live: &Live, report: &Report, status: StatusCode) {
                 tokens,
                 tokens_source = if stated { "usage" } else { "estimated" },
                 tokens_per_s = meter.tokens_per_second().map(rounded),
-                events_in = meter.events.iter().sum::<u64>(),
+                events_in = meter.events.iter().sum::<u64>() - pings,
                 events_out = report.queue.taken.iter().sum::<u64>(),
                 bytes_in = meter.bytes_in,
                 bytes_out = report.queue.taken_bytes,
