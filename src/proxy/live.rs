@@ -242,6 +242,7 @@ fn log(call: &Call, live: &Live, report: &Report, status: StatusCode) {
                 bytes_in = meter.bytes_in,
                 bytes_out = report.queue.taken_bytes,
                 dropped = report.queue.dropped.iter().sum::<u64>(),
+                unsent = report.queue.unsent.iter().sum::<u64>(),
                 merged = report.queue.merged,
                 max_queue = report.queue.max_bytes,
                 held_ms = millis(report.held),

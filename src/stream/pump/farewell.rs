@@ -53,7 +53,8 @@ impl Pump {
                     // It did not read for so long: free the memory, leave only the reason.
                     self.queue.clear();
                 }
-                let last = emit::error_event(dialect, framing, failure.code, &failure.message);
+                let last =
+                    emit::error_event(dialect, framing, failure.end.as_str(), &failure.message);
                 let how = if last.is_some() {
                     Close::Clean
                 } else {

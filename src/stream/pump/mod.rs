@@ -130,13 +130,19 @@ impl Pump {
         let left = self.queue.status().reader_gone_at;
         let failure = self.part(failure).await;
         let status = self.queue.status();
+        let mut counts = status.counts;
+        for item in &self.blocked {
+            if let Some(count) = counts.unsent.get_mut(item.event.class.index()) {
+                *count += 1;
+            }
+        }
         Report {
             end: failure.end,
             code: failure.code,
             dialect: self.pipeline.dialect(),
             framing: self.pipeline.framing(),
             meter: self.meter.clone(),
-            queue: status.counts,
+            queue: counts,
             unmet: status.unmet,
             held: self.held,
             heartbeats: self.heartbeats,
