@@ -182,7 +182,7 @@ impl Kind {
                 if let Some(preamble) = preamble.take() {
                     return Poll::Ready(Some(Ok(Frame::data(preamble))));
                 }
-                queue.poll_next(cx, FRAME_BYTES).map(|next| match next {
+                queue.poll_next(cx, *frame_bytes).map(|next| match next {
                     Next::Data(taken, waited) => {
                         if waited > STALL {
                             metrics.client_stall.observe(waited.as_secs_f64());
