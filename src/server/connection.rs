@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::interim::Interim;
 use super::tls::Acceptor;
-use super::watched::Watched;
+use super::watched::{Leaves, Watched};
 use crate::app::App;
 use crate::config::Limits;
 use crate::link::{Link, Overdue};
@@ -41,7 +41,7 @@ pub(super) async fn serve<S>(
     stream: S,
     tls: Option<Arc<Acceptor>>,
 ) where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Leaves + Send + Unpin + 'static,
 {
     let limits = app.loaded().config.limits;
     let link = Arc::new(Link::new(limits.request_head, limits.keep_alive));
@@ -116,6 +116,8 @@ where
             ready!(timer.as_mut().poll(cx));
             match link.overdue(Instant::now()) {
                 None => {}
+                // The connection finds out when it next flushes, which is at once.
+                Some(Overdue::Unseen) => link.look(),
                 Some(Overdue::Idle) if !going => {
                     going = true;
                     link.hurry();
