@@ -28,6 +28,10 @@ fn token(dialect: Dialect) -> (Framing, &'static str) {
             Framing::Sse,
             "data: {\"type\":\"token\",\"content\":\" rain\"}\n\n",
         ),
+        Dialect::Gemini => (
+            Framing::Sse,
+            "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\" rain\"}],\"role\":\"model\"},\"index\":0}],\"usageMetadata\":{\"promptTokenCount\":9,\"candidatesTokenCount\":1,\"totalTokenCount\":10},\"modelVersion\":\"m\",\"responseId\":\"r\"}\n\n",
+        ),
         Dialect::LangGraph => (
             Framing::Sse,
             "event: messages\ndata: [{\"content\":\" rain\",\"additional_kwargs\":{},\"response_metadata\":{},\"type\":\"AIMessageChunk\",\"name\":null,\"id\":\"run-4d1c\",\"tool_calls\":[],\"invalid_tool_calls\":[],\"usage_metadata\":null,\"tool_call_chunks\":[]},{\"langgraph_step\":1,\"langgraph_node\":\"agent\",\"langgraph_triggers\":[\"branch:to:agent\"],\"thread_id\":\"t1\"}]\n\n",

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use crate::config::{Config, Route};
 use crate::metrics::{Metrics, RouteMetrics};
@@ -27,6 +28,8 @@ pub struct App {
     pub draining: AtomicBool,
     /// New requests are refused.
     pub refusing: AtomicBool,
+    /// Set when what is still under way must end.
+    pub cut: watch::Sender<bool>,
     /// Requests under way, streams included.
     pub requests: Arc<AtomicUsize>,
     /// Open client connections.
@@ -157,6 +160,7 @@ impl App {
             streams: Arc::default(),
             draining: AtomicBool::new(false),
             refusing: AtomicBool::new(false),
+            cut: watch::Sender::new(false),
             requests: Arc::default(),
             connections: AtomicUsize::new(0),
         }
@@ -170,6 +174,12 @@ impl App {
     /// Puts another configuration in force.
     pub fn replace(&self, loaded: Loaded) {
         self.loaded.store(Arc::new(loaded));
+    }
+
+    /// Ready when what is still under way must end.
+    pub async fn cut_off(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.cut.subscribe().wait_for(|cut| *cut).await;
     }
 
     /// Counts a request as under way on `worker` until the guards are dropped.

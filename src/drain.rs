@@ -83,6 +83,7 @@ impl Drain {
         tokio::select! {
             () = &mut idle => {}
             () = sleep_until(started + settings.limit) => {
+                app.cut.send_replace(true);
                 for live in app.streams.list() {
                     live.stop(End::Drained);
                     ended += 1;

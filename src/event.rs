@@ -120,6 +120,9 @@ pub struct Usage {
     pub output: Option<u64>,
     /// The reasoning share of `output`.
     pub reasoning: Option<u64>,
+    /// Which model call they belong to, where a stream may hold several: the counts of different calls add
+    /// up, a later statement about one call replaces the earlier. Zero where there is one call only.
+    pub call: u64,
 }
 
 /// A half-open byte range in a frame's block.

@@ -70,10 +70,20 @@ impl Fixture {
     }
 }
 
-/// One line per event: class, content, terminal, usage, the text as it stands in the block, and which
+/// The place of `key` among those known, which it joins.
+fn ordinal(known: &mut Vec<u64>, key: u64) -> usize {
+    let place = known.iter().position(|other| *other == key);
+    place.unwrap_or_else(|| {
+        known.push(key);
+        known.len() - 1
+    })
+}
+
+/// One line per event: class, content, terminal, usage and its call, the text as it stands in the block, and which
 /// events have equal merge keys.
 fn golden(events: &[(Frame, Event)]) -> String {
     let mut keys: Vec<u64> = Vec::new();
+    let mut calls: Vec<u64> = vec![0];
     let mut out = String::new();
     for (frame, event) in events {
         write!(out, "{} {:?}", event.class.as_str(), event.content).unwrap();
@@ -89,23 +99,23 @@ fn golden(events: &[(Frame, Event)]) -> String {
             let (input, output) = (count(usage.input), count(usage.output));
             let reasoning = count(usage.reasoning);
             write!(out, " usage={input}/{output}/{reasoning}").unwrap();
+            let call = ordinal(&mut calls, usage.call);
+            if call > 0 {
+                write!(out, " call={call}").unwrap();
+            }
         }
         if let Some(text) = event.text {
             let text = String::from_utf8_lossy(text.of(&frame.block));
             write!(out, " text=<{text}>").unwrap();
         }
         if let Some(merge) = event.merge {
-            let known = keys.iter().position(|key| *key == merge.key);
-            let ordinal = known.unwrap_or_else(|| {
-                keys.push(merge.key);
-                keys.len() - 1
-            });
+            let key = ordinal(&mut keys, merge.key);
             let keep = match merge.keep {
                 Keep::First => "first",
                 Keep::Last => "last",
                 Keep::Replace => "replace",
             };
-            write!(out, " merge={ordinal} keep={keep}").unwrap();
+            write!(out, " merge={key} keep={keep}").unwrap();
         }
         if !frame.whole {
             out.push_str(" torn");

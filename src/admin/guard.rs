@@ -7,9 +7,9 @@ const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Why a request is refused. `local`: the listener is on a loopback address.
 pub(super) fn refuse<B>(request: &Request<B>, local: bool) -> Option<&'static str> {
     let headers = request.headers();
-    // A foreign name that resolves to this machine makes any page part of the same site.
-    if local && !host(headers).is_none_or(is_local) {
-        return Some("expected Host to be localhost or a loopback address\n");
+    // A public name that resolves to this machine makes any page under it part of the same site.
+    if local && host(headers).is_some_and(is_public_name) {
+        return Some("expected Host to be localhost or an address\n");
     }
     if request.uri().path() == "/drain" && is_foreign(headers) {
         return Some("a page of another site cannot drain\n");
@@ -21,16 +21,14 @@ fn host(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::HOST)?.to_str().ok()
 }
 
-fn is_local(host: &str) -> bool {
+fn is_public_name(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
     };
-    name.eq_ignore_ascii_case("localhost")
-        || name.to_ascii_lowercase().ends_with(".localhost")
-        || name
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+    name.contains('.')
+        && !name.to_ascii_lowercase().ends_with(".localhost")
+        && name.parse::<std::net::IpAddr>().is_err()
 }
 
 fn is_foreign(headers: &HeaderMap) -> bool {
@@ -59,17 +57,23 @@ mod tests {
     }
 
     #[test]
-    fn names_of_other_machines_are_refused_on_loopback() {
+    fn public_names_are_refused_on_loopback() {
         for host in [
             "localhost:9464",
             "127.0.0.1:9464",
             "[::1]:9464",
             "127.8.8.8",
             "a.localhost",
+            "weir:9464",
+            "10.0.0.1",
         ] {
             assert!(!refused("/streams", &[("host", host)]), "{host}");
         }
-        for host in ["evil.example", "localhost.evil.example:9464", "10.0.0.1"] {
+        for host in [
+            "evil.example",
+            "localhost.evil.example:9464",
+            "127.0.0.1.evil.example",
+        ] {
             assert!(refused("/streams", &[("host", host)]), "{host}");
         }
         assert!(!refused("/streams", &[]));

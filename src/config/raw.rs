@@ -246,9 +246,9 @@ group! {
     Deadlines {
         /// TCP and TLS to the agent.
         connect: Time = time(preset::CONNECT, MS, MINUTES_10);
-        /// From the request to the response head.
+        /// From the end of the request to the response head.
         head: Time = time(preset::HEAD, MS, WEEK);
-        /// From the request to the first event with content.
+        /// From the end of the request to the first event with content; acts once the head is there.
         first_event: Time = time(preset::FIRST_EVENT, MS, WEEK);
         /// Longest silence after the first content; every byte counts, heartbeats of the agent
         /// included.

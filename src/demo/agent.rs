@@ -4,12 +4,14 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Frame;
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -20,16 +22,18 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use crate::tasks;
 
 const PAGE: &str = include_str!("page.html");
+const MAX_REQUEST_BYTES: usize = 1 << 20;
 const PACE: Duration = Duration::from_millis(40);
 const ANSWER: &str = "A weir is a low dam across a river. It does not stop the water: it holds a steady level, \
 lets the stream through evenly, and is the place where the flow is measured. This text was sent one word at a \
 time, and Weir passed each word on the moment it was complete.";
 
-/// Starts the agent on a free port, in a thread of its own.
-pub(super) fn start() -> io::Result<SocketAddr> {
+/// Starts the agent on a free port, in a thread of its own. Its page links to `admin`.
+pub(super) fn start(admin: &str) -> io::Result<SocketAddr> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
+    let page: Arc<str> = PAGE.replace("\"ADMIN\"", &format!("\"{admin}\"")).into();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -41,10 +45,12 @@ pub(super) fn start() -> io::Result<SocketAddr> {
                     return;
                 };
                 while let Ok((stream, _)) = listener.accept().await {
-                    tasks::spawn(async {
+                    let page = Arc::clone(&page);
+                    tasks::spawn(async move {
+                        let service = service_fn(|request| answer(&page, request));
                         // A connection that breaks is its client's affair.
                         let _ = http1::Builder::new()
-                            .serve_connection(TokioIo::new(stream), service_fn(answer))
+                            .serve_connection(TokioIo::new(stream), service)
                             .await;
                     });
                 }
@@ -53,26 +59,65 @@ pub(super) fn start() -> io::Result<SocketAddr> {
     Ok(address)
 }
 
-async fn answer(request: Request<Incoming>) -> Result<Response<Script>, Infallible> {
-    let streams = request.uri().path().ends_with("/chat/completions");
-    let (kind, parts) = if streams {
-        ("text/event-stream", chunks())
-    } else {
-        ("text/html; charset=utf-8", vec![PAGE.to_owned()])
+async fn answer(page: &str, request: Request<Incoming>) -> Result<Response<Script>, Infallible> {
+    let path = request.uri().path().to_owned();
+    if path == "/" {
+        return Ok(whole(
+            StatusCode::OK,
+            "text/html; charset=utf-8",
+            page.to_owned(),
+        ));
+    }
+    if !path.ends_with("/chat/completions") {
+        let message = "the demo agent knows / and /v1/chat/completions\n".to_owned();
+        return Ok(whole(
+            StatusCode::NOT_FOUND,
+            "text/plain; charset=utf-8",
+            message,
+        ));
+    }
+    let body = Limited::new(request.into_body(), MAX_REQUEST_BYTES)
+        .collect()
+        .await;
+    let asked: Option<serde_json::Value> = body
+        .ok()
+        .and_then(|body| serde_json::from_slice(&body.to_bytes()).ok());
+    if asked.is_some_and(|asked| asked.get("stream") != Some(&true.into())) {
+        return Ok(whole(StatusCode::OK, "application/json", completion()));
+    }
+    let mut pace = interval(PACE);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let script = Script {
+        parts: chunks().into_iter(),
+        pace: Some(pace),
     };
-    let paced = streams.then(|| {
-        let mut pace = interval(PACE);
-        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        pace
-    });
+    Ok(typed(Response::new(script), "text/event-stream"))
+}
+
+fn whole(status: StatusCode, kind: &'static str, body: String) -> Response<Script> {
     let mut response = Response::new(Script {
-        parts: parts.into_iter(),
-        pace: paced,
+        parts: vec![body].into_iter(),
+        pace: None,
     });
+    *response.status_mut() = status;
+    typed(response, kind)
+}
+
+fn typed(mut response: Response<Script>, kind: &'static str) -> Response<Script> {
+    let kind = HeaderValue::from_static(kind);
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    Ok(response)
+}
+
+fn completion() -> String {
+    serde_json::json!({
+        "id": "demo", "object": "chat.completion", "created": 0, "model": "demo",
+        "choices": [{
+            "index": 0, "finish_reason": "stop",
+            "message": { "role": "assistant", "content": ANSWER },
+        }],
+    })
+    .to_string()
 }
 
 fn chunks() -> Vec<String> {

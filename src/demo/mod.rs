@@ -4,6 +4,7 @@ mod agent;
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::cli::Demo;
 use crate::command::serve::{Source, serve};
@@ -26,7 +27,9 @@ pub enum Error {
 /// # Errors
 /// When a flag is wrong or an address is taken.
 pub fn run(demo: &Demo, say: impl FnOnce(String)) -> Result<(), Error> {
-    let agent = agent::start()?;
+    let is_known = demo.admin != "off" && !demo.admin.ends_with(":0");
+    let admin = is_known.then(|| format!("http://{}/", demo.admin));
+    let agent = agent::start(&admin.unwrap_or_default())?;
     let overrides = Overrides {
         listen: Some(demo.listen.clone()),
         admin: Some(demo.admin.clone()),
@@ -38,7 +41,9 @@ pub fn run(demo: &Demo, say: impl FnOnce(String)) -> Result<(), Error> {
         file: None,
         overrides,
     };
-    let config: Config = source.load()?;
+    let mut config: Config = source.load()?;
+    // Nobody has to learn that it goes away.
+    config.drain.delay = Duration::ZERO;
     log::install(&config.log);
     serve(config, source, |addresses| say(greeting(addresses, agent)))?;
     Ok(())

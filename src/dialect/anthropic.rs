@@ -25,7 +25,11 @@ pub(super) fn classify(frame: &Frame) -> Option<Event> {
     let usage = message.usage;
     Some(match name {
         b"message_start" => Event {
-            usage,
+            // It states an output of one token or so, before there is any.
+            usage: usage.map(|usage| Usage {
+                output: None,
+                ..usage
+            }),
             ..Event::bare(Class::Structure)
         },
         b"content_block_start" => message.block_start(),

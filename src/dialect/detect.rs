@@ -15,7 +15,9 @@ pub fn from_request(path: &str, headers: &HeaderMap) -> Option<Dialect> {
     let path = path.split(['?', '#']).next().unwrap_or_default();
     let path = path.strip_suffix('/').unwrap_or(path);
     let has = |name: &str| headers.contains_key(name);
-    if path.ends_with("/chat/completions") || path.ends_with("/completions") {
+    if path.contains(":streamGenerateContent") {
+        Some(Dialect::Gemini)
+    } else if path.ends_with("/chat/completions") || path.ends_with("/completions") {
         Some(Dialect::OpenAiChat)
     } else if path.ends_with("/v1/messages")
         || (has("anthropic-version") && path.ends_with("/messages"))
@@ -61,6 +63,9 @@ pub fn from_frame(frame: &Frame) -> Dialect {
         if first.is_astream {
             return Dialect::LangServe;
         }
+        if first.is_gemini && name.is_empty() && !is_line {
+            return Dialect::Gemini;
+        }
         if first.is_foreign {
             return Dialect::Opaque;
         }
@@ -94,9 +99,11 @@ pub fn is_ambiguous(frame: &Frame) -> bool {
 }
 
 /// Whether `frame` may belong to a stream of `dialect`; if not, a guess from the request was wrong and
-/// [`from_frame`] decides.
+/// [`from_frame`] decides. Gemini's paths are its own, and its clients raise on what others tolerate.
 pub fn fits(dialect: Dialect, frame: &Frame) -> bool {
-    frame.data.is_none() || dialect == Dialect::Opaque || is_understood(dialect, frame)
+    frame.data.is_none()
+        || matches!(dialect, Dialect::Gemini | Dialect::Opaque)
+        || is_understood(dialect, frame)
 }
 
 fn is_understood(dialect: Dialect, frame: &Frame) -> bool {
@@ -112,6 +119,7 @@ struct First {
     is_error: bool,
     /// A dialect with words of its own that are easily mistaken.
     is_foreign: bool,
+    is_gemini: bool,
     is_ollama: bool,
     is_openai: bool,
 }
@@ -151,7 +159,17 @@ impl First {
                     has_done = true;
                     reader.skip()?;
                 }
-                b"jsonrpc" | b"candidates" => {
+                b"candidates" => {
+                    first.is_foreign = true;
+                    reader.array(|reader, _| {
+                        reader.object(|reader, key| {
+                            first.is_gemini |= matches!(key, b"content" | b"finishReason");
+                            reader.skip()
+                        })?;
+                        Some(())
+                    })?;
+                }
+                b"jsonrpc" => {
                     first.is_foreign = true;
                     reader.skip()?;
                 }

@@ -10,7 +10,7 @@ use crate::event::{Class, Content, Event, Keep, Terminal};
 use crate::wire::Frame;
 use crate::wire::json::Kind;
 
-pub(super) fn classify(frame: &Frame) -> Option<Event> {
+pub(super) fn classify(frame: &Frame, objects: &mut langserve::State) -> Option<Event> {
     let name = frame.name();
     let mode = name.split(|byte| *byte == b'|').next().unwrap_or_default();
     let other = |class| {
@@ -32,7 +32,7 @@ pub(super) fn classify(frame: &Frame) -> Option<Event> {
             content: Content::Tool,
             ..Event::bare(Class::Tool)
         }),
-        b"events" => langserve::astream(frame),
+        b"events" => objects.astream(frame),
         b"end" => Some(Event::bare(Class::Done).ending(Terminal::Done)),
         b"error" => Some(Event::bare(Class::Error).ending(Terminal::Error)),
         _ => None,
@@ -54,7 +54,7 @@ fn messages(frame: &Frame) -> Option<Event> {
                 Content::None => Content::Other,
                 content => content,
             },
-            usage: message.usage,
+            usage: message.usage(),
             ..Event::bare(Class::State)
         }),
     }
@@ -63,20 +63,23 @@ fn messages(frame: &Frame) -> Option<Event> {
 /// `[message]`, with all of its text so far: a later one contains an earlier one.
 fn partial(frame: &Frame) -> Option<Event> {
     let message = first_message(frame.data())?;
-    let key = text::key((frame.name(), message.id));
     let class = match message.content() {
         Content::Tool => Class::Tool,
+        // With text or without: the counts must not be dropped.
+        _ if message.usage().is_some() => Class::Usage,
         Content::Reasoning => Class::Reasoning,
         Content::None | Content::Other | Content::Token => Class::Token,
     };
     let event = Event {
         content: message.content(),
-        usage: message.usage,
+        usage: message.usage(),
         ..Event::bare(class)
     };
     if message.id.is_empty() {
         return Some(event);
     }
+    // A critical one never takes the place of one that may be dropped.
+    let key = text::key((frame.name(), message.id, class));
     Some(text::superseded(event, frame, key))
 }
 
@@ -89,7 +92,7 @@ fn complete(frame: &Frame) -> Option<Event> {
     };
     Some(Event {
         content,
-        usage: message.usage,
+        usage: message.usage(),
         ..Event::bare(class)
     })
 }

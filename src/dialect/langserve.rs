@@ -7,48 +7,92 @@ use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
 use crate::wire::Frame;
 use crate::wire::json::Kind;
 
-pub(super) fn classify(frame: &Frame) -> Option<Event> {
-    match frame.name() {
-        // It has no data.
-        b"end" => Some(Event::bare(Class::Done).ending(Terminal::Done)),
-        b"error" => Some(Event::bare(Class::Error).ending(Terminal::Error)),
-        b"metadata" => Some(Event::bare(Class::Structure)),
-        b"data" => chunk(frame),
-        b"" if frame.data().starts_with(b"[DONE]") => {
-            Some(Event::bare(Class::Done).ending(Terminal::Done))
+/// What must be remembered of `astream_events` objects.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// A hash of the id of the outermost run, once its start was seen.
+    root: Option<u64>,
+}
+
+impl State {
+    pub(super) fn classify(&mut self, frame: &Frame) -> Option<Event> {
+        match frame.name() {
+            // It has no data.
+            b"end" => Some(Event::bare(Class::Done).ending(Terminal::Done)),
+            b"error" => Some(Event::bare(Class::Error).ending(Terminal::Error)),
+            b"metadata" => Some(Event::bare(Class::Structure)),
+            b"data" => self.chunk(frame),
+            b"" if frame.data().starts_with(b"[DONE]") => {
+                Some(Event::bare(Class::Done).ending(Terminal::Done))
+            }
+            b"" => self.bare(frame),
+            _ => None,
         }
-        // Without names there is no `end` either.
-        b"" => Some(astream(frame)?.ending(Terminal::MayEnd)),
-        _ => None,
     }
-}
 
-/// One chunk of the runnable's output, of any shape.
-fn chunk(frame: &Frame) -> Option<Event> {
-    let mut reader = Reader::new(frame.data());
-    if reader.kind()? != Kind::String {
-        let object = Object::read(frame.data())?;
-        return if let Some(patch) = object.patch {
-            Some(of(Class::State, patch))
-        } else if !object.event.is_empty() {
-            object.into_event(frame)
-        } else {
-            // A message by itself: `/stream` of a bare model.
-            let message = object.own;
-            message
-                .is_message()
-                .then(|| message.delta(frame, "data", Keep::First))
+    /// An object of `astream_events`: `{"event","run_id","parent_ids","data",...}`.
+    pub(super) fn astream(&mut self, frame: &Frame) -> Option<Event> {
+        self.event(frame, Object::read(frame.data())?)
+    }
+
+    /// The same without a name: there is no `end` either, so the end of the outermost run ends the stream.
+    /// An application that sends on only some of the objects shows no start; any of them may be its last.
+    fn bare(&mut self, frame: &Frame) -> Option<Event> {
+        let event = self.astream(frame)?;
+        Some(match self.root {
+            Some(_) => event,
+            None => event.ending(Terminal::MayEnd),
+        })
+    }
+
+    /// One chunk of the runnable's output, of any shape.
+    fn chunk(&mut self, frame: &Frame) -> Option<Event> {
+        let mut reader = Reader::new(frame.data());
+        if reader.kind()? != Kind::String {
+            let object = Object::read(frame.data())?;
+            return if let Some(patch) = object.patch {
+                Some(of(Class::State, patch))
+            } else if !object.event.is_empty() {
+                self.event(frame, object)
+            } else {
+                // A message by itself: `/stream` of a bare model.
+                let message = object.own;
+                message
+                    .is_message()
+                    .then(|| message.delta(frame, "data", Keep::First))
+            };
+        }
+        let range = reader.string()?.unwrap_or_default();
+        reader.end()?;
+        let event = text::event(frame, Class::Token, Content::Token, range);
+        Some(text::joining(event, Keep::First, text::key("data")))
+    }
+
+    fn event(&mut self, frame: &Frame, object: Object<'_>) -> Option<Event> {
+        let run = || Some(text::key(object.run_id));
+        let starts_root = match object.parents {
+            Parents::None => object.event.ends_with(b"_start"),
+            Parents::Some => false,
+            Parents::Unknown => object.event == b"on_chain_start",
         };
+        if starts_root && self.root.is_none() {
+            self.root = run();
+        }
+        let ends_root = object.event.ends_with(b"_end")
+            && match object.parents {
+                Parents::None => true,
+                Parents::Some => false,
+                Parents::Unknown => self.root == run(),
+            };
+        let is_chain = object.event == b"on_chain_end";
+        let event = object.into_event(frame)?;
+        Some(match (ends_root, is_chain) {
+            (false, _) => event,
+            (true, true) => Event::bare(Class::Finish).ending(Terminal::MayEnd),
+            // A model or a tool that runs by itself.
+            (true, false) => event.ending(Terminal::MayEnd),
+        })
     }
-    let range = reader.string()?.unwrap_or_default();
-    reader.end()?;
-    let event = text::event(frame, Class::Token, Content::Token, range);
-    Some(text::joining(event, Keep::First, text::key("data")))
-}
-
-/// An object of `astream_events`: `{"event","run_id","parent_ids","data",...}`.
-pub(super) fn astream(frame: &Frame) -> Option<Event> {
-    Object::read(frame.data())?.into_event(frame)
 }
 
 const fn of(class: Class, content: Content) -> Event {
@@ -58,12 +102,22 @@ const fn of(class: Class, content: Content) -> Event {
     }
 }
 
+/// The runs around a run, as far as the object tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Parents {
+    /// It is the outermost.
+    None,
+    Some,
+    /// Older versions do not say.
+    #[default]
+    Unknown,
+}
+
 #[derive(Debug, Default)]
 struct Object<'a> {
     event: &'a [u8],
     run_id: &'a [u8],
-    /// `parent_ids` is there and empty.
-    is_root: bool,
+    parents: Parents,
     chunk: Message<'a>,
     usage: Option<Usage>,
     /// `ops` is there (`/stream_log`): what they add.
@@ -81,14 +135,18 @@ impl<'a> Object<'a> {
                 b"event" => object.event = reader.word()?,
                 b"run_id" => object.run_id = reader.word()?,
                 b"parent_ids" => {
-                    object.is_root = reader.kind()? == Kind::Array;
-                    object.is_root &= reader.array(|reader, _| reader.skip())? == 0;
+                    let is_array = reader.kind()? == Kind::Array;
+                    object.parents = match reader.array(|reader, _| reader.skip())? {
+                        _ if !is_array => Parents::Unknown,
+                        0 => Parents::None,
+                        _ => Parents::Some,
+                    };
                 }
                 b"data" => {
                     reader.object(|reader, key| {
                         match key {
                             b"chunk" => object.chunk = Message::read(reader)?,
-                            b"output" => object.usage = Message::read(reader)?.usage,
+                            b"output" => object.usage = Message::read(reader)?.usage(),
                             _ => reader.skip()?,
                         }
                         Some(())
@@ -108,15 +166,17 @@ impl<'a> Object<'a> {
         Some(match self.event {
             b"on_chat_model_stream" | b"on_llm_stream" => {
                 let envelope = (self.event, self.run_id);
-                self.chunk.delta(frame, envelope, Keep::First)
+                let event = self.chunk.delta(frame, envelope, Keep::First);
+                // The end states the same of the same run, whatever id its message has.
+                let usage = event.usage.map(|usage| text::of_call(usage, self.run_id));
+                Event { usage, ..event }
             }
             b"on_chat_model_end" | b"on_llm_end" => Event {
-                usage: self.usage,
+                usage: (self.usage).map(|usage| text::of_call(usage, self.run_id)),
                 ..Event::bare(Class::Usage)
             },
             // They repeat the model's text at each enclosing level.
             b"on_chain_stream" | b"on_parser_stream" => of(Class::State, Content::Other),
-            b"on_chain_end" if self.is_root => Event::bare(Class::Finish).ending(Terminal::MayEnd),
             b"on_tool_start" | b"on_tool_end" | b"on_tool_error" => of(Class::Tool, Content::Tool),
             event if event.starts_with(b"on_") => of(Class::Status, Content::Other),
             _ => return None,

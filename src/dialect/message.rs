@@ -15,7 +15,7 @@ pub(super) struct Message<'a> {
     /// `AIMessageChunk`, `ai`, `tool`, ...
     pub(super) kind: &'a [u8],
     pub(super) id: &'a [u8],
-    pub(super) usage: Option<Usage>,
+    usage: Option<Usage>,
     /// It holds tool calls or fragments of them.
     pub(super) tool: bool,
     content: Content,
@@ -46,6 +46,11 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// The counts it states, as those of the call that made this message.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        self.usage.map(|usage| text::of_call(usage, self.id))
+    }
+
     /// Whether a value that stands where a message may stand is one.
     pub(super) const fn is_message(&self) -> bool {
         self.has_content
@@ -60,23 +65,22 @@ impl<'a> Message<'a> {
     pub(super) fn delta(self, frame: &Frame, envelope: impl Hash, keep: Keep) -> Event {
         let class = match self.content() {
             Content::Tool => Class::Tool,
+            // With text or without: the counts must not be dropped.
+            _ if self.usage.is_some() => Class::Usage,
             Content::Token => Class::Token,
             Content::Reasoning => Class::Reasoning,
-            Content::None | Content::Other if self.usage.is_some() => Class::Usage,
             Content::None | Content::Other => Class::Structure,
         };
         let event = Event {
             content: self.content(),
-            usage: self.usage,
+            usage: self.usage(),
             text: self
                 .text
                 .filter(|_| self.texts == 1)
                 .and_then(|range| frame.in_block(range)),
             ..Event::bare(class)
         };
-        let joins = matches!(class, Class::Token | Class::Reasoning)
-            && !(self.crowded || self.usage.is_some());
-        if !joins {
+        if self.crowded || !matches!(class, Class::Token | Class::Reasoning) {
             return event;
         }
         let key = text::key((envelope, self.kind, self.id, self.rest.finish()));

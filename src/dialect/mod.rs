@@ -5,6 +5,7 @@ pub mod emit;
 
 mod anthropic;
 mod convention;
+mod gemini;
 mod langgraph;
 mod langserve;
 mod message;
@@ -25,6 +26,7 @@ use crate::wire::{Frame, Framing};
 #[derive(Debug)]
 pub struct Classifier {
     dialect: Dialect,
+    astream: langserve::State,
     openai_chat: openai_chat::State,
 }
 
@@ -33,6 +35,7 @@ impl Classifier {
     pub fn new(dialect: Dialect) -> Self {
         Self {
             dialect,
+            astream: langserve::State::default(),
             openai_chat: openai_chat::State::default(),
         }
     }
@@ -42,8 +45,9 @@ impl Classifier {
         let event = match self.dialect {
             Dialect::Anthropic => anthropic::classify(frame),
             Dialect::Convention => convention::classify(frame),
-            Dialect::LangGraph => langgraph::classify(frame),
-            Dialect::LangServe => langserve::classify(frame),
+            Dialect::Gemini => gemini::classify(frame),
+            Dialect::LangGraph => langgraph::classify(frame, &mut self.astream),
+            Dialect::LangServe => self.astream.classify(frame),
             Dialect::Ollama => ollama::classify(frame),
             Dialect::OpenAiChat => self.openai_chat.classify(frame),
             Dialect::Opaque => None,
@@ -70,6 +74,8 @@ pub enum Dialect {
     Anthropic,
     /// Tutorial conventions: `{"type":"token",...}`, `event: tool_call`, plain text tokens.
     Convention,
+    /// Gemini `streamGenerateContent`, as SSE.
+    Gemini,
     /// LangGraph Platform / Agent Server.
     LangGraph,
     /// LangServe `/stream`, `/stream_log`, `/stream_events`.
@@ -84,9 +90,10 @@ pub enum Dialect {
 
 impl Dialect {
     /// Every dialect, in the order of [`Dialect::index`].
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Anthropic,
         Self::Convention,
+        Self::Gemini,
         Self::LangGraph,
         Self::LangServe,
         Self::Ollama,
@@ -99,6 +106,7 @@ impl Dialect {
         match self {
             Self::Anthropic => "anthropic",
             Self::Convention => "convention",
+            Self::Gemini => "gemini",
             Self::LangGraph => "langgraph",
             Self::LangServe => "langserve",
             Self::Ollama => "ollama",
@@ -122,14 +130,17 @@ impl Dialect {
     /// Whether an end of input without a terminal event means that the answer was cut.
     pub const fn needs_terminal(self) -> bool {
         match self {
-            Self::Anthropic | Self::LangServe | Self::Ollama | Self::OpenAiChat => true,
+            Self::Anthropic | Self::Gemini | Self::LangServe | Self::Ollama | Self::OpenAiChat => {
+                true
+            }
             Self::Convention | Self::LangGraph | Self::Opaque => false,
         }
     }
 
-    /// Whether its clients skip SSE comments. NDJSON knows none, whatever the dialect.
+    /// Whether its clients skip SSE comments: Google's Python client raises on one. NDJSON knows none,
+    /// whatever the dialect.
     pub const fn tolerates_comments(self) -> bool {
-        !matches!(self, Self::Ollama)
+        !matches!(self, Self::Gemini | Self::Ollama)
     }
 
     /// The bytes that keep a silent stream alive and that its clients are known to survive between two
@@ -139,6 +150,7 @@ impl Dialect {
             (Framing::Ndjson, Self::Ollama) => Some(b" "),
             (Framing::Ndjson | Framing::Raw, _) => None,
             (Framing::Sse, Self::Anthropic) => Some(b"event: ping\ndata: {\"type\":\"ping\"}\n\n"),
+            (Framing::Sse, Self::Gemini) => Some(b"\n"),
             (Framing::Sse, _) => Some(b":\n"),
         }
     }

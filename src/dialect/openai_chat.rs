@@ -41,7 +41,8 @@ impl State {
             Class::Tool
         } else if chunk.finish {
             Class::Finish
-        } else if chunk.usage.is_some() && chunk.content == Content::None {
+        } else if chunk.usage.is_some() {
+            // With text or without: the counts must not be dropped.
             Class::Usage
         } else if opens || chunk.annotated {
             Class::Structure
@@ -71,9 +72,14 @@ impl State {
             text: frame.in_block(range),
             ..event
         };
-        let joins = matches!(class, Class::Token | Class::Reasoning | Class::Tool)
-            && chunk.choices == 1
-            && !(chunk.crowded || chunk.finish || chunk.usage.is_some());
+        let keep = match (class, chunk.usage) {
+            (Class::Token | Class::Reasoning | Class::Tool, None) => Keep::First,
+            // Cumulative (vLLM's continuous usage): the later counts stay.
+            (Class::Usage, _) => Keep::Last,
+            _ => return event,
+        };
+        let joins =
+            chunk.choices == 1 && !(chunk.crowded || chunk.finish || chunk.annotated || opens);
         if !joins {
             return event;
         }
@@ -83,8 +89,9 @@ impl State {
             chunk.tool_index,
             chunk.role,
             chunk.verdicts,
+            chunk.beside,
         ));
-        text::joining(event, Keep::First, key)
+        text::joining(event, keep, key)
     }
 
     const fn is_first_role(&mut self, choice: u64) -> bool {
@@ -121,6 +128,8 @@ struct Chunk {
     tool_index: u64,
     /// A hash of the content filter's verdicts (Azure), which repeat on each chunk.
     verdicts: u64,
+    /// A hash of what vendors put beside the choices (citations, search results), on one chunk or on each.
+    beside: u64,
     text: Option<(Field, Range<usize>)>,
     texts: usize,
     content: Content,
@@ -147,12 +156,29 @@ impl Chunk {
                     chunk.has_choices = reader.kind()? == Kind::Array;
                     chunk.choices = reader.array(|reader, _| chunk.choice(reader))?;
                 }
-                _ => reader.skip()?,
+                b"id"
+                | b"object"
+                | b"created"
+                | b"model"
+                | b"system_fingerprint"
+                | b"service_tier"
+                | b"obfuscation"
+                | b"provider" => reader.skip()?,
+                _ => chunk.beside(reader, key)?,
             }
             Some(())
         })?;
         reader.end()?;
         is_object.then_some(chunk)
+    }
+
+    /// Equal members may be joined, because one of them is left; others may not.
+    fn beside(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
+        let raw = reader.raw()?;
+        if raw != b"null" {
+            self.beside = text::key((self.beside, key, raw));
+        }
+        Some(())
     }
 
     fn choice(&mut self, reader: &mut Reader<'_>) -> Option<()> {
@@ -255,17 +281,7 @@ impl Chunk {
         Some(())
     }
 
-    /// What the chunk adds is the most telling of its parts.
     fn adds(&mut self, content: Content) {
-        let rank = |content: Content| match content {
-            Content::None => 0,
-            Content::Other => 1,
-            Content::Reasoning => 2,
-            Content::Token => 3,
-            Content::Tool => 4,
-        };
-        if rank(content) > rank(self.content) {
-            self.content = content;
-        }
+        self.content = text::more_telling(self.content, content);
     }
 }

@@ -52,6 +52,11 @@ fn an_openai_chunk_has_the_class_of_its_most_critical_part() {
         ),
         (r#""delta":{"content":"a"}"#, Class::Token, Content::Token),
         (
+            r#""delta":{"content":"a"}}],"usage":{"completion_tokens":1},"x":[{"#,
+            Class::Usage,
+            Content::Token,
+        ),
+        (
             r#""delta":{"role":"assistant","content":"a"}"#,
             Class::Structure,
             Content::Token,
@@ -158,6 +163,51 @@ fn openai_chunks_join_only_if_nothing_is_lost() {
 }
 
 #[test]
+fn what_stands_beside_the_choices_is_not_lost_in_a_join() {
+    let of = |more: &str| format!(r#"{{"choices":[{{"delta":{{"content":"a"}}}}]{more}}}"#);
+    let citations = r#","citations":["http://a"]"#;
+    let harmless = r#","id":"2","object":"o","created":2,"model":"n","system_fingerprint":"f","service_tier":"d","obfuscation":"xx","provider":"p","usage":null,"x":null"#;
+    let table = [
+        ("", harmless, true),
+        ("", citations, false),
+        (citations, "", false),
+        (citations, r#","citations":["http://b"]"#, false),
+        (citations, r#","sources":["http://a"]"#, false),
+        // On each chunk the same.
+        (citations, citations, true),
+    ];
+    for (older, newer, expected) in table {
+        let joined = joins(Dialect::OpenAiChat, &of(older), &of(newer));
+        assert_eq!(joined, expected, "{older} {newer}");
+    }
+}
+
+#[test]
+fn cumulative_counts_are_joined_by_keeping_the_later() {
+    let of = |delta: &str, usage: &str| {
+        format!(r#"{{"choices":[{{"delta":{{{delta}}}}}],"usage":{usage}}}"#)
+    };
+    let text = r#""content":"a""#;
+    let counted = |count: u64| of(text, &format!(r#"{{"completion_tokens":{count}}}"#));
+    assert!(joins(Dialect::OpenAiChat, &counted(1), &counted(2)));
+    let merge = Classifier::new(Dialect::OpenAiChat)
+        .classify(&block(&counted(1)))
+        .merge
+        .unwrap();
+    assert_eq!(merge.keep, crate::event::Keep::Last);
+    assert!(!joins(Dialect::OpenAiChat, &counted(1), &of(text, "null")));
+    for other in [
+        r#""reasoning":"a""#,
+        r#""content":"a","annotations":[{}]"#,
+        r#""tool_calls":[{"index":0,"function":{"arguments":"a"}}]"#,
+    ] {
+        let other = of(other, r#"{"completion_tokens":2}"#);
+        assert!(!joins(Dialect::OpenAiChat, &counted(1), &other));
+        assert!(!joins(Dialect::OpenAiChat, &other, &counted(1)));
+    }
+}
+
+#[test]
 fn anthropic_goes_by_the_name() {
     let delta = r#"content_block_delta|{"type":"content_block_delta","index":0,"delta":"#;
     let table = [
@@ -197,6 +247,82 @@ fn anthropic_goes_by_the_name() {
     assert!(joins(Dialect::Anthropic, &of(0, text), &of(0, text)));
     assert!(!joins(Dialect::Anthropic, &of(0, text), &of(1, text)));
     assert!(!joins(Dialect::Anthropic, &of(0, text), &of(0, thinking)));
+}
+
+#[test]
+fn a_gemini_chunk_has_the_class_of_its_most_critical_part() {
+    let table = [
+        (r#"{"candidates":[]}"#, Class::Structure, None),
+        (
+            r#"{"candidates":[{"content":{"parts":[{"text":"a"}]}}]}"#,
+            Class::Token,
+            None,
+        ),
+        (
+            r#"{"candidates":[{"content":{"parts":[{"text":"a","thought":true}]}}]}"#,
+            Class::Reasoning,
+            None,
+        ),
+        (
+            r#"{"candidates":[{"content":{"parts":[{"text":"a"}]}}],"usageMetadata":{}}"#,
+            Class::Usage,
+            None,
+        ),
+        (
+            r#"{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f"}}]},"finishReason":"STOP"}]}"#,
+            Class::Tool,
+            Some(Terminal::MayEnd),
+        ),
+        (
+            r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#,
+            Class::Finish,
+            Some(Terminal::MayEnd),
+        ),
+        (
+            r#"{"error":{"code":503}}"#,
+            Class::Error,
+            Some(Terminal::Error),
+        ),
+        (r#"{"x":1}"#, Class::Opaque, None),
+        ("[DONE]", Class::Opaque, None),
+    ];
+    for (data, class, terminal) in table {
+        let event = Classifier::new(Dialect::Gemini).classify(&block(data));
+        assert_eq!((event.class, event.terminal), (class, terminal), "{data}");
+    }
+    let of = |part: &str, more: &str| {
+        format!(r#"{{"candidates":[{{"content":{{"parts":[{part}]}}}}]{more}}}"#)
+    };
+    let text = r#"{"text":"a"}"#;
+    let table = [
+        (of(text, ""), true),
+        (of(r#"{"text":"a","thought":true}"#, ""), false),
+        (of(r#"{"text":"a","thoughtSignature":"s"}"#, ""), false),
+        (of(r#"{"text":"a"},{"text":"b"}"#, ""), false),
+        (of(text, r#","modelVersion":"m""#), false),
+        (of(text, r#","usageMetadata":{}"#), false),
+    ];
+    for (newer, expected) in table {
+        let joined = joins(Dialect::Gemini, &of(text, ""), &newer);
+        assert_eq!(joined, expected, "{newer}");
+    }
+    let counted = |count: u64| {
+        of(
+            text,
+            &format!(r#","usageMetadata":{{"promptTokenCount":{count}}}"#),
+        )
+    };
+    assert!(joins(Dialect::Gemini, &counted(1), &counted(2)));
+}
+
+#[test]
+fn a_heartbeat_is_what_the_clients_of_the_dialect_survive() {
+    for dialect in Dialect::ALL {
+        let bytes = dialect.heartbeat(Framing::Sse).unwrap();
+        let is_comment = bytes.starts_with(b":");
+        assert!(!is_comment || dialect.tolerates_comments() || dialect == Dialect::Ollama);
+    }
+    assert_eq!(Dialect::Gemini.heartbeat(Framing::Sse), Some(&b"\n"[..]));
 }
 
 #[test]
@@ -265,6 +391,16 @@ fn langgraph_goes_by_the_mode_before_the_namespace() {
     assert!(joins(Dialect::LangGraph, &chunk("a"), &chunk("a")));
     assert!(!joins(Dialect::LangGraph, &chunk("a"), &chunk("b")));
     assert!(joins(Dialect::LangGraph, "values|{}", r#"values|{"a":1}"#));
+    let partial =
+        |more: &str| format!(r#"messages/partial|[{{"type":"ai","content":"a","id":"a"{more}}}]"#);
+    let (plain, call) = (partial(""), partial(r#","tool_calls":[{"name":"f"}]"#));
+    let counted = partial(r#","usage_metadata":{"output_tokens":1}"#);
+    assert_eq!(read(Dialect::LangGraph, &block(&call)).0, Class::Tool);
+    assert_eq!(read(Dialect::LangGraph, &block(&counted)).0, Class::Usage);
+    assert!(joins(Dialect::LangGraph, &plain, &plain));
+    assert!(joins(Dialect::LangGraph, &call, &call));
+    assert!(!joins(Dialect::LangGraph, &plain, &call));
+    assert!(!joins(Dialect::LangGraph, &plain, &counted));
     assert!(!joins(
         Dialect::LangGraph,
         "values|{}",
@@ -288,6 +424,59 @@ fn langserve_ends_without_data() {
     ];
     for (text, class) in table {
         assert_eq!(read(Dialect::LangServe, &block(text)).0, class, "{text}");
+    }
+}
+
+#[test]
+fn only_the_outermost_run_ends_a_bare_astream() {
+    let object = |event: &str, run: &str, parents: &str| {
+        let parents = match parents {
+            "?" => String::new(),
+            list => format!(r#","parent_ids":{list}"#),
+        };
+        block(&format!(
+            r#"{{"event":"{event}","run_id":"{run}"{parents}}}"#
+        ))
+    };
+    // Each object, and whether the stream may end with it.
+    let table: [&[(&str, &str, &str, bool)]; 5] = [
+        &[
+            ("on_chain_start", "r", "[]", false),
+            ("on_chain_start", "s", r#"["r"]"#, false),
+            ("on_chat_model_stream", "m", r#"["r","s"]"#, false),
+            ("on_chain_end", "s", r#"["r"]"#, false),
+            ("on_chain_end", "r", "[]", true),
+        ],
+        // No parents: the run that began first.
+        &[
+            ("on_chain_start", "r", "?", false),
+            ("on_chain_start", "s", "?", false),
+            ("on_chain_end", "s", "?", false),
+            ("on_chain_end", "r", "?", true),
+        ],
+        // A model by itself.
+        &[
+            ("on_chat_model_start", "m", "[]", false),
+            ("on_chat_model_stream", "m", "[]", false),
+            ("on_chat_model_end", "m", "[]", true),
+        ],
+        // Only some of the objects are sent on.
+        &[
+            ("on_chat_model_stream", "m", r#"["r"]"#, true),
+            ("on_tool_start", "t", r#"["r"]"#, true),
+        ],
+        &[("on_chain_end", "s", "?", true)],
+    ];
+    for events in table {
+        let mut classifier = Classifier::new(Dialect::LangServe);
+        for (event, run, parents, ends) in events {
+            let terminal = classifier.classify(&object(event, run, parents)).terminal;
+            assert_eq!(
+                terminal,
+                ends.then_some(Terminal::MayEnd),
+                "{event} {run} {parents}"
+            );
+        }
     }
 }
 
@@ -335,6 +524,11 @@ fn the_request_tells_the_dialect() {
         ("/threads/t/stream/events", None),
         ("/agent/stream", Some(Dialect::LangServe)),
         ("/agent/stream_log", Some(Dialect::LangServe)),
+        (
+            "/v1beta/models/g:streamGenerateContent?alt=sse",
+            Some(Dialect::Gemini),
+        ),
+        ("/v1/models/g:generateContent", None),
         ("/", None),
         ("", None),
     ];
@@ -370,6 +564,12 @@ fn the_first_frame_tells_the_dialect() {
         (r#"{"type":"start","messageId":"m"}"#, Dialect::Opaque),
         (r#"{"type":"RUN_STARTED"}"#, Dialect::Opaque),
         (r#"{"type":"response.created"}"#, Dialect::Opaque),
+        (r#"{"candidates":[{"content":{}}]}"#, Dialect::Gemini),
+        (
+            r#"{"candidates":[{"finishReason":"STOP"}]}"#,
+            Dialect::Gemini,
+        ),
+        (r#"{"candidates":[{"name":"Ann"}]}"#, Dialect::Opaque),
         (r#"{"candidates":[]}"#, Dialect::Opaque),
         (r#"{"jsonrpc":"2.0","result":{}}"#, Dialect::Opaque),
     ];
@@ -384,6 +584,8 @@ fn a_wrong_guess_is_noticed() {
     assert!(!detect::fits(Dialect::LangServe, &token));
     assert!(!detect::fits(Dialect::OpenAiChat, &token));
     assert!(detect::fits(Dialect::Convention, &token));
+    // Its path is believed, whatever comes.
+    assert!(detect::fits(Dialect::Gemini, &token));
     assert!(detect::fits(Dialect::Opaque, &token));
     // It shows nothing either way.
     let empty = frame(Framing::Sse, "id: 1\n\n");

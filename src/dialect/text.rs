@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
-use crate::event::{Class, Content, Event, Keep, Merge};
+use crate::event::{Class, Content, Event, Keep, Merge, Usage};
 use crate::wire::{Frame, Payload};
 
 /// An event of `class` whose text is the payload's `range`. Empty text adds nothing for the reader.
@@ -40,6 +40,26 @@ pub(super) fn superseded(event: Event, frame: &Frame, key: u64) -> Event {
             keep: Keep::Replace,
         }),
         ..event
+    }
+}
+
+/// What an event of several parts adds: the most telling of them.
+pub(super) fn more_telling(a: Content, b: Content) -> Content {
+    let rank = |content: Content| match content {
+        Content::None => 0,
+        Content::Other => 1,
+        Content::Reasoning => 2,
+        Content::Token => 3,
+        Content::Tool => 4,
+    };
+    if rank(b) > rank(a) { b } else { a }
+}
+
+/// The counts of the model call that `id` names; without a name the stream holds one call.
+pub(super) fn of_call(usage: Usage, id: &[u8]) -> Usage {
+    Usage {
+        call: if id.is_empty() { 0 } else { key(id) },
+        ..usage
     }
 }
 

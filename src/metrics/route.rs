@@ -48,6 +48,7 @@ pub struct RouteMetrics {
     events_in: Vec<IntCounter>,
     events_out: Vec<IntCounter>,
     dropped: Vec<IntCounter>,
+    unsent: Vec<IntCounter>,
     /// Joined events.
     pub merged: IntCounter,
     /// Seconds of back-pressure.
@@ -155,6 +156,7 @@ impl RouteMetrics {
             events_in: classes(&families.events, &[name, "in"], &[]),
             events_out: classes(&families.events, &[name, "out"], &[]),
             dropped: classes(&families.dropped, &[name], &["queue_full"]),
+            unsent: classes(&families.dropped, &[name], &["not_taken"]),
             merged: families.merged.with_label_values(&[name]),
             held: families.held.with_label_values(&[name]),
             heartbeats: families.heartbeats.with_label_values(&[name]),
@@ -206,6 +208,11 @@ impl RouteMetrics {
     /// Counts dropped events by class, in the order of [`Class::index`].
     pub fn dropped(&self, counts: &[u64]) {
         add(&self.dropped, counts);
+    }
+
+    /// Counts events thrown away with their client, by class, in the order of [`Class::index`].
+    pub fn unsent(&self, counts: &[u64]) {
+        add(&self.unsent, counts);
     }
 
     /// Counts an upstream call broken off; reasons outside the closed set count as `timeout`.

@@ -75,7 +75,10 @@ impl Call {
         }
         let framing = match framing(&head) {
             _ if self.is_head => None,
-            None if self.may_be_plain_stream(&head) => self.sniff(&mut body, sent).await,
+            None if self.may_be_plain_stream(&head) => match self.sniff(&mut body, sent).await {
+                Ok(framing) => framing,
+                Err(late) => return self.failed(&late),
+            },
             framing => framing,
         };
         let Some(framing) = framing else {
@@ -103,10 +106,20 @@ impl Call {
     }
 
     /// The framing that the first bytes show. Waits for them no longer than for a first event.
-    async fn sniff(&self, body: &mut upstream::Body, sent: Instant) -> Option<Framing> {
-        let limit = sent + self.route.policy.deadlines.first_event;
-        let first = timeout_at(limit, body.peek(SNIFF_BYTES)).await.ok()?;
-        Framing::from_first_bytes(&first)
+    async fn sniff(
+        &self,
+        body: &mut upstream::Body,
+        sent: Instant,
+    ) -> Result<Option<Framing>, upstream::Error> {
+        let limit = self.route.policy.deadlines.first_event;
+        let first = timeout_at(sent + limit, body.peek(SNIFF_BYTES)).await;
+        let late = |_| upstream::Error::FirstEventTimeout {
+            upstream: self.route.upstream.name.to_string(),
+            limit,
+        };
+        first
+            .map(|first| Framing::from_first_bytes(&first))
+            .map_err(late)
     }
 
     fn pass(self, mut head: response::Parts, body: upstream::Body) -> Response<Body> {
@@ -199,6 +212,18 @@ impl Call {
         self.metrics.request("stream", code);
         let refusal = errors::response(self.hint, code, "overloaded", &message);
         named(refusal, &self.identity)
+    }
+
+    /// The answer when the process goes away before there is one.
+    pub(super) fn drained(&self) -> Response<Body> {
+        let message = "draining: this instance went away before the upstream answered";
+        let code = StatusCode::SERVICE_UNAVAILABLE;
+        self.metrics.request("unary", code);
+        self.metrics.cancelled("drained");
+        named(
+            errors::response(self.hint, code, "draining", message),
+            &self.identity,
+        )
     }
 
     /// Counts and logs, when dropped, that the client left before there was an answer.

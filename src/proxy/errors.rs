@@ -36,9 +36,10 @@ pub(super) fn upstream(dialect: Option<Dialect>, error: &Error) -> Response<Body
         | Error::Protocol { .. }
         | Error::Reset { .. }
         | Error::Tls { .. } => StatusCode::BAD_GATEWAY,
-        Error::ConnectTimeout { .. } | Error::HeadTimeout { .. } | Error::TotalTimeout { .. } => {
-            StatusCode::GATEWAY_TIMEOUT
-        }
+        Error::ConnectTimeout { .. }
+        | Error::FirstEventTimeout { .. }
+        | Error::HeadTimeout { .. }
+        | Error::TotalTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
         Error::RequestAborted => StatusCode::BAD_REQUEST,
         Error::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
         Error::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,

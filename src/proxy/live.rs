@@ -177,6 +177,7 @@ fn record(metrics: &RouteMetrics, report: &Report, duration: Duration) {
     metrics.stream_seconds.observe(duration.as_secs_f64());
     metrics.events(&report.meter.events, &report.queue.taken);
     metrics.dropped(&report.queue.dropped);
+    metrics.unsent(&report.queue.unsent);
     metrics.merged.inc_by(report.queue.merged);
     metrics.held.inc_by(report.held.as_secs_f64());
     if report.unmet > body::STALL {
@@ -241,6 +242,7 @@ fn log(call: &Call, live: &Live, report: &Report, status: StatusCode) {
                 bytes_in = meter.bytes_in,
                 bytes_out = report.queue.taken_bytes,
                 dropped = report.queue.dropped.iter().sum::<u64>(),
+                unsent = report.queue.unsent.iter().sum::<u64>(),
                 merged = report.queue.merged,
                 max_queue = report.queue.max_bytes,
                 held_ms = millis(report.held),

@@ -9,13 +9,16 @@ mod interim;
 mod kind;
 mod live;
 mod source;
+mod wish;
 
+use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, request};
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::app::App;
 use crate::link::Link;
@@ -25,6 +28,7 @@ use crate::upstream::{Error, RequestBody, RequestLimits};
 use call::Call;
 use identity::{Identity, REQUEST_ID};
 use source::CallSource;
+use wish::Said;
 
 /// Who asks, and on which worker.
 #[derive(Clone, Debug)]
@@ -76,7 +80,9 @@ async fn answer(
         max_bytes: policy.max_request_bytes,
         idle: call.loaded.config.limits.request_body,
     };
-    let body = RequestBody::new(incoming, limits);
+    let said = Said::default();
+    let listener = policy.commit_after.map(|_| said.listener());
+    let body = RequestBody::new(incoming, limits).heard_by(listener);
     if body.is_too_large() {
         return call.failed(&Error::RequestTooLarge);
     }
@@ -88,6 +94,7 @@ async fn answer(
     peer.link.allow_stall(policy.deadlines.client_stall);
     let (deadlines, origin) = (policy.deadlines, peer.origin.clone());
     let interim = interim::forwarder(&parts, &peer.link);
+    let accepts = wish::accepts_stream(&parts);
     let request = Request::from_parts(parts, body);
     let total = call.started + deadlines.total;
     let calling = async move {
@@ -99,16 +106,33 @@ async fn answer(
         }
     };
     let leaving = call.leaving();
-    let response = match policy.commit_after {
-        None => call.answered(app, calling.await).await,
-        Some(patience) => {
-            let mut calling = Box::pin(calling);
-            match timeout(patience, &mut calling).await {
-                Ok(result) => call.answered(app, result).await,
-                Err(_) => call.commit(app, CallSource::new(calling)),
-            }
+    let mut calling = Box::pin(calling);
+    let first = tokio::select! {
+        result = &mut calling => Some(result),
+        () = app.cut_off() => {
+            leaving.forget();
+            return call.drained();
         }
+        () = patience(policy.commit_after) => None,
+    };
+    let response = match first {
+        Some(result) => call.answered(app, result).await,
+        None if wish::is_stream(&call, accepts, &said) => {
+            call.commit(app, CallSource::new(calling))
+        }
+        None => tokio::select! {
+            result = calling => call.answered(app, result).await,
+            () = app.cut_off() => call.drained(),
+        },
     };
     leaving.forget();
     response
+}
+
+/// Ready after `limit`; without one never.
+async fn patience(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => sleep(limit).await,
+        None => pending().await,
+    }
 }

@@ -7,11 +7,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use super::kind::{coding, framing};
+use super::kind::coding;
 use crate::stream::end::End;
 use crate::stream::pump::{Failure, Source};
 use crate::upstream::{self, Answer, Body, Read};
-use crate::wire::encoding::Coding;
+use crate::wire::encoding::{self, Decoder};
 
 /// A body whose head is known.
 pub(super) struct Reads(Body);
@@ -61,7 +61,7 @@ type Calling = Pin<Box<dyn Future<Output = Result<Answer, upstream::Error>> + Se
 /// A call whose head is still awaited, although the client already has one.
 pub(super) enum CallSource {
     Calling(Calling),
-    Reading(Box<Reads>),
+    Reading(Box<Decoded>),
 }
 
 impl CallSource {
@@ -79,31 +79,94 @@ impl Source for CallSource {
         loop {
             match self {
                 Self::Reading(reads) => return reads.poll_read(cx, out),
-                Self::Calling(calling) => {
-                    let answer = match ready!(calling.as_mut().poll(cx)) {
-                        Ok(answer) => answer,
-                        Err(error) => {
-                            return Poll::Ready(Err(refused(error.code(), error.to_string())));
-                        }
-                    };
-                    if framing(&answer.head).is_none()
-                        || coding(&answer.head) != Some(Coding::Identity)
-                    {
-                        let status = answer.head.status.as_u16();
-                        let message = format!("the upstream answered {status}, which is no stream");
-                        return Poll::Ready(Err(refused("upstream_status", message)));
-                    }
-                    *self = Self::Reading(Box::new(Reads::new(answer.body)));
-                }
+                Self::Calling(calling) => match ready!(calling.as_mut().poll(cx)) {
+                    Ok(answer) => *self = Self::Reading(Box::new(Decoded::new(answer)?)),
+                    Err(error) => return Poll::Ready(Err(failed(&error))),
+                },
             }
         }
     }
 }
 
-fn refused(code: &'static str, message: String) -> Failure {
+/// The body of an answer whose coding nobody could know when its stream began.
+pub(super) struct Decoded {
+    reads: Reads,
+    decoder: Option<Decoder>,
+    coded: Vec<Bytes>,
+}
+
+impl Decoded {
+    fn new(answer: Answer) -> Result<Self, Failure> {
+        let status = answer.head.status.as_u16();
+        let refused = |what: &str| Failure {
+            code: "upstream_status",
+            message: format!("the upstream answered {status}{what}"),
+            ..End::UpstreamError.into()
+        };
+        // A body that is no stream after all passes as it is: better under a wrong name than not at all.
+        if !answer.head.status.is_success() {
+            return Err(refused(""));
+        }
+        let coding = coding(&answer.head).ok_or_else(|| refused(" in an unknown coding"))?;
+        Ok(Self {
+            reads: Reads::new(answer.body),
+            decoder: Decoder::new(coding),
+            coded: Vec::new(),
+        })
+    }
+
+    fn decode(&mut self, out: &mut Vec<Bytes>) -> Result<(), encoding::Error> {
+        let Some(decoder) = &mut self.decoder else {
+            out.append(&mut self.coded);
+            return Ok(());
+        };
+        for piece in self.coded.drain(..) {
+            decoder.feed(&piece, |plain| {
+                out.push(Bytes::copy_from_slice(plain));
+                Ok::<(), encoding::Error>(())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Source for Decoded {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<Bytes>,
+    ) -> Poll<Result<bool, Failure>> {
+        let read = ready!(self.reads.poll_read(cx, &mut self.coded));
+        if let Err(error) = self.decode(out) {
+            return Poll::Ready(Err(match error {
+                encoding::Error::Corrupt => End::UpstreamError.into(),
+                encoding::Error::Expansion => End::TooLarge.into(),
+            }));
+        }
+        let torn = self
+            .decoder
+            .as_ref()
+            .is_some_and(|decoder| !decoder.is_complete());
+        Poll::Ready(match read {
+            Ok(false) if torn => Err(End::Truncated.into()),
+            read => read,
+        })
+    }
+}
+
+/// What a call that failed means for the stream that began without it.
+fn failed(error: &upstream::Error) -> Failure {
+    let end = match error {
+        upstream::Error::FirstEventTimeout { .. } | upstream::Error::HeadTimeout { .. } => {
+            End::FirstEventTimeout
+        }
+        upstream::Error::Reset { .. } => End::UpstreamReset,
+        upstream::Error::TotalTimeout { .. } => End::TotalTimeout,
+        _ => End::UpstreamError,
+    };
     Failure {
-        end: End::UpstreamError,
-        code,
-        message: format!("{code}: {message}"),
+        end,
+        code: error.code(),
+        message: error.to_string(),
     }
 }

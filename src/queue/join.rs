@@ -1,5 +1,7 @@
 //! Makes one block of two by joining the raw bytes of their JSON strings.
 
+use memchr::memmem;
+
 use crate::event::{Keep, Merge, Span};
 
 /// A joined event is not grown beyond this: many clients read lines with a limit of 64 KiB
@@ -24,7 +26,12 @@ pub(super) fn join(first: (&[u8], Merge), second: (&[u8], Merge)) -> Option<Join
         return None;
     }
     let (one, two) = (a.text.of(older), b.text.of(newer));
-    let joined = match a.keep {
+    let keep = match a.keep {
+        // A reader that comes back after this event asks for what follows the last part of it.
+        Keep::First if has_id(newer, b.text) => Keep::Last,
+        keep => keep,
+    };
+    let joined = match keep {
         Keep::First => {
             // In place: only the new text and the short end of the envelope are written.
             let kept = a.text.end as usize;
@@ -57,9 +64,29 @@ pub(super) fn join(first: (&[u8], Merge), second: (&[u8], Merge)) -> Option<Join
     (joined.kept + joined.rest.len() <= MAX_JOINED_BYTES).then_some(joined)
 }
 
+/// Whether an `id` line stands beside the text.
+fn has_id(block: &[u8], text: Span) -> bool {
+    let before = block.get(..text.start as usize).unwrap_or_default();
+    let after = block.get(text.end as usize..).unwrap_or_default();
+    before.starts_with(b"id:")
+        || memmem::find(before, b"\nid:").is_some()
+        || memmem::find(after, b"\nid:").is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_id_stays() {
+        for (one, two) in [
+            ("id: 1\nx(a)y\n", "id: 2\nx(b)y\n"),
+            ("x(a)y\nid: 1\n", "x(b)y\nid: 2\n"),
+        ] {
+            let whole = joined(Keep::First, one, two);
+            assert_eq!(whole, two.replace("(b)", "(ab)"));
+        }
+    }
 
     /// Joins `<head|text|tail>` blocks and shows the result.
     fn joined(keep: Keep, one: &str, two: &str) -> String {

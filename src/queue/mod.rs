@@ -57,8 +57,11 @@ pub enum Batch {
     Accepted,
     /// The overflow rule ends the stream.
     Disconnect,
-    /// From this position on it must wait.
+    /// From this position on it must wait until something is taken.
     Full(usize),
+    /// From this position on it waits, too, but only as long as the reader may still come: a burst is no
+    /// fault of who reads it. [`Sender::give_up`] ends the patience.
+    Wait(usize),
 }
 
 /// What a pump wants to know of its queue.
@@ -85,6 +88,8 @@ pub struct Status {
 #[derive(Debug)]
 struct State {
     ring: Ring,
+    /// The reader had its chance since something did not fit, and took nothing.
+    slow: bool,
     close: Option<Close>,
     reader_gone: Option<Instant>,
     abandoned: bool,
@@ -100,8 +105,11 @@ struct State {
 
 /// A new queue: the pump's end and the reply's end.
 pub fn queue(limits: Limits, notices: bool) -> (Sender, Receiver) {
+    let mut ring = Ring::new(limits, notices);
+    ring.reader_is_slow(false);
     let state = State {
-        ring: Ring::new(limits, notices),
+        ring,
+        slow: false,
         close: None,
         reader_gone: None,
         abandoned: false,
@@ -141,8 +149,12 @@ impl Sender {
                     result = Batch::Disconnect;
                     break;
                 }
-                Push::Full => {
+                Push::Full if state.slow => {
                     result = Batch::Full(position);
+                    break;
+                }
+                Push::Full => {
+                    result = Batch::Wait(position);
                     break;
                 }
             }
@@ -151,6 +163,13 @@ impl Sender {
         let waiting_since = state.waiting_since;
         wake(state);
         (result, waiting_since)
+    }
+
+    /// The reader took nothing for too long: until it does, what does not fit follows the overflow rule.
+    pub fn give_up(&self) {
+        let mut state = lock(&self.0);
+        state.slow = true;
+        state.ring.reader_is_slow(true);
     }
 
     /// Adds a heartbeat if nothing waits; says whether it did.
@@ -166,10 +185,12 @@ impl Sender {
     pub fn close(&self, how: Close, last: Option<&[u8]>, now: Instant) {
         let mut state = lock(&self.0);
         if state.close.is_none() {
-            if let Some(block) = last {
-                state.ring.push_final(block, now);
-                state.note_waiting(now);
+            match last {
+                Some(block) => state.ring.push_final(block, now),
+                None if how == Close::Clean => state.ring.finish(now),
+                None => {}
             }
+            state.note_waiting(now);
             state.close = Some(how);
         }
         wake(state);
@@ -307,6 +328,9 @@ impl Receiver {
         };
         let now = Instant::now();
         state.takes += 1;
+        if std::mem::take(&mut state.slow) {
+            state.ring.reader_is_slow(false);
+        }
         let waited = state
             .waiting_since
             .map_or(Duration::ZERO, |since| now.duration_since(since));

@@ -26,9 +26,15 @@ pub struct Meter {
     pub deltas: u64,
     /// Bytes read.
     pub bytes_in: u64,
-    /// What the upstream stated.
+    /// What the upstream stated, summed over its model calls.
     pub usage: Usage,
+    /// The share of the last few calls. Bounded: see [`MAX_CALLS`].
+    calls: Vec<Usage>,
 }
+
+/// Agents run a few model calls at once and tell each one's counts within a few events. A call that was
+/// told before so many others is forgotten: its counts stay, but a repeat would be added again.
+const MAX_CALLS: usize = 64;
 
 impl Default for Meter {
     fn default() -> Self {
@@ -42,14 +48,19 @@ impl Default for Meter {
             deltas: 0,
             bytes_in: 0,
             usage: Usage::default(),
+            calls: Vec::new(),
         }
     }
 }
 
 impl Meter {
-    /// Counts the events of one read; returns the gap since the last text if this read brought text.
-    pub fn observe(&mut self, items: &[Item], now: Instant) -> Option<Duration> {
+    /// Counts the events of one read, and its `heartbeats`, which were consumed; returns the gap since the
+    /// last text if this read brought text.
+    pub fn observe(&mut self, items: &[Item], heartbeats: u64, now: Instant) -> Option<Duration> {
         let mut text = false;
+        if let Some(count) = self.events.get_mut(Class::Heartbeat.index()) {
+            *count += heartbeats;
+        }
         for Item { event, .. } in items {
             if let Some(count) = self.events.get_mut(event.class.index()) {
                 *count += 1;
@@ -70,11 +81,8 @@ impl Meter {
                     self.first_tool.get_or_insert(now);
                 }
             }
-            if let Some(usage) = event.usage {
-                // Cumulative within a stream: the later statement replaces the earlier one.
-                self.usage.input = usage.input.or(self.usage.input);
-                self.usage.output = usage.output.or(self.usage.output);
-                self.usage.reasoning = usage.reasoning.or(self.usage.reasoning);
+            if let Some(usage) = &event.usage {
+                self.state(usage);
             }
         }
         if !items.is_empty() {
@@ -89,11 +97,33 @@ impl Meter {
         gap
     }
 
-    /// Output tokens, and whether the upstream stated them.
+    /// Adds what is told of one call: within a call counts are cumulative.
+    fn state(&mut self, usage: &Usage) {
+        let known = self.calls.iter().position(|call| call.call == usage.call);
+        let at = known.unwrap_or_else(|| {
+            if self.calls.len() == MAX_CALLS {
+                self.calls.remove(0);
+            }
+            self.calls.push(Usage {
+                call: usage.call,
+                ..Usage::default()
+            });
+            self.calls.len() - 1
+        });
+        if let Some(call) = self.calls.get_mut(at) {
+            let total = &mut self.usage;
+            raise(&mut call.input, usage.input, &mut total.input);
+            raise(&mut call.output, usage.output, &mut total.output);
+            raise(&mut call.reasoning, usage.reasoning, &mut total.reasoning);
+        }
+    }
+
+    /// Output tokens, and whether the upstream stated them. Some servers state zero until the end.
     pub fn output_tokens(&self) -> (u64, bool) {
-        self.usage
-            .output
-            .map_or((self.deltas, false), |stated| (stated, true))
+        match self.usage.output {
+            Some(stated) if stated > 0 || self.deltas == 0 => (stated, true),
+            _ => (self.deltas, false),
+        }
     }
 
     /// Output tokens per second after the first, from first to last text; `None` for fewer than two.
@@ -106,5 +136,167 @@ impl Meter {
         let (tokens, _) = self.output_tokens();
         let after_first = u32::try_from(tokens.checked_sub(1)?).ok()?;
         (seconds > 0.0 && after_first > 0).then(|| f64::from(after_first) / seconds)
+    }
+}
+
+/// A count of one call grows to what is stated, and the total with it. It never falls: frameworks that add
+/// the counts of chunks state zero for what an earlier chunk said.
+fn raise(count: &mut Option<u64>, stated: Option<u64>, total: &mut Option<u64>) {
+    let Some(stated) = stated else { return };
+    let before = count.unwrap_or(0);
+    let after = stated.max(before);
+    *count = Some(after);
+    *total = Some(total.unwrap_or(0).saturating_add(after - before));
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::dialect::{Classifier, Dialect};
+    use crate::wire::{Decoder, Framing};
+
+    /// What a stream of these SSE blocks is measured to be.
+    fn measured(dialect: Dialect, blocks: &[String]) -> Meter {
+        let mut classifier = Classifier::new(dialect);
+        let mut frames = Vec::new();
+        let bytes = Bytes::from(blocks.concat());
+        Decoder::new(Framing::Sse, 1 << 20)
+            .feed(bytes, &mut frames)
+            .unwrap();
+        let item = |frame| Item {
+            event: classifier.classify(&frame),
+            frame,
+        };
+        let items: Vec<Item> = frames.into_iter().map(item).collect();
+        let mut meter = Meter::default();
+        meter.observe(&items, 0, Instant::now());
+        meter
+    }
+
+    fn block(name: &str, data: &str) -> String {
+        format!("event: {name}\ndata: {data}\n\n")
+    }
+
+    /// A LangGraph event with one message and its counts.
+    fn message(name: &str, kind: &str, id: &str, input: u64, output: u64) -> String {
+        let usage = format!(r#"{{"input_tokens":{input},"output_tokens":{output}}}"#);
+        let message =
+            format!(r#"{{"type":"{kind}","id":"{id}","content":"a","usage_metadata":{usage}}}"#);
+        block(name, &format!("[{message},{{}}]"))
+    }
+
+    #[test]
+    fn the_calls_of_an_agent_add_up_and_repeats_do_not() {
+        let one = |id, output| message("messages", "AIMessageChunk", id, 9, output);
+        let whole = |id, output| message("messages/complete", "ai", id, 9, output);
+        let table = [
+            (vec![one("m1", 100), one("m2", 20)], 120, 18),
+            (vec![one("m1", 100), one("m1", 100)], 100, 9),
+            (vec![one("m1", 1), one("m2", 20), one("m1", 100)], 120, 18),
+            (vec![one("m1", 100), whole("m1", 100)], 100, 9),
+            // Two models of two subgraphs; each message is told twice.
+            (
+                vec![
+                    message("messages/partial|a:1", "ai", "m1", 9, 5),
+                    message("messages/partial|b:1", "ai", "m2", 9, 2),
+                    message("messages/partial|a:1", "ai", "m1", 9, 7),
+                    whole("m1", 7),
+                ],
+                9,
+                18,
+            ),
+            // Chunks of one message, made to be added: zero says nothing.
+            (
+                vec![
+                    message("messages", "AIMessageChunk", "m1", 9, 0),
+                    message("messages", "AIMessageChunk", "m1", 0, 4),
+                ],
+                4,
+                9,
+            ),
+        ];
+        for (blocks, output, input) in table {
+            let meter = measured(Dialect::LangGraph, &blocks);
+            assert_eq!(meter.output_tokens(), (output, true), "{blocks:?}");
+            assert_eq!(meter.usage.input, Some(input), "{blocks:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_of_astream_events_is_counted_once() {
+        let object = |event: &str, run: &str, data: &str| {
+            let data = format!(r#"{{"event":"{event}","run_id":"{run}","data":{{{data}}}}}"#);
+            block("data", &data)
+        };
+        let counts = r#""usage_metadata":{"output_tokens":4}"#;
+        let chunk = format!(r#""chunk":{{"id":"run-1","content":"a",{counts}}}"#);
+        let output = format!(r#""output":{{"id":"chatcmpl-1","content":"a",{counts}}}"#);
+        let blocks = [
+            object("on_chat_model_stream", "r1", &chunk),
+            object("on_chat_model_end", "r1", &output),
+            object("on_chat_model_end", "r2", &output),
+        ];
+        let meter = measured(Dialect::LangServe, &blocks);
+        assert_eq!(meter.output_tokens(), (8, true));
+    }
+
+    #[test]
+    fn an_agent_of_many_calls_costs_bounded_memory() {
+        let blocks: Vec<String> = (0..1000)
+            .map(|n| message("messages", "AIMessageChunk", &format!("m{n}"), 1, 2))
+            .collect();
+        let meter = measured(Dialect::LangGraph, &blocks);
+        assert_eq!(meter.output_tokens(), (2000, true));
+        assert_eq!(meter.calls.len(), MAX_CALLS);
+    }
+
+    #[test]
+    fn what_is_stated_before_the_first_token_is_no_count_of_the_output() {
+        let start = block(
+            "message_start",
+            r#"{"type":"message_start","message":{"usage":{"input_tokens":9,"output_tokens":1}}}"#,
+        );
+        let delta = block(
+            "content_block_delta",
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}"#,
+        );
+        let end = block(
+            "message_delta",
+            r#"{"type":"message_delta","delta":{},"usage":{"output_tokens":7}}"#,
+        );
+        let cut = [start, delta.repeat(3)];
+        let meter = measured(Dialect::Anthropic, &cut);
+        assert_eq!(meter.output_tokens(), (3, false));
+        assert_eq!(meter.usage.input, Some(9));
+        let meter = measured(Dialect::Anthropic, &[cut.concat(), end]);
+        assert_eq!(meter.output_tokens(), (7, true));
+    }
+
+    #[test]
+    fn the_last_cumulative_count_is_the_one_that_counts() {
+        let chunk = |output: u64| {
+            let choices = r#"[{"delta":{"content":"a"}}]"#;
+            format!(
+                "data: {{\"choices\":{choices},\"usage\":{{\"completion_tokens\":{output}}}}}\n\n"
+            )
+        };
+        let of = |counts: &[u64]| {
+            let blocks: Vec<String> = counts.iter().map(|count| chunk(*count)).collect();
+            measured(Dialect::OpenAiChat, &blocks).output_tokens()
+        };
+        assert_eq!(of(&[1, 3, 9]), (9, true));
+        // Ollama states zero until the end, and the end was cut.
+        assert_eq!(of(&[0, 0, 0]), (3, false));
+    }
+
+    #[test]
+    fn heartbeats_are_counted_and_are_no_event_otherwise() {
+        let mut meter = Meter::default();
+        meter.observe(&[], 3, Instant::now());
+        meter.observe(&[], 2, Instant::now());
+        assert_eq!(meter.events[Class::Heartbeat.index()], 5);
+        assert_eq!(meter.first_event, None);
     }
 }

@@ -64,6 +64,9 @@ pub struct Settings {
     pub max_event_bytes: usize,
 }
 
+/// Events of another kind after which an announced dialect is no longer expected.
+const MAX_STRANGERS: usize = 8;
+
 /// One stream's bytes to events.
 #[derive(Debug)]
 pub struct Pipeline {
@@ -72,6 +75,10 @@ pub struct Pipeline {
     classifier: Classifier,
     /// The dialect is final: fixed by the route, or confirmed by an event.
     settled: bool,
+    /// The request announced a dialect.
+    hinted: bool,
+    /// Events before the first of the announced dialect, and what the last of them showed.
+    strangers: (usize, Dialect),
     /// A terminal event was seen; nothing after it is forwarded.
     terminal: Option<Terminal>,
     /// An event after which the end of the input is a good end, although more may follow.
@@ -92,6 +99,8 @@ impl Pipeline {
             decoder: Decoder::new(settings.framing, settings.max_event_bytes),
             classifier: Classifier::new(fixed.or(settings.hint).unwrap_or(Dialect::Opaque)),
             settled: fixed.is_some(),
+            hinted: settings.hint.is_some(),
+            strangers: (0, Dialect::Opaque),
             terminal: None,
             may_end: None,
             heartbeats: 0,
@@ -138,6 +147,10 @@ impl Pipeline {
                 torn = true;
             }
         }
+        if !self.settled && self.strangers.0 > 0 {
+            // Nothing of what was announced ever came.
+            self.classifier = Classifier::new(self.strangers.1);
+        }
         self.terminal = self.terminal.or(self.may_end);
         let ended = self.terminal.is_some() || !self.dialect().needs_terminal();
         if ended && !torn && (self.terminal.is_some() || !torn_coding) {
@@ -157,6 +170,11 @@ impl Pipeline {
         self.decoder.framing()
     }
 
+    /// Whether the end of the input would be a good end now, although more may follow.
+    pub const fn may_end(&self) -> bool {
+        self.may_end.is_some()
+    }
+
     /// The terminal event seen.
     pub const fn terminal(&self) -> Option<Terminal> {
         self.terminal
@@ -173,32 +191,48 @@ impl Pipeline {
         }
         if self.framing() == Framing::Raw {
             self.classifier = Classifier::new(Dialect::Opaque);
-        } else if !self.settled {
-            self.settle(&frame);
         }
-        let event = self.classifier.classify(&frame);
+        let stranger = if self.settled || self.framing() == Framing::Raw {
+            None
+        } else {
+            self.settle(&frame)
+        };
+        let event = match stranger {
+            None => self.classifier.classify(&frame),
+            Some(dialect) => Classifier::new(dialect).classify(&frame),
+        };
         if event.class == Class::Heartbeat {
             // Consumed: the proxy has its own timer.
             self.heartbeats += 1;
             return;
         }
-        // Conventions have no rule that nothing follows `done` or `error`: a step may have ended.
+        // Conventions have no rule that nothing follows `done` or `error`: a step may have ended. What they
+        // took from OpenAI has one.
+        let convention = stranger.unwrap_or_else(|| self.dialect()) == Dialect::Convention;
+        let goes_on = convention && !frame.data().starts_with(b"[DONE]");
         match event.terminal {
-            Some(end) if end == Terminal::MayEnd || self.dialect() == Dialect::Convention => {
-                self.may_end = Some(end);
-            }
+            Some(end) if end == Terminal::MayEnd || goes_on => self.may_end = Some(end),
             end => self.terminal = end,
         }
         out.push(Item { frame, event });
     }
 
-    /// The first frame confirms what the request announced, or names the dialect.
-    fn settle(&mut self, frame: &Frame) {
+    /// The first frame that fits confirms what the request announced; without an announcement the first one
+    /// names the dialect. Gives what a frame speaks for itself while the announcement still stands: a trace id or
+    /// a status ahead of the answer must not make the answer a stranger.
+    fn settle(&mut self, frame: &Frame) -> Option<Dialect> {
         let dialect = self.dialect();
         if dialect == Dialect::Opaque || !detect::fits(dialect, frame) {
-            self.classifier = Classifier::new(detect::from_frame(frame));
+            let shown = detect::from_frame(frame);
+            let says_little = matches!(shown, Dialect::Convention | Dialect::Opaque);
+            if self.hinted && says_little && self.strangers.0 < MAX_STRANGERS {
+                self.strangers = (self.strangers.0 + 1, shown);
+                return Some(shown);
+            }
+            self.classifier = Classifier::new(shown);
         }
         self.settled = frame.data.is_some() && !detect::is_ambiguous(frame);
+        None
     }
 }
 
@@ -253,6 +287,43 @@ mod tests {
         let blocks: Vec<&[u8]> = items.iter().map(|item| &*item.frame.block).collect();
         assert_eq!(blocks.concat(), body.as_bytes());
         assert!(items.iter().all(|item| item.event.class == Class::Opaque));
+    }
+
+    #[test]
+    fn a_gemini_answer_ends_after_the_last_word_of_a_candidate() {
+        let more = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]}\n\n";
+        let last = "data: {\"candidates\":[{\"finishReason\":\"STOP\"}]}\n\n";
+        let odd = "data: {\"traceId\":\"t\"}\n\n";
+        let hint = Some(Dialect::Gemini);
+        assert_eq!(run(hint, more).1, Verdict::Truncated);
+        let (items, verdict, dialect) = run(hint, &format!("{odd}{more}{last}{odd}"));
+        assert_eq!(
+            (items.len(), verdict, dialect),
+            (4, Verdict::Complete, Dialect::Gemini)
+        );
+    }
+
+    #[test]
+    fn a_bare_astream_ends_with_its_outermost_run() {
+        let object = |event: &str, parents: &str| {
+            format!("data: {{\"event\":\"{event}\",\"run_id\":\"r\",\"parent_ids\":{parents}}}\n\n")
+        };
+        let cut = object("on_chain_start", "[]") + &object("on_chat_model_stream", "[\"r\"]");
+        let (_, verdict, dialect) = run(None, &cut);
+        assert_eq!((verdict, dialect), (Verdict::Truncated, Dialect::LangServe));
+        let whole = cut + &object("on_chain_end", "[]");
+        assert_eq!(run(None, &whole).1, Verdict::Complete);
+    }
+
+    #[test]
+    fn a_name_without_its_data_is_torn() {
+        let graph = "event: metadata\ndata: {\"run_id\":\"1\",\"attempt\":1}\n\n";
+        let (items, verdict, _) = run(None, &format!("{graph}event: messages\n"));
+        assert_eq!((items.len(), verdict), (1, Verdict::Truncated));
+        let serve = "event: data\ndata: \"a\"\n\n";
+        let hint = Some(Dialect::LangServe);
+        let (items, verdict, _) = run(hint, &format!("{serve}event: end\n"));
+        assert_eq!((items.len(), verdict), (2, Verdict::Complete));
     }
 
     #[test]

@@ -86,9 +86,12 @@ pub struct RequestLimits {
     pub idle: Duration,
 }
 
+/// Hears each piece of a request body as it passes.
+type Listener = Box<dyn FnMut(&[u8]) + Send>;
+
 /// A client's request body, within its bounds.
-#[derive(Debug)]
 pub struct RequestBody {
+    listener: Option<Listener>,
     incoming: Incoming,
     limits: RequestLimits,
     left: u64,
@@ -104,12 +107,19 @@ impl RequestBody {
             verdict.complete();
         }
         Self {
+            listener: None,
             incoming,
             limits,
             left: limits.max_bytes,
             timer: None,
             verdict,
         }
+    }
+
+    /// The same body, heard by `listener` as it passes.
+    pub fn heard_by(self, listener: Option<impl FnMut(&[u8]) + Send + 'static>) -> Self {
+        let listener = listener.map(|listener| Box::new(listener) as Listener);
+        Self { listener, ..self }
     }
 
     pub(super) fn verdict(&self) -> Verdict {
@@ -119,6 +129,14 @@ impl RequestBody {
     /// Whether its announced length already exceeds the bound.
     pub fn is_too_large(&self) -> bool {
         self.incoming.size_hint().lower() > self.limits.max_bytes
+    }
+}
+
+impl std::fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RequestBody")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 
@@ -140,6 +158,9 @@ impl http_body::Body for RequestBody {
                     return Poll::Ready(Some(Err(this.verdict.set(Cut::TooLarge))));
                 };
                 this.left = left;
+                if let (Some(listener), Some(data)) = (&mut this.listener, frame.data_ref()) {
+                    listener(data);
+                }
                 if this.incoming.is_end_stream() {
                     this.verdict.complete();
                 }

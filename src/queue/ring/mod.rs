@@ -4,6 +4,8 @@
 //! follow [`Overflow`]. Only droppable events are ever dropped; a critical one waits outside ([`Push::Full`]).
 //! All blocks lie one after the other in one buffer, so a reader that keeps up takes them without a copy.
 
+mod parts;
+
 use std::collections::VecDeque;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -11,7 +13,9 @@ use tokio::time::Instant;
 
 use super::join::{self, Joined};
 use super::{Limits, Overflow};
-use crate::event::{Class, Content, Event, Merge};
+use crate::event::{Class, Event, Keep};
+pub use parts::{Contents, Counts, Push, Taken};
+use parts::{Entry, Gap, chars};
 
 /// A buffer larger than this is given back when it runs empty.
 const KEEP_BYTES: usize = 16 * 1024;
@@ -24,88 +28,19 @@ pub struct Ring {
     /// Blocks of all entries in order; holes only where something was dropped from the middle.
     buffer: BytesMut,
     entries: VecDeque<Entry>,
+    /// Entries that are not dead.
+    live: usize,
     /// Bytes of live entries.
     bytes: usize,
     /// Told in front of the next event pushed.
     gap: Gap,
-    /// Something was pushed that compacting has not looked at.
-    uncompacted: bool,
+    /// Entries before this one were compacted with their neighbours.
+    compacted: usize,
+    /// No entry before this one can be dropped.
+    droppable: usize,
+    /// The reader does not keep up: what does not fit may be dropped, or end the stream.
+    slow: bool,
     counts: Counts,
-}
-
-/// What happened so far; only grows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Events taken by the reader, by [`Class::index`]; heartbeats and Weir's own end included.
-    pub taken: [u64; Class::ALL.len()],
-    /// Dropped events, by [`Class::index`].
-    pub dropped: [u64; Class::ALL.len()],
-    /// Bytes taken by the reader.
-    pub taken_bytes: u64,
-    /// Events that were joined to another.
-    pub merged: u64,
-    /// The most bytes that ever waited.
-    pub max_bytes: usize,
-}
-
-/// What was dropped between two events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Gap {
-    events: u64,
-    chars: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    /// Where the block starts in the buffer.
-    start: usize,
-    len: usize,
-    class: Class,
-    content: Content,
-    merge: Option<Merge>,
-    arrived: Instant,
-    /// Dropped directly before this one.
-    gap: Gap,
-}
-
-/// What became of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Push {
-    /// It waits, was joined, or was dropped as the rules say.
-    Accepted,
-    /// The rule of this queue is to end the stream.
-    Disconnect,
-    /// It must wait outside until something is taken.
-    Full,
-}
-
-/// What a reader gets.
-#[derive(Clone, Debug)]
-pub struct Taken {
-    /// One or more whole blocks.
-    pub bytes: Bytes,
-    /// How many events they are.
-    pub events: usize,
-    /// When the oldest of them came from the upstream.
-    pub oldest: Instant,
-    /// Which kinds of content are in it.
-    pub contents: Contents,
-}
-
-/// A set of [`Content`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Contents(u8);
-
-impl Contents {
-    /// Adds one.
-    pub const fn insert(&mut self, content: Content) {
-        self.0 |= 1 << content as u8;
-    }
-
-    /// Whether it is in the set.
-    pub const fn contains(self, content: Content) -> bool {
-        self.0 & (1 << content as u8) != 0
-    }
 }
 
 impl Ring {
@@ -116,11 +51,20 @@ impl Ring {
             notices,
             buffer: BytesMut::new(),
             entries: VecDeque::new(),
+            live: 0,
             bytes: 0,
             gap: Gap::default(),
-            uncompacted: false,
+            compacted: 0,
+            droppable: 0,
+            slow: true,
             counts: Counts::default(),
         }
+    }
+
+    /// Whether the reader had its chance and did not keep up. Until then what does not fit waits outside:
+    /// a burst is no fault of who reads it.
+    pub const fn reader_is_slow(&mut self, slow: bool) {
+        self.slow = slow;
     }
 
     /// Takes an event in, or says why not.
@@ -135,6 +79,7 @@ impl Ring {
         self.compact();
         if !self.fits(block.len()) {
             match self.limits.overflow {
+                _ if !self.slow => return Push::Full,
                 Overflow::Block => return Push::Full,
                 Overflow::Disconnect => return Push::Disconnect,
                 Overflow::DropOldest => self.drop_oldest(block.len()),
@@ -142,6 +87,8 @@ impl Ring {
         }
         if self.fits(block.len()) {
             self.append(block, event, now);
+            // It was tried with its neighbour above.
+            self.compacted = self.entries.len();
             return Push::Accepted;
         }
         if event.class.is_droppable() {
@@ -164,80 +111,98 @@ impl Ring {
 
     /// Adds a heartbeat if nothing waits; says whether it did.
     pub fn heartbeat(&mut self, bytes: &[u8], now: Instant) -> bool {
-        let empty = self.entries.is_empty();
+        let empty = self.is_empty();
         if empty {
             self.append(bytes, &Event::bare(Class::Heartbeat), now);
         }
         empty
     }
 
+    /// Nothing follows: what is missing at the end is told without an event to tell it in front of.
+    pub fn finish(&mut self, now: Instant) {
+        let gap = std::mem::take(&mut self.gap);
+        if self.notices && gap.events > 0 {
+            self.append(gap.notice().as_bytes(), &Event::bare(Class::Heartbeat), now);
+        }
+    }
+
     /// Takes as many whole events as fit in `max_bytes`, at least one; everything if it fits.
     pub fn take(&mut self, max_bytes: usize) -> Option<Taken> {
-        let first = self.entries.front()?;
+        let first = self.entries.iter().find(|entry| !entry.dead)?;
         let mut taken = Taken {
             bytes: Bytes::new(),
             events: 0,
             oldest: first.arrived,
             contents: Contents::default(),
         };
-        let mut bytes = 0;
+        let (mut bytes, mut seen) = (0, 0);
         let mut plain = true;
-        let mut end = first.start;
-        plain &= end == 0;
+        let mut end = 0;
         for entry in &self.entries {
-            if taken.events > 0 && bytes + entry.len > max_bytes {
-                break;
+            if !entry.dead {
+                if taken.events > 0 && bytes + entry.len > max_bytes {
+                    break;
+                }
+                plain &= entry.start == end && (entry.gap.events == 0 || !self.notices);
+                end = entry.start + entry.len;
+                bytes += entry.len;
+                taken.events += 1;
+                taken.oldest = taken.oldest.min(entry.arrived);
+                taken.contents.insert(entry.content);
+                if let Some(count) = self.counts.taken.get_mut(entry.class.index()) {
+                    *count += 1;
+                }
             }
-            plain &= entry.start == end && (entry.gap.events == 0 || !self.notices);
-            end = entry.start + entry.len;
-            bytes += entry.len;
-            taken.events += 1;
-            taken.oldest = taken.oldest.min(entry.arrived);
-            taken.contents.insert(entry.content);
-            if let Some(count) = self.counts.taken.get_mut(entry.class.index()) {
-                *count += 1;
-            }
+            seen += 1;
         }
         taken.bytes = if plain {
             self.buffer.split_to(end.min(self.buffer.len())).freeze()
         } else {
-            self.copy(taken.events, bytes)
+            self.copy(seen, bytes)
         };
         self.counts.taken_bytes += taken.bytes.len() as u64;
-        self.entries.drain(..taken.events);
+        self.entries.drain(..seen);
+        self.live -= taken.events;
         self.bytes -= bytes;
+        self.compacted = self.compacted.saturating_sub(seen);
+        self.droppable = self.droppable.saturating_sub(seen);
         if plain {
             for entry in &mut self.entries {
-                entry.start -= end;
+                entry.start = entry.start.saturating_sub(end);
             }
         }
-        if self.entries.is_empty() {
+        if self.live == 0 {
+            self.entries.clear();
             self.buffer.clear();
             if self.buffer.capacity() > KEEP_BYTES {
                 self.buffer = BytesMut::new();
                 self.entries.shrink_to(16);
             }
         } else if !plain {
-            self.pack();
+            self.tidy();
         }
         Some(taken)
     }
 
     /// Throws away all that waits: nobody will take it.
     pub fn clear(&mut self) {
-        self.entries.clear();
+        for entry in self.entries.drain(..).filter(|entry| !entry.dead) {
+            if let Some(count) = self.counts.unsent.get_mut(entry.class.index()) {
+                *count += 1;
+            }
+        }
         self.buffer = BytesMut::new();
-        self.bytes = 0;
+        (self.live, self.bytes) = (0, 0);
     }
 
     /// Events that wait.
-    pub fn len(&self) -> usize {
-        self.entries.len()
+    pub const fn len(&self) -> usize {
+        self.live
     }
 
     /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.live == 0
     }
 
     /// Bytes that wait.
@@ -251,10 +216,9 @@ impl Ring {
     }
 
     /// An event beyond the bound may stand alone: otherwise it could never pass.
-    fn fits(&self, len: usize) -> bool {
-        self.entries.is_empty()
-            || (self.entries.len() < self.limits.max_events
-                && self.bytes + len <= self.limits.max_bytes)
+    const fn fits(&self, len: usize) -> bool {
+        self.live == 0
+            || (self.live < self.limits.max_events && self.bytes + len <= self.limits.max_bytes)
     }
 
     fn append(&mut self, block: &[u8], event: &Event, now: Instant) {
@@ -264,15 +228,16 @@ impl Ring {
             class: event.class,
             content: event.content,
             merge: event.merge,
+            text: event.text.unwrap_or_default(),
             arrived: now,
             gap: std::mem::take(&mut self.gap),
+            dead: false,
         };
         self.buffer.put_slice(block);
         self.entries.push_back(entry);
+        self.live += 1;
         self.bytes += block.len();
         self.counts.max_bytes = self.counts.max_bytes.max(self.bytes);
-        let joins = self.limits.merge && event.merge.is_some();
-        self.uncompacted |= joins || event.class == Class::Heartbeat;
     }
 
     /// Joins an event to the last one waiting, in place.
@@ -280,7 +245,8 @@ impl Ring {
         if self.gap.events > 0 {
             return false;
         }
-        let Some(tail) = self.entries.back_mut() else {
+        let last = self.entries.len().saturating_sub(1);
+        let Some(tail) = self.entries.back_mut().filter(|tail| !tail.dead) else {
             return false;
         };
         let (Some(first), Some(second)) = (tail.merge, event.merge) else {
@@ -302,29 +268,43 @@ impl Ring {
         self.bytes = self.bytes - tail.len + len;
         tail.len = len;
         tail.merge = Some(merge);
+        tail.text = merge.text;
+        if merge.keep == Keep::Replace {
+            // The newer one says all that the older said, and maybe more: none of it may get lost.
+            tail.content = event.content;
+            if tail.class.is_droppable() {
+                tail.class = event.class;
+            }
+        }
+        self.droppable = self.droppable.min(last);
         self.counts.merged += 1;
         self.counts.max_bytes = self.counts.max_bytes.max(self.bytes);
         true
     }
 
     /// Joins equal neighbours that already wait, and drops heartbeats: something better follows them.
+    /// Each entry is looked at once, however often the ring is full.
     fn compact(&mut self) {
-        if !std::mem::take(&mut self.uncompacted) {
+        let from = std::mem::replace(&mut self.compacted, self.entries.len());
+        let fresh: Vec<Entry> = self.entries.drain(from.min(self.entries.len())..).collect();
+        let Some(start) = fresh.first().map(|entry| entry.start) else {
             return;
-        }
-        let old = std::mem::take(&mut self.buffer);
-        let entries = std::mem::take(&mut self.entries);
-        self.buffer = BytesMut::with_capacity(self.bytes);
-        self.bytes = 0;
-        for mut entry in entries {
-            let Some(block) = old.get(entry.start..entry.start + entry.len) else {
+        };
+        let old = self.buffer.get(start..).unwrap_or_default().to_vec();
+        self.buffer.truncate(start);
+        for mut entry in fresh {
+            if entry.dead {
                 continue;
-            };
+            }
+            (self.live, self.bytes) = (self.live - 1, self.bytes - entry.len);
+            let begin = entry.start - start;
+            let block = old.get(begin..begin + entry.len).unwrap_or_default();
             if entry.class == Class::Heartbeat {
                 continue;
             }
             let joined = self.limits.merge && entry.gap.events == 0 && {
                 let event = Event {
+                    content: entry.content,
                     merge: entry.merge,
                     ..Event::bare(entry.class)
                 };
@@ -333,74 +313,76 @@ impl Ring {
             if !joined {
                 entry.start = self.buffer.len();
                 self.buffer.put_slice(block);
-                self.bytes += block.len();
+                (self.live, self.bytes) = (self.live + 1, self.bytes + entry.len);
                 self.entries.push_back(entry);
             }
         }
+        self.compacted = self.entries.len();
+        self.droppable = self.droppable.min(from);
     }
 
     /// Drops the oldest droppable events until `len` more bytes and one more event fit, or none is left.
     fn drop_oldest(&mut self, len: usize) {
-        let mut index = 0;
         while !self.fits(len) {
-            let Some(offset) = self
-                .entries
-                .iter()
-                .skip(index)
-                .position(|entry| entry.class.is_droppable())
-            else {
+            let can_go = |entry: &Entry| !entry.dead && entry.class.is_droppable();
+            let rest = self.entries.iter().skip(self.droppable);
+            self.droppable += rest.take_while(|entry| !can_go(entry)).count();
+            let Some(entry) = self.entries.get_mut(self.droppable) else {
                 break;
             };
-            index += offset;
-            let Some(entry) = self.entries.remove(index) else {
-                break;
-            };
-            self.bytes -= entry.len;
+            entry.dead = true;
+            let entry = *entry;
+            (self.live, self.bytes) = (self.live - 1, self.bytes - entry.len);
             self.count_drop(entry.class);
-            let text = entry.merge.map(|merge| merge.text).unwrap_or_default();
-            let block = self
-                .buffer
-                .get(entry.start..entry.start + entry.len)
-                .unwrap_or_default();
+            let block = self.buffer.get(entry.start..entry.start + entry.len);
             let mut gap = entry.gap;
             gap.add(Gap {
                 events: 1,
-                chars: chars(text.of(block)),
+                chars: chars(entry.text.of(block.unwrap_or_default())),
             });
-            match self.entries.get_mut(index) {
+            // The dead lie before every one that can go: the next one lives.
+            match self.entries.get_mut(self.droppable + 1) {
                 Some(next) => next.gap.add(gap),
                 None => self.gap.add(gap),
             }
         }
-        if self.buffer.len() > 2 * self.bytes {
-            self.pack();
+        if self.buffer.len() > 2 * self.bytes || self.entries.len() > 2 * self.live + 16 {
+            self.tidy();
         }
     }
 
-    /// Closes the holes.
-    fn pack(&mut self) {
+    /// Closes the holes and forgets the dead.
+    fn tidy(&mut self) {
         let old = std::mem::take(&mut self.buffer);
         self.buffer = BytesMut::with_capacity(self.bytes);
-        for entry in &mut self.entries {
-            let start = self.buffer.len();
-            self.buffer.put_slice(
-                old.get(entry.start..entry.start + entry.len)
-                    .unwrap_or_default(),
-            );
-            entry.start = start;
-        }
+        let (mut seen, mut gone) = (0, 0);
+        let (buffer, compacted) = (&mut self.buffer, self.compacted);
+        self.entries.retain_mut(|entry| {
+            seen += 1;
+            if entry.dead {
+                gone += usize::from(seen <= compacted);
+                return false;
+            }
+            let block = old.get(entry.start..entry.start + entry.len);
+            entry.start = buffer.len();
+            buffer.put_slice(block.unwrap_or_default());
+            true
+        });
+        self.compacted -= gone;
+        self.droppable = 0;
     }
 
-    /// The first `events` blocks, with notices where something is missing.
-    fn copy(&self, events: usize, bytes: usize) -> Bytes {
+    /// The blocks of the first `entries`, with notices where something is missing.
+    fn copy(&self, entries: usize, bytes: usize) -> Bytes {
         let mut out = BytesMut::with_capacity(bytes + 64);
-        for entry in self.entries.iter().take(events) {
+        for entry in self
+            .entries
+            .iter()
+            .take(entries)
+            .filter(|entry| !entry.dead)
+        {
             if self.notices && entry.gap.events > 0 {
-                let notice = format!(
-                    ": weir dropped={} chars={}\n",
-                    entry.gap.events, entry.gap.chars
-                );
-                out.put_slice(notice.as_bytes());
+                out.put_slice(entry.gap.notice().as_bytes());
             }
             out.put_slice(
                 self.buffer
@@ -416,29 +398,6 @@ impl Ring {
             *count += 1;
         }
     }
-}
-
-impl Gap {
-    const fn add(&mut self, other: Self) {
-        self.events += other.events;
-        self.chars += other.chars;
-    }
-}
-
-/// Characters of a raw JSON string body: an escape is one, the halves of a surrogate pair are two.
-fn chars(raw: &[u8]) -> u64 {
-    let mut count = 0;
-    let mut rest = raw;
-    while let Some((first, after)) = rest.split_first() {
-        let skip = match (first, after.first()) {
-            (b'\\', Some(b'u')) => 5,
-            (b'\\', Some(_)) => 1,
-            _ => 0,
-        };
-        count += u64::from(first & 0xC0 != 0x80);
-        rest = after.get(skip..).unwrap_or_default();
-    }
-    count
 }
 
 #[cfg(test)]

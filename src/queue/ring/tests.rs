@@ -1,5 +1,5 @@
 use super::*;
-use crate::event::{Keep, Span};
+use crate::event::{Content, Keep, Merge, Span};
 
 const fn limits(max_events: usize, max_bytes: usize) -> Limits {
     Limits {
@@ -120,6 +120,90 @@ fn rules_other_than_drop_oldest_drop_nothing() {
         assert_eq!(push(&mut ring, token(1, "b")), expected);
         assert_eq!(all(&mut ring), "<a>\n");
     }
+}
+
+#[test]
+fn a_burst_waits_for_a_reader_that_had_no_chance_yet() {
+    for overflow in [Overflow::DropOldest, Overflow::Disconnect] {
+        let mut ring = Ring::new(
+            Limits {
+                overflow,
+                ..limits(1, 100)
+            },
+            true,
+        );
+        ring.reader_is_slow(false);
+        push(&mut ring, token(1, "a"));
+        assert_eq!(push(&mut ring, token(2, "b")), Push::Full);
+        assert_eq!(all(&mut ring), "<a>\n");
+        assert_eq!(push(&mut ring, token(2, "b")), Push::Accepted);
+    }
+}
+
+#[test]
+fn a_snapshot_that_became_critical_is_not_dropped_for_what_it_was() {
+    let snapshot = |class, text: &str| {
+        let (block, event) = token(1, text);
+        let merge = event.merge.map(|merge| Merge {
+            keep: Keep::Replace,
+            ..merge
+        });
+        (
+            block,
+            Event {
+                class,
+                merge,
+                ..event
+            },
+        )
+    };
+    let mut ring = Ring::new(limits(2, 100), true);
+    push(&mut ring, critical("T1"));
+    push(&mut ring, snapshot(Class::Token, "a"));
+    push(&mut ring, snapshot(Class::Tool, "a+tool"));
+    push(&mut ring, snapshot(Class::Token, "a+tool+b"));
+    assert_eq!(push(&mut ring, critical("T2")), Push::Full);
+    assert_eq!(all(&mut ring), "T1\n<a+tool+b>\n");
+}
+
+#[test]
+fn what_is_missing_at_the_end_is_told() {
+    let mut ring = Ring::new(limits(1, 100), true);
+    push(&mut ring, critical("T"));
+    push(&mut ring, token(1, "abc"));
+    ring.finish(Instant::now());
+    assert_eq!(all(&mut ring), "T\n: weir dropped=1 chars=3\n");
+}
+
+#[test]
+fn what_nobody_took_is_counted() {
+    let mut ring = Ring::new(limits(2, 100), true);
+    push(&mut ring, critical("T"));
+    push(&mut ring, token(1, "a"));
+    push(&mut ring, token(2, "b"));
+    ring.clear();
+    let counts = ring.counts();
+    assert_eq!(counts.dropped[Class::Token.index()], 1);
+    assert_eq!(counts.unsent[Class::Token.index()], 1);
+    assert_eq!(counts.unsent[Class::Tool.index()], 1);
+}
+
+#[test]
+fn characters_of_text_that_joins_with_nothing_are_told() {
+    let mut ring = Ring::new(limits(1, 100), true);
+    let (block, event) = token(1, "four");
+    push(
+        &mut ring,
+        (
+            block,
+            Event {
+                merge: None,
+                ..event
+            },
+        ),
+    );
+    push(&mut ring, critical("T"));
+    assert_eq!(all(&mut ring), ": weir dropped=1 chars=4\nT\n");
 }
 
 #[test]

@@ -18,6 +18,10 @@ use crate::stream::end::End;
 const LINGER: Duration = Duration::from_millis(250);
 /// How long a client that was not reading may take to come and read why its stream ended.
 const LAST_WORD: Duration = Duration::from_secs(1);
+/// The same when the process goes away.
+const STOPPING: Duration = Duration::from_millis(300);
+/// How often a connection is asked whether it still holds something.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Pump {
     /// Says how it ended: nothing to add after a terminal of the upstream's own, else the dialect's error
@@ -49,7 +53,8 @@ impl Pump {
                     // It did not read for so long: free the memory, leave only the reason.
                     self.queue.clear();
                 }
-                let last = emit::error_event(dialect, framing, failure.code, &failure.message);
+                let last =
+                    emit::error_event(dialect, framing, failure.end.as_str(), &failure.message);
                 let how = if last.is_some() {
                     Close::Clean
                 } else {
@@ -64,23 +69,29 @@ impl Pump {
     async fn deliver(&mut self, end: End) -> End {
         let now = Instant::now();
         let linger = now + LINGER;
-        // Whatever else: the farewell itself is bounded, too.
-        let limit = match end {
-            End::ClientStalled => Some((now + LAST_WORD, End::ClientStalled)),
-            End::Finished => Some((self.table.total(), End::TotalTimeout)),
-            _ => None,
-        };
         let unseen = |instead| if end == End::Finished { instead } else { end };
+        // Whatever else: the farewell itself is bounded, too.
+        let mut limit = match end {
+            End::ClientStalled => (now + LAST_WORD, end),
+            End::Finished => (self.table.total(), End::TotalTimeout),
+            _ => (self.table.total().max(now + LAST_WORD), end),
+        };
+        let mut stopping = false;
         let mut timer = pin!(sleep_until(linger));
         poll_fn(|cx| {
             loop {
                 // Before looking, so that no change is missed.
                 let changed = self.queue.poll_change(cx, &mut self.seen, true);
+                if !stopping && let Poll::Ready(asked) = self.stop.poll(cx) {
+                    stopping = true;
+                    limit = earlier(limit, (Instant::now() + STOPPING, unseen(asked)));
+                }
                 let status = self.queue.status();
                 if status.abandoned {
                     return Poll::Ready(unseen(End::ClientGone));
                 }
-                if status.events == 0 || status.reader_gone {
+                let in_connection = self.reader.last_progress().is_some();
+                if status.reader_gone || (status.events == 0 && !in_connection) {
                     return Poll::Ready(end);
                 }
                 if changed.is_ready() {
@@ -93,19 +104,20 @@ impl Pump {
                     self.source = None;
                 }
                 let stalled = self.table.stalled().map(|at| (at, End::ClientStalled));
-                let deadlines = [stalled, limit].into_iter().flatten();
-                let Some((next, passed)) = deadlines.min_by_key(|(at, _)| *at) else {
-                    return Poll::Pending;
-                };
+                let (next, passed) = stalled.map_or(limit, |stalled| earlier(limit, stalled));
                 if next <= now {
                     self.queue.clear();
                     self.queue.abort();
                     return Poll::Ready(unseen(passed));
                 }
-                let lingers = self.source.is_some();
-                timer
-                    .as_mut()
-                    .reset(if lingers { next.min(linger) } else { next });
+                // Nobody tells when a connection has written all that it took.
+                let look = (status.events == 0).then(|| now + LOOK_AGAIN);
+                let lingers = self.source.is_some().then_some(linger);
+                let wake = [lingers, look]
+                    .into_iter()
+                    .flatten()
+                    .fold(next, Instant::min);
+                timer.as_mut().reset(wake);
                 if timer.as_mut().poll(cx).is_pending() {
                     return Poll::Pending;
                 }
@@ -140,4 +152,9 @@ impl Pump {
         // In time or not: the stream itself has ended well.
         let _ = tokio::time::timeout(LINGER, end).await;
     }
+}
+
+/// The one that comes first, with the end it means.
+fn earlier(one: (Instant, End), other: (Instant, End)) -> (Instant, End) {
+    if other.0 < one.0 { other } else { one }
 }

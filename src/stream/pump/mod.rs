@@ -32,6 +32,10 @@ use crate::event::Terminal;
 use crate::queue::{Batch, Sender};
 pub use parts::{Arrived, Failure, Observer, Parts, Reader, Report, Source};
 
+/// How long a full queue waits for its reader before it drops: what a network and a busy client need to take
+/// a burst. Long enough to lose nothing to it, short against any stall.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 /// One stream.
 pub struct Pump {
     /// `None` once the upstream call is over.
@@ -48,6 +52,8 @@ pub struct Pump {
     blocked: Vec<Item>,
     /// How the stream ends once they are in the queue.
     ending: Option<Failure>,
+    /// Until when the reader may come before the overflow rule acts.
+    patience: Option<Instant>,
     held_since: Option<Instant>,
     held: Duration,
     heartbeats: u64,
@@ -99,6 +105,7 @@ impl Pump {
             meter: Meter::default(),
             blocked: Vec::new(),
             ending: None,
+            patience: None,
             held_since: None,
             held: Duration::ZERO,
             heartbeats: 0,
@@ -123,13 +130,19 @@ impl Pump {
         let left = self.queue.status().reader_gone_at;
         let failure = self.part(failure).await;
         let status = self.queue.status();
+        let mut counts = status.counts;
+        for item in &self.blocked {
+            if let Some(count) = counts.unsent.get_mut(item.event.class.index()) {
+                *count += 1;
+            }
+        }
         Report {
             end: failure.end,
             code: failure.code,
             dialect: self.pipeline.dialect(),
             framing: self.pipeline.framing(),
             meter: self.meter.clone(),
-            queue: status.counts,
+            queue: counts,
             unmet: status.unmet,
             held: self.held,
             heartbeats: self.heartbeats,
@@ -219,7 +232,9 @@ impl Pump {
             },
         };
         self.meter.bytes_in += bytes;
-        let gap = self.meter.observe(items, now);
+        let gap = self
+            .meter
+            .observe(items, self.pipeline.take_heartbeats(), now);
         self.observer.read(Arrived {
             items,
             bytes,
@@ -271,13 +286,20 @@ impl Pump {
                     ..End::ClientStalled.into()
                 });
             }
-            Batch::Full(position) => {
-                self.blocked.extend(items.drain(..).skip(position));
-                self.held_since.get_or_insert(now);
-                self.table.hold();
+            Batch::Full(position) => self.block(items, position, now),
+            Batch::Wait(position) => {
+                self.patience = Some(now + PATIENCE);
+                self.block(items, position, now);
             }
         }
         None
+    }
+
+    /// From `position` on, `items` must wait: the upstream is not read meanwhile.
+    fn block(&mut self, items: &mut Vec<Item>, position: usize, now: Instant) {
+        self.blocked.extend(items.drain(..).skip(position));
+        self.held_since.get_or_insert(now);
+        self.table.hold();
     }
 
     /// The reader took something, or is gone.
@@ -287,6 +309,12 @@ impl Pump {
             return Some(End::ClientGone.into());
         }
         self.note_waiting(status.waiting_since);
+        self.unblock(now)
+    }
+
+    /// Once more to the queue with what waits outside.
+    fn unblock(&mut self, now: Instant) -> Option<Failure> {
+        self.patience = None;
         if self.blocked.is_empty() {
             return None;
         }
@@ -307,7 +335,21 @@ impl Pump {
     fn tick(&mut self, now: Instant) -> Option<Failure> {
         self.note_waiting(self.queue.status().waiting_since);
         if let Some(end) = self.table.expired(now) {
+            // An answer that may be complete, and nothing came after it: it was.
+            let silence = matches!(
+                end,
+                End::FirstEventTimeout | End::IdleTimeout | End::ProgressTimeout
+            );
+            let end = if silence && self.pipeline.may_end() {
+                End::Finished
+            } else {
+                end
+            };
             return Some(end.into());
+        }
+        if self.patience.is_some_and(|patience| patience <= now) {
+            self.queue.give_up();
+            return self.unblock(now);
         }
         if let Some(at) = self.next_heartbeat()
             && at <= now
@@ -326,17 +368,15 @@ impl Pump {
 
     /// Something waits since `since`; what the connection still takes counts as progress.
     fn note_waiting(&mut self, since: Option<Instant>) {
-        let since = since.map(|since| {
-            let progress = self.reader.last_progress();
-            progress.map_or(since, |progress| progress.max(since))
-        });
-        self.table.note_waiting(since);
+        // In that order: nothing, or something of either, or of both, of which the later counts.
+        self.table
+            .note_waiting(since.max(self.reader.last_progress()));
     }
 
     fn next_timer(&self) -> Instant {
+        let others = [self.next_heartbeat(), self.patience];
         let deadline = self.table.next();
-        self.next_heartbeat()
-            .map_or(deadline, |heartbeat| heartbeat.min(deadline))
+        others.into_iter().flatten().fold(deadline, Instant::min)
     }
 
     fn next_heartbeat(&self) -> Option<Instant> {

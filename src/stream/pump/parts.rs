@@ -34,7 +34,7 @@ pub trait Source: Send {
 pub struct Failure {
     /// What kind of end this is.
     pub end: End,
-    /// The stable word for the client, if it is not the end's own.
+    /// The same, or a finer word, for the log and the metrics.
     pub code: &'static str,
     /// A sentence for the client.
     pub message: String,
@@ -85,7 +85,7 @@ pub trait Observer: Send {
 pub struct Report {
     /// The one reason it ended.
     pub end: End,
-    /// The word the client was told, where it is finer than the end.
+    /// A word for it that may be finer than the end's own.
     pub code: &'static str,
     /// What it spoke.
     pub dialect: Dialect,

@@ -31,6 +31,8 @@ pub struct Decoder {
 }
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
+/// LangServe's last event.
+const DATALESS: &[u8] = b"end";
 
 impl Decoder {
     /// A decoder that refuses blocks beyond `limit` bytes.
@@ -89,7 +91,8 @@ impl Decoder {
     }
 
     /// The block that the end of the input leaves unfinished, completed and judged: `whole` is true when
-    /// nothing but line ends was missing.
+    /// nothing but line ends was missing. A name alone was cut before its data, but for the one that is
+    /// known to come without.
     pub fn finish(&mut self) -> Option<Frame> {
         let mut rest = std::mem::take(&mut self.tail);
         let in_comment = std::mem::take(&mut self.scan).in_comment;
@@ -100,6 +103,7 @@ impl Decoder {
         rest.extend_from_slice(b"\n\n");
         let frame = self.rebuild(&rest)?;
         let whole = match frame.data().trim_ascii_start().first() {
+            _ if frame.data.is_none() => line_ended && frame.name() == DATALESS,
             Some(b'{' | b'"') => json::is_whole(frame.data()),
             Some(b'[') => {
                 json::is_whole(frame.data())

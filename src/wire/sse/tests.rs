@@ -121,6 +121,11 @@ fn a_missing_blank_line_is_completed_when_the_data_is_whole() {
         ("data: tex", false),
         ("event: end\n", true),
         ("event: en", false),
+        ("event: message\n", false),
+        ("event: message\ndata: x\n", true),
+        ("event: message\ndata:\n", true),
+        ("id: 7\nevent: end\r", true),
+        ("id: 7\n", false),
     ] {
         let read = read(&[input.as_bytes()]);
         assert_eq!(read.len(), 1, "{input:?}");
