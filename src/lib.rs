@@ -41,6 +41,7 @@ pub mod upstream;
 // layer 4: edges
 pub mod admin;
 pub mod app;
+pub(crate) mod bounds;
 pub mod drain;
 pub mod link;
 pub mod proxy;

@@ -21,9 +21,12 @@ use crate::stream::pump::Reader;
 const NEVER: u64 = u64::MAX;
 /// How long a connection outlives a stream that ended as `client_stalled`: its client may still come to
 /// read why.
-const AFTER_STALL: Duration = Duration::from_secs(1);
+pub(crate) const AFTER_STALL: Duration = Duration::from_secs(1);
 /// How long a connection that was told to go may take.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// How often the socket is asked for the client's end while nobody reads from it. Clients have to be missed
+/// within a second.
+const LOOK: Duration = Duration::from_millis(500);
 /// Most bytes of interim responses that wait for a client.
 const MAX_INTERIM_BYTES: usize = 64 * 1024;
 
@@ -36,6 +39,10 @@ pub(crate) enum Overdue {
     Idle,
     /// The client takes nothing of what waits for it.
     Stalled,
+    /// The answer lasts too long.
+    Total,
+    /// Nothing yet: it is time to look whether the client is still there.
+    Unseen,
 }
 
 /// The state of one connection, shared by its socket, its timer and its requests.
@@ -56,6 +63,15 @@ pub struct Link {
     blocked: AtomicU64,
     /// The longest time that `blocked` may lie back, microseconds.
     stall: AtomicU64,
+    /// When the answer must be over.
+    until: AtomicU64,
+    /// Somebody waits for bytes of the client, and so sees its end as well. Nobody does while bytes that came
+    /// too early, or that the upstream does not take yet, lie in front of it.
+    listening: AtomicBool,
+    /// When the socket was last asked whether the client is there.
+    looked: AtomicU64,
+    /// The socket is to be asked.
+    look: AtomicBool,
     /// Interim responses that wait for a moment between two messages.
     interim: Mutex<BytesMut>,
     has_interim: AtomicBool,
@@ -74,6 +90,10 @@ impl Link {
             resting: AtomicU64::new(0),
             blocked: AtomicU64::new(NEVER),
             stall: AtomicU64::new(NEVER),
+            until: AtomicU64::new(NEVER),
+            listening: AtomicBool::new(true),
+            looked: AtomicU64::new(0),
+            look: AtomicBool::new(false),
             interim: Mutex::default(),
             has_interim: AtomicBool::new(false),
         }
@@ -84,6 +104,7 @@ impl Link {
         self.multiplexed.store(multiplexed, Ordering::Relaxed);
         if self.open.fetch_add(1, Ordering::Relaxed) == 0 {
             self.stall.store(NEVER, Ordering::Relaxed);
+            self.looked.store(self.now(), Ordering::Relaxed);
         }
         self.speaking.store(NEVER, Ordering::Relaxed);
         Open(Arc::clone(self))
@@ -101,6 +122,12 @@ impl Link {
         if now == NEVER || now < limit {
             self.stall.store(limit, Ordering::Relaxed);
         }
+    }
+
+    /// The answer to the one request under way must be over at `at`.
+    pub(crate) fn end_by(&self, at: Instant) {
+        let until = micros(at.saturating_duration_since(self.epoch));
+        self.until.store(until, Ordering::Relaxed);
     }
 
     /// Sends an interim (1xx) response ahead of the answer, if there is a moment for it.
@@ -129,6 +156,22 @@ impl Link {
         {
             self.speaking.store(self.now(), Ordering::Relaxed);
         }
+    }
+
+    /// The socket was asked for bytes: whether the asker now waits for more.
+    pub(crate) fn note_listening(&self, waits: bool) {
+        self.listening.store(waits, Ordering::Relaxed);
+    }
+
+    /// Has the socket asked, when next it is used, whether the client is there.
+    pub(crate) fn look(&self) {
+        self.looked.store(self.now(), Ordering::Relaxed);
+        self.look.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether to ask the socket now.
+    pub(crate) fn take_look(&self) -> bool {
+        self.look.load(Ordering::Relaxed) && self.look.swap(false, Ordering::Relaxed)
     }
 
     /// The socket takes no more.
@@ -172,6 +215,26 @@ impl Link {
     }
 
     fn deadline(&self) -> Option<(Instant, Overdue)> {
+        let client = self.client_deadline();
+        if self.open.load(Ordering::Relaxed) == 0 {
+            return client;
+        }
+        let total = self.instant(self.until.load(Ordering::Relaxed));
+        let unseen = (!self.listening.load(Ordering::Relaxed))
+            .then(|| self.instant(self.looked.load(Ordering::Relaxed)))
+            .flatten();
+        [
+            client,
+            total.map(|at| (at, Overdue::Total)),
+            unseen.map(|at| (at + LOOK, Overdue::Unseen)),
+        ]
+        .into_iter()
+        .flatten()
+        .min_by_key(|(at, _)| *at)
+    }
+
+    /// Of what the client has to do.
+    fn client_deadline(&self) -> Option<(Instant, Overdue)> {
         let at = |since: u64, limit: Duration| self.instant(since).map(|since| since + limit);
         let read = |value: &AtomicU64| value.load(Ordering::Relaxed);
         let blocked = read(&self.blocked);
@@ -231,6 +294,7 @@ pub(crate) struct Open(Arc<Link>);
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.resting.store(self.0.now(), Ordering::Relaxed);
+        self.0.until.store(NEVER, Ordering::Relaxed);
         self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -298,6 +362,47 @@ mod tests {
         assert_eq!(link.overdue(pass(1).await), Some(Overdue::Stalled));
         link.note_flushed();
         assert_eq!(link.last_progress(), None);
+        assert_eq!(link.next(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_is_looked_for_while_nobody_reads_from_it() {
+        let link = Arc::new(Link::new(HEAD, KEEP));
+        let open = link.request(false);
+        link.note_listening(true);
+        assert_eq!(link.next(), None);
+        link.note_listening(false);
+        assert_eq!(link.next(), Some(Instant::now() + LOOK));
+        assert_eq!(link.overdue(pass(1).await), Some(Overdue::Unseen));
+        assert!(!link.take_look());
+        link.look();
+        assert_eq!(link.overdue(Instant::now()), None, "the next one later");
+        assert!(link.take_look() && !link.take_look());
+        link.note_full();
+        assert_eq!(
+            link.overdue(pass(1).await),
+            Some(Overdue::Unseen),
+            "a client that takes nothing may leave as well"
+        );
+        drop(open);
+        assert_ne!(
+            link.deadline().unwrap().1,
+            Overdue::Unseen,
+            "nobody waits for it"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_ends_at_its_time_and_the_next_one_has_its_own() {
+        let link = Arc::new(Link::new(HEAD, KEEP));
+        let open = link.request(false);
+        link.end_by(Instant::now() + Duration::from_secs(5));
+        link.note_full();
+        assert_eq!(link.overdue(pass(4).await), None);
+        assert_eq!(link.overdue(pass(1).await), Some(Overdue::Total));
+        link.note_flushed();
+        drop(open);
+        let _open = link.request(false);
         assert_eq!(link.next(), None);
     }
 

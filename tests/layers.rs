@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by layer, longest path first where one contains another.
-const LAYERS: [(&str, u8); 30] = [
+const LAYERS: [(&str, u8); 31] = [
     ("event", 0),
     ("wire", 1),
     ("dialect", 1),
@@ -27,6 +27,7 @@ const LAYERS: [(&str, u8); 30] = [
     ("stream", 3),
     ("admin", 4),
     ("app", 4),
+    ("bounds", 4),
     ("drain", 4),
     ("link", 4),
     ("proxy", 4),

@@ -12,6 +12,7 @@ use super::live::{self, Start};
 use super::source::{CallSource, Reads};
 use super::{errors, named};
 use crate::app::{App, Loaded};
+use crate::bounds::Bounds;
 use crate::config::Route;
 use crate::dialect::{Choice, Dialect};
 use crate::link::Link;
@@ -141,8 +142,15 @@ impl Call {
                 .request_seconds
                 .observe(self.started.elapsed().as_secs_f64());
         }));
-        let body =
-            Body::pass(body, self.started + self.route.policy.deadlines.total).holding(timed);
+        let deadlines = &self.route.policy.deadlines;
+        let total = self.started + deadlines.total;
+        // A body is not polled while its client takes nothing, so somebody else has to keep the time.
+        let bounds = Bounds::current();
+        match &bounds {
+            Some(bounds) => bounds.begin(total, deadlines.client_stall),
+            None => self.link.end_by(total),
+        }
+        let body = Body::pass(body, bounds).holding(timed);
         Response::from_parts(head, body)
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use tokio::time::{Instant, Sleep};
 
+use crate::bounds::Bounds;
 use crate::link::Link;
 use crate::metrics::RouteMetrics;
 use crate::queue::{Close, Next, Receiver};
@@ -19,6 +19,10 @@ use crate::upstream::fields::forwardable;
 
 /// Bytes handed to the connection at a time: more would only hide in its buffers.
 const FRAME_BYTES: usize = 64 * 1024;
+
+/// Bytes of a plain answer handed to a shared connection at a time: it asks for more when the client has
+/// taken these, so larger pieces would make a slow client look like one that takes nothing.
+const SHARED_FRAME_BYTES: usize = 16 * 1024;
 
 /// A client that takes nothing for longer than this while something waits is worth a note.
 pub const STALL: Duration = Duration::from_millis(100);
@@ -74,7 +78,8 @@ enum Kind {
 struct Pass {
     body: upstream::Body,
     ready: Vec<Bytes>,
-    total: Pin<Box<Sleep>>,
+    /// Of a shared connection: hears what the client takes.
+    bounds: Option<Arc<Bounds>>,
     done: bool,
 }
 
@@ -88,13 +93,12 @@ impl Body {
         }
     }
 
-    /// An upstream's body, byte for byte, broken off at `deadline`.
-    pub fn pass(body: upstream::Body, deadline: Instant) -> Self {
-        let total = Box::pin(tokio::time::sleep_until(deadline));
+    /// An upstream's body, byte for byte. On a shared connection it tells `bounds` what the client takes.
+    pub(crate) fn pass(body: upstream::Body, bounds: Option<Arc<Bounds>>) -> Self {
         let pass = Pass {
             body,
             ready: Vec::new(),
-            total,
+            bounds,
             done: false,
         };
         Self {
@@ -219,14 +223,22 @@ impl Pass {
                     return Poll::Ready(Some(Err(io::Error::other(error))));
                 }
                 Poll::Pending => {
-                    if self.total.as_mut().poll(cx).is_ready() {
-                        self.done = true;
-                        return Poll::Ready(Some(Err(io::Error::from(io::ErrorKind::TimedOut))));
+                    if let Some(bounds) = &self.bounds {
+                        bounds.note_wanted();
                     }
                     return Poll::Pending;
                 }
             }
         }
-        Poll::Ready(self.ready.pop().map(|bytes| Ok(Frame::data(bytes))))
+        let Some(mut bytes) = self.ready.pop() else {
+            return Poll::Ready(None);
+        };
+        if let Some(bounds) = &self.bounds {
+            bounds.note_handed();
+            if bytes.len() > SHARED_FRAME_BYTES {
+                self.ready.push(bytes.split_off(SHARED_FRAME_BYTES));
+            }
+        }
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 }

@@ -7,19 +7,22 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
+use hyper::rt::Executor;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::interim::Interim;
 use super::tls::Acceptor;
-use super::watched::Watched;
+use super::watched::{Leaves, Watched};
 use crate::app::App;
+use crate::bounds;
 use crate::config::Limits;
 use crate::link::{Link, Overdue};
 use crate::proxy::{self, Peer};
+use crate::tasks;
 use crate::upstream::request::Origin;
 
 /// Bytes of answers that the HTTP/2 engine buffers per stream: what lies there can be neither joined nor
@@ -41,7 +44,7 @@ pub(super) async fn serve<S>(
     stream: S,
     tls: Option<Arc<Acceptor>>,
 ) where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Leaves + Send + Unpin + 'static,
 {
     let limits = app.loaded().config.limits;
     let link = Arc::new(Link::new(limits.request_head, limits.keep_alive));
@@ -62,11 +65,25 @@ pub(super) async fn serve<S>(
     }
 }
 
+/// Runs the streams of HTTP/2 connections, each within the bounds of its answer. They end with their
+/// connection.
+#[derive(Clone, Copy, Debug)]
+struct Streams;
+
+impl<F> Executor<F> for Streams
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        tasks::spawn(bounds::keep(stream));
+    }
+}
+
 async fn http<S>(app: Arc<App>, peer: Peer, stream: S, limits: &Limits)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let mut builder = Builder::new(TokioExecutor::new());
+    let mut builder = Builder::new(Streams);
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -116,6 +133,8 @@ where
             ready!(timer.as_mut().poll(cx));
             match link.overdue(Instant::now()) {
                 None => {}
+                // The connection finds out when it next flushes, which is at once.
+                Some(Overdue::Unseen) => link.look(),
                 Some(Overdue::Idle) if !going => {
                     going = true;
                     link.hurry();

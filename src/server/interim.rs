@@ -1,4 +1,4 @@
-//! Interim (1xx) responses on their way to an HTTP/1.1 client.
+//! Interim (1xx) responses on their way to an HTTP/1.1 client, where the HTTP engine reads and writes.
 //!
 //! The HTTP engine has no way to send them, so they are written in front of what it writes, and only between
 //! two messages of its own: it flushes when, and only when, a message or a part of one is complete and
@@ -61,7 +61,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Interim<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        // Noted here and not below TLS, which may look for more bytes although it has some to hand out.
+        self.link.note_listening(read.is_pending());
+        read
     }
 }
 

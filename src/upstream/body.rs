@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -35,6 +35,9 @@ pub(super) struct Verdict(Arc<Fate>);
 struct Fate {
     cut: AtomicU8,
     sent: OnceLock<Instant>,
+    /// When the last piece was handed over; `None` while the next one has not come from the client. Held
+    /// for a read or a write.
+    taken: Mutex<Option<Instant>>,
 }
 
 impl Verdict {
@@ -51,6 +54,17 @@ impl Verdict {
     /// When the last of it was handed over.
     pub(super) fn sent(&self) -> Option<Instant> {
         self.0.sent.get().copied()
+    }
+
+    /// Since when the upstream has taken nothing of what there is for it, or has had everything; `None` while
+    /// the client is awaited.
+    pub(super) fn upstream_silent(&self) -> Option<Instant> {
+        let taken = || *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sent().or_else(taken)
+    }
+
+    fn took(&self, at: Option<Instant>) {
+        *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }
 
     fn set(&self, cut: Cut) -> std::io::Error {
@@ -138,6 +152,7 @@ impl http_body::Body for RequestBody {
         match Pin::new(&mut this.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.timer = None;
+                this.verdict.took(Some(Instant::now()));
                 let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
                 let Some(left) = this.left.checked_sub(bytes) else {
                     return Poll::Ready(Some(Err(this.verdict.set(Cut::TooLarge))));
@@ -161,6 +176,7 @@ impl http_body::Body for RequestBody {
                 Poll::Ready(None)
             }
             Poll::Pending => {
+                this.verdict.took(None);
                 let idle = this.limits.idle;
                 let timer = this
                     .timer
@@ -328,5 +344,27 @@ impl Body {
     /// Whether nothing will come.
     pub fn is_end_stream(&self) -> bool {
         self.peeked.is_empty() && self.incoming.is_end_stream()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_upstream_is_silent_from_the_last_piece_it_took() {
+        let verdict = Verdict::default();
+        assert_eq!(verdict.upstream_silent(), None, "nothing to take yet");
+        let first = Instant::now();
+        verdict.took(Some(first));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(verdict.upstream_silent(), Some(first));
+        verdict.took(None);
+        assert_eq!(verdict.upstream_silent(), None, "the client's turn");
+        verdict.took(Some(Instant::now()));
+        verdict.complete();
+        let end = Instant::now();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(verdict.upstream_silent(), Some(end));
     }
 }

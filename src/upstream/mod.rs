@@ -248,6 +248,7 @@ impl Client {
         verdict: &Verdict,
     ) -> Result<Answer, Failure> {
         let mut response = pin!(lease.wire.sender.try_send_request(request));
+        let began = Instant::now();
         let mut late = pin!(sleep(limit));
         let head = poll_fn(|cx| {
             // Twice: the first turn sends or reads, the second hands over what was read.
@@ -259,8 +260,10 @@ impl Client {
             }
             loop {
                 ready!(late.as_mut().poll(cx));
-                // An upload takes its time and has a bound of its own: the head is awaited from its end on.
-                let since = verdict.sent().unwrap_or_else(Instant::now);
+                // An upload may last; what counts is when the upstream last took a piece of it. While the
+                // client is awaited, that has a bound of its own.
+                let since = verdict.upstream_silent().unwrap_or_else(Instant::now);
+                let since = since.max(began);
                 if since + limit <= Instant::now() {
                     return Poll::Ready(None);
                 }

@@ -292,7 +292,7 @@ impl Client {
 pub(crate) fn get(address: &str, path: &str) -> String {
     let mut client = Client::connect(address);
     client.send(format!(
-        "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
     ));
     let text = client.closed();
     text.split_once("\r\n\r\n")

@@ -102,6 +102,31 @@ def test_a_client_that_leaves_during_its_upload(weir, upstream):
     assert server.requests() == [], "the backend never saw a complete request"
 
 
+@pytest.mark.parametrize("where", ["tcp", "tls", "unix"])
+def test_a_client_that_leaves_behind_an_early_request(weir, upstream, authority, tmp_path, where):
+    """Nobody reads from a client that has sent more than may be served now. Its end is seen all the same."""
+    files = authority.issue(tmp_path)
+    listen = {
+        "tcp": "127.0.0.1:0",
+        "tls": {"address": "127.0.0.1:0", "tls": {"cert": files.cert, "key": files.key}},
+        "unix": f"unix:{tmp_path}/weir.sock",
+    }[where]
+    server = upstream(silent_after_events)
+    proxy = weir(server.url, listen=listen)
+    url = listen if where == "unix" else proxy.url
+    client = Raw(url, tls=authority.client("http/1.1") if where == "tls" else None)
+    client.say(b"GET /v1/chat/completions HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n")
+    client.read_head()
+    client.until_bytes(TOKEN.encode() * 3)
+    # Longer than the time between two looks: a client that is still there is left alone.
+    with pytest.raises(AssertionError):
+        server.connections[0].gone(1.2)
+    left = time.monotonic()
+    client.close()
+    assert server.connections[0].gone() - left < 1.0
+    assert proxy.ended()["outcome"] == "client_gone"
+
+
 def test_a_finished_connection_is_used_again_a_cancelled_one_is_not(weir, upstream):
     hold = threading.Event()
 

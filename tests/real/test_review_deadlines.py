@@ -155,7 +155,6 @@ def test_total_bounds_a_plain_answer_to_a_slow_reader(weir, upstream):
         except OSError:
             pass
         lasted = time.monotonic() - started
-    # DEFECT: with a body that always has something ready, `total` is never looked at.
     assert lasted < 5
 
 

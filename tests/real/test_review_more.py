@@ -21,9 +21,9 @@ REQUEST = (
 ).encode() + BODY
 
 
-@pytest.mark.parametrize("extra", ["CRLF", "a pipelined request"])
+@pytest.mark.parametrize("extra", ["CRLF", "a pipelined request", "half a request"])
 @pytest.mark.parametrize("phase", ["head", "first event", "middle", "plain"])
-@pytest.mark.parametrize("leaves", ["fin"])
+@pytest.mark.parametrize("leaves", ["fin", "rst"])
 def test_leaving_with_more_bytes_sent_than_the_request(weir, upstream, phase, extra, leaves):
     """Design 3: read interest on the client socket is kept at all times. Design 7: cancelled within 1 s.
     RFC 9112, 2.2: a CRLF after a body is to be ignored; pipelined requests are legal."""
@@ -54,7 +54,6 @@ def test_leaving_with_more_bytes_sent_than_the_request(weir, upstream, phase, ex
         at = server.connections[0].gone(3)
     finally:
         server.connections[0].socket.close()
-    # DEFECT: not noticed while unread bytes of the client lie in the buffer.
     assert at - left < 1.0
 
 

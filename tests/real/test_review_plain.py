@@ -40,7 +40,6 @@ def test_a_plain_answer_that_an_http2_client_does_not_take_is_bounded(weir, upst
         stream = connection.request("GET", "/file")
         stream.read = False
         stream.read_head()
-        # DEFECT: `total` lives in a body that nobody polls, and nothing else knows of the stream.
         left = server.connections[0].gone(5)
         assert left
     server.connections[0].socket.close()

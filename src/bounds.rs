@@ -1,0 +1,168 @@
+//! One plain answer on a connection that it shares: until when it may run, and whether its client takes it.
+//!
+//! HTTP/2 polls no body of a stream whose client grants no window, so its bounds cannot lie in the body. They
+//! lie in the task around it: the body says what it hands out, and when a deadline has passed the task lets
+//! go of the stream, which resets it and closes the connection to the upstream.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::link::AFTER_STALL;
+
+tokio::task_local! {
+    static CURRENT: Arc<Bounds>;
+}
+
+/// The bounds of a plain answer; none until it begins.
+#[derive(Debug, Default)]
+pub(crate) struct Bounds {
+    /// Held for a read or a write. Used by one task only.
+    times: Mutex<Option<Times>>,
+}
+
+#[derive(Debug)]
+struct Times {
+    /// When it must be over.
+    total: Instant,
+    /// How long the client may take nothing.
+    stall: Duration,
+    /// When something was handed out that the client has not asked more of since.
+    handed: Option<Instant>,
+}
+
+impl Bounds {
+    /// The answer of this task; `None` on a connection that serves one request at a time, which has these
+    /// deadlines itself.
+    pub(crate) fn current() -> Option<Arc<Self>> {
+        CURRENT.try_with(Arc::clone).ok()
+    }
+
+    /// It begins, must be over at `total`, and its client may take nothing for `stall`.
+    pub(crate) fn begin(&self, total: Instant, stall: Duration) {
+        *self.lock() = Some(Times {
+            total,
+            stall: stall + AFTER_STALL,
+            handed: Some(Instant::now()),
+        });
+    }
+
+    /// The client was given something: it is its turn.
+    pub(crate) fn note_handed(&self) {
+        self.note(Some(Instant::now()));
+    }
+
+    /// The client would take more than there is: it is the upstream's turn.
+    pub(crate) fn note_wanted(&self) {
+        self.note(None);
+    }
+
+    fn note(&self, handed: Option<Instant>) {
+        if let Some(times) = &mut *self.lock() {
+            times.handed = handed;
+        }
+    }
+
+    /// The deadline that passes next.
+    fn next(&self) -> Option<Instant> {
+        let times = self.lock();
+        let times = times.as_ref()?;
+        let stalled = times.handed.map(|handed| handed + times.stall);
+        Some(stalled.map_or(times.total, |stalled| stalled.min(times.total)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Times>> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs one stream of a shared connection, and drops it at the first deadline that its answer misses.
+pub(crate) async fn keep(stream: impl Future<Output = ()>) {
+    let bounds = Arc::<Bounds>::default();
+    let mut stream = pin!(CURRENT.scope(Arc::clone(&bounds), stream));
+    let mut timer: Option<Pin<Box<Sleep>>> = None;
+    poll_fn(|cx| {
+        if stream.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        loop {
+            let Some(next) = bounds.next() else {
+                return Poll::Pending;
+            };
+            // Lazily: the timer moves only when it fired or something now comes earlier.
+            let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(next)));
+            if timer.is_elapsed() || next < timer.deadline() {
+                timer.as_mut().reset(next);
+            }
+            ready!(timer.as_mut().poll(cx));
+            if bounds.next().is_some_and(|next| next <= Instant::now()) {
+                return Poll::Ready(());
+            }
+        }
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// How long a stream may run that begins an answer of at most 100 s and a stall of 9 s, and then does
+    /// `what`.
+    async fn lasts<F: Future<Output = ()>>(what: impl FnOnce(Arc<Bounds>) -> F) -> Duration {
+        let started = Instant::now();
+        keep(async {
+            let bounds = Bounds::current().unwrap();
+            bounds.begin(started + 100 * SECOND, 9 * SECOND);
+            what(bounds).await;
+        })
+        .await;
+        started.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_the_client_does_not_take_ends() {
+        let never = |_| std::future::pending();
+        assert_eq!(lasts(never).await, 10 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_not_stalled_while_its_client_takes_it_or_the_upstream_is_silent() {
+        let slow = |bounds: Arc<Bounds>| async move {
+            for _ in 0..5 {
+                sleep(8 * SECOND).await;
+                bounds.note_handed();
+            }
+            bounds.note_wanted();
+            sleep(40 * SECOND).await;
+        };
+        assert_eq!(lasts(slow).await, 80 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn total_ends_an_answer_whatever_happens() {
+        let endless = |bounds: Arc<Bounds>| async move {
+            loop {
+                sleep(SECOND).await;
+                bounds.note_handed();
+            }
+        };
+        assert_eq!(lasts(endless).await, 100 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_no_plain_answer_has_other_bounds() {
+        let started = Instant::now();
+        keep(sleep(1000 * SECOND)).await;
+        assert_eq!(started.elapsed(), 1000 * SECOND);
+        assert!(Bounds::current().is_none());
+    }
+}
