@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::call::Call;
 use crate::app::App;
+use crate::dialect::{Choice, Dialect};
 use crate::event::{Class, Content};
 use crate::metrics::RouteMetrics;
 use crate::queue::{self, Receiver};
@@ -61,7 +62,12 @@ pub(super) fn start(
         total: deadlines.total,
         client_stall: deadlines.client_stall,
     };
-    let (sender, receiver) = queue::queue(policy.queue, framing == Framing::Sse);
+    let spoken = match policy.dialect {
+        Choice::Auto => call.hint,
+        Choice::Fixed(dialect) => Some(dialect),
+    };
+    let notices = framing == Framing::Sse && spoken.is_none_or(Dialect::tolerates_comments);
+    let (sender, receiver) = queue::queue(policy.queue, notices);
     // Fails only if it was set before.
     let _ = entered.live.queue.set(sender.probe());
     let observer = Counts {
