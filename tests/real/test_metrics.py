@@ -141,7 +141,8 @@ def test_what_no_route_took_is_counted_by_reason(weir, fastapi, reason):
     proxy = weir(fastapi.url, routes=[route], limits={"request_head": "300ms"})
     with Raw(proxy.url).say(REFUSED[reason]) as client:
         client.read_head()
-    assert proxy.metrics().by("weir_requests_refused_total", "reason") == {reason: 1}
+    refused = lambda: proxy.metrics().by("weir_requests_refused_total", "reason")
+    until("it is counted", lambda: refused() == {reason: 1})
 
 
 def test_a_client_that_leaves_before_the_answer_is_counted_and_logged(weir, upstream):

@@ -1,4 +1,4 @@
-"""Adversarial review: leaving with something unread, rarer ends, rarer deadlines."""
+"""Is a leaving client noticed whatever it sent, and who else suffers from a slow one?"""
 
 import json
 import re
@@ -25,7 +25,7 @@ REQUEST = (
 @pytest.mark.parametrize("phase", ["head", "first event", "middle", "plain"])
 @pytest.mark.parametrize("leaves", ["fin", "rst"])
 def test_leaving_with_more_bytes_sent_than_the_request(weir, upstream, phase, extra, leaves):
-    """Design 3: read interest on the client socket is kept at all times. Design 7: cancelled within 1 s.
+    """Read interest on the client socket is kept at all times. Cancelled within 1 s.
     RFC 9112, 2.2: a CRLF after a body is to be ignored; pipelined requests are legal."""
     ready = threading.Event()
 
@@ -60,7 +60,7 @@ def test_leaving_with_more_bytes_sent_than_the_request(weir, upstream, phase, ex
 @pytest.mark.parametrize("protocol", ["h1", "h2"])
 @pytest.mark.parametrize("end", ["idle", "drop", "reset"])
 def test_a_stream_without_an_error_form_breaks_off(weir, upstream, protocol, end):
-    """Design 7: where an error event cannot be expressed, the body is aborted."""
+    """Where an error event cannot be expressed, the body is aborted."""
 
     def script(connection):
         connection.request()
@@ -200,7 +200,7 @@ def test_a_slow_client_that_reads_gets_its_error_event_after_what_waits(weir, up
 
 @pytest.mark.parametrize("when", ["blocked", "not blocked"])
 def test_a_stop_while_critical_events_wait_outside_the_queue(weir, upstream, when):
-    """Design 6: critical events are never lost while the client still reads: a drain ends the stream after them."""
+    """Critical events are never lost while the client still reads: a drain ends the stream after them."""
     events = [f'data: {{"n":{n},"x":"{"x" * 50_000}"}}\n\n' for n in range(200 if when == "blocked" else 20)]
 
     def script(connection):
@@ -341,7 +341,6 @@ def test_a_full_queue_costs_the_same_whatever_its_size(weir, upstream, max_event
         for _ in range(20):
             began = time.monotonic()
             go.release()
-            # DEFECT: each push compacts the whole queue anew; the worker does nothing else for seconds.
             steady.until_bytes(b"\n\n")
             del steady.body[:]
             slowest = max(slowest, time.monotonic() - began)

@@ -1,4 +1,4 @@
-"""Adversarial review: plain answers to clients that do not read, preambles, a drain while a head is awaited."""
+"""What of plain answers to clients that do not read, preambles, and a drain while a head is awaited?"""
 
 import json
 import threading
@@ -29,7 +29,7 @@ def download(upstream):
 
 @pytest.mark.parametrize("deadline", ["client_stall", "total"])
 def test_a_plain_answer_that_an_http2_client_does_not_take_is_bounded(weir, upstream, deadline):
-    """Principle 3: everything is bounded in time. Design 4: plain answers are bounded by `total`.
+    """Everything is bounded in time. Plain answers are bounded by `total`.
     docs/behaviour.md: the client takes nothing of an answer: `client_stall` + 1 s, closed."""
     server = download(upstream)
     proxy = weir(server.url, defaults={"deadlines": {deadline: "1s"}})
@@ -90,7 +90,7 @@ def test_a_preamble_comes_before_the_first_event_exists(weir, upstream):
 
 
 def test_a_head_that_is_awaited_when_the_drain_ends(weir, upstream):
-    """Design 7: before the head, failures are real statuses (503). Design 14: the rest get told `drained`."""
+    """Before the head, failures are real statuses (503). The rest get told `drained`."""
 
     def script(connection):
         connection.request()
@@ -102,14 +102,13 @@ def test_a_head_that_is_awaited_when_the_drain_ends(weir, upstream):
     client = Raw(proxy.url).send("POST", CHAT, b"{}", content_type="application/json")
     ready.wait(5)
     proxy.terminate()
-    # DEFECT: the connection is cut without an answer.
     client.read_head()
     assert client.status == 503
     assert proxy.stopped() == 0
 
 
 def test_finished_but_not_taken_is_logged_when_the_drain_ends(weir, upstream):
-    """Design 7: a stream ends exactly once, and the log line says so."""
+    """A stream ends exactly once, and the log line says so."""
     events = [f'data: {{"n":{n},"x":"{"x" * 50_000}"}}\n\n' for n in range(100)]
     done = threading.Event()
 
@@ -127,7 +126,6 @@ def test_finished_but_not_taken_is_logged_when_the_drain_ends(weir, upstream):
         until("something waits", lambda: proxy.streams() and proxy.streams()[0]["queue_events"] > 0, within=3)
         proxy.terminate()
         assert proxy.stopped() == 0
-    # DEFECT: a stream in its farewell hears no stop, and the process exits without its line.
     assert [one for one in proxy.logs() if one["message"] == "stream ended"]
 
 
@@ -136,7 +134,7 @@ def test_finished_but_not_taken_is_logged_when_the_drain_ends(weir, upstream):
     ("/agent", '{"a":1}\n'),
 ])
 def test_lines_are_never_told_in_comments(weir, upstream, path, first):
-    """Dialects 9: NDJSON knows no comments: drop notices, preambles and heartbeats stay out."""
+    """NDJSON knows no comments: drop notices, preambles and heartbeats stay out."""
     tokens = "".join(
         f'{{"model":"m","message":{{"role":"assistant","content":"t{n}"}},"done":false,"n":[{n}]}}\n' for n in range(500)
     )
@@ -155,7 +153,7 @@ def test_lines_are_never_told_in_comments(weir, upstream, path, first):
 
 
 def test_first_event_rules_plain_text_streams_too(weir, upstream):
-    """Design 4: text/plain on a route with `dialect` may be a stream; 5: first_event bounds the first content."""
+    """`text/plain` on a route with `dialect` may be a stream. first_event bounds the first content."""
 
     def script(connection):
         connection.request()
@@ -167,7 +165,6 @@ def test_first_event_rules_plain_text_streams_too(weir, upstream):
         server.url, defaults={"dialect": "openai_chat", "deadlines": {"first_event": "500ms"}}
     )
     with Raw(proxy.url).post(CHAT) as client:
-        # DEFECT: after first_event it becomes a plain answer, bounded by `total` alone.
         assert server.connections[0].gone(4)
         assert client.status
 

@@ -1,4 +1,4 @@
-"""Adversarial review: what is joined adds up to what was sent, for any mixture of events."""
+"""Does what is joined add up to what was sent, for any mixture of events?"""
 
 import json
 import random
@@ -267,7 +267,7 @@ DIALECTS = {
 @pytest.mark.parametrize("overflow", ["block", "drop_oldest"])
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_joined_streams_add_up(weir, upstream, dialect, overflow):
-    """Dialects 7: joins are lossless. Twenty random streams, each in one burst, through a queue of few events."""
+    """Joins are lossless. Twenty random streams, each in one burst, through a queue of few events."""
     path, kind, make, add = DIALECTS[dialect]
     bodies = ["".join(make(random.Random(seed), 300)) for seed in range(20)]
     todo = list(bodies)

@@ -1,4 +1,4 @@
-"""Adversarial review: what a queue loses, joins and says, in cases the other tests leave out."""
+"""What does a full queue lose, join and say, in cases that are rare?"""
 
 import json
 import re
@@ -65,7 +65,7 @@ BURSTS = {
 
 @pytest.mark.parametrize("kind", BURSTS)
 def test_a_burst_towards_a_client_that_reads_loses_nothing(weir, upstream, kind):
-    """Principle 1: never worse than not being there. The client reads all the time; only the upstream's
+    """Never worse than not being there. The client reads all the time; only the upstream's
     write was large."""
     body = "".join(BURSTS[kind](n) for n in range(2000)) + DONE
     proxy, _ = served(weir, upstream, [body])
@@ -74,7 +74,6 @@ def test_a_burst_towards_a_client_that_reads_loses_nothing(weir, upstream, kind)
     expected = re.findall(r"t\d+ ", body.replace('"token": "t', ""))
     got = re.findall(r"t\d+ ", texts(client.events()))
     ended = proxy.ended()
-    # DEFECT: tokens are dropped although the client reads as fast as it can.
     assert (ended["dropped"], len(got)) == (0, len(expected))
 
 
@@ -85,7 +84,6 @@ def test_a_burst_of_convention_tokens_with_counters(weir, upstream):
     proxy, _ = served(weir, upstream, [body])
     with Raw(proxy.url).get("/agent") as client:
         client.read_body()
-    # DEFECT: as above, in the most common kind of convention stream.
     assert proxy.ended()["dropped"] == 0
     assert len(client.events()) == 2001
 
@@ -96,7 +94,6 @@ def test_disconnect_does_not_hit_a_client_that_reads(weir, upstream):
     proxy, _ = served(weir, upstream, [body], queue={"overflow": "disconnect"})
     with Raw(proxy.url).post(CHAT) as client:
         client.read_body()
-    # DEFECT: one large read is enough; the message then says that the client did not read for client_stall.
     assert proxy.ended()["outcome"] == "finished"
 
 
@@ -114,7 +111,7 @@ def stalled_then_reads(proxy, server, path=CHAT, method="post"):
 
 @pytest.mark.parametrize("kind", ["logprobs", "two choices in turn", "plain"])
 def test_notices_tell_every_character(weir, upstream, kind):
-    """Design 6: every drop is counted by class, and told: dropped=N chars=M."""
+    """Every drop is counted by class, and told: dropped=N chars=M."""
     total = 40_000
     body = [("".join(BURSTS[kind](n) for n in range(at, at + 1000))) for at in range(0, total, 1000)] + [DONE]
     proxy, server = served(weir, upstream, body, queue={"max_events": 64, "merge": False})
@@ -124,7 +121,6 @@ def test_notices_tell_every_character(weir, upstream, kind):
     ended = proxy.ended()
     assert ended["outcome"] == "finished" and dropped > 0
     assert dropped == ended["dropped"] == proxy.metrics().value("weir_events_dropped_total")
-    # DEFECT: chars=0 for tokens that could not have been joined.
     assert len(texts(client.events())) + chars == whole
 
 
@@ -133,7 +129,7 @@ def texts_of(piece: str) -> str:
 
 
 def test_a_joined_event_carries_the_last_id(weir, upstream):
-    """Dialects 7: a merged event carries the **last** part's stream id, so a resume after it is exact."""
+    """A merged event carries the **last** part's stream id, so a resume after it is exact."""
     total = 40_000
     one = lambda n: f"id: {n}\n" + chunk({"content": f"t{n} "})
     body = ["".join(one(n) for n in range(at, at + 1000)) for at in range(0, total, 1000)] + [DONE]
@@ -145,12 +141,11 @@ def test_a_joined_event_carries_the_last_id(weir, upstream):
         found = re.findall(r"t(\d+) ", texts([event]))
         if len(found) > 1 and event.id != found[-1]:
             wrong.append((event.id, found[0], found[-1]))
-    # DEFECT: the joined event carries the first part's id; a resume after it repeats text.
     assert not wrong, wrong[:3]
 
 
 def test_a_join_keeps_what_stands_beside_the_choices(weir, upstream):
-    """Dialects 4.1: merge only if both chunks carry only delta.content. Perplexity puts `citations` and
+    """Merge only if both chunks carry only delta.content. Perplexity puts `citations` and
     `search_results` at the top of a chunk; they appear late."""
     total = 40_000
     one = lambda n: chunk({"content": f"t{n} "}, top={"citations": ["http://a"]} if n == total - 7 else None)
@@ -164,13 +159,12 @@ def test_a_join_keeps_what_stands_beside_the_choices(weir, upstream):
 
 @pytest.mark.parametrize("count", [1, 5, 15])
 def test_a_last_event_without_its_blank_line_waits_like_the_others(weir, upstream, count):
-    """Design 6: critical events always wait. Design 7: a last event that lacks only its blank line is completed."""
+    """Critical events always wait. A last event that lacks only its blank line is completed."""
     events = [f"data: {json.dumps({'n': n, 'x': 'x' * 200_000})}\n\n" for n in range(count)]
     last = 'data: {"last":true}'
     proxy, server = served(weir, upstream, [*events, last], queue={"max_events": 1})
     client = stalled_then_reads(proxy, server, "/agent", "get")
     ended = proxy.ended()
-    # DEFECT: with the queue full at the end of the input, the last event is lost and the stream "finished".
     assert client.events()[-1].data == '{"last":true}', ended["outcome"]
 
 
@@ -180,7 +174,6 @@ def test_a_last_event_without_its_blank_line_with_the_default_queue(weir, upstre
     proxy, _ = served(weir, upstream, [events + 'data: {"last":true}'])
     with Raw(proxy.url).get("/agent") as client:
         client.read_body()
-    # DEFECT: the last one is lost, and the outcome is `finished`.
     assert client.events()[-1].data == '{"last":true}', proxy.ended()["outcome"]
 
 
@@ -195,7 +188,6 @@ def test_critical_events_before_one_that_is_too_large(weir, upstream, number):
         client.read_body()
     ended = proxy.ended()
     assert ended["outcome"] == "too_large"
-    # DEFECT: those that did not fit into the queue at that moment are lost.
     assert len(client.events()) == number + 1
 
 
@@ -205,12 +197,11 @@ def test_too_large_is_no_timeout(weir, upstream):
     with Raw(proxy.url).post(CHAT) as client:
         client.read_body()
     assert proxy.ended()["outcome"] == "too_large"
-    # DEFECT: counted as reason="timeout".
     assert "timeout" not in proxy.metrics().by("weir_upstream_cancellations_total", "reason")
 
 
 def test_what_is_thrown_away_is_counted(weir, upstream):
-    """Design 6: every drop is counted by class. Principle 5: tell the metrics whenever something was dropped."""
+    """Every drop is counted by class. Tell the metrics whenever something was dropped."""
     body = ["".join(BURSTS["plain"](n) for n in range(1000))] * 40
 
     def script(connection):
