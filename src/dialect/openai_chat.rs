@@ -42,7 +42,7 @@ impl State {
         } else if chunk.finish {
             Class::Finish
         } else if chunk.usage.is_some() {
-            // With text or without: the counts must not be dropped.
+            // With text or without: the counts must be neither dropped nor lost in a join.
             Class::Usage
         } else if opens || chunk.annotated {
             Class::Structure
@@ -72,14 +72,9 @@ impl State {
             text: frame.in_block(range),
             ..event
         };
-        let keep = match (class, chunk.usage) {
-            (Class::Token | Class::Reasoning | Class::Tool, None) => Keep::First,
-            // Cumulative (vLLM's continuous usage): the later counts stay.
-            (Class::Usage, _) => Keep::Last,
-            _ => return event,
-        };
-        let joins =
-            chunk.choices == 1 && !(chunk.crowded || chunk.finish || chunk.annotated || opens);
+        let joins = matches!(class, Class::Token | Class::Reasoning | Class::Tool)
+            && chunk.choices == 1
+            && !(chunk.crowded || chunk.finish || chunk.usage.is_some());
         if !joins {
             return event;
         }
@@ -91,7 +86,7 @@ impl State {
             chunk.verdicts,
             chunk.beside,
         ));
-        text::joining(event, keep, key)
+        text::joining(event, Keep::First, key)
     }
 
     const fn is_first_role(&mut self, choice: u64) -> bool {

@@ -175,35 +175,11 @@ fn what_stands_beside_the_choices_is_not_lost_in_a_join() {
         (citations, r#","sources":["http://a"]"#, false),
         // On each chunk the same.
         (citations, citations, true),
+        ("", r#","usage":{"completion_tokens":1}"#, false),
     ];
     for (older, newer, expected) in table {
         let joined = joins(Dialect::OpenAiChat, &of(older), &of(newer));
         assert_eq!(joined, expected, "{older} {newer}");
-    }
-}
-
-#[test]
-fn cumulative_counts_are_joined_by_keeping_the_later() {
-    let of = |delta: &str, usage: &str| {
-        format!(r#"{{"choices":[{{"delta":{{{delta}}}}}],"usage":{usage}}}"#)
-    };
-    let text = r#""content":"a""#;
-    let counted = |count: u64| of(text, &format!(r#"{{"completion_tokens":{count}}}"#));
-    assert!(joins(Dialect::OpenAiChat, &counted(1), &counted(2)));
-    let merge = Classifier::new(Dialect::OpenAiChat)
-        .classify(&block(&counted(1)))
-        .merge
-        .unwrap();
-    assert_eq!(merge.keep, crate::event::Keep::Last);
-    assert!(!joins(Dialect::OpenAiChat, &counted(1), &of(text, "null")));
-    for other in [
-        r#""reasoning":"a""#,
-        r#""content":"a","annotations":[{}]"#,
-        r#""tool_calls":[{"index":0,"function":{"arguments":"a"}}]"#,
-    ] {
-        let other = of(other, r#"{"completion_tokens":2}"#);
-        assert!(!joins(Dialect::OpenAiChat, &counted(1), &other));
-        assert!(!joins(Dialect::OpenAiChat, &other, &counted(1)));
     }
 }
 

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::call::Call;
 use crate::app::App;
-use crate::event::Content;
+use crate::dialect::{Choice, Dialect};
+use crate::event::{Class, Content};
 use crate::metrics::RouteMetrics;
 use crate::queue::{self, Receiver};
 use crate::reply::body;
@@ -61,7 +62,12 @@ pub(super) fn start(
         total: deadlines.total,
         client_stall: deadlines.client_stall,
     };
-    let (sender, receiver) = queue::queue(policy.queue, framing == Framing::Sse);
+    let spoken = match policy.dialect {
+        Choice::Auto => call.hint,
+        Choice::Fixed(dialect) => Some(dialect),
+    };
+    let notices = framing == Framing::Sse && spoken.is_none_or(Dialect::tolerates_comments);
+    let (sender, receiver) = queue::queue(policy.queue, notices);
     // Fails only if it was set before.
     let _ = entered.live.queue.set(sender.probe());
     let observer = Counts {
@@ -216,6 +222,11 @@ fn log(call: &Call, live: &Live, report: &Report, status: StatusCode) {
     let since_start = |at: Option<Instant>| at.map(|at| millis(at.duration_since(live.started)));
     let meter = &report.meter;
     let (tokens, stated) = meter.output_tokens();
+    let pings = meter
+        .events
+        .get(Class::Heartbeat.index())
+        .copied()
+        .unwrap_or(0);
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
@@ -237,7 +248,7 @@ fn log(call: &Call, live: &Live, report: &Report, status: StatusCode) {
                 tokens,
                 tokens_source = if stated { "usage" } else { "estimated" },
                 tokens_per_s = meter.tokens_per_second().map(rounded),
-                events_in = meter.events.iter().sum::<u64>(),
+                events_in = meter.events.iter().sum::<u64>() - pings,
                 events_out = report.queue.taken.iter().sum::<u64>(),
                 bytes_in = meter.bytes_in,
                 bytes_out = report.queue.taken_bytes,

@@ -73,6 +73,8 @@ pub struct Status {
     pub bytes: usize,
     /// Since when something waits without anything being taken.
     pub waiting_since: Option<Instant>,
+    /// Since when the connection holds on to what it took last: it asks for more as soon as that is written.
+    pub in_hand: Option<Instant>,
     /// The reader is gone.
     pub reader_gone: bool,
     /// When it left.
@@ -94,6 +96,7 @@ struct State {
     reader_gone: Option<Instant>,
     abandoned: bool,
     waiting_since: Option<Instant>,
+    in_hand: Option<Instant>,
     unmet: Duration,
     /// How often the reader took something. Counted, not timed: two takes may fall on one instant.
     takes: u64,
@@ -114,6 +117,7 @@ pub fn queue(limits: Limits, notices: bool) -> (Sender, Receiver) {
         reader_gone: None,
         abandoned: false,
         waiting_since: None,
+        in_hand: None,
         unmet: Duration::ZERO,
         takes: 0,
         reader: None,
@@ -245,6 +249,7 @@ fn status(state: &State) -> Status {
         reader_gone: state.reader_gone.is_some(),
         reader_gone_at: state.reader_gone,
         abandoned: state.abandoned,
+        in_hand: state.in_hand,
         unmet: state.unmet,
         counts: *state.ring.counts(),
     }
@@ -313,6 +318,7 @@ impl Receiver {
     /// The next bytes, at most `max_bytes` unless one event is larger; then the end, for ever.
     pub fn poll_next(&mut self, cx: &mut Context<'_>, max_bytes: usize) -> Poll<Next> {
         let mut state = lock(&self.0);
+        state.in_hand = None;
         let Some(taken) = state.ring.take(max_bytes) else {
             if let Some(close) = state.close {
                 return Poll::Ready(Next::End(close));
@@ -328,6 +334,7 @@ impl Receiver {
         };
         let now = Instant::now();
         state.takes += 1;
+        state.in_hand = Some(now);
         if std::mem::take(&mut state.slow) {
             state.ring.reader_is_slow(false);
         }

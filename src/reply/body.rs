@@ -20,8 +20,8 @@ use crate::upstream::fields::forwardable;
 /// Bytes handed to the connection at a time: more would only hide in its buffers.
 const FRAME_BYTES: usize = 64 * 1024;
 
-/// Bytes of a plain answer handed to a shared connection at a time: it asks for more when the client has
-/// taken these, so larger pieces would make a slow client look like one that takes nothing.
+/// The same for a shared connection, of HTTP/2: its engine asks for more when the client has taken these, so what
+/// lies there cannot be told from what was taken.
 const SHARED_FRAME_BYTES: usize = 16 * 1024;
 
 /// A client that takes nothing for longer than this while something waits is worth a note.
@@ -143,7 +143,13 @@ impl http_body::Body for Body {
         if this.breaking.error.is_some() {
             return this.breaking.poll(cx);
         }
-        match this.kind.poll_frame(cx) {
+        let shared = (this.breaking.link.as_ref()).is_some_and(|link| link.is_multiplexed());
+        let max = if shared {
+            SHARED_FRAME_BYTES
+        } else {
+            FRAME_BYTES
+        };
+        match this.kind.poll_frame(cx, max) {
             Poll::Ready(Some(Err(error))) => {
                 this.breaking.error = Some(error);
                 this.breaking.poll(cx)
@@ -178,6 +184,7 @@ impl Kind {
     fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
+        max_bytes: usize,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         match self {
             Self::Fixed(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
@@ -186,7 +193,7 @@ impl Kind {
                 if let Some(preamble) = preamble.take() {
                     return Poll::Ready(Some(Ok(Frame::data(preamble))));
                 }
-                queue.poll_next(cx, FRAME_BYTES).map(|next| match next {
+                queue.poll_next(cx, max_bytes).map(|next| match next {
                     Next::Data(taken, waited) => {
                         if waited > STALL {
                             metrics.client_stall.observe(waited.as_secs_f64());

@@ -50,14 +50,15 @@ def openai(rng, count):
 
 def openai_sum(blocks):
     """Everything that an accumulator would keep, in an order that joins may not change."""
-    texts, tools, rest = {}, {}, []
+    texts, tools, rest, usage = {}, {}, [], None
     for data in blocks:
         if data == "[DONE]":
             rest.append(data)
             continue
         chunk = json.loads(data)
         if chunk.get("usage"):
-            rest.append(("usage", chunk["usage"]["completion_tokens"]))
+            # Counts are cumulative: of neighbours the last one says it all.
+            usage = chunk["usage"]["completion_tokens"]
         for choice in chunk["choices"]:
             at = choice["index"]
             for key, value in choice["delta"].items():
@@ -80,7 +81,7 @@ def openai_sum(blocks):
                 rest.append(("logprobs", [one["token"] for one in choice["logprobs"]["content"]]))
             if choice.get("finish_reason"):
                 rest.append("finish")
-    return texts, tools, rest
+    return texts, tools, rest, usage
 
 
 def anthropic(rng, count):

@@ -159,7 +159,6 @@ def test_a_join_keeps_what_stands_beside_the_choices(weir, upstream):
     client = stalled_then_reads(proxy, server)
     ended = proxy.ended()
     assert ended["merged"] > 0
-    # DEFECT: the member is lost in the join, without a word.
     assert b"citations" in client.body
 
 

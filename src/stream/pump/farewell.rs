@@ -90,7 +90,8 @@ impl Pump {
                 if status.abandoned {
                     return Poll::Ready(unseen(End::ClientGone));
                 }
-                let in_connection = self.reader.last_progress().is_some();
+                let in_connection =
+                    status.in_hand.is_some() || self.reader.last_progress().is_some();
                 if status.reader_gone || (status.events == 0 && !in_connection) {
                     return Poll::Ready(end);
                 }
@@ -98,7 +99,7 @@ impl Pump {
                     continue;
                 }
                 self.drain_source(cx);
-                self.note_waiting(status.waiting_since);
+                self.note_waiting(status.waiting_since.max(status.in_hand));
                 let now = Instant::now();
                 if now >= linger {
                     self.source = None;

@@ -308,7 +308,7 @@ impl Pump {
         if status.reader_gone {
             return Some(End::ClientGone.into());
         }
-        self.note_waiting(status.waiting_since);
+        self.note_waiting(status.waiting_since.max(status.in_hand));
         self.unblock(now)
     }
 
@@ -333,7 +333,8 @@ impl Pump {
 
     /// A deadline has passed, or it is time for a heartbeat, or the timer was early.
     fn tick(&mut self, now: Instant) -> Option<Failure> {
-        self.note_waiting(self.queue.status().waiting_since);
+        let status = self.queue.status();
+        self.note_waiting(status.waiting_since.max(status.in_hand));
         if let Some(end) = self.table.expired(now) {
             // An answer that may be complete, and nothing came after it: it was.
             let silence = matches!(
