@@ -6,8 +6,10 @@ import time
 from urllib.parse import parse_qsl
 
 import pytest
+from h2.settings import SettingCodes
 
 from backends import flood
+from support.h2 import H2
 from support.raw import Closed, Raw
 from support.wait import settled
 
@@ -169,3 +171,63 @@ def test_joined_events_look_like_the_others(weir, flooding):
         kinds.add(tuple(choice["delta"]))
     assert kinds == {("content",), ("tool_calls",)}
     assert longest > len(flood.WORD), "some were joined"
+
+
+@pytest.fixture
+def plain(weir, upstream):
+    """A plain answer of 192 KiB, whose client may take nothing for two seconds."""
+
+    def script(connection):
+        while True:
+            connection.request()
+            connection.head("application/octet-stream")
+            for _ in range(24):
+                connection.chunk("x" * 8192)
+            connection.end()
+
+    server = upstream(script)
+    return weir(server.url, defaults={"deadlines": {"client_stall": "1s"}}), server
+
+
+def in_sips(connection):
+    """A stream of the connection that gets 1000 bytes, and more when it is told to."""
+    connection.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1000})
+    connection.flush()
+    connection.receive()
+    stream = connection.request("GET", "/file")
+    stream.read = False
+    return stream.read_head()
+
+
+def sip(connection, stream):
+    connection.h2.increment_flow_control_window(8192, stream.number)
+    connection.h2.increment_flow_control_window(8192)
+    connection.flush()
+
+
+def test_a_plain_answer_over_http2_may_be_taken_slowly(plain):
+    proxy, _ = plain
+    with H2(proxy.url) as connection:
+        stream = in_sips(connection)
+        started = time.monotonic()
+        while len(stream.body) < 24 * 8192:
+            had = len(stream.body)
+            sip(connection, stream)
+            while len(stream.body) < min(had + 8192, 24 * 8192):
+                stream._more()
+            time.sleep(0.2)
+        stream.read_body()
+        assert stream.body == b"x" * 24 * 8192
+        assert time.monotonic() - started > 4
+
+
+def test_a_plain_answer_that_is_not_taken_ends_alone(plain):
+    proxy, server = plain
+    with H2(proxy.url) as connection:
+        stream = in_sips(connection)
+        server.connections[0].gone(4)
+        sip(connection, stream)
+        with pytest.raises(Closed):
+            stream.read_body()
+        other = connection.get("/other")
+        assert not other.ended and other.status == 200
