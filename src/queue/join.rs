@@ -1,6 +1,6 @@
 //! Makes one block of two by joining the raw bytes of their JSON strings.
 
-use memchr::memmem;
+use memchr::memchr_iter;
 
 use crate::event::{Keep, Merge, Span};
 
@@ -68,9 +68,10 @@ pub(super) fn join(first: (&[u8], Merge), second: (&[u8], Merge)) -> Option<Join
 fn has_id(block: &[u8], text: Span) -> bool {
     let before = block.get(..text.start as usize).unwrap_or_default();
     let after = block.get(text.end as usize..).unwrap_or_default();
-    before.starts_with(b"id:")
-        || memmem::find(before, b"\nid:").is_some()
-        || memmem::find(after, b"\nid:").is_some()
+    let begins = |line: &[u8]| line.starts_with(b"id:");
+    let has =
+        |part: &[u8]| memchr_iter(b'\n', part).any(|end| part.get(end + 1..).is_some_and(begins));
+    begins(before) || has(before) || has(after)
 }
 
 #[cfg(test)]
