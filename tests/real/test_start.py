@@ -1,5 +1,8 @@
 """Does the program start, say where it listens, answer its probes, and stop as it should?"""
 
+import json
+import os
+import signal
 import subprocess
 
 from support.raw import Raw
@@ -52,3 +55,21 @@ def test_a_mistake_in_the_configuration_is_named_and_exits_with_2(tmp_path):
     assert run.returncode == 2
     assert "heartbeet" in run.stderr
     assert f"{file}:2" in run.stderr
+
+
+def test_a_closed_stderr_costs_no_answer():
+    """Whoever read the log is gone: requests and the drain go on without it. Port 9: nobody is asked."""
+    read, write = os.pipe()
+    flags = ["--listen", "127.0.0.1:0", "--upstream", "http://127.0.0.1:9", "--admin", "off"]
+    child = subprocess.Popen([BINARY, *flags, "--workers", "1"], stderr=write)
+    os.close(write)
+    try:
+        address = json.loads(os.read(read, 65536).splitlines()[0])["address"]
+        os.close(read)
+        for _ in range(3):
+            with Raw(f"http://{address}").post("/v1/chat/completions") as client:
+                assert client.status == 502, "a failure that is logged"
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(10) == 0
+    finally:
+        child.kill()
