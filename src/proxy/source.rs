@@ -34,6 +34,10 @@ impl Source for Reads {
             Err(error) => Err(broken(&error).into()),
         })
     }
+
+    fn blame(&mut self) {
+        self.0.blame();
+    }
 }
 
 /// How a transport broke: reset, cut short, or against the protocol.
@@ -84,6 +88,12 @@ impl Source for CallSource {
                     Err(error) => return Poll::Ready(Err(failed(&error))),
                 },
             }
+        }
+    }
+
+    fn blame(&mut self) {
+        if let Self::Reading(reads) = self {
+            reads.blame();
         }
     }
 }
@@ -151,6 +161,10 @@ impl Source for Decoded {
             Ok(false) if torn => Err(End::Truncated.into()),
             read => read,
         })
+    }
+
+    fn blame(&mut self) {
+        self.reads.blame();
     }
 }
 

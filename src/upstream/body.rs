@@ -217,6 +217,8 @@ pub struct Body {
     failed: Option<hyper::Error>,
     /// Read to look at; handed over by the next read.
     peeked: Vec<Bytes>,
+    /// Something of it came.
+    began: bool,
     ended: bool,
 }
 
@@ -231,7 +233,15 @@ impl Body {
             trailers: None,
             failed: None,
             peeked: Vec::new(),
+            began: false,
             ended: false,
+        }
+    }
+
+    /// Nothing of use came in time: the endpoint has failed.
+    pub fn blame(&self) {
+        if let Some(lease) = &self.lease {
+            lease.picked.failed();
         }
     }
 
@@ -291,6 +301,11 @@ impl Body {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => {
                         out.push(data);
+                        if !std::mem::replace(&mut self.began, true)
+                            && let Some(lease) = &self.lease
+                        {
+                            lease.picked.succeeded();
+                        }
                         if self.incoming.is_end_stream() {
                             // By its announced length: whoever reads may not ask for more.
                             self.release(cx);
@@ -300,6 +315,7 @@ impl Body {
                     Err(frame) => self.trailers = frame.into_trailers().ok(),
                 },
                 Poll::Ready(Some(Err(error))) => {
+                    self.blame();
                     self.lease = None;
                     if out.len() > before {
                         self.failed = Some(error);

@@ -10,6 +10,7 @@ use crate::config::{Eject, Endpoint, Upstream};
 /// The endpoints of one upstream, as all workers see them.
 #[derive(Debug)]
 pub struct Endpoints {
+    upstream: Arc<str>,
     epoch: Instant,
     eject: Eject,
     states: Vec<State>,
@@ -39,6 +40,7 @@ impl Endpoints {
             well: AtomicBool::new(true),
         };
         Self {
+            upstream: Arc::clone(&upstream.name),
             epoch: Instant::now(),
             eject: upstream.eject,
             states: upstream.endpoints.iter().map(state).collect(),
@@ -139,6 +141,13 @@ impl Picked {
                 Ordering::Relaxed,
             );
             state.failures.store(0, Ordering::Relaxed);
+            let (upstream, endpoint) = (&*self.endpoints.upstream, &state.endpoint.authority);
+            tracing::warn!(
+                upstream,
+                endpoint,
+                failures,
+                "an endpoint is left out for a while"
+            );
         }
     }
 

@@ -280,8 +280,11 @@ impl Client {
         };
         match result {
             Ok(response) => {
-                lease.picked.succeeded();
                 let (head, incoming): (_, Incoming) = response.into_parts();
+                if http_body::Body::size_hint(&incoming).exact().is_some() {
+                    // Of a body without an announced end the first piece says whether its agent is well.
+                    lease.picked.succeeded();
+                }
                 let mut body = Body::new(incoming, lease);
                 if body.is_end_stream() {
                     // Nobody reads a body that is empty.

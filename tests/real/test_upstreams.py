@@ -3,6 +3,8 @@
 import socket
 import threading
 
+import pytest
+
 from backends import wire
 from backends.scripted import Upstream
 from support.raw import Raw
@@ -61,6 +63,37 @@ def test_an_endpoint_that_refuses_is_passed_over_and_left_out(weir, upstream):
             assert client.get("/").read_body() == b"ok", "no request fails for it"
     assert len(good.requests()) == 6
     assert left_out(proxy) == 1
+
+
+@pytest.mark.parametrize("fault", ["silent", "broken"])
+def test_an_endpoint_whose_streams_fail_is_left_out(weir, upstream, fault):
+    """A head alone is no success: what counts is that something comes of it."""
+
+    def failing(connection):
+        while True:
+            connection.request()
+            connection.head()
+            if fault == "broken":
+                connection.reset()
+            else:
+                connection.gone()
+
+    def streaming(connection):
+        while True:
+            connection.request()
+            connection.head()
+            connection.chunk('data: {"type":"token","content":"a"}\n\n')
+            connection.end()
+
+    bad, good = upstream(failing), upstream(streaming)
+    config = several(bad.url, good.url, eject={"failures": 2, "for": "1m"})
+    proxy = weir(config={**config, "defaults": {"deadlines": {"first_event": "200ms"}}})
+    for _ in range(8):
+        with Raw(proxy.url).get("/agent") as client:
+            client.read_body()
+    assert len(bad.requests()) == 2
+    assert left_out(proxy) == 1
+    assert proxy.logged("an endpoint is left out for a while")["endpoint"] in bad.url
 
 
 def test_the_last_endpoint_is_never_left_out(weir):

@@ -346,6 +346,11 @@ impl Pump {
             } else {
                 end
             };
+            if end == End::FirstEventTimeout
+                && let Some(source) = &mut self.source
+            {
+                source.blame();
+            }
             return Some(end.into());
         }
         if self.patience.is_some_and(|patience| patience <= now) {

@@ -27,6 +27,9 @@ pub trait Source: Send {
         cx: &mut Context<'_>,
         out: &mut Vec<Bytes>,
     ) -> Poll<Result<bool, Failure>>;
+
+    /// Nothing of use came in time. Whoever balances over several agents wants to know.
+    fn blame(&mut self) {}
 }
 
 /// A body that broke.
