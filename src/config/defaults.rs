@@ -198,6 +198,11 @@ pub(crate) const MAX_EVENT_BYTES: Preset<u64> = preset(
 /// `max_request_bytes`
 pub(crate) const MAX_REQUEST_BYTES: Preset<u64> =
     preset(64 * MIB, "Room for some attached images and documents.");
+/// `forwarded`
+pub(crate) const FORWARDED: Preset<bool> = preset(
+    false,
+    "The `X-Forwarded-*` fields are what agents read, and they are always sent.",
+);
 /// `commit_after`
 pub(crate) const COMMIT_AFTER_WHY: &str =
     "Until the head is sent, a failure can still be a real status code.";

@@ -163,6 +163,7 @@ fn policy(policy: &Policy) -> Json {
         },
         "max_event_bytes": show_size(policy.max_event_bytes as u64),
         "max_request_bytes": show_size(policy.max_request_bytes),
+        "forwarded": policy.forwarded,
         "commit_after": or_off(policy.commit_after),
         "preamble_bytes": show_size(policy.preamble_bytes as u64),
     })

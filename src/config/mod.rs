@@ -187,6 +187,8 @@ pub struct Policy {
     pub max_event_bytes: usize,
     /// Bytes of one request body.
     pub max_request_bytes: u64,
+    /// Send `Forwarded`, too.
+    pub forwarded: bool,
     /// Send the head after this time even if the upstream has not answered; `None` is off.
     pub commit_after: Option<Duration>,
     /// Size of a leading comment for intermediaries that hold the first bytes back; zero is off.

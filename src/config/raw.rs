@@ -221,6 +221,8 @@ group! {
         max_event_bytes: Size = size(preset::MAX_EVENT_BYTES, KIB, GIB);
         /// Bytes of one request body. Longer ones are answered with 413.
         max_request_bytes: Size = size(preset::MAX_REQUEST_BYTES, 0, 1024 * GIB);
+        /// Also tell the agent who asked by the `Forwarded` field of RFC 7239.
+        forwarded: Flag = Flag { preset: preset::FORWARDED };
         /// Send the response head after this time even if the agent has not answered, for
         /// intermediaries that wait only so long for a head. Failures after it can no longer be
         /// status codes.

@@ -232,6 +232,7 @@ fn policy(layers: &Layers<'_, raw::Policy>) -> Policy {
             |policy| &policy.max_request_bytes,
             preset::MAX_REQUEST_BYTES.value,
         ),
+        forwarded: layers.get(|policy| &policy.forwarded, preset::FORWARDED.value),
         commit_after: layers.get(|policy| &policy.commit_after, None),
         preamble_bytes: bound(layers.get(
             |policy| &policy.preamble_bytes,

@@ -92,7 +92,11 @@ async fn answer(
         return errors::response(call.hint, code, "upstream_connect", message);
     };
     peer.link.allow_stall(policy.deadlines.client_stall);
-    let (deadlines, origin) = (policy.deadlines, peer.origin.clone());
+    let deadlines = policy.deadlines;
+    let origin = Origin {
+        forwarded: policy.forwarded,
+        ..peer.origin.clone()
+    };
     let interim = interim::forwarder(&parts, &peer.link);
     let accepts = wish::accepts_stream(&parts);
     let request = Request::from_parts(parts, body);

@@ -179,6 +179,7 @@ impl Door {
         let busy = app.load.get(worker).map(crate::app::Load::enter);
         let origin = Origin {
             client: from.map(|from| from.ip()),
+            forwarded: false,
             scheme: if tls.is_some() { "https" } else { "http" },
         };
         match stream {

@@ -1,5 +1,7 @@
 //! What of a client's request is forwarded: everything but hop-by-hop fields, plus who asked.
 
+use std::net::IpAddr;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Uri, Version, request};
 
@@ -10,9 +12,11 @@ use crate::config::Endpoint;
 #[derive(Clone, Debug)]
 pub struct Origin {
     /// Address of the client; `None` for Unix sockets.
-    pub client: Option<std::net::IpAddr>,
+    pub client: Option<IpAddr>,
     /// `http` or `https`.
     pub scheme: &'static str,
+    /// Whether to say so by `Forwarded`, too.
+    pub forwarded: bool,
 }
 
 /// Turns a client's request head into the one for `endpoint`.
@@ -90,10 +94,30 @@ fn forwarded_fields(headers: &mut HeaderMap, host: &HeaderValue, origin: &Origin
             headers.insert(FOR, value);
         }
     }
+    if origin.forwarded {
+        forwarded_field(headers, host, origin);
+    }
     headers
         .entry(PROTO)
         .or_insert(HeaderValue::from_static(origin.scheme));
     headers.entry(HOST).or_insert_with(|| host.clone());
+}
+
+/// RFC 7239: this hop at the end of the list.
+fn forwarded_field(headers: &mut HeaderMap, host: &HeaderValue, origin: &Origin) {
+    let client = match origin.client {
+        Some(IpAddr::V4(address)) => address.to_string(),
+        Some(IpAddr::V6(address)) => format!("\"[{address}]\""),
+        None => "unknown".to_owned(),
+    };
+    let host = host.to_str().unwrap_or_default();
+    let hop = format!("for={client};host=\"{host}\";proto={}", origin.scheme);
+    let earlier = headers.get_all(header::FORWARDED).iter();
+    let mut list: Vec<&str> = earlier.filter_map(|value| value.to_str().ok()).collect();
+    list.push(&hop);
+    if let Ok(value) = HeaderValue::from_str(&list.join(", ")) {
+        headers.insert(header::FORWARDED, value);
+    }
 }
 
 #[cfg(test)]
@@ -115,6 +139,7 @@ mod tests {
         let origin = Origin {
             client: Some([192, 0, 2, 1].into()),
             scheme: "http",
+            forwarded: true,
         };
         let parts =
             forwarded(builder.body(()).unwrap().into_parts().0, &endpoint, &origin).unwrap();
@@ -159,6 +184,7 @@ mod tests {
             ("x-forwarded-for", "10.0.0.1"),
             ("x-forwarded-proto", "https"),
         ]);
+        assert_eq!(sent["forwarded"], "for=192.0.2.1;host=\"h\";proto=http");
         assert_eq!(sent["x-forwarded-for"], "10.0.0.1, 192.0.2.1");
         assert_eq!(sent["x-forwarded-proto"], "https");
         assert_eq!(sent["x-forwarded-host"], "h");
