@@ -1,0 +1,148 @@
+//! Streams of agents and of tutorials: LangGraph, LangServe, conventions.
+
+use super::*;
+
+#[test]
+fn langgraph_goes_by_the_mode_before_the_namespace() {
+    let table = [
+        ("messages|[]", Class::Opaque),
+        (
+            r#"messages|[{"type":"AIMessageChunk","content":"a"},{}]"#,
+            Class::Token,
+        ),
+        (r#"messages|[{"type":"ai","content":"a"},{}]"#, Class::State),
+        (
+            r#"messages|[{"type":"ToolMessage","content":"a"},{}]"#,
+            Class::Tool,
+        ),
+        (
+            r#"messages/complete|[{"type":"ai","content":"a"}]"#,
+            Class::State,
+        ),
+        ("values|{}", Class::State),
+        ("error|{}", Class::Error),
+        ("{}", Class::Opaque),
+    ];
+    for (text, class) in table {
+        assert_eq!(read(Dialect::LangGraph, &block(text)).0, class, "{text}");
+    }
+    let nested = frame(Framing::Sse, "event: error|a:1\ndata: {}\n\n");
+    assert_eq!(read(Dialect::LangGraph, &nested).0, Class::Error);
+    let chunk = |id: &str| {
+        format!(r#"messages|[{{"type":"AIMessageChunk","content":"a","id":"{id}"}},{{}}]"#)
+    };
+    assert!(joins(Dialect::LangGraph, &chunk("a"), &chunk("a")));
+    assert!(!joins(Dialect::LangGraph, &chunk("a"), &chunk("b")));
+    assert!(joins(Dialect::LangGraph, "values|{}", r#"values|{"a":1}"#));
+    let partial =
+        |more: &str| format!(r#"messages/partial|[{{"type":"ai","content":"a","id":"a"{more}}}]"#);
+    let (plain, call) = (partial(""), partial(r#","tool_calls":[{"name":"f"}]"#));
+    let counted = partial(r#","usage_metadata":{"output_tokens":1}"#);
+    assert_eq!(read(Dialect::LangGraph, &block(&call)).0, Class::Tool);
+    assert_eq!(read(Dialect::LangGraph, &block(&counted)).0, Class::Usage);
+    assert!(joins(Dialect::LangGraph, &plain, &plain));
+    assert!(joins(Dialect::LangGraph, &call, &call));
+    assert!(!joins(Dialect::LangGraph, &plain, &call));
+    assert!(!joins(Dialect::LangGraph, &plain, &counted));
+    assert!(!joins(
+        Dialect::LangGraph,
+        "values|{}",
+        r#"values|{"__interrupt__":[]}"#
+    ));
+}
+
+#[test]
+fn langserve_ends_without_data() {
+    let end = frame(Framing::Sse, "event: end\n\n");
+    let event = Classifier::new(Dialect::LangServe).classify(&end);
+    assert_eq!(event.terminal, Some(Terminal::Done));
+    let table = [
+        (r#"data|"a""#, Class::Token),
+        (r#"data|{"ops":[]}"#, Class::State),
+        (r#"data|{"event":"on_tool_start"}"#, Class::Tool),
+        (r#"data|{"event":"off"}"#, Class::Opaque),
+        ("data|7", Class::Opaque),
+        (r#"error|{"status_code":500}"#, Class::Error),
+        (r#"shiny|{}"#, Class::Opaque),
+    ];
+    for (text, class) in table {
+        assert_eq!(read(Dialect::LangServe, &block(text)).0, class, "{text}");
+    }
+}
+
+#[test]
+fn only_the_outermost_run_ends_a_bare_astream() {
+    let object = |event: &str, run: &str, parents: &str| {
+        let parents = match parents {
+            "?" => String::new(),
+            list => format!(r#","parent_ids":{list}"#),
+        };
+        block(&format!(
+            r#"{{"event":"{event}","run_id":"{run}"{parents}}}"#
+        ))
+    };
+    // Each object, and whether the stream may end with it.
+    let table: [&[(&str, &str, &str, bool)]; 5] = [
+        &[
+            ("on_chain_start", "r", "[]", false),
+            ("on_chain_start", "s", r#"["r"]"#, false),
+            ("on_chat_model_stream", "m", r#"["r","s"]"#, false),
+            ("on_chain_end", "s", r#"["r"]"#, false),
+            ("on_chain_end", "r", "[]", true),
+        ],
+        // No parents: the run that began first.
+        &[
+            ("on_chain_start", "r", "?", false),
+            ("on_chain_start", "s", "?", false),
+            ("on_chain_end", "s", "?", false),
+            ("on_chain_end", "r", "?", true),
+        ],
+        // A model by itself.
+        &[
+            ("on_chat_model_start", "m", "[]", false),
+            ("on_chat_model_stream", "m", "[]", false),
+            ("on_chat_model_end", "m", "[]", true),
+        ],
+        // Only some of the objects are sent on.
+        &[
+            ("on_chat_model_stream", "m", r#"["r"]"#, true),
+            ("on_tool_start", "t", r#"["r"]"#, true),
+        ],
+        &[("on_chain_end", "s", "?", true)],
+    ];
+    for events in table {
+        let mut classifier = Classifier::new(Dialect::LangServe);
+        for (event, run, parents, ends) in events {
+            let terminal = classifier.classify(&object(event, run, parents)).terminal;
+            assert_eq!(
+                terminal,
+                ends.then_some(Terminal::MayEnd),
+                "{event} {run} {parents}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_convention_is_a_word_in_any_spelling() {
+    let table = [
+        ("Tool-Call|{}", Class::Tool),
+        ("text.delta|a", Class::Token),
+        (r#"message|{"type":"token","content":"a"}"#, Class::Token),
+        (r#"{"event":"node_start"}"#, Class::Status),
+        (r#"{"kind":"final_answer","value":"a"}"#, Class::Structure),
+        (r#"{"type":"ai","event":"token"}"#, Class::Opaque),
+        (r#"{"node":"a","state":{}}"#, Class::State),
+        (r#"{"node":"a"}"#, Class::Opaque),
+        ("FAILED|x", Class::Error),
+        ("any text", Class::Token),
+        ("{torn", Class::Opaque),
+        ("a_word_that_is_longer_than_any_known|x", Class::Opaque),
+    ];
+    for (text, class) in table {
+        assert_eq!(read(Dialect::Convention, &block(text)).0, class, "{text}");
+    }
+    let of = |n| format!(r#"{{"type":"token","content":"a","n":{n}}}"#);
+    assert!(joins(Dialect::Convention, &of(1), &of(1)));
+    assert!(!joins(Dialect::Convention, &of(1), &of(2)));
+}

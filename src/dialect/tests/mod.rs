@@ -1,0 +1,73 @@
+//! What single frames mean; whole streams stand in `tests/data`.
+
+mod agents;
+mod detection;
+mod models;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+
+use super::*;
+use crate::event::{Content, Terminal};
+use crate::wire::Decoder;
+
+fn frame(framing: Framing, text: &str) -> Frame {
+    let mut decoder = Decoder::new(framing, 1 << 24);
+    let mut frames = Vec::new();
+    let bytes = Bytes::copy_from_slice(text.as_bytes());
+    decoder.feed(bytes, &mut frames).unwrap();
+    assert_eq!(frames.len(), 1, "{text}");
+    frames.remove(0)
+}
+
+/// A block of `data` alone, or with a name in front: `name|data`.
+fn block(text: &str) -> Frame {
+    match text.split_once('|') {
+        Some((name, data)) => frame(Framing::Sse, &format!("event: {name}\ndata: {data}\n\n")),
+        None => frame(Framing::Sse, &format!("data: {text}\n\n")),
+    }
+}
+
+fn read(dialect: Dialect, frame: &Frame) -> (Class, Content) {
+    let event = Classifier::new(dialect).classify(frame);
+    (event.class, event.content)
+}
+
+fn joins(dialect: Dialect, older: &str, newer: &str) -> bool {
+    let mut classifier = Classifier::new(dialect);
+    let older = classifier.classify(&block(older)).merge;
+    let newer = classifier.classify(&block(newer)).merge;
+    matches!((older, newer), (Some(a), Some(b)) if a.key == b.key && a.keep == b.keep)
+}
+
+#[test]
+fn a_heartbeat_is_what_the_clients_of_the_dialect_survive() {
+    for dialect in Dialect::ALL {
+        let bytes = dialect.heartbeat(Framing::Sse).unwrap();
+        let is_comment = bytes.starts_with(b":");
+        assert!(!is_comment || dialect.tolerates_comments() || dialect == Dialect::Ollama);
+    }
+    assert_eq!(Dialect::Gemini.heartbeat(Framing::Sse), Some(&b"\n"[..]));
+}
+
+#[test]
+fn every_dialect_is_found_by_its_word() {
+    for (index, dialect) in Dialect::ALL.into_iter().enumerate() {
+        assert_eq!(dialect.index(), index);
+        assert_eq!(Dialect::parse(dialect.as_str()), Some(dialect));
+    }
+    assert_eq!(Dialect::parse("auto"), None);
+}
+
+#[test]
+fn deep_nesting_is_no_recursion() {
+    let deep = format!(
+        "{}1{}",
+        r#"{"kwargs":"#.repeat(200_000),
+        "}".repeat(200_000)
+    );
+    for dialect in Dialect::ALL {
+        read(dialect, &block(&format!("data|{deep}")));
+        read(dialect, &block(&format!("messages|[{deep}]")));
+    }
+}

@@ -1,0 +1,292 @@
+//! Streams of models and their servers: OpenAI, Anthropic, Gemini, Ollama.
+
+use super::*;
+
+/// An OpenAI chunk with this choice.
+fn choice(members: &str) -> String {
+    format!(r#"{{"choices":[{{"index":0,{members}}}]}}"#)
+}
+
+#[test]
+fn an_openai_chunk_has_the_class_of_its_most_critical_part() {
+    let table = [
+        (r#""delta":{}"#, Class::Structure, Content::None),
+        (
+            r#""delta":{"content":null}"#,
+            Class::Structure,
+            Content::None,
+        ),
+        (r#""delta":{"content":"a"}"#, Class::Token, Content::Token),
+        (
+            r#""delta":{"content":"a"}}],"usage":{"completion_tokens":1},"x":[{"#,
+            Class::Usage,
+            Content::Token,
+        ),
+        (
+            r#""delta":{"role":"assistant","content":"a"}"#,
+            Class::Structure,
+            Content::Token,
+        ),
+        (
+            r#""delta":{"content":"a"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1},"x":[{"#,
+            Class::Finish,
+            Content::Token,
+        ),
+        (
+            r#""delta":{"reasoning":"a"}"#,
+            Class::Reasoning,
+            Content::Reasoning,
+        ),
+        (
+            r#""delta":{"reasoning":"a","content":"b"}"#,
+            Class::Token,
+            Content::Token,
+        ),
+        (
+            r#""delta":{"content":"a","tool_calls":[{"index":0,"id":"t"}]}"#,
+            Class::Tool,
+            Content::Tool,
+        ),
+        (
+            r#""delta":{"content":"a","tool_calls":[]}"#,
+            Class::Token,
+            Content::Token,
+        ),
+        (
+            r#""delta":{"audio":{"id":"x"}}"#,
+            Class::Opaque,
+            Content::Other,
+        ),
+    ];
+    for (members, class, content) in table {
+        let frame = block(&choice(members));
+        assert_eq!(
+            read(Dialect::OpenAiChat, &frame),
+            (class, content),
+            "{members}"
+        );
+    }
+    let table = [
+        ("[DONE]", Class::Done),
+        ("[DONE] ", Class::Done),
+        (r#"{"error":"x"}"#, Class::Error),
+        (r#"{"error":null,"choices":[]}"#, Class::Structure),
+        (r#"{"error":{}}"#, Class::Error),
+        (r#"{"choices":[],"usage":null}"#, Class::Structure),
+        (
+            r#"{"choices":[],"usage":{"prompt_tokens":1}}"#,
+            Class::Usage,
+        ),
+        (r#"{"id":"x"}"#, Class::Opaque),
+        ("[]", Class::Opaque),
+        (r#"{"choices":[]} x"#, Class::Opaque),
+        (r#"{"choices":["#, Class::Opaque),
+    ];
+    for (data, class) in table {
+        assert_eq!(read(Dialect::OpenAiChat, &block(data)).0, class, "{data}");
+    }
+}
+
+#[test]
+fn openai_chunks_join_only_if_nothing_is_lost() {
+    let text = r#""delta":{"content":"a"}"#;
+    let table = [
+        (text, text, true),
+        (text, r#""delta":{"content":"a"},"logprobs":null"#, true),
+        (
+            text,
+            r#""delta":{"content":"a"},"logprobs":{"content":[]}"#,
+            false,
+        ),
+        (text, r#""delta":{"content":"a"},"token_ids":[1]"#, false),
+        (
+            text,
+            r#""delta":{"content":"a"},"finish_reason":"stop""#,
+            false,
+        ),
+        (text, r#""delta":{"reasoning":"a"}"#, false),
+        (text, r#""delta":{"content":"a"},"index":1"#, false),
+        (
+            r#""delta":{"reasoning":"a"}"#,
+            r#""delta":{"reasoning_content":"a"}"#,
+            false,
+        ),
+        (
+            r#""delta":{"tool_calls":[{"index":0,"function":{"arguments":"a"}}]}"#,
+            r#""delta":{"tool_calls":[{"index":0,"id":null,"type":"function","function":{"name":null,"arguments":"b"}}]}"#,
+            true,
+        ),
+        (
+            r#""delta":{"tool_calls":[{"index":0,"function":{"arguments":"a"}}]}"#,
+            r#""delta":{"tool_calls":[{"index":1,"function":{"arguments":"b"}}]}"#,
+            false,
+        ),
+    ];
+    for (older, newer, expected) in table {
+        let joined = joins(Dialect::OpenAiChat, &choice(older), &choice(newer));
+        assert_eq!(joined, expected, "{older} {newer}");
+    }
+}
+
+#[test]
+fn what_stands_beside_the_choices_is_not_lost_in_a_join() {
+    let of = |more: &str| format!(r#"{{"choices":[{{"delta":{{"content":"a"}}}}]{more}}}"#);
+    let citations = r#","citations":["http://a"]"#;
+    let harmless = r#","id":"2","object":"o","created":2,"model":"n","system_fingerprint":"f","service_tier":"d","obfuscation":"xx","provider":"p","usage":null,"x":null"#;
+    let table = [
+        ("", harmless, true),
+        ("", citations, false),
+        (citations, "", false),
+        (citations, r#","citations":["http://b"]"#, false),
+        (citations, r#","sources":["http://a"]"#, false),
+        // On each chunk the same.
+        (citations, citations, true),
+        ("", r#","usage":{"completion_tokens":1}"#, false),
+    ];
+    for (older, newer, expected) in table {
+        let joined = joins(Dialect::OpenAiChat, &of(older), &of(newer));
+        assert_eq!(joined, expected, "{older} {newer}");
+    }
+}
+
+#[test]
+fn anthropic_goes_by_the_name() {
+    let delta = r#"content_block_delta|{"type":"content_block_delta","index":0,"delta":"#;
+    let table = [
+        (r#"error|not json"#.to_owned(), Class::Error),
+        (r#"ping|{"type":"ping"}"#.to_owned(), Class::Heartbeat),
+        (r#"ping2|{"type":"ping"}"#.to_owned(), Class::Opaque),
+        (
+            format!(r#"{delta}{{"type":"text_delta","text":"a"}}}}"#),
+            Class::Token,
+        ),
+        (
+            format!(r#"{delta}{{"type":"text_delta","thinking":"a"}}}}"#),
+            Class::Opaque,
+        ),
+        (
+            format!(r#"{delta}{{"type":"signature_delta","signature":"a"}}}}"#),
+            Class::Structure,
+        ),
+        (
+            format!(r#"{delta}{{"type":"input_json_delta","partial_json":"a"}}}}"#),
+            Class::Tool,
+        ),
+        (
+            r#"content_block_start|{"index":0,"content_block":{"type":"mcp_tool_result"}}"#
+                .to_owned(),
+            Class::Tool,
+        ),
+    ];
+    for (text, class) in table {
+        assert_eq!(read(Dialect::Anthropic, &block(&text)).0, class, "{text}");
+    }
+    let of = |index, members| {
+        format!(r#"content_block_delta|{{"index":{index},"delta":{{{members}}}}}"#)
+    };
+    let text = r#""type":"text_delta","text":"a""#;
+    let thinking = r#""type":"thinking_delta","thinking":"a""#;
+    assert!(joins(Dialect::Anthropic, &of(0, text), &of(0, text)));
+    assert!(!joins(Dialect::Anthropic, &of(0, text), &of(1, text)));
+    assert!(!joins(Dialect::Anthropic, &of(0, text), &of(0, thinking)));
+}
+
+#[test]
+fn a_gemini_chunk_has_the_class_of_its_most_critical_part() {
+    let table = [
+        (r#"{"candidates":[]}"#, Class::Structure, None),
+        (
+            r#"{"candidates":[{"content":{"parts":[{"text":"a"}]}}]}"#,
+            Class::Token,
+            None,
+        ),
+        (
+            r#"{"candidates":[{"content":{"parts":[{"text":"a","thought":true}]}}]}"#,
+            Class::Reasoning,
+            None,
+        ),
+        (
+            r#"{"candidates":[{"content":{"parts":[{"text":"a"}]}}],"usageMetadata":{}}"#,
+            Class::Usage,
+            None,
+        ),
+        (
+            r#"{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f"}}]},"finishReason":"STOP"}]}"#,
+            Class::Tool,
+            Some(Terminal::MayEnd),
+        ),
+        (
+            r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#,
+            Class::Finish,
+            Some(Terminal::MayEnd),
+        ),
+        (
+            r#"{"error":{"code":503}}"#,
+            Class::Error,
+            Some(Terminal::Error),
+        ),
+        (r#"{"x":1}"#, Class::Opaque, None),
+        ("[DONE]", Class::Opaque, None),
+    ];
+    for (data, class, terminal) in table {
+        let event = Classifier::new(Dialect::Gemini).classify(&block(data));
+        assert_eq!((event.class, event.terminal), (class, terminal), "{data}");
+    }
+    let of = |part: &str, more: &str| {
+        format!(r#"{{"candidates":[{{"content":{{"parts":[{part}]}}}}]{more}}}"#)
+    };
+    let text = r#"{"text":"a"}"#;
+    let table = [
+        (of(text, ""), true),
+        (of(r#"{"text":"a","thought":true}"#, ""), false),
+        (of(r#"{"text":"a","thoughtSignature":"s"}"#, ""), false),
+        (of(r#"{"text":"a"},{"text":"b"}"#, ""), false),
+        (of(text, r#","modelVersion":"m""#), false),
+        (of(text, r#","usageMetadata":{}"#), false),
+    ];
+    for (newer, expected) in table {
+        let joined = joins(Dialect::Gemini, &of(text, ""), &newer);
+        assert_eq!(joined, expected, "{newer}");
+    }
+    let counted = |count: u64| {
+        of(
+            text,
+            &format!(r#","usageMetadata":{{"promptTokenCount":{count}}}"#),
+        )
+    };
+    assert!(joins(Dialect::Gemini, &counted(1), &counted(2)));
+}
+
+#[test]
+fn ollama_lines_end_with_done() {
+    let table = [
+        (
+            r#"{"message":{"content":"a"},"done":false}"#,
+            Class::Token,
+            None,
+        ),
+        (
+            r#"{"message":{"content":""},"done":false}"#,
+            Class::Structure,
+            None,
+        ),
+        (
+            r#"{"response":"","thinking":"a","done":false}"#,
+            Class::Reasoning,
+            None,
+        ),
+        (
+            r#"{"message":{"content":"a"},"done":true}"#,
+            Class::Done,
+            Some(Terminal::Done),
+        ),
+        (r#"{"error":"x"}"#, Class::Error, Some(Terminal::Error)),
+        (r#"{"error":""}"#, Class::Opaque, None),
+        ("7", Class::Opaque, None),
+    ];
+    for (line, class, terminal) in table {
+        let frame = frame(Framing::Ndjson, &format!("{line}\n"));
+        let event = Classifier::new(Dialect::Ollama).classify(&frame);
+        assert_eq!((event.class, event.terminal), (class, terminal), "{line}");
+    }
+}
