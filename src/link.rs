@@ -55,6 +55,10 @@ pub struct Link {
     /// Requests under way.
     open: AtomicUsize,
     multiplexed: AtomicBool,
+    /// The last answer was written; what the client still sends is thrown away.
+    closing: AtomicBool,
+    /// It had its time.
+    enough: AtomicBool,
     /// When the head that is awaited began to arrive.
     speaking: AtomicU64,
     /// When the last request was over.
@@ -86,6 +90,8 @@ impl Link {
             keep_alive: AtomicU64::new(micros(keep_alive)),
             open: AtomicUsize::new(0),
             multiplexed: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            enough: AtomicBool::new(false),
             speaking: AtomicU64::new(0),
             resting: AtomicU64::new(0),
             blocked: AtomicU64::new(NEVER),
@@ -198,8 +204,25 @@ impl Link {
 
     /// The connection was told to go: it has a last moment for it.
     pub(crate) fn hurry(&self) {
+        self.speaking.store(NEVER, Ordering::Relaxed);
         self.resting.store(self.now(), Ordering::Relaxed);
         self.keep_alive.store(micros(GOODBYE), Ordering::Relaxed);
+    }
+
+    /// The last answer was written. The client has a moment to close, too.
+    pub(crate) fn note_closing(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+        self.hurry();
+    }
+
+    /// The moment is over; `false` if none had begun, or it was over before.
+    pub(crate) fn end_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed) && !self.enough.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether what the client still sends need not be read any more.
+    pub(crate) fn has_enough(&self) -> bool {
+        self.enough.load(Ordering::Relaxed)
     }
 
     /// When a deadline may have passed next; `None` while none runs.

@@ -135,6 +135,8 @@ where
                 None => {}
                 // The connection finds out when it next flushes, which is at once.
                 Some(Overdue::Unseen) => link.look(),
+                // Polled once more, it says how the connection ended.
+                Some(Overdue::Idle) if link.end_closing() => {}
                 Some(Overdue::Idle) if !going => {
                     going = true;
                     link.hurry();

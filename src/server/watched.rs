@@ -10,16 +10,25 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::link::Link;
 
+/// Bytes read and thrown away after the last answer, so that it arrives.
+const MAX_LINGER_BYTES: usize = 1 << 20;
+
 /// A socket under watch. Lies below TLS, where it sees what the kernel really took.
 #[derive(Debug)]
 pub(super) struct Watched<S> {
     socket: S,
     link: Arc<Link>,
+    /// Told that nothing more comes; since then it may still send so many bytes.
+    closing: Option<usize>,
 }
 
 impl<S> Watched<S> {
     pub(super) const fn new(socket: S, link: Arc<Link>) -> Self {
-        Self { socket, link }
+        Self {
+            socket,
+            link,
+            closing: None,
+        }
     }
 
     fn note(&self, written: &Poll<io::Result<usize>>) {
@@ -84,7 +93,28 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Leaves + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncRead + Unpin> Watched<S> {
+    /// Reads what the client still sends until it closes, too, or has sent enough. Closed with bytes unread, a
+    /// socket answers them with a reset, which can overtake the last answer. The link bounds the time.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut scratch = [0; 4096];
+        while let Some(left) = self
+            .closing
+            .filter(|left| *left > 0 && !self.link.has_enough())
+        {
+            let mut buf = ReadBuf::new(&mut scratch);
+            let read = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buf));
+            let bytes = buf.filled().len();
+            if read.is_err() || bytes == 0 {
+                break;
+            }
+            self.closing = Some(left.saturating_sub(bytes));
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Leaves + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -120,7 +150,12 @@ impl<S: AsyncWrite + Leaves + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        if self.closing.is_none() {
+            ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
+            self.closing = Some(MAX_LINGER_BYTES);
+            self.link.note_closing();
+        }
+        self.poll_linger(cx).map(Ok)
     }
 }
 
@@ -148,7 +183,10 @@ mod tests {
     }
 
     /// Whether a flush fails within a second, looking each time.
-    async fn ends<S: AsyncWrite + Leaves + Unpin>(watched: &mut Watched<S>, link: &Link) -> bool {
+    async fn ends<S: AsyncRead + AsyncWrite + Leaves + Unpin>(
+        watched: &mut Watched<S>,
+        link: &Link,
+    ) -> bool {
         for _ in 0..100 {
             link.look();
             if poll_fn(|cx| Pin::new(&mut *watched).poll_flush(cx))

@@ -1,5 +1,6 @@
 """Do heads, interim answers and the ends of bodies mean the same on both sides?"""
 
+import socket
 import threading
 
 import pytest
@@ -211,3 +212,24 @@ def test_an_answer_before_the_whole_upload(weir, upstream):
         client.say("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 1000000\r\n\r\nbegin")
         assert client.read_head().status == 413
         assert client.read_body() == b"big"
+
+
+@pytest.mark.parametrize("asked", ["a body that is too large", "no HTTP", "a body nobody wants"])
+def test_a_refusal_is_read_by_who_still_sends(weir, upstream, asked):
+    """Closed with bytes unread, a socket answers them with a reset, which can overtake the refusal."""
+    heads = {
+        "a body that is too large": (b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 500000\r\n\r\n", 413),
+        "no HTTP": (b"POST / HTTP/1.1\r\nhost : h\r\n\r\n", 400),
+        "a body nobody wants": (b"POST / HTTP/1.1\r\nhost: a, b\r\ncontent-length: 500000\r\n\r\n", 400),
+    }
+    head, status = heads[asked]
+    proxy = weir(upstream(says(OK)).url, defaults={"max_request_bytes": "1KiB"})
+    with Raw(proxy.url) as client:
+        client.say(head)
+        # The answer is there, and still the client sends before it looks.
+        assert client.socket.recv(1, socket.MSG_PEEK)
+        for _ in range(20):
+            client.socket.sendall(b"x" * 10_000)
+        assert client.read_head().status == status
+        client.read_body()
+        assert client.until_closed(5) == b""
