@@ -1,7 +1,5 @@
 //! Upstream bodies as sources of a pump, and what their failures mean for a stream.
 
-use std::error::Error as _;
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -10,7 +8,7 @@ use bytes::Bytes;
 use super::kind::coding;
 use crate::stream::end::End;
 use crate::stream::pump::{Failure, Source};
-use crate::upstream::{self, Answer, Body, Read};
+use crate::upstream::{self, Answer, Body, Broken, Read};
 use crate::wire::encoding::{self, Decoder};
 
 /// A body whose head is known.
@@ -40,23 +38,12 @@ impl Source for Reads {
     }
 }
 
-/// How a transport broke: reset, cut short, or against the protocol.
-fn broken(error: &hyper::Error) -> End {
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if let Some(error) = inner.downcast_ref::<io::Error>() {
-            return match error.kind() {
-                io::ErrorKind::UnexpectedEof => End::Truncated,
-                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => End::UpstreamError,
-                _ => End::UpstreamReset,
-            };
-        }
-        cause = inner.source();
-    }
-    if error.is_incomplete_message() {
-        End::Truncated
-    } else {
-        End::UpstreamReset
+/// How a transport broke: against the protocol, reset, or cut short.
+const fn broken(error: &Broken) -> End {
+    match error {
+        Broken::Malformed(_) => End::UpstreamError,
+        Broken::Reset(_) => End::UpstreamReset,
+        Broken::Truncated => End::Truncated,
     }
 }
 

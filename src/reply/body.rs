@@ -222,7 +222,7 @@ impl Pass {
                 Poll::Ready(Ok(upstream::Read::Data)) => self.ready.reverse(),
                 Poll::Ready(Ok(upstream::Read::Eof(trailers))) => {
                     self.done = true;
-                    let frame = trailers.map(forwardable).map(Frame::trailers);
+                    let frame = trailers.map(|trailers| Frame::trailers(forwardable(*trailers)));
                     return Poll::Ready(frame.map(Ok));
                 }
                 Poll::Ready(Err(error)) => {

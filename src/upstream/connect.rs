@@ -1,9 +1,9 @@
 //! Opens one connection to one endpoint: name, socket options, TLS, all within a bound.
 
+use std::fmt::Debug;
 use std::io;
 use std::net::SocketAddr;
 
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
@@ -18,19 +18,16 @@ use super::tls;
 const RECEIVE_BUFFER_BYTES: u32 = 256 * 1024;
 
 /// Any byte stream to an upstream.
-pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Io: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
-
-/// A connection that hyper can drive.
-pub(super) type Connection = TokioIo<Box<dyn Io>>;
+impl<T: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin> Io for T {}
 
 /// Connects once.
 pub(super) async fn connect(
     upstream: &Upstream,
     endpoint: &Endpoint,
     connector: Option<&TlsConnector>,
-) -> Result<Connection, Error> {
+) -> Result<Box<dyn Io>, Error> {
     let name = || upstream.name.to_string();
     let failed = |source| Error::Connect {
         upstream: name(),
@@ -54,7 +51,7 @@ pub(super) async fn connect(
         }
     };
     let Some(connector) = connector.filter(|_| endpoint.tls) else {
-        return Ok(TokioIo::new(stream));
+        return Ok(stream);
     };
     let tls_failed = |source| Error::Tls {
         upstream: name(),
@@ -65,7 +62,7 @@ pub(super) async fn connect(
         .connect(server_name, stream)
         .await
         .map_err(tls_failed)?;
-    Ok(TokioIo::new(Box::new(stream)))
+    Ok(Box::new(stream))
 }
 
 async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {

@@ -4,6 +4,25 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+/// Which part of a response is not as HTTP/1.1 demands.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("malformed: {0}")]
+pub struct Malformed(pub(super) &'static str);
+
+/// How a body broke.
+#[derive(Debug, Error)]
+pub enum Broken {
+    /// Its framing does.
+    #[error(transparent)]
+    Malformed(Malformed),
+    /// The connection did.
+    #[error("the connection broke")]
+    Reset(#[source] std::io::Error),
+    /// The connection ended before it.
+    #[error("the connection ended inside the body")]
+    Truncated,
+}
+
 /// A call that failed before the response head. `Display` names no address: it may reach a client.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -56,9 +75,9 @@ pub enum Error {
     Protocol {
         /// Key under `upstreams`.
         upstream: String,
-        /// What hyper said; for the log.
+        /// Which part of it; for the log.
         #[source]
-        source: hyper::Error,
+        source: Malformed,
     },
     /// The client's request body broke off; nobody is left to answer.
     #[error("the request body ended early")]
@@ -74,9 +93,9 @@ pub enum Error {
     Reset {
         /// Key under `upstreams`.
         upstream: String,
-        /// What hyper said; for the log.
+        /// What the socket said; for the log.
         #[source]
-        source: hyper::Error,
+        source: std::io::Error,
     },
     /// The answer did not begin within the time allowed for all of it.
     #[error("no answer began within deadlines.total ({limit:?})")]

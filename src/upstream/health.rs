@@ -3,19 +3,15 @@
 //! Each check is a connection of its own: a pooled one would only prove that it is still open.
 
 use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::{Arc, Weak};
-use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, StatusCode, header};
-use http_body_util::Empty;
-use hyper::client::conn::http1;
+use http::{Request, StatusCode, header, request};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::connect::connect;
 use super::endpoint::Endpoints;
+use super::http1::{Connection, Failure};
 use super::{Connector, Error};
 use crate::config::{Endpoint, Upstream};
 
@@ -78,6 +74,19 @@ async fn ask(
     let io = connect(upstream, endpoint, connector.map(|one| &one.0))
         .await
         .map_err(told)?;
+    let request = question(endpoint, path).map_err(|error| error.to_string())?;
+    let mut connection = Connection::new(io);
+    connection.begin(&request, None);
+    match poll_fn(|cx| connection.poll_head(cx, |_, _| {})).await {
+        Ok(head) => Ok(head.status),
+        Err(Failure::Malformed(malformed)) => Err(malformed.to_string()),
+        Err(Failure::Reset(error)) => Err(format!("closed without an answer: {error}")),
+        Err(Failure::RequestBody) => Err("the request has a body".to_owned()),
+    }
+}
+
+/// A question without a body, on a connection that serves no other.
+fn question(endpoint: &Endpoint, path: &str) -> Result<request::Parts, http::Error> {
     let request = Request::get(format!("{}{path}", endpoint.path_prefix))
         .header(header::HOST, &endpoint.authority)
         .header(
@@ -85,21 +94,6 @@ async fn ask(
             concat!("weir/", env!("CARGO_PKG_VERSION")),
         )
         .header(header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| error.to_string())?;
-    let (mut sender, connection) = http1::handshake(io)
-        .await
-        .map_err(|error| error.to_string())?;
-    let (mut response, mut connection) = (pin!(sender.send_request(request)), pin!(connection));
-    poll_fn(|cx| {
-        // The connection first: it is what brings the response, also when it closes with it.
-        let over = connection.as_mut().poll(cx);
-        if let Poll::Ready(result) = response.as_mut().poll(cx) {
-            let status = result.map(|response| response.status());
-            return Poll::Ready(status.map_err(|error| error.to_string()));
-        }
-        let closed = "closed without an answer".to_owned();
-        over.map(|over| Err(over.err().map_or(closed, |error| error.to_string())))
-    })
-    .await
+        .body(())?;
+    Ok(request.into_parts().0)
 }

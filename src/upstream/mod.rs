@@ -1,6 +1,6 @@
 //! Calls to agents: pick an endpoint, get a connection, send the request, read the head.
 //!
-//! HTTP/1.1 with one stream per connection, so that dropping a body cancels exactly one run. A request is
+//! HTTP/1.1 ([`http1`]) with one stream per connection, so that dropping a body cancels exactly one run. A request is
 //! sent a second time only when nothing of the first was accepted: connecting failed, or a reused
 //! connection closed before the request left.
 
@@ -10,8 +10,10 @@ mod endpoint;
 mod error;
 pub mod fields;
 mod health;
+mod http1;
 mod pool;
 pub mod request;
+mod request_body;
 mod tls;
 
 use std::future::poll_fn;
@@ -21,19 +23,19 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use http::{HeaderMap, Request, StatusCode, response};
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use http::{HeaderMap, Request, StatusCode, request as head, response};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
 
-pub use body::{Body, Read, RequestBody, RequestLimits};
-use body::{Cut, Verdict};
+pub use body::{Body, Read};
 pub use endpoint::Endpoints;
 use endpoint::Picked;
-pub use error::Error;
-use pool::{Lease, Pool, Wire};
+pub use error::{Broken, Error, Malformed};
+use http1::Connection;
+use pool::{Lease, Pool};
 use request::Origin;
+use request_body::{Cut, Verdict};
+pub use request_body::{RequestBody, RequestLimits};
 
 use crate::config::{Deadlines, Upstream};
 
@@ -139,28 +141,25 @@ impl Client {
         deadlines: &Deadlines,
         interim: Option<Interim>,
     ) -> Result<Answer, Error> {
-        let mut request = request;
-        let verdict = request.body().verdict();
+        let (parts, mut body) = request.into_parts();
+        let verdict = body.verdict();
         loop {
             let Leased { lease, connected } = self.lease(deadlines).await?;
-            let endpoint = lease.picked.endpoint().cloned();
-            let Some(endpoint) = endpoint else {
+            let Some(endpoint) = lease.picked.endpoint() else {
                 return Err(self.no_endpoint());
             };
-            let (parts, body) = request.into_parts();
-            let original = parts.clone();
-            let forwarded = request::forwarded(parts, &endpoint, origin);
-            let parts = forwarded.map_err(|_| Error::Connect {
+            // Kept for a second attempt, which only a reused connection can need.
+            let forwarded = request::forwarded(parts.clone(), endpoint, origin);
+            let forwarded = forwarded.map_err(|_| Error::Connect {
                 upstream: self.upstream.name.to_string(),
                 source: io::Error::new(io::ErrorKind::InvalidInput, "request target"),
             })?;
-            let mut attempt = Request::from_parts(parts, body);
-            if let Some(interim) = interim.clone() {
-                hyper::ext::on_informational(&mut attempt, move |response| {
-                    interim(response.status(), response.headers());
-                });
-            }
-            match self.send(lease, attempt, deadlines.head, &verdict).await {
+            let request = Sent {
+                head: &forwarded,
+                body,
+                interim: interim.as_ref(),
+            };
+            match self.send(lease, request, deadlines.head, &verdict).await {
                 Ok(answer) => {
                     return Ok(Answer {
                         connected,
@@ -169,10 +168,10 @@ impl Client {
                 }
                 Err(Failure {
                     error,
-                    unsent: Some(body),
+                    unsent: Some(unsent),
                 }) if connected.is_none() => {
                     tracing::debug!(upstream = %self.upstream.name, %error, "reused connection was closed, trying another");
-                    request = Request::from_parts(original, *body);
+                    body = *unsent;
                 }
                 Err(Failure { error, .. }) => return Err(error),
             }
@@ -214,13 +213,13 @@ impl Client {
         }
     }
 
-    fn leased(&self, wire: Wire, picked: Picked, connected: Option<Duration>) -> Leased {
+    fn leased(&self, wire: Connection, picked: Picked, connected: Option<Duration>) -> Leased {
         let pool = Arc::clone(&self.pool);
         let lease = Lease { wire, picked, pool };
         Leased { lease, connected }
     }
 
-    async fn connect(&self, picked: &Picked, limit: Duration) -> Result<Wire, Error> {
+    async fn connect(&self, picked: &Picked, limit: Duration) -> Result<Connection, Error> {
         let Some(endpoint) = picked.endpoint() else {
             return Err(self.no_endpoint());
         };
@@ -231,32 +230,32 @@ impl Client {
             limit,
         };
         let io = timeout(limit, connecting).await.map_err(late)??;
-        let mut builder = http1::Builder::new();
-        builder.max_headers(256).max_buf_size(256 * 1024);
-        let (sender, driver) = builder
-            .handshake(io)
-            .await
-            .map_err(|source| self.broken(source))?;
-        Ok(Wire::new(sender, driver))
+        Ok(Connection::new(io))
     }
 
     async fn send(
         &self,
         mut lease: Lease,
-        request: Request<RequestBody>,
+        request: Sent<'_>,
         limit: Duration,
         verdict: &Verdict,
     ) -> Result<Answer, Failure> {
-        let mut response = pin!(lease.wire.sender.try_send_request(request));
+        let Sent {
+            head,
+            body,
+            interim,
+        } = request;
+        lease.wire.begin(head, Some(body));
         let began = Instant::now();
         let mut late = pin!(sleep(limit));
         let head = poll_fn(|cx| {
-            // Twice: the first turn sends or reads, the second hands over what was read.
-            for _ in 0..2 {
-                lease.wire.drive(cx);
-                if let Poll::Ready(result) = response.as_mut().poll(cx) {
-                    return Poll::Ready(Some(result));
+            let told = |status, fields: &HeaderMap| {
+                if let Some(interim) = interim {
+                    interim(status, fields);
                 }
+            };
+            if let Poll::Ready(result) = lease.wire.poll_head(cx, told) {
+                return Poll::Ready(Some(result));
             }
             loop {
                 ready!(late.as_mut().poll(cx));
@@ -279,57 +278,31 @@ impl Client {
             .into());
         };
         match result {
-            Ok(response) => {
-                let (head, incoming): (_, Incoming) = response.into_parts();
-                if http_body::Body::size_hint(&incoming).exact().is_some() {
-                    // Of a body without an announced end the first piece says whether its agent is well.
-                    lease.picked.succeeded();
-                }
-                let mut body = Body::new(incoming, lease);
-                if body.is_end_stream() {
-                    // Nobody reads a body that is empty.
-                    poll_fn(|cx| {
-                        body.release(cx);
-                        Poll::Ready(())
-                    })
-                    .await;
-                }
-                Ok(Answer {
-                    head,
-                    body,
-                    sent: verdict.sent().unwrap_or_else(Instant::now),
-                    connected: None,
-                })
-            }
-            Err(mut error) => {
-                if let Some(cut) = verdict.cut() {
-                    return Err(Failure::from(match cut {
-                        Cut::Aborted => Error::RequestAborted,
-                        Cut::Timeout => Error::RequestTimeout,
-                        Cut::TooLarge => Error::RequestTooLarge,
-                    }));
-                }
-                let unsent = error
-                    .take_message()
-                    .map(|request| Box::new(request.into_body()));
-                if unsent.is_none() {
-                    lease.picked.failed();
-                }
-                Err(Failure {
-                    error: self.broken(error.into_error()),
-                    unsent,
-                })
-            }
+            Ok(head) => Ok(answer(head, lease, verdict).await),
+            Err(failure) => Err(self.failed(failure, lease, verdict)),
         }
     }
 
-    fn broken(&self, source: hyper::Error) -> Error {
-        let upstream = self.upstream.name.to_string();
-        if source.is_parse() {
-            Error::Protocol { upstream, source }
-        } else {
-            Error::Reset { upstream, source }
+    fn failed(&self, failure: http1::Failure, mut lease: Lease, verdict: &Verdict) -> Failure {
+        if let Some(cut) = verdict.cut() {
+            return Failure::from(match cut {
+                Cut::Aborted => Error::RequestAborted,
+                Cut::Timeout => Error::RequestTimeout,
+                Cut::TooLarge => Error::RequestTooLarge,
+            });
         }
+        let upstream = self.upstream.name.to_string();
+        let error = match failure {
+            http1::Failure::Malformed(source) => Error::Protocol { upstream, source },
+            // Shorter than announced, although nothing was wrong with its transfer.
+            http1::Failure::RequestBody => return Error::RequestAborted.into(),
+            http1::Failure::Reset(source) => Error::Reset { upstream, source },
+        };
+        let unsent = lease.wire.take_unsent().map(Box::new);
+        if unsent.is_none() {
+            lease.picked.failed();
+        }
+        Failure { error, unsent }
     }
 
     fn no_endpoint(&self) -> Error {
@@ -338,6 +311,35 @@ impl Client {
             upstream: self.upstream.name.to_string(),
             source,
         }
+    }
+}
+
+/// A request as one attempt sends it.
+struct Sent<'a> {
+    head: &'a head::Parts,
+    body: RequestBody,
+    interim: Option<&'a Interim>,
+}
+
+async fn answer(head: response::Parts, lease: Lease, verdict: &Verdict) -> Answer {
+    if lease.wire.left().is_some() {
+        // Of a body without an announced end the first piece says whether its agent is well.
+        lease.picked.succeeded();
+    }
+    let mut body = Body::new(lease);
+    if body.is_end_stream() {
+        // Nobody reads a body that is empty.
+        poll_fn(|cx| {
+            body.release(cx);
+            Poll::Ready(())
+        })
+        .await;
+    }
+    Answer {
+        head,
+        body,
+        sent: verdict.sent().unwrap_or_else(Instant::now),
+        connected: None,
     }
 }
 

@@ -3,18 +3,14 @@
 //! An idle connection has no task: it is looked at when it is taken out and thrown away when it is too
 //! old. Its age bound lies below uvicorn's keep-alive of 5 s, so it is hardly ever closed under a request.
 
-use std::fmt;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::Duration;
 
-use hyper::client::conn::http1::{Connection as Driver, SendRequest};
 use tokio::time::Instant;
 
-use super::body::RequestBody;
-use super::connect::Connection;
 use super::endpoint::Picked;
+use super::http1::Connection;
 
 /// Idle connections of one upstream, by endpoint.
 #[derive(Debug)]
@@ -29,50 +25,9 @@ const MAX_IDLE: usize = 64;
 
 #[derive(Debug)]
 struct Idle {
-    wire: Wire,
+    wire: Connection,
     endpoint: usize,
     since: Instant,
-}
-
-/// A connection and the handle that sends on it.
-pub(super) struct Wire {
-    pub(super) sender: SendRequest<RequestBody>,
-    driver: Pin<Box<Driver<Connection, RequestBody>>>,
-    closed: bool,
-}
-
-impl fmt::Debug for Wire {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire")
-            .field("closed", &self.closed)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Wire {
-    pub(super) fn new(
-        sender: SendRequest<RequestBody>,
-        driver: Driver<Connection, RequestBody>,
-    ) -> Self {
-        Self {
-            sender,
-            driver: Box::pin(driver),
-            closed: false,
-        }
-    }
-
-    /// Reads and writes what can be read and written; remembers when the connection is over.
-    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
-        if !self.closed && self.driver.as_mut().poll(cx).is_ready() {
-            self.closed = true;
-        }
-    }
-
-    /// Whether the next request may go out on it.
-    fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
-        self.drive(cx);
-        !self.closed && matches!(self.sender.poll_ready(cx), Poll::Ready(Ok(())))
-    }
 }
 
 impl Pool {
@@ -84,7 +39,7 @@ impl Pool {
     }
 
     /// An idle connection to `endpoint` that is still open.
-    pub(super) fn take(&self, endpoint: usize, cx: &mut Context<'_>) -> Option<Wire> {
+    pub(super) fn take(&self, endpoint: usize, cx: &mut Context<'_>) -> Option<Connection> {
         let now = Instant::now();
         loop {
             let mut wire = {
@@ -110,7 +65,7 @@ impl Pool {
         }
     }
 
-    fn put(&self, wire: Wire, endpoint: usize) {
+    fn put(&self, wire: Connection, endpoint: usize) {
         let mut idle = self.lock();
         if idle.len() < MAX_IDLE && !self.max_age.is_zero() {
             idle.push(Idle {
@@ -129,16 +84,12 @@ impl Pool {
 /// A connection in use, with its place on the endpoint. Dropping it closes the connection.
 #[derive(Debug)]
 pub(super) struct Lease {
-    pub(super) wire: Wire,
+    pub(super) wire: Connection,
     pub(super) picked: Picked,
     pub(super) pool: Arc<Pool>,
 }
 
 impl Lease {
-    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
-        self.wire.drive(cx);
-    }
-
     /// Returns the connection to the pool if it can take another request.
     pub(super) fn give_back(mut self, cx: &mut Context<'_>) {
         if self.wire.is_ready(cx) {

@@ -21,6 +21,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::deadline::Table;
@@ -35,6 +36,9 @@ pub use parts::{Arrived, Failure, Observer, Parts, Reader, Report, Source};
 /// How long a full queue waits for its reader before it drops: what a network and a busy client need to take
 /// a burst. Long enough to lose nothing to it, short against any stall.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Bytes read without a pause: then the thread's other streams have their turn.
+const SHARE_BYTES: u64 = 64 * 1024;
 
 /// One stream.
 pub struct Pump {
@@ -57,6 +61,8 @@ pub struct Pump {
     held_since: Option<Instant>,
     held: Duration,
     heartbeats: u64,
+    /// Bytes read since the pump last waited.
+    share: u64,
     /// Takes of the reader that the queue has told of.
     seen: u64,
     last_push: Instant,
@@ -109,6 +115,7 @@ impl Pump {
             held_since: None,
             held: Duration::ZERO,
             heartbeats: 0,
+            share: 0,
             seen: 0,
             last_push: now,
             last_read: now,
@@ -158,14 +165,22 @@ impl Pump {
         loop {
             let wake = poll_fn(|cx| self.poll_wake(cx, timer.as_mut(), &mut chunks)).await;
             let now = Instant::now();
-            let step = match wake {
+            let mut step = match wake {
                 Wake::Read(result) => self.read(result, &mut chunks, &mut items, now),
                 Wake::Queue => self.room(now),
                 Wake::Stop(end) => Some(end.into()),
-                Wake::Timer => self.tick(now),
+                Wake::Timer => None,
             };
+            if step.is_none() && timer.deadline() <= now {
+                // Whatever else there was to do: a flood must not outrun its deadlines.
+                step = self.tick(now);
+            }
             if let Some(failure) = step {
                 return failure;
+            }
+            if self.share > SHARE_BYTES {
+                self.share = 0;
+                yield_now().await;
             }
             // Lazily: the timer moves only when it fired or something now comes earlier.
             let next = self.next_timer();
@@ -195,6 +210,7 @@ impl Pump {
         {
             return Poll::Ready(Wake::Read(result));
         }
+        self.share = 0;
         timer.poll(cx).map(|()| Wake::Timer)
     }
 
@@ -231,6 +247,7 @@ impl Pump {
                 _ => Some(failure.clone()),
             },
         };
+        self.share += bytes;
         self.meter.bytes_in += bytes;
         let gap = self
             .meter

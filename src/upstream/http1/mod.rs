@@ -1,0 +1,340 @@
+//! One HTTP/1.1 connection to an upstream, driven by whoever waits for its answer.
+//!
+//! ```text
+//! begin ── poll_head ──► Head ── poll_body ──► Data* ── Eof ──► is_ready: the next request
+//! ```
+//!
+//! It has no task and, between two reads, no buffer: bytes are read into a buffer of the thread, and what is
+//! not framing is handed over in one piece for each read, however many chunks it came in. That is what a
+//! quiet stream costs nothing for, and why this is not a client library's connection.
+
+mod chunked;
+mod head;
+mod upload;
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use http::{HeaderMap, StatusCode, request, response};
+use memchr::memmem;
+use tokio::io::ReadBuf;
+
+use super::connect::Io;
+use super::error::{Broken, Malformed};
+use super::request_body::RequestBody;
+use chunked::Chunked;
+use head::{Head, Length};
+use upload::Upload;
+
+/// Most bytes of one read: many small events at once, and yet a fair share of the thread's time.
+const READ_BYTES: usize = 32 * 1024;
+
+/// Reads of one poll that may bring nothing but interim heads.
+const READS_PER_POLL: usize = 4;
+
+thread_local! {
+    /// Where every connection of a thread reads into. Nothing stays in it between two reads.
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    io: Box<dyn Io>,
+    /// The request, until all of it was written.
+    upload: Option<Box<Upload>>,
+    state: State,
+    /// Read, and not yet understood: a part of a head, or the body's bytes that came with it.
+    unread: BytesMut,
+    is_head: bool,
+    keep_alive: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// A request may be sent.
+    Idle,
+    /// A request was sent, at least in part.
+    Head,
+    Chunked(Box<Chunked>),
+    /// So many bytes are missing.
+    Exact(u64),
+    /// Up to the end of the connection.
+    Close,
+    /// The body is complete.
+    Over(Option<Box<HeaderMap>>),
+    /// Its framing is broken from here on.
+    Broken(Malformed),
+}
+
+/// Why there is no response head.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// What came is none.
+    Malformed(Malformed),
+    /// The request's body broke off; its verdict says why.
+    RequestBody,
+    /// The connection ended.
+    Reset(io::Error),
+}
+
+/// What one look at a body gave.
+#[derive(Debug)]
+pub(super) enum Read {
+    Data(Bytes),
+    Eof(Option<Box<HeaderMap>>),
+}
+
+impl Connection {
+    pub(super) fn new(io: Box<dyn Io>) -> Self {
+        Self {
+            io,
+            upload: None,
+            state: State::Idle,
+            unread: BytesMut::new(),
+            is_head: false,
+            keep_alive: true,
+        }
+    }
+
+    /// Begins a request; [`Connection::poll_head`] sends it.
+    pub(super) fn begin(&mut self, parts: &request::Parts, body: Option<RequestBody>) {
+        self.is_head = parts.method == http::Method::HEAD;
+        self.upload = Some(Box::new(Upload::new(parts, body)));
+        self.state = State::Head;
+    }
+
+    /// The request's body as it was, if nothing of the request has left.
+    pub(super) fn take_unsent(&mut self) -> Option<RequestBody> {
+        self.upload.take()?.into_unsent()
+    }
+
+    /// Sends, and reads up to the end of the response head. Interim ones are told to `interim`.
+    pub(super) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut interim: impl FnMut(StatusCode, &HeaderMap),
+    ) -> Poll<Result<response::Parts, Failure>> {
+        let mut refused = None;
+        match self.poll_upload(cx) {
+            Poll::Ready(Err(upload::Broken::Body)) => {
+                return Poll::Ready(Err(Failure::RequestBody));
+            }
+            // It takes no more, but it may have said why.
+            Poll::Ready(Err(upload::Broken::Socket(error))) => refused = Some(error),
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
+        for _ in 0..READS_PER_POLL {
+            let before = self.unread.len();
+            let read = match self.poll_more(cx) {
+                Poll::Pending => match refused.take() {
+                    None => return Poll::Pending,
+                    Some(error) => Err(error),
+                },
+                Poll::Ready(read) => read,
+            };
+            let failure = match read {
+                Ok(0) => {
+                    let error = refused.take();
+                    Failure::Reset(error.unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()))
+                }
+                Ok(_) => match self.take_heads(before, &mut interim) {
+                    Ok(Some(head)) => return Poll::Ready(Ok(self.answered(head))),
+                    Ok(None) => continue,
+                    Err(malformed) => Failure::Malformed(malformed),
+                },
+                Err(error) => Failure::Reset(error),
+            };
+            return Poll::Ready(Err(failure));
+        }
+        // Others have their turn, the deadline among them.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Reads once, to the end of `unread`.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Self { io, unread, .. } = self;
+        poll_read(io.as_mut(), cx, |bytes| {
+            unread.extend_from_slice(bytes);
+            bytes.len()
+        })
+    }
+
+    /// The final head, once it is there. `before`: so much of `unread` was looked at in vain.
+    fn take_heads(
+        &mut self,
+        before: usize,
+        interim: &mut impl FnMut(StatusCode, &HeaderMap),
+    ) -> Result<Option<Head>, Malformed> {
+        let mut seen = before;
+        loop {
+            // A head that comes byte by byte is not read again for each of them.
+            let fresh = self
+                .unread
+                .get(seen.saturating_sub(3)..)
+                .unwrap_or_default();
+            let whole =
+                memmem::find(fresh, b"\n\r\n").is_some() || memmem::find(fresh, b"\n\n").is_some();
+            if seen > 0 && !whole && self.unread.len() < head::MAX_HEAD_BYTES {
+                return Ok(None);
+            }
+            let Some((head, size)) = head::parse(&self.unread, self.is_head)? else {
+                return Ok(None);
+            };
+            self.unread.advance(size);
+            let status = head.parts.status;
+            if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+                return Ok(Some(head));
+            }
+            interim(status, &head.parts.headers);
+            seen = 0;
+            if self.unread.is_empty() {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn answered(&mut self, head: Head) -> response::Parts {
+        self.keep_alive = head.keep_alive;
+        self.state = match head.length {
+            Length::Chunked => State::Chunked(Box::new(Chunked::new())),
+            Length::Exact(0) => State::Over(None),
+            Length::Exact(left) => State::Exact(left),
+            Length::Close => State::Close,
+        };
+        if self.unread.is_empty() {
+            // Between two reads a connection holds no memory.
+            self.unread = BytesMut::new();
+        }
+        head.parts
+    }
+
+    /// The next piece of the body: what one read brought.
+    ///
+    /// # Errors
+    /// When the body broke. What came before was handed over.
+    pub(super) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Read, Broken>> {
+        if self.upload.is_some() && matches!(self.poll_upload(cx), Poll::Ready(Err(_))) {
+            // The answer is under way all the same; nobody asks for the rest of the request.
+            self.upload = None;
+            self.keep_alive = false;
+        }
+        loop {
+            match &mut self.state {
+                State::Over(trailers) => return Poll::Ready(Ok(Read::Eof(trailers.take()))),
+                State::Broken(malformed) => {
+                    return Poll::Ready(Err(Broken::Malformed(*malformed)));
+                }
+                State::Idle | State::Head => return Poll::Ready(Ok(Read::Eof(None))),
+                State::Chunked(_) | State::Exact(_) | State::Close => {}
+            }
+            let undone = if self.unread.is_empty() {
+                let Self { io, state, .. } = self;
+                ready!(poll_read(io.as_mut(), cx, |bytes| state.undo(bytes)))
+                    .map_err(Broken::Reset)?
+            } else {
+                let mut bytes = std::mem::take(&mut self.unread);
+                self.state.undo(&mut bytes)
+            };
+            let Undone { body, surplus } = undone.ok_or(Broken::Truncated)?;
+            self.keep_alive &= !surplus;
+            if !body.is_empty() {
+                return Poll::Ready(Ok(Read::Data(body)));
+            }
+        }
+    }
+
+    /// The length of what is left of the body, if it was announced.
+    pub(super) const fn left(&self) -> Option<u64> {
+        match &self.state {
+            State::Exact(left) => Some(*left),
+            State::Idle | State::Over(None) => Some(0),
+            _ => None,
+        }
+    }
+
+    /// Whether the next request may go out on it: everything of the last one is over, and it is still open.
+    pub(super) fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.keep_alive || !matches!(self.state, State::Idle | State::Over(_)) {
+            return false;
+        }
+        if self.upload.is_some() && !matches!(self.poll_upload(cx), Poll::Ready(Ok(()))) {
+            return false;
+        }
+        self.state = State::Idle;
+        // Whatever can be read now, its end or bytes that nobody asked for, makes it useless.
+        self.unread.is_empty() && poll_read(self.io.as_mut(), cx, |_| ()).is_pending()
+    }
+
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), upload::Broken>> {
+        let Some(upload) = &mut self.upload else {
+            return Poll::Ready(Ok(()));
+        };
+        ready!(upload.poll(cx, self.io.as_mut()))?;
+        self.upload = None;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What some bytes of a connection held of a body.
+struct Undone {
+    body: Bytes,
+    /// More came than the body.
+    surplus: bool,
+}
+
+impl State {
+    /// The body's part of what one read brought; no bytes are the end of the connection. `None` if it ends too
+    /// early.
+    fn undo(&mut self, bytes: &mut [u8]) -> Option<Undone> {
+        let all = bytes.len();
+        let (body, used) = match self {
+            Self::Close => (all, all),
+            _ if bytes.is_empty() => return None,
+            Self::Exact(left) => {
+                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(all);
+                *left -= here as u64;
+                (here, here)
+            }
+            Self::Chunked(chunked) => {
+                let undone = chunked.undo(bytes);
+                match undone.broken {
+                    Some(malformed) => *self = Self::Broken(malformed),
+                    None if chunked.is_done() => {
+                        *self = match chunked.trailers() {
+                            Ok(trailers) => Self::Over(trailers.map(Box::new)),
+                            Err(malformed) => Self::Broken(malformed),
+                        };
+                    }
+                    None => {}
+                }
+                (undone.body, undone.used)
+            }
+            _ => (0, 0),
+        };
+        if matches!(self, Self::Exact(0)) || (all == 0 && matches!(self, Self::Close)) {
+            *self = Self::Over(None);
+        }
+        Some(Undone {
+            body: Bytes::copy_from_slice(bytes.get(..body).unwrap_or_default()),
+            surplus: used < all,
+        })
+    }
+}
+
+/// Reads once, into the thread's buffer.
+fn poll_read<T>(
+    io: &mut dyn Io,
+    cx: &mut Context<'_>,
+    then: impl FnOnce(&mut [u8]) -> T,
+) -> Poll<io::Result<T>> {
+    READ.with_borrow_mut(|buffer| {
+        let mut buffer = ReadBuf::new(buffer);
+        ready!(Pin::new(io).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(then(buffer.filled_mut())))
+    })
+}

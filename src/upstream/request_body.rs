@@ -1,0 +1,231 @@
+//! The body of a client's request on its way to the upstream, within its bounds.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+
+use super::fields::forwardable;
+
+/// Why a request body was cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// The client broke it off.
+    Aborted = 1,
+    /// No progress in time.
+    Timeout = 2,
+    /// Larger than allowed.
+    TooLarge = 3,
+}
+
+/// What became of a request body: hyper only says "user error" when it was cut off.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Verdict(Arc<Fate>);
+
+#[derive(Debug, Default)]
+struct Fate {
+    cut: AtomicU8,
+    sent: OnceLock<Instant>,
+    /// When the last piece was handed over; `None` while the next one has not come from the client. Held
+    /// for a read or a write.
+    taken: Mutex<Option<Instant>>,
+}
+
+impl Verdict {
+    /// Why it was cut off, if it was.
+    pub(super) fn cut(&self) -> Option<Cut> {
+        match self.0.cut.load(Ordering::Relaxed) {
+            1 => Some(Cut::Aborted),
+            2 => Some(Cut::Timeout),
+            3 => Some(Cut::TooLarge),
+            _ => None,
+        }
+    }
+
+    /// When the last of it was handed over.
+    pub(super) fn sent(&self) -> Option<Instant> {
+        self.0.sent.get().copied()
+    }
+
+    /// Since when the upstream has taken nothing of what there is for it, or has had everything; `None` while
+    /// the client is awaited.
+    pub(super) fn upstream_silent(&self) -> Option<Instant> {
+        let taken = || *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sent().or_else(taken)
+    }
+
+    fn took(&self, at: Option<Instant>) {
+        *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
+    fn set(&self, cut: Cut) -> std::io::Error {
+        self.0.cut.store(cut as u8, Ordering::Relaxed);
+        std::io::Error::other("request body cut off")
+    }
+
+    fn complete(&self) {
+        self.0.sent.get_or_init(Instant::now);
+    }
+}
+
+/// Bounds of a request body.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestLimits {
+    /// Most bytes.
+    pub max_bytes: u64,
+    /// Longest time without progress.
+    pub idle: Duration,
+}
+
+/// Hears each piece of a request body as it passes.
+type Listener = Box<dyn FnMut(&[u8]) + Send>;
+
+/// A client's request body, within its bounds.
+pub struct RequestBody {
+    /// Handed over once, and given back: nobody has seen it.
+    returned: Option<Bytes>,
+    listener: Option<Listener>,
+    incoming: Incoming,
+    limits: RequestLimits,
+    left: u64,
+    timer: Option<Pin<Box<Sleep>>>,
+    verdict: Verdict,
+}
+
+impl RequestBody {
+    /// Wraps a body as it comes from the client.
+    pub fn new(incoming: Incoming, limits: RequestLimits) -> Self {
+        let verdict = Verdict::default();
+        if incoming.is_end_stream() {
+            verdict.complete();
+        }
+        Self {
+            returned: None,
+            listener: None,
+            incoming,
+            limits,
+            left: limits.max_bytes,
+            timer: None,
+            verdict,
+        }
+    }
+
+    /// The same body, heard by `listener` as it passes.
+    pub fn heard_by(self, listener: Option<impl FnMut(&[u8]) + Send + 'static>) -> Self {
+        let listener = listener.map(|listener| Box::new(listener) as Listener);
+        Self { listener, ..self }
+    }
+
+    pub(super) fn verdict(&self) -> Verdict {
+        self.verdict.clone()
+    }
+
+    /// Takes back the piece it handed over last.
+    pub(super) fn give_back(&mut self, piece: Option<Bytes>) {
+        self.returned = piece;
+    }
+
+    /// Whether its announced length already exceeds the bound.
+    pub fn is_too_large(&self) -> bool {
+        self.incoming.size_hint().lower() > self.limits.max_bytes
+    }
+}
+
+impl std::fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RequestBody")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl http_body::Body for RequestBody {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = &mut *self;
+        if let Some(piece) = this.returned.take() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        match Pin::new(&mut this.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.timer = None;
+                this.verdict.took(Some(Instant::now()));
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                let Some(left) = this.left.checked_sub(bytes) else {
+                    return Poll::Ready(Some(Err(this.verdict.set(Cut::TooLarge))));
+                };
+                this.left = left;
+                if let (Some(listener), Some(data)) = (&mut this.listener, frame.data_ref()) {
+                    listener(data);
+                }
+                if this.incoming.is_end_stream() {
+                    this.verdict.complete();
+                }
+                let frame = match frame.into_trailers() {
+                    Ok(trailers) => Frame::trailers(forwardable(trailers)),
+                    Err(data) => data,
+                };
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(this.verdict.set(Cut::Aborted)))),
+            Poll::Ready(None) => {
+                this.verdict.complete();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                this.verdict.took(None);
+                let idle = this.limits.idle;
+                let timer = this
+                    .timer
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+                ready!(timer.as_mut().poll(cx));
+                Poll::Ready(Some(Err(this.verdict.set(Cut::Timeout))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.returned.is_none() && self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let hint = self.incoming.size_hint();
+        match (&self.returned, hint.exact()) {
+            (Some(piece), Some(rest)) => SizeHint::with_exact(rest + piece.len() as u64),
+            _ => hint,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_upstream_is_silent_from_the_last_piece_it_took() {
+        let verdict = Verdict::default();
+        assert_eq!(verdict.upstream_silent(), None, "nothing to take yet");
+        let first = Instant::now();
+        verdict.took(Some(first));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(verdict.upstream_silent(), Some(first));
+        verdict.took(None);
+        assert_eq!(verdict.upstream_silent(), None, "the client's turn");
+        verdict.took(Some(Instant::now()));
+        verdict.complete();
+        let end = Instant::now();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(verdict.upstream_silent(), Some(end));
+    }
+}
