@@ -12,9 +12,12 @@ mod message;
 mod ollama;
 mod openai_chat;
 mod reader;
+mod repeat;
 mod text;
 
 use std::fmt;
+
+use repeat::Repeat;
 
 use crate::event::{Class, Event};
 use crate::wire::{Frame, Framing};
@@ -28,6 +31,7 @@ pub struct Classifier {
     dialect: Dialect,
     astream: langserve::State,
     openai_chat: openai_chat::State,
+    repeat: Repeat,
 }
 
 impl Classifier {
@@ -37,11 +41,21 @@ impl Classifier {
             dialect,
             astream: langserve::State::default(),
             openai_chat: openai_chat::State::default(),
+            repeat: Repeat::default(),
         }
     }
 
     /// The meaning of the next frame.
     pub fn classify(&mut self, frame: &Frame) -> Event {
+        self.repeat.recognise(frame).unwrap_or_else(|| {
+            let event = self.read(frame);
+            self.repeat.learn(frame, &event);
+            event
+        })
+    }
+
+    /// The same, found by reading all of it.
+    fn read(&mut self, frame: &Frame) -> Event {
         let event = match self.dialect {
             Dialect::Anthropic => anthropic::classify(frame),
             Dialect::Convention => convention::classify(frame),
