@@ -76,6 +76,8 @@ pub struct Link {
     looked: AtomicU64,
     /// The socket is to be asked.
     look: AtomicBool,
+    /// All that was given to the connection has been written.
+    flushed: AtomicBool,
     /// Interim responses that wait for a moment between two messages.
     interim: Mutex<BytesMut>,
     has_interim: AtomicBool,
@@ -100,6 +102,7 @@ impl Link {
             listening: AtomicBool::new(true),
             looked: AtomicU64::new(0),
             look: AtomicBool::new(false),
+            flushed: AtomicBool::new(true),
             interim: Mutex::default(),
             has_interim: AtomicBool::new(false),
         }
@@ -200,6 +203,16 @@ impl Link {
             self.blocked.store(NEVER, Ordering::Relaxed);
             self.resting.store(self.now(), Ordering::Relaxed);
         }
+    }
+
+    /// Whether all that was given to the connection has been written.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.flushed.load(Ordering::Relaxed)
+    }
+
+    /// Something was given to the connection, or all of it was written.
+    pub(crate) fn set_flushed(&self, flushed: bool) {
+        self.flushed.store(flushed, Ordering::Relaxed);
     }
 
     /// The connection was told to go: it has a last moment for it.

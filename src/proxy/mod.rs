@@ -83,6 +83,7 @@ async fn answer(
     let said = Said::default();
     let listener = policy.commit_after.map(|_| said.listener());
     let body = RequestBody::new(incoming, limits).heard_by(listener);
+    let received = body.received();
     if body.is_too_large() {
         return call.failed(&Error::RequestTooLarge);
     }
@@ -130,7 +131,7 @@ async fn answer(
         },
     };
     leaving.forget();
-    response
+    response.map(|body| body.after(received))
 }
 
 /// Ready after `limit`; without one never.

@@ -14,8 +14,8 @@ use crate::link::Link;
 use crate::metrics::RouteMetrics;
 use crate::queue::{Close, Next, Receiver};
 use crate::stream::pump::Reader as _;
-use crate::upstream;
 use crate::upstream::fields::forwardable;
+use crate::upstream::{self, Received};
 
 /// Bytes handed to the connection at a time: more would only hide in its buffers.
 const FRAME_BYTES: usize = 64 * 1024;
@@ -31,6 +31,8 @@ pub const STALL: Duration = Duration::from_millis(100);
 pub struct Body {
     kind: Kind,
     breaking: Breaking,
+    /// Of a stream: whether its request is complete.
+    received: Option<Received>,
     /// Dropped with the body: guards that count what is under way.
     _held: Option<Box<dyn Send + Sync>>,
 }
@@ -89,6 +91,7 @@ impl Body {
         Self {
             kind: Kind::Fixed((!bytes.is_empty()).then_some(bytes)),
             breaking: Breaking::default(),
+            received: None,
             _held: None,
         }
     }
@@ -104,6 +107,7 @@ impl Body {
         Self {
             kind: Kind::Pass(Box::new(pass)),
             breaking: Breaking::default(),
+            received: None,
             _held: None,
         }
     }
@@ -114,6 +118,7 @@ impl Body {
         Self {
             kind: Kind::Stream(queue, metrics, preamble),
             breaking: Breaking::default(),
+            received: None,
             _held: None,
         }
     }
@@ -122,6 +127,20 @@ impl Body {
     pub fn over(mut self, link: Arc<Link>) -> Self {
         self.breaking.link = Some(link);
         self
+    }
+
+    /// The same body, in answer to a request that may not be complete yet.
+    pub fn after(self, received: Received) -> Self {
+        Self {
+            received: Some(received),
+            ..self
+        }
+    }
+
+    /// Whether its connection has nothing else to do than to send it: it is a stream, and its request is complete.
+    pub(crate) fn is_alone(&self) -> bool {
+        let received = self.received.as_ref();
+        matches!(self.kind, Kind::Stream(..)) && received.is_some_and(Received::is_complete)
     }
 
     /// The same body, keeping `held` until it is dropped.

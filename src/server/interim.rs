@@ -76,6 +76,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Interim<S> {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_heads(cx))?;
         self.between = false;
+        self.link.set_flushed(false);
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -86,6 +87,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Interim<S> {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_heads(cx))?;
         self.between = false;
+        self.link.set_flushed(false);
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
@@ -96,7 +98,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Interim<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.between = true;
         ready!(self.poll_heads(cx))?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.link.set_flushed(true);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -2,8 +2,12 @@
 
 mod accept;
 mod connection;
+mod engine;
+mod flow;
 mod interim;
 pub mod listener;
+mod rewind;
+mod service;
 pub mod socket;
 pub mod tls;
 mod watched;

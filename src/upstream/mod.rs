@@ -35,7 +35,7 @@ use http1::Connection;
 use pool::{Lease, Pool};
 use request::Origin;
 use request_body::{Cut, Verdict};
-pub use request_body::{RequestBody, RequestLimits};
+pub use request_body::{Received, RequestBody, RequestLimits};
 
 use crate::config::{Deadlines, Upstream};
 

@@ -74,6 +74,17 @@ impl Verdict {
     }
 }
 
+/// Tells whether all of a request body has come from the client.
+#[derive(Clone, Debug)]
+pub struct Received(Verdict);
+
+impl Received {
+    /// Whether nothing of the body is missing.
+    pub fn is_complete(&self) -> bool {
+        self.0.sent().is_some()
+    }
+}
+
 /// Bounds of a request body.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestLimits {
@@ -124,6 +135,11 @@ impl RequestBody {
 
     pub(super) fn verdict(&self) -> Verdict {
         self.verdict.clone()
+    }
+
+    /// A way to ask later whether all of it has come.
+    pub fn received(&self) -> Received {
+        Received(self.verdict())
     }
 
     /// Takes back the piece it handed over last.

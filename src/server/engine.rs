@@ -1,0 +1,310 @@
+//! What drives a client's connection: the HTTP/1.1 or HTTP/2 engine, or, while it streams, neither.
+//!
+//! ```text
+//!           first bytes
+//! Waiting ──┬─────────► Http2
+//!    ▲      └─────────► Http1 ── head of a stream written ──► Flow
+//!    └──────────────────────────── stream written ─────────────┘
+//! ```
+//!
+//! An engine of HTTP/1.1 holds some 25 KiB of buffers; a connection that waits or streams holds none.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::flow::Flow;
+use super::interim::Interim;
+use super::rewind::Rewind;
+use super::service::{Left, Service};
+use crate::bounds;
+use crate::config::Limits;
+use crate::link::{Link, Overdue};
+use crate::tasks;
+
+/// What an HTTP/2 connection begins with (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Bytes read at a time while a connection waits: a request head, mostly.
+const FIRST_BYTES: usize = 1024;
+/// Bytes of answers that the HTTP/2 engine buffers per stream: what lies there can be neither joined nor
+/// dropped.
+const MAX_SEND_BYTES: usize = 64 * 1024;
+/// Requests at one time on one HTTP/2 connection.
+const MAX_CONCURRENT: u32 = 256;
+/// Silence after which an HTTP/2 peer is asked whether it is there, and how long it may take to say so.
+const PING: Duration = Duration::from_secs(20);
+
+/// Why a connection ended before its time.
+#[derive(Debug, Error)]
+pub(super) enum Ended {
+    /// Its engine says so.
+    #[error("{0}")]
+    Engine(#[from] hyper::Error),
+    /// A deadline of its link passed.
+    #[error("overdue: {0:?}")]
+    Overdue(Overdue),
+    /// The socket failed.
+    #[error("{0}")]
+    Socket(#[from] io::Error),
+}
+
+impl Ended {
+    /// Whether the client sent what is no HTTP.
+    pub(super) fn is_malformed(&self) -> bool {
+        matches!(self, Self::Engine(error) if error.is_parse())
+    }
+}
+
+/// Runs the streams of HTTP/2 connections, each within the bounds of its answer. They end with their
+/// connection.
+#[derive(Clone, Copy, Debug)]
+struct Streams;
+
+impl<F> Executor<F> for Streams
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        tasks::spawn(bounds::keep(stream));
+    }
+}
+
+type Io<S> = TokioIo<Rewind<Interim<S>>>;
+type Http1<S> = http1::Connection<Io<S>, Service>;
+type Http2<S> = http2::Connection<Io<S>, Service, Streams>;
+
+/// A connection.
+pub(super) struct Engine<S> {
+    state: State<S>,
+    service: Service,
+    link: Arc<Link>,
+    max_headers: usize,
+    max_header_bytes: usize,
+    /// It is to close as soon as nothing is under way.
+    closing: bool,
+}
+
+enum State<S> {
+    /// Nothing of the next request was read, or too little to tell which protocol it is.
+    Waiting(Waiting<S>),
+    Http1(Box<Http1<S>>),
+    Http2(Pin<Box<Http2<S>>>),
+    Flow(Box<Flow<Interim<S>>>, bool),
+    /// The last answer was written.
+    Closing(Interim<S>),
+    Gone,
+}
+
+struct Waiting<S> {
+    stream: Interim<S>,
+    seen: BytesMut,
+    /// It is new: HTTP/2 begins with a connection.
+    first: bool,
+}
+
+impl<S> Engine<S>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    /// A connection before its first byte.
+    pub(super) fn new(stream: Interim<S>, service: Service, limits: &Limits) -> Self {
+        Self {
+            state: State::Waiting(Waiting {
+                stream,
+                seen: BytesMut::new(),
+                first: true,
+            }),
+            link: Arc::clone(&service.peer.link),
+            service,
+            max_headers: limits.max_headers,
+            max_header_bytes: limits.max_header_bytes,
+            closing: false,
+        }
+    }
+
+    /// Ready when the connection is over.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+        loop {
+            self.state = match std::mem::replace(&mut self.state, State::Gone) {
+                State::Waiting(mut waiting) => match waiting.poll(cx, self.closing) {
+                    Poll::Ready(first) => self.begin(waiting, first?),
+                    Poll::Pending => {
+                        self.state = State::Waiting(waiting);
+                        return Poll::Pending;
+                    }
+                },
+                State::Http1(mut engine) => match Pin::new(&mut *engine).poll(cx) {
+                    Poll::Ready(result) => return Poll::Ready(Ok(result?)),
+                    Poll::Pending => match self.take_over(engine) {
+                        Ok(flow) => flow,
+                        Err(engine) => {
+                            self.state = State::Http1(engine);
+                            return Poll::Pending;
+                        }
+                    },
+                },
+                State::Http2(mut engine) => {
+                    let polled = engine.as_mut().poll(cx);
+                    self.state = State::Http2(engine);
+                    return polled.map_err(Ended::from);
+                }
+                State::Flow(mut flow, last) => match flow.poll(cx) {
+                    Poll::Ready(result) => {
+                        result?;
+                        after(*flow, last || self.closing)
+                    }
+                    Poll::Pending => {
+                        self.state = State::Flow(flow, last);
+                        return Poll::Pending;
+                    }
+                },
+                State::Closing(mut stream) => {
+                    let polled = Pin::new(&mut stream).poll_shutdown(cx);
+                    self.state = State::Closing(stream);
+                    return polled.map_err(Ended::from);
+                }
+                State::Gone => return Poll::Ready(Ok(())),
+            };
+        }
+    }
+
+    /// The engine for what the first bytes are.
+    fn begin(&self, waiting: Waiting<S>, first: First) -> State<S> {
+        let Waiting { stream, seen, .. } = waiting;
+        let io = |stream| TokioIo::new(Rewind::new(seen.freeze(), stream));
+        match first {
+            First::Nothing => State::Closing(stream),
+            First::Http1 => {
+                let mut builder = http1::Builder::new();
+                builder
+                    .timer(TokioTimer::new())
+                    // The link's timer tells a slow head from a connection that rests; this one cannot.
+                    .header_read_timeout(None)
+                    .max_headers(self.max_headers)
+                    // Of the request head, and of what waits to be written: nothing large may hide here.
+                    .max_buf_size(self.max_header_bytes.max(8 * 1024));
+                let mut engine = builder.serve_connection(io(stream), self.service.clone());
+                if self.closing {
+                    Pin::new(&mut engine).graceful_shutdown();
+                }
+                State::Http1(Box::new(engine))
+            }
+            First::Http2 => {
+                let engine = http2::Builder::new(Streams)
+                    .timer(TokioTimer::new())
+                    .max_header_list_size(u32::try_from(self.max_header_bytes).unwrap_or(u32::MAX))
+                    .max_concurrent_streams(MAX_CONCURRENT)
+                    .max_send_buf_size(MAX_SEND_BYTES)
+                    .keep_alive_interval(PING)
+                    .keep_alive_timeout(PING)
+                    .serve_connection(io(stream), self.service.clone());
+                State::Http2(Box::pin(engine))
+            }
+        }
+    }
+
+    /// The stream that wants to leave `engine`, once the engine has written all that it had.
+    fn take_over(&self, engine: Box<Http1<S>>) -> Result<State<S>, Box<Http1<S>>> {
+        if !self.service.handover.is_waiting() || !self.link.is_flushed() {
+            return Err(engine);
+        }
+        let Some(Left { body, last }) = self.service.handover.take() else {
+            return Err(engine);
+        };
+        let parts = engine.into_parts();
+        let (unread, stream) = parts.io.into_inner().into_parts();
+        let early = [parts.read_buf, unread].concat();
+        Ok(State::Flow(Box::new(Flow::new(stream, &early, body)), last))
+    }
+
+    /// Ends the connection as soon as nothing is under way.
+    pub(super) fn close(&mut self) {
+        self.closing = true;
+        match &mut self.state {
+            State::Http1(engine) => Pin::new(&mut **engine).graceful_shutdown(),
+            State::Http2(engine) => engine.as_mut().graceful_shutdown(),
+            State::Waiting(_) | State::Flow(..) | State::Closing(_) | State::Gone => {}
+        }
+    }
+
+    /// Writes what the link has to tell, as far as it can be written at once.
+    pub(super) fn tell(&mut self, cx: &mut Context<'_>) {
+        match &mut self.state {
+            State::Waiting(waiting) => {
+                let _ = Pin::new(&mut waiting.stream).poll_flush(cx);
+            }
+            State::Http1(engine) => {
+                let _ = Pin::new(&mut **engine).poll(cx);
+            }
+            State::Http2(_) | State::Flow(..) | State::Closing(_) | State::Gone => {}
+        }
+    }
+}
+
+/// What follows a stream.
+fn after<S>(flow: Flow<Interim<S>>, last: bool) -> State<S> {
+    let (stream, early) = flow.into_parts();
+    if last {
+        return State::Closing(stream);
+    }
+    State::Waiting(Waiting {
+        stream,
+        seen: early.into(),
+        first: false,
+    })
+}
+
+/// What a connection begins with.
+enum First {
+    Http1,
+    Http2,
+    /// It is over.
+    Nothing,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Waiting<S> {
+    /// Reads until the protocol is known. With `closing` it does not wait for a request that has not begun.
+    fn poll(&mut self, cx: &mut Context<'_>, closing: bool) -> Poll<io::Result<First>> {
+        loop {
+            match self.protocol() {
+                Some(first) => return Poll::Ready(Ok(first)),
+                None if closing => return Poll::Ready(Ok(First::Nothing)),
+                None => {}
+            }
+            let mut space = [const { MaybeUninit::uninit() }; FIRST_BYTES];
+            let mut buffer = ReadBuf::uninit(&mut space);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                let nothing = self.seen.is_empty();
+                return Poll::Ready(Ok(if nothing {
+                    First::Nothing
+                } else {
+                    First::Http1
+                }));
+            }
+            self.seen.extend_from_slice(buffer.filled());
+        }
+    }
+
+    fn protocol(&self) -> Option<First> {
+        if self.seen.is_empty() {
+            None
+        } else if self.first && self.seen.starts_with(PREFACE) {
+            Some(First::Http2)
+        } else if self.first && PREFACE.starts_with(&self.seen) {
+            None
+        } else {
+            Some(First::Http1)
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! A stream on its way to an HTTP/1.1 client, after its head: its frames as chunks, each with one write.
+
+use std::cell::RefCell;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use http_body::Body as _;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::reply::body::Body;
+
+/// Bytes that a client may send ahead of the end of its answer: its next request, or several.
+const MAX_EARLY_BYTES: usize = 64 * 1024;
+/// The same for one look.
+const LOOK_BYTES: usize = 1024;
+/// The end of a body in chunks.
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+thread_local! {
+    /// Where every stream of a thread frames what it writes. Nothing stays in it between two writes.
+    static CHUNK: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A stream that has left its engine. Dropping it tells its pump that the client is gone.
+#[derive(Debug)]
+pub(super) struct Flow<S> {
+    stream: S,
+    body: Body,
+    /// The last chunk was framed.
+    ended: bool,
+    /// Framed, and not taken by the socket yet.
+    rest: Bytes,
+    /// What the client sent meanwhile.
+    early: BytesMut,
+}
+
+impl<S> Flow<S> {
+    /// `early`: what was read of the client behind its request.
+    pub(super) fn new(stream: S, early: &[u8], body: Body) -> Self {
+        Self {
+            stream,
+            body,
+            ended: false,
+            rest: Bytes::new(),
+            early: early.into(),
+        }
+    }
+
+    /// The stream, and what the client sent during the answer.
+    pub(super) fn into_parts(self) -> (S, Bytes) {
+        (self.stream, self.early.freeze())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Flow<S> {
+    /// Ready when all of the body was written.
+    ///
+    /// # Errors
+    /// When the client is gone, or the body breaks off: what was written shows no end.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.listen(cx)?;
+        loop {
+            ready!(self.poll_rest(cx))?;
+            if self.ended {
+                return Pin::new(&mut self.stream).poll_flush(cx);
+            }
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(frame)) => {
+                    if let Ok(data) = frame?.into_data()
+                        && !data.is_empty()
+                    {
+                        self.write(cx, &data)?;
+                    }
+                }
+                Poll::Ready(None) => {
+                    self.rest = Bytes::from_static(LAST_CHUNK);
+                    self.ended = true;
+                }
+                Poll::Pending => {
+                    // Also the moment to look whether the client is there.
+                    ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// Keeps what the client sends for later. Its end is the end of the stream.
+    fn listen(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        while self.early.len() < MAX_EARLY_BYTES {
+            let mut space = [const { MaybeUninit::uninit() }; LOOK_BYTES];
+            let mut buffer = ReadBuf::uninit(&mut space);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer)? {
+                Poll::Ready(()) if buffer.filled().is_empty() => {
+                    return Err(io::ErrorKind::ConnectionAborted.into());
+                }
+                Poll::Ready(()) => self.early.extend_from_slice(buffer.filled()),
+                Poll::Pending => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// One chunk, with one write if the socket takes it.
+    fn write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> io::Result<()> {
+        CHUNK.with_borrow_mut(|chunk| {
+            chunk.clear();
+            frame(data, chunk);
+            let written = match Pin::new(&mut self.stream).poll_write(cx, chunk)? {
+                Poll::Ready(written) => written,
+                Poll::Pending => 0,
+            };
+            self.rest = Bytes::copy_from_slice(chunk.get(written..).unwrap_or_default());
+            Ok(())
+        })
+    }
+
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.rest.has_remaining() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.rest))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.rest.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Appends `data` as a chunk (RFC 9112, 7.1).
+fn frame(data: &[u8], chunk: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let length = data.len();
+    let bits = usize::BITS - length.leading_zeros();
+    for digit in (0..bits.div_ceil(4)).rev() {
+        chunk.extend(DIGITS.get((length >> (4 * digit)) & 15));
+    }
+    chunk.extend_from_slice(b"\r\n");
+    chunk.extend_from_slice(data);
+    chunk.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_says_its_length_in_hexadecimal_digits() {
+        for length in [1, 9, 15, 16, 255, 256, 4096, 65_535, 65_536] {
+            let data = vec![b'x'; length];
+            let mut chunk = Vec::new();
+            frame(&data, &mut chunk);
+            let expected = [format!("{length:x}\r\n").as_bytes(), &data, b"\r\n"].concat();
+            assert_eq!(chunk, expected);
+        }
+    }
+}

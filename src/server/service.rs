@@ -1,0 +1,148 @@
+//! What the HTTP engine calls for each request, and how a stream leaves it.
+//!
+//! An engine keeps buffers, and a message's framing, for as long as an answer lasts; a stream lasts for
+//! minutes and needs neither. Once its head is written and its request is complete, an HTTP/1.1 stream hands
+//! its body to whoever drives the connection, which then writes it without the engine.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response, Version, header};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::service;
+
+use crate::app::App;
+use crate::proxy::{self, Peer};
+use crate::reply::body::Body;
+
+/// Answers the requests of one connection.
+#[derive(Clone, Debug)]
+pub(super) struct Service {
+    app: Arc<App>,
+    pub(super) peer: Peer,
+    pub(super) handover: Arc<Handover>,
+}
+
+impl Service {
+    pub(super) fn new(app: Arc<App>, peer: Peer) -> Self {
+        Self {
+            app,
+            peer,
+            handover: Arc::default(),
+        }
+    }
+}
+
+type Answering = Pin<Box<dyn Future<Output = Result<Response<Answer>, Infallible>> + Send>>;
+
+impl service::Service<Request<Incoming>> for Service {
+    type Response = Response<Answer>;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let Self {
+            app,
+            peer,
+            handover,
+        } = self.clone();
+        // Boxed: hyper keeps room for this future as long as the connection lives, and it is over when the
+        // head of a stream is sent.
+        Box::pin(async move {
+            let may_leave = request.version() == Version::HTTP_11;
+            let last = closes(&request);
+            let response = proxy::serve(&app, &peer, request).await;
+            Ok(response.map(|body| Answer {
+                body: Some(body),
+                handover: may_leave.then_some(handover),
+                last,
+            }))
+        })
+    }
+}
+
+/// Whether the client wants the connection closed after this answer.
+fn closes(request: &Request<Incoming>) -> bool {
+    let values = request.headers().get_all(header::CONNECTION).iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|token| token.trim().eq_ignore_ascii_case("close"))
+}
+
+/// A stream that has left its engine.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) body: Body,
+    /// The connection closes after it.
+    pub(super) last: bool,
+}
+
+/// Where a body waits for the driver of its connection.
+#[derive(Debug, Default)]
+pub(super) struct Handover(Mutex<Option<Left>>);
+
+impl Handover {
+    /// Whether a body waits.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    pub(super) fn take(&self) -> Option<Left> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Left>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A response body as the engine sees it.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// `None` once it has left.
+    body: Option<Body>,
+    /// `None` if it cannot leave: HTTP/1.0 has no chunks, and an HTTP/2 connection has other streams.
+    handover: Option<Arc<Handover>>,
+    last: bool,
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let this = &mut *self;
+        if let Some(handover) = &this.handover
+            && this.body.as_ref().is_some_and(Body::is_alone)
+        {
+            // The engine writes what it still has, and waits: whoever polls it sees what is here.
+            let last = this.last;
+            *handover.lock() = this.body.take().map(|body| Left { body, last });
+        }
+        match &mut this.body {
+            Some(body) => Pin::new(body).poll_frame(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body
+            .as_ref()
+            .is_some_and(http_body::Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .as_ref()
+            .map_or_else(SizeHint::default, http_body::Body::size_hint)
+    }
+}
