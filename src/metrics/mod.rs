@@ -4,6 +4,7 @@
 //! enum exists from then on. Values of labels come from the configuration and from closed enums only.
 
 pub mod buckets;
+mod busy;
 mod route;
 mod samples;
 
@@ -17,6 +18,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+pub use busy::BusyHistogram;
 pub use route::{Active, RouteMetrics};
 pub use samples::Samples;
 
@@ -180,6 +182,9 @@ impl Metrics {
 
     /// All series in Prometheus' text format 0.0.4.
     pub fn encode(&self) -> String {
+        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        routes.values().for_each(|route| route.flush());
+        drop(routes);
         let mut text = String::new();
         if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
             tracing::error!(%error, "metrics could not be written as text");

@@ -6,6 +6,7 @@ use std::sync::{PoisonError, RwLock};
 use prometheus::{Counter, Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::Families;
+use super::busy::BusyHistogram;
 use crate::event::Class;
 use crate::stream::end::End;
 use crate::wire::Framing;
@@ -32,7 +33,7 @@ pub struct RouteMetrics {
     /// Request head read to first tool event, seconds.
     pub first_tool: Histogram,
     /// Gap between texts, seconds.
-    pub gap: Histogram,
+    pub gap: BusyHistogram,
     /// Seconds per token after the first.
     pub per_token: Histogram,
     /// Tokens per second after the first.
@@ -44,7 +45,7 @@ pub struct RouteMetrics {
     /// Deltas, where the upstream states nothing.
     pub tokens_estimated: IntCounter,
     /// Read to handed over, seconds.
-    pub added: Histogram,
+    pub added: BusyHistogram,
     events_in: Vec<IntCounter>,
     events_out: Vec<IntCounter>,
     dropped: Vec<IntCounter>,
@@ -104,6 +105,12 @@ const UPSTREAM_ERRORS: [&str; 11] = [
 ];
 
 impl RouteMetrics {
+    /// Adds up what threads have counted on their own.
+    pub(super) fn flush(&self) {
+        self.gap.flush();
+        self.added.flush();
+    }
+
     pub(super) fn new(families: &Families, name: &str) -> Self {
         let classes = |family: &IntCounterVec, before: &[&str], after: &[&str]| {
             let series = |class: Class| {
@@ -146,13 +153,13 @@ impl RouteMetrics {
             first_answer: first("answer"),
             first_reasoning: first("reasoning"),
             first_tool: first("tool"),
-            gap: families.gap.with_label_values(&[name]),
+            gap: BusyHistogram::new(&families.gap.with_label_values(&[name])),
             per_token: families.per_token.with_label_values(&[name]),
             speed: families.speed.with_label_values(&[name]),
             tokens_usage: tokens("content", "usage"),
             reasoning_usage: tokens("reasoning", "usage"),
             tokens_estimated: tokens("content", "estimated"),
-            added: families.added.with_label_values(&[name]),
+            added: BusyHistogram::new(&families.added.with_label_values(&[name])),
             events_in: classes(&families.events, &[name, "in"], &[]),
             events_out: classes(&families.events, &[name, "out"], &[]),
             dropped: classes(&families.dropped, &[name], &["queue_full"]),

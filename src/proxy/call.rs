@@ -196,8 +196,8 @@ impl Call {
         self.metrics.request("stream", head.status);
         let preamble = head::preamble(start.framing, self.route.policy.preamble_bytes);
         let metrics = Arc::clone(&self.metrics);
-        let reader = live::start(app, self, start, entered, head.status);
-        Response::from_parts(head, Body::stream(reader, metrics, preamble))
+        let (reader, pump) = live::start(app, self, start, entered, head.status);
+        Response::from_parts(head, Body::stream(reader, pump, metrics, preamble))
     }
 
     /// Whether this will most likely be one stream more than may run: better said before an agent works for it.

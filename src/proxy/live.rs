@@ -1,7 +1,6 @@
 //! Starts a live stream: its queue, its pump, and the one line that says how it ended.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -13,13 +12,12 @@ use crate::dialect::{Choice, Dialect};
 use crate::event::{Class, Content};
 use crate::metrics::RouteMetrics;
 use crate::queue::{self, Receiver};
-use crate::reply::body;
+use crate::reply::body::{self, Running};
 use crate::stream::deadline::{Lengths, Table};
 use crate::stream::end::End;
 use crate::stream::pipeline::{Pipeline, Settings};
 use crate::stream::pump::{Arrived, Observer, Parts, Pump, Reader, Report, Source};
 use crate::stream::registry::{Entered, Live};
-use crate::tasks;
 use crate::wire::Framing;
 use crate::wire::encoding::Coding;
 
@@ -32,14 +30,14 @@ pub(super) struct Start {
     pub(super) sent: Instant,
 }
 
-/// Starts the pump and returns what the client reads from.
+/// A live stream: what the client reads from, and the pump that fills it, for the body to run.
 pub(super) fn start(
     app: &Arc<App>,
     call: Call,
     start: Start,
     entered: Entered,
     status: StatusCode,
-) -> Receiver {
+) -> (Receiver, Running) {
     let Start {
         framing,
         coding,
@@ -88,18 +86,21 @@ pub(super) fn start(
     });
     let active = call.metrics.stream_active(framing);
     let app = Arc::clone(app);
-    tasks::spawn(async move {
-        let panicked = Panicked(app);
-        let report = pump.run().await;
-        drop(panicked);
-        record(&call.metrics, &report, call.started.elapsed());
-        log(&call, &entered.live, &report, status);
+    let running = async move {
+        let finished = {
+            let panicked = Panicked(app);
+            let report = pump.run().await;
+            drop(panicked);
+            record(&call.metrics, &report, call.started.elapsed());
+            log(&call, &entered.live, &report, status);
+            report.end == End::Finished
+        };
         drop((entered, active, call));
-        if report.end == End::Finished {
+        if finished {
             pump.linger().await;
         }
-    });
-    receiver
+    };
+    (receiver, Box::pin(running))
 }
 
 /// So many events in one read ...
@@ -125,10 +126,7 @@ impl Observer for Counts {
             quiet,
             dialect,
         } = arrived;
-        self.live
-            .events
-            .fetch_add(items.len() as u64, Ordering::Relaxed);
-        self.live.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.live.count(items.len() as u64, bytes);
         self.live.speaks(dialect);
         if let Some(gap) = gap {
             self.metrics.gap.observe(gap.as_secs_f64());

@@ -304,8 +304,15 @@ fn wake(mut state: MutexGuard<'_, State>) {
 /// What a reader sees next.
 #[derive(Debug)]
 pub enum Next {
-    /// Bytes to send, and how long the client had taken nothing although something waited.
-    Data(Taken, Duration),
+    /// Bytes to send.
+    Data {
+        /// What is taken.
+        taken: Taken,
+        /// How long the client had taken nothing although something waited.
+        waited: Duration,
+        /// How long the oldest of it has waited.
+        aged: Duration,
+    },
     /// The end.
     End(Close),
 }
@@ -348,7 +355,12 @@ impl Receiver {
         if let Some(pump) = pump {
             pump.wake();
         }
-        Poll::Ready(Next::Data(taken, waited))
+        let aged = now.duration_since(taken.oldest);
+        Poll::Ready(Next::Data {
+            taken,
+            waited,
+            aged,
+        })
     }
 }
 

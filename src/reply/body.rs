@@ -3,17 +3,19 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use tokio::runtime::Handle;
 
 use crate::bounds::Bounds;
 use crate::link::Link;
 use crate::metrics::RouteMetrics;
 use crate::queue::{Close, Next, Receiver};
 use crate::stream::pump::Reader as _;
+use crate::tasks;
 use crate::upstream::fields::forwardable;
 use crate::upstream::{self, Received};
 
@@ -27,12 +29,17 @@ const SHARED_FRAME_BYTES: usize = 16 * 1024;
 /// A client that takes nothing for longer than this while something waits is worth a note.
 pub const STALL: Duration = Duration::from_millis(100);
 
+/// A stream's pump at work, up to its last word.
+pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// A response body, with whatever must live as long as it does.
 pub struct Body {
     kind: Kind,
     breaking: Breaking,
     /// Of a stream: whether its request is complete.
     received: Option<Received>,
+    /// The pump of a stream, while nobody else runs it.
+    pump: Option<Running>,
     /// Dropped with the body: guards that count what is under way.
     _held: Option<Box<dyn Send + Sync>>,
 }
@@ -92,6 +99,7 @@ impl Body {
             kind: Kind::Fixed((!bytes.is_empty()).then_some(bytes)),
             breaking: Breaking::default(),
             received: None,
+            pump: None,
             _held: None,
         }
     }
@@ -108,17 +116,24 @@ impl Body {
             kind: Kind::Pass(Box::new(pass)),
             breaking: Breaking::default(),
             received: None,
+            pump: None,
             _held: None,
         }
     }
 
-    /// A stream, after `preamble`.
-    pub fn stream(queue: Receiver, metrics: Arc<RouteMetrics>, preamble: Bytes) -> Self {
+    /// A stream, after `preamble`. It does not flow before [`Body::drive`] or [`Body::release`].
+    pub fn stream(
+        queue: Receiver,
+        pump: Running,
+        metrics: Arc<RouteMetrics>,
+        preamble: Bytes,
+    ) -> Self {
         let preamble = (!preamble.is_empty()).then_some(preamble);
         Self {
             kind: Kind::Stream(queue, metrics, preamble),
             breaking: Breaking::default(),
             received: None,
+            pump: Some(pump),
             _held: None,
         }
     }
@@ -130,10 +145,27 @@ impl Body {
     }
 
     /// The same body, in answer to a request that may not be complete yet.
-    pub fn after(self, received: Received) -> Self {
-        Self {
-            received: Some(received),
-            ..self
+    pub fn after(mut self, received: Received) -> Self {
+        self.received = Some(received);
+        self
+    }
+
+    /// Runs the pump in the caller's task, which saves a wake-up for each read. To be called whenever the task
+    /// wakes up, whether or not the client takes anything: the pump keeps the stream's deadlines.
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Some(pump) = &mut self.pump
+            && pump.as_mut().poll(cx).is_ready()
+        {
+            self.pump = None;
+        }
+    }
+
+    /// Runs the pump in a task of its own: nobody here may be there when it has something to do.
+    pub(crate) fn release(&mut self) {
+        if let Some(pump) = self.pump.take()
+            && Handle::try_current().is_ok()
+        {
+            tasks::spawn(pump);
         }
     }
 
@@ -147,6 +179,13 @@ impl Body {
     pub fn holding(mut self, held: impl Send + Sync + 'static) -> Self {
         self._held = Some(Box::new((self._held.take(), held)));
         self
+    }
+}
+
+impl Drop for Body {
+    /// The pump still has to say how the stream ended, and to end the upstream call.
+    fn drop(&mut self) {
+        self.release();
     }
 }
 
@@ -168,7 +207,14 @@ impl http_body::Body for Body {
         } else {
             FRAME_BYTES
         };
-        match this.kind.poll_frame(cx, max) {
+        // With its pump in this task a stream needs nobody to wake it.
+        let mut asleep = Context::from_waker(Waker::noop());
+        let queue_cx = if this.pump.is_some() {
+            &mut asleep
+        } else {
+            &mut *cx
+        };
+        match this.kind.poll_frame(queue_cx, max) {
             Poll::Ready(Some(Err(error))) => {
                 this.breaking.error = Some(error);
                 this.breaking.poll(cx)
@@ -213,11 +259,15 @@ impl Kind {
                     return Poll::Ready(Some(Ok(Frame::data(preamble))));
                 }
                 queue.poll_next(cx, max_bytes).map(|next| match next {
-                    Next::Data(taken, waited) => {
+                    Next::Data {
+                        taken,
+                        waited,
+                        aged,
+                    } => {
                         if waited > STALL {
                             metrics.client_stall.observe(waited.as_secs_f64());
                         }
-                        metrics.added.observe(taken.oldest.elapsed().as_secs_f64());
+                        metrics.added.observe(aged.as_secs_f64());
                         Some(Ok(Frame::data(taken.bytes)))
                     }
                     Next::End(Close::Clean) => None,

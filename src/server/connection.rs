@@ -41,13 +41,19 @@ pub(super) async fn serve<S>(
         link: Arc::clone(&link),
     };
     let stream = Watched::new(stream, link);
-    let Some(tls) = tls else {
-        return http(app, peer, stream, &limits).await;
-    };
-    // Boxed, as below: connections without TLS need not carry its room.
-    let handshake = Box::pin(timeout(limits.request_head, tls.current().accept(stream)));
-    match handshake.await {
-        Ok(Ok(stream)) => Box::pin(http(app, peer, stream, &limits)).await,
+    match tls {
+        None => http(app, peer, stream, &limits).await,
+        // Boxed: connections without TLS need not carry its room.
+        Some(tls) => Box::pin(https(app, peer, stream, &tls, &limits)).await,
+    }
+}
+
+async fn https<S>(app: Arc<App>, peer: Peer, stream: S, tls: &Acceptor, limits: &Limits)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    match timeout(limits.request_head, tls.current().accept(stream)).await {
+        Ok(Ok(stream)) => http(app, peer, stream, limits).await,
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took longer than limits.request_head"),
     }

@@ -62,6 +62,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Flow<S> {
     /// When the client is gone, or the body breaks off: what was written shows no end.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.listen(cx)?;
+        self.body.drive(cx);
         loop {
             ready!(self.poll_rest(cx))?;
             if self.ended {

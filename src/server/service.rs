@@ -56,7 +56,10 @@ impl service::Service<Request<Incoming>> for Service {
         Box::pin(async move {
             let may_leave = request.version() == Version::HTTP_11;
             let last = closes(&request);
-            let response = proxy::serve(&app, &peer, request).await;
+            let mut response = proxy::serve(&app, &peer, request).await;
+            if !may_leave {
+                response.body_mut().release();
+            }
             Ok(response.map(|body| Answer {
                 body: Some(body),
                 handover: may_leave.then_some(handover),
@@ -129,7 +132,10 @@ impl http_body::Body for Answer {
             *handover.lock() = this.body.take().map(|body| Left { body, last });
         }
         match &mut this.body {
-            Some(body) => Pin::new(body).poll_frame(cx),
+            Some(body) => {
+                body.release();
+                Pin::new(body).poll_frame(cx)
+            }
             None => Poll::Pending,
         }
     }

@@ -73,6 +73,13 @@ pub struct Live {
 }
 
 impl Live {
+    /// So many more events and bytes came in. Only its pump counts, so it needs no atomic addition.
+    pub fn count(&self, events: u64, bytes: u64) {
+        for (count, more) in [(&self.events, events), (&self.bytes, bytes)] {
+            count.store(count.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+        }
+    }
+
     /// It turned out to speak `dialect`.
     pub fn speaks(&self, dialect: Dialect) {
         self.dialect.store(dialect as u8, Ordering::Relaxed);

@@ -141,7 +141,7 @@ impl Pump {
     }
 
     /// After a good end: waits a moment for the upstream to end its body. The stream itself has ended.
-    pub async fn linger(mut self) {
+    pub async fn linger(&mut self) {
         let end = poll_fn(|cx| {
             self.drain_source(cx);
             if self.source.is_none() {

@@ -127,7 +127,7 @@ async fn read(mut rx: Receiver) -> (String, Close) {
     let mut out = String::new();
     loop {
         match poll_fn(|cx| rx.poll_next(cx, usize::MAX)).await {
-            Next::Data(taken, _) => out.push_str(std::str::from_utf8(&taken.bytes).unwrap()),
+            Next::Data { taken, .. } => out.push_str(std::str::from_utf8(&taken.bytes).unwrap()),
             Next::End(close) => return (out, close),
         }
     }
