@@ -72,7 +72,7 @@ pub(super) fn start(
         metrics: Arc::clone(&call.metrics),
         live: Arc::clone(&entered.live),
         started: call.started,
-        seen: [false; 4],
+        seen: 0,
     };
     let mut pump = Pump::new(Parts {
         source,
@@ -108,13 +108,37 @@ const BURST_EVENTS: usize = 8;
 /// ... after so long a silence were held back by something on the way.
 const BURST_SILENCE: Duration = Duration::from_millis(500);
 
+/// Kinds of first events, one bit each.
+const FIRST_OF_ALL: u8 = 1;
+const FIRST_ANSWER: u8 = 2;
+const FIRST_REASONING: u8 = 4;
+const FIRST_TOOL: u8 = 8;
+
 /// Counts what a read brought, as it comes.
 struct Counts {
     metrics: Arc<RouteMetrics>,
     live: Arc<Live>,
     started: Instant,
-    /// First event, answer, reasoning, tool: already observed.
-    seen: [bool; 4],
+    /// The kinds of which the first was observed.
+    seen: u8,
+}
+
+impl Counts {
+    /// Observes the first event of `kind`, once.
+    fn first(&mut self, kind: u8, now: Instant) {
+        if self.seen & kind != 0 {
+            return;
+        }
+        self.seen |= kind;
+        let metrics = &self.metrics;
+        let histogram = match kind {
+            FIRST_ANSWER => &metrics.first_answer,
+            FIRST_REASONING => &metrics.first_reasoning,
+            FIRST_TOOL => &metrics.first_tool,
+            _ => &metrics.first_event,
+        };
+        histogram.observe(now.duration_since(self.started).as_secs_f64());
+    }
 }
 
 impl Observer for Counts {
@@ -123,7 +147,8 @@ impl Observer for Counts {
             items,
             bytes,
             gap,
-            quiet,
+            now,
+            last,
             dialect,
         } = arrived;
         self.live.count(items.len() as u64, bytes);
@@ -131,31 +156,16 @@ impl Observer for Counts {
         if let Some(gap) = gap {
             self.metrics.gap.observe(gap.as_secs_f64());
         }
-        if items.len() >= BURST_EVENTS && quiet > BURST_SILENCE {
+        if items.len() >= BURST_EVENTS && now.duration_since(last) > BURST_SILENCE {
             self.metrics.bursts.inc();
         }
-        if self.seen == [true; 4] || items.is_empty() {
-            return;
-        }
-        let elapsed = self.started.elapsed().as_secs_f64();
-        let has = |content| items.iter().any(|item| item.event.content == content);
-        let now = [
-            true,
-            has(Content::Token),
-            has(Content::Reasoning),
-            has(Content::Tool),
-        ];
-        let metrics = &self.metrics;
-        let firsts = [
-            &metrics.first_event,
-            &metrics.first_answer,
-            &metrics.first_reasoning,
-            &metrics.first_tool,
-        ];
-        for ((seen, now), histogram) in self.seen.iter_mut().zip(now).zip(firsts) {
-            if now && !*seen {
-                *seen = true;
-                histogram.observe(elapsed);
+        for item in items {
+            self.first(FIRST_OF_ALL, now);
+            match item.event.content {
+                Content::Token => self.first(FIRST_ANSWER, now),
+                Content::Reasoning => self.first(FIRST_REASONING, now),
+                Content::Tool => self.first(FIRST_TOOL, now),
+                Content::None | Content::Other => {}
             }
         }
     }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::event::Event;
-pub use ring::{Contents, Counts, Taken};
+pub use ring::{Counts, Taken};
 use ring::{Push, Ring};
 
 /// Bounds and rules of one queue.

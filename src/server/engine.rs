@@ -99,7 +99,8 @@ enum State<S> {
     Waiting(Waiting<S>),
     Http1(Box<Http1<S>>),
     Http2(Pin<Box<Http2<S>>>),
-    Flow(Box<Flow<Interim<S>>>, bool),
+    /// Also says whether the connection closes afterwards.
+    Flow(Box<Flow<S>>, bool),
     /// The last answer was written.
     Closing(Interim<S>),
     Gone,
@@ -135,51 +136,64 @@ where
     /// Ready when the connection is over.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
         loop {
-            self.state = match std::mem::replace(&mut self.state, State::Gone) {
-                State::Waiting(mut waiting) => match waiting.poll(cx, self.closing) {
-                    Poll::Ready(first) => self.begin(waiting, first?),
-                    Poll::Pending => {
-                        self.state = State::Waiting(waiting);
-                        return Poll::Pending;
-                    }
-                },
-                State::Http1(mut engine) => match Pin::new(&mut *engine).poll(cx) {
+            let next = match &mut self.state {
+                State::Waiting(waiting) => Next::Begin(ready!(waiting.poll(cx, self.closing))?),
+                State::Http1(engine) => match Pin::new(&mut **engine).poll(cx) {
                     Poll::Ready(result) => return Poll::Ready(Ok(result?)),
-                    Poll::Pending => match self.take_over(engine) {
-                        Ok(flow) => flow,
-                        Err(engine) => {
-                            self.state = State::Http1(engine);
-                            return Poll::Pending;
-                        }
+                    // Once the engine has written all that it had.
+                    Poll::Pending if self.link.is_flushed() => match self.service.handover.take() {
+                        Some(left) => Next::Flow(left),
+                        None => return Poll::Pending,
                     },
+                    Poll::Pending => return Poll::Pending,
                 },
-                State::Http2(mut engine) => {
-                    let polled = engine.as_mut().poll(cx);
-                    self.state = State::Http2(engine);
-                    return polled.map_err(Ended::from);
+                State::Http2(engine) => return engine.as_mut().poll(cx).map_err(Ended::from),
+                State::Flow(flow, last) => {
+                    ready!(flow.poll(cx))?;
+                    Next::Rest {
+                        last: *last || self.closing,
+                    }
                 }
-                State::Flow(mut flow, last) => match flow.poll(cx) {
-                    Poll::Ready(result) => {
-                        result?;
-                        after(*flow, last || self.closing)
-                    }
-                    Poll::Pending => {
-                        self.state = State::Flow(flow, last);
-                        return Poll::Pending;
-                    }
-                },
-                State::Closing(mut stream) => {
-                    let polled = Pin::new(&mut stream).poll_shutdown(cx);
-                    self.state = State::Closing(stream);
-                    return polled.map_err(Ended::from);
+                State::Closing(stream) => {
+                    return Pin::new(stream).poll_shutdown(cx).map_err(Ended::from);
                 }
                 State::Gone => return Poll::Ready(Ok(())),
             };
+            self.state = self.become_next(next);
+        }
+    }
+
+    /// The state that follows.
+    fn become_next(&mut self, next: Next) -> State<S> {
+        match (std::mem::replace(&mut self.state, State::Gone), next) {
+            (State::Waiting(waiting), Next::Begin(first)) => self.begin(waiting, &first),
+            (State::Http1(engine), Next::Flow(Left { body, last })) => {
+                let parts = engine.into_parts();
+                let (unread, stream) = parts.io.into_inner().into_parts();
+                let early = [parts.read_buf, unread].concat();
+                let link = Arc::clone(&self.link);
+                let flow = Flow::new(stream.into_inner(), link, &early, body);
+                State::Flow(Box::new(flow), last)
+            }
+            (State::Flow(flow, _), Next::Rest { last }) => {
+                let (stream, early) = flow.into_parts();
+                let stream = Interim::new(stream, Arc::clone(&self.link));
+                if last {
+                    State::Closing(stream)
+                } else {
+                    State::Waiting(Waiting {
+                        stream,
+                        seen: early.into(),
+                        first: false,
+                    })
+                }
+            }
+            (state, _) => state,
         }
     }
 
     /// The engine for what the first bytes are.
-    fn begin(&self, waiting: Waiting<S>, first: First) -> State<S> {
+    fn begin(&self, waiting: Waiting<S>, first: &First) -> State<S> {
         let Waiting { stream, seen, .. } = waiting;
         let io = |stream| TokioIo::new(Rewind::new(seen.freeze(), stream));
         match first {
@@ -213,20 +227,6 @@ where
         }
     }
 
-    /// The stream that wants to leave `engine`, once the engine has written all that it had.
-    fn take_over(&self, engine: Box<Http1<S>>) -> Result<State<S>, Box<Http1<S>>> {
-        if !self.service.handover.is_waiting() || !self.link.is_flushed() {
-            return Err(engine);
-        }
-        let Some(Left { body, last }) = self.service.handover.take() else {
-            return Err(engine);
-        };
-        let parts = engine.into_parts();
-        let (unread, stream) = parts.io.into_inner().into_parts();
-        let early = [parts.read_buf, unread].concat();
-        Ok(State::Flow(Box::new(Flow::new(stream, &early, body)), last))
-    }
-
     /// Ends the connection as soon as nothing is under way.
     pub(super) fn close(&mut self) {
         self.closing = true;
@@ -251,17 +251,14 @@ where
     }
 }
 
-/// What follows a stream.
-fn after<S>(flow: Flow<Interim<S>>, last: bool) -> State<S> {
-    let (stream, early) = flow.into_parts();
-    if last {
-        return State::Closing(stream);
-    }
-    State::Waiting(Waiting {
-        stream,
-        seen: early.into(),
-        first: false,
-    })
+/// What follows a state.
+enum Next {
+    Begin(First),
+    Flow(Left),
+    Rest {
+        /// The connection closes.
+        last: bool,
+    },
 }
 
 /// What a connection begins with.

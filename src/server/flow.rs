@@ -4,12 +4,15 @@ use std::cell::RefCell;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::link::Link;
 use crate::reply::body::Body;
 
 /// Bytes that a client may send ahead of the end of its answer: its next request, or several.
@@ -28,6 +31,7 @@ thread_local! {
 #[derive(Debug)]
 pub(super) struct Flow<S> {
     stream: S,
+    link: Arc<Link>,
     body: Body,
     /// The last chunk was framed.
     ended: bool,
@@ -35,17 +39,58 @@ pub(super) struct Flow<S> {
     rest: Bytes,
     /// What the client sent meanwhile.
     early: BytesMut,
+    ear: Option<Ear>,
+}
+
+/// Tells a wake-up by the client's side of the socket from all others: the client is listened to only then.
+#[derive(Debug)]
+struct Ear {
+    state: Arc<Heard>,
+    /// The same, as the socket wants it.
+    waker: Waker,
+}
+
+#[derive(Debug)]
+struct Heard {
+    since: AtomicBool,
+    task: Waker,
+}
+
+impl Wake for Heard {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.since.store(true, Ordering::Release);
+        self.task.wake_by_ref();
+    }
+}
+
+impl Ear {
+    fn new(task: &Waker) -> Self {
+        let state = Arc::new(Heard {
+            since: AtomicBool::new(true),
+            task: task.clone(),
+        });
+        Self {
+            waker: Waker::from(Arc::clone(&state)),
+            state,
+        }
+    }
 }
 
 impl<S> Flow<S> {
     /// `early`: what was read of the client behind its request.
-    pub(super) fn new(stream: S, early: &[u8], body: Body) -> Self {
+    pub(super) fn new(stream: S, link: Arc<Link>, early: &[u8], body: Body) -> Self {
         Self {
             stream,
+            link,
             body,
             ended: false,
             rest: Bytes::new(),
             early: early.into(),
+            ear: None,
         }
     }
 
@@ -61,8 +106,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Flow<S> {
     /// # Errors
     /// When the client is gone, or the body breaks off: what was written shows no end.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.listen(cx)?;
         self.body.drive(cx);
+        let ear = match self.ear.take() {
+            Some(ear) if ear.state.task.will_wake(cx.waker()) => ear,
+            _ => Ear::new(cx.waker()),
+        };
+        if ear.state.since.load(Ordering::Acquire) {
+            ear.state.since.store(false, Ordering::Release);
+            self.listen(&mut Context::from_waker(&ear.waker))?;
+        }
+        self.ear = Some(ear);
+        self.poll_write_all(cx)
+    }
+
+    /// Writes what there is.
+    fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.poll_rest(cx))?;
             if self.ended {
@@ -94,7 +152,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Flow<S> {
         while self.early.len() < MAX_EARLY_BYTES {
             let mut space = [const { MaybeUninit::uninit() }; LOOK_BYTES];
             let mut buffer = ReadBuf::uninit(&mut space);
-            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer)? {
+            let read = Pin::new(&mut self.stream).poll_read(cx, &mut buffer)?;
+            self.link.note_listening(read.is_pending());
+            match read {
                 Poll::Ready(()) if buffer.filled().is_empty() => {
                     return Err(io::ErrorKind::ConnectionAborted.into());
                 }

@@ -35,6 +35,13 @@ impl<S> Interim<S> {
     }
 }
 
+impl<S> Interim<S> {
+    /// The byte stream, when there is nothing interim left to say.
+    pub(super) fn into_inner(self) -> S {
+        self.stream
+    }
+}
+
 impl<S: AsyncWrite + Unpin> Interim<S> {
     /// Begins between messages only; what has begun is written to its end.
     fn poll_heads(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -91,11 +91,6 @@ pub(super) struct Left {
 pub(super) struct Handover(Mutex<Option<Left>>);
 
 impl Handover {
-    /// Whether a body waits.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.lock().is_some()
-    }
-
     pub(super) fn take(&self) -> Option<Left> {
         self.lock().take()
     }

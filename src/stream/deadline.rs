@@ -39,6 +39,8 @@ pub struct Table {
     waiting: Option<Instant>,
     /// The upstream is not read because the queue is full.
     held: bool,
+    /// A deadline may now come earlier than it would have.
+    sooner: bool,
 }
 
 impl Table {
@@ -51,6 +53,7 @@ impl Table {
             content: None,
             waiting: None,
             held: false,
+            sooner: true,
         }
     }
 
@@ -61,11 +64,13 @@ impl Table {
 
     /// An event with content came.
     pub const fn note_content(&mut self, now: Instant) {
+        self.sooner |= self.content.is_none();
         self.content = Some(now);
     }
 
     /// Something waits for the client since `since`, which last took something then; or nothing does.
     pub const fn note_waiting(&mut self, since: Option<Instant>) {
+        self.sooner |= since.is_some() && self.waiting.is_none();
         self.waiting = since;
     }
 
@@ -77,10 +82,17 @@ impl Table {
     /// The upstream is read again: silence while it was not read does not count.
     pub const fn release(&mut self, now: Instant) {
         self.held = false;
+        self.sooner = true;
         self.read = now;
         if self.content.is_some() {
             self.content = Some(now);
         }
+    }
+
+    /// Whether, since the last call, something happened that may bring a deadline forward. Most events only put
+    /// one off.
+    pub const fn take_sooner(&mut self) -> bool {
+        std::mem::replace(&mut self.sooner, false)
     }
 
     /// The next moment at which one of them may have expired.

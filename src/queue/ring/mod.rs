@@ -14,11 +14,13 @@ use tokio::time::Instant;
 use super::join::{self, Joined};
 use super::{Limits, Overflow};
 use crate::event::{Class, Event, Keep};
-pub use parts::{Contents, Counts, Push, Taken};
+pub use parts::{Counts, Push, Taken};
 use parts::{Entry, Gap, chars};
 
-/// A buffer larger than this is given back when it runs empty.
-const KEEP_BYTES: usize = 16 * 1024;
+/// Up to so much is taken as a copy, and the buffer stays.
+const COPY_BYTES: usize = 2 * 1024;
+/// A buffer larger than this is given back when it runs empty: quiet streams are many.
+const KEEP_BYTES: usize = 2 * 1024;
 
 /// A sync, bounded queue of encoded events.
 #[derive(Debug)]
@@ -133,7 +135,6 @@ impl Ring {
             bytes: Bytes::new(),
             events: 0,
             oldest: first.arrived,
-            contents: Contents::default(),
         };
         let (mut bytes, mut seen) = (0, 0);
         let mut plain = true;
@@ -148,14 +149,16 @@ impl Ring {
                 bytes += entry.len;
                 taken.events += 1;
                 taken.oldest = taken.oldest.min(entry.arrived);
-                taken.contents.insert(entry.content);
                 if let Some(count) = self.counts.taken.get_mut(entry.class.index()) {
                     *count += 1;
                 }
             }
             seen += 1;
         }
-        taken.bytes = if plain {
+        taken.bytes = if plain && end == self.buffer.len() && end <= COPY_BYTES {
+            // Cheaper than to share the buffer and to get another one.
+            Bytes::copy_from_slice(&self.buffer)
+        } else if plain {
             self.buffer.split_to(end.min(self.buffer.len())).freeze()
         } else {
             self.copy(seen, bytes)

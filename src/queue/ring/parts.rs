@@ -67,24 +67,6 @@ pub struct Taken {
     pub events: usize,
     /// When the oldest of them came from the upstream.
     pub oldest: Instant,
-    /// Which kinds of content are in it.
-    pub contents: Contents,
-}
-
-/// A set of [`Content`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Contents(u8);
-
-impl Contents {
-    /// Adds one.
-    pub const fn insert(&mut self, content: Content) {
-        self.0 |= 1 << content as u8;
-    }
-
-    /// Whether it is in the set.
-    pub const fn contains(self, content: Content) -> bool {
-        self.0 & (1 << content as u8) != 0
-    }
 }
 
 impl Gap {

@@ -63,6 +63,8 @@ pub struct Pump {
     heartbeats: u64,
     /// Bytes read since the pump last waited.
     share: u64,
+    /// The reader and the stop were asked since the pump last woke up.
+    asked: bool,
     /// Takes of the reader that the queue has told of.
     seen: u64,
     last_push: Instant,
@@ -116,6 +118,7 @@ impl Pump {
             held: Duration::ZERO,
             heartbeats: 0,
             share: 0,
+            asked: false,
             seen: 0,
             last_push: now,
             last_read: now,
@@ -165,6 +168,7 @@ impl Pump {
         loop {
             let wake = poll_fn(|cx| self.poll_wake(cx, timer.as_mut(), &mut chunks)).await;
             let now = Instant::now();
+            let read = matches!(wake, Wake::Read(_));
             let mut step = match wake {
                 Wake::Read(result) => self.read(result, &mut chunks, &mut items, now),
                 Wake::Queue => self.room(now),
@@ -180,12 +184,16 @@ impl Pump {
             }
             if self.share > SHARE_BYTES {
                 self.share = 0;
+                self.asked = false;
                 yield_now().await;
             }
-            // Lazily: the timer moves only when it fired or something now comes earlier.
-            let next = self.next_timer();
-            if timer.is_elapsed() || next < timer.deadline() {
-                timer.as_mut().reset(next);
+            // Lazily: the timer moves only when it fired or something now comes earlier, which a read that was
+            // pushed on hardly ever brings about.
+            if self.table.take_sooner() || !read || self.patience.is_some() || timer.is_elapsed() {
+                let next = self.next_timer();
+                if timer.is_elapsed() || next < timer.deadline() {
+                    timer.as_mut().reset(next);
+                }
             }
         }
     }
@@ -196,18 +204,22 @@ impl Pump {
         timer: Pin<&mut Sleep>,
         chunks: &mut Vec<Bytes>,
     ) -> Poll<Wake> {
-        // The reader first: nothing else matters once it is gone.
         let blocked = !self.blocked.is_empty();
-        if (self.queue.poll_change(cx, &mut self.seen, blocked)).is_ready() {
-            return Poll::Ready(Wake::Queue);
-        }
-        if let Poll::Ready(end) = self.stop.poll(cx) {
-            return Poll::Ready(Wake::Stop(end));
+        // After a read both have been asked in this turn, and will wake the pump.
+        if blocked || !std::mem::take(&mut self.asked) {
+            // The reader first: nothing else matters once it is gone.
+            if (self.queue.poll_change(cx, &mut self.seen, blocked)).is_ready() {
+                return Poll::Ready(Wake::Queue);
+            }
+            if let Poll::Ready(end) = self.stop.poll(cx) {
+                return Poll::Ready(Wake::Stop(end));
+            }
         }
         if !blocked
             && let Some(source) = &mut self.source
             && let Poll::Ready(result) = source.poll_read(cx, chunks)
         {
+            self.asked = true;
             return Poll::Ready(Wake::Read(result));
         }
         self.share = 0;
@@ -256,7 +268,8 @@ impl Pump {
             items,
             bytes,
             gap,
-            quiet: now.duration_since(self.last_read),
+            last: self.last_read,
+            now,
             dialect: self.pipeline.dialect(),
         });
         self.last_read = now;

@@ -69,8 +69,10 @@ pub struct Arrived<'a> {
     pub bytes: u64,
     /// Time since the text before, if this read brought text.
     pub gap: Option<Duration>,
-    /// Time since the read before.
-    pub quiet: Duration,
+    /// When it returned.
+    pub now: Instant,
+    /// When the read before returned.
+    pub last: Instant,
     /// What the stream speaks, as far as it is known.
     pub dialect: Dialect,
 }

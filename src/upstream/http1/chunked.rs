@@ -81,9 +81,21 @@ impl Chunked {
                 body += here;
                 used += here;
                 self.state = match left - here as u64 {
+                    // Its line end is here, mostly.
+                    0 if bytes.get(used..used + 2) == Some(b"\r\n") => {
+                        used += 2;
+                        State::Start
+                    }
                     0 => State::DataCr,
                     left => State::Data(left),
                 };
+                continue;
+            }
+            if self.state == State::Start
+                && let Some((state, line)) = size_line(bytes.get(used..).unwrap_or_default())
+            {
+                self.state = state;
+                used += line;
                 continue;
             }
             match self.step(byte) {
@@ -154,6 +166,20 @@ impl Chunked {
             (State::Data(_) | State::Done, _) => self.state,
         })
     }
+}
+
+/// What follows a plain size line that is whole, and its length. Every other one, the last chunk's too, is read
+/// byte by byte.
+fn size_line(bytes: &[u8]) -> Option<(State, usize)> {
+    let mut size = 0;
+    for (position, &byte) in bytes.iter().take(8).enumerate() {
+        if byte == b'\r' && size > 0 {
+            let ends = bytes.get(position + 1) == Some(&b'\n');
+            return ends.then_some((State::Data(size), position + 2));
+        }
+        size = size << 4 | digit(byte)?;
+    }
+    None
 }
 
 const SIZE: Malformed = Malformed("the size of a chunk");
