@@ -1,10 +1,10 @@
 //! A target that runs: started, asked until it answers, and killed whatever happens.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -20,8 +20,8 @@ use crate::proc;
 
 use super::{Place, Stanza};
 
-/// Process groups of the children that run, for the case that this program is interrupted.
-static GROUPS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+/// Process groups of the children that run, each with its directory, for the case that this program is interrupted.
+static GROUPS: Mutex<BTreeMap<u32, PathBuf>> = Mutex::new(BTreeMap::new());
 
 /// How long a target may take to answer first.
 const START: u64 = 20 * clock::SECOND;
@@ -70,7 +70,7 @@ impl Running {
         let child = command
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
-        groups.insert(child.id());
+        groups.insert(child.id(), directory.path().to_owned());
         drop(groups);
         let mut running = Self {
             address,
@@ -148,10 +148,11 @@ fn kill(group: u32) {
     }
 }
 
-/// Kills every target that runs.
+/// Kills every target that runs, and removes what was written for it.
 pub fn kill_all() {
     let groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
-    for group in &*groups {
+    for (group, directory) in &*groups {
         kill(*group);
+        let _ = std::fs::remove_dir_all(directory);
     }
 }
