@@ -9,11 +9,13 @@
 
 mod ask;
 mod clock;
+mod cost;
 mod load;
 mod model;
 mod net;
 mod proc;
 mod relay;
+mod report;
 mod results;
 mod stamp;
 mod stats;
@@ -31,6 +33,7 @@ use rustix::process::{Resource, Rlimit};
 use model::Model;
 use results::Results;
 use table::Table;
+use target::Target;
 use workload::{Bench, Row};
 
 /// Measures Weir beside other proxies.
@@ -45,6 +48,20 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Tell what one target does for an event: system calls (needs strace), waits, time
+    Cost {
+        #[command(flatten)]
+        weir: Weir,
+        /// Which target
+        #[arg(long, value_name = "NAME", default_value = "weir")]
+        target: String,
+        /// Which workload: paced, saturation or saturation16
+        #[arg(long, value_name = "NAME", default_value = "paced")]
+        workload: String,
+        /// Length of each of two windows
+        #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+        seconds: f64,
+    },
     /// Copy bytes between clients and a server: the floor of what a proxy costs
     #[command(hide = true)]
     Relay {
@@ -54,13 +71,22 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
-struct Compare {
+struct Weir {
     /// The weir to measure [default: target/release/weir of the repository]
     #[arg(long, value_name = "PATH")]
     weir: Option<PathBuf>,
+    /// Another weir, measured as `before`: what a change does is seen best in turns
+    #[arg(long, value_name = "PATH")]
+    before: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Compare {
+    #[command(flatten)]
+    weir: Weir,
     /// Times that everything is measured, in turns
-    #[arg(long, value_name = "COUNT", default_value_t = 5)]
-    rounds: usize,
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
     /// Length of a measured window
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
     seconds: f64,
@@ -76,21 +102,9 @@ struct Compare {
     /// Where every round goes, as lines of JSON [default: compare.jsonl in the directory of the build]
     #[arg(long, value_name = "FILE")]
     raw: Option<PathBuf>,
-}
-
-/// The root of the repository.
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-/// Beside the program, where Cargo puts what may be deleted.
-fn default_raw() -> Result<PathBuf> {
-    let program = std::env::current_exe()?;
-    let build = program
-        .ancestors()
-        .nth(2)
-        .context("this program is not where Cargo builds")?;
-    Ok(build.join("compare.jsonl"))
+    /// Write the tables into docs/performance.md
+    #[arg(long)]
+    write: bool,
 }
 
 fn main() -> Result<()> {
@@ -103,23 +117,37 @@ fn main() -> Result<()> {
         target::kill_all();
         std::process::exit(130);
     })?;
-    compare(&cli.compare)
+    let files = raise_files();
+    let model = Model::start()?;
+    match &cli.command {
+        Some(Command::Cost {
+            weir,
+            target,
+            workload,
+            seconds,
+        }) => {
+            let targets = weir.find(std::slice::from_ref(target))?;
+            let workloads = workload::find(std::slice::from_ref(workload))?;
+            for (target, workload) in targets.iter().zip(&workloads) {
+                cost::cost(&model, target, workload, nanoseconds(*seconds))?;
+            }
+        }
+        _ => compare(&cli.compare, &model, files)?,
+    }
+    model.stop().context("the model")
 }
 
-fn compare(options: &Compare) -> Result<()> {
+fn compare(options: &Compare, model: &Model, files: u64) -> Result<()> {
     let workloads = workload::find(&options.workloads)?;
-    let weir = options
-        .weir
-        .clone()
-        .unwrap_or_else(|| root().join("target/release/weir"));
-    let targets = target::find(&options.targets, &target::Options { weir })?;
-    let files = raise_files();
-    let rounds = if options.quick { 1 } else { options.rounds };
-    let seconds = if options.quick { 2.0 } else { options.seconds };
-    let model = Model::start()?;
+    let targets = options.weir.find(&options.targets)?;
+    let (rounds, seconds) = if options.quick {
+        (1, 2.0)
+    } else {
+        (options.rounds.into(), options.seconds)
+    };
     let bench = Bench {
-        model: &model,
-        window: (seconds * clock::SECOND as f64) as u64,
+        model,
+        window: nanoseconds(seconds),
         files,
     };
     let names = targets.iter().map(|target| target.name).collect();
@@ -144,7 +172,7 @@ fn compare(options: &Compare) -> Result<()> {
                     target.name
                 );
                 let row = workload.run(&bench, target).unwrap_or_else(|error| Row {
-                    errors: vec![format!("not measured: {error:#}")],
+                    errors: [(format!("not measured: {error:#}"), 1)].into(),
                     ..Row::default()
                 });
                 eprintln!("  {}", line(workload, &row));
@@ -160,7 +188,72 @@ fn compare(options: &Compare) -> Result<()> {
             Table::of(workload, &results).aligned()
         );
     }
-    model.stop().context("the model")
+    if options.write {
+        report::write(
+            &root().join("docs/performance.md"),
+            &workloads,
+            &targets,
+            &results,
+            &options.command(),
+        )?;
+    }
+    Ok(())
+}
+
+impl Weir {
+    fn find(&self, names: &[String]) -> Result<Vec<Target>> {
+        let weir = self
+            .weir
+            .clone()
+            .unwrap_or_else(|| root().join("target/release/weir"));
+        target::find(
+            names,
+            &target::Options {
+                weir,
+                before: self.before.clone(),
+            },
+        )
+    }
+}
+
+impl Compare {
+    /// The command that does this again, without what is only true of this machine.
+    fn command(&self) -> String {
+        let mut command = "benches/compare/run".to_owned();
+        if self.quick {
+            command.push_str(" --quick");
+        } else {
+            command.push_str(&format!(
+                " --rounds {} --seconds {}",
+                self.rounds, self.seconds
+            ));
+        }
+        for (name, values) in [("workloads", &self.workloads), ("targets", &self.targets)] {
+            if !values.is_empty() {
+                command.push_str(&format!(" --{name} {}", values.join(",")));
+            }
+        }
+        command
+    }
+}
+
+fn nanoseconds(seconds: f64) -> u64 {
+    (seconds * clock::SECOND as f64) as u64
+}
+
+/// The root of the repository.
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Beside the program, where Cargo puts what may be deleted.
+fn default_raw() -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let build = program
+        .ancestors()
+        .nth(2)
+        .context("this program is not where Cargo builds")?;
+    Ok(build.join("compare.jsonl"))
 }
 
 /// A row in short, for whoever waits.
@@ -173,7 +266,10 @@ fn line(workload: &workload::Workload, row: &Row) -> String {
             column.digits
         ))
     });
-    let errors = row.errors.iter().map(|error| format!("! {error}"));
+    let errors = row
+        .errors
+        .iter()
+        .map(|(what, times)| format!("! {times} x {what}"));
     values.chain(errors).collect::<Vec<_>>().join(", ")
 }
 

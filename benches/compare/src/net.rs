@@ -120,7 +120,7 @@ impl Poll {
         let mut events = [const { MaybeUninit::<Event>::uninit() }; 256];
         match epoll::wait(&self.epoll, &mut events, timeout) {
             Ok((events, _)) => {
-                happened.extend(events.iter().map(|event| (event.data.u64(), event.flags)))
+                happened.extend(events.iter().map(|event| (event.data.u64(), event.flags)));
             }
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),

@@ -1,6 +1,6 @@
 //! What all rounds have shown, in memory and as lines of JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::json;
 
+use crate::load::Errors;
 use crate::workload::Row;
 
 #[derive(Debug)]
@@ -71,21 +72,34 @@ impl Results {
             .collect()
     }
 
-    /// Errors and notes, each once with its target.
+    /// Errors, counted over the rounds, and notes; each once, with the targets that it is about.
     pub fn remarks(&self, workload: &str) -> Vec<String> {
-        let mut remarks = Vec::new();
+        let mut remarks: Vec<(String, Vec<&str>)> = Vec::new();
+        let mut add =
+            |remark: String, target| match remarks.iter_mut().find(|known| known.0 == remark) {
+                Some((_, targets)) => targets.push(target),
+                None => remarks.push((remark, vec![target])),
+            };
         for target in &self.targets {
-            for remark in self
-                .of(workload, target)
-                .flat_map(|row| row.errors.iter().chain(&row.notes))
-            {
-                let remark = format!("{target}: {remark}");
-                if !remarks.contains(&remark) {
-                    remarks.push(remark);
+            let mut errors = Errors::new();
+            let mut notes = BTreeSet::new();
+            for row in self.of(workload, target) {
+                for (what, times) in &row.errors {
+                    *errors.entry(what.clone()).or_default() += times;
                 }
+                notes.extend(row.notes.iter().cloned());
+            }
+            for (what, times) in errors {
+                add(format!("{times} x {what}"), *target);
+            }
+            for note in notes {
+                add(note, *target);
             }
         }
         remarks
+            .into_iter()
+            .map(|(remark, targets)| format!("{}: {remark}", targets.join(", ")))
+            .collect()
     }
 
     fn of(&self, workload: &str, target: &str) -> impl Iterator<Item = &Row> {

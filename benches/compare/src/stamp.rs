@@ -171,7 +171,7 @@ mod tests {
     fn a_mark_without_a_stamp_is_told() {
         let mut seen = Vec::new();
         Finder::default().feed(b"@~this is not a hexadecimal number", |stamp| {
-            seen.push(stamp)
+            seen.push(stamp);
         });
         assert_eq!(seen, [None]);
     }

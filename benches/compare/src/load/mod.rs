@@ -19,6 +19,9 @@ use stream::{Progress, Stream};
 /// So many connections may be on their way at once: below every listener's backlog.
 const OPENING: usize = 128;
 
+/// What was not as asked, and how often.
+pub type Errors = BTreeMap<String, u64>;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {
     /// Reads whatever comes, at once.
@@ -41,7 +44,7 @@ pub struct Load {
     ended: u64,
     received: u64,
     /// What was not as asked, and how often.
-    errors: BTreeMap<String, u64>,
+    errors: Errors,
     /// Whether an ended stream is followed by another of its kind.
     pub again: bool,
     /// Whether latencies are recorded.
@@ -63,7 +66,7 @@ impl Load {
             begun: 0,
             ended: 0,
             received: 0,
-            errors: BTreeMap::new(),
+            errors: Errors::new(),
             again: false,
             recording: false,
             // To a minute, three digits.
@@ -97,10 +100,6 @@ impl Load {
         self.queue.len() + self.streams.len() - self.free.len()
     }
 
-    pub fn has_begun(&self, id: u64) -> bool {
-        self.find(id).is_some_and(|stream| stream.begun())
-    }
-
     pub fn received_by(&self, id: u64) -> u32 {
         self.find(id).map_or(0, Stream::received)
     }
@@ -118,11 +117,8 @@ impl Load {
         }
     }
 
-    pub fn errors(&self) -> Vec<String> {
-        self.errors
-            .iter()
-            .map(|(what, times)| format!("{times} x {what}"))
-            .collect()
+    pub fn errors(&self) -> &Errors {
+        &self.errors
     }
 
     /// Closes a stream in the middle, and says when.

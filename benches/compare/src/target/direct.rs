@@ -2,11 +2,11 @@
 
 use anyhow::bail;
 
-use super::Stanza;
+use super::{Program, Stanza};
 
 pub(super) const STANZA: Stanza = Stanza {
     name: "direct",
-    program: |_| None,
+    program: |_| Program::None,
     version: |_| Ok("no proxy".to_owned()),
     command: |_| bail!("there is nothing to start"),
 };

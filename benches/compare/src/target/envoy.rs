@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
-use super::{Stanza, WORKERS, on_path, version_of};
+use super::{Program, Stanza, WORKERS, on_path, version_of};
 
 pub(super) const STANZA: Stanza = Stanza {
     name: "envoy",
-    program: |_| on_path("envoy"),
+    program: |_| Program::At(on_path("envoy")),
     version: |program| version_of(program, "--version"),
     command: |place| {
         let config = format!(

@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
-use super::{Stanza, WORKERS, on_path, version_of};
+use super::{Program, Stanza, WORKERS, on_path, version_of};
 
 pub(super) const STANZA: Stanza = Stanza {
     name: "haproxy",
-    program: |_| on_path("haproxy"),
+    program: |_| Program::At(on_path("haproxy")),
     version: |program| version_of(program, "-v"),
     command: |place| {
         let config = format!(

@@ -1,6 +1,7 @@
 //! What is compared. A target is one file here: how to write its configuration, and how to start it.
 
 mod caddy;
+mod child;
 mod direct;
 mod envoy;
 mod haproxy;
@@ -14,8 +15,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, bail};
+use tempfile::TempDir;
 
-pub use process::{Running, kill_all};
+pub use child::{Group, kill_all};
+pub use process::Running;
 
 /// As many workers or threads as each target gets, if it can be told.
 const WORKERS: usize = 2;
@@ -24,8 +27,7 @@ const WORKERS: usize = 2;
 #[derive(Clone, Copy, Debug)]
 pub struct Stanza {
     pub name: &'static str,
-    /// The program; `None` if there is none to start.
-    program: fn(&Options) -> Option<PathBuf>,
+    program: fn(&Options) -> Program,
     /// What the program says about its version, cut to the number.
     version: fn(&Path) -> Result<String>,
     /// Writes the configuration, and says how to start.
@@ -36,16 +38,29 @@ const ALL: &[Stanza] = &[
     direct::STANZA,
     relay::STANZA,
     weir::STANZA,
+    weir::BEFORE,
     nginx::STANZA,
     haproxy::STANZA,
     caddy::STANZA,
     envoy::STANZA,
 ];
 
+/// What is started for a target.
+#[derive(Clone, Debug)]
+enum Program {
+    At(PathBuf),
+    /// Nothing: the clients talk to the model.
+    None,
+    /// It takes part only if the command line says where it is.
+    Unasked,
+}
+
 /// What the command line says about targets.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub weir: PathBuf,
+    /// Another weir, to compare a change with what was before.
+    pub before: Option<PathBuf>,
 }
 
 /// Where a target runs.
@@ -72,6 +87,7 @@ impl Place<'_> {
 pub struct Target {
     pub name: &'static str,
     pub version: String,
+    /// What is started, if anything.
     pub program: Option<PathBuf>,
     stanza: Stanza,
 }
@@ -101,13 +117,19 @@ pub fn find(names: &[String], options: &Options) -> Result<Vec<Target>> {
         bail!("no target `{unknown}`; there are {}", known.join(", "));
     }
     let mut found = Vec::new();
-    for stanza in ALL
-        .iter()
-        .filter(|stanza| names.is_empty() || names.iter().any(|name| name == stanza.name))
-    {
+    for stanza in ALL {
+        let named = names.iter().any(|name| name == stanza.name);
+        if !named && !names.is_empty() {
+            continue;
+        }
         match stanza.locate(options) {
-            Ok(target) => found.push(target),
-            Err(error) if names.is_empty() => eprintln!("without {}: {error:#}", stanza.name),
+            Ok(Some(target)) => found.push(target),
+            Ok(None) if named => bail!("{}: it is not said where that is", stanza.name),
+            Ok(None) => {}
+            // What is not installed is left out, but there is no comparison without Weir.
+            Err(error) if !named && stanza.name != weir::STANZA.name => {
+                eprintln!("without {}: {error:#}", stanza.name);
+            }
             Err(error) => return Err(error.context(format!("{} cannot be measured", stanza.name))),
         }
     }
@@ -115,32 +137,37 @@ pub fn find(names: &[String], options: &Options) -> Result<Vec<Target>> {
 }
 
 impl Stanza {
-    fn locate(self, options: &Options) -> Result<Target> {
-        let program = (self.program)(options);
-        if let Some(program) = &program
-            && !program.is_file()
-        {
-            bail!("no program {}", program.display());
-        }
+    fn locate(self, options: &Options) -> Result<Option<Target>> {
+        let program = match (self.program)(options) {
+            Program::At(program) if program.is_file() => Some(program),
+            Program::At(program) => bail!("no program {}", program.display()),
+            Program::None => None,
+            Program::Unasked => return Ok(None),
+        };
         let version = (self.version)(program.as_deref().unwrap_or_else(|| Path::new("")))?;
-        Ok(Target {
+        Ok(Some(Target {
             name: self.name,
             version,
             program,
             stanza: self,
-        })
+        }))
     }
 }
 
+/// A directory for the files of one process; it goes with its owner.
+pub fn directory() -> Result<TempDir> {
+    Ok(tempfile::Builder::new().prefix("weir-compare-").tempdir()?)
+}
+
 /// A program on PATH, or where Debian puts servers, which is not on everyone's PATH.
-fn on_path(name: &str) -> Option<PathBuf> {
+pub fn on_path(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
-        .chain(["/usr/sbin".into()])
-        .map(|directory| directory.join(name))
-        .find(|p| p.is_file());
+    let directories = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
     // A name that is nowhere is still a name to report.
-    Some(found.unwrap_or_else(|| name.into()))
+    directories
+        .map(|directory| directory.join(name))
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| name.into())
 }
 
 /// The first word with a digit that a program prints about its version.

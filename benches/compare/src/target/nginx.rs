@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
-use super::{Stanza, WORKERS, on_path, version_of};
+use super::{Program, Stanza, WORKERS, on_path, version_of};
 
 pub(super) const STANZA: Stanza = Stanza {
     name: "nginx",
-    program: |_| on_path("nginx"),
+    program: |_| Program::At(on_path("nginx")),
     version: |program| version_of(program, "-v"),
     command: |place| {
         let directory = place.directory.display();

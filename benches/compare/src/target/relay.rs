@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
-use super::Stanza;
+use super::{Program, Stanza};
 
 pub(super) const STANZA: Stanza = Stanza {
     name: "relay",
-    program: |_| std::env::current_exe().ok(),
+    program: |_| std::env::current_exe().map_or(Program::Unasked, Program::At),
     version: |_| Ok("copies bytes, 2 threads".to_owned()),
     command: |place| {
         let mut command = Command::new(place.program);

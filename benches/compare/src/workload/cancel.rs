@@ -7,11 +7,11 @@ use hdrhistogram::Histogram;
 
 use crate::ask::{Ask, Hold};
 use crate::clock::{self, MILLISECOND, SECOND};
-use crate::load::{Load, Reader};
+use crate::load::{Errors, Load, Reader};
 use crate::model::Note;
 use crate::target::{Running, Target};
 
-use super::{Bench, Column, Row, Workload, column};
+use super::{Bench, Column, Row, Run, Workload, column};
 
 const SAMPLES: usize = 200;
 /// Samples at one time.
@@ -56,7 +56,7 @@ pub(super) const WORKLOAD: Workload = Workload {
         PHASES[2].p50,
         PHASES[2].p99,
     ],
-    run,
+    run: Run::Own(run),
     direct: true,
 };
 
@@ -94,7 +94,7 @@ fn sample(
     running: &Running,
     hold: Hold,
     seen: &mut Histogram<u64>,
-    errors: &mut Vec<String>,
+    errors: &mut Errors,
 ) -> Result<usize> {
     let mut load = Load::new(running.address)?;
     while bench.model.notes.try_recv().is_ok() {}
@@ -149,6 +149,8 @@ fn sample(
             }
         }
     }
-    errors.extend(load.errors());
+    for (what, times) in load.errors() {
+        *errors.entry(what.clone()).or_default() += times;
+    }
     Ok(left.len())
 }

@@ -8,7 +8,7 @@ use crate::load::{Load, Reader};
 use crate::proc::Usage;
 use crate::target::Target;
 
-use super::{Bench, Column, Row, WARM_UP, Workload, column};
+use super::{Bench, Column, Row, Run, WARM_UP, Workload, column};
 
 /// Streams at one time.
 const WIDTH: usize = 32;
@@ -22,7 +22,7 @@ pub(super) const WORKLOAD: Workload = Workload {
     name: "churn",
     what: "A new client connection, 10 events, and the connection is closed; 32 at a time.",
     columns: &[CPU, USER, RATE],
-    run,
+    run: Run::Own(run),
     direct: true,
 };
 
@@ -52,7 +52,7 @@ fn run(bench: &Bench<'_>, target: &Target) -> Result<Row> {
         load.error("stream that does not end", left);
     }
     let mut row = Row {
-        errors: load.errors(),
+        errors: load.errors().clone(),
         ..Row::default()
     };
     if target.is_proxy() {

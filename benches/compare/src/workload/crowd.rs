@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::target::Target;
 
 use super::steady::{self, Shape};
-use super::{Bench, Row, Workload, columns};
+use super::{Bench, Row, Run, Workload, columns};
 
 /// Open files beside those of the streams.
 const SPARE: u64 = 256;
@@ -21,7 +21,7 @@ pub(super) const SCALE: Workload = Workload {
         columns::P50,
         columns::P99,
     ],
-    run: |bench, target| crowd(bench, target, 10_000),
+    run: Run::Own(|bench, target| crowd(bench, target, 10_000)),
     direct: true,
 };
 
@@ -29,7 +29,7 @@ pub(super) const MEMORY: Workload = Workload {
     name: "memory",
     what: "The same with 5,000 streams.",
     columns: &[columns::MEMORY, columns::CPU, columns::P99],
-    run: |bench, target| crowd(bench, target, 5_000),
+    run: Run::Own(|bench, target| crowd(bench, target, 5_000)),
     direct: false,
 };
 

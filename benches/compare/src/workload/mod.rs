@@ -14,10 +14,11 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 
 use crate::clock;
+use crate::load::Errors;
 use crate::model::Model;
 use crate::target::Target;
 
-pub use steady::{Shape, Steady};
+pub use steady::{Shape, Steady, Window};
 
 /// What a number is, and how it is shown.
 #[derive(Clone, Copy, Debug)]
@@ -36,9 +37,17 @@ pub struct Workload {
     /// One sentence for the head of its table.
     pub what: &'static str,
     pub columns: &'static [Column],
-    run: fn(&Bench<'_>, &Target) -> Result<Row>,
+    run: Run,
     /// Whether it tells anything about the way without a proxy.
     direct: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Run {
+    /// Streams that all do the same, for a window.
+    Steady(Shape),
+    /// Something of its own.
+    Own(fn(&Bench<'_>, &Target) -> Result<Row>),
 }
 
 /// What came of a workload with a target, once.
@@ -47,7 +56,7 @@ pub struct Row {
     /// By the name of the column. Infinite is never.
     pub values: BTreeMap<&'static str, f64>,
     /// What was not as asked. A row with one is no good figure.
-    pub errors: Vec<String>,
+    pub errors: Errors,
     /// What else a reader must know.
     pub notes: Vec<String>,
 }
@@ -82,9 +91,20 @@ impl Workload {
         self.direct || target.is_proxy()
     }
 
+    /// What its streams do, if that is all there is to it.
+    pub fn shape(&self) -> Option<Shape> {
+        match self.run {
+            Run::Steady(shape) => Some(shape),
+            Run::Own(_) => None,
+        }
+    }
+
     pub fn run(&self, bench: &Bench<'_>, target: &Target) -> Result<Row> {
         bench.model.settle()?;
-        (self.run)(bench, target)
+        match self.run {
+            Run::Steady(shape) => steady::run(bench, target, shape),
+            Run::Own(run) => run(bench, target),
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! What an event costs, and how late it is, when models speak at the pace of models.
 
-use super::steady::{self, Shape};
-use super::{Workload, columns};
+use super::{Run, Shape, Workload, columns};
 
 pub(super) const WORKLOAD: Workload = Workload {
     name: "paced",
@@ -14,16 +13,10 @@ pub(super) const WORKLOAD: Workload = Workload {
         columns::P99,
         columns::P999,
     ],
-    run: |bench, target| {
-        steady::run(
-            bench,
-            target,
-            Shape {
-                streams: 200,
-                rate: 50,
-                batch: 1,
-            },
-        )
-    },
+    run: Run::Steady(Shape {
+        streams: 200,
+        rate: 50,
+        batch: 1,
+    }),
     direct: true,
 };

@@ -9,7 +9,7 @@ use crate::proc;
 use crate::target::Target;
 
 use super::steady::{Shape, Steady};
-use super::{Bench, Column, Row, Workload, column};
+use super::{Bench, Column, Row, Run, Workload, column};
 
 const STALLED: u64 = 64;
 const MIB: f64 = 1_048_576.0;
@@ -28,7 +28,7 @@ pub(super) const WORKLOAD: Workload = Workload {
            `Taken` is what the model could write for each stalled client until 3 s have passed: it hides in the \
            proxy and in the kernel, or was dropped. `Still taken` is after that, for all of them.",
     columns: &[GROWTH, TAKEN, STILL, ALONE, BESIDE],
-    run,
+    run: Run::Own(run),
     direct: true,
 };
 
@@ -84,9 +84,9 @@ fn run(bench: &Bench<'_>, target: &Target) -> Result<Row> {
     row.set(STILL, still / MIB);
     row.set(ALONE, alone as f64 / 1000.0);
     row.set(BESIDE, beside as f64 / 1000.0);
-    row.errors = stalled.errors();
+    row.errors = stalled.errors().clone();
     stalled.leave_all();
     steady.load.leave_all();
-    row.errors.extend(steady.load.errors());
+    row.errors.extend(steady.load.errors().clone());
     Ok(row)
 }

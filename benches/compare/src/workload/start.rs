@@ -7,7 +7,7 @@ use crate::proc;
 use crate::stats::median;
 use crate::target::Target;
 
-use super::{Bench, Column, Row, Workload, column};
+use super::{Bench, Column, Row, Run, Workload, column};
 
 const TIMES: usize = 3;
 const MIB: f64 = 1_048_576.0;
@@ -21,7 +21,7 @@ pub(super) const WORKLOAD: Workload = Workload {
     what: "From the start of the process to the end of its first answered request, the memory of its processes then \
            (PSS), and the size of the program file without its libraries.",
     columns: &[READY, IDLE, SIZE],
-    run,
+    run: Run::Own(run),
     direct: false,
 };
 

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::ask::Ask;
 use crate::clock::{self, SECOND};
-use crate::load::{Load, Reader};
+use crate::load::{Errors, Load, Reader};
 use crate::model::Model;
 use crate::proc::{self, Usage};
 use crate::target::{Running, Target};
@@ -87,7 +87,7 @@ impl Steady {
     }
 
     /// Ends the streams, and checks that each is whole.
-    pub fn end(mut self, model: &Model) -> Result<Vec<String>> {
+    pub fn end(mut self, model: &Model) -> Result<Errors> {
         let early = self.load.ended();
         self.load.error("stream that ends early", early);
         model.finish();
@@ -100,13 +100,15 @@ impl Steady {
         }
         let sent = model.sent() - self.sent_before;
         let received = self.load.received();
-        let mut errors = self.load.errors();
-        if sent != received {
-            errors.push(format!(
-                "{received} events arrived of {sent} that were sent"
-            ));
-        }
-        Ok(errors)
+        self.load.error(
+            "event that was sent and does not arrive",
+            sent.saturating_sub(received),
+        );
+        self.load.error(
+            "event that arrives and was not sent",
+            received.saturating_sub(sent),
+        );
+        Ok(self.load.errors().clone())
     }
 }
 
