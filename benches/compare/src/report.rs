@@ -19,7 +19,9 @@ const READ_THIS: &str = "\
 Each target has two workers, keeps connections to the model where that is its way, and does not buffer answers; \
 the configuration is in `benches/compare/src/target`. `direct` is no proxy, `relay` copies bytes between two \
 sockets and is the floor, except that it keeps no connections. Weir reads, meters and bounds every event, and \
-writes a log line for each stream; the others pass bytes on and write none. Figures are medians of the rounds \
+writes a log line for each stream; the others pass bytes on and write none. When a client takes less than its model \
+sends, Weir drops its oldest tokens (`queue.overflow`) and the others stop reading the model; at saturation the load \
+generator can be that client, and what did not arrive is told below the table. Figures are medians of the rounds \
 (least..most). Targets take turns within a round; `x nginx` and `added` (to direct) compare within a round, and are \
 the median of that. `CPU` is the time of the target's threads, user and kernel.
 

@@ -86,7 +86,7 @@ fn run(bench: &Bench<'_>, target: &Target) -> Result<Row> {
     row.set(BESIDE, beside as f64 / 1000.0);
     row.errors = stalled.errors().clone();
     stalled.leave_all();
-    steady.load.leave_all();
+    steady.close(model)?;
     row.errors.extend(steady.load.errors().clone());
     Ok(row)
 }
