@@ -1,0 +1,120 @@
+//! What a client asks the mock model to do: in the query of the path, which every proxy passes on as it is.
+
+use std::fmt;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hold {
+    /// Nothing is held back.
+    #[default]
+    Nothing,
+    /// Not even the head of the answer is sent.
+    Head,
+    /// The head is sent, but no event.
+    Events,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Names the stream in the notes of the model.
+    pub id: u64,
+    /// Events a second; 0 is as fast as they are taken.
+    pub rate: u32,
+    /// Events with a stamp; 0 is until the model is told to finish.
+    pub events: u32,
+    /// Events in one write. Each is its own HTTP chunk all the same.
+    pub batch: u32,
+    /// Where in the period this stream sends, in nanoseconds.
+    pub phase: u64,
+    pub hold: Hold,
+    /// Whether the bytes that the proxy takes are counted.
+    pub count: bool,
+}
+
+impl Default for Ask {
+    fn default() -> Self {
+        Self {
+            id: 0,
+            rate: 0,
+            events: 0,
+            batch: 1,
+            phase: 0,
+            hold: Hold::Nothing,
+            count: false,
+        }
+    }
+}
+
+pub const PATH: &str = "/v1/chat/completions";
+
+impl fmt::Display for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            id,
+            rate,
+            events,
+            batch,
+            phase,
+            hold,
+            count,
+        } = self;
+        let (hold, count) = (*hold as u8, u8::from(*count));
+        write!(
+            f,
+            "{PATH}?id={id}&rate={rate}&events={events}&batch={batch}&phase={phase}&hold={hold}&count={count}"
+        )
+    }
+}
+
+impl Ask {
+    /// Reads a path; what it does not name keeps its default.
+    pub fn read(path: &str) -> Option<Self> {
+        let mut ask = Self::default();
+        let rest = path.strip_prefix(PATH)?;
+        let Some(query) = rest.strip_prefix('?') else {
+            return rest.is_empty().then_some(ask);
+        };
+        for pair in query.split('&') {
+            let (key, value) = pair.split_once('=')?;
+            match key {
+                "id" => ask.id = value.parse().ok()?,
+                "rate" => ask.rate = value.parse().ok()?,
+                "events" => ask.events = value.parse().ok()?,
+                "batch" => ask.batch = value.parse().ok().filter(|batch| *batch > 0)?,
+                "phase" => ask.phase = value.parse().ok()?,
+                "hold" => {
+                    ask.hold = match value {
+                        "0" => Hold::Nothing,
+                        "1" => Hold::Head,
+                        "2" => Hold::Events,
+                        _ => return None,
+                    }
+                }
+                "count" => ask.count = value == "1",
+                _ => return None,
+            }
+        }
+        Some(ask)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_is_read() {
+        let ask = Ask {
+            id: 9,
+            rate: 50,
+            events: 500,
+            batch: 16,
+            phase: 123_456,
+            hold: Hold::Events,
+            count: true,
+        };
+        assert_eq!(Ask::read(&ask.to_string()), Some(ask));
+        assert_eq!(Ask::read(PATH), Some(Ask::default()));
+        assert_eq!(Ask::read("/other"), None);
+        assert_eq!(Ask::read("/v1/chat/completions?batch=0"), None);
+    }
+}

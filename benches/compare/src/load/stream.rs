@@ -1,0 +1,285 @@
+//! One stream of the load: its request, and whether the answer is what was asked for.
+
+use std::os::fd::OwnedFd;
+
+use crate::ask::Ask;
+use crate::net::{self, Moved};
+use crate::stamp::{Finder, Stamp};
+
+use super::Reader;
+use super::chunked::Chunked;
+
+/// What a body ends with, however a proxy frames it.
+const DONE: &[u8] = b"data: [DONE]\n\n";
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) socket: OwnedFd,
+    pub(super) ask: Ask,
+    pub(super) reader: Reader,
+    request: Vec<u8>,
+    written: usize,
+    head: Vec<u8>,
+    begun: bool,
+    chunked: Chunked,
+    body: Body,
+}
+
+/// What is checked of the data of a body.
+#[derive(Debug, Default)]
+struct Body {
+    finder: Finder,
+    /// Stamps so far; also what the next one must say.
+    next: u32,
+    gaps: u64,
+    wrong: u64,
+    tail: [u8; DONE.len()],
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    Nothing,
+    /// The head of the answer is there.
+    Begins,
+    /// The body is over; `began` if its head came with it.
+    Ended {
+        began: bool,
+        wrong: Vec<String>,
+    },
+    /// This is no answer to what was asked.
+    Broken(String),
+}
+
+impl Stream {
+    pub(super) fn new(socket: OwnedFd, ask: Ask, reader: Reader) -> Self {
+        let body =
+            r#"{"model":"mock7","stream":true,"messages":[{"role":"user","content":"Go on."}]}"#;
+        let request = format!(
+            "POST {ask} HTTP/1.1\r\nHost: model.test\r\nUser-Agent: compare\r\nAccept: text/event-stream\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        Self {
+            socket,
+            ask,
+            reader,
+            request: request.into_bytes(),
+            written: 0,
+            head: Vec::new(),
+            begun: false,
+            chunked: Chunked::default(),
+            body: Body::default(),
+        }
+    }
+
+    /// Whether a part of the request is not written yet.
+    pub(super) fn writing(&self) -> bool {
+        self.written < self.request.len()
+    }
+
+    pub(super) fn begun(&self) -> bool {
+        self.begun
+    }
+
+    pub(super) fn received(&self) -> u32 {
+        self.body.next
+    }
+
+    pub(super) fn write(&mut self) -> Progress {
+        match net::write(&self.socket, &self.request[self.written..]) {
+            Moved::Bytes(count) => self.written += count,
+            Moved::Nothing => {}
+            Moved::Closed => return Progress::Broken("connection refused".to_owned()),
+        }
+        if self.reader == Reader::Stalled && !self.writing() {
+            self.begun = true;
+            return Progress::Begins;
+        }
+        Progress::Nothing
+    }
+
+    pub(super) fn read(&mut self, mut bytes: &[u8], mut found: impl FnMut(Stamp)) -> Progress {
+        let mut progress = Progress::Nothing;
+        if !self.begun {
+            let before = self.head.len();
+            self.head.extend_from_slice(bytes);
+            let Some(end) = memchr::memmem::find(&self.head, b"\r\n\r\n") else {
+                return Progress::Nothing;
+            };
+            let head = std::mem::take(&mut self.head);
+            if let Err(what) = accepted(&head[..end + 4]) {
+                return Progress::Broken(what);
+            }
+            bytes = &bytes[end + 4 - before..];
+            self.begun = true;
+            progress = Progress::Begins;
+        }
+        let Self { chunked, body, .. } = self;
+        if chunked
+            .feed(bytes, |data| body.feed(data, &mut found))
+            .is_err()
+        {
+            return self.broken(&progress, "malformed chunks");
+        }
+        if self.chunked.ended() {
+            return Progress::Ended {
+                began: progress == Progress::Begins,
+                wrong: self.wrong(),
+            };
+        }
+        progress
+    }
+
+    pub(super) fn closed(&self) -> Progress {
+        Progress::Broken(
+            if self.begun {
+                "body cut short"
+            } else {
+                "no answer"
+            }
+            .to_owned(),
+        )
+    }
+
+    /// Breaks a stream; it has not begun for the caller if it begins with what breaks it.
+    fn broken(&mut self, progress: &Progress, what: &str) -> Progress {
+        if *progress == Progress::Begins {
+            self.begun = false;
+        }
+        Progress::Broken(what.to_owned())
+    }
+
+    fn wrong(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        if self.body.wrong > 0 {
+            wrong.push("stream with stamps that are repeated or unreadable".to_owned());
+        }
+        if self.body.gaps > 0 {
+            wrong.push("stream with events missing".to_owned());
+        }
+        if self.ask.events > 0 && self.body.gaps == 0 && self.body.next != self.ask.events {
+            wrong.push("stream with the wrong number of events".to_owned());
+        }
+        if self.body.tail != DONE {
+            wrong.push("stream that does not end with [DONE]".to_owned());
+        }
+        wrong
+    }
+}
+
+impl Body {
+    fn feed(&mut self, data: &[u8], found: &mut impl FnMut(Stamp)) {
+        let Self {
+            finder,
+            next,
+            gaps,
+            wrong,
+            ..
+        } = self;
+        finder.feed(data, |stamp| match stamp {
+            Some(stamp) if stamp.sequence >= *next => {
+                *gaps += u64::from(stamp.sequence - *next);
+                *next = stamp.sequence + 1;
+                found(stamp);
+            }
+            _ => *wrong += 1,
+        });
+        let length = self.tail.len();
+        if let Some(tail) = data.len().checked_sub(length).and_then(|at| data.get(at..)) {
+            self.tail.copy_from_slice(tail);
+        } else {
+            self.tail.copy_within(data.len().., 0);
+            self.tail[length - data.len()..].copy_from_slice(data);
+        }
+    }
+}
+
+fn accepted(head: &[u8]) -> Result<(), String> {
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    let status = head.split(' ').nth(1).unwrap_or_default();
+    if status != "200" {
+        return Err(format!("status {status}"));
+    }
+    if !head.contains("transfer-encoding: chunked") {
+        return Err("answer that is not chunked".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(ask: Ask) -> Stream {
+        // Any descriptor will do: these tests move no bytes.
+        Stream::new(
+            rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap(),
+            ask,
+            Reader::Eager,
+        )
+    }
+
+    fn answer(stamps: &[u32], end: &str) -> Vec<u8> {
+        let mut answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+        let mut body = Vec::new();
+        for sequence in stamps {
+            let at = body.len();
+            body.resize(at + crate::stamp::LEN, 0);
+            Stamp {
+                sequence: *sequence,
+                sent: 1,
+            }
+            .write(&mut body[at..]);
+        }
+        body.extend_from_slice(end.as_bytes());
+        answer.extend_from_slice(format!("{:x}\r\n", body.len()).as_bytes());
+        answer.extend(body);
+        answer.extend_from_slice(b"\r\n0\r\n\r\n");
+        answer
+    }
+
+    fn outcome(answer: &[u8], cut: usize) -> Vec<String> {
+        let mut stream = stream(Ask {
+            events: 3,
+            ..Ask::default()
+        });
+        let mut count = 0;
+        for part in [&answer[..cut], &answer[cut..]] {
+            match stream.read(part, |_| count += 1) {
+                Progress::Ended { wrong, .. } => return wrong,
+                Progress::Broken(what) => return vec![what],
+                _ => {}
+            }
+        }
+        vec!["no end".to_owned()]
+    }
+
+    #[test]
+    fn a_whole_stream_is_right_whatever_the_cut() {
+        let answer = answer(&[0, 1, 2], "data: [DONE]\n\n");
+        for cut in 0..answer.len() {
+            assert!(outcome(&answer, cut).is_empty(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told() {
+        let told = |stamps: &[u32], end| outcome(&answer(stamps, end), 60).join(", ");
+        assert_eq!(
+            told(&[0, 2], "data: [DONE]\n\n"),
+            "stream with events missing"
+        );
+        assert_eq!(
+            told(&[0, 1], "data: [DONE]\n\n"),
+            "stream with the wrong number of events"
+        );
+        assert_eq!(
+            told(&[0, 1, 2], "data: [OOPS]\n\n"),
+            "stream that does not end with [DONE]"
+        );
+        assert_eq!(
+            outcome(b"HTTP/1.1 502 Bad Gateway\r\n\r\n", 3),
+            ["status 502"]
+        );
+    }
+}

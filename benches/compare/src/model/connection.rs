@@ -1,0 +1,241 @@
+//! One connection of the model: the request it reads, the stream it writes, and what the kernel has not taken yet.
+
+use std::os::fd::OwnedFd;
+
+use crate::ask::{Ask, Hold};
+use crate::clock;
+use crate::net::{self, Moved};
+use crate::stamp::Stamp;
+
+use super::text::{HEAD, NOT_FOUND, Text};
+
+/// A request head that is larger is not ours.
+const MAX_REQUEST: usize = 64 << 10;
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) socket: OwnedFd,
+    received: Vec<u8>,
+    /// The stream that runs.
+    pub(super) stream: Option<Stream>,
+    /// Bytes that the kernel has not taken, from `taken` on.
+    out: Vec<u8>,
+    taken: usize,
+    /// Bytes that the kernel took since the server last asked.
+    pub(super) handed: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) ask: Ask,
+    pub(super) sequence: u32,
+    /// When the next event of a paced stream is due.
+    pub(super) due: u64,
+}
+
+/// The outcome of doing something with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Nothing more can be done now: the request is not whole, or the kernel takes nothing.
+    Waits,
+    /// A stream has just begun.
+    Begins,
+    /// More can be written at once.
+    Goes,
+    /// The stream is written to its end.
+    Ended,
+    /// The peer is gone, or talks what we do not understand.
+    Closed,
+}
+
+impl Connection {
+    pub(super) fn new(socket: OwnedFd) -> Self {
+        Self {
+            socket,
+            received: Vec::new(),
+            stream: None,
+            out: Vec::new(),
+            taken: 0,
+            handed: 0,
+        }
+    }
+
+    /// Reads all that is there, and answers a request that has become whole.
+    pub(super) fn readable(&mut self, buffer: &mut [u8]) -> State {
+        loop {
+            match net::read(&self.socket, buffer) {
+                Moved::Bytes(count) => self.received.extend_from_slice(&buffer[..count]),
+                Moved::Nothing => break,
+                Moved::Closed => return State::Closed,
+            }
+        }
+        self.answer()
+    }
+
+    /// Begins the stream that the next request asks for, if the one before is over.
+    pub(super) fn answer(&mut self) -> State {
+        if self.stream.is_some() || self.received.is_empty() {
+            return State::Waits;
+        }
+        let Some((length, ask)) = request(&self.received) else {
+            return if self.received.len() > MAX_REQUEST {
+                State::Closed
+            } else {
+                State::Waits
+            };
+        };
+        self.received.drain(..length);
+        let Some(ask) = ask else {
+            self.out.extend_from_slice(NOT_FOUND);
+            return self.flush();
+        };
+        if ask.hold != Hold::Head {
+            self.out.extend_from_slice(HEAD);
+        }
+        let due = if ask.rate == 0 {
+            0
+        } else {
+            first_due(clock::now(), period(&ask), ask.phase)
+        };
+        self.stream = Some(Stream {
+            ask,
+            sequence: 0,
+            due,
+        });
+        match self.flush() {
+            State::Closed => State::Closed,
+            _ => State::Begins,
+        }
+    }
+
+    /// Writes the next events of the stream, one write for a batch. Says in `sent` how many.
+    pub(super) fn events(&mut self, text: &Text, sent: &mut u64) -> State {
+        if self.waits() {
+            return State::Waits;
+        }
+        let Some(stream) = &mut self.stream else {
+            return State::Waits;
+        };
+        let left = if stream.ask.events == 0 {
+            u32::MAX
+        } else {
+            stream.ask.events - stream.sequence
+        };
+        let now = clock::now();
+        for _ in 0..left.min(stream.ask.batch) {
+            text.event(
+                Stamp {
+                    sequence: stream.sequence,
+                    sent: now,
+                },
+                &mut self.out,
+            );
+            stream.sequence += 1;
+            *sent += 1;
+        }
+        if stream.sequence == stream.ask.events {
+            return self.end(text);
+        }
+        self.flush()
+    }
+
+    /// Writes the end of the stream, behind what waits.
+    pub(super) fn end(&mut self, text: &Text) -> State {
+        text.end(&mut self.out);
+        match self.flush() {
+            State::Closed => State::Closed,
+            _ => {
+                self.stream = None;
+                State::Ended
+            }
+        }
+    }
+
+    /// Whether the kernel has not taken everything yet.
+    pub(super) fn waits(&self) -> bool {
+        self.taken < self.out.len()
+    }
+
+    /// Hands the kernel what waits; it may take a part.
+    pub(super) fn flush(&mut self) -> State {
+        while self.waits() {
+            match net::write(&self.socket, &self.out[self.taken..]) {
+                Moved::Bytes(count) => {
+                    self.taken += count;
+                    self.handed += count as u64;
+                }
+                Moved::Nothing => return State::Waits,
+                Moved::Closed => return State::Closed,
+            }
+        }
+        self.out.clear();
+        self.taken = 0;
+        State::Goes
+    }
+}
+
+/// The time between two events of a stream, a little longer than its rate says.
+///
+/// The kernel divides the time of a process into user and system by looking at it on each timer tick. Events
+/// that keep step with the tick would always be looked at in the same place.
+pub(super) fn period(ask: &Ask) -> u64 {
+    let period = clock::SECOND / u64::from(ask.rate.max(1));
+    period + period * 15 / 100_000
+}
+
+/// The first time from `now` on that lies at `phase` of the period: streams are spread over it, whenever they began.
+fn first_due(now: u64, period: u64, phase: u64) -> u64 {
+    let start = now - now % period + phase % period;
+    if start < now { start + period } else { start }
+}
+
+/// The length of the request, and what it asks for, once it is whole.
+fn request(bytes: &[u8]) -> Option<(usize, Option<Ask>)> {
+    let head = memchr::memmem::find(bytes, b"\r\n\r\n")? + 4;
+    let text = std::str::from_utf8(&bytes[..head]).unwrap_or_default();
+    let mut lines = text.split("\r\n");
+    let mut words = lines.next().unwrap_or_default().split(' ');
+    let ask = (words.next() == Some("POST"))
+        .then(|| words.next().and_then(Ask::read))
+        .flatten();
+    let mut length = head;
+    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+        if name.eq_ignore_ascii_case("content-length") {
+            length += value.trim().parse::<usize>().unwrap_or_default();
+        } else if name.eq_ignore_ascii_case("transfer-encoding") {
+            length += memchr::memmem::find(&bytes[head..], b"0\r\n\r\n")? + 5;
+        }
+    }
+    (length <= bytes.len()).then_some((length, ask))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_whole_with_its_body() {
+        let ask = Ask {
+            rate: 3,
+            ..Ask::default()
+        };
+        let whole = format!("POST {ask} HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody");
+        assert_eq!(request(whole.as_bytes()), Some((whole.len(), Some(ask))));
+        assert_eq!(request(&whole.as_bytes()[..whole.len() - 1]), None);
+        let chunked = format!(
+            "POST {ask} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"
+        );
+        assert_eq!(
+            request(chunked.as_bytes()),
+            Some((chunked.len(), Some(ask)))
+        );
+        assert_eq!(request(b"GET / HTTP/1.1\r\n\r\n"), Some((18, None)));
+    }
+
+    #[test]
+    fn streams_keep_to_their_phase() {
+        assert_eq!(first_due(1005, 100, 7), 1007);
+        assert_eq!(first_due(1008, 100, 7), 1107);
+        assert_eq!(first_due(1007, 100, 7), 1007);
+    }
+}

@@ -1,0 +1,59 @@
+//! nginx, as its documentation has it for streams: without response buffering, upstream connections kept.
+
+use std::process::Command;
+
+use super::{Program, Stanza, WORKERS, on_path, version_of};
+
+pub(super) const STANZA: Stanza = Stanza {
+    name: "nginx",
+    program: |_| Program::At(on_path("nginx")),
+    version: |program| version_of(program, "-v"),
+    command: |place| {
+        let directory = place.directory.display();
+        // Workers of a master that is root would otherwise be somebody who cannot enter the directory.
+        let user = if rustix::process::geteuid().is_root() {
+            "user root;"
+        } else {
+            ""
+        };
+        let config = format!(
+            "daemon off; {user}
+            worker_processes {WORKERS};
+            worker_rlimit_nofile 65536;
+            pid {directory}/pid;
+            error_log {directory}/error.log;
+            events {{ worker_connections 32768; }}
+            http {{
+                access_log off;
+                client_body_temp_path {directory}/body;
+                proxy_temp_path {directory}/proxy;
+                fastcgi_temp_path {directory}/fastcgi;
+                uwsgi_temp_path {directory}/uwsgi;
+                scgi_temp_path {directory}/scgi;
+                upstream model {{ server {upstream}; keepalive 64; }}
+                server {{
+                    listen {listen};
+                    location / {{
+                        proxy_pass http://model;
+                        proxy_http_version 1.1;
+                        proxy_set_header Connection \"\";
+                        proxy_buffering off;
+                        proxy_read_timeout 1h;
+                        proxy_send_timeout 1h;
+                        send_timeout 1h;
+                    }}
+                }}
+            }}",
+            upstream = place.upstream,
+            listen = place.listen,
+        );
+        let mut command = Command::new(place.program);
+        command
+            .arg("-p")
+            .arg(place.directory)
+            .arg("-c")
+            .arg(place.file("nginx.conf", &config)?);
+        command.arg("-e").arg(place.directory.join("error.log"));
+        Ok(command)
+    },
+};

@@ -1,0 +1,55 @@
+//! What many streams cost that say little.
+
+use anyhow::Result;
+
+use crate::target::Target;
+
+use super::steady::{self, Shape};
+use super::{Bench, Row, Run, Workload, columns};
+
+/// Open files beside those of the streams.
+const SPARE: u64 = 256;
+
+pub(super) const SCALE: Workload = Workload {
+    name: "scale",
+    what: "10,000 streams, one event a second each. Memory is what the processes grow by (PSS, without the kernel's \
+           socket buffers).",
+    columns: &[
+        columns::CPU,
+        columns::USER,
+        columns::MEMORY,
+        columns::P50,
+        columns::P99,
+    ],
+    run: Run::Own(|bench, target| crowd(bench, target, 10_000)),
+    direct: true,
+};
+
+pub(super) const MEMORY: Workload = Workload {
+    name: "memory",
+    what: "The same with 5,000 streams.",
+    columns: &[columns::MEMORY, columns::CPU, columns::P99],
+    run: Run::Own(|bench, target| crowd(bench, target, 5_000)),
+    direct: false,
+};
+
+fn crowd(bench: &Bench<'_>, target: &Target, wanted: usize) -> Result<Row> {
+    // Both ends of a connection count here: the client and the model are one process, and a proxy has two as well.
+    let streams = wanted.min((bench.files.saturating_sub(SPARE) / 2) as usize);
+    let mut row = steady::run(
+        bench,
+        target,
+        Shape {
+            streams,
+            rate: 1,
+            batch: 1,
+        },
+    )?;
+    if streams < wanted {
+        row.notes.push(format!(
+            "only {streams} streams: the limit of open files is {}",
+            bench.files
+        ));
+    }
+    Ok(row)
+}

@@ -1,0 +1,22 @@
+//! What an event costs, and how late it is, when models speak at the pace of models.
+
+use super::{Run, Shape, Workload, columns};
+
+pub(super) const WORKLOAD: Workload = Workload {
+    name: "paced",
+    what: "200 streams, 50 events a second each, spread evenly. Latency is from the write of the model to the read \
+           of the client.",
+    columns: &[
+        columns::CPU,
+        columns::USER,
+        columns::P50,
+        columns::P99,
+        columns::P999,
+    ],
+    run: Run::Steady(Shape {
+        streams: 200,
+        rate: 50,
+        batch: 1,
+    }),
+    direct: true,
+};

@@ -1,0 +1,92 @@
+//! What do clients that do not read cost, and who pays?
+
+use anyhow::Result;
+
+use crate::ask::Ask;
+use crate::clock::{self, MILLISECOND, SECOND};
+use crate::load::Reader;
+use crate::proc;
+use crate::target::Target;
+
+use super::steady::{Shape, Steady};
+use super::{Bench, Column, Row, Run, Workload, column};
+
+const STALLED: u64 = 64;
+const MIB: f64 = 1_048_576.0;
+/// Until everything is full that becomes full.
+const FILL: u64 = 3 * SECOND;
+
+const GROWTH: Column = column("memory grows MiB", 1);
+const TAKEN: Column = column("taken MiB/stream", 2);
+const STILL: Column = column("still taken MiB/s", 1);
+const ALONE: Column = column("readers p99 us", 0);
+const BESIDE: Column = column("beside stalled", 0);
+
+pub(super) const WORKLOAD: Workload = Workload {
+    name: "stalled",
+    what: "64 clients that never read, of a model that never waits, beside 50 readers of 50 events a second. \
+           `Taken` is what the model could write for each stalled client until 3 s have passed: it hides in the \
+           proxy and in the kernel, or was dropped. `Still taken` is after that, for all of them.",
+    columns: &[GROWTH, TAKEN, STILL, ALONE, BESIDE],
+    run: Run::Own(run),
+    direct: true,
+};
+
+fn run(bench: &Bench<'_>, target: &Target) -> Result<Row> {
+    let model = bench.model;
+    let running = target.start(model.address)?;
+    let processes = running.processes()?;
+    let mut steady = Steady::begin(
+        model,
+        &running,
+        Shape {
+            streams: 50,
+            rate: 50,
+            batch: 1,
+        },
+    )?;
+    steady.watch(&running, bench.window)?;
+    let alone = steady.load.latency.value_at_quantile(0.99);
+    let (memory, counted) = (proc::memory(&processes)?, model.counted());
+
+    let mut stalled = crate::load::Load::new(running.address)?;
+    for index in 0..STALLED {
+        stalled.open(
+            Ask {
+                id: 1000 + index,
+                count: true,
+                ..Ask::default()
+            },
+            Reader::Stalled,
+        );
+    }
+    let connected = stalled.until(clock::now() + 5 * SECOND, |load| {
+        load.running() as u64 == STALLED
+    })?;
+    if !connected {
+        stalled.error("stalled client that is not connected", 1);
+    }
+    steady.load.during(FILL)?;
+    let taken = model.counted() - counted;
+    let begin = clock::now();
+    steady.watch(&running, bench.window)?;
+    let still = (model.counted() - counted - taken) as f64 / clock::seconds(clock::now() - begin);
+    let beside = steady.load.latency.value_at_quantile(0.99);
+    let grown = proc::memory(&processes)?.saturating_sub(memory);
+    // Whether one was closed meanwhile.
+    stalled.during(MILLISECOND)?;
+
+    let mut row = Row::default();
+    if target.is_proxy() {
+        row.set(GROWTH, grown as f64 / MIB);
+    }
+    row.set(TAKEN, taken as f64 / MIB / STALLED as f64);
+    row.set(STILL, still / MIB);
+    row.set(ALONE, alone as f64 / 1000.0);
+    row.set(BESIDE, beside as f64 / 1000.0);
+    row.errors = stalled.errors().clone();
+    stalled.leave_all();
+    steady.close(model)?;
+    row.errors.extend(steady.load.errors().clone());
+    Ok(row)
+}
