@@ -176,6 +176,11 @@ impl Sender {
         state.ring.reader_is_slow(true);
     }
 
+    /// Whether the reader takes nothing, and what does not fit follows the overflow rule.
+    pub fn overflows(&self) -> bool {
+        lock(&self.0).slow
+    }
+
     /// Adds a heartbeat if nothing waits; says whether it did.
     pub fn heartbeat(&self, bytes: &[u8], now: Instant) -> bool {
         let mut state = lock(&self.0);

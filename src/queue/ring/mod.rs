@@ -5,6 +5,7 @@
 //! All blocks lie one after the other in one buffer, so a reader that keeps up takes them without a copy.
 
 mod parts;
+mod store;
 
 use std::collections::VecDeque;
 
@@ -16,19 +17,18 @@ use super::{Limits, Overflow};
 use crate::event::{Class, Event, Keep};
 pub use parts::{Counts, Push, Taken};
 use parts::{Entry, Gap, chars};
+use store::Store;
 
-/// Up to so much is taken as a copy, and the buffer stays.
-const COPY_BYTES: usize = 2 * 1024;
-/// A buffer larger than this is given back when it runs empty: quiet streams are many.
-const KEEP_BYTES: usize = 2 * 1024;
+/// Places for entries that an empty ring keeps.
+const KEEP_ENTRIES: usize = 4;
 
 /// A sync, bounded queue of encoded events.
 #[derive(Debug)]
 pub struct Ring {
     limits: Limits,
     notices: bool,
-    /// Blocks of all entries in order; holes only where something was dropped from the middle.
-    buffer: BytesMut,
+    /// Blocks of all entries in order; holes where something was taken or dropped.
+    store: Store,
     entries: VecDeque<Entry>,
     /// Entries that are not dead.
     live: usize,
@@ -51,7 +51,7 @@ impl Ring {
         Self {
             limits,
             notices,
-            buffer: BytesMut::new(),
+            store: Store::new(limits.max_bytes),
             entries: VecDeque::new(),
             live: 0,
             bytes: 0,
@@ -131,60 +131,48 @@ impl Ring {
     /// Takes as many whole events as fit in `max_bytes`, at least one; everything if it fits.
     pub fn take(&mut self, max_bytes: usize) -> Option<Taken> {
         let first = self.entries.iter().find(|entry| !entry.dead)?;
-        let mut taken = Taken {
-            bytes: Bytes::new(),
-            events: 0,
-            oldest: first.arrived,
-        };
-        let (mut bytes, mut seen) = (0, 0);
+        let mut oldest = first.arrived;
+        let (start, mut end) = (first.start, first.start);
+        let (mut events, mut bytes, mut seen) = (0, 0, 0);
         let mut plain = true;
-        let mut end = 0;
         for entry in &self.entries {
             if !entry.dead {
-                if taken.events > 0 && bytes + entry.len > max_bytes {
+                if events > 0 && bytes + entry.len > max_bytes {
                     break;
                 }
                 plain &= entry.start == end && (entry.gap.events == 0 || !self.notices);
                 end = entry.start + entry.len;
                 bytes += entry.len;
-                taken.events += 1;
-                taken.oldest = taken.oldest.min(entry.arrived);
+                events += 1;
+                oldest = oldest.min(entry.arrived);
                 if let Some(count) = self.counts.taken.get_mut(entry.class.index()) {
                     *count += 1;
                 }
             }
             seen += 1;
         }
-        taken.bytes = if plain && end == self.buffer.len() && end <= COPY_BYTES {
-            // Cheaper than to share the buffer and to get another one.
-            Bytes::copy_from_slice(&self.buffer)
-        } else if plain {
-            self.buffer.split_to(end.min(self.buffer.len())).freeze()
+        let taken = if plain {
+            self.store.take(start, end)
         } else {
             self.copy(seen, bytes)
         };
-        self.counts.taken_bytes += taken.bytes.len() as u64;
-        self.entries.drain(..seen);
-        self.live -= taken.events;
+        self.counts.taken_bytes += taken.len() as u64;
+        self.live -= events;
         self.bytes -= bytes;
-        self.compacted = self.compacted.saturating_sub(seen);
-        self.droppable = self.droppable.saturating_sub(seen);
-        if plain {
-            for entry in &mut self.entries {
-                entry.start = entry.start.saturating_sub(end);
-            }
-        }
         if self.live == 0 {
             self.entries.clear();
-            self.buffer.clear();
-            if self.buffer.capacity() > KEEP_BYTES {
-                self.buffer = BytesMut::new();
-                self.entries.shrink_to(16);
-            }
-        } else if !plain {
-            self.tidy();
+            self.entries.shrink_to(KEEP_ENTRIES);
+            self.store.clear();
+        } else {
+            self.entries.drain(..seen);
         }
-        Some(taken)
+        self.compacted = self.compacted.saturating_sub(seen);
+        self.droppable = self.droppable.saturating_sub(seen);
+        Some(Taken {
+            bytes: taken,
+            events,
+            oldest,
+        })
     }
 
     /// Throws away all that waits: nobody will take it.
@@ -194,7 +182,7 @@ impl Ring {
                 *count += 1;
             }
         }
-        self.buffer = BytesMut::new();
+        self.store.clear();
         (self.live, self.bytes) = (0, 0);
     }
 
@@ -225,8 +213,9 @@ impl Ring {
     }
 
     fn append(&mut self, block: &[u8], event: &Event, now: Instant) {
+        self.make_room(block.len());
         let entry = Entry {
-            start: self.buffer.len(),
+            start: self.store.end(),
             len: block.len(),
             class: event.class,
             content: event.content,
@@ -236,7 +225,7 @@ impl Ring {
             gap: std::mem::take(&mut self.gap),
             dead: false,
         };
-        self.buffer.put_slice(block);
+        self.store.put(block);
         self.entries.push_back(entry);
         self.live += 1;
         self.bytes += block.len();
@@ -248,16 +237,13 @@ impl Ring {
         if self.gap.events > 0 {
             return false;
         }
-        let last = self.entries.len().saturating_sub(1);
         let Some(tail) = self.entries.back_mut().filter(|tail| !tail.dead) else {
             return false;
         };
         let (Some(first), Some(second)) = (tail.merge, event.merge) else {
             return false;
         };
-        let Some(existing) = self.buffer.get(tail.start..tail.start + tail.len) else {
-            return false;
-        };
+        let existing = self.store.block(tail.start, tail.len);
         let Some(Joined { kept, rest, merge }) = join::join((existing, first), (block, second))
         else {
             return false;
@@ -266,8 +252,14 @@ impl Ring {
         if self.bytes - tail.len + len > self.limits.max_bytes {
             return false;
         }
-        self.buffer.truncate(tail.start + kept);
-        self.buffer.put_slice(&rest);
+        self.store.truncate(tail.start + tail.len);
+        self.make_room(rest.len());
+        let last = self.entries.len().saturating_sub(1);
+        let Some(tail) = self.entries.back_mut() else {
+            return false;
+        };
+        self.store.truncate(tail.start + kept);
+        self.store.put(&rest);
         self.bytes = self.bytes - tail.len + len;
         tail.len = len;
         tail.merge = Some(merge);
@@ -293,8 +285,8 @@ impl Ring {
         let Some(start) = fresh.first().map(|entry| entry.start) else {
             return;
         };
-        let old = self.buffer.get(start..).unwrap_or_default().to_vec();
-        self.buffer.truncate(start);
+        let old = self.store.block(start, self.store.end() - start).to_vec();
+        self.store.truncate(start);
         for mut entry in fresh {
             if entry.dead {
                 continue;
@@ -314,8 +306,8 @@ impl Ring {
                 self.join_tail(block, &event)
             };
             if !joined {
-                entry.start = self.buffer.len();
-                self.buffer.put_slice(block);
+                entry.start = self.store.end();
+                self.store.put(block);
                 (self.live, self.bytes) = (self.live + 1, self.bytes + entry.len);
                 self.entries.push_back(entry);
             }
@@ -337,11 +329,11 @@ impl Ring {
             let entry = *entry;
             (self.live, self.bytes) = (self.live - 1, self.bytes - entry.len);
             self.count_drop(entry.class);
-            let block = self.buffer.get(entry.start..entry.start + entry.len);
+            let block = self.store.block(entry.start, entry.len);
             let mut gap = entry.gap;
             gap.add(Gap {
                 events: 1,
-                chars: chars(entry.text.of(block.unwrap_or_default())),
+                chars: chars(entry.text.of(block)),
             });
             // The dead lie before every one that can go: the next one lives.
             match self.entries.get_mut(self.droppable + 1) {
@@ -349,28 +341,34 @@ impl Ring {
                 None => self.gap.add(gap),
             }
         }
-        if self.buffer.len() > 2 * self.bytes || self.entries.len() > 2 * self.live + 16 {
+        if self.entries.len() > 2 * self.live + 16 {
+            self.tidy();
+        }
+    }
+
+    /// Closes the holes if that is what `len` more bytes need.
+    fn make_room(&mut self, len: usize) {
+        if self.store.is_worn(self.bytes, len) {
             self.tidy();
         }
     }
 
     /// Closes the holes and forgets the dead.
     fn tidy(&mut self) {
-        let old = std::mem::take(&mut self.buffer);
-        self.buffer = BytesMut::with_capacity(self.bytes);
-        let (mut seen, mut gone) = (0, 0);
-        let (buffer, compacted) = (&mut self.buffer, self.compacted);
+        let (mut seen, mut gone, mut end) = (0, 0, 0);
+        let (store, compacted) = (&mut self.store, self.compacted);
         self.entries.retain_mut(|entry| {
             seen += 1;
             if entry.dead {
                 gone += usize::from(seen <= compacted);
                 return false;
             }
-            let block = old.get(entry.start..entry.start + entry.len);
-            entry.start = buffer.len();
-            buffer.put_slice(block.unwrap_or_default());
+            store.slide(entry.start, end, entry.len);
+            entry.start = end;
+            end += entry.len;
             true
         });
+        self.store.truncate(end);
         self.compacted -= gone;
         self.droppable = 0;
     }
@@ -387,11 +385,7 @@ impl Ring {
             if self.notices && entry.gap.events > 0 {
                 out.put_slice(entry.gap.notice().as_bytes());
             }
-            out.put_slice(
-                self.buffer
-                    .get(entry.start..entry.start + entry.len)
-                    .unwrap_or_default(),
-            );
+            out.put_slice(self.store.block(entry.start, entry.len));
         }
         out.freeze()
     }

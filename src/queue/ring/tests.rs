@@ -210,6 +210,39 @@ fn characters_are_counted_not_bytes() {
     assert_eq!(chars("aé\\n\\u00e9".as_bytes()), 4);
 }
 
+#[test]
+fn memory_stays_at_the_bound_whatever_is_thrown_at_it() {
+    const BOUND: usize = 64 * 1024;
+    for (merge, len, every) in [
+        (true, 200, 50),
+        (false, 200, 3),
+        (false, 4000, 7),
+        (true, 9, 1000),
+    ] {
+        let mut ring = Ring::new(
+            Limits {
+                merge,
+                ..limits(100_000, BOUND)
+            },
+            true,
+        );
+        for number in 0..20_000 {
+            let event = if number % every == 0 {
+                critical(&"C".repeat(20))
+            } else {
+                token(1, &"x".repeat(len))
+            };
+            push(&mut ring, event);
+            assert!(ring.store.capacity() <= BOUND + BOUND / 16);
+            if number % 5000 == 4999 {
+                ring.take(BOUND / 2);
+            }
+        }
+        while ring.take(BOUND / 3).is_some() {}
+        assert!(ring.store.capacity() <= 2048, "given back when empty");
+    }
+}
+
 mod model {
     use super::*;
     use proptest::prelude::*;
@@ -269,6 +302,7 @@ mod model {
                 }
                 prop_assert!(ring.len() <= 6);
                 prop_assert!(ring.bytes() <= 60 || ring.len() == 1);
+                prop_assert!(ring.store.capacity() <= 256);
             }
             taken_events += ring.len() as u64;
             got.push(all(&mut ring));

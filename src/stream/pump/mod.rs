@@ -14,6 +14,7 @@
 mod farewell;
 mod parts;
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -40,6 +41,16 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// Bytes read without a pause: then the thread's other streams have their turn.
 const SHARE_BYTES: u64 = 64 * 1024;
 
+/// What one share costs while the reader takes nothing. What is read then is for the most part read to be
+/// dropped, so all such streams of a thread together read 64 MiB a second: a thousand times what a model
+/// writes, and little enough to leave the thread to its other streams.
+const DROPPED_SHARE: Duration = Duration::from_millis(1);
+
+thread_local! {
+    /// When the next stream of this thread may read on that only drops.
+    static NEXT_SHARE: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
 /// One stream.
 pub struct Pump {
     /// `None` once the upstream call is over.
@@ -56,12 +67,16 @@ pub struct Pump {
     blocked: Vec<Item>,
     /// How the stream ends once they are in the queue.
     ending: Option<Failure>,
+    /// The reader took nothing when last asked, and what does not fit is dropped.
+    dropping: bool,
+    /// Until when the upstream is not read, for the others' sake.
+    rest: Option<Instant>,
     /// Until when the reader may come before the overflow rule acts.
     patience: Option<Instant>,
     held_since: Option<Instant>,
     held: Duration,
     heartbeats: u64,
-    /// Bytes read since the pump last waited.
+    /// Bytes read since the pump last waited, or rested.
     share: u64,
     /// The reader and the stop were asked since the pump last woke up.
     asked: bool,
@@ -113,6 +128,8 @@ impl Pump {
             meter: Meter::default(),
             blocked: Vec::new(),
             ending: None,
+            dropping: false,
+            rest: None,
             patience: None,
             held_since: None,
             held: Duration::ZERO,
@@ -185,11 +202,23 @@ impl Pump {
             if self.share > SHARE_BYTES {
                 self.share = 0;
                 self.asked = false;
-                yield_now().await;
+                self.dropping = self.queue.overflows();
+                if self.dropping {
+                    let from = NEXT_SHARE.get().map_or(now, |next| next.max(now));
+                    NEXT_SHARE.set(Some(from + DROPPED_SHARE));
+                    self.rest = Some(from + DROPPED_SHARE);
+                } else {
+                    yield_now().await;
+                }
             }
             // Lazily: the timer moves only when it fired or something now comes earlier, which a read that was
             // pushed on hardly ever brings about.
-            if self.table.take_sooner() || !read || self.patience.is_some() || timer.is_elapsed() {
+            if self.table.take_sooner()
+                || !read
+                || self.patience.is_some()
+                || self.rest.is_some()
+                || timer.is_elapsed()
+            {
                 let next = self.next_timer();
                 if timer.is_elapsed() || next < timer.deadline() {
                     timer.as_mut().reset(next);
@@ -216,13 +245,16 @@ impl Pump {
             }
         }
         if !blocked
+            && self.rest.is_none()
             && let Some(source) = &mut self.source
             && let Poll::Ready(result) = source.poll_read(cx, chunks)
         {
             self.asked = true;
             return Poll::Ready(Wake::Read(result));
         }
-        self.share = 0;
+        if !self.dropping {
+            self.share = 0;
+        }
         timer.poll(cx).map(|()| Wake::Timer)
     }
 
@@ -383,8 +415,12 @@ impl Pump {
             }
             return Some(end.into());
         }
+        if self.rest.is_some_and(|rest| rest <= now) {
+            self.rest = None;
+        }
         if self.patience.is_some_and(|patience| patience <= now) {
             self.queue.give_up();
+            self.dropping = true;
             return self.unblock(now);
         }
         if let Some(at) = self.next_heartbeat()
@@ -410,7 +446,7 @@ impl Pump {
     }
 
     fn next_timer(&self) -> Instant {
-        let others = [self.next_heartbeat(), self.patience];
+        let others = [self.next_heartbeat(), self.patience, self.rest];
         let deadline = self.table.next();
         others.into_iter().flatten().fold(deadline, Instant::min)
     }

@@ -1,0 +1,98 @@
+//! Where the blocks of a ring lie: one after the other, in one buffer that is hardly larger than its bound.
+
+use bytes::Bytes;
+
+/// Up to so much is taken as a copy, and the buffer stays.
+const COPY_BYTES: usize = 2 * 1024;
+/// A buffer larger than this is given back when it runs empty: quiet streams are many.
+const KEEP_BYTES: usize = 2 * 1024;
+/// The smallest buffer: one event of most models.
+const FIRST_BYTES: usize = 256;
+/// What a buffer may hold beyond its bound, as a share of it: room to let dead bytes lie for a while.
+const SLACK_SHARE: usize = 16;
+
+/// Blocks, and between them the holes of those that have left.
+#[derive(Debug)]
+pub(super) struct Store {
+    bytes: Vec<u8>,
+    /// The most bytes that live blocks may have together. One block alone may have more.
+    bound: usize,
+}
+
+impl Store {
+    pub(super) const fn new(bound: usize) -> Self {
+        Self {
+            bytes: Vec::new(),
+            bound,
+        }
+    }
+
+    /// Where the next block will begin.
+    pub(super) const fn end(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The `len` bytes at `start`.
+    pub(super) fn block(&self, start: usize, len: usize) -> &[u8] {
+        self.bytes.get(start..start + len).unwrap_or_default()
+    }
+
+    /// Whether holes must be closed before `len` more bytes come, when `live` bytes are not dead: half of the
+    /// buffer is dead, or it cannot grow any more.
+    pub(super) const fn is_worn(&self, live: usize, len: usize) -> bool {
+        let needed = self.bytes.len() + len;
+        let dead = self.bytes.len() > live;
+        needed > self.bytes.capacity()
+            && dead
+            && (self.bytes.len() > 2 * live || needed > self.roof())
+    }
+
+    /// Appends a block. The buffer doubles up to its roof, and beyond it holds what it must.
+    pub(super) fn put(&mut self, block: &[u8]) {
+        let needed = self.bytes.len() + block.len();
+        if needed > self.bytes.capacity() {
+            let roomy = (2 * self.bytes.capacity()).max(FIRST_BYTES);
+            let target = roomy.min(self.roof()).max(needed);
+            self.bytes.reserve_exact(target - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(block);
+    }
+
+    /// Cuts off everything from `end` on.
+    pub(super) fn truncate(&mut self, end: usize) {
+        self.bytes.truncate(end);
+    }
+
+    /// Moves the block of `len` bytes at `from` down to `to`.
+    pub(super) fn slide(&mut self, from: usize, to: usize, len: usize) {
+        if from != to && from + len <= self.bytes.len() {
+            self.bytes.copy_within(from..from + len, to);
+        }
+    }
+
+    /// Takes the bytes from `start` to `end`; the buffer with them when they are much and all there is.
+    pub(super) fn take(&mut self, start: usize, end: usize) -> Bytes {
+        if start == 0 && end == self.bytes.len() && end > COPY_BYTES {
+            return std::mem::take(&mut self.bytes).into();
+        }
+        Bytes::copy_from_slice(self.bytes.get(start..end).unwrap_or_default())
+    }
+
+    /// Nothing lives any more.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        if self.bytes.capacity() > KEEP_BYTES {
+            self.bytes = Vec::new();
+        }
+    }
+
+    /// The memory it holds, bytes.
+    #[cfg(test)]
+    pub(super) const fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    const fn roof(&self) -> usize {
+        self.bound.saturating_add(self.bound / SLACK_SHARE)
+    }
+}
