@@ -209,7 +209,7 @@ impl Ring {
     /// An event beyond the bound may stand alone: otherwise it could never pass.
     const fn fits(&self, len: usize) -> bool {
         self.live == 0
-            || (self.live < self.limits.max_events && self.bytes + len <= self.limits.max_bytes)
+            || (self.live < self.limits.max_events && self.bytes + len <= self.store.max_live())
     }
 
     fn append(&mut self, block: &[u8], event: &Event, now: Instant) {
@@ -249,7 +249,7 @@ impl Ring {
             return false;
         };
         let len = kept + rest.len();
-        if self.bytes - tail.len + len > self.limits.max_bytes {
+        if self.bytes - tail.len + len > self.store.max_live() {
             return false;
         }
         self.store.truncate(tail.start + tail.len);

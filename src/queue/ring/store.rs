@@ -8,23 +8,38 @@ const COPY_BYTES: usize = 2 * 1024;
 const KEEP_BYTES: usize = 2 * 1024;
 /// The smallest buffer: one event of most models.
 const FIRST_BYTES: usize = 256;
-/// What a buffer may hold beyond its bound, as a share of it: room to let dead bytes lie for a while.
+/// Buffers from this bound on keep a share of it free of live blocks: room to let dead bytes lie for a while,
+/// without which every block would have to be moved for each new one.
+const ROOMY_BYTES: usize = 64 * 1024;
 const SLACK_SHARE: usize = 16;
 
 /// Blocks, and between them the holes of those that have left.
 #[derive(Debug)]
 pub(super) struct Store {
     bytes: Vec<u8>,
-    /// The most bytes that live blocks may have together. One block alone may have more.
-    bound: usize,
+    max_live: usize,
+    /// The most bytes it may have. One block alone may have more.
+    roof: usize,
 }
 
 impl Store {
-    pub(super) const fn new(bound: usize) -> Self {
+    pub(super) const fn new(max_bytes: usize) -> Self {
+        let slack = max_bytes / SLACK_SHARE;
+        let (max_live, roof) = if max_bytes < ROOMY_BYTES {
+            (max_bytes, max_bytes + slack)
+        } else {
+            (max_bytes - slack, max_bytes)
+        };
         Self {
             bytes: Vec::new(),
-            bound,
+            max_live,
+            roof,
         }
+    }
+
+    /// The most bytes that live blocks may have together.
+    pub(super) const fn max_live(&self) -> usize {
+        self.max_live
     }
 
     /// Where the next block will begin.
@@ -44,7 +59,7 @@ impl Store {
         let dead = self.bytes.len() > live;
         needed > self.bytes.capacity()
             && dead
-            && (self.bytes.len() > 2 * live || needed > self.roof())
+            && (self.bytes.len() > 2 * live || needed > self.roof)
     }
 
     /// Appends a block. The buffer doubles up to its roof, and beyond it holds what it must.
@@ -52,7 +67,7 @@ impl Store {
         let needed = self.bytes.len() + block.len();
         if needed > self.bytes.capacity() {
             let roomy = (2 * self.bytes.capacity()).max(FIRST_BYTES);
-            let target = roomy.min(self.roof()).max(needed);
+            let target = roomy.min(self.roof).max(needed);
             self.bytes.reserve_exact(target - self.bytes.len());
         }
         self.bytes.extend_from_slice(block);
@@ -90,9 +105,5 @@ impl Store {
     #[cfg(test)]
     pub(super) const fn capacity(&self) -> usize {
         self.bytes.capacity()
-    }
-
-    const fn roof(&self) -> usize {
-        self.bound.saturating_add(self.bound / SLACK_SHARE)
     }
 }

@@ -233,7 +233,7 @@ fn memory_stays_at_the_bound_whatever_is_thrown_at_it() {
                 token(1, &"x".repeat(len))
             };
             push(&mut ring, event);
-            assert!(ring.store.capacity() <= BOUND + BOUND / 16);
+            assert!(ring.store.capacity() <= BOUND);
             if number % 5000 == 4999 {
                 ring.take(BOUND / 2);
             }

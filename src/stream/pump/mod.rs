@@ -41,14 +41,14 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// Bytes read without a pause: then the thread's other streams have their turn.
 const SHARE_BYTES: u64 = 64 * 1024;
 
-/// What one share costs while the reader takes nothing. What is read then is for the most part read to be
-/// dropped, so all such streams of a thread together read 64 MiB a second: a thousand times what a model
-/// writes, and little enough to leave the thread to its other streams.
-const DROPPED_SHARE: Duration = Duration::from_millis(1);
+/// The pause after each read while the reader takes nothing. What is read then is for the most part read to be
+/// dropped, so all such streams of a thread together read 64 MiB a second, in large reads: a thousand times
+/// what a model writes, and little enough to leave the thread to its other streams.
+const DROPPED_READ: Duration = Duration::from_millis(1);
 
 thread_local! {
     /// When the next stream of this thread may read on that only drops.
-    static NEXT_SHARE: Cell<Option<Instant>> = const { Cell::new(None) };
+    static NEXT_READ: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 /// One stream.
@@ -76,7 +76,7 @@ pub struct Pump {
     held_since: Option<Instant>,
     held: Duration,
     heartbeats: u64,
-    /// Bytes read since the pump last waited, or rested.
+    /// Bytes read since the pump last waited.
     share: u64,
     /// The reader and the stop were asked since the pump last woke up.
     asked: bool,
@@ -199,14 +199,14 @@ impl Pump {
             if let Some(failure) = step {
                 return failure;
             }
-            if self.share > SHARE_BYTES {
+            if self.share > SHARE_BYTES || (self.dropping && read) {
                 self.share = 0;
                 self.asked = false;
                 self.dropping = self.queue.overflows();
                 if self.dropping {
-                    let from = NEXT_SHARE.get().map_or(now, |next| next.max(now));
-                    NEXT_SHARE.set(Some(from + DROPPED_SHARE));
-                    self.rest = Some(from + DROPPED_SHARE);
+                    let from = NEXT_READ.get().map_or(now, |next| next.max(now));
+                    NEXT_READ.set(Some(from + DROPPED_READ));
+                    self.rest = Some(from + DROPPED_READ);
                 } else {
                     yield_now().await;
                 }
@@ -252,9 +252,7 @@ impl Pump {
             self.asked = true;
             return Poll::Ready(Wake::Read(result));
         }
-        if !self.dropping {
-            self.share = 0;
-        }
+        self.share = 0;
         timer.poll(cx).map(|()| Wake::Timer)
     }
 
