@@ -1,5 +1,7 @@
 //! Bytes to events: undo the coding, cut into frames, classify. A plain value: no clock, no I/O.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 
 use crate::dialect::{Choice, Classifier, Dialect, detect};
@@ -67,6 +69,15 @@ pub struct Settings {
 /// Events of another kind after which an announced dialect is no longer expected.
 const MAX_STRANGERS: usize = 8;
 
+/// Places for frames that [`FRAMES`] keeps: those of a large read.
+const KEEP_FRAMES: usize = 512;
+
+thread_local! {
+    /// The frames of one read, on their way to be classified. Streams are many, and each would keep room for its
+    /// largest read.
+    static FRAMES: Cell<Vec<Frame>> = const { Cell::new(Vec::new()) };
+}
+
 /// One stream's bytes to events.
 #[derive(Debug)]
 pub struct Pipeline {
@@ -84,7 +95,6 @@ pub struct Pipeline {
     /// An event after which the end of the input is a good end, although more may follow.
     may_end: Option<Terminal>,
     heartbeats: u64,
-    frames: Vec<Frame>,
 }
 
 impl Pipeline {
@@ -104,29 +114,26 @@ impl Pipeline {
             terminal: None,
             may_end: None,
             heartbeats: 0,
-            frames: Vec::new(),
         }
     }
 
     /// Appends to `out` each event that `chunk` completes, up to a terminal one.
     pub fn feed(&mut self, chunk: Bytes, out: &mut Vec<Item>) -> Result<(), Fault> {
         let Self {
-            coding,
-            decoder,
-            frames,
-            ..
+            coding, decoder, ..
         } = self;
+        let mut frames = FRAMES.take();
         let result = match coding {
-            None => decoder.feed(chunk, frames).map_err(Fault::from),
+            None => decoder.feed(chunk, &mut frames).map_err(Fault::from),
             Some(coding) => coding.feed(&chunk, |bytes| {
-                Ok(decoder.feed(Bytes::copy_from_slice(bytes), frames)?)
+                Ok(decoder.feed(Bytes::copy_from_slice(bytes), &mut frames)?)
             }),
         };
-        let mut frames = std::mem::take(&mut self.frames);
         for frame in frames.drain(..) {
             self.classify(frame, out);
         }
-        self.frames = frames;
+        frames.shrink_to(KEEP_FRAMES);
+        FRAMES.set(frames);
         self.heartbeats += self.decoder.take_comments();
         result
     }

@@ -7,6 +7,7 @@
 mod parts;
 mod store;
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -21,6 +22,15 @@ use store::Store;
 
 /// Places for entries that an empty ring keeps.
 const KEEP_ENTRIES: usize = 4;
+
+/// Bytes that [`MOVED`] keeps.
+const KEEP_MOVED_BYTES: usize = 1024 * 1024;
+
+thread_local! {
+    /// Blocks on their way to another place in their ring. Kept: a buffer of this size, had and given back again
+    /// and again, would leave holes in the memory of the process.
+    static MOVED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// A sync, bounded queue of encoded events.
 #[derive(Debug)]
@@ -285,7 +295,9 @@ impl Ring {
         let Some(start) = fresh.first().map(|entry| entry.start) else {
             return;
         };
-        let old = self.store.block(start, self.store.end() - start).to_vec();
+        let mut old = MOVED.take();
+        old.clear();
+        old.extend_from_slice(self.store.block(start, self.store.end() - start));
         self.store.truncate(start);
         for mut entry in fresh {
             if entry.dead {
@@ -314,6 +326,8 @@ impl Ring {
         }
         self.compacted = self.entries.len();
         self.droppable = self.droppable.min(from);
+        old.shrink_to(KEEP_MOVED_BYTES);
+        MOVED.set(old);
     }
 
     /// Drops the oldest droppable events until `len` more bytes and one more event fit, or none is left.

@@ -8,6 +8,9 @@ const COPY_BYTES: usize = 2 * 1024;
 const KEEP_BYTES: usize = 2 * 1024;
 /// The smallest buffer: one event of most models.
 const FIRST_BYTES: usize = 256;
+/// A buffer that outgrows this belongs to a client that does not read.
+const LARGE_BYTES: usize = 64 * 1024;
+const AT_ONCE_BYTES: usize = 1024 * 1024;
 /// Buffers from this bound on keep a share of it free of live blocks: room to let dead bytes lie for a while,
 /// without which every block would have to be moved for each new one.
 const ROOMY_BYTES: usize = 64 * 1024;
@@ -62,11 +65,15 @@ impl Store {
             && (self.bytes.len() > 2 * live || needed > self.roof)
     }
 
-    /// Appends a block. The buffer doubles up to its roof, and beyond it holds what it must.
+    /// Appends a block. The buffer grows up to its roof, and beyond it holds what it must.
     pub(super) fn put(&mut self, block: &[u8]) {
         let needed = self.bytes.len() + block.len();
         if needed > self.bytes.capacity() {
-            let roomy = (2 * self.bytes.capacity()).max(FIRST_BYTES);
+            let roomy = match 2 * self.bytes.capacity() {
+                // At once: pages that are not written cost nothing, moving what was written does.
+                twice if twice > LARGE_BYTES => twice.max(AT_ONCE_BYTES),
+                twice => twice.max(FIRST_BYTES),
+            };
             let target = roomy.min(self.roof).max(needed);
             self.bytes.reserve_exact(target - self.bytes.len());
         }

@@ -12,6 +12,7 @@
 //! does not read.
 
 mod farewell;
+mod flood;
 mod parts;
 
 use std::cell::Cell;
@@ -32,6 +33,7 @@ use super::pipeline::{Fault, Item, Pipeline, Verdict, is_content};
 use super::registry::Stop;
 use crate::event::Terminal;
 use crate::queue::{Batch, Sender};
+use flood::Flood;
 pub use parts::{Arrived, Failure, Observer, Parts, Reader, Report, Source};
 
 /// How long a full queue waits for its reader before it drops: what a network and a busy client need to take
@@ -41,14 +43,12 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// Bytes read without a pause: then the thread's other streams have their turn.
 const SHARE_BYTES: u64 = 64 * 1024;
 
-/// The pause after each read while the reader takes nothing. What is read then is for the most part read to be
-/// dropped, so all such streams of a thread together read 64 MiB a second, in large reads: a thousand times
-/// what a model writes, and little enough to leave the thread to its other streams.
-const DROPPED_READ: Duration = Duration::from_millis(1);
+/// Places for events that [`ITEMS`] keeps: those of a large read.
+const KEEP_ITEMS: usize = 512;
 
 thread_local! {
-    /// When the next stream of this thread may read on that only drops.
-    static NEXT_READ: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// The events of one read, on their way into the queue. Nothing stays in it between two reads.
+    static ITEMS: Cell<Vec<Item>> = const { Cell::new(Vec::new()) };
 }
 
 /// One stream.
@@ -68,7 +68,7 @@ pub struct Pump {
     /// How the stream ends once they are in the queue.
     ending: Option<Failure>,
     /// The reader took nothing when last asked, and what does not fit is dropped.
-    dropping: bool,
+    flood: Option<Flood>,
     /// Until when the upstream is not read, for the others' sake.
     rest: Option<Instant>,
     /// Until when the reader may come before the overflow rule acts.
@@ -128,7 +128,7 @@ impl Pump {
             meter: Meter::default(),
             blocked: Vec::new(),
             ending: None,
-            dropping: false,
+            flood: None,
             rest: None,
             patience: None,
             held_since: None,
@@ -181,13 +181,12 @@ impl Pump {
         let timer = sleep_until(self.next_timer());
         tokio::pin!(timer);
         let mut chunks = Vec::new();
-        let mut items = Vec::new();
         loop {
             let wake = poll_fn(|cx| self.poll_wake(cx, timer.as_mut(), &mut chunks)).await;
             let now = Instant::now();
             let read = matches!(wake, Wake::Read(_));
             let mut step = match wake {
-                Wake::Read(result) => self.read(result, &mut chunks, &mut items, now),
+                Wake::Read(result) => self.read(result, &mut chunks, now),
                 Wake::Queue => self.room(now),
                 Wake::Stop(end) => Some(end.into()),
                 Wake::Timer => None,
@@ -199,17 +198,13 @@ impl Pump {
             if let Some(failure) = step {
                 return failure;
             }
-            if self.share > SHARE_BYTES || (self.dropping && read) {
+            if read && self.flood.is_some() {
+                self.flood = self.flood.take().filter(|_| self.queue.overflows());
+                self.rest = self.flood.is_some().then(|| now + Flood::pause());
+            } else if self.share > SHARE_BYTES {
                 self.share = 0;
                 self.asked = false;
-                self.dropping = self.queue.overflows();
-                if self.dropping {
-                    let from = NEXT_READ.get().map_or(now, |next| next.max(now));
-                    NEXT_READ.set(Some(from + DROPPED_READ));
-                    self.rest = Some(from + DROPPED_READ);
-                } else {
-                    yield_now().await;
-                }
+                yield_now().await;
             }
             // Lazily: the timer moves only when it fired or something now comes earlier, which a read that was
             // pushed on hardly ever brings about.
@@ -258,6 +253,20 @@ impl Pump {
 
     /// What one read brought: events to the queue, or the end.
     fn read(
+        &mut self,
+        result: Result<bool, Failure>,
+        chunks: &mut Vec<Bytes>,
+        now: Instant,
+    ) -> Option<Failure> {
+        let mut items = ITEMS.take();
+        let step = self.take_in(result, chunks, &mut items, now);
+        items.clear();
+        items.shrink_to(KEEP_ITEMS);
+        ITEMS.set(items);
+        step
+    }
+
+    fn take_in(
         &mut self,
         result: Result<bool, Failure>,
         chunks: &mut Vec<Bytes>,
@@ -418,7 +427,7 @@ impl Pump {
         }
         if self.patience.is_some_and(|patience| patience <= now) {
             self.queue.give_up();
-            self.dropping = true;
+            self.flood.get_or_insert_with(Flood::new);
             return self.unblock(now);
         }
         if let Some(at) = self.next_heartbeat()
