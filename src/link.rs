@@ -46,12 +46,20 @@ pub(crate) enum Overdue {
 }
 
 /// The state of one connection, shared by its socket, its timer and its requests.
+///
+/// What every event looks at lies first, on one cache line: among ten thousand streams each line costs more
+/// than the work done with it.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Link {
-    epoch: Instant,
-    head: Duration,
-    /// Microseconds.
-    keep_alive: AtomicU64,
+    /// When the client last took something, while more waits for it.
+    blocked: AtomicU64,
+    /// The longest time that `blocked` may lie back, microseconds.
+    stall: AtomicU64,
+    /// When the answer must be over.
+    until: AtomicU64,
+    /// When the socket was last asked whether the client is there.
+    looked: AtomicU64,
     /// Requests under way.
     open: AtomicUsize,
     multiplexed: AtomicBool,
@@ -59,28 +67,24 @@ pub struct Link {
     closing: AtomicBool,
     /// It had its time.
     enough: AtomicBool,
-    /// When the head that is awaited began to arrive.
-    speaking: AtomicU64,
-    /// When the last request was over.
-    resting: AtomicU64,
-    /// When the client last took something, while more waits for it.
-    blocked: AtomicU64,
-    /// The longest time that `blocked` may lie back, microseconds.
-    stall: AtomicU64,
-    /// When the answer must be over.
-    until: AtomicU64,
     /// Somebody waits for bytes of the client, and so sees its end as well. Nobody does while bytes that came
     /// too early, or that the upstream does not take yet, lie in front of it.
     listening: AtomicBool,
-    /// When the socket was last asked whether the client is there.
-    looked: AtomicU64,
     /// The socket is to be asked.
     look: AtomicBool,
     /// All that was given to the connection has been written.
     flushed: AtomicBool,
+    has_interim: AtomicBool,
+    epoch: Instant,
+    head: Duration,
+    /// Microseconds.
+    keep_alive: AtomicU64,
+    /// When the head that is awaited began to arrive.
+    speaking: AtomicU64,
+    /// When the last request was over.
+    resting: AtomicU64,
     /// Interim responses that wait for a moment between two messages.
     interim: Mutex<BytesMut>,
-    has_interim: AtomicBool,
 }
 
 impl Link {

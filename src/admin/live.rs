@@ -60,8 +60,8 @@ pub(super) fn streams(app: &App) -> String {
 }
 
 fn stream(live: &Live) -> serde_json::Value {
-    let events = live.events.load(Ordering::Relaxed);
     let queue = live.queue.get().map(Probe::status);
+    let events = queue.map_or(0, |queue| queue.came);
     let stalled = queue
         .and_then(|queue| queue.waiting_since)
         .map_or(Duration::ZERO, |since| since.elapsed());
@@ -79,7 +79,7 @@ fn stream(live: &Live) -> serde_json::Value {
         "age_ms": millis(live.started.elapsed()),
         "stalled_ms": millis(stalled),
         "events": events,
-        "bytes": live.bytes.load(Ordering::Relaxed),
+        "bytes": queue.map_or(0, |queue| queue.came_bytes),
         "queue_events": queue.map_or(0, |queue| queue.events),
         "queue_bytes": queue.map_or(0, |queue| queue.bytes),
         "dropped": queue.map_or(0, |queue| queue.counts.dropped.iter().sum::<u64>()),

@@ -72,6 +72,7 @@ pub(super) fn start(
         metrics: Arc::clone(&call.metrics),
         live: Arc::clone(&entered.live),
         started: call.started,
+        dialect: None,
         seen: 0,
     };
     let mut pump = Pump::new(Parts {
@@ -119,6 +120,8 @@ struct Counts {
     metrics: Arc<RouteMetrics>,
     live: Arc<Live>,
     started: Instant,
+    /// Told to whoever looks at the stream.
+    dialect: Option<Dialect>,
     /// The kinds of which the first was observed.
     seen: u8,
 }
@@ -145,14 +148,15 @@ impl Observer for Counts {
     fn read(&mut self, arrived: Arrived<'_>) {
         let Arrived {
             items,
-            bytes,
             gap,
             now,
             last,
             dialect,
         } = arrived;
-        self.live.count(items.len() as u64, bytes);
-        self.live.speaks(dialect);
+        if self.dialect != Some(dialect) {
+            self.dialect = Some(dialect);
+            self.live.speaks(dialect);
+        }
         if let Some(gap) = gap {
             self.metrics.gap.observe(gap.as_secs_f64());
         }

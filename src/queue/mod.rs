@@ -64,6 +64,26 @@ pub enum Batch {
     Wait(usize),
 }
 
+/// What an upstream's read brought, for those who look at the queue from elsewhere.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Came {
+    /// Events.
+    pub events: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// What a push gives.
+#[derive(Clone, Copy, Debug)]
+pub struct Pushed {
+    /// What became of the events.
+    pub batch: Batch,
+    /// Since when something waits.
+    pub waiting_since: Option<Instant>,
+    /// The reader is gone, or there was an alarm: the pump has more to look at than its upstream.
+    pub alarmed: bool,
+}
+
 /// What a pump wants to know of its queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Status {
@@ -75,6 +95,10 @@ pub struct Status {
     pub waiting_since: Option<Instant>,
     /// Since when the connection holds on to what it took last: it asks for more as soon as that is written.
     pub in_hand: Option<Instant>,
+    /// Events that came, whatever became of them.
+    pub came: u64,
+    /// Bytes that came with them.
+    pub came_bytes: u64,
     /// The reader is gone.
     pub reader_gone: bool,
     /// When it left.
@@ -98,6 +122,10 @@ struct State {
     waiting_since: Option<Instant>,
     in_hand: Option<Instant>,
     unmet: Duration,
+    came: u64,
+    came_bytes: u64,
+    /// Somebody has something to tell the pump.
+    alarmed: bool,
     /// How often the reader took something. Counted, not timed: two takes may fall on one instant.
     takes: u64,
     reader: Option<Waker>,
@@ -119,6 +147,9 @@ pub fn queue(limits: Limits, notices: bool) -> (Sender, Receiver) {
         waiting_since: None,
         in_hand: None,
         unmet: Duration::ZERO,
+        came: 0,
+        came_bytes: 0,
+        alarmed: false,
         takes: 0,
         reader: None,
         wants_takes: false,
@@ -137,14 +168,16 @@ fn lock(shared: &Mutex<State>) -> MutexGuard<'_, State> {
 pub struct Sender(Arc<Mutex<State>>);
 
 impl Sender {
-    /// Takes in as many of `events` as the rules allow: one lock, at most one wake-up. Also says since when
-    /// something waits.
+    /// Takes in as many of `events` as the rules allow: one lock, at most one wake-up.
     pub fn push<'a>(
         &self,
         events: impl Iterator<Item = (&'a [u8], &'a Event)>,
+        came: Came,
         now: Instant,
-    ) -> (Batch, Option<Instant>) {
+    ) -> Pushed {
         let mut state = lock(&self.0);
+        state.came += came.events;
+        state.came_bytes += came.bytes;
         let mut result = Batch::Accepted;
         for (position, (block, event)) in events.enumerate() {
             match state.ring.push(block, event, now) {
@@ -164,9 +197,13 @@ impl Sender {
             }
         }
         state.note_waiting(now);
-        let waiting_since = state.waiting_since;
+        let pushed = Pushed {
+            batch: result,
+            waiting_since: state.waiting_since,
+            alarmed: std::mem::take(&mut state.alarmed) || state.reader_gone.is_some(),
+        };
         wake(state);
-        (result, waiting_since)
+        pushed
     }
 
     /// The reader took nothing for too long: until it does, what does not fit follows the overflow rule.
@@ -251,6 +288,8 @@ fn status(state: &State) -> Status {
         events: state.ring.len(),
         bytes: state.ring.bytes(),
         waiting_since: state.waiting_since,
+        came: state.came,
+        came_bytes: state.came_bytes,
         reader_gone: state.reader_gone.is_some(),
         reader_gone_at: state.reader_gone,
         abandoned: state.abandoned,
@@ -265,6 +304,11 @@ fn status(state: &State) -> Status {
 pub struct Probe(Arc<Mutex<State>>);
 
 impl Probe {
+    /// Lets the pump, which looks here at each push, look around.
+    pub fn alarm(&self) {
+        lock(&self.0).alarmed = true;
+    }
+
     /// How it stands.
     pub fn status(&self) -> Status {
         status(&lock(&self.0))

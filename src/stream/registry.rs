@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -58,10 +58,6 @@ pub struct Live {
     pub route: Arc<str>,
     /// When its request head was read.
     pub started: Instant,
-    /// Events in so far.
-    pub events: AtomicU64,
-    /// Bytes in so far.
-    pub bytes: AtomicU64,
     /// The way to stop it.
     pub stop: Arc<Stop>,
     /// The request it answers.
@@ -73,13 +69,6 @@ pub struct Live {
 }
 
 impl Live {
-    /// So many more events and bytes came in. Only its pump counts, so it needs no atomic addition.
-    pub fn count(&self, events: u64, bytes: u64) {
-        for (count, more) in [(&self.events, events), (&self.bytes, bytes)] {
-            count.store(count.load(Ordering::Relaxed) + more, Ordering::Relaxed);
-        }
-    }
-
     /// It turned out to speak `dialect`.
     pub fn speaks(&self, dialect: Dialect) {
         self.dialect.store(dialect as u8, Ordering::Relaxed);
@@ -95,6 +84,9 @@ impl Live {
     /// Asks the stream to end; the first reason given stays.
     pub fn stop(&self, end: End) {
         self.stop.ask(end);
+        if let Some(queue) = self.queue.get() {
+            queue.alarm();
+        }
     }
 }
 
@@ -164,8 +156,6 @@ impl Registry {
             id: StreamId::random(),
             route,
             started,
-            events: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
             stop: Arc::default(),
             request_id,
             queue: OnceLock::new(),

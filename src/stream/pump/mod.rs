@@ -19,7 +19,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,7 +32,7 @@ use super::meter::Meter;
 use super::pipeline::{Fault, Item, Pipeline, Verdict, is_content};
 use super::registry::Stop;
 use crate::event::Terminal;
-use crate::queue::{Batch, Sender};
+use crate::queue::{Batch, Came, Sender};
 use flood::Flood;
 pub use parts::{Arrived, Failure, Observer, Parts, Reader, Report, Source};
 
@@ -78,8 +78,12 @@ pub struct Pump {
     heartbeats: u64,
     /// Bytes read since the pump last waited.
     share: u64,
-    /// The reader and the stop were asked since the pump last woke up.
-    asked: bool,
+    /// Bytes and events that the queue was not told of yet.
+    came: Came,
+    /// What was read went into the queue, and nobody there had anything else to tell.
+    pushed: bool,
+    /// Who is woken by the reader, the stop and the timer.
+    task: Option<Waker>,
     /// Takes of the reader that the queue has told of.
     seen: u64,
     last_push: Instant,
@@ -135,7 +139,9 @@ impl Pump {
             held: Duration::ZERO,
             heartbeats: 0,
             share: 0,
-            asked: false,
+            came: Came::default(),
+            pushed: false,
+            task: None,
             seen: 0,
             last_push: now,
             last_read: now,
@@ -191,7 +197,8 @@ impl Pump {
                 Wake::Stop(end) => Some(end.into()),
                 Wake::Timer => None,
             };
-            if step.is_none() && timer.deadline() <= now {
+            let due = timer.deadline() <= now;
+            if step.is_none() && due {
                 // Whatever else there was to do: a flood must not outrun its deadlines.
                 step = self.tick(now);
             }
@@ -203,7 +210,7 @@ impl Pump {
                 self.rest = self.flood.is_some().then(|| now + Flood::pause());
             } else if self.share > SHARE_BYTES {
                 self.share = 0;
-                self.asked = false;
+                self.pushed = false;
                 yield_now().await;
             }
             // Lazily: the timer moves only when it fired or something now comes earlier, which a read that was
@@ -212,11 +219,12 @@ impl Pump {
                 || !read
                 || self.patience.is_some()
                 || self.rest.is_some()
-                || timer.is_elapsed()
+                || due
             {
                 let next = self.next_timer();
-                if timer.is_elapsed() || next < timer.deadline() {
+                if due || next < timer.deadline() {
                     timer.as_mut().reset(next);
+                    self.pushed = false;
                 }
             }
         }
@@ -229,25 +237,29 @@ impl Pump {
         chunks: &mut Vec<Bytes>,
     ) -> Poll<Wake> {
         let blocked = !self.blocked.is_empty();
-        // After a read both have been asked in this turn, and will wake the pump.
-        if blocked || !std::mem::take(&mut self.asked) {
-            // The reader first: nothing else matters once it is gone.
-            if (self.queue.poll_change(cx, &mut self.seen, blocked)).is_ready() {
-                return Poll::Ready(Wake::Queue);
-            }
-            if let Poll::Ready(end) = self.stop.poll(cx) {
-                return Poll::Ready(Wake::Stop(end));
-            }
-        }
+        let pushed = std::mem::take(&mut self.pushed);
         if !blocked
             && self.rest.is_none()
             && let Some(source) = &mut self.source
             && let Poll::Ready(result) = source.poll_read(cx, chunks)
         {
-            self.asked = true;
             return Poll::Ready(Wake::Read(result));
         }
         self.share = 0;
+        let known = (self.task.as_ref()).is_some_and(|task| task.will_wake(cx.waker()));
+        if pushed && known && !blocked {
+            // The upstream is what woke the pump. The others have its waker, and the push would have told.
+            return Poll::Pending;
+        }
+        if !known {
+            self.task = Some(cx.waker().clone());
+        }
+        if (self.queue.poll_change(cx, &mut self.seen, blocked)).is_ready() {
+            return Poll::Ready(Wake::Queue);
+        }
+        if let Poll::Ready(end) = self.stop.poll(cx) {
+            return Poll::Ready(Wake::Stop(end));
+        }
         timer.poll(cx).map(|()| Wake::Timer)
     }
 
@@ -300,12 +312,13 @@ impl Pump {
         };
         self.share += bytes;
         self.meter.bytes_in += bytes;
+        self.came.bytes += bytes;
+        self.came.events += items.len() as u64;
         let gap = self
             .meter
             .observe(items, self.pipeline.take_heartbeats(), now);
         self.observer.read(Arrived {
             items,
-            bytes,
             gap,
             last: self.last_read,
             now,
@@ -342,11 +355,15 @@ impl Pump {
         let batch = items
             .iter()
             .map(|item| (item.frame.block.as_ref(), &item.event));
-        let (result, waiting_since) = self.queue.push(batch, now);
+        let came = std::mem::take(&mut self.came);
+        let pushed = self.queue.push(batch, came, now);
         self.last_push = now;
-        self.note_waiting(waiting_since);
-        match result {
-            Batch::Accepted => items.clear(),
+        self.note_waiting(pushed.waiting_since);
+        match pushed.batch {
+            Batch::Accepted => {
+                items.clear();
+                self.pushed = !pushed.alarmed;
+            }
             Batch::Disconnect => {
                 return Some(Failure {
                     message:

@@ -65,8 +65,6 @@ pub trait Reader: Send + Sync {
 pub struct Arrived<'a> {
     /// Its events.
     pub items: &'a [Item],
-    /// Its bytes.
-    pub bytes: u64,
     /// Time since the text before, if this read brought text.
     pub gap: Option<Duration>,
     /// When it returned.
