@@ -12,6 +12,9 @@ use crate::wire::{Frame, Payload};
 /// Streams whose envelopes never repeat, because they hold a time or a counter, are not compared for ever.
 const MAX_MISSES: u8 = 16;
 
+/// Bytes of a text that are looked at one by one.
+const SHORT: usize = 16;
+
 /// The envelope of the last event that had one piece of text, and what it meant.
 #[derive(Debug, Default)]
 pub(super) struct Repeat {
@@ -83,6 +86,11 @@ impl Repeat {
 
 /// Whether a JSON string that begins in front of `bytes` ends right behind them, on the same line.
 fn is_string_body(bytes: &[u8]) -> bool {
+    // A word, mostly: to look at each byte is quicker than to prepare a search.
+    let is_plain = |byte: &u8| !matches!(byte, b'"' | b'\\' | b'\n');
+    if bytes.len() <= SHORT && bytes.iter().all(is_plain) {
+        return true;
+    }
     let mut rest = bytes;
     loop {
         let Some(at) = memchr3(b'"', b'\\', b'\n', rest) else {

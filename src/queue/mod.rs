@@ -178,6 +178,10 @@ impl Sender {
         let mut state = lock(&self.0);
         state.came += came.events;
         state.came_bytes += came.bytes;
+        if came.events > 1 {
+            let bytes = usize::try_from(came.bytes).unwrap_or(usize::MAX);
+            state.ring.expect(bytes);
+        }
         let mut result = Batch::Accepted;
         for (position, (block, event)) in events.enumerate() {
             match state.ring.push(block, event, now) {

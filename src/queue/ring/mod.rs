@@ -21,7 +21,7 @@ use parts::{Entry, Gap, chars};
 use store::Store;
 
 /// Places for entries that an empty ring keeps.
-const KEEP_ENTRIES: usize = 4;
+const KEEP_ENTRIES: usize = 16;
 
 /// Bytes that [`MOVED`] keeps.
 const KEEP_MOVED_BYTES: usize = 1024 * 1024;
@@ -140,6 +140,11 @@ impl Ring {
 
     /// Takes as many whole events as fit in `max_bytes`, at least one; everything if it fits.
     pub fn take(&mut self, max_bytes: usize) -> Option<Taken> {
+        if self.entries.len() == 1
+            && let Some(taken) = self.take_only()
+        {
+            return Some(taken);
+        }
         let first = self.entries.iter().find(|entry| !entry.dead)?;
         let mut oldest = first.arrived;
         let (start, mut end) = (first.start, first.start);
@@ -171,7 +176,9 @@ impl Ring {
         self.bytes -= bytes;
         if self.live == 0 {
             self.entries.clear();
-            self.entries.shrink_to(KEEP_ENTRIES);
+            if self.entries.capacity() > KEEP_ENTRIES {
+                self.entries.shrink_to(0);
+            }
             self.store.clear();
         } else {
             self.entries.drain(..seen);
@@ -183,6 +190,35 @@ impl Ring {
             events,
             oldest,
         })
+    }
+
+    /// The one event that waits, as nearly always when its reader keeps up.
+    fn take_only(&mut self) -> Option<Taken> {
+        let only = *self.entries.back()?;
+        if only.dead || only.gap.events > 0 {
+            return None;
+        }
+        let bytes = self.store.take(only.start, only.start + only.len);
+        self.entries.clear();
+        self.store.clear();
+        (self.live, self.bytes) = (0, 0);
+        (self.compacted, self.droppable) = (0, 0);
+        self.counts.taken_bytes += bytes.len() as u64;
+        if let Some(count) = self.counts.taken.get_mut(only.class.index()) {
+            *count += 1;
+        }
+        Some(Taken {
+            bytes,
+            events: 1,
+            oldest: only.arrived,
+        })
+    }
+
+    /// Makes room at once for a read of `bytes`, of which all or nearly all will wait here.
+    pub fn expect(&mut self, bytes: usize) {
+        if self.live == 0 {
+            self.store.expect(bytes);
+        }
     }
 
     /// Throws away all that waits: nobody will take it.

@@ -80,6 +80,15 @@ impl Store {
         self.bytes.extend_from_slice(block);
     }
 
+    /// Gets room for `bytes`, as far as a usual read goes: a buffer that grows step by step is copied at each.
+    pub(super) fn expect(&mut self, bytes: usize) {
+        if bytes > self.bytes.capacity() {
+            let room = bytes.min(LARGE_BYTES).min(self.roof);
+            self.bytes
+                .reserve_exact(room.saturating_sub(self.bytes.len()));
+        }
+    }
+
     /// Cuts off everything from `end` on.
     pub(super) fn truncate(&mut self, end: usize) {
         self.bytes.truncate(end);

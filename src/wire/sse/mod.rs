@@ -294,15 +294,20 @@ enum Step {
     Skip(usize),
 }
 
+/// Where the first line end is. A blank line is met as often as a long one.
+fn line_end(rest: &[u8]) -> Option<usize> {
+    match rest.first() {
+        Some(b'\n' | b'\r') => Some(0),
+        _ => memchr2(b'\n', b'\r', rest),
+    }
+}
+
 impl Scan {
     /// Finds the next thing in `buffer`, which starts at the beginning of a block.
     fn next(&mut self, buffer: &[u8]) -> Step {
         loop {
             let starts_comment = self.line_start == 0 && buffer.first() == Some(&b':');
-            let Some(found) = buffer
-                .get(self.searched..)
-                .and_then(|rest| memchr2(b'\n', b'\r', rest))
-            else {
+            let Some(found) = buffer.get(self.searched..).and_then(line_end) else {
                 if (self.in_comment || starts_comment) && !buffer.is_empty() {
                     self.in_comment = true;
                     self.searched = 0;

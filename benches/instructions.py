@@ -1,0 +1,200 @@
+#!/usr/bin/env python3
+"""What one event costs the whole program: instructions and allocations, counted, not timed.
+
+    benches/instructions.py [--bless] [WEIR]
+
+Runs the release build under valgrind, one stream in lock step: the model writes, the client reads it, the model
+writes again. So each write is one wake-up, one read and one write of Weir's, whatever else the machine does, and
+the same program gives the same counts. Two runs of different length are compared, which leaves out the start.
+
+Fails if a case needs 3 % more instructions, or more allocations, than `benches/instructions.json` says;
+`--bless` writes that file anew. It holds for the compiler it names: another one gives other counts.
+"""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BASELINE = ROOT / "benches/instructions.json"
+TOLERANCE = 1.03
+# Writes of the two runs: their difference is what counts.
+SHORT, LONG = 300, 1300
+# Most that one step may take: valgrind is slow, and so may the machine be.
+PATIENCE = 60
+
+HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
+    b"transfer-encoding: chunked\r\n\r\n"
+)
+
+
+def openai(number: int) -> str:
+    return chat("chatcmpl-BxQ4d1cT7yGz0aVnM2kLpR8s", number)
+
+
+def changing(number: int) -> str:
+    return chat(f"chatcmpl-BxQ4d1cT7yGz0aVnM2k{number:05}", number)
+
+
+def chat(name: str, number: int) -> str:
+    return (
+        f'data: {{"id":"{name}","object":"chat.completion.chunk","created":1766000000,"model":"gpt-4o-mini",'
+        '"choices":[{"index":0,"delta":{"content":" rain' + "abcdefgh"[number % 8] + '"},"logprobs":null,'
+        '"finish_reason":null}]}\n\n'
+    )
+
+
+def anthropic(number: int) -> str:
+    return (
+        'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
+        '"delta":{"type":"text_delta","text":" rain' + "abcdefgh"[number % 8] + '"}}\n\n'
+    )
+
+
+def opaque(number: int) -> str:
+    return f'event: tick\ndata: {{"price":{number % 8}}}\n\n'
+
+
+# Name: how an event looks, the path it is asked for, and how many come in one write.
+CASES = {
+    "OpenAI chat, one event a read": (openai, "/v1/chat/completions", 1),
+    "OpenAI chat, sixteen events a read": (openai, "/v1/chat/completions", 16),
+    "OpenAI chat, another id in each event": (changing, "/v1/chat/completions", 1),
+    "Anthropic, one event a read": (anthropic, "/v1/messages", 1),
+    "unknown events, one a read": (opaque, "/events", 1),
+}
+
+
+class Stream:
+    """One stream through a Weir of its own."""
+
+    def __init__(self, weir: str, tool: list[str]):
+        self.model = socket.create_server(("127.0.0.1", 0))
+        self.model.settimeout(PATIENCE)
+        upstream = f"http://127.0.0.1:{self.model.getsockname()[1]}"
+        free = socket.create_server(("127.0.0.1", 0))
+        self.port = free.getsockname()[1]
+        free.close()
+        serve = [weir, "serve", "--listen", f"127.0.0.1:{self.port}", "--upstream", upstream]
+        serve += ["--admin", "off", "--workers", "1", "--log-level", "info"]
+        self.weir = subprocess.Popen(tool + serve, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        assert self.weir.stderr
+        # The listener is announced on the log, behind what valgrind says of itself.
+        self.log = []
+        for line in self.weir.stderr:
+            self.log.append(line)
+            if "listening" in line:
+                break
+        else:
+            raise SystemExit("weir did not start:\n" + "".join(self.log))
+
+    def run(self, event, path: str, batch: int, writes: int) -> None:
+        client = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+        body = b'{"stream":true}'
+        client.sendall(
+            f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\n\r\n".encode() + body
+        )
+        model, _ = self.model.accept()
+        model.settimeout(PATIENCE)
+        asked = b""
+        while not asked.endswith(body):
+            asked += model.recv(65536)
+        model.sendall(HEAD)
+        number = 0
+        for _ in range(writes):
+            chunks = []
+            for _ in range(batch):
+                data = event(number).encode()
+                chunks.append(b"%x\r\n%s\r\n" % (len(data), data))
+                number += 1
+            model.sendall(b"".join(chunks))
+            expected, got = data[-24:], b""
+            while expected not in got:
+                more = client.recv(65536)
+                if not more:
+                    raise SystemExit(f"the stream ended early: {got[-300:]!r}")
+                got += more
+        client.close()
+        model.close()
+
+    def stop(self) -> str:
+        assert self.weir.stderr
+        self.weir.send_signal(signal.SIGINT)
+        self.weir.send_signal(signal.SIGINT)
+        try:
+            _, rest = self.weir.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.weir.kill()
+            raise SystemExit("weir did not stop") from None
+        return "".join(self.log) + rest
+
+
+def totals(weir: str, case: tuple, writes: int) -> tuple[int, int]:
+    """Instructions and allocations of a whole run."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out"
+        tool = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
+        stream = Stream(weir, tool)
+        stream.run(*case, writes)
+        stream.stop()
+        found = re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.MULTILINE)
+        if not found:
+            raise SystemExit("callgrind wrote no total")
+    stream = Stream(weir, ["valgrind", "--leak-check=no", "--undef-value-errors=no"])
+    stream.run(*case, writes)
+    heap = re.search(r"total heap usage: ([\d,]+) allocs", stream.stop())
+    if not heap:
+        raise SystemExit("valgrind wrote no count of allocations")
+    return int(found[1]), int(heap[1].replace(",", ""))
+
+
+def measure(weir: str) -> dict[str, dict[str, float]]:
+    counts = {}
+    for name, (event, path, batch) in CASES.items():
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        case = (event, path, batch)
+        short, long = totals(weir, case, SHORT), totals(weir, case, LONG)
+        events = (LONG - SHORT) * batch
+        instructions, allocations = ((b - a) / events for a, b in zip(short, long))
+        counts[name] = {"instructions": round(instructions), "allocations": round(allocations, 1)}
+    return counts
+
+
+def main() -> None:
+    options = sys.argv[1:]
+    bless = "--bless" in options
+    paths = [one for one in options if one != "--bless"]
+    weir = paths[0] if paths else str(ROOT / "target/release/weir")
+    compiler = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    counts = measure(weir)
+    baseline = json.loads(BASELINE.read_text()) if BASELINE.exists() else {"compiler": "none", "events": {}}
+    worse = []
+    print(f"{'for each event':40} instructions  baseline  allocations  baseline")
+    for name, now in counts.items():
+        before = baseline["events"].get(name, {"instructions": 0, "allocations": 0})
+        print(
+            f"{name:40} {now['instructions']:12,} {before['instructions']:9,} "
+            f"{now['allocations']:12} {before['allocations']:9}"
+        )
+        if now["instructions"] > before["instructions"] * TOLERANCE:
+            worse.append(f"{name}: {now['instructions']} instructions, at most {before['instructions']} + 3 % expected")
+        if now["allocations"] > before["allocations"] + 0.1:
+            worse.append(f"{name}: {now['allocations']} allocations, {before['allocations']} expected")
+    if bless:
+        BASELINE.write_text(json.dumps({"compiler": compiler, "events": counts}, indent=2) + "\n")
+        return
+    if compiler != baseline["compiler"]:
+        print(f"the baseline is of {baseline['compiler']}, this is {compiler}")
+    if worse:
+        raise SystemExit("\n".join(worse) + "\nIf that is worth it: benches/instructions.py --bless, and say why.")
+
+
+if __name__ == "__main__":
+    main()
