@@ -269,7 +269,7 @@ group! {
     Queue {
         /// Most events that may wait.
         max_events: Count = count(preset::MAX_EVENTS, 1, 65_536);
-        /// Most bytes that may wait; from 64 KiB on, one sixteenth of them is room to move. A single event may be larger; it then waits alone.
+        /// Most bytes that may wait; from 64 KiB on, one eighth of them is for notes and room to move. A single event may be larger; it then waits alone.
         max_bytes: Size = size(preset::MAX_BYTES, 1, GIB);
         /// Whether neighbouring tokens are joined before any is dropped.
         merge: Flag = Flag { preset: preset::MERGE };

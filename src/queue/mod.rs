@@ -22,7 +22,7 @@ use ring::{Push, Ring};
 pub struct Limits {
     /// Most events that may wait.
     pub max_events: usize,
-    /// Most bytes that may wait; of 64 KiB and more one sixteenth is room to move in.
+    /// Most bytes that may wait; of 64 KiB and more one eighth is for notes and room to move.
     pub max_bytes: usize,
     /// Whether equal neighbours may be joined before anything is dropped.
     pub merge: bool,

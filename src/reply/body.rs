@@ -20,7 +20,7 @@ use crate::upstream::fields::forwardable;
 use crate::upstream::{self, Received};
 
 /// Bytes handed to the connection at a time: more would only hide in its buffers.
-const FRAME_BYTES: usize = 64 * 1024;
+const FRAME_BYTES: usize = 32 * 1024;
 
 /// The same for a shared connection, of HTTP/2: its engine asks for more when the client has taken these, so what
 /// lies there cannot be told from what was taken.

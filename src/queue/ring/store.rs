@@ -31,7 +31,8 @@ impl Store {
         let (max_live, roof) = if max_bytes < ROOMY_BYTES {
             (max_bytes, max_bytes + slack)
         } else {
-            (max_bytes - slack, max_bytes)
+            // The other share is for what is noted of each block.
+            (max_bytes - 2 * slack, max_bytes - slack)
         };
         Self {
             bytes: Vec::new(),

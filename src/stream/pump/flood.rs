@@ -6,11 +6,11 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-/// The pause after each read of up to 64 KiB is this for one such stream of a thread, four times as much for
-/// two, nine times for three: all of them together read less the more they are.
-const PAUSE: Duration = Duration::from_millis(1);
+/// The pause after each read of up to 16 KiB is so much for three such streams of a thread; it grows with their
+/// number squared, so all of them together read less the more they are.
+const PAUSE_OF_THREE: Duration = Duration::from_millis(2);
 /// No longer: 512 KiB a second, 2,500 events, are still far more than a model writes.
-const LONGEST: Duration = Duration::from_millis(128);
+const LONGEST: Duration = Duration::from_millis(32);
 
 thread_local! {
     static FLOODS: Cell<u32> = const { Cell::new(0) };
@@ -26,12 +26,15 @@ impl Flood {
         Self(())
     }
 
-    /// The pause after a read.
-    pub(super) fn pause() -> Duration {
-        let floods = FLOODS.get().max(1);
-        PAUSE
-            .saturating_mul(floods.saturating_mul(floods))
-            .min(LONGEST)
+    /// The pause after a read. One or two only take turns with the others.
+    pub(super) fn pause() -> Option<Duration> {
+        match FLOODS.get() {
+            0..3 => None,
+            floods => {
+                let pause = PAUSE_OF_THREE.saturating_mul(floods.saturating_mul(floods)) / 9;
+                Some(pause.min(LONGEST))
+            }
+        }
     }
 }
 
@@ -47,14 +50,16 @@ mod tests {
 
     #[test]
     fn the_more_floods_the_longer_each_pauses() {
+        let few: Vec<Flood> = (0..2).map(|_| Flood::new()).collect();
+        assert_eq!(Flood::pause(), None);
         let one = Flood::new();
-        assert_eq!(Flood::pause(), PAUSE);
+        assert_eq!(Flood::pause(), Some(PAUSE_OF_THREE));
         let more: Vec<Flood> = (0..3).map(|_| Flood::new()).collect();
-        assert_eq!(Flood::pause(), PAUSE * 16);
+        assert_eq!(Flood::pause(), Some(PAUSE_OF_THREE * 4));
         let many: Vec<Flood> = (0..100).map(|_| Flood::new()).collect();
-        assert_eq!(Flood::pause(), LONGEST);
-        drop((more, many));
-        assert_eq!(Flood::pause(), PAUSE);
-        drop(one);
+        assert_eq!(Flood::pause(), Some(LONGEST));
+        drop((one, more, many));
+        assert_eq!(Flood::pause(), None);
+        drop(few);
     }
 }

@@ -41,7 +41,7 @@ pub use parts::{Arrived, Failure, Observer, Parts, Reader, Report, Source};
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Bytes read without a pause: then the thread's other streams have their turn.
-const SHARE_BYTES: u64 = 64 * 1024;
+const SHARE_BYTES: u64 = 32 * 1024;
 
 /// Places for events that [`ITEMS`] keeps: those of a large read.
 const KEEP_ITEMS: usize = 512;
@@ -207,8 +207,10 @@ impl Pump {
             }
             if read && self.flood.is_some() {
                 self.flood = self.flood.take().filter(|_| self.queue.overflows());
-                self.rest = self.flood.is_some().then(|| now + Flood::pause());
-            } else if self.share > SHARE_BYTES {
+                let pause = self.flood.as_ref().and_then(|_| Flood::pause());
+                self.rest = pause.map(|pause| now + pause);
+            }
+            if self.rest.is_none() && self.share > SHARE_BYTES {
                 self.share = 0;
                 self.pushed = false;
                 yield_now().await;

@@ -30,7 +30,7 @@ use head::{Head, Length};
 use upload::Upload;
 
 /// Most bytes of one read: many small events at once, and yet a fair share of the thread's time.
-const READ_BYTES: usize = 64 * 1024;
+const READ_BYTES: usize = 16 * 1024;
 
 /// Reads of one poll that may bring nothing but interim heads.
 const READS_PER_POLL: usize = 4;

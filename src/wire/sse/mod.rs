@@ -65,6 +65,7 @@ impl Decoder {
             }
             self.tail.extend_from_slice(&chunk);
         } else {
+            let before = out.len();
             self.tail.extend_from_slice(&chunk);
             drop(chunk);
             loop {
@@ -84,6 +85,9 @@ impl Decoder {
             if self.tail.is_empty() {
                 // Lets go of the allocation that the blocks just handed out share.
                 self.tail = BytesMut::new();
+            } else if out.len() > before {
+                // The same, of which only this is left.
+                self.tail = BytesMut::from(&*self.tail);
             }
         }
         self.skip_lf = std::mem::take(&mut self.scan.ended_at_cr);
