@@ -1,19 +1,23 @@
 //! A stream whose reader takes nothing, and whose upstream writes on all the same.
 //!
 //! What is read of it is for the most part read to be dropped. Its upstream must not be held back, but nor must
-//! the thread's other streams: so it reads seldom and much, and the more there are of its kind the more seldom.
+//! the thread's other streams: where there are several of its kind, they read one after the other.
 
 use std::cell::Cell;
 use std::time::Duration;
 
-/// The pause after each read of up to 16 KiB is so much for three such streams of a thread; it grows with their
-/// number squared, so all of them together read less the more they are.
-const PAUSE_OF_THREE: Duration = Duration::from_millis(2);
-/// No longer: 512 KiB a second, 2,500 events, are still far more than a model writes.
-const LONGEST: Duration = Duration::from_millis(32);
+use tokio::time::Instant;
+
+/// So many only take turns with the others.
+const FEW: u32 = 2;
+/// More of them read up to 16 KiB in each of these slots: 80 events, which no other stream waits for long, and
+/// 16 MiB a second, which is what a hundred fast models write.
+const SLOT: Duration = Duration::from_millis(1);
 
 thread_local! {
     static FLOODS: Cell<u32> = const { Cell::new(0) };
+    /// The last slot given away.
+    static TAKEN: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 /// One such stream, for as long as this lives.
@@ -26,15 +30,14 @@ impl Flood {
         Self(())
     }
 
-    /// The pause after a read. One or two only take turns with the others.
-    pub(super) fn pause() -> Option<Duration> {
-        match FLOODS.get() {
-            0..3 => None,
-            floods => {
-                let pause = PAUSE_OF_THREE.saturating_mul(floods.saturating_mul(floods)) / 9;
-                Some(pause.min(LONGEST))
-            }
+    /// When one of them may read again; `None`: at once.
+    pub(super) fn next_slot(now: Instant) -> Option<Instant> {
+        if FLOODS.get() <= FEW {
+            return None;
         }
+        let slot = TAKEN.get().map_or(now, |taken| taken.max(now)) + SLOT;
+        TAKEN.set(Some(slot));
+        Some(slot)
     }
 }
 
@@ -49,17 +52,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_more_floods_the_longer_each_pauses() {
+    fn several_floods_read_one_after_the_other() {
+        let now = Instant::now();
         let few: Vec<Flood> = (0..2).map(|_| Flood::new()).collect();
-        assert_eq!(Flood::pause(), None);
-        let one = Flood::new();
-        assert_eq!(Flood::pause(), Some(PAUSE_OF_THREE));
-        let more: Vec<Flood> = (0..3).map(|_| Flood::new()).collect();
-        assert_eq!(Flood::pause(), Some(PAUSE_OF_THREE * 4));
-        let many: Vec<Flood> = (0..100).map(|_| Flood::new()).collect();
-        assert_eq!(Flood::pause(), Some(LONGEST));
-        drop((one, more, many));
-        assert_eq!(Flood::pause(), None);
+        assert_eq!(Flood::next_slot(now), None);
+        let third = Flood::new();
+        let slots: Vec<_> = few.iter().map(|_| Flood::next_slot(now)).collect();
+        assert_eq!(slots, [Some(now + SLOT), Some(now + 2 * SLOT)]);
+        let later = now + 10 * SLOT;
+        assert_eq!(Flood::next_slot(later), Some(later + SLOT));
         drop(few);
+        assert_eq!(Flood::next_slot(later), None);
     }
 }

@@ -207,8 +207,7 @@ impl Pump {
             }
             if read && self.flood.is_some() {
                 self.flood = self.flood.take().filter(|_| self.queue.overflows());
-                let pause = self.flood.as_ref().and_then(|_| Flood::pause());
-                self.rest = pause.map(|pause| now + pause);
+                self.rest = self.flood.as_ref().and_then(|_| Flood::next_slot(now));
             }
             if self.rest.is_none() && self.share > SHARE_BYTES {
                 self.share = 0;
