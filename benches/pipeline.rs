@@ -77,15 +77,29 @@ fn read_of_16_events(bencher: Bencher<'_, '_>, dialect: Dialect) {
     run(bencher, dialect, 16);
 }
 
-/// Classification alone.
+/// Classification alone, of an event that differs from the one before in its text only.
 #[divan::bench(args = Dialect::ALL)]
-fn classify(bencher: Bencher<'_, '_>, dialect: Dialect) {
+fn classify_the_same_again(bencher: Bencher<'_, '_>, dialect: Dialect) {
     let (framing, text) = token(dialect);
+    classify(bencher, dialect, framing, text);
+}
+
+/// The same for two events in turns that differ in something else, too.
+#[divan::bench(args = Dialect::ALL)]
+fn classify_another(bencher: Bencher<'_, '_>, dialect: Dialect) {
+    let (framing, text) = token(dialect);
+    let other = match framing {
+        Framing::Sse => format!("id: 1\n{text}"),
+        Framing::Ndjson | Framing::Raw => text.replace("2026", "2027"),
+    };
+    classify(bencher, dialect, framing, &format!("{text}{other}"));
+}
+
+fn classify(bencher: Bencher<'_, '_>, dialect: Dialect, framing: Framing, text: &str) {
     let mut frames = Vec::new();
     let mut decoder = Decoder::new(framing, 1 << 20);
-    decoder
-        .feed(Bytes::from_static(text.as_bytes()), &mut frames)
-        .unwrap();
+    let read = Bytes::copy_from_slice(text.as_bytes());
+    decoder.feed(read, &mut frames).unwrap();
     let mut classifier = Classifier::new(dialect);
     bencher
         .counter(ItemsCount::new(frames.len()))

@@ -1,7 +1,7 @@
 //! Weir: a streaming reverse proxy for LLM agents.
 //!
 //! A client's request finds its route and is forwarded once. An answer that is a stream of events gets a pump:
-//! one task that owns the upstream's body, decodes it, classifies and meters each event, and pushes it into a
+//! one future that owns the upstream's body, decodes it, classifies and meters each event, and pushes it into a
 //! bounded queue. The response body drains that queue at the client's pace. Ownership is the signal: when the
 //! client leaves, its end of the queue is dropped, the pump ends, and with it the upstream connection.
 //!
@@ -9,11 +9,11 @@
 //! server ──► proxy ──► route ──► upstream ──► a stream? ── no ──► reply (as it came)
 //!   accepts    admits    picks     calls           │ yes
 //!                                                  ▼
-//!   stream::pump   one task per stream: reads, deadlines, the end
+//!   stream::pump   one per stream: reads, deadlines, the end
 //!     └─ stream::pipeline   wire::encoding ──► wire::{sse, ndjson} ──► dialect
 //!                           bytes              frames                 events
 //!          └─ queue   merges, drops the oldest tokens, waits for the critical
-//!               └─ reply   what is ready, in one write ──► client
+//!               └─ reply   what is ready ──► server::flow   in one write ──► client
 //!
 //! beside it: config (read only), metrics, admin, drain
 //! ```

@@ -206,7 +206,50 @@ fn frame(data: &[u8], chunk: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
     use super::*;
+
+    fn flow(room: usize, body: &'static [u8]) -> (Flow<DuplexStream>, DuplexStream) {
+        let (near, far) = duplex(room);
+        let limit = Duration::from_secs(60);
+        let link = Arc::new(Link::new(limit, limit));
+        let body = Body::fixed(Bytes::from_static(body));
+        (Flow::new(near, link, b"first ", body), far)
+    }
+
+    #[tokio::test]
+    async fn a_chunk_passes_a_socket_that_takes_little() {
+        let (mut flow, mut far) = flow(7, &[b'x'; 300]);
+        let client = async {
+            far.write_all(b"next").await.unwrap();
+            let mut got = Vec::new();
+            while !got.ends_with(LAST_CHUNK) {
+                let mut some = [0; 64];
+                let count = far.read(&mut some).await.unwrap();
+                got.extend_from_slice(&some[..count]);
+            }
+            got
+        };
+        let (written, got) = tokio::join!(poll_fn(|cx| flow.poll(cx)), client);
+        written.unwrap();
+        assert_eq!(
+            got,
+            [b"12c\r\n", &[b'x'; 300][..], b"\r\n", LAST_CHUNK].concat()
+        );
+        let (_, early) = flow.into_parts();
+        assert_eq!(&early[..], b"first next", "the next request is kept");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_ends_it() {
+        let (mut flow, far) = flow(7, &[b'x'; 300]);
+        drop(far);
+        poll_fn(|cx| flow.poll(cx)).await.unwrap_err();
+    }
 
     #[test]
     fn a_chunk_says_its_length_in_hexadecimal_digits() {

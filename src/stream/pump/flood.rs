@@ -56,7 +56,7 @@ mod tests {
         let now = Instant::now();
         let few: Vec<Flood> = (0..2).map(|_| Flood::new()).collect();
         assert_eq!(Flood::next_slot(now), None);
-        let third = Flood::new();
+        let _third = Flood::new();
         let slots: Vec<_> = few.iter().map(|_| Flood::next_slot(now)).collect();
         assert_eq!(slots, [Some(now + SLOT), Some(now + 2 * SLOT)]);
         let later = now + 10 * SLOT;

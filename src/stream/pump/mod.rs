@@ -1,4 +1,4 @@
-//! The task of one stream: upstream | reader | timer | stop -> queue.
+//! One stream at work: upstream | reader | timer | stop -> queue.
 //!
 //! ```text
 //!            read            full
@@ -8,8 +8,8 @@
 //! ```
 //!
 //! The pump owns the upstream body: when the pump ends, the body is dropped and the upstream call is
-//! cancelled. The body of the response never runs a timer, because it is not polled while the client
-//! does not read.
+//! cancelled. It is a future of its own, and not the body of the response, because a body is not polled while the
+//! client does not read. Whoever drives the client's connection runs it, or a task does.
 
 mod farewell;
 mod flood;
