@@ -121,7 +121,7 @@ impl Body {
         }
     }
 
-    /// A stream, after `preamble`. It does not flow before [`Body::drive`] or [`Body::release`].
+    /// A stream, after `preamble`. It does not flow before somebody drives it or releases it.
     pub fn stream(
         queue: Receiver,
         pump: Running,

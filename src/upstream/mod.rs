@@ -1,6 +1,6 @@
 //! Calls to agents: pick an endpoint, get a connection, send the request, read the head.
 //!
-//! HTTP/1.1 ([`http1`]) with one stream per connection, so that dropping a body cancels exactly one run. A request is
+//! HTTP/1.1 (`http1`) with one stream per connection, so that dropping a body cancels exactly one run. A request is
 //! sent a second time only when nothing of the first was accepted: connecting failed, or a reused
 //! connection closed before the request left.
 
