@@ -49,9 +49,11 @@ fn push_and_take(bencher: Bencher<'_, '_>) {
     let (block, event) = token(1);
     let now = Instant::now();
     let mut ring = Ring::new(LIMITS, true);
+    let mut out = Vec::new();
     bencher.bench_local(|| {
         ring.push(black_box(&block), &event, now);
-        black_box(ring.take(usize::MAX))
+        out.clear();
+        black_box(ring.take(usize::MAX, &mut out))
     });
 }
 
@@ -61,11 +63,13 @@ fn push_16_and_take(bencher: Bencher<'_, '_>) {
     let (block, event) = token(1);
     let now = Instant::now();
     let mut ring = Ring::new(LIMITS, true);
+    let mut out = Vec::new();
     bencher.bench_local(|| {
         for _ in 0..16 {
             ring.push(black_box(&block), &event, now);
         }
-        black_box(ring.take(usize::MAX))
+        out.clear();
+        black_box(ring.take(usize::MAX, &mut out))
     });
 }
 

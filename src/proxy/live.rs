@@ -12,7 +12,7 @@ use crate::dialect::{Choice, Dialect};
 use crate::event::{Class, Content};
 use crate::metrics::RouteMetrics;
 use crate::queue::{self, Receiver};
-use crate::reply::body::{self, Running};
+use crate::reply::stream::{Running, STALL};
 use crate::stream::deadline::{Lengths, Table};
 use crate::stream::end::End;
 use crate::stream::pipeline::{Pipeline, Settings};
@@ -198,7 +198,7 @@ fn record(metrics: &RouteMetrics, report: &Report, duration: Duration) {
     metrics.unsent(&report.queue.unsent);
     metrics.merged.inc_by(report.queue.merged);
     metrics.held.inc_by(report.held.as_secs_f64());
-    if report.unmet > body::STALL {
+    if report.unmet > STALL {
         metrics.client_stall.observe(report.unmet.as_secs_f64());
     }
     if let Some(after) = report.cancelled_after {

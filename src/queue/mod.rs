@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::event::Event;
@@ -359,12 +358,12 @@ fn wake(mut state: MutexGuard<'_, State>) {
 pub enum Next {
     /// Bytes to send.
     Data {
-        /// What is taken.
-        taken: Taken,
         /// How long the client had taken nothing although something waited.
         waited: Duration,
         /// How long the oldest of it has waited.
         aged: Duration,
+        /// Nothing is left, and the end is not there yet.
+        last: bool,
     },
     /// The end.
     End(Close),
@@ -375,11 +374,16 @@ pub enum Next {
 pub struct Receiver(Arc<Mutex<State>>);
 
 impl Receiver {
-    /// The next bytes, at most `max_bytes` unless one event is larger; then the end, for ever.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>, max_bytes: usize) -> Poll<Next> {
+    /// Appends the next bytes to `out`, at most `max_bytes` unless one event is larger; then tells the end, for ever.
+    pub fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        max_bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> Poll<Next> {
         let mut state = lock(&self.0);
         state.in_hand = None;
-        let Some(taken) = state.ring.take(max_bytes) else {
+        let Some(taken) = state.ring.take(max_bytes, out) else {
             if let Some(close) = state.close {
                 return Poll::Ready(Next::End(close));
             }
@@ -401,7 +405,9 @@ impl Receiver {
         let waited = state
             .waiting_since
             .map_or(Duration::ZERO, |since| now.duration_since(since));
-        state.waiting_since = (!state.ring.is_empty()).then_some(now);
+        let empty = state.ring.is_empty();
+        state.waiting_since = (!empty).then_some(now);
+        let last = empty && state.close.is_none();
         // A pump that reads on learns of takes when it looks: one wake-up less for each event.
         let pump = state.wants_takes.then(|| state.pump.take()).flatten();
         drop(state);
@@ -409,11 +415,7 @@ impl Receiver {
             pump.wake();
         }
         let aged = now.duration_since(taken.oldest);
-        Poll::Ready(Next::Data {
-            taken,
-            waited,
-            aged,
-        })
+        Poll::Ready(Next::Data { waited, aged, last })
     }
 }
 
@@ -428,12 +430,5 @@ impl Drop for Receiver {
         if let Some(pump) = pump {
             pump.wake();
         }
-    }
-}
-
-/// The bytes of a [`Taken`], for callers that need nothing else.
-impl From<Taken> for Bytes {
-    fn from(taken: Taken) -> Self {
-        taken.bytes
     }
 }

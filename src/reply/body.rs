@@ -3,34 +3,27 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use tokio::runtime::Handle;
 
 use crate::bounds::Bounds;
 use crate::link::Link;
 use crate::metrics::RouteMetrics;
-use crate::queue::{Close, Next, Receiver};
+use crate::queue::{Close, Receiver};
 use crate::stream::pump::Reader as _;
-use crate::tasks;
 use crate::upstream::fields::forwardable;
 use crate::upstream::{self, Received};
 
+use super::stream::{Held, Running, Stream, Took};
+
 /// Bytes handed to the connection at a time: more would only hide in its buffers.
-const FRAME_BYTES: usize = 32 * 1024;
+pub(crate) const FRAME_BYTES: usize = 32 * 1024;
 
 /// The same for a shared connection, of HTTP/2: its engine asks for more when the client has taken these, so what
 /// lies there cannot be told from what was taken.
 const SHARED_FRAME_BYTES: usize = 16 * 1024;
-
-/// A client that takes nothing for longer than this while something waits is worth a note.
-pub const STALL: Duration = Duration::from_millis(100);
-
-/// A stream's pump at work, up to its last word.
-pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A response body, with whatever must live as long as it does.
 pub struct Body {
@@ -38,10 +31,8 @@ pub struct Body {
     breaking: Breaking,
     /// Of a stream: whether its request is complete.
     received: Option<Received>,
-    /// The pump of a stream, while nobody else runs it.
-    pump: Option<Running>,
-    /// Dropped with the body: guards that count what is under way.
-    _held: Option<Box<dyn Send + Sync>>,
+    /// Dropped with the body.
+    held: Option<Held>,
 }
 
 impl std::fmt::Debug for Body {
@@ -81,7 +72,7 @@ impl Breaking {
 enum Kind {
     Fixed(Option<Bytes>),
     Pass(Box<Pass>),
-    Stream(Receiver, Arc<RouteMetrics>, Option<Bytes>),
+    Stream(Box<Stream>),
 }
 
 struct Pass {
@@ -99,8 +90,7 @@ impl Body {
             kind: Kind::Fixed((!bytes.is_empty()).then_some(bytes)),
             breaking: Breaking::default(),
             received: None,
-            pump: None,
-            _held: None,
+            held: None,
         }
     }
 
@@ -116,8 +106,7 @@ impl Body {
             kind: Kind::Pass(Box::new(pass)),
             breaking: Breaking::default(),
             received: None,
-            pump: None,
-            _held: None,
+            held: None,
         }
     }
 
@@ -128,13 +117,12 @@ impl Body {
         metrics: Arc<RouteMetrics>,
         preamble: Bytes,
     ) -> Self {
-        let preamble = (!preamble.is_empty()).then_some(preamble);
+        let stream = Stream::new(queue, pump, metrics, preamble);
         Self {
-            kind: Kind::Stream(queue, metrics, preamble),
+            kind: Kind::Stream(Box::new(stream)),
             breaking: Breaking::default(),
             received: None,
-            pump: Some(pump),
-            _held: None,
+            held: None,
         }
     }
 
@@ -150,22 +138,10 @@ impl Body {
         self
     }
 
-    /// Runs the pump in the caller's task, which saves a wake-up for each read. To be called whenever the task
-    /// wakes up, whether or not the client takes anything: the pump keeps the stream's deadlines.
-    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Some(pump) = &mut self.pump
-            && pump.as_mut().poll(cx).is_ready()
-        {
-            self.pump = None;
-        }
-    }
-
-    /// Runs the pump in a task of its own: nobody here may be there when it has something to do.
+    /// Has a stream flow without anybody who drives it.
     pub(crate) fn release(&mut self) {
-        if let Some(pump) = self.pump.take()
-            && Handle::try_current().is_ok()
-        {
-            tasks::spawn(pump);
+        if let Kind::Stream(stream) = &mut self.kind {
+            stream.release();
         }
     }
 
@@ -175,17 +151,21 @@ impl Body {
         matches!(self.kind, Kind::Stream(..)) && received.is_some_and(Received::is_complete)
     }
 
+    /// The stream, with what is to be kept as long, for whoever writes it without an engine.
+    pub(crate) fn into_stream(self) -> Option<Box<Stream>> {
+        match self.kind {
+            Kind::Stream(mut stream) => {
+                stream.keep(self.held);
+                Some(stream)
+            }
+            Kind::Fixed(_) | Kind::Pass(_) => None,
+        }
+    }
+
     /// The same body, keeping `held` until it is dropped.
     pub fn holding(mut self, held: impl Send + Sync + 'static) -> Self {
-        self._held = Some(Box::new((self._held.take(), held)));
+        self.held = Some(Box::new((self.held.take(), held)));
         self
-    }
-}
-
-impl Drop for Body {
-    /// The pump still has to say how the stream ended, and to end the upstream call.
-    fn drop(&mut self) {
-        self.release();
     }
 }
 
@@ -207,14 +187,7 @@ impl http_body::Body for Body {
         } else {
             FRAME_BYTES
         };
-        // With its pump in this task a stream needs nobody to wake it.
-        let mut asleep = Context::from_waker(Waker::noop());
-        let queue_cx = if this.pump.is_some() {
-            &mut asleep
-        } else {
-            &mut *cx
-        };
-        match this.kind.poll_frame(queue_cx, max) {
+        match this.kind.poll_frame(cx, max) {
             Poll::Ready(Some(Err(error))) => {
                 this.breaking.error = Some(error);
                 this.breaking.poll(cx)
@@ -254,28 +227,22 @@ impl Kind {
         match self {
             Self::Fixed(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Pass(pass) => pass.poll_frame(cx),
-            Self::Stream(queue, metrics, preamble) => {
-                if let Some(preamble) = preamble.take() {
-                    return Poll::Ready(Some(Ok(Frame::data(preamble))));
-                }
-                queue.poll_next(cx, max_bytes).map(|next| match next {
-                    Next::Data {
-                        taken,
-                        waited,
-                        aged,
-                    } => {
-                        if waited > STALL {
-                            metrics.client_stall.observe(waited.as_secs_f64());
-                        }
-                        metrics.added.observe(aged.as_secs_f64());
-                        Some(Ok(Frame::data(taken.bytes)))
-                    }
-                    Next::End(Close::Clean) => None,
-                    Next::End(Close::Abort) => Some(Err(io::Error::other("the stream broke"))),
+            Self::Stream(stream) => {
+                let mut bytes = Vec::new();
+                let took = stream.poll_take(cx, max_bytes, &mut bytes);
+                took.map(|took| match took {
+                    Took::Some => Some(Ok(Frame::data(bytes.into()))),
+                    Took::End(Close::Clean) => None,
+                    Took::End(Close::Abort) => Some(Err(broke())),
                 })
             }
         }
     }
+}
+
+/// How a body ends that must be seen to break.
+pub(crate) fn broke() -> io::Error {
+    io::Error::other("the stream broke")
 }
 
 impl Pass {

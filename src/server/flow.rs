@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::link::Link;
-use crate::reply::body::Body;
+use crate::queue::Close;
+use crate::reply::body::{FRAME_BYTES, broke};
+use crate::reply::stream::{Stream, Took};
 
 /// Bytes that a client may send ahead of the end of its answer: its next request, or several.
 const MAX_EARLY_BYTES: usize = 64 * 1024;
@@ -21,6 +22,10 @@ const MAX_EARLY_BYTES: usize = 64 * 1024;
 const LOOK_BYTES: usize = 1024;
 /// The end of a body in chunks.
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+/// Room for the size line of a chunk, in front of its bytes.
+const SIZE_LINE: usize = 18;
+/// Bytes that [`CHUNK`] keeps.
+const KEEP_BYTES: usize = 2 * FRAME_BYTES;
 
 thread_local! {
     /// Where every stream of a thread frames what it writes. Nothing stays in it between two writes.
@@ -32,9 +37,9 @@ thread_local! {
 pub(super) struct Flow<S> {
     stream: S,
     link: Arc<Link>,
-    body: Body,
-    /// The last chunk was framed.
-    ended: bool,
+    body: Box<Stream>,
+    /// The queue told its end.
+    end: Option<Close>,
     /// Framed, and not taken by the socket yet.
     rest: Bytes,
     /// What the client sent meanwhile.
@@ -82,12 +87,12 @@ impl Ear {
 
 impl<S> Flow<S> {
     /// `early`: what was read of the client behind its request.
-    pub(super) fn new(stream: S, link: Arc<Link>, early: &[u8], body: Body) -> Self {
+    pub(super) fn new(stream: S, link: Arc<Link>, early: &[u8], body: Box<Stream>) -> Self {
         Self {
             stream,
             link,
             body,
-            ended: false,
+            end: None,
             rest: Bytes::new(),
             early: early.into(),
             ear: None,
@@ -123,28 +128,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Flow<S> {
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.poll_rest(cx))?;
-            if self.ended {
-                return Pin::new(&mut self.stream).poll_flush(cx);
-            }
-            match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Ready(Some(frame)) => {
-                    if let Ok(data) = frame?.into_data()
-                        && !data.is_empty()
-                    {
-                        self.write(cx, &data)?;
-                    }
-                }
-                Poll::Ready(None) => {
-                    self.rest = Bytes::from_static(LAST_CHUNK);
-                    self.ended = true;
-                }
-                Poll::Pending => {
-                    // Also the moment to look whether the client is there.
+            match self.end {
+                None => {}
+                Some(Close::Clean) => return Pin::new(&mut self.stream).poll_flush(cx),
+                Some(Close::Abort) => {
                     ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-                    return Poll::Pending;
+                    return Poll::Ready(Err(broke()));
                 }
+            }
+            if self.poll_chunk(cx)?.is_pending() {
+                // Also the moment to look whether the client is there.
+                ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+                return Poll::Pending;
             }
         }
+    }
+
+    /// One chunk, with one write if the socket takes it; or the end.
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        CHUNK.with_borrow_mut(|chunk| {
+            chunk.clear();
+            chunk.extend_from_slice(&[0; SIZE_LINE]);
+            match ready!(self.body.poll_take(cx, FRAME_BYTES, chunk)) {
+                Took::Some => {
+                    let start = frame(chunk);
+                    self.write(cx, chunk.get(start..).unwrap_or_default())?;
+                    chunk.clear();
+                    chunk.shrink_to(KEEP_BYTES);
+                }
+                Took::End(close) => {
+                    self.end = Some(close);
+                    if close == Close::Clean {
+                        self.rest = Bytes::from_static(LAST_CHUNK);
+                    }
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
     }
 
     /// Keeps what the client sends for later. Its end is the end of the stream.
@@ -165,18 +185,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Flow<S> {
         Ok(())
     }
 
-    /// One chunk, with one write if the socket takes it.
-    fn write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> io::Result<()> {
-        CHUNK.with_borrow_mut(|chunk| {
-            chunk.clear();
-            frame(data, chunk);
-            let written = match Pin::new(&mut self.stream).poll_write(cx, chunk)? {
-                Poll::Ready(written) => written,
-                Poll::Pending => 0,
-            };
-            self.rest = Bytes::copy_from_slice(chunk.get(written..).unwrap_or_default());
-            Ok(())
-        })
+    fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
+        let written = match Pin::new(&mut self.stream).poll_write(cx, bytes)? {
+            Poll::Ready(written) => written,
+            Poll::Pending => 0,
+        };
+        if let Some(rest) = bytes.get(written..)
+            && !rest.is_empty()
+        {
+            self.rest = Bytes::copy_from_slice(rest);
+        }
+        Ok(())
     }
 
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -191,17 +210,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Flow<S> {
     }
 }
 
-/// Appends `data` as a chunk (RFC 9112, 7.1).
-fn frame(data: &[u8], chunk: &mut Vec<u8>) {
+/// Makes what follows the first [`SIZE_LINE`] bytes a chunk (RFC 9112, 7.1); gives where it starts.
+fn frame(chunk: &mut Vec<u8>) -> usize {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let length = data.len();
-    let bits = usize::BITS - length.leading_zeros();
-    for digit in (0..bits.div_ceil(4)).rev() {
-        chunk.extend(DIGITS.get((length >> (4 * digit)) & 15));
+    let mut length = chunk.len() - SIZE_LINE;
+    chunk.extend_from_slice(b"\r\n");
+    let mut line = chunk.iter_mut().take(SIZE_LINE).rev();
+    let mut start = SIZE_LINE;
+    let mut put = |byte| {
+        if let Some(place) = line.next() {
+            *place = byte;
+            start -= 1;
+        }
+    };
+    put(b'\n');
+    put(b'\r');
+    loop {
+        put(DIGITS.get(length & 15).copied().unwrap_or_default());
+        length >>= 4;
+        if length == 0 {
+            return start;
+        }
     }
-    chunk.extend_from_slice(b"\r\n");
-    chunk.extend_from_slice(data);
-    chunk.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]
@@ -210,14 +240,30 @@ mod tests {
     use std::time::Duration;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::Instant;
 
     use super::*;
+    use crate::metrics::Metrics;
+    use crate::queue::{Limits, Overflow, queue};
+    use crate::reply::body::Body;
 
-    fn flow(room: usize, body: &'static [u8]) -> (Flow<DuplexStream>, DuplexStream) {
+    const LIMITS: Limits = Limits {
+        max_events: 8,
+        max_bytes: 1024,
+        merge: false,
+        overflow: Overflow::Block,
+    };
+
+    /// A flow of one event, over a socket with `room` bytes.
+    fn flow(room: usize, event: &[u8]) -> (Flow<DuplexStream>, DuplexStream) {
         let (near, far) = duplex(room);
         let limit = Duration::from_secs(60);
         let link = Arc::new(Link::new(limit, limit));
-        let body = Body::fixed(Bytes::from_static(body));
+        let (sender, receiver) = queue(LIMITS, true);
+        sender.close(Close::Clean, Some(event), Instant::now());
+        let metrics = Metrics::new().route("x");
+        let body = Body::stream(receiver, Box::pin(async {}), metrics, Bytes::new());
+        let body = body.into_stream().unwrap();
         (Flow::new(near, link, b"first ", body), far)
     }
 
@@ -255,10 +301,10 @@ mod tests {
     fn a_chunk_says_its_length_in_hexadecimal_digits() {
         for length in [1, 9, 15, 16, 255, 256, 4096, 65_535, 65_536] {
             let data = vec![b'x'; length];
-            let mut chunk = Vec::new();
-            frame(&data, &mut chunk);
+            let mut chunk = [&[0; SIZE_LINE][..], &data].concat();
+            let start = frame(&mut chunk);
             let expected = [format!("{length:x}\r\n").as_bytes(), &data, b"\r\n"].concat();
-            assert_eq!(chunk, expected);
+            assert_eq!(chunk.get(start..).unwrap(), expected);
         }
     }
 }

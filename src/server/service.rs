@@ -19,6 +19,7 @@ use hyper::service;
 use crate::app::App;
 use crate::proxy::{self, Peer};
 use crate::reply::body::Body;
+use crate::reply::stream::Stream;
 
 /// Answers the requests of one connection.
 #[derive(Clone, Debug)]
@@ -81,7 +82,7 @@ fn closes(request: &Request<Incoming>) -> bool {
 /// A stream that has left its engine.
 #[derive(Debug)]
 pub(super) struct Left {
-    pub(super) body: Body,
+    pub(super) body: Box<Stream>,
     /// The connection closes after it.
     pub(super) last: bool,
 }
@@ -121,10 +122,11 @@ impl http_body::Body for Answer {
         let this = &mut *self;
         if let Some(handover) = &this.handover
             && this.body.as_ref().is_some_and(Body::is_alone)
+            && let Some(body) = this.body.take().and_then(Body::into_stream)
         {
             // The engine writes what it still has, and waits: whoever polls it sees what is here.
             let last = this.last;
-            *handover.lock() = this.body.take().map(|body| Left { body, last });
+            *handover.lock() = Some(Left { body, last });
         }
         match &mut this.body {
             Some(body) => {

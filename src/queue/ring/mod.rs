@@ -10,7 +10,6 @@ mod store;
 use std::cell::Cell;
 use std::collections::VecDeque;
 
-use bytes::{BufMut, Bytes, BytesMut};
 use tokio::time::Instant;
 
 use super::join::{self, Joined};
@@ -138,10 +137,10 @@ impl Ring {
         }
     }
 
-    /// Takes as many whole events as fit in `max_bytes`, at least one; everything if it fits.
-    pub fn take(&mut self, max_bytes: usize) -> Option<Taken> {
+    /// Appends as many whole events as fit in `max_bytes` to `out`, at least one; everything if it fits.
+    pub fn take(&mut self, max_bytes: usize, out: &mut Vec<u8>) -> Option<Taken> {
         if self.entries.len() == 1
-            && let Some(taken) = self.take_only()
+            && let Some(taken) = self.take_only(out)
         {
             return Some(taken);
         }
@@ -166,12 +165,13 @@ impl Ring {
             }
             seen += 1;
         }
-        let taken = if plain {
-            self.store.take(start, end)
+        let before = out.len();
+        if plain {
+            self.store.take(start, end, out);
         } else {
-            self.copy(seen, bytes)
-        };
-        self.counts.taken_bytes += taken.len() as u64;
+            self.copy(seen, out);
+        }
+        self.counts.taken_bytes += (out.len() - before) as u64;
         self.live -= events;
         self.bytes -= bytes;
         if self.live == 0 {
@@ -185,33 +185,27 @@ impl Ring {
         }
         self.compacted = self.compacted.saturating_sub(seen);
         self.droppable = self.droppable.saturating_sub(seen);
-        Some(Taken {
-            bytes: taken,
-            events,
-            oldest,
-        })
+        Some(Taken { events, oldest })
     }
 
     /// The one event that waits, as nearly always when its reader keeps up.
-    fn take_only(&mut self) -> Option<Taken> {
-        let only = *self.entries.back()?;
+    fn take_only(&mut self, out: &mut Vec<u8>) -> Option<Taken> {
+        let only = self.entries.back()?;
         if only.dead || only.gap.events > 0 {
             return None;
         }
-        let bytes = self.store.take(only.start, only.start + only.len);
+        let oldest = only.arrived;
+        if let Some(count) = self.counts.taken.get_mut(only.class.index()) {
+            *count += 1;
+        }
+        self.counts.taken_bytes += only.len as u64;
+        self.store.take(only.start, only.start + only.len, out);
         self.entries.clear();
         self.store.clear();
         (self.live, self.bytes) = (0, 0);
         (self.compacted, self.droppable) = (0, 0);
-        self.counts.taken_bytes += bytes.len() as u64;
-        if let Some(count) = self.counts.taken.get_mut(only.class.index()) {
-            *count += 1;
-        }
-        Some(Taken {
-            bytes,
-            events: 1,
-            oldest: only.arrived,
-        })
+        let events = 1;
+        Some(Taken { events, oldest })
     }
 
     /// Makes room at once for a read of `bytes`, of which all or nearly all will wait here.
@@ -423,21 +417,15 @@ impl Ring {
         self.droppable = 0;
     }
 
-    /// The blocks of the first `entries`, with notices where something is missing.
-    fn copy(&self, entries: usize, bytes: usize) -> Bytes {
-        let mut out = BytesMut::with_capacity(bytes + 64);
-        for entry in self
-            .entries
-            .iter()
-            .take(entries)
-            .filter(|entry| !entry.dead)
-        {
+    /// Appends the blocks of the first `entries` to `out`, with notices where something is missing.
+    fn copy(&self, entries: usize, out: &mut Vec<u8>) {
+        let entries = self.entries.iter().take(entries);
+        for entry in entries.filter(|entry| !entry.dead) {
             if self.notices && entry.gap.events > 0 {
-                out.put_slice(entry.gap.notice().as_bytes());
+                out.extend_from_slice(entry.gap.notice().as_bytes());
             }
-            out.put_slice(self.store.block(entry.start, entry.len));
+            out.extend_from_slice(self.store.block(entry.start, entry.len));
         }
-        out.freeze()
     }
 
     fn count_drop(&mut self, class: Class) {

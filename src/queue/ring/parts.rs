@@ -1,6 +1,5 @@
 //! What a ring is made of and what it says.
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::event::{Class, Content, Merge, Span};
@@ -58,11 +57,9 @@ pub enum Push {
     Full,
 }
 
-/// What a reader gets.
-#[derive(Clone, Debug)]
+/// What a reader got: one or more whole blocks.
+#[derive(Clone, Copy, Debug)]
 pub struct Taken {
-    /// One or more whole blocks.
-    pub bytes: Bytes,
     /// How many events they are.
     pub events: usize,
     /// When the oldest of them came from the upstream.

@@ -1,7 +1,5 @@
 //! Where the blocks of a ring lie: one after the other, in one buffer that is hardly larger than its bound.
 
-use bytes::Bytes;
-
 /// Up to so much is taken as a copy, and the buffer stays.
 const COPY_BYTES: usize = 2 * 1024;
 /// A buffer larger than this is given back when it runs empty: quiet streams are many.
@@ -102,12 +100,14 @@ impl Store {
         }
     }
 
-    /// Takes the bytes from `start` to `end`; the buffer with them when they are much and all there is.
-    pub(super) fn take(&mut self, start: usize, end: usize) -> Bytes {
-        if start == 0 && end == self.bytes.len() && end > COPY_BYTES {
-            return std::mem::take(&mut self.bytes).into();
+    /// Appends the bytes from `start` to `end` to `out`; gives the buffer itself when they are much, and all there
+    /// is on either side.
+    pub(super) fn take(&mut self, start: usize, end: usize, out: &mut Vec<u8>) {
+        if out.is_empty() && start == 0 && end == self.bytes.len() && end > COPY_BYTES {
+            *out = std::mem::take(&mut self.bytes);
+        } else {
+            out.extend_from_slice(self.bytes.get(start..end).unwrap_or_default());
         }
-        Bytes::copy_from_slice(self.bytes.get(start..end).unwrap_or_default())
     }
 
     /// Nothing lives any more.

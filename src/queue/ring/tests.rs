@@ -38,10 +38,17 @@ fn critical(text: &str) -> (Vec<u8>, Event) {
     (format!("{text}\n").into_bytes(), Event::bare(Class::Tool))
 }
 
+/// What is taken, and how many events it is.
+fn take(ring: &mut Ring, max_bytes: usize) -> Option<(String, usize)> {
+    let mut out = Vec::new();
+    let taken = ring.take(max_bytes, &mut out)?;
+    Some((String::from_utf8(out).unwrap(), taken.events))
+}
+
 fn all(ring: &mut Ring) -> String {
     let mut out = String::new();
-    while let Some(taken) = ring.take(usize::MAX) {
-        out.push_str(core::str::from_utf8(&taken.bytes).unwrap());
+    while let Some((text, _)) = take(ring, usize::MAX) {
+        out.push_str(&text);
     }
     out
 }
@@ -51,11 +58,8 @@ fn events_that_fit_stay_apart_and_leave_in_one_piece() {
     let mut ring = Ring::new(limits(8, 100), true);
     push(&mut ring, token(1, "a"));
     push(&mut ring, token(1, "b"));
-    let taken = ring.take(usize::MAX).unwrap();
-    assert_eq!(
-        (taken.bytes.as_ref(), taken.events),
-        (b"<a>\n<b>\n".as_ref(), 2)
-    );
+    let taken = take(&mut ring, usize::MAX);
+    assert_eq!(taken, Some(("<a>\n<b>\n".to_owned(), 2)));
 }
 
 #[test]
@@ -88,7 +92,7 @@ fn critical_events_wait_when_nothing_gives_way() {
     push(&mut ring, critical("T2"));
     assert_eq!(push(&mut ring, critical("T3")), Push::Full);
     assert_eq!(push(&mut ring, token(1, "a")), Push::Accepted);
-    assert_eq!(ring.take(3).unwrap().bytes, "T1\n");
+    assert_eq!(take(&mut ring, 3), Some(("T1\n".to_owned(), 1)));
     assert_eq!(push(&mut ring, critical("T3")), Push::Accepted);
     assert_eq!(all(&mut ring), "T2\n: weir dropped=1 chars=1\nT3\n");
 }
@@ -235,10 +239,10 @@ fn memory_stays_at_the_bound_whatever_is_thrown_at_it() {
             push(&mut ring, event);
             assert!(ring.store.capacity() <= BOUND);
             if number % 5000 == 4999 {
-                ring.take(BOUND / 2);
+                take(&mut ring, BOUND / 2);
             }
         }
-        while ring.take(BOUND / 3).is_some() {}
+        while take(&mut ring, BOUND / 3).is_some() {}
         assert!(ring.store.capacity() <= 2048, "given back when empty");
     }
 }
@@ -294,9 +298,9 @@ mod model {
                         }
                     }
                     Op::Take { max } => {
-                        if let Some(taken) = ring.take(max) {
-                            taken_events += taken.events as u64;
-                            got.push(String::from_utf8(taken.bytes.to_vec()).unwrap());
+                        if let Some((text, events)) = take(&mut ring, max) {
+                            taken_events += events as u64;
+                            got.push(text);
                         }
                     }
                 }

@@ -124,11 +124,11 @@ const ROOMY: Limits = Limits {
 
 /// All that a reading client gets, and how it ends.
 async fn read(mut rx: Receiver) -> (String, Close) {
-    let mut out = String::new();
+    let mut out = Vec::new();
     loop {
-        match poll_fn(|cx| rx.poll_next(cx, usize::MAX)).await {
-            Next::Data { taken, .. } => out.push_str(std::str::from_utf8(&taken.bytes).unwrap()),
-            Next::End(close) => return (out, close),
+        match poll_fn(|cx| rx.poll_next(cx, usize::MAX, &mut out)).await {
+            Next::Data { .. } => {}
+            Next::End(close) => return (String::from_utf8(out).unwrap(), close),
         }
     }
 }
