@@ -4,11 +4,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
-use bytes::Bytes;
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher};
 use weir::dialect::{Classifier, Dialect};
-use weir::wire::{Decoder, Framing};
+use weir::wire::{Decoder, Frame, Framing};
 
 #[global_allocator]
 static ALLOC: AllocProfiler<std::alloc::System> = AllocProfiler::system();
@@ -54,16 +53,14 @@ fn token(dialect: Dialect) -> (Framing, &'static str) {
 
 fn run(bencher: Bencher<'_, '_>, dialect: Dialect, events: usize) {
     let (framing, text) = token(dialect);
-    let read = Bytes::from(text.repeat(events));
+    let read = text.repeat(events);
     let mut decoder = Decoder::new(framing, 1 << 20);
     let mut classifier = Classifier::new(dialect);
-    let mut frames = Vec::with_capacity(events);
     bencher.counter(ItemsCount::new(events)).bench_local(|| {
-        frames.clear();
-        decoder.feed(read.clone(), &mut frames).unwrap();
-        for frame in &frames {
-            divan::black_box(classifier.classify(frame));
-        }
+        let mut classify = |frame: Frame<'_>| {
+            divan::black_box(classifier.classify(&frame));
+        };
+        decoder.feed(read.as_bytes(), &mut classify).unwrap();
     });
 }
 
@@ -98,8 +95,8 @@ fn classify_another(bencher: Bencher<'_, '_>, dialect: Dialect) {
 fn classify(bencher: Bencher<'_, '_>, dialect: Dialect, framing: Framing, text: &str) {
     let mut frames = Vec::new();
     let mut decoder = Decoder::new(framing, 1 << 20);
-    let read = Bytes::copy_from_slice(text.as_bytes());
-    decoder.feed(read, &mut frames).unwrap();
+    let mut keep = |frame: Frame<'_>| frames.push(frame.into_owned());
+    decoder.feed(text.as_bytes(), &mut keep).unwrap();
     let mut classifier = Classifier::new(dialect);
     bencher
         .counter(ItemsCount::new(frames.len()))

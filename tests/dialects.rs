@@ -9,7 +9,6 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use weir::dialect::{Classifier, Dialect, detect};
 use weir::event::{Event, Keep, Terminal};
 use weir::wire::{Decoder, Frame, Framing};
@@ -18,7 +17,7 @@ struct Fixture {
     path: PathBuf,
     dialect: Dialect,
     framing: Framing,
-    bytes: Bytes,
+    bytes: Vec<u8>,
 }
 
 fn fixtures() -> Vec<Fixture> {
@@ -33,7 +32,7 @@ fn fixtures() -> Vec<Fixture> {
                 Some("ndjson") => Framing::Ndjson,
                 _ => continue,
             };
-            let bytes = Bytes::from(fs::read(&path).unwrap());
+            let bytes = fs::read(&path).unwrap();
             fixtures.push(Fixture {
                 path,
                 dialect,
@@ -48,21 +47,21 @@ fn fixtures() -> Vec<Fixture> {
 }
 
 impl Fixture {
-    fn frames(&self, chunks: &[&[u8]]) -> Vec<Frame> {
+    fn frames(&self, chunks: &[&[u8]]) -> Vec<Frame<'static>> {
         let mut decoder = Decoder::new(self.framing, 1 << 20);
         let mut frames = Vec::new();
         for chunk in chunks {
-            let chunk = Bytes::copy_from_slice(chunk);
-            decoder.feed(chunk, &mut frames).unwrap();
+            let mut keep = |frame: Frame<'_>| frames.push(frame.into_owned());
+            decoder.feed(chunk, &mut keep).unwrap();
         }
         frames.extend(decoder.finish());
         frames
     }
 
-    fn events(&self, chunks: &[&[u8]]) -> Vec<(Frame, Event)> {
+    fn events(&self, chunks: &[&[u8]]) -> Vec<(Frame<'static>, Event)> {
         let mut classifier = Classifier::new(self.dialect);
         let frames = self.frames(chunks);
-        let with_event = |frame: Frame| {
+        let with_event = |frame: Frame<'static>| {
             let event = classifier.classify(&frame);
             (frame, event)
         };
@@ -81,7 +80,7 @@ fn ordinal(known: &mut Vec<u64>, key: u64) -> usize {
 
 /// One line per event: class, content, terminal, usage and its call, the text as it stands in the block, and which
 /// events have equal merge keys.
-fn golden(events: &[(Frame, Event)]) -> String {
+fn golden(events: &[(Frame<'_>, Event)]) -> String {
     let mut keys: Vec<u64> = Vec::new();
     let mut calls: Vec<u64> = vec![0];
     let mut out = String::new();
@@ -180,7 +179,7 @@ fn a_damaged_stream_is_classified_without_panic() {
     for fixture in fixtures() {
         for position in (0..fixture.bytes.len()).step_by(3) {
             for byte in *b"\"\\{}[],:\n" {
-                let mut damaged = fixture.bytes.to_vec();
+                let mut damaged = fixture.bytes.clone();
                 damaged[position] = byte;
                 for (frame, event) in fixture.events(&[&*damaged]) {
                     let size = u32::try_from(frame.block.len()).unwrap();

@@ -1,12 +1,11 @@
 //! Framing: where reads are cut changes nothing, and what is sent on reads as the same events again.
 
-use bytes::Bytes;
 use weir::wire::{Decoder, Frame, Framing};
 
 const MAX_EVENT: usize = 4096;
 
 /// Name and payload of each frame, as a client sees them.
-fn seen(frames: &[Frame]) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn seen(frames: &[Frame<'_>]) -> Vec<(Vec<u8>, Vec<u8>)> {
     (frames.iter())
         .map(|frame| (frame.name().to_vec(), frame.data().to_vec()))
         .collect()
@@ -16,14 +15,12 @@ fn seen(frames: &[Frame]) -> Vec<(Vec<u8>, Vec<u8>)> {
 fn decode<'a>(
     framing: Framing,
     reads: impl Iterator<Item = &'a [u8]>,
-) -> (Vec<Frame>, bool, Framing) {
+) -> (Vec<Frame<'static>>, bool, Framing) {
     let mut decoder = Decoder::new(framing, MAX_EVENT);
     let mut frames = Vec::new();
     for read in reads {
-        if decoder
-            .feed(Bytes::copy_from_slice(read), &mut frames)
-            .is_err()
-        {
+        let mut keep = |frame: Frame<'_>| frames.push(frame.into_owned());
+        if decoder.feed(read, &mut keep).is_err() {
             return (frames, false, decoder.framing());
         }
     }
@@ -40,7 +37,7 @@ pub fn check(framing: Framing, data: &[u8]) {
     let (pieces, _, again) = decode(framing, text.chunks(usize::from(*cut).max(1)));
     assert_eq!(found, again, "reads were cut every {cut} bytes");
     if found == Framing::Raw {
-        let sent = |frames: &[Frame]| frames.iter().flat_map(|one| one.block.to_vec()).collect();
+        let sent = |frames: &[Frame<'_>]| frames.iter().flat_map(|one| one.block.to_vec()).collect();
         let (whole, pieces): (Vec<u8>, Vec<u8>) = (sent(&whole), sent(&pieces));
         assert_eq!(whole, text, "what is no stream of events passes as it came");
         assert_eq!(pieces, text, "what is no stream of events passes as it came");
@@ -48,7 +45,7 @@ pub fn check(framing: Framing, data: &[u8]) {
     }
     assert_eq!(seen(&whole), seen(&pieces), "reads were cut every {cut} bytes");
     if complete && found == Framing::Sse {
-        let sent: Vec<Frame> = whole.into_iter().filter(|frame| frame.whole).collect();
+        let sent: Vec<Frame<'_>> = whole.into_iter().filter(|frame| frame.whole).collect();
         // The comment says what it is: without it, a first field that nobody knows would not.
         let mut blocks = b":\n".to_vec();
         blocks.extend(sent.iter().flat_map(|frame| frame.block.to_vec()));

@@ -8,7 +8,7 @@ use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
 use crate::wire::Frame;
 use crate::wire::json::Kind;
 
-pub(super) fn classify(frame: &Frame) -> Option<Event> {
+pub(super) fn classify(frame: &Frame<'_>) -> Option<Event> {
     // The name alone decides on an error: its data need not even be JSON.
     if frame.name() == b"error" {
         return Some(Event::bare(Class::Error).ending(Terminal::Error));
@@ -121,7 +121,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    fn delta(self, frame: &Frame) -> Option<Event> {
+    fn delta(self, frame: &Frame<'_>) -> Option<Event> {
         let (field, class, content): (&[u8], _, _) = match self.part {
             b"text_delta" => (b"text", Class::Token, Content::Token),
             b"thinking_delta" => (b"thinking", Class::Reasoning, Content::Reasoning),

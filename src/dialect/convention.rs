@@ -10,7 +10,7 @@ use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
 use crate::wire::Frame;
 use crate::wire::json::{self, Kind};
 
-pub(super) fn classify(frame: &Frame) -> Option<Event> {
+pub(super) fn classify(frame: &Frame<'_>) -> Option<Event> {
     let data = frame.data();
     let name = match frame.name() {
         b"message" | b"data" => b"",
@@ -35,7 +35,7 @@ pub(super) fn classify(frame: &Frame) -> Option<Event> {
     Some(event(frame, meaning, fields))
 }
 
-fn event(frame: &Frame, meaning: Meaning, fields: Fields<'_>) -> Event {
+fn event(frame: &Frame<'_>, meaning: Meaning, fields: Fields<'_>) -> Event {
     let of = |class, content| Event {
         content,
         ..Event::bare(class)
@@ -65,7 +65,7 @@ fn event(frame: &Frame, meaning: Meaning, fields: Fields<'_>) -> Event {
 }
 
 /// Two deltas join if their blocks are equal but for the text.
-fn delta(frame: &Frame, class: Class, content: Content, fields: Fields<'_>) -> Event {
+fn delta(frame: &Frame<'_>, class: Class, content: Content, fields: Fields<'_>) -> Event {
     let Some((_, range)) = fields.text else {
         // A token whose text stands somewhere else.
         return Event {

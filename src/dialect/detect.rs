@@ -49,7 +49,7 @@ fn is_langgraph_run(path: &str) -> bool {
 }
 
 /// The dialect that the first frame with data shows; [`Dialect::Opaque`] if it shows none.
-pub fn from_frame(frame: &Frame) -> Dialect {
+pub fn from_frame(frame: &Frame<'_>) -> Dialect {
     let first = First::read(frame.data());
     let name = frame.name();
     let is_line = matches!(frame.data, Some(Payload::InBlock(span)) if span.start == 0);
@@ -94,19 +94,19 @@ pub fn from_frame(frame: &Frame) -> Dialect {
 
 /// Whether `frame` opens streams of two dialects: LangGraph's `metadata` looks like LangServe's where the server
 /// does not count attempts. The next frame tells.
-pub fn is_ambiguous(frame: &Frame) -> bool {
+pub fn is_ambiguous(frame: &Frame<'_>) -> bool {
     frame.name() == b"metadata" && !First::read(frame.data()).is_some_and(|first| first.has_attempt)
 }
 
 /// Whether `frame` may belong to a stream of `dialect`; if not, a guess from the request was wrong and
 /// [`from_frame`] decides. Gemini's paths are its own, and its clients raise on what others tolerate.
-pub fn fits(dialect: Dialect, frame: &Frame) -> bool {
+pub fn fits(dialect: Dialect, frame: &Frame<'_>) -> bool {
     frame.data.is_none()
         || matches!(dialect, Dialect::Gemini | Dialect::Opaque)
         || is_understood(dialect, frame)
 }
 
-fn is_understood(dialect: Dialect, frame: &Frame) -> bool {
+fn is_understood(dialect: Dialect, frame: &Frame<'_>) -> bool {
     Classifier::new(dialect).classify(frame).class != Class::Opaque
 }
 

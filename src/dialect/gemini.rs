@@ -11,7 +11,7 @@ use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
 use crate::wire::Frame;
 use crate::wire::json::Kind;
 
-pub(super) fn classify(frame: &Frame) -> Option<Event> {
+pub(super) fn classify(frame: &Frame<'_>) -> Option<Event> {
     let chunk = Chunk::read(frame.data())?;
     if chunk.failed {
         return Some(Event::bare(Class::Error).ending(Terminal::Error));

@@ -10,7 +10,7 @@ use crate::event::{Class, Content, Event, Keep, Terminal};
 use crate::wire::Frame;
 use crate::wire::json::Kind;
 
-pub(super) fn classify(frame: &Frame, objects: &mut langserve::State) -> Option<Event> {
+pub(super) fn classify(frame: &Frame<'_>, objects: &mut langserve::State) -> Option<Event> {
     let name = frame.name();
     let mode = name.split(|byte| *byte == b'|').next().unwrap_or_default();
     let other = |class| {
@@ -40,7 +40,7 @@ pub(super) fn classify(frame: &Frame, objects: &mut langserve::State) -> Option<
 }
 
 /// `[message, metadata]`.
-fn messages(frame: &Frame) -> Option<Event> {
+fn messages(frame: &Frame<'_>) -> Option<Event> {
     let message = first_message(frame.data())?;
     match message.kind {
         b"AIMessageChunk" => Some(message.delta(frame, frame.name(), Keep::Last)),
@@ -61,7 +61,7 @@ fn messages(frame: &Frame) -> Option<Event> {
 }
 
 /// `[message]`, with all of its text so far: a later one contains an earlier one.
-fn partial(frame: &Frame) -> Option<Event> {
+fn partial(frame: &Frame<'_>) -> Option<Event> {
     let message = first_message(frame.data())?;
     let class = match message.content() {
         Content::Tool => Class::Tool,
@@ -84,7 +84,7 @@ fn partial(frame: &Frame) -> Option<Event> {
 }
 
 /// `[message]`: repeats the partials.
-fn complete(frame: &Frame) -> Option<Event> {
+fn complete(frame: &Frame<'_>) -> Option<Event> {
     let message = first_message(frame.data())?;
     let (class, content) = match message.content() {
         Content::Tool => (Class::Tool, Content::Tool),
@@ -98,7 +98,7 @@ fn complete(frame: &Frame) -> Option<Event> {
 }
 
 /// A snapshot of the state: the next one replaces it, unless it asks the user something.
-fn values(frame: &Frame) -> Option<Event> {
+fn values(frame: &Frame<'_>) -> Option<Event> {
     let mut interrupts = false;
     let mut reader = Reader::new(frame.data());
     reader.object(|reader, key| {

@@ -15,7 +15,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn classify(&mut self, frame: &Frame) -> Option<Event> {
+    pub(super) fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
         match frame.name() {
             // It has no data.
             b"end" => Some(Event::bare(Class::Done).ending(Terminal::Done)),
@@ -31,13 +31,13 @@ impl State {
     }
 
     /// An object of `astream_events`: `{"event","run_id","parent_ids","data",...}`.
-    pub(super) fn astream(&mut self, frame: &Frame) -> Option<Event> {
+    pub(super) fn astream(&mut self, frame: &Frame<'_>) -> Option<Event> {
         self.event(frame, Object::read(frame.data())?)
     }
 
     /// The same without a name: there is no `end` either, so the end of the outermost run ends the stream.
     /// An application that sends on only some of the objects shows no start; any of them may be its last.
-    fn bare(&mut self, frame: &Frame) -> Option<Event> {
+    fn bare(&mut self, frame: &Frame<'_>) -> Option<Event> {
         let event = self.astream(frame)?;
         Some(match self.root {
             Some(_) => event,
@@ -46,7 +46,7 @@ impl State {
     }
 
     /// One chunk of the runnable's output, of any shape.
-    fn chunk(&mut self, frame: &Frame) -> Option<Event> {
+    fn chunk(&mut self, frame: &Frame<'_>) -> Option<Event> {
         let mut reader = Reader::new(frame.data());
         if reader.kind()? != Kind::String {
             let object = Object::read(frame.data())?;
@@ -68,7 +68,7 @@ impl State {
         Some(text::joining(event, Keep::First, text::key("data")))
     }
 
-    fn event(&mut self, frame: &Frame, object: Object<'_>) -> Option<Event> {
+    fn event(&mut self, frame: &Frame<'_>, object: Object<'_>) -> Option<Event> {
         let run = || Some(text::key(object.run_id));
         let starts_root = match object.parents {
             Parents::None => object.event.ends_with(b"_start"),
@@ -162,7 +162,7 @@ impl<'a> Object<'a> {
         is_object.then_some(object)
     }
 
-    fn into_event(self, frame: &Frame) -> Option<Event> {
+    fn into_event(self, frame: &Frame<'_>) -> Option<Event> {
         Some(match self.event {
             b"on_chat_model_stream" | b"on_llm_stream" => {
                 let envelope = (self.event, self.run_id);

@@ -62,7 +62,7 @@ impl<'a> Message<'a> {
 
     /// The event of a chunk that continues the message it belongs to. `envelope` is what must agree
     /// outside the message.
-    pub(super) fn delta(self, frame: &Frame, envelope: impl Hash, keep: Keep) -> Event {
+    pub(super) fn delta(self, frame: &Frame<'_>, envelope: impl Hash, keep: Keep) -> Event {
         let class = match self.content() {
             Content::Tool => Class::Tool,
             // With text or without: the counts must not be dropped.

@@ -46,7 +46,7 @@ impl Classifier {
     }
 
     /// The meaning of the next frame.
-    pub fn classify(&mut self, frame: &Frame) -> Event {
+    pub fn classify(&mut self, frame: &Frame<'_>) -> Event {
         self.repeat.recognise(frame).unwrap_or_else(|| {
             let event = self.read(frame);
             self.repeat.learn(frame, &event);
@@ -55,7 +55,7 @@ impl Classifier {
     }
 
     /// The same, found by reading all of it.
-    fn read(&mut self, frame: &Frame) -> Event {
+    fn read(&mut self, frame: &Frame<'_>) -> Event {
         let event = match self.dialect {
             Dialect::Anthropic => anthropic::classify(frame),
             Dialect::Convention => convention::classify(frame),

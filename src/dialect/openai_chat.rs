@@ -20,7 +20,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn classify(&mut self, frame: &Frame) -> Option<Event> {
+    pub(super) fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
         let data = frame.data();
         // The SDKs compare the start only.
         if data.starts_with(b"[DONE]") {
@@ -33,7 +33,7 @@ impl State {
         Some(self.event(frame, chunk))
     }
 
-    fn event(&mut self, frame: &Frame, chunk: Chunk) -> Event {
+    fn event(&mut self, frame: &Frame<'_>, chunk: Chunk) -> Event {
         let opens = chunk.role && self.is_first_role(chunk.choice);
         let class = if chunk.strange || !(chunk.has_choices || chunk.usage.is_some()) {
             Class::Opaque

@@ -27,7 +27,7 @@ pub(super) struct Repeat {
 
 impl Repeat {
     /// What `frame` means, if only its text is new.
-    pub(super) fn recognise(&mut self, frame: &Frame) -> Option<Event> {
+    pub(super) fn recognise(&mut self, frame: &Frame<'_>) -> Option<Event> {
         let meaning = self.meaning?;
         let merge = meaning.merge?;
         let start = merge.text.start as usize;
@@ -46,7 +46,7 @@ impl Repeat {
     }
 
     /// Remembers what `frame` was found to mean, if that depends on nothing but its envelope.
-    pub(super) fn learn(&mut self, frame: &Frame, event: &Event) {
+    pub(super) fn learn(&mut self, frame: &Frame<'_>, event: &Event) {
         let (Some(text), Some(merge)) = (event.text, event.merge) else {
             return;
         };
@@ -108,17 +108,16 @@ fn is_string_body(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::dialect::{Classifier, Dialect};
     use crate::event::Class;
     use crate::wire::{Decoder, Framing};
 
-    fn frames(body: &str) -> Vec<Frame> {
+    fn frames(body: &str) -> Vec<Frame<'static>> {
         let mut out = Vec::new();
+        let mut keep = |frame: Frame<'_>| out.push(frame.into_owned());
         Decoder::new(Framing::Sse, 1 << 20)
-            .feed(Bytes::copy_from_slice(body.as_bytes()), &mut out)
+            .feed(body.as_bytes(), &mut keep)
             .unwrap();
         out
     }

@@ -7,7 +7,12 @@ use crate::event::{Class, Content, Event, Keep, Merge, Usage};
 use crate::wire::{Frame, Payload};
 
 /// An event of `class` whose text is the payload's `range`. Empty text adds nothing for the reader.
-pub(super) fn event(frame: &Frame, class: Class, content: Content, range: Range<usize>) -> Event {
+pub(super) fn event(
+    frame: &Frame<'_>,
+    class: Class,
+    content: Content,
+    range: Range<usize>,
+) -> Event {
     Event {
         content: if range.is_empty() {
             Content::None
@@ -28,7 +33,7 @@ pub(super) fn joining(event: Event, keep: Keep, key: u64) -> Event {
 }
 
 /// The same event, to be superseded by a later neighbour of an equal `key`.
-pub(super) fn superseded(event: Event, frame: &Frame, key: u64) -> Event {
+pub(super) fn superseded(event: Event, frame: &Frame<'_>, key: u64) -> Event {
     let whole = match frame.data {
         Some(Payload::InBlock(span)) => Some(span),
         _ => None,

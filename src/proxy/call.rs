@@ -117,9 +117,7 @@ impl Call {
             upstream: self.route.upstream.name.to_string(),
             limit,
         };
-        first
-            .map(|first| Framing::from_first_bytes(&first))
-            .map_err(late)
+        first.map(Framing::from_first_bytes).map_err(late)
     }
 
     fn pass(self, mut head: response::Parts, body: upstream::Body) -> Response<Body> {

@@ -9,12 +9,13 @@ use tokio::time::Instant;
 use super::call::Call;
 use crate::app::App;
 use crate::dialect::{Choice, Dialect};
-use crate::event::{Class, Content};
+use crate::event::Class;
 use crate::metrics::RouteMetrics;
 use crate::queue::{self, Receiver};
 use crate::reply::stream::{Running, STALL};
 use crate::stream::deadline::{Lengths, Table};
 use crate::stream::end::End;
+use crate::stream::meter::Meter;
 use crate::stream::pipeline::{Pipeline, Settings};
 use crate::stream::pump::{Arrived, Observer, Parts, Pump, Reader, Report, Source};
 use crate::stream::registry::{Entered, Live};
@@ -73,7 +74,7 @@ pub(super) fn start(
         live: Arc::clone(&entered.live),
         started: call.started,
         dialect: None,
-        seen: 0,
+        firsts: Firsts::default(),
     };
     let mut pump = Pump::new(Parts {
         source,
@@ -109,12 +110,6 @@ const BURST_EVENTS: usize = 8;
 /// ... after so long a silence were held back by something on the way.
 const BURST_SILENCE: Duration = Duration::from_millis(500);
 
-/// Kinds of first events, one bit each.
-const FIRST_OF_ALL: u8 = 1;
-const FIRST_ANSWER: u8 = 2;
-const FIRST_REASONING: u8 = 4;
-const FIRST_TOOL: u8 = 8;
-
 /// Counts what a read brought, as it comes.
 struct Counts {
     metrics: Arc<RouteMetrics>,
@@ -122,32 +117,47 @@ struct Counts {
     started: Instant,
     /// Told to whoever looks at the stream.
     dialect: Option<Dialect>,
-    /// The kinds of which the first was observed.
-    seen: u8,
+    firsts: Firsts,
+}
+
+/// The first moments that were counted.
+#[derive(Default)]
+struct Firsts {
+    event: bool,
+    answer: bool,
+    reasoning: bool,
+    tool: bool,
 }
 
 impl Counts {
-    /// Observes the first event of `kind`, once.
-    fn first(&mut self, kind: u8, now: Instant) {
-        if self.seen & kind != 0 {
-            return;
+    /// Counts the moments that came with this read.
+    fn firsts(&mut self, meter: &Meter) {
+        let (metrics, firsts) = (&self.metrics, &mut self.firsts);
+        let moments = [
+            (meter.first_event, &mut firsts.event, &metrics.first_event),
+            (meter.first_token, &mut firsts.answer, &metrics.first_answer),
+            (
+                meter.first_reasoning,
+                &mut firsts.reasoning,
+                &metrics.first_reasoning,
+            ),
+            (meter.first_tool, &mut firsts.tool, &metrics.first_tool),
+        ];
+        for (moment, counted, histogram) in moments {
+            if let Some(at) = moment
+                && !std::mem::replace(counted, true)
+            {
+                histogram.observe(at.duration_since(self.started).as_secs_f64());
+            }
         }
-        self.seen |= kind;
-        let metrics = &self.metrics;
-        let histogram = match kind {
-            FIRST_ANSWER => &metrics.first_answer,
-            FIRST_REASONING => &metrics.first_reasoning,
-            FIRST_TOOL => &metrics.first_tool,
-            _ => &metrics.first_event,
-        };
-        histogram.observe(now.duration_since(self.started).as_secs_f64());
     }
 }
 
 impl Observer for Counts {
     fn read(&mut self, arrived: Arrived<'_>) {
         let Arrived {
-            items,
+            meter,
+            events,
             gap,
             now,
             last,
@@ -160,18 +170,10 @@ impl Observer for Counts {
         if let Some(gap) = gap {
             self.metrics.gap.observe(gap.as_secs_f64());
         }
-        if items.len() >= BURST_EVENTS && now.duration_since(last) > BURST_SILENCE {
+        if events >= BURST_EVENTS && now.duration_since(last) > BURST_SILENCE {
             self.metrics.bursts.inc();
         }
-        for item in items {
-            self.first(FIRST_OF_ALL, now);
-            match item.event.content {
-                Content::Token => self.first(FIRST_ANSWER, now),
-                Content::Reasoning => self.first(FIRST_REASONING, now),
-                Content::Tool => self.first(FIRST_TOOL, now),
-                Content::None | Content::Other => {}
-            }
-        }
+        self.firsts(meter);
     }
 
     fn heartbeat(&mut self) {

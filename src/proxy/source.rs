@@ -3,8 +3,6 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-
 use super::kind::coding;
 use crate::stream::end::End;
 use crate::stream::pump::{Failure, Source};
@@ -24,9 +22,9 @@ impl Source for Reads {
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        out: &mut Vec<Bytes>,
+        sink: &mut dyn FnMut(&[u8]),
     ) -> Poll<Result<bool, Failure>> {
-        Poll::Ready(match ready!(self.0.poll_read(cx, out)) {
+        Poll::Ready(match ready!(self.0.poll_read(cx, sink)) {
             Ok(Read::Data) => Ok(true),
             Ok(Read::Eof(_)) => Ok(false),
             Err(error) => Err(broken(&error).into()),
@@ -65,11 +63,11 @@ impl Source for CallSource {
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        out: &mut Vec<Bytes>,
+        sink: &mut dyn FnMut(&[u8]),
     ) -> Poll<Result<bool, Failure>> {
         loop {
             match self {
-                Self::Reading(reads) => return reads.poll_read(cx, out),
+                Self::Reading(reads) => return reads.poll_read(cx, sink),
                 Self::Calling(calling) => match ready!(calling.as_mut().poll(cx)) {
                     Ok(answer) => *self = Self::Reading(Box::new(Decoded::new(answer)?)),
                     Err(error) => return Poll::Ready(Err(failed(&error))),
@@ -89,7 +87,6 @@ impl Source for CallSource {
 pub(super) struct Decoded {
     reads: Reads,
     decoder: Option<Decoder>,
-    coded: Vec<Bytes>,
 }
 
 impl Decoded {
@@ -108,22 +105,7 @@ impl Decoded {
         Ok(Self {
             reads: Reads::new(answer.body),
             decoder: Decoder::new(coding),
-            coded: Vec::new(),
         })
-    }
-
-    fn decode(&mut self, out: &mut Vec<Bytes>) -> Result<(), encoding::Error> {
-        let Some(decoder) = &mut self.decoder else {
-            out.append(&mut self.coded);
-            return Ok(());
-        };
-        for piece in self.coded.drain(..) {
-            decoder.feed(&piece, |plain| {
-                out.push(Bytes::copy_from_slice(plain));
-                Ok::<(), encoding::Error>(())
-            })?;
-        }
-        Ok(())
     }
 }
 
@@ -131,10 +113,23 @@ impl Source for Decoded {
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        out: &mut Vec<Bytes>,
+        sink: &mut dyn FnMut(&[u8]),
     ) -> Poll<Result<bool, Failure>> {
-        let read = ready!(self.reads.poll_read(cx, &mut self.coded));
-        if let Err(error) = self.decode(out) {
+        let Self { reads, decoder } = self;
+        let mut fault = None;
+        let mut decode = |piece: &[u8]| match decoder {
+            None => sink(piece),
+            Some(decoder) if fault.is_none() => {
+                let plain = |bytes: &[u8]| {
+                    sink(bytes);
+                    Ok::<(), encoding::Error>(())
+                };
+                fault = decoder.feed(piece, plain).err();
+            }
+            Some(_) => {}
+        };
+        let read = ready!(reads.poll_read(cx, &mut decode));
+        if let Some(error) = fault {
             return Poll::Ready(Err(match error {
                 encoding::Error::Corrupt => End::UpstreamError.into(),
                 encoding::Error::Expansion => End::TooLarge.into(),

@@ -49,18 +49,18 @@ pub enum Close {
     Clean,
 }
 
-/// What became of a batch.
+/// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Batch {
-    /// All of it is in.
+pub enum Offer {
+    /// It is in, or was dropped as the rules say.
     Accepted,
     /// The overflow rule ends the stream.
     Disconnect,
-    /// From this position on it must wait until something is taken.
-    Full(usize),
-    /// From this position on it waits, too, but only as long as the reader may still come: a burst is no
-    /// fault of who reads it. [`Sender::give_up`] ends the patience.
-    Wait(usize),
+    /// It must wait until something is taken, and all that follow with it.
+    Full,
+    /// The same, but only as long as the reader may still come: a burst is no fault of who reads it.
+    /// [`Sender::give_up`] ends the patience.
+    Wait,
 }
 
 /// What an upstream's read brought, for those who look at the queue from elsewhere.
@@ -72,11 +72,9 @@ pub struct Came {
     pub bytes: u64,
 }
 
-/// What a push gives.
+/// How the queue stands after a push.
 #[derive(Clone, Copy, Debug)]
-pub struct Pushed {
-    /// What became of the events.
-    pub batch: Batch,
+pub struct Told {
     /// Since when something waits.
     pub waiting_since: Option<Instant>,
     /// The reader is gone, or there was an alarm: the pump has more to look at than its upstream.
@@ -167,46 +165,10 @@ fn lock(shared: &Mutex<State>) -> MutexGuard<'_, State> {
 pub struct Sender(Arc<Mutex<State>>);
 
 impl Sender {
-    /// Takes in as many of `events` as the rules allow: one lock, at most one wake-up.
-    pub fn push<'a>(
-        &self,
-        events: impl Iterator<Item = (&'a [u8], &'a Event)>,
-        came: Came,
-        now: Instant,
-    ) -> Pushed {
-        let mut state = lock(&self.0);
-        state.came += came.events;
-        state.came_bytes += came.bytes;
-        if came.events > 1 {
-            let bytes = usize::try_from(came.bytes).unwrap_or(usize::MAX);
-            state.ring.expect(bytes);
-        }
-        let mut result = Batch::Accepted;
-        for (position, (block, event)) in events.enumerate() {
-            match state.ring.push(block, event, now) {
-                Push::Accepted => {}
-                Push::Disconnect => {
-                    result = Batch::Disconnect;
-                    break;
-                }
-                Push::Full if state.slow => {
-                    result = Batch::Full(position);
-                    break;
-                }
-                Push::Full => {
-                    result = Batch::Wait(position);
-                    break;
-                }
-            }
-        }
-        state.note_waiting(now);
-        let pushed = Pushed {
-            batch: result,
-            waiting_since: state.waiting_since,
-            alarmed: std::mem::take(&mut state.alarmed) || state.reader_gone.is_some(),
-        };
-        wake(state);
-        pushed
+    /// Takes in the events of a read of `bytes`: one lock, at most one wake-up.
+    pub fn pushing(&self, bytes: usize, now: Instant) -> Pushing<'_> {
+        let state = lock(&self.0);
+        Pushing { state, bytes, now }
     }
 
     /// The reader took nothing for too long: until it does, what does not fit follows the overflow rule.
@@ -315,6 +277,45 @@ impl Probe {
     /// How it stands.
     pub fn status(&self) -> Status {
         status(&lock(&self.0))
+    }
+}
+
+/// Events on their way in. Whoever else looks at the queue waits meanwhile.
+#[derive(Debug)]
+pub struct Pushing<'a> {
+    state: MutexGuard<'a, State>,
+    bytes: usize,
+    now: Instant,
+}
+
+impl Pushing<'_> {
+    /// Offers the next event.
+    pub fn push(&mut self, block: &[u8], event: &Event) -> Offer {
+        let State { ring, slow, .. } = &mut *self.state;
+        if block.len() <= self.bytes / 2 {
+            // Others follow.
+            ring.expect(self.bytes);
+        }
+        match ring.push(block, event, self.now) {
+            Push::Accepted => Offer::Accepted,
+            Push::Disconnect => Offer::Disconnect,
+            Push::Full if *slow => Offer::Full,
+            Push::Full => Offer::Wait,
+        }
+    }
+
+    /// That was all that `came`.
+    pub fn done(mut self, came: Came) -> Told {
+        let state = &mut *self.state;
+        state.came += came.events;
+        state.came_bytes += came.bytes;
+        state.note_waiting(self.now);
+        let told = Told {
+            waiting_since: state.waiting_since,
+            alarmed: std::mem::take(&mut state.alarmed) || state.reader_gone.is_some(),
+        };
+        wake(self.state);
+        told
     }
 }
 

@@ -254,7 +254,9 @@ impl Pass {
             return Poll::Ready(None);
         }
         if self.ready.is_empty() {
-            match self.body.poll_read(cx, &mut self.ready) {
+            let ready = &mut self.ready;
+            let mut keep = |bytes: &[u8]| ready.push(Bytes::copy_from_slice(bytes));
+            match self.body.poll_read(cx, &mut keep) {
                 Poll::Ready(Ok(upstream::Read::Data)) => self.ready.reverse(),
                 Poll::Ready(Ok(upstream::Read::Eof(trailers))) => {
                     self.done = true;

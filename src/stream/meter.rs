@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::pipeline::Item;
-use crate::event::{Class, Content, Usage};
+use crate::event::{Class, Content, Event, Usage};
 
 /// One stream's numbers. Times are taken when the read that brought the event returned.
 #[derive(Clone, Debug)]
@@ -22,6 +21,8 @@ pub struct Meter {
     pub first_tool: Option<Instant>,
     /// Last text of either kind.
     pub last_token: Option<Instant>,
+    /// The read that goes on brought text.
+    text: bool,
     /// Token and reasoning events: the estimate of output tokens where the upstream states none.
     pub deltas: u64,
     /// Bytes read.
@@ -45,6 +46,7 @@ impl Default for Meter {
             first_reasoning: None,
             first_tool: None,
             last_token: None,
+            text: false,
             deltas: 0,
             bytes_in: 0,
             usage: Usage::default(),
@@ -54,47 +56,44 @@ impl Default for Meter {
 }
 
 impl Meter {
-    /// Counts the events of one read, and its `heartbeats`, which were consumed; returns the gap since the
-    /// last text if this read brought text.
-    pub fn observe(&mut self, items: &[Item], heartbeats: u64, now: Instant) -> Option<Duration> {
-        let mut text = false;
+    /// Counts an event that came `now`.
+    pub fn observe(&mut self, event: &Event, now: Instant) {
+        if let Some(count) = self.events.get_mut(event.class.index()) {
+            *count += 1;
+        }
+        self.first_event.get_or_insert(now);
+        match event.content {
+            Content::None | Content::Other => {}
+            Content::Reasoning => {
+                self.first_reasoning.get_or_insert(now);
+                self.deltas += 1;
+                self.text = true;
+            }
+            Content::Token => {
+                self.first_token.get_or_insert(now);
+                self.deltas += 1;
+                self.text = true;
+            }
+            Content::Tool => {
+                self.first_tool.get_or_insert(now);
+            }
+        }
+        if let Some(usage) = &event.usage {
+            self.state(usage);
+        }
+    }
+
+    /// That was all of one read, besides `heartbeats`, which were consumed. Gives the time since the last text if
+    /// this read brought text.
+    pub fn end_read(&mut self, heartbeats: u64, now: Instant) -> Option<Duration> {
         if let Some(count) = self.events.get_mut(Class::Heartbeat.index()) {
             *count += heartbeats;
         }
-        for Item { event, .. } in items {
-            if let Some(count) = self.events.get_mut(event.class.index()) {
-                *count += 1;
-            }
-            match event.content {
-                Content::None | Content::Other => {}
-                Content::Reasoning => {
-                    self.first_reasoning.get_or_insert(now);
-                    self.deltas += 1;
-                    text = true;
-                }
-                Content::Token => {
-                    self.first_token.get_or_insert(now);
-                    self.deltas += 1;
-                    text = true;
-                }
-                Content::Tool => {
-                    self.first_tool.get_or_insert(now);
-                }
-            }
-            if let Some(usage) = &event.usage {
-                self.state(usage);
-            }
+        if !std::mem::take(&mut self.text) {
+            return None;
         }
-        if !items.is_empty() {
-            self.first_event.get_or_insert(now);
-        }
-        let gap = text
-            .then(|| self.last_token.map(|last| now.duration_since(last)))
-            .flatten();
-        if text {
-            self.last_token = Some(now);
-        }
-        gap
+        let last = self.last_token.replace(now)?;
+        Some(now.duration_since(last))
     }
 
     /// Adds what is told of one call: within a call counts are cumulative.
@@ -151,27 +150,19 @@ fn raise(count: &mut Option<u64>, stated: Option<u64>, total: &mut Option<u64>) 
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::dialect::{Classifier, Dialect};
-    use crate::wire::{Decoder, Framing};
+    use crate::wire::{Decoder, Frame, Framing};
 
     /// What a stream of these SSE blocks is measured to be.
     fn measured(dialect: Dialect, blocks: &[String]) -> Meter {
         let mut classifier = Classifier::new(dialect);
-        let mut frames = Vec::new();
-        let bytes = Bytes::from(blocks.concat());
-        Decoder::new(Framing::Sse, 1 << 20)
-            .feed(bytes, &mut frames)
-            .unwrap();
-        let item = |frame| Item {
-            event: classifier.classify(&frame),
-            frame,
-        };
-        let items: Vec<Item> = frames.into_iter().map(item).collect();
         let mut meter = Meter::default();
-        meter.observe(&items, 0, Instant::now());
+        let now = Instant::now();
+        let mut observe = |frame: Frame<'_>| meter.observe(&classifier.classify(&frame), now);
+        Decoder::new(Framing::Sse, 1 << 20)
+            .feed(blocks.concat().as_bytes(), &mut observe)
+            .unwrap();
         meter
     }
 
@@ -294,8 +285,8 @@ mod tests {
     #[test]
     fn heartbeats_are_counted_and_are_no_event_otherwise() {
         let mut meter = Meter::default();
-        meter.observe(&[], 3, Instant::now());
-        meter.observe(&[], 2, Instant::now());
+        meter.end_read(3, Instant::now());
+        meter.end_read(2, Instant::now());
         assert_eq!(meter.events[Class::Heartbeat.index()], 5);
         assert_eq!(meter.first_event, None);
     }

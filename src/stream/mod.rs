@@ -2,6 +2,7 @@
 
 pub mod deadline;
 pub mod end;
+mod judge;
 pub mod meter;
 pub mod pipeline;
 pub mod pump;

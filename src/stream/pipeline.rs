@@ -1,21 +1,29 @@
 //! Bytes to events: undo the coding, cut into frames, classify. A plain value: no clock, no I/O.
 
-use std::cell::Cell;
-
-use bytes::Bytes;
-
-use crate::dialect::{Choice, Classifier, Dialect, detect};
-use crate::event::{Class, Content, Event, Terminal};
+use crate::dialect::{Choice, Dialect};
+use crate::event::{Content, Event, Terminal};
 use crate::wire::encoding::{self, Coding};
 use crate::wire::{self, Decoder, Frame, Framing};
 
+use super::judge::Judge;
+
 /// A frame and what it means.
 #[derive(Clone, Debug)]
-pub struct Item {
+pub struct Item<'a> {
     /// The bytes to send on.
-    pub frame: Frame,
+    pub frame: Frame<'a>,
     /// What they mean.
     pub event: Event,
+}
+
+impl Item<'_> {
+    /// The same, wherever it was read.
+    pub fn into_owned(self) -> Item<'static> {
+        Item {
+            frame: self.frame.into_owned(),
+            event: self.event,
+        }
+    }
 }
 
 /// Why the bytes are no stream.
@@ -66,101 +74,65 @@ pub struct Settings {
     pub max_event_bytes: usize,
 }
 
-/// Events of another kind after which an announced dialect is no longer expected.
-const MAX_STRANGERS: usize = 8;
-
-/// Places for frames that [`FRAMES`] keeps: those of a large read.
-const KEEP_FRAMES: usize = 512;
-
-thread_local! {
-    /// The frames of one read, on their way to be classified. Streams are many, and each would keep room for its
-    /// largest read.
-    static FRAMES: Cell<Vec<Frame>> = const { Cell::new(Vec::new()) };
-}
-
 /// One stream's bytes to events.
 #[derive(Debug)]
 pub struct Pipeline {
     coding: Option<encoding::Decoder>,
     decoder: Decoder,
-    classifier: Classifier,
-    /// The dialect is final: fixed by the route, or confirmed by an event.
-    settled: bool,
-    /// The request announced a dialect.
-    hinted: bool,
-    /// Events before the first of the announced dialect, and what the last of them showed.
-    strangers: (usize, Dialect),
-    /// A terminal event was seen; nothing after it is forwarded.
-    terminal: Option<Terminal>,
-    /// An event after which the end of the input is a good end, although more may follow.
-    may_end: Option<Terminal>,
-    heartbeats: u64,
+    judge: Judge,
 }
 
 impl Pipeline {
     /// A pipeline before its first byte.
     pub fn new(settings: &Settings) -> Self {
-        let fixed = match settings.choice {
-            Choice::Auto => None,
-            Choice::Fixed(dialect) => Some(dialect),
-        };
         Self {
             coding: encoding::Decoder::new(settings.coding),
             decoder: Decoder::new(settings.framing, settings.max_event_bytes),
-            classifier: Classifier::new(fixed.or(settings.hint).unwrap_or(Dialect::Opaque)),
-            settled: fixed.is_some(),
-            hinted: settings.hint.is_some(),
-            strangers: (0, Dialect::Opaque),
-            terminal: None,
-            may_end: None,
-            heartbeats: 0,
+            judge: Judge::new(settings.choice, settings.hint),
         }
     }
 
-    /// Appends to `out` each event that `chunk` completes, up to a terminal one.
-    pub fn feed(&mut self, chunk: Bytes, out: &mut Vec<Item>) -> Result<(), Fault> {
+    /// Gives `sink` each event that `chunk` completes, up to a terminal one.
+    ///
+    /// # Errors
+    /// When the bytes are no stream. Events before the fault were given.
+    pub fn feed(&mut self, chunk: &[u8], sink: &mut impl FnMut(Item<'_>)) -> Result<(), Fault> {
         let Self {
-            coding, decoder, ..
+            coding,
+            decoder,
+            judge,
         } = self;
-        let mut frames = FRAMES.take();
+        let mut frames = |frame: Frame<'_>| {
+            if let Some(item) = judge.read(frame) {
+                sink(item);
+            }
+        };
         let result = match coding {
             None => decoder.feed(chunk, &mut frames).map_err(Fault::from),
-            Some(coding) => coding.feed(&chunk, |bytes| {
-                Ok(decoder.feed(Bytes::copy_from_slice(bytes), &mut frames)?)
-            }),
+            Some(coding) => coding.feed(chunk, |bytes| Ok(decoder.feed(bytes, &mut frames)?)),
         };
-        for frame in frames.drain(..) {
-            self.classify(frame, out);
-        }
-        frames.shrink_to(KEEP_FRAMES);
-        FRAMES.set(frames);
-        self.heartbeats += self.decoder.take_comments();
+        judge.note_heartbeats(decoder.take_comments());
         result
     }
 
     /// The end of the input: completes a last event that lacks only its end, and judges the whole.
-    pub fn finish(&mut self, out: &mut Vec<Item>) -> Verdict {
-        let torn_coding = self
-            .coding
-            .as_ref()
-            .is_some_and(|coding| !coding.is_complete());
+    pub fn finish(&mut self, sink: &mut impl FnMut(Item<'_>)) -> Verdict {
+        let coding = self.coding.as_ref();
+        let torn_coding = coding.is_some_and(|coding| !coding.is_complete());
         let mut torn = false;
-        if self.terminal.is_none()
+        if self.terminal().is_none()
             && let Some(frame) = self.decoder.finish()
         {
-            if frame.whole {
-                self.classify(frame, out);
-            } else {
-                torn = true;
+            torn = !frame.whole;
+            if let Some(item) = Some(frame)
+                .filter(|frame| frame.whole)
+                .and_then(|frame| self.judge.read(frame))
+            {
+                sink(item);
             }
         }
-        if !self.settled && self.strangers.0 > 0 {
-            // Nothing of what was announced ever came.
-            self.classifier = Classifier::new(self.strangers.1);
-        }
-        self.terminal = self.terminal.or(self.may_end);
-        let ended = self.terminal.is_some() || !self.dialect().needs_terminal();
-        if ended && !torn && (self.terminal.is_some() || !torn_coding) {
+        let ended = self.judge.finish();
+        if ended && !torn && (self.terminal().is_some() || !torn_coding) {
             Verdict::Complete
         } else {
             Verdict::Truncated
@@ -169,7 +141,7 @@ impl Pipeline {
 
     /// What the stream speaks, as far as it is known.
     pub const fn dialect(&self) -> Dialect {
-        self.classifier.dialect()
+        self.judge.dialect()
     }
 
     /// How its frames are separated.
@@ -179,67 +151,17 @@ impl Pipeline {
 
     /// Whether the end of the input would be a good end now, although more may follow.
     pub const fn may_end(&self) -> bool {
-        self.may_end.is_some()
+        self.judge.may_end()
     }
 
     /// The terminal event seen.
     pub const fn terminal(&self) -> Option<Terminal> {
-        self.terminal
+        self.judge.terminal()
     }
 
     /// Heartbeats of the upstream consumed since the last call.
     pub const fn take_heartbeats(&mut self) -> u64 {
-        std::mem::replace(&mut self.heartbeats, 0)
-    }
-
-    fn classify(&mut self, frame: Frame, out: &mut Vec<Item>) {
-        if self.terminal.is_some() {
-            return;
-        }
-        if self.framing() == Framing::Raw {
-            self.classifier = Classifier::new(Dialect::Opaque);
-        }
-        let stranger = if self.settled || self.framing() == Framing::Raw {
-            None
-        } else {
-            self.settle(&frame)
-        };
-        let event = match stranger {
-            None => self.classifier.classify(&frame),
-            Some(dialect) => Classifier::new(dialect).classify(&frame),
-        };
-        if event.class == Class::Heartbeat {
-            // Consumed: the proxy has its own timer.
-            self.heartbeats += 1;
-            return;
-        }
-        // Conventions have no rule that nothing follows `done` or `error`: a step may have ended. What they
-        // took from OpenAI has one.
-        let convention = stranger.unwrap_or_else(|| self.dialect()) == Dialect::Convention;
-        let goes_on = convention && !frame.data().starts_with(b"[DONE]");
-        match event.terminal {
-            Some(end) if end == Terminal::MayEnd || goes_on => self.may_end = Some(end),
-            end => self.terminal = end,
-        }
-        out.push(Item { frame, event });
-    }
-
-    /// The first frame that fits confirms what the request announced; without an announcement the first one
-    /// names the dialect. Gives what a frame speaks for itself while the announcement still stands: a trace id or
-    /// a status ahead of the answer must not make the answer a stranger.
-    fn settle(&mut self, frame: &Frame) -> Option<Dialect> {
-        let dialect = self.dialect();
-        if dialect == Dialect::Opaque || !detect::fits(dialect, frame) {
-            let shown = detect::from_frame(frame);
-            let says_little = matches!(shown, Dialect::Convention | Dialect::Opaque);
-            if self.hinted && says_little && self.strangers.0 < MAX_STRANGERS {
-                self.strangers = (self.strangers.0 + 1, shown);
-                return Some(shown);
-            }
-            self.classifier = Classifier::new(shown);
-        }
-        self.settled = frame.data.is_some() && !detect::is_ambiguous(frame);
-        None
+        self.judge.take_heartbeats()
     }
 }
 
@@ -251,8 +173,9 @@ pub const fn is_content(event: &Event) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Class;
 
-    fn run(hint: Option<Dialect>, input: &str) -> (Vec<Item>, Verdict, Dialect) {
+    fn run(hint: Option<Dialect>, input: &str) -> (Vec<Item<'static>>, Verdict, Dialect) {
         let settings = Settings {
             framing: Framing::Sse,
             coding: Coding::Identity,
@@ -262,10 +185,9 @@ mod tests {
         };
         let mut pipeline = Pipeline::new(&settings);
         let mut out = Vec::new();
-        pipeline
-            .feed(Bytes::copy_from_slice(input.as_bytes()), &mut out)
-            .unwrap();
-        let verdict = pipeline.finish(&mut out);
+        let mut keep = |item: Item<'_>| out.push(item.into_owned());
+        pipeline.feed(input.as_bytes(), &mut keep).unwrap();
+        let verdict = pipeline.finish(&mut keep);
         (out, verdict, pipeline.dialect())
     }
 

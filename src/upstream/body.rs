@@ -3,22 +3,12 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use http::HeaderMap;
 use http_body::SizeHint;
 
 use super::error::Broken;
-use super::http1;
+use super::http1::Read;
 use super::pool::Lease;
-
-/// What one read of an upstream's body gave.
-#[derive(Debug)]
-pub enum Read {
-    /// Bytes, in one or more pieces.
-    Data,
-    /// The body is complete; trailers if there were any.
-    Eof(Option<Box<HeaderMap>>),
-}
 
 /// An upstream's response body. Its connection is driven in the task that reads it, so one wake-up reads,
 /// decodes and hands over. Dropping it closes the connection; reading it to the end returns the
@@ -30,8 +20,8 @@ pub struct Body {
     trailers: Option<Box<HeaderMap>>,
     /// What broke the body, told once everything before it was handed over.
     failed: Option<Broken>,
-    /// Read to look at; handed over by the next read.
-    peeked: Vec<Bytes>,
+    /// Read to look at; lent by the next read.
+    peeked: Vec<u8>,
     /// Something of it came.
     began: bool,
 }
@@ -55,53 +45,50 @@ impl Body {
     }
 
     /// The first bytes, at least `wanted` unless the body ends before. Later reads begin with them again.
-    pub async fn peek(&mut self, wanted: usize) -> Vec<u8> {
-        let mut seen = Vec::new();
+    pub async fn peek(&mut self, wanted: usize) -> &[u8] {
+        let mut seen = std::mem::take(&mut self.peeked);
         while seen.len() < wanted && self.lease.is_some() {
-            match poll_fn(|cx| self.poll_wire(cx)).await {
-                Ok(http1::Read::Data(bytes)) => {
-                    seen.extend_from_slice(&bytes);
-                    self.peeked.push(bytes);
-                }
-                Ok(http1::Read::Eof(trailers)) => self.trailers = trailers,
+            let mut sink = |bytes: &[u8]| seen.extend_from_slice(bytes);
+            match poll_fn(|cx| self.poll_wire(cx, &mut sink)).await {
+                Ok(Read::Data) => {}
+                Ok(Read::Eof(trailers)) => self.trailers = trailers,
                 Err(error) => self.failed = Some(error),
             }
         }
-        seen
+        self.peeked = seen;
+        &self.peeked
     }
 
-    /// Appends what is there to `out`; pending when nothing is.
+    /// Lends `sink` what is there; pending when nothing is.
     ///
     /// # Errors
     /// How the body broke, once.
     pub fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        out: &mut Vec<Bytes>,
+        sink: &mut dyn FnMut(&[u8]),
     ) -> Poll<Result<Read, Broken>> {
         if !self.peeked.is_empty() {
-            out.append(&mut self.peeked);
+            sink(&std::mem::take(&mut self.peeked));
             return Poll::Ready(Ok(Read::Data));
         }
         if let Some(error) = self.failed.take() {
             return Poll::Ready(Err(error));
         }
-        Poll::Ready(match ready!(self.poll_wire(cx))? {
-            http1::Read::Data(bytes) => {
-                out.push(bytes);
-                Ok(Read::Data)
-            }
-            http1::Read::Eof(trailers) => Ok(Read::Eof(trailers)),
-        })
+        self.poll_wire(cx, sink)
     }
 
-    fn poll_wire(&mut self, cx: &mut Context<'_>) -> Poll<Result<http1::Read, Broken>> {
+    fn poll_wire(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Poll<Result<Read, Broken>> {
         let Some(lease) = &mut self.lease else {
-            return Poll::Ready(Ok(http1::Read::Eof(self.trailers.take())));
+            return Poll::Ready(Ok(Read::Eof(self.trailers.take())));
         };
-        let read = ready!(lease.wire.poll_body(cx));
+        let read = ready!(lease.wire.poll_body(cx, sink));
         match &read {
-            Ok(http1::Read::Data(_)) => {
+            Ok(Read::Data) => {
                 if !std::mem::replace(&mut self.began, true) {
                     lease.picked.succeeded();
                 }
@@ -110,7 +97,7 @@ impl Body {
                     self.release(cx);
                 }
             }
-            Ok(http1::Read::Eof(_)) => self.release(cx),
+            Ok(Read::Eof(_)) => self.release(cx),
             Err(_) => {
                 self.blame();
                 self.lease = None;
@@ -128,7 +115,6 @@ impl Body {
 
     /// What the upstream announced about the length.
     pub fn size_hint(&self) -> SizeHint {
-        let peeked: usize = self.peeked.iter().map(Bytes::len).sum();
         let left = match &self.lease {
             Some(lease) => lease.wire.left(),
             // Trailers, or what broke it, still have to be told.
@@ -136,7 +122,7 @@ impl Body {
             None => Some(0),
         };
         left.map_or_else(SizeHint::default, |left| {
-            SizeHint::with_exact(left + peeked as u64)
+            SizeHint::with_exact(left + self.peeked.len() as u64)
         })
     }
 

@@ -27,11 +27,12 @@ use http::{HeaderMap, Request, StatusCode, request as head, response};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
 
-pub use body::{Body, Read};
+pub use body::Body;
 pub use endpoint::Endpoints;
 use endpoint::Picked;
 pub use error::{Broken, Error, Malformed};
 use http1::Connection;
+pub use http1::Read;
 use pool::{Lease, Pool};
 use request::Origin;
 use request_body::{Cut, Verdict};

@@ -3,7 +3,7 @@
 //! Servers label what is no stream of events as one: a JSON error, a page, tokens without any framing. Read
 //! as events, such a body would vanish; so its first bytes decide, and what is neither kind passes as it is.
 
-use bytes::{Bytes, BytesMut};
+use std::borrow::Cow;
 
 use super::{Error, Frame, Framing, ndjson, sse};
 
@@ -21,7 +21,7 @@ pub struct Decoder {
 #[derive(Debug)]
 enum Kind {
     /// Announced as this; too few bytes to tell. Holds less than a field name, or only white space.
-    Undecided(Framing, BytesMut),
+    Undecided(Framing, Vec<u8>),
     Ndjson(ndjson::Decoder),
     Raw,
     Sse(sse::Decoder),
@@ -31,7 +31,7 @@ impl Decoder {
     /// A decoder for what was announced as `framing`. It refuses events beyond `max_event_bytes`.
     pub fn new(framing: Framing, max_event_bytes: usize) -> Self {
         Self {
-            kind: Kind::Undecided(framing, BytesMut::new()),
+            kind: Kind::Undecided(framing, Vec::new()),
             limit: max_event_bytes,
         }
     }
@@ -46,47 +46,53 @@ impl Decoder {
         }
     }
 
-    /// Appends to `out` each frame that `chunk` completes.
-    pub fn feed(&mut self, chunk: Bytes, out: &mut Vec<Frame>) -> Result<(), Error> {
+    /// Gives `sink` each frame that `chunk` completes.
+    ///
+    /// # Errors
+    /// When an event grows beyond its bound. Nothing more can be read then.
+    pub fn feed(&mut self, chunk: &[u8], sink: &mut impl FnMut(Frame<'_>)) -> Result<(), Error> {
         match &mut self.kind {
             Kind::Undecided(announced, held) => {
-                let chunk = if held.is_empty() {
+                let joined;
+                let first = if held.is_empty() {
                     chunk
                 } else {
-                    held.extend_from_slice(&chunk);
-                    held.split().freeze()
+                    joined = [held.as_slice(), chunk].concat();
+                    &joined
                 };
-                match decide(*announced, &chunk) {
+                match decide(*announced, first) {
                     Some(framing) => {
                         self.settle(framing);
-                        self.feed(chunk, out)
+                        self.feed(first, sink)
                     }
                     // White space is all that can grow here.
-                    None if chunk.len() > self.limit => Err(Error::TooLarge { limit: self.limit }),
+                    None if first.len() > self.limit => Err(Error::TooLarge { limit: self.limit }),
                     None => {
-                        held.extend_from_slice(&chunk);
+                        held.extend_from_slice(chunk);
                         Ok(())
                     }
                 }
             }
-            Kind::Ndjson(decoder) => decoder.feed(chunk, out),
+            Kind::Ndjson(decoder) => decoder.feed(chunk, sink),
             Kind::Raw => {
-                out.extend(raw(chunk));
+                if let Some(frame) = raw(chunk.into()) {
+                    sink(frame);
+                }
                 Ok(())
             }
-            Kind::Sse(decoder) => decoder.feed(chunk, out),
+            Kind::Sse(decoder) => decoder.feed(chunk, sink),
         }
     }
 
     /// The frame that the end of the input leaves unfinished, if any.
-    pub fn finish(&mut self) -> Option<Frame> {
+    pub fn finish(&mut self) -> Option<Frame<'static>> {
         match &mut self.kind {
             // Blank lines alone say nothing, in either framing.
             Kind::Undecided(_, held) if held.trim_ascii().is_empty() => None,
             Kind::Undecided(_, held) => {
-                let held = held.split().freeze();
+                let held = std::mem::take(held);
                 self.kind = Kind::Raw;
-                raw(held)
+                raw(held.into())
             }
             Kind::Ndjson(decoder) => decoder.finish(),
             Kind::Raw => None,
@@ -112,12 +118,13 @@ impl Decoder {
 }
 
 /// The bytes themselves.
-fn raw(block: Bytes) -> Option<Frame> {
+fn raw(block: Cow<'_, [u8]>) -> Option<Frame<'_>> {
     (!block.is_empty()).then_some(Frame {
         block,
         name: None,
         data: None,
         whole: true,
+        raw: true,
     })
 }
 
@@ -149,19 +156,15 @@ fn decide(framing: Framing, first: &[u8]) -> Option<Framing> {
 mod tests {
     use super::*;
 
-    fn run(framing: Framing, body: &[u8], cut: usize) -> (Framing, Vec<Bytes>) {
+    fn run(framing: Framing, body: &[u8], cut: usize) -> (Framing, Vec<Vec<u8>>) {
         let mut decoder = Decoder::new(framing, 1 << 10);
-        let mut frames = Vec::new();
+        let mut blocks = Vec::new();
         for piece in body.chunks(cut) {
-            decoder
-                .feed(Bytes::copy_from_slice(piece), &mut frames)
-                .unwrap();
+            let mut keep = |frame: Frame<'_>| blocks.push(frame.block.into_owned());
+            decoder.feed(piece, &mut keep).unwrap();
         }
-        frames.extend(decoder.finish());
-        (
-            decoder.framing(),
-            frames.into_iter().map(|frame| frame.block).collect(),
-        )
+        blocks.extend(decoder.finish().map(|frame| frame.block.into_owned()));
+        (decoder.framing(), blocks)
     }
 
     #[test]
@@ -222,8 +225,7 @@ mod tests {
     #[test]
     fn white_space_is_bounded() {
         let mut decoder = Decoder::new(Framing::Sse, 16);
-        let mut feed =
-            |bytes: &'static [u8]| decoder.feed(Bytes::from_static(bytes), &mut Vec::new());
+        let mut feed = |bytes: &[u8]| decoder.feed(bytes, &mut |_| {});
         assert_eq!(feed(b"          "), Ok(()));
         assert_eq!(feed(b"          "), Err(Error::TooLarge { limit: 16 }));
     }

@@ -9,7 +9,8 @@ pub mod json;
 pub mod ndjson;
 pub mod sse;
 
-use bytes::Bytes;
+use std::borrow::Cow;
+
 use thiserror::Error;
 
 use crate::event::Span;
@@ -69,11 +70,11 @@ impl Framing {
     }
 }
 
-/// One block of the framing.
+/// One block of the framing, as a rule where it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
+pub struct Frame<'a> {
     /// The block as it is sent on, terminator included.
-    pub block: Bytes,
+    pub block: Cow<'a, [u8]>,
     /// The value of the last `event` field.
     pub name: Option<Span>,
     /// The payload; `None` for a block without one.
@@ -81,6 +82,8 @@ pub struct Frame {
     /// Whether the block ended as the framing demands, or was completed because its payload was whole.
     /// Only the last frame of a stream can be torn.
     pub whole: bool,
+    /// Bytes of a body without any framing.
+    pub raw: bool,
 }
 
 /// Where a frame's payload is.
@@ -89,10 +92,18 @@ pub enum Payload {
     /// On one line of the block.
     InBlock(Span),
     /// Spread over several `data` lines: here they are joined with LF.
-    Joined(Bytes),
+    Joined(Vec<u8>),
 }
 
-impl Frame {
+impl Frame<'_> {
+    /// The same, wherever it was read.
+    pub fn into_owned(self) -> Frame<'static> {
+        Frame {
+            block: Cow::Owned(self.block.into_owned()),
+            ..self
+        }
+    }
+
     /// The payload, empty if there is none.
     pub fn data(&self) -> &[u8] {
         match &self.data {

@@ -3,7 +3,8 @@
 //! A line ends at LF; a CR before it is removed, empty lines are dropped. The last line may lack its LF
 //! if its JSON is whole.
 
-use bytes::{Bytes, BytesMut};
+use std::borrow::Cow;
+
 use memchr::memchr;
 
 use super::{Error, Frame, Payload, json};
@@ -13,41 +14,54 @@ use crate::event::Span;
 #[derive(Debug)]
 pub struct Decoder {
     /// The unfinished line. Invariant: holds no LF.
-    tail: BytesMut,
+    tail: Vec<u8>,
     limit: usize,
 }
 
 impl Decoder {
     /// A decoder that refuses lines beyond `limit` bytes.
-    pub fn new(limit: usize) -> Self {
+    pub const fn new(limit: usize) -> Self {
         Self {
-            tail: BytesMut::new(),
+            tail: Vec::new(),
             limit,
         }
     }
 
-    /// Appends to `out` each line that `chunk` completes.
-    pub fn feed(&mut self, mut chunk: Bytes, out: &mut Vec<Frame>) -> Result<(), Error> {
-        while let Some(end) = memchr(b'\n', &chunk) {
-            let mut line = chunk.split_to(end + 1);
-            if !self.tail.is_empty() {
-                self.tail.extend_from_slice(&line);
-                line = std::mem::take(&mut self.tail).freeze();
-            }
+    /// Gives `sink` each line that `chunk` completes.
+    ///
+    /// # Errors
+    /// When a line grows beyond its bound.
+    pub fn feed(
+        &mut self,
+        mut chunk: &[u8],
+        sink: &mut impl FnMut(Frame<'_>),
+    ) -> Result<(), Error> {
+        while let Some((line, rest)) =
+            memchr(b'\n', chunk).and_then(|end| chunk.split_at_checked(end + 1))
+        {
+            chunk = rest;
+            let line = if self.tail.is_empty() {
+                Cow::Borrowed(line)
+            } else {
+                self.tail.extend_from_slice(line);
+                Cow::Owned(std::mem::take(&mut self.tail))
+            };
             self.check(line.len())?;
-            out.extend(frame(line));
+            if let Some(frame) = frame(line) {
+                sink(frame);
+            }
         }
         self.check(self.tail.len() + chunk.len())?;
-        self.tail.extend_from_slice(&chunk);
+        self.tail.extend_from_slice(chunk);
         Ok(())
     }
 
     /// The line that lacks its LF, if there is one.
-    pub fn finish(&mut self) -> Option<Frame> {
+    pub fn finish(&mut self) -> Option<Frame<'static>> {
         let mut line = std::mem::take(&mut self.tail);
         let whole = json::is_whole(&line);
         line.extend_from_slice(b"\n");
-        frame(line.freeze()).map(|frame| Frame { whole, ..frame })
+        frame(line.into()).map(|frame| Frame { whole, ..frame })
     }
 
     const fn check(&self, bytes: usize) -> Result<(), Error> {
@@ -60,7 +74,7 @@ impl Decoder {
 }
 
 /// `line` ends with LF.
-fn frame(line: Bytes) -> Option<Frame> {
+fn frame(line: Cow<'_, [u8]>) -> Option<Frame<'_>> {
     let text = line.strip_suffix(b"\n").unwrap_or(&line);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     if text.trim_ascii().is_empty() {
@@ -70,13 +84,14 @@ fn frame(line: Bytes) -> Option<Frame> {
     let block = if text.len() + 1 == line.len() {
         line
     } else {
-        Bytes::from([text, b"\n"].concat())
+        Cow::Owned([text, b"\n"].concat())
     };
     Some(Frame {
         block,
         name: None,
         data,
         whole: true,
+        raw: false,
     })
 }
 
@@ -88,9 +103,8 @@ mod tests {
         let mut decoder = Decoder::new(64);
         let mut out = Vec::new();
         for chunk in chunks {
-            decoder
-                .feed(Bytes::copy_from_slice(chunk), &mut out)
-                .unwrap();
+            let mut keep = |frame: Frame<'_>| out.push(frame.into_owned());
+            decoder.feed(chunk, &mut keep).unwrap();
         }
         out.extend(decoder.finish());
         out.iter()
@@ -129,14 +143,9 @@ mod tests {
     #[test]
     fn a_line_beyond_the_bound_is_refused_before_it_is_whole() {
         let mut decoder = Decoder::new(8);
-        let mut out = Vec::new();
-        assert!(
-            decoder
-                .feed(Bytes::from_static(b"12345678"), &mut out)
-                .is_ok()
-        );
+        assert!(decoder.feed(b"12345678", &mut |_| {}).is_ok());
         assert_eq!(
-            decoder.feed(Bytes::from_static(b"9"), &mut out),
+            decoder.feed(b"9", &mut |_| {}),
             Err(Error::TooLarge { limit: 8 })
         );
     }

@@ -4,31 +4,30 @@ mod agents;
 mod detection;
 mod models;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 
 use super::*;
 use crate::event::{Content, Terminal};
 use crate::wire::Decoder;
 
-fn frame(framing: Framing, text: &str) -> Frame {
+fn frame(framing: Framing, text: &str) -> Frame<'static> {
     let mut decoder = Decoder::new(framing, 1 << 24);
     let mut frames = Vec::new();
-    let bytes = Bytes::copy_from_slice(text.as_bytes());
-    decoder.feed(bytes, &mut frames).unwrap();
+    let mut keep = |frame: Frame<'_>| frames.push(frame.into_owned());
+    decoder.feed(text.as_bytes(), &mut keep).unwrap();
     assert_eq!(frames.len(), 1, "{text}");
     frames.remove(0)
 }
 
 /// A block of `data` alone, or with a name in front: `name|data`.
-fn block(text: &str) -> Frame {
+fn block(text: &str) -> Frame<'static> {
     match text.split_once('|') {
         Some((name, data)) => frame(Framing::Sse, &format!("event: {name}\ndata: {data}\n\n")),
         None => frame(Framing::Sse, &format!("data: {text}\n\n")),
     }
 }
 
-fn read(dialect: Dialect, frame: &Frame) -> (Class, Content) {
+fn read(dialect: Dialect, frame: &Frame<'_>) -> (Class, Content) {
     let event = Classifier::new(dialect).classify(frame);
     (event.class, event.content)
 }

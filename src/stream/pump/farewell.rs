@@ -41,17 +41,20 @@ impl Pump {
 
     fn settle(&self, failure: &Failure) {
         let now = Instant::now();
-        let (dialect, framing) = (self.pipeline.dialect(), self.pipeline.framing());
+        let (dialect, framing) = (
+            self.intake.pipeline.dialect(),
+            self.intake.pipeline.framing(),
+        );
         match failure.end {
-            End::Finished => self.queue.close(Close::Clean, None, now),
-            End::UpstreamError if self.pipeline.terminal() == Some(Terminal::Error) => {
-                self.queue.close(Close::Clean, None, now);
+            End::Finished => self.intake.queue.close(Close::Clean, None, now),
+            End::UpstreamError if self.intake.pipeline.terminal() == Some(Terminal::Error) => {
+                self.intake.queue.close(Close::Clean, None, now);
             }
-            End::ClientGone => self.queue.abort(),
+            End::ClientGone => self.intake.queue.abort(),
             _ => {
                 if failure.end == End::ClientStalled {
                     // It did not read for so long: free the memory, leave only the reason.
-                    self.queue.clear();
+                    self.intake.queue.clear();
                 }
                 let last =
                     emit::error_event(dialect, framing, failure.end.as_str(), &failure.message);
@@ -60,7 +63,7 @@ impl Pump {
                 } else {
                     Close::Abort
                 };
-                self.queue.close(how, last.as_deref(), now);
+                self.intake.queue.close(how, last.as_deref(), now);
             }
         }
     }
@@ -73,25 +76,25 @@ impl Pump {
         // Whatever else: the farewell itself is bounded, too.
         let mut limit = match end {
             End::ClientStalled => (now + LAST_WORD, end),
-            End::Finished => (self.table.total(), End::TotalTimeout),
-            _ => (self.table.total().max(now + LAST_WORD), end),
+            End::Finished => (self.intake.table.total(), End::TotalTimeout),
+            _ => (self.intake.table.total().max(now + LAST_WORD), end),
         };
         let mut stopping = false;
         let mut timer = pin!(sleep_until(linger));
         poll_fn(|cx| {
             loop {
                 // Before looking, so that no change is missed.
-                let changed = self.queue.poll_change(cx, &mut self.seen, true);
+                let changed = self.intake.queue.poll_change(cx, &mut self.seen, true);
                 if !stopping && let Poll::Ready(asked) = self.stop.poll(cx) {
                     stopping = true;
                     limit = earlier(limit, (Instant::now() + STOPPING, unseen(asked)));
                 }
-                let status = self.queue.status();
+                let status = self.intake.queue.status();
                 if status.abandoned {
                     return Poll::Ready(unseen(End::ClientGone));
                 }
                 let in_connection =
-                    status.in_hand.is_some() || self.reader.last_progress().is_some();
+                    status.in_hand.is_some() || self.intake.reader.last_progress().is_some();
                 if status.reader_gone || (status.events == 0 && !in_connection) {
                     return Poll::Ready(end);
                 }
@@ -99,16 +102,21 @@ impl Pump {
                     continue;
                 }
                 self.drain_source(cx);
-                self.note_waiting(status.waiting_since.max(status.in_hand));
+                self.intake
+                    .note_waiting(status.waiting_since.max(status.in_hand));
                 let now = Instant::now();
                 if now >= linger {
                     self.source = None;
                 }
-                let stalled = self.table.stalled().map(|at| (at, End::ClientStalled));
+                let stalled = self
+                    .intake
+                    .table
+                    .stalled()
+                    .map(|at| (at, End::ClientStalled));
                 let (next, passed) = stalled.map_or(limit, |stalled| earlier(limit, stalled));
                 if next <= now {
-                    self.queue.clear();
-                    self.queue.abort();
+                    self.intake.queue.clear();
+                    self.intake.queue.abort();
                     return Poll::Ready(unseen(passed));
                 }
                 // Nobody tells when a connection has written all that it took.
@@ -129,10 +137,8 @@ impl Pump {
 
     /// Reads on to the end of the body, so that its connection can be used again.
     fn drain_source(&mut self, cx: &mut Context<'_>) {
-        let mut rest = Vec::new();
         while let Some(source) = &mut self.source {
-            rest.clear();
-            match source.poll_read(cx, &mut rest) {
+            match source.poll_read(cx, &mut |_| {}) {
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(_) => self.source = None,
                 Poll::Pending => return,

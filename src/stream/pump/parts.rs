@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::dialect::Dialect;
@@ -12,20 +11,20 @@ use crate::queue::{Counts, Sender};
 use crate::stream::deadline::Table;
 use crate::stream::end::End;
 use crate::stream::meter::Meter;
-use crate::stream::pipeline::{Item, Pipeline};
+use crate::stream::pipeline::Pipeline;
 use crate::stream::registry::Stop;
 use crate::wire::Framing;
 
 /// Where a pump reads from. Dropping it cancels the upstream call.
 pub trait Source: Send {
-    /// Appends what is there to `out`. `Ok(true)`: more may follow. `Ok(false)`: the body ended well.
+    /// Gives `sink` what is there. `Ok(true)`: more may follow. `Ok(false)`: the body ended well.
     ///
     /// # Errors
     /// The end that the failure means, with a sentence for the client.
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        out: &mut Vec<Bytes>,
+        sink: &mut dyn FnMut(&[u8]),
     ) -> Poll<Result<bool, Failure>>;
 
     /// Nothing of use came in time. Whoever balances over several agents wants to know.
@@ -63,8 +62,10 @@ pub trait Reader: Send + Sync {
 /// What one read of the upstream brought.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrived<'a> {
-    /// Its events.
-    pub items: &'a [Item],
+    /// What the stream measured so far.
+    pub meter: &'a Meter,
+    /// Events of this read.
+    pub events: usize,
     /// Time since the text before, if this read brought text.
     pub gap: Option<Duration>,
     /// When it returned.

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use super::super::deadline::Lengths;
-use super::super::pipeline::Settings;
+use super::super::deadline::Table;
+use super::super::pipeline::{Pipeline, Settings};
 use super::*;
 use crate::dialect::{Choice, Dialect};
 use crate::queue::{self, Close, Limits, Next, Overflow, Receiver};
@@ -26,7 +27,7 @@ impl Source for Script {
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        out: &mut Vec<Bytes>,
+        sink: &mut dyn FnMut(&[u8]),
     ) -> Poll<Result<bool, Failure>> {
         let Some((delay, _)) = self.steps.front() else {
             return Poll::Pending;
@@ -41,7 +42,7 @@ impl Source for Script {
         self.timer = None;
         Poll::Ready(match self.steps.pop_front().unwrap().1 {
             Step::Send(text) => {
-                out.push(Bytes::from(text));
+                sink(text.as_bytes());
                 Ok(true)
             }
             Step::End => Ok(false),
@@ -317,7 +318,7 @@ async fn a_client_that_reads_slowly_is_not_stalled() {
         (SECOND, done()),
     ];
     let (mut slow, rx, _stop) = pump(steps, ROOMY, Duration::ZERO);
-    slow.reader = Arc::new(Slow);
+    slow.intake.reader = Arc::new(Slow);
     let late = async {
         tokio::time::sleep(10 * SECOND).await;
         read(rx).await

@@ -1,6 +1,8 @@
-//! The chunked transfer coding (RFC 9112, 7.1), undone in place.
+//! The chunked transfer coding (RFC 9112, 7.1), undone in place: what a read brought becomes one piece.
 //!
 //! Strict where leniency has two readings: line ends are CRLF, sizes are hexadecimal digits and nothing else.
+
+use std::ops::Range;
 
 use http::HeaderMap;
 
@@ -41,10 +43,10 @@ enum State {
 }
 
 /// What some bytes of a chunked body held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Undone {
-    /// So many bytes of the body, now at the front.
-    pub(super) body: usize,
+    /// Where the bytes of the body now lie.
+    pub(super) body: Range<usize>,
     /// So many bytes were looked at: all of them, unless the body is over or broken.
     pub(super) used: usize,
     /// Where the framing broke, behind those bytes of the body.
@@ -65,9 +67,9 @@ impl Chunked {
         self.state == State::Done
     }
 
-    /// Moves the body's bytes in `bytes` to its front.
+    /// Moves the body's bytes in `bytes` together.
     pub(super) fn undo(&mut self, bytes: &mut [u8]) -> Undone {
-        let (mut body, mut used) = (0, 0);
+        let (mut body, mut used) = (0..0, 0);
         while self.state != State::Done
             && let Some(&byte) = bytes.get(used)
         {
@@ -75,10 +77,13 @@ impl Chunked {
                 let here = usize::try_from(left)
                     .unwrap_or(usize::MAX)
                     .min(bytes.len() - used);
-                if body != used {
-                    bytes.copy_within(used..used + here, body);
+                if body.is_empty() {
+                    // Most reads bring one chunk, which can stay where it is.
+                    body = used..used;
+                } else {
+                    bytes.copy_within(used..used + here, body.end);
                 }
-                body += here;
+                body.end += here;
                 used += here;
                 self.state = match left - here as u64 {
                     // Its line end is here, mostly.
@@ -199,7 +204,7 @@ mod tests {
         for piece in input.chunks(cut) {
             let mut piece = piece.to_vec();
             let undone = chunked.undo(&mut piece);
-            body.extend(piece.iter().take(undone.body));
+            body.extend_from_slice(&piece[undone.body]);
             used += undone.used;
             undone.broken.map_or(Ok(()), Err)?;
             if chunked.is_done() {

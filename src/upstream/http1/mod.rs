@@ -5,8 +5,8 @@
 //! ```
 //!
 //! It has no task and, between two reads, no buffer: bytes are read into a buffer of the thread, and what is
-//! not framing is handed over in one piece for each read, however many chunks it came in. That is what a
-//! quiet stream costs nothing for, and why this is not a client library's connection.
+//! not framing is lent to whoever asked, in one piece for each read, however many chunks it came in. That is
+//! what a quiet stream costs nothing for, and why this is not a client library's connection.
 
 mod chunked;
 mod head;
@@ -17,7 +17,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, BytesMut};
 use http::{HeaderMap, StatusCode, request, response};
 use memchr::memmem;
 use tokio::io::ReadBuf;
@@ -81,10 +81,12 @@ pub(super) enum Failure {
     Reset(io::Error),
 }
 
-/// What one look at a body gave.
+/// What one read of an upstream's body gave.
 #[derive(Debug)]
-pub(super) enum Read {
-    Data(Bytes),
+pub enum Read {
+    /// Bytes, which were lent.
+    Data,
+    /// The body is complete; trailers if there were any.
     Eof(Option<Box<HeaderMap>>),
 }
 
@@ -213,11 +215,15 @@ impl Connection {
         head.parts
     }
 
-    /// The next piece of the body: what one read brought.
+    /// Lends `sink` the next piece of the body: what one read brought.
     ///
     /// # Errors
-    /// When the body broke. What came before was handed over.
-    pub(super) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Read, Broken>> {
+    /// When the body broke. What came before was lent.
+    pub(super) fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Poll<Result<Read, Broken>> {
         if self.upload.is_some() && matches!(self.poll_upload(cx), Poll::Ready(Err(_))) {
             // The answer is under way all the same; nobody asks for the rest of the request.
             self.upload = None;
@@ -234,16 +240,16 @@ impl Connection {
             }
             let undone = if self.unread.is_empty() {
                 let Self { io, state, .. } = self;
-                ready!(poll_read(io.as_mut(), cx, |bytes| state.undo(bytes)))
+                ready!(poll_read(io.as_mut(), cx, |bytes| state.undo(bytes, sink)))
                     .map_err(Broken::Reset)?
             } else {
                 let mut bytes = std::mem::take(&mut self.unread);
-                self.state.undo(&mut bytes)
+                self.state.undo(&mut bytes, sink)
             };
-            let Undone { body, surplus } = undone.ok_or(Broken::Truncated)?;
+            let Undone { any, surplus } = undone.ok_or(Broken::Truncated)?;
             self.keep_alive &= !surplus;
-            if !body.is_empty() {
-                return Poll::Ready(Ok(Read::Data(body)));
+            if any {
+                return Poll::Ready(Ok(Read::Data));
             }
         }
     }
@@ -282,23 +288,24 @@ impl Connection {
 
 /// What some bytes of a connection held of a body.
 struct Undone {
-    body: Bytes,
+    /// Anything.
+    any: bool,
     /// More came than the body.
     surplus: bool,
 }
 
 impl State {
-    /// The body's part of what one read brought; no bytes are the end of the connection. `None` if it ends too
-    /// early.
-    fn undo(&mut self, bytes: &mut [u8]) -> Option<Undone> {
+    /// Lends the body's part of what one read brought; no bytes are the end of the connection. `None` if it ends
+    /// too early.
+    fn undo(&mut self, bytes: &mut [u8], sink: &mut dyn FnMut(&[u8])) -> Option<Undone> {
         let all = bytes.len();
         let (body, used) = match self {
-            Self::Close => (all, all),
+            Self::Close => (0..all, all),
             _ if bytes.is_empty() => return None,
             Self::Exact(left) => {
                 let here = usize::try_from(*left).unwrap_or(usize::MAX).min(all);
                 *left -= here as u64;
-                (here, here)
+                (0..here, here)
             }
             Self::Chunked(chunked) => {
                 let undone = chunked.undo(bytes);
@@ -314,15 +321,17 @@ impl State {
                 }
                 (undone.body, undone.used)
             }
-            _ => (0, 0),
+            _ => (0..0, 0),
         };
         if matches!(self, Self::Exact(0)) || (all == 0 && matches!(self, Self::Close)) {
             *self = Self::Over(None);
         }
-        Some(Undone {
-            body: Bytes::copy_from_slice(bytes.get(..body).unwrap_or_default()),
-            surplus: used < all,
-        })
+        let body = bytes.get(body).unwrap_or_default();
+        let (any, surplus) = (!body.is_empty(), used < all);
+        if any {
+            sink(body);
+        }
+        Some(Undone { any, surplus })
     }
 }
 
@@ -372,8 +381,9 @@ mod tests {
     async fn body(connection: &mut Connection) -> (Vec<u8>, Result<Option<HeaderMap>, Broken>) {
         let mut all = Vec::new();
         loop {
-            match poll_fn(|cx| connection.poll_body(cx)).await {
-                Ok(Read::Data(bytes)) => all.extend_from_slice(&bytes),
+            let mut sink = |bytes: &[u8]| all.extend_from_slice(bytes);
+            match poll_fn(|cx| connection.poll_body(cx, &mut sink)).await {
+                Ok(Read::Data) => {}
                 Ok(Read::Eof(trailers)) => return (all, Ok(trailers.map(|trailers| *trailers))),
                 Err(broken) => return (all, Err(broken)),
             }

@@ -5,10 +5,11 @@
 //! line at the end of the input is kept as unfinished, a lone `retry:` is glued to the next block, and a
 //! field `error:` with a JSON object (older llama.cpp servers) becomes an error event.
 //!
-//! A block that is already canonical (LF, one space after each colon, no comment) leaves as a slice of
-//! the bytes that came in; only others are written anew. Between reads only the unfinished tail is kept.
+//! A block that is already canonical (LF, one space after each colon, no comment) leaves as the bytes that
+//! came in; only others are written anew. Between reads only the unfinished tail is kept.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use std::borrow::Cow;
+
 use memchr::{memchr, memchr2, memmem};
 
 use super::{Error, Frame, Payload, json};
@@ -19,13 +20,13 @@ use crate::event::Span;
 pub struct Decoder {
     scan: Scan,
     /// The unfinished block. Invariant: starts at the beginning of a block.
-    tail: BytesMut,
+    tail: Vec<u8>,
     /// Bytes of the byte order mark seen so far; `None` once the first other byte was read.
     bom: Option<usize>,
     /// The last line ended at a CR that was the last byte read: a following LF belongs to it.
     skip_lf: bool,
     /// A `retry` field waiting for the next block.
-    retry: Option<Bytes>,
+    retry: Option<Vec<u8>>,
     limit: usize,
     comments: u64,
 }
@@ -39,7 +40,7 @@ impl Decoder {
     pub fn new(limit: usize) -> Self {
         Self {
             scan: Scan::default(),
-            tail: BytesMut::new(),
+            tail: Vec::new(),
             bom: Some(0),
             skip_lf: false,
             retry: None,
@@ -48,56 +49,56 @@ impl Decoder {
         }
     }
 
-    /// Appends to `out` each block that `chunk` completes.
-    pub fn feed(&mut self, mut chunk: Bytes, out: &mut Vec<Frame>) -> Result<(), Error> {
-        self.strip_start(&mut chunk);
+    /// Gives `sink` each block that `chunk` completes.
+    ///
+    /// # Errors
+    /// When a block grows beyond its bound.
+    pub fn feed(&mut self, chunk: &[u8], sink: &mut impl FnMut(Frame<'_>)) -> Result<(), Error> {
+        let chunk = self.strip_start(chunk);
         if self.tail.is_empty() {
-            loop {
-                match self.scan.next(&chunk) {
-                    Step::More => break,
-                    Step::Comment(len) => self.comment(|| chunk.advance(len)),
-                    Step::Skip(len) => chunk.advance(len),
-                    Step::Block(len, shape) => {
-                        let block = chunk.split_to(len);
-                        self.block(block, shape, out)?;
-                    }
-                }
-            }
-            self.tail.extend_from_slice(&chunk);
+            let used = self.blocks(chunk, sink)?;
+            let rest = chunk.get(used..).unwrap_or_default();
+            self.tail.extend_from_slice(rest);
         } else {
-            let before = out.len();
-            self.tail.extend_from_slice(&chunk);
-            drop(chunk);
-            loop {
-                match self.scan.next(&self.tail) {
-                    Step::More => break,
-                    Step::Comment(len) => {
-                        self.comments += 1;
-                        self.tail.advance(len);
-                    }
-                    Step::Skip(len) => self.tail.advance(len),
-                    Step::Block(len, shape) => {
-                        let block = self.tail.split_to(len).freeze();
-                        self.block(block, shape, out)?;
-                    }
-                }
-            }
-            if self.tail.is_empty() {
-                // Lets go of the allocation that the blocks just handed out share.
-                self.tail = BytesMut::new();
-            } else if out.len() > before {
-                // The same, of which only this is left.
-                self.tail = BytesMut::from(&*self.tail);
-            }
+            let mut bytes = std::mem::take(&mut self.tail);
+            bytes.extend_from_slice(chunk);
+            let used = self.blocks(&bytes, sink)?;
+            self.tail = match bytes.get(used..) {
+                Some(rest) if used > 0 => rest.to_vec(),
+                _ => bytes,
+            };
         }
         self.skip_lf = std::mem::take(&mut self.scan.ended_at_cr);
         self.check(self.tail.len())
     }
 
+    /// Gives `sink` the blocks that `bytes` begins with, and says how long they are together.
+    fn blocks(&mut self, bytes: &[u8], sink: &mut impl FnMut(Frame<'_>)) -> Result<usize, Error> {
+        let mut used = 0;
+        loop {
+            let rest = bytes.get(used..).unwrap_or_default();
+            used += match self.scan.next(rest) {
+                Step::More => return Ok(used),
+                Step::Comment(len) => {
+                    self.comments += 1;
+                    len
+                }
+                Step::Skip(len) => len,
+                Step::Block(len, shape) => {
+                    self.check(len)?;
+                    if let Some(frame) = self.frame(rest.get(..len).unwrap_or_default(), shape) {
+                        sink(frame);
+                    }
+                    len
+                }
+            };
+        }
+    }
+
     /// The block that the end of the input leaves unfinished, completed and judged: `whole` is true when
     /// nothing but line ends was missing. A name alone was cut before its data, but for the one that is
     /// known to come without.
-    pub fn finish(&mut self) -> Option<Frame> {
+    pub fn finish(&mut self) -> Option<Frame<'static>> {
         let mut rest = std::mem::take(&mut self.tail);
         let in_comment = std::mem::take(&mut self.scan).in_comment;
         if rest.is_empty() || in_comment {
@@ -123,65 +124,51 @@ impl Decoder {
         std::mem::replace(&mut self.comments, 0)
     }
 
-    fn comment(&mut self, advance: impl FnOnce()) {
-        self.comments += 1;
-        advance();
-    }
-
     /// Removes what belongs to the past: one byte order mark, the LF of a CRLF that was cut in two.
-    fn strip_start(&mut self, chunk: &mut Bytes) {
-        if self.skip_lf && chunk.first() == Some(&b'\n') {
-            chunk.advance(1);
+    fn strip_start<'a>(&mut self, mut chunk: &'a [u8]) -> &'a [u8] {
+        if self.skip_lf {
+            chunk = chunk.strip_prefix(b"\n").unwrap_or(chunk);
         }
         if !chunk.is_empty() {
             self.skip_lf = false;
         }
-        let Some(seen) = self.bom else { return };
-        let rest = BOM.get(seen..).unwrap_or_default();
-        let matching = rest
-            .iter()
-            .zip(chunk.iter())
+        let Some(seen) = self.bom else { return chunk };
+        let mark = BOM.get(seen..).unwrap_or_default();
+        let matching = (mark.iter().zip(chunk))
             .take_while(|(mark, byte)| mark == byte)
             .count();
         if seen + matching == BOM.len() {
-            chunk.advance(matching);
             self.bom = None;
         } else if matching == chunk.len() {
-            chunk.advance(matching);
             self.bom = Some(seen + matching);
         } else {
             // Not a mark after all: what looked like one is ordinary text.
             self.tail
                 .extend_from_slice(BOM.get(..seen).unwrap_or_default());
             self.bom = None;
+            return chunk;
         }
+        chunk.get(matching..).unwrap_or_default()
     }
 
-    fn block(&mut self, block: Bytes, shape: Shape, out: &mut Vec<Frame>) -> Result<(), Error> {
-        self.check(block.len())?;
-        if shape.canonical && self.retry.is_none() {
-            let data = shape
-                .data
-                .and_then(|(start, end)| Span::new(start..end))
-                .map(Payload::InBlock);
-            let name = shape.name.and_then(|(start, end)| Span::new(start..end));
-            if data.is_some() || name.is_some() || shape.id {
-                out.push(Frame {
-                    block,
-                    name,
-                    data,
-                    whole: true,
-                });
-            }
-        } else {
-            out.extend(self.rebuild(&block));
+    fn frame<'a>(&mut self, block: &'a [u8], shape: Shape) -> Option<Frame<'a>> {
+        if !shape.canonical || self.retry.is_some() {
+            return self.rebuild(block);
         }
-        Ok(())
+        let span = |range: Option<(usize, usize)>| range.and_then(|(from, to)| Span::new(from..to));
+        let (name, data) = (span(shape.name), span(shape.data));
+        (data.is_some() || name.is_some() || shape.id).then_some(Frame {
+            block: Cow::Borrowed(block),
+            name,
+            data: data.map(Payload::InBlock),
+            whole: true,
+            raw: false,
+        })
     }
 
     /// Writes a block anew, line by line, in canonical form. `None` if nothing of it is an event.
-    fn rebuild(&mut self, raw: &[u8]) -> Option<Frame> {
-        let mut block = BytesMut::with_capacity(raw.len() + 16);
+    fn rebuild(&mut self, raw: &[u8]) -> Option<Frame<'static>> {
+        let mut block = Vec::with_capacity(raw.len() + 16);
         let mut name = None;
         let mut payloads: Vec<(usize, usize)> = Vec::new();
         let mut has_id = false;
@@ -212,7 +199,7 @@ impl Decoder {
                         has_id = true;
                     }
                 }
-                b"retry" => own_retry = Some(Bytes::copy_from_slice(value)),
+                b"retry" => own_retry = Some(value.to_vec()),
                 _ => {
                     put_field(&mut block, field, value);
                 }
@@ -225,8 +212,7 @@ impl Decoder {
         if let Some(retry) = own_retry {
             put_field(&mut block, b"retry", &retry);
         }
-        block.put_u8(b'\n');
-        let block = block.freeze();
+        block.push(b'\n');
         let data = match payloads.as_slice() {
             [] => None,
             [(start, end)] => Span::new(*start..*end).map(Payload::InBlock),
@@ -235,14 +221,15 @@ impl Decoder {
                     .iter()
                     .filter_map(|(start, end)| block.get(*start..*end))
                     .collect();
-                Some(Payload::Joined(Bytes::from(lines.join(&b'\n'))))
+                Some(Payload::Joined(lines.join(&b'\n')))
             }
         };
         Some(Frame {
-            block,
+            block: Cow::Owned(block),
             name,
             data,
             whole: true,
+            raw: false,
         })
     }
 
@@ -380,12 +367,12 @@ impl Shape {
 }
 
 /// Writes `field: value` and returns where the value lies.
-fn put_field(block: &mut BytesMut, field: &[u8], value: &[u8]) -> (usize, usize) {
-    block.put_slice(field);
-    block.put_slice(b": ");
+fn put_field(block: &mut Vec<u8>, field: &[u8], value: &[u8]) -> (usize, usize) {
+    block.extend_from_slice(field);
+    block.extend_from_slice(b": ");
     let start = block.len();
-    block.put_slice(value);
-    block.put_u8(b'\n');
+    block.extend_from_slice(value);
+    block.push(b'\n');
     (start, start + value.len())
 }
 

@@ -1,0 +1,217 @@
+//! What the reads of one stream bring, on its way from the upstream's buffer into the queue.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::parts::{Arrived, Observer, Reader};
+use crate::queue::{Came, Offer, Pushing, Sender};
+use crate::stream::deadline::Table;
+use crate::stream::meter::Meter;
+use crate::stream::pipeline::{Fault, Item, Pipeline, Verdict, is_content};
+
+/// Everything that a read touches.
+pub(super) struct Intake {
+    pub(super) pipeline: Pipeline,
+    pub(super) queue: Sender,
+    pub(super) table: Table,
+    pub(super) meter: Meter,
+    pub(super) observer: Box<dyn Observer>,
+    pub(super) reader: Arc<dyn Reader>,
+    /// Events that wait for room: nothing is read while there are any.
+    pub(super) blocked: Vec<Item<'static>>,
+    /// Why they wait, if that is new.
+    pub(super) full: Option<Full>,
+    /// The overflow rule ends the stream.
+    pub(super) refused: bool,
+    /// What was read is no stream.
+    pub(super) fault: Option<Fault>,
+    /// All of it is in the queue, and nobody there had anything else to tell.
+    pub(super) quiet: bool,
+    /// Bytes read since the pump last waited.
+    pub(super) share: u64,
+    pub(super) last_push: Instant,
+    pub(super) last_read: Instant,
+}
+
+/// Why events wait for room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    /// Nothing gives way.
+    Critical,
+    /// Something would, but the reader may still come.
+    Patience,
+}
+
+impl Intake {
+    /// One read returned these bytes. They are gone when this returns: what must stay is copied.
+    pub(super) fn take_in(&mut self, bytes: &[u8]) {
+        if self.fault.is_some() || self.refused {
+            return;
+        }
+        let now = Instant::now();
+        let (pipeline, mut taking) = self.taking(bytes.len(), now);
+        let fault = pipeline.feed(bytes, &mut |item| taking.take(item));
+        let taken = taking.done();
+        self.fault = fault.err();
+        self.share += bytes.len() as u64;
+        self.meter.bytes_in += bytes.len() as u64;
+        self.note(&taken, now);
+    }
+
+    /// The upstream's body is over, well or not; says what that means.
+    pub(super) fn finish(&mut self, now: Instant) -> Verdict {
+        let (pipeline, mut taking) = self.taking(0, now);
+        let verdict = pipeline.finish(&mut |item| taking.take(item));
+        let taken = taking.done();
+        self.note(&taken, now);
+        verdict
+    }
+
+    /// Once more to the queue with what waits outside.
+    pub(super) fn unblock(&mut self, now: Instant) {
+        if self.blocked.is_empty() {
+            return;
+        }
+        self.last_push = now;
+        let waiting = std::mem::take(&mut self.blocked);
+        let mut taking = Taking::new(&self.queue, None, &mut self.blocked, 0, now);
+        for item in waiting {
+            taking.offer(item);
+        }
+        let taken = taking.done();
+        self.accept(&taken);
+    }
+
+    /// Something waits since `since`; what the connection still takes counts as progress.
+    pub(super) fn note_waiting(&mut self, since: Option<Instant>) {
+        // In that order: nothing, or something of either, or of both, of which the later counts.
+        self.table
+            .note_waiting(since.max(self.reader.last_progress()));
+    }
+
+    fn taking(&mut self, bytes: usize, now: Instant) -> (&mut Pipeline, Taking<'_>) {
+        let meter = Some(&mut self.meter);
+        let taking = Taking::new(&self.queue, meter, &mut self.blocked, bytes, now);
+        (&mut self.pipeline, taking)
+    }
+
+    fn note(&mut self, taken: &Taken, now: Instant) {
+        self.table.note_read(now);
+        if taken.content {
+            self.table.note_content(now);
+        }
+        if taken.events > 0 {
+            self.last_push = now;
+        }
+        let gap = self.meter.end_read(self.pipeline.take_heartbeats(), now);
+        self.observer.read(Arrived {
+            meter: &self.meter,
+            events: taken.events,
+            gap,
+            last: self.last_read,
+            now,
+            dialect: self.pipeline.dialect(),
+        });
+        self.last_read = now;
+        self.accept(taken);
+    }
+
+    fn accept(&mut self, taken: &Taken) {
+        self.full = self.full.or(taken.full);
+        self.refused |= taken.refused;
+        self.quiet = !taken.alarmed && self.blocked.is_empty();
+        self.note_waiting(taken.waiting_since);
+    }
+}
+
+/// Events on their way in: all of a read under one lock of the queue.
+struct Taking<'a> {
+    pushing: Pushing<'a>,
+    /// Counts them; `None` if they were counted before.
+    meter: Option<&'a mut Meter>,
+    blocked: &'a mut Vec<Item<'static>>,
+    bytes: usize,
+    now: Instant,
+    events: usize,
+    content: bool,
+    full: Option<Full>,
+    refused: bool,
+}
+
+/// What became of them.
+struct Taken {
+    events: usize,
+    /// One of them had something for the reader of the answer.
+    content: bool,
+    full: Option<Full>,
+    refused: bool,
+    waiting_since: Option<Instant>,
+    alarmed: bool,
+}
+
+impl<'a> Taking<'a> {
+    fn new(
+        queue: &'a Sender,
+        meter: Option<&'a mut Meter>,
+        blocked: &'a mut Vec<Item<'static>>,
+        bytes: usize,
+        now: Instant,
+    ) -> Self {
+        Self {
+            pushing: queue.pushing(bytes, now),
+            meter,
+            blocked,
+            bytes,
+            now,
+            events: 0,
+            content: false,
+            full: None,
+            refused: false,
+        }
+    }
+
+    fn take(&mut self, item: Item<'_>) {
+        self.events += 1;
+        self.content |= is_content(&item.event);
+        if let Some(meter) = &mut self.meter {
+            meter.observe(&item.event, self.now);
+        }
+        self.offer(item);
+    }
+
+    /// To the queue, or behind those that wait already.
+    fn offer(&mut self, item: Item<'_>) {
+        if self.refused {
+            return;
+        }
+        if self.blocked.is_empty() {
+            self.full = match self.pushing.push(&item.frame.block, &item.event) {
+                Offer::Accepted => return,
+                Offer::Disconnect => {
+                    self.refused = true;
+                    return;
+                }
+                Offer::Full => Some(Full::Critical),
+                Offer::Wait => Some(Full::Patience),
+            };
+        }
+        self.blocked.push(item.into_owned());
+    }
+
+    fn done(self) -> Taken {
+        let came = Came {
+            events: self.events as u64,
+            bytes: self.bytes as u64,
+        };
+        let told = self.pushing.done(came);
+        Taken {
+            events: self.events,
+            content: self.content,
+            full: self.full,
+            refused: self.refused,
+            waiting_since: told.waiting_since,
+            alarmed: told.alarmed,
+        }
+    }
+}
