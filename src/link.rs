@@ -45,6 +45,10 @@ pub(crate) enum Overdue {
     Unseen,
 }
 
+/// A moment in the life of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(u64);
+
 /// The state of one connection, shared by its socket, its timer and its requests.
 ///
 /// What every event looks at lies first, on one cache line: among ten thousand streams each line costs more
@@ -243,60 +247,63 @@ impl Link {
     }
 
     /// When a deadline may have passed next; `None` while none runs.
-    pub(crate) fn next(&self) -> Option<Instant> {
-        self.deadline().map(|(at, _)| at)
+    pub(crate) fn next(&self) -> Option<Moment> {
+        let (at, _) = self.deadline();
+        (at != NEVER).then_some(Moment(at))
     }
 
     /// The deadline that has passed at `now`.
     pub(crate) fn overdue(&self, now: Instant) -> Option<Overdue> {
-        self.deadline()
-            .filter(|(at, _)| *at <= now)
-            .map(|(_, overdue)| overdue)
+        let (at, overdue) = self.deadline();
+        self.instant(at).filter(|at| *at <= now).map(|_| overdue)
     }
 
-    fn deadline(&self) -> Option<(Instant, Overdue)> {
+    /// A moment of this connection, for a timer.
+    pub(crate) fn at(&self, moment: Moment) -> Instant {
+        self.epoch + Duration::from_micros(moment.0)
+    }
+
+    /// The first deadline of all, and what it means; `NEVER` if none runs.
+    fn deadline(&self) -> (u64, Overdue) {
+        let read = |value: &AtomicU64| value.load(Ordering::Relaxed);
         let client = self.client_deadline();
         if self.open.load(Ordering::Relaxed) == 0 {
             return client;
         }
-        let total = self.instant(self.until.load(Ordering::Relaxed));
-        let unseen = (!self.listening.load(Ordering::Relaxed))
-            .then(|| self.instant(self.looked.load(Ordering::Relaxed)))
-            .flatten();
-        [
-            client,
-            total.map(|at| (at, Overdue::Total)),
-            unseen.map(|at| (at + LOOK, Overdue::Unseen)),
-        ]
-        .into_iter()
-        .flatten()
-        .min_by_key(|(at, _)| *at)
+        let mut first = (read(&self.until), Overdue::Total);
+        if client.0 < first.0 {
+            first = client;
+        }
+        if !self.listening.load(Ordering::Relaxed) {
+            let unseen = read(&self.looked).saturating_add(micros(LOOK));
+            if unseen < first.0 {
+                first = (unseen, Overdue::Unseen);
+            }
+        }
+        first
     }
 
     /// Of what the client has to do.
-    fn client_deadline(&self) -> Option<(Instant, Overdue)> {
-        let at = |since: u64, limit: Duration| self.instant(since).map(|since| since + limit);
+    fn client_deadline(&self) -> (u64, Overdue) {
         let read = |value: &AtomicU64| value.load(Ordering::Relaxed);
         let blocked = read(&self.blocked);
         if blocked != NEVER {
-            let stall = read(&self.stall);
-            // Nobody said how long: what waits is the end of an answer.
-            let limit = if stall == NEVER {
-                self.head
-            } else {
-                Duration::from_micros(stall)
+            let limit = match read(&self.stall) {
+                // Nobody said how long: what waits is the end of an answer.
+                NEVER => micros(self.head),
+                limit => limit,
             };
-            return at(blocked, limit).map(|at| (at, Overdue::Stalled));
+            return (blocked.saturating_add(limit), Overdue::Stalled);
         }
         if self.open.load(Ordering::Relaxed) > 0 {
-            return None;
+            return (NEVER, Overdue::Stalled);
         }
         match read(&self.speaking) {
             NEVER => {
-                let limit = Duration::from_micros(read(&self.keep_alive));
-                at(read(&self.resting), limit).map(|at| (at, Overdue::Idle))
+                let at = read(&self.resting).saturating_add(read(&self.keep_alive));
+                (at, Overdue::Idle)
             }
-            since => at(since, self.head).map(|at| (at, Overdue::Head)),
+            since => (since.saturating_add(micros(self.head)), Overdue::Head),
         }
     }
 
@@ -412,7 +419,10 @@ mod tests {
         link.note_listening(true);
         assert_eq!(link.next(), None);
         link.note_listening(false);
-        assert_eq!(link.next(), Some(Instant::now() + LOOK));
+        assert_eq!(
+            link.next().map(|at| link.at(at)),
+            Some(Instant::now() + LOOK)
+        );
         assert_eq!(link.overdue(pass(1).await), Some(Overdue::Unseen));
         assert!(!link.take_look());
         link.look();
@@ -425,11 +435,7 @@ mod tests {
             "a client that takes nothing may leave as well"
         );
         drop(open);
-        assert_ne!(
-            link.deadline().unwrap().1,
-            Overdue::Unseen,
-            "nobody waits for it"
-        );
+        assert_ne!(link.deadline().1, Overdue::Unseen, "nobody waits for it");
     }
 
     #[tokio::test(start_paused = true)]

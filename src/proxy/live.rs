@@ -15,7 +15,6 @@ use crate::queue::{self, Receiver};
 use crate::reply::stream::{Running, STALL};
 use crate::stream::deadline::{Lengths, Table};
 use crate::stream::end::End;
-use crate::stream::meter::Meter;
 use crate::stream::pipeline::{Pipeline, Settings};
 use crate::stream::pump::{Arrived, Observer, Parts, Pump, Reader, Report, Source};
 use crate::stream::registry::{Entered, Live};
@@ -74,7 +73,7 @@ pub(super) fn start(
         live: Arc::clone(&entered.live),
         started: call.started,
         dialect: None,
-        firsts: Firsts::default(),
+        seen: [false; 4],
     };
     let mut pump = Pump::new(Parts {
         source,
@@ -117,37 +116,25 @@ struct Counts {
     started: Instant,
     /// Told to whoever looks at the stream.
     dialect: Option<Dialect>,
-    firsts: Firsts,
-}
-
-/// The first moments that were counted.
-#[derive(Default)]
-struct Firsts {
-    event: bool,
-    answer: bool,
-    reasoning: bool,
-    tool: bool,
+    /// Which first moments were counted.
+    seen: [bool; 4],
 }
 
 impl Counts {
-    /// Counts the moments that came with this read.
-    fn firsts(&mut self, meter: &Meter) {
-        let (metrics, firsts) = (&self.metrics, &mut self.firsts);
-        let moments = [
-            (meter.first_event, &mut firsts.event, &metrics.first_event),
-            (meter.first_token, &mut firsts.answer, &metrics.first_answer),
-            (
-                meter.first_reasoning,
-                &mut firsts.reasoning,
-                &metrics.first_reasoning,
-            ),
-            (meter.first_tool, &mut firsts.tool, &metrics.first_tool),
+    /// Counts the first moments that came with this read.
+    fn firsts(&mut self, firsts: [Option<Instant>; 4]) {
+        let metrics = &self.metrics;
+        let histograms = [
+            &metrics.first_event,
+            &metrics.first_answer,
+            &metrics.first_reasoning,
+            &metrics.first_tool,
         ];
-        for (moment, counted, histogram) in moments {
-            if let Some(at) = moment
-                && !std::mem::replace(counted, true)
+        for ((first, seen), histogram) in firsts.iter().zip(&mut self.seen).zip(histograms) {
+            if let Some(first) = first
+                && !std::mem::replace(seen, true)
             {
-                histogram.observe(at.duration_since(self.started).as_secs_f64());
+                histogram.observe(first.duration_since(self.started).as_secs_f64());
             }
         }
     }
@@ -173,7 +160,10 @@ impl Observer for Counts {
         if events >= BURST_EVENTS && now.duration_since(last) > BURST_SILENCE {
             self.metrics.bursts.inc();
         }
-        self.firsts(meter);
+        let firsts = meter.firsts();
+        if firsts.map(|first| first.is_some()) != self.seen {
+            self.firsts(firsts);
+        }
     }
 
     fn heartbeat(&mut self) {

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use super::kind::coding;
 use crate::stream::end::End;
-use crate::stream::pump::{Failure, Source};
+use crate::stream::pump::{Failure, Progress, Source};
 use crate::upstream::{self, Answer, Body, Broken, Read};
 use crate::wire::encoding::{self, Decoder};
 
@@ -23,10 +23,11 @@ impl Source for Reads {
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut dyn FnMut(&[u8]),
-    ) -> Poll<Result<bool, Failure>> {
+    ) -> Poll<Result<Progress, Failure>> {
         Poll::Ready(match ready!(self.0.poll_read(cx, sink)) {
-            Ok(Read::Data) => Ok(true),
-            Ok(Read::Eof(_)) => Ok(false),
+            Ok(Read::Data { drained: false }) => Ok(Progress::More),
+            Ok(Read::Data { drained: true }) => Ok(Progress::Drained),
+            Ok(Read::Eof(_)) => Ok(Progress::End),
             Err(error) => Err(broken(&error).into()),
         })
     }
@@ -64,7 +65,7 @@ impl Source for CallSource {
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut dyn FnMut(&[u8]),
-    ) -> Poll<Result<bool, Failure>> {
+    ) -> Poll<Result<Progress, Failure>> {
         loop {
             match self {
                 Self::Reading(reads) => return reads.poll_read(cx, sink),
@@ -114,7 +115,7 @@ impl Source for Decoded {
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut dyn FnMut(&[u8]),
-    ) -> Poll<Result<bool, Failure>> {
+    ) -> Poll<Result<Progress, Failure>> {
         let Self { reads, decoder } = self;
         let mut fault = None;
         let mut decode = |piece: &[u8]| match decoder {
@@ -140,7 +141,7 @@ impl Source for Decoded {
             .as_ref()
             .is_some_and(|decoder| !decoder.is_complete());
         Poll::Ready(match read {
-            Ok(false) if torn => Err(End::Truncated.into()),
+            Ok(Progress::End) if torn => Err(End::Truncated.into()),
             read => read,
         })
     }

@@ -403,9 +403,12 @@ impl Receiver {
         if std::mem::take(&mut state.slow) {
             state.ring.reader_is_slow(false);
         }
-        let waited = state
-            .waiting_since
-            .map_or(Duration::ZERO, |since| now.duration_since(since));
+        let aged = now.duration_since(taken.oldest);
+        let waited = match state.waiting_since {
+            Some(since) if since == taken.oldest => aged,
+            Some(since) => now.duration_since(since),
+            None => Duration::ZERO,
+        };
         let empty = state.ring.is_empty();
         state.waiting_since = (!empty).then_some(now);
         let last = empty && state.close.is_none();
@@ -415,7 +418,6 @@ impl Receiver {
         if let Some(pump) = pump {
             pump.wake();
         }
-        let aged = now.duration_since(taken.oldest);
         Poll::Ready(Next::Data { waited, aged, last })
     }
 }

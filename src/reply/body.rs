@@ -257,7 +257,7 @@ impl Pass {
             let ready = &mut self.ready;
             let mut keep = |bytes: &[u8]| ready.push(Bytes::copy_from_slice(bytes));
             match self.body.poll_read(cx, &mut keep) {
-                Poll::Ready(Ok(upstream::Read::Data)) => self.ready.reverse(),
+                Poll::Ready(Ok(upstream::Read::Data { .. })) => self.ready.reverse(),
                 Poll::Ready(Ok(upstream::Read::Eof(trailers))) => {
                     self.done = true;
                     let frame = trailers.map(|trailers| Frame::trailers(forwardable(*trailers)));

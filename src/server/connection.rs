@@ -67,20 +67,25 @@ where
     let link = Arc::clone(&peer.link);
     let stream = Interim::new(stream, Arc::clone(&link));
     let mut engine = Engine::new(stream, Service::new(app, peer), limits);
-    let mut timer = pin!(sleep_until(link.next().unwrap_or_else(Instant::now)));
+    let mut timer = pin!(sleep_until(Instant::now()));
+    // For when the timer is set; not yet at first.
+    let mut armed = None;
     let mut going = false;
     let ended = poll_fn(|cx| {
         loop {
             if let Poll::Ready(result) = engine.poll(cx) {
                 return Poll::Ready(result);
             }
-            // Lazily: the timer moves only when it fired or something now comes earlier.
+            // Lazily: the timer moves only when it fired or something now comes earlier. Until then it has this
+            // task's waker.
             let Some(next) = link.next() else {
                 return Poll::Pending;
             };
-            if timer.is_elapsed() || next < timer.deadline() {
-                timer.as_mut().reset(next);
+            if armed.is_some_and(|armed| armed <= next) && !timer.is_elapsed() {
+                return Poll::Pending;
             }
+            armed = Some(next);
+            timer.as_mut().reset(link.at(next));
             ready!(timer.as_mut().poll(cx));
             match link.overdue(Instant::now()) {
                 None => {}

@@ -215,23 +215,20 @@ fn frame(chunk: &mut Vec<u8>) -> usize {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut length = chunk.len() - SIZE_LINE;
     chunk.extend_from_slice(b"\r\n");
-    let mut line = chunk.iter_mut().take(SIZE_LINE).rev();
-    let mut start = SIZE_LINE;
-    let mut put = |byte| {
-        if let Some(place) = line.next() {
-            *place = byte;
-            start -= 1;
-        }
-    };
-    put(b'\n');
-    put(b'\r');
-    loop {
-        put(DIGITS.get(length & 15).copied().unwrap_or_default());
+    let mut line = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b'\r', b'\n'];
+    let mut start = SIZE_LINE - 2;
+    for place in line.iter_mut().take(SIZE_LINE - 2).rev() {
+        *place = DIGITS.get(length & 15).copied().unwrap_or_default();
+        start -= 1;
         length >>= 4;
         if length == 0 {
-            return start;
+            break;
         }
     }
+    if let Some(front) = chunk.first_chunk_mut() {
+        *front = line;
+    }
+    start
 }
 
 #[cfg(test)]

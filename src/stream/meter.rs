@@ -96,6 +96,16 @@ impl Meter {
         Some(now.duration_since(last))
     }
 
+    /// First moments, one after the other: of any event, of the answer, of reasoning, of a tool.
+    pub const fn firsts(&self) -> [Option<Instant>; 4] {
+        [
+            self.first_event,
+            self.first_token,
+            self.first_reasoning,
+            self.first_tool,
+        ]
+    }
+
     /// Adds what is told of one call: within a call counts are cumulative.
     fn state(&mut self, usage: &Usage) {
         let known = self.calls.iter().position(|call| call.call == usage.call);

@@ -50,7 +50,7 @@ impl Body {
         while seen.len() < wanted && self.lease.is_some() {
             let mut sink = |bytes: &[u8]| seen.extend_from_slice(bytes);
             match poll_fn(|cx| self.poll_wire(cx, &mut sink)).await {
-                Ok(Read::Data) => {}
+                Ok(Read::Data { .. }) => {}
                 Ok(Read::Eof(trailers)) => self.trailers = trailers,
                 Err(error) => self.failed = Some(error),
             }
@@ -70,7 +70,7 @@ impl Body {
     ) -> Poll<Result<Read, Broken>> {
         if !self.peeked.is_empty() {
             sink(&std::mem::take(&mut self.peeked));
-            return Poll::Ready(Ok(Read::Data));
+            return Poll::Ready(Ok(Read::Data { drained: false }));
         }
         if let Some(error) = self.failed.take() {
             return Poll::Ready(Err(error));
@@ -88,7 +88,7 @@ impl Body {
         };
         let read = ready!(lease.wire.poll_body(cx, sink));
         match &read {
-            Ok(Read::Data) => {
+            Ok(Read::Data { .. }) => {
                 if !std::mem::replace(&mut self.began, true) {
                     lease.picked.succeeded();
                 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::Pump;
-use super::parts::Failure;
+use super::parts::{Failure, Progress};
 use crate::dialect::emit;
 use crate::event::Terminal;
 use crate::queue::Close;
@@ -139,7 +139,8 @@ impl Pump {
     fn drain_source(&mut self, cx: &mut Context<'_>) {
         while let Some(source) = &mut self.source {
             match source.poll_read(cx, &mut |_| {}) {
-                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(Progress::More)) => {}
+                Poll::Ready(Ok(Progress::Drained)) => return,
                 Poll::Ready(_) => self.source = None,
                 Poll::Pending => return,
             }

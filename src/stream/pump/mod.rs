@@ -32,7 +32,7 @@ use super::registry::Stop;
 use crate::event::Terminal;
 use flood::Flood;
 use intake::{Full, Intake};
-pub use parts::{Arrived, Failure, Observer, Parts, Reader, Report, Source};
+pub use parts::{Arrived, Failure, Observer, Parts, Progress, Reader, Report, Source};
 
 /// How long a full queue waits for its reader before it drops: what a network and a busy client need to take
 /// a burst. Long enough to lose nothing to it, short against any stall.
@@ -46,6 +46,8 @@ pub struct Pump {
     /// `None` once the upstream call is over.
     source: Option<Box<dyn Source>>,
     intake: Intake,
+    /// The source has just been asked in vain, and knows whom to wake.
+    drained: bool,
     /// Who is woken by the reader, the stop and the timer.
     task: Option<Waker>,
     /// Until when the upstream is not read, for the others' sake.
@@ -75,7 +77,7 @@ impl std::fmt::Debug for Pump {
 
 /// What the pump woke up for.
 enum Wake {
-    Read(Result<bool, Failure>),
+    Read(Result<Progress, Failure>),
     Queue,
     Stop(End),
     Timer,
@@ -114,6 +116,7 @@ impl Pump {
         Self {
             source: Some(source),
             intake,
+            drained: false,
             task: None,
             rest: None,
             flood: None,
@@ -169,7 +172,8 @@ impl Pump {
         tokio::pin!(timer);
         loop {
             let wake = poll_fn(|cx| self.poll_wake(cx, timer.as_mut())).await;
-            let read = matches!(wake, Wake::Read(Ok(true)));
+            let read = matches!(wake, Wake::Read(Ok(Progress::More | Progress::Drained)));
+            self.drained = matches!(wake, Wake::Read(Ok(Progress::Drained)));
             // A read that brought something has looked at the clock.
             let now = if read {
                 self.intake.last_read
@@ -197,6 +201,7 @@ impl Pump {
             if self.rest.is_none() && self.intake.share > SHARE_BYTES {
                 self.intake.share = 0;
                 self.intake.quiet = false;
+                self.drained = false;
                 yield_now().await;
             }
             // Lazily: the timer moves only when it fired or something now comes earlier, which a read that was
@@ -221,6 +226,7 @@ impl Pump {
         let blocked = !intake.blocked.is_empty();
         let quiet = std::mem::take(&mut intake.quiet);
         if !blocked
+            && !std::mem::take(&mut self.drained)
             && self.rest.is_none()
             && let Some(source) = &mut self.source
             && let Poll::Ready(result) = source.poll_read(cx, &mut |bytes| intake.take_in(bytes))
@@ -246,15 +252,15 @@ impl Pump {
     }
 
     /// What follows from a read, whose events are in the queue as far as there was room.
-    fn read(&mut self, result: Result<bool, Failure>, now: Instant) -> Option<Failure> {
+    fn read(&mut self, result: Result<Progress, Failure>, now: Instant) -> Option<Failure> {
         let intake = &mut self.intake;
         let is_over = intake.pipeline.terminal().is_some();
         self.ending = match (result, intake.fault) {
             (_, Some(Fault::Corrupt)) => Some(End::UpstreamError.into()),
             (_, Some(Fault::TooLarge)) => Some(End::TooLarge.into()),
             _ if is_over => None,
-            (Ok(true), None) => None,
-            (Ok(false), None) => match intake.finish(now) {
+            (Ok(Progress::More | Progress::Drained), None) => None,
+            (Ok(Progress::End), None) => match intake.finish(now) {
                 Verdict::Complete if intake.pipeline.terminal().is_some() => None,
                 Verdict::Complete => Some(End::Finished.into()),
                 Verdict::Truncated => Some(End::Truncated.into()),

@@ -17,7 +17,7 @@ use crate::wire::Framing;
 
 /// Where a pump reads from. Dropping it cancels the upstream call.
 pub trait Source: Send {
-    /// Gives `sink` what is there. `Ok(true)`: more may follow. `Ok(false)`: the body ended well.
+    /// Lends `sink` what is there.
     ///
     /// # Errors
     /// The end that the failure means, with a sentence for the client.
@@ -25,10 +25,21 @@ pub trait Source: Send {
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut dyn FnMut(&[u8]),
-    ) -> Poll<Result<bool, Failure>>;
+    ) -> Poll<Result<Progress, Failure>>;
 
     /// Nothing of use came in time. Whoever balances over several agents wants to know.
     fn blame(&mut self) {}
+}
+
+/// How a read went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It brought something, and there may be more.
+    More,
+    /// It brought all that was there; who asked is woken when there is more.
+    Drained,
+    /// The body ended well.
+    End,
 }
 
 /// A body that broke.

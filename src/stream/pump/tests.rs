@@ -28,7 +28,7 @@ impl Source for Script {
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut dyn FnMut(&[u8]),
-    ) -> Poll<Result<bool, Failure>> {
+    ) -> Poll<Result<Progress, Failure>> {
         let Some((delay, _)) = self.steps.front() else {
             return Poll::Pending;
         };
@@ -43,9 +43,9 @@ impl Source for Script {
         Poll::Ready(match self.steps.pop_front().unwrap().1 {
             Step::Send(text) => {
                 sink(text.as_bytes());
-                Ok(true)
+                Ok(Progress::More)
             }
-            Step::End => Ok(false),
+            Step::End => Ok(Progress::End),
             Step::Break => Err(End::UpstreamReset.into()),
         })
     }

@@ -66,8 +66,8 @@ enum State {
     Close,
     /// The body is complete.
     Over(Option<Box<HeaderMap>>),
-    /// Its framing is broken from here on.
-    Broken(Malformed),
+    /// It broke here; told once.
+    Broken(Option<Broken>),
 }
 
 /// Why there is no response head.
@@ -85,7 +85,10 @@ pub(super) enum Failure {
 #[derive(Debug)]
 pub enum Read {
     /// Bytes, which were lent.
-    Data,
+    Data {
+        /// All that was there: the task is woken when there are more, and need not ask before.
+        drained: bool,
+    },
     /// The body is complete; trailers if there were any.
     Eof(Option<Box<HeaderMap>>),
 }
@@ -232,26 +235,58 @@ impl Connection {
         loop {
             match &mut self.state {
                 State::Over(trailers) => return Poll::Ready(Ok(Read::Eof(trailers.take()))),
-                State::Broken(malformed) => {
-                    return Poll::Ready(Err(Broken::Malformed(*malformed)));
+                State::Broken(broken) => {
+                    let broken = broken.take().unwrap_or(Broken::Truncated);
+                    return Poll::Ready(Err(broken));
                 }
                 State::Idle | State::Head => return Poll::Ready(Ok(Read::Eof(None))),
                 State::Chunked(_) | State::Exact(_) | State::Close => {}
             }
-            let undone = if self.unread.is_empty() {
-                let Self { io, state, .. } = self;
-                ready!(poll_read(io.as_mut(), cx, |bytes| state.undo(bytes, sink)))
-                    .map_err(Broken::Reset)?
-            } else {
-                let mut bytes = std::mem::take(&mut self.unread);
-                self.state.undo(&mut bytes, sink)
-            };
-            let Undone { any, surplus } = undone.ok_or(Broken::Truncated)?;
-            self.keep_alive &= !surplus;
+            let Piece { any, short } = ready!(self.poll_piece(cx, sink))?;
             if any {
-                return Poll::Ready(Ok(Read::Data));
+                let drained = short && self.poll_another(cx, sink);
+                return Poll::Ready(Ok(Read::Data { drained }));
             }
         }
+    }
+
+    /// After a short read: has the task woken when there is more. There hardly ever is at once; then it is lent,
+    /// too, and this gives `false`.
+    fn poll_another(&mut self, cx: &mut Context<'_>, sink: &mut dyn FnMut(&[u8])) -> bool {
+        if !matches!(
+            self.state,
+            State::Chunked(_) | State::Exact(_) | State::Close
+        ) {
+            return false;
+        }
+        match self.poll_piece(cx, sink) {
+            Poll::Pending => true,
+            Poll::Ready(Ok(_)) => false,
+            Poll::Ready(Err(broken)) => {
+                self.state = State::Broken(Some(broken));
+                false
+            }
+        }
+    }
+
+    /// One read.
+    fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Poll<Result<Piece, Broken>> {
+        let Self {
+            io, state, unread, ..
+        } = self;
+        let (undone, short) = if unread.is_empty() {
+            let undo = |bytes: &mut [u8]| (state.undo(bytes, sink), bytes.len() < READ_BYTES);
+            ready!(poll_read(io.as_mut(), cx, undo)).map_err(Broken::Reset)?
+        } else {
+            (state.undo(&mut std::mem::take(unread), sink), false)
+        };
+        let Undone { any, surplus } = undone.ok_or(Broken::Truncated)?;
+        self.keep_alive &= !surplus;
+        Poll::Ready(Ok(Piece { any, short }))
     }
 
     /// The length of what is left of the body, if it was announced.
@@ -286,6 +321,14 @@ impl Connection {
     }
 }
 
+/// What one read was.
+struct Piece {
+    /// It held something of the body.
+    any: bool,
+    /// There was no more.
+    short: bool,
+}
+
 /// What some bytes of a connection held of a body.
 struct Undone {
     /// Anything.
@@ -295,6 +338,10 @@ struct Undone {
 }
 
 impl State {
+    const fn broken(malformed: Malformed) -> Self {
+        Self::Broken(Some(Broken::Malformed(malformed)))
+    }
+
     /// Lends the body's part of what one read brought; no bytes are the end of the connection. `None` if it ends
     /// too early.
     fn undo(&mut self, bytes: &mut [u8], sink: &mut dyn FnMut(&[u8])) -> Option<Undone> {
@@ -310,11 +357,11 @@ impl State {
             Self::Chunked(chunked) => {
                 let undone = chunked.undo(bytes);
                 match undone.broken {
-                    Some(malformed) => *self = Self::Broken(malformed),
+                    Some(malformed) => *self = Self::broken(malformed),
                     None if chunked.is_done() => {
                         *self = match chunked.trailers() {
                             Ok(trailers) => Self::Over(trailers.map(Box::new)),
-                            Err(malformed) => Self::Broken(malformed),
+                            Err(malformed) => Self::broken(malformed),
                         };
                     }
                     None => {}
@@ -383,7 +430,7 @@ mod tests {
         loop {
             let mut sink = |bytes: &[u8]| all.extend_from_slice(bytes);
             match poll_fn(|cx| connection.poll_body(cx, &mut sink)).await {
-                Ok(Read::Data) => {}
+                Ok(Read::Data { .. }) => {}
                 Ok(Read::Eof(trailers)) => return (all, Ok(trailers.map(|trailers| *trailers))),
                 Err(broken) => return (all, Err(broken)),
             }

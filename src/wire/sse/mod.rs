@@ -77,7 +77,11 @@ impl Decoder {
         let mut used = 0;
         loop {
             let rest = bytes.get(used..).unwrap_or_default();
-            used += match self.scan.next(rest) {
+            let step = match self.scan.plain(rest) {
+                Some((len, shape)) => Step::Block(len, shape),
+                None => self.scan.next(rest),
+            };
+            used += match step {
                 Step::More => return Ok(used),
                 Step::Comment(len) => {
                     self.comments += 1;
@@ -294,6 +298,22 @@ fn line_end(rest: &[u8]) -> Option<usize> {
 }
 
 impl Scan {
+    /// A whole block of one line of data, which is what most models send: found with one search.
+    fn plain(&self, buffer: &[u8]) -> Option<(usize, Shape)> {
+        const START: usize = b"data: ".len();
+        if self.searched > 0 || self.in_comment {
+            return None;
+        }
+        let value = buffer.strip_prefix(b"data: ")?;
+        let end = START + memchr2(b'\n', b'\r', value)?;
+        buffer.get(end..)?.starts_with(b"\n\n").then_some(())?;
+        let shape = Shape {
+            data: Some((START, end)),
+            ..Shape::default()
+        };
+        Some((end + 2, shape))
+    }
+
     /// Finds the next thing in `buffer`, which starts at the beginning of a block.
     fn next(&mut self, buffer: &[u8]) -> Step {
         loop {
