@@ -32,6 +32,8 @@ pub struct Classifier {
     astream: langserve::State,
     openai_chat: openai_chat::State,
     repeat: Repeat,
+    /// What the last frame meant that had to be read.
+    last: Event,
 }
 
 impl Classifier {
@@ -42,16 +44,24 @@ impl Classifier {
             astream: langserve::State::default(),
             openai_chat: openai_chat::State::default(),
             repeat: Repeat::default(),
+            last: Event::opaque(),
         }
     }
 
     /// The meaning of the next frame.
-    pub fn classify(&mut self, frame: &Frame<'_>) -> Event {
-        self.repeat.recognise(frame).unwrap_or_else(|| {
-            let event = self.read(frame);
-            self.repeat.learn(frame, &event);
-            event
-        })
+    pub fn classify(&mut self, frame: &Frame<'_>) -> &Event {
+        if self.repeat.recognises(frame) {
+            return self.repeat.meaning();
+        }
+        self.last = self.read(frame);
+        self.repeat.learn(frame, &self.last);
+        &self.last
+    }
+
+    /// What a frame means that is of another dialect than the others.
+    pub(crate) fn classify_stranger(&mut self, dialect: Dialect, frame: &Frame<'_>) -> &Event {
+        self.last = Self::new(dialect).read(frame);
+        &self.last
     }
 
     /// The same, found by reading all of it.

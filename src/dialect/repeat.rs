@@ -6,7 +6,7 @@
 
 use memchr::memchr3;
 
-use crate::event::{Event, Keep, Merge, Span};
+use crate::event::{Event, Keep, Span};
 use crate::wire::{Frame, Payload};
 
 /// Streams whose envelopes never repeat, because they hold a time or a counter, are not compared for ever.
@@ -16,33 +16,54 @@ const MAX_MISSES: u8 = 16;
 const SHORT: usize = 16;
 
 /// The envelope of the last event that had one piece of text, and what it meant.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Repeat {
-    /// Everything in front of the text, then everything behind it.
+    /// Everything in front of the text, then everything behind it; empty if nothing is known.
     envelope: Vec<u8>,
-    meaning: Option<Event>,
+    /// With the text of the event that was recognised last.
+    meaning: Event,
     /// Envelopes in a row that did not come again.
     misses: u8,
 }
 
+impl Default for Repeat {
+    fn default() -> Self {
+        Self {
+            envelope: Vec::new(),
+            meaning: Event::opaque(),
+            misses: 0,
+        }
+    }
+}
+
 impl Repeat {
-    /// What `frame` means, if only its text is new.
-    pub(super) fn recognise(&mut self, frame: &Frame<'_>) -> Option<Event> {
-        let meaning = self.meaning?;
-        let merge = meaning.merge?;
-        let start = merge.text.start as usize;
+    /// Whether only the text of `frame` is new; then [`Repeat::meaning`] is what it means.
+    pub(super) fn recognises(&mut self, frame: &Frame<'_>) -> bool {
+        let Some(text) = self.text(&frame.block) else {
+            return false;
+        };
+        self.misses = 0;
+        self.meaning.text = Some(text);
+        if let Some(merge) = &mut self.meaning.merge {
+            merge.text = text;
+        }
+        true
+    }
+
+    /// What the event that was recognised last means.
+    pub(super) const fn meaning(&self) -> &Event {
+        &self.meaning
+    }
+
+    /// Where the text of a block lies that has the known envelope.
+    fn text(&self, block: &[u8]) -> Option<Span> {
+        let start = self.meaning.merge?.text.start as usize;
         let (before, after) = self.envelope.split_at_checked(start)?;
-        let middle = frame.block.strip_prefix(before)?.strip_suffix(after)?;
+        let middle = block.strip_prefix(before)?.strip_suffix(after)?;
         if middle.is_empty() || !is_string_body(middle) {
             return None;
         }
-        self.misses = 0;
-        let text = Span::new(start..start + middle.len())?;
-        Some(Event {
-            text: Some(text),
-            merge: Some(Merge { text, ..merge }),
-            ..meaning
-        })
+        Span::new(start..start + middle.len())
     }
 
     /// Remembers what `frame` was found to mean, if that depends on nothing but its envelope.
@@ -80,7 +101,7 @@ impl Repeat {
         self.envelope.reserve_exact(before.len() + after.len());
         self.envelope.extend_from_slice(before);
         self.envelope.extend_from_slice(after);
-        self.meaning = Some(*event);
+        self.meaning = *event;
     }
 }
 
@@ -152,7 +173,7 @@ mod tests {
         for frame in frames(&body) {
             let read = forgetful.read(&frame);
             assert_eq!(
-                remembering.classify(&frame),
+                *remembering.classify(&frame),
                 read,
                 "{}",
                 frame.block.escape_ascii()
@@ -171,9 +192,9 @@ mod tests {
                 "data: {{\"id\":\"{id}\",\"choices\":[{{\"delta\":{{\"content\":\"a\"}}}}]}}\n\n"
             );
             for frame in frames(&body) {
-                let known = repeat.recognise(&frame);
+                let known = repeat.recognises(&frame);
                 repeat.learn(&frame, &classifier.read(&frame));
-                if known.is_some() {
+                if known {
                     return true;
                 }
             }

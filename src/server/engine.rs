@@ -136,6 +136,12 @@ where
     /// Ready when the connection is over.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
         loop {
+            // First what is polled most.
+            if let State::Flow(flow, last) = &mut self.state {
+                ready!(flow.poll(cx))?;
+                let last = *last || self.closing;
+                self.state = self.become_next(Next::Rest { last });
+            }
             let next = match &mut self.state {
                 State::Waiting(waiting) => Next::Begin(ready!(waiting.poll(cx, self.closing))?),
                 State::Http1(engine) => match Pin::new(&mut **engine).poll(cx) {
@@ -148,12 +154,7 @@ where
                     Poll::Pending => return Poll::Pending,
                 },
                 State::Http2(engine) => return engine.as_mut().poll(cx).map_err(Ended::from),
-                State::Flow(flow, last) => {
-                    ready!(flow.poll(cx))?;
-                    Next::Rest {
-                        last: *last || self.closing,
-                    }
-                }
+                State::Flow(..) => continue,
                 State::Closing(stream) => {
                     return Pin::new(stream).poll_shutdown(cx).map_err(Ended::from);
                 }

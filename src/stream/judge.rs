@@ -1,8 +1,7 @@
 //! What the frames of one stream mean: which dialect it speaks, and whether it is over.
 
-use super::pipeline::Item;
 use crate::dialect::{Choice, Classifier, Dialect, detect};
-use crate::event::{Class, Terminal};
+use crate::event::{Class, Event, Terminal};
 use crate::wire::Frame;
 
 /// Events of another kind after which an announced dialect is no longer expected.
@@ -44,7 +43,7 @@ impl Judge {
     }
 
     /// What the next frame means; `None` if it goes no further.
-    pub(super) fn read<'a>(&mut self, frame: Frame<'a>) -> Option<Item<'a>> {
+    pub(super) fn read(&mut self, frame: &Frame<'_>) -> Option<&Event> {
         if self.terminal.is_some() {
             return None;
         }
@@ -54,11 +53,12 @@ impl Judge {
         let stranger = if self.settled || frame.raw {
             None
         } else {
-            self.settle(&frame)
+            self.settle(frame)
         };
+        let dialect = stranger.unwrap_or_else(|| self.dialect());
         let event = match stranger {
-            None => self.classifier.classify(&frame),
-            Some(dialect) => Classifier::new(dialect).classify(&frame),
+            None => self.classifier.classify(frame),
+            Some(dialect) => self.classifier.classify_stranger(dialect, frame),
         };
         if event.class == Class::Heartbeat {
             // Consumed: the proxy has its own timer.
@@ -68,15 +68,14 @@ impl Judge {
         if event.terminal.is_some() {
             // Conventions have no rule that nothing follows `done` or `error`: a step may have ended. What they
             // took from OpenAI has one.
-            let convention = stranger.unwrap_or_else(|| self.dialect()) == Dialect::Convention;
-            let goes_on = convention && !frame.data().starts_with(b"[DONE]");
+            let goes_on = dialect == Dialect::Convention && !frame.data().starts_with(b"[DONE]");
             if goes_on || event.terminal == Some(Terminal::MayEnd) {
                 self.may_end = event.terminal;
             } else {
                 self.terminal = event.terminal;
             }
         }
-        Some(Item { frame, event })
+        Some(event)
     }
 
     /// The end of the input; says whether it is a good one.

@@ -169,7 +169,7 @@ mod tests {
         let mut classifier = Classifier::new(dialect);
         let mut meter = Meter::default();
         let now = Instant::now();
-        let mut observe = |frame: Frame<'_>| meter.observe(&classifier.classify(&frame), now);
+        let mut observe = |frame: Frame<'_>| meter.observe(classifier.classify(&frame), now);
         Decoder::new(Framing::Sse, 1 << 20)
             .feed(blocks.concat().as_bytes(), &mut observe)
             .unwrap();

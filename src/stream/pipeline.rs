@@ -7,25 +7,6 @@ use crate::wire::{self, Decoder, Frame, Framing};
 
 use super::judge::Judge;
 
-/// A frame and what it means.
-#[derive(Clone, Debug)]
-pub struct Item<'a> {
-    /// The bytes to send on.
-    pub frame: Frame<'a>,
-    /// What they mean.
-    pub event: Event,
-}
-
-impl Item<'_> {
-    /// The same, wherever it was read.
-    pub fn into_owned(self) -> Item<'static> {
-        Item {
-            frame: self.frame.into_owned(),
-            event: self.event,
-        }
-    }
-}
-
 /// Why the bytes are no stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -92,19 +73,24 @@ impl Pipeline {
         }
     }
 
-    /// Gives `sink` each event that `chunk` completes, up to a terminal one.
+    /// Gives `sink` each event that `chunk` completes, up to a terminal one: its bytes to send on, and what they
+    /// mean.
     ///
     /// # Errors
     /// When the bytes are no stream. Events before the fault were given.
-    pub fn feed(&mut self, chunk: &[u8], sink: &mut impl FnMut(Item<'_>)) -> Result<(), Fault> {
+    pub fn feed(
+        &mut self,
+        chunk: &[u8],
+        sink: &mut impl FnMut(&[u8], &Event),
+    ) -> Result<(), Fault> {
         let Self {
             coding,
             decoder,
             judge,
         } = self;
         let mut frames = |frame: Frame<'_>| {
-            if let Some(item) = judge.read(frame) {
-                sink(item);
+            if let Some(event) = judge.read(&frame) {
+                sink(&frame.block, event);
             }
         };
         let result = match coding {
@@ -116,7 +102,7 @@ impl Pipeline {
     }
 
     /// The end of the input: completes a last event that lacks only its end, and judges the whole.
-    pub fn finish(&mut self, sink: &mut impl FnMut(Item<'_>)) -> Verdict {
+    pub fn finish(&mut self, sink: &mut impl FnMut(&[u8], &Event)) -> Verdict {
         let coding = self.coding.as_ref();
         let torn_coding = coding.is_some_and(|coding| !coding.is_complete());
         let mut torn = false;
@@ -124,11 +110,10 @@ impl Pipeline {
             && let Some(frame) = self.decoder.finish()
         {
             torn = !frame.whole;
-            if let Some(item) = Some(frame)
-                .filter(|frame| frame.whole)
-                .and_then(|frame| self.judge.read(frame))
+            if frame.whole
+                && let Some(event) = self.judge.read(&frame)
             {
-                sink(item);
+                sink(&frame.block, event);
             }
         }
         let ended = self.judge.finish();
@@ -175,7 +160,7 @@ mod tests {
     use super::*;
     use crate::event::Class;
 
-    fn run(hint: Option<Dialect>, input: &str) -> (Vec<Item<'static>>, Verdict, Dialect) {
+    fn run(hint: Option<Dialect>, input: &str) -> (Vec<(String, Class)>, Verdict, Dialect) {
         let settings = Settings {
             framing: Framing::Sse,
             coding: Coding::Identity,
@@ -185,7 +170,9 @@ mod tests {
         };
         let mut pipeline = Pipeline::new(&settings);
         let mut out = Vec::new();
-        let mut keep = |item: Item<'_>| out.push(item.into_owned());
+        let mut keep = |block: &[u8], event: &Event| {
+            out.push((String::from_utf8(block.to_vec()).unwrap(), event.class));
+        };
         pipeline.feed(input.as_bytes(), &mut keep).unwrap();
         let verdict = pipeline.finish(&mut keep);
         (out, verdict, pipeline.dialect())
@@ -213,9 +200,9 @@ mod tests {
         let body = "{\n  \"error\": {\"message\": \"no\"}\n}";
         let (items, verdict, dialect) = run(Some(Dialect::OpenAiChat), body);
         assert_eq!((verdict, dialect), (Verdict::Complete, Dialect::Opaque));
-        let blocks: Vec<&[u8]> = items.iter().map(|item| &*item.frame.block).collect();
-        assert_eq!(blocks.concat(), body.as_bytes());
-        assert!(items.iter().all(|item| item.event.class == Class::Opaque));
+        let blocks: Vec<&str> = items.iter().map(|(block, _)| block.as_str()).collect();
+        assert_eq!(blocks.concat(), body);
+        assert!(items.iter().all(|(_, class)| *class == Class::Opaque));
     }
 
     #[test]

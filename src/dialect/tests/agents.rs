@@ -54,7 +54,7 @@ fn langgraph_goes_by_the_mode_before_the_namespace() {
 #[test]
 fn langserve_ends_without_data() {
     let end = frame(Framing::Sse, "event: end\n\n");
-    let event = Classifier::new(Dialect::LangServe).classify(&end);
+    let event = *Classifier::new(Dialect::LangServe).classify(&end);
     assert_eq!(event.terminal, Some(Terminal::Done));
     let table = [
         (r#"data|"a""#, Class::Token),

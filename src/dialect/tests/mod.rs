@@ -28,7 +28,7 @@ fn block(text: &str) -> Frame<'static> {
 }
 
 fn read(dialect: Dialect, frame: &Frame<'_>) -> (Class, Content) {
-    let event = Classifier::new(dialect).classify(frame);
+    let event = *Classifier::new(dialect).classify(frame);
     (event.class, event.content)
 }
 

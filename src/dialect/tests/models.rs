@@ -229,7 +229,7 @@ fn a_gemini_chunk_has_the_class_of_its_most_critical_part() {
         ("[DONE]", Class::Opaque, None),
     ];
     for (data, class, terminal) in table {
-        let event = Classifier::new(Dialect::Gemini).classify(&block(data));
+        let event = *Classifier::new(Dialect::Gemini).classify(&block(data));
         assert_eq!((event.class, event.terminal), (class, terminal), "{data}");
     }
     let of = |part: &str, more: &str| {
@@ -286,7 +286,7 @@ fn ollama_lines_end_with_done() {
     ];
     for (line, class, terminal) in table {
         let frame = frame(Framing::Ndjson, &format!("{line}\n"));
-        let event = Classifier::new(Dialect::Ollama).classify(&frame);
+        let event = *Classifier::new(Dialect::Ollama).classify(&frame);
         assert_eq!((event.class, event.terminal), (class, terminal), "{line}");
     }
 }

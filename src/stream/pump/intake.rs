@@ -5,10 +5,11 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::parts::{Arrived, Observer, Reader};
+use crate::event::Event;
 use crate::queue::{Came, Offer, Pushing, Sender};
 use crate::stream::deadline::Table;
 use crate::stream::meter::Meter;
-use crate::stream::pipeline::{Fault, Item, Pipeline, Verdict, is_content};
+use crate::stream::pipeline::{Fault, Pipeline, Verdict, is_content};
 
 /// Everything that a read touches.
 pub(super) struct Intake {
@@ -19,7 +20,7 @@ pub(super) struct Intake {
     pub(super) observer: Box<dyn Observer>,
     pub(super) reader: Arc<dyn Reader>,
     /// Events that wait for room: nothing is read while there are any.
-    pub(super) blocked: Vec<Item<'static>>,
+    pub(super) blocked: Vec<Waiting>,
     /// Why they wait, if that is new.
     pub(super) full: Option<Full>,
     /// The overflow rule ends the stream.
@@ -32,6 +33,12 @@ pub(super) struct Intake {
     pub(super) share: u64,
     pub(super) last_push: Instant,
     pub(super) last_read: Instant,
+}
+
+/// An event that waits for room.
+pub(super) struct Waiting {
+    block: Box<[u8]>,
+    pub(super) event: Event,
 }
 
 /// Why events wait for room.
@@ -51,7 +58,7 @@ impl Intake {
         }
         let now = Instant::now();
         let (pipeline, mut taking) = self.taking(bytes.len(), now);
-        let fault = pipeline.feed(bytes, &mut |item| taking.take(item));
+        let fault = pipeline.feed(bytes, &mut |block, event| taking.take(block, event));
         let taken = taking.done();
         self.fault = fault.err();
         self.share += bytes.len() as u64;
@@ -62,7 +69,7 @@ impl Intake {
     /// The upstream's body is over, well or not; says what that means.
     pub(super) fn finish(&mut self, now: Instant) -> Verdict {
         let (pipeline, mut taking) = self.taking(0, now);
-        let verdict = pipeline.finish(&mut |item| taking.take(item));
+        let verdict = pipeline.finish(&mut |block, event| taking.take(block, event));
         let taken = taking.done();
         self.note(&taken, now);
         verdict
@@ -76,8 +83,8 @@ impl Intake {
         self.last_push = now;
         let waiting = std::mem::take(&mut self.blocked);
         let mut taking = Taking::new(&self.queue, None, &mut self.blocked, 0, now);
-        for item in waiting {
-            taking.offer(item);
+        for Waiting { block, event } in waiting {
+            taking.offer(&block, &event);
         }
         let taken = taking.done();
         self.accept(&taken);
@@ -130,7 +137,7 @@ struct Taking<'a> {
     pushing: Pushing<'a>,
     /// Counts them; `None` if they were counted before.
     meter: Option<&'a mut Meter>,
-    blocked: &'a mut Vec<Item<'static>>,
+    blocked: &'a mut Vec<Waiting>,
     bytes: usize,
     now: Instant,
     events: usize,
@@ -154,7 +161,7 @@ impl<'a> Taking<'a> {
     fn new(
         queue: &'a Sender,
         meter: Option<&'a mut Meter>,
-        blocked: &'a mut Vec<Item<'static>>,
+        blocked: &'a mut Vec<Waiting>,
         bytes: usize,
         now: Instant,
     ) -> Self {
@@ -171,22 +178,22 @@ impl<'a> Taking<'a> {
         }
     }
 
-    fn take(&mut self, item: Item<'_>) {
+    fn take(&mut self, block: &[u8], event: &Event) {
         self.events += 1;
-        self.content |= is_content(&item.event);
+        self.content |= is_content(event);
         if let Some(meter) = &mut self.meter {
-            meter.observe(&item.event, self.now);
+            meter.observe(event, self.now);
         }
-        self.offer(item);
+        self.offer(block, event);
     }
 
     /// To the queue, or behind those that wait already.
-    fn offer(&mut self, item: Item<'_>) {
+    fn offer(&mut self, block: &[u8], event: &Event) {
         if self.refused {
             return;
         }
         if self.blocked.is_empty() {
-            self.full = match self.pushing.push(&item.frame.block, &item.event) {
+            self.full = match self.pushing.push(block, event) {
                 Offer::Accepted => return,
                 Offer::Disconnect => {
                     self.refused = true;
@@ -196,7 +203,10 @@ impl<'a> Taking<'a> {
                 Offer::Wait => Some(Full::Patience),
             };
         }
-        self.blocked.push(item.into_owned());
+        self.blocked.push(Waiting {
+            block: block.into(),
+            event: *event,
+        });
     }
 
     fn done(self) -> Taken {

@@ -19,7 +19,7 @@ mod parts;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::task::yield_now;
@@ -81,6 +81,13 @@ enum Wake {
     Queue,
     Stop(End),
     Timer,
+}
+
+/// Why the pump does not work on.
+enum Turn {
+    Over(Failure),
+    /// It has read its share.
+    Others,
 }
 
 impl Pump {
@@ -171,7 +178,17 @@ impl Pump {
         let timer = sleep_until(self.next_timer());
         tokio::pin!(timer);
         loop {
-            let wake = poll_fn(|cx| self.poll_wake(cx, timer.as_mut())).await;
+            match poll_fn(|cx| self.poll_turns(cx, timer.as_mut())).await {
+                Turn::Over(failure) => return failure,
+                Turn::Others => yield_now().await,
+            }
+        }
+    }
+
+    /// Works until there is nothing to do, the stream is over, or others have their turn.
+    fn poll_turns(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<Turn> {
+        loop {
+            let wake = ready!(self.poll_wake(cx, timer.as_mut()));
             let read = matches!(wake, Wake::Read(Ok(Progress::More | Progress::Drained)));
             self.drained = matches!(wake, Wake::Read(Ok(Progress::Drained)));
             // A read that brought something has looked at the clock.
@@ -192,17 +209,11 @@ impl Pump {
                 step = self.tick(now);
             }
             if let Some(failure) = step {
-                return failure;
+                return Poll::Ready(Turn::Over(failure));
             }
             if read && self.flood.is_some() {
                 self.flood = (self.flood.take()).filter(|_| self.intake.queue.overflows());
                 self.rest = self.flood.as_ref().and_then(|_| Flood::next_slot(now));
-            }
-            if self.rest.is_none() && self.intake.share > SHARE_BYTES {
-                self.intake.share = 0;
-                self.intake.quiet = false;
-                self.drained = false;
-                yield_now().await;
             }
             // Lazily: the timer moves only when it fired or something now comes earlier, which a read that was
             // pushed on hardly ever brings about.
@@ -217,6 +228,12 @@ impl Pump {
                     timer.as_mut().reset(next);
                     self.intake.quiet = false;
                 }
+            }
+            if self.rest.is_none() && self.intake.share > SHARE_BYTES {
+                self.intake.share = 0;
+                self.intake.quiet = false;
+                self.drained = false;
+                return Poll::Ready(Turn::Others);
             }
         }
     }

@@ -77,6 +77,9 @@ impl Decoder {
         let mut used = 0;
         loop {
             let rest = bytes.get(used..).unwrap_or_default();
+            if rest.is_empty() {
+                return Ok(used);
+            }
             let step = match self.scan.plain(rest) {
                 Some((len, shape)) => Step::Block(len, shape),
                 None => self.scan.next(rest),
