@@ -59,12 +59,14 @@ impl Classifier {
     }
 
     /// What a frame means that is of another dialect than the others.
+    #[inline(never)]
     pub(crate) fn classify_stranger(&mut self, dialect: Dialect, frame: &Frame<'_>) -> &Event {
         self.last = Self::new(dialect).read(frame);
         &self.last
     }
 
     /// The same, found by reading all of it.
+    #[inline(never)]
     fn read(&mut self, frame: &Frame<'_>) -> Event {
         let event = match self.dialect {
             Dialect::Anthropic => anthropic::classify(frame),

@@ -136,32 +136,53 @@ where
     /// Ready when the connection is over.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
         loop {
-            // First what is polled most.
-            if let State::Flow(flow, last) = &mut self.state {
-                ready!(flow.poll(cx))?;
-                let last = *last || self.closing;
-                self.state = self.become_next(Next::Rest { last });
-            }
             let next = match &mut self.state {
-                State::Waiting(waiting) => Next::Begin(ready!(waiting.poll(cx, self.closing))?),
-                State::Http1(engine) => match Pin::new(&mut **engine).poll(cx) {
-                    Poll::Ready(result) => return Poll::Ready(Ok(result?)),
-                    // Once the engine has written all that it had.
-                    Poll::Pending if self.link.is_flushed() => match self.service.handover.take() {
-                        Some(left) => Next::Flow(left),
-                        None => return Poll::Pending,
-                    },
-                    Poll::Pending => return Poll::Pending,
-                },
-                State::Http2(engine) => return engine.as_mut().poll(cx).map_err(Ended::from),
-                State::Flow(..) => continue,
-                State::Closing(stream) => {
-                    return Pin::new(stream).poll_shutdown(cx).map_err(Ended::from);
+                State::Flow(flow, last) => {
+                    ready!(flow.poll(cx))?;
+                    Some(Next::Rest {
+                        last: *last || self.closing,
+                    })
                 }
-                State::Gone => return Poll::Ready(Ok(())),
+                _ => ready!(self.poll_next(cx))?,
             };
-            self.state = self.become_next(next);
+            match next {
+                Some(next) => self.go_on(next),
+                None => return Poll::Ready(Ok(())),
+            }
         }
+    }
+
+    /// Ready when something else is to follow; `None` when the connection is over.
+    ///
+    /// Not inlined, like what follows it: events of a stream need not step over the stack that engines need.
+    #[inline(never)]
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Next>, Ended>> {
+        let over = match &mut self.state {
+            State::Waiting(waiting) => {
+                let first = ready!(waiting.poll(cx, self.closing))?;
+                return Poll::Ready(Ok(Some(Next::Begin(first))));
+            }
+            State::Http1(engine) => match Pin::new(&mut **engine).poll(cx) {
+                Poll::Ready(result) => result.map_err(Ended::from),
+                // Once the engine has written all that it had.
+                Poll::Pending if self.link.is_flushed() => match self.service.handover.take() {
+                    Some(left) => return Poll::Ready(Ok(Some(Next::Flow(left)))),
+                    None => return Poll::Pending,
+                },
+                Poll::Pending => return Poll::Pending,
+            },
+            State::Http2(engine) => ready!(engine.as_mut().poll(cx)).map_err(Ended::from),
+            State::Closing(stream) => {
+                ready!(Pin::new(stream).poll_shutdown(cx)).map_err(Ended::from)
+            }
+            State::Flow(..) | State::Gone => Ok(()),
+        };
+        Poll::Ready(over.map(|()| None))
+    }
+
+    #[inline(never)]
+    fn go_on(&mut self, next: Next) {
+        self.state = self.become_next(next);
     }
 
     /// The state that follows.

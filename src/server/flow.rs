@@ -168,6 +168,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Flow<S> {
     }
 
     /// Keeps what the client sends for later. Its end is the end of the stream.
+    #[inline(never)]
     fn listen(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         while self.early.len() < MAX_EARLY_BYTES {
             let mut space = [const { MaybeUninit::uninit() }; LOOK_BYTES];

@@ -111,6 +111,7 @@ impl Judge {
     /// The first frame that fits confirms what the request announced; without an announcement the first one
     /// names the dialect. Gives what a frame speaks for itself while the announcement still stands: a trace id or
     /// a status ahead of the answer must not make the answer a stranger.
+    #[inline(never)]
     fn settle(&mut self, frame: &Frame<'_>) -> Option<Dialect> {
         let dialect = self.dialect();
         if dialect == Dialect::Opaque || !detect::fits(dialect, frame) {

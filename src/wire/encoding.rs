@@ -107,6 +107,7 @@ impl Decoder {
     }
 
     /// Gives `sink` everything that `input` determines.
+    #[inline(never)]
     pub fn feed<E: From<Error>>(
         &mut self,
         input: &[u8],

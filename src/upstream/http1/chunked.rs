@@ -120,6 +120,7 @@ impl Chunked {
     ///
     /// # Errors
     /// When they are no fields, or too many.
+    #[inline(never)]
     pub(super) fn trailers(&self) -> Result<Option<HeaderMap>, Malformed> {
         if self.trailers.len() <= 2 {
             return Ok(None);
