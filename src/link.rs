@@ -79,6 +79,10 @@ pub struct Link {
     /// All that was given to the connection has been written.
     flushed: AtomicBool,
     has_interim: AtomicBool,
+    /// The client's side of the socket rang.
+    heard: AtomicBool,
+    /// The connection's timer rang.
+    rung: AtomicBool,
     epoch: Instant,
     head: Duration,
     /// Microseconds.
@@ -113,6 +117,8 @@ impl Link {
             flushed: AtomicBool::new(true),
             interim: Mutex::default(),
             has_interim: AtomicBool::new(false),
+            heard: AtomicBool::new(false),
+            rung: AtomicBool::new(false),
         }
     }
 
@@ -178,6 +184,26 @@ impl Link {
     /// The socket was asked for bytes: whether the asker now waits for more.
     pub(crate) fn note_listening(&self, waits: bool) {
         self.listening.store(waits, Ordering::Relaxed);
+    }
+
+    /// The client sent something, or left: whoever streams to it is to listen.
+    pub(crate) fn note_heard(&self) {
+        self.heard.store(true, Ordering::Release);
+    }
+
+    /// Whether to listen now.
+    pub(crate) fn take_heard(&self) -> bool {
+        take(&self.heard)
+    }
+
+    /// The timer has fired.
+    pub(crate) fn note_rung(&self) {
+        self.rung.store(true, Ordering::Release);
+    }
+
+    /// Whether the timer is to be asked.
+    pub(crate) fn take_rung(&self) -> bool {
+        take(&self.rung)
     }
 
     /// Has the socket asked, when next it is used, whether the client is there.
@@ -328,6 +354,11 @@ impl Reader for Link {
         }
         self.instant(self.blocked.load(Ordering::Relaxed))
     }
+}
+
+/// Takes a flag back; that is seldom set, so it is read first.
+fn take(flag: &AtomicBool) -> bool {
+    flag.load(Ordering::Relaxed) && flag.swap(false, Ordering::Acquire)
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -27,11 +27,12 @@ use crate::wire::{Frame, Framing};
 /// It decodes nothing and allocates nothing. A frame it does not understand is [`Class::Opaque`]: never
 /// dropped, never changed.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Classifier {
     dialect: Dialect,
+    repeat: Repeat,
     astream: langserve::State,
     openai_chat: openai_chat::State,
-    repeat: Repeat,
     /// What the last frame meant that had to be read.
     last: Event,
 }

@@ -17,6 +17,7 @@ const SHORT: usize = 16;
 
 /// The envelope of the last event that had one piece of text, and what it meant.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Repeat {
     /// Everything in front of the text, then everything behind it; empty if nothing is known.
     envelope: Vec<u8>,

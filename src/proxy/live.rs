@@ -1,6 +1,8 @@
 //! Starts a live stream: its queue, its pump, and the one line that says how it ended.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -10,13 +12,13 @@ use super::call::Call;
 use crate::app::App;
 use crate::dialect::{Choice, Dialect};
 use crate::event::Class;
-use crate::metrics::RouteMetrics;
+use crate::metrics::{Active, RouteMetrics};
 use crate::queue::{self, Receiver};
 use crate::reply::stream::{Running, STALL};
 use crate::stream::deadline::{Lengths, Table};
 use crate::stream::end::End;
 use crate::stream::pipeline::{Pipeline, Settings};
-use crate::stream::pump::{Arrived, Observer, Parts, Pump, Reader, Report, Source};
+use crate::stream::pump::{Arrived, Failure, Observer, Parts, Pump, Reader, Report, Source};
 use crate::stream::registry::{Entered, Live};
 use crate::wire::Framing;
 use crate::wire::encoding::Coding;
@@ -75,7 +77,7 @@ pub(super) fn start(
         dialect: None,
         seen: [false; 4],
     };
-    let mut pump = Pump::new(Parts {
+    let pump = Pump::new(Parts {
         source,
         pipeline: Pipeline::new(&settings),
         queue: sender,
@@ -86,22 +88,68 @@ pub(super) fn start(
         reader: Arc::clone(&call.link) as Arc<dyn Reader>,
     });
     let active = call.metrics.stream_active(framing);
-    let app = Arc::clone(app);
-    let running = async move {
-        let finished = {
-            let panicked = Panicked(app);
-            let report = pump.run().await;
-            drop(panicked);
-            record(&call.metrics, &report, call.started.elapsed());
-            log(&call, &entered.live, &report, status);
-            report.end == End::Finished
-        };
-        drop((entered, active, call));
-        if finished {
-            pump.linger().await;
-        }
+    let work = Work {
+        pump: Some(pump),
+        end: None,
+        app: Arc::clone(app),
+        about: Some(Box::new(About {
+            entered,
+            _active: active,
+            call,
+            status,
+        })),
     };
-    (receiver, Box::pin(running))
+    (receiver, Box::pin(work))
+}
+
+/// A live stream at work, up to its last word.
+///
+/// Written out, not an `async` block: each read passes here, and should find the pump without a detour.
+#[repr(C)]
+struct Work {
+    /// `None` once the stream is over.
+    pump: Option<Pump>,
+    end: Option<Running>,
+    app: Arc<App>,
+    about: Option<Box<About>>,
+}
+
+/// What is to be told of a stream, and counts it while it lives.
+struct About {
+    entered: Entered,
+    _active: Active,
+    call: Call,
+    status: StatusCode,
+}
+
+impl Future for Work {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let _panicked = Panicked(&this.app);
+        if let Some(pump) = &mut this.pump {
+            let failure = ready!(pump.poll_flow(cx));
+            if let (Some(pump), Some(about)) = (this.pump.take(), this.about.take()) {
+                this.end = Some(Box::pin(end(pump, failure, about)));
+            }
+        }
+        match &mut this.end {
+            Some(end) => end.as_mut().poll(cx),
+            None => Poll::Ready(()),
+        }
+    }
+}
+
+/// Ends a stream, and tells of it.
+async fn end(mut pump: Pump, failure: Failure, about: Box<About>) {
+    let report = pump.close(failure).await;
+    record(&about.call.metrics, &report, about.call.started.elapsed());
+    log(&about.call, &about.entered.live, &report, about.status);
+    drop(about);
+    if report.end == End::Finished {
+        pump.linger().await;
+    }
 }
 
 /// So many events in one read ...
@@ -172,9 +220,9 @@ impl Observer for Counts {
 }
 
 /// Counts a pump that did not come to its end.
-struct Panicked(Arc<App>);
+struct Panicked<'a>(&'a App);
 
-impl Drop for Panicked {
+impl Drop for Panicked<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.metrics.panics.inc();

@@ -22,15 +22,18 @@ pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(super) type Held = Box<dyn Send + Sync>;
 
 /// A stream on its way to its client. It does not flow before somebody drives it or releases it.
+#[repr(C)]
 pub(crate) struct Stream {
-    queue: Receiver,
-    metrics: Arc<RouteMetrics>,
-    /// Goes first, as it is.
-    preamble: Bytes,
     /// `None` when it is over, or runs in a task of its own.
     pump: Option<Running>,
     /// Nothing is left in the queue, and nothing can come before the pump has run again.
     drained: bool,
+    /// The preamble has left.
+    begun: bool,
+    queue: Receiver,
+    metrics: Arc<RouteMetrics>,
+    /// Goes first, as it is.
+    preamble: Bytes,
     /// Dropped with it.
     held: Option<Held>,
 }
@@ -58,11 +61,12 @@ impl Stream {
         preamble: Bytes,
     ) -> Self {
         Self {
+            pump: Some(pump),
+            drained: false,
+            begun: preamble.is_empty(),
             queue,
             metrics,
             preamble,
-            pump: Some(pump),
-            drained: false,
             held: None,
         }
     }
@@ -103,7 +107,7 @@ impl Stream {
         if self.drained {
             return Poll::Pending;
         }
-        if !self.preamble.is_empty() {
+        if !std::mem::replace(&mut self.begun, true) {
             out.extend_from_slice(&std::mem::take(&mut self.preamble));
             return Poll::Ready(Took::Some);
         }

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::listener::Share;
 use super::tls::Acceptor;
+use super::watched::Leaves;
 use super::{connection, socket};
 use crate::app::App;
 use crate::tasks;
@@ -182,22 +184,36 @@ impl Door {
             forwarded: false,
             scheme: if tls.is_some() { "https" } else { "http" },
         };
+        let held = (open, busy);
+        let tls = tls.as_ref();
         match stream {
             Stream::Tcp(stream) => {
                 socket::tune(&stream, app.loaded().longest_stall() + VANISHED);
-                tasks::spawn(async move {
-                    connection::serve(app, worker, origin, stream, tls).await;
-                    drop((open, busy));
-                });
+                run(app, worker, origin, stream, tls, held);
             }
-            Stream::Unix(stream) => {
-                tasks::spawn(async move {
-                    connection::serve(app, worker, origin, stream, tls).await;
-                    drop((open, busy));
-                });
-            }
+            Stream::Unix(stream) => run(app, worker, origin, stream, tls, held),
         }
     }
+}
+
+/// Starts the task of a connection.
+fn run<S>(
+    app: Arc<App>,
+    worker: usize,
+    origin: Origin,
+    stream: S,
+    tls: Option<&Arc<Acceptor>>,
+    held: impl Send + Unpin + 'static,
+) where
+    S: AsyncRead + AsyncWrite + Leaves + Send + Unpin + 'static,
+{
+    match tls {
+        None => tasks::spawn(connection::plain(app, worker, origin, stream, held)),
+        Some(tls) => {
+            let tls = Arc::clone(tls);
+            tasks::spawn(connection::over_tls(app, worker, origin, stream, tls, held))
+        }
+    };
 }
 
 /// A place among the open connections.

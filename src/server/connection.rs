@@ -1,13 +1,13 @@
 //! One client connection: TLS if asked for, then HTTP/1.1 or HTTP/2 until it closes or is overdue.
 
-use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
+use super::bell::{Bell, Rings};
 use super::engine::{Ended, Engine};
 use super::interim::Interim;
 use super::service::Service;
@@ -15,7 +15,8 @@ use super::tls::Acceptor;
 use super::watched::{Leaves, Watched};
 use crate::app::App;
 use crate::config::Limits;
-use crate::link::{Link, Overdue};
+use crate::link::{Link, Moment, Overdue};
+use crate::metrics::Metrics;
 use crate::proxy::Peer;
 use crate::upstream::request::Origin;
 
@@ -23,96 +24,162 @@ use crate::upstream::request::Origin;
 const TOO_SLOW: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// Serves a connection to its end.
-pub(super) async fn serve<S>(
+/// A connection without TLS, for a task to run. `held` is dropped when it is over.
+pub(super) fn plain<S, G>(
     app: Arc<App>,
     worker: usize,
     origin: Origin,
     stream: S,
-    tls: Option<Arc<Acceptor>>,
-) where
+    held: G,
+) -> Connection<Watched<S>, G>
+where
     S: AsyncRead + AsyncWrite + Leaves + Send + Unpin + 'static,
 {
     let limits = app.loaded().config.limits;
-    let link = Arc::new(Link::new(limits.request_head, limits.keep_alive));
-    let peer = Peer {
-        origin,
-        worker,
-        link: Arc::clone(&link),
-    };
-    let stream = Watched::new(stream, link);
-    match tls {
-        None => http(app, peer, stream, &limits).await,
-        // Boxed: connections without TLS need not carry its room.
-        Some(tls) => Box::pin(https(app, peer, stream, &tls, &limits)).await,
-    }
+    let (peer, stream) = watch(worker, origin, stream, &limits);
+    Connection::new(app, peer, stream, &limits, held)
 }
 
-async fn https<S>(app: Arc<App>, peer: Peer, stream: S, tls: &Acceptor, limits: &Limits)
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+/// A connection that begins with a TLS handshake.
+pub(super) async fn over_tls<S, G>(
+    app: Arc<App>,
+    worker: usize,
+    origin: Origin,
+    stream: S,
+    tls: Arc<Acceptor>,
+    held: G,
+) where
+    S: AsyncRead + AsyncWrite + Leaves + Send + Unpin + 'static,
+    G: Unpin,
 {
+    let limits = app.loaded().config.limits;
+    let (peer, stream) = watch(worker, origin, stream, &limits);
     match timeout(limits.request_head, tls.current().accept(stream)).await {
-        Ok(Ok(stream)) => http(app, peer, stream, limits).await,
+        Ok(Ok(stream)) => Box::pin(Connection::new(app, peer, stream, &limits, held)).await,
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took longer than limits.request_head"),
     }
 }
 
-async fn http<S>(app: Arc<App>, peer: Peer, stream: S, limits: &Limits)
+fn watch<S>(worker: usize, origin: Origin, stream: S, limits: &Limits) -> (Peer, Watched<S>) {
+    let link = Arc::new(Link::new(limits.request_head, limits.keep_alive));
+    let stream = Watched::new(stream, Arc::clone(&link));
+    let peer = Peer {
+        origin,
+        worker,
+        link,
+    };
+    (peer, stream)
+}
+
+/// A connection at work: HTTP to its end, within its deadlines.
+///
+/// Written out, not an `async` function, and in this order: each event of a stream passes here, and should find
+/// its stream without a detour (see [`Pump`](crate::stream::pump::Pump)).
+#[repr(C)]
+pub(super) struct Connection<S, G> {
+    engine: Engine<S>,
+    link: Arc<Link>,
+    /// For when the timer is set.
+    armed: Option<Moment>,
+    timer: Option<(Pin<Box<Sleep>>, Bell)>,
+    /// It was told to go.
+    going: bool,
+    metrics: Arc<Metrics>,
+    _held: G,
+}
+
+impl<S, G> Connection<S, G>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let metrics = Arc::clone(&app.metrics);
-    let link = Arc::clone(&peer.link);
-    let stream = Interim::new(stream, Arc::clone(&link));
-    let mut engine = Engine::new(stream, Service::new(app, peer), limits);
-    let mut timer = pin!(sleep_until(Instant::now()));
-    // For when the timer is set; not yet at first.
-    let mut armed = None;
-    let mut going = false;
-    let ended = poll_fn(|cx| {
+    fn new(app: Arc<App>, peer: Peer, stream: S, limits: &Limits, held: G) -> Self {
+        let metrics = Arc::clone(&app.metrics);
+        let link = Arc::clone(&peer.link);
+        let stream = Interim::new(stream, Arc::clone(&link));
+        Self {
+            engine: Engine::new(stream, Service::new(app, peer), limits),
+            link,
+            armed: None,
+            timer: None,
+            going: false,
+            metrics,
+            _held: held,
+        }
+    }
+
+    /// Ready when the deadlines want something done: then the engine is to be polled once more, or it ended.
+    #[inline(never)]
+    fn poll_timer(&mut self, cx: &mut Context<'_>, next: Moment) -> Poll<Result<(), Ended>> {
+        let Self { link, timer, .. } = self;
+        let at = link.at(next);
+        self.armed = Some(next);
+        let (sleep, bell) = timer.get_or_insert_with(|| {
+            let bell = Bell::new(Rings::Timer, link, cx.waker());
+            (Box::pin(sleep_until(at)), bell)
+        });
+        if !bell.wakes(cx.waker()) {
+            *bell = Bell::new(Rings::Timer, link, cx.waker());
+        }
+        sleep.as_mut().reset(at);
+        ready!(sleep.as_mut().poll(&mut Context::from_waker(bell.waker())));
+        match link.overdue(Instant::now()) {
+            None => {}
+            // The connection finds out when it next flushes, which is at once.
+            Some(Overdue::Unseen) => link.look(),
+            // Polled once more, it says how the connection ended.
+            Some(Overdue::Idle) if link.end_closing() => {}
+            Some(Overdue::Idle) if !self.going => {
+                self.going = true;
+                link.hurry();
+                self.engine.close();
+            }
+            Some(Overdue::Head) if !self.going && !link.is_multiplexed() => {
+                self.going = true;
+                self.metrics.refused("request_head");
+                link.interim(TOO_SLOW);
+                self.engine.tell(cx);
+                return Poll::Ready(Err(Ended::Overdue(Overdue::Head)));
+            }
+            Some(overdue) => return Poll::Ready(Err(Ended::Overdue(overdue))),
+        }
+        // Whatever comes next, the timer is not set for it.
+        self.armed = None;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
         loop {
-            if let Poll::Ready(result) = engine.poll(cx) {
+            if let Poll::Ready(result) = self.engine.poll(cx) {
                 return Poll::Ready(result);
             }
-            // Lazily: the timer moves only when it fired or something now comes earlier. Until then it has this
-            // task's waker.
-            let Some(next) = link.next() else {
+            // Lazily: the timer moves only when it rang or something now comes earlier.
+            let Some(next) = self.link.next() else {
                 return Poll::Pending;
             };
-            if armed.is_some_and(|armed| armed <= next) && !timer.is_elapsed() {
+            let is_set = self.armed.is_some_and(|armed| armed <= next);
+            if is_set && !self.link.take_rung() {
                 return Poll::Pending;
             }
-            armed = Some(next);
-            timer.as_mut().reset(link.at(next));
-            ready!(timer.as_mut().poll(cx));
-            match link.overdue(Instant::now()) {
-                None => {}
-                // The connection finds out when it next flushes, which is at once.
-                Some(Overdue::Unseen) => link.look(),
-                // Polled once more, it says how the connection ended.
-                Some(Overdue::Idle) if link.end_closing() => {}
-                Some(Overdue::Idle) if !going => {
-                    going = true;
-                    link.hurry();
-                    engine.close();
-                }
-                Some(Overdue::Head) if !going && !link.is_multiplexed() => {
-                    going = true;
-                    metrics.refused("request_head");
-                    link.interim(TOO_SLOW);
-                    engine.tell(cx);
-                    return Poll::Ready(Err(Ended::Overdue(Overdue::Head)));
-                }
-                Some(overdue) => return Poll::Ready(Err(Ended::Overdue(overdue))),
+            ready!(self.poll_timer(cx, next))?;
+        }
+    }
+}
+
+impl<S, G> Future for Connection<S, G>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    G: Unpin,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Err(error) = ready!(self.poll_end(cx)) {
+            if error.is_malformed() {
+                self.metrics.refused("malformed");
             }
+            tracing::debug!(%error, "a client connection ended");
         }
-    });
-    if let Err(error) = ended.await {
-        if error.is_malformed() {
-            metrics.refused("malformed");
-        }
-        tracing::debug!(%error, "a client connection ended");
+        Poll::Ready(())
     }
 }

@@ -84,6 +84,7 @@ type Http1<S> = http1::Connection<Io<S>, Service>;
 type Http2<S> = http2::Connection<Io<S>, Service, Streams>;
 
 /// A connection.
+#[repr(C)]
 pub(super) struct Engine<S> {
     state: State<S>,
     service: Service,
@@ -96,13 +97,13 @@ pub(super) struct Engine<S> {
 
 enum State<S> {
     /// Nothing of the next request was read, or too little to tell which protocol it is.
-    Waiting(Waiting<S>),
+    Waiting(Box<Waiting<S>>),
     Http1(Box<Http1<S>>),
     Http2(Pin<Box<Http2<S>>>),
     /// Also says whether the connection closes afterwards.
     Flow(Box<Flow<S>>, bool),
     /// The last answer was written.
-    Closing(Interim<S>),
+    Closing(Box<Interim<S>>),
     Gone,
 }
 
@@ -120,11 +121,11 @@ where
     /// A connection before its first byte.
     pub(super) fn new(stream: Interim<S>, service: Service, limits: &Limits) -> Self {
         Self {
-            state: State::Waiting(Waiting {
+            state: State::Waiting(Box::new(Waiting {
                 stream,
                 seen: BytesMut::new(),
                 first: true,
-            }),
+            })),
             link: Arc::clone(&service.peer.link),
             service,
             max_headers: limits.max_headers,
@@ -173,7 +174,7 @@ where
             },
             State::Http2(engine) => ready!(engine.as_mut().poll(cx)).map_err(Ended::from),
             State::Closing(stream) => {
-                ready!(Pin::new(stream).poll_shutdown(cx)).map_err(Ended::from)
+                ready!(Pin::new(&mut **stream).poll_shutdown(cx)).map_err(Ended::from)
             }
             State::Flow(..) | State::Gone => Ok(()),
         };
@@ -188,26 +189,26 @@ where
     /// The state that follows.
     fn become_next(&mut self, next: Next) -> State<S> {
         match (std::mem::replace(&mut self.state, State::Gone), next) {
-            (State::Waiting(waiting), Next::Begin(first)) => self.begin(waiting, &first),
+            (State::Waiting(waiting), Next::Begin(first)) => self.begin(*waiting, &first),
             (State::Http1(engine), Next::Flow(Left { body, last })) => {
                 let parts = engine.into_parts();
                 let (unread, stream) = parts.io.into_inner().into_parts();
                 let early = [parts.read_buf, unread].concat();
                 let link = Arc::clone(&self.link);
-                let flow = Flow::new(stream.into_inner(), link, &early, body);
+                let flow = Flow::new(stream.into_inner(), link, &early, *body);
                 State::Flow(Box::new(flow), last)
             }
             (State::Flow(flow, _), Next::Rest { last }) => {
                 let (stream, early) = flow.into_parts();
                 let stream = Interim::new(stream, Arc::clone(&self.link));
                 if last {
-                    State::Closing(stream)
+                    State::Closing(Box::new(stream))
                 } else {
-                    State::Waiting(Waiting {
+                    State::Waiting(Box::new(Waiting {
                         stream,
                         seen: early.into(),
                         first: false,
-                    })
+                    }))
                 }
             }
             (state, _) => state,
@@ -219,7 +220,7 @@ where
         let Waiting { stream, seen, .. } = waiting;
         let io = |stream| TokioIo::new(Rewind::new(seen.freeze(), stream));
         match first {
-            First::Nothing => State::Closing(stream),
+            First::Nothing => State::Closing(Box::new(stream)),
             First::Http1 => {
                 let mut builder = http1::Builder::new();
                 builder

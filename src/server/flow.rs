@@ -5,12 +5,12 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::bell::{Bell, Rings};
 use crate::link::Link;
 use crate::queue::Close;
 use crate::reply::body::{FRAME_BYTES, broke};
@@ -33,69 +33,35 @@ thread_local! {
 }
 
 /// A stream that has left its engine. Dropping it tells its pump that the client is gone.
+///
+/// In this order: what each event needs lies together (see [`Pump`](crate::stream::pump::Pump)).
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Flow<S> {
-    stream: S,
+    /// Tells a wake-up by the client's side of the socket from all others: it is listened to only then.
+    ear: Option<Bell>,
     link: Arc<Link>,
-    body: Box<Stream>,
+    body: Stream,
     /// The queue told its end.
     end: Option<Close>,
     /// Framed, and not taken by the socket yet.
     rest: Bytes,
+    stream: S,
     /// What the client sent meanwhile.
     early: BytesMut,
-    ear: Option<Ear>,
-}
-
-/// Tells a wake-up by the client's side of the socket from all others: the client is listened to only then.
-#[derive(Debug)]
-struct Ear {
-    state: Arc<Heard>,
-    /// The same, as the socket wants it.
-    waker: Waker,
-}
-
-#[derive(Debug)]
-struct Heard {
-    since: AtomicBool,
-    task: Waker,
-}
-
-impl Wake for Heard {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.since.store(true, Ordering::Release);
-        self.task.wake_by_ref();
-    }
-}
-
-impl Ear {
-    fn new(task: &Waker) -> Self {
-        let state = Arc::new(Heard {
-            since: AtomicBool::new(true),
-            task: task.clone(),
-        });
-        Self {
-            waker: Waker::from(Arc::clone(&state)),
-            state,
-        }
-    }
 }
 
 impl<S> Flow<S> {
     /// `early`: what was read of the client behind its request.
-    pub(super) fn new(stream: S, link: Arc<Link>, early: &[u8], body: Box<Stream>) -> Self {
+    pub(super) fn new(stream: S, link: Arc<Link>, early: &[u8], body: Stream) -> Self {
         Self {
-            stream,
+            ear: None,
             link,
             body,
             end: None,
             rest: Bytes::new(),
+            stream,
             early: early.into(),
-            ear: None,
         }
     }
 
@@ -112,15 +78,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Flow<S> {
     /// When the client is gone, or the body breaks off: what was written shows no end.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.body.drive(cx);
-        let ear = match self.ear.take() {
-            Some(ear) if ear.state.task.will_wake(cx.waker()) => ear,
-            _ => Ear::new(cx.waker()),
-        };
-        if ear.state.since.load(Ordering::Acquire) {
-            ear.state.since.store(false, Ordering::Release);
-            self.listen(&mut Context::from_waker(&ear.waker))?;
+        if self.link.take_heard() || !self.ear.as_ref().is_some_and(|ear| ear.wakes(cx.waker())) {
+            self.listen(cx)?;
         }
-        self.ear = Some(ear);
         self.poll_write_all(cx)
     }
 
@@ -169,7 +129,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Flow<S> {
 
     /// Keeps what the client sends for later. Its end is the end of the stream.
     #[inline(never)]
-    fn listen(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    fn listen(&mut self, cx: &Context<'_>) -> io::Result<()> {
+        let known = self.ear.take().filter(|ear| ear.wakes(cx.waker()));
+        let ear = known.unwrap_or_else(|| Bell::new(Rings::Client, &self.link, cx.waker()));
+        let cx = &mut Context::from_waker(ear.waker());
         while self.early.len() < MAX_EARLY_BYTES {
             let mut space = [const { MaybeUninit::uninit() }; LOOK_BYTES];
             let mut buffer = ReadBuf::uninit(&mut space);
@@ -183,6 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Flow<S> {
                 Poll::Pending => break,
             }
         }
+        self.ear = Some(ear);
         Ok(())
     }
 
@@ -261,7 +225,7 @@ mod tests {
         sender.close(Close::Clean, Some(event), Instant::now());
         let metrics = Metrics::new().route("x");
         let body = Body::stream(receiver, Box::pin(async {}), metrics, Bytes::new());
-        let body = body.into_stream().unwrap();
+        let body = *body.into_stream().unwrap();
         (Flow::new(near, link, b"first ", body), far)
     }
 

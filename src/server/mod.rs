@@ -1,6 +1,7 @@
 //! Listeners, workers and their connections.
 
 mod accept;
+mod bell;
 mod connection;
 mod engine;
 mod flow;

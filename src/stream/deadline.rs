@@ -28,9 +28,8 @@ pub struct Lengths {
 
 /// One stream's deadlines.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Table {
-    lengths: Lengths,
-    started: Instant,
     /// When bytes last came from the upstream.
     read: Instant,
     /// When content last came; `None` before the first.
@@ -41,6 +40,8 @@ pub struct Table {
     held: bool,
     /// A deadline may now come earlier than it would have.
     sooner: bool,
+    started: Instant,
+    lengths: Lengths,
 }
 
 impl Table {

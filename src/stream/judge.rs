@@ -9,8 +9,8 @@ const MAX_STRANGERS: usize = 8;
 
 /// One stream's frames to events.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Judge {
-    classifier: Classifier,
     /// The dialect is final: fixed by the route, or confirmed by an event.
     settled: bool,
     /// The request announced a dialect.
@@ -20,6 +20,7 @@ pub(super) struct Judge {
     /// An event after which the end of the input is a good end, although more may follow.
     may_end: Option<Terminal>,
     heartbeats: u64,
+    classifier: Classifier,
     /// Events before the first of the announced dialect, and what the last of them showed.
     strangers: (usize, Dialect),
 }

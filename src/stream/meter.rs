@@ -8,9 +8,16 @@ use crate::event::{Class, Content, Event, Usage};
 
 /// One stream's numbers. Times are taken when the read that brought the event returned.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Meter {
-    /// Events in, by [`Class::index`].
-    pub events: [u64; Class::ALL.len()],
+    /// Bytes read.
+    pub bytes_in: u64,
+    /// Token and reasoning events: the estimate of output tokens where the upstream states none.
+    pub deltas: u64,
+    /// The read that goes on brought text.
+    text: bool,
+    /// Last text of either kind.
+    pub last_token: Option<Instant>,
     /// First event of any kind.
     pub first_event: Option<Instant>,
     /// First non-empty answer text.
@@ -19,14 +26,8 @@ pub struct Meter {
     pub first_reasoning: Option<Instant>,
     /// First tool event.
     pub first_tool: Option<Instant>,
-    /// Last text of either kind.
-    pub last_token: Option<Instant>,
-    /// The read that goes on brought text.
-    text: bool,
-    /// Token and reasoning events: the estimate of output tokens where the upstream states none.
-    pub deltas: u64,
-    /// Bytes read.
-    pub bytes_in: u64,
+    /// Events in, by [`Class::index`].
+    pub events: [u64; Class::ALL.len()],
     /// What the upstream stated, summed over its model calls.
     pub usage: Usage,
     /// The share of the last few calls. Bounded: see [`MAX_CALLS`].

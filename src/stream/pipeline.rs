@@ -57,8 +57,9 @@ pub struct Settings {
 
 /// One stream's bytes to events.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Pipeline {
-    coding: Option<encoding::Decoder>,
+    coding: Option<Box<encoding::Decoder>>,
     decoder: Decoder,
     judge: Judge,
 }
@@ -67,7 +68,7 @@ impl Pipeline {
     /// A pipeline before its first byte.
     pub fn new(settings: &Settings) -> Self {
         Self {
-            coding: encoding::Decoder::new(settings.coding),
+            coding: encoding::Decoder::new(settings.coding).map(Box::new),
             decoder: Decoder::new(settings.framing, settings.max_event_bytes),
             judge: Judge::new(settings.choice, settings.hint),
         }

@@ -12,13 +12,11 @@ use crate::stream::meter::Meter;
 use crate::stream::pipeline::{Fault, Pipeline, Verdict, is_content};
 
 /// Everything that a read touches.
+#[repr(C)]
 pub(super) struct Intake {
-    pub(super) pipeline: Pipeline,
     pub(super) queue: Sender,
-    pub(super) table: Table,
-    pub(super) meter: Meter,
-    pub(super) observer: Box<dyn Observer>,
     pub(super) reader: Arc<dyn Reader>,
+    pub(super) observer: Box<dyn Observer>,
     /// Events that wait for room: nothing is read while there are any.
     pub(super) blocked: Vec<Waiting>,
     /// Why they wait, if that is new.
@@ -33,6 +31,9 @@ pub(super) struct Intake {
     pub(super) share: u64,
     pub(super) last_push: Instant,
     pub(super) last_read: Instant,
+    pub(super) table: Table,
+    pub(super) pipeline: Pipeline,
+    pub(super) meter: Meter,
 }
 
 /// An event that waits for room.

@@ -17,18 +17,19 @@ use crate::event::Span;
 
 /// Splits bytes into blocks.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Decoder {
-    scan: Scan,
-    /// The unfinished block. Invariant: starts at the beginning of a block.
-    tail: Vec<u8>,
-    /// Bytes of the byte order mark seen so far; `None` once the first other byte was read.
-    bom: Option<usize>,
     /// The last line ended at a CR that was the last byte read: a following LF belongs to it.
     skip_lf: bool,
-    /// A `retry` field waiting for the next block.
-    retry: Option<Vec<u8>>,
+    /// Bytes of the byte order mark seen so far; `None` once the first other byte was read.
+    bom: Option<usize>,
     limit: usize,
     comments: u64,
+    /// The unfinished block. Invariant: starts at the beginning of a block.
+    tail: Vec<u8>,
+    scan: Scan,
+    /// A `retry` field waiting for the next block.
+    retry: Option<Vec<u8>>,
 }
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
@@ -251,15 +252,16 @@ impl Decoder {
 
 /// What the scanner knows about the unfinished block; offsets are relative to its first byte.
 #[derive(Debug, Default)]
+#[repr(C)]
 struct Scan {
-    shape: Shape,
-    line_start: usize,
     /// Bytes of the current line already searched for a line end.
     searched: usize,
     /// A comment at the start of a block is thrown away as it comes; this one has no end yet.
     in_comment: bool,
     /// The last line end found was a CR at the very end of the buffer.
     ended_at_cr: bool,
+    line_start: usize,
+    shape: Shape,
 }
 
 #[derive(Clone, Copy, Debug)]
