@@ -108,26 +108,28 @@ pub struct Status {
     pub counts: Counts,
 }
 
+/// What each push and take looks at lies first (see [`Pump`](crate::stream::pump::Pump)).
 #[derive(Debug)]
+#[repr(C)]
 struct State {
-    ring: Ring,
-    /// The reader had its chance since something did not fit, and took nothing.
-    slow: bool,
-    close: Option<Close>,
-    reader_gone: Option<Instant>,
-    abandoned: bool,
-    waiting_since: Option<Instant>,
-    in_hand: Option<Instant>,
-    unmet: Duration,
-    came: u64,
-    came_bytes: u64,
     /// Somebody has something to tell the pump.
     alarmed: bool,
+    /// The reader had its chance since something did not fit, and took nothing.
+    slow: bool,
+    /// The pump wants to hear of takes, not only of the reader's leaving.
+    wants_takes: bool,
+    close: Option<Close>,
+    came: u64,
+    came_bytes: u64,
     /// How often the reader took something. Counted, not timed: two takes may fall on one instant.
     takes: u64,
     reader: Option<Waker>,
-    /// The pump wants to hear of takes, not only of the reader's leaving.
-    wants_takes: bool,
+    waiting_since: Option<Instant>,
+    in_hand: Option<Instant>,
+    reader_gone: Option<Instant>,
+    ring: Ring,
+    abandoned: bool,
+    unmet: Duration,
     pump: Option<Waker>,
 }
 

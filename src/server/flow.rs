@@ -41,11 +41,11 @@ pub(super) struct Flow<S> {
     /// Tells a wake-up by the client's side of the socket from all others: it is listened to only then.
     ear: Option<Bell>,
     link: Arc<Link>,
-    body: Stream,
-    /// The queue told its end.
-    end: Option<Close>,
     /// Framed, and not taken by the socket yet.
     rest: Bytes,
+    /// The queue told its end.
+    end: Option<Close>,
+    body: Stream,
     stream: S,
     /// What the client sent meanwhile.
     early: BytesMut,
@@ -57,9 +57,9 @@ impl<S> Flow<S> {
         Self {
             ear: None,
             link,
-            body,
-            end: None,
             rest: Bytes::new(),
+            end: None,
+            body,
             stream,
             early: early.into(),
         }

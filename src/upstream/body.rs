@@ -14,26 +14,31 @@ use super::pool::Lease;
 /// decodes and hands over. Dropping it closes the connection; reading it to the end returns the
 /// connection to the pool.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Body {
     /// `None` once the body is complete or broken.
     lease: Option<Lease>,
-    trailers: Option<Box<HeaderMap>>,
-    /// What broke the body, told once everything before it was handed over.
-    failed: Option<Broken>,
-    /// Read to look at; lent by the next read.
-    peeked: Vec<u8>,
     /// Something of it came.
     began: bool,
+    ahead: Option<Box<Ahead>>,
+}
+
+/// What was read of a body before somebody asked for it, and is told by the next reads.
+#[derive(Debug, Default)]
+struct Ahead {
+    bytes: Vec<u8>,
+    /// What broke the body after them.
+    broken: Option<Broken>,
+    /// What followed them.
+    trailers: Option<Box<HeaderMap>>,
 }
 
 impl Body {
     pub(super) const fn new(lease: Lease) -> Self {
         Self {
             lease: Some(lease),
-            trailers: None,
-            failed: None,
-            peeked: Vec::new(),
             began: false,
+            ahead: None,
         }
     }
 
@@ -46,17 +51,16 @@ impl Body {
 
     /// The first bytes, at least `wanted` unless the body ends before. Later reads begin with them again.
     pub async fn peek(&mut self, wanted: usize) -> &[u8] {
-        let mut seen = std::mem::take(&mut self.peeked);
-        while seen.len() < wanted && self.lease.is_some() {
-            let mut sink = |bytes: &[u8]| seen.extend_from_slice(bytes);
+        let mut ahead = self.ahead.take().unwrap_or_default();
+        while ahead.bytes.len() < wanted && self.lease.is_some() {
+            let mut sink = |bytes: &[u8]| ahead.bytes.extend_from_slice(bytes);
             match poll_fn(|cx| self.poll_wire(cx, &mut sink)).await {
                 Ok(Read::Data { .. }) => {}
-                Ok(Read::Eof(trailers)) => self.trailers = trailers,
-                Err(error) => self.failed = Some(error),
+                Ok(Read::Eof(trailers)) => ahead.trailers = trailers,
+                Err(error) => ahead.broken = Some(error),
             }
         }
-        self.peeked = seen;
-        &self.peeked
+        &self.ahead.insert(ahead).bytes
     }
 
     /// Lends `sink` what is there; pending when nothing is.
@@ -68,12 +72,14 @@ impl Body {
         cx: &mut Context<'_>,
         sink: &mut dyn FnMut(&[u8]),
     ) -> Poll<Result<Read, Broken>> {
-        if !self.peeked.is_empty() {
-            sink(&std::mem::take(&mut self.peeked));
-            return Poll::Ready(Ok(Read::Data { drained: false }));
-        }
-        if let Some(error) = self.failed.take() {
-            return Poll::Ready(Err(error));
+        if let Some(ahead) = &mut self.ahead {
+            if !ahead.bytes.is_empty() {
+                sink(&std::mem::take(&mut ahead.bytes));
+                return Poll::Ready(Ok(Read::Data { drained: false }));
+            }
+            if let Some(error) = ahead.broken.take() {
+                return Poll::Ready(Err(error));
+            }
         }
         self.poll_wire(cx, sink)
     }
@@ -84,7 +90,8 @@ impl Body {
         sink: &mut dyn FnMut(&[u8]),
     ) -> Poll<Result<Read, Broken>> {
         let Some(lease) = &mut self.lease else {
-            return Poll::Ready(Ok(Read::Eof(self.trailers.take())));
+            let trailers = self.ahead.take().and_then(|ahead| ahead.trailers);
+            return Poll::Ready(Ok(Read::Eof(trailers)));
         };
         let read = ready!(lease.wire.poll_body(cx, sink));
         match &read {
@@ -115,15 +122,15 @@ impl Body {
 
     /// What the upstream announced about the length.
     pub fn size_hint(&self) -> SizeHint {
+        let ahead = self.ahead.as_ref();
         let left = match &self.lease {
             Some(lease) => lease.wire.left(),
             // Trailers, or what broke it, still have to be told.
-            None if self.trailers.is_some() || self.failed.is_some() => None,
+            None if ahead.is_some_and(|it| it.trailers.is_some() || it.broken.is_some()) => None,
             None => Some(0),
         };
-        left.map_or_else(SizeHint::default, |left| {
-            SizeHint::with_exact(left + self.peeked.len() as u64)
-        })
+        let bytes = ahead.map_or(0, |ahead| ahead.bytes.len() as u64);
+        left.map_or_else(SizeHint::default, |left| SizeHint::with_exact(left + bytes))
     }
 
     /// Whether nothing will come.

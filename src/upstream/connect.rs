@@ -1,41 +1,35 @@
 //! Opens one connection to one endpoint: name, socket options, TLS, all within a bound.
 
-use std::fmt::Debug;
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use crate::config::{Endpoint, Target, Upstream};
 
 use super::error::Error;
+use super::socket::Io;
 use super::tls;
 
 /// Receive buffer of an upstream socket. Bounded, because what hides in the kernel cannot be merged or
 /// dropped: 256 KiB is far more than a model writes between two reads.
 const RECEIVE_BUFFER_BYTES: u32 = 256 * 1024;
 
-/// Any byte stream to an upstream.
-pub(super) trait Io: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin> Io for T {}
-
 /// Connects once.
 pub(super) async fn connect(
     upstream: &Upstream,
     endpoint: &Endpoint,
     connector: Option<&TlsConnector>,
-) -> Result<Box<dyn Io>, Error> {
+) -> Result<Io, Error> {
     let name = || upstream.name.to_string();
     let failed = |source| Error::Connect {
         upstream: name(),
         source,
     };
-    let (stream, host): (Box<dyn Io>, &str) = match &endpoint.target {
+    let (stream, host) = match &endpoint.target {
         Target::Unix(path) => (
-            Box::new(UnixStream::connect(path).await.map_err(failed)?),
+            Io::Other(Box::new(UnixStream::connect(path).await.map_err(failed)?)),
             "localhost",
         ),
         Target::Tcp(host, port) => {
@@ -45,7 +39,7 @@ pub(super) async fn connect(
                 source,
             })?;
             (
-                Box::new(connect_any(&addresses).await.map_err(failed)?),
+                Io::Tcp(connect_any(&addresses).await.map_err(failed)?),
                 host.as_str(),
             )
         }
@@ -62,7 +56,7 @@ pub(super) async fn connect(
         .connect(server_name, stream)
         .await
         .map_err(tls_failed)?;
-    Ok(Box::new(stream))
+    Ok(Io::Other(Box::new(stream)))
 }
 
 async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {

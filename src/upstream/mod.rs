@@ -14,6 +14,7 @@ mod http1;
 mod pool;
 pub mod request;
 mod request_body;
+mod socket;
 mod tls;
 
 use std::future::poll_fn;

@@ -83,6 +83,7 @@ impl Pool {
 
 /// A connection in use, with its place on the endpoint. Dropping it closes the connection.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Lease {
     pub(super) wire: Connection,
     pub(super) picked: Picked,

@@ -33,25 +33,26 @@ thread_local! {
 
 /// A sync, bounded queue of encoded events.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Ring {
-    limits: Limits,
-    notices: bool,
-    /// Blocks of all entries in order; holes where something was taken or dropped.
-    store: Store,
-    entries: VecDeque<Entry>,
     /// Entries that are not dead.
     live: usize,
     /// Bytes of live entries.
     bytes: usize,
+    entries: VecDeque<Entry>,
+    /// Blocks of all entries in order; holes where something was taken or dropped.
+    store: Store,
     /// Told in front of the next event pushed.
     gap: Gap,
     /// Entries before this one were compacted with their neighbours.
     compacted: usize,
     /// No entry before this one can be dropped.
     droppable: usize,
+    counts: Counts,
+    limits: Limits,
+    notices: bool,
     /// The reader does not keep up: what does not fit may be dropped, or end the stream.
     slow: bool,
-    counts: Counts,
 }
 
 impl Ring {

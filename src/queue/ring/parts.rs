@@ -6,19 +6,20 @@ use crate::event::{Class, Content, Merge, Span};
 
 /// What happened so far; only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
 pub struct Counts {
+    /// The most bytes that ever waited.
+    pub max_bytes: usize,
+    /// Bytes taken by the reader.
+    pub taken_bytes: u64,
     /// Events taken by the reader, by [`Class::index`]; heartbeats and Weir's own end included.
     pub taken: [u64; Class::ALL.len()],
+    /// Events that were joined to another.
+    pub merged: u64,
     /// Dropped events, by [`Class::index`].
     pub dropped: [u64; Class::ALL.len()],
     /// Events thrown away because nobody was left to take them, by [`Class::index`].
     pub unsent: [u64; Class::ALL.len()],
-    /// Bytes taken by the reader.
-    pub taken_bytes: u64,
-    /// Events that were joined to another.
-    pub merged: u64,
-    /// The most bytes that ever waited.
-    pub max_bytes: usize,
 }
 
 /// What was dropped between two events.

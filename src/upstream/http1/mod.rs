@@ -20,11 +20,11 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf as _, BytesMut};
 use http::{HeaderMap, StatusCode, request, response};
 use memchr::memmem;
-use tokio::io::ReadBuf;
+use tokio::io::{AsyncRead as _, ReadBuf};
 
-use super::connect::Io;
 use super::error::{Broken, Malformed};
 use super::request_body::RequestBody;
+use super::socket::Io;
 use chunked::Chunked;
 use head::{Head, Length};
 use upload::Upload;
@@ -42,8 +42,9 @@ thread_local! {
 
 /// A connection.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Connection {
-    io: Box<dyn Io>,
+    io: Io,
     /// The request, until all of it was written.
     upload: Option<Box<Upload>>,
     state: State,
@@ -59,7 +60,7 @@ enum State {
     Idle,
     /// A request was sent, at least in part.
     Head,
-    Chunked(Box<Chunked>),
+    Chunked(Chunked),
     /// So many bytes are missing.
     Exact(u64),
     /// Up to the end of the connection.
@@ -94,7 +95,7 @@ pub enum Read {
 }
 
 impl Connection {
-    pub(super) fn new(io: Box<dyn Io>) -> Self {
+    pub(super) fn new(io: Io) -> Self {
         Self {
             io,
             upload: None,
@@ -163,7 +164,7 @@ impl Connection {
     /// Reads once, to the end of `unread`.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Self { io, unread, .. } = self;
-        poll_read(io.as_mut(), cx, |bytes| {
+        poll_read(io, cx, |bytes| {
             unread.extend_from_slice(bytes);
             bytes.len()
         })
@@ -206,7 +207,7 @@ impl Connection {
     fn answered(&mut self, head: Head) -> response::Parts {
         self.keep_alive = head.keep_alive;
         self.state = match head.length {
-            Length::Chunked => State::Chunked(Box::new(Chunked::new())),
+            Length::Chunked => State::Chunked(Chunked::new()),
             Length::Exact(0) => State::Over(None),
             Length::Exact(left) => State::Exact(left),
             Length::Close => State::Close,
@@ -280,7 +281,7 @@ impl Connection {
         } = self;
         let (undone, short) = if unread.is_empty() {
             let undo = |bytes: &mut [u8]| (state.undo(bytes, sink), bytes.len() < READ_BYTES);
-            ready!(poll_read(io.as_mut(), cx, undo)).map_err(Broken::Reset)?
+            ready!(poll_read(io, cx, undo)).map_err(Broken::Reset)?
         } else {
             (state.undo(&mut std::mem::take(unread), sink), false)
         };
@@ -308,14 +309,14 @@ impl Connection {
         }
         self.state = State::Idle;
         // Whatever can be read now, its end or bytes that nobody asked for, makes it useless.
-        self.unread.is_empty() && poll_read(self.io.as_mut(), cx, |_| ()).is_pending()
+        self.unread.is_empty() && poll_read(&mut self.io, cx, |_| ()).is_pending()
     }
 
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), upload::Broken>> {
         let Some(upload) = &mut self.upload else {
             return Poll::Ready(Ok(()));
         };
-        ready!(upload.poll(cx, self.io.as_mut()))?;
+        ready!(upload.poll(cx, &mut self.io))?;
         self.upload = None;
         Poll::Ready(Ok(()))
     }
@@ -384,7 +385,7 @@ impl State {
 
 /// Reads once, into the thread's buffer.
 fn poll_read<T>(
-    io: &mut dyn Io,
+    io: &mut Io,
     cx: &mut Context<'_>,
     then: impl FnOnce(&mut [u8]) -> T,
 ) -> Poll<io::Result<T>> {
@@ -407,7 +408,7 @@ mod tests {
     /// A connection on which a GET was begun, and its other end.
     fn asked() -> (Connection, DuplexStream) {
         let (near, far) = duplex(1 << 16);
-        let mut connection = Connection::new(Box::new(near));
+        let mut connection = Connection::new(Io::Other(Box::new(near)));
         connection.begin(&get(), None);
         (connection, far)
     }
