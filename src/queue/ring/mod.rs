@@ -5,6 +5,7 @@
 //! All blocks lie one after the other in one buffer, so a reader that keeps up takes them without a copy.
 
 mod parts;
+mod spare;
 mod store;
 
 use std::cell::Cell;
@@ -18,9 +19,6 @@ use crate::event::{Class, Event, Keep};
 pub use parts::{Counts, Push, Taken};
 use parts::{Entry, Gap, chars};
 use store::Store;
-
-/// Places for entries that an empty ring keeps.
-const KEEP_ENTRIES: usize = 16;
 
 /// Bytes that [`MOVED`] keeps.
 const KEEP_MOVED_BYTES: usize = 1024 * 1024;
@@ -176,11 +174,7 @@ impl Ring {
         self.live -= events;
         self.bytes -= bytes;
         if self.live == 0 {
-            self.entries.clear();
-            if self.entries.capacity() > KEEP_ENTRIES {
-                self.entries.shrink_to(0);
-            }
-            self.store.clear();
+            self.empty();
         } else {
             self.entries.drain(..seen);
         }
@@ -201,12 +195,17 @@ impl Ring {
         }
         self.counts.taken_bytes += only.len as u64;
         self.store.take(only.start, only.start + only.len, out);
-        self.entries.clear();
-        self.store.clear();
+        self.empty();
         (self.live, self.bytes) = (0, 0);
         (self.compacted, self.droppable) = (0, 0);
         let events = 1;
         Some(Taken { events, oldest })
+    }
+
+    /// Nothing lives any more: others may use its room.
+    fn empty(&mut self) {
+        spare::keep_entries(std::mem::take(&mut self.entries));
+        self.store.empty();
     }
 
     /// Makes room at once for a read of `bytes`, of which all or nearly all will wait here.
@@ -223,7 +222,7 @@ impl Ring {
                 *count += 1;
             }
         }
-        self.store.clear();
+        self.empty();
         (self.live, self.bytes) = (0, 0);
     }
 
@@ -267,6 +266,9 @@ impl Ring {
             dead: false,
         };
         self.store.put(block);
+        if self.entries.capacity() == 0 {
+            self.entries = spare::entries();
+        }
         self.entries.push_back(entry);
         self.live += 1;
         self.bytes += block.len();

@@ -1,9 +1,9 @@
 //! Where the blocks of a ring lie: one after the other, in one buffer that is hardly larger than its bound.
 
+use super::spare;
+
 /// Up to so much is taken as a copy, and the buffer stays.
 const COPY_BYTES: usize = 2 * 1024;
-/// A buffer larger than this is given back when it runs empty: quiet streams are many.
-const KEEP_BYTES: usize = 2 * 1024;
 /// The smallest buffer: one event of most models.
 const FIRST_BYTES: usize = 256;
 /// A buffer that outgrows this belongs to a client that does not read.
@@ -66,6 +66,9 @@ impl Store {
 
     /// Appends a block. The buffer grows up to its roof, and beyond it holds what it must.
     pub(super) fn put(&mut self, block: &[u8]) {
+        if self.bytes.capacity() == 0 {
+            self.bytes = spare::bytes(self.roof);
+        }
         let needed = self.bytes.len() + block.len();
         if needed > self.bytes.capacity() {
             let roomy = match 2 * self.bytes.capacity() {
@@ -81,6 +84,9 @@ impl Store {
 
     /// Gets room for `bytes`, as far as a usual read goes: a buffer that grows step by step is copied at each.
     pub(super) fn expect(&mut self, bytes: usize) {
+        if self.bytes.capacity() == 0 {
+            self.bytes = spare::bytes(self.roof);
+        }
         if bytes > self.bytes.capacity() {
             let room = bytes.min(LARGE_BYTES).min(self.roof);
             self.bytes
@@ -110,12 +116,9 @@ impl Store {
         }
     }
 
-    /// Nothing lives any more.
-    pub(super) fn clear(&mut self) {
-        self.bytes.clear();
-        if self.bytes.capacity() > KEEP_BYTES {
-            self.bytes = Vec::new();
-        }
+    /// Nothing lives any more: others may use its room.
+    pub(super) fn empty(&mut self) {
+        spare::keep_bytes(std::mem::take(&mut self.bytes));
     }
 
     /// The memory it holds, bytes.
