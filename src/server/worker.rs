@@ -11,6 +11,7 @@ use super::accept::{self, Arrival, Door};
 use super::listener::{Bound, Share};
 use super::tls::Acceptor;
 use crate::app::App;
+use crate::stream::pump::turn;
 use crate::tasks;
 
 /// Connections that may wait to be taken over by another worker. Beyond it the one that accepted serves.
@@ -73,6 +74,7 @@ fn work(app: &Arc<App>, duty: Duty, mut stop: watch::Receiver<bool>) {
     } = duty;
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .on_thread_park(turn::end)
         .build()
     {
         Ok(runtime) => runtime,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::parts::{Arrived, Observer, Reader};
+use super::turn;
 use crate::event::Event;
 use crate::queue::{Came, Offer, Pushing, Sender};
 use crate::stream::deadline::Table;
@@ -112,6 +113,7 @@ impl Intake {
         if taken.events > 0 {
             self.last_push = now;
         }
+        turn::note(taken.events);
         let gap = self.meter.end_read(self.pipeline.take_heartbeats(), now);
         self.observer.read(Arrived {
             meter: &self.meter,

@@ -15,6 +15,7 @@ mod farewell;
 mod flood;
 mod intake;
 mod parts;
+pub mod turn;
 
 use std::future::poll_fn;
 use std::pin::Pin;
