@@ -126,8 +126,8 @@ impl Future for Work {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        let _panicked = Panicked(&this.app);
+        let careful = Careful(&mut self);
+        let this = &mut *careful.0;
         if let Some(pump) = &mut this.pump {
             let failure = ready!(pump.poll_flow(cx));
             if let (Some(pump), Some(about)) = (this.pump.take(), this.about.take()) {
@@ -137,6 +137,18 @@ impl Future for Work {
         match &mut this.end {
             Some(end) => end.as_mut().poll(cx),
             None => Poll::Ready(()),
+        }
+    }
+}
+
+/// Counts a panic of the work, which is over then: nobody may go on with what it left.
+struct Careful<'a>(&'a mut Work);
+
+impl Drop for Careful<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.app.metrics.panics.inc();
+            (self.0.pump, self.0.end) = (None, None);
         }
     }
 }
@@ -216,17 +228,6 @@ impl Observer for Counts {
 
     fn heartbeat(&mut self) {
         self.metrics.heartbeats.inc();
-    }
-}
-
-/// Counts a pump that did not come to its end.
-struct Panicked<'a>(&'a App);
-
-impl Drop for Panicked<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.metrics.panics.inc();
-        }
     }
 }
 

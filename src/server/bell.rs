@@ -68,3 +68,32 @@ impl Wake for Inner {
         self.task.wake_by_ref();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    struct Task;
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    #[tokio::test]
+    async fn who_rang_is_told_once() {
+        let limit = Duration::from_secs(60);
+        let link = Arc::new(Link::new(limit, limit));
+        let task = Waker::from(Arc::new(Task));
+        let client = Bell::new(Rings::Client, &link, &task);
+        let timer = Bell::new(Rings::Timer, &link, &task);
+        assert!(client.wakes(&task) && !client.wakes(timer.waker()));
+        client.waker().wake_by_ref();
+        assert!(!link.take_rung());
+        assert!(link.take_heard() && !link.take_heard());
+        timer.waker().wake_by_ref();
+        assert!(!link.take_heard());
+        assert!(link.take_rung() && !link.take_rung());
+    }
+}

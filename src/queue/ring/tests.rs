@@ -86,6 +86,17 @@ fn the_oldest_token_is_dropped_and_told_and_critical_events_stay() {
 }
 
 #[test]
+fn an_empty_queue_holds_no_room() {
+    let mut ring = Ring::new(limits(8, 100), true);
+    for _ in 0..3 {
+        push(&mut ring, token(1, "a"));
+        assert!(ring.store.capacity() > 0 && ring.entries.capacity() > 0);
+        all(&mut ring);
+        assert_eq!((ring.store.capacity(), ring.entries.capacity()), (0, 0));
+    }
+}
+
+#[test]
 fn critical_events_wait_when_nothing_gives_way() {
     let mut ring = Ring::new(limits(2, 100), true);
     push(&mut ring, critical("T1"));

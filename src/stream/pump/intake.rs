@@ -5,7 +5,6 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::parts::{Arrived, Observer, Reader};
-use super::turn;
 use crate::event::Event;
 use crate::queue::{Came, Offer, Pushing, Sender};
 use crate::stream::deadline::Table;
@@ -28,6 +27,8 @@ pub(super) struct Intake {
     pub(super) fault: Option<Fault>,
     /// All of it is in the queue, and nobody there had anything else to tell.
     pub(super) quiet: bool,
+    /// Events of the last read.
+    pub(super) events: usize,
     /// Bytes read since the pump last waited.
     pub(super) share: u64,
     pub(super) last_push: Instant,
@@ -113,7 +114,7 @@ impl Intake {
         if taken.events > 0 {
             self.last_push = now;
         }
-        turn::note(taken.events);
+        self.events = taken.events;
         let gap = self.meter.end_read(self.pipeline.take_heartbeats(), now);
         self.observer.read(Arrived {
             meter: &self.meter,

@@ -118,6 +118,7 @@ impl Pump {
             refused: false,
             fault: None,
             quiet: false,
+            events: 0,
             share: 0,
             last_push: now,
             last_read: now,
@@ -219,7 +220,9 @@ impl Pump {
             if let Some(failure) = step {
                 return Poll::Ready(failure);
             }
-            if read && self.flood.is_some() {
+            if read && self.flood.is_none() {
+                turn::note(self.intake.events);
+            } else if read {
                 self.flood = (self.flood.take()).filter(|_| self.intake.queue.overflows());
                 self.rest = self.flood.as_ref().and_then(|_| Flood::next_slot(now));
             }
