@@ -63,15 +63,6 @@ pub enum Offer {
     Wait,
 }
 
-/// What an upstream's read brought, for those who look at the queue from elsewhere.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Came {
-    /// Events.
-    pub events: u64,
-    /// Bytes.
-    pub bytes: u64,
-}
-
 /// How the queue stands after a push.
 #[derive(Clone, Copy, Debug)]
 pub struct Told {
@@ -306,11 +297,11 @@ impl Pushing<'_> {
         }
     }
 
-    /// That was all that `came`.
-    pub fn done(mut self, came: Came) -> Told {
+    /// That was all: so many events, whatever became of them.
+    pub fn done(mut self, events: usize) -> Told {
         let state = &mut *self.state;
-        state.came += came.events;
-        state.came_bytes += came.bytes;
+        state.came += events as u64;
+        state.came_bytes += self.bytes as u64;
         state.note_waiting(self.now);
         let told = Told {
             waiting_since: state.waiting_since,

@@ -48,7 +48,7 @@ impl Judge {
         if self.terminal.is_some() {
             return None;
         }
-        if frame.raw {
+        if frame.raw && self.dialect() != Dialect::Opaque {
             self.classifier = Classifier::new(Dialect::Opaque);
         }
         let stranger = if self.settled || frame.raw {

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::parts::{Arrived, Observer, Reader};
 use crate::event::Event;
-use crate::queue::{Came, Offer, Pushing, Sender};
+use crate::queue::{Offer, Pushing, Sender};
 use crate::stream::deadline::Table;
 use crate::stream::meter::Meter;
 use crate::stream::pipeline::{Fault, Pipeline, Verdict, is_content};
@@ -19,10 +19,8 @@ pub(super) struct Intake {
     pub(super) observer: Box<dyn Observer>,
     /// Events that wait for room: nothing is read while there are any.
     pub(super) blocked: Vec<Waiting>,
-    /// Why they wait, if that is new.
-    pub(super) full: Option<Full>,
-    /// The overflow rule ends the stream.
-    pub(super) refused: bool,
+    /// What the queue said of the last event offered to it, until the pump has acted on it.
+    pub(super) offer: Offer,
     /// What was read is no stream.
     pub(super) fault: Option<Fault>,
     /// All of it is in the queue, and nobody there had anything else to tell.
@@ -44,19 +42,10 @@ pub(super) struct Waiting {
     pub(super) event: Event,
 }
 
-/// Why events wait for room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Full {
-    /// Nothing gives way.
-    Critical,
-    /// Something would, but the reader may still come.
-    Patience,
-}
-
 impl Intake {
     /// One read returned these bytes. They are gone when this returns: what must stay is copied.
     pub(super) fn take_in(&mut self, bytes: &[u8]) {
-        if self.fault.is_some() || self.refused {
+        if self.fault.is_some() || self.offer == Offer::Disconnect {
             return;
         }
         let now = Instant::now();
@@ -129,8 +118,9 @@ impl Intake {
     }
 
     fn accept(&mut self, taken: &Taken) {
-        self.full = self.full.or(taken.full);
-        self.refused |= taken.refused;
+        if taken.offer != Offer::Accepted {
+            self.offer = taken.offer;
+        }
         self.quiet = !taken.alarmed && self.blocked.is_empty();
         self.note_waiting(taken.waiting_since);
     }
@@ -142,12 +132,10 @@ struct Taking<'a> {
     /// Counts them; `None` if they were counted before.
     meter: Option<&'a mut Meter>,
     blocked: &'a mut Vec<Waiting>,
-    bytes: usize,
     now: Instant,
     events: usize,
     content: bool,
-    full: Option<Full>,
-    refused: bool,
+    offer: Offer,
 }
 
 /// What became of them.
@@ -155,8 +143,7 @@ struct Taken {
     events: usize,
     /// One of them had something for the reader of the answer.
     content: bool,
-    full: Option<Full>,
-    refused: bool,
+    offer: Offer,
     waiting_since: Option<Instant>,
     alarmed: bool,
 }
@@ -173,12 +160,10 @@ impl<'a> Taking<'a> {
             pushing: queue.pushing(bytes, now),
             meter,
             blocked,
-            bytes,
             now,
             events: 0,
             content: false,
-            full: None,
-            refused: false,
+            offer: Offer::Accepted,
         }
     }
 
@@ -193,19 +178,14 @@ impl<'a> Taking<'a> {
 
     /// To the queue, or behind those that wait already.
     fn offer(&mut self, block: &[u8], event: &Event) {
-        if self.refused {
+        if self.offer == Offer::Disconnect {
             return;
         }
         if self.blocked.is_empty() {
-            self.full = match self.pushing.push(block, event) {
-                Offer::Accepted => return,
-                Offer::Disconnect => {
-                    self.refused = true;
-                    return;
-                }
-                Offer::Full => Some(Full::Critical),
-                Offer::Wait => Some(Full::Patience),
-            };
+            self.offer = self.pushing.push(block, event);
+            if matches!(self.offer, Offer::Accepted | Offer::Disconnect) {
+                return;
+            }
         }
         self.blocked.push(Waiting {
             block: block.into(),
@@ -214,16 +194,11 @@ impl<'a> Taking<'a> {
     }
 
     fn done(self) -> Taken {
-        let came = Came {
-            events: self.events as u64,
-            bytes: self.bytes as u64,
-        };
-        let told = self.pushing.done(came);
+        let told = self.pushing.done(self.events);
         Taken {
             events: self.events,
             content: self.content,
-            full: self.full,
-            refused: self.refused,
+            offer: self.offer,
             waiting_since: told.waiting_since,
             alarmed: told.alarmed,
         }

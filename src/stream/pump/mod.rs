@@ -31,8 +31,9 @@ use super::meter::Meter;
 use super::pipeline::{Fault, Verdict};
 use super::registry::Stop;
 use crate::event::Terminal;
+use crate::queue::Offer;
 use flood::Flood;
-use intake::{Full, Intake};
+use intake::Intake;
 pub use parts::{Arrived, Failure, Observer, Parts, Progress, Reader, Report, Source};
 
 /// How long a full queue waits for its reader before it drops: what a network and a busy client need to take
@@ -114,8 +115,7 @@ impl Pump {
             reader,
             observer,
             blocked: Vec::new(),
-            full: None,
-            refused: false,
+            offer: Offer::Accepted,
             fault: None,
             quiet: false,
             events: 0,
@@ -325,21 +325,22 @@ impl Pump {
 
     /// What follows from events that found no room.
     fn pushed(&mut self, now: Instant) -> Option<Failure> {
-        if self.intake.refused {
-            return Some(Failure {
-                message: "the client reads too slowly: its queue is full (overflow: disconnect)"
-                    .to_owned(),
-                ..End::ClientStalled.into()
-            });
-        }
-        if let Some(full) = self.intake.full.take() {
-            if full == Full::Patience {
-                self.patience = Some(now + PATIENCE);
+        match std::mem::replace(&mut self.intake.offer, Offer::Accepted) {
+            Offer::Accepted => return None,
+            Offer::Disconnect => {
+                return Some(Failure {
+                    message:
+                        "the client reads too slowly: its queue is full (overflow: disconnect)"
+                            .to_owned(),
+                    ..End::ClientStalled.into()
+                });
             }
-            // The upstream is not read meanwhile.
-            self.held_since.get_or_insert(now);
-            self.intake.table.hold();
+            Offer::Full => {}
+            Offer::Wait => self.patience = Some(now + PATIENCE),
         }
+        // The upstream is not read meanwhile.
+        self.held_since.get_or_insert(now);
+        self.intake.table.hold();
         None
     }
 
