@@ -1,0 +1,76 @@
+//! How far an exchange has come, and what of its bytes is the body's.
+
+use http::HeaderMap;
+
+use super::chunked::Chunked;
+use crate::upstream::error::{Broken, Malformed};
+
+#[derive(Debug)]
+pub(super) enum State {
+    /// A request may be sent.
+    Idle,
+    /// A request was sent, at least in part.
+    Head,
+    Chunked(Chunked),
+    /// So many bytes are missing.
+    Exact(u64),
+    /// Up to the end of the connection.
+    Close,
+    /// The body is complete.
+    Over(Option<Box<HeaderMap>>),
+    /// It broke here; told once.
+    Broken(Option<Broken>),
+}
+
+/// What some bytes of a connection held of a body.
+pub(super) struct Undone {
+    /// Anything.
+    pub(super) any: bool,
+    /// More came than the body.
+    pub(super) surplus: bool,
+}
+
+impl State {
+    const fn broken(malformed: Malformed) -> Self {
+        Self::Broken(Some(Broken::Malformed(malformed)))
+    }
+
+    /// Lends the body's part of what one read brought; no bytes are the end of the connection. `None` if it ends
+    /// too early.
+    pub(super) fn undo(&mut self, bytes: &mut [u8], sink: &mut dyn FnMut(&[u8])) -> Option<Undone> {
+        let all = bytes.len();
+        let (body, used) = match self {
+            Self::Close => (0..all, all),
+            _ if bytes.is_empty() => return None,
+            Self::Exact(left) => {
+                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(all);
+                *left -= here as u64;
+                (0..here, here)
+            }
+            Self::Chunked(chunked) => {
+                let undone = chunked.undo(bytes);
+                match undone.broken {
+                    Some(malformed) => *self = Self::broken(malformed),
+                    None if chunked.is_done() => {
+                        *self = match chunked.trailers() {
+                            Ok(trailers) => Self::Over(trailers.map(Box::new)),
+                            Err(malformed) => Self::broken(malformed),
+                        };
+                    }
+                    None => {}
+                }
+                (undone.body, undone.used)
+            }
+            _ => (0..0, 0),
+        };
+        if matches!(self, Self::Exact(0)) || (all == 0 && matches!(self, Self::Close)) {
+            *self = Self::Over(None);
+        }
+        let body = bytes.get(body).unwrap_or_default();
+        let (any, surplus) = (!body.is_empty(), used < all);
+        if any {
+            sink(body);
+        }
+        Some(Undone { any, surplus })
+    }
+}
