@@ -12,7 +12,7 @@ use super::call::Call;
 use crate::app::App;
 use crate::dialect::{Choice, Dialect};
 use crate::event::Class;
-use crate::metrics::{Active, RouteMetrics};
+use crate::metrics::{Active, Metrics, RouteMetrics};
 use crate::queue::{self, Receiver};
 use crate::reply::stream::{Running, STALL};
 use crate::stream::deadline::{Lengths, Table};
@@ -91,7 +91,7 @@ pub(super) fn start(
     let work = Work {
         pump: Some(pump),
         end: None,
-        app: Arc::clone(app),
+        metrics: Arc::clone(&app.metrics),
         about: Some(Box::new(About {
             entered,
             _active: active,
@@ -110,7 +110,7 @@ struct Work {
     /// `None` once the stream is over.
     pump: Option<Pump>,
     end: Option<Running>,
-    app: Arc<App>,
+    metrics: Arc<Metrics>,
     about: Option<Box<About>>,
 }
 
@@ -147,7 +147,7 @@ struct Careful<'a>(&'a mut Work);
 impl Drop for Careful<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.app.metrics.panics.inc();
+            self.0.metrics.panics.inc();
             (self.0.pump, self.0.end) = (None, None);
         }
     }
@@ -330,4 +330,94 @@ pub(super) fn millis(duration: Duration) -> f64 {
 /// Three decimals: what follows is noise.
 fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::task::Waker;
+
+    use super::*;
+    use crate::queue::{Close, Limits, Next, Overflow};
+    use crate::stream::pump::Progress;
+    use crate::stream::registry::Stop;
+
+    /// An upstream that shows a mistake of ours.
+    struct Mistake;
+
+    impl Source for Mistake {
+        fn poll_read(
+            &mut self,
+            _: &mut Context<'_>,
+            _: &mut dyn FnMut(&[u8]),
+        ) -> Poll<Result<Progress, Failure>> {
+            panic!("a mistake")
+        }
+    }
+
+    struct Deaf;
+
+    impl Observer for Deaf {
+        fn read(&mut self, _: Arrived<'_>) {}
+        fn heartbeat(&mut self) {}
+    }
+
+    impl Reader for Deaf {
+        fn last_progress(&self) -> Option<Instant> {
+            None
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_the_stream_and_is_counted_once() {
+        let second = Duration::from_secs(1);
+        let settings = Settings {
+            framing: Framing::Sse,
+            coding: Coding::Identity,
+            choice: Choice::Auto,
+            hint: None,
+            max_event_bytes: 1024,
+        };
+        let lengths = Lengths {
+            first_event: second,
+            idle: second,
+            progress: second,
+            total: second,
+            client_stall: second,
+        };
+        let limits = Limits {
+            max_events: 8,
+            max_bytes: 1024,
+            merge: false,
+            overflow: Overflow::Block,
+        };
+        let (sender, mut receiver) = queue::queue(limits, true);
+        let pump = Pump::new(Parts {
+            source: Box::new(Mistake),
+            pipeline: Pipeline::new(&settings),
+            queue: sender,
+            table: Table::new(lengths, Instant::now()),
+            heartbeat: Duration::ZERO,
+            stop: Arc::<Stop>::default(),
+            observer: Box::new(Deaf),
+            reader: Arc::new(Deaf),
+        });
+        let metrics = Arc::new(Metrics::new());
+        let mut work = Work {
+            pump: Some(pump),
+            end: None,
+            metrics: Arc::clone(&metrics),
+            about: None,
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        let first = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut work).poll(&mut cx)));
+        assert!(first.is_err());
+        assert!(
+            Pin::new(&mut work).poll(&mut cx).is_ready(),
+            "nobody goes on"
+        );
+        assert_eq!(metrics.panics.get(), 1);
+        let next = receiver.poll_next(&mut cx, usize::MAX, &mut Vec::new());
+        assert!(matches!(next, Poll::Ready(Next::End(Close::Abort))));
+    }
 }
