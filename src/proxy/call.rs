@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, Response, StatusCode, header, response};
 use tokio::time::{Instant, timeout_at};
 
+use super::account;
 use super::identity::{Identity, REQUEST_ID};
 use super::kind::{coding, framing, is_plain_text};
 use super::live::{self, Start};
@@ -240,7 +241,7 @@ impl Call {
                 %method,
                 path = &*path,
                 outcome = "client_gone",
-                duration_ms = live::millis(started.elapsed()),
+                duration_ms = account::millis(started.elapsed()),
                 "client left before an answer"
             );
         }))

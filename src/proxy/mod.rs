@@ -1,5 +1,6 @@
 //! One request: find its route, call the upstream, answer with a stream or pass the answer through.
 
+mod account;
 mod admit;
 mod call;
 mod edge;

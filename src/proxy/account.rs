@@ -1,0 +1,194 @@
+//! What is told of a live stream: its counts as it goes, its metrics and its one line in the log at its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::time::Instant;
+
+use super::call::Call;
+use crate::dialect::Dialect;
+use crate::event::Class;
+use crate::metrics::RouteMetrics;
+use crate::reply::stream::STALL;
+use crate::stream::end::End;
+use crate::stream::pump::{Arrived, Observer, Report};
+use crate::stream::registry::Live;
+
+/// So many events in one read ...
+const BURST_EVENTS: usize = 8;
+/// ... after so long a silence were held back by something on the way.
+const BURST_SILENCE: Duration = Duration::from_millis(500);
+
+/// Counts what a read brought, as it comes.
+pub(super) struct Counts {
+    metrics: Arc<RouteMetrics>,
+    live: Arc<Live>,
+    started: Instant,
+    /// Told to whoever looks at the stream.
+    dialect: Option<Dialect>,
+    /// Which first moments were counted.
+    seen: [bool; 4],
+}
+
+impl Counts {
+    pub(super) fn new(metrics: Arc<RouteMetrics>, live: Arc<Live>, started: Instant) -> Self {
+        Self {
+            metrics,
+            live,
+            started,
+            dialect: None,
+            seen: [false; 4],
+        }
+    }
+
+    /// Counts the first moments that came with this read.
+    fn firsts(&mut self, firsts: [Option<Instant>; 4]) {
+        let metrics = &self.metrics;
+        let histograms = [
+            &metrics.first_event,
+            &metrics.first_answer,
+            &metrics.first_reasoning,
+            &metrics.first_tool,
+        ];
+        for ((first, seen), histogram) in firsts.iter().zip(&mut self.seen).zip(histograms) {
+            if let Some(first) = first
+                && !std::mem::replace(seen, true)
+            {
+                histogram.observe(first.duration_since(self.started).as_secs_f64());
+            }
+        }
+    }
+}
+
+impl Observer for Counts {
+    fn read(&mut self, arrived: Arrived<'_>) {
+        let Arrived {
+            meter,
+            events,
+            gap,
+            now,
+            last,
+            dialect,
+        } = arrived;
+        if self.dialect != Some(dialect) {
+            self.dialect = Some(dialect);
+            self.live.speaks(dialect);
+        }
+        if let Some(gap) = gap {
+            self.metrics.gap.observe(gap.as_secs_f64());
+        }
+        if events >= BURST_EVENTS && now.duration_since(last) > BURST_SILENCE {
+            self.metrics.bursts.inc();
+        }
+        let firsts = meter.firsts();
+        if firsts.map(|first| first.is_some()) != self.seen {
+            self.firsts(firsts);
+        }
+    }
+
+    fn heartbeat(&mut self) {
+        self.metrics.heartbeats.inc();
+    }
+}
+
+pub(super) fn record(metrics: &RouteMetrics, report: &Report, duration: Duration) {
+    metrics.outcome(report.end);
+    metrics.stream_seconds.observe(duration.as_secs_f64());
+    metrics.events(&report.meter.events, &report.queue.taken);
+    metrics.dropped(&report.queue.dropped);
+    metrics.unsent(&report.queue.unsent);
+    metrics.merged.inc_by(report.queue.merged);
+    metrics.held.inc_by(report.held.as_secs_f64());
+    if report.unmet > STALL {
+        metrics.client_stall.observe(report.unmet.as_secs_f64());
+    }
+    if let Some(after) = report.cancelled_after {
+        metrics.cancel_seconds.observe(after.as_secs_f64());
+    }
+    let (tokens, stated) = report.meter.output_tokens();
+    let reasoning = report.meter.usage.reasoning.unwrap_or(0).min(tokens);
+    if stated {
+        metrics.tokens_usage.inc_by(tokens - reasoning);
+        metrics.reasoning_usage.inc_by(reasoning);
+    } else {
+        metrics.tokens_estimated.inc_by(tokens);
+    }
+    if let Some(speed) = report.meter.tokens_per_second() {
+        metrics.speed.observe(speed);
+        metrics.per_token.observe(speed.recip());
+    }
+    match report.end {
+        End::Finished => {}
+        End::Truncated | End::UpstreamError | End::UpstreamReset => {
+            metrics.upstream_error(report.code);
+        }
+        end @ (End::FirstEventTimeout | End::IdleTimeout | End::ProgressTimeout) => {
+            metrics.upstream_error(end.as_str());
+            metrics.cancelled("timeout");
+        }
+        end => metrics.cancelled(end.as_str()),
+    }
+}
+
+/// One line for each finished stream: everything about it, nothing of what was said.
+pub(super) fn log(call: &Call, live: &Live, report: &Report, status: StatusCode) {
+    let since_start = |at: Option<Instant>| at.map(|at| millis(at.duration_since(live.started)));
+    let meter = &report.meter;
+    let (tokens, stated) = meter.output_tokens();
+    let pings = meter
+        .events
+        .get(Class::Heartbeat.index())
+        .copied()
+        .unwrap_or(0);
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                stream_id = %live.id,
+                request_id = live.request_id,
+                trace_id = call.identity.trace_id(),
+                route = %live.route,
+                client = call.client.map(tracing::field::display),
+                method = %call.method,
+                path = &*call.path,
+                outcome = report.end.as_str(),
+                code = report.code,
+                dialect = report.dialect.as_str(),
+                framing = report.framing.as_str(),
+                status = status.as_u16(),
+                ttfe_ms = since_start(meter.first_event),
+                ttft_ms = since_start(meter.first_token),
+                duration_ms = millis(live.started.elapsed()),
+                tokens,
+                tokens_source = if stated { "usage" } else { "estimated" },
+                tokens_per_s = meter.tokens_per_second().map(rounded),
+                events_in = meter.events.iter().sum::<u64>() - pings,
+                events_out = report.queue.taken.iter().sum::<u64>(),
+                bytes_in = meter.bytes_in,
+                bytes_out = report.queue.taken_bytes,
+                dropped = report.queue.dropped.iter().sum::<u64>(),
+                unsent = report.queue.unsent.iter().sum::<u64>(),
+                merged = report.queue.merged,
+                max_queue = report.queue.max_bytes,
+                held_ms = millis(report.held),
+                heartbeats = report.heartbeats,
+                "stream ended"
+            )
+        };
+    }
+    if report.end.is_trouble() {
+        line!(warn);
+    } else {
+        line!(info);
+    }
+}
+
+/// Milliseconds, to the microsecond.
+pub(super) fn millis(duration: Duration) -> f64 {
+    rounded(duration.as_secs_f64() * 1000.0)
+}
+
+/// Three decimals: what follows is noise.
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
