@@ -75,6 +75,12 @@ impl Table {
         self.waiting = since;
     }
 
+    /// Whether something has waited for the client for longer than `patience`.
+    pub fn is_behind(&self, now: Instant, patience: Duration) -> bool {
+        let waits = |since| now.duration_since(since) > patience;
+        self.waiting.is_some_and(waits)
+    }
+
     /// The upstream is not read from `now` on, because the queue is full.
     pub const fn hold(&mut self) {
         self.held = true;

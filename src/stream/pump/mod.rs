@@ -220,10 +220,12 @@ impl Pump {
             if let Some(failure) = step {
                 return Poll::Ready(failure);
             }
-            if read && self.flood.is_none() {
+            let behind = read && self.intake.table.is_behind(now, PATIENCE);
+            if read && self.flood.is_none() && !behind {
                 turn::note(self.intake.events);
             } else if read {
-                self.flood = (self.flood.take()).filter(|_| self.intake.queue.overflows());
+                let flood = self.flood.take().unwrap_or_else(Flood::new);
+                self.flood = Some(flood).filter(|_| behind || self.intake.queue.overflows());
                 self.rest = self.flood.as_ref().and_then(|_| Flood::next_slot(now));
             }
             // Lazily: the timer moves only when it fired or something now comes earlier, which a read that was
