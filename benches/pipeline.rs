@@ -19,6 +19,18 @@ fn main() {
 /// One token event of each dialect, as its servers write it.
 fn token(dialect: Dialect) -> (Framing, &'static str) {
     match dialect {
+        Dialect::A2a => (
+            Framing::Sse,
+            "data: {\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{\"artifactUpdate\":{\"taskId\":\"k1\",\"contextId\":\"x\",\"append\":true,\"artifact\":{\"artifactId\":\"a\",\"parts\":[{\"text\":\" rain\"}]}}}}\n\n",
+        ),
+        Dialect::Adk => (
+            Framing::Sse,
+            "data: {\"content\":{\"parts\":[{\"text\":\" rain\"}],\"role\":\"model\"},\"partial\":true,\"invocationId\":\"e-1\",\"author\":\"weather\",\"actions\":{\"stateDelta\":{},\"artifactDelta\":{}},\"id\":\"A1\",\"timestamp\":1700000000.5}\n\n",
+        ),
+        Dialect::AgUi => (
+            Framing::Sse,
+            "data: {\"type\":\"TEXT_MESSAGE_CONTENT\",\"messageId\":\"m-4d1c\",\"delta\":\" rain\"}\n\n",
+        ),
         Dialect::Anthropic => (
             Framing::Sse,
             "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\" rain\"}}\n\n",
@@ -39,6 +51,10 @@ fn token(dialect: Dialect) -> (Framing, &'static str) {
             Framing::Sse,
             "event: data\ndata: {\"event\":\"on_chat_model_stream\",\"run_id\":\"r2\",\"name\":\"llm\",\"tags\":[],\"metadata\":{},\"data\":{\"chunk\":{\"content\":\" rain\",\"type\":\"AIMessageChunk\",\"id\":\"run-4d1c\"}},\"parent_ids\":[\"r1\"]}\n\n",
         ),
+        Dialect::Mcp => (
+            Framing::Sse,
+            "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{\"progressToken\":1,\"progress\":0.5}}\n\n",
+        ),
         Dialect::Ollama => (
             Framing::Ndjson,
             "{\"model\":\"m\",\"created_at\":\"2026-01-01T00:00:00Z\",\"message\":{\"role\":\"assistant\",\"content\":\" rain\"},\"done\":false}\n",
@@ -47,7 +63,16 @@ fn token(dialect: Dialect) -> (Framing, &'static str) {
             Framing::Sse,
             "data: {\"id\":\"chatcmpl-4d1c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" rain\"},\"logprobs\":null,\"finish_reason\":null}]}\n\n",
         ),
+        Dialect::OpenAiResponses => (
+            Framing::Sse,
+            "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"sequence_number\":7,\"item_id\":\"msg_4d1c\",\"output_index\":0,\"content_index\":0,\"delta\":\" rain\",\"logprobs\":[]}\n\n",
+        ),
         Dialect::Opaque => (Framing::Sse, "event: tick\ndata: {\"price\":1}\n\n"),
+        Dialect::VercelUi => (
+            Framing::Sse,
+            "data: {\"type\":\"text-delta\",\"id\":\"t1\",\"delta\":\" rain\"}\n\n",
+        ),
+        Dialect::VercelV4 => (Framing::Lines, "0:\" rain\"\n"),
     }
 }
 
@@ -87,7 +112,8 @@ fn classify_another(bencher: Bencher<'_, '_>, dialect: Dialect) {
     let (framing, text) = token(dialect);
     let other = match framing {
         Framing::Sse => format!("id: 1\n{text}"),
-        Framing::Ndjson | Framing::Raw => text.replace("2026", "2027"),
+        Framing::Ndjson => text.replace("\"m\"", "\"n\""),
+        Framing::JsonArray | Framing::Lines | Framing::Raw => text.replace('0', "g"),
     };
     classify(bencher, dialect, framing, &format!("{text}{other}"));
 }

@@ -109,6 +109,9 @@ pub enum Terminal {
     /// A complete answer after which the dialect allows, but does not require, a [`Terminal::Done`]:
     /// end of input is a good end from here on.
     MayEnd,
+    /// A failure that the upstream tells, after which its dialect allows more: end of input is the end of a stream
+    /// that failed.
+    MayFail,
 }
 
 /// Token counts that the upstream stated.
@@ -188,6 +191,34 @@ pub struct Merge {
     pub keep: Keep,
 }
 
+/// What happens to a tool call whose arguments are streamed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It begins; the text, if there is any, is the start of its arguments.
+    Begins,
+    /// The text goes on with its arguments.
+    GoesOn,
+    /// It ends.
+    Ends,
+    /// All calls of this group end.
+    GroupEnds,
+    /// The text goes on with its arguments, and all calls of this group end.
+    Last,
+    /// Several calls at once, or text that lies in several places: the stream's calls cannot be followed.
+    Lost,
+}
+
+/// A step of one tool call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// What happens.
+    pub step: Step,
+    /// What ends together, by its number: a choice. Zero where nothing else is told.
+    pub group: u32,
+    /// Which call of the group.
+    pub id: u64,
+}
+
 /// What a dialect says about one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -203,6 +234,10 @@ pub struct Event {
     pub terminal: Option<Terminal>,
     /// Token counts it states.
     pub usage: Option<Usage>,
+    /// Where a number or a time lies that is another one in each event and decides nothing.
+    pub stamp: Option<Span>,
+    /// What it does to a tool call whose arguments are streamed.
+    pub call: Option<Call>,
 }
 
 impl Event {
@@ -215,6 +250,8 @@ impl Event {
             merge: None,
             terminal: None,
             usage: None,
+            stamp: None,
+            call: None,
         }
     }
 
@@ -223,6 +260,14 @@ impl Event {
         Self {
             content: Content::Other,
             ..Self::bare(Class::Opaque)
+        }
+    }
+
+    /// The same event, as a step of a tool call.
+    pub const fn of_call(self, step: Step, group: u32, id: u64) -> Self {
+        Self {
+            call: Some(Call { step, group, id }),
+            ..self
         }
     }
 

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by layer, longest path first where one contains another.
-const LAYERS: [(&str, u8); 31] = [
+const LAYERS: [(&str, u8); 32] = [
     ("event", 0),
     ("wire", 1),
     ("dialect", 1),
@@ -19,6 +19,7 @@ const LAYERS: [(&str, u8); 31] = [
     ("stream::end", 1),
     ("stream::meter", 1),
     ("stream::pipeline", 1),
+    ("stream::tools", 1),
     ("queue", 2),
     ("metrics", 2),
     ("config", 2),

@@ -2,13 +2,89 @@
 
 use std::ops::Range;
 
+use super::Dialect;
+use super::object::Object;
+use super::opening::Opening;
 use super::reader::Reader;
+use super::shape::{self, Failure, Grammar, PLAIN, Refusal, Shape, Sign};
 use super::text;
-use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
-use crate::wire::Frame;
+use crate::event::{Class, Content, Event, Keep, Step, Terminal, Usage};
 use crate::wire::json::Kind;
+use crate::wire::{Frame, Framing};
 
-pub(super) fn classify(frame: &Frame<'_>) -> Option<Event> {
+pub(super) const SHAPE: Shape = Shape {
+    word: "anthropic",
+    asked: |asked| {
+        let is_named = asked.has("anthropic-version") && asked.ends_with("/messages");
+        Sign::Certain.when(asked.ends_with("/v1/messages") || is_named)
+    },
+    opens,
+    grammar: |_| Box::new(Anthropic),
+    // Its own event, which its clients skip.
+    heartbeat: |framing| match framing {
+        Framing::Sse => Some(b"event: ping\ndata: {\"type\":\"ping\"}\n\n"),
+        other => shape::comment(other),
+    },
+    refusal: Some(|refusal, _| error(status_type(refusal), &refusal.with_code())),
+    ..PLAIN
+};
+
+fn opens(opening: &Opening<'_>) -> Sign {
+    match opening.name() {
+        b"" => Sign::Certain.when(
+            opening.word("type") == b"message_start" && opening.is_understood(Dialect::Anthropic),
+        ),
+        b"error" => Sign::Likely.when(opening.has_object("error")),
+        // Words that others use, too.
+        b"data" | b"end" | b"metadata" | b"ping" | b"tools" => Sign::None,
+        _ => Sign::Likely.when(opening.is_understood(Dialect::Anthropic)),
+    }
+}
+
+/// Has nothing to remember.
+#[derive(Debug)]
+struct Anthropic;
+
+impl Grammar for Anthropic {
+    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+        classify(frame)
+    }
+
+    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
+        let kind = if failure.is_timeout() {
+            "timeout_error"
+        } else {
+            "api_error"
+        };
+        shape::block(framing, "error", &error(kind, &failure.with_code()))
+    }
+}
+
+/// The type is a closed set, so the code stands in the message.
+fn error(kind: &str, message: &str) -> String {
+    let error = Object::new().text("type", kind).text("message", message);
+    Object::new()
+        .text("type", "error")
+        .raw("error", &error.end())
+        .end()
+}
+
+fn status_type(refusal: &Refusal<'_>) -> &'static str {
+    match refusal.status {
+        400 => "invalid_request_error",
+        401 => "authentication_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        503 | 529 => "overloaded_error",
+        504 => "timeout_error",
+        _ if refusal.is_timeout() => "timeout_error",
+        _ => "api_error",
+    }
+}
+
+fn classify(frame: &Frame<'_>) -> Option<Event> {
     // The name alone decides on an error: its data need not even be JSON.
     if frame.name() == b"error" {
         return Some(Event::bare(Class::Error).ending(Terminal::Error));
@@ -34,7 +110,9 @@ pub(super) fn classify(frame: &Frame<'_>) -> Option<Event> {
         },
         b"content_block_start" => message.block_start(),
         b"content_block_delta" => message.delta(frame)?,
-        b"content_block_stop" => Event::bare(Class::Structure),
+        b"content_block_stop" => {
+            Event::bare(Class::Structure).of_call(Step::Ends, 0, message.index)
+        }
         b"message_delta" => Event {
             usage,
             ..Event::bare(Class::Finish)
@@ -115,9 +193,14 @@ impl<'a> Message<'a> {
             b"text" if starts_with_text => (Class::Structure, Content::Token),
             _ => (Class::Structure, Content::None),
         };
-        Event {
+        let event = Event {
             content,
             ..Event::bare(class)
+        };
+        if self.part.ends_with(b"tool_use") {
+            event.of_call(Step::Begins, 0, self.index)
+        } else {
+            event
         }
     }
 
@@ -135,6 +218,10 @@ impl<'a> Message<'a> {
             return None;
         }
         let event = text::event(frame, class, content, range);
+        let event = match class {
+            Class::Tool => event.of_call(Step::GoesOn, 0, self.index),
+            _ => event,
+        };
         if self.crowded {
             return Some(event);
         }

@@ -4,20 +4,87 @@
 
 use std::ops::Range;
 
+use super::Dialect;
+use super::opening::Opening;
 use super::reader::Reader;
+use super::shape::{self, Failure, Grammar, PLAIN, Shape, Sign};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
-use crate::wire::Frame;
 use crate::wire::json::{self, Kind};
+use crate::wire::{Frame, Framing};
 
-pub(super) fn classify(frame: &Frame<'_>) -> Option<Event> {
+pub(super) const SHAPE: Shape = Shape {
+    word: "convention",
+    opens,
+    grammar: |_| Box::<State>::default(),
+    ..PLAIN
+};
+
+fn opens(opening: &Opening<'_>) -> Sign {
+    let is_foreign = opening.has("jsonrpc") || opening.has("candidates");
+    let may_be = match opening.name() {
+        // Lines that are no objects show nothing, and `[DONE]` was OpenAI's first.
+        b"" if opening.is_line() => opening.is_object(),
+        b"" => !opening.frame().data().starts_with(b"[DONE]"),
+        b"error" => !opening.has_object("error"),
+        name => name != b"metadata",
+    };
+    Sign::Possible.when(!is_foreign && may_be && opening.is_understood(Dialect::Convention))
+}
+
+/// How the agent writes, for an error of the same kind.
+#[derive(Debug, Default)]
+struct State {
+    /// Events have names.
+    named: bool,
+    /// Events are objects with a word in them, and no names.
+    typed: bool,
+    /// The member that carries the text of tokens.
+    text: Option<&'static str>,
+}
+
+impl Grammar for State {
+    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+        let (event, place) = classify(frame)?;
+        self.named |= !frame.name().is_empty();
+        self.typed |= frame.name().is_empty() && frame.data().starts_with(b"{");
+        self.text = self.text.or(place);
+        Some(event)
+    }
+
+    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
+        let mut error = shape::plain_error(failure);
+        if let Some(text) = self.text.filter(|text| *text != "message") {
+            error = error.text(text, failure.message);
+        }
+        // A page that listens for unnamed messages alone would not hear a named one.
+        let name = if self.typed && !self.named {
+            ""
+        } else {
+            "error"
+        };
+        match framing {
+            Framing::Ndjson if self.typed => Some(error.end() + "\n"),
+            _ => shape::block(framing, name, &error.end()),
+        }
+    }
+
+    /// Conventions have no rule for the end.
+    fn needs_terminal(&self) -> bool {
+        false
+    }
+}
+
+/// What a frame means, and the member that carries its text.
+fn classify(frame: &Frame<'_>) -> Option<(Event, Option<&'static str>)> {
     let data = frame.data();
     let name = match frame.name() {
         b"message" | b"data" => b"",
         name => name,
     };
     if name.is_empty() && data.starts_with(b"[DONE]") {
-        return Some(Event::bare(Class::Done).ending(Terminal::Done));
+        let done = Event::bare(Class::Done).ending(Terminal::Done);
+        return Some((done, None));
     }
     let fields = match Fields::read(data) {
         Some(fields) => fields,
@@ -32,7 +99,8 @@ pub(super) fn classify(frame: &Frame<'_>) -> Option<Event> {
         None if fields.has_node && fields.has_state => Meaning::State,
         None => return None,
     };
-    Some(event(frame, meaning, fields))
+    let place = fields.place().filter(|_| meaning == Meaning::Token);
+    Some((event(frame, meaning, fields), place))
 }
 
 fn event(frame: &Frame<'_>, meaning: Meaning, fields: Fields<'_>) -> Event {
@@ -43,9 +111,10 @@ fn event(frame: &Frame<'_>, meaning: Meaning, fields: Fields<'_>) -> Event {
     match meaning {
         Meaning::Done => Event {
             usage: fields.usage(),
-            ..Event::bare(Class::Done).ending(Terminal::Done)
+            // A step may have ended, not the run.
+            ..Event::bare(Class::Done).ending(Terminal::MayEnd)
         },
-        Meaning::Error => Event::bare(Class::Error).ending(Terminal::Error),
+        Meaning::Error => Event::bare(Class::Error).ending(Terminal::MayFail),
         Meaning::Heartbeat => Event::bare(Class::Heartbeat),
         Meaning::Interrupt | Meaning::State => of(Class::State, Content::Other),
         Meaning::Status => of(Class::Status, Content::Other),
@@ -238,6 +307,13 @@ impl<'a> Fields<'a> {
             self.text = Some((place, range));
         }
         Some(())
+    }
+
+    /// The member at the top that carries the text.
+    fn place(&self) -> Option<&'static str> {
+        let (place, _) = self.text.as_ref().filter(|_| !self.is_plain)?;
+        let name = PLACES.get(place / STEP).filter(|_| place % STEP == 0)?;
+        std::str::from_utf8(name).ok()
     }
 
     fn usage(&self) -> Option<Usage> {

@@ -1,41 +1,165 @@
-//! Gemini `streamGenerateContent` as SSE: one response object per block, no names, no sentinel.
+//! Gemini `streamGenerateContent`: one response object per SSE block, or one JSON array of them.
 //!
 //! A running total of the tokens stands on nearly every chunk, so a chunk joins its neighbour by keeping
 //! the later one's envelope.
 
-use std::ops::Range;
-
+use super::object::Object;
+use super::opening::Opening;
+use super::parts::{self, Parts};
 use super::reader::Reader;
+use super::shape::{Failure, Grammar, PLAIN, Shape, Sign};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
-use crate::wire::Frame;
-use crate::wire::json::Kind;
+use crate::wire::{Frame, Framing};
 
-pub(super) fn classify(frame: &Frame<'_>) -> Option<Event> {
-    let chunk = Chunk::read(frame.data())?;
-    if chunk.failed {
-        return Some(Event::bare(Class::Error).ending(Terminal::Error));
+pub(super) const SHAPE: Shape = Shape {
+    word: "gemini",
+    asked: |asked| Sign::Certain.when(asked.contains(":streamGenerateContent")),
+    opens,
+    grammar: |_| Box::<State>::default(),
+    framing: Some(("application/json", Framing::JsonArray)),
+    // Python's client raises on one.
+    comments: false,
+    heartbeat: |framing| match framing {
+        Framing::JsonArray | Framing::Sse => Some(b"\n"),
+        Framing::Lines | Framing::Ndjson | Framing::Raw => None,
+    },
+    refusal: Some(|refusal, _| error(refusal.status, &refusal.with_code())),
+    ..PLAIN
+};
+
+fn opens(opening: &Opening<'_>) -> Sign {
+    let mut is_known = false;
+    let mut reader = Reader::new(opening.raw("candidates"));
+    let mut look = |reader: &mut Reader<'_>| {
+        reader.object(|reader, key| {
+            is_known |= matches!(key, b"content" | b"finishReason");
+            reader.skip()
+        })
+    };
+    // What is no array of objects shows nothing.
+    let _ = reader.array(|reader, _| look(reader).map(drop));
+    Sign::Certain.when(is_known && opening.name().is_empty() && !opening.is_line())
+}
+
+/// `error` comes first: the Python client compares the start of the object. The status is a closed set.
+fn error(status: u16, message: &str) -> String {
+    let word = match status {
+        400 | 413 => "INVALID_ARGUMENT",
+        401 => "UNAUTHENTICATED",
+        403 => "PERMISSION_DENIED",
+        404 => "NOT_FOUND",
+        429 => "RESOURCE_EXHAUSTED",
+        500 => "INTERNAL",
+        504 => "DEADLINE_EXCEEDED",
+        _ => "UNAVAILABLE",
+    };
+    let error = Object::new()
+        .number("code", status.into())
+        .text("message", message)
+        .text("status", word);
+    Object::new().raw("error", &error.end()).end()
+}
+
+/// What must be remembered between chunks.
+#[derive(Debug, Default)]
+struct State {
+    place: Place,
+    /// An error was told.
+    failed: bool,
+}
+
+/// Where in its array a stream is.
+#[derive(Clone, Copy, Debug, Default)]
+enum Place {
+    /// Nothing was seen.
+    #[default]
+    Start,
+    /// The bracket.
+    Opened,
+    /// An element.
+    Amid,
+}
+
+impl Grammar for State {
+    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+        match &*frame.block {
+            b"[" => {
+                self.place = Place::Opened;
+                return Some(Event::bare(Class::Structure));
+            }
+            b"]" => {
+                let terminal = if self.failed {
+                    Terminal::Error
+                } else {
+                    Terminal::Done
+                };
+                return Some(Event::bare(Class::Done).ending(terminal));
+            }
+            _ => {}
+        }
+        let event = event(frame, Chunk::read(frame.data())?);
+        self.failed |= event.class == Class::Error;
+        let is_element = !matches!(self.place, Place::Start);
+        // The first element is the one without a comma: it can neither go nor join another.
+        let is_first = matches!(self.place, Place::Opened);
+        if is_element {
+            self.place = Place::Amid;
+        }
+        Some(Event {
+            class: match event.class {
+                class if is_first && class.is_droppable() => Class::Structure,
+                class => class,
+            },
+            merge: event.merge.filter(|_| !is_first),
+            // The array is still to be closed.
+            terminal: match event.terminal {
+                Some(Terminal::Error) if is_element => Some(Terminal::MayFail),
+                terminal => terminal,
+            },
+            ..event
+        })
     }
-    let class = if !chunk.is_known || chunk.strange {
+
+    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
+        let status = if failure.is_timeout() { 504 } else { 503 };
+        let error = error(status, &failure.with_code());
+        match (framing, self.place) {
+            // A name in front makes one client fail and another skip it.
+            (Framing::Sse, _) => Some(format!("data: {error}\n\n")),
+            (Framing::JsonArray, Place::Start) => Some(format!("[{error}]")),
+            (Framing::JsonArray, Place::Opened) => Some(format!("{error}]")),
+            (Framing::JsonArray, Place::Amid) => Some(format!(",\n{error}]")),
+            (Framing::Lines | Framing::Ndjson | Framing::Raw, _) => None,
+        }
+    }
+}
+
+fn event(frame: &Frame<'_>, chunk: Chunk) -> Event {
+    if chunk.failed {
+        return Event::bare(Class::Error).ending(Terminal::Error);
+    }
+    let parts = &chunk.parts;
+    let class = if !chunk.is_known || parts.strange {
         Class::Opaque
-    } else if chunk.tool {
+    } else if parts.tool {
         Class::Tool
     } else if chunk.finish {
         Class::Finish
-    } else if chunk.sealed {
+    } else if parts.sealed {
         Class::Structure
     } else if chunk.usage.is_some() {
         // With text or without: the counts must not be dropped.
         Class::Usage
     } else {
-        match chunk.content {
+        match parts.content {
             Content::Token => Class::Token,
             Content::Reasoning => Class::Reasoning,
             Content::None | Content::Other | Content::Tool => Class::Structure,
         }
     };
     let event = Event {
-        content: match (class, chunk.content) {
+        content: match (class, parts.content) {
             (Class::Opaque, Content::None) => Content::Other,
             (_, content) => content,
         },
@@ -44,8 +168,8 @@ pub(super) fn classify(frame: &Frame<'_>) -> Option<Event> {
         terminal: chunk.finish.then_some(Terminal::MayEnd),
         ..Event::bare(class)
     };
-    let Some(range) = chunk.text.filter(|_| chunk.texts == 1) else {
-        return Some(event);
+    let Some(range) = parts.only_text() else {
+        return event;
     };
     let event = Event {
         text: frame.in_block(range),
@@ -53,17 +177,17 @@ pub(super) fn classify(frame: &Frame<'_>) -> Option<Event> {
     };
     let joins = matches!(class, Class::Reasoning | Class::Token | Class::Usage)
         && chunk.candidates == 1
-        && chunk.parts == 1;
+        && parts.count == 1;
     if !joins {
-        return Some(event);
+        return event;
     }
     let key = text::key((
         chunk.candidate,
-        chunk.content == Content::Reasoning,
+        parts.content == Content::Reasoning,
         chunk.usage.is_some(),
         chunk.rest,
     ));
-    Some(text::joining(event, Keep::Last, key))
+    text::joining(event, Keep::Last, key)
 }
 
 /// What one response object carries.
@@ -77,16 +201,8 @@ struct Chunk {
     candidates: usize,
     /// The index of the last candidate.
     candidate: u64,
-    parts: usize,
-    text: Option<Range<usize>>,
-    texts: usize,
-    content: Content,
-    tool: bool,
+    parts: Parts,
     finish: bool,
-    /// A signature, an image, a file: wanted back by the API, or no text.
-    sealed: bool,
-    /// A part of an unknown shape.
-    strange: bool,
     /// A hash of the members that must be equal before two chunks are joined.
     rest: u64,
 }
@@ -104,7 +220,7 @@ impl Chunk {
                 }
                 b"usageMetadata" => {
                     chunk.is_known = true;
-                    chunk.usage = usage(reader)?;
+                    chunk.usage = parts::usage(reader)?;
                 }
                 b"promptFeedback" => {
                     chunk.is_known = true;
@@ -125,10 +241,7 @@ impl Chunk {
                 b"finishReason" => self.finish |= reader.truthy()?,
                 b"content" => {
                     reader.object(|reader, key| match key {
-                        b"parts" => {
-                            self.parts += reader.array(|reader, _| self.part(reader))?;
-                            Some(())
-                        }
+                        b"parts" => self.parts.read(reader),
                         _ => self.other(reader, key),
                     })?;
                 }
@@ -136,46 +249,6 @@ impl Chunk {
             }
             Some(())
         })?;
-        Some(())
-    }
-
-    fn part(&mut self, reader: &mut Reader<'_>) -> Option<()> {
-        let mut words = None;
-        let mut is_thought = false;
-        reader.object(|reader, key| {
-            match key {
-                b"text" if reader.kind()? == Kind::String => words = reader.string()?,
-                b"thought" => is_thought = reader.truthy()?,
-                b"functionCall"
-                | b"functionResponse"
-                | b"executableCode"
-                | b"codeExecutionResult"
-                | b"toolCall"
-                | b"toolResponse" => {
-                    self.tool |= reader.says_something()?;
-                }
-                b"thoughtSignature" | b"inlineData" | b"fileData" => {
-                    self.sealed |= reader.says_something()?;
-                }
-                _ => self.strange |= reader.says_something()?,
-            }
-            Some(())
-        })?;
-        let content = match words {
-            _ if self.tool => Content::Tool,
-            Some(words) if !words.is_empty() => {
-                self.text = Some(words);
-                self.texts += 1;
-                if is_thought {
-                    Content::Reasoning
-                } else {
-                    Content::Token
-                }
-            }
-            _ if self.sealed => Content::Other,
-            _ => Content::None,
-        };
-        self.content = text::more_telling(self.content, content);
         Some(())
     }
 
@@ -195,24 +268,4 @@ impl Chunk {
         self.rest = text::key((self.rest, key, reader.raw()?));
         Some(())
     }
-}
-
-/// Thoughts are counted beside the answer, not within it.
-fn usage(reader: &mut Reader<'_>) -> Option<Option<Usage>> {
-    let mut usage = Usage::default();
-    let mut answer = None;
-    let found = reader.object(|reader, key| {
-        match key {
-            b"promptTokenCount" => usage.input = reader.count()?,
-            b"candidatesTokenCount" => answer = reader.count()?,
-            b"thoughtsTokenCount" => usage.reasoning = reader.count()?,
-            _ => reader.skip()?,
-        }
-        Some(())
-    })?;
-    usage.output = match (answer, usage.reasoning) {
-        (None, None) => None,
-        (answer, thoughts) => answer.unwrap_or(0).checked_add(thoughts.unwrap_or(0)),
-    };
-    Some(found.then_some(usage))
 }

@@ -2,15 +2,80 @@
 //!
 //! The end of input is its normal end; `end` and `error` are optional.
 
-use super::langserve;
 use super::message::Message;
+use super::object::Object;
+use super::opening::Opening;
 use super::reader::Reader;
-use super::text;
+use super::request::Asked;
+use super::shape::{self, Failure, Grammar, PLAIN, Shape, Sign};
+use super::{Dialect, langserve, protocol, text};
 use crate::event::{Class, Content, Event, Keep, Terminal};
-use crate::wire::Frame;
 use crate::wire::json::Kind;
+use crate::wire::{Frame, Framing};
 
-pub(super) fn classify(frame: &Frame<'_>, objects: &mut langserve::State) -> Option<Event> {
+pub(super) const SHAPE: Shape = Shape {
+    word: "langgraph",
+    asked,
+    opens,
+    grammar: |_| Box::<State>::default(),
+    always_streams: true,
+    ..PLAIN
+};
+
+/// `/runs/stream`, `/threads/T/runs/stream`, `.../runs/R/stream`, `/threads/T/stream`; `/threads/T/stream/events`
+/// speaks the thread protocol.
+fn asked(asked: &Asked<'_>) -> Sign {
+    let mut parts = asked.parts().peekable();
+    let is_protocol = parts.next_if_eq(&"events").is_some();
+    let is_run = parts.next() == Some("stream")
+        && match parts.next() {
+            Some("runs") => !is_protocol,
+            Some(id) if !id.is_empty() => match parts.next() {
+                Some("runs") => !is_protocol,
+                Some("threads") => true,
+                _ => false,
+            },
+            _ => false,
+        };
+    Sign::Certain.when(is_run)
+}
+
+fn opens(opening: &Opening<'_>) -> Sign {
+    let is_understood = || opening.is_understood(Dialect::LangGraph);
+    match opening.name() {
+        _ if protocol::opens(opening) => Sign::Certain,
+        b"metadata" => Sign::Likely.when(opening.has("attempt") && is_understood()),
+        // Words that others use, too.
+        b"" | b"data" | b"end" | b"error" | b"ping" | b"tools" => Sign::None,
+        _ => Sign::Likely.when(is_understood()),
+    }
+}
+
+/// What must be remembered between events.
+#[derive(Debug, Default)]
+struct State {
+    objects: langserve::State,
+}
+
+impl Grammar for State {
+    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+        protocol::classify(frame).or_else(|| classify(frame, &mut self.objects))
+    }
+
+    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
+        let error = Object::new()
+            .text("error", failure.code)
+            .text("message", failure.message);
+        shape::block(framing, "error", &error.end())
+    }
+
+    /// The end of the input is its normal end.
+    fn needs_terminal(&self) -> bool {
+        false
+    }
+}
+
+fn classify(frame: &Frame<'_>, objects: &mut langserve::State) -> Option<Event> {
     let name = frame.name();
     let mode = name.split(|byte| *byte == b'|').next().unwrap_or_default();
     let other = |class| {

@@ -1,11 +1,53 @@
 //! LangServe's `data` / `end` / `error` events, and the `astream_events` objects that also come bare.
 
+use super::Dialect;
 use super::message::Message;
+use super::object::Object as Writer;
+use super::opening::Opening;
 use super::reader::Reader;
+use super::shape::{self, Failure, Grammar, PLAIN, Shape, Sign};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
-use crate::wire::Frame;
 use crate::wire::json::Kind;
+use crate::wire::{Frame, Framing};
+
+pub(super) const SHAPE: Shape = Shape {
+    word: "langserve",
+    asked: |asked| {
+        let ends = ["/stream", "/stream_log", "/stream_events"];
+        Sign::Possible.when(ends.into_iter().any(|end| asked.ends_with(end)))
+    },
+    opens,
+    grammar: |_| Box::<State>::default(),
+    always_streams: true,
+    ..PLAIN
+};
+
+fn opens(opening: &Opening<'_>) -> Sign {
+    if opening.word("event").starts_with(b"on_") || opening.has_array("ops") {
+        return Sign::Certain;
+    }
+    let may_be = match opening.name() {
+        b"data" | b"end" => true,
+        b"metadata" => !opening.has("attempt"),
+        _ => false,
+    };
+    Sign::Likely.when(may_be && opening.is_understood(Dialect::LangServe))
+}
+
+impl Grammar for State {
+    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+        self.frame(frame)
+    }
+
+    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
+        let status = if failure.is_timeout() { 504 } else { 502 };
+        let error = Writer::new()
+            .number("status_code", status)
+            .text("message", failure.message);
+        shape::block(framing, "error", &error.end())
+    }
+}
 
 /// What must be remembered of `astream_events` objects.
 #[derive(Debug, Default)]
@@ -15,7 +57,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+    fn frame(&mut self, frame: &Frame<'_>) -> Option<Event> {
         match frame.name() {
             // It has no data.
             b"end" => Some(Event::bare(Class::Done).ending(Terminal::Done)),

@@ -1,50 +1,180 @@
 //! Dialects: what a frame means, how a stream ends, and which bytes tell its client what.
+//!
+//! One file per dialect, all of one [`shape`]. To add one: its file, its line in the list below, and its folder of
+//! fixtures in `tests/data` (see `docs/dialects.md`).
 
 pub mod detect;
-pub mod emit;
 
+mod a2a;
+mod adk;
+mod ag_ui;
 mod anthropic;
 mod convention;
 mod gemini;
 mod langgraph;
 mod langserve;
+mod mcp;
 mod message;
+mod object;
 mod ollama;
+mod opaque;
 mod openai_chat;
+mod openai_responses;
+mod opening;
+mod parts;
+mod protocol;
 mod reader;
+mod refusal;
 mod repeat;
+mod request;
+mod shape;
 mod text;
+mod vercel_ui;
+mod vercel_v4;
 
 use std::fmt;
 
+pub use refusal::refusal;
 use repeat::Repeat;
+pub use request::{Asked, KEYS, Members};
+use shape::{Failure, Grammar, Shape};
 
 use crate::event::{Class, Event};
 use crate::wire::{Frame, Framing};
 
+/// The list of dialects: each variant, and the file that speaks for it.
+macro_rules! dialects {
+    ($($(#[doc = $doc:literal])+ $name:ident: $file:ident,)+) => {
+        /// A family of streams that Weir understands.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Dialect {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Dialect {
+            /// Every dialect, in the order of [`Dialect::index`].
+            pub const ALL: [Self; [$(stringify!($name)),+].len()] = [$(Self::$name),+];
+
+            const fn shape(self) -> &'static Shape {
+                match self {
+                    $(Self::$name => &$file::SHAPE,)+
+                }
+            }
+        }
+    };
+}
+
+dialects! {
+    /// A2A streaming, JSON-RPC and REST, versions 0.3 and 1.0.
+    A2a: a2a,
+    /// Google ADK, `/run_sse`.
+    Adk: adk,
+    /// AG-UI.
+    AgUi: ag_ui,
+    /// Anthropic Messages.
+    Anthropic: anthropic,
+    /// Tutorial conventions: `{"type":"token",...}`, `event: tool_call`, plain text tokens.
+    Convention: convention,
+    /// Gemini `streamGenerateContent`, as SSE or as one JSON array.
+    Gemini: gemini,
+    /// LangGraph Platform / Agent Server.
+    LangGraph: langgraph,
+    /// LangServe `/stream`, `/stream_log`, `/stream_events`; `astream_events` objects.
+    LangServe: langserve,
+    /// MCP Streamable HTTP.
+    Mcp: mcp,
+    /// Ollama chat and generate, NDJSON.
+    Ollama: ollama,
+    /// Anything else: each event critical and verbatim.
+    Opaque: opaque,
+    /// OpenAI chat completions and everything that imitates them; legacy completions.
+    OpenAiChat: openai_chat,
+    /// OpenAI Responses; the events of the OpenAI Agents SDK.
+    OpenAiResponses: openai_responses,
+    /// Vercel AI SDK UI message stream, version 1.
+    VercelUi: vercel_ui,
+    /// Vercel AI SDK data stream of version 4: lines of a code and JSON.
+    VercelV4: vercel_v4,
+}
+
+impl Dialect {
+    /// The word used in the configuration, in metrics and in logs.
+    pub const fn as_str(self) -> &'static str {
+        self.shape().word
+    }
+
+    /// Position in [`Dialect::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The dialect that [`Dialect::as_str`] gives `word` for.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|dialect| dialect.as_str() == word)
+    }
+
+    /// The framing of an answer of this content type (without parameters), if it is a stream of this dialect in
+    /// a framing of its own.
+    pub fn framing(self, content_type: &str) -> Option<Framing> {
+        let (own, framing) = self.shape().framing?;
+        own.eq_ignore_ascii_case(content_type).then_some(framing)
+    }
+
+    /// Whether its clients skip SSE comments: Google's Python client raises on one. NDJSON knows none,
+    /// whatever the dialect.
+    pub const fn tolerates_comments(self) -> bool {
+        self.shape().comments
+    }
+
+    /// The bytes that keep a silent stream alive and that its clients are known to survive between two
+    /// frames.
+    pub fn heartbeat(self, framing: Framing) -> Option<&'static [u8]> {
+        (self.shape().heartbeat)(framing)
+    }
+
+    /// Whether every answer in it is a stream, whatever the request says.
+    pub const fn always_streams(self) -> bool {
+        self.shape().always_streams
+    }
+
+    fn grammar(self) -> Box<dyn Grammar> {
+        (self.shape().grammar)(&Members::default())
+    }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// Says what the frames of one stream mean.
 ///
-/// It decodes nothing and allocates nothing. A frame it does not understand is [`Class::Opaque`]: never
-/// dropped, never changed.
+/// It decodes nothing. A frame it does not understand is [`Class::Opaque`]: never dropped, never changed.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Classifier {
-    dialect: Dialect,
     repeat: Repeat,
-    astream: langserve::State,
-    openai_chat: openai_chat::State,
+    grammar: Box<dyn Grammar>,
+    dialect: Dialect,
     /// What the last frame meant that had to be read.
     last: Event,
 }
 
 impl Classifier {
-    /// At the start of a stream of `dialect`.
+    /// At the start of a stream of `dialect` that was asked for with nothing remarkable.
     pub fn new(dialect: Dialect) -> Self {
+        Self::of(dialect, &Members::default())
+    }
+
+    /// At the start of a stream of `dialect`, asked for with a body that has `members`.
+    pub fn of(dialect: Dialect, members: &Members) -> Self {
         Self {
-            dialect,
-            astream: langserve::State::default(),
-            openai_chat: openai_chat::State::default(),
             repeat: Repeat::default(),
+            grammar: (dialect.shape().grammar)(members),
+            dialect,
             last: Event::opaque(),
         }
     }
@@ -52,6 +182,9 @@ impl Classifier {
     /// The meaning of the next frame.
     pub fn classify(&mut self, frame: &Frame<'_>) -> &Event {
         if self.repeat.recognises(frame) {
+            if let Some(stamp) = self.repeat.stamp() {
+                self.grammar.pass(stamp.of(&frame.block));
+            }
             return self.repeat.meaning();
         }
         self.last = self.read(frame);
@@ -69,17 +202,7 @@ impl Classifier {
     /// The same, found by reading all of it.
     #[inline(never)]
     fn read(&mut self, frame: &Frame<'_>) -> Event {
-        let event = match self.dialect {
-            Dialect::Anthropic => anthropic::classify(frame),
-            Dialect::Convention => convention::classify(frame),
-            Dialect::Gemini => gemini::classify(frame),
-            Dialect::LangGraph => langgraph::classify(frame, &mut self.astream),
-            Dialect::LangServe => self.astream.classify(frame),
-            Dialect::Ollama => ollama::classify(frame),
-            Dialect::OpenAiChat => self.openai_chat.classify(frame),
-            Dialect::Opaque => None,
-        };
-        event.unwrap_or_else(|| {
+        self.grammar.classify(frame).unwrap_or_else(|| {
             if frame.data().is_empty() {
                 Event::bare(Class::Opaque)
             } else {
@@ -92,100 +215,18 @@ impl Classifier {
     pub const fn dialect(&self) -> Dialect {
         self.dialect
     }
-}
-
-/// A family of streams that Weir understands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Dialect {
-    /// Anthropic Messages.
-    Anthropic,
-    /// Tutorial conventions: `{"type":"token",...}`, `event: tool_call`, plain text tokens.
-    Convention,
-    /// Gemini `streamGenerateContent`, as SSE.
-    Gemini,
-    /// LangGraph Platform / Agent Server.
-    LangGraph,
-    /// LangServe `/stream`, `/stream_log`, `/stream_events`.
-    LangServe,
-    /// Ollama chat and generate, NDJSON.
-    Ollama,
-    /// OpenAI chat completions and everything that imitates them.
-    OpenAiChat,
-    /// Anything else: each event critical and verbatim.
-    Opaque,
-}
-
-impl Dialect {
-    /// Every dialect, in the order of [`Dialect::index`].
-    pub const ALL: [Self; 8] = [
-        Self::Anthropic,
-        Self::Convention,
-        Self::Gemini,
-        Self::LangGraph,
-        Self::LangServe,
-        Self::Ollama,
-        Self::OpenAiChat,
-        Self::Opaque,
-    ];
-
-    /// The word used in the configuration, in metrics and in logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Anthropic => "anthropic",
-            Self::Convention => "convention",
-            Self::Gemini => "gemini",
-            Self::LangGraph => "langgraph",
-            Self::LangServe => "langserve",
-            Self::Ollama => "ollama",
-            Self::OpenAiChat => "openai_chat",
-            Self::Opaque => "opaque",
-        }
-    }
-
-    /// Position in [`Dialect::ALL`].
-    pub const fn index(self) -> usize {
-        self as usize
-    }
-
-    /// The dialect that [`Dialect::as_str`] gives `word` for.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|dialect| dialect.as_str() == word)
-    }
 
     /// Whether an end of input without a terminal event means that the answer was cut.
-    pub const fn needs_terminal(self) -> bool {
-        match self {
-            Self::Anthropic | Self::Gemini | Self::LangServe | Self::Ollama | Self::OpenAiChat => {
-                true
-            }
-            Self::Convention | Self::LangGraph | Self::Opaque => false,
-        }
+    pub fn needs_terminal(&self) -> bool {
+        self.grammar.needs_terminal()
     }
 
-    /// Whether its clients skip SSE comments: Google's Python client raises on one. NDJSON knows none,
-    /// whatever the dialect.
-    pub const fn tolerates_comments(self) -> bool {
-        !matches!(self, Self::Gemini | Self::Ollama)
-    }
-
-    /// The bytes that keep a silent stream alive and that its clients are known to survive between two
-    /// frames. A comment has no blank line: several clients take one for an empty event.
-    pub const fn heartbeat(self, framing: Framing) -> Option<&'static [u8]> {
-        match (framing, self) {
-            (Framing::Ndjson, Self::Ollama) => Some(b" "),
-            (Framing::Ndjson | Framing::Raw, _) => None,
-            (Framing::Sse, Self::Anthropic) => Some(b"event: ping\ndata: {\"type\":\"ping\"}\n\n"),
-            (Framing::Sse, Self::Gemini) => Some(b"\n"),
-            (Framing::Sse, _) => Some(b":\n"),
-        }
-    }
-}
-
-impl fmt::Display for Dialect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+    /// The bytes that end this stream as failed. `None` if the dialect has none in this framing: then only a broken
+    /// body tells the client.
+    ///
+    /// To be written between two blocks only, and never after a terminal.
+    pub fn failure(&self, framing: Framing, code: &str, message: &str) -> Option<String> {
+        self.grammar.failure(framing, &Failure { code, message })
     }
 }
 

@@ -2,13 +2,61 @@
 
 use std::ops::Range;
 
+use super::object::Object;
 use super::reader::Reader;
+use super::shape::{Failure, Grammar, PLAIN, Shape, Sign};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
-use crate::wire::Frame;
 use crate::wire::json::Kind;
+use crate::wire::{Frame, Framing};
 
-pub(super) fn classify(frame: &Frame<'_>) -> Option<Event> {
+pub(super) const SHAPE: Shape = Shape {
+    word: "ollama",
+    asked: |asked| {
+        Sign::Certain.when(asked.ends_with("/api/chat") || asked.ends_with("/api/generate"))
+    },
+    opens: |opening| {
+        Sign::Certain.when(opening.is_line() && opening.has("model") && opening.has("done"))
+    },
+    grammar: |_| Box::new(Ollama),
+    comments: false,
+    // Python's client raises on an empty line; a lone space is swallowed as white space of the next line.
+    heartbeat: |framing| match framing {
+        Framing::Ndjson => Some(b" "),
+        Framing::Sse => Some(b":\n"),
+        Framing::JsonArray | Framing::Lines | Framing::Raw => None,
+    },
+    // Absent `stream` means true.
+    always_streams: true,
+    refusal: Some(|refusal, _| error(&refusal.with_code())),
+    ..PLAIN
+};
+
+/// Has nothing to remember.
+#[derive(Debug)]
+struct Ollama;
+
+impl Grammar for Ollama {
+    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+        classify(frame)
+    }
+
+    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
+        let body = error(&failure.with_code());
+        match framing {
+            Framing::Ndjson => Some(format!("{body}\n")),
+            Framing::Sse => Some(format!("data: {body}\n\n")),
+            Framing::JsonArray | Framing::Lines | Framing::Raw => None,
+        }
+    }
+}
+
+/// A string: clients make something strange of an object.
+fn error(message: &str) -> String {
+    Object::new().text("error", message).end()
+}
+
+fn classify(frame: &Frame<'_>) -> Option<Event> {
     let line = Line::read(frame.data())?;
     if line.failed {
         return Some(Event::bare(Class::Error).ending(Terminal::Error));
@@ -42,6 +90,10 @@ pub(super) fn classify(frame: &Frame<'_>) -> Option<Event> {
     }
     match text {
         Some((field, _)) if class != Class::Tool && !line.crowded => {
+            let event = Event {
+                stamp: line.stamp.and_then(|at| frame.in_block(at)),
+                ..event
+            };
             Some(text::joining(event, Keep::Last, text::key(field)))
         }
         _ => Some(event),
@@ -74,6 +126,7 @@ struct Line {
     crowded: bool,
     text: Option<(Field, Range<usize>)>,
     texts: usize,
+    stamp: Option<Range<usize>>,
     usage: Usage,
 }
 
@@ -100,7 +153,8 @@ impl Line {
                 b"prompt_eval_count" => line.usage.input = reader.count()?,
                 b"eval_count" => line.usage.output = reader.count()?,
                 // The same on each line, or told by the later one.
-                b"model" | b"created_at" | b"remote_model" | b"remote_host" => reader.skip()?,
+                b"created_at" => line.stamp = reader.string()?,
+                b"model" | b"remote_model" | b"remote_host" => reader.skip()?,
                 _ => line.crowded |= reader.says_something()?,
             }
             Some(())

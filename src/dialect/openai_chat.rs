@@ -5,22 +5,55 @@
 
 use std::ops::Range;
 
+use super::object::Object;
+use super::opening::Opening;
 use super::reader::Reader;
+use super::shape::{self, Failure, Grammar, PLAIN, Shape, Sign};
 use super::text;
-use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
-use crate::wire::Frame;
+use crate::event::{Class, Content, Event, Keep, Step, Terminal, Usage};
 use crate::wire::json::Kind;
+use crate::wire::{Frame, Framing};
+
+pub(super) const SHAPE: Shape = Shape {
+    word: "openai_chat",
+    asked: |asked| Sign::Certain.when(asked.ends_with("/completions")),
+    opens,
+    grammar: |_| Box::<State>::default(),
+    refusal: Some(|refusal, _| error(refusal.code, refusal.message)),
+    ..PLAIN
+};
+
+fn opens(opening: &Opening<'_>) -> Sign {
+    let object = opening.word("object");
+    let has_choices = opening.has_array("choices") && opening.raw("choices") != b"[]";
+    if has_choices || matches!(object, b"chat.completion.chunk" | b"text_completion") {
+        return Sign::Certain;
+    }
+    let is_bare = opening.name().is_empty() && !opening.is_line();
+    let is_done = opening.frame().data().starts_with(b"[DONE]");
+    Sign::Likely.when(is_bare && (opening.has_object("error") || is_done))
+}
+
+/// One error of Weir's own.
+pub(super) fn error(code: &str, message: &str) -> String {
+    let error = Object::new()
+        .text("message", message)
+        .text("type", code)
+        .raw("param", "null")
+        .text("code", code);
+    Object::new().raw("error", &error.end()).end()
+}
 
 /// What must be remembered between chunks.
 #[derive(Debug, Default)]
-pub(super) struct State {
+struct State {
     /// Choices whose role was sent, one bit each. The first role makes a chunk critical; servers that
     /// repeat it on each chunk must not make all of them so.
     roles: u64,
 }
 
-impl State {
-    pub(super) fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+impl Grammar for State {
+    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
         let data = frame.data();
         // The SDKs compare the start only.
         if data.starts_with(b"[DONE]") {
@@ -33,6 +66,12 @@ impl State {
         Some(self.event(frame, chunk))
     }
 
+    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
+        shape::block(framing, "", &error(failure.code, failure.message))
+    }
+}
+
+impl State {
     fn event(&mut self, frame: &Frame<'_>, chunk: Chunk) -> Event {
         let opens = chunk.role && self.is_first_role(chunk.choice);
         let class = if chunk.strange || !(chunk.has_choices || chunk.usage.is_some()) {
@@ -61,6 +100,13 @@ impl State {
             content,
             usage: chunk.usage,
             ..Event::bare(class)
+        };
+        let event = match chunk.step() {
+            Some(step) => {
+                let group = u32::try_from(chunk.choice).unwrap_or(u32::MAX);
+                event.of_call(step, group, chunk.tool_index)
+            }
+            None => event,
         };
         let Some((field, range)) = chunk.text else {
             return event;
@@ -130,6 +176,10 @@ struct Chunk {
     content: Content,
     role: bool,
     tool: bool,
+    /// Tool calls in all choices.
+    calls: usize,
+    /// One of them has a name.
+    opens: bool,
     finish: bool,
     /// Annotations, images: parts of the answer that are no text.
     annotated: bool,
@@ -211,11 +261,14 @@ impl Chunk {
             b"tool_calls" => {
                 let calls = reader.array(|reader, _| self.tool_call(reader))?;
                 self.tool |= calls > 0;
+                self.calls += calls;
                 self.crowded |= calls > 1;
             }
             b"function_call" => {
-                self.tool |= reader
+                let is_call = reader
                     .object(|reader, key| self.function(reader, key, Field::FunctionArguments))?;
+                self.tool |= is_call;
+                self.calls += usize::from(is_call);
             }
             b"audio" => self.strange |= reader.says_something()?,
             b"annotations" | b"images" => self.annotated |= reader.says_something()?,
@@ -255,10 +308,24 @@ impl Chunk {
             self.text = Some((field, range));
             self.texts += 1;
         } else if reader.says_something()? {
+            self.opens |= key == b"name";
             self.crowded = true;
             self.adds(Content::Tool);
         }
         Some(())
+    }
+
+    /// What it does to a tool call.
+    const fn step(&self) -> Option<Step> {
+        let is_clear = self.choices == 1 && self.calls <= 1 && self.texts <= 1;
+        match (self.tool, self.finish) {
+            (false, false) => None,
+            _ if !is_clear && self.tool => Some(Step::Lost),
+            (false, true) => Some(Step::GroupEnds),
+            (true, true) => Some(Step::Last),
+            (true, false) if self.opens => Some(Step::Begins),
+            (true, false) => Some(Step::GoesOn),
+        }
     }
 
     /// Reads a string that is text; anything else in its place, except `null`, is strange.

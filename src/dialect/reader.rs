@@ -77,6 +77,12 @@ impl<'a> Reader<'a> {
         self.cursor.u64_or_skip()
     }
 
+    /// The same, and where its digits lie.
+    pub(super) fn count_at(&mut self) -> Option<(Option<u64>, Range<usize>)> {
+        let at = self.cursor.clone().skip()?;
+        Some((self.cursor.u64_or_skip()?, at))
+    }
+
     /// Whether the value is truthy as the clients' languages see it.
     pub(super) fn truthy(&mut self) -> Option<bool> {
         self.cursor.truthy_or_skip()
@@ -119,10 +125,13 @@ impl Usage {
     /// Reads a member if it is a token count; consumes it either way.
     pub(super) fn member(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<bool> {
         match key {
-            b"prompt_tokens" | b"input_tokens" => self.input = reader.count()?.or(self.input),
-            b"completion_tokens" | b"output_tokens" => {
+            b"prompt_tokens" | b"input_tokens" | b"promptTokens" | b"inputTokens" => {
+                self.input = reader.count()?.or(self.input);
+            }
+            b"completion_tokens" | b"output_tokens" | b"completionTokens" | b"outputTokens" => {
                 self.output = reader.count()?.or(self.output);
             }
+            b"reasoningTokens" => self.reasoning = reader.count()?.or(self.reasoning),
             b"completion_tokens_details" | b"output_tokens_details" | b"output_token_details" => {
                 reader.object(|reader, key| match key {
                     b"reasoning_tokens" | b"reasoning" => {

@@ -1,4 +1,4 @@
-//! Recognises an event that differs from an earlier one in nothing but its text.
+//! Recognises an event that differs from an earlier one in nothing but its text, and perhaps a number or a time.
 //!
 //! Nearly every event of a stream is such a one: a model's deltas repeat their envelope byte by byte. What
 //! the envelope means was found out once by reading it; comparing it again costs a tenth of that. (One OpenAI
@@ -19,18 +19,30 @@ const SHORT: usize = 16;
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Repeat {
-    /// Everything in front of the text, then everything behind it; empty if nothing is known.
+    /// Everything in front of the text, then everything behind it, without the stamp; empty if nothing is known.
     envelope: Vec<u8>,
+    stamp: Stamp,
     /// With the text of the event that was recognised last.
     meaning: Event,
     /// Envelopes in a row that did not come again.
     misses: u8,
 }
 
+/// Where an envelope has a gap for the stamp: in bytes of the envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stamp {
+    /// So many in front of it; the rest of them in front of the text.
+    Before(u32),
+    /// So many behind it; the rest of them between it and the text.
+    After(u32),
+    None,
+}
+
 impl Default for Repeat {
     fn default() -> Self {
         Self {
             envelope: Vec::new(),
+            stamp: Stamp::None,
             meaning: Event::opaque(),
             misses: 0,
         }
@@ -40,11 +52,12 @@ impl Default for Repeat {
 impl Repeat {
     /// Whether only the text of `frame` is new; then [`Repeat::meaning`] is what it means.
     pub(super) fn recognises(&mut self, frame: &Frame<'_>) -> bool {
-        let Some(text) = self.text(&frame.block) else {
+        let Some((text, stamp)) = self.gaps(&frame.block) else {
             return false;
         };
         self.misses = 0;
         self.meaning.text = Some(text);
+        self.meaning.stamp = stamp;
         if let Some(merge) = &mut self.meaning.merge {
             merge.text = text;
         }
@@ -56,15 +69,62 @@ impl Repeat {
         &self.meaning
     }
 
-    /// Where the text of a block lies that has the known envelope.
-    fn text(&self, block: &[u8]) -> Option<Span> {
-        let start = self.meaning.merge?.text.start as usize;
-        let (before, after) = self.envelope.split_at_checked(start)?;
-        let middle = block.strip_prefix(before)?.strip_suffix(after)?;
+    /// Where its stamp lies.
+    pub(super) const fn stamp(&self) -> Option<Span> {
+        self.meaning.stamp
+    }
+
+    /// Where text and stamp of a block lie that has the known envelope.
+    fn gaps(&self, block: &[u8]) -> Option<(Span, Option<Span>)> {
+        if self.envelope.is_empty() {
+            return None;
+        }
+        let (before, after) = self.envelope.split_at_checked(self.before())?;
+        let (start, end, stamp) = match self.stamp {
+            Stamp::None => {
+                block.strip_prefix(before)?.strip_suffix(after)?;
+                (before.len(), block.len() - after.len(), None)
+            }
+            Stamp::Before(at) => {
+                let (first, second) = before.split_at_checked(at as usize)?;
+                let rest = block.strip_prefix(first)?;
+                let stamp = stamp_len(rest);
+                let text = rest.get(stamp..)?.strip_prefix(second)?;
+                text.strip_suffix(after)?;
+                let span = Span::new(first.len()..first.len() + stamp);
+                (block.len() - text.len(), block.len() - after.len(), span)
+            }
+            Stamp::After(behind) => {
+                let between = after.len().checked_sub(behind as usize)?;
+                let (first, second) = after.split_at_checked(between)?;
+                let rest = block.strip_prefix(before)?.strip_suffix(second)?;
+                let text = string_len(rest)?;
+                let stamp = rest.get(text..)?.strip_prefix(first)?;
+                if stamp_len(stamp) != stamp.len() {
+                    return None;
+                }
+                let end = before.len() + text;
+                let at = end + first.len();
+                (before.len(), end, Span::new(at..at + stamp.len()))
+            }
+        };
+        let middle = block.get(start..end)?;
         if middle.is_empty() || !is_string_body(middle) {
             return None;
         }
-        Span::new(start..start + middle.len())
+        Some((Span::new(start..end)?, stamp))
+    }
+
+    /// Bytes of the envelope in front of the text.
+    fn before(&self) -> usize {
+        let text = self
+            .meaning
+            .merge
+            .map_or(0, |merge| merge.text.start as usize);
+        match (self.stamp, self.meaning.stamp) {
+            (Stamp::Before(_), Some(stamp)) => text - stamp.len(),
+            _ => text,
+        }
     }
 
     /// Remembers what `frame` was found to mean, if that depends on nothing but its envelope.
@@ -99,11 +159,46 @@ impl Repeat {
             };
             return;
         }
+        self.stamp = Stamp::None;
         self.envelope.reserve_exact(before.len() + after.len());
-        self.envelope.extend_from_slice(before);
-        self.envelope.extend_from_slice(after);
-        self.meaning = *event;
+        let stamp = event
+            .stamp
+            .filter(|stamp| stamp_len(stamp.of(&frame.block)) == stamp.len());
+        self.meaning = Event { stamp, ..*event };
+        match stamp.map(|stamp| (stamp.start as usize, stamp.end as usize)) {
+            Some((start, end)) if end < text.start as usize => {
+                self.stamp = Stamp::Before(stamp.map_or(0, |stamp| stamp.start));
+                self.envelope
+                    .extend_from_slice(before.get(..start).unwrap_or_default());
+                self.envelope
+                    .extend_from_slice(before.get(end..).unwrap_or_default());
+                self.envelope.extend_from_slice(after);
+            }
+            Some((start, end)) if start > text.end as usize => {
+                let behind = frame.block.get(end..).unwrap_or_default();
+                self.stamp = Stamp::After(u32::try_from(behind.len()).unwrap_or(0));
+                let between = frame.block.get(text.end as usize..start);
+                self.envelope.extend_from_slice(before);
+                self.envelope.extend_from_slice(between.unwrap_or_default());
+                self.envelope.extend_from_slice(behind);
+            }
+            _ => {
+                self.meaning.stamp = None;
+                self.envelope.extend_from_slice(before);
+                self.envelope.extend_from_slice(after);
+            }
+        }
     }
+}
+
+/// How many bytes may belong to a number or a time.
+fn stamp_len(bytes: &[u8]) -> usize {
+    bytes
+        .iter()
+        .take_while(|byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'+' | b'-')
+        })
+        .count()
 }
 
 /// Whether a JSON string that begins in front of `bytes` ends right behind them, on the same line.
@@ -113,18 +208,29 @@ fn is_string_body(bytes: &[u8]) -> bool {
     if bytes.len() <= SHORT && bytes.iter().all(is_plain) {
         return true;
     }
-    let mut rest = bytes;
-    loop {
-        let Some(at) = memchr3(b'"', b'\\', b'\n', rest) else {
+    let mut at = 0;
+    while let Some(rest) = bytes.get(at..) {
+        let Some(next) = memchr3(b'"', b'\\', b'\n', rest) else {
             return true;
         };
-        if rest.get(at) != Some(&b'\\') {
+        if rest.get(next) != Some(&b'\\') {
             return false;
         }
-        let Some(after) = rest.get(at + 2..) else {
-            return false;
-        };
-        rest = after;
+        at += next + 2;
+    }
+    false
+}
+
+/// The length of a JSON string that begins in front of `bytes` and ends in them, on the same line.
+fn string_len(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let next = at + memchr3(b'"', b'\\', b'\n', bytes.get(at..)?)?;
+        match bytes.get(next)? {
+            b'"' => return Some(next),
+            b'\\' => at = next + 2,
+            _ => return None,
+        }
     }
 }
 

@@ -92,6 +92,8 @@ pub(crate) struct Families {
     cancellations: IntCounterVec,
     upstream_errors: IntCounterVec,
     coding_unknown: IntCounterVec,
+    mismatches: IntCounterVec,
+    tool_faults: IntCounterVec,
 }
 
 impl Default for Metrics {
@@ -341,6 +343,16 @@ impl Families {
                 "weir_encoding_passthrough_total",
                 "Streams passed on in a content coding Weir cannot undo.",
                 &["route"],
+            ),
+            mismatches: count(
+                "weir_dialect_mismatches_total",
+                "Streams that did not speak the dialect announced by route, request or answer.",
+                &["route", "dialect"],
+            ),
+            tool_faults: count(
+                "weir_tool_calls_incomplete_total",
+                "Tool calls whose streamed arguments are no whole JSON value, or that do not end.",
+                &["route", "dialect"],
             ),
         }
     }

@@ -7,6 +7,7 @@ use prometheus::{Counter, Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::Families;
 use super::busy::BusyHistogram;
+use crate::dialect::Dialect;
 use crate::event::Class;
 use crate::stream::end::End;
 use crate::wire::Framing;
@@ -17,6 +18,8 @@ pub struct RouteMetrics {
     requests: Requests,
     /// Plain requests, seconds.
     pub request_seconds: Histogram,
+    active_array: IntGauge,
+    active_lines: IntGauge,
     active_sse: IntGauge,
     active_ndjson: IntGauge,
     outcomes: Vec<IntCounter>,
@@ -66,6 +69,8 @@ pub struct RouteMetrics {
     pub bursts: IntCounter,
     cancellations: IntCounterVec,
     upstream_errors: IntCounterVec,
+    mismatches: Vec<IntCounter>,
+    tool_faults: Vec<IntCounter>,
     /// Streams in an unknown content coding.
     pub coding_unknown: IntCounter,
     name: String,
@@ -124,6 +129,10 @@ impl RouteMetrics {
             };
             Class::ALL.into_iter().map(series).collect()
         };
+        let dialects = |family: &IntCounterVec| {
+            let series = |dialect: Dialect| family.with_label_values(&[name, dialect.as_str()]);
+            Dialect::ALL.into_iter().map(series).collect()
+        };
         for reason in CANCELLATIONS {
             families.cancellations.with_label_values(&[name, reason]);
         }
@@ -141,6 +150,12 @@ impl RouteMetrics {
                 codes: RwLock::default(),
             },
             request_seconds: families.request_seconds.with_label_values(&[name]),
+            active_array: families
+                .streams_active
+                .with_label_values(&[name, Framing::JsonArray.as_str()]),
+            active_lines: families
+                .streams_active
+                .with_label_values(&[name, Framing::Lines.as_str()]),
             active_sse: families.streams_active.with_label_values(&[name, "sse"]),
             active_ndjson: families.streams_active.with_label_values(&[name, "ndjson"]),
             outcomes: End::ALL
@@ -173,6 +188,8 @@ impl RouteMetrics {
             bursts: families.bursts.with_label_values(&[name]),
             cancellations: families.cancellations.clone(),
             upstream_errors: families.upstream_errors.clone(),
+            mismatches: dialects(&families.mismatches),
+            tool_faults: dialects(&families.tool_faults),
             coding_unknown: families.coding_unknown.with_label_values(&[name]),
             name: name.to_owned(),
         }
@@ -192,6 +209,8 @@ impl RouteMetrics {
     /// Counts a stream as open until the guard is dropped.
     pub fn stream_active(&self, framing: Framing) -> Active {
         let gauge = match framing {
+            Framing::JsonArray => &self.active_array,
+            Framing::Lines => &self.active_lines,
             Framing::Ndjson => &self.active_ndjson,
             Framing::Sse | Framing::Raw => &self.active_sse,
         };
@@ -203,6 +222,20 @@ impl RouteMetrics {
     pub fn outcome(&self, end: End) {
         if let Some(counter) = self.outcomes.get(end.index()) {
             counter.inc();
+        }
+    }
+
+    /// Counts a stream that did not speak the dialect that was announced.
+    pub fn mismatch(&self, announced: Dialect) {
+        if let Some(counter) = self.mismatches.get(announced.index()) {
+            counter.inc();
+        }
+    }
+
+    /// Counts tool calls that are not whole.
+    pub fn tool_faults(&self, dialect: Dialect, count: u64) {
+        if let Some(counter) = self.tool_faults.get(dialect.index()) {
+            counter.inc_by(count);
         }
     }
 

@@ -99,6 +99,10 @@ pub(super) fn record(metrics: &RouteMetrics, report: &Report, duration: Duration
     metrics.dropped(&report.queue.dropped);
     metrics.unsent(&report.queue.unsent);
     metrics.merged.inc_by(report.queue.merged);
+    if let Some(announced) = report.mistaken {
+        metrics.mismatch(announced);
+    }
+    metrics.tool_faults(report.dialect, report.tool_faults());
     metrics.held.inc_by(report.held.as_secs_f64());
     if report.unmet > STALL {
         metrics.client_stall.observe(report.unmet.as_secs_f64());
@@ -127,6 +131,7 @@ pub(super) fn record(metrics: &RouteMetrics, report: &Report, duration: Duration
             metrics.upstream_error(end.as_str());
             metrics.cancelled("timeout");
         }
+        _ if report.outlived => {}
         end => metrics.cancelled(end.as_str()),
     }
 }
@@ -154,6 +159,8 @@ pub(super) fn log(call: &Call, live: &Live, report: &Report, status: StatusCode)
                 outcome = report.end.as_str(),
                 code = report.code,
                 dialect = report.dialect.as_str(),
+                announced = report.mistaken.map(Dialect::as_str),
+                tool_faults = report.tool_faults(),
                 framing = report.framing.as_str(),
                 status = status.as_u16(),
                 ttfe_ms = since_start(meter.first_event),

@@ -9,9 +9,10 @@ use tokio::time::Instant;
 use super::call::Call;
 use super::edge::{self, Refusal};
 use super::identity::Identity;
-use super::{Peer, errors};
+use super::wish::{self, Said};
+use super::{Peer, errors, outlive};
 use crate::app::App;
-use crate::dialect::{Choice, detect};
+use crate::dialect::{Asked, Choice, Members, detect};
 use crate::reply::body::Body;
 use crate::route;
 
@@ -26,12 +27,20 @@ pub(super) fn admit(
     identity: Identity,
     started: Instant,
 ) -> Result<Call, Box<Response<Body>>> {
-    let hint = detect::from_request(parts.uri.path(), &parts.headers);
+    let query = parts.uri.query().unwrap_or_default();
+    let hint = detect::from_request(&Asked::new(parts.uri.path(), query, &parts.headers));
     let refuse = |refusal: Refusal| {
         app.metrics.refused(refusal.code);
         let (method, path) = (&parts.method, shown(parts.uri.path()));
         tracing::debug!(code = refusal.code, %method, path = &*path, client = ?peer.origin.client, "request refused");
-        let mut response = errors::response(hint, refusal.status, refusal.code, refusal.message);
+        let nothing = Members::default();
+        let mut response = errors::response(
+            hint,
+            &nothing,
+            refusal.status,
+            refusal.code,
+            refusal.message,
+        );
         if refusal.closes && parts.version <= Version::HTTP_11 {
             // Where this request ends is not certain, so nothing after it is one.
             let close = HeaderValue::from_static("close");
@@ -65,11 +74,15 @@ pub(super) fn admit(
         Choice::Fixed(dialect) => Some(dialect),
     };
     let is_head = parts.method == Method::HEAD;
+    let commits = route.policy.commit_after.is_some();
+    let said = wish::matters(hint, commits, parts).then(Said::default);
     Ok(Call {
         loaded,
         route,
         metrics,
         hint,
+        said,
+        outlives: outlive::is_asked(hint, parts),
         started,
         is_head,
         identity,

@@ -11,11 +11,12 @@ use super::identity::{Identity, REQUEST_ID};
 use super::kind::{coding, framing, is_plain_text};
 use super::live::{self, Start};
 use super::source::{CallSource, Reads};
+use super::wish::Said;
 use super::{errors, named};
 use crate::app::{App, Loaded};
 use crate::bounds::Bounds;
 use crate::config::Route;
-use crate::dialect::{Choice, Dialect};
+use crate::dialect::{Choice, Dialect, Members, detect};
 use crate::link::Link;
 use crate::metrics::RouteMetrics;
 use crate::reply::body::Body;
@@ -33,8 +34,12 @@ pub(super) struct Call {
     pub(super) loaded: Arc<Loaded>,
     pub(super) route: Arc<Route>,
     pub(super) metrics: Arc<RouteMetrics>,
-    /// What the request, or the route, says of the dialect.
+    /// What the head of the request, or the route, says of the dialect.
     pub(super) hint: Option<Dialect>,
+    /// What its body says, where that matters.
+    pub(super) said: Option<Said>,
+    /// Its upstream call goes on when the client leaves.
+    pub(super) outlives: bool,
     pub(super) started: Instant,
     pub(super) is_head: bool,
     pub(super) identity: Identity,
@@ -74,7 +79,8 @@ impl Call {
                 .connect_seconds
                 .observe(connected.as_secs_f64());
         }
-        let framing = match framing(&head) {
+        let spoken = self.spoken(&head);
+        let framing = match framing(&head, spoken) {
             _ if self.is_head => None,
             None if self.may_be_plain_stream(&head) => match self.sniff(&mut body, sent).await {
                 Ok(framing) => framing,
@@ -94,8 +100,30 @@ impl Call {
             coding,
             source: Box::new(Reads::new(body)),
             sent,
+            spoken,
         };
         self.stream(app, head, start)
+    }
+
+    /// The dialect that the request asks for, as far as it has been read.
+    pub(super) fn asked_for(&self) -> Option<Dialect> {
+        match (&self.said, self.route.policy.dialect) {
+            (Some(said), Choice::Auto) => detect::from_body(&said.members(), self.hint),
+            _ => self.hint,
+        }
+    }
+
+    /// What the request's body says, as far as it has been read.
+    pub(super) fn members(&self) -> Members {
+        self.said.as_ref().map(Said::members).unwrap_or_default()
+    }
+
+    /// The dialect of an answer, as far as anything but its events can tell.
+    fn spoken(&self, head: &response::Parts) -> Option<Dialect> {
+        match self.route.policy.dialect {
+            Choice::Auto => detect::from_answer(&head.headers).or_else(|| self.asked_for()),
+            Choice::Fixed(dialect) => Some(dialect),
+        }
     }
 
     /// Plain text is looked into only where the route says which dialect to expect.
@@ -126,7 +154,8 @@ impl Call {
             // Nobody asked for it.
             let message = "the upstream switched protocols unasked";
             let code = StatusCode::BAD_GATEWAY;
-            return errors::response(self.hint, code, "upstream_error", message);
+            let members = self.members();
+            return errors::response(self.asked_for(), &members, code, "upstream_error", message);
         }
         if head.status.is_server_error() {
             self.metrics.upstream_error("status_5xx");
@@ -155,7 +184,8 @@ impl Call {
 
     /// The head goes out before the upstream's is known.
     pub(super) fn commit(self, app: &Arc<App>, source: CallSource) -> Response<Body> {
-        let framing = if self.hint == Some(Dialect::Ollama) {
+        let spoken = self.asked_for();
+        let framing = if spoken == Some(Dialect::Ollama) {
             Framing::Ndjson
         } else {
             Framing::Sse
@@ -170,6 +200,7 @@ impl Call {
             coding: Coding::Identity,
             source: Box::new(source),
             sent: self.started,
+            spoken,
         };
         self.stream(app, head, start)
     }
@@ -209,7 +240,7 @@ impl Call {
         let message = format!("overloaded: limits.max_streams ({max}) is reached");
         let code = StatusCode::SERVICE_UNAVAILABLE;
         self.metrics.request("stream", code);
-        let refusal = errors::response(self.hint, code, "overloaded", &message);
+        let refusal = errors::response(self.hint, &self.members(), code, "overloaded", &message);
         named(refusal, &self.identity)
     }
 
@@ -220,7 +251,7 @@ impl Call {
         self.metrics.request("unary", code);
         self.metrics.cancelled("drained");
         named(
-            errors::response(self.hint, code, "draining", message),
+            errors::response(self.asked_for(), &self.members(), code, "draining", message),
             &self.identity,
         )
     }
@@ -254,7 +285,7 @@ impl Call {
             let (route, request_id) = (&*self.route.name, self.identity.request_id.to_str().ok());
             tracing::warn!(route, code = error.code(), request_id, cause, "{error}");
         }
-        let response = errors::upstream(self.hint, error);
+        let response = errors::upstream(self.asked_for(), &self.members(), error);
         self.metrics.request("unary", response.status());
         named(response, &self.identity)
     }

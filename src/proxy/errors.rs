@@ -2,18 +2,19 @@
 
 use http::{HeaderValue, Response, StatusCode, header};
 
-use crate::dialect::{Dialect, emit};
+use crate::dialect::{self, Dialect, Members};
 use crate::reply::body::Body;
 use crate::upstream::Error;
 
-/// An error response.
+/// An error response to a request whose body has `members`.
 pub(super) fn response(
     dialect: Option<Dialect>,
+    members: &Members,
     status: StatusCode,
     code: &str,
     message: &str,
 ) -> Response<Body> {
-    let (content_type, bytes) = emit::error_body(dialect, status.as_u16(), code, message);
+    let (content_type, bytes) = dialect::refusal(dialect, members, status.as_u16(), code, message);
     let mut response = Response::new(Body::fixed(bytes));
     *response.status_mut() = status;
     response
@@ -29,7 +30,11 @@ pub(super) fn response(
 }
 
 /// The response for a call that failed.
-pub(super) fn upstream(dialect: Option<Dialect>, error: &Error) -> Response<Body> {
+pub(super) fn upstream(
+    dialect: Option<Dialect>,
+    members: &Members,
+    error: &Error,
+) -> Response<Body> {
     let status = match error {
         Error::Connect { .. }
         | Error::Dns { .. }
@@ -44,5 +49,5 @@ pub(super) fn upstream(dialect: Option<Dialect>, error: &Error) -> Response<Body
         Error::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
         Error::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
     };
-    response(dialect, status, error.code(), &error.to_string())
+    response(dialect, members, status, error.code(), &error.to_string())
 }

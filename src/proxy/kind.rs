@@ -2,6 +2,7 @@
 
 use http::{StatusCode, header, response};
 
+use crate::dialect::Dialect;
 use crate::wire::Framing;
 use crate::wire::encoding::Coding;
 
@@ -9,12 +10,18 @@ fn content_type(head: &response::Parts) -> Option<&str> {
     head.headers.get(header::CONTENT_TYPE)?.to_str().ok()
 }
 
-/// The framing of a response that is a stream.
-pub(super) fn framing(head: &response::Parts) -> Option<Framing> {
+/// The framing of a response that is a stream, `spoken` being the dialect it is expected in.
+pub(super) fn framing(head: &response::Parts, spoken: Option<Dialect>) -> Option<Framing> {
     if !head.status.is_success() || head.status == StatusCode::NO_CONTENT {
         return None;
     }
-    Framing::from_content_type(content_type(head)?)
+    let value = content_type(head)?;
+    Framing::from_content_type(value).or_else(|| {
+        let essence = value.split(';').next().unwrap_or_default().trim();
+        // A length is known of what is whole.
+        let may_stream = !head.headers.contains_key(header::CONTENT_LENGTH);
+        spoken.filter(|_| may_stream)?.framing(essence)
+    })
 }
 
 /// The content coding of a response; `None` for one that cannot be undone.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::account::{self, Counts};
 use super::call::Call;
 use crate::app::App;
-use crate::dialect::{Choice, Dialect};
+use crate::dialect::Dialect;
 use crate::metrics::{Active, Metrics};
 use crate::queue::{self, Receiver};
 use crate::reply::stream::Running;
@@ -29,6 +29,8 @@ pub(super) struct Start {
     pub(super) source: Box<dyn Source>,
     /// When the upstream had the request.
     pub(super) sent: Instant,
+    /// The dialect, as far as it can be told before the first event.
+    pub(super) spoken: Option<Dialect>,
 }
 
 /// A live stream: what the client reads from, and the pump that fills it, for the body to run.
@@ -44,13 +46,15 @@ pub(super) fn start(
         coding,
         source,
         sent,
+        spoken,
     } = start;
     let policy = &call.route.policy;
     let settings = Settings {
         framing,
         coding,
         choice: policy.dialect,
-        hint: call.hint,
+        hint: spoken,
+        members: call.members(),
         max_event_bytes: policy.max_event_bytes,
     };
     let deadlines = &policy.deadlines;
@@ -60,10 +64,6 @@ pub(super) fn start(
         progress: deadlines.progress,
         total: deadlines.total,
         client_stall: deadlines.client_stall,
-    };
-    let spoken = match policy.dialect {
-        Choice::Auto => call.hint,
-        Choice::Fixed(dialect) => Some(dialect),
     };
     let notices = framing == Framing::Sse && spoken.is_none_or(Dialect::tolerates_comments);
     let (sender, receiver) = queue::queue(policy.queue, notices);
@@ -80,6 +80,7 @@ pub(super) fn start(
         stop: Arc::clone(&entered.live.stop),
         observer: Box::new(observer),
         reader: Arc::clone(&call.link) as Arc<dyn Reader>,
+        outlives: call.outlives,
     });
     let active = call.metrics.stream_active(framing);
     let work = Work {
@@ -152,6 +153,9 @@ async fn end(mut pump: Pump, failure: Failure, about: Box<About>) {
     let report = pump.close(failure).await;
     account::record(&about.call.metrics, &report, about.call.started.elapsed());
     account::log(&about.call, &about.entered.live, &report, about.status);
+    if report.outlived {
+        pump.outlive().await;
+    }
     drop(about);
     if report.end == End::Finished {
         pump.linger().await;
@@ -165,6 +169,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::dialect::{Choice, Members};
     use crate::queue::{Close, Limits, Next, Overflow};
     use crate::stream::pump::{Arrived, Observer, Progress};
     use crate::stream::registry::Stop;
@@ -203,6 +208,7 @@ mod tests {
             coding: Coding::Identity,
             choice: Choice::Auto,
             hint: None,
+            members: Members::default(),
             max_event_bytes: 1024,
         };
         let lengths = Lengths {
@@ -228,6 +234,7 @@ mod tests {
             stop: Arc::<Stop>::default(),
             observer: Box::new(Deaf),
             reader: Arc::new(Deaf),
+            outlives: false,
         });
         let metrics = Arc::new(Metrics::new());
         let mut work = Work {

@@ -9,6 +9,7 @@ mod identity;
 mod interim;
 mod kind;
 mod live;
+mod outlive;
 mod source;
 mod wish;
 
@@ -28,6 +29,7 @@ use crate::upstream::request::Origin;
 use crate::upstream::{Error, RequestBody, RequestLimits};
 use call::Call;
 use identity::{Identity, REQUEST_ID};
+use outlive::Outliving;
 use source::CallSource;
 use wish::Said;
 
@@ -81,8 +83,7 @@ async fn answer(
         max_bytes: policy.max_request_bytes,
         idle: call.loaded.config.limits.request_body,
     };
-    let said = Said::default();
-    let listener = policy.commit_after.map(|_| said.listener());
+    let listener = call.said.as_ref().map(Said::listener);
     let body = RequestBody::new(incoming, limits).heard_by(listener);
     let received = body.received();
     if body.is_too_large() {
@@ -91,7 +92,13 @@ async fn answer(
     let Some(client) = call.loaded.client(peer.worker, &call.route) else {
         let message = "the route has no upstream";
         let code = StatusCode::BAD_GATEWAY;
-        return errors::response(call.hint, code, "upstream_connect", message);
+        return errors::response(
+            call.hint,
+            &call.members(),
+            code,
+            "upstream_connect",
+            message,
+        );
     };
     peer.link.allow_stall(policy.deadlines.client_stall);
     let deadlines = policy.deadlines;
@@ -112,23 +119,28 @@ async fn answer(
         }
     };
     let leaving = call.leaving();
-    let mut calling = Box::pin(calling);
+    let mut calling = Outliving::new(Box::pin(calling), total, call.outlives);
     let first = tokio::select! {
         result = &mut calling => Some(result),
         () = app.cut_off() => {
             leaving.forget();
+            calling.cancel();
             return call.drained();
         }
         () = patience(policy.commit_after) => None,
     };
     let response = match first {
         Some(result) => call.answered(app, result).await,
-        None if wish::is_stream(&call, accepts, &said) => {
-            call.commit(app, CallSource::new(calling))
-        }
+        None if wish::is_stream(&call, accepts) => match calling.into_inner() {
+            Some(calling) => call.commit(app, CallSource::new(calling)),
+            None => call.drained(),
+        },
         None => tokio::select! {
-            result = calling => call.answered(app, result).await,
-            () = app.cut_off() => call.drained(),
+            result = &mut calling => call.answered(app, result).await,
+            () = app.cut_off() => {
+                calling.cancel();
+                call.drained()
+            }
         },
     };
     leaving.forget();

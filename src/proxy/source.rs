@@ -1,9 +1,9 @@
 //! Upstream bodies as sources of a pump, and what their failures mean for a stream.
 
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use super::kind::coding;
+use super::outlive::Calling;
 use crate::stream::end::End;
 use crate::stream::pump::{Failure, Progress, Source};
 use crate::upstream::{self, Answer, Body, Broken, Read};
@@ -45,8 +45,6 @@ const fn broken(error: &Broken) -> End {
         Broken::Truncated => End::Truncated,
     }
 }
-
-type Calling = Pin<Box<dyn Future<Output = Result<Answer, upstream::Error>> + Send>>;
 
 /// A call whose head is still awaited, although the client already has one.
 pub(super) enum CallSource {

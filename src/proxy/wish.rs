@@ -1,55 +1,50 @@
-//! Does a request ask for a stream? Only asked where the head may be sent before the upstream's is known.
+//! What a request's body says as it passes: which dialect it asks for, and whether it asks for a stream.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{Method, header, request};
-use memchr::memmem;
 
 use super::call::Call;
-use crate::dialect::{Choice, Dialect};
+use crate::dialect::{Choice, Dialect, Members};
+use crate::wire::members::Scanner;
 
-const UNSAID: u8 = 0;
-const NO: u8 = 1;
-const YES: u8 = 2;
-
-/// What the body of a request says, as it passes: `"stream": true`, or `false`.
+/// The members of a body that matter, as far as it has passed.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Said(Arc<AtomicU8>);
+pub(super) struct Said(Arc<Mutex<Members>>);
 
 impl Said {
-    /// Looks at each piece of the body; keeps no more of it than a key and its value take.
+    /// Looks at each piece of the body; keeps no more of it than those members.
     pub(super) fn listener(&self) -> impl FnMut(&[u8]) + Send + 'static {
-        const KEY: &[u8] = b"\"stream\"";
-        /// Of the piece before: the key, its colon, its value and some white space.
-        const KEPT: usize = 64;
-        let said = Arc::clone(&self.0);
-        let mut window = Vec::new();
+        let said = self.clone();
+        let mut scanner = Scanner::default();
         move |piece| {
-            if said.load(Ordering::Relaxed) != UNSAID {
-                return;
-            }
-            window.extend_from_slice(piece);
-            for at in memmem::find_iter(&window, KEY) {
-                let rest = window.get(at + KEY.len()..).unwrap_or_default();
-                let value = rest.trim_ascii_start().strip_prefix(b":");
-                match value.map(<[u8]>::trim_ascii_start) {
-                    Some(value) if value.starts_with(b"true") => said.store(YES, Ordering::Relaxed),
-                    Some(value) if value.starts_with(b"false") => said.store(NO, Ordering::Relaxed),
-                    _ => {}
-                }
-            }
-            window.drain(..window.len().saturating_sub(KEPT));
+            let mut members = said.lock();
+            scanner.feed(piece, &mut |key, value| members.note(key, value));
         }
     }
 
-    fn get(&self) -> Option<bool> {
-        match self.0.load(Ordering::Relaxed) {
-            YES => Some(true),
-            NO => Some(false),
-            _ => None,
-        }
+    pub(super) fn members(&self) -> Members {
+        self.lock().clone()
     }
+
+    fn lock(&self) -> MutexGuard<'_, Members> {
+        // Notes are whole whenever the lock is free.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the body must be listened to: it decides where the head does not, and JSON-RPC calls have an id that the
+/// answer repeats.
+pub(super) fn matters(hint: Option<Dialect>, commits: bool, parts: &request::Parts) -> bool {
+    let is_json = parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| {
+        let kind = kind.to_str().unwrap_or_default().to_ascii_lowercase();
+        kind.contains("json")
+    });
+    let decides = matches!(
+        hint,
+        None | Some(Dialect::A2a | Dialect::LangServe | Dialect::Mcp)
+    );
+    commits || (decides && is_json && parts.method == Method::POST)
 }
 
 /// What the head of a request says.
@@ -57,26 +52,36 @@ pub(super) fn accepts_stream(parts: &request::Parts) -> bool {
     let mut accepted = parts.headers.get_all(header::ACCEPT).iter();
     accepted.any(|value| {
         let text = value.to_str().unwrap_or_default().to_ascii_lowercase();
+        // Who takes either waits for neither.
+        let is_stream = |kind: &&str| text.contains(kind);
         ["text/event-stream", "ndjson", "jsonl"]
             .iter()
-            .any(|kind| text.contains(kind))
+            .any(is_stream)
+            && !text.contains("application/json")
     })
 }
 
 /// Whether the client waits for a stream: it says so, or nothing else comes from where it asks.
-pub(super) fn is_stream(call: &Call, accepts: bool, said: &Said) -> bool {
-    let always = |dialect| {
-        matches!(
-            dialect,
-            Dialect::LangGraph | Dialect::LangServe | Dialect::Ollama
-        )
+pub(super) fn is_stream(call: &Call, accepts: bool) -> bool {
+    let said = match call.members().raw("stream") {
+        b"true" => Some(true),
+        b"false" => Some(false),
+        _ => None,
     };
-    match (call.route.policy.dialect, said.get()) {
+    match (call.route.policy.dialect, said) {
         _ if accepts => true,
         (_, Some(said)) => said,
-        (Choice::Fixed(Dialect::OpenAiChat | Dialect::Anthropic), None) => false,
-        (Choice::Fixed(_), None) => call.method == Method::POST,
-        (Choice::Auto, None) => call.hint.is_some_and(always) && call.method == Method::POST,
+        (Choice::Fixed(dialect), None) => {
+            let by_request = [
+                Dialect::OpenAiChat,
+                Dialect::OpenAiResponses,
+                Dialect::Anthropic,
+            ];
+            call.method == Method::POST && !by_request.contains(&dialect)
+        }
+        (Choice::Auto, None) => {
+            call.method == Method::POST && call.asked_for().is_some_and(Dialect::always_streams)
+        }
     }
 }
 
@@ -84,26 +89,27 @@ pub(super) fn is_stream(call: &Call, accepts: bool, said: &Said) -> bool {
 mod tests {
     use super::*;
 
-    fn said(body: &[u8], cut: usize) -> Option<bool> {
+    fn said(body: &[u8], cut: usize) -> Members {
         let said = Said::default();
         let mut listener = said.listener();
         body.chunks(cut).for_each(&mut listener);
-        said.get()
+        said.members()
     }
 
     #[test]
     fn the_body_says_it_however_it_is_cut() {
         let long = format!("{{\"text\":\"{}\",\"stream\" : true}}", "x".repeat(500));
+        let stream = |body: &[u8], cut| said(body, cut).raw("stream").to_vec();
         for cut in 1..40 {
-            assert_eq!(said(br#"{"stream":true,"n":1}"#, cut), Some(true));
-            assert_eq!(said(b"{\"stream\" :\n false}", cut), Some(false));
-            assert_eq!(said(long.as_bytes(), cut), Some(true));
-            assert_eq!(said(br#"{"text":"\"stream\": true"}"#, cut), None);
+            assert_eq!(stream(br#"{"stream":true,"n":1}"#, cut), b"true");
+            assert_eq!(stream(b"{\"stream\" :\n false}", cut), b"false");
+            assert_eq!(stream(long.as_bytes(), cut), b"true");
+            assert_eq!(stream(br#"{"text":"\"stream\": true"}"#, cut), b"");
             assert_eq!(
-                said(br#"{"stream":{"type":"boolean"},"streams":true}"#, cut),
-                None
+                stream(br#"{"stream":{"type":"boolean"},"streams":true}"#, cut),
+                b"{"
             );
-            assert_eq!(said(b"{}", cut), None);
+            assert_eq!(stream(b"{}", cut), b"");
         }
     }
 }

@@ -49,6 +49,8 @@ pub fn stream(headers: &mut HeaderMap, id: &str) {
 /// The content type of a head sent before the upstream's is known.
 pub const fn content_type(framing: Framing) -> &'static str {
     match framing {
+        Framing::JsonArray => "application/json",
+        Framing::Lines => "text/plain; charset=utf-8",
         Framing::Ndjson => "application/x-ndjson",
         Framing::Sse | Framing::Raw => "text/event-stream; charset=utf-8",
     }

@@ -75,6 +75,11 @@ impl Table {
         self.waiting = since;
     }
 
+    /// How long silence may last.
+    pub const fn idle(&self) -> Duration {
+        self.lengths.idle
+    }
+
     /// Whether something has waited for the client for longer than `patience`.
     pub fn is_behind(&self, now: Instant, patience: Duration) -> bool {
         let waits = |since| now.duration_since(since) > patience;

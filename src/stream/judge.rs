@@ -1,8 +1,8 @@
 //! What the frames of one stream mean: which dialect it speaks, and whether it is over.
 
-use crate::dialect::{Choice, Classifier, Dialect, detect};
+use crate::dialect::{Choice, Classifier, Dialect, Members, detect};
 use crate::event::{Class, Event, Terminal};
-use crate::wire::Frame;
+use crate::wire::{Frame, Framing};
 
 /// Events of another kind after which an announced dialect is no longer expected.
 const MAX_STRANGERS: usize = 8;
@@ -11,35 +11,51 @@ const MAX_STRANGERS: usize = 8;
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Judge {
-    /// The dialect is final: fixed by the route, or confirmed by an event.
+    /// The dialect is final: an event confirmed it.
     settled: bool,
-    /// The request announced a dialect.
-    hinted: bool,
     /// A terminal event was seen; nothing after it is forwarded.
     terminal: Option<Terminal>,
-    /// An event after which the end of the input is a good end, although more may follow.
+    /// An event after which the end of the input is an end, although more may follow.
     may_end: Option<Terminal>,
     heartbeats: u64,
     classifier: Classifier,
+    announced: Announced,
     /// Events before the first of the announced dialect, and what the last of them showed.
     strangers: (usize, Dialect),
+    /// The dialect that was announced and never came.
+    mistaken: Option<Dialect>,
+    members: Members,
+}
+
+/// Who named the dialect before the first event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Announced {
+    /// The route: no other is looked for.
+    ByRoute,
+    /// The request or the head of the answer.
+    ByPeers,
+    Nobody,
 }
 
 impl Judge {
-    /// Before the first frame: the route's word on the dialect, and what the request says of it.
-    pub(super) fn new(choice: Choice, hint: Option<Dialect>) -> Self {
-        let fixed = match choice {
-            Choice::Auto => None,
-            Choice::Fixed(dialect) => Some(dialect),
+    /// Before the first frame: the route's word on the dialect, what request and answer say of it, and what the
+    /// request's body says.
+    pub(super) fn new(choice: Choice, hint: Option<Dialect>, members: Members) -> Self {
+        let (announced, dialect) = match (choice, hint) {
+            (Choice::Fixed(dialect), _) => (Announced::ByRoute, dialect),
+            (Choice::Auto, Some(dialect)) => (Announced::ByPeers, dialect),
+            (Choice::Auto, None) => (Announced::Nobody, Dialect::Opaque),
         };
         Self {
-            classifier: Classifier::new(fixed.or(hint).unwrap_or(Dialect::Opaque)),
-            settled: fixed.is_some(),
-            hinted: hint.is_some(),
+            classifier: Classifier::of(dialect, &members),
+            settled: false,
+            announced,
             terminal: None,
             may_end: None,
             heartbeats: 0,
             strangers: (0, Dialect::Opaque),
+            mistaken: None,
+            members,
         }
     }
 
@@ -49,14 +65,13 @@ impl Judge {
             return None;
         }
         if frame.raw && self.dialect() != Dialect::Opaque {
-            self.classifier = Classifier::new(Dialect::Opaque);
+            self.turn_to(Dialect::Opaque);
         }
         let stranger = if self.settled || frame.raw {
             None
         } else {
             self.settle(frame)
         };
-        let dialect = stranger.unwrap_or_else(|| self.dialect());
         let event = match stranger {
             None => self.classifier.classify(frame),
             Some(dialect) => self.classifier.classify_stranger(dialect, frame),
@@ -66,15 +81,10 @@ impl Judge {
             self.heartbeats += 1;
             return None;
         }
-        if event.terminal.is_some() {
-            // Conventions have no rule that nothing follows `done` or `error`: a step may have ended. What they
-            // took from OpenAI has one.
-            let goes_on = dialect == Dialect::Convention && !frame.data().starts_with(b"[DONE]");
-            if goes_on || event.terminal == Some(Terminal::MayEnd) {
-                self.may_end = event.terminal;
-            } else {
-                self.terminal = event.terminal;
-            }
+        match event.terminal {
+            Some(may @ (Terminal::MayEnd | Terminal::MayFail)) => self.may_end = Some(may),
+            Some(terminal) => self.terminal = Some(terminal),
+            None => {}
         }
         Some(event)
     }
@@ -83,18 +93,29 @@ impl Judge {
     pub(super) fn finish(&mut self) -> bool {
         if !self.settled && self.strangers.0 > 0 {
             // Nothing of what was announced ever came.
-            self.classifier = Classifier::new(self.strangers.1);
+            self.turn_to(self.strangers.1);
         }
-        self.terminal = self.terminal.or(self.may_end);
-        self.terminal.is_some() || !self.dialect().needs_terminal()
+        self.terminal = self.terminal.or(match self.may_end {
+            Some(Terminal::MayFail) => Some(Terminal::Error),
+            may_end => may_end,
+        });
+        self.terminal.is_some() || !self.classifier.needs_terminal()
     }
 
     pub(super) const fn dialect(&self) -> Dialect {
         self.classifier.dialect()
     }
 
-    pub(super) const fn may_end(&self) -> bool {
-        self.may_end.is_some()
+    pub(super) const fn may_end(&self) -> Option<Terminal> {
+        self.may_end
+    }
+
+    pub(super) const fn mistaken(&self) -> Option<Dialect> {
+        self.mistaken
+    }
+
+    pub(super) fn failure(&self, framing: Framing, code: &str, message: &str) -> Option<String> {
+        self.classifier.failure(framing, code, message)
     }
 
     pub(super) const fn terminal(&self) -> Option<Terminal> {
@@ -109,22 +130,35 @@ impl Judge {
         std::mem::replace(&mut self.heartbeats, 0)
     }
 
-    /// The first frame that fits confirms what the request announced; without an announcement the first one
-    /// names the dialect. Gives what a frame speaks for itself while the announcement still stands: a trace id or
-    /// a status ahead of the answer must not make the answer a stranger.
+    /// The first frame that fits confirms what was announced; without an announcement the first one names the
+    /// dialect. Gives what a frame speaks for itself while the announcement still stands: a trace id or a status
+    /// ahead of the answer must not make the answer a stranger.
     #[inline(never)]
     fn settle(&mut self, frame: &Frame<'_>) -> Option<Dialect> {
         let dialect = self.dialect();
         if dialect == Dialect::Opaque || !detect::fits(dialect, frame) {
-            let shown = detect::from_frame(frame);
+            let shown = match self.announced {
+                Announced::ByRoute => Dialect::Opaque,
+                Announced::ByPeers | Announced::Nobody => detect::from_frame(frame),
+            };
             let says_little = matches!(shown, Dialect::Convention | Dialect::Opaque);
-            if self.hinted && says_little && self.strangers.0 < MAX_STRANGERS {
+            let is_announced = self.announced != Announced::Nobody && dialect != Dialect::Opaque;
+            if is_announced && says_little && self.strangers.0 < MAX_STRANGERS {
                 self.strangers = (self.strangers.0 + 1, shown);
                 return Some(shown);
             }
-            self.classifier = Classifier::new(shown);
+            self.turn_to(shown);
         }
         self.settled = frame.data.is_some() && !detect::is_ambiguous(frame);
         None
+    }
+
+    /// It speaks `dialect`, whatever was announced.
+    fn turn_to(&mut self, dialect: Dialect) {
+        if self.announced != Announced::Nobody && dialect != self.dialect() {
+            let expected = self.dialect();
+            self.mistaken.get_or_insert(expected);
+        }
+        self.classifier = Classifier::of(dialect, &self.members);
     }
 }

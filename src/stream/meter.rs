@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::event::{Class, Content, Event, Usage};
+use super::tools::Tools;
+use crate::event::{Call, Class, Content, Event, Usage};
 
 /// One stream's numbers. Times are taken when the read that brought the event returned.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct Meter {
     pub usage: Usage,
     /// The share of the last few calls. Bounded: see [`MAX_CALLS`].
     calls: Vec<Usage>,
+    /// Tool calls with streamed arguments, once there are any.
+    tools: Option<Box<Tools>>,
 }
 
 /// Agents run a few model calls at once and tell each one's counts within a few events. A call that was
@@ -52,13 +55,14 @@ impl Default for Meter {
             bytes_in: 0,
             usage: Usage::default(),
             calls: Vec::new(),
+            tools: None,
         }
     }
 }
 
 impl Meter {
-    /// Counts an event that came `now`.
-    pub fn observe(&mut self, event: &Event, now: Instant) {
+    /// Counts an event that came `now` in `block`.
+    pub fn observe(&mut self, block: &[u8], event: &Event, now: Instant) {
         if let Some(count) = self.events.get_mut(event.class.index()) {
             *count += 1;
         }
@@ -82,6 +86,22 @@ impl Meter {
         if let Some(usage) = &event.usage {
             self.state(usage);
         }
+        if let Some(call) = event.call {
+            let text = event.text.map(|text| text.of(block));
+            self.tool(call, text.unwrap_or_default());
+        }
+    }
+
+    #[inline(never)]
+    fn tool(&mut self, call: Call, text: &[u8]) {
+        let tools = self.tools.get_or_insert_default();
+        tools.note(call, text);
+    }
+
+    /// Tool calls whose arguments are no whole value; in a stream that `ended` by itself, also those that did not end.
+    pub fn tool_faults(&self, ended: bool) -> u64 {
+        let (faults, open) = self.tools.as_ref().map_or((0, 0), |tools| tools.faults());
+        faults + if ended { open as u64 } else { 0 }
     }
 
     /// That was all of one read, besides `heartbeats`, which were consumed. Gives the time since the last text if
@@ -170,7 +190,8 @@ mod tests {
         let mut classifier = Classifier::new(dialect);
         let mut meter = Meter::default();
         let now = Instant::now();
-        let mut observe = |frame: Frame<'_>| meter.observe(classifier.classify(&frame), now);
+        let mut observe =
+            |frame: Frame<'_>| meter.observe(&frame.block, classifier.classify(&frame), now);
         Decoder::new(Framing::Sse, 1 << 20)
             .feed(blocks.concat().as_bytes(), &mut observe)
             .unwrap();

@@ -7,3 +7,4 @@ pub mod meter;
 pub mod pipeline;
 pub mod pump;
 pub mod registry;
+pub mod tools;

@@ -1,6 +1,6 @@
 //! Bytes to events: undo the coding, cut into frames, classify. A plain value: no clock, no I/O.
 
-use crate::dialect::{Choice, Dialect};
+use crate::dialect::{Choice, Dialect, Members};
 use crate::event::{Content, Event, Terminal};
 use crate::wire::encoding::{self, Coding};
 use crate::wire::{self, Decoder, Frame, Framing};
@@ -41,7 +41,7 @@ pub enum Verdict {
 }
 
 /// What one stream needs to know to cut itself into events.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Framing by content type; the first bytes may say otherwise.
     pub framing: Framing,
@@ -49,8 +49,10 @@ pub struct Settings {
     pub coding: Coding,
     /// The route's word on the dialect.
     pub choice: Choice,
-    /// What the request says of the dialect.
+    /// What request and answer say of the dialect.
     pub hint: Option<Dialect>,
+    /// What the request's body says.
+    pub members: Members,
     /// Bound of one event.
     pub max_event_bytes: usize,
 }
@@ -70,7 +72,7 @@ impl Pipeline {
         Self {
             coding: encoding::Decoder::new(settings.coding).map(Box::new),
             decoder: Decoder::new(settings.framing, settings.max_event_bytes),
-            judge: Judge::new(settings.choice, settings.hint),
+            judge: Judge::new(settings.choice, settings.hint, settings.members.clone()),
         }
     }
 
@@ -135,9 +137,19 @@ impl Pipeline {
         self.decoder.framing()
     }
 
-    /// Whether the end of the input would be a good end now, although more may follow.
-    pub const fn may_end(&self) -> bool {
+    /// What the end of the input would mean now, although more may follow: a good end, or one that failed.
+    pub const fn may_end(&self) -> Option<Terminal> {
         self.judge.may_end()
+    }
+
+    /// The bytes that end the stream as failed, if it has any for that.
+    pub fn failure(&self, code: &str, message: &str) -> Option<String> {
+        self.judge.failure(self.framing(), code, message)
+    }
+
+    /// The dialect that was announced and never came.
+    pub const fn mistaken(&self) -> Option<Dialect> {
+        self.judge.mistaken()
     }
 
     /// The terminal event seen.
@@ -167,6 +179,7 @@ mod tests {
             coding: Coding::Identity,
             choice: Choice::Auto,
             hint,
+            members: Members::default(),
             max_event_bytes: 1 << 20,
         };
         let mut pipeline = Pipeline::new(&settings);

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::{Error, Frame, Framing, ndjson, sse};
+use super::{Error, Frame, Framing, array, json, lines, ndjson, sse};
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 /// Field names that a stream of events can begin with; `error` is one of llama.cpp's servers.
@@ -22,6 +22,8 @@ pub struct Decoder {
 enum Kind {
     /// Announced as this; too few bytes to tell. Holds less than a field name, or only white space.
     Undecided(Framing, Vec<u8>),
+    Array(array::Decoder),
+    Lines(ndjson::Decoder),
     Ndjson(ndjson::Decoder),
     Raw,
     Sse(sse::Decoder),
@@ -40,6 +42,8 @@ impl Decoder {
     pub const fn framing(&self) -> Framing {
         match &self.kind {
             Kind::Undecided(announced, _) => *announced,
+            Kind::Array(_) => Framing::JsonArray,
+            Kind::Lines(_) => Framing::Lines,
             Kind::Ndjson(_) => Framing::Ndjson,
             Kind::Raw => Framing::Raw,
             Kind::Sse(_) => Framing::Sse,
@@ -73,6 +77,8 @@ impl Decoder {
                     }
                 }
             }
+            Kind::Array(decoder) => decoder.feed(chunk, sink),
+            Kind::Lines(decoder) => decoder.feed(chunk, &mut |frame| sink(lines::part(frame))),
             Kind::Ndjson(decoder) => decoder.feed(chunk, sink),
             Kind::Raw => {
                 if let Some(frame) = raw(chunk.into()) {
@@ -94,6 +100,14 @@ impl Decoder {
                 self.kind = Kind::Raw;
                 raw(held.into())
             }
+            Kind::Array(decoder) => decoder.finish(),
+            Kind::Lines(decoder) => decoder.finish().map(|frame| {
+                let frame = lines::part(frame);
+                Frame {
+                    whole: json::is_whole(frame.data()),
+                    ..frame
+                }
+            }),
             Kind::Ndjson(decoder) => decoder.finish(),
             Kind::Raw => None,
             Kind::Sse(decoder) => decoder.finish(),
@@ -110,6 +124,8 @@ impl Decoder {
 
     fn settle(&mut self, framing: Framing) {
         self.kind = match framing {
+            Framing::JsonArray => Kind::Array(array::Decoder::new(self.limit)),
+            Framing::Lines => Kind::Lines(ndjson::Decoder::new(self.limit)),
             Framing::Ndjson => Kind::Ndjson(ndjson::Decoder::new(self.limit)),
             Framing::Raw => Kind::Raw,
             Framing::Sse => Kind::Sse(sse::Decoder::new(self.limit)),
@@ -135,6 +151,13 @@ fn decide(framing: Framing, first: &[u8]) -> Option<Framing> {
     }
     let text = first.strip_prefix(BOM).unwrap_or(first).trim_ascii_start();
     let start = *text.first()?;
+    match framing {
+        Framing::JsonArray if start == b'[' => return Some(Framing::JsonArray),
+        // An error, most likely.
+        Framing::JsonArray => return Some(Framing::Raw),
+        Framing::Lines => return is_coded(text),
+        Framing::Ndjson | Framing::Raw | Framing::Sse => {}
+    }
     let announced_lines = framing == Framing::Ndjson;
     if announced_lines && (b"{[\"-tfn".contains(&start) || start.is_ascii_digit()) {
         return Some(Framing::Ndjson);
@@ -148,6 +171,16 @@ fn decide(framing: Framing, first: &[u8]) -> Option<Framing> {
     match name_end.and_then(|end| text.get(..end)) {
         Some(name) if FIELDS.contains(&name) => Some(Framing::Sse),
         None if FIELDS.iter().any(|field| field.starts_with(text)) => None,
+        _ => Some(Framing::Raw),
+    }
+}
+
+/// Whether a body begins with a code and a colon; `None` while it is too short to tell.
+fn is_coded(text: &[u8]) -> Option<Framing> {
+    let is_code = text.first().is_some_and(u8::is_ascii_alphanumeric);
+    match text.get(1) {
+        None if is_code => None,
+        Some(b':') if is_code => Some(Framing::Lines),
         _ => Some(Framing::Raw),
     }
 }

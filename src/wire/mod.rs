@@ -3,11 +3,15 @@
 //! Decoders are synchronous values that survive any split of their input. What leaves them is framed
 //! canonically (LF, one space after the colon, no BOM, no comments); the payload is never touched.
 
+mod array;
 mod decoder;
 pub mod encoding;
 pub mod json;
+mod lines;
+pub mod members;
 pub mod ndjson;
 pub mod sse;
+pub mod whole;
 
 use std::borrow::Cow;
 
@@ -19,6 +23,10 @@ pub use decoder::Decoder;
 /// How a stream separates its frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
+    /// One JSON array, sent element by element.
+    JsonArray,
+    /// A code, a colon and one JSON value per line.
+    Lines,
     /// One JSON value per line.
     Ndjson,
     /// None, whatever was announced: the bytes pass as they come.
@@ -63,6 +71,8 @@ impl Framing {
     /// The word used in metrics and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::JsonArray => "json_array",
+            Self::Lines => "lines",
             Self::Ndjson => "ndjson",
             Self::Raw => "raw",
             Self::Sse => "sse",

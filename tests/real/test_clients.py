@@ -12,17 +12,29 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from backends.wire import text_of
-from support.clients import node, python
+from support.clients import agents, node, python
 from support.clients.result import Result
 from support.wait import until
 
 CLIENTS: dict[str, Callable[..., Result]] = {
     "openai-python": python.openai_python,
+    "openai-responses-python": python.openai_responses,
+    "openai-completions-python": python.openai_completions,
     "anthropic-python": python.anthropic_python,
+    "google-genai-python": python.genai_python,
+    "ollama-python": python.ollama_python,
+    "langgraph-sdk-python": agents.langgraph_python,
+    "a2a-sdk-python": agents.a2a_python,
     "httpx-sse": python.httpx_sse_python,
     "curl": python.curl,
     "openai-node": node.openai_node,
+    "openai-responses-node": node.responses_node,
     "anthropic-node": node.anthropic_node,
+    "google-genai-node": node.genai_node,
+    "ollama-node": node.ollama_node,
+    "ai-node": node.ai_node,
+    "ag-ui-node": node.agui_node,
+    "langgraph-sdk-node": node.langgraph_node,
     "eventsource-node": node.eventsource_node,
     "chromium-eventsource": node.chromium_eventsource,
     "chromium-fetch-event-source": node.chromium_fetch,

@@ -1,6 +1,7 @@
 //! Which dialect it is.
 
 use super::*;
+use crate::wire::members::Scanner;
 
 #[test]
 fn the_request_tells_the_dialect() {
@@ -19,7 +20,18 @@ fn the_request_tells_the_dialect() {
         ("/threads/t/runs/stream", Some(Dialect::LangGraph)),
         ("/threads/t/runs/r/stream", Some(Dialect::LangGraph)),
         ("/threads/t/stream", Some(Dialect::LangGraph)),
-        ("/threads/t/stream/events", None),
+        ("/threads/t/stream/events", Some(Dialect::LangGraph)),
+        ("/runs/stream/events", None),
+        ("/v1/responses", Some(Dialect::OpenAiResponses)),
+        (
+            "/v1/responses/r?stream=true&starting_after=4",
+            Some(Dialect::OpenAiResponses),
+        ),
+        ("/v1/responses/r", None),
+        ("/run_sse", Some(Dialect::Adk)),
+        ("/v1/message:stream", Some(Dialect::A2a)),
+        ("/v1/tasks/k1:subscribe", Some(Dialect::A2a)),
+        ("/mcp", None),
         ("/agent/stream", Some(Dialect::LangServe)),
         ("/agent/stream_log", Some(Dialect::LangServe)),
         (
@@ -31,14 +43,78 @@ fn the_request_tells_the_dialect() {
         ("", None),
     ];
     for (path, dialect) in table {
-        assert_eq!(detect::from_request(path, &plain), dialect, "{path}");
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let asked = Asked::new(path, query, &plain);
+        assert_eq!(detect::from_request(&asked), dialect, "{path}");
     }
-    let mut headers = HeaderMap::new();
-    headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
-    assert_eq!(
-        detect::from_request("/messages", &headers),
-        Some(Dialect::Anthropic)
-    );
+    let fields = [
+        (
+            "anthropic-version",
+            "2023-06-01",
+            "/messages",
+            Dialect::Anthropic,
+        ),
+        ("mcp-protocol-version", "2025-11-25", "/x", Dialect::Mcp),
+        ("mcp-session-id", "s", "/agent/stream", Dialect::Mcp),
+        ("a2a-version", "1.0", "/", Dialect::A2a),
+        ("content-type", "application/a2a+json", "/", Dialect::A2a),
+        (
+            "accept",
+            "text/event-stream, application/vnd.ag-ui.event+proto",
+            "/agent",
+            Dialect::AgUi,
+        ),
+    ];
+    for (field, value, path, dialect) in fields {
+        let mut headers = HeaderMap::new();
+        headers.insert(field, HeaderValue::from_static(value));
+        let asked = Asked::new(path, "", &headers);
+        assert_eq!(detect::from_request(&asked), Some(dialect), "{field}");
+    }
+}
+
+#[test]
+fn the_body_tells_what_the_path_does_not() {
+    let of = |body: &str| {
+        let mut members = Members::default();
+        Scanner::default().feed(body.as_bytes(), &mut |key, value| members.note(key, value));
+        members
+    };
+    let call = |method: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}"}}"#);
+    let run = r#"{"threadId":"t","runId":"r","messages":[],"tools":[],"context":[],"state":{}}"#;
+    let table = [
+        (call("message/stream"), Some(Dialect::A2a)),
+        (call("SubscribeToTask"), Some(Dialect::A2a)),
+        (call("tools/call"), Some(Dialect::Mcp)),
+        (run.to_owned(), Some(Dialect::AgUi)),
+        (r#"{"messages":[],"tools":[]}"#.to_owned(), None),
+        (
+            r#"{"jsonrpc":"2.0","method":"notifications/x"}"#.to_owned(),
+            None,
+        ),
+    ];
+    for (body, dialect) in table {
+        assert_eq!(detect::from_body(&of(&body), None), dialect, "{body}");
+    }
+    let hinted = Some(Dialect::LangServe);
+    assert_eq!(detect::from_body(&of("{}"), hinted), hinted);
+    assert_eq!(detect::from_body(&of(run), hinted), Some(Dialect::AgUi));
+    let known = Some(Dialect::A2a);
+    assert_eq!(detect::from_body(&of(&call("x")), known), known);
+}
+
+#[test]
+fn the_head_of_an_answer_tells_the_sdk() {
+    let table = [
+        ("x-vercel-ai-ui-message-stream", Some(Dialect::VercelUi)),
+        ("x-vercel-ai-data-stream", Some(Dialect::VercelV4)),
+        ("x-other", None),
+    ];
+    for (field, dialect) in table {
+        let mut headers = HeaderMap::new();
+        headers.insert(field, HeaderValue::from_static("v1"));
+        assert_eq!(detect::from_answer(&headers), dialect);
+    }
 }
 
 #[test]
@@ -59,9 +135,9 @@ fn the_first_frame_tells_the_dialect() {
         (r#"{"type":"token","content":"a"}"#, Dialect::Convention),
         (r#"{"type":"ping"}"#, Dialect::Convention),
         ("some text", Dialect::Convention),
-        (r#"{"type":"start","messageId":"m"}"#, Dialect::Opaque),
-        (r#"{"type":"RUN_STARTED"}"#, Dialect::Opaque),
-        (r#"{"type":"response.created"}"#, Dialect::Opaque),
+        (r#"{"type":"start","messageId":"m"}"#, Dialect::VercelUi),
+        (r#"{"type":"RUN_STARTED"}"#, Dialect::AgUi),
+        (r#"{"type":"response.created"}"#, Dialect::OpenAiResponses),
         (r#"{"candidates":[{"content":{}}]}"#, Dialect::Gemini),
         (
             r#"{"candidates":[{"finishReason":"STOP"}]}"#,
@@ -69,7 +145,24 @@ fn the_first_frame_tells_the_dialect() {
         ),
         (r#"{"candidates":[{"name":"Ann"}]}"#, Dialect::Opaque),
         (r#"{"candidates":[]}"#, Dialect::Opaque),
-        (r#"{"jsonrpc":"2.0","result":{}}"#, Dialect::Opaque),
+        (r#"{"jsonrpc":"2.0","result":{}}"#, Dialect::Mcp),
+        (r#"{"type":"SHOUTED"}"#, Dialect::Opaque),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"result":{"task":{"id":"k"}}}"#,
+            Dialect::A2a,
+        ),
+        (
+            r#"{"statusUpdate":{"status":{"state":"TASK_STATE_WORKING"}}}"#,
+            Dialect::A2a,
+        ),
+        (r#"{"message":{"text":"hi"}}"#, Dialect::Opaque),
+        (r#"{"type":"text-start","id":"t"}"#, Dialect::VercelUi),
+        (r#"{"type":"finish"}"#, Dialect::Convention),
+        (r#"{"author":"a","invocationId":"i"}"#, Dialect::Adk),
+        (
+            r#"{"type":"event","method":"messages","params":{}}"#,
+            Dialect::LangGraph,
+        ),
     ];
     for (text, dialect) in table {
         assert_eq!(detect::from_frame(&block(text)), dialect, "{text}");

@@ -9,7 +9,6 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Pump;
 use super::parts::{Failure, Progress};
-use crate::dialect::emit;
 use crate::event::Terminal;
 use crate::queue::Close;
 use crate::stream::end::End;
@@ -41,13 +40,14 @@ impl Pump {
 
     fn settle(&self, failure: &Failure) {
         let now = Instant::now();
-        let (dialect, framing) = (
-            self.intake.pipeline.dialect(),
-            self.intake.pipeline.framing(),
-        );
+        let pipeline = &self.intake.pipeline;
         match failure.end {
             End::Finished => self.intake.queue.close(Close::Clean, None, now),
-            End::UpstreamError if self.intake.pipeline.terminal() == Some(Terminal::Error) => {
+            // The upstream has said so itself.
+            End::UpstreamError
+                if pipeline.terminal() == Some(Terminal::Error)
+                    || pipeline.may_end() == Some(Terminal::MayFail) =>
+            {
                 self.intake.queue.close(Close::Clean, None, now);
             }
             End::ClientGone => self.intake.queue.abort(),
@@ -56,14 +56,14 @@ impl Pump {
                     // It did not read for so long: free the memory, leave only the reason.
                     self.intake.queue.clear();
                 }
-                let last =
-                    emit::error_event(dialect, framing, failure.end.as_str(), &failure.message);
+                let last = pipeline.failure(failure.end.as_str(), &failure.message);
                 let how = if last.is_some() {
                     Close::Clean
                 } else {
                     Close::Abort
                 };
-                self.intake.queue.close(how, last.as_deref(), now);
+                let last = last.as_ref().map(String::as_bytes);
+                self.intake.queue.close(how, last, now);
             }
         }
     }
@@ -145,6 +145,34 @@ impl Pump {
                 Poll::Pending => return,
             }
         }
+    }
+
+    /// Reads on without the client, up to the end of the body, a deadline, or the end of the process.
+    pub async fn outlive(&mut self) {
+        let idle = self.intake.table.idle();
+        let total = self.intake.table.total();
+        let mut timer = pin!(sleep_until(total.min(Instant::now() + idle)));
+        poll_fn(|cx| {
+            let mut brought = false;
+            while let Some(source) = &mut self.source {
+                match source.poll_read(cx, &mut |_| brought = true) {
+                    Poll::Ready(Ok(Progress::More)) => {}
+                    Poll::Ready(Ok(Progress::Drained)) | Poll::Pending => break,
+                    Poll::Ready(_) => self.source = None,
+                }
+            }
+            if brought {
+                timer.as_mut().reset(total.min(Instant::now() + idle));
+            }
+            let is_over = self.source.is_none() || self.stop.poll(cx).is_ready();
+            if is_over || timer.as_mut().poll(cx).is_ready() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+        self.source = None;
     }
 
     /// After a good end: waits a moment for the upstream to end its body. The stream itself has ended.

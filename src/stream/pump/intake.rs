@@ -171,7 +171,7 @@ impl<'a> Taking<'a> {
         self.events += 1;
         self.content |= is_content(event);
         if let Some(meter) = &mut self.meter {
-            meter.observe(event, self.now);
+            meter.observe(block, event, self.now);
         }
         self.offer(block, event);
     }

@@ -77,6 +77,7 @@ pub struct Pump {
     held_since: Option<Instant>,
     held: Duration,
     heartbeats: u64,
+    outlives: bool,
 }
 
 impl std::fmt::Debug for Pump {
@@ -107,6 +108,7 @@ impl Pump {
             stop,
             observer,
             reader,
+            outlives,
         } = parts;
         let now = Instant::now();
         let table_next = table.next();
@@ -146,6 +148,7 @@ impl Pump {
             held_since: None,
             held: Duration::ZERO,
             heartbeats: 0,
+            outlives,
         }
     }
 
@@ -162,7 +165,8 @@ impl Pump {
         self.held += self
             .held_since
             .map_or(Duration::ZERO, |since| now.duration_since(since));
-        if failure.end != End::Finished {
+        let outlived = self.outlives && failure.end == End::ClientGone && self.source.is_some();
+        if failure.end != End::Finished && !outlived {
             // Before anything else: this is what cancels the upstream call.
             self.source = None;
         }
@@ -180,13 +184,15 @@ impl Pump {
             end: failure.end,
             code: failure.code,
             dialect: intake.pipeline.dialect(),
+            mistaken: intake.pipeline.mistaken(),
             framing: intake.pipeline.framing(),
             meter: intake.meter.clone(),
             queue: counts,
             unmet: status.unmet,
             held: self.held,
             heartbeats: self.heartbeats,
-            cancelled_after: left.map(|left| left.elapsed()),
+            cancelled_after: left.filter(|_| !outlived).map(|left| left.elapsed()),
+            outlived,
         }
     }
 
@@ -321,7 +327,7 @@ impl Pump {
     fn terminal(&self) -> Option<Failure> {
         match self.intake.pipeline.terminal()? {
             Terminal::Done | Terminal::MayEnd => Some(End::Finished.into()),
-            Terminal::Error => Some(End::UpstreamError.into()),
+            Terminal::Error | Terminal::MayFail => Some(End::UpstreamError.into()),
         }
     }
 
@@ -387,10 +393,10 @@ impl Pump {
                 end,
                 End::FirstEventTimeout | End::IdleTimeout | End::ProgressTimeout
             );
-            let end = if silence && intake.pipeline.may_end() {
-                End::Finished
-            } else {
-                end
+            let end = match intake.pipeline.may_end() {
+                Some(Terminal::MayFail) if silence => End::UpstreamError,
+                Some(_) if silence => End::Finished,
+                _ => end,
             };
             if end == End::FirstEventTimeout
                 && let Some(source) = &mut self.source

@@ -104,6 +104,8 @@ pub struct Report {
     pub code: &'static str,
     /// What it spoke.
     pub dialect: Dialect,
+    /// The dialect that was announced, if it spoke another.
+    pub mistaken: Option<Dialect>,
     /// How it was framed.
     pub framing: Framing,
     /// What was measured.
@@ -118,6 +120,21 @@ pub struct Report {
     pub heartbeats: u64,
     /// From the client's leaving to the end of the upstream call.
     pub cancelled_after: Option<Duration>,
+    /// The upstream goes on without its client.
+    pub outlived: bool,
+}
+
+impl Report {
+    /// Tool calls that are not whole; those that a client's leaving or a deadline cut are not meant.
+    pub fn tool_faults(&self) -> u64 {
+        let by_upstream = [
+            End::Finished,
+            End::Truncated,
+            End::UpstreamError,
+            End::UpstreamReset,
+        ];
+        self.meter.tool_faults(by_upstream.contains(&self.end))
+    }
 }
 
 /// Everything a pump is made of.
@@ -138,6 +155,8 @@ pub struct Parts {
     pub observer: Box<dyn Observer>,
     /// Who reads the reply.
     pub reader: Arc<dyn Reader>,
+    /// A client that leaves does not end the upstream call.
+    pub outlives: bool,
 }
 
 impl std::fmt::Debug for Parts {

@@ -6,7 +6,7 @@ use super::super::deadline::Lengths;
 use super::super::deadline::Table;
 use super::super::pipeline::{Pipeline, Settings};
 use super::*;
-use crate::dialect::{Choice, Dialect};
+use crate::dialect::{Choice, Dialect, Members};
 use crate::queue::{self, Close, Limits, Next, Overflow, Receiver};
 use crate::wire::Framing;
 use crate::wire::encoding::Coding;
@@ -89,6 +89,7 @@ fn pump(
         coding: Coding::Identity,
         choice: Choice::Fixed(Dialect::OpenAiChat),
         hint: None,
+        members: Members::default(),
         max_event_bytes: 4096,
     };
     let lengths = Lengths {
@@ -111,6 +112,7 @@ fn pump(
         heartbeat,
         stop: Arc::clone(&stop),
         observer: Box::new(Deaf),
+        outlives: false,
         reader: Arc::new(Blind),
     });
     (pump, rx, stop)

@@ -1,11 +1,13 @@
-"""A FastAPI agent as people write it: StreamingResponse in four dialects, beside ordinary routes."""
+"""A FastAPI agent as people write it: StreamingResponse in every dialect, beside ordinary routes."""
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, StreamingResponse
+from starlette.datastructures import QueryParams
 
 from backends import wire
 from backends.control import Dialect, Runs
@@ -20,9 +22,16 @@ app = FastAPI()
 app.include_router(router(runs))
 
 
-def stream(request: Request, dialect: Dialect, media_type: str = "text/event-stream") -> StreamingResponse:
-    run = runs.begin(request.url.path, request.query_params)
-    return StreamingResponse(runs.play(run, dialect(run.count)), media_type=media_type)
+def stream(
+    request: Request,
+    dialect: Dialect,
+    media_type: str = "text/event-stream",
+    headers: Mapping[str, str] | None = None,
+) -> StreamingResponse:
+    # Some clients can set no query, but every one can set a field.
+    query = QueryParams(request.headers.get("x-run", "") or request.query_params)
+    run = runs.begin(request.url.path, query)
+    return StreamingResponse(runs.play(run, dialect(run.count)), media_type=media_type, headers=headers)
 
 
 @app.post("/v1/chat/completions")
@@ -38,6 +47,55 @@ async def messages(request: Request) -> StreamingResponse:
 @app.post("/api/chat")
 async def ollama(request: Request) -> StreamingResponse:
     return stream(request, wire.ollama, "application/x-ndjson")
+
+
+@app.post("/v1/responses")
+async def responses(request: Request) -> StreamingResponse:
+    return stream(request, wire.responses)
+
+
+@app.post("/v1/completions")
+async def completions(request: Request) -> StreamingResponse:
+    return stream(request, wire.completions)
+
+
+@app.post("/v1/models/m:streamGenerateContent")
+@app.post("/v1beta/models/m:streamGenerateContent")
+async def gemini(request: Request) -> StreamingResponse:
+    if request.query_params.get("alt") == "sse":
+        return stream(request, wire.gemini)
+    return stream(request, wire.gemini_array, "application/json")
+
+
+@app.post("/runs/stream")
+async def langgraph(request: Request) -> StreamingResponse:
+    return stream(request, wire.langgraph)
+
+
+@app.post("/ui")
+async def vercel_ui(request: Request) -> StreamingResponse:
+    return stream(request, wire.vercel_ui, headers={"x-vercel-ai-ui-message-stream": "v1"})
+
+
+@app.post("/ui/v4")
+async def vercel_v4(request: Request) -> StreamingResponse:
+    return stream(request, wire.vercel_v4, "text/plain", {"x-vercel-ai-data-stream": "v1"})
+
+
+@app.post("/ag-ui")
+async def ag_ui(request: Request) -> StreamingResponse:
+    return stream(request, wire.ag_ui)
+
+
+@app.post("/a2a")
+async def a2a(request: Request) -> StreamingResponse:
+    call = (await request.json())["id"]
+
+    def answers(count: int | None) -> Iterator[str]:
+        for result in wire.a2a(count):
+            yield wire.sse(f'{{"jsonrpc":"2.0","id":{json.dumps(call)},"result":{result}}}')
+
+    return stream(request, answers)
 
 
 @app.api_route("/agent", methods=["GET", "POST"])

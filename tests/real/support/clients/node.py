@@ -27,7 +27,13 @@ def script(file: str, **options: str) -> Client:
 
 
 openai_node = script("openai.mjs")
+responses_node = script("responses.mjs")
 anthropic_node = script("anthropic.mjs")
+genai_node = script("genai.mjs")
+ollama_node = script("ollama.mjs")
+ai_node = script("ai.mjs")
+agui_node = script("agui.mjs")
+langgraph_node = script("langgraph.mjs")
 eventsource_node = script("eventsource.mjs")
 chromium_eventsource = script("chromium.mjs", client="eventsource")
 chromium_fetch = script("chromium.mjs", client="fetch-event-source")

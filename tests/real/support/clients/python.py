@@ -1,13 +1,17 @@
-"""The Python clients, unmodified: openai, anthropic, httpx-sse, curl."""
+"""The Python clients of models, unmodified: openai, anthropic, google-genai, ollama; httpx-sse and curl."""
 
 import json
 import signal
 import subprocess
 import time
+from urllib.parse import urlencode
 
 import anthropic
 import httpx
+import ollama
 import openai
+from google import genai
+from google.genai import errors as genai_errors
 from httpx_sse import connect_sse
 
 from support import sse
@@ -33,6 +37,83 @@ def openai_python(base: str, query: dict[str, str], stop_after: int | None = Non
                     break
         except openai.APIError as error:
             result.error = f"{type(error).__name__} code={error.code} {error.message}"
+    return result
+
+
+def openai_responses(base: str, query: dict[str, str], stop_after: int | None = None) -> Result:
+    result = Result()
+    with openai.OpenAI(
+        base_url=f"{base}/v1", api_key="k", default_query=query, max_retries=0
+    ) as client:
+        try:
+            # The accumulator checks the order and the indices of the events.
+            with client.responses.stream(model="m", input="Weather?") as stream:
+                for event in stream:
+                    result.events.append(event.model_dump(mode="json", exclude_unset=True))
+                    result.text += event.delta if event.type == "response.output_text.delta" else ""
+                    if len(result.events) == stop_after:
+                        result.left_at = time.monotonic()
+                        break
+        except (openai.APIError, httpx.HTTPError) as error:
+            result.error = f"{type(error).__name__} {error} {getattr(error, 'code', '')}"
+    return result
+
+
+def openai_completions(base: str, query: dict[str, str], stop_after: int | None = None) -> Result:
+    result = Result()
+    with openai.OpenAI(
+        base_url=f"{base}/v1", api_key="k", default_query=query, max_retries=0
+    ) as client:
+        stream = client.completions.create(model="m", prompt="Weather?", stream=True)
+        try:
+            for chunk in stream:
+                result.events.append(chunk.model_dump(exclude_unset=True))
+                result.text += "".join(choice.text for choice in chunk.choices)
+                if len(result.events) == stop_after:
+                    result.left_at = time.monotonic()
+                    stream.close()
+                    break
+        except openai.APIError as error:
+            result.error = f"{type(error).__name__} code={error.code} {error.message}"
+    return result
+
+
+def genai_python(base: str, query: dict[str, str], stop_after: int | None = None) -> Result:
+    result = Result()
+    options = {"base_url": base, "headers": {"x-run": urlencode(query)}}
+    client = genai.Client(api_key="k", http_options=options)
+    try:
+        for chunk in client.models.generate_content_stream(model="m", contents="Weather?"):
+            # The headers of each answer are not part of what it says.
+            result.events.append(chunk.model_dump(mode="json", exclude_unset=True, exclude={"sdk_http_response"}))
+            parts = chunk.candidates[0].content.parts if chunk.candidates else []
+            result.text += "".join(part.text or "" for part in parts or [])
+            if len(result.events) == stop_after:
+                result.left_at = time.monotonic()
+                break
+    except (genai_errors.APIError, httpx.HTTPError) as error:
+        result.error = f"{type(error).__name__} {error}"
+    finally:
+        client.close()
+    return result
+
+
+def ollama_python(base: str, query: dict[str, str], stop_after: int | None = None) -> Result:
+    result = Result()
+    client = ollama.Client(host=base, headers={"x-run": urlencode(query)})
+    try:
+        stream = client.chat(model="m", messages=MESSAGES, stream=True)
+        for line in stream:
+            result.events.append(line.model_dump(exclude_unset=True))
+            result.text += line.message.content or ""
+            if len(result.events) == stop_after:
+                result.left_at = time.monotonic()
+                break
+    except (ollama.ResponseError, httpx.HTTPError) as error:
+        result.error = f"{type(error).__name__} {error}"
+    if result.left_at is not None:
+        stream.close()
+    client._client.close()
     return result
 
 

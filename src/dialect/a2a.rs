@@ -1,0 +1,326 @@
+//! A2A streaming: JSON-RPC answers in SSE blocks, or their results alone (the REST binding).
+//!
+//! Version 1.0 tells what a result is by its only member, 0.3 by `kind`.
+
+use std::ops::Range;
+
+use super::object::Object;
+use super::opening::Opening;
+use super::reader::Reader;
+use super::request::{Asked, Members};
+use super::shape::{self, Failure, Grammar, PLAIN, Refusal, Shape, Sign};
+use super::text;
+use crate::event::{Class, Content, Event, Keep, Terminal};
+use crate::wire::json::Kind;
+use crate::wire::{Frame, Framing};
+
+pub(super) const SHAPE: Shape = Shape {
+    word: "a2a",
+    asked,
+    told: |members| {
+        let methods: [&[u8]; 4] = [
+            b"message/stream",
+            b"tasks/resubscribe",
+            b"SendStreamingMessage",
+            b"SubscribeToTask",
+        ];
+        Sign::Certain.when(methods.contains(&members.word("method")))
+    },
+    opens,
+    grammar: |members| Box::new(State::new(members)),
+    refusal: Some(refusal),
+    ..PLAIN
+};
+
+fn asked(asked: &Asked<'_>) -> Sign {
+    let is_named = asked.has("a2a-version") || asked.lists("content-type", "application/a2a+json");
+    let subscribes = asked.contains("/tasks/") && asked.ends_with(":subscribe");
+    Sign::Certain.when(is_named || subscribes || asked.ends_with("/message:stream"))
+}
+
+fn opens(opening: &Opening<'_>) -> Sign {
+    if opening.is_line() || !opening.is_object() || !matches!(opening.name(), b"" | b"message") {
+        return Sign::None;
+    }
+    match Fields::read(opening.frame().data()) {
+        Some(fields) if fields.rpc && fields.failed => Sign::Possible,
+        Some(fields) => Sign::Certain.when(fields.payload.is_some() && !fields.vague()),
+        None => Sign::None,
+    }
+}
+
+/// What must be remembered between events.
+#[derive(Debug)]
+struct State {
+    /// The id of the request, as JSON: clients compare it. `None` for the REST binding.
+    call: Option<String>,
+}
+
+impl State {
+    fn new(members: &Members) -> Self {
+        Self {
+            call: members.call_id().map(str::to_owned),
+        }
+    }
+}
+
+impl Grammar for State {
+    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+        let fields = Fields::read(frame.data())?;
+        if fields.failed || frame.name() == b"error" {
+            return Some(Event::bare(Class::Error).ending(Terminal::Error));
+        }
+        let payload = fields.payload?;
+        if self.call.is_none() && fields.rpc {
+            self.call = std::str::from_utf8(fields.id).ok().map(str::to_owned);
+        }
+        Some(event(frame, payload, &fields))
+    }
+
+    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
+        let message = failure.with_code();
+        if let Some(call) = &self.call {
+            return shape::block(framing, "", &rpc_error(call, -32603, &message));
+        }
+        let (code, status) = if failure.is_timeout() {
+            (504, "DEADLINE_EXCEEDED")
+        } else {
+            (503, "UNAVAILABLE")
+        };
+        let error = Object::new()
+            .number("code", code)
+            .text("message", &message)
+            .text("status", status);
+        let error = Object::new().raw("error", &error.end());
+        shape::block(framing, "error", &error.end())
+    }
+}
+
+/// The answer to one call, as an error. `call` is the id as JSON.
+pub(super) fn rpc_error(call: &str, code: i32, message: &str) -> String {
+    let error = Object::new()
+        .raw("code", &code.to_string())
+        .text("message", message);
+    Object::new()
+        .text("jsonrpc", "2.0")
+        .raw("id", call)
+        .raw("error", &error.end())
+        .end()
+}
+
+fn refusal(refusal: &Refusal<'_>, members: &Members) -> String {
+    rpc_error(
+        members.call_id().unwrap_or("null"),
+        -32603,
+        &refusal.with_code(),
+    )
+}
+
+const fn of(class: Class, content: Content) -> Event {
+    Event {
+        content,
+        ..Event::bare(class)
+    }
+}
+
+fn event(frame: &Frame<'_>, payload: Payload, fields: &Fields<'_>) -> Event {
+    match payload {
+        Payload::Artifact if !fields.append || fields.last => {
+            let content = if fields.texts > 0 {
+                Content::Token
+            } else {
+                Content::Other
+            };
+            of(Class::State, content)
+        }
+        Payload::Artifact => match fields.text.clone() {
+            Some(range) if fields.texts == 1 && fields.parts == 1 => {
+                let event = text::event(frame, Class::Token, Content::Token, range);
+                let key = text::key((fields.task, fields.artifact, fields.rest));
+                text::joining(event, Keep::Last, key)
+            }
+            // Files and data; several texts.
+            _ => of(Class::State, Content::Other),
+        },
+        // Exactly one, and it is all of the answer.
+        Payload::Message => of(Class::Structure, Content::Token).ending(Terminal::MayEnd),
+        Payload::Status => match fields.progress {
+            Progress::Working => of(Class::Status, Content::Other),
+            Progress::Failed => of(Class::Error, Content::Other).ending(Terminal::MayFail),
+            Progress::Over => of(Class::Finish, Content::Other).ending(Terminal::MayEnd),
+        },
+        // The task as it is. One that is over already has nothing to add.
+        Payload::Task => {
+            let task = of(Class::Structure, Content::None);
+            match fields.progress {
+                Progress::Working => task,
+                Progress::Failed => task.ending(Terminal::MayFail),
+                Progress::Over => task.ending(Terminal::MayEnd),
+            }
+        }
+    }
+}
+
+/// What a result is.
+#[derive(Clone, Copy, Debug)]
+enum Payload {
+    Artifact,
+    Message,
+    Status,
+    Task,
+}
+
+impl Payload {
+    const fn of(word: &[u8]) -> Option<Self> {
+        Some(match word {
+            b"artifactUpdate" | b"artifact-update" => Self::Artifact,
+            b"message" => Self::Message,
+            b"statusUpdate" | b"status-update" => Self::Status,
+            b"task" => Self::Task,
+            _ => return None,
+        })
+    }
+}
+
+/// How a task gets on.
+#[derive(Clone, Copy, Debug, Default)]
+enum Progress {
+    #[default]
+    Working,
+    Failed,
+    /// Done, cancelled, or waiting for the user.
+    Over,
+}
+
+impl Progress {
+    /// Of a `state` of either version.
+    fn of(state: &[u8]) -> Self {
+        let word = state.strip_prefix(b"TASK_STATE_").unwrap_or(state);
+        match &*word.to_ascii_lowercase() {
+            b"failed" | b"rejected" => Self::Failed,
+            b"completed" | b"canceled" | b"cancelled" | b"input_required" | b"input-required"
+            | b"auth_required" | b"auth-required" => Self::Over,
+            _ => Self::Working,
+        }
+    }
+}
+
+/// What one block carries.
+#[derive(Debug, Default)]
+struct Fields<'a> {
+    rpc: bool,
+    id: &'a [u8],
+    failed: bool,
+    payload: Option<Payload>,
+    /// It is only known by a member that others have, too.
+    bare: bool,
+    progress: Progress,
+    is_final: bool,
+    append: bool,
+    last: bool,
+    task: &'a [u8],
+    artifact: &'a [u8],
+    text: Option<Range<usize>>,
+    texts: usize,
+    parts: usize,
+    /// A hash of the members that must be equal before two updates are joined.
+    rest: u64,
+}
+
+impl<'a> Fields<'a> {
+    fn read(data: &'a [u8]) -> Option<Self> {
+        let mut fields = Self::default();
+        let mut reader = Reader::new(data);
+        let is_object = reader.object(|reader, key| {
+            match key {
+                b"jsonrpc" => {
+                    fields.rpc = true;
+                    reader.skip()?;
+                }
+                b"id" => fields.id = reader.raw()?,
+                b"error" => fields.failed |= reader.truthy()?,
+                b"result" => {
+                    reader.object(|reader, key| fields.result(reader, key))?;
+                }
+                _ => {
+                    fields.bare = true;
+                    fields.result(reader, key)?;
+                }
+            }
+            Some(())
+        })?;
+        reader.end()?;
+        if fields.is_final && matches!(fields.progress, Progress::Working) {
+            fields.progress = Progress::Over;
+        }
+        is_object.then_some(fields)
+    }
+
+    /// Whether others may say the same: `{"message":...}` alone.
+    const fn vague(&self) -> bool {
+        self.bare && matches!(self.payload, Some(Payload::Message | Payload::Task))
+    }
+
+    /// A member of a result: its only one, or one of those beside `kind`.
+    fn result(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
+        match Payload::of(key) {
+            Some(payload) if self.payload.is_none() && reader.kind()? == Kind::Object => {
+                self.payload = Some(payload);
+                reader.object(|reader, key| self.member(reader, key))?;
+                Some(())
+            }
+            _ => self.member(reader, key),
+        }
+    }
+
+    fn member(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
+        match key {
+            b"kind" => self.payload = Payload::of(reader.word()?),
+            b"taskId" => self.task = reader.word()?,
+            b"final" => self.is_final = reader.truthy()?,
+            b"append" => self.append = reader.truthy()?,
+            b"lastChunk" => self.last = reader.truthy()?,
+            b"status" => {
+                reader.object(|reader, key| {
+                    match key {
+                        b"state" => self.progress = Progress::of(reader.word()?),
+                        _ => reader.skip()?,
+                    }
+                    Some(())
+                })?;
+            }
+            b"artifact" => {
+                reader.object(|reader, key| match key {
+                    b"artifactId" => {
+                        self.artifact = reader.word()?;
+                        Some(())
+                    }
+                    b"parts" => {
+                        self.parts = reader.array(|reader, _| self.part(reader))?;
+                        Some(())
+                    }
+                    _ => self.other(reader, key),
+                })?;
+            }
+            _ => self.other(reader, key)?,
+        }
+        Some(())
+    }
+
+    fn part(&mut self, reader: &mut Reader<'a>) -> Option<()> {
+        reader.object(|reader, key| match key {
+            b"text" if reader.kind()? == Kind::String => {
+                self.text = reader.string()?;
+                self.texts += 1;
+                Some(())
+            }
+            _ => self.other(reader, key),
+        })?;
+        Some(())
+    }
+
+    fn other(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
+        self.rest = text::key((self.rest, key, reader.raw()?));
+        Some(())
+    }
+}

@@ -1,0 +1,200 @@
+//! AG-UI: unnamed blocks, each an object whose `type` is in capitals.
+//!
+//! A run ends with `RUN_FINISHED` or `RUN_ERROR`; another may begin in the same stream.
+
+use std::ops::Range;
+
+use super::Dialect;
+use super::object::Object;
+use super::reader::Reader;
+use super::request::Members;
+use super::shape::{self, Failure, Grammar, PLAIN, Shape, Sign};
+use super::text;
+use crate::event::{Class, Content, Event, Keep, Step, Terminal, Usage};
+use crate::wire::json::Kind;
+use crate::wire::{Frame, Framing};
+
+pub(super) const SHAPE: Shape = Shape {
+    word: "ag_ui",
+    asked: |asked| Sign::Certain.when(asked.lists("accept", "application/vnd.ag-ui.event")),
+    told,
+    opens: |opening| {
+        let kind = opening.word("type");
+        let is_shouted = !kind.is_empty() && kind.iter().all(|byte| is_capital(*byte));
+        Sign::Certain.when(is_shouted && opening.is_understood(Dialect::AgUi))
+    },
+    grammar: |_| Box::<State>::default(),
+    always_streams: true,
+    ..PLAIN
+};
+
+const fn is_capital(byte: u8) -> bool {
+    byte.is_ascii_uppercase() || byte == b'_'
+}
+
+/// `RunAgentInput` has all of these.
+fn told(members: &Members) -> Sign {
+    let keys = ["threadId", "runId", "messages", "tools", "context"];
+    Sign::Certain.when(keys.into_iter().all(|key| members.has(key)))
+}
+
+/// What must be remembered between events.
+#[derive(Debug, Default)]
+struct State {
+    /// A hash of the message that the last chunk belonged to: the first chunk of a message opens it.
+    open: u64,
+}
+
+impl Grammar for State {
+    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+        let fields = Fields::read(frame.data())?;
+        let of = |class, content| Event {
+            content,
+            ..Event::bare(class)
+        };
+        Some(match fields.kind {
+            b"RUN_STARTED" | b"STEP_STARTED" | b"STEP_FINISHED" => Event::bare(Class::Structure),
+            b"RUN_FINISHED" => Event {
+                usage: fields.usage,
+                ..Event::bare(Class::Finish).ending(Terminal::MayEnd)
+            },
+            b"RUN_ERROR" => Event {
+                usage: fields.usage,
+                ..Event::bare(Class::Error).ending(Terminal::MayFail)
+            },
+            b"TEXT_MESSAGE_CONTENT" => fields.text(frame, Class::Token, Content::Token),
+            b"TEXT_MESSAGE_CHUNK" => self.chunk(frame, &fields, Class::Token, Content::Token),
+            b"REASONING_MESSAGE_CONTENT" | b"THINKING_TEXT_MESSAGE_CONTENT" => {
+                fields.text(frame, Class::Reasoning, Content::Reasoning)
+            }
+            b"REASONING_MESSAGE_CHUNK" => {
+                self.chunk(frame, &fields, Class::Reasoning, Content::Reasoning)
+            }
+            b"TOOL_CALL_ARGS" => fields.text(frame, Class::Tool, Content::Tool).of_call(
+                Step::GoesOn,
+                0,
+                text::key(fields.call),
+            ),
+            b"TOOL_CALL_START" => {
+                of(Class::Tool, Content::Tool).of_call(Step::Begins, 0, text::key(fields.call))
+            }
+            b"TOOL_CALL_END" => {
+                of(Class::Tool, Content::Tool).of_call(Step::Ends, 0, text::key(fields.call))
+            }
+            kind if kind.starts_with(b"TOOL_CALL_") => of(Class::Tool, Content::Tool),
+            b"STATE_SNAPSHOT" | b"MESSAGES_SNAPSHOT" | b"ACTIVITY_SNAPSHOT" => {
+                let key = text::key((fields.kind, fields.message));
+                text::superseded(of(Class::State, Content::Other), frame, key)
+            }
+            b"STATE_DELTA" | b"ACTIVITY_DELTA" => of(Class::State, Content::Other),
+            b"CUSTOM" | b"RAW" => of(Class::Opaque, Content::Other),
+            kind if is_bracket(kind) => Event::bare(Class::Structure),
+            _ => return None,
+        })
+    }
+
+    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
+        let error = Object::new()
+            .text("type", "RUN_ERROR")
+            .text("message", failure.message)
+            .text("code", failure.code);
+        shape::block(framing, "", &error.end())
+    }
+}
+
+impl State {
+    /// A chunk stands for start, content and end; the first one of a message must not be lost.
+    fn chunk(
+        &mut self,
+        frame: &Frame<'_>,
+        fields: &Fields<'_>,
+        class: Class,
+        content: Content,
+    ) -> Event {
+        let opens = !fields.message.is_empty() && text::key(fields.message) != self.open;
+        let event = fields.text(frame, class, content);
+        if !opens {
+            return event;
+        }
+        self.open = text::key(fields.message);
+        Event {
+            class: Class::Structure,
+            merge: None,
+            ..event
+        }
+    }
+}
+
+/// What opens or closes a message, a thought, a tool's words.
+fn is_bracket(kind: &[u8]) -> bool {
+    let families: [&[u8]; 3] = [b"REASONING_", b"TEXT_MESSAGE_", b"THINKING_"];
+    let ends: [&[u8]; 3] = [b"START", b"END", b"ENCRYPTED_VALUE"];
+    families.iter().any(|family| kind.starts_with(family))
+        && ends.iter().any(|end| kind.ends_with(end))
+}
+
+/// The members that any of the events may have.
+#[derive(Debug, Default)]
+struct Fields<'a> {
+    kind: &'a [u8],
+    message: &'a [u8],
+    call: &'a [u8],
+    delta: Option<Range<usize>>,
+    stamp: Option<Range<usize>>,
+    usage: Option<Usage>,
+    /// A hash of the members that must be equal before two events are joined.
+    rest: u64,
+}
+
+impl<'a> Fields<'a> {
+    fn read(data: &'a [u8]) -> Option<Self> {
+        let mut fields = Self::default();
+        let mut reader = Reader::new(data);
+        let is_object = reader.object(|reader, key| {
+            match key {
+                b"type" => fields.kind = reader.word()?,
+                b"messageId" => fields.message = reader.word()?,
+                b"toolCallId" => fields.call = reader.word()?,
+                b"delta" if reader.kind()? == Kind::String => fields.delta = reader.string()?,
+                b"timestamp" => fields.stamp = Some(reader.count_at()?.1),
+                b"usage" => fields.read_usage(reader)?,
+                _ => fields.rest = text::key((fields.rest, key, reader.raw()?)),
+            }
+            Some(())
+        })?;
+        reader.end()?;
+        is_object.then_some(fields)
+    }
+
+    /// One entry for each model that the run called.
+    fn read_usage(&mut self, reader: &mut Reader<'_>) -> Option<()> {
+        let mut sum = Usage::default();
+        let add = |total: Option<u64>, more: Option<u64>| match (total, more) {
+            (None, None) => None,
+            (total, more) => Some(total.unwrap_or(0).saturating_add(more.unwrap_or(0))),
+        };
+        let models = reader.array(|reader, _| {
+            if let Some(one) = reader.usage()? {
+                sum.input = add(sum.input, one.input);
+                sum.output = add(sum.output, one.output);
+                sum.reasoning = add(sum.reasoning, one.reasoning);
+            }
+            Some(())
+        })?;
+        self.usage = (models > 0).then_some(sum);
+        Some(())
+    }
+
+    fn text(&self, frame: &Frame<'_>, class: Class, content: Content) -> Event {
+        let Some(range) = self.delta.clone() else {
+            return Event::bare(class);
+        };
+        let event = text::event(frame, class, content, range);
+        let key = text::key((self.kind, self.message, self.call, self.rest));
+        let stamp = self.stamp.clone();
+        Event {
+            stamp: stamp.and_then(|at| frame.in_block(at)),
+            ..text::joining(event, Keep::Last, key)
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! OpenAI Responses: named events that carry their name as `type`, and a number.
+//!
+//! The OpenAI Agents SDK wraps them: servers that dump its events send `raw_response_event` with the event of the
+//! model under `data`, beside `run_item_stream_event` and `agent_updated_stream_event`.
+
+use std::ops::Range;
+
+use super::object::Object;
+use super::openai_chat;
+use super::opening::Opening;
+use super::reader::Reader;
+use super::request::Asked;
+use super::shape::{self, Failure, Grammar, PLAIN, Shape, Sign};
+use super::text;
+use crate::event::{Class, Content, Event, Keep, Step, Terminal, Usage};
+use crate::wire::json::Kind;
+use crate::wire::{Frame, Framing};
+
+pub(super) const SHAPE: Shape = Shape {
+    word: "openai_responses",
+    asked,
+    opens,
+    grammar: |_| Box::<State>::default(),
+    refusal: Some(|refusal, _| openai_chat::error(refusal.code, refusal.message)),
+    ..PLAIN
+};
+
+/// `/responses`, and `GET /responses/R?stream=true`, which takes up a stream again.
+fn asked(asked: &Asked<'_>) -> Sign {
+    let again = asked.parts().nth(1) == Some("responses") && asked.queries("stream=true");
+    Sign::Certain.when(asked.ends_with("/responses") || again)
+}
+
+fn opens(opening: &Opening<'_>) -> Sign {
+    let kind = opening.word("type");
+    let is_named = matches!(opening.name(), b"" | b"message") || opening.name() == kind;
+    let is_error = kind == b"error" && opening.has("sequence_number");
+    let is_wrapped = wrapper(kind).is_some();
+    Sign::Certain.when(is_named && (kind.starts_with(b"response.") || is_error || is_wrapped))
+}
+
+/// What must be remembered between events.
+#[derive(Debug, Default)]
+struct State {
+    /// The number of the last event: an error takes the next one.
+    number: Option<u64>,
+    /// The events come from the Agents SDK, whose clients know no error of the API.
+    wrapped: bool,
+}
+
+impl Grammar for State {
+    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+        if frame.data().starts_with(b"[DONE]") {
+            return Some(Event::bare(Class::Done).ending(Terminal::Done));
+        }
+        let fields = Fields::read(frame.data())?;
+        self.number = fields.number.or(self.number);
+        if let Some(event) = wrapper(fields.wrapper) {
+            self.wrapped = true;
+            return match event {
+                Wrapper::Raw => fields
+                    .event(frame)
+                    .or(Some(of(Class::State, Content::Other))),
+                Wrapper::Item if fields.item_name.starts_with(b"tool_") => {
+                    Some(of(Class::Tool, Content::Tool))
+                }
+                // The whole message again, a hand-over, an approval that is asked for.
+                Wrapper::Item => Some(of(Class::State, Content::Other)),
+                Wrapper::Agent => Some(of(Class::Status, Content::Other)),
+            };
+        }
+        fields.event(frame)
+    }
+
+    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
+        if self.wrapped {
+            return shape::block(framing, "", &shape::plain_error(failure).end());
+        }
+        // The SDKs raise on the nested object and merely hand out the outer one, which others look at.
+        let error = Object::new()
+            .text("type", failure.code)
+            .text("code", failure.code)
+            .text("message", failure.message)
+            .raw("param", "null");
+        let number = self.number.map_or(0, |last| last.saturating_add(1));
+        let event = Object::new()
+            .text("type", "error")
+            .number("sequence_number", number)
+            .text("code", failure.code)
+            .text("message", failure.message)
+            .raw("param", "null")
+            .raw("error", &error.end());
+        shape::block(framing, "error", &event.end())
+    }
+
+    fn pass(&mut self, stamp: &[u8]) {
+        let digits = std::str::from_utf8(stamp).ok();
+        self.number = digits
+            .and_then(|digits| digits.parse().ok())
+            .or(self.number);
+    }
+}
+
+/// The events of the Agents SDK.
+#[derive(Clone, Copy, Debug)]
+enum Wrapper {
+    Agent,
+    Item,
+    Raw,
+}
+
+const fn wrapper(kind: &[u8]) -> Option<Wrapper> {
+    Some(match kind {
+        b"agent_updated_stream_event" => Wrapper::Agent,
+        b"run_item_stream_event" => Wrapper::Item,
+        b"raw_response_event" => Wrapper::Raw,
+        _ => return None,
+    })
+}
+
+const fn of(class: Class, content: Content) -> Event {
+    Event {
+        content,
+        ..Event::bare(class)
+    }
+}
+
+/// The members that any of the events may have.
+#[derive(Debug, Default)]
+struct Fields<'a> {
+    wrapper: &'a [u8],
+    /// The name of an item of the Agents SDK.
+    item_name: &'a [u8],
+    /// The item that an event belongs to.
+    item: &'a [u8],
+    kind: &'a [u8],
+    number: Option<u64>,
+    number_at: Option<Range<usize>>,
+    delta: Option<Range<usize>>,
+    usage: Option<Usage>,
+    response: &'a [u8],
+    /// The `type` of the item that an event opens or closes.
+    item_kind: &'a [u8],
+    /// A hash of the members that must be equal before two events are joined.
+    rest: u64,
+    /// Something that a join would lose.
+    crowded: bool,
+}
+
+impl<'a> Fields<'a> {
+    fn read(data: &'a [u8]) -> Option<Self> {
+        let mut fields = Self::default();
+        let mut reader = Reader::new(data);
+        let is_object = reader.object(|reader, key| match key {
+            b"data" if wrapper(fields.kind).is_some() && reader.kind()? == Kind::Object => {
+                fields.wrapper = fields.kind;
+                reader.object(|reader, key| fields.member(reader, key))?;
+                Some(())
+            }
+            b"name" => {
+                fields.item_name = reader.word()?;
+                Some(())
+            }
+            _ => fields.member(reader, key),
+        })?;
+        reader.end()?;
+        if fields.wrapper.is_empty() && wrapper(fields.kind).is_some() {
+            fields.wrapper = fields.kind;
+        }
+        is_object.then_some(fields)
+    }
+
+    fn member(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
+        match key {
+            b"type" => self.kind = reader.word()?,
+            b"item_id" => self.item = reader.word()?,
+            b"sequence_number" => {
+                let (number, at) = reader.count_at()?;
+                (self.number, self.number_at) = (number, Some(at));
+            }
+            b"delta" if reader.kind()? == Kind::String => self.delta = reader.string()?,
+            b"logprobs" => self.crowded |= reader.says_something()?,
+            // Padding of random length.
+            b"obfuscation" => reader.skip()?,
+            b"response" => {
+                reader.object(|reader, key| {
+                    match key {
+                        b"usage" => self.usage = reader.usage()?,
+                        b"id" => self.response = reader.word()?,
+                        _ => reader.skip()?,
+                    }
+                    Some(())
+                })?;
+            }
+            b"item" => {
+                reader.object(|reader, key| {
+                    match key {
+                        b"type" => self.item_kind = reader.word()?,
+                        _ => reader.skip()?,
+                    }
+                    Some(())
+                })?;
+            }
+            _ => self.rest = text::key((self.rest, key, reader.raw()?)),
+        }
+        Some(())
+    }
+
+    fn event(&self, frame: &Frame<'_>) -> Option<Event> {
+        let end = |class, terminal| Event {
+            usage: self.usage.map(|usage| text::of_call(usage, self.response)),
+            ..Event::bare(class).ending(terminal)
+        };
+        let Some(kind) = self.kind.strip_prefix(b"response.") else {
+            let is_error = self.kind == b"error" || frame.name() == b"error";
+            return is_error.then(|| Event::bare(Class::Error).ending(Terminal::Error));
+        };
+        Some(match kind {
+            b"output_text.delta" | b"refusal.delta" => {
+                self.text(frame, Class::Token, Content::Token)?
+            }
+            b"reasoning_text.delta" | b"reasoning_summary_text.delta" => {
+                self.text(frame, Class::Reasoning, Content::Reasoning)?
+            }
+            b"function_call_arguments.delta" | b"mcp_call_arguments.delta" => self
+                .text(frame, Class::Tool, Content::Tool)?
+                .of_call(Step::GoesOn, 0, text::key(self.item)),
+            b"function_call_arguments.done" | b"mcp_call_arguments.done" => {
+                of(Class::Tool, Content::Tool).of_call(Step::Ends, 0, text::key(self.item))
+            }
+            // What they carry is not JSON.
+            b"custom_tool_call_input.delta" | b"code_interpreter_call_code.delta" => {
+                self.text(frame, Class::Tool, Content::Tool)?
+            }
+            b"completed" | b"incomplete" | b"cancelled" => end(Class::Finish, Terminal::MayEnd),
+            b"failed" => end(Class::Error, Terminal::MayFail),
+            b"created" => Event::bare(Class::Structure),
+            b"queued" | b"in_progress" | b"compaction.compacting" => Event::bare(Class::Status),
+            b"output_item.added" | b"output_item.done" if self.item_kind.ends_with(b"_call") => {
+                of(Class::Structure, Content::Tool)
+            }
+            b"output_item.added"
+            | b"output_item.done"
+            | b"content_part.added"
+            | b"content_part.done"
+            | b"reasoning_summary_part.added"
+            | b"reasoning_summary_part.done"
+            | b"output_text.annotation.added"
+            | b"refusal.done" => Event::bare(Class::Structure),
+            // They repeat the deltas.
+            kind if kind.ends_with(b"_text.done") => Event::bare(Class::Structure),
+            kind => server_tool(kind)?,
+        })
+    }
+
+    fn text(&self, frame: &Frame<'_>, class: Class, content: Content) -> Option<Event> {
+        let event = text::event(frame, class, content, self.delta.clone()?);
+        if self.crowded {
+            return Some(event);
+        }
+        // The last number stays: a client that comes back asks for what follows it.
+        let joined = text::joining(
+            event,
+            Keep::Last,
+            text::key((self.kind, self.item, self.rest)),
+        );
+        let stamp = self.number_at.clone();
+        Some(Event {
+            stamp: stamp.and_then(|at| frame.in_block(at)),
+            ..joined
+        })
+    }
+}
+
+/// Tools that run on the server tell how they get on, in events named after them.
+fn server_tool(kind: &[u8]) -> Option<Event> {
+    let tools: [&[u8]; 10] = [
+        b"apply_patch_call",
+        b"code_interpreter_call",
+        b"computer_call",
+        b"custom_tool_call",
+        b"file_search_call",
+        b"function_call",
+        b"image_generation_call",
+        b"mcp_",
+        b"shell_call",
+        b"web_search_call",
+    ];
+    if !tools.iter().any(|tool| kind.starts_with(tool)) {
+        return None;
+    }
+    let goes_on: [&[u8]; 4] = [
+        b".in_progress",
+        b".searching",
+        b".interpreting",
+        b".generating",
+    ];
+    Some(if goes_on.iter().any(|end| kind.ends_with(end)) {
+        of(Class::Status, Content::Tool)
+    } else {
+        of(Class::Tool, Content::Tool)
+    })
+}

@@ -1,0 +1,98 @@
+//! The first frame of a stream, opened once for every dialect to look at.
+
+use super::Dialect;
+use super::reader::Reader;
+use crate::event::Class;
+use crate::wire::{Frame, Payload};
+
+/// Members of the first object that are looked at; events have fewer.
+const MAX_MEMBERS: usize = 48;
+
+/// A frame and the members of its object.
+#[derive(Debug)]
+pub(super) struct Opening<'a> {
+    frame: &'a Frame<'a>,
+    /// Keys and raw values; `None` if the payload is no object.
+    members: Option<Vec<(&'a [u8], &'a [u8])>>,
+}
+
+impl<'a> Opening<'a> {
+    pub(super) fn new(frame: &'a Frame<'a>) -> Self {
+        Self {
+            frame,
+            members: members(frame.data()),
+        }
+    }
+
+    pub(super) const fn frame(&self) -> &Frame<'_> {
+        self.frame
+    }
+
+    /// The event name, empty if there is none.
+    pub(super) fn name(&self) -> &[u8] {
+        self.frame.name()
+    }
+
+    /// Whether the payload is an object.
+    pub(super) const fn is_object(&self) -> bool {
+        self.members.is_some()
+    }
+
+    /// Whether it is a line of its own, not a block of SSE.
+    pub(super) fn is_line(&self) -> bool {
+        matches!(self.frame.data, Some(Payload::InBlock(span)) if span.start == 0)
+    }
+
+    /// The raw value of a member, empty if there is none.
+    pub(super) fn raw(&self, key: &str) -> &'a [u8] {
+        let mut members = self.members.iter().flatten();
+        members
+            .find(|(name, _)| *name == key.as_bytes())
+            .map(|(_, value)| *value)
+            .unwrap_or_default()
+    }
+
+    /// The raw body of a string member, empty for any other.
+    pub(super) fn word(&self, key: &str) -> &'a [u8] {
+        let body = self.raw(key).strip_prefix(b"\"");
+        body.and_then(|body| body.strip_suffix(b"\""))
+            .unwrap_or_default()
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        !self.raw(key).is_empty()
+    }
+
+    pub(super) fn has_object(&self, key: &str) -> bool {
+        self.raw(key).starts_with(b"{")
+    }
+
+    pub(super) fn has_array(&self, key: &str) -> bool {
+        self.raw(key).starts_with(b"[")
+    }
+
+    /// How many members there are.
+    pub(super) fn len(&self) -> usize {
+        self.members.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Whether `dialect` knows what the frame means.
+    pub(super) fn is_understood(&self, dialect: Dialect) -> bool {
+        let event = dialect.grammar().classify(self.frame);
+        event.is_some_and(|event| event.class != Class::Opaque)
+    }
+}
+
+fn members(data: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
+    let mut members = Vec::new();
+    let mut reader = Reader::new(data);
+    let is_object = reader.object(|reader, key| {
+        let value = reader.raw()?;
+        if members.len() < MAX_MEMBERS {
+            members.push((key, value));
+        }
+        Some(())
+    })?;
+    reader.end()?;
+    is_object.then_some(members)
+}

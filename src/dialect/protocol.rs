@@ -1,0 +1,157 @@
+//! LangGraph's thread protocol (`/threads/T/stream/events`): each block is one numbered event with a `method`.
+
+use std::ops::Range;
+
+use memchr::memmem;
+
+use super::opening::Opening;
+use super::reader::Reader;
+use super::text;
+use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
+use crate::wire::Frame;
+use crate::wire::json::Kind;
+
+/// Whether a stream that begins like this speaks it.
+pub(super) fn opens(opening: &Opening<'_>) -> bool {
+    opening.word("type") == b"event" && opening.has("method") && opening.has_object("params")
+}
+
+/// What an event of the protocol means; `None` for anything else.
+pub(super) fn classify(frame: &Frame<'_>) -> Option<Event> {
+    let data = frame.data();
+    // Most others show it at their first byte.
+    if !data.starts_with(b"{") || memmem::find(data, b"\"method\"").is_none() {
+        return None;
+    }
+    let fields = Fields::read(data)?;
+    if fields.kind != b"event" || !fields.has_params {
+        return None;
+    }
+    let of = |class, content| {
+        Some(Event {
+            content,
+            ..Event::bare(class)
+        })
+    };
+    match fields.method {
+        b"messages" => fields.message(frame),
+        b"tools" => of(Class::Tool, Content::Tool),
+        b"values" => {
+            let event = of(Class::State, Content::Other)?;
+            Some(text::superseded(event, frame, text::key(fields.namespace)))
+        }
+        b"updates" | b"input.requested" => of(Class::State, Content::Other),
+        b"checkpoints" | b"custom" | b"lifecycle" | b"tasks" => of(Class::Status, Content::Other),
+        _ => None,
+    }
+}
+
+/// What one event carries.
+#[derive(Debug, Default)]
+struct Fields<'a> {
+    kind: &'a [u8],
+    method: &'a [u8],
+    has_params: bool,
+    namespace: &'a [u8],
+    /// What happens to a message.
+    event: &'a [u8],
+    /// The kind of a delta.
+    delta: &'a [u8],
+    text: Option<Range<usize>>,
+    usage: Option<Usage>,
+    message: &'a [u8],
+    /// A hash of the members that must be equal before two events are joined.
+    rest: u64,
+}
+
+impl<'a> Fields<'a> {
+    fn read(data: &'a [u8]) -> Option<Self> {
+        let mut fields = Self::default();
+        let mut reader = Reader::new(data);
+        reader.object(|reader, key| {
+            match key {
+                b"type" => fields.kind = reader.word()?,
+                b"method" => fields.method = reader.word()?,
+                b"params" => {
+                    fields.has_params = reader.object(|reader, key| fields.param(reader, key))?;
+                }
+                // Each event has its own.
+                b"seq" | b"event_id" => reader.skip()?,
+                _ => fields.other(reader, key)?,
+            }
+            Some(())
+        })?;
+        reader.end()?;
+        Some(fields)
+    }
+
+    fn param(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
+        match key {
+            b"namespace" => self.namespace = reader.raw()?,
+            b"timestamp" => reader.skip()?,
+            b"data" => {
+                reader.object(|reader, key| {
+                    match key {
+                        b"event" => self.event = reader.word()?,
+                        b"usage" => self.usage = reader.usage()?,
+                        b"id" | b"message_id" => self.message = reader.word()?,
+                        b"delta" => {
+                            reader.object(|reader, key| self.delta(reader, key))?;
+                        }
+                        _ => self.other(reader, key)?,
+                    }
+                    Some(())
+                })?;
+            }
+            _ => self.other(reader, key)?,
+        }
+        Some(())
+    }
+
+    fn delta(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
+        match key {
+            b"type" => self.delta = reader.word()?,
+            b"text" | b"reasoning" | b"args" if reader.kind()? == Kind::String => {
+                self.text = reader.string()?;
+            }
+            _ => self.other(reader, key)?,
+        }
+        Some(())
+    }
+
+    fn message(&self, frame: &Frame<'_>) -> Option<Event> {
+        let (class, content) = match (self.event, self.delta) {
+            (b"content-block-delta", b"text-delta") => (Class::Token, Content::Token),
+            (b"content-block-delta", b"reasoning-delta") => (Class::Reasoning, Content::Reasoning),
+            (b"content-block-delta", b"tool-call-delta" | b"block-delta") => {
+                (Class::Tool, Content::Tool)
+            }
+            (b"message-start" | b"content-block-start" | b"content-block-finish", _) => {
+                return Some(Event::bare(Class::Structure));
+            }
+            // The end of one message, not of the run.
+            (b"message-finish", _) => {
+                return Some(Event {
+                    usage: self.usage.map(|usage| text::of_call(usage, self.message)),
+                    ..Event::bare(Class::Finish)
+                });
+            }
+            (b"error", _) => return Some(Event::bare(Class::Error).ending(Terminal::MayFail)),
+            _ => return None,
+        };
+        let Some(range) = self.text.clone() else {
+            return Some(Event {
+                content,
+                ..Event::bare(class)
+            });
+        };
+        let event = text::event(frame, class, content, range);
+        let key = (self.delta, self.namespace, self.message, self.rest);
+        Some(text::joining(event, Keep::Last, text::key(key)))
+    }
+
+    fn other(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
+        self.rest = text::key((self.rest, key, reader.raw()?));
+        Some(())
+    }
+}

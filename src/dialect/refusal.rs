@@ -1,0 +1,43 @@
+//! A failure that is known before the head is sent: a real status, and a body in the client's dialect.
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::Dialect;
+use super::object::Object;
+use super::request::Members;
+use super::shape::Refusal;
+
+/// Content type and body of the answer to a request whose body has `members`.
+pub fn refusal(
+    dialect: Option<Dialect>,
+    members: &Members,
+    status: u16,
+    code: &str,
+    message: &str,
+) -> (&'static str, Bytes) {
+    let refusal = Refusal {
+        status,
+        code,
+        message,
+    };
+    match dialect.and_then(|dialect| dialect.shape().refusal) {
+        Some(write) => ("application/json", write(&refusal, members).into()),
+        None => ("application/problem+json", problem(&refusal).into()),
+    }
+}
+
+/// RFC 9457.
+fn problem(refusal: &Refusal<'_>) -> String {
+    let title = StatusCode::from_u16(refusal.status)
+        .ok()
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or("Error");
+    Object::new()
+        .text("type", "about:blank")
+        .text("title", title)
+        .number("status", refusal.status.into())
+        .text("detail", refusal.message)
+        .text("code", refusal.code)
+        .end()
+}

@@ -1,0 +1,188 @@
+//! Vercel AI SDK UI message stream, version 1: unnamed blocks, each an object with a `type`, then `[DONE]`.
+
+use std::ops::Range;
+
+use super::Dialect;
+use super::object::Object;
+use super::opening::Opening;
+use super::reader::Reader;
+use super::shape::{self, Failure, Grammar, PLAIN, Shape, Sign};
+use super::text;
+use crate::event::{Class, Content, Event, Keep, Step, Terminal, Usage};
+use crate::wire::json::Kind;
+use crate::wire::{Frame, Framing};
+
+pub(super) const SHAPE: Shape = Shape {
+    word: "vercel_ui",
+    announced: |headers| Sign::Certain.when(headers.contains_key("x-vercel-ai-ui-message-stream")),
+    opens,
+    grammar: |_| Box::<State>::default(),
+    ..PLAIN
+};
+
+fn opens(opening: &Opening<'_>) -> Sign {
+    match opening.word("type") {
+        b"start" => Sign::Certain.when(opening.has("messageId") || opening.has("messageMetadata")),
+        // Tutorials use these words, too.
+        b"abort" | b"custom" | b"error" | b"file" | b"finish" => Sign::None,
+        _ => Sign::Certain.when(opening.is_understood(Dialect::VercelUi)),
+    }
+}
+
+/// What must be remembered between events.
+#[derive(Debug, Default)]
+struct State {
+    /// An error was told: what follows does not make the stream a good one.
+    failed: bool,
+}
+
+impl Grammar for State {
+    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+        if frame.data().starts_with(b"[DONE]") {
+            let terminal = if self.failed {
+                Terminal::Error
+            } else {
+                Terminal::Done
+            };
+            return Some(Event::bare(Class::Done).ending(terminal));
+        }
+        let part = Part::read(frame.data())?;
+        let event = part.event(frame)?;
+        self.failed |= event.class == Class::Error;
+        Some(match event.terminal {
+            Some(_) if self.failed => event.ending(Terminal::MayFail),
+            _ => event,
+        })
+    }
+
+    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
+        let error = Object::new()
+            .text("type", "error")
+            .text("errorText", &failure.with_code());
+        let block = shape::block(framing, "", &error.end())?;
+        Some(block + "data: [DONE]\n\n")
+    }
+}
+
+const fn of(class: Class, content: Content) -> Event {
+    Event {
+        content,
+        ..Event::bare(class)
+    }
+}
+
+/// What one part carries.
+#[derive(Debug, Default)]
+struct Part<'a> {
+    kind: &'a [u8],
+    id: &'a [u8],
+    call: &'a [u8],
+    delta: Option<Range<usize>>,
+    input_delta: Option<Range<usize>>,
+    transient: bool,
+    preliminary: bool,
+    usage: Option<Usage>,
+    /// A hash of the members that must be equal before two parts are joined.
+    rest: u64,
+}
+
+impl<'a> Part<'a> {
+    fn read(data: &'a [u8]) -> Option<Self> {
+        let mut part = Self::default();
+        let mut reader = Reader::new(data);
+        let is_object = reader.object(|reader, key| {
+            match key {
+                b"type" => part.kind = reader.word()?,
+                b"id" => part.id = reader.word()?,
+                b"toolCallId" => part.call = reader.word()?,
+                b"delta" if reader.kind()? == Kind::String => part.delta = reader.string()?,
+                b"inputTextDelta" if reader.kind()? == Kind::String => {
+                    part.input_delta = reader.string()?;
+                }
+                b"transient" => part.transient = reader.truthy()?,
+                b"preliminary" => part.preliminary = reader.truthy()?,
+                b"messageMetadata" => {
+                    reader.object(|reader, key| {
+                        match key {
+                            b"usage" | b"totalUsage" => part.usage = reader.usage()?,
+                            _ => reader.skip()?,
+                        }
+                        Some(())
+                    })?;
+                }
+                _ => part.rest = text::key((part.rest, key, reader.raw()?)),
+            }
+            Some(())
+        })?;
+        reader.end()?;
+        is_object.then_some(part)
+    }
+
+    fn event(&self, frame: &Frame<'_>) -> Option<Event> {
+        let event = match self.kind {
+            b"text-delta" => self.text(frame, Class::Token, Content::Token, &self.delta)?,
+            b"reasoning-delta" => {
+                self.text(frame, Class::Reasoning, Content::Reasoning, &self.delta)?
+            }
+            b"tool-input-delta" => self
+                .text(frame, Class::Tool, Content::Tool, &self.input_delta)?
+                .of_call(Step::GoesOn, 0, text::key(self.call)),
+            b"tool-input-start" => {
+                of(Class::Tool, Content::Tool).of_call(Step::Begins, 0, text::key(self.call))
+            }
+            b"tool-input-available" | b"tool-input-error" => {
+                of(Class::Tool, Content::Tool).of_call(Step::Ends, 0, text::key(self.call))
+            }
+            b"tool-output-available" if self.preliminary => self.superseded(frame, Class::Tool),
+            b"tool-output-available"
+            | b"tool-output-error"
+            | b"tool-output-denied"
+            | b"tool-approval-request"
+            | b"tool-approval-response" => of(Class::Tool, Content::Tool),
+            b"start" | b"start-step" | b"finish-step" | b"reset-step" | b"text-start"
+            | b"text-end" | b"reasoning-start" | b"reasoning-end" | b"message-metadata" => {
+                Event::bare(Class::Structure)
+            }
+            b"source-url" | b"source-document" | b"file" | b"reasoning-file" | b"custom" => {
+                of(Class::Structure, Content::Other)
+            }
+            b"error" => Event::bare(Class::Error).ending(Terminal::MayFail),
+            b"abort" | b"finish" => Event::bare(Class::Finish).ending(Terminal::MayEnd),
+            kind if kind.starts_with(b"data-") && self.transient => {
+                of(Class::Status, Content::Other)
+            }
+            kind if kind.starts_with(b"data-") => self.superseded(frame, Class::State),
+            _ => return None,
+        };
+        Some(Event {
+            usage: self.usage,
+            ..event
+        })
+    }
+
+    fn text(
+        &self,
+        frame: &Frame<'_>,
+        class: Class,
+        content: Content,
+        range: &Option<Range<usize>>,
+    ) -> Option<Event> {
+        let event = text::event(frame, class, content, range.clone()?);
+        let key = text::key((self.kind, self.id, self.call, self.rest));
+        Some(text::joining(event, Keep::First, key))
+    }
+
+    /// A later part of the same id takes its place.
+    fn superseded(&self, frame: &Frame<'_>, class: Class) -> Event {
+        let content = if class == Class::Tool {
+            Content::Tool
+        } else {
+            Content::Other
+        };
+        let event = of(class, content);
+        if self.id.is_empty() && self.call.is_empty() {
+            return event;
+        }
+        text::superseded(event, frame, text::key((self.kind, self.id, self.call)))
+    }
+}

@@ -1,0 +1,157 @@
+//! Vercel AI SDK data stream of version 4: lines of a code, a colon and JSON, under `text/plain`.
+
+use std::ops::Range;
+
+use super::object::{self, Object};
+use super::reader::Reader;
+use super::shape::{Failure, Grammar, PLAIN, Shape, Sign};
+use super::text;
+use crate::event::{Class, Content, Event, Keep, Step, Terminal, Usage};
+use crate::wire::json::Kind;
+use crate::wire::{Frame, Framing};
+
+pub(super) const SHAPE: Shape = Shape {
+    word: "vercel_v4",
+    announced: |headers| Sign::Certain.when(headers.contains_key("x-vercel-ai-data-stream")),
+    // Only the head of the answer tells.
+    opens: |_| Sign::None,
+    grammar: |_| Box::<State>::default(),
+    framing: Some(("text/plain", Framing::Lines)),
+    comments: false,
+    // Its reader skips empty lines.
+    heartbeat: |framing| match framing {
+        Framing::Lines => Some(b"\n"),
+        Framing::JsonArray | Framing::Ndjson | Framing::Raw | Framing::Sse => None,
+    },
+    ..PLAIN
+};
+
+/// What must be remembered between lines.
+#[derive(Debug, Default)]
+struct State {
+    /// Steps that ended: each is one model call.
+    steps: u64,
+    /// An error was told: what follows does not make the stream a good one.
+    failed: bool,
+}
+
+impl Grammar for State {
+    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+        let data = frame.data();
+        let of = |class, content| Event {
+            content,
+            ..Event::bare(class)
+        };
+        Some(match frame.name() {
+            b"0" => text(frame, Class::Token, Content::Token)?,
+            b"g" => text(frame, Class::Reasoning, Content::Reasoning)?,
+            // Redacted reasoning and signatures: the API wants them back.
+            b"i" | b"j" | b"f" => Event::bare(Class::Structure),
+            b"h" | b"k" => of(Class::Structure, Content::Other),
+            b"2" | b"8" => of(Class::State, Content::Other),
+            b"c" => arguments(frame)?,
+            b"a" => of(Class::Tool, Content::Tool),
+            b"9" => of(Class::Tool, Content::Tool).of_call(Step::Ends, 0, call(data)?),
+            b"b" => of(Class::Tool, Content::Tool).of_call(Step::Begins, 0, call(data)?),
+            b"3" => {
+                self.failed = true;
+                Event::bare(Class::Error).ending(Terminal::MayFail)
+            }
+            b"e" => {
+                self.steps += 1;
+                let usage = usage(data)?.map(|usage| Usage {
+                    call: self.steps,
+                    ..usage
+                });
+                Event {
+                    usage,
+                    ..Event::bare(Class::Finish)
+                }
+            }
+            b"d" => {
+                // The sum of the steps, if there were any.
+                let usage = usage(data)?.filter(|_| self.steps == 0);
+                let terminal = if self.failed {
+                    Terminal::Error
+                } else {
+                    Terminal::Done
+                };
+                Event {
+                    usage,
+                    ..Event::bare(Class::Finish).ending(terminal)
+                }
+            }
+            _ => return None,
+        })
+    }
+
+    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
+        if framing != Framing::Lines {
+            return None;
+        }
+        let usage = Object::new()
+            .number("promptTokens", 0)
+            .number("completionTokens", 0);
+        let end = Object::new()
+            .text("finishReason", "error")
+            .raw("usage", &usage.end());
+        let message = object::string(&failure.with_code());
+        Some(format!("3:{message}\nd:{}\n", end.end()))
+    }
+}
+
+/// The JSON of a line is a string.
+fn text(frame: &Frame<'_>, class: Class, content: Content) -> Option<Event> {
+    let mut reader = Reader::new(frame.data());
+    let range = reader.string()??;
+    reader.end()?;
+    let event = text::event(frame, class, content, range);
+    Some(text::joining(event, Keep::First, text::key(frame.name())))
+}
+
+/// `{"toolCallId","argsTextDelta"}`
+fn arguments(frame: &Frame<'_>) -> Option<Event> {
+    let mut reader = Reader::new(frame.data());
+    let mut delta: Option<Range<usize>> = None;
+    let mut rest = 0;
+    reader.object(|reader, key| {
+        match key {
+            b"argsTextDelta" if reader.kind()? == Kind::String => delta = reader.string()?,
+            _ => rest = text::key((rest, key, reader.raw()?)),
+        }
+        Some(())
+    })?;
+    reader.end()?;
+    let event = text::event(frame, Class::Tool, Content::Tool, delta?);
+    let event = text::joining(event, Keep::First, text::key(("c", rest)));
+    Some(event.of_call(Step::GoesOn, 0, call(frame.data())?))
+}
+
+/// A number for the call that a line belongs to.
+fn call(data: &[u8]) -> Option<u64> {
+    let mut reader = Reader::new(data);
+    let mut id: &[u8] = b"";
+    reader.object(|reader, key| {
+        match key {
+            b"toolCallId" => id = reader.word()?,
+            _ => reader.skip()?,
+        }
+        Some(())
+    })?;
+    Some(text::key(id))
+}
+
+/// `{"finishReason","usage":{"promptTokens","completionTokens"}}`; a model that states none sends `null` or NaN.
+fn usage(data: &[u8]) -> Option<Option<Usage>> {
+    let mut reader = Reader::new(data);
+    let mut usage = None;
+    reader.object(|reader, key| {
+        match key {
+            b"usage" => usage = reader.usage()?,
+            _ => reader.skip()?,
+        }
+        Some(())
+    })?;
+    reader.end()?;
+    Some(usage)
+}

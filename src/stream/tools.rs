@@ -1,0 +1,144 @@
+//! Are the tool calls of a stream whole? Their arguments come in pieces, and must add up to one JSON value.
+
+use crate::event::{Call, Step};
+use crate::wire::whole::Whole;
+
+/// Calls of one stream that are followed at once; agents make a handful. More are not looked at.
+const MAX_OPEN: usize = 64;
+
+/// The open calls of one stream, and what was wrong with those that ended.
+#[derive(Clone, Debug, Default)]
+pub struct Tools {
+    open: Vec<Open>,
+    faults: u64,
+    /// No call is followed any more.
+    lost: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Open {
+    group: u32,
+    id: u64,
+    arguments: Whole,
+}
+
+impl Tools {
+    /// A step of a call, and the raw body of the JSON string it brought.
+    pub fn note(&mut self, call: Call, text: &[u8]) {
+        if self.lost {
+            return;
+        }
+        match call.step {
+            Step::Lost => {
+                self.open.clear();
+                self.lost = true;
+            }
+            Step::Last => {
+                self.go_on(call, text);
+                self.end(|open| open.group == call.group);
+            }
+            Step::Begins => {
+                // The same again is another call that took its place.
+                self.end(|open| open.group == call.group && open.id == call.id);
+                self.begin(call, text);
+            }
+            Step::GoesOn => self.go_on(call, text),
+            Step::Ends => self.end(|open| open.group == call.group && open.id == call.id),
+            Step::GroupEnds => self.end(|open| open.group == call.group),
+        }
+    }
+
+    /// Calls that ended and were not whole, and those that are still open.
+    pub const fn faults(&self) -> (u64, usize) {
+        (self.faults, self.open.len())
+    }
+
+    fn go_on(&mut self, call: Call, text: &[u8]) {
+        let is_it = |open: &&mut Open| open.group == call.group && open.id == call.id;
+        match self.open.iter_mut().find(is_it) {
+            Some(open) => open.arguments.feed(text),
+            // Some servers leave the beginning out.
+            None => self.begin(call, text),
+        }
+    }
+
+    fn begin(&mut self, call: Call, text: &[u8]) {
+        if self.open.len() == MAX_OPEN {
+            return;
+        }
+        let mut arguments = Whole::default();
+        arguments.feed(text);
+        self.open.push(Open {
+            group: call.group,
+            id: call.id,
+            arguments,
+        });
+    }
+
+    fn end(&mut self, is_over: impl Fn(&Open) -> bool) {
+        let faults = &mut self.faults;
+        self.open.retain(|open| {
+            let over = is_over(open);
+            *faults += u64::from(over && !open.arguments.is_whole());
+            !over
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(steps: &[(Step, u64, &str)]) -> (u64, usize) {
+        let mut tools = Tools::default();
+        for (step, id, text) in steps {
+            let call = Call {
+                step: *step,
+                group: 0,
+                id: *id,
+            };
+            tools.note(call, text.as_bytes());
+        }
+        tools.faults()
+    }
+
+    #[test]
+    fn calls_that_are_not_whole_are_counted() {
+        use Step::{Begins, Ends, GoesOn, GroupEnds, Last, Lost};
+        const BEGIN: (Step, u64, &str) = (Begins, 1, "");
+        type Steps = &'static [(Step, u64, &'static str)];
+        let table: [(Steps, (u64, usize)); 10] = [
+            (&[BEGIN, (GoesOn, 1, "{}"), (Ends, 1, "")], (0, 0)),
+            (&[BEGIN, (Ends, 1, "")], (0, 0)),
+            (&[BEGIN, (GoesOn, 1, "{"), (Ends, 1, "")], (1, 0)),
+            (&[BEGIN, (GoesOn, 1, "{}")], (0, 1)),
+            (
+                &[(GoesOn, 1, "{}"), (GoesOn, 2, "{}"), (GroupEnds, 0, "")],
+                (0, 0),
+            ),
+            (
+                &[(GoesOn, 1, "{"), (GoesOn, 2, "}"), (GroupEnds, 0, "")],
+                (2, 0),
+            ),
+            (&[BEGIN, (GoesOn, 1, "{"), (Last, 1, "}")], (0, 0)),
+            (&[BEGIN, (GoesOn, 1, "{"), (Last, 1, "")], (1, 0)),
+            (
+                &[BEGIN, (Lost, 0, ""), (GoesOn, 1, "}"), (Ends, 1, "")],
+                (0, 0),
+            ),
+            (
+                &[(Begins, 1, "{"), (Begins, 1, "{}"), (Ends, 1, "")],
+                (1, 0),
+            ),
+        ];
+        for (steps, expected) in table {
+            assert_eq!(faults(steps), expected, "{steps:?}");
+        }
+    }
+
+    #[test]
+    fn open_calls_are_bounded() {
+        let many: Vec<_> = (0..1000).map(|id| (Step::Begins, id, "{")).collect();
+        assert_eq!(faults(&many), (0, MAX_OPEN));
+    }
+}
