@@ -10,6 +10,7 @@ use super::busy::BusyHistogram;
 use crate::dialect::Dialect;
 use crate::event::Class;
 use crate::stream::end::End;
+use crate::stream::meter::TokenSource;
 use crate::wire::Framing;
 
 /// Handles of one route. Plain counters: no label is looked up when a stream counts.
@@ -41,12 +42,8 @@ pub struct RouteMetrics {
     pub per_token: Histogram,
     /// Tokens per second after the first.
     pub speed: Histogram,
-    /// Content tokens that the upstream stated.
-    pub tokens_usage: IntCounter,
-    /// Reasoning tokens that the upstream stated.
-    pub reasoning_usage: IntCounter,
-    /// Deltas, where the upstream states nothing.
-    pub tokens_estimated: IntCounter,
+    /// Content and reasoning tokens, by who says so.
+    tokens: [[IntCounter; 2]; 3],
     /// Read to handed over, seconds.
     pub added: BusyHistogram,
     events_in: Vec<IntCounter>,
@@ -171,9 +168,8 @@ impl RouteMetrics {
             gap: BusyHistogram::new(&families.gap.with_label_values(&[name])),
             per_token: families.per_token.with_label_values(&[name]),
             speed: families.speed.with_label_values(&[name]),
-            tokens_usage: tokens("content", "usage"),
-            reasoning_usage: tokens("reasoning", "usage"),
-            tokens_estimated: tokens("content", "estimated"),
+            tokens: TokenSource::ALL
+                .map(|source| ["content", "reasoning"].map(|kind| tokens(kind, source.as_str()))),
             added: BusyHistogram::new(&families.added.with_label_values(&[name])),
             events_in: classes(&families.events, &[name, "in"], &[]),
             events_out: classes(&families.events, &[name, "out"], &[]),
@@ -229,6 +225,14 @@ impl RouteMetrics {
     pub fn mismatch(&self, announced: Dialect) {
         if let Some(counter) = self.mismatches.get(announced.index()) {
             counter.inc();
+        }
+    }
+
+    /// Counts output tokens.
+    pub fn tokens(&self, source: TokenSource, content: u64, reasoning: u64) {
+        if let Some([of_content, of_reasoning]) = self.tokens.get(source as usize) {
+            of_content.inc_by(content);
+            of_reasoning.inc_by(reasoning);
         }
     }
 

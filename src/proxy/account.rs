@@ -12,6 +12,7 @@ use crate::event::Class;
 use crate::metrics::RouteMetrics;
 use crate::reply::stream::STALL;
 use crate::stream::end::End;
+use crate::stream::meter::TokenSource;
 use crate::stream::pump::{Arrived, Observer, Report};
 use crate::stream::registry::Live;
 
@@ -110,14 +111,14 @@ pub(super) fn record(metrics: &RouteMetrics, report: &Report, duration: Duration
     if let Some(after) = report.cancelled_after {
         metrics.cancel_seconds.observe(after.as_secs_f64());
     }
-    let (tokens, stated) = report.meter.output_tokens();
-    let reasoning = report.meter.usage.reasoning.unwrap_or(0).min(tokens);
-    if stated {
-        metrics.tokens_usage.inc_by(tokens - reasoning);
-        metrics.reasoning_usage.inc_by(reasoning);
-    } else {
-        metrics.tokens_estimated.inc_by(tokens);
-    }
+    let (tokens, source) = report.output_tokens();
+    let reasoning = match source {
+        TokenSource::Estimated => report.meter.reasoning_deltas,
+        TokenSource::Cumulative | TokenSource::Usage => {
+            report.meter.usage.reasoning.unwrap_or(0).min(tokens)
+        }
+    };
+    metrics.tokens(source, tokens - reasoning, reasoning);
     if let Some(speed) = report.meter.tokens_per_second() {
         metrics.speed.observe(speed);
         metrics.per_token.observe(speed.recip());
@@ -140,7 +141,7 @@ pub(super) fn record(metrics: &RouteMetrics, report: &Report, duration: Duration
 pub(super) fn log(call: &Call, live: &Live, report: &Report, status: StatusCode) {
     let since_start = |at: Option<Instant>| at.map(|at| millis(at.duration_since(live.started)));
     let meter = &report.meter;
-    let (tokens, stated) = meter.output_tokens();
+    let (tokens, source) = report.output_tokens();
     let pings = meter
         .events
         .get(Class::Heartbeat.index())
@@ -167,7 +168,7 @@ pub(super) fn log(call: &Call, live: &Live, report: &Report, status: StatusCode)
                 ttft_ms = since_start(meter.first_token),
                 duration_ms = millis(live.started.elapsed()),
                 tokens,
-                tokens_source = if stated { "usage" } else { "estimated" },
+                tokens_source = source.as_str(),
                 tokens_per_s = meter.tokens_per_second().map(rounded),
                 events_in = meter.events.iter().sum::<u64>() - pings,
                 events_out = report.queue.taken.iter().sum::<u64>(),

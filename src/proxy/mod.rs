@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, request};
+use http::{HeaderMap, Request, Response, StatusCode, header, request};
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -84,7 +84,11 @@ async fn answer(
         idle: call.loaded.config.limits.request_body,
     };
     let listener = call.said.as_ref().map(Said::listener);
-    let body = RequestBody::new(incoming, limits).heard_by(listener);
+    let mut body = RequestBody::new(incoming, limits).heard_by(listener);
+    // To ask for the body is to answer `Expect: 100-continue`, which is the upstream's to do.
+    if call.said.is_some() && !parts.headers.contains_key(header::EXPECT) {
+        body.listen().await;
+    }
     let received = body.received();
     if body.is_too_large() {
         return call.failed(&Error::RequestTooLarge);

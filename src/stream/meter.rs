@@ -15,6 +15,8 @@ pub struct Meter {
     pub bytes_in: u64,
     /// Token and reasoning events: the estimate of output tokens where the upstream states none.
     pub deltas: u64,
+    /// Those of them that are reasoning.
+    pub reasoning_deltas: u64,
     /// The read that goes on brought text.
     text: bool,
     /// Last text of either kind.
@@ -31,10 +33,37 @@ pub struct Meter {
     pub events: [u64; Class::ALL.len()],
     /// What the upstream stated, summed over its model calls.
     pub usage: Usage,
+    /// A total was stated, not only a count that runs on.
+    total_stated: bool,
     /// The share of the last few calls. Bounded: see [`MAX_CALLS`].
     calls: Vec<Usage>,
     /// Tool calls with streamed arguments, once there are any.
     tools: Option<Box<Tools>>,
+}
+
+/// Who says how many tokens came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenSource {
+    /// The upstream's running count, of a stream that ended before it stated the total.
+    Cumulative,
+    /// Nobody: deltas were counted.
+    Estimated,
+    /// The upstream's total.
+    Usage,
+}
+
+impl TokenSource {
+    /// All of them, in order.
+    pub const ALL: [Self; 3] = [Self::Cumulative, Self::Estimated, Self::Usage];
+
+    /// The word used in metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cumulative => "cumulative",
+            Self::Estimated => "estimated",
+            Self::Usage => "usage",
+        }
+    }
 }
 
 /// Agents run a few model calls at once and tell each one's counts within a few events. A call that was
@@ -52,8 +81,10 @@ impl Default for Meter {
             last_token: None,
             text: false,
             deltas: 0,
+            reasoning_deltas: 0,
             bytes_in: 0,
             usage: Usage::default(),
+            total_stated: false,
             calls: Vec::new(),
             tools: None,
         }
@@ -72,6 +103,7 @@ impl Meter {
             Content::Reasoning => {
                 self.first_reasoning.get_or_insert(now);
                 self.deltas += 1;
+                self.reasoning_deltas += 1;
                 self.text = true;
             }
             Content::Token => {
@@ -85,6 +117,9 @@ impl Meter {
         }
         if let Some(usage) = &event.usage {
             self.state(usage);
+            // Beside text it is a running count; by itself, or with an end, it is the total.
+            let is_running = event.class == Class::Usage && event.content != Content::None;
+            self.total_stated |= usage.output.is_some() && !is_running;
         }
         if let Some(call) = event.call {
             let text = event.text.map(|text| text.of(block));
@@ -148,11 +183,18 @@ impl Meter {
         }
     }
 
-    /// Output tokens, and whether the upstream stated them. Some servers state zero until the end.
-    pub fn output_tokens(&self) -> (u64, bool) {
+    /// Output tokens, and who says so. Some servers state zero until the end.
+    pub const fn output_tokens(&self) -> (u64, TokenSource) {
         match self.usage.output {
-            Some(stated) if stated > 0 || self.deltas == 0 => (stated, true),
-            _ => (self.deltas, false),
+            Some(stated) if stated > 0 || self.deltas == 0 => {
+                let source = if self.total_stated {
+                    TokenSource::Usage
+                } else {
+                    TokenSource::Cumulative
+                };
+                (stated, source)
+            }
+            _ => (self.deltas, TokenSource::Estimated),
         }
     }
 
@@ -242,7 +284,11 @@ mod tests {
         ];
         for (blocks, output, input) in table {
             let meter = measured(Dialect::LangGraph, &blocks);
-            assert_eq!(meter.output_tokens(), (output, true), "{blocks:?}");
+            assert_eq!(
+                meter.output_tokens(),
+                (output, TokenSource::Usage),
+                "{blocks:?}"
+            );
             assert_eq!(meter.usage.input, Some(input), "{blocks:?}");
         }
     }
@@ -262,7 +308,7 @@ mod tests {
             object("on_chat_model_end", "r2", &output),
         ];
         let meter = measured(Dialect::LangServe, &blocks);
-        assert_eq!(meter.output_tokens(), (8, true));
+        assert_eq!(meter.output_tokens(), (8, TokenSource::Usage));
     }
 
     #[test]
@@ -271,7 +317,7 @@ mod tests {
             .map(|n| message("messages", "AIMessageChunk", &format!("m{n}"), 1, 2))
             .collect();
         let meter = measured(Dialect::LangGraph, &blocks);
-        assert_eq!(meter.output_tokens(), (2000, true));
+        assert_eq!(meter.output_tokens(), (2000, TokenSource::Usage));
         assert_eq!(meter.calls.len(), MAX_CALLS);
     }
 
@@ -291,10 +337,10 @@ mod tests {
         );
         let cut = [start, delta.repeat(3)];
         let meter = measured(Dialect::Anthropic, &cut);
-        assert_eq!(meter.output_tokens(), (3, false));
+        assert_eq!(meter.output_tokens(), (3, TokenSource::Estimated));
         assert_eq!(meter.usage.input, Some(9));
         let meter = measured(Dialect::Anthropic, &[cut.concat(), end]);
-        assert_eq!(meter.output_tokens(), (7, true));
+        assert_eq!(meter.output_tokens(), (7, TokenSource::Usage));
     }
 
     #[test]
@@ -309,9 +355,9 @@ mod tests {
             let blocks: Vec<String> = counts.iter().map(|count| chunk(*count)).collect();
             measured(Dialect::OpenAiChat, &blocks).output_tokens()
         };
-        assert_eq!(of(&[1, 3, 9]), (9, true));
+        assert_eq!(of(&[1, 3, 9]), (9, TokenSource::Cumulative));
         // Ollama states zero until the end, and the end was cut.
-        assert_eq!(of(&[0, 0, 0]), (3, false));
+        assert_eq!(of(&[0, 0, 0]), (3, TokenSource::Estimated));
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! The body of a client's request on its way to the upstream, within its bounds.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep};
 
 use super::fields::forwardable;
@@ -94,6 +96,9 @@ pub struct RequestLimits {
     pub idle: Duration,
 }
 
+/// Bytes that are listened to before the request goes out: what tells its kind stands in front, or the whole is short.
+const MAX_LISTENED: usize = 64 * 1024;
+
 /// Hears each piece of a request body as it passes.
 type Listener = Box<dyn FnMut(&[u8]) + Send>;
 
@@ -101,6 +106,8 @@ type Listener = Box<dyn FnMut(&[u8]) + Send>;
 pub struct RequestBody {
     /// Handed over once, and given back: nobody has seen it.
     returned: Option<Bytes>,
+    /// What came ahead of its time and is no data.
+    ahead: Option<Result<Frame<Bytes>, std::io::Error>>,
     listener: Option<Listener>,
     incoming: Incoming,
     limits: RequestLimits,
@@ -118,6 +125,7 @@ impl RequestBody {
         }
         Self {
             returned: None,
+            ahead: None,
             listener: None,
             incoming,
             limits,
@@ -131,6 +139,37 @@ impl RequestBody {
     pub fn heard_by(self, listener: Option<impl FnMut(&[u8]) + Send + 'static>) -> Self {
         let listener = listener.map(|listener| Box::new(listener) as Listener);
         Self { listener, ..self }
+    }
+
+    /// Hears what has come with the head, before anybody takes it.
+    pub async fn listen(&mut self) {
+        let mut heard = BytesMut::new();
+        let mut waited = false;
+        while heard.len() < MAX_LISTENED && !self.incoming.is_end_stream() {
+            let next = poll_fn(|cx| Poll::Ready(Pin::new(&mut *self).poll_frame(cx))).await;
+            match next.map(|frame| frame.map(|frame| frame.map(Frame::into_data))) {
+                // The connection reads on when its task has been left once.
+                Poll::Pending if waited => break,
+                Poll::Pending => {
+                    waited = true;
+                    yield_now().await;
+                }
+                Poll::Ready(Some(Ok(Ok(piece)))) => {
+                    waited = false;
+                    heard.extend_from_slice(&piece);
+                }
+                Poll::Ready(Some(Ok(Err(frame)))) => {
+                    self.ahead = Some(Ok(frame));
+                    break;
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    self.ahead = Some(Err(error));
+                    break;
+                }
+                Poll::Ready(None) => break,
+            }
+        }
+        self.returned = (!heard.is_empty()).then(|| heard.freeze());
     }
 
     pub(super) fn verdict(&self) -> Verdict {
@@ -173,6 +212,9 @@ impl http_body::Body for RequestBody {
         if let Some(piece) = this.returned.take() {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
+        if let Some(ahead) = this.ahead.take() {
+            return Poll::Ready(Some(ahead));
+        }
         match Pin::new(&mut this.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.timer = None;
@@ -212,7 +254,7 @@ impl http_body::Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.returned.is_none() && self.incoming.is_end_stream()
+        self.returned.is_none() && self.ahead.is_none() && self.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

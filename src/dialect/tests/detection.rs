@@ -175,8 +175,7 @@ fn a_wrong_guess_is_noticed() {
     assert!(!detect::fits(Dialect::LangServe, &token));
     assert!(!detect::fits(Dialect::OpenAiChat, &token));
     assert!(detect::fits(Dialect::Convention, &token));
-    // Its path is believed, whatever comes.
-    assert!(detect::fits(Dialect::Gemini, &token));
+    assert!(!detect::fits(Dialect::Gemini, &token));
     assert!(detect::fits(Dialect::Opaque, &token));
     // It shows nothing either way.
     let empty = frame(Framing::Sse, "id: 1\n\n");

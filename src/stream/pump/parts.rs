@@ -10,7 +10,7 @@ use crate::dialect::Dialect;
 use crate::queue::{Counts, Sender};
 use crate::stream::deadline::Table;
 use crate::stream::end::End;
-use crate::stream::meter::Meter;
+use crate::stream::meter::{Meter, TokenSource};
 use crate::stream::pipeline::Pipeline;
 use crate::stream::registry::Stop;
 use crate::wire::Framing;
@@ -125,6 +125,16 @@ pub struct Report {
 }
 
 impl Report {
+    /// Output tokens, and who says so. The last running count of a whole answer is its total.
+    pub fn output_tokens(&self) -> (u64, TokenSource) {
+        match self.meter.output_tokens() {
+            (count, TokenSource::Cumulative) if self.end == End::Finished => {
+                (count, TokenSource::Usage)
+            }
+            told => told,
+        }
+    }
+
     /// Tool calls that are not whole; those that a client's leaving or a deadline cut are not meant.
     pub fn tool_faults(&self) -> u64 {
         let by_upstream = [

@@ -132,7 +132,7 @@ def _gemini(count: int | None) -> Iterator[dict[str, Any]]:
 
     number = 0
     for number, word in enumerate(words(count)):
-        yield chunk(number, {"text": word})
+        yield chunk(min(number, 12), {"text": word})
     for name in ("wx", "clock", "sea"):
         yield chunk(12, {"functionCall": {"name": name, "args": {"city": "Oslo"}}})
     yield chunk(12, {"text": ""}, finishReason="STOP")

@@ -1,0 +1,211 @@
+//! Joining loses nothing: whatever waits, and however long, what leaves a full queue says what went in.
+//!
+//! 1. Streams of each dialect are made of its fixtures: their events in order, deltas repeated with other texts.
+//! 2. They go through a small queue that is taken from at random.
+//! 3. In and out are read anew: adjacent texts of equal keys are added up, everything else is compared byte by byte.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests may panic"
+)]
+
+use std::path::Path;
+use std::{fmt, fs};
+
+use tokio::time::Instant;
+use weir::dialect::{Classifier, Dialect};
+use weir::event::{Class, Event, Keep};
+use weir::queue::ring::{Push, Ring};
+use weir::queue::{Limits, Overflow};
+use weir::wire::{Decoder, Frame, Framing};
+
+/// Texts that are awkward to join: escapes, halves of characters, marks of every framing.
+const PIECES: [&str; 18] = [
+    "a", "é", "\\n", "\\\"", "\\\\", "\\u00e9", "\\ud83d", "\\ude00", "😀", "\\/", "{", "}",
+    "data: ", "\\u2028", ",", "[", "]", "0",
+];
+const STREAMS: u64 = 40;
+
+/// xorshift64*: the same numbers on every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let high = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33;
+        usize::try_from(high).unwrap() % bound
+    }
+
+    /// Begins with a letter: what stands without quotes must not look like JSON.
+    fn text(&mut self) -> String {
+        let pieces = self.below(4);
+        std::iter::once("t")
+            .chain((0..pieces).map(|_| PIECES[self.below(PIECES.len())]))
+            .collect()
+    }
+}
+
+fn read(dialect: Dialect, framing: Framing, bytes: &[u8]) -> Vec<(Frame<'static>, Event)> {
+    let mut frames = Vec::new();
+    let mut keep = |frame: Frame<'_>| frames.push(frame.into_owned());
+    let mut decoder = Decoder::new(framing, 1 << 20);
+    decoder.feed(bytes, &mut keep).unwrap();
+    let mut classifier = Classifier::new(dialect);
+    let with_event = |frame: Frame<'static>| {
+        let event = *classifier.classify(&frame);
+        (frame, event)
+    };
+    // Heartbeats of the upstream go no further.
+    let stays = |(_, event): &(Frame<'_>, Event)| event.class != Class::Heartbeat;
+    frames.into_iter().map(with_event).filter(stays).collect()
+}
+
+/// A stream made of the events of one: those that join come several times, with texts of their own.
+fn grown(events: &[(Frame<'_>, Event)], random: &mut Random) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (frame, event) in events {
+        let joins = event.merge.filter(|merge| merge.keep != Keep::Replace);
+        let times = if event.merge.is_some() {
+            1 + random.below(12)
+        } else {
+            1
+        };
+        for _ in 0..times {
+            match joins {
+                None => out.extend_from_slice(&frame.block),
+                Some(merge) => {
+                    let (start, end) = (merge.text.start as usize, merge.text.end as usize);
+                    out.extend_from_slice(&frame.block[..start]);
+                    out.extend_from_slice(random.text().as_bytes());
+                    out.extend_from_slice(&frame.block[end..]);
+                }
+            }
+        }
+    }
+    out
+}
+
+/// What a stream says, however its texts are parted.
+#[derive(PartialEq, Eq)]
+enum Said {
+    Text(u64, Vec<u8>),
+    /// Only the last of its kind counts.
+    Last(u64, Vec<u8>),
+    Block(Vec<u8>),
+}
+
+impl fmt::Debug for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Text(_, bytes) | Self::Last(_, bytes) | Self::Block(bytes)) = self;
+        write!(f, "{}", bytes.escape_ascii())
+    }
+}
+
+fn said(dialect: Dialect, framing: Framing, bytes: &[u8]) -> Vec<Said> {
+    let mut out: Vec<Said> = Vec::new();
+    for (frame, event) in read(dialect, framing, bytes) {
+        let block = frame.block.to_vec();
+        match (event.merge, out.last_mut()) {
+            (None, _) => out.push(Said::Block(block)),
+            (Some(merge), Some(Said::Last(key, last)))
+                if merge.keep == Keep::Replace && *key == merge.key =>
+            {
+                *last = block;
+            }
+            (Some(merge), _) if merge.keep == Keep::Replace => {
+                out.push(Said::Last(merge.key, block));
+            }
+            (Some(merge), Some(Said::Text(key, text))) if *key == merge.key => {
+                text.extend_from_slice(merge.text.of(&frame.block));
+            }
+            (Some(merge), _) => {
+                out.push(Said::Text(merge.key, merge.text.of(&frame.block).to_vec()));
+            }
+        }
+    }
+    out
+}
+
+/// What comes out of a queue that is hardly ever taken from, and how many events were joined on the way.
+fn squeezed(events: &[(Frame<'_>, Event)], random: &mut Random) -> (Vec<u8>, usize) {
+    let limits = Limits {
+        max_events: 1 + random.below(6),
+        max_bytes: 256 << random.below(8),
+        merge: true,
+        overflow: Overflow::Block,
+    };
+    let mut ring = Ring::new(limits, false);
+    let mut out = Vec::new();
+    let now = Instant::now();
+    for (frame, event) in events {
+        while ring.push(&frame.block, event, now) != Push::Accepted {
+            assert!(
+                ring.take(1, &mut out).is_some(),
+                "an empty queue takes anything"
+            );
+        }
+        if random.below(24) == 0 {
+            ring.take(1 << random.below(12), &mut out);
+        }
+    }
+    while ring.take(usize::MAX, &mut out).is_some() {}
+    (out, usize::try_from(ring.counts().merged).unwrap())
+}
+
+fn fixtures(dialect: Dialect) -> Vec<(Framing, Vec<u8>)> {
+    let folder = Path::new("tests/data").join(dialect.as_str());
+    let mut paths: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    let framing = |path: &Path| {
+        Some(match path.extension()?.to_str()? {
+            "sse" => Framing::Sse,
+            "ndjson" => Framing::Ndjson,
+            "lines" => Framing::Lines,
+            "json" => Framing::JsonArray,
+            _ => return None,
+        })
+    };
+    paths
+        .iter()
+        .filter_map(|path| Some((framing(path)?, fs::read(path).unwrap())))
+        .collect()
+}
+
+#[test]
+fn what_was_joined_says_what_was_sent() {
+    for dialect in Dialect::ALL {
+        let mut joined = 0;
+        let mut random = Random(0x9E37_79B9_7F4A_7C15);
+        for (framing, bytes) in fixtures(dialect) {
+            let fixture = read(dialect, framing, &bytes);
+            for _ in 0..STREAMS {
+                let stream = grown(&fixture, &mut random);
+                let events = read(dialect, framing, &stream);
+                let (out, merged) = squeezed(&events, &mut random);
+                joined += merged;
+                let sent: Vec<u8> = events
+                    .iter()
+                    .flat_map(|(frame, _)| frame.block.to_vec())
+                    .collect();
+                let (got, expected) = (said(dialect, framing, &out), said(dialect, framing, &sent));
+                for (got, expected) in got.iter().zip(&expected) {
+                    assert_eq!(got, expected, "{dialect}");
+                }
+                assert_eq!(got.len(), expected.len(), "{dialect}");
+            }
+        }
+        // Nothing of these is text that could be joined.
+        let has_none = matches!(dialect, Dialect::Mcp | Dialect::Opaque);
+        assert_eq!(
+            joined == 0,
+            has_none,
+            "{dialect}: {joined} events were joined"
+        );
+    }
+}
