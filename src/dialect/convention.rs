@@ -35,9 +35,7 @@ fn opens(opening: &Opening<'_>) -> Sign {
 /// How the agent writes, for an error of the same kind.
 #[derive(Debug, Default)]
 struct State {
-    /// Events have names.
-    named: bool,
-    /// Events are objects with a word in them, and no names.
+    /// Events are objects with a word in them.
     typed: bool,
     /// The member that carries the text of tokens.
     text: Option<&'static str>,
@@ -46,8 +44,7 @@ struct State {
 impl Grammar for State {
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
         let (event, place) = classify(frame)?;
-        self.named |= !frame.name().is_empty();
-        self.typed |= frame.name().is_empty() && frame.data().starts_with(b"{");
+        self.typed |= frame.data().starts_with(b"{");
         self.text = self.text.or(place);
         Some(event)
     }
@@ -57,15 +54,9 @@ impl Grammar for State {
         if let Some(text) = self.text.filter(|text| *text != "message") {
             error = error.text(text, failure.message);
         }
-        // A page that listens for unnamed messages alone would not hear a named one.
-        let name = if self.typed && !self.named {
-            ""
-        } else {
-            "error"
-        };
         match framing {
             Framing::Ndjson if self.typed => Some(error.end() + "\n"),
-            _ => shape::block(framing, name, &error.end()),
+            _ => shape::block(framing, "error", &error.end()),
         }
     }
 

@@ -61,7 +61,7 @@ def test_langgraph_streams_real_message_chunks(langgraph):
 def test_ollama_lines_are_the_same_bytes(weir, fastapi):
     proxy = weir(fastapi.url)
     direct, through = (body(url, "POST", "/api/chat") for url in (fastapi.url, proxy.url))
-    assert direct.body.count(b"\n") == 7
+    assert direct.body.count(b"\n") == 10
     assert through.body == direct.body
     assert through.headers["content-type"] == "application/x-ndjson"
     assert proxy.ended()["dialect"] == "ollama"

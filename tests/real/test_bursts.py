@@ -272,4 +272,4 @@ def test_error_shapes_of_every_dialect(weir, upstream, dialect, end):
     elif dialect == "langgraph":
         assert fields["error"] == code and list(fields) == ["error", "message"]
     else:
-        assert list(fields) == ["type", "error", "message", "code"] and fields["code"] == code
+        assert list(fields) == ["type", "error", "message", "code", "content"] and fields["code"] == code

@@ -149,7 +149,7 @@ fn an_error_follows_what_the_stream_was_like() {
 
     let typed = "data: {\"type\":\"token\",\"text\":\"a\"}\n\n";
     let error = said(Dialect::Convention, Framing::Sse, typed, "truncated").unwrap();
-    assert!(error.starts_with("data: ") && error.ends_with("\"text\":\"M\"}\n\n"));
+    assert!(error.starts_with("event: error\n") && error.ends_with("\"text\":\"M\"}\n\n"));
     let named = "event: token\ndata: {\"token\":\"a\"}\n\n";
     let error = said(Dialect::Convention, Framing::Sse, named, "truncated").unwrap();
     assert!(error.starts_with("event: error\n") && error.ends_with("\"token\":\"M\"}\n\n"));
