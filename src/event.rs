@@ -191,6 +191,19 @@ pub struct Merge {
     pub keep: Keep,
 }
 
+/// Which side of a model's output an event belongs to, where its class does not say: the brackets around a thought
+/// belong to the thought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Side {
+    /// What the reader is meant to see, or no side at all.
+    #[default]
+    Answer,
+    /// Thinking.
+    Reasoning,
+    /// Calls and results of tools.
+    Tool,
+}
+
 /// What happens to a tool call whose arguments are streamed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -238,6 +251,10 @@ pub struct Event {
     pub stamp: Option<Span>,
     /// What it does to a tool call whose arguments are streamed.
     pub call: Option<Call>,
+    /// Which text of several its text belongs to: a choice, a block, a message. What ends a text has the same.
+    pub lane: u64,
+    /// The side it belongs to.
+    pub side: Side,
 }
 
 impl Event {
@@ -252,6 +269,8 @@ impl Event {
             usage: None,
             stamp: None,
             call: None,
+            lane: 0,
+            side: Side::Answer,
         }
     }
 
@@ -261,6 +280,16 @@ impl Event {
             content: Content::Other,
             ..Self::bare(Class::Opaque)
         }
+    }
+
+    /// The same event, in one text of several.
+    pub const fn in_lane(self, lane: u64) -> Self {
+        Self { lane, ..self }
+    }
+
+    /// The same event, of one side.
+    pub const fn on(self, side: Side) -> Self {
+        Self { side, ..self }
     }
 
     /// The same event, as a step of a tool call.

@@ -26,6 +26,7 @@ pub mod event;
 
 // layer 1: pure
 pub mod dialect;
+pub mod filter;
 pub mod stream;
 pub mod wire;
 

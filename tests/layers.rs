@@ -9,10 +9,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by layer, longest path first where one contains another.
-const LAYERS: [(&str, u8); 32] = [
+const LAYERS: [(&str, u8); 33] = [
     ("event", 0),
     ("wire", 1),
     ("dialect", 1),
+    ("filter", 1),
     ("queue::ring", 1),
     ("queue::join", 1),
     ("stream::deadline", 1),

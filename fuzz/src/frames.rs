@@ -37,19 +37,31 @@ pub fn check(framing: Framing, data: &[u8]) {
     let (pieces, _, again) = decode(framing, text.chunks(usize::from(*cut).max(1)));
     assert_eq!(found, again, "reads were cut every {cut} bytes");
     if found == Framing::Raw {
-        let sent = |frames: &[Frame<'_>]| frames.iter().flat_map(|one| one.block.to_vec()).collect();
+        let sent =
+            |frames: &[Frame<'_>]| frames.iter().flat_map(|one| one.block.to_vec()).collect();
         let (whole, pieces): (Vec<u8>, Vec<u8>) = (sent(&whole), sent(&pieces));
         assert_eq!(whole, text, "what is no stream of events passes as it came");
-        assert_eq!(pieces, text, "what is no stream of events passes as it came");
+        assert_eq!(
+            pieces, text,
+            "what is no stream of events passes as it came"
+        );
         return;
     }
-    assert_eq!(seen(&whole), seen(&pieces), "reads were cut every {cut} bytes");
+    assert_eq!(
+        seen(&whole),
+        seen(&pieces),
+        "reads were cut every {cut} bytes"
+    );
     if complete && found == Framing::Sse {
         let sent: Vec<Frame<'_>> = whole.into_iter().filter(|frame| frame.whole).collect();
         // The comment says what it is: without it, a first field that nobody knows would not.
         let mut blocks = b":\n".to_vec();
         blocks.extend(sent.iter().flat_map(|frame| frame.block.to_vec()));
         let (again, ..) = decode(Framing::Sse, std::iter::once(blocks.as_slice()));
-        assert_eq!(seen(&sent), seen(&again), "what was sent on reads differently");
+        assert_eq!(
+            seen(&sent),
+            seen(&again),
+            "what was sent on reads differently"
+        );
     }
 }

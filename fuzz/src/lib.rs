@@ -5,3 +5,4 @@ pub mod dialects;
 pub mod encoding;
 pub mod frames;
 pub mod queue;
+pub mod scan;

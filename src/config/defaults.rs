@@ -217,8 +217,21 @@ pub(crate) const PREAMBLE_BYTES: Preset<u64> = preset(
 pub(crate) const RETRY_WHY: &str = "One request starts at most one run of the agent.";
 /// `on_disconnect`
 pub(crate) const ON_DISCONNECT_WHY: &str = "An answer that nobody reads costs money.";
-/// `hide`
-pub(crate) const HIDE_WHY: &str = "Weir changes nothing of a stream unless it is told to.";
+/// `hide.reasoning`, `hide.tools`
+pub(crate) const HIDE: Preset<&str> = preset(
+    "keep",
+    "Weir changes nothing of a stream unless it is told to.",
+);
+/// `hide.markers`
+pub(crate) const MARKERS: Preset<&str> = preset(
+    "auto",
+    "The marks of the families do not get into each other's way.",
+);
+/// `hide.starts_hidden`
+pub(crate) const STARTS_HIDDEN: Preset<bool> = preset(
+    false,
+    "Most templates leave the opening marker to the model.",
+);
 
 /// `routes[].match.path_prefix`
 pub(crate) const PATH_PREFIX: Preset<&str> = preset("/", "Every path.");

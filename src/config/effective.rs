@@ -161,6 +161,15 @@ fn policy(policy: &Policy) -> Json {
             "merge": queue.merge,
             "overflow": word_of(&words::OVERFLOWS, &queue.overflow),
         },
+        "hide": {
+            "reasoning": word_of(&words::HIDES, &policy.hide.reasoning),
+            "tools": word_of(&words::HIDES, &policy.hide.tools),
+            "markers": match &*policy.markers {
+                [one] => json!(one),
+                several => json!(several),
+            },
+            "starts_hidden": policy.hide.marks.starts_hidden,
+        },
         "max_event_bytes": show_size(policy.max_event_bytes as u64),
         "max_request_bytes": show_size(policy.max_request_bytes),
         "forwarded": policy.forwarded,

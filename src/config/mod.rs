@@ -39,6 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dialect::Choice;
+use crate::filter::Rules;
 use crate::queue::Limits as QueueLimits;
 
 /// Everything Weir runs on. Built once per load, shared as an `Arc`, never changed.
@@ -193,6 +194,10 @@ pub struct Policy {
     pub commit_after: Option<Duration>,
     /// Size of a leading comment for intermediaries that hold the first bytes back; zero is off.
     pub preamble_bytes: usize,
+    /// What the client does not get.
+    pub hide: Arc<Rules>,
+    /// The markers of `hide`, as they were written.
+    pub markers: Vec<String>,
 }
 
 /// Stream deadlines. See `docs/behaviour.md`.

@@ -17,10 +17,11 @@ use crate::config::listen::{ListenEntry, file, listen_text};
 use crate::config::number::{Count, Size, Time};
 use crate::config::text::{Flag, OneOf, Text, Unbuilt};
 use crate::config::tree::Node;
-use crate::config::words;
+use crate::config::words::{self, Marker};
 use crate::config::wrap::{Fields, OneOrMany, OrAuto, OrNull, OrOff, Preferred};
 use crate::config::{Address, Endpoint, LogFormat, Roots};
 use crate::dialect::Choice;
+use crate::filter::Hide as HideMode;
 use crate::queue::Overflow;
 
 const MS: Duration = Duration::from_millis(1);
@@ -292,18 +293,23 @@ group! {
 group! {
     /// `hide`
     Hide {
-        /// What happens to reasoning.
-        reasoning: Unbuilt = unbuilt("keep", preset::HIDE_WHY);
-        /// What happens to tool calls.
-        tools: Unbuilt = unbuilt("keep", preset::HIDE_WHY);
-        /// Which text markers begin and end a hidden part.
-        markers: Unbuilt = unbuilt("auto", preset::HIDE_WHY);
-        /// Whether the text begins inside a hidden part.
-        starts_hidden: Unbuilt =
-            Unbuilt {
-                preset: Preset { value: "false", why: preset::HIDE_WHY },
-                json: json!(false),
+        /// What happens to reasoning: `drop` leaves it out, `status` also says so where the dialect can.
+        reasoning: OneOf<HideMode> = OneOf { words: words::HIDES.to_vec(), preset: preset::HIDE };
+        /// What happens to calls of tools and their results.
+        tools: OneOf<HideMode> = OneOf { words: words::HIDES.to_vec(), preset: preset::HIDE };
+        /// How models mark either in their text: `auto` for all families, or a list of families
+        /// (see `docs/leakage.md`) and of own pairs as `OPEN ... CLOSE`.
+        markers: OneOrMany<Text<Marker>> =
+            OneOrMany {
+                inner: Text {
+                    form: "a family of markers, or `OPEN ... CLOSE`",
+                    parse: words::marker,
+                    preset: Some(preset::MARKERS),
+                },
             };
+        /// Whether each text begins inside a thought, because the opening marker stands in the
+        /// prompt.
+        starts_hidden: Flag = Flag { preset: preset::STARTS_HIDDEN };
     }
 }
 

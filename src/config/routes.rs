@@ -8,8 +8,12 @@ use crate::config::defaults as preset;
 use crate::config::error::{Path, Report, nearest, shown};
 use crate::config::kind::Placed;
 use crate::config::raw::{self, Root};
+use crate::config::words::Marker;
 use crate::config::{Deadlines, Match, Policy, Route, Upstream};
 use crate::dialect::Choice;
+use crate::filter::markers::{self, Family, Pair, Place};
+use crate::filter::scan::Marks;
+use crate::filter::{Hide, Rules};
 use crate::queue::{Limits as QueueLimits, Overflow};
 
 /// Name of the route that is made when the file has none.
@@ -198,6 +202,14 @@ impl<'a, G> Layers<'a, G> {
             .unwrap_or(default)
     }
 
+    /// The same for what is not copied; `None` if neither says anything.
+    fn find<T>(&self, field: impl Fn(&'a G) -> &'a Option<Placed<T>>) -> Option<&'a T> {
+        let find = |group: Option<&'a G>| {
+            group.and_then(|group| field(group).as_ref().map(|placed| &placed.value))
+        };
+        find(self.upper).or_else(|| find(self.lower))
+    }
+
     /// The same two layers, one section deeper.
     fn below<S>(&self, field: impl Fn(&G) -> &Option<Placed<S>>) -> Layers<'a, S> {
         let find = |group: Option<&'a G>| {
@@ -212,6 +224,7 @@ impl<'a, G> Layers<'a, G> {
 
 fn policy(layers: &Layers<'_, raw::Policy>) -> Policy {
     let queue = layers.below(|policy| &policy.queue);
+    let (rules, shown) = hide(&layers.below(|policy| &policy.hide));
     Policy {
         dialect: layers.get(|policy| &policy.dialect, Choice::Auto),
         deadlines: deadlines(&layers.below(|policy| &policy.deadlines)),
@@ -238,7 +251,56 @@ fn policy(layers: &Layers<'_, raw::Policy>) -> Policy {
             |policy| &policy.preamble_bytes,
             preset::PREAMBLE_BYTES.value,
         )),
+        hide: Arc::new(rules),
+        markers: shown,
     }
+}
+
+/// What is hidden, and the markers as they were written.
+fn hide(layers: &Layers<'_, raw::Hide>) -> (Rules, Vec<String>) {
+    let reasoning = layers.get(|hide| &hide.reasoning, Hide::Keep);
+    let tools = layers.get(|hide| &hide.tools, Hide::Keep);
+    let markers: Vec<Marker> = match layers.find(|hide| &hide.markers) {
+        None => vec![Marker::Auto],
+        Some(entries) => entries.iter().map(|entry| entry.value.clone()).collect(),
+    };
+    let auto = markers.contains(&Marker::Auto);
+    let (mut families, mut pairs, mut shown) = (Vec::new(), Vec::new(), Vec::new());
+    if auto {
+        families.extend(Family::ALL);
+    }
+    for marker in markers {
+        shown.push(match marker {
+            Marker::Auto => "auto".to_owned(),
+            Marker::Family(family) => {
+                families.push(family);
+                family.as_str().to_owned()
+            }
+            Marker::Pair(open, close) => {
+                let word = format!("{open} ... {close}");
+                pairs.push(Pair {
+                    open,
+                    close: vec![close],
+                    kind: markers::Kind::Reasoning,
+                    place: Place::Anywhere,
+                    is_tag: false,
+                });
+                word
+            }
+        });
+    }
+    let hides = |hide: Hide| hide != Hide::Keep;
+    let mut marks = Marks::new(&families, auto, hides(reasoning), hides(tools));
+    if hides(reasoning) {
+        marks.pairs.extend(pairs);
+    }
+    marks.starts_hidden = layers.get(|hide| &hide.starts_hidden, false);
+    let rules = Rules {
+        reasoning,
+        tools,
+        marks,
+    };
+    (rules, shown)
 }
 
 fn deadlines(layers: &Layers<'_, raw::Deadlines>) -> Deadlines {

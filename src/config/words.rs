@@ -1,7 +1,10 @@
 //! The closed sets of words in the file, and what each word means.
 
+use crate::config::error::shown;
 use crate::config::{LogFormat, Roots};
 use crate::dialect::{Choice, Dialect};
+use crate::filter::Hide;
+use crate::filter::markers::Family;
 use crate::queue::Overflow;
 
 /// `log.format`
@@ -24,6 +27,55 @@ pub(crate) const OVERFLOWS: [(&str, Overflow); 3] = [
     ("disconnect", Overflow::Disconnect),
     ("drop_oldest", Overflow::DropOldest),
 ];
+
+/// `hide.reasoning`, `hide.tools`
+pub(crate) const HIDES: [(&str, Hide); 3] = [
+    ("drop", Hide::Drop),
+    ("keep", Hide::Keep),
+    ("status", Hide::Status),
+];
+
+/// One of `hide.markers`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Marker {
+    /// Every family.
+    Auto,
+    /// One family.
+    Family(Family),
+    /// The marks in front of a thought and behind it.
+    Pair(String, String),
+}
+
+/// Reads a marker.
+pub(crate) fn marker(text: &str) -> Result<Marker, String> {
+    if text == "auto" {
+        return Ok(Marker::Auto);
+    }
+    if let Some(family) = Family::ALL
+        .into_iter()
+        .find(|family| family.as_str() == text)
+    {
+        return Ok(Marker::Family(family));
+    }
+    let pair = text
+        .split_once("...")
+        .map(|(open, close)| (open.trim(), close.trim()));
+    match pair {
+        Some((open, close))
+            if (2..=64).contains(&open.len()) && (1..=64).contains(&close.len()) =>
+        {
+            Ok(Marker::Pair(open.to_owned(), close.to_owned()))
+        }
+        _ => {
+            let names: Vec<&str> = Family::ALL.into_iter().map(Family::as_str).collect();
+            Err(format!(
+                "{} is neither `auto`, nor a family of markers ({}), nor a pair `OPEN ... CLOSE` of 2 and 1 to 64 bytes",
+                shown(text),
+                names.join(", ")
+            ))
+        }
+    }
+}
 
 /// `dialect`: `auto` and every dialect there is.
 pub(crate) fn dialects() -> Vec<(&'static str, Choice)> {

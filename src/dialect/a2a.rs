@@ -135,7 +135,8 @@ fn event(frame: &Frame<'_>, payload: Payload, fields: &Fields<'_>) -> Event {
         }
         Payload::Artifact => match fields.text.clone() {
             Some(range) if fields.texts == 1 && fields.parts == 1 => {
-                let event = text::event(frame, Class::Token, Content::Token, range);
+                let event = text::event(frame, Class::Token, Content::Token, range)
+                    .in_lane(text::key((fields.task, fields.artifact)));
                 let key = text::key((fields.task, fields.artifact, fields.rest));
                 text::joining(event, Keep::Last, key)
             }

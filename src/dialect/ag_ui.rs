@@ -10,7 +10,7 @@ use super::reader::Reader;
 use super::request::Members;
 use super::shape::{self, Failure, Grammar, PLAIN, Shape, Sign};
 use super::text;
-use crate::event::{Class, Content, Event, Keep, Step, Terminal, Usage};
+use crate::event::{Class, Content, Event, Keep, Side, Step, Terminal, Usage};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
@@ -25,6 +25,13 @@ pub(super) const SHAPE: Shape = Shape {
     },
     grammar: |_| Box::<State>::default(),
     always_streams: true,
+    status: Some(|words| {
+        let event = Object::new()
+            .text("type", "CUSTOM")
+            .text("name", "status")
+            .text("value", words);
+        format!("data: {}\n\n", event.end())
+    }),
     ..PLAIN
 };
 
@@ -88,7 +95,10 @@ impl Grammar for State {
             }
             b"STATE_DELTA" | b"ACTIVITY_DELTA" => of(Class::State, Content::Other),
             b"CUSTOM" | b"RAW" => of(Class::Opaque, Content::Other),
-            kind if is_bracket(kind) => Event::bare(Class::Structure),
+            kind if is_bracket(kind) && kind.starts_with(b"TEXT_") => {
+                Event::bare(Class::Structure).in_lane(text::key(fields.message))
+            }
+            kind if is_bracket(kind) => Event::bare(Class::Structure).on(Side::Reasoning),
             _ => return None,
         })
     }
@@ -117,9 +127,15 @@ impl State {
             return event;
         }
         self.open = text::key(fields.message);
+        let side = if class == Class::Reasoning {
+            Side::Reasoning
+        } else {
+            Side::Answer
+        };
         Event {
             class: Class::Structure,
             merge: None,
+            side,
             ..event
         }
     }
@@ -189,7 +205,7 @@ impl<'a> Fields<'a> {
         let Some(range) = self.delta.clone() else {
             return Event::bare(class);
         };
-        let event = text::event(frame, class, content, range);
+        let event = text::event(frame, class, content, range).in_lane(text::key(self.message));
         let key = text::key((self.kind, self.message, self.call, self.rest));
         let stamp = self.stamp.clone();
         Event {

@@ -8,7 +8,7 @@ use super::opening::Opening;
 use super::reader::Reader;
 use super::shape::{self, Failure, Grammar, PLAIN, Refusal, Shape, Sign};
 use super::text;
-use crate::event::{Class, Content, Event, Keep, Step, Terminal, Usage};
+use crate::event::{Class, Content, Event, Keep, Side, Step, Terminal, Usage};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
@@ -19,7 +19,7 @@ pub(super) const SHAPE: Shape = Shape {
         Sign::Certain.when(asked.ends_with("/v1/messages") || is_named)
     },
     opens,
-    grammar: |_| Box::new(Anthropic),
+    grammar: |_| Box::<State>::default(),
     // Its own event, which its clients skip.
     heartbeat: |framing| match framing {
         Framing::Sse => Some(b"event: ping\ndata: {\"type\":\"ping\"}\n\n"),
@@ -41,13 +41,39 @@ fn opens(opening: &Opening<'_>) -> Sign {
     }
 }
 
-/// Has nothing to remember.
-#[derive(Debug)]
-struct Anthropic;
+/// What must be remembered between events.
+#[derive(Debug, Default)]
+struct State {
+    /// The open blocks that are no answer, by their index.
+    sides: Vec<(u64, Side)>,
+}
 
-impl Grammar for Anthropic {
+/// Blocks are open one at a time; more than a few are a mistake of the server.
+const MAX_OPEN: usize = 16;
+
+impl Grammar for State {
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
-        classify(frame)
+        let event = classify(frame)?;
+        if !event.is_in_block {
+            return Some(event.event);
+        }
+        let index = event.event.lane;
+        let known = self.sides.iter().position(|(open, _)| *open == index);
+        if event.event.side != Side::Answer && known.is_none() && self.sides.len() < MAX_OPEN {
+            self.sides.push((index, event.event.side));
+        }
+        let side = known
+            .and_then(|at| self.sides.get(at))
+            .map(|(_, side)| *side);
+        if event.ends
+            && let Some(at) = known
+        {
+            self.sides.remove(at);
+        }
+        Some(match side {
+            Some(side) => event.event.on(side),
+            None => event.event,
+        })
     }
 
     fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
@@ -84,13 +110,31 @@ fn status_type(refusal: &Refusal<'_>) -> &'static str {
     }
 }
 
-fn classify(frame: &Frame<'_>) -> Option<Event> {
+/// What an event means by itself.
+struct Read {
+    event: Event,
+    /// It opens, fills or closes a block.
+    is_in_block: bool,
+    ends: bool,
+}
+
+impl From<Event> for Read {
+    fn from(event: Event) -> Self {
+        Self {
+            event,
+            is_in_block: false,
+            ends: false,
+        }
+    }
+}
+
+fn classify(frame: &Frame<'_>) -> Option<Read> {
     // The name alone decides on an error: its data need not even be JSON.
     if frame.name() == b"error" {
-        return Some(Event::bare(Class::Error).ending(Terminal::Error));
+        return Some(Event::bare(Class::Error).ending(Terminal::Error).into());
     }
     if frame.name() == b"ping" {
-        return Some(Event::bare(Class::Heartbeat));
+        return Some(Event::bare(Class::Heartbeat).into());
     }
     let message = Message::read(frame.data())?;
     // The SDKs go by the name; some imitators send none.
@@ -99,6 +143,12 @@ fn classify(frame: &Frame<'_>) -> Option<Event> {
         name => name,
     };
     let usage = message.usage;
+    let lane = message.index;
+    let in_block = |event: Event| Read {
+        event: event.in_lane(lane),
+        is_in_block: true,
+        ends: false,
+    };
     Some(match name {
         b"message_start" => Event {
             // It states an output of one token or so, before there is any.
@@ -107,19 +157,22 @@ fn classify(frame: &Frame<'_>) -> Option<Event> {
                 ..usage
             }),
             ..Event::bare(Class::Structure)
-        },
-        b"content_block_start" => message.block_start(),
-        b"content_block_delta" => message.delta(frame)?,
-        b"content_block_stop" => {
-            Event::bare(Class::Structure).of_call(Step::Ends, 0, message.index)
         }
+        .into(),
+        b"content_block_start" => in_block(message.block_start()),
+        b"content_block_delta" => in_block(message.delta(frame)?),
+        b"content_block_stop" => Read {
+            ends: true,
+            ..in_block(Event::bare(Class::Structure).of_call(Step::Ends, 0, lane))
+        },
         b"message_delta" => Event {
             usage,
             ..Event::bare(Class::Finish)
-        },
-        b"message_stop" => Event::bare(Class::Done).ending(Terminal::Done),
-        b"ping" => Event::bare(Class::Heartbeat),
-        b"error" => Event::bare(Class::Error).ending(Terminal::Error),
+        }
+        .into(),
+        b"message_stop" => Event::bare(Class::Done).ending(Terminal::Done).into(),
+        b"ping" => Event::bare(Class::Heartbeat).into(),
+        b"error" => Event::bare(Class::Error).ending(Terminal::Error).into(),
         _ => return None,
     })
 }
@@ -193,10 +246,16 @@ impl<'a> Message<'a> {
             b"text" if starts_with_text => (Class::Structure, Content::Token),
             _ => (Class::Structure, Content::None),
         };
+        let side = match self.part {
+            b"redacted_thinking" | b"thinking" => Side::Reasoning,
+            _ if class == Class::Tool => Side::Tool,
+            _ => Side::Answer,
+        };
         let event = Event {
             content,
             ..Event::bare(class)
-        };
+        }
+        .on(side);
         if self.part.ends_with(b"tool_use") {
             event.of_call(Step::Begins, 0, self.index)
         } else {

@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use super::Dialect;
+use super::object::Object;
 use super::opening::Opening;
 use super::reader::Reader;
 use super::shape::{self, Failure, Grammar, PLAIN, Shape, Sign};
@@ -17,6 +18,10 @@ pub(super) const SHAPE: Shape = Shape {
     word: "convention",
     opens,
     grammar: |_| Box::<State>::default(),
+    status: Some(|words| {
+        let status = Object::new().text("type", "status").text("content", words);
+        format!("event: status\ndata: {}\n\n", status.end())
+    }),
     ..PLAIN
 };
 

@@ -164,6 +164,7 @@ fn event(frame: &Frame<'_>, chunk: Chunk) -> Event {
             (_, content) => content,
         },
         usage: chunk.usage,
+        lane: chunk.candidate,
         // The end of input is a good end after the last word of a candidate, and only then.
         terminal: chunk.finish.then_some(Terminal::MayEnd),
         ..Event::bare(class)

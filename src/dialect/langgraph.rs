@@ -19,6 +19,10 @@ pub(super) const SHAPE: Shape = Shape {
     opens,
     grammar: |_| Box::<State>::default(),
     always_streams: true,
+    status: Some(|words| {
+        let event = Object::new().text("type", "status").text("content", words);
+        format!("event: custom\ndata: {}\n\n", event.end())
+    }),
     ..PLAIN
 };
 

@@ -74,6 +74,7 @@ impl<'a> Message<'a> {
         let event = Event {
             content: self.content(),
             usage: self.usage(),
+            lane: text::key(self.id),
             text: self
                 .text
                 .filter(|_| self.texts == 1)

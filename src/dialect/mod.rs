@@ -1,6 +1,6 @@
 //! Dialects: what a frame means, how a stream ends, and which bytes tell its client what.
 //!
-//! One file per dialect, all of one [`shape`]. To add one: its file, its line in the list below, and its folder of
+//! One file per dialect, all of one `shape`. To add one: its file, its line in the list below, and its folder of
 //! fixtures in `tests/data` (see `docs/dialects.md`).
 
 pub mod detect;
@@ -132,6 +132,12 @@ impl Dialect {
     /// frames.
     pub fn heartbeat(self, framing: Framing) -> Option<&'static [u8]> {
         (self.shape().heartbeat)(framing)
+    }
+
+    /// The block that tells its clients what goes on unseen, if they know such an event.
+    pub fn status(self, framing: Framing, words: &str) -> Option<String> {
+        let write = self.shape().status?;
+        (framing == Framing::Sse).then(|| write(words))
     }
 
     /// Whether every answer in it is a stream, whatever the request says.

@@ -99,6 +99,7 @@ impl State {
         let event = Event {
             content,
             usage: chunk.usage,
+            lane: chunk.choice,
             ..Event::bare(class)
         };
         let event = match chunk.step() {

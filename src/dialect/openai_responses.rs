@@ -12,7 +12,7 @@ use super::reader::Reader;
 use super::request::Asked;
 use super::shape::{self, Failure, Grammar, PLAIN, Shape, Sign};
 use super::text;
-use crate::event::{Class, Content, Event, Keep, Step, Terminal, Usage};
+use crate::event::{Class, Content, Event, Keep, Side, Step, Terminal, Usage};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
@@ -133,6 +133,8 @@ struct Fields<'a> {
     item_name: &'a [u8],
     /// The item that an event belongs to.
     item: &'a [u8],
+    /// Which of the item's parts.
+    part: u64,
     kind: &'a [u8],
     number: Option<u64>,
     number_at: Option<Range<usize>>,
@@ -174,6 +176,7 @@ impl<'a> Fields<'a> {
         match key {
             b"type" => self.kind = reader.word()?,
             b"item_id" => self.item = reader.word()?,
+            b"content_index" => self.part = reader.number()?,
             b"sequence_number" => {
                 let (number, at) = reader.count_at()?;
                 (self.number, self.number_at) = (number, Some(at));
@@ -237,24 +240,35 @@ impl<'a> Fields<'a> {
             b"created" => Event::bare(Class::Structure),
             b"queued" | b"in_progress" | b"compaction.compacting" => Event::bare(Class::Status),
             b"output_item.added" | b"output_item.done" if self.item_kind.ends_with(b"_call") => {
-                of(Class::Structure, Content::Tool)
+                of(Class::Structure, Content::Tool).on(Side::Tool)
+            }
+            b"output_item.added" | b"output_item.done" if self.item_kind == b"reasoning" => {
+                Event::bare(Class::Structure).on(Side::Reasoning)
+            }
+            kind if kind.starts_with(b"reasoning_") && !kind.ends_with(b".delta") => {
+                Event::bare(Class::Structure).on(Side::Reasoning)
             }
             b"output_item.added"
             | b"output_item.done"
             | b"content_part.added"
             | b"content_part.done"
-            | b"reasoning_summary_part.added"
-            | b"reasoning_summary_part.done"
             | b"output_text.annotation.added"
-            | b"refusal.done" => Event::bare(Class::Structure),
+            | b"refusal.done" => Event::bare(Class::Structure).in_lane(self.lane()),
             // They repeat the deltas.
-            kind if kind.ends_with(b"_text.done") => Event::bare(Class::Structure),
+            kind if kind.ends_with(b"_text.done") => {
+                Event::bare(Class::Structure).in_lane(self.lane())
+            }
             kind => server_tool(kind)?,
         })
     }
 
+    fn lane(&self) -> u64 {
+        text::key((self.item, self.part))
+    }
+
     fn text(&self, frame: &Frame<'_>, class: Class, content: Content) -> Option<Event> {
         let event = text::event(frame, class, content, self.delta.clone()?);
+        let event = event.in_lane(self.lane());
         if self.crowded {
             return Some(event);
         }
@@ -262,7 +276,7 @@ impl<'a> Fields<'a> {
         let joined = text::joining(
             event,
             Keep::Last,
-            text::key((self.kind, self.item, self.rest)),
+            text::key((self.kind, self.item, self.part, self.rest)),
         );
         let stamp = self.number_at.clone();
         Some(Event {

@@ -145,7 +145,7 @@ impl<'a> Fields<'a> {
                 ..Event::bare(class)
             });
         };
-        let event = text::event(frame, class, content, range);
+        let event = text::event(frame, class, content, range).in_lane(text::key(self.message));
         let key = (self.delta, self.namespace, self.message, self.rest);
         Some(text::joining(event, Keep::Last, text::key(key)))
     }

@@ -52,12 +52,15 @@ impl Default for Repeat {
 impl Repeat {
     /// Whether only the text of `frame` is new; then [`Repeat::meaning`] is what it means.
     pub(super) fn recognises(&mut self, frame: &Frame<'_>) -> bool {
-        let Some((text, stamp)) = self.gaps(&frame.block) else {
+        let text = match self.stamp {
+            Stamp::None => self.text(&frame.block),
+            _ => self.gaps(&frame.block),
+        };
+        let Some(text) = text else {
             return false;
         };
         self.misses = 0;
         self.meaning.text = Some(text);
-        self.meaning.stamp = stamp;
         if let Some(merge) = &mut self.meaning.merge {
             merge.text = text;
         }
@@ -74,17 +77,23 @@ impl Repeat {
         self.meaning.stamp
     }
 
-    /// Where text and stamp of a block lie that has the known envelope.
-    fn gaps(&self, block: &[u8]) -> Option<(Span, Option<Span>)> {
-        if self.envelope.is_empty() {
+    /// Where the text of a block lies that has the known envelope.
+    fn text(&self, block: &[u8]) -> Option<Span> {
+        let start = self.meaning.merge?.text.start as usize;
+        let (before, after) = self.envelope.split_at_checked(start)?;
+        let middle = block.strip_prefix(before)?.strip_suffix(after)?;
+        if middle.is_empty() || !is_string_body(middle) {
             return None;
         }
+        Span::new(start..start + middle.len())
+    }
+
+    /// The same where the envelope has a gap for the stamp, which is noted.
+    #[inline(never)]
+    fn gaps(&mut self, block: &[u8]) -> Option<Span> {
         let (before, after) = self.envelope.split_at_checked(self.before())?;
         let (start, end, stamp) = match self.stamp {
-            Stamp::None => {
-                block.strip_prefix(before)?.strip_suffix(after)?;
-                (before.len(), block.len() - after.len(), None)
-            }
+            Stamp::None => return None,
             Stamp::Before(at) => {
                 let (first, second) = before.split_at_checked(at as usize)?;
                 let rest = block.strip_prefix(first)?;
@@ -112,7 +121,8 @@ impl Repeat {
         if middle.is_empty() || !is_string_body(middle) {
             return None;
         }
-        Some((Span::new(start..end)?, stamp))
+        self.meaning.stamp = stamp;
+        Span::new(start..end)
     }
 
     /// Bytes of the envelope in front of the text.

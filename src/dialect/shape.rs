@@ -34,6 +34,8 @@ pub(super) struct Shape {
     pub(super) heartbeat: fn(Framing) -> Option<&'static [u8]>,
     /// Whether every answer is a stream, whatever the request says.
     pub(super) always_streams: bool,
+    /// The block that says what goes on unseen; `None` in dialects whose clients know no such event.
+    pub(super) status: Option<fn(&str) -> String>,
     /// The JSON of a failure that is known before the head is sent.
     pub(super) refusal: Option<fn(&Refusal<'_>, &Members) -> String>,
 }
@@ -50,6 +52,7 @@ pub(super) const PLAIN: Shape = Shape {
     comments: true,
     heartbeat: comment,
     always_streams: false,
+    status: None,
     refusal: None,
 };
 

@@ -8,7 +8,7 @@ use super::opening::Opening;
 use super::reader::Reader;
 use super::shape::{self, Failure, Grammar, PLAIN, Shape, Sign};
 use super::text;
-use crate::event::{Class, Content, Event, Keep, Step, Terminal, Usage};
+use crate::event::{Class, Content, Event, Keep, Side, Step, Terminal, Usage};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
@@ -17,6 +17,14 @@ pub(super) const SHAPE: Shape = Shape {
     announced: |headers| Sign::Certain.when(headers.contains_key("x-vercel-ai-ui-message-stream")),
     opens,
     grammar: |_| Box::<State>::default(),
+    status: Some(|words| {
+        let data = Object::new().text("text", words);
+        let part = Object::new()
+            .text("type", "data-status")
+            .raw("data", &data.end())
+            .raw("transient", "true");
+        format!("data: {}\n\n", part.end())
+    }),
     ..PLAIN
 };
 
@@ -139,11 +147,12 @@ impl<'a> Part<'a> {
             | b"tool-output-denied"
             | b"tool-approval-request"
             | b"tool-approval-response" => of(Class::Tool, Content::Tool),
-            b"start" | b"start-step" | b"finish-step" | b"reset-step" | b"text-start"
-            | b"text-end" | b"reasoning-start" | b"reasoning-end" | b"message-metadata" => {
-                Event::bare(Class::Structure)
+            b"reasoning-start" | b"reasoning-end" | b"reasoning-file" => {
+                Event::bare(Class::Structure).on(Side::Reasoning)
             }
-            b"source-url" | b"source-document" | b"file" | b"reasoning-file" | b"custom" => {
+            b"start" | b"start-step" | b"finish-step" | b"reset-step" | b"text-start"
+            | b"text-end" | b"message-metadata" => Event::bare(Class::Structure),
+            b"source-url" | b"source-document" | b"file" | b"custom" => {
                 of(Class::Structure, Content::Other)
             }
             b"error" => Event::bare(Class::Error).ending(Terminal::MayFail),
@@ -156,6 +165,7 @@ impl<'a> Part<'a> {
         };
         Some(Event {
             usage: self.usage,
+            lane: text::key(self.id),
             ..event
         })
     }

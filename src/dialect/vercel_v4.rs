@@ -6,7 +6,7 @@ use super::object::{self, Object};
 use super::reader::Reader;
 use super::shape::{Failure, Grammar, PLAIN, Shape, Sign};
 use super::text;
-use crate::event::{Class, Content, Event, Keep, Step, Terminal, Usage};
+use crate::event::{Class, Content, Event, Keep, Side, Step, Terminal, Usage};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
@@ -46,7 +46,8 @@ impl Grammar for State {
             b"0" => text(frame, Class::Token, Content::Token)?,
             b"g" => text(frame, Class::Reasoning, Content::Reasoning)?,
             // Redacted reasoning and signatures: the API wants them back.
-            b"i" | b"j" | b"f" => Event::bare(Class::Structure),
+            b"i" | b"j" => Event::bare(Class::Structure).on(Side::Reasoning),
+            b"f" => Event::bare(Class::Structure),
             b"h" | b"k" => of(Class::Structure, Content::Other),
             b"2" | b"8" => of(Class::State, Content::Other),
             b"c" => arguments(frame)?,

@@ -93,6 +93,9 @@ pub(crate) struct Families {
     upstream_errors: IntCounterVec,
     coding_unknown: IntCounterVec,
     mismatches: IntCounterVec,
+    hidden_spans: IntCounterVec,
+    hidden_characters: IntCounterVec,
+    first_visible: HistogramVec,
     tool_faults: IntCounterVec,
 }
 
@@ -343,6 +346,22 @@ impl Families {
                 "weir_encoding_passthrough_total",
                 "Streams passed on in a content coding Weir cannot undo.",
                 &["route"],
+            ),
+            hidden_spans: count(
+                "weir_leaks_hidden_total",
+                "Spans of text, and runs of events, that clients did not get.",
+                &["route", "kind"],
+            ),
+            hidden_characters: count(
+                "weir_leak_characters_hidden_total",
+                "Characters that clients did not get.",
+                &["route", "kind"],
+            ),
+            first_visible: time(
+                "weir_time_to_visible_token_seconds",
+                "Request head read to the first answer text that the client may see.",
+                &["route"],
+                buckets::FIRST,
             ),
             mismatches: count(
                 "weir_dialect_mismatches_total",

@@ -9,6 +9,7 @@ use super::Families;
 use super::busy::BusyHistogram;
 use crate::dialect::Dialect;
 use crate::event::Class;
+use crate::filter::Hidden;
 use crate::stream::end::End;
 use crate::stream::meter::TokenSource;
 use crate::wire::Framing;
@@ -67,6 +68,10 @@ pub struct RouteMetrics {
     cancellations: IntCounterVec,
     upstream_errors: IntCounterVec,
     mismatches: Vec<IntCounter>,
+    /// Hidden spans and characters, of reasoning and of tools.
+    hidden: [[IntCounter; 2]; 2],
+    /// Request head read to the first text that the client may see, seconds.
+    pub first_visible: Histogram,
     tool_faults: Vec<IntCounter>,
     /// Streams in an unknown content coding.
     pub coding_unknown: IntCounter,
@@ -184,6 +189,10 @@ impl RouteMetrics {
             bursts: families.bursts.with_label_values(&[name]),
             cancellations: families.cancellations.clone(),
             upstream_errors: families.upstream_errors.clone(),
+            hidden: [&families.hidden_spans, &families.hidden_characters].map(|family| {
+                ["reasoning", "tool"].map(|kind| family.with_label_values(&[name, kind]))
+            }),
+            first_visible: families.first_visible.with_label_values(&[name]),
             mismatches: dialects(&families.mismatches),
             tool_faults: dialects(&families.tool_faults),
             coding_unknown: families.coding_unknown.with_label_values(&[name]),
@@ -225,6 +234,13 @@ impl RouteMetrics {
     pub fn mismatch(&self, announced: Dialect) {
         if let Some(counter) = self.mismatches.get(announced.index()) {
             counter.inc();
+        }
+    }
+
+    /// Counts what clients did not get.
+    pub fn hidden(&self, hidden: Hidden) {
+        for (counters, counts) in self.hidden.iter().zip([hidden.spans, hidden.characters]) {
+            add(counters, &counts);
         }
     }
 

@@ -93,7 +93,8 @@ impl Observer for Counts {
     }
 }
 
-pub(super) fn record(metrics: &RouteMetrics, report: &Report, duration: Duration) {
+pub(super) fn record(metrics: &RouteMetrics, report: &Report, started: Instant) {
+    let duration = started.elapsed();
     metrics.outcome(report.end);
     metrics.stream_seconds.observe(duration.as_secs_f64());
     metrics.events(&report.meter.events, &report.queue.taken);
@@ -102,6 +103,12 @@ pub(super) fn record(metrics: &RouteMetrics, report: &Report, duration: Duration
     metrics.merged.inc_by(report.queue.merged);
     if let Some(announced) = report.mistaken {
         metrics.mismatch(announced);
+    }
+    metrics.hidden(report.hidden);
+    if let Some(visible) = report.meter.first_visible {
+        metrics
+            .first_visible
+            .observe(visible.duration_since(started).as_secs_f64());
     }
     metrics.tool_faults(report.dialect, report.tool_faults());
     metrics.held.inc_by(report.held.as_secs_f64());
@@ -177,6 +184,7 @@ pub(super) fn log(call: &Call, live: &Live, report: &Report, status: StatusCode)
                 dropped = report.queue.dropped.iter().sum::<u64>(),
                 unsent = report.queue.unsent.iter().sum::<u64>(),
                 merged = report.queue.merged,
+                hidden = report.hidden.characters.iter().sum::<u64>(),
                 max_queue = report.queue.max_bytes,
                 held_ms = millis(report.held),
                 heartbeats = report.heartbeats,

@@ -56,6 +56,7 @@ pub(super) fn start(
         hint: spoken,
         members: call.members(),
         max_event_bytes: policy.max_event_bytes,
+        hide: Arc::clone(&policy.hide),
     };
     let deadlines = &policy.deadlines;
     let lengths = Lengths {
@@ -151,7 +152,7 @@ impl Drop for Careful<'_> {
 /// Ends a stream, and tells of it.
 async fn end(mut pump: Pump, failure: Failure, about: Box<About>) {
     let report = pump.close(failure).await;
-    account::record(&about.call.metrics, &report, about.call.started.elapsed());
+    account::record(&about.call.metrics, &report, about.call.started);
     account::log(&about.call, &about.entered.live, &report, about.status);
     if report.outlived {
         pump.outlive().await;
@@ -210,6 +211,7 @@ mod tests {
             hint: None,
             members: Members::default(),
             max_event_bytes: 1024,
+            hide: Arc::default(),
         };
         let lengths = Lengths {
             first_event: second,

@@ -25,6 +25,8 @@ pub struct Meter {
     pub first_event: Option<Instant>,
     /// First non-empty answer text.
     pub first_token: Option<Instant>,
+    /// First answer text that the client may see.
+    pub first_visible: Option<Instant>,
     /// First non-empty reasoning text.
     pub first_reasoning: Option<Instant>,
     /// First tool event.
@@ -76,6 +78,7 @@ impl Default for Meter {
             events: [0; Class::ALL.len()],
             first_event: None,
             first_token: None,
+            first_visible: None,
             first_reasoning: None,
             first_tool: None,
             last_token: None,

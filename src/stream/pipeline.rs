@@ -1,7 +1,10 @@
 //! Bytes to events: undo the coding, cut into frames, classify. A plain value: no clock, no I/O.
 
+use std::sync::Arc;
+
 use crate::dialect::{Choice, Dialect, Members};
 use crate::event::{Content, Event, Terminal};
+use crate::filter::{Filter, Hidden, Rules};
 use crate::wire::encoding::{self, Coding};
 use crate::wire::{self, Decoder, Frame, Framing};
 
@@ -55,6 +58,30 @@ pub struct Settings {
     pub members: Members,
     /// Bound of one event.
     pub max_event_bytes: usize,
+    /// What the client does not get.
+    pub hide: Arc<Rules>,
+}
+
+/// Where a stream's events go.
+pub trait Sink {
+    /// The upstream sent this.
+    fn arrived(&mut self, block: &[u8], event: &Event);
+    /// The client may see this.
+    fn leaves(&mut self, block: &[u8], event: &Event);
+
+    /// Both.
+    fn passes(&mut self, block: &[u8], event: &Event) {
+        self.arrived(block, event);
+        self.leaves(block, event);
+    }
+}
+
+impl<F: FnMut(&[u8], &Event)> Sink for F {
+    fn arrived(&mut self, _: &[u8], _: &Event) {}
+
+    fn leaves(&mut self, block: &[u8], event: &Event) {
+        self(block, event);
+    }
 }
 
 /// One stream's bytes to events.
@@ -64,6 +91,8 @@ pub struct Pipeline {
     coding: Option<Box<encoding::Decoder>>,
     decoder: Decoder,
     judge: Judge,
+    /// What the client does not get; `None` if it gets everything.
+    filter: Option<Box<Filter>>,
 }
 
 impl Pipeline {
@@ -73,6 +102,8 @@ impl Pipeline {
             coding: encoding::Decoder::new(settings.coding).map(Box::new),
             decoder: Decoder::new(settings.framing, settings.max_event_bytes),
             judge: Judge::new(settings.choice, settings.hint, settings.members.clone()),
+            filter: (settings.hide.is_on())
+                .then(|| Box::new(Filter::new(Arc::clone(&settings.hide), settings.framing))),
         }
     }
 
@@ -81,21 +112,14 @@ impl Pipeline {
     ///
     /// # Errors
     /// When the bytes are no stream. Events before the fault were given.
-    pub fn feed(
-        &mut self,
-        chunk: &[u8],
-        sink: &mut impl FnMut(&[u8], &Event),
-    ) -> Result<(), Fault> {
+    pub fn feed(&mut self, chunk: &[u8], sink: &mut impl Sink) -> Result<(), Fault> {
         let Self {
             coding,
             decoder,
             judge,
+            filter,
         } = self;
-        let mut frames = |frame: Frame<'_>| {
-            if let Some(event) = judge.read(&frame) {
-                sink(&frame.block, event);
-            }
-        };
+        let mut frames = |frame: Frame<'_>| pass(judge, filter, &frame, sink);
         let result = match coding {
             None => decoder.feed(chunk, &mut frames).map_err(Fault::from),
             Some(coding) => coding.feed(chunk, |bytes| Ok(decoder.feed(bytes, &mut frames)?)),
@@ -105,7 +129,7 @@ impl Pipeline {
     }
 
     /// The end of the input: completes a last event that lacks only its end, and judges the whole.
-    pub fn finish(&mut self, sink: &mut impl FnMut(&[u8], &Event)) -> Verdict {
+    pub fn finish(&mut self, sink: &mut impl Sink) -> Verdict {
         let coding = self.coding.as_ref();
         let torn_coding = coding.is_some_and(|coding| !coding.is_complete());
         let mut torn = false;
@@ -113,18 +137,32 @@ impl Pipeline {
             && let Some(frame) = self.decoder.finish()
         {
             torn = !frame.whole;
-            if frame.whole
-                && let Some(event) = self.judge.read(&frame)
-            {
-                sink(&frame.block, event);
+            if frame.whole {
+                pass(&mut self.judge, &mut self.filter, &frame, sink);
             }
         }
+        self.flush(sink);
         let ended = self.judge.finish();
         if ended && !torn && (self.terminal().is_some() || !torn_coding) {
             Verdict::Complete
         } else {
             Verdict::Truncated
         }
+    }
+
+    /// Gives `sink` what was held back and may be seen: the stream ends here.
+    pub fn flush(&mut self, sink: &mut impl Sink) {
+        if let Some(filter) = &mut self.filter {
+            filter.finish(&mut |block, event| sink.leaves(block, event));
+        }
+    }
+
+    /// What was hidden so far.
+    pub fn hidden(&self) -> Hidden {
+        self.filter
+            .as_ref()
+            .map(|filter| filter.hidden())
+            .unwrap_or_default()
     }
 
     /// What the stream speaks, as far as it is known.
@@ -163,6 +201,28 @@ impl Pipeline {
     }
 }
 
+/// One frame on its way.
+fn pass(
+    judge: &mut Judge,
+    filter: &mut Option<Box<Filter>>,
+    frame: &Frame<'_>,
+    sink: &mut impl Sink,
+) {
+    let Some(filter) = filter else {
+        if let Some(event) = judge.read(frame) {
+            sink.passes(&frame.block, event);
+        }
+        return;
+    };
+    let Some(event) = judge.read(frame).copied() else {
+        return;
+    };
+    sink.arrived(&frame.block, &event);
+    filter.take(judge.dialect(), frame, &event, &mut |block, event| {
+        sink.leaves(block, event);
+    });
+}
+
 /// Whether an event counts as content for deadlines and time to first event.
 pub const fn is_content(event: &Event) -> bool {
     !matches!(event.content, Content::None)
@@ -181,6 +241,7 @@ mod tests {
             hint,
             members: Members::default(),
             max_event_bytes: 1 << 20,
+            hide: Arc::default(),
         };
         let mut pipeline = Pipeline::new(&settings);
         let mut out = Vec::new();

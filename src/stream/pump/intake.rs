@@ -5,11 +5,11 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::parts::{Arrived, Observer, Reader};
-use crate::event::Event;
+use crate::event::{Content, Event};
 use crate::queue::{Offer, Pushing, Sender};
 use crate::stream::deadline::Table;
 use crate::stream::meter::Meter;
-use crate::stream::pipeline::{Fault, Pipeline, Verdict, is_content};
+use crate::stream::pipeline::{Fault, Pipeline, Sink, Verdict, is_content};
 
 /// Everything that a read touches.
 #[repr(C)]
@@ -50,7 +50,7 @@ impl Intake {
         }
         let now = Instant::now();
         let (pipeline, mut taking) = self.taking(bytes.len(), now);
-        let fault = pipeline.feed(bytes, &mut |block, event| taking.take(block, event));
+        let fault = pipeline.feed(bytes, &mut taking);
         let taken = taking.done();
         self.fault = fault.err();
         self.share += bytes.len() as u64;
@@ -61,10 +61,18 @@ impl Intake {
     /// The upstream's body is over, well or not; says what that means.
     pub(super) fn finish(&mut self, now: Instant) -> Verdict {
         let (pipeline, mut taking) = self.taking(0, now);
-        let verdict = pipeline.finish(&mut |block, event| taking.take(block, event));
+        let verdict = pipeline.finish(&mut taking);
         let taken = taking.done();
         self.note(&taken, now);
         verdict
+    }
+
+    /// What was held back goes out: nothing more will come.
+    pub(super) fn flush(&mut self, now: Instant) {
+        let (pipeline, mut taking) = self.taking(0, now);
+        pipeline.flush(&mut taking);
+        let taken = taking.done();
+        self.accept(&taken);
     }
 
     /// Once more to the queue with what waits outside.
@@ -148,6 +156,25 @@ struct Taken {
     alarmed: bool,
 }
 
+impl Sink for Taking<'_> {
+    fn arrived(&mut self, block: &[u8], event: &Event) {
+        self.events += 1;
+        self.content |= is_content(event);
+        if let Some(meter) = &mut self.meter {
+            meter.observe(block, event, self.now);
+        }
+    }
+
+    fn leaves(&mut self, block: &[u8], event: &Event) {
+        if event.content == Content::Token
+            && let Some(meter) = &mut self.meter
+        {
+            meter.first_visible.get_or_insert(self.now);
+        }
+        self.offer(block, event);
+    }
+}
+
 impl<'a> Taking<'a> {
     fn new(
         queue: &'a Sender,
@@ -165,15 +192,6 @@ impl<'a> Taking<'a> {
             content: false,
             offer: Offer::Accepted,
         }
-    }
-
-    fn take(&mut self, block: &[u8], event: &Event) {
-        self.events += 1;
-        self.content |= is_content(event);
-        if let Some(meter) = &mut self.meter {
-            meter.observe(block, event, self.now);
-        }
-        self.offer(block, event);
     }
 
     /// To the queue, or behind those that wait already.

@@ -170,6 +170,9 @@ impl Pump {
             // Before anything else: this is what cancels the upstream call.
             self.source = None;
         }
+        if failure.end != End::ClientGone {
+            self.intake.flush(now);
+        }
         let left = self.intake.queue.status().reader_gone_at;
         let failure = self.part(failure).await;
         let intake = &self.intake;
@@ -185,6 +188,7 @@ impl Pump {
             code: failure.code,
             dialect: intake.pipeline.dialect(),
             mistaken: intake.pipeline.mistaken(),
+            hidden: intake.pipeline.hidden(),
             framing: intake.pipeline.framing(),
             meter: intake.meter.clone(),
             queue: counts,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::dialect::Dialect;
+use crate::filter::Hidden;
 use crate::queue::{Counts, Sender};
 use crate::stream::deadline::Table;
 use crate::stream::end::End;
@@ -106,6 +107,8 @@ pub struct Report {
     pub dialect: Dialect,
     /// The dialect that was announced, if it spoke another.
     pub mistaken: Option<Dialect>,
+    /// What its client did not get.
+    pub hidden: Hidden,
     /// How it was framed.
     pub framing: Framing,
     /// What was measured.

@@ -91,6 +91,7 @@ fn pump(
         hint: None,
         members: Members::default(),
         max_event_bytes: 4096,
+        hide: Arc::default(),
     };
     let lengths = Lengths {
         first_event: 10 * SECOND,

@@ -1,0 +1,106 @@
+//! Changes places of a frame's payload, and leaves every other byte as it was.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::event::Span;
+use crate::wire::json::is_whole;
+use crate::wire::{Frame, Payload};
+
+/// A range of the payload, and what takes its place.
+pub(super) type Edit = (Range<usize>, Vec<u8>);
+
+/// The same frame with its payload on one line of the block. Line breaks between JSON's tokens become spaces; strings
+/// contain none.
+pub(super) fn flat<'a>(frame: &'a Frame<'_>) -> Cow<'a, Frame<'a>> {
+    let Some(Payload::Joined(joined)) = &frame.data else {
+        return Cow::Borrowed(frame);
+    };
+    let is_json =
+        matches!(joined.trim_ascii_start().first(), Some(b'{' | b'[')) && is_whole(joined);
+    if !is_json {
+        // Plain text, whose line breaks are its own.
+        return Cow::Borrowed(frame);
+    }
+    let mut block = Vec::with_capacity(frame.block.len());
+    let mut data = None;
+    let mut name = None;
+    for line in frame.block.split_inclusive(|byte| *byte == b'\n') {
+        if line.starts_with(b"data:") {
+            if data.is_none() {
+                block.extend_from_slice(b"data: ");
+                let start = block.len();
+                let space = |byte: &u8| if *byte == b'\n' { b' ' } else { *byte };
+                block.extend(joined.iter().map(space));
+                data = Span::new(start..block.len());
+                block.push(b'\n');
+            }
+            continue;
+        }
+        if let Some(value) = line.strip_prefix(b"event: ") {
+            let start = block.len() + line.len() - value.len();
+            name = Span::new(start..start + value.trim_ascii_end().len());
+        }
+        block.extend_from_slice(line);
+    }
+    Cow::Owned(Frame {
+        block: Cow::Owned(block),
+        name,
+        data: data.map(Payload::InBlock),
+        whole: frame.whole,
+        raw: false,
+    })
+}
+
+/// The same frame after `edits`, which must be in order and apart. `None` if its payload is not on one line.
+pub(super) fn apply(frame: &Frame<'_>, edits: &[Edit]) -> Option<Frame<'static>> {
+    let Some(Payload::InBlock(span)) = &frame.data else {
+        return None;
+    };
+    let (start, end) = (span.start as usize, span.end as usize);
+    let data = frame.block.get(start..end)?;
+    let mut block = frame.block.get(..start)?.to_vec();
+    let mut at = 0;
+    for (range, with) in edits {
+        block.extend_from_slice(data.get(at..range.start)?);
+        block.extend_from_slice(with);
+        at = range.end;
+    }
+    block.extend_from_slice(data.get(at..)?);
+    let data = Span::new(start..block.len())?;
+    block.extend_from_slice(frame.block.get(end..)?);
+    let moved = |name: Span| {
+        if name.start as usize >= end {
+            let by = block.len() - frame.block.len().min(block.len());
+            let back = frame.block.len() - block.len().min(frame.block.len());
+            Span::new(name.start as usize + by - back..name.end as usize + by - back)
+        } else {
+            Some(name)
+        }
+    };
+    Some(Frame {
+        name: frame.name.and_then(moved),
+        data: Some(Payload::InBlock(data)),
+        whole: frame.whole,
+        raw: frame.raw,
+        block: Cow::Owned(block),
+    })
+}
+
+/// The same block with this plain text, one line of it in each `data` line.
+pub(super) fn with_lines(frame: &Frame<'_>, text: &[u8]) -> Vec<u8> {
+    let mut block = Vec::with_capacity(frame.block.len());
+    let mut done = false;
+    for line in frame.block.split_inclusive(|byte| *byte == b'\n') {
+        if !line.starts_with(b"data:") {
+            block.extend_from_slice(line);
+        } else if !std::mem::replace(&mut done, true) {
+            for part in text.split(|byte| *byte == b'\n') {
+                block.extend_from_slice(b"data: ");
+                block.extend_from_slice(part);
+                block.push(b'\n');
+            }
+        }
+    }
+    block
+}

@@ -1,0 +1,538 @@
+//! Leakage control: which parts of a stream its client does not get.
+//!
+//! ```text
+//! event ── of a hidden side? ── yes ──> gone (its block's index, too)
+//!            │ no
+//!        fields ──> text marks ──> index ──> client
+//! ```
+//!
+//! Events of a hidden side go as a whole. In those that stay, fields that hold reasoning or calls are emptied, the text
+//! is parted at the marks of its model ([`scan`]), and texts that are repeated as a whole are parted once more.
+//! Everything else of an event leaves as it came.
+
+mod edit;
+pub mod markers;
+mod react;
+pub mod scan;
+mod scrub;
+mod unit;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use markers::Kind;
+use scan::{Marks, Scanner};
+use scrub::Scrub;
+
+use crate::dialect::{Classifier, Dialect};
+use crate::event::{Class, Content, Event, Side, Span};
+use crate::wire::json::Cursor;
+use crate::wire::{Frame, Framing, Payload};
+
+/// Texts of one stream that are scanned at once; beyond that the oldest ends.
+const MAX_LANES: usize = 64;
+/// Blocks of one stream that may be left out; more are a mistake of the upstream.
+const MAX_DROPPED: usize = 4096;
+
+/// What becomes of a side of the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hide {
+    /// It is left out.
+    Drop,
+    /// It stays.
+    #[default]
+    Keep,
+    /// It is left out, and where the dialect can say so, the client is told that something goes on.
+    Status,
+}
+
+impl Hide {
+    const fn hides(self) -> bool {
+        !matches!(self, Self::Keep)
+    }
+}
+
+/// What a route hides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Thinking.
+    pub reasoning: Hide,
+    /// Tools.
+    pub tools: Hide,
+    /// How either is marked in texts.
+    pub marks: Marks,
+}
+
+impl Rules {
+    /// Whether anything is hidden at all.
+    pub const fn is_on(&self) -> bool {
+        self.reasoning.hides() || self.tools.hides()
+    }
+
+    const fn of(&self, kind: Kind) -> Hide {
+        match kind {
+            Kind::Reasoning => self.reasoning,
+            Kind::Tool => self.tools,
+        }
+    }
+}
+
+/// What was hidden so far, of reasoning and of tools.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hidden {
+    /// Spans, or runs of events.
+    pub spans: [u64; 2],
+    /// Characters of text, arguments and fields.
+    pub characters: [u64; 2],
+}
+
+/// The filter of one stream.
+#[derive(Debug)]
+pub struct Filter {
+    rules: Arc<Rules>,
+    /// Reads what was changed.
+    reader: Classifier,
+    framing: Framing,
+    lanes: Vec<Lane>,
+    /// Indices of blocks that were left out, in streams whose blocks are counted.
+    dropped: Vec<u64>,
+    hidden: Hidden,
+    /// What is left out at the moment, since the last thing that was seen.
+    run: Option<Kind>,
+}
+
+/// One text of several.
+#[derive(Debug)]
+struct Lane {
+    id: u64,
+    scanner: Scanner,
+    /// The last event of it, to carry what is still held when the text ends.
+    last: Option<(Frame<'static>, Event)>,
+}
+
+impl Filter {
+    /// A filter before the first event of a stream in this framing.
+    pub fn new(rules: Arc<Rules>, framing: Framing) -> Self {
+        Self {
+            rules,
+            reader: Classifier::new(Dialect::Opaque),
+            framing,
+            lanes: Vec::new(),
+            dropped: Vec::new(),
+            hidden: Hidden::default(),
+            run: None,
+        }
+    }
+
+    /// What was hidden so far.
+    pub fn hidden(&self) -> Hidden {
+        let mut hidden = self.hidden;
+        for lane in &self.lanes {
+            add(&mut hidden.characters, lane.scanner.hidden);
+        }
+        hidden
+    }
+
+    /// Gives `sink` what the client may see of an event: nothing, or the event, changed or not, perhaps with what was
+    /// held back in front of it.
+    pub fn take(
+        &mut self,
+        dialect: Dialect,
+        frame: &Frame<'_>,
+        event: &Event,
+        sink: &mut impl FnMut(&[u8], &Event),
+    ) {
+        if self.reader.dialect() != dialect {
+            self.reader = Classifier::new(dialect);
+        }
+        if frame.raw {
+            sink(&frame.block, event);
+            return;
+        }
+        self.flush_before(event, sink);
+        if let Some(kind) = self.side(dialect, event) {
+            let hidden = event
+                .text
+                .map_or(0, |text| characters(text.of(&frame.block)));
+            if let Some(total) = self.hidden.characters.get_mut(kind as usize) {
+                *total += hidden;
+            }
+            self.leave_out(frame);
+            self.note_run(kind, sink);
+            return;
+        }
+        let flat = edit::flat(frame);
+        let event = if matches!(flat, Cow::Owned(_)) {
+            *self.reader.classify(&flat)
+        } else {
+            *event
+        };
+        let Some((frame, event)) = self.without_fields(dialect, flat, event, sink) else {
+            return;
+        };
+        let Some((frame, event)) = self.without_marks(frame, event, sink) else {
+            return;
+        };
+        let frame = self.counted(dialect, frame);
+        if event.content != Content::None {
+            self.run = None;
+        }
+        sink(&frame.block, &event);
+    }
+
+    /// The end of the stream: gives `sink` what is still held back and may be seen.
+    pub fn finish(&mut self, sink: &mut impl FnMut(&[u8], &Event)) {
+        for lane in std::mem::take(&mut self.lanes) {
+            self.end(lane, sink);
+        }
+    }
+
+    /// What must leave before `event`: a text that it ends or interrupts.
+    fn flush_before(&mut self, event: &Event, sink: &mut impl FnMut(&[u8], &Event)) {
+        let ends_all =
+            matches!(event.class, Class::Done | Class::Error) || event.terminal.is_some();
+        let known = self.lanes.iter().position(|lane| lane.id == event.lane);
+        match (event.class, known) {
+            // A last piece of text is part of it.
+            _ if event.text.is_some() && event.content == Content::Token => {}
+            (Class::Finish, None) => self.finish(sink),
+            _ if ends_all => self.finish(sink),
+            (Class::Finish | Class::Structure | Class::Tool, Some(at)) => {
+                let lane = self.lanes.remove(at);
+                self.end(lane, sink);
+            }
+            _ => {}
+        }
+    }
+
+    /// The side of an event that goes as a whole.
+    fn side(&self, dialect: Dialect, event: &Event) -> Option<Kind> {
+        // There a chunk may carry a call beside a text.
+        let mixes = matches!(
+            dialect,
+            Dialect::Adk
+                | Dialect::Gemini
+                | Dialect::LangGraph
+                | Dialect::LangServe
+                | Dialect::Ollama
+                | Dialect::OpenAiChat
+        );
+        let kind = match (event.side, event.class) {
+            (Side::Reasoning, _) | (Side::Answer, Class::Reasoning) => Kind::Reasoning,
+            (Side::Tool, _) => Kind::Tool,
+            (Side::Answer, Class::Tool) if !mixes => Kind::Tool,
+            _ => return None,
+        };
+        // There the first element has no comma, and another cannot take its place: it is emptied.
+        let stays = self.framing == Framing::JsonArray;
+        (self.rules.of(kind).hides() && !stays).then_some(kind)
+    }
+
+    /// Fields that hold what is hidden, emptied; `None` if nothing is left to see.
+    fn without_fields<'a>(
+        &mut self,
+        dialect: Dialect,
+        frame: Cow<'a, Frame<'a>>,
+        event: Event,
+        sink: &mut impl FnMut(&[u8], &Event),
+    ) -> Option<(Cow<'a, Frame<'a>>, Event)> {
+        let rules = Arc::clone(&self.rules);
+        let start = match &frame.data {
+            Some(Payload::InBlock(span)) => span.start as usize,
+            _ => return Some((frame, event)),
+        };
+        let is_delta = event.content == Content::Token && event.text.is_some();
+        let scrub = Scrub {
+            reasoning: rules.reasoning.hides(),
+            tools: rules.tools.hides(),
+            marks: Some(&rules.marks),
+            skip: event
+                .text
+                .filter(|_| is_delta)
+                .map(|text| text.start as usize - start..text.end as usize - start),
+            traces: false,
+        };
+        let scrubbed = scrub.run(frame.data());
+        let changed = if scrubbed.edits.is_empty() {
+            None
+        } else {
+            edit::apply(&frame, &scrubbed.edits)
+        };
+        let (frame, event, was_changed) = match changed {
+            None => (frame, event, false),
+            Some(frame) => {
+                let event = *self.reader.classify(&frame);
+                (Cow::Owned(frame), event, true)
+            }
+        };
+        add(&mut self.hidden.characters, scrubbed.hidden);
+        let kind = if scrubbed.hidden[0] > 0 {
+            Kind::Reasoning
+        } else {
+            Kind::Tool
+        };
+        // A call that is nothing but one, or a chunk whose only word was hidden.
+        let is_call =
+            event.class == Class::Tool && rules.tools.hides() && self.framing != Framing::JsonArray;
+        let says_nothing = was_changed
+            && event.content == Content::None
+            && event.class == Class::Structure
+            && event.usage.is_none()
+            && dialect != Dialect::Anthropic
+            && event.side == Side::Answer
+            && self.framing != Framing::JsonArray
+            && !has_role(frame.data());
+        if was_changed || is_call {
+            self.note_run(if is_call { Kind::Tool } else { kind }, sink);
+        }
+        (!(is_call || says_nothing)).then_some((frame, event))
+    }
+
+    /// The text, without what its marks hide; `None` if nothing is left, or all of it is held back.
+    fn without_marks<'a>(
+        &mut self,
+        frame: Cow<'a, Frame<'a>>,
+        event: Event,
+        sink: &mut impl FnMut(&[u8], &Event),
+    ) -> Option<(Cow<'a, Frame<'a>>, Event)> {
+        let (Some(text), Content::Token) = (event.text, event.content) else {
+            return Some(self.without_marks_in_lines(frame, event));
+        };
+        let rules = Arc::clone(&self.rules);
+        let mut lane = match self.lanes.iter().position(|lane| lane.id == event.lane) {
+            Some(at) => self.lanes.remove(at),
+            None => Lane {
+                id: event.lane,
+                scanner: Scanner::new(&rules.marks),
+                last: None,
+            },
+        };
+        let before = lane.scanner.spans;
+        let raw = text.of(&frame.block);
+        let mut visible = Vec::with_capacity(raw.len());
+        lane.scanner.feed(&rules.marks, raw, &mut visible);
+        if matches!(event.class, Class::Finish | Class::Done) {
+            lane.scanner.finish(&mut visible);
+        }
+        for kind in [Kind::Reasoning, Kind::Tool] {
+            let at = kind as usize;
+            if lane.scanner.spans.get(at) > before.get(at) {
+                self.note_run(kind, sink);
+            }
+        }
+        let result = if visible == raw {
+            lane.last = None;
+            Some((frame, event))
+        } else {
+            let goes = visible.is_empty()
+                && event.class == Class::Token
+                && self.framing != Framing::JsonArray;
+            let changed = with_text(&frame, &event, &visible);
+            if lane.scanner.holds() {
+                lane.last = changed.clone();
+            }
+            changed
+                .filter(|_| !goes)
+                .map(|(frame, event)| (Cow::Owned(frame), event))
+        };
+        if self.lanes.len() == MAX_LANES {
+            let oldest = self.lanes.remove(0);
+            self.end(oldest, sink);
+        }
+        self.lanes.push(lane);
+        result
+    }
+
+    /// The same for plain text of several lines. Nothing of it is held back: no other event could carry it.
+    fn without_marks_in_lines<'a>(
+        &mut self,
+        frame: Cow<'a, Frame<'a>>,
+        event: Event,
+    ) -> (Cow<'a, Frame<'a>>, Event) {
+        let (Some(Payload::Joined(text)), Content::Token) = (&frame.data, event.content) else {
+            return (frame, event);
+        };
+        let mut scanner = Scanner::new(&self.rules.marks);
+        let mut visible = Vec::with_capacity(text.len());
+        scanner.feed(&self.rules.marks, text, &mut visible);
+        scanner.finish(&mut visible);
+        if visible == *text {
+            return (frame, event);
+        }
+        add(&mut self.hidden.characters, scanner.hidden);
+        let block = edit::with_lines(&frame, &visible);
+        let changed = Frame {
+            block: Cow::Owned(block),
+            name: None,
+            data: None,
+            whole: true,
+            raw: false,
+        };
+        (Cow::Owned(changed), event)
+    }
+
+    /// A text is over: what is held of it leaves in an event like its last one.
+    fn end(&mut self, mut lane: Lane, sink: &mut impl FnMut(&[u8], &Event)) {
+        let mut visible = Vec::new();
+        lane.scanner.finish(&mut visible);
+        add(&mut self.hidden.characters, lane.scanner.hidden);
+        if visible.is_empty() {
+            return;
+        }
+        let carried = lane
+            .last
+            .and_then(|(frame, event)| with_text(&frame, &event, &visible));
+        if let Some((frame, event)) = carried {
+            // What the event stated beside its text was told.
+            let event = Event {
+                usage: None,
+                terminal: None,
+                call: None,
+                ..event
+            };
+            let frame = self.counted(self.reader.dialect(), Cow::Owned(frame));
+            sink(&frame.block, &event);
+        }
+    }
+
+    /// Something of `kind` is left out. The first time since something was seen the client may be told.
+    fn note_run(&mut self, kind: Kind, sink: &mut impl FnMut(&[u8], &Event)) {
+        if self.run == Some(kind) {
+            return;
+        }
+        self.run = Some(kind);
+        if let Some(spans) = self.hidden.spans.get_mut(kind as usize) {
+            *spans += 1;
+        }
+        if self.rules.of(kind) != Hide::Status {
+            return;
+        }
+        let words = match kind {
+            Kind::Reasoning => "Thinking...",
+            Kind::Tool => "Using a tool...",
+        };
+        if let Some(block) = self.reader.dialect().status(self.framing, words) {
+            let event = Event {
+                content: Content::Other,
+                ..Event::bare(Class::Status)
+            };
+            sink(block.as_bytes(), &event);
+        }
+    }
+
+    /// A block is left out: those behind it move up.
+    fn leave_out(&mut self, frame: &Frame<'_>) {
+        let key = counter(self.reader.dialect());
+        let index = key.and_then(|key| member(frame.data(), key));
+        if let Some((index, _)) = index
+            && !self.dropped.contains(&index)
+            && self.dropped.len() < MAX_DROPPED
+        {
+            self.dropped.push(index);
+        }
+    }
+
+    /// The same event with the index that its block has without those left out.
+    fn counted<'a>(&self, dialect: Dialect, frame: Cow<'a, Frame<'a>>) -> Cow<'a, Frame<'a>> {
+        if self.dropped.is_empty() {
+            return frame;
+        }
+        let Some((index, range)) = counter(dialect).and_then(|key| member(frame.data(), key))
+        else {
+            return frame;
+        };
+        let gone = self.dropped.iter().filter(|dropped| **dropped < index);
+        let moved = index - gone.count() as u64;
+        match edit::apply(&frame, &[(range, moved.to_string().into_bytes())]) {
+            Some(frame) => Cow::Owned(frame),
+            None => frame,
+        }
+    }
+}
+
+/// The member that counts blocks, in dialects whose clients keep them in a list.
+const fn counter(dialect: Dialect) -> Option<&'static [u8]> {
+    match dialect {
+        Dialect::Anthropic => Some(b"index"),
+        Dialect::OpenAiResponses => Some(b"output_index"),
+        _ => None,
+    }
+}
+
+/// A number at the top of a payload, and where it stands.
+fn member(data: &[u8], wanted: &[u8]) -> Option<(u64, std::ops::Range<usize>)> {
+    let mut cursor = Cursor::new(data);
+    cursor.enter_object()?;
+    while let Some(key) = cursor.next_key()? {
+        if key == wanted {
+            let range = cursor.clone().skip()?;
+            return Some((cursor.u64_or_skip()??, range));
+        }
+        cursor.skip()?;
+    }
+    None
+}
+
+/// Whether a chunk tells its client who speaks, which opens a message.
+fn has_role(data: &[u8]) -> bool {
+    let has = |word: &[u8]| memchr::memmem::find(data, word).is_some();
+    has(b"\"delta\"") && has(b"\"role\"") && has(b"\"assistant\"")
+}
+
+/// The same event with another text, and without what was said of each token of the old one.
+fn with_text(frame: &Frame<'_>, event: &Event, text: &[u8]) -> Option<(Frame<'static>, Event)> {
+    let (span, Some(Payload::InBlock(data))) = (event.text?, &frame.data) else {
+        return None;
+    };
+    let at = span.start as usize - data.start as usize;
+    let mut edits = Scrub {
+        reasoning: false,
+        tools: false,
+        marks: None,
+        skip: None,
+        traces: true,
+    }
+    .run(frame.data())
+    .edits;
+    edits.push((at..at + span.len(), text.to_vec()));
+    edits.sort_by_key(|(range, _)| range.start);
+    // Edits in front of the text move it.
+    let moved: isize = edits
+        .iter()
+        .take_while(|(range, _)| range.start < at)
+        .map(|(range, with)| with.len().cast_signed() - range.len().cast_signed())
+        .sum();
+    let frame = edit::apply(frame, &edits)?;
+    let start = (span.start as usize).checked_add_signed(moved)?;
+    let span = Span::new(start..start + text.len());
+    let event = Event {
+        text: span,
+        // Two of them may still join: whatever surrounds the text is the same.
+        merge: event.merge.and_then(|merge| {
+            Some(crate::event::Merge {
+                text: span?,
+                ..merge
+            })
+        }),
+        stamp: None,
+        content: if text.is_empty() {
+            Content::None
+        } else {
+            event.content
+        },
+        ..*event
+    };
+    Some((frame, event))
+}
+
+fn characters(text: &[u8]) -> u64 {
+    // Continuation bytes are part of the character in front of them.
+    let starts = text.iter().filter(|byte| **byte & 0xC0 != 0x80);
+    starts.count() as u64
+}
+
+fn add(total: &mut [u64; 2], more: [u64; 2]) {
+    for (total, more) in total.iter_mut().zip(more) {
+        *total += more;
+    }
+}

@@ -1,0 +1,234 @@
+use super::*;
+
+fn marks(families: &[Family], reasoning: bool, tools: bool) -> Marks {
+    Marks::new(families, families.len() > 3, reasoning, tools)
+}
+
+fn all() -> Marks {
+    marks(&Family::ALL, true, true)
+}
+
+/// What is visible of a text that comes in pieces of so many characters.
+fn visible(marks: &Marks, text: &str, cut: usize) -> String {
+    let mut scanner = Scanner::new(marks);
+    let mut out = Vec::new();
+    let characters: Vec<char> = text.chars().collect();
+    for piece in characters.chunks(cut) {
+        let piece: String = piece.iter().collect();
+        let body = serde_json::to_string(&piece).unwrap();
+        scanner.feed(marks, &body.as_bytes()[1..body.len() - 1], &mut out);
+        assert!(
+            scanner.held.len() <= MAX_HELD * 6,
+            "held back: {}",
+            scanner.held.len()
+        );
+    }
+    scanner.finish(&mut out);
+    let body = [b"\"", &*out, b"\""].concat();
+    serde_json::from_slice(&body).unwrap()
+}
+
+#[test]
+fn what_is_marked_is_hidden_however_it_is_cut() {
+    let table = [
+        ("<think>Hm, rain.</think>Rain.", "Rain."),
+        ("<think>\nHm\n</think>\n\nRain < snow.", "\n\nRain < snow."),
+        ("< Think >Hm</ think >Rain", "Rain"),
+        ("<thinking>a</thinking>b<b>c</b>", "b<b>c</b>"),
+        (
+            "Rain.\n<tool_call>{\"name\":\"wx\"}</tool_call>\nDone.",
+            "Rain.\n\nDone.",
+        ),
+        (
+            "Sure.<tool_call>\n<function=wx>\n</function>\n</tool_call>",
+            "Sure.",
+        ),
+        ("a <think> b", "a <think> b"),
+        ("a\n<think> b", "a\n"),
+        (
+            "```\n<think>x</think>\n```\nb",
+            "```\n<think>x</think>\n```\nb",
+        ),
+        ("Hm.\n</think>\nRain", "Hm.\n\nRain"),
+        ("It ends with </think>.", "It ends with </think>."),
+        ("[THINK]a[/THINK]b[TOOL_CALLS]wx[ARGS]{}", "b"),
+        ("<|START_THINKING|>a<|END_THINKING|>b", "b"),
+        ("<seed:think>a</seed:think>b", "b"),
+        ("<|channel>thought\na<channel|>b", "b"),
+        ("Here is my thought process: a Here is my response: b", " b"),
+        (
+            "Rain. Here is my thought process: none",
+            "Rain. Here is my thought process: none",
+        ),
+        (
+            "<\u{ff5c}tool\u{2581}calls\u{2581}begin\u{ff5c}>x<\u{ff5c}tool\u{2581}calls\u{2581}end\u{ff5c}>b",
+            "b",
+        ),
+        ("<start_function_call>x<end_function_call>b", "b"),
+        ("<|tool_call_start|>[x()]<|tool_call_end|>b", "b"),
+        ("<think>never closed", ""),
+        ("<think>a</think>b\n<think>c</think>d", "b\nd"),
+        ("<thin", "<thin"),
+        ("a<", "a<"),
+        ("\u{1f327}<think>\u{1f327}", "\u{1f327}<think>\u{1f327}"),
+    ];
+    let marks = all();
+    for (text, expected) in table {
+        for cut in 1..=text.chars().count() {
+            assert_eq!(
+                visible(&marks, text, cut),
+                expected,
+                "{text} in pieces of {cut}"
+            );
+        }
+    }
+}
+
+#[test]
+fn harmony_tells_what_each_message_is() {
+    let table = [
+        (
+            "<|channel|>analysis<|message|>Hm<|end|><|start|>assistant<|channel|>final<|message|>Rain<|return|>",
+            "Rain",
+        ),
+        (
+            "<|start|>assistant<|channel|>commentary to=functions.wx <|constrain|>json<|message|>{}<|call|>",
+            "",
+        ),
+        (
+            "<|channel|>commentary<|message|>I look it up.<|end|>",
+            "I look it up.",
+        ),
+        (
+            "<|start|>assistant to=functions.wx<|channel|>commentary<|message|>{}<|call|>Rain",
+            "Rain",
+        ),
+        (
+            "<|channel|>analysis<|message|>Hm<|channel|>final<|message|>Rain",
+            "Rain",
+        ),
+        ("a <|chan", "a <|chan"),
+    ];
+    let marks = all();
+    for (text, expected) in table {
+        for cut in 1..=text.len() {
+            assert_eq!(
+                visible(&marks, text, cut),
+                expected,
+                "{text} in pieces of {cut}"
+            );
+        }
+    }
+    let long = format!("<|channel|>{}", "x".repeat(1000));
+    assert_eq!(visible(&marks, &long, 7), long, "no header is that long");
+}
+
+#[test]
+fn react_is_hidden_up_to_the_answer() {
+    let table = [
+        (
+            "Thought: I should look.\nAction: wx\nAction Input: {}\nObservation: 4 C\nThought: done\nFinal Answer: 4 C\nand rain",
+            "4 C\nand rain",
+        ),
+        ("**Thought:** hm\n**Final Answer:** Rain", "Rain"),
+        ("Rain.\nAction: none", "Rain.\nAction: none"),
+        ("Action plan\nThought: none", "Action plan\nThought: none"),
+        ("Question: q\nThought: t\nFinal Answer:Rain", "Rain"),
+    ];
+    let marks = all();
+    for (text, expected) in table {
+        for cut in 1..=text.len() {
+            assert_eq!(
+                visible(&marks, text, cut),
+                expected,
+                "{text} in pieces of {cut}"
+            );
+        }
+    }
+    let always = Marks::new(&[Family::React], false, true, true);
+    assert_eq!(
+        visible(&always, "Rain.\nAction: wx\nFinal Answer: ok", 1),
+        "Rain.\nok"
+    );
+}
+
+#[test]
+fn what_is_kept_stays_as_it_is() {
+    let text = "<think>a</think>b<tool_call>c</tool_call>d";
+    assert_eq!(
+        visible(&marks(&Family::ALL, true, false), text, 3),
+        "b<tool_call>c</tool_call>d"
+    );
+    assert_eq!(
+        visible(&marks(&Family::ALL, false, true), text, 3),
+        "<think>a</think>bd"
+    );
+    let react = "Thought: t\nAction: a\nFinal Answer: b";
+    assert_eq!(
+        visible(&marks(&Family::ALL, false, true), react, 2),
+        "Thought: t\nb"
+    );
+    let own = Marks {
+        pairs: vec![Pair {
+            open: "((".to_owned(),
+            close: vec!["))".to_owned()],
+            kind: Kind::Reasoning,
+            place: Place::Anywhere,
+            is_tag: false,
+        }],
+        reasoning: true,
+        ..Marks::default()
+    };
+    assert_eq!(visible(&own, "a((b))c(d)", 1), "ac(d)");
+}
+
+#[test]
+fn a_text_that_starts_hidden_is_shown_from_the_closing_mark_on() {
+    let marks = Marks {
+        starts_hidden: true,
+        ..all()
+    };
+    assert_eq!(visible(&marks, "Hm, rain.</think>Rain.", 1), "Rain.");
+    assert_eq!(visible(&marks, "Hm, rain.", 1), "");
+}
+
+#[test]
+fn every_byte_of_visible_text_leaves_as_it_was_written() {
+    let marks = all();
+    let body = br#"\ud83d\u00e9\/\"\\ \u003cthink\u003ehidden\u003c/think\u003e tail\u0041"#;
+    for cut in 0..body.len() {
+        // Pieces are whole strings: never cut within an escape.
+        let is_whole = serde_json::from_slice::<&serde_json::value::RawValue>(
+            &[b"\"", &body[..cut], b"\""].concat(),
+        )
+        .is_ok();
+        if !is_whole {
+            continue;
+        }
+        let mut scanner = Scanner::new(&marks);
+        let mut out = Vec::new();
+        scanner.feed(&marks, &body[..cut], &mut out);
+        scanner.feed(&marks, &body[cut..], &mut out);
+        scanner.finish(&mut out);
+        let expected =
+            br#"\ud83d\u00e9\/\"\\ \u003cthink\u003ehidden\u003c/think\u003e tail\u0041"#;
+        // The tag does not stand at the start of a line: it is text.
+        assert_eq!(out, expected, "cut at {cut}");
+    }
+}
+
+#[test]
+fn the_cost_of_a_character_does_not_grow_with_the_text() {
+    let marks = all();
+    let mut scanner = Scanner::new(&marks);
+    let mut out = Vec::new();
+    for _ in 0..2000 {
+        scanner.feed(
+            &marks,
+            "<|channel|<thin<|<<".repeat(20).as_bytes(),
+            &mut out,
+        );
+        assert!(scanner.held.len() <= MAX_HELD);
+        out.clear();
+    }
+}

@@ -1,0 +1,302 @@
+//! Empties what must not be seen in events that stay: fields of reasoning and of tools, parts of an answer, and texts
+//! that are repeated as a whole.
+
+use std::ops::Range;
+
+use super::edit::Edit;
+use super::markers::Kind;
+use super::scan::{Marks, Scanner};
+use crate::wire::json::{Cursor, Kind as Value};
+
+/// Deeper objects are left alone.
+const MAX_DEPTH: usize = 48;
+/// Members that hold reasoning, whatever the dialect.
+const REASONING: [&[u8]; 4] = [
+    b"reasoning",
+    b"reasoning_content",
+    b"reasoning_details",
+    b"thinking",
+];
+/// Types of blocks that are reasoning, and the members of such a block that say it.
+const THOUGHTS: [&[u8]; 3] = [b"reasoning", b"redacted_thinking", b"thinking"];
+const THOUGHT: [&[u8]; 5] = [b"content", b"data", b"summary", b"text", b"thinking"];
+/// Members that hold calls of tools.
+const TOOLS: [&[u8]; 4] = [
+    b"function_call",
+    b"invalid_tool_calls",
+    b"tool_call_chunks",
+    b"tool_calls",
+];
+/// Parts of a Google content that are calls.
+const CALLS: [&[u8]; 4] = [
+    b"codeExecutionResult",
+    b"executableCode",
+    b"functionCall",
+    b"functionResponse",
+];
+/// Members that repeat an answer.
+const TEXTS: [&[u8]; 8] = [
+    b"answer",
+    b"content",
+    b"delta",
+    b"message",
+    b"output",
+    b"response",
+    b"text",
+    b"token",
+];
+/// Arguments of tools are nobody's text: what is in them stays.
+const ARGUMENTS: [&[u8]; 6] = [
+    b"args",
+    b"arguments",
+    b"input",
+    b"metadata",
+    b"tool_calls",
+    b"tool_input",
+];
+/// What was said of tokens that are no longer there.
+const TRACES: [&[u8]; 2] = [b"logprobs", b"token_ids"];
+
+/// What is looked for.
+#[derive(Debug)]
+pub(super) struct Scrub<'a> {
+    pub(super) reasoning: bool,
+    pub(super) tools: bool,
+    /// For texts that are repeated as a whole.
+    pub(super) marks: Option<&'a Marks>,
+    /// The text that is scanned as it comes.
+    pub(super) skip: Option<Range<usize>>,
+    /// Empties what was said of each token, too.
+    pub(super) traces: bool,
+}
+
+/// The edits of a payload, in order, and how many characters they hide, of reasoning and of tools.
+#[derive(Debug, Default)]
+pub(super) struct Scrubbed {
+    pub(super) edits: Vec<Edit>,
+    pub(super) hidden: [u64; 2],
+}
+
+impl Scrub<'_> {
+    pub(super) fn run(&self, data: &[u8]) -> Scrubbed {
+        let mut out = Scrubbed::default();
+        // What is no JSON has no members.
+        let _ = self.value(data, &mut Cursor::new(data), b"", 0, &mut out);
+        out
+    }
+
+    fn value(
+        &self,
+        data: &[u8],
+        cursor: &mut Cursor<'_>,
+        key: &[u8],
+        depth: usize,
+        out: &mut Scrubbed,
+    ) -> Option<()> {
+        match cursor.kind()? {
+            Value::Object if depth < MAX_DEPTH => self.object(data, cursor, depth, out),
+            Value::Array if depth < MAX_DEPTH => self.array(data, cursor, key, depth, out),
+            Value::String if TEXTS.contains(&key) => {
+                let range = cursor.string()?;
+                self.text(data, range, out);
+                Some(())
+            }
+            _ => cursor.skip().map(drop),
+        }
+    }
+
+    fn object(
+        &self,
+        data: &[u8],
+        cursor: &mut Cursor<'_>,
+        depth: usize,
+        out: &mut Scrubbed,
+    ) -> Option<()> {
+        let about = About::read(data, cursor.clone())?;
+        cursor.enter_object()?;
+        while let Some(key) = cursor.next_key()? {
+            let hides = if self.reasoning && about.hides(key) {
+                Some(Kind::Reasoning)
+            } else if self.tools && TOOLS.contains(&key) {
+                Some(Kind::Tool)
+            } else {
+                None
+            };
+            if let Some(kind) = hides
+                && let Some(empty) = empty(cursor.kind()?, key)
+            {
+                self.replace(data, cursor.skip()?, empty, Some(kind), out);
+            } else if self.traces && TRACES.contains(&key) {
+                let empty: &[u8] = match cursor.kind()? {
+                    Value::Array => b"[]",
+                    _ => b"null",
+                };
+                self.replace(data, cursor.skip()?, empty, None, out);
+            } else if ARGUMENTS.contains(&key) {
+                cursor.skip()?;
+            } else {
+                self.value(data, cursor, key, depth + 1, out)?;
+            }
+        }
+        Some(())
+    }
+
+    fn array(
+        &self,
+        data: &[u8],
+        cursor: &mut Cursor<'_>,
+        key: &[u8],
+        depth: usize,
+        out: &mut Scrubbed,
+    ) -> Option<()> {
+        // Each element: where it lies, and whether it goes.
+        let mut elements: Vec<(Range<usize>, Option<Kind>)> = Vec::new();
+        let mut edits = Vec::new();
+        cursor.enter_array()?;
+        while cursor.next_element()? {
+            let range = cursor.clone().skip()?;
+            let goes = self.goes(data, key, cursor)?;
+            if goes.is_some() {
+                cursor.skip()?;
+            } else {
+                let before = out.edits.len();
+                self.value(data, cursor, key, depth + 1, out)?;
+                edits.extend(out.edits.drain(before..));
+            }
+            elements.push((range, goes));
+        }
+        let last_kept = elements.iter().rposition(|(_, goes)| goes.is_none());
+        for (at, (range, goes)) in elements.iter().enumerate() {
+            let Some(kind) = goes else { continue };
+            self.count(data, range.clone(), *kind, out);
+            // Together with the comma that parts it from a neighbour that stays.
+            let cut = match (last_kept, elements.get(at + 1)) {
+                (Some(last), Some((next, _))) if at < last => range.start..next.start,
+                (Some(last), _) if at > 0 => {
+                    let start = elements.get(last.max(at - 1)).map(|(before, _)| before.end);
+                    start.unwrap_or(range.start)..range.end
+                }
+                (_, Some((next, _))) => range.start..next.start,
+                _ => range.clone(),
+            };
+            edits.push((cut, Vec::new()));
+        }
+        edits.sort_by_key(|(range, _)| range.start);
+        out.edits.extend(edits);
+        Some(())
+    }
+
+    /// Whether an element of an array goes as a whole.
+    fn goes(&self, data: &[u8], key: &[u8], cursor: &mut Cursor<'_>) -> Option<Option<Kind>> {
+        if cursor.kind()? != Value::Object {
+            return Some(None);
+        }
+        let about = About::read(data, cursor.clone())?;
+        Some(match key {
+            b"parts" if self.tools && about.calls => Some(Kind::Tool),
+            b"output" if self.reasoning && about.kind == b"reasoning" => Some(Kind::Reasoning),
+            b"output" if self.tools && about.kind.ends_with(b"_call") => Some(Kind::Tool),
+            b"content" if self.reasoning && THOUGHTS.contains(&about.kind) => Some(Kind::Reasoning),
+            b"content" if self.tools && about.kind.ends_with(b"tool_use") => Some(Kind::Tool),
+            _ => None,
+        })
+    }
+
+    /// A text that is there as a whole: what it hides ends with it.
+    fn text(&self, data: &[u8], range: Range<usize>, out: &mut Scrubbed) {
+        let (Some(marks), Some(text)) = (self.marks, data.get(range.clone())) else {
+            return;
+        };
+        if self.skip.as_ref() == Some(&range) || text.is_empty() {
+            return;
+        }
+        let mut scanner = Scanner::new(marks);
+        let mut visible = Vec::with_capacity(text.len());
+        scanner.feed(marks, text, &mut visible);
+        scanner.finish(&mut visible);
+        if visible != text {
+            for (total, hidden) in out.hidden.iter_mut().zip(scanner.hidden) {
+                *total += hidden;
+            }
+            out.edits.push((range, visible));
+        }
+    }
+
+    fn replace(
+        &self,
+        data: &[u8],
+        range: Range<usize>,
+        with: &[u8],
+        kind: Option<Kind>,
+        out: &mut Scrubbed,
+    ) {
+        if data.get(range.clone()) == Some(with) {
+            return;
+        }
+        if let Some(kind) = kind {
+            self.count(data, range.clone(), kind, out);
+        }
+        out.edits.push((range, with.to_vec()));
+    }
+
+    #[expect(clippy::unused_self, reason = "reads like the others")]
+    fn count(&self, data: &[u8], range: Range<usize>, kind: Kind, out: &mut Scrubbed) {
+        let hidden = data.get(range).map_or(0, super::characters);
+        if let Some(total) = out.hidden.get_mut(kind as usize) {
+            *total += hidden;
+        }
+    }
+}
+
+/// The empty value of the same kind; `None` for one that hides nothing.
+const fn empty(kind: Value, key: &[u8]) -> Option<&'static [u8]> {
+    match kind {
+        Value::Array => Some(b"[]"),
+        Value::String => Some(b"\"\""),
+        // A call; settings have the name of reasoning, too.
+        Value::Object if matches!(key, b"function_call") => Some(b"null"),
+        Value::Null | Value::Object | Value::Scalar => None,
+    }
+}
+
+/// What the members of an object say of it.
+#[derive(Debug, Default)]
+struct About<'a> {
+    kind: &'a [u8],
+    role: &'a [u8],
+    thought: bool,
+    calls: bool,
+}
+
+impl<'a> About<'a> {
+    fn read(data: &'a [u8], mut cursor: Cursor<'_>) -> Option<Self> {
+        let mut about = Self::default();
+        cursor.enter_object()?;
+        while let Some(key) = cursor.next_key()? {
+            about.calls |= CALLS.contains(&key);
+            match key {
+                b"type" => {
+                    let range = cursor.string_or_skip()?;
+                    about.kind = range.and_then(|range| data.get(range)).unwrap_or_default();
+                }
+                b"role" => {
+                    let range = cursor.string_or_skip()?;
+                    about.role = range.and_then(|range| data.get(range)).unwrap_or_default();
+                }
+                b"thought" => about.thought = cursor.truthy_or_skip()?,
+                _ => {
+                    cursor.skip()?;
+                }
+            }
+        }
+        Some(about)
+    }
+
+    /// Whether a member of it is reasoning.
+    fn hides(&self, key: &[u8]) -> bool {
+        REASONING.contains(&key)
+            || (THOUGHTS.contains(&self.kind) && THOUGHT.contains(&key))
+            || (self.thought && key == b"text")
+            || (self.role == b"reasoning" && key == b"content")
+    }
+}
