@@ -97,12 +97,21 @@ fn read(dialect: Dialect, framing: Framing, bytes: &[u8]) -> Vec<(Frame<'static>
 
 /// The raw text of a stream's answer.
 fn text(dialect: Dialect, framing: Framing, bytes: &[u8]) -> String {
-    let events = read(dialect, framing, bytes);
-    let texts = events
-        .iter()
-        .filter(|(_, event)| event.content == Content::Token)
-        .filter_map(|(frame, event)| Some(event.text?.of(&frame.block).to_vec()));
-    String::from_utf8(texts.flatten().collect()).unwrap()
+    // Choices and messages are texts of their own: what is held of one does not hold up the others.
+    let mut texts: Vec<(u64, Vec<u8>)> = Vec::new();
+    for (frame, event) in read(dialect, framing, bytes) {
+        let Some(text) = event.text.filter(|_| event.content == Content::Token) else {
+            continue;
+        };
+        let text = text.of(&frame.block);
+        match texts.iter_mut().find(|(lane, _)| *lane == event.lane) {
+            Some((_, whole)) => whole.extend_from_slice(text),
+            None => texts.push((event.lane, text.to_vec())),
+        }
+    }
+    texts.sort();
+    let texts = texts.into_iter().flat_map(|(_, text)| text);
+    String::from_utf8(texts.collect()).unwrap()
 }
 
 /// The stream of a fixture up to its first ordinary delta, that delta once for each piece, and its end.
