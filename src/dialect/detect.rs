@@ -5,7 +5,7 @@
 use http::HeaderMap;
 
 use super::Dialect;
-use super::opening::Opening;
+use super::opening::{self, Opening};
 use super::request::{Asked, Members};
 use super::shape::{Shape, Sign};
 use crate::wire::Frame;
@@ -38,12 +38,17 @@ pub fn from_frame(frame: &Frame<'_>) -> Dialect {
 /// LangServe's where the server does not count attempts, and both the AI SDK and tutorials begin with a bare
 /// `start`.
 pub fn is_ambiguous(frame: &Frame<'_>) -> bool {
-    let opening = Opening::new(frame);
-    match opening.name() {
+    /// A bare start is shorter, however it is spaced.
+    const MAX_BARE: usize = 32;
+    let data = frame.data();
+    match frame.name() {
         // Nothing but an id, to begin with.
-        _ if frame.data().is_empty() => true,
-        b"metadata" => !opening.has("attempt"),
-        b"" => opening.len() == 1 && opening.word("type") == b"start",
+        _ if data.is_empty() => true,
+        b"metadata" => !Opening::new(frame).has("attempt"),
+        b"" if data.len() <= MAX_BARE => {
+            let opening = Opening::new(frame);
+            opening.len() == 1 && opening.word("type") == b"start"
+        }
         _ => false,
     }
 }

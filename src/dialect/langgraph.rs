@@ -59,11 +59,12 @@ fn opens(opening: &Opening<'_>) -> Sign {
 #[derive(Debug, Default)]
 struct State {
     objects: langserve::State,
+    protocol: protocol::State,
 }
 
 impl Grammar for State {
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
-        protocol::classify(frame).or_else(|| classify(frame, &mut self.objects))
+        protocol::classify(frame, &mut self.protocol).or_else(|| classify(frame, &mut self.objects))
     }
 
     fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {

@@ -78,9 +78,14 @@ impl<'a> Opening<'a> {
 
     /// Whether `dialect` knows what the frame means.
     pub(super) fn is_understood(&self, dialect: Dialect) -> bool {
-        let event = dialect.grammar().classify(self.frame);
-        event.is_some_and(|event| event.class != Class::Opaque)
+        is_understood(dialect, self.frame)
     }
+}
+
+/// Whether `dialect` knows what a frame means.
+pub(super) fn is_understood(dialect: Dialect, frame: &Frame<'_>) -> bool {
+    let event = dialect.grammar().classify(frame);
+    event.is_some_and(|event| event.class != Class::Opaque)
 }
 
 fn members(data: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {

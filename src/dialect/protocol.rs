@@ -16,8 +16,36 @@ pub(super) fn opens(opening: &Opening<'_>) -> bool {
     opening.word("type") == b"event" && opening.has("method") && opening.has_object("params")
 }
 
+/// Messages that run at once, one in each subgraph; more are not told apart.
+const MAX_OPEN: usize = 64;
+
+/// The message that each subgraph writes at the moment: only its start names it.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// Hashes of the namespace and of the message's id.
+    open: Vec<(u64, u64)>,
+}
+
+impl State {
+    fn begin(&mut self, namespace: &[u8], message: &[u8]) {
+        let namespace = text::key(namespace);
+        self.open.retain(|(open, _)| *open != namespace);
+        if self.open.len() == MAX_OPEN {
+            self.open.remove(0);
+        }
+        self.open.push((namespace, text::key(message)));
+    }
+
+    fn message(&self, namespace: &[u8]) -> u64 {
+        let namespace = text::key(namespace);
+        let mut open = self.open.iter();
+        open.find(|(open, _)| *open == namespace)
+            .map_or(0, |(_, message)| *message)
+    }
+}
+
 /// What an event of the protocol means; `None` for anything else.
-pub(super) fn classify(frame: &Frame<'_>) -> Option<Event> {
+pub(super) fn classify(frame: &Frame<'_>, state: &mut State) -> Option<Event> {
     let data = frame.data();
     // Most others show it at their first byte.
     if !data.starts_with(b"{") || memmem::find(data, b"\"method\"").is_none() {
@@ -34,7 +62,7 @@ pub(super) fn classify(frame: &Frame<'_>) -> Option<Event> {
         })
     };
     match fields.method {
-        b"messages" => fields.message(frame),
+        b"messages" => fields.message(frame, state),
         b"tools" => of(Class::Tool, Content::Tool),
         b"values" => {
             let event = of(Class::State, Content::Other)?;
@@ -60,6 +88,8 @@ struct Fields<'a> {
     text: Option<Range<usize>>,
     usage: Option<Usage>,
     message: &'a [u8],
+    /// Which block of the message.
+    index: u64,
     /// A hash of the members that must be equal before two events are joined.
     rest: u64,
 }
@@ -95,6 +125,7 @@ impl<'a> Fields<'a> {
                         b"event" => self.event = reader.word()?,
                         b"usage" => self.usage = reader.usage()?,
                         b"id" | b"message_id" => self.message = reader.word()?,
+                        b"index" => self.index = reader.number()?,
                         b"delta" => {
                             reader.object(|reader, key| self.delta(reader, key))?;
                         }
@@ -119,7 +150,12 @@ impl<'a> Fields<'a> {
         Some(())
     }
 
-    fn message(&self, frame: &Frame<'_>) -> Option<Event> {
+    fn message(&self, frame: &Frame<'_>, state: &mut State) -> Option<Event> {
+        if self.event == b"message-start" {
+            state.begin(self.namespace, self.message);
+        }
+        let message = state.message(self.namespace);
+        let lane = text::key((message, self.index));
         let (class, content) = match (self.event, self.delta) {
             (b"content-block-delta", b"text-delta") => (Class::Token, Content::Token),
             (b"content-block-delta", b"reasoning-delta") => (Class::Reasoning, Content::Reasoning),
@@ -127,12 +163,15 @@ impl<'a> Fields<'a> {
                 (Class::Tool, Content::Tool)
             }
             (b"message-start" | b"content-block-start" | b"content-block-finish", _) => {
-                return Some(Event::bare(Class::Structure));
+                return Some(Event::bare(Class::Structure).in_lane(lane));
             }
             // The end of one message, not of the run.
             (b"message-finish", _) => {
                 return Some(Event {
-                    usage: self.usage.map(|usage| text::of_call(usage, self.message)),
+                    usage: self.usage.map(|usage| Usage {
+                        call: message,
+                        ..usage
+                    }),
                     ..Event::bare(Class::Finish)
                 });
             }
@@ -145,8 +184,8 @@ impl<'a> Fields<'a> {
                 ..Event::bare(class)
             });
         };
-        let event = text::event(frame, class, content, range).in_lane(text::key(self.message));
-        let key = (self.delta, self.namespace, self.message, self.rest);
+        let event = text::event(frame, class, content, range).in_lane(lane);
+        let key = (self.delta, self.namespace, lane, self.rest);
         Some(text::joining(event, Keep::Last, text::key(key)))
     }
 
