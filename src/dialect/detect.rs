@@ -56,7 +56,7 @@ pub fn is_ambiguous(frame: &Frame<'_>) -> bool {
 /// Whether `frame` may belong to a stream of `dialect`; if not, a guess from the request was wrong and
 /// [`from_frame`] decides.
 pub fn fits(dialect: Dialect, frame: &Frame<'_>) -> bool {
-    frame.data.is_none() || dialect == Dialect::Opaque || Opening::new(frame).is_understood(dialect)
+    frame.data.is_none() || dialect == Dialect::Opaque || opening::is_understood(dialect, frame)
 }
 
 fn surest(sign: impl Fn(&Shape) -> Sign) -> Option<(Dialect, Sign)> {
