@@ -301,3 +301,186 @@ fn nothing_is_touched_where_nothing_is_to_hide() {
         );
     }
 }
+
+/// An OpenAI chunk with this delta.
+fn delta(members: &str) -> String {
+    format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{{members}}}}}]}}\n\n")
+}
+
+fn content(text: &str) -> String {
+    delta(&format!("\"content\":\"{text}\""))
+}
+
+/// The end of an OpenAI answer.
+const END: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+
+#[test]
+fn an_empty_piece_amid_a_thought_does_not_end_it() {
+    let rules = rules(Hide::Drop, Hide::Drop);
+    for between in [content(""), delta(""), delta("\"role\":\"assistant\"")] {
+        let pieces = [
+            content("<think>Hm"),
+            between,
+            content(" SECRET"),
+            content("</think>Rain"),
+            END.to_owned(),
+        ];
+        let out = through(
+            Dialect::OpenAiChat,
+            Framing::Sse,
+            &rules,
+            &[pieces.concat().as_bytes()],
+        );
+        let shown = String::from_utf8_lossy(&out);
+        assert!(!shown.contains("SECRET"), "{shown}");
+        assert_eq!(text(Dialect::OpenAiChat, Framing::Sse, &out), "Rain");
+    }
+}
+
+#[test]
+fn what_is_held_at_the_end_of_a_text_leaves() {
+    let rules = rules(Hide::Drop, Hide::Drop);
+    let pieces = [content("x "), content("<"), content("<"), END.to_owned()];
+    let out = through(
+        Dialect::OpenAiChat,
+        Framing::Sse,
+        &rules,
+        &[pieces.concat().as_bytes()],
+    );
+    assert_eq!(text(Dialect::OpenAiChat, Framing::Sse, &out), "x <<");
+    for held in ["a <", "<thi"] {
+        let chunk = |text: &str, more: &str| {
+            format!(
+                "{{\"candidates\":[{{\"content\":{{\"parts\":[{{\"text\":\"{text}\"}}]}}{more}}}]}}"
+            )
+        };
+        let array = format!(
+            "[{},{}]",
+            chunk(held, ""),
+            chunk("", ",\"finishReason\":\"STOP\"")
+        );
+        let out = through(
+            Dialect::Gemini,
+            Framing::JsonArray,
+            &rules,
+            &[array.as_bytes()],
+        );
+        let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        let texts: Vec<&str> = value
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|one| one["candidates"][0]["content"]["parts"][0]["text"].as_str())
+            .collect();
+        assert_eq!(texts.concat(), held);
+    }
+}
+
+#[test]
+fn what_repeats_a_hidden_side_does_not_tell_it() {
+    let rules = rules(Hide::Drop, Hide::Drop);
+    let object = |event: &str, chunk: &str| {
+        format!(
+            "event: data\ndata: {{\"event\":\"{event}\",\"run_id\":\"r\",\"parent_ids\":[\"p\"],\"data\":{{\"chunk\":{chunk}}}}}\n\n"
+        )
+    };
+    let repeats: String = ["<think>", "SECRET", "</think>", "Rain"]
+        .into_iter()
+        .flat_map(|piece| {
+            let message = format!("{{\"content\":\"{piece}\",\"type\":\"AIMessageChunk\"}}");
+            [
+                object("on_chat_model_stream", &message),
+                object("on_parser_stream", &format!("\"{piece}\"")),
+                object("on_chain_stream", &message),
+            ]
+        })
+        .chain(["event: end\n\n".to_owned()])
+        .collect();
+    let artifact = |append: bool, text: &str| {
+        format!(
+            "data: {{\"artifactUpdate\":{{\"taskId\":\"k\",\"append\":{append},\"artifact\":{{\"artifactId\":\"a\",\"parts\":[{{\"text\":\"{text}\"}}]}}}}}}\n\n"
+        )
+    };
+    let table = [
+        (Dialect::LangServe, repeats),
+        (
+            Dialect::A2a,
+            [
+                artifact(false, "<think>Hm"),
+                artifact(true, " SECRET"),
+                artifact(true, "</think>Rain"),
+            ]
+            .concat(),
+        ),
+        (
+            Dialect::AgUi,
+            "data: {\"type\":\"MESSAGES_SNAPSHOT\",\"messages\":[{\"role\":\"assistant\",\"content\":\"Rain\",\"toolCalls\":[{\"function\":{\"name\":\"SECRET\"}}]},{\"role\":\"tool\",\"content\":\"SECRET\"},{\"role\":\"reasoning\",\"content\":\"SECRET\"}]}\n\n".to_owned(),
+        ),
+        (
+            Dialect::LangGraph,
+            "event: updates\ndata: {\"tools\":{\"messages\":[{\"type\":\"tool\",\"content\":\"SECRET\"},{\"type\":\"ai\",\"content\":\"<think>SECRET</think>Rain\"}]}}\n\n".to_owned(),
+        ),
+        (
+            Dialect::Convention,
+            "data: {\"type\":\"final_answer\",\"data\":\"<think>SECRET</think>Rain\"}\n\n".to_owned(),
+        ),
+        (
+            Dialect::OpenAiResponses,
+            "event: response.web_search_call.searching\ndata: {\"type\":\"response.web_search_call.searching\",\"item_id\":\"SECRET\",\"output_index\":0}\n\nevent: response.output_text.done\ndata: {\"type\":\"response.output_text.done\",\"output_index\":1,\"text\":\"Rain\"}\n\n".to_owned(),
+        ),
+        (
+            Dialect::Gemini,
+            "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"Rain\"},{\"toolCall\":{\"toolType\":\"SECRET\"}}]},\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"candidatesTokenCount\":1}}\n\n".to_owned(),
+        ),
+    ];
+    for (dialect, stream) in table {
+        let out = through(dialect, Framing::Sse, &rules, &[stream.as_bytes()]);
+        let shown = String::from_utf8_lossy(&out);
+        assert!(!shown.contains("SECRET"), "{dialect}\n{shown}");
+        assert!(shown.contains("Rain"), "{dialect}\n{shown}");
+    }
+}
+
+#[test]
+fn arguments_of_tools_that_stay_are_never_looked_into() {
+    let rules = rules(Hide::Drop, Hide::Keep);
+    let stream = "event: response.function_call_arguments.delta\ndata: {\"type\":\"response.function_call_arguments.delta\",\"item_id\":\"f\",\"output_index\":0,\"delta\":\"<think>x</think>\"}\n\n";
+    let out = through(
+        Dialect::OpenAiResponses,
+        Framing::Sse,
+        &rules,
+        &[stream.as_bytes()],
+    );
+    assert_eq!(String::from_utf8_lossy(&out), stream);
+}
+
+#[test]
+fn an_index_that_grows_shorter_leaves_the_text_where_it_is() {
+    let rules = rules(Hide::Drop, Hide::Drop);
+    let mut stream = String::new();
+    for index in 0..10 {
+        stream += &format!(
+            "event: response.output_item.added\ndata: {{\"type\":\"response.output_item.added\",\"output_index\":{index},\"item\":{{\"type\":\"reasoning\"}}}}\n\n"
+        );
+    }
+    stream += "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"sequence_number\":11,\"output_index\":10,\"item_id\":\"m\",\"delta\":\"Rain\"}\n\n";
+    let mut pipeline = Pipeline::new(&Settings {
+        framing: Framing::Sse,
+        coding: Coding::Identity,
+        choice: Choice::Fixed(Dialect::OpenAiResponses),
+        hint: None,
+        members: Members::default(),
+        max_event_bytes: 1 << 20,
+        hide: rules,
+    });
+    let mut seen = 0;
+    let mut look = |block: &[u8], event: &Event| {
+        seen += 1;
+        let merge = event.merge.unwrap();
+        assert_eq!(merge.text.of(block), b"Rain");
+        assert_eq!(event.text.unwrap().of(block), b"Rain");
+        assert_eq!(event.stamp.unwrap().of(block), b"11");
+    };
+    pipeline.feed(stream.as_bytes(), &mut look).unwrap();
+    assert_eq!(seen, 1);
+}

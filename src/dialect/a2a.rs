@@ -131,7 +131,12 @@ fn event(frame: &Frame<'_>, payload: Payload, fields: &Fields<'_>) -> Event {
             } else {
                 Content::Other
             };
-            of(Class::State, content)
+            let text = fields.text.clone().filter(|_| fields.texts == 1);
+            Event {
+                text: text.and_then(|range| frame.in_block(range)),
+                ..of(Class::State, content)
+            }
+            .in_lane(text::key((fields.task, fields.artifact)))
         }
         Payload::Artifact => match fields.text.clone() {
             Some(range) if fields.texts == 1 && fields.parts == 1 => {

@@ -72,7 +72,8 @@ impl State {
         };
         let repeats = !step.partial && self.streamed && !parts.tool;
         self.streamed = step.partial && (self.streamed || parts.only_text().is_some());
-        let is_final = step.runs_on || !(step.partial || parts.tool);
+        // As ADK itself says.
+        let is_final = step.runs_on || !(step.partial || parts.calls || parts.ends_with_result);
         let event = Event {
             content: if repeats {
                 Content::None
@@ -109,7 +110,7 @@ struct Step {
     partial: bool,
     parts: Parts,
     usage: Option<Usage>,
-    /// It waits for something outside.
+    /// It waits for something outside, or nobody is to sum it up.
     runs_on: bool,
     /// A hash of the members that must be equal before two events are joined.
     rest: u64,
@@ -128,6 +129,17 @@ impl Step {
                 }
                 b"partial" => step.partial = reader.truthy()?,
                 b"longRunningToolIds" => step.runs_on |= reader.says_something()?,
+                b"actions" => {
+                    let at = reader.clone();
+                    reader.object(|reader, key| {
+                        match key {
+                            b"skipSummarization" => step.runs_on |= reader.truthy()?,
+                            _ => reader.skip()?,
+                        }
+                        Some(())
+                    })?;
+                    step.other(&mut at.clone(), key)?;
+                }
                 b"usageMetadata" => step.usage = parts::usage(reader)?,
                 // Each event has its own.
                 b"id" | b"timestamp" => reader.skip()?,

@@ -1,5 +1,7 @@
 //! LangServe's `data` / `end` / `error` events, and the `astream_events` objects that also come bare.
 
+use std::ops::Range;
+
 use super::Dialect;
 use super::message::Message;
 use super::object::Object as Writer;
@@ -161,6 +163,8 @@ struct Object<'a> {
     run_id: &'a [u8],
     parents: Parents,
     chunk: Message<'a>,
+    /// The text of a chunk that repeats a model's.
+    repeat: Option<Range<usize>>,
     usage: Option<Usage>,
     /// `ops` is there (`/stream_log`): what they add.
     patch: Option<Content>,
@@ -187,7 +191,13 @@ impl<'a> Object<'a> {
                 b"data" => {
                     reader.object(|reader, key| {
                         match key {
-                            b"chunk" => object.chunk = Message::read(reader)?,
+                            b"chunk" if reader.kind()? == Kind::String => {
+                                object.repeat = reader.string()?;
+                            }
+                            b"chunk" => {
+                                object.chunk = Message::read(reader)?;
+                                object.repeat = object.chunk.only_text();
+                            }
                             b"output" => object.usage = Message::read(reader)?.usage(),
                             _ => reader.skip()?,
                         }
@@ -218,7 +228,11 @@ impl<'a> Object<'a> {
                 ..Event::bare(Class::Usage)
             },
             // They repeat the model's text at each enclosing level.
-            b"on_chain_stream" | b"on_parser_stream" => of(Class::State, Content::Other),
+            b"on_chain_stream" | b"on_parser_stream" => Event {
+                text: self.repeat.and_then(|range| frame.in_block(range)),
+                ..of(Class::State, Content::Other)
+            }
+            .in_lane(text::key((self.event, self.run_id))),
             b"on_tool_start" | b"on_tool_end" | b"on_tool_error" => of(Class::Tool, Content::Tool),
             event if event.starts_with(b"on_") => of(Class::Status, Content::Other),
             _ => return None,

@@ -46,6 +46,11 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// Its text, if there is only one.
+    pub(super) fn only_text(&self) -> Option<Range<usize>> {
+        self.text.clone().filter(|_| self.texts == 1)
+    }
+
     /// The counts it states, as those of the call that made this message.
     pub(super) fn usage(&self) -> Option<Usage> {
         self.usage.map(|usage| text::of_call(usage, self.id))

@@ -239,7 +239,9 @@ impl<'a> Fields<'a> {
             b"failed" => end(Class::Error, Terminal::MayFail),
             b"created" => Event::bare(Class::Structure),
             b"queued" | b"in_progress" | b"compaction.compacting" => Event::bare(Class::Status),
-            b"output_item.added" | b"output_item.done" if self.item_kind.ends_with(b"_call") => {
+            b"output_item.added" | b"output_item.done"
+                if self.item_kind.ends_with(b"_call") || self.item_kind.starts_with(b"mcp_") =>
+            {
                 of(Class::Structure, Content::Tool).on(Side::Tool)
             }
             b"output_item.added" | b"output_item.done" if self.item_kind == b"reasoning" => {
@@ -310,7 +312,7 @@ fn server_tool(kind: &[u8]) -> Option<Event> {
         b".generating",
     ];
     Some(if goes_on.iter().any(|end| kind.ends_with(end)) {
-        of(Class::Status, Content::Tool)
+        of(Class::Status, Content::Tool).on(Side::Tool)
     } else {
         of(Class::Tool, Content::Tool)
     })

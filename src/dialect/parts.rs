@@ -15,6 +15,10 @@ pub(super) struct Parts {
     text: Option<Range<usize>>,
     texts: usize,
     pub(super) tool: bool,
+    /// A call of a function, or its result.
+    pub(super) calls: bool,
+    /// The last part is what code gave.
+    pub(super) ends_with_result: bool,
     /// A signature, an image, a file: wanted back by the API, or no text.
     pub(super) sealed: bool,
     /// A part of an unknown shape.
@@ -36,6 +40,7 @@ impl Parts {
     fn part(&mut self, reader: &mut Reader<'_>) -> Option<()> {
         let mut words = None;
         let mut is_thought = false;
+        self.ends_with_result = false;
         reader.object(|reader, key| {
             match key {
                 b"text" if reader.kind()? == Kind::String => words = reader.string()?,
@@ -46,7 +51,10 @@ impl Parts {
                 | b"codeExecutionResult"
                 | b"toolCall"
                 | b"toolResponse" => {
-                    self.tool |= reader.says_something()?;
+                    let says = reader.says_something()?;
+                    self.tool |= says;
+                    self.calls |= says && matches!(key, b"functionCall" | b"functionResponse");
+                    self.ends_with_result = says && key == b"codeExecutionResult";
                 }
                 b"thoughtSignature" | b"inlineData" | b"fileData" => {
                     self.sealed |= reader.says_something()?;

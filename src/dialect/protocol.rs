@@ -7,7 +7,7 @@ use memchr::memmem;
 use super::opening::Opening;
 use super::reader::Reader;
 use super::text;
-use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
+use crate::event::{Class, Content, Event, Keep, Side, Terminal, Usage};
 use crate::wire::Frame;
 use crate::wire::json::Kind;
 
@@ -83,6 +83,8 @@ struct Fields<'a> {
     namespace: &'a [u8],
     /// What happens to a message.
     event: &'a [u8],
+    /// The kind of a block.
+    block: &'a [u8],
     /// The kind of a delta.
     delta: &'a [u8],
     text: Option<Range<usize>>,
@@ -126,6 +128,15 @@ impl<'a> Fields<'a> {
                         b"usage" => self.usage = reader.usage()?,
                         b"id" | b"message_id" => self.message = reader.word()?,
                         b"index" => self.index = reader.number()?,
+                        b"content" => {
+                            reader.object(|reader, key| {
+                                match key {
+                                    b"type" => self.block = reader.word()?,
+                                    _ => self.other(reader, key)?,
+                                }
+                                Some(())
+                            })?;
+                        }
                         b"delta" => {
                             reader.object(|reader, key| self.delta(reader, key))?;
                         }
@@ -163,7 +174,14 @@ impl<'a> Fields<'a> {
                 (Class::Tool, Content::Tool)
             }
             (b"message-start" | b"content-block-start" | b"content-block-finish", _) => {
-                return Some(Event::bare(Class::Structure).in_lane(lane));
+                let side = if self.block == b"reasoning" {
+                    Side::Reasoning
+                } else if self.block.windows(4).any(|part| part == b"tool") {
+                    Side::Tool
+                } else {
+                    Side::Answer
+                };
+                return Some(Event::bare(Class::Structure).in_lane(lane).on(side));
             }
             // The end of one message, not of the run.
             (b"message-finish", _) => {

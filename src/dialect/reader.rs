@@ -8,7 +8,7 @@ use crate::event::Usage;
 use crate::wire::json::{Cursor, Kind};
 
 /// A position in a payload, with the payload at hand.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reader<'a> {
     data: &'a [u8],
     cursor: Cursor<'a>,

@@ -25,7 +25,7 @@ use scan::{Marks, Scanner};
 use scrub::Scrub;
 
 use crate::dialect::{Classifier, Dialect};
-use crate::event::{Class, Content, Event, Side, Span};
+use crate::event::{Class, Content, Event, Side, Span, Step};
 use crate::wire::json::Cursor;
 use crate::wire::{Frame, Framing, Payload};
 
@@ -149,7 +149,7 @@ impl Filter {
             sink(&frame.block, event);
             return;
         }
-        self.flush_before(event, sink);
+        self.flush_before(dialect, event, sink);
         if let Some(kind) = self.side(dialect, event) {
             let hidden = event
                 .text
@@ -173,7 +173,7 @@ impl Filter {
         let Some((frame, event)) = self.without_marks(frame, event, sink) else {
             return;
         };
-        let frame = self.counted(dialect, frame);
+        let (frame, event) = self.counted(dialect, frame, event);
         if event.content != Content::None {
             self.run = None;
         }
@@ -188,21 +188,57 @@ impl Filter {
     }
 
     /// What must leave before `event`: a text that it ends or interrupts.
-    fn flush_before(&mut self, event: &Event, sink: &mut impl FnMut(&[u8], &Event)) {
+    fn flush_before(
+        &mut self,
+        dialect: Dialect,
+        event: &Event,
+        sink: &mut impl FnMut(&[u8], &Event),
+    ) {
+        if event.text.is_some() && event.content == Content::Token {
+            // A last piece of text is part of it.
+            return;
+        }
         let ends_all =
             matches!(event.class, Class::Done | Class::Error) || event.terminal.is_some();
-        let known = self.lanes.iter().position(|lane| lane.id == event.lane);
-        match (event.class, known) {
-            // A last piece of text is part of it.
-            _ if event.text.is_some() && event.content == Content::Token => {}
-            (Class::Finish, None) => self.finish(sink),
-            _ if ends_all => self.finish(sink),
-            (Class::Finish | Class::Structure | Class::Tool, Some(at)) => {
-                let lane = self.lanes.remove(at);
-                self.end(lane, sink);
+        let Some(at) = self.lanes.iter().position(|lane| lane.id == event.lane) else {
+            if ends_all || event.class == Class::Finish {
+                self.finish(sink);
             }
-            _ => {}
+            return;
+        };
+        if ends_all {
+            self.finish(sink);
+            return;
         }
+        // Elsewhere an empty piece of text looks the same.
+        let has_brackets = matches!(
+            dialect,
+            Dialect::AgUi | Dialect::OpenAiResponses | Dialect::VercelUi
+        );
+        let is_end = event.class == Class::Finish
+            || (event.class == Class::Structure && has_brackets)
+            || event.call.is_some_and(|call| call.step == Step::Ends);
+        if is_end {
+            let lane = self.lanes.remove(at);
+            self.end(lane, sink);
+        } else if matches!(event.class, Class::Structure | Class::Tool) {
+            self.interrupt(at, sink);
+        }
+    }
+
+    /// Something comes amid a text: what is held of it cannot become a mark any more, unless all of it is hidden.
+    fn interrupt(&mut self, at: usize, sink: &mut impl FnMut(&[u8], &Event)) {
+        let mut visible = Vec::new();
+        let Some(lane) = self
+            .lanes
+            .get_mut(at)
+            .filter(|lane| lane.scanner.is_visible())
+        else {
+            return;
+        };
+        lane.scanner.finish(&mut visible);
+        let last = lane.last.take();
+        self.carry(last, &visible, sink);
     }
 
     /// The side of an event that goes as a whole.
@@ -241,14 +277,13 @@ impl Filter {
             Some(Payload::InBlock(span)) => span.start as usize,
             _ => return Some((frame, event)),
         };
-        let is_delta = event.content == Content::Token && event.text.is_some();
         let scrub = Scrub {
             reasoning: rules.reasoning.hides(),
             tools: rules.tools.hides(),
             marks: Some(&rules.marks),
+            // It is scanned as it comes, or is no text for anybody.
             skip: event
                 .text
-                .filter(|_| is_delta)
                 .map(|text| text.start as usize - start..text.end as usize - start),
             traces: false,
         };
@@ -261,7 +296,14 @@ impl Filter {
         let (frame, event, was_changed) = match changed {
             None => (frame, event, false),
             Some(frame) => {
-                let event = *self.reader.classify(&frame);
+                let mut event = *self.reader.classify(&frame);
+                if self.framing == Framing::JsonArray && !frame.block.starts_with(b",") {
+                    // The first element stays the first.
+                    event.merge = None;
+                    if event.class.is_droppable() {
+                        event.class = Class::Structure;
+                    }
+                }
                 (Cow::Owned(frame), event, true)
             }
         };
@@ -295,7 +337,9 @@ impl Filter {
         event: Event,
         sink: &mut impl FnMut(&[u8], &Event),
     ) -> Option<(Cow<'a, Frame<'a>>, Event)> {
-        let (Some(text), Content::Token) = (event.text, event.content) else {
+        // Events that repeat a model's deltas carry a text, too.
+        let is_text = event.content == Content::Token || event.class == Class::State;
+        let Some(text) = event.text.filter(|_| is_text) else {
             return Some(self.without_marks_in_lines(frame, event));
         };
         let rules = Arc::clone(&self.rules);
@@ -321,7 +365,7 @@ impl Filter {
             }
         }
         let result = if visible == raw {
-            lane.last = None;
+            lane.last = (lane.scanner.holds()).then(|| (owned(&frame), event));
             Some((frame, event))
         } else {
             let goes = visible.is_empty()
@@ -376,23 +420,41 @@ impl Filter {
         let mut visible = Vec::new();
         lane.scanner.finish(&mut visible);
         add(&mut self.hidden.characters, lane.scanner.hidden);
-        if visible.is_empty() {
+        self.carry(lane.last, &visible, sink);
+    }
+
+    /// Sends a text in an event like the one given.
+    fn carry(
+        &self,
+        like: Option<(Frame<'static>, Event)>,
+        text: &[u8],
+        sink: &mut impl FnMut(&[u8], &Event),
+    ) {
+        let Some((frame, event)) = like.filter(|_| !text.is_empty()) else {
             return;
-        }
-        let carried = lane
-            .last
-            .and_then(|(frame, event)| with_text(&frame, &event, &visible));
-        if let Some((frame, event)) = carried {
-            // What the event stated beside its text was told.
-            let event = Event {
-                usage: None,
-                terminal: None,
-                call: None,
+        };
+        let Some((mut frame, event)) = with_text(&frame, &event, text) else {
+            return;
+        };
+        // What the event stated beside its text was told.
+        let mut event = Event {
+            usage: None,
+            terminal: None,
+            call: None,
+            ..event
+        };
+        if self.framing == Framing::JsonArray && !frame.block.starts_with(b",") {
+            // The first element, once more.
+            frame.block = Cow::Owned([b",\n", &*frame.block].concat());
+            frame.data = None;
+            event = Event {
+                text: None,
+                merge: None,
                 ..event
             };
-            let frame = self.counted(self.reader.dialect(), Cow::Owned(frame));
-            sink(&frame.block, &event);
         }
+        let (frame, event) = self.counted(self.reader.dialect(), Cow::Owned(frame), event);
+        sink(&frame.block, &event);
     }
 
     /// Something of `kind` is left out. The first time since something was seen the client may be told.
@@ -424,7 +486,10 @@ impl Filter {
     fn leave_out(&mut self, frame: &Frame<'_>) {
         let key = counter(self.reader.dialect());
         let index = key.and_then(|key| member(frame.data(), key));
+        // Only what opens a block takes a place in the list.
+        let opens = |word: &[u8]| memchr::memmem::find(frame.data(), word).is_some();
         if let Some((index, _)) = index
+            && (opens(b"\"content_block_start\"") || opens(b"\"response.output_item.added\""))
             && !self.dropped.contains(&index)
             && self.dropped.len() < MAX_DROPPED
         {
@@ -433,20 +498,47 @@ impl Filter {
     }
 
     /// The same event with the index that its block has without those left out.
-    fn counted<'a>(&self, dialect: Dialect, frame: Cow<'a, Frame<'a>>) -> Cow<'a, Frame<'a>> {
+    fn counted<'a>(
+        &self,
+        dialect: Dialect,
+        frame: Cow<'a, Frame<'a>>,
+        event: Event,
+    ) -> (Cow<'a, Frame<'a>>, Event) {
         if self.dropped.is_empty() {
-            return frame;
+            return (frame, event);
         }
         let Some((index, range)) = counter(dialect).and_then(|key| member(frame.data(), key))
         else {
-            return frame;
+            return (frame, event);
         };
         let gone = self.dropped.iter().filter(|dropped| **dropped < index);
-        let moved = index - gone.count() as u64;
-        match edit::apply(&frame, &[(range, moved.to_string().into_bytes())]) {
-            Some(frame) => Cow::Owned(frame),
-            None => frame,
-        }
+        let digits = (index - gone.count() as u64).to_string();
+        let (before, after) = (range.len(), digits.len());
+        let start = match &frame.data {
+            Some(Payload::InBlock(data)) => data.start as usize + range.end,
+            _ => return (frame, event),
+        };
+        let Some(frame) = edit::apply(&frame, &[(range, digits.into_bytes())]) else {
+            return (frame, event);
+        };
+        // What stands behind the index has moved.
+        let moved = |span: Span| {
+            if (span.start as usize) < start {
+                return Some(span);
+            }
+            let at = |place: u32| (place as usize + after).saturating_sub(before);
+            Span::new(at(span.start)..at(span.end))
+        };
+        let event = Event {
+            text: event.text.and_then(moved),
+            merge: event.merge.and_then(|merge| {
+                let text = moved(merge.text)?;
+                Some(crate::event::Merge { text, ..merge })
+            }),
+            stamp: event.stamp.and_then(moved),
+            ..event
+        };
+        (Cow::Owned(frame), event)
     }
 }
 
@@ -457,6 +549,11 @@ const fn counter(dialect: Dialect) -> Option<&'static [u8]> {
         Dialect::OpenAiResponses => Some(b"output_index"),
         _ => None,
     }
+}
+
+/// The same frame, kept for later.
+fn owned(frame: &Frame<'_>) -> Frame<'static> {
+    frame.clone().into_owned()
 }
 
 /// A number at the top of a payload, and where it stands.

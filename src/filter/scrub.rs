@@ -21,29 +21,36 @@ const REASONING: [&[u8]; 4] = [
 const THOUGHTS: [&[u8]; 3] = [b"reasoning", b"redacted_thinking", b"thinking"];
 const THOUGHT: [&[u8]; 5] = [b"content", b"data", b"summary", b"text", b"thinking"];
 /// Members that hold calls of tools.
-const TOOLS: [&[u8]; 4] = [
+const TOOLS: [&[u8]; 5] = [
     b"function_call",
+    b"toolCalls",
     b"invalid_tool_calls",
     b"tool_call_chunks",
     b"tool_calls",
 ];
 /// Parts of a Google content that are calls.
-const CALLS: [&[u8]; 4] = [
+const CALLS: [&[u8]; 6] = [
     b"codeExecutionResult",
     b"executableCode",
     b"functionCall",
     b"functionResponse",
+    b"toolCall",
+    b"toolResponse",
 ];
 /// Members that repeat an answer.
-const TEXTS: [&[u8]; 8] = [
+const TEXTS: [&[u8]; 12] = [
     b"answer",
+    b"chunk",
     b"content",
+    b"data",
     b"delta",
     b"message",
     b"output",
     b"response",
+    b"result",
     b"text",
     b"token",
+    b"value",
 ];
 /// Arguments of tools are nobody's text: what is in them stays.
 const ARGUMENTS: [&[u8]; 6] = [
@@ -117,7 +124,7 @@ impl Scrub<'_> {
         while let Some(key) = cursor.next_key()? {
             let hides = if self.reasoning && about.hides(key) {
                 Some(Kind::Reasoning)
-            } else if self.tools && TOOLS.contains(&key) {
+            } else if self.tools && (TOOLS.contains(&key) || about.tells_result(key)) {
                 Some(Kind::Tool)
             } else {
                 None
@@ -195,9 +202,9 @@ impl Scrub<'_> {
         Some(match key {
             b"parts" if self.tools && about.calls => Some(Kind::Tool),
             b"output" if self.reasoning && about.kind == b"reasoning" => Some(Kind::Reasoning),
-            b"output" if self.tools && about.kind.ends_with(b"_call") => Some(Kind::Tool),
+            b"output" if self.tools && is_tool_item(about.kind) => Some(Kind::Tool),
             b"content" if self.reasoning && THOUGHTS.contains(&about.kind) => Some(Kind::Reasoning),
-            b"content" if self.tools && about.kind.ends_with(b"tool_use") => Some(Kind::Tool),
+            b"content" if self.tools && is_tool_block(about.kind) => Some(Kind::Tool),
             _ => None,
         })
     }
@@ -259,6 +266,21 @@ const fn empty(kind: Value, key: &[u8]) -> Option<&'static [u8]> {
     }
 }
 
+/// Items of a response that are calls, or tell of tools.
+fn is_tool_item(kind: &[u8]) -> bool {
+    kind.ends_with(b"_call") || kind.starts_with(b"mcp_")
+}
+
+/// Blocks of a message that are calls, or pieces or results of them.
+fn is_tool_block(kind: &[u8]) -> bool {
+    let begins = |word: &[u8]| kind.starts_with(word);
+    kind.ends_with(b"tool_use")
+        || kind.ends_with(b"tool_result")
+        || begins(b"tool_call")
+        || begins(b"server_tool_call")
+        || matches!(kind, b"function_call" | b"input_json_delta")
+}
+
 /// What the members of an object say of it.
 #[derive(Debug, Default)]
 struct About<'a> {
@@ -290,6 +312,12 @@ impl<'a> About<'a> {
             }
         }
         Some(about)
+    }
+
+    /// Whether a member of it is what a tool answered.
+    fn tells_result(&self, key: &[u8]) -> bool {
+        let is_result = self.role == b"tool" || matches!(self.kind, b"tool" | b"ToolMessage");
+        is_result && matches!(key, b"artifact" | b"content")
     }
 
     /// Whether a member of it is reasoning.

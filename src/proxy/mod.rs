@@ -85,13 +85,13 @@ async fn answer(
     };
     let listener = call.said.as_ref().map(Said::listener);
     let mut body = RequestBody::new(incoming, limits).heard_by(listener);
-    // To ask for the body is to answer `Expect: 100-continue`, which is the upstream's to do.
-    if call.said.is_some() && !parts.headers.contains_key(header::EXPECT) {
-        body.listen().await;
-    }
     let received = body.received();
     if body.is_too_large() {
         return call.failed(&Error::RequestTooLarge);
+    }
+    // To ask for the body is to answer `Expect: 100-continue`, which is the upstream's to do.
+    if call.said.is_some() && !parts.headers.contains_key(header::EXPECT) {
+        body.listen().await;
     }
     let Some(client) = call.loaded.client(peer.worker, &call.route) else {
         let message = "the route has no upstream";

@@ -100,10 +100,14 @@ pub struct Scanner {
     line_start: bool,
     /// Something visible was said.
     started: bool,
-    /// Inside a fence of code.
-    fenced: bool,
+    /// The same in front of the hidden span that goes on: nothing visible came since.
+    outer_line_start: bool,
+    /// Inside a fence of code that so many backticks opened.
+    fence: Option<usize>,
+    /// On the line that opened it.
+    on_fence: bool,
     /// Backticks at the start of the line.
-    ticks: u8,
+    ticks: usize,
     /// A label was the last thing: what decorates it, and one space, belong to it.
     after_label: bool,
     /// Lines are looked at for labels; `None` until the first line tells.
@@ -163,7 +167,9 @@ impl Scanner {
             units: Vec::new(),
             line_start: true,
             started: false,
-            fenced: false,
+            outer_line_start: true,
+            fence: None,
+            on_fence: false,
             ticks: 0,
             after_label: false,
             labels: match marks.react {
@@ -207,6 +213,11 @@ impl Scanner {
         !self.units.is_empty()
     }
 
+    /// Whether what comes next would be visible.
+    pub fn is_visible(&self) -> bool {
+        self.state == State::Visible
+    }
+
     /// Decides about what is held until something must be waited for.
     fn settle(&mut self, marks: &Marks, out: &mut Vec<u8>) {
         while !self.units.is_empty() {
@@ -228,6 +239,7 @@ impl Scanner {
                 Found::Label(next) => {
                     self.forget();
                     self.enter(next);
+                    self.line_start = false;
                     self.labels = Some(true);
                     self.after_label = true;
                 }
@@ -245,7 +257,7 @@ impl Scanner {
 
     fn look_for_opening(&self, marks: &Marks) -> Found {
         let mut found = Found::Nothing;
-        if self.labels != Some(false) && self.line_start && !self.fenced {
+        if self.labels != Some(false) && self.line_start && !self.is_fenced() {
             match react::label(&self.meaning) {
                 react::Look::Is(label) => return Self::labelled(marks, label),
                 react::Look::MayBe => found = Found::Perhaps,
@@ -271,7 +283,10 @@ impl Scanner {
         for (number, pair) in marks.pairs.iter().enumerate() {
             let matching = if pair.is_tag { compare_tag } else { compare };
             // An end without its beginning, which stood in the prompt: a mark all the same.
-            if pair.kind == Kind::Reasoning && !self.fenced && (self.line_start || !self.started) {
+            if pair.kind == Kind::Reasoning
+                && !self.is_fenced()
+                && (self.line_start || !self.started)
+            {
                 for mark in &pair.close {
                     match matching(&self.meaning, mark.as_bytes()) {
                         Match::Whole => return Found::Mark(State::Visible),
@@ -281,8 +296,8 @@ impl Scanner {
                 }
             }
             let may_stand = match pair.place {
-                Place::Anywhere => !self.fenced,
-                Place::LineStart => !self.fenced && (self.line_start || !self.started),
+                Place::Anywhere => !self.is_fenced(),
+                Place::LineStart => !self.is_fenced() && (self.line_start || !self.started),
                 Place::TextStart => !self.started,
             };
             if !may_stand {
@@ -385,8 +400,23 @@ impl Scanner {
         {
             *spans += 1;
         }
-        self.line_start = false;
+        match (&self.state, &next) {
+            (State::Visible, State::Visible) => self.line_start = false,
+            (State::Visible | State::Header, State::Hidden(..)) => {
+                self.outer_line_start = self.line_start;
+            }
+            (_, State::Visible) => self.line_start = self.outer_line_start,
+            _ => {}
+        }
         self.state = next;
+    }
+
+    /// Whether what comes next stands in a fence of code.
+    const fn is_fenced(&self) -> bool {
+        match self.fence {
+            None => self.ticks >= 3,
+            Some(opened) => self.ticks < opened,
+        }
     }
 
     /// The first character held is none of a mark: it is shown, or hidden for good.
@@ -417,16 +447,25 @@ impl Scanner {
 
     /// Where the text is after a visible character.
     fn show(&mut self, first: u8) {
-        if first == b'`' && (self.line_start || self.ticks > 0) {
-            self.ticks += 1;
-            if self.ticks == 3 {
-                self.fenced = !self.fenced;
+        if first == b'`' {
+            if self.line_start || self.ticks > 0 {
+                self.ticks = self.ticks.saturating_add(1);
+            } else if self.on_fence {
+                // Code within a line, in as many backticks.
+                self.fence = None;
             }
         } else {
+            self.on_fence |= self.fence.is_none() && self.ticks >= 3;
+            self.fence = match self.fence {
+                None if self.ticks >= 3 => Some(self.ticks),
+                Some(opened) if self.ticks >= opened => None,
+                fence => fence,
+            };
             self.ticks = 0;
         }
         if first == b'\n' {
             self.line_start = true;
+            self.on_fence = false;
         } else if !is_blank(first) {
             self.note_visible();
         }

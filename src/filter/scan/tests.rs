@@ -69,6 +69,20 @@ fn what_is_marked_is_hidden_however_it_is_cut() {
         ("<think>never closed", ""),
         ("<think>a</think>b\n<think>c</think>d", "b\nd"),
         ("<thin", "<thin"),
+        ("<<", "<<"),
+        (
+            "Sure.\n<tool>a</tool><tool_result>b</tool_result>Done",
+            "Sure.\nDone",
+        ),
+        ("b\n<think>c</think> <think>d</think>e", "b\n e"),
+        (
+            "```x = 1```\n\n<tool_call>a</tool_call>b",
+            "```x = 1```\n\nb",
+        ),
+        (
+            "````\n```\n<think>x</think>\n````\n<think>y</think>z",
+            "````\n```\n<think>x</think>\n````\nz",
+        ),
         ("a<", "a<"),
         ("\u{1f327}<think>\u{1f327}", "\u{1f327}<think>\u{1f327}"),
     ];
@@ -215,6 +229,12 @@ fn every_byte_of_visible_text_leaves_as_it_was_written() {
         // The tag does not stand at the start of a line: it is text.
         assert_eq!(out, expected, "cut at {cut}");
     }
+}
+
+#[test]
+fn any_number_of_backticks_is_text() {
+    let ticks = "`".repeat(300);
+    assert_eq!(visible(&all(), &ticks, 1), ticks);
 }
 
 #[test]
