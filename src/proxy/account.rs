@@ -105,7 +105,7 @@ pub(super) fn record(metrics: &RouteMetrics, report: &Report, started: Instant) 
         metrics.mismatch(announced);
     }
     metrics.hidden(report.hidden);
-    if let Some(visible) = report.meter.first_visible {
+    if let Some(visible) = report.first_visible() {
         metrics
             .first_visible
             .observe(visible.duration_since(started).as_secs_f64());

@@ -157,6 +157,11 @@ impl Pipeline {
         }
     }
 
+    /// Whether the client may get less than the upstream sends.
+    pub const fn hides(&self) -> bool {
+        self.filter.is_some()
+    }
+
     /// What was hidden so far.
     pub fn hidden(&self) -> Hidden {
         self.filter

@@ -173,6 +173,12 @@ impl Sink for Taking<'_> {
         }
         self.offer(block, event);
     }
+
+    fn passes(&mut self, block: &[u8], event: &Event) {
+        // Everything is seen: the first text is the first visible one.
+        self.arrived(block, event);
+        self.offer(block, event);
+    }
 }
 
 impl<'a> Taking<'a> {

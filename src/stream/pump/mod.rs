@@ -189,6 +189,7 @@ impl Pump {
             dialect: intake.pipeline.dialect(),
             mistaken: intake.pipeline.mistaken(),
             hidden: intake.pipeline.hidden(),
+            hides: intake.pipeline.hides(),
             framing: intake.pipeline.framing(),
             meter: intake.meter.clone(),
             queue: counts,

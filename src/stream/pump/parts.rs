@@ -109,6 +109,8 @@ pub struct Report {
     pub mistaken: Option<Dialect>,
     /// What its client did not get.
     pub hidden: Hidden,
+    /// Its client may have got less than its upstream sent.
+    pub hides: bool,
     /// How it was framed.
     pub framing: Framing,
     /// What was measured.
@@ -135,6 +137,15 @@ impl Report {
                 (count, TokenSource::Usage)
             }
             told => told,
+        }
+    }
+
+    /// The first answer text that the client may see.
+    pub fn first_visible(&self) -> Option<Instant> {
+        if self.hides {
+            self.meter.first_visible
+        } else {
+            self.meter.first_token
         }
     }
 
