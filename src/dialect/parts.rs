@@ -26,9 +26,9 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// The only text there is.
+    /// The only text there is, where it does not stand beside a call.
     pub(super) fn only_text(&self) -> Option<Range<usize>> {
-        self.text.clone().filter(|_| self.texts == 1)
+        self.text.clone().filter(|_| self.texts == 1 && !self.tool)
     }
 
     /// Reads an array of parts.
