@@ -10,8 +10,8 @@
 //!   accepts    admits    picks     calls           │ yes
 //!                                                  ▼
 //!   stream::pump   one per stream: reads, deadlines, the end
-//!     └─ stream::pipeline   wire::encoding ──► wire::{sse, ndjson} ──► dialect
-//!                           bytes              frames                 events
+//!     └─ stream::pipeline   wire::encoding ──► wire::{sse, ndjson, ...} ──► dialect ──► filter
+//!                           bytes              frames                      events      what may be seen
 //!          └─ queue   merges, drops the oldest tokens, waits for the critical
 //!               └─ reply   what is ready ──► server::flow   in one write ──► client
 //!
