@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::event::Span;
+use super::scrub::Scrub;
+use crate::event::{Content, Event, Merge, Span};
 use crate::wire::json::is_whole;
 use crate::wire::{Frame, Payload};
 
@@ -103,4 +104,54 @@ pub(super) fn with_lines(frame: &Frame<'_>, text: &[u8]) -> Vec<u8> {
         }
     }
     block
+}
+
+/// The same event with another text, and without what was said of each token of the old one.
+pub(super) fn with_text(
+    frame: &Frame<'_>,
+    event: &Event,
+    text: &[u8],
+) -> Option<(Frame<'static>, Event)> {
+    let (span, Some(Payload::InBlock(data))) = (event.text?, &frame.data) else {
+        return None;
+    };
+    let at = span.start as usize - data.start as usize;
+    let mut edits = Scrub {
+        reasoning: false,
+        tools: false,
+        marks: None,
+        skip: None,
+        traces: true,
+    }
+    .run(frame.data())
+    .edits;
+    edits.push((at..at + span.len(), text.to_vec()));
+    edits.sort_by_key(|(range, _)| range.start);
+    // Edits in front of the text move it.
+    let moved: isize = edits
+        .iter()
+        .take_while(|(range, _)| range.start < at)
+        .map(|(range, with)| with.len().cast_signed() - range.len().cast_signed())
+        .sum();
+    let frame = apply(frame, &edits)?;
+    let start = (span.start as usize).checked_add_signed(moved)?;
+    let span = Span::new(start..start + text.len());
+    let event = Event {
+        text: span,
+        // Two of them may still join: whatever surrounds the text is the same.
+        merge: event.merge.and_then(|merge| {
+            Some(Merge {
+                text: span?,
+                ..merge
+            })
+        }),
+        stamp: None,
+        content: if text.is_empty() {
+            Content::None
+        } else {
+            event.content
+        },
+        ..*event
+    };
+    Some((frame, event))
 }

@@ -12,7 +12,9 @@
 
 mod edit;
 pub mod markers;
+mod places;
 mod react;
+mod rules;
 pub mod scan;
 mod scrub;
 mod unit;
@@ -21,70 +23,17 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use markers::Kind;
-use scan::{Marks, Scanner};
+use places::Places;
+pub use rules::{Hidden, Hide, Rules};
+use scan::Scanner;
 use scrub::Scrub;
 
 use crate::dialect::{Classifier, Dialect};
-use crate::event::{Class, Content, Event, Side, Span, Step};
-use crate::wire::json::Cursor;
+use crate::event::{Class, Content, Event, Side, Step};
 use crate::wire::{Frame, Framing, Payload};
 
 /// Texts of one stream that are scanned at once; beyond that the oldest ends.
 const MAX_LANES: usize = 64;
-/// Blocks of one stream that may be left out; more are a mistake of the upstream.
-const MAX_DROPPED: usize = 4096;
-
-/// What becomes of a side of the output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Hide {
-    /// It is left out.
-    Drop,
-    /// It stays.
-    #[default]
-    Keep,
-    /// It is left out, and where the dialect can say so, the client is told that something goes on.
-    Status,
-}
-
-impl Hide {
-    const fn hides(self) -> bool {
-        !matches!(self, Self::Keep)
-    }
-}
-
-/// What a route hides.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rules {
-    /// Thinking.
-    pub reasoning: Hide,
-    /// Tools.
-    pub tools: Hide,
-    /// How either is marked in texts.
-    pub marks: Marks,
-}
-
-impl Rules {
-    /// Whether anything is hidden at all.
-    pub const fn is_on(&self) -> bool {
-        self.reasoning.hides() || self.tools.hides()
-    }
-
-    const fn of(&self, kind: Kind) -> Hide {
-        match kind {
-            Kind::Reasoning => self.reasoning,
-            Kind::Tool => self.tools,
-        }
-    }
-}
-
-/// What was hidden so far, of reasoning and of tools.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hidden {
-    /// Spans, or runs of events.
-    pub spans: [u64; 2],
-    /// Characters of text, arguments and fields.
-    pub characters: [u64; 2],
-}
 
 /// The filter of one stream.
 #[derive(Debug)]
@@ -94,8 +43,7 @@ pub struct Filter {
     reader: Classifier,
     framing: Framing,
     lanes: Vec<Lane>,
-    /// Indices of blocks that were left out, in streams whose blocks are counted.
-    dropped: Vec<u64>,
+    places: Places,
     hidden: Hidden,
     /// What is left out at the moment, since the last thing that was seen.
     run: Option<Kind>,
@@ -118,7 +66,7 @@ impl Filter {
             reader: Classifier::new(Dialect::Opaque),
             framing,
             lanes: Vec::new(),
-            dropped: Vec::new(),
+            places: Places::default(),
             hidden: Hidden::default(),
             run: None,
         }
@@ -157,7 +105,7 @@ impl Filter {
             if let Some(total) = self.hidden.characters.get_mut(kind as usize) {
                 *total += hidden;
             }
-            self.leave_out(frame);
+            self.places.leave_out(dialect, frame);
             self.note_run(kind, sink);
             return;
         }
@@ -173,7 +121,7 @@ impl Filter {
         let Some((frame, event)) = self.without_marks(frame, event, sink) else {
             return;
         };
-        let (frame, event) = self.counted(dialect, frame, event);
+        let (frame, event) = self.places.counted(dialect, frame, event);
         if event.content != Content::None {
             self.run = None;
         }
@@ -365,13 +313,13 @@ impl Filter {
             }
         }
         let result = if visible == raw {
-            lane.last = (lane.scanner.holds()).then(|| (owned(&frame), event));
+            lane.last = (lane.scanner.holds()).then(|| (Frame::clone(&frame).into_owned(), event));
             Some((frame, event))
         } else {
             let goes = visible.is_empty()
                 && event.class == Class::Token
                 && self.framing != Framing::JsonArray;
-            let changed = with_text(&frame, &event, &visible);
+            let changed = edit::with_text(&frame, &event, &visible);
             if lane.scanner.holds() {
                 lane.last = changed.clone();
             }
@@ -433,7 +381,7 @@ impl Filter {
         let Some((frame, event)) = like.filter(|_| !text.is_empty()) else {
             return;
         };
-        let Some((mut frame, event)) = with_text(&frame, &event, text) else {
+        let Some((mut frame, event)) = edit::with_text(&frame, &event, text) else {
             return;
         };
         // What the event stated beside its text was told.
@@ -453,7 +401,9 @@ impl Filter {
                 ..event
             };
         }
-        let (frame, event) = self.counted(self.reader.dialect(), Cow::Owned(frame), event);
+        let (frame, event) = self
+            .places
+            .counted(self.reader.dialect(), Cow::Owned(frame), event);
         sink(&frame.block, &event);
     }
 
@@ -481,145 +431,12 @@ impl Filter {
             sink(block.as_bytes(), &event);
         }
     }
-
-    /// A block is left out: those behind it move up.
-    fn leave_out(&mut self, frame: &Frame<'_>) {
-        let key = counter(self.reader.dialect());
-        let index = key.and_then(|key| member(frame.data(), key));
-        // Only what opens a block takes a place in the list.
-        let opens = |word: &[u8]| memchr::memmem::find(frame.data(), word).is_some();
-        if let Some((index, _)) = index
-            && (opens(b"\"content_block_start\"") || opens(b"\"response.output_item.added\""))
-            && !self.dropped.contains(&index)
-            && self.dropped.len() < MAX_DROPPED
-        {
-            self.dropped.push(index);
-        }
-    }
-
-    /// The same event with the index that its block has without those left out.
-    fn counted<'a>(
-        &self,
-        dialect: Dialect,
-        frame: Cow<'a, Frame<'a>>,
-        event: Event,
-    ) -> (Cow<'a, Frame<'a>>, Event) {
-        if self.dropped.is_empty() {
-            return (frame, event);
-        }
-        let Some((index, range)) = counter(dialect).and_then(|key| member(frame.data(), key))
-        else {
-            return (frame, event);
-        };
-        let gone = self.dropped.iter().filter(|dropped| **dropped < index);
-        let digits = (index - gone.count() as u64).to_string();
-        let (before, after) = (range.len(), digits.len());
-        let start = match &frame.data {
-            Some(Payload::InBlock(data)) => data.start as usize + range.end,
-            _ => return (frame, event),
-        };
-        let Some(frame) = edit::apply(&frame, &[(range, digits.into_bytes())]) else {
-            return (frame, event);
-        };
-        // What stands behind the index has moved.
-        let moved = |span: Span| {
-            if (span.start as usize) < start {
-                return Some(span);
-            }
-            let at = |place: u32| (place as usize + after).saturating_sub(before);
-            Span::new(at(span.start)..at(span.end))
-        };
-        let event = Event {
-            text: event.text.and_then(moved),
-            merge: event.merge.and_then(|merge| {
-                let text = moved(merge.text)?;
-                Some(crate::event::Merge { text, ..merge })
-            }),
-            stamp: event.stamp.and_then(moved),
-            ..event
-        };
-        (Cow::Owned(frame), event)
-    }
-}
-
-/// The member that counts blocks, in dialects whose clients keep them in a list.
-const fn counter(dialect: Dialect) -> Option<&'static [u8]> {
-    match dialect {
-        Dialect::Anthropic => Some(b"index"),
-        Dialect::OpenAiResponses => Some(b"output_index"),
-        _ => None,
-    }
-}
-
-/// The same frame, kept for later.
-fn owned(frame: &Frame<'_>) -> Frame<'static> {
-    frame.clone().into_owned()
-}
-
-/// A number at the top of a payload, and where it stands.
-fn member(data: &[u8], wanted: &[u8]) -> Option<(u64, std::ops::Range<usize>)> {
-    let mut cursor = Cursor::new(data);
-    cursor.enter_object()?;
-    while let Some(key) = cursor.next_key()? {
-        if key == wanted {
-            let range = cursor.clone().skip()?;
-            return Some((cursor.u64_or_skip()??, range));
-        }
-        cursor.skip()?;
-    }
-    None
 }
 
 /// Whether a chunk tells its client who speaks, which opens a message.
 fn has_role(data: &[u8]) -> bool {
     let has = |word: &[u8]| memchr::memmem::find(data, word).is_some();
     has(b"\"delta\"") && has(b"\"role\"") && has(b"\"assistant\"")
-}
-
-/// The same event with another text, and without what was said of each token of the old one.
-fn with_text(frame: &Frame<'_>, event: &Event, text: &[u8]) -> Option<(Frame<'static>, Event)> {
-    let (span, Some(Payload::InBlock(data))) = (event.text?, &frame.data) else {
-        return None;
-    };
-    let at = span.start as usize - data.start as usize;
-    let mut edits = Scrub {
-        reasoning: false,
-        tools: false,
-        marks: None,
-        skip: None,
-        traces: true,
-    }
-    .run(frame.data())
-    .edits;
-    edits.push((at..at + span.len(), text.to_vec()));
-    edits.sort_by_key(|(range, _)| range.start);
-    // Edits in front of the text move it.
-    let moved: isize = edits
-        .iter()
-        .take_while(|(range, _)| range.start < at)
-        .map(|(range, with)| with.len().cast_signed() - range.len().cast_signed())
-        .sum();
-    let frame = edit::apply(frame, &edits)?;
-    let start = (span.start as usize).checked_add_signed(moved)?;
-    let span = Span::new(start..start + text.len());
-    let event = Event {
-        text: span,
-        // Two of them may still join: whatever surrounds the text is the same.
-        merge: event.merge.and_then(|merge| {
-            Some(crate::event::Merge {
-                text: span?,
-                ..merge
-            })
-        }),
-        stamp: None,
-        content: if text.is_empty() {
-            Content::None
-        } else {
-            event.content
-        },
-        ..*event
-    };
-    Some((frame, event))
 }
 
 fn characters(text: &[u8]) -> u64 {

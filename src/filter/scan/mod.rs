@@ -10,7 +10,13 @@
 //! It works on the raw bodies of JSON strings: what stays visible leaves as it was written, and a character that was
 //! cut in two stays so. Held back is only what may become a mark, 256 bytes at most.
 
-use super::markers::{Family, Kind, Pair, Place};
+mod compare;
+mod marks;
+
+use compare::{Match, compare, compare_tag, is_blank};
+pub use marks::{Marks, React};
+
+use super::markers::{Kind, Place};
 use super::react::{self, Label};
 use super::unit::Unit;
 
@@ -22,70 +28,6 @@ const HEADERS: [&[u8]; 2] = [b"<|channel|>", b"<|start|>"];
 const MESSAGE: &[u8] = b"<|message|>";
 /// The marks that end a message.
 const ENDS: [&[u8]; 3] = [b"<|end|>", b"<|return|>", b"<|call|>"];
-
-/// What is looked for, and what of it is hidden.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Marks {
-    /// Pairs whose kind is to be hidden.
-    pub pairs: Vec<Pair>,
-    /// gpt-oss's headers.
-    pub harmony: bool,
-    /// Labels of lines: always, or only if the text begins with one.
-    pub react: React,
-    /// Reasoning is to be hidden.
-    pub reasoning: bool,
-    /// Tools are to be hidden.
-    pub tools: bool,
-    /// The text begins inside a thought whose opening mark stands in the prompt.
-    pub starts_hidden: bool,
-}
-
-/// When the labels of `ReAct` are looked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum React {
-    /// In every text.
-    Always,
-    /// In a text that begins with one: a line of prose may begin with `Action:`, too.
-    IfFirst,
-    /// Never.
-    #[default]
-    Never,
-}
-
-impl Marks {
-    /// The marks of `families`, as far as their kind is hidden. `auto` looks for `ReAct` only where a text begins so.
-    pub fn new(families: &[Family], auto: bool, reasoning: bool, tools: bool) -> Self {
-        let hides = |pair: &Pair| match pair.kind {
-            Kind::Reasoning => reasoning,
-            Kind::Tool => tools,
-        };
-        let any = reasoning || tools;
-        let has = |family| any && families.contains(&family);
-        Self {
-            pairs: families
-                .iter()
-                .flat_map(|family| family.pairs())
-                .filter(hides)
-                .collect(),
-            harmony: has(Family::Harmony),
-            react: match (has(Family::React), auto) {
-                (false, _) => React::Never,
-                (true, false) => React::Always,
-                (true, true) => React::IfFirst,
-            },
-            reasoning,
-            tools,
-            starts_hidden: false,
-        }
-    }
-
-    const fn hides(&self, kind: Kind) -> bool {
-        match kind {
-            Kind::Reasoning => self.reasoning,
-            Kind::Tool => self.tools,
-        }
-    }
-}
 
 /// One text on its way.
 #[derive(Debug)]
@@ -138,14 +80,6 @@ enum Closers {
     Harmony,
     /// The next label.
     Label,
-}
-
-/// How what is held stands to a mark.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Match {
-    No,
-    Prefix,
-    Whole,
 }
 
 impl Scanner {
@@ -498,39 +432,6 @@ enum Found {
     Label(State),
     /// A mark of what is not hidden: it stays.
     Verbatim,
-}
-
-const fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
-}
-
-fn compare(held: &[u8], mark: &[u8]) -> Match {
-    if held == mark {
-        Match::Whole
-    } else if mark.starts_with(held) {
-        Match::Prefix
-    } else {
-        Match::No
-    }
-}
-
-/// The same for a tag, in which models put spaces and capitals now and then.
-fn compare_tag(held: &[u8], tag: &[u8]) -> Match {
-    let mut wanted = tag.iter();
-    for (at, byte) in held.iter().enumerate() {
-        if at > 0 && is_blank(*byte) {
-            continue;
-        }
-        match wanted.next() {
-            Some(wanted) if wanted.eq_ignore_ascii_case(byte) => {}
-            _ => return Match::No,
-        }
-    }
-    if wanted.next().is_none() {
-        Match::Whole
-    } else {
-        Match::Prefix
-    }
 }
 
 #[cfg(test)]

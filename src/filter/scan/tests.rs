@@ -1,4 +1,5 @@
 use super::*;
+use crate::filter::markers::{Family, Pair};
 
 fn marks(families: &[Family], reasoning: bool, tools: bool) -> Marks {
     Marks::new(families, families.len() > 3, reasoning, tools)
