@@ -7,45 +7,20 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use weir::dialect::{Classifier, Dialect, detect};
 use weir::event::{Event, Keep, Terminal};
 use weir::wire::{Decoder, Frame, Framing};
 
-struct Fixture {
-    path: PathBuf,
-    dialect: Dialect,
-    framing: Framing,
-    bytes: Vec<u8>,
-}
+mod support;
+
+use support::Fixture;
 
 fn fixtures() -> Vec<Fixture> {
-    let mut fixtures = Vec::new();
-    for dialect in Dialect::ALL {
-        let folder = Path::new("tests/data").join(dialect.as_str());
-        let before = fixtures.len();
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let framing = match path.extension().and_then(|extension| extension.to_str()) {
-                Some("sse") => Framing::Sse,
-                Some("ndjson") => Framing::Ndjson,
-                Some("lines") => Framing::Lines,
-                Some("json") => Framing::JsonArray,
-                _ => continue,
-            };
-            let bytes = fs::read(&path).unwrap();
-            fixtures.push(Fixture {
-                path,
-                dialect,
-                framing,
-                bytes,
-            });
-        }
-        assert!(fixtures.len() > before, "{dialect} has no fixture");
-    }
-    fixtures.sort_by(|a, b| a.path.cmp(&b.path));
-    fixtures
+    Dialect::ALL
+        .into_iter()
+        .flat_map(support::fixtures)
+        .collect()
 }
 
 impl Fixture {

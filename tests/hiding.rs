@@ -22,6 +22,10 @@ use weir::stream::pipeline::{Pipeline, Settings};
 use weir::wire::encoding::Coding;
 use weir::wire::{Decoder, Frame, Framing};
 
+mod support;
+
+use support::{Fixture, fixtures};
+
 /// Two hidden spans, some text, and what looks like a mark and is none.
 const MARKED: &str =
     "<think>SECRET</think>Rain < snow\\n<tool_call>SECRET</tool_call> 4 \\u00b0C <thin";
@@ -34,31 +38,6 @@ fn rules(reasoning: Hide, tools: Hide) -> Arc<Rules> {
         tools,
         marks: Marks::new(&Family::ALL, true, hides(reasoning), hides(tools)),
     })
-}
-
-fn fixtures(dialect: Dialect) -> Vec<(String, Framing, Vec<u8>)> {
-    let folder = Path::new("tests/data").join(dialect.as_str());
-    let mut paths: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    paths.sort();
-    let framing = |path: &Path| {
-        Some(match path.extension()?.to_str()? {
-            "sse" => Framing::Sse,
-            "ndjson" => Framing::Ndjson,
-            "lines" => Framing::Lines,
-            "json" => Framing::JsonArray,
-            _ => return None,
-        })
-    };
-    paths
-        .iter()
-        .filter_map(|path| {
-            let name = path.display().to_string();
-            Some((name, framing(path)?, fs::read(path).unwrap()))
-        })
-        .collect()
 }
 
 /// What leaves a stream.
@@ -169,7 +148,15 @@ fn marked_text_is_hidden_in_every_dialect_wherever_it_is_cut() {
     let rules = rules(Hide::Drop, Hide::Drop);
     let mut tried = Vec::new();
     for dialect in Dialect::ALL {
-        for (name, framing, bytes) in fixtures(dialect) {
+        for Fixture {
+            path,
+            dialect,
+            framing,
+            bytes,
+            ..
+        } in fixtures(dialect)
+        {
+            let name = path.display();
             let singles: Vec<String> = (0..MARKED.len())
                 .filter(|at| is_border(MARKED, *at))
                 .map(|at| {
@@ -211,7 +198,15 @@ fn marked_text_is_hidden_in_every_dialect_wherever_it_is_cut() {
 fn hidden_sides_of_every_fixture_do_not_leave_however_it_is_read() {
     let rules = rules(Hide::Drop, Hide::Drop);
     for dialect in Dialect::ALL {
-        for (name, framing, bytes) in fixtures(dialect) {
+        for Fixture {
+            path,
+            dialect,
+            framing,
+            bytes,
+            ..
+        } in fixtures(dialect)
+        {
+            let name = path.display();
             let hidden: Vec<Vec<u8>> = read(dialect, framing, &bytes)
                 .iter()
                 .filter(|(_, event)| matches!(event.content, Content::Reasoning | Content::Tool))
@@ -251,7 +246,15 @@ fn the_answer_of_every_fixture_stays_whole() {
     ] {
         let rules = rules(reasoning, tools);
         for dialect in Dialect::ALL {
-            for (name, framing, bytes) in fixtures(dialect) {
+            for Fixture {
+                path,
+                dialect,
+                framing,
+                bytes,
+                ..
+            } in fixtures(dialect)
+            {
+                let name = path.display();
                 let out = through(dialect, framing, &rules, &[&bytes]);
                 // Text beside a thought is told apart only when the thought has gone.
                 let (shown, sent) = (text(dialect, framing, &out), text(dialect, framing, &bytes));

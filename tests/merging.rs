@@ -10,8 +10,7 @@
     reason = "helpers of tests may panic"
 )]
 
-use std::path::Path;
-use std::{fmt, fs};
+use std::fmt;
 
 use tokio::time::Instant;
 use weir::dialect::{Classifier, Dialect};
@@ -19,6 +18,10 @@ use weir::event::{Class, Event, Keep};
 use weir::queue::ring::{Push, Ring};
 use weir::queue::{Limits, Overflow};
 use weir::wire::{Decoder, Frame, Framing};
+
+mod support;
+
+use support::{Fixture, fixtures};
 
 /// Texts that are awkward to join: escapes, halves of characters, marks of every framing.
 const PIECES: [&str; 18] = [
@@ -155,34 +158,18 @@ fn squeezed(events: &[(Frame<'_>, Event)], random: &mut Random) -> (Vec<u8>, usi
     (out, usize::try_from(ring.counts().merged).unwrap())
 }
 
-fn fixtures(dialect: Dialect) -> Vec<(Framing, Vec<u8>)> {
-    let folder = Path::new("tests/data").join(dialect.as_str());
-    let mut paths: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    paths.sort();
-    let framing = |path: &Path| {
-        Some(match path.extension()?.to_str()? {
-            "sse" => Framing::Sse,
-            "ndjson" => Framing::Ndjson,
-            "lines" => Framing::Lines,
-            "json" => Framing::JsonArray,
-            _ => return None,
-        })
-    };
-    paths
-        .iter()
-        .filter_map(|path| Some((framing(path)?, fs::read(path).unwrap())))
-        .collect()
-}
-
 #[test]
 fn what_was_joined_says_what_was_sent() {
     for dialect in Dialect::ALL {
         let mut joined = 0;
         let mut random = Random(0x9E37_79B9_7F4A_7C15);
-        for (framing, bytes) in fixtures(dialect) {
+        for Fixture {
+            dialect,
+            framing,
+            bytes,
+            ..
+        } in fixtures(dialect)
+        {
             let fixture = read(dialect, framing, &bytes);
             for _ in 0..STREAMS {
                 let stream = grown(&fixture, &mut random);
