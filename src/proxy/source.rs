@@ -35,6 +35,10 @@ impl Source for Reads {
     fn blame(&mut self) {
         self.0.blame();
     }
+
+    fn narrow(&mut self, narrow: bool) {
+        self.0.narrow(narrow);
+    }
 }
 
 /// How a transport broke: against the protocol, reset, or cut short.
@@ -78,6 +82,12 @@ impl Source for CallSource {
     fn blame(&mut self) {
         if let Self::Reading(reads) = self {
             reads.blame();
+        }
+    }
+
+    fn narrow(&mut self, narrow: bool) {
+        if let Self::Reading(reads) = self {
+            reads.narrow(narrow);
         }
     }
 }
@@ -146,6 +156,10 @@ impl Source for Decoded {
 
     fn blame(&mut self) {
         self.reads.blame();
+    }
+
+    fn narrow(&mut self, narrow: bool) {
+        self.reads.narrow(narrow);
     }
 }
 

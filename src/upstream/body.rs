@@ -49,6 +49,13 @@ impl Body {
         }
     }
 
+    /// Read on although nobody takes it: little at a time, and little in the kernel; or as usual.
+    pub fn narrow(&mut self, narrow: bool) {
+        if let Some(lease) = &mut self.lease {
+            lease.wire.narrow(narrow);
+        }
+    }
+
     /// The first bytes, at least `wanted` unless the body ends before. Later reads begin with them again.
     pub async fn peek(&mut self, wanted: usize) -> &[u8] {
         let mut ahead = self.ahead.take().unwrap_or_default();

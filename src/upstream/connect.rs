@@ -9,12 +9,8 @@ use tokio_rustls::TlsConnector;
 use crate::config::{Endpoint, Target, Upstream};
 
 use super::error::Error;
-use super::socket::Io;
+use super::socket::{Io, RECEIVE_BUFFER_BYTES};
 use super::tls;
-
-/// Receive buffer of an upstream socket. Bounded, because what hides in the kernel cannot be merged or
-/// dropped: 256 KiB is far more than a model writes between two reads.
-const RECEIVE_BUFFER_BYTES: u32 = 256 * 1024;
 
 /// Connects once.
 pub(super) async fn connect(

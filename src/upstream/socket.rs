@@ -5,8 +5,17 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::client::TlsStream;
+
+/// Receive buffer of an upstream socket, of which the kernel makes twice as much, for its own use too. Bounded,
+/// because what hides in the kernel can be neither merged nor dropped, and far more than a model writes between
+/// two reads.
+pub(super) const RECEIVE_BUFFER_BYTES: u32 = 256 * 1024;
+/// The same where the reply's reader takes nothing, and all of this is late.
+const NARROW_RECEIVE_BUFFER_BYTES: u32 = 64 * 1024;
 
 /// Any byte stream; the usual one without a detour.
 #[derive(Debug)]
@@ -16,9 +25,40 @@ pub(super) enum Io {
 }
 
 /// TLS, a Unix socket.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin {
+    /// What the kernel should keep unread. Nothing to say where it is the writer's, as in a Unix socket.
+    fn narrow(&self, _narrow: bool) {}
+}
 
-impl<T: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin> Stream for T {}
+impl Stream for UnixStream {}
+
+#[cfg(test)]
+impl Stream for tokio::io::DuplexStream {}
+
+impl Stream for TlsStream<Io> {
+    fn narrow(&self, narrow: bool) {
+        self.get_ref().0.narrow(narrow);
+    }
+}
+
+impl Io {
+    /// What the kernel should keep unread: little, or as much as usual.
+    pub(super) fn narrow(&self, narrow: bool) {
+        let bytes = if narrow {
+            NARROW_RECEIVE_BUFFER_BYTES
+        } else {
+            RECEIVE_BUFFER_BYTES
+        };
+        match self {
+            Self::Tcp(stream) => {
+                if let Err(error) = SockRef::from(stream).set_recv_buffer_size(bytes as usize) {
+                    tracing::debug!(%error, "a socket option was refused");
+                }
+            }
+            Self::Other(stream) => stream.narrow(narrow),
+        }
+    }
+}
 
 impl AsyncRead for Io {
     fn poll_read(

@@ -75,6 +75,12 @@ pub fn connect(address: SocketAddr) -> io::Result<OwnedFd> {
     }
 }
 
+/// Bounds what the kernel keeps of what was written; it takes twice the number, for its own use too.
+pub fn set_send_buffer(socket: impl AsFd, bytes: usize) {
+    // A bound that is refused shows in what is measured.
+    let _ = sockopt::set_socket_send_buffer_size(socket, bytes);
+}
+
 /// An address of this machine that nobody listens on.
 pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)

@@ -65,6 +65,45 @@ pub fn memory(processes: &[u32]) -> Result<u64> {
     Ok(sum)
 }
 
+/// Bytes in the kernel's buffers of this machine's TCP connections to and from a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hidden {
+    /// Written by the side that owns the port, and not read by the other: on both ends.
+    pub from: u64,
+    /// Come in at the other side, and not read there.
+    pub received: u64,
+}
+
+/// What the kernel holds of the connections of `port`, to which others connect.
+pub fn hidden(port: u16) -> Result<Hidden> {
+    Ok(Hidden::read(&fs::read_to_string("/proc/net/tcp")?, port))
+}
+
+impl Hidden {
+    fn read(table: &str, port: u16) -> Self {
+        const ESTABLISHED: &str = "01";
+        let mut hidden = Self::default();
+        for line in table.lines().skip(1) {
+            let mut fields = line.split_whitespace().skip(1);
+            let mut next = || fields.next().unwrap_or_default();
+            let (local, remote, state, queues) = (next(), next(), next(), next());
+            let port_of = |address: &str| u16::from_str_radix(address.rsplit(':').next()?, 16).ok();
+            let Some((sent, received)) = queues.split_once(':').filter(|_| state == ESTABLISHED)
+            else {
+                continue;
+            };
+            let number = |text| u64::from_str_radix(text, 16).unwrap_or_default();
+            if port_of(local) == Some(port) {
+                hidden.from += number(sent);
+            } else if port_of(remote) == Some(port) {
+                hidden.from += number(received);
+                hidden.received += number(received);
+            }
+        }
+        hidden
+    }
+}
+
 /// The processes of a group.
 pub fn of_group(group: u32) -> Result<Vec<u32>> {
     let mut found = Vec::new();
@@ -137,6 +176,25 @@ mod tests {
                 user: 123,
                 system: 45
             })
+        );
+    }
+
+    #[test]
+    fn what_the_kernel_hides_is_summed_by_port() {
+        let table = "\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when
+   0: 0100007F:1F90 00000000:0000 0A 00000000:00000009 00:00000000
+   1: 0100007F:1F90 0100007F:D304 01 00000010:00000001 00:00000000
+   2: 0100007F:D304 0100007F:1F90 01 00000002:00000100 00:00000000
+   3: 0100007F:D304 0100007F:1F91 01 00000004:00000200 00:00000000
+   4: 0100007F:D305 0100007F:1F90 06 00000400:00000400 00:00000000
+";
+        assert_eq!(
+            Hidden::read(table, 8080),
+            Hidden {
+                from: 0x110,
+                received: 0x100
+            }
         );
     }
 

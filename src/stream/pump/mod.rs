@@ -235,8 +235,7 @@ impl Pump {
             if read && self.flood.is_none() && !behind {
                 turn::note(self.intake.events);
             } else if read {
-                let flood = self.flood.take().unwrap_or_else(Flood::new);
-                self.flood = Some(flood).filter(|_| behind || self.intake.queue.overflows());
+                self.flood(behind || self.intake.queue.overflows());
                 self.rest = self.flood.as_ref().and_then(|_| Flood::next_slot(now));
             }
             // Lazily: the timer moves only when it fired or something now comes earlier, which a read that was
@@ -387,6 +386,17 @@ impl Pump {
         pushed
     }
 
+    /// Whether the reader takes too little of what the upstream writes.
+    fn flood(&mut self, floods: bool) {
+        if floods == self.flood.is_some() {
+            return;
+        }
+        self.flood = floods.then(Flood::new);
+        if let Some(source) = &mut self.source {
+            source.narrow(floods);
+        }
+    }
+
     /// A deadline has passed, or it is time for a heartbeat, or the timer was early.
     fn tick(&mut self, now: Instant) -> Option<Failure> {
         let intake = &mut self.intake;
@@ -415,7 +425,7 @@ impl Pump {
         }
         if self.patience.is_some_and(|patience| patience <= now) {
             intake.queue.give_up();
-            self.flood.get_or_insert_with(Flood::new);
+            self.flood(true);
             return self.unblock(now);
         }
         if self.next_heartbeat().is_some_and(|at| at <= now) {

@@ -30,6 +30,9 @@ pub trait Source: Send {
 
     /// Nothing of use came in time. Whoever balances over several agents wants to know.
     fn blame(&mut self) {}
+
+    /// Whether to read little at a time, and to leave little unread: nobody takes what comes.
+    fn narrow(&mut self, _narrow: bool) {}
 }
 
 /// How a read went.

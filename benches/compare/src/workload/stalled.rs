@@ -19,6 +19,8 @@ const FILL: u64 = 3 * SECOND;
 const GROWTH: Column = column("memory grows MiB", 1);
 const TAKEN: Column = column("taken MiB/stream", 2);
 const STILL: Column = column("still taken MiB/s", 1);
+const IN_KERNEL: Column = column("in kernel KiB/client", 0);
+const UNREAD: Column = column("unread KiB/stream", 0);
 const ALONE: Column = column("readers p99 us", 0);
 const BESIDE: Column = column("beside stalled", 0);
 
@@ -26,8 +28,10 @@ pub(super) const WORKLOAD: Workload = Workload {
     name: "stalled",
     what: "64 clients that never read, of a model that never waits, beside 50 readers of 50 events a second. \
            `Taken` is what the model could write for each stalled client until 3 s have passed: it hides in the \
-           proxy and in the kernel, or was dropped. `Still taken` is after that, for all of them.",
-    columns: &[GROWTH, TAKEN, STILL, ALONE, BESIDE],
+           proxy and in the kernel, or was dropped. `Still taken` is after that, for all of them. `In kernel` is \
+           what the proxy wrote and the client has not read: no proxy can take it back. `Unread` is what the \
+           kernel holds of the model's answer for the proxy.",
+    columns: &[GROWTH, TAKEN, STILL, IN_KERNEL, UNREAD, ALONE, BESIDE],
     run: Run::Own(run),
     direct: true,
 };
@@ -72,6 +76,8 @@ fn run(bench: &Bench<'_>, target: &Target) -> Result<Row> {
     steady.watch(&running, bench.window)?;
     let still = (model.counted() - counted - taken) as f64 / clock::seconds(clock::now() - begin);
     let beside = steady.load.latency.value_at_quantile(0.99);
+    let toward = proc::hidden(running.address.port())?.from;
+    let unread = proc::hidden(model.address.port())?.received;
     let grown = proc::memory(&processes)?.saturating_sub(memory);
     // Whether one was closed meanwhile.
     stalled.during(MILLISECOND)?;
@@ -79,7 +85,9 @@ fn run(bench: &Bench<'_>, target: &Target) -> Result<Row> {
     let mut row = Row::default();
     if target.is_proxy() {
         row.set(GROWTH, grown as f64 / MIB);
+        row.set(UNREAD, unread as f64 / 1024.0 / STALLED as f64);
     }
+    row.set(IN_KERNEL, toward as f64 / 1024.0 / STALLED as f64);
     row.set(TAKEN, taken as f64 / MIB / STALLED as f64);
     row.set(STILL, still / MIB);
     row.set(ALONE, alone as f64 / 1000.0);
