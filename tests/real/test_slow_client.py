@@ -3,15 +3,17 @@
 import re
 import threading
 import time
-from urllib.parse import parse_qsl
+from contextlib import ExitStack
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from h2.settings import SettingCodes
 
 from backends import flood
 from support.h2 import H2
+from support.kernel import held
 from support.raw import Closed, Raw
-from support.wait import settled
+from support.wait import settled, until
 
 MIB = 1024 * 1024
 FLOOD = 200 * MIB
@@ -129,6 +131,27 @@ def test_tokens_alone_never_hold_the_agent_back(weir, flooding):
     assert text_and_tools(body)[0] + dropped(body) == everything
     assert body.endswith(b"data: [DONE]\n\n")
     proxy.outcomes(finished=2)
+
+
+def test_little_hides_in_the_kernel(weir, flooding):
+    """docs/behaviour.md: what lies there can be neither joined nor dropped, and is late."""
+    clients = 12
+    proxy = weir(flooding.url)
+    downstream, upstream = (urlsplit(url).port for url in (proxy.url, flooding.url))
+
+    def hidden() -> float:
+        """KiB for each stalled client, towards it and from its agent."""
+        return (held(downstream).written + held(upstream).unread) / clients / 1024
+
+    with ExitStack() as stack:
+        for _ in range(clients):
+            stack.enter_context(Raw(proxy.url)).post(f"/v1/chat/completions?tools=0&size={FLOOD}")
+        towards = settled("the clients' buffers are full", lambda: held(downstream).written // clients)
+        assert 16 < towards / 1024 < 192
+        until("the agents' events are left in the agents", lambda: hidden() < 256)
+        sent = [connection.sent for connection in flooding.connections]
+        until("all are read on", lambda: all(c.sent > s for c, s in zip(flooding.connections, sent)))
+        assert hidden() < 256
 
 
 @pytest.mark.parametrize("overflow", ["block", "disconnect"])

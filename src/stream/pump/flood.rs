@@ -4,7 +4,6 @@
 //! nor must the thread's other streams: where there are several of its kind, they read one after the other.
 
 use std::cell::Cell;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,15 +13,26 @@ const FEW: u32 = 2;
 /// More of them read once in a slot each, and narrowly: 4 KiB, some 20 events in as many microseconds. So often comes
 /// each one's turn: 32 KiB a second, 150 tokens, which is what a fast model writes.
 const ROUND: Duration = Duration::from_millis(128);
-/// No slot is longer, so few of them get more; nor shorter, so more than 128 get less. That is between 1 and 4 MiB a
-/// second: at 4 MiB the upstreams' writing, on the same two cores, trebled the 99th percentile of the other
-/// streams' delay, at 1 MiB it added a fifth.
-const SLOTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(4);
+/// No slot is longer, so few of them get more: 1 MiB a second together. At 4 MiB the upstreams' writing, on the same
+/// two cores, trebled the 99th percentile of the other streams' delay; at 1 MiB it added a fifth.
+const LONGEST: Duration = Duration::from_millis(4);
+/// Nor is one shorter, so more than 128 get less: it is a fifth of what one core takes in. This is the length when
+/// nobody else has anything to wait for.
+const SHORTEST: Duration = Duration::from_millis(1);
+/// After the last read of another stream, so long there are others.
+const OTHERS: Duration = Duration::from_secs(1);
 
 thread_local! {
     static FLOODS: Cell<u32> = const { Cell::new(0) };
     /// The last slot given away.
     static TAKEN: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// The last read of a stream that is none of them.
+    static OTHER: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// A stream was read whose reader takes what comes.
+pub(super) fn note_other(now: Instant) {
+    OTHER.set(Some(now));
 }
 
 /// One such stream, for as long as this lives.
@@ -41,7 +51,14 @@ impl Flood {
         if floods <= FEW {
             return None;
         }
-        let length = (ROUND / floods).clamp(*SLOTS.start(), *SLOTS.end());
+        let others = OTHER
+            .get()
+            .is_some_and(|at| now.duration_since(at) < OTHERS);
+        let length = if others {
+            (ROUND / floods).clamp(SHORTEST, LONGEST)
+        } else {
+            SHORTEST
+        };
         let slot = TAKEN.get().map_or(now, |taken| taken.max(now)) + length;
         TAKEN.set(Some(slot));
         Some(slot)
@@ -64,6 +81,7 @@ mod tests {
         let few: Vec<Flood> = (0..2).map(|_| Flood::new()).collect();
         assert_eq!(Flood::next_slot(now), None);
         let _third = Flood::new();
+        note_other(now);
         let slots: Vec<_> = few.iter().map(|_| Flood::next_slot(now)).collect();
         let slot = Duration::from_millis(4);
         assert_eq!(slots, [Some(now + slot), Some(now + 2 * slot)]);
@@ -75,7 +93,11 @@ mod tests {
         assert_eq!(Flood::next_slot(later), Some(next + slot / 2));
         let more: Vec<Flood> = (64..1000).map(|_| Flood::new()).collect();
         assert_eq!(Flood::next_slot(later), Some(next + slot / 2 + slot / 4));
-        drop((few, many, more));
+
+        drop((many, more));
+        let alone = later + 2 * OTHERS;
+        assert_eq!(Flood::next_slot(alone), Some(alone + SHORTEST));
+        drop(few);
         assert_eq!(Flood::next_slot(later), None);
     }
 }

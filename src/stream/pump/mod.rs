@@ -234,6 +234,7 @@ impl Pump {
             let behind = read && self.intake.table.is_behind(now, PATIENCE);
             if read && self.flood.is_none() && !behind {
                 turn::note(self.intake.events);
+                flood::note_other(now);
             } else if read {
                 self.flood(behind || self.intake.queue.overflows());
                 self.rest = self.flood.as_ref().and_then(|_| Flood::next_slot(now));
