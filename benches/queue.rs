@@ -33,6 +33,7 @@ fn token(key: u64) -> (Vec<u8>, Event) {
         key,
         text,
         keep: Keep::First,
+        lists: false,
     });
     let event = Event {
         content: Content::Token,

@@ -1,4 +1,5 @@
-//! The tables as a part of a document, between two markers that the next run finds.
+//! The tables as a part of a document, between two markers that the next run finds. A run writes the tables of its
+//! own workloads anew and leaves the others as they are.
 
 use std::fs;
 use std::path::Path;
@@ -30,7 +31,7 @@ one machine: at saturation they take time from each other. What the kernel does 
 happens to run, and the memory of its buffers nowhere.
 ";
 
-/// Writes the tables into a document, in the place of those of the last time, or at its end.
+/// Writes the tables into a document, each in the place of its last one, or at the end.
 pub fn write(
     path: &Path,
     workloads: &[Workload],
@@ -38,31 +39,71 @@ pub fn write(
     results: &Results,
     command: &str,
 ) -> Result<()> {
-    let mut part = format!("{}\n\n`{command}`\n\n{READ_THIS}", machine(targets));
-    for workload in workloads {
-        let table = Table::of(workload, results).markdown();
-        part.push_str(&format!(
-            "\n### {}\n\n{}\n\n{table}",
-            workload.name, workload.what
-        ));
-    }
+    let sections: Vec<Section> = workloads
+        .iter()
+        .map(|workload| Section {
+            name: workload.name.to_owned(),
+            text: format!(
+                "`{command}`\n\n{}\n\n{}",
+                workload.what,
+                Table::of(workload, results).markdown().trim_end()
+            ),
+        })
+        .collect();
+    let head = format!("{}\n\n{READ_THIS}", machine(targets));
     let before =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    fs::write(path, place(&before, &part)?)?;
+    fs::write(path, place(&before, head.trim_end(), sections)?)?;
     Ok(())
 }
 
-fn place(document: &str, part: &str) -> Result<String> {
-    let part = format!("{BEGIN}\n\n{}\n\n{END}", part.trim_end());
-    match (document.find(BEGIN), document.find(END)) {
-        (Some(begin), Some(end)) if begin < end => Ok(format!(
-            "{}{part}{}",
-            &document[..begin],
-            &document[end + END.len()..]
-        )),
-        (None, None) => Ok(format!("{}\n\n{HEADING}\n\n{part}\n", document.trim_end())),
-        _ => bail!("one of {BEGIN} and {END} is missing, or they are in the wrong order"),
+/// What is told of one workload.
+#[derive(Debug)]
+struct Section {
+    name: String,
+    text: String,
+}
+
+impl Section {
+    /// Those that a part holds, behind its head.
+    fn of(part: &str) -> Vec<Self> {
+        let section = |text: &str| {
+            let (name, text) = text.split_once('\n').unwrap_or((text, ""));
+            Self {
+                name: name.trim().to_owned(),
+                text: text.trim().to_owned(),
+            }
+        };
+        part.split("\n### ").skip(1).map(section).collect()
     }
+}
+
+fn place(document: &str, head: &str, fresh: Vec<Section>) -> Result<String> {
+    let (before, old, after) = match (document.find(BEGIN), document.find(END)) {
+        (Some(begin), Some(end)) if begin < end => (
+            document[..begin].to_owned(),
+            &document[begin..end],
+            &document[end + END.len()..],
+        ),
+        (None, None) => (
+            format!("{}\n\n{HEADING}\n\n", document.trim_end()),
+            "",
+            "\n",
+        ),
+        _ => bail!("one of {BEGIN} and {END} is missing, or they are in the wrong order"),
+    };
+    let mut sections = Section::of(old);
+    for section in fresh {
+        match sections.iter_mut().find(|old| old.name == section.name) {
+            Some(old) => *old = section,
+            None => sections.push(section),
+        }
+    }
+    let mut part = format!("{BEGIN}\n\n{head}\n\n");
+    for Section { name, text } in sections {
+        part.push_str(&format!("### {name}\n\n{text}\n\n"));
+    }
+    Ok(format!("{before}{part}{END}{after}"))
 }
 
 /// On what, and what.
@@ -90,22 +131,41 @@ fn machine(targets: &[Target]) -> String {
 mod tests {
     use super::*;
 
+    fn sections(all: &[(&str, &str)]) -> Vec<Section> {
+        let section = |(name, text): &(&str, &str)| Section {
+            name: (*name).to_owned(),
+            text: (*text).to_owned(),
+        };
+        all.iter().map(section).collect()
+    }
+
     #[test]
     fn tables_take_the_place_of_tables() {
-        let first = place("# Title\n\nText.\n", "one\n").unwrap();
+        let first = place(
+            "# Title\n\nText.\n",
+            "one",
+            sections(&[("a", "1"), ("b", "2")]),
+        )
+        .unwrap();
         assert_eq!(
             first,
-            format!("# Title\n\nText.\n\n{HEADING}\n\n{BEGIN}\n\none\n\n{END}\n")
+            format!(
+                "# Title\n\nText.\n\n{HEADING}\n\n{BEGIN}\n\none\n\n### a\n\n1\n\n### b\n\n2\n\n{END}\n"
+            )
         );
         let more = format!("{first}\n## More\n");
-        let second = place(&more, "two").unwrap();
-        assert_eq!(second, more.replace("one", "two"));
-        assert_eq!(place(&second, "two").unwrap(), second);
+        let fresh = || sections(&[("b", "3"), ("c", "4")]);
+        let second = place(&more, "two", fresh()).unwrap();
+        let expected = more
+            .replace("one", "two")
+            .replace("### b\n\n2", "### b\n\n3\n\n### c\n\n4");
+        assert_eq!(second, expected);
+        assert_eq!(place(&second, "two", fresh()).unwrap(), second);
     }
 
     #[test]
     fn half_a_pair_of_markers_is_refused() {
-        assert!(place(BEGIN, "x").is_err());
-        assert!(place(&format!("{END} {BEGIN}"), "x").is_err());
+        assert!(place(BEGIN, "x", Vec::new()).is_err());
+        assert!(place(&format!("{END} {BEGIN}"), "x", Vec::new()).is_err());
     }
 }
