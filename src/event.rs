@@ -189,7 +189,13 @@ pub struct Merge {
     pub text: Span,
     /// Whose envelope stays.
     pub keep: Keep,
+    /// Beside the text lie [`LISTS`] with an entry for each of its tokens, which grow with it.
+    pub lists: bool,
 }
+
+/// Members whose arrays, or whose members' arrays, grow with a text: log probabilities (OpenAI, Ollama), token ids
+/// (vLLM).
+pub const LISTS: [&[u8]; 2] = [b"logprobs", b"token_ids"];
 
 /// Which side of a model's output an event belongs to, where its class does not say: the brackets around a thought
 /// belong to the thought.

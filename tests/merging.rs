@@ -12,9 +12,10 @@
 
 use std::fmt;
 
+use serde_json::Value;
 use tokio::time::Instant;
 use weir::dialect::{Classifier, Dialect};
-use weir::event::{Class, Event, Keep};
+use weir::event::{Class, Event, Keep, LISTS, Merge};
 use weir::queue::ring::{Push, Ring};
 use weir::queue::{Limits, Overflow};
 use weir::wire::{Decoder, Frame, Framing};
@@ -94,7 +95,8 @@ fn grown(events: &[(Frame<'_>, Event)], random: &mut Random) -> Vec<u8> {
 /// What a stream says, however its texts are parted.
 #[derive(PartialEq, Eq)]
 enum Said {
-    Text(u64, Vec<u8>),
+    /// A text, and the names and entries of the lists that grew with it.
+    Text(u64, Vec<u8>, Vec<(String, Value)>),
     /// Only the last of its kind counts.
     Last(u64, Vec<u8>),
     Block(Vec<u8>),
@@ -102,9 +104,45 @@ enum Said {
 
 impl fmt::Debug for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Text(_, bytes) | Self::Last(_, bytes) | Self::Block(bytes)) = self;
-        write!(f, "{}", bytes.escape_ascii())
+        let (Self::Text(_, bytes, _) | Self::Last(_, bytes) | Self::Block(bytes)) = self;
+        write!(f, "{}", bytes.escape_ascii())?;
+        match self {
+            Self::Text(_, _, entries) => write!(f, " {entries:?}"),
+            _ => Ok(()),
+        }
     }
+}
+
+/// The lists beside the text of a block: an entry of each with the list's name.
+fn entries(block: &[u8], merge: Merge) -> Vec<(String, Value)> {
+    fn walk(name: &str, value: &Value, grows: bool, out: &mut Vec<(String, Value)>) {
+        match value {
+            Value::Array(items) if grows => {
+                out.extend(items.iter().map(|item| (name.to_owned(), item.clone())));
+            }
+            Value::Array(items) => items.iter().for_each(|item| walk(name, item, false, out)),
+            Value::Object(members) => {
+                for (key, value) in members {
+                    let grows = grows || LISTS.contains(&key.as_bytes());
+                    walk(key, value, grows, out);
+                }
+            }
+            _ => {}
+        }
+    }
+    if !merge.lists {
+        return Vec::new();
+    }
+    // The text may hold halves of characters, which is no JSON to everybody.
+    let (start, end) = (merge.text.start as usize, merge.text.end as usize);
+    let bare = [&block[..start], &block[end..]].concat();
+    let json = &bare[bare.iter().position(|byte| *byte == b'{').unwrap()..];
+    let mut values = serde_json::Deserializer::from_slice(json).into_iter();
+    let mut out = Vec::new();
+    walk("", &values.next().unwrap().unwrap(), false, &mut out);
+    // Of each list by itself: they lie in turns.
+    out.sort_by(|(a, _), (b, _)| a.cmp(b));
+    out
 }
 
 fn said(dialect: Dialect, framing: Framing, bytes: &[u8]) -> Vec<Said> {
@@ -121,11 +159,15 @@ fn said(dialect: Dialect, framing: Framing, bytes: &[u8]) -> Vec<Said> {
             (Some(merge), _) if merge.keep == Keep::Replace => {
                 out.push(Said::Last(merge.key, block));
             }
-            (Some(merge), Some(Said::Text(key, text))) if *key == merge.key => {
+            (Some(merge), Some(Said::Text(key, text, lists))) if *key == merge.key => {
                 text.extend_from_slice(merge.text.of(&frame.block));
+                lists.extend(entries(&frame.block, merge));
+                lists.sort_by(|(a, _), (b, _)| a.cmp(b));
             }
             (Some(merge), _) => {
-                out.push(Said::Text(merge.key, merge.text.of(&frame.block).to_vec()));
+                let text = merge.text.of(&frame.block).to_vec();
+                let lists = entries(&frame.block, merge);
+                out.push(Said::Text(merge.key, text, lists));
             }
         }
     }

@@ -38,6 +38,7 @@ pub fn check(data: &[u8]) {
                     key: u64::from(byte & 64),
                     text: span,
                     keep: Keep::First,
+                    lists: false,
                 };
                 let event = Event {
                     content: Content::Token,

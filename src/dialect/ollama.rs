@@ -6,7 +6,7 @@ use super::object::Object;
 use super::reader::Reader;
 use super::shape::{Failure, Grammar, PLAIN, Shape, Sign};
 use super::text;
-use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
+use crate::event::{Class, Content, Event, Keep, LISTS, Terminal, Usage};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
@@ -94,7 +94,8 @@ fn classify(frame: &Frame<'_>) -> Option<Event> {
                 stamp: line.stamp.and_then(|at| frame.in_block(at)),
                 ..event
             };
-            Some(text::joining(event, Keep::Last, text::key(field)))
+            let event = text::joining(event, Keep::Last, text::key(field));
+            Some(text::with_lists(event, line.lists))
         }
         _ => Some(event),
     }
@@ -124,6 +125,8 @@ struct Line {
     tool: bool,
     /// Something that a join would lose.
     crowded: bool,
+    /// Log probabilities.
+    lists: bool,
     text: Option<(Field, Range<usize>)>,
     texts: usize,
     stamp: Option<Range<usize>>,
@@ -155,6 +158,7 @@ impl Line {
                 // The same on each line, or told by the later one.
                 b"created_at" => line.stamp = reader.string()?,
                 b"model" | b"remote_model" | b"remote_host" => reader.skip()?,
+                key if LISTS.contains(&key) => line.lists |= reader.says_something()?,
                 _ => line.crowded |= reader.says_something()?,
             }
             Some(())

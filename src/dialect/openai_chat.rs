@@ -10,7 +10,7 @@ use super::opening::Opening;
 use super::reader::Reader;
 use super::shape::{self, Failure, Grammar, PLAIN, Shape, Sign};
 use super::text;
-use crate::event::{Class, Content, Event, Keep, Step, Terminal, Usage};
+use crate::event::{Class, Content, Event, Keep, LISTS, Step, Terminal, Usage};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
@@ -133,7 +133,7 @@ impl State {
             chunk.verdicts,
             chunk.beside,
         ));
-        text::joining(event, Keep::First, key)
+        text::with_lists(text::joining(event, Keep::First, key), chunk.lists)
     }
 
     const fn is_first_role(&mut self, choice: u64) -> bool {
@@ -186,8 +186,10 @@ struct Chunk {
     annotated: bool,
     /// Audio, or content of an unknown shape.
     strange: bool,
-    /// Something that a join would lose: log probabilities, token ids, names.
+    /// Something that a join would lose: ids and names of calls, what is not known.
     crowded: bool,
+    /// Log probabilities, token ids.
+    lists: bool,
 }
 
 impl Chunk {
@@ -237,6 +239,7 @@ impl Chunk {
                 b"text" => self.text(reader, Field::Text, Content::Token)?,
                 b"finish_reason" => self.finish |= reader.truthy()?,
                 b"content_filter_results" => self.verdicts = text::key(reader.raw()?),
+                key if LISTS.contains(&key) => self.lists |= reader.says_something()?,
                 _ => self.crowded |= reader.says_something()?,
             }
             Some(())

@@ -12,7 +12,7 @@ use super::reader::Reader;
 use super::request::Asked;
 use super::shape::{self, Failure, Grammar, PLAIN, Shape, Sign};
 use super::text;
-use crate::event::{Class, Content, Event, Keep, Side, Step, Terminal, Usage};
+use crate::event::{Class, Content, Event, Keep, LISTS, Side, Step, Terminal, Usage};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
@@ -145,8 +145,8 @@ struct Fields<'a> {
     item_kind: &'a [u8],
     /// A hash of the members that must be equal before two events are joined.
     rest: u64,
-    /// Something that a join would lose.
-    crowded: bool,
+    /// Log probabilities.
+    lists: bool,
 }
 
 impl<'a> Fields<'a> {
@@ -182,7 +182,7 @@ impl<'a> Fields<'a> {
                 (self.number, self.number_at) = (number, Some(at));
             }
             b"delta" if reader.kind()? == Kind::String => self.delta = reader.string()?,
-            b"logprobs" => self.crowded |= reader.says_something()?,
+            key if LISTS.contains(&key) => self.lists |= reader.says_something()?,
             // Padding of random length.
             b"obfuscation" => reader.skip()?,
             b"response" => {
@@ -271,15 +271,13 @@ impl<'a> Fields<'a> {
     fn text(&self, frame: &Frame<'_>, class: Class, content: Content) -> Option<Event> {
         let event = text::event(frame, class, content, self.delta.clone()?);
         let event = event.in_lane(self.lane());
-        if self.crowded {
-            return Some(event);
-        }
         // The last number stays: a client that comes back asks for what follows it.
         let joined = text::joining(
             event,
             Keep::Last,
             text::key((self.kind, self.item, self.part, self.rest)),
         );
+        let joined = text::with_lists(joined, self.lists);
         let stamp = self.number_at.clone();
         Some(Event {
             stamp: stamp.and_then(|at| frame.in_block(at)),

@@ -27,7 +27,24 @@ pub(super) fn event(
 /// The same event, to be joined with neighbours of an equal `key`. Without a text span it stays alone.
 pub(super) fn joining(event: Event, keep: Keep, key: u64) -> Event {
     Event {
-        merge: event.text.map(|text| Merge { key, text, keep }),
+        merge: event.text.map(|text| Merge {
+            key,
+            text,
+            keep,
+            lists: false,
+        }),
+        ..event
+    }
+}
+
+/// The same event, whose [`crate::event::LISTS`] grow with its text when it joins another that has some.
+pub(super) fn with_lists(event: Event, lists: bool) -> Event {
+    Event {
+        merge: event.merge.map(|merge| Merge {
+            key: merge.key ^ u64::from(lists),
+            lists,
+            ..merge
+        }),
         ..event
     }
 }
@@ -43,6 +60,7 @@ pub(super) fn superseded(event: Event, frame: &Frame<'_>, key: u64) -> Event {
             key,
             text,
             keep: Keep::Replace,
+            lists: false,
         }),
         ..event
     }

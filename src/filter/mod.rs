@@ -17,10 +17,12 @@ mod react;
 mod rules;
 pub mod scan;
 mod scrub;
+mod tool_name;
 mod unit;
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::task::Poll;
 
 use markers::Kind;
 use places::Places;
@@ -47,6 +49,8 @@ pub struct Filter {
     hidden: Hidden,
     /// What is left out at the moment, since the last thing that was seen.
     run: Option<Kind>,
+    /// The name of the tool that the client was told of last.
+    told: String,
 }
 
 /// One text of several.
@@ -54,6 +58,8 @@ pub struct Filter {
 struct Lane {
     id: u64,
     scanner: Scanner,
+    /// A hidden call began, and its client was not told yet: its name may follow.
+    untold: bool,
     /// The last event of it, to carry what is still held when the text ends.
     last: Option<(Frame<'static>, Event)>,
 }
@@ -69,6 +75,7 @@ impl Filter {
             places: Places::default(),
             hidden: Hidden::default(),
             run: None,
+            told: String::new(),
         }
     }
 
@@ -106,7 +113,7 @@ impl Filter {
                 *total += hidden;
             }
             self.places.leave_out(dialect, frame);
-            self.note_run(kind, sink);
+            self.note_event(kind, frame, sink);
             return;
         }
         let flat = edit::flat(frame);
@@ -236,6 +243,7 @@ impl Filter {
             traces: false,
         };
         let scrubbed = scrub.run(frame.data());
+        let source = frame.clone();
         let changed = if scrubbed.edits.is_empty() {
             None
         } else {
@@ -273,7 +281,8 @@ impl Filter {
             && self.framing != Framing::JsonArray
             && !has_role(frame.data());
         if was_changed || is_call {
-            self.note_run(if is_call { Kind::Tool } else { kind }, sink);
+            let kind = if is_call { Kind::Tool } else { kind };
+            self.note_event(kind, &source, sink);
         }
         (!(is_call || says_nothing)).then_some((frame, event))
     }
@@ -296,6 +305,7 @@ impl Filter {
             None => Lane {
                 id: event.lane,
                 scanner: Scanner::new(&rules.marks),
+                untold: false,
                 last: None,
             },
         };
@@ -306,10 +316,20 @@ impl Filter {
         if matches!(event.class, Class::Finish | Class::Done) {
             lane.scanner.finish(&mut visible);
         }
-        for kind in [Kind::Reasoning, Kind::Tool] {
-            let at = kind as usize;
-            if lane.scanner.spans.get(at) > before.get(at) {
-                self.note_run(kind, sink);
+        let [thoughts, calls] = lane.scanner.spans;
+        if thoughts > before[0] {
+            self.note_run(Kind::Reasoning, None, sink);
+        }
+        lane.untold |= calls > before[1] && self.run != Some(Kind::Tool);
+        if lane.untold {
+            let name = match lane.scanner.called() {
+                Poll::Pending if rules.tools == Hide::Status => Poll::Pending,
+                Poll::Pending => Poll::Ready(None),
+                known @ Poll::Ready(_) => known,
+            };
+            if let Poll::Ready(name) = name {
+                self.note_run(Kind::Tool, name, sink);
+                lane.untold = false;
             }
         }
         let result = if visible == raw {
@@ -368,6 +388,9 @@ impl Filter {
         let mut visible = Vec::new();
         lane.scanner.finish(&mut visible);
         add(&mut self.hidden.characters, lane.scanner.hidden);
+        if lane.untold {
+            self.note_run(Kind::Tool, None, sink);
+        }
         self.carry(lane.last, &visible, sink);
     }
 
@@ -407,23 +430,34 @@ impl Filter {
         sink(&frame.block, &event);
     }
 
-    /// Something of `kind` is left out. The first time since something was seen the client may be told.
-    fn note_run(&mut self, kind: Kind, sink: &mut impl FnMut(&[u8], &Event)) {
-        if self.run == Some(kind) {
+    /// An event, or what it says of `kind`, is left out.
+    fn note_event(&mut self, kind: Kind, frame: &Frame<'_>, sink: &mut impl FnMut(&[u8], &Event)) {
+        let is_told = kind == Kind::Tool && self.rules.tools == Hide::Status;
+        let name = is_told.then(|| tool_name::in_event(frame.data())).flatten();
+        self.note_run(kind, name, sink);
+    }
+
+    /// Something of `kind` is left out. The first time since something was seen the client may be told, and again of
+    /// each other tool.
+    fn note_run(&mut self, kind: Kind, name: Option<&str>, sink: &mut impl FnMut(&[u8], &Event)) {
+        let goes_on = self.run == Some(kind);
+        if goes_on && name.is_none_or(|name| name == self.told) {
             return;
         }
         self.run = Some(kind);
+        name.unwrap_or_default().clone_into(&mut self.told);
         if let Some(spans) = self.hidden.spans.get_mut(kind as usize) {
-            *spans += 1;
+            *spans += u64::from(!goes_on);
         }
         if self.rules.of(kind) != Hide::Status {
             return;
         }
-        let words = match kind {
-            Kind::Reasoning => "Thinking...",
-            Kind::Tool => "Using a tool...",
+        let words = match (kind, name) {
+            (Kind::Reasoning, _) => "Thinking...".to_owned(),
+            (Kind::Tool, None) => "Using a tool...".to_owned(),
+            (Kind::Tool, Some(name)) => format!("Using {name}..."),
         };
-        if let Some(block) = self.reader.dialect().status(self.framing, words) {
+        if let Some(block) = self.reader.dialect().status(self.framing, &words) {
             let event = Event {
                 content: Content::Other,
                 ..Event::bare(Class::Status)

@@ -2,6 +2,7 @@
 
 use memchr::memchr_iter;
 
+use super::lists::{self, List};
 use crate::event::{Keep, Merge, Span};
 
 /// A joined event is not grown beyond this: many clients read lines with a limit of 64 KiB
@@ -22,7 +23,7 @@ pub(super) struct Joined {
 /// Joins `second` to `first`; `None` when they are not alike or would grow too large.
 pub(super) fn join(first: (&[u8], Merge), second: (&[u8], Merge)) -> Option<Joined> {
     let ((older, a), (newer, b)) = (first, second);
-    if a.key != b.key || a.keep != b.keep {
+    if (a.key, a.keep, a.lists) != (b.key, b.keep, b.lists) {
         return None;
     }
     let (one, two) = (a.text.of(older), b.text.of(newer));
@@ -32,6 +33,7 @@ pub(super) fn join(first: (&[u8], Merge), second: (&[u8], Merge)) -> Option<Join
         keep => keep,
     };
     let joined = match keep {
+        Keep::First | Keep::Last if a.lists => with_lists(first, second, keep)?,
         Keep::First => {
             // In place: only the new text and the short end of the envelope are written.
             let kept = a.text.end as usize;
@@ -62,6 +64,56 @@ pub(super) fn join(first: (&[u8], Merge), second: (&[u8], Merge)) -> Option<Join
         }
     };
     (joined.kept + joined.rest.len() <= MAX_JOINED_BYTES).then_some(joined)
+}
+
+/// The same where lists lie beside the texts: each grows by the other event's entries.
+fn with_lists(first: (&[u8], Merge), second: (&[u8], Merge), keep: Keep) -> Option<Joined> {
+    let ((older, a), (newer, b)) = (first, second);
+    let (olds, news) = (lists::beside(older, a.text)?, lists::beside(newer, b.text)?);
+    let name = |list: &List<'_>| list.name.to_vec();
+    if olds.is_empty() || !olds.iter().map(name).eq(news.iter().map(name)) {
+        return None;
+    }
+    let stays_first = keep == Keep::First;
+    let (base, text, other) = if stays_first {
+        (older, a.text, b.text.of(newer))
+    } else {
+        (newer, b.text, a.text.of(older))
+    };
+    let at = if stays_first { text.end } else { text.start };
+    // Where in the block that stays, and what is put there.
+    let mut added = vec![(at as usize, [other, b""])];
+    for (old, new) in olds.into_iter().zip(news) {
+        let is_only = old.entries.is_empty() || new.entries.is_empty();
+        let comma: &[u8] = if is_only { b"" } else { b"," };
+        added.push(if stays_first {
+            (old.entries.end, [comma, newer.get(new.entries)?])
+        } else {
+            (new.entries.start, [older.get(old.entries)?, comma])
+        });
+    }
+    added.sort_by_key(|(at, _)| *at);
+
+    let kept = added.first().map_or(0, |(at, _)| *at);
+    let kept = if stays_first { kept } else { 0 };
+    let mut rest = Vec::with_capacity(newer.len());
+    let (mut done, mut start) = (kept, text.start as usize);
+    for (at, parts) in added {
+        rest.extend_from_slice(base.get(done..at)?);
+        let before = rest.len();
+        rest.extend(parts.into_iter().flatten());
+        done = at;
+        if at < text.start as usize {
+            start += rest.len() - before;
+        }
+    }
+    rest.extend_from_slice(base.get(done..)?);
+    let text = Span::new(start..start + text.len() + other.len())?;
+    Some(Joined {
+        kept,
+        rest,
+        merge: Merge { text, ..a },
+    })
 }
 
 /// Whether an `id` line stands beside the text.
@@ -97,6 +149,7 @@ mod tests {
                 key: 1,
                 text: Span::new(start..end).unwrap(),
                 keep,
+                lists: false,
             }
         };
         let Joined { kept, rest, merge } =
@@ -111,5 +164,64 @@ mod tests {
         assert_eq!(joined(Keep::First, "a(12)b", "ccc(3)d"), "a(123)b");
         assert_eq!(joined(Keep::Last, "a(12)b", "ccc(3)d"), "ccc(123)d");
         assert_eq!(joined(Keep::Replace, "a(12)b", "ccc(3)d"), "ccc(3)d");
+    }
+
+    #[test]
+    fn lists_grow_with_the_text() {
+        let merge = |block: &str, keep| {
+            let (start, end) = (block.find('(').unwrap() + 1, block.find(')').unwrap());
+            Merge {
+                key: 1,
+                text: Span::new(start..end).unwrap(),
+                keep,
+                lists: true,
+            }
+        };
+        let join = |keep, one: &str, two: &str| {
+            let first = (one.as_bytes(), merge(one, keep));
+            let Joined { kept, rest, merge } = join(first, (two.as_bytes(), merge(two, keep)))?;
+            let whole = [&one.as_bytes()[..kept], &rest].concat();
+            assert_eq!(merge.text.of(&whole), b"ab");
+            Some(String::from_utf8(whole).unwrap())
+        };
+        let chat = |text: &str, id: u8, lists: &str| {
+            format!(
+                "id: {id}\ndata: {{\"choices\":[{{\"delta\":{{\"content\":\"({text})\"}},{lists}}}],\"n\":{id}}}\n"
+            )
+        };
+        let one = chat(
+            "a",
+            1,
+            r#""logprobs":{"content":[1,2],"refusal":[]},"token_ids":[7]"#,
+        );
+        let two = chat(
+            "b",
+            2,
+            r#""logprobs":{"content":[3],"refusal":[]},"token_ids":[]"#,
+        );
+        let both = r#""logprobs":{"content":[1,2,3],"refusal":[]},"token_ids":[7]"#;
+        // The later event has an id, so its envelope stays.
+        assert_eq!(join(Keep::First, &one, &two), Some(chat("ab", 2, both)));
+        let bare = |block: &str| block.split_once('\n').unwrap().1.to_owned();
+        let (one, two) = (bare(&one), bare(&two));
+        assert_eq!(
+            join(Keep::First, &one, &two),
+            Some(bare(&chat("ab", 1, both)))
+        );
+        assert_eq!(
+            join(Keep::Last, &one, &two),
+            Some(bare(&chat("ab", 2, both)))
+        );
+
+        // In front of the text.
+        let line =
+            |text: &str, list: &str| format!("{{\"logprobs\":[{list}],\"response\":\"({text})\"}}");
+        for keep in [Keep::First, Keep::Last] {
+            let whole = join(keep, &line("a", "1"), &line("b", "2"));
+            assert_eq!(whole, Some(line("ab", "1,2")));
+        }
+
+        let other = chat("b", 2, r#""logprobs":{"content":[3]},"token_ids":[]"#);
+        assert_eq!(join(Keep::First, &one, &other), None);
     }
 }

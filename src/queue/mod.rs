@@ -4,6 +4,7 @@
 //! wake-up per push. Dropping the [`Receiver`] tells the pump that the reader is gone.
 
 mod join;
+mod lists;
 pub mod ring;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,7 @@
 """Is what a route hides hidden, does everything else arrive, and do the clients still build their messages?"""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -232,6 +233,35 @@ def test_a_client_that_can_be_told_is_told_once_for_each_span(weir, upstream):
     told = [(one.name, json.loads(one.data)["content"]) for one in client.events()]
     thinking, using = ("status", "Thinking..."), ("status", "Using a tool...")
     assert told == [thinking, ("token", "Rain"), thinking, using, ("token", "."), ("done", "")]
+
+
+@pytest.mark.parametrize(
+    "dialect, pieces, told",
+    [
+        ("convention", [{"type": "tool_call", "name": "web_search"}, {"type": "tool_result", "name": "web_search"},
+                        {"type": "tool_start", "tool": "read_file"}], ["web_search", "read_file"]),
+        ("convention", [{"type": "token", "content": text} for text in
+                        ["Rain <tool_", "call>", '{"name": "web', '_search", "args": {', "}}</tool_call>", " falls"]],
+         ["web_search"]),
+        ("convention", [{"type": "token", "content": text} for text in
+                        ["<|channel|>commentary to=functions.web_search ", "<|message|>{}<|call|>"]], ["web_search"]),
+        ("convention", [{"type": "token", "content": "<tool_call>{}"}, {"type": "token", "content": "</tool_call>"}],
+         ["a tool"]),
+        ("convention", [{"type": "token", "content": "<tool_call>{"}], ["a tool"]),
+        ("ag_ui", [{"type": "TOOL_CALL_START", "toolCallId": "c", "toolCallName": "web_search"},
+                   {"type": "TOOL_CALL_ARGS", "toolCallId": "c", "delta": "{}"},
+                   {"type": "TOOL_CALL_END", "toolCallId": "c"}], ["web_search"]),
+        ("vercel_ui", [{"type": "tool-input-start", "toolCallId": "c", "toolName": "web_search"},
+                       {"type": "tool-input-available", "toolCallId": "c", "toolName": "web_search", "input": {}}],
+         ["web_search"]),
+    ],
+)  # fmt: skip
+def test_the_name_of_the_tool_is_told(weir, upstream, dialect, pieces, told):
+    proxy = weir(serve(upstream, [wire.sse(piece) for piece in pieces]).url, defaults={"dialect": dialect}, **hiding(tools="status"))
+    with Raw(proxy.url).get("/agent") as client:
+        body = client.read_body().decode()
+    assert re.findall(r"Using (.*?)\.\.\.", body) == told
+    assert "tool_call" not in body and "TOOL_CALL" not in body and "tool-" not in body
 
 
 def test_the_first_visible_token_has_its_own_time(weir, upstream):

@@ -144,6 +144,22 @@ def test_a_joined_event_carries_the_last_id(weir, upstream):
     assert not wrong, wrong[:3]
 
 
+def test_log_probabilities_and_token_ids_grow_with_their_text(weir, upstream):
+    """docs/dialects.md: lists beside a text grow with it. Nothing is dropped, so each token has its entry."""
+    total = 4000
+    one = lambda n: chunk({"content": f"t{n} "}, **logprob(n), token_ids=[n])
+    body = ["".join(one(n) for n in range(at, at + 1000)) for at in range(0, total, 1000)] + [DONE]
+    proxy, server = served(weir, upstream, body)
+    client = stalled_then_reads(proxy, server)
+    ended = proxy.ended()
+    assert ended["merged"] > 0 and ended["dropped"] == 0
+    choices = [event.json()["choices"][0] for event in client.events()[:-1]]
+    for choice in choices:
+        tokens = "".join(entry["token"] for entry in choice["logprobs"]["content"])
+        assert choice["delta"]["content"] == tokens
+    assert [n for choice in choices for n in choice["token_ids"]] == list(range(total))
+
+
 def test_a_join_keeps_what_stands_beside_the_choices(weir, upstream):
     """Merge only if both chunks carry only delta.content. Perplexity puts `citations` and
     `search_results` at the top of a chunk; they appear late."""

@@ -13,11 +13,14 @@
 mod compare;
 mod marks;
 
+use std::task::Poll;
+
 use compare::{Match, compare, compare_tag, is_blank};
 pub use marks::{Marks, React};
 
 use super::markers::{Kind, Place};
 use super::react::{self, Label};
+use super::tool_name;
 use super::unit::Unit;
 
 /// Longer than any mark, and than any header of harmony that says something.
@@ -54,6 +57,8 @@ pub struct Scanner {
     after_label: bool,
     /// Lines are looked at for labels; `None` until the first line tells.
     labels: Option<bool>,
+    /// The beginning of the last hidden call.
+    said: Vec<u8>,
     /// Hidden characters, of reasoning and of tools.
     pub hidden: [u64; 2],
     /// Hidden spans that began, of reasoning and of tools.
@@ -111,6 +116,7 @@ impl Scanner {
                 React::IfFirst => None,
                 React::Never => Some(false),
             },
+            said: Vec::new(),
             hidden: [0; 2],
             spans,
         }
@@ -147,6 +153,16 @@ impl Scanner {
         !self.units.is_empty()
     }
 
+    /// What the last hidden call is called, if it says so; pending while it may still say.
+    pub fn called(&self) -> Poll<Option<&str>> {
+        let name = tool_name::in_text(&self.said);
+        let goes_on = matches!(self.state, State::Hidden(Kind::Tool, _));
+        if name.is_none() && goes_on && self.said.len() < tool_name::WITHIN {
+            return Poll::Pending;
+        }
+        Poll::Ready(name)
+    }
+
     /// Whether what comes next would be visible.
     pub fn is_visible(&self) -> bool {
         self.state == State::Visible
@@ -167,8 +183,11 @@ impl Scanner {
                 // What stands in front of its message is held until it is known.
                 Found::Mark(State::Header) => self.state = State::Header,
                 Found::Mark(next) => {
+                    let header = (self.state == State::Header).then(|| self.meaning.clone());
                     self.forget();
                     self.enter(next);
+                    // It names who is called.
+                    self.said.extend(header.into_iter().flatten());
                 }
                 Found::Label(next) => {
                     self.forget();
@@ -333,6 +352,7 @@ impl Scanner {
             && let Some(spans) = self.spans.get_mut(*kind as usize)
         {
             *spans += 1;
+            self.said.clear();
         }
         match (&self.state, &next) {
             (State::Visible, State::Visible) => self.line_start = false,
@@ -365,6 +385,10 @@ impl Scanner {
             State::Hidden(kind, _) => {
                 if let Some(hidden) = self.hidden.get_mut(*kind as usize) {
                     *hidden += 1;
+                }
+                if *kind == Kind::Tool && self.said.len() < tool_name::WITHIN {
+                    let meant = self.meaning.get(..meant).unwrap_or_default();
+                    self.said.extend_from_slice(meant);
                 }
                 self.line_start = first == b'\n' || (self.line_start && is_blank(first));
             }

@@ -18,6 +18,7 @@ fn token(key: u64, text: &str) -> (Vec<u8>, Event) {
         key,
         text: span,
         keep: Keep::First,
+        lists: false,
     });
     (
         block,

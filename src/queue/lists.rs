@@ -1,0 +1,140 @@
+//! Lists that lie beside a text and grow with it: log probabilities, token ids, an entry for each token.
+
+use std::ops::Range;
+
+use memchr::memrchr;
+
+use crate::event::{LISTS, Span};
+use crate::wire::json::{Cursor, Kind};
+
+/// Levels down to which such lists lie: a chunk, its choices, a choice, its log probabilities.
+const LEVELS: usize = 4;
+
+/// One list of a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct List<'a> {
+    /// The member it is.
+    pub(super) name: &'a [u8],
+    /// Its entries, without the brackets around them.
+    pub(super) entries: Range<usize>,
+}
+
+/// The lists beside `text`, in their order; `None` when the line of the text is no JSON, or where the lists should be
+/// is something else.
+pub(super) fn beside(block: &[u8], text: Span) -> Option<Vec<List<'_>>> {
+    let line = block.get(..text.start as usize)?;
+    let mut start = memrchr(b'\n', line).map_or(0, |end| end + 1);
+    if line.get(start..)?.starts_with(b"data:") {
+        start += b"data:".len();
+    }
+    let mut walk = Walk {
+        cursor: Cursor::new(block.get(start..)?),
+        block,
+        start,
+        found: Vec::new(),
+    };
+    walk.value(b"", false, LEVELS)?;
+    Some(walk.found)
+}
+
+struct Walk<'a> {
+    cursor: Cursor<'a>,
+    block: &'a [u8],
+    /// Where in the block the cursor began.
+    start: usize,
+    found: Vec<List<'a>>,
+}
+
+impl<'a> Walk<'a> {
+    /// Walks over the value of member `name`. `grows`: it, or what it lies in, has a name of [`LISTS`].
+    fn value(&mut self, name: &'a [u8], grows: bool, levels: usize) -> Option<()> {
+        match self.cursor.kind()? {
+            Kind::Array if grows => {
+                let array = self.cursor.skip()?;
+                self.found.push(List {
+                    name,
+                    entries: self.entries(array)?,
+                });
+            }
+            Kind::Object if levels > 0 => {
+                self.cursor.enter_object()?;
+                while let Some(key) = self.cursor.next_key()? {
+                    self.value(key, grows || LISTS.contains(&key), levels - 1)?;
+                }
+            }
+            Kind::Array if levels > 0 => {
+                self.cursor.enter_array()?;
+                while self.cursor.next_element()? {
+                    self.value(name, false, levels - 1)?;
+                }
+            }
+            Kind::Null => {
+                self.cursor.skip()?;
+            }
+            // It would be lost.
+            _ if grows => return None,
+            _ => {
+                self.cursor.skip()?;
+            }
+        }
+        Some(())
+    }
+
+    /// What lies between the brackets, and the spaces beside them, of an array.
+    fn entries(&self, array: Range<usize>) -> Option<Range<usize>> {
+        let inner = self.start + array.start + 1..self.start + array.end - 1;
+        let bytes = self.block.get(inner.clone())?;
+        let begin = inner.end - bytes.trim_ascii_start().len();
+        let end = inner.start + bytes.trim_ascii_end().len();
+        Some(begin.min(end)..end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(block: &str) -> Vec<(&str, &str)> {
+        let at = block.find("TEXT").unwrap();
+        let lists = beside(block.as_bytes(), Span::new(at..at + 4).unwrap()).unwrap();
+        let word = |bytes| std::str::from_utf8(bytes).unwrap();
+        lists
+            .iter()
+            .map(|list| (word(list.name), &block[list.entries.clone()]))
+            .collect()
+    }
+
+    #[test]
+    fn lists_are_found_wherever_servers_put_them() {
+        let table = [
+            (r#"data: {"a":[1],"delta":"TEXT"}"#, vec![]),
+            (
+                r#"data: {"delta":"TEXT","logprobs":[ {"x":[1]} ,2 ]}"#,
+                vec![("logprobs", r#"{"x":[1]} ,2"#)],
+            ),
+            (
+                "id: 1\ndata:{\"choices\":[{\"delta\":{\"content\":\"TEXT\"},\
+                 \"logprobs\":{\"content\":[3],\"refusal\":null,\"top\":[ ]},\"token_ids\":[4]}]}\n",
+                vec![("content", "3"), ("top", ""), ("token_ids", "4")],
+            ),
+            (
+                r#"{"message":{"content":"TEXT"},"logprobs":[5]}"#,
+                vec![("logprobs", "5")],
+            ),
+        ];
+        for (block, lists) in table {
+            assert_eq!(found(block), lists, "{block}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_and_what_is_deep_does_no_harm() {
+        let span = Span::new(8..9).unwrap();
+        assert_eq!(beside(br#"data: {"logprobs":{"x":[1],"y":2}}"#, span), None);
+        assert_eq!(beside(b"", span), None);
+        let deep = format!("{{\"a\":{}", "[".repeat(100_000));
+        assert_eq!(beside(deep.as_bytes(), span), None);
+        let whole = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(beside(whole.as_bytes(), span), Some(vec![]));
+    }
+}
