@@ -46,6 +46,36 @@ impl Fixture {
     }
 }
 
+/// What each dialect has a stream of, beside whatever is its own.
+const KINDS: [&str; 7] = [
+    "error",
+    "framing",
+    "reasoning",
+    "text",
+    "tools",
+    "truncated",
+    "usage",
+];
+
+#[test]
+fn every_dialect_has_a_stream_of_each_kind() {
+    for dialect in Dialect::ALL {
+        let absent: &[&str] = match dialect {
+            // Whatever nobody knows.
+            Dialect::Opaque => continue,
+            // Agents and tools talk to each other there: no thoughts, no counts, and calls are the streams themselves.
+            Dialect::A2a | Dialect::Mcp => &["reasoning", "tools", "usage"],
+            _ => &[],
+        };
+        let has = |kind: &str| {
+            let named = |fixture: &Fixture| fixture.path.file_stem().unwrap() == kind;
+            support::fixtures(dialect).iter().any(named)
+        };
+        let missing: Vec<_> = KINDS.into_iter().filter(|kind| !has(kind)).collect();
+        assert_eq!(missing, absent, "{dialect}");
+    }
+}
+
 /// The place of `key` among those known, which it joins.
 fn ordinal(known: &mut Vec<u64>, key: u64) -> usize {
     let place = known.iter().position(|other| *other == key);
