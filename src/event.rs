@@ -223,8 +223,10 @@ pub enum Step {
     GroupEnds,
     /// The text goes on with its arguments, and all calls of this group end.
     Last,
-    /// Several calls at once, or text that lies in several places: the stream's calls cannot be followed.
-    Lost,
+    /// A piece of a call whose end nobody tells.
+    Piece,
+    /// Several calls at once: [`crate::dialect::calls`] reads them.
+    Several,
 }
 
 /// A step of one tool call.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::reader::Reader;
 use super::text;
-use crate::event::{Class, Content, Event, Keep, Usage};
+use crate::event::{Class, Content, Event, Keep, Step, Usage};
 use crate::wire::Frame;
 use crate::wire::json::Kind;
 
@@ -18,6 +18,8 @@ pub(super) struct Message<'a> {
     usage: Option<Usage>,
     /// It holds tool calls or fragments of them.
     pub(super) tool: bool,
+    /// It holds fragments.
+    fragments: bool,
     content: Content,
     text: Option<Range<usize>>,
     texts: usize,
@@ -86,6 +88,9 @@ impl<'a> Message<'a> {
                 .and_then(|range| frame.in_block(range)),
             ..Event::bare(class)
         };
+        if self.fragments {
+            return event.of_call(Step::Several, 0, 0);
+        }
         if self.crowded || !matches!(class, Class::Token | Class::Reasoning) {
             return event;
         }
@@ -118,9 +123,11 @@ impl<'a> Message<'a> {
                 self.has_content = true;
                 self.text(reader, Content::Token)?;
             }
-            b"tool_call_chunks" | b"tool_calls" | b"invalid_tool_calls" => {
-                self.tool |= reader.says_something()?;
+            b"tool_call_chunks" => {
+                self.fragments = reader.says_something()?;
+                self.tool |= self.fragments;
             }
+            b"tool_calls" | b"invalid_tool_calls" => self.tool |= reader.says_something()?,
             b"usage_metadata" => self.usage = reader.usage()?,
             b"additional_kwargs" => {
                 reader.object(|reader, key| match key {

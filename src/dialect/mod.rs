@@ -3,6 +3,7 @@
 //! One file per dialect, all of one `shape`. To add one: its file, its line in the list below, and its folder of
 //! fixtures in `tests/data` (see `docs/dialects.md`).
 
+pub mod calls;
 pub mod detect;
 
 mod a2a;

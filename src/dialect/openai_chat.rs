@@ -324,7 +324,7 @@ impl Chunk {
         let is_clear = self.choices == 1 && self.calls <= 1 && self.texts <= 1;
         match (self.tool, self.finish) {
             (false, false) => None,
-            _ if !is_clear && self.tool => Some(Step::Lost),
+            _ if !is_clear && self.tool => Some(Step::Several),
             (false, true) => Some(Step::GroupEnds),
             (true, true) => Some(Step::Last),
             (true, false) if self.opens => Some(Step::Begins),

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::tools::Tools;
-use crate::event::{Call, Class, Content, Event, Usage};
+use crate::dialect::calls;
+use crate::event::{Call, Class, Content, Event, Step, Usage};
 
 /// One stream's numbers. Times are taken when the read that brought the event returned.
 #[derive(Clone, Debug)]
@@ -126,14 +127,18 @@ impl Meter {
         }
         if let Some(call) = event.call {
             let text = event.text.map(|text| text.of(block));
-            self.tool(call, text.unwrap_or_default());
+            self.tool(call, text.unwrap_or_default(), block);
         }
     }
 
     #[inline(never)]
-    fn tool(&mut self, call: Call, text: &[u8]) {
+    fn tool(&mut self, call: Call, text: &[u8], block: &[u8]) {
         let tools = self.tools.get_or_insert_default();
-        tools.note(call, text);
+        if call.step != Step::Several {
+            tools.note(call, text);
+        } else if calls::in_block(block, |call, text| tools.note(call, text)).is_none() {
+            tools.lose();
+        }
     }
 
     /// Tool calls whose arguments are no whole value; in a stream that `ended` by itself, also those that did not end.

@@ -20,6 +20,8 @@ struct Open {
     group: u32,
     id: u64,
     arguments: Whole,
+    /// Its end is told.
+    is_told: bool,
 }
 
 impl Tools {
@@ -29,10 +31,8 @@ impl Tools {
             return;
         }
         match call.step {
-            Step::Lost => {
-                self.open.clear();
-                self.lost = true;
-            }
+            Step::Several => self.lose(),
+            Step::Piece => self.go_on(call, text),
             Step::Last => {
                 self.go_on(call, text);
                 self.end(|open| open.group == call.group);
@@ -48,9 +48,16 @@ impl Tools {
         }
     }
 
-    /// Calls that ended and were not whole, and those that are still open.
-    pub const fn faults(&self) -> (u64, usize) {
-        (self.faults, self.open.len())
+    /// A step could not be read: no call can be followed any more.
+    pub fn lose(&mut self) {
+        self.open.clear();
+        self.lost = true;
+    }
+
+    /// Calls that ended and were not whole, and those that are still open although their end should have been told.
+    pub fn faults(&self) -> (u64, usize) {
+        let is_open = |open: &&Open| open.is_told || !open.arguments.is_whole();
+        (self.faults, self.open.iter().filter(is_open).count())
     }
 
     fn go_on(&mut self, call: Call, text: &[u8]) {
@@ -64,7 +71,11 @@ impl Tools {
 
     fn begin(&mut self, call: Call, text: &[u8]) {
         if self.open.len() == MAX_OPEN {
-            return;
+            if self.open.first().is_none_or(|oldest| oldest.is_told) {
+                return;
+            }
+            let oldest = self.open.remove(0);
+            self.faults += u64::from(!oldest.arguments.is_whole());
         }
         let mut arguments = Whole::default();
         arguments.feed(text);
@@ -72,6 +83,7 @@ impl Tools {
             group: call.group,
             id: call.id,
             arguments,
+            is_told: call.step != Step::Piece,
         });
     }
 
@@ -104,10 +116,10 @@ mod tests {
 
     #[test]
     fn calls_that_are_not_whole_are_counted() {
-        use Step::{Begins, Ends, GoesOn, GroupEnds, Last, Lost};
+        use Step::{Begins, Ends, GoesOn, GroupEnds, Last, Piece, Several};
         const BEGIN: (Step, u64, &str) = (Begins, 1, "");
         type Steps = &'static [(Step, u64, &'static str)];
-        let table: [(Steps, (u64, usize)); 10] = [
+        let table: [(Steps, (u64, usize)); 12] = [
             (&[BEGIN, (GoesOn, 1, "{}"), (Ends, 1, "")], (0, 0)),
             (&[BEGIN, (Ends, 1, "")], (0, 0)),
             (&[BEGIN, (GoesOn, 1, "{"), (Ends, 1, "")], (1, 0)),
@@ -123,9 +135,11 @@ mod tests {
             (&[BEGIN, (GoesOn, 1, "{"), (Last, 1, "}")], (0, 0)),
             (&[BEGIN, (GoesOn, 1, "{"), (Last, 1, "")], (1, 0)),
             (
-                &[BEGIN, (Lost, 0, ""), (GoesOn, 1, "}"), (Ends, 1, "")],
+                &[BEGIN, (Several, 0, ""), (GoesOn, 1, "}"), (Ends, 1, "")],
                 (0, 0),
             ),
+            (&[(Piece, 1, "{"), (Piece, 1, "}")], (0, 0)),
+            (&[(Piece, 1, "{"), (Piece, 2, "{}")], (0, 1)),
             (
                 &[(Begins, 1, "{"), (Begins, 1, "{}"), (Ends, 1, "")],
                 (1, 0),
@@ -140,5 +154,7 @@ mod tests {
     fn open_calls_are_bounded() {
         let many: Vec<_> = (0..1000).map(|id| (Step::Begins, id, "{")).collect();
         assert_eq!(faults(&many), (0, MAX_OPEN));
+        let pieces: Vec<_> = (0..1000).map(|id| (Step::Piece, id, "{")).collect();
+        assert_eq!(faults(&pieces), (1000 - MAX_OPEN as u64, MAX_OPEN));
     }
 }

@@ -158,6 +158,46 @@ def test_tool_calls_that_are_not_whole_are_counted_and_not_changed(weir, upstrea
     assert proxy.metrics().by("weir_tool_calls_incomplete_total", "dialect") == expected
 
 
+def openai_calls(*arguments: str) -> list[str]:
+    """Several calls in one chunk, each the next piece of its own."""
+    base = {"id": "c", "object": "chat.completion.chunk"}
+    begin = [{"index": n, "id": f"t{n}", "type": "function", "function": {"name": "wx", "arguments": ""}} for n in range(2)]
+    more = [{"index": n, "function": {"arguments": text}} for n, text in enumerate(arguments)]
+    choices = [{"index": 0, "delta": {"tool_calls": calls}} for calls in (begin, more)]
+    choices.append({"index": 0, "delta": {}, "finish_reason": "tool_calls"})
+    return [wire.sse({**base, "choices": [choice]}) for choice in choices] + [wire.sse("[DONE]")]
+
+
+def graph_calls(*arguments: tuple[str, int | None, str]) -> list[str]:
+    """Pieces of calls: of which message, with which number, what."""
+    def message(name: str, number: int | None, text: str) -> list:
+        piece = {"name": "wx" if text == "" else None, "args": text, "id": f"{name}{number or text}", "index": number}
+        return [{"type": "AIMessageChunk", "id": name, "content": "", "tool_call_chunks": [piece]}, {}]
+
+    begin = wire.sse({"run_id": "r", "attempt": 1}, "metadata")
+    return [begin, *(wire.sse(message(*one), "messages") for one in arguments)]
+
+
+@pytest.mark.parametrize(
+    "path, pieces, faults",
+    [
+        ("/v1/chat/completions", openai_calls('{"a":1}', '{"b":2}'), 0),
+        ("/v1/chat/completions", openai_calls('{"a":1}', '{"b":'), 1),
+        ("/v1/chat/completions", openai_calls("{", "{"), 2),
+        ("/runs/stream", graph_calls(("m", 0, ""), ("m", 0, '{"a"'), ("m", 1, "{}"), ("m", 0, ":1}")), 0),
+        ("/runs/stream", graph_calls(("m", 0, '{"a"'), ("n", 0, '{"b":1}'), ("m", 0, ":1}")), 0),
+        ("/runs/stream", graph_calls(("m", None, "{}"), ("m", None, '{"a":1}')), 0),
+        ("/runs/stream", graph_calls(("m", 0, '{"a"'), ("n", 0, '{"b":1}')), 1),
+    ],
+)
+def test_several_calls_at_once_are_followed(weir, upstream, path, pieces, faults):
+    proxy = weir(answer(upstream, pieces).url)
+    with Raw(proxy.url).post(path) as client:
+        assert client.read_body().decode() == "".join(pieces)
+    ended = proxy.ended()
+    assert (ended["outcome"], ended["tool_faults"]) == ("finished", faults)
+
+
 BROKEN = {
     "/v1/messages": ("anthropic", wire.anthropic),
     "/v1/responses": ("openai_responses", wire.responses),

@@ -1,0 +1,201 @@
+//! The pieces of several tool calls in one event: an OpenAI chunk with more than one, a LangChain message's
+//! `tool_call_chunks`.
+//!
+//! An event tells of one call where it can; these are read again, which is rare.
+
+use super::reader::Reader;
+use super::text;
+use crate::event::{Call, Step};
+use crate::wire::json::Kind;
+
+/// Levels down to which calls lie: an event, its data, a chunk, its arguments as LangChain wraps them.
+const LEVELS: usize = 6;
+
+/// Gives `each` the steps that `block` holds, with the raw bodies of the JSON strings they bring. `None` when it cannot
+/// be read: calls may be missing then.
+pub fn in_block(block: &[u8], mut each: impl FnMut(Call, &[u8])) -> Option<()> {
+    value(&mut Reader::new(data(block)?), LEVELS, &mut each)
+}
+
+/// The payload, if it lies in one place.
+fn data(block: &[u8]) -> Option<&[u8]> {
+    if matches!(block.trim_ascii_start().first(), Some(b'{' | b'[')) {
+        return Some(block);
+    }
+    let lines = block.split(|byte| matches!(byte, b'\n' | b'\r'));
+    let mut data = lines.filter_map(|line| line.strip_prefix(b"data:"));
+    let only = data.next()?;
+    data.next().is_none().then_some(only)
+}
+
+fn value(reader: &mut Reader<'_>, levels: usize, each: &mut dyn FnMut(Call, &[u8])) -> Option<()> {
+    match reader.kind()? {
+        Kind::Array if levels > 0 => reader
+            .array(|reader, _| value(reader, levels - 1, each))
+            .map(drop),
+        Kind::Object if levels > 0 => object(reader, levels - 1, each),
+        _ => reader.skip(),
+    }
+}
+
+fn object(reader: &mut Reader<'_>, levels: usize, each: &mut dyn FnMut(Call, &[u8])) -> Option<()> {
+    let (mut index, mut delta, mut finish) = (0, None, false);
+    let (mut id, mut chunks) = (b"".as_slice(), None);
+    reader.object(|reader, key| {
+        match key {
+            b"index" => index = reader.number()?,
+            b"delta" => delta = Some(reader.raw()?),
+            b"finish_reason" => finish = reader.truthy()?,
+            b"id" => id = reader.word()?,
+            b"tool_call_chunks" => chunks = Some(reader.raw()?),
+            _ => value(reader, levels, each)?,
+        }
+        Some(())
+    })?;
+    // What names the group may stand behind its calls.
+    let choice = u32::try_from(index).unwrap_or(u32::MAX);
+    if let Some(delta) = delta {
+        choice_delta(&mut Reader::new(delta), choice, each)?;
+    }
+    if finish {
+        each(call(Step::GroupEnds, choice, 0), b"");
+    }
+    if let Some(chunks) = chunks {
+        message_chunks(&mut Reader::new(chunks), group(id), each)?;
+    }
+    Some(())
+}
+
+fn choice_delta(
+    reader: &mut Reader<'_>,
+    choice: u32,
+    each: &mut dyn FnMut(Call, &[u8]),
+) -> Option<()> {
+    reader.object(|reader, key| match key {
+        b"tool_calls" => reader
+            .array(|reader, place| {
+                // Servers that send whole calls may not number them.
+                let (mut index, mut begins) = (place as u64, false);
+                let mut arguments = b"".as_slice();
+                reader.object(|reader, key| {
+                    match key {
+                        b"index" => index = reader.count()?.unwrap_or(index),
+                        b"function" => {
+                            reader.object(|reader, key| {
+                                match key {
+                                    b"name" => begins = reader.says_something()?,
+                                    b"arguments" => arguments = reader.word()?,
+                                    _ => reader.skip()?,
+                                }
+                                Some(())
+                            })?;
+                        }
+                        _ => reader.skip()?,
+                    }
+                    Some(())
+                })?;
+                let step = if begins { Step::Begins } else { Step::GoesOn };
+                each(call(step, choice, index), arguments);
+                Some(())
+            })
+            .map(drop),
+        _ => reader.skip(),
+    })?;
+    Some(())
+}
+
+fn message_chunks(
+    reader: &mut Reader<'_>,
+    group: u32,
+    each: &mut dyn FnMut(Call, &[u8]),
+) -> Option<()> {
+    reader.array(|reader, _| {
+        let chunk = reader.raw()?;
+        let (mut index, mut arguments) = (None, b"".as_slice());
+        Reader::new(chunk).object(|reader, key| {
+            match key {
+                b"index" => index = reader.count()?,
+                b"args" => arguments = reader.word()?,
+                _ => reader.skip()?,
+            }
+            Some(())
+        })?;
+        // Without a number it is a call of its own, as its id tells.
+        let id = index.unwrap_or_else(|| text::key(chunk));
+        each(call(Step::Piece, group, id), arguments);
+        Some(())
+    })?;
+    Some(())
+}
+
+/// A number for the calls of one message.
+fn group(id: &[u8]) -> u32 {
+    let [a, b, c, d, ..] = text::key(id).to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+const fn call(step: Step, group: u32, id: u64) -> Call {
+    Call { step, group, id }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steps(block: &str) -> Option<Vec<(Step, u32, u64, String)>> {
+        let mut found = Vec::new();
+        in_block(block.as_bytes(), |call, text| {
+            let text = String::from_utf8(text.to_vec()).unwrap();
+            found.push((call.step, call.group, call.id, text));
+        })?;
+        Some(found)
+    }
+
+    #[test]
+    fn each_call_of_a_chunk_is_told() {
+        let chunk = r#"data: {"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"name":"a","arguments":"{"}},{"function":{"arguments":"}"}}]},"finish_reason":"tool_calls","index":2}]}"#;
+        let text = |text: &str| text.to_owned();
+        assert_eq!(
+            steps(chunk),
+            Some(vec![
+                (Step::Begins, 2, 0, text("{")),
+                (Step::GoesOn, 2, 1, text("}")),
+                (Step::GroupEnds, 2, 0, text("")),
+            ])
+        );
+    }
+
+    #[test]
+    fn the_calls_of_a_message_belong_together() {
+        let message = |id: &str| {
+            format!(
+                r#"{{"tool_call_chunks":[{{"name":"a","args":"{{}}","index":1}},{{"name":null,"args":null,"index":1}}],"id":"{id}"}}"#
+            )
+        };
+        let plain = steps(&format!("event: messages\ndata: [{},{{}}]\n", message("m"))).unwrap();
+        let wrapped = steps(&format!(
+            "data: {{\"data\":{{\"chunk\":{{\"lc\":1,\"id\":[\"x\"],\"kwargs\":{}}}}}}}\n",
+            message("m")
+        ));
+        assert_eq!(wrapped.as_ref(), Some(&plain));
+        let (ids, texts): (Vec<_>, Vec<_>) = plain
+            .iter()
+            .map(|(step, _, id, text)| ((*step, *id), text.as_str()))
+            .unzip();
+        assert_eq!(ids, [(Step::Piece, 1), (Step::Piece, 1)]);
+        assert_eq!(texts, ["{}", ""]);
+        let unnumbered =
+            r#"{"tool_call_chunks":[{"id":"a","args":"{}","index":null},{"id":"b","args":"{}"}]}"#;
+        let found = steps(unnumbered).unwrap();
+        assert_ne!(found[0].2, found[1].2);
+        let other = steps(&message("n")).unwrap();
+        assert!(plain[0].1 == plain[1].1 && plain[0].1 != other[0].1);
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_so() {
+        for block in ["", "data: {", "data: {}\ndata: {}\n", "event: x\n"] {
+            assert_eq!(steps(block), None, "{block}");
+        }
+    }
+}
