@@ -223,7 +223,9 @@ pub enum Step {
     GroupEnds,
     /// The text goes on with its arguments, and all calls of this group end.
     Last,
-    /// A piece of a call whose end nobody tells.
+    /// The first piece of a call whose end nobody tells.
+    FirstPiece,
+    /// Another one.
     Piece,
     /// Several calls at once: [`crate::dialect::calls`] reads them.
     Several,

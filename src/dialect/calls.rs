@@ -11,9 +11,18 @@ use crate::wire::json::Kind;
 /// Levels down to which calls lie: an event, its data, a chunk, its arguments as LangChain wraps them.
 const LEVELS: usize = 6;
 
-/// Gives `each` the steps that `block` holds, with the raw bodies of the JSON strings they bring. `None` when it cannot
-/// be read: calls may be missing then.
-pub fn in_block(block: &[u8], mut each: impl FnMut(Call, &[u8])) -> Option<()> {
+/// Gives `each` the steps that `block` holds, with the raw bodies of the JSON strings they bring. `several` is what its
+/// event said: its id parts messages that are told twice. `None` when it cannot be read: calls may be missing then.
+pub fn in_block(block: &[u8], several: Call, mut each: impl FnMut(Call, &[u8])) -> Option<()> {
+    let mut each = |call: Call, text: &[u8]| {
+        let is_piece = matches!(call.step, Step::FirstPiece | Step::Piece);
+        let id = if is_piece {
+            call.id ^ several.id
+        } else {
+            call.id
+        };
+        each(Call { id, ..call }, text);
+    };
     value(&mut Reader::new(data(block)?), LEVELS, &mut each)
 }
 
@@ -75,32 +84,43 @@ fn choice_delta(
         b"tool_calls" => reader
             .array(|reader, place| {
                 // Servers that send whole calls may not number them.
-                let (mut index, mut begins) = (place as u64, false);
-                let mut arguments = b"".as_slice();
+                let (mut index, mut function) = (place as u64, None);
                 reader.object(|reader, key| {
                     match key {
                         b"index" => index = reader.count()?.unwrap_or(index),
-                        b"function" => {
-                            reader.object(|reader, key| {
-                                match key {
-                                    b"name" => begins = reader.says_something()?,
-                                    b"arguments" => arguments = reader.word()?,
-                                    _ => reader.skip()?,
-                                }
-                                Some(())
-                            })?;
-                        }
+                        b"function" => function = Some(reader.raw()?),
                         _ => reader.skip()?,
                     }
                     Some(())
                 })?;
-                let step = if begins { Step::Begins } else { Step::GoesOn };
-                each(call(step, choice, index), arguments);
-                Some(())
+                choice_call(function.unwrap_or_default(), choice, index, each)
             })
             .map(drop),
+        b"function_call" => choice_call(reader.raw()?, choice, 0, each),
         _ => reader.skip(),
     })?;
+    Some(())
+}
+
+fn choice_call(
+    function: &[u8],
+    choice: u32,
+    index: u64,
+    each: &mut dyn FnMut(Call, &[u8]),
+) -> Option<()> {
+    let (mut begins, mut arguments) = (false, b"".as_slice());
+    if !function.is_empty() && function != b"null" {
+        Reader::new(function).object(|reader, key| {
+            match key {
+                b"name" => begins = reader.says_something()?,
+                b"arguments" => arguments = reader.word()?,
+                _ => reader.skip()?,
+            }
+            Some(())
+        })?;
+        let step = if begins { Step::Begins } else { Step::GoesOn };
+        each(call(step, choice, index), arguments);
+    }
     Some(())
 }
 
@@ -111,9 +131,11 @@ fn message_chunks(
 ) -> Option<()> {
     reader.array(|reader, _| {
         let chunk = reader.raw()?;
-        let (mut index, mut arguments) = (None, b"".as_slice());
+        let (mut index, mut begins, mut arguments) = (None, false, b"".as_slice());
         Reader::new(chunk).object(|reader, key| {
             match key {
+                // Told once for each call.
+                b"name" => begins = reader.says_something()?,
                 b"index" => index = reader.count()?,
                 b"args" => arguments = reader.word()?,
                 _ => reader.skip()?,
@@ -122,7 +144,12 @@ fn message_chunks(
         })?;
         // Without a number it is a call of its own, as its id tells.
         let id = index.unwrap_or_else(|| text::key(chunk));
-        each(call(Step::Piece, group, id), arguments);
+        let step = if begins {
+            Step::FirstPiece
+        } else {
+            Step::Piece
+        };
+        each(call(step, group, id), arguments);
         Some(())
     })?;
     Some(())
@@ -144,7 +171,7 @@ mod tests {
 
     fn steps(block: &str) -> Option<Vec<(Step, u32, u64, String)>> {
         let mut found = Vec::new();
-        in_block(block.as_bytes(), |call, text| {
+        in_block(block.as_bytes(), call(Step::Several, 0, 0), |call, text| {
             let text = String::from_utf8(text.to_vec()).unwrap();
             found.push((call.step, call.group, call.id, text));
         })?;
@@ -182,7 +209,7 @@ mod tests {
             .iter()
             .map(|(step, _, id, text)| ((*step, *id), text.as_str()))
             .unzip();
-        assert_eq!(ids, [(Step::Piece, 1), (Step::Piece, 1)]);
+        assert_eq!(ids, [(Step::FirstPiece, 1), (Step::Piece, 1)]);
         assert_eq!(texts, ["{}", ""]);
         let unnumbered =
             r#"{"tool_call_chunks":[{"id":"a","args":"{}","index":null},{"id":"b","args":"{}"}]}"#;

@@ -89,7 +89,7 @@ impl<'a> Message<'a> {
             ..Event::bare(class)
         };
         if self.fragments {
-            return event.of_call(Step::Several, 0, 0);
+            return event.of_call(Step::Several, 0, text::key(envelope));
         }
         if self.crowded || !matches!(class, Class::Token | Class::Reasoning) {
             return event;

@@ -324,7 +324,10 @@ impl Chunk {
         let is_clear = self.choices == 1 && self.calls <= 1 && self.texts <= 1;
         match (self.tool, self.finish) {
             (false, false) => None,
+            // A whole call that is the last one, and a last word of several choices, are read as several as well.
             _ if !is_clear && self.tool => Some(Step::Several),
+            (true, true) if self.opens => Some(Step::Several),
+            (false, true) if self.choices > 1 => Some(Step::Several),
             (false, true) => Some(Step::GroupEnds),
             (true, true) => Some(Step::Last),
             (true, false) if self.opens => Some(Step::Begins),

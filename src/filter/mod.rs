@@ -129,7 +129,10 @@ impl Filter {
             return;
         };
         let (frame, event) = self.places.counted(dialect, frame, event);
-        if event.content != Content::None {
+        let is_blank = event
+            .text
+            .is_some_and(|text| unit::is_blank(text.of(&frame.block)));
+        if event.content != Content::None && !is_blank {
             self.run = None;
         }
         sink(&frame.block, &event);
@@ -280,7 +283,8 @@ impl Filter {
             && event.side == Side::Answer
             && self.framing != Framing::JsonArray
             && !has_role(frame.data());
-        if was_changed || is_call {
+        // A state repeats what was told.
+        if (was_changed || is_call) && event.class != Class::State {
             let kind = if is_call { Kind::Tool } else { kind };
             self.note_event(kind, &source, sink);
         }
@@ -320,7 +324,7 @@ impl Filter {
         if thoughts > before[0] {
             self.note_run(Kind::Reasoning, None, sink);
         }
-        lane.untold |= calls > before[1] && self.run != Some(Kind::Tool);
+        lane.untold |= calls > before[1];
         if lane.untold {
             let name = match lane.scanner.called() {
                 Poll::Pending if rules.tools == Hide::Status => Poll::Pending,

@@ -1,4 +1,6 @@
 //! What a hidden call is called, so that its client can be told what goes on.
+//!
+//! Only where a call says its name: what lies in arguments and results is hidden, and stays so.
 
 use memchr::memmem;
 
@@ -8,76 +10,100 @@ use crate::wire::json::{Cursor, Kind};
 pub(super) const WITHIN: usize = 128;
 /// A longer name is none.
 const MAX_BYTES: usize = 64;
-/// Levels of an event down to which a name may lie.
-const LEVELS: usize = 7;
-/// Members that hold nothing else. `name` may be that of something else, too.
+/// Members of events that hold nothing else.
 const MEMBERS: [&[u8]; 4] = [b"toolName", b"toolCallName", b"tool_name", b"tool"];
-/// What stands in front of a name in a text; the surest first.
-const INTRODUCTIONS: [&str; 7] = [
-    "to=functions.",
-    "to=",
-    "<function=",
-    "name=\"",
-    "<name>",
-    "call:",
-    "<｜tool▁call▁begin｜>",
+/// Members in which calls lie, and what wraps them.
+const CALLS: [&[u8]; 6] = [
+    b"tool_call_chunks",
+    b"tool_calls",
+    b"tool_call",
+    b"function",
+    b"additional_kwargs",
+    b"kwargs",
+];
+/// Marks that contain one of these open a result.
+const RESULTS: [&str; 5] = [
+    "tool_result",
+    "observation",
+    "response",
+    "TOOL_RESULT",
+    "outputs",
 ];
 
 /// The name in an event of a call or its result.
 pub(super) fn in_event(data: &[u8]) -> Option<&str> {
-    let mut walk = Walk {
+    let mut names = Names {
         cursor: Cursor::new(data),
         data,
         sure: None,
+        called: None,
         named: None,
+        has_calls: false,
     };
-    walk.value(LEVELS);
-    walk.sure.or(walk.named)
+    names.read();
+    // A message that holds calls may have a name of its own: its agent's.
+    let own = names.named.filter(|_| !names.has_calls);
+    names.sure.or(names.called).or(own)
 }
 
-struct Walk<'a> {
+struct Names<'a> {
     cursor: Cursor<'a>,
     data: &'a [u8],
     sure: Option<&'a str>,
+    called: Option<&'a str>,
     named: Option<&'a str>,
+    has_calls: bool,
 }
 
-impl Walk<'_> {
-    fn value(&mut self, levels: usize) -> Option<()> {
-        match self.cursor.kind()? {
-            Kind::Object if levels > 0 => {
-                self.cursor.enter_object()?;
-                while let Some(key) = self.cursor.next_key()? {
-                    self.member(key, levels - 1)?;
-                }
-            }
-            Kind::Array if levels > 0 => {
-                self.cursor.enter_array()?;
-                while self.cursor.next_element()? {
-                    self.value(levels - 1)?;
-                }
-            }
-            _ => {
+impl Names<'_> {
+    fn read(&mut self) -> Option<()> {
+        // A pair of a message and what is known of it.
+        if self.cursor.kind()? == Kind::Array {
+            self.cursor.enter_array()?;
+            self.cursor.next_element()?.then_some(())?;
+        }
+        self.object(false, 4)
+    }
+
+    /// `in_call`: it is a call, or what wraps one.
+    fn object(&mut self, in_call: bool, levels: usize) -> Option<()> {
+        if self.cursor.kind()? != Kind::Object || levels == 0 {
+            self.cursor.skip()?;
+            return Some(());
+        }
+        self.cursor.enter_object()?;
+        while let Some(key) = self.cursor.next_key()? {
+            let kind = self.cursor.kind()?;
+            if kind == Kind::String && (key == b"name" || MEMBERS.contains(&key)) {
+                let range = self.cursor.string()?;
+                let found = self.data.get(range).and_then(name);
+                let place = match (in_call, key) {
+                    (true, _) => &mut self.called,
+                    (false, b"name") => &mut self.named,
+                    (false, _) => &mut self.sure,
+                };
+                *place = place.or(found);
+            } else if CALLS.contains(&key) {
+                self.calls(kind, levels - 1)?;
+            } else {
                 self.cursor.skip()?;
             }
         }
         Some(())
     }
 
-    fn member(&mut self, key: &[u8], levels: usize) -> Option<()> {
-        let is_sure = MEMBERS.contains(&key);
-        if !(is_sure || key == b"name") || self.cursor.kind()? != Kind::String {
-            return self.value(levels);
+    fn calls(&mut self, kind: Kind, levels: usize) -> Option<()> {
+        match kind {
+            Kind::Array => {
+                self.cursor.enter_array()?;
+                while self.cursor.next_element()? {
+                    self.has_calls = true;
+                    self.object(true, levels)?;
+                }
+                Some(())
+            }
+            _ => self.object(true, levels),
         }
-        let range = self.cursor.string()?;
-        let name = self.data.get(range).and_then(name);
-        let place = if is_sure {
-            &mut self.sure
-        } else {
-            &mut self.named
-        };
-        *place = place.or(name);
-        Some(())
     }
 }
 
@@ -88,40 +114,97 @@ fn name(word: &[u8]) -> Option<&str> {
 }
 
 const fn is_part(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':' | b'/')
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
+}
+
+/// How a call in text says its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Style {
+    /// Behind a mark: in JSON, in a tag, or in front of its arguments.
+    Marked,
+    /// The same, or as the first line.
+    Line,
+    /// Behind a label, on its line.
+    Label,
+}
+
+impl Style {
+    /// Of what this mark opens; `None` if that is no call.
+    pub(super) fn of_mark(open: &str) -> Option<Self> {
+        if RESULTS.iter().any(|word| open.contains(word)) {
+            return None;
+        }
+        Some(match open {
+            "<tool_call>" => Self::Line,
+            _ => Self::Marked,
+        })
+    }
+
+    /// Of what this label begins.
+    pub(super) fn of_label(label: &[u8]) -> Option<Self> {
+        let has = |word: &[u8]| memmem::find(label, word).is_some();
+        (has(b"Action") && !has(b"Input")).then_some(Self::Label)
+    }
+}
+
+/// The name in harmony's header of a call.
+pub(super) fn in_header(header: &[u8]) -> Option<&str> {
+    let to = memmem::find(header, b"to=")?;
+    let rest = header.get(to + b"to=".len()..)?;
+    first(rest.strip_prefix(b"functions.").unwrap_or(rest)).map(|(name, _)| name)
 }
 
 /// The name in the text of a call, as far as it has come; `None` while something that follows may still belong to it.
-pub(super) fn in_text(said: &[u8]) -> Option<&str> {
-    for member in ["\"tool_name\"", "\"name\""] {
-        if let Some(rest) = behind(said, member) {
-            let rest = rest.trim_ascii_start().strip_prefix(b":")?;
-            return first(rest.trim_ascii_start().strip_prefix(b"\"")?);
-        }
-    }
-    for introduction in INTRODUCTIONS {
-        if let Some(rest) = behind(said, introduction) {
-            let found = first(rest)?;
-            // An older DeepSeek says what kind of tool it is.
-            return if found == "function" {
-                first(behind(said, "<｜tool▁sep｜>")?)
-            } else {
-                Some(found)
-            };
-        }
-    }
+pub(super) fn in_text(style: Style, said: &[u8]) -> Option<&str> {
     let said = said.trim_ascii_start();
-    first(said.strip_prefix(b"[").unwrap_or(said))
+    if style == Style::Label {
+        let (name, end) = first(said)?;
+        return matches!(end, b'\n' | b'\r' | b'[' | b'(').then_some(name);
+    }
+    let said = said.strip_prefix(b"[").unwrap_or(said).trim_ascii_start();
+    if said.starts_with(b"{") {
+        return in_json(said);
+    }
+    for introduction in ["<function=", "<invoke name=\"", "<name>", "call:"] {
+        if let Some(rest) = said.strip_prefix(introduction.as_bytes()) {
+            return first(rest).map(|(name, _)| name);
+        }
+    }
+    if let Some(rest) = said.strip_prefix("<｜tool▁call▁begin｜>".as_bytes()) {
+        let (name, _) = first(rest)?;
+        // An older DeepSeek says what kind of tool it is.
+        let kind = b"function".as_slice();
+        let behind = rest.strip_prefix(kind).filter(|_| name == "function");
+        return match behind {
+            None => Some(name),
+            Some(rest) => {
+                first(rest.strip_prefix("<｜tool▁sep｜>".as_bytes())?).map(|(name, _)| name)
+            }
+        };
+    }
+    let (name, end) = first(said)?;
+    let is_call =
+        matches!(end, b'<' | b'[' | b'(' | b'{') || (style == Style::Line && end == b'\n');
+    is_call.then_some(name)
 }
 
-fn behind<'a>(said: &'a [u8], word: &str) -> Option<&'a [u8]> {
-    said.get(memmem::find(said, word.as_bytes())? + word.len()..)
+/// A member of the object itself, not of its arguments.
+fn in_json(said: &[u8]) -> Option<&str> {
+    let mut cursor = Cursor::new(said);
+    cursor.enter_object()?;
+    while let Some(key) = cursor.next_key()? {
+        if matches!(key, b"name" | b"tool_name") && cursor.kind()? == Kind::String {
+            return name(said.get(cursor.string()?)?);
+        }
+        cursor.skip()?;
+    }
+    None
 }
 
-/// The name that `rest` begins with, once it is over.
-fn first(rest: &[u8]) -> Option<&str> {
+/// The name that `rest` begins with, once it is over, and what follows it.
+fn first(rest: &[u8]) -> Option<(&str, u8)> {
     let end = rest.iter().position(|byte| !is_part(*byte))?;
-    name(rest.get(..end)?)
+    Some((name(rest.get(..end)?)?, *rest.get(end)?))
 }
 
 #[cfg(test)]
@@ -129,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_name_their_tools() {
+    fn events_name_their_tools_and_nothing_else() {
         let table = [
             (
                 r#"{"type":"TOOL_CALL_START","toolCallId":"c","toolCallName":"web_search"}"#,
@@ -140,7 +223,7 @@ mod tests {
                 Some("web_search"),
             ),
             (
-                r#"{"type":"tool_call","name":"web_search","args":{"name":"Ann"}}"#,
+                r#"{"type":"tool_call","name":"web_search","args":{"tool":"hammer","name":"Ann"}}"#,
                 Some("web_search"),
             ),
             (
@@ -148,15 +231,34 @@ mod tests {
                 Some("web_search"),
             ),
             (
-                r#"[{"type":"AIMessageChunk","name":null,"tool_call_chunks":[{"name":"web_search","args":""}]},{}]"#,
+                r#"[{"type":"AIMessageChunk","name":"agent","tool_call_chunks":[{"name":"web_search","args":""}]},{"name":"x"}]"#,
                 Some("web_search"),
             ),
             (
-                r#"{"choices":[{"delta":{"tool_calls":[{"function":{"name":"web_search"}}]}}]}"#,
+                r#"[{"type":"AIMessageChunk","name":"agent","tool_call_chunks":[{"name":null,"args":"{"}]},{}]"#,
+                None,
+            ),
+            (
+                r#"{"tool_calls":[{"function":{"arguments":"","name":"web_search"}}]}"#,
                 Some("web_search"),
             ),
+            (
+                r#"{"tool_calls":[{"name":"web_search","args":{"tool":"hammer"}}]}"#,
+                Some("web_search"),
+            ),
+            (
+                r#"{"type":"tool-output-available","toolCallId":"c","output":{"name":"Alice"}}"#,
+                None,
+            ),
+            (
+                r#"{"type":"tool_result","content":{"name":"Bob","tool":"x"}}"#,
+                None,
+            ),
+            (
+                r#"{"type":"TOOL_CALL_ARGS","delta":"{","rawEvent":{"name":"ChatOpenAI"}}"#,
+                None,
+            ),
             (r#"{"type":"tool_result","name":"a name in words"}"#, None),
-            (r#"{"type":"TOOL_CALL_ARGS","delta":"{"}"#, None),
             ("plain", None),
         ];
         for (data, name) in table {
@@ -165,39 +267,72 @@ mod tests {
     }
 
     #[test]
-    fn texts_name_their_tools() {
+    fn texts_name_their_tools_and_nothing_else() {
+        use Style::{Label, Line, Marked};
+        const NAME: Option<&str> = Some("web_search");
         let table = [
-            (r#"{"name": "web_search", "arguments""#, Some("web_search")),
-            (r#"{"name": "web_se"#, None),
+            (Line, r#"{"name": "web_search", "arguments""#, NAME),
             (
+                Line,
+                r#"{"arguments": {"name":"alice"}, "name": "web_search"}"#,
+                NAME,
+            ),
+            (Line, r#"{"arguments": {"name":"alice""#, None),
+            (Line, r#"{"name": "web_se"#, None),
+            (
+                Marked,
                 r#"[{"tool_call_id":"0","tool_name":"web_search","parameters":{"name":"x"}}"#,
-                Some("web_search"),
+                NAME,
             ),
+            (Line, "\n<function=web_search>\n", NAME),
             (
-                "<|channel|>commentary to=functions.web_search <|constrain|>json<|message|>",
-                Some("web_search"),
+                Marked,
+                "<invoke name=\"web_search\"><parameter name=\"name\">x",
+                NAME,
             ),
-            ("\n<function=web_search>\n", Some("web_search")),
-            ("<invoke name=\"web_search\">", Some("web_search")),
-            (" web_search\n", Some("web_search")),
-            (" web_search", None),
-            ("web_search<arg_key>", Some("web_search")),
-            ("web_search[ARGS]{", Some("web_search")),
-            ("[web_search(city=\"x\")]", Some("web_search")),
-            ("call:web_search{", Some("web_search")),
+            (Line, "web_search\n", NAME),
+            (Marked, "search for rain", None),
+            (Marked, "\nAlice owes 30", None),
+            (Line, "web_search", None),
+            (Line, "web_search<arg_key>name</arg_key>", NAME),
+            (Marked, "web_search[ARGS]{\"name\": \"alice\"}", NAME),
+            (Marked, "[web_search(name=\"alice\")]", NAME),
+            (Marked, "call:web_search{", NAME),
             (
+                Marked,
                 "<｜tool▁call▁begin｜>function<｜tool▁sep｜>web_search\n",
-                Some("web_search"),
+                NAME,
             ),
-            ("<｜tool▁call▁begin｜>function<｜tool▁s", None),
+            (Marked, "<｜tool▁call▁begin｜>function<｜tool▁s", None),
             (
+                Marked,
                 "<｜tool▁call▁begin｜>web_search<｜tool▁sep｜>{",
-                Some("web_search"),
+                NAME,
             ),
-            ("{\"city\": \"x\"}", None),
+            (Line, "{\"city\": \"x\"}", None),
+            (Label, " web_search\n", NAME),
+            (Label, " look it up\n", None),
         ];
-        for (said, name) in table {
-            assert_eq!(in_text(said.as_bytes()), name, "{said}");
+        for (style, said, name) in table {
+            assert_eq!(in_text(style, said.as_bytes()), name, "{said}");
         }
+        let header = b"<|channel|>commentary to=functions.web_search <|constrain|>json";
+        assert_eq!(in_header(header), NAME);
+    }
+
+    #[test]
+    fn only_calls_have_names() {
+        for open in [
+            "<tool_result>",
+            "<observation>",
+            "<|tool_response>",
+            "<｜tool▁outputs▁begin｜>",
+        ] {
+            assert_eq!(Style::of_mark(open), None, "{open}");
+        }
+        assert!(Style::of_mark("<tool_use>").is_some());
+        assert_eq!(Style::of_label(b"**Action 1:"), Some(Style::Label));
+        assert_eq!(Style::of_label(b"Action Input:"), None);
+        assert_eq!(Style::of_label(b"Observation:"), None);
     }
 }

@@ -51,6 +51,17 @@ impl<'a> Unit<'a> {
     }
 }
 
+/// Whether a body is nothing but white space.
+pub(super) fn is_blank(mut body: &[u8]) -> bool {
+    while let Some((unit, rest)) = Unit::first(body) {
+        if !unit.bytes().trim_ascii().is_empty() {
+            return false;
+        }
+        body = rest;
+    }
+    true
+}
+
 const fn one(byte: u8) -> ([u8; 4], usize) {
     ([byte, 0, 0, 0], 1)
 }

@@ -8,6 +8,8 @@ use crate::event::{Keep, Merge, Span};
 /// A joined event is not grown beyond this: many clients read lines with a limit of 64 KiB
 /// (Python's asyncio streams among them), and half of it leaves room for the envelope.
 const MAX_JOINED_BYTES: usize = 32 * 1024;
+/// The same where lists lie beside the text, for which each join reads the whole of it.
+const MAX_JOINED_LIST_BYTES: usize = 4 * 1024;
 
 /// The result of a join: what stays of the older block, and what is written behind it.
 #[derive(Debug)]
@@ -69,6 +71,9 @@ pub(super) fn join(first: (&[u8], Merge), second: (&[u8], Merge)) -> Option<Join
 /// The same where lists lie beside the texts: each grows by the other event's entries.
 fn with_lists(first: (&[u8], Merge), second: (&[u8], Merge), keep: Keep) -> Option<Joined> {
     let ((older, a), (newer, b)) = (first, second);
+    if older.len() + newer.len() > MAX_JOINED_LIST_BYTES {
+        return None;
+    }
     let (olds, news) = (lists::beside(older, a.text)?, lists::beside(newer, b.text)?);
     let name = |list: &List<'_>| list.name.to_vec();
     if olds.is_empty() || !olds.iter().map(name).eq(news.iter().map(name)) {

@@ -136,7 +136,7 @@ impl Meter {
         let tools = self.tools.get_or_insert_default();
         if call.step != Step::Several {
             tools.note(call, text);
-        } else if calls::in_block(block, |call, text| tools.note(call, text)).is_none() {
+        } else if calls::in_block(block, call, |call, text| tools.note(call, text)).is_none() {
             tools.lose();
         }
     }

@@ -3,7 +3,8 @@
 use crate::event::{Call, Step};
 use crate::wire::whole::Whole;
 
-/// Calls of one stream that are followed at once; agents make a handful. More are not looked at.
+/// Calls of one stream that are followed at once; agents make a handful. More are not looked at, unless the oldest is one
+/// whose end nobody tells: it is over then.
 const MAX_OPEN: usize = 64;
 
 /// The open calls of one stream, and what was wrong with those that ended.
@@ -32,6 +33,10 @@ impl Tools {
         }
         match call.step {
             Step::Several => self.lose(),
+            Step::FirstPiece => {
+                self.end(|open| open.group == call.group && open.id == call.id);
+                self.begin(call, text);
+            }
             Step::Piece => self.go_on(call, text),
             Step::Last => {
                 self.go_on(call, text);
@@ -83,7 +88,7 @@ impl Tools {
             group: call.group,
             id: call.id,
             arguments,
-            is_told: call.step != Step::Piece,
+            is_told: !matches!(call.step, Step::FirstPiece | Step::Piece),
         });
     }
 
@@ -116,10 +121,10 @@ mod tests {
 
     #[test]
     fn calls_that_are_not_whole_are_counted() {
-        use Step::{Begins, Ends, GoesOn, GroupEnds, Last, Piece, Several};
+        use Step::{Begins, Ends, FirstPiece, GoesOn, GroupEnds, Last, Piece, Several};
         const BEGIN: (Step, u64, &str) = (Begins, 1, "");
         type Steps = &'static [(Step, u64, &'static str)];
-        let table: [(Steps, (u64, usize)); 12] = [
+        let table: [(Steps, (u64, usize)); 13] = [
             (&[BEGIN, (GoesOn, 1, "{}"), (Ends, 1, "")], (0, 0)),
             (&[BEGIN, (Ends, 1, "")], (0, 0)),
             (&[BEGIN, (GoesOn, 1, "{"), (Ends, 1, "")], (1, 0)),
@@ -140,6 +145,7 @@ mod tests {
             ),
             (&[(Piece, 1, "{"), (Piece, 1, "}")], (0, 0)),
             (&[(Piece, 1, "{"), (Piece, 2, "{}")], (0, 1)),
+            (&[(FirstPiece, 1, "{}"), (FirstPiece, 1, "{}")], (0, 0)),
             (
                 &[(Begins, 1, "{"), (Begins, 1, "{}"), (Ends, 1, "")],
                 (1, 0),

@@ -15,7 +15,7 @@ use tokio_rustls::client::TlsStream;
 /// two reads.
 pub(super) const RECEIVE_BUFFER_BYTES: u32 = 256 * 1024;
 /// The same where the reply's reader takes nothing, and all of this is late.
-const NARROW_RECEIVE_BUFFER_BYTES: u32 = 64 * 1024;
+pub(super) const NARROW_RECEIVE_BUFFER_BYTES: u32 = 64 * 1024;
 
 /// Any byte stream; the usual one without a detour.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ pub(super) enum Io {
 
 /// TLS, a Unix socket.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin {
-    /// What the kernel should keep unread. Nothing to say where it is the writer's, as in a Unix socket.
-    fn narrow(&self, _narrow: bool) {}
+    /// How much the kernel should keep unread. Nothing to say where it is the writer's, as in a Unix socket.
+    fn set_receive_buffer(&self, _bytes: u32) {}
 }
 
 impl Stream for UnixStream {}
@@ -36,26 +36,21 @@ impl Stream for UnixStream {}
 impl Stream for tokio::io::DuplexStream {}
 
 impl Stream for TlsStream<Io> {
-    fn narrow(&self, narrow: bool) {
-        self.get_ref().0.narrow(narrow);
+    fn set_receive_buffer(&self, bytes: u32) {
+        self.get_ref().0.set_receive_buffer(bytes);
     }
 }
 
 impl Io {
-    /// What the kernel should keep unread: little, or as much as usual.
-    pub(super) fn narrow(&self, narrow: bool) {
-        let bytes = if narrow {
-            NARROW_RECEIVE_BUFFER_BYTES
-        } else {
-            RECEIVE_BUFFER_BYTES
-        };
+    /// How much the kernel should keep unread.
+    pub(super) fn set_receive_buffer(&self, bytes: u32) {
         match self {
             Self::Tcp(stream) => {
                 if let Err(error) = SockRef::from(stream).set_recv_buffer_size(bytes as usize) {
                     tracing::debug!(%error, "a socket option was refused");
                 }
             }
-            Self::Other(stream) => stream.narrow(narrow),
+            Self::Other(stream) => stream.set_receive_buffer(bytes),
         }
     }
 }

@@ -248,6 +248,15 @@ def test_a_client_that_can_be_told_is_told_once_for_each_span(weir, upstream):
         ("convention", [{"type": "token", "content": "<tool_call>{}"}, {"type": "token", "content": "</tool_call>"}],
          ["a tool"]),
         ("convention", [{"type": "token", "content": "<tool_call>{"}], ["a tool"]),
+        # Arguments and results have names, too, which are nobody's business.
+        ("convention", [{"type": "tool_call", "name": "order", "args": {"tool": "hammer", "name": "Ann"}},
+                        {"type": "tool_result", "content": {"name": "Bob"}}], ["order"]),
+        ("convention", [{"type": "token", "content": text} for text in
+                        ['<tool_call>{"arguments":{"name":"ann"},"name":"look', 'up"}</tool_call>', "\n",
+                         "<tool_result>\nAnn owes</tool_result>", '<tool_call>{"name":"order"}</tool_call>']],
+         ["lookup", "order"]),
+        ("convention", [{"type": "token", "content": "Thought: x\nAction: lookup\nAction Input: ann\nObservation: bob\n"}],
+         ["lookup"]),
         ("ag_ui", [{"type": "TOOL_CALL_START", "toolCallId": "c", "toolCallName": "web_search"},
                    {"type": "TOOL_CALL_ARGS", "toolCallId": "c", "delta": "{}"},
                    {"type": "TOOL_CALL_END", "toolCallId": "c"}], ["web_search"]),

@@ -144,14 +144,24 @@ def test_little_hides_in_the_kernel(weir, flooding):
         return (held(downstream).written + held(upstream).unread) / clients / 1024
 
     with ExitStack() as stack:
-        for _ in range(clients):
-            stack.enter_context(Raw(proxy.url)).post(f"/v1/chat/completions?tools=0&size={FLOOD}")
+        readers = [stack.enter_context(Raw(proxy.url)) for _ in range(clients)]
+        for reader in readers:
+            reader.post(f"/v1/chat/completions?tools=0&size={FLOOD}")
         towards = settled("the clients' buffers are full", lambda: held(downstream).written // clients)
         assert 16 < towards / 1024 < 192
         until("the agents' events are left in the agents", lambda: hidden() < 256)
         sent = [connection.sent for connection in flooding.connections]
         until("all are read on", lambda: all(c.sent > s for c, s in zip(flooding.connections, sent)))
         assert hidden() < 256
+
+        # One comes back: what it reads comes without a pause.
+        slowest, last = 0.0, time.monotonic()
+        while len(readers[0].body) < 2 * MIB:
+            readers[0].read_chunk()
+            now = time.monotonic()
+            slowest, last = max(slowest, now - last), now
+        print(f"the longest pause was {slowest:.3f} s")
+        assert slowest < 0.5
 
 
 @pytest.mark.parametrize("overflow", ["block", "disconnect"])

@@ -20,7 +20,7 @@ pub use marks::{Marks, React};
 
 use super::markers::{Kind, Place};
 use super::react::{self, Label};
-use super::tool_name;
+use super::tool_name::{self, Style};
 use super::unit::Unit;
 
 /// Longer than any mark, and than any header of harmony that says something.
@@ -57,8 +57,11 @@ pub struct Scanner {
     after_label: bool,
     /// Lines are looked at for labels; `None` until the first line tells.
     labels: Option<bool>,
-    /// The beginning of the last hidden call.
+    /// How the hidden call will say its name, if it may still do so, and its beginning.
+    naming: Option<Style>,
     said: Vec<u8>,
+    /// The name of the last hidden call.
+    name: Option<String>,
     /// Hidden characters, of reasoning and of tools.
     pub hidden: [u64; 2],
     /// Hidden spans that began, of reasoning and of tools.
@@ -116,7 +119,9 @@ impl Scanner {
                 React::IfFirst => None,
                 React::Never => Some(false),
             },
+            naming: None,
             said: Vec::new(),
+            name: None,
             hidden: [0; 2],
             spans,
         }
@@ -155,12 +160,11 @@ impl Scanner {
 
     /// What the last hidden call is called, if it says so; pending while it may still say.
     pub fn called(&self) -> Poll<Option<&str>> {
-        let name = tool_name::in_text(&self.said);
         let goes_on = matches!(self.state, State::Hidden(Kind::Tool, _));
-        if name.is_none() && goes_on && self.said.len() < tool_name::WITHIN {
+        if goes_on && self.naming.is_some() {
             return Poll::Pending;
         }
-        Poll::Ready(name)
+        Poll::Ready(self.name.as_deref())
     }
 
     /// Whether what comes next would be visible.
@@ -183,15 +187,30 @@ impl Scanner {
                 // What stands in front of its message is held until it is known.
                 Found::Mark(State::Header) => self.state = State::Header,
                 Found::Mark(next) => {
-                    let header = (self.state == State::Header).then(|| self.meaning.clone());
+                    let header = std::mem::take(&mut self.meaning);
+                    let pair = match &next {
+                        State::Hidden(Kind::Tool, Closers::Pair(number)) => {
+                            marks.pairs.get(*number)
+                        }
+                        _ => None,
+                    };
                     self.forget();
                     self.enter(next);
-                    // It names who is called.
-                    self.said.extend(header.into_iter().flatten());
+                    match &self.state {
+                        State::Hidden(_, Closers::Harmony) => {
+                            self.name = tool_name::in_header(&header).map(String::from);
+                        }
+                        State::Hidden(..) => {
+                            self.naming = pair.and_then(|pair| Style::of_mark(&pair.open));
+                        }
+                        State::Header | State::Visible => {}
+                    }
                 }
                 Found::Label(next) => {
+                    let style = Style::of_label(&self.meaning);
                     self.forget();
                     self.enter(next);
+                    self.naming = style;
                     self.line_start = false;
                     self.labels = Some(true);
                     self.after_label = true;
@@ -353,6 +372,7 @@ impl Scanner {
         {
             *spans += 1;
             self.said.clear();
+            (self.naming, self.name) = (None, None);
         }
         match (&self.state, &next) {
             (State::Visible, State::Visible) => self.line_start = false,
@@ -386,9 +406,13 @@ impl Scanner {
                 if let Some(hidden) = self.hidden.get_mut(*kind as usize) {
                     *hidden += 1;
                 }
-                if *kind == Kind::Tool && self.said.len() < tool_name::WITHIN {
+                if let Some(style) = self.naming {
                     let meant = self.meaning.get(..meant).unwrap_or_default();
                     self.said.extend_from_slice(meant);
+                    self.name = tool_name::in_text(style, &self.said).map(String::from);
+                    if self.name.is_some() || self.said.len() >= tool_name::WITHIN {
+                        self.naming = None;
+                    }
                 }
                 self.line_start = first == b'\n' || (self.line_start && is_blank(first));
             }

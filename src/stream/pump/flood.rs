@@ -59,7 +59,9 @@ impl Flood {
         } else {
             SHORTEST
         };
-        let slot = TAKEN.get().map_or(now, |taken| taken.max(now)) + length;
+        // Those that took a slot and went on without it leave no gap.
+        let last = now + length * floods;
+        let slot = TAKEN.get().map_or(now, |taken| taken.clamp(now, last)) + length;
         TAKEN.set(Some(slot));
         Some(slot)
     }

@@ -54,7 +54,9 @@ pub struct Pump {
     source: Option<Box<dyn Source>>,
     /// The source has just been asked in vain, and knows whom to wake.
     drained: bool,
-    /// The reader took nothing when last asked, and what does not fit is dropped.
+    /// The timer knows whom to wake since it was last set.
+    armed: bool,
+    /// The reader takes less than comes.
     flood: Option<Flood>,
     /// Who is woken by the reader, the stop and the timer.
     task: Option<Waker>,
@@ -133,6 +135,7 @@ impl Pump {
         Self {
             source: Some(source),
             drained: false,
+            armed: false,
             flood: None,
             task: None,
             due,
@@ -162,6 +165,8 @@ impl Pump {
     /// The second half of [`Pump::run`].
     pub async fn close(&mut self, failure: Failure) -> Report {
         let now = Instant::now();
+        // Nothing is read of it any more.
+        self.flood = None;
         self.held += self
             .held_since
             .map_or(Duration::ZERO, |since| now.duration_since(since));
@@ -251,6 +256,7 @@ impl Pump {
                 if due || next < self.due {
                     self.due = next;
                     self.timer.as_mut().reset(next);
+                    self.armed = false;
                     self.intake.quiet = false;
                 }
             }
@@ -281,19 +287,22 @@ impl Pump {
         }
         intake.share = 0;
         let known = (self.task.as_ref()).is_some_and(|task| task.will_wake(cx.waker()));
-        if quiet && known {
+        if quiet && known && self.armed {
             // The upstream is what woke the pump. The others have its waker, and the push would have told.
             return Poll::Pending;
         }
         if !known {
             self.task = Some(cx.waker().clone());
         }
-        if (intake.queue.poll_change(cx, &mut self.seen, blocked)).is_ready() {
+        // A reader that comes back is read for at once.
+        let waits = blocked || self.rest.is_some();
+        if (intake.queue.poll_change(cx, &mut self.seen, waits)).is_ready() {
             return Poll::Ready(Wake::Queue);
         }
         if let Poll::Ready(end) = self.stop.poll(cx) {
             return Poll::Ready(Wake::Stop(end));
         }
+        self.armed = true;
         self.timer.as_mut().poll(cx).map(|()| Wake::Timer)
     }
 
@@ -365,6 +374,7 @@ impl Pump {
         }
         self.intake
             .note_waiting(status.waiting_since.max(status.in_hand));
+        self.rest = None;
         self.unblock(now)
     }
 
@@ -409,6 +419,10 @@ impl Pump {
                 end,
                 End::FirstEventTimeout | End::IdleTimeout | End::ProgressTimeout
             );
+            if silence && self.rest.take().is_some() {
+                // Nobody listened: it may have something to say.
+                return None;
+            }
             let end = match intake.pipeline.may_end() {
                 Some(Terminal::MayFail) if silence => End::UpstreamError,
                 Some(_) if silence => End::Finished,

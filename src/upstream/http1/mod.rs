@@ -25,7 +25,7 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 
 use super::error::{Broken, Malformed};
 use super::request_body::RequestBody;
-use super::socket::Io;
+use super::socket::{Io, NARROW_RECEIVE_BUFFER_BYTES, RECEIVE_BUFFER_BYTES};
 use chunked::Chunked;
 use head::{Head, Length};
 use state::{State, Undone};
@@ -56,6 +56,8 @@ pub(super) struct Connection {
     unread: BytesMut,
     /// Most bytes of one read of the body.
     most: usize,
+    /// The kernel's buffer for what is not read yet.
+    receive: u32,
     is_head: bool,
     keep_alive: bool,
 }
@@ -91,6 +93,7 @@ impl Connection {
             state: State::Idle,
             unread: BytesMut::new(),
             most: READ_BYTES,
+            receive: RECEIVE_BUFFER_BYTES,
             is_head: false,
             keep_alive: true,
         }
@@ -104,16 +107,30 @@ impl Connection {
         self.state = State::Head;
     }
 
-    /// Few bytes a read and few in the kernel, or as many as usual.
+    /// Few bytes a read and, by and by, few in the kernel; or as many as usual.
     pub(super) fn narrow(&mut self, narrow: bool) {
-        let most = if narrow {
+        self.most = if narrow {
             NARROW_READ_BYTES
         } else {
             READ_BYTES
         };
-        if std::mem::replace(&mut self.most, most) != most {
-            self.io.narrow(narrow);
+        if !narrow && self.receive < RECEIVE_BUFFER_BYTES {
+            self.set_receive_buffer(RECEIVE_BUFFER_BYTES);
         }
+    }
+
+    /// A narrow read of so many bytes: the kernel's buffer shrinks by the room that it made, of which twice as much is
+    /// set aside. At once it would be smaller than what the upstream was invited to send: that would be thrown away, and
+    /// its sender would wait for seconds before it tried again.
+    fn shrink(&mut self, read: usize) {
+        let made = u32::try_from(read / 2).unwrap_or(u32::MAX);
+        let bytes = self.receive.saturating_sub(made);
+        self.set_receive_buffer(bytes.max(NARROW_RECEIVE_BUFFER_BYTES));
+    }
+
+    fn set_receive_buffer(&mut self, bytes: u32) {
+        self.receive = bytes;
+        self.io.set_receive_buffer(bytes);
     }
 
     /// The request's body as it was, if nothing of the request has left.
@@ -287,8 +304,16 @@ impl Connection {
             ..
         } = self;
         let (undone, short) = if unread.is_empty() {
-            let undo = |bytes: &mut [u8]| (state.undo(bytes, sink), bytes.len() < *most);
-            ready!(poll_read(io, cx, *most, undo)).map_err(Broken::Reset)?
+            let mut read = 0;
+            let undo = |bytes: &mut [u8]| {
+                read = bytes.len();
+                (state.undo(bytes, sink), bytes.len() < *most)
+            };
+            let undone = ready!(poll_read(io, cx, *most, undo)).map_err(Broken::Reset)?;
+            if *most < READ_BYTES && self.receive > NARROW_RECEIVE_BUFFER_BYTES {
+                self.shrink(read);
+            }
+            undone
         } else {
             (state.undo(&mut std::mem::take(unread), sink), false)
         };
