@@ -178,9 +178,34 @@ def graph_calls(*arguments: tuple[str, int | None, str]) -> list[str]:
     return [begin, *(wire.sse(message(*one), "messages") for one in arguments)]
 
 
+def told_twice(*texts: str) -> list[str]:
+    """A LangGraph run in two stream modes at once: both tell each piece of the same message."""
+    pieces = [wire.sse({"run_id": "r", "attempt": 1}, "metadata")]
+    for text in texts:
+        piece = {"name": "wx" if text == texts[0] else None, "args": text, "id": None, "index": 0}
+        message = {"type": "AIMessageChunk", "id": "run-1", "content": "", "tool_call_chunks": [piece]}
+        event = {"event": "on_chat_model_stream", "run_id": "m", "parent_ids": ["r"], "data": {"chunk": message}}
+        pieces += [wire.sse([message, {}], "messages"), wire.sse(event, "events")]
+    return pieces
+
+
+def whole_calls() -> list[str]:
+    """Whole calls, each in a chunk of its own with the same number; the last one ends the choice."""
+    base = {"id": "c", "object": "chat.completion.chunk"}
+    choices = []
+    for name in ("a", "b"):
+        call = {"index": 0, "id": name, "type": "function", "function": {"name": name, "arguments": '{"n":1}'}}
+        finish = "tool_calls" if name == "b" else None
+        choices.append({"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": finish})
+    return [wire.sse({**base, "choices": [choice]}) for choice in choices] + [wire.sse("[DONE]")]
+
+
 @pytest.mark.parametrize(
     "path, pieces, faults",
     [
+        ("/runs/stream", told_twice('{"a"', ":1}"), 0),
+        ("/runs/stream", told_twice('{"a"', ":1"), 2),
+        ("/v1/chat/completions", whole_calls(), 0),
         ("/v1/chat/completions", openai_calls('{"a":1}', '{"b":2}'), 0),
         ("/v1/chat/completions", openai_calls('{"a":1}', '{"b":'), 1),
         ("/v1/chat/completions", openai_calls("{", "{"), 2),

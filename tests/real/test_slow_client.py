@@ -156,7 +156,7 @@ def test_little_hides_in_the_kernel(weir, flooding):
 
         # One comes back: what it reads comes without a pause.
         slowest, last = 0.0, time.monotonic()
-        while len(readers[0].body) < 2 * MIB:
+        while len(readers[0].body) < 6 * MIB:
             readers[0].read_chunk()
             now = time.monotonic()
             slowest, last = max(slowest, now - last), now

@@ -158,13 +158,22 @@ impl Scanner {
         !self.units.is_empty()
     }
 
-    /// What the last hidden call is called, if it says so; pending while it may still say.
+    /// What the last hidden call is called, if it said so; pending while it may still say.
     pub fn called(&self) -> Poll<Option<&str>> {
         let goes_on = matches!(self.state, State::Hidden(Kind::Tool, _));
         if goes_on && self.naming.is_some() {
             return Poll::Pending;
         }
         Poll::Ready(self.name.as_deref())
+    }
+
+    /// A hidden span began. What is no call belongs to the one before it.
+    fn expect_name(&mut self, style: Option<Style>) {
+        self.said.clear();
+        self.naming = style;
+        if style.is_some() {
+            self.name = None;
+        }
     }
 
     /// Whether what comes next would be visible.
@@ -201,7 +210,7 @@ impl Scanner {
                             self.name = tool_name::in_header(&header).map(String::from);
                         }
                         State::Hidden(..) => {
-                            self.naming = pair.and_then(|pair| Style::of_mark(&pair.open));
+                            self.expect_name(pair.and_then(|pair| Style::of_mark(&pair.open)));
                         }
                         State::Header | State::Visible => {}
                     }
@@ -210,7 +219,7 @@ impl Scanner {
                     let style = Style::of_label(&self.meaning);
                     self.forget();
                     self.enter(next);
-                    self.naming = style;
+                    self.expect_name(style);
                     self.line_start = false;
                     self.labels = Some(true);
                     self.after_label = true;
@@ -371,8 +380,6 @@ impl Scanner {
             && let Some(spans) = self.spans.get_mut(*kind as usize)
         {
             *spans += 1;
-            self.said.clear();
-            (self.naming, self.name) = (None, None);
         }
         match (&self.state, &next) {
             (State::Visible, State::Visible) => self.line_start = false,
