@@ -78,7 +78,7 @@ def openai_sum(blocks):
                 else:
                     rest.append((key, json.dumps(value)))
             if choice.get("logprobs"):
-                rest.append(("logprobs", [one["token"] for one in choice["logprobs"]["content"]]))
+                rest += [("logprobs", one["token"]) for one in choice["logprobs"]["content"]]
             if choice.get("finish_reason"):
                 rest.append("finish")
     return texts, tools, rest, usage
@@ -140,7 +140,7 @@ def ollama_sum(lines):
         if one["message"].get("tool_calls"):
             rest.append(one["message"]["tool_calls"])
         if one.get("logprobs"):
-            rest.append(one["logprobs"])
+            rest += one["logprobs"]
     return content, thinking, rest
 
 
