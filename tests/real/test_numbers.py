@@ -17,7 +17,7 @@ PACE = 0.03
 TTFT_SECONDS = 0.005
 SPEED_SHARE = 0.02
 # A machine that is busy elsewhere delays now and then; a wrong number is wrong each time.
-ATTEMPTS = 6
+ATTEMPTS = 20
 
 
 def a2a(count: int) -> Iterator[str]:
