@@ -155,3 +155,40 @@ async fn a_head_may_come_byte_by_byte() {
     assert_eq!(parts.unwrap().headers["content-length"], "2");
     assert_eq!(body(&mut connection).await.0, b"ok");
 }
+
+#[tokio::test]
+async fn a_narrow_connection_reads_little_until_its_next_request() {
+    const LENGTH: usize = 4 * READ_BYTES;
+    let (mut connection, mut far) = asked();
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {LENGTH}\r\n\r\n");
+    let mut most = Vec::new();
+    for narrow in [true, false] {
+        far.write_all(answer.as_bytes()).await.unwrap();
+        head(&mut connection).await.unwrap();
+        let rest = vec![b'x'; LENGTH];
+        let (mut all, mut largest) = (0, 0);
+        let feed = far.write_all(&rest);
+        let read = async {
+            if narrow {
+                connection.narrow(true);
+            }
+            while all < LENGTH {
+                let mut sink = |bytes: &[u8]| {
+                    all += bytes.len();
+                    largest = largest.max(bytes.len());
+                };
+                poll_fn(|cx| connection.poll_body(cx, &mut sink))
+                    .await
+                    .unwrap();
+            }
+        };
+        let (fed, ()) = tokio::join!(feed, read);
+        fed.unwrap();
+        most.push(largest);
+        let shrunk = connection.receive;
+        assert_eq!(shrunk < RECEIVE_BUFFER_BYTES, narrow, "{shrunk}");
+        connection.begin(&get(), None);
+        assert_eq!(connection.receive, RECEIVE_BUFFER_BYTES);
+    }
+    assert_eq!(most, [NARROW_READ_BYTES, READ_BYTES]);
+}
