@@ -30,9 +30,11 @@ thread_local! {
     static OTHER: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// A stream was read whose reader takes what comes.
+/// A stream was read whose reader takes what comes. Where there are no floods nobody asks, and every read comes here.
 pub(super) fn note_other(now: Instant) {
-    OTHER.set(Some(now));
+    if FLOODS.get() > FEW {
+        OTHER.set(Some(now));
+    }
 }
 
 /// One such stream, for as long as this lives.
