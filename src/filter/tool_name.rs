@@ -2,12 +2,14 @@
 //!
 //! Only where a call says its name: what lies in arguments and results is hidden, and stays so.
 
+use std::task::Poll;
+
 use memchr::memmem;
 
 use crate::wire::json::{Cursor, Kind};
 
 /// Bytes of a call in text in which its name is looked for.
-pub(super) const WITHIN: usize = 128;
+const WITHIN: usize = 128;
 /// A longer name is none.
 const MAX_BYTES: usize = 64;
 /// Members of events that hold nothing else.
@@ -147,15 +149,59 @@ impl Style {
     }
 }
 
+/// Waits for the name of a call in marked text.
+#[derive(Debug, Default)]
+pub(super) struct Listener {
+    /// How the call will say it, while it may still do so, and its beginning.
+    style: Option<Style>,
+    said: Vec<u8>,
+    name: Option<String>,
+}
+
+impl Listener {
+    /// A hidden span begins. What is no call belongs to the one before it.
+    pub(super) fn begin(&mut self, style: Option<Style>) {
+        self.said.clear();
+        self.style = style;
+        if style.is_some() {
+            self.name = None;
+        }
+    }
+
+    /// A hidden span begins behind a header of harmony, which names who is called.
+    pub(super) fn begin_with(&mut self, header: &[u8]) {
+        self.begin(None);
+        self.name = in_header(header).map(String::from);
+    }
+
+    /// A character of it.
+    pub(super) fn hear(&mut self, character: &[u8]) {
+        let Some(style) = self.style else { return };
+        self.said.extend_from_slice(character);
+        self.name = in_text(style, &self.said).map(String::from);
+        if self.name.is_some() || self.said.len() >= WITHIN {
+            self.style = None;
+        }
+    }
+
+    /// The name of the last call, if it said one; pending while it `goes_on` and may still say it.
+    pub(super) fn called(&self, goes_on: bool) -> Poll<Option<&str>> {
+        if goes_on && self.style.is_some() {
+            return Poll::Pending;
+        }
+        Poll::Ready(self.name.as_deref())
+    }
+}
+
 /// The name in harmony's header of a call.
-pub(super) fn in_header(header: &[u8]) -> Option<&str> {
+fn in_header(header: &[u8]) -> Option<&str> {
     let to = memmem::find(header, b"to=")?;
     let rest = header.get(to + b"to=".len()..)?;
     first(rest.strip_prefix(b"functions.").unwrap_or(rest)).map(|(name, _)| name)
 }
 
 /// The name in the text of a call, as far as it has come; `None` while something that follows may still belong to it.
-pub(super) fn in_text(style: Style, said: &[u8]) -> Option<&str> {
+fn in_text(style: Style, said: &[u8]) -> Option<&str> {
     let said = said.trim_ascii_start();
     if style == Style::Label {
         let (name, end) = first(said)?;

@@ -20,7 +20,7 @@ pub use marks::{Marks, React};
 
 use super::markers::{Kind, Place};
 use super::react::{self, Label};
-use super::tool_name::{self, Style};
+use super::tool_name::{Listener, Style};
 use super::unit::Unit;
 
 /// Longer than any mark, and than any header of harmony that says something.
@@ -57,11 +57,8 @@ pub struct Scanner {
     after_label: bool,
     /// Lines are looked at for labels; `None` until the first line tells.
     labels: Option<bool>,
-    /// How the hidden call will say its name, if it may still do so, and its beginning.
-    naming: Option<Style>,
-    said: Vec<u8>,
-    /// The name of the last hidden call.
-    name: Option<String>,
+    /// For the name of the last hidden call.
+    listener: Listener,
     /// Hidden characters, of reasoning and of tools.
     pub hidden: [u64; 2],
     /// Hidden spans that began, of reasoning and of tools.
@@ -119,9 +116,7 @@ impl Scanner {
                 React::IfFirst => None,
                 React::Never => Some(false),
             },
-            naming: None,
-            said: Vec::new(),
-            name: None,
+            listener: Listener::default(),
             hidden: [0; 2],
             spans,
         }
@@ -161,19 +156,7 @@ impl Scanner {
     /// What the last hidden call is called, if it said so; pending while it may still say.
     pub fn called(&self) -> Poll<Option<&str>> {
         let goes_on = matches!(self.state, State::Hidden(Kind::Tool, _));
-        if goes_on && self.naming.is_some() {
-            return Poll::Pending;
-        }
-        Poll::Ready(self.name.as_deref())
-    }
-
-    /// A hidden span began. What is no call belongs to the one before it.
-    fn expect_name(&mut self, style: Option<Style>) {
-        self.said.clear();
-        self.naming = style;
-        if style.is_some() {
-            self.name = None;
-        }
+        self.listener.called(goes_on)
     }
 
     /// Whether what comes next would be visible.
@@ -207,10 +190,11 @@ impl Scanner {
                     self.enter(next);
                     match &self.state {
                         State::Hidden(_, Closers::Harmony) => {
-                            self.name = tool_name::in_header(&header).map(String::from);
+                            self.listener.begin_with(&header);
                         }
                         State::Hidden(..) => {
-                            self.expect_name(pair.and_then(|pair| Style::of_mark(&pair.open)));
+                            self.listener
+                                .begin(pair.and_then(|pair| Style::of_mark(&pair.open)));
                         }
                         State::Header | State::Visible => {}
                     }
@@ -219,7 +203,7 @@ impl Scanner {
                     let style = Style::of_label(&self.meaning);
                     self.forget();
                     self.enter(next);
-                    self.expect_name(style);
+                    self.listener.begin(style);
                     self.line_start = false;
                     self.labels = Some(true);
                     self.after_label = true;
@@ -413,14 +397,8 @@ impl Scanner {
                 if let Some(hidden) = self.hidden.get_mut(*kind as usize) {
                     *hidden += 1;
                 }
-                if let Some(style) = self.naming {
-                    let meant = self.meaning.get(..meant).unwrap_or_default();
-                    self.said.extend_from_slice(meant);
-                    self.name = tool_name::in_text(style, &self.said).map(String::from);
-                    if self.name.is_some() || self.said.len() >= tool_name::WITHIN {
-                        self.naming = None;
-                    }
-                }
+                let meant = self.meaning.get(..meant).unwrap_or_default();
+                self.listener.hear(meant);
                 self.line_start = first == b'\n' || (self.line_start && is_blank(first));
             }
             // A header without an end was none.
