@@ -28,6 +28,9 @@ pub(super) enum Io {
 pub(super) trait Stream: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin {
     /// How much the kernel should keep unread. Nothing to say where it is the writer's, as in a Unix socket.
     fn set_receive_buffer(&self, _bytes: u32) {}
+
+    /// Whether the kernel may acknowledge late what it received.
+    fn delay_acks(&self, _delay: bool) {}
 }
 
 impl Stream for UnixStream {}
@@ -39,9 +42,21 @@ impl Stream for TlsStream<Io> {
     fn set_receive_buffer(&self, bytes: u32) {
         self.get_ref().0.set_receive_buffer(bytes);
     }
+
+    fn delay_acks(&self, delay: bool) {
+        self.get_ref().0.delay_acks(delay);
+    }
 }
 
 impl Io {
+    /// Whether it is known, without a read, that there is nothing to read. Then the task is woken when there is.
+    pub(super) fn is_drained(&self, cx: &mut Context<'_>) -> bool {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx).is_pending(),
+            Self::Other(_) => false,
+        }
+    }
+
     /// How much the kernel should keep unread.
     pub(super) fn set_receive_buffer(&self, bytes: u32) {
         match self {
@@ -51,6 +66,23 @@ impl Io {
                 }
             }
             Self::Other(stream) => stream.set_receive_buffer(bytes),
+        }
+    }
+
+    /// Whether the kernel may acknowledge late what it received; until it thinks better of it. If not, what it has
+    /// not acknowledged yet is now.
+    pub(super) fn delay_acks(&self, delay: bool) {
+        match self {
+            // Others have no such option.
+            #[cfg(target_os = "linux")]
+            Self::Tcp(stream) => {
+                if let Err(error) = stream.set_quickack(!delay) {
+                    tracing::debug!(%error, "a socket option was refused");
+                }
+            }
+            #[cfg(not(target_os = "linux"))]
+            Self::Tcp(_) => {}
+            Self::Other(stream) => stream.delay_acks(delay),
         }
     }
 }

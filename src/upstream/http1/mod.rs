@@ -8,6 +8,7 @@
 //! not framing is lent to whoever asked, in one piece for each read, however many chunks it came in. That is
 //! what a quiet stream costs nothing for, and why this is not a client library's connection.
 
+mod acks;
 mod chunked;
 mod head;
 mod state;
@@ -26,6 +27,7 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 use super::error::{Broken, Malformed};
 use super::request_body::RequestBody;
 use super::socket::{Io, NARROW_RECEIVE_BUFFER_BYTES, RECEIVE_BUFFER_BYTES};
+use acks::Acks;
 use chunked::Chunked;
 use head::{Head, Length};
 use state::{State, Undone};
@@ -56,6 +58,7 @@ pub(super) struct Connection {
     unread: BytesMut,
     /// Most bytes of one read of the body.
     most: usize,
+    acks: Acks,
     /// The kernel's buffer for what is not read yet.
     receive: u32,
     is_head: bool,
@@ -93,6 +96,7 @@ impl Connection {
             state: State::Idle,
             unread: BytesMut::new(),
             most: READ_BYTES,
+            acks: Acks::new(),
             receive: RECEIVE_BUFFER_BYTES,
             is_head: false,
             keep_alive: true,
@@ -232,6 +236,12 @@ impl Connection {
             Length::Exact(left) => State::Exact(left),
             Length::Close => State::Close,
         };
+        if matches!(self.state, State::Chunked(_) | State::Close) {
+            self.acks.begin();
+            // After a request the kernel would wait 40 ms for another to send it along with. The upstream may wait
+            // for it with its first event (Nagle's algorithm).
+            self.io.delay_acks(false);
+        }
         if self.unread.is_empty() {
             // Between two reads a connection holds no memory.
             self.unread = BytesMut::new();
@@ -280,6 +290,9 @@ impl Connection {
         ) {
             return false;
         }
+        if self.io.is_drained(cx) {
+            return true;
+        }
         match self.poll_piece(cx, sink) {
             Poll::Pending => true,
             Poll::Ready(Ok(_)) => false,
@@ -301,6 +314,7 @@ impl Connection {
             state,
             unread,
             most,
+            acks,
             ..
         } = self;
         let (undone, short) = if unread.is_empty() {
@@ -310,6 +324,9 @@ impl Connection {
                 (state.undo(bytes, sink), bytes.len() < *most)
             };
             let undone = ready!(poll_read(io, cx, *most, undo)).map_err(Broken::Reset)?;
+            if acks.read() {
+                io.delay_acks(true);
+            }
             if *most < READ_BYTES && self.receive > NARROW_RECEIVE_BUFFER_BYTES {
                 self.shrink(read);
             }

@@ -1,5 +1,7 @@
-"""What does the kernel hold of this machine's TCP connections to a port?"""
+"""What does the kernel do about this machine's TCP connections?"""
 
+import socket
+import struct
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,3 +29,10 @@ def held(port: int) -> Held:
             written += received
             unread += received
     return Held(written, unread)
+
+
+def segments_received(connection: socket.socket) -> int:
+    """TCP segments that the other end sent: data, and acknowledgements on their own."""
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
+    # tcpi_segs_in of Linux's struct tcp_info.
+    return struct.unpack_from("I", info, 140)[0]

@@ -1,0 +1,73 @@
+"""Does Weir's kernel acknowledge events as it suits the upstream that sends them?
+
+An upstream with Nagle's algorithm sends no small event before the one before it was acknowledged, and Linux would
+do that 40 ms late on a connection that was used before. One without it gains nothing from a packet for each event.
+"""
+
+import socket
+import threading
+import time
+from itertools import islice
+
+
+import pytest
+
+from backends import wire
+from support.kernel import segments_received
+from support.raw import Raw
+
+# Later than a machine is by itself, sooner than a delayed acknowledgement.
+LATE = 0.03
+
+
+@pytest.fixture
+def lockstep(upstream):
+    """An upstream that sends one event per permit, as many as the path says, with Nagle's algorithm or without."""
+    permits = threading.Semaphore(0)
+
+    def script(connection):
+        while True:
+            _, nodelay, number = connection.request().line.split()[1].split("/")
+            connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(nodelay))
+            connection.head()
+            for event in islice(wire.openai(None), int(number)):
+                permits.acquire()
+                connection.chunk(event)
+            connection.end()
+
+    server = upstream(script)
+    server.permits = permits
+    return server
+
+
+def delays(client: Raw, server, path: str, number: int) -> list[float]:
+    """Seconds from the permit of each event to its arrival."""
+    client.get(f"/{path}/{number}")
+    taken = []
+    for count in range(1, number + 1):
+        started = time.monotonic()
+        server.permits.release()
+        client.until_events(count)
+        taken.append(time.monotonic() - started)
+    client.read_body()
+    return taken
+
+
+def test_the_first_event_is_not_held_back_on_a_connection_used_before(weir, lockstep):
+    with Raw(weir(lockstep.url).url) as client:
+        first = [delays(client, lockstep, "0", 1)[0] for _ in range(12)]
+    assert len(lockstep.connections) == 1
+    assert sum(delay > LATE for delay in first) <= 3, first
+
+
+def test_an_upstream_that_waits_for_acknowledgements_is_hardly_ever_late(weir, lockstep):
+    with Raw(weir(lockstep.url).url) as client:
+        taken = delays(client, lockstep, "0", 400)
+    assert sum(delay > LATE for delay in taken) <= 8, [(n, t) for n, t in enumerate(taken) if t > LATE]
+
+
+def test_an_upstream_that_does_not_wait_gets_one_acknowledgement_for_two_events(weir, lockstep):
+    number = 400
+    with Raw(weir(lockstep.url).url) as client:
+        delays(client, lockstep, "1", number)
+        assert segments_received(lockstep.connections[0].socket) < number * 0.75
