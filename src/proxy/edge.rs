@@ -3,7 +3,7 @@
 //! The parser below is lenient where two servers could read the same bytes differently. Weir is not: what it
 //! forwards is read the same way by everyone behind it.
 
-use http::uri::Authority;
+use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request};
 
 /// Why a request is refused before it is looked at.
@@ -38,23 +38,62 @@ const fn bad(message: &'static str) -> Refusal {
 /// Refuses a request with two readings, or one that asks for something other than an answer.
 pub(super) fn check(parts: &request::Parts) -> Result<(), Refusal> {
     transfer_coding(parts)?;
+    purpose(parts)?;
+    target(parts)?;
     host(parts)?;
-    purpose(parts)
+    expectation(parts)
+}
+
+/// RFC 9112, 3.2: a path, or the whole of an `http` URI; `*` for the server itself and OPTIONS alone.
+fn target(parts: &request::Parts) -> Result<(), Refusal> {
+    let path = parts.uri.path();
+    let known = |scheme: &Scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS;
+    let fits = match (parts.uri.scheme(), parts.uri.authority()) {
+        (Some(scheme), Some(_)) => known(scheme),
+        // An authority without a scheme is for CONNECT.
+        (_, Some(_)) | (Some(_), None) => false,
+        (None, None) => path.starts_with('/') || (path == "*" && parts.method == Method::OPTIONS),
+    };
+    if fits {
+        Ok(())
+    } else {
+        Err(bad("expected a path or an http URI as the target"))
+    }
+}
+
+/// RFC 9110, 10.1.1: what is not understood is a 417. A server behind may understand it, and answer before the body.
+fn expectation(parts: &request::Parts) -> Result<(), Refusal> {
+    let mut expected = parts.headers.get_all(header::EXPECT).iter();
+    if expected.all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Ok(());
+    }
+    Err(Refusal {
+        closes: true,
+        ..Refusal::new(
+            StatusCode::EXPECTATION_FAILED,
+            "expectation_failed",
+            "expected `Expect: 100-continue` or no expectation",
+        )
+    })
 }
 
 /// No tunnels: neither CONNECT nor upgrades. An offer of h2c may be left unanswered (RFC 9110, 7.8).
 fn purpose(parts: &request::Parts) -> Result<(), Refusal> {
     if parts.method == Method::CONNECT {
-        return Err(Refusal::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
-            "CONNECT is not served here",
-        ));
+        // What follows is meant for somebody else.
+        return Err(Refusal {
+            closes: true,
+            ..Refusal::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "CONNECT is not served here",
+            )
+        });
     }
     let mut upgrades = parts.headers.get_all(header::UPGRADE).iter();
     let is_offer = |value: &HeaderValue| {
-        let text = value.to_str().unwrap_or_default().to_ascii_lowercase();
-        text.starts_with("h2c")
+        let mut protocols = value.as_bytes().split(|byte| *byte == b',');
+        protocols.all(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"h2c"))
     };
     if upgrades.any(|value| !is_offer(value)) {
         return Err(Refusal::new(
@@ -94,7 +133,8 @@ fn host(parts: &request::Parts) -> Result<(), Refusal> {
     let authority = parts.uri.authority();
     match (host, authority) {
         (None, None) if parts.version < Version::HTTP_11 => Ok(()),
-        (None, None) => Err(bad("expected a Host field, none came")),
+        (None, _) if parts.version == Version::HTTP_11 => Err(NO_HOST),
+        (None, None) => Err(NO_HOST),
         (None, Some(authority)) => valid(authority.as_str().as_bytes()),
         (Some(host), None) => valid(host.as_bytes()),
         (Some(host), Some(authority)) => {
@@ -112,6 +152,8 @@ fn host(parts: &request::Parts) -> Result<(), Refusal> {
         }
     }
 }
+
+const NO_HOST: Refusal = bad("expected a Host field, none came");
 
 fn single_host(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Refusal> {
     let mut hosts = headers.get_all(header::HOST).iter();
@@ -131,7 +173,10 @@ fn valid(host: &[u8]) -> Result<(), Refusal> {
     let authority = Authority::try_from(host).map_err(|_| refused)?;
     let name = authority.host();
     let port = authority.as_str().get(name.len()..).unwrap_or_default();
-    let is_port = |digits: &str| digits.is_empty() || digits.parse::<u16>().is_ok();
+    let is_port = |text: &str| {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.is_empty() || (digits && text.parse::<u16>().is_ok())
+    };
     let port_fits = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
     if name.is_empty() || !port_fits {
         return Err(refused);
@@ -173,7 +218,7 @@ mod tests {
             assert_eq!(http1(&[host]), None, "{host}");
         }
         for host in [
-            "", "a b", "u@h", "a/b", "a,b", "h:80x", "h:70000", "h:80:80", ":80", "[::1",
+            "", "a b", "u@h", "a/b", "a,b", "h:80x", "h:+80", "h:70000", "h:80:80", ":80", "[::1",
         ] {
             assert_eq!(http1(&[host]), Some(400), "{host:?}");
         }

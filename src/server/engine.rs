@@ -24,6 +24,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::flow::Flow;
+use super::gate::Gate;
 use super::interim::Interim;
 use super::rewind::Rewind;
 use super::service::{Left, Service};
@@ -79,9 +80,9 @@ where
     }
 }
 
-type Io<S> = TokioIo<Rewind<Interim<S>>>;
-type Http1<S> = http1::Connection<Io<S>, Service>;
-type Http2<S> = http2::Connection<Io<S>, Service, Streams>;
+type Io<S> = Rewind<Interim<S>>;
+type Http1<S> = http1::Connection<TokioIo<Gate<Io<S>>>, Service>;
+type Http2<S> = http2::Connection<TokioIo<Io<S>>, Service, Streams>;
 
 /// A connection.
 #[repr(C)]
@@ -192,7 +193,7 @@ where
             (State::Waiting(waiting), Next::Begin(first)) => self.begin(*waiting, &first),
             (State::Http1(engine), Next::Flow(Left { body, last })) => {
                 let parts = engine.into_parts();
-                let (unread, stream) = parts.io.into_inner().into_parts();
+                let (unread, stream) = parts.io.into_inner().into_inner().into_parts();
                 let early = [parts.read_buf, unread].concat();
                 let link = Arc::clone(&self.link);
                 let flow = Flow::new(stream.into_inner(), link, &early, *body);
@@ -218,7 +219,7 @@ where
     /// The engine for what the first bytes are.
     fn begin(&self, waiting: Waiting<S>, first: &First) -> State<S> {
         let Waiting { stream, seen, .. } = waiting;
-        let io = |stream| TokioIo::new(Rewind::new(seen.freeze(), stream));
+        let io = |stream| Rewind::new(seen.freeze(), stream);
         match first {
             First::Nothing => State::Closing(Box::new(stream)),
             First::Http1 => {
@@ -230,7 +231,8 @@ where
                     .max_headers(self.max_headers)
                     // Of the request head, and of what waits to be written: nothing large may hide here.
                     .max_buf_size(self.max_header_bytes.max(8 * 1024));
-                let mut engine = builder.serve_connection(io(stream), self.service.clone());
+                let io = TokioIo::new(Gate::new(io(stream)));
+                let mut engine = builder.serve_connection(io, self.service.clone());
                 if self.closing {
                     Pin::new(&mut engine).graceful_shutdown();
                 }
@@ -244,7 +246,7 @@ where
                     .max_send_buf_size(MAX_SEND_BYTES)
                     .keep_alive_interval(PING)
                     .keep_alive_timeout(PING)
-                    .serve_connection(io(stream), self.service.clone());
+                    .serve_connection(TokioIo::new(io(stream)), self.service.clone());
                 State::Http2(Box::pin(engine))
             }
         }

@@ -5,6 +5,7 @@ mod bell;
 mod connection;
 mod engine;
 mod flow;
+mod gate;
 mod interim;
 pub mod listener;
 mod rewind;

@@ -4,10 +4,18 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::wire::chunked;
+
 /// Which part of a response is not as HTTP/1.1 demands.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("malformed: {0}")]
 pub struct Malformed(pub(super) &'static str);
+
+impl From<chunked::Malformed> for Malformed {
+    fn from(malformed: chunked::Malformed) -> Self {
+        Self(malformed.0)
+    }
+}
 
 /// How a body broke.
 #[derive(Debug, Error)]

@@ -4,6 +4,7 @@
 //! canonically (LF, one space after the colon, no BOM, no comments); the payload is never touched.
 
 mod array;
+pub mod chunked;
 mod decoder;
 pub mod encoding;
 pub mod json;

@@ -7,7 +7,7 @@ use http::{Method, Response, StatusCode, Version, request, response};
 use crate::upstream::error::Malformed;
 
 /// Fields of one response head, or of one trailer section.
-pub(super) const MAX_FIELDS: usize = 256;
+const MAX_FIELDS: usize = 256;
 /// Bytes of one response head.
 pub(super) const MAX_HEAD_BYTES: usize = 256 * 1024;
 
@@ -110,8 +110,24 @@ pub(super) fn parse(bytes: &[u8], is_head: bool) -> Result<Option<(Head, usize)>
     Ok(Some((head, size)))
 }
 
+/// The trailers of a body, from the section that holds them.
+///
+/// # Errors
+/// When they are no fields, or too many.
+#[inline(never)]
+pub(super) fn trailers(section: &[u8]) -> Result<Option<HeaderMap>, Malformed> {
+    if section.len() <= 2 {
+        return Ok(None);
+    }
+    let mut found = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    match httparse::parse_headers(section, &mut found) {
+        Ok(httparse::Status::Complete((_, found))) => fields(found).map(Some),
+        _ => Err(Malformed("the trailers of a chunked body")),
+    }
+}
+
 /// Parsed fields as a map.
-pub(super) fn fields(found: &[httparse::Header<'_>]) -> Result<HeaderMap, Malformed> {
+fn fields(found: &[httparse::Header<'_>]) -> Result<HeaderMap, Malformed> {
     let mut headers = HeaderMap::with_capacity(found.len());
     for field in found {
         let name = HeaderName::from_bytes(field.name.as_bytes());
@@ -307,6 +323,17 @@ mod tests {
             "x: 1\r\n".repeat(MAX_FIELDS + 1)
         );
         assert!(parse(many.as_bytes(), false).is_err());
+    }
+
+    #[test]
+    fn trailers_are_fields() {
+        assert_eq!(trailers(b"\r\n").unwrap(), None);
+        assert_eq!(
+            trailers(b"x-sum: 1\r\n\r\n").unwrap().unwrap()["x-sum"],
+            "1"
+        );
+        assert!(trailers(b"nonsense\r\n\r\n").is_err());
+        assert!(trailers(&[&b"x:1\r\n".repeat(300), &b"\r\n"[..]].concat()).is_err());
     }
 
     #[test]

@@ -9,7 +9,6 @@
 //! what a quiet stream costs nothing for, and why this is not a client library's connection.
 
 mod acks;
-mod chunked;
 mod head;
 mod state;
 mod upload;
@@ -28,10 +27,11 @@ use super::error::{Broken, Malformed};
 use super::request_body::RequestBody;
 use super::socket::{Io, NARROW_RECEIVE_BUFFER_BYTES, RECEIVE_BUFFER_BYTES};
 use acks::Acks;
-use chunked::Chunked;
 use head::{Head, Length};
 use state::{State, Undone};
 use upload::Upload;
+
+use crate::wire::chunked::Chunked;
 
 /// Most bytes of one read: many small events at once, and yet a fair share of the thread's time.
 const READ_BYTES: usize = 16 * 1024;
@@ -231,7 +231,7 @@ impl Connection {
     fn answered(&mut self, head: Head) -> response::Parts {
         self.keep_alive = head.keep_alive;
         self.state = match head.length {
-            Length::Chunked => State::Chunked(Chunked::new()),
+            Length::Chunked => State::Chunked(Chunked::default()),
             Length::Exact(0) => State::Over(None),
             Length::Exact(left) => State::Exact(left),
             Length::Close => State::Close,

@@ -2,8 +2,9 @@
 
 use http::HeaderMap;
 
-use super::chunked::Chunked;
+use super::head;
 use crate::upstream::error::{Broken, Malformed};
+use crate::wire::chunked::Chunked;
 
 #[derive(Debug)]
 pub(super) enum State {
@@ -50,9 +51,9 @@ impl State {
             Self::Chunked(chunked) => {
                 let undone = chunked.undo(bytes);
                 match undone.broken {
-                    Some(malformed) => *self = Self::broken(malformed),
+                    Some(malformed) => *self = Self::broken(malformed.into()),
                     None if chunked.is_done() => {
-                        *self = match chunked.trailers() {
+                        *self = match head::trailers(chunked.trailers()) {
                             Ok(trailers) => Self::Over(trailers.map(Box::new)),
                             Err(malformed) => Self::broken(malformed),
                         };

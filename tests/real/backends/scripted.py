@@ -75,15 +75,26 @@ class Connection:
 
     def _body(self, headers: dict[str, str]) -> bytes:
         if "chunked" in headers.get("transfer-encoding", ""):
-            while not re.search(rb"(^|\r\n)0\r\n([^\r\n]+\r\n)*\r\n", self._buffer):
+            while not (end := self._chunks_end()):
                 self._more()
-            body, self._buffer = self._buffer, b""
+            body, self._buffer = self._buffer[:end], self._buffer[end:]
             return body
         length = int(headers.get("content-length", "0"))
         while len(self._buffer) < length:
             self._more()
         body, self._buffer = self._buffer[:length], self._buffer[length:]
         return body
+
+    def _chunks_end(self) -> int:
+        """Where a chunked body ends; 0 while it goes on."""
+        at = 0
+        while line := re.compile(rb"([0-9a-fA-F]+)\r\n").match(self._buffer, at):
+            at = line.end()
+            if int(line[1], 16) == 0:
+                end = re.compile(rb"([^\r\n]+\r\n)*\r\n").match(self._buffer, at)
+                return end.end() if end else 0
+            at += int(line[1], 16) + 2
+        return 0
 
     def request(self, within: float = 15) -> Request:
         """The next request."""

@@ -1,0 +1,351 @@
+//! One reading of how long a client's requests are, before the HTTP/1.1 engine reads them in its own way.
+//!
+//! The engine is lenient where two servers could disagree: a request with both a length and a coding is read by the
+//! coding, bytes may be missing between chunks. What comes after such a request may be a request to the one and a
+//! body to the other, so it is made unreadable here: what the engine gets instead of its last byte makes it refuse
+//! the message and close.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use memchr::memchr;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::wire::chunked::Chunked;
+
+/// Bytes of a line that are kept: the fields that matter are shorter, or are refused.
+const LINE_BYTES: usize = 96;
+/// An error wherever a head, a chunk's frame or its trailers go on: no byte of them is NUL, no extension holds an LF, and
+/// trailers end behind it.
+const UNREADABLE: &[u8] = b"\0\n\r\n\r\n";
+
+/// A byte stream of which the reading side carries HTTP/1.1 requests.
+#[derive(Debug)]
+pub(super) struct Gate<S> {
+    stream: S,
+    expects: Expects,
+}
+
+/// What comes next.
+#[derive(Debug)]
+enum Expects {
+    Head(Head),
+    /// So many bytes of a body.
+    Exact(u64),
+    Chunked(Box<Chunked>),
+    /// The engine refuses the head that came, and closes.
+    Nothing,
+    /// Nothing further is let through.
+    Refused,
+}
+
+impl<S> Gate<S> {
+    /// In front of a request's first byte.
+    pub(super) fn new(stream: S) -> Self {
+        Self {
+            stream,
+            expects: Expects::Head(Head::default()),
+        }
+    }
+
+    pub(super) fn into_inner(self) -> S {
+        self.stream
+    }
+}
+
+impl Expects {
+    /// Looks at what came: so many bytes of it have one reading.
+    fn pass(&mut self, bytes: &[u8]) -> usize {
+        let mut passed = 0;
+        while let Some(bytes) = bytes.get(passed..).filter(|bytes| !bytes.is_empty()) {
+            passed += match self {
+                Self::Nothing => bytes.len(),
+                Self::Refused => break,
+                Self::Exact(left) => {
+                    let here = usize::try_from(*left)
+                        .unwrap_or(usize::MAX)
+                        .min(bytes.len());
+                    *left -= here as u64;
+                    if *left == 0 {
+                        *self = Self::Head(Head::default());
+                    }
+                    here
+                }
+                Self::Chunked(chunked) => match chunked.check(bytes) {
+                    Ok(used) => {
+                        if chunked.is_done() {
+                            *self = Self::Head(Head::default());
+                        }
+                        used
+                    }
+                    Err(used) => {
+                        *self = Self::Refused;
+                        used
+                    }
+                },
+                Self::Head(head) => match head.pass(bytes) {
+                    Some((used, length)) => {
+                        *self = length.into();
+                        // Its last byte is missing, if it is refused.
+                        used - usize::from(matches!(self, Self::Refused))
+                    }
+                    None => bytes.len(),
+                },
+            };
+        }
+        passed
+    }
+}
+
+/// What the fields that were seen of a head say of the body's length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Length {
+    #[default]
+    None,
+    Exact(u64),
+    Chunked,
+    /// In a way that the engine or the edge refuses.
+    Unknown,
+    /// In two ways.
+    Both,
+}
+
+impl From<Length> for Expects {
+    fn from(length: Length) -> Self {
+        match length {
+            Length::None | Length::Exact(0) => Self::Head(Head::default()),
+            Length::Exact(bytes) => Self::Exact(bytes),
+            Length::Chunked => Self::Chunked(Box::default()),
+            Length::Unknown => Self::Nothing,
+            Length::Both => Self::Refused,
+        }
+    }
+}
+
+/// A head as far as it came.
+#[derive(Debug, Default)]
+struct Head {
+    /// The beginning of the line that is coming in.
+    line: Vec<u8>,
+    /// The line is longer than what is kept of it.
+    is_cut: bool,
+    /// The request line was seen.
+    begun: bool,
+    length: Length,
+}
+
+impl Head {
+    /// The number of bytes up to the head's end, and what it said; `None` when it goes on behind all of them.
+    fn pass(&mut self, bytes: &[u8]) -> Option<(usize, Length)> {
+        let mut used = 0;
+        loop {
+            let rest = bytes.get(used..).unwrap_or_default();
+            let end = memchr(b'\n', rest);
+            let part = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
+            // Mostly all of it came at once, and is looked at where it lies.
+            let keeps = !self.line.is_empty() || end.is_none();
+            if keeps {
+                let room = LINE_BYTES - self.line.len().min(LINE_BYTES);
+                self.is_cut |= part.len() > room;
+                self.line
+                    .extend_from_slice(part.get(..room.min(part.len())).unwrap_or_default());
+            }
+            used += end? + 1;
+            let ended = if keeps {
+                let line = std::mem::take(&mut self.line);
+                let is_cut = std::mem::take(&mut self.is_cut);
+                self.ends(&line, is_cut)
+            } else {
+                self.ends(part, false)
+            };
+            if ended {
+                return Some((used, self.length));
+            }
+        }
+    }
+
+    /// A line is complete; whether the head is.
+    fn ends(&mut self, line: &[u8], is_cut: bool) -> bool {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            // Empty lines in front of a request are overlooked (RFC 9112, 2.2).
+            return self.begun;
+        }
+        if std::mem::replace(&mut self.begun, true) {
+            self.field(line, is_cut);
+        }
+        false
+    }
+
+    fn field(&mut self, line: &[u8], is_cut: bool) {
+        const LENGTH: &[u8] = b"content-length";
+        const CODING: &[u8] = b"transfer-encoding";
+        let Some(colon) = memchr(b':', line) else {
+            return;
+        };
+        let (name, value) = line.split_at(colon);
+        let value = value.get(1..).unwrap_or_default().trim_ascii();
+        if name.eq_ignore_ascii_case(LENGTH) {
+            let bytes = std::str::from_utf8(value)
+                .ok()
+                .filter(|text| !is_cut && text.bytes().all(|byte| byte.is_ascii_digit()))
+                .and_then(|text| text.parse().ok());
+            self.length = match (self.length, bytes) {
+                (Length::Chunked | Length::Both, _) => Length::Both,
+                (Length::None, Some(bytes)) => Length::Exact(bytes),
+                (Length::Exact(before), Some(bytes)) if before == bytes => Length::Exact(bytes),
+                _ => Length::Unknown,
+            };
+        } else if name.eq_ignore_ascii_case(CODING) {
+            let is_chunked = !is_cut && value.eq_ignore_ascii_case(b"chunked");
+            self.length = match self.length {
+                Length::None if is_chunked => Length::Chunked,
+                Length::Exact(_) | Length::Both => Length::Both,
+                _ => Length::Unknown,
+            };
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        if !matches!(self.expects, Expects::Refused) {
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+            let fresh = buf.filled().get(before..).unwrap_or_default();
+            let passed = self.expects.pass(fresh);
+            buf.set_filled(before + passed);
+        }
+        if matches!(self.expects, Expects::Refused) {
+            let room = UNREADABLE.len().min(buf.remaining());
+            buf.put_slice(UNREADABLE.get(..room).unwrap_or_default());
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Gate<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEXT: &str = "GET /next HTTP/1.1\r\nhost: h\r\n\r\n";
+
+    /// What the engine gets of these bytes, cut into pieces of `cut` bytes.
+    fn passed(words: &str, cut: usize) -> String {
+        let mut expects = Expects::Head(Head::default());
+        let passed = |piece| expects.pass(piece);
+        let count = words.as_bytes().chunks(cut).map(passed).sum();
+        words[..count].into()
+    }
+
+    fn cuts(words: &str) -> impl Iterator<Item = usize> {
+        1..=words.len()
+    }
+
+    #[test]
+    fn requests_with_one_reading_pass_as_they_are() {
+        let long = format!(
+            "GET /{} HTTP/1.1\r\nx: {}\r\n\r\n",
+            "a".repeat(300),
+            "b".repeat(300)
+        );
+        for request in [
+            NEXT,
+            "\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+            "POST / HTTP/1.1\nContent-Length: 5\n\nhello",
+            "POST / HTTP/1.1\r\ncontent-length: 5\r\ncontent-length:5 \r\n\r\n\r\n0\r\n",
+            "POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n5;a\r\nhello\r\n0\r\nx: y\r\n\r\n",
+            &long,
+        ] {
+            let words = [request, request, NEXT].concat();
+            for cut in cuts(&words) {
+                assert_eq!(passed(&words, cut), words, "{words:?} by {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_a_request_with_two_readings_the_end_is_missing() {
+        for (request, rest) in [
+            (
+                "POST / HTTP/1.1\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r",
+                "\n0\r\n\r\n",
+            ),
+            (
+                "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nContent-Length: x\r\n\r",
+                "\n0\r\n\r\n",
+            ),
+            (
+                "POST / HTTP/1.1\nTRANSFER-ENCODING:chunked\ncontent-length:5\n",
+                "\n0\r\n\r\n",
+            ),
+            (
+                "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello",
+                "0\r\n\r\n",
+            ),
+            (
+                "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n5",
+                "\nhello\r\n0\r\n\r\n",
+            ),
+            (
+                "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n",
+                "\n",
+            ),
+        ] {
+            let words = [request, rest, NEXT].concat();
+            for cut in cuts(&words) {
+                assert_eq!(passed(&words, cut), request, "by {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_refused_for_its_length_alone_is_left_to_say_so() {
+        for field in [
+            "content-length: 5, 6",
+            "content-length: 5\r\ncontent-length: 6",
+            "content-length: +5",
+            "transfer-encoding: gzip, chunked",
+            "transfer-encoding: chunked\r\ntransfer-encoding: chunked",
+        ] {
+            let words = format!("POST / HTTP/1.1\r\n{field}\r\n\r\nhello{NEXT}");
+            assert_eq!(passed(&words, 7), words);
+        }
+    }
+}
