@@ -47,14 +47,15 @@ pub(super) fn check(parts: &request::Parts) -> Result<(), Refusal> {
 /// RFC 9112, 3.2: a path, or the whole of an `http` URI; `*` for the server itself and OPTIONS alone.
 fn target(parts: &request::Parts) -> Result<(), Refusal> {
     let path = parts.uri.path();
-    let known = |scheme: &Scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS;
-    let fits = match (parts.uri.scheme(), parts.uri.authority()) {
-        (Some(scheme), Some(_)) => known(scheme),
+    let is_path = path.starts_with('/') || (path == "*" && parts.method == Method::OPTIONS);
+    let is_http = match (parts.uri.scheme(), parts.uri.authority()) {
+        (Some(scheme), Some(_)) => *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS,
         // An authority without a scheme is for CONNECT.
-        (_, Some(_)) | (Some(_), None) => false,
-        (None, None) => path.starts_with('/') || (path == "*" && parts.method == Method::OPTIONS),
+        (None, authority) => authority.is_none(),
+        // Of HTTP/2, with a Host field instead.
+        (Some(_), None) => parts.version == Version::HTTP_2,
     };
-    if fits {
+    if is_path && is_http {
         Ok(())
     } else {
         Err(bad("expected a path or an http URI as the target"))

@@ -35,6 +35,9 @@ pub fn forwarded(
             .headers
             .insert(header::TE, HeaderValue::from_static("trailers"));
     }
+    if parts.version == Version::HTTP_2 {
+        join_cookies(&mut parts.headers);
+    }
     let host = host(&parts, endpoint);
     // Any coding would have to be undone to see the events; the agent should not spend time on one.
     parts.headers.insert(
@@ -50,6 +53,22 @@ pub fn forwarded(
     parts.version = Version::HTTP_11;
     parts.extensions = http::Extensions::new();
     Ok(parts)
+}
+
+/// RFC 9113, 8.2.3: HTTP/2 splits cookies so that they compress better; HTTP/1.1 knows one field.
+fn join_cookies(headers: &mut HeaderMap) {
+    let pieces: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if pieces.len() < 2 {
+        return;
+    }
+    if let Ok(mut whole) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
+        whole.set_sensitive(true);
+        headers.insert(header::COOKIE, whole);
+    }
 }
 
 fn accepts_trailers(headers: &HeaderMap) -> bool {
