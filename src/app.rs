@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::config::{Config, Route};
+use crate::memory::Memory;
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::server::tls::Acceptor;
 use crate::stream::registry::Registry;
@@ -28,6 +29,8 @@ pub struct App {
     pub draining: AtomicBool,
     /// New requests are refused.
     pub refusing: AtomicBool,
+    /// How much memory is left.
+    pub memory: Memory,
     /// Set when what is still under way must end.
     pub cut: watch::Sender<bool>,
     /// Requests under way, streams included.
@@ -160,6 +163,7 @@ impl App {
             streams: Arc::default(),
             draining: AtomicBool::new(false),
             refusing: AtomicBool::new(false),
+            memory: Memory::default(),
             cut: watch::Sender::new(false),
             requests: Arc::default(),
             connections: AtomicUsize::new(0),

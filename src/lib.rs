@@ -45,6 +45,7 @@ pub mod app;
 pub(crate) mod bounds;
 pub mod drain;
 pub mod link;
+pub mod memory;
 pub mod proxy;
 pub mod reply;
 pub mod route;

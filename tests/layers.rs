@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by layer, longest path first where one contains another.
-const LAYERS: [(&str, u8); 33] = [
+const LAYERS: [(&str, u8); 34] = [
     ("event", 0),
     ("wire", 1),
     ("dialect", 1),
@@ -32,6 +32,7 @@ const LAYERS: [(&str, u8); 33] = [
     ("bounds", 4),
     ("drain", 4),
     ("link", 4),
+    ("memory", 4),
     ("proxy", 4),
     ("reply", 4),
     ("route", 4),

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::command::Output;
 use crate::config::{self, Config, Overrides, rough_size};
+use crate::memory;
 
 /// Checks a file, or the flags alone. The result is a file itself: its comments say what it can cost, its keys what
 /// is in force.
@@ -71,6 +72,13 @@ fn summary(name: &str, config: &Config) -> String {
         "memory in the worst case, every stream with events of max_event_bytes: {}",
         rough_size(config::worst_case_bytes(config))
     ));
+    match memory::limit(limits.memory) {
+        Some(bytes) => line(format!(
+            "memory limit: {}; from 85 % on requests are refused, from 95 % on stalled clients lose their streams",
+            rough_size(bytes)
+        )),
+        None => line("memory limit: none (limits.memory)".to_owned()),
+    }
     // JSON is YAML: with the comments above it, this can be loaded again.
     let _ = writeln!(text, "{:#}", config::effective(config));
     text

@@ -13,6 +13,7 @@ use crate::admin;
 use crate::app::{App, Loaded};
 use crate::config::{self, Config, Overrides};
 use crate::drain::Drain;
+use crate::memory;
 use crate::metrics::Metrics;
 use crate::server::listener::{self, Bound};
 use crate::server::worker;
@@ -90,6 +91,7 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
         addresses.push(address);
         tasks::spawn(admin::serve(Arc::clone(&app), Arc::clone(&drain), listener));
     }
+    tasks::spawn(memory::watch(Arc::clone(&app)));
     ready(&addresses);
 
     let mut stamp = stamp(source.file.as_deref());

@@ -12,8 +12,8 @@ use crate::config::listen::{ListenSection, ListenTls as RawTls};
 use crate::config::overrides::{self, Overrides};
 use crate::config::raw::{self, Root};
 use crate::config::{
-    Address, Admin, Config, Drain, Limits, Listen, ListenTls, Log, LogFormat, address, pem, routes,
-    tree, upstreams,
+    Address, Admin, Config, Drain, Limits, Listen, ListenTls, Log, LogFormat, MemoryLimit, address,
+    pem, routes, tree, upstreams,
 };
 
 /// Largest file that is read: some thousand routes. A ConfigMap holds 1 MiB.
@@ -239,6 +239,11 @@ fn limits(raw: Option<&raw::Limits>) -> Limits {
         request_head: or(raw.request_head.as_ref(), preset::REQUEST_HEAD.value),
         request_body: or(raw.request_body.as_ref(), preset::REQUEST_BODY.value),
         keep_alive: or(raw.keep_alive.as_ref(), preset::KEEP_ALIVE.value),
+        memory: match raw.memory.as_ref().map(|memory| memory.value) {
+            None | Some(None) => MemoryLimit::Auto,
+            Some(Some(None)) => MemoryLimit::Off,
+            Some(Some(Some(bytes))) => MemoryLimit::Bytes(bytes),
+        },
     }
 }
 

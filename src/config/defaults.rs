@@ -65,6 +65,8 @@ pub(crate) const DRAIN_LIMIT: Preset<Duration> = preset(
 pub(crate) const MAX_CONNECTIONS: u64 = 10_000;
 /// `limits.max_connections`
 pub(crate) const MAX_CONNECTIONS_WHY: &str = "A little below half the limit of open files, because a stream needs a socket on each side; 10000 where that limit is unknown.";
+/// `limits.memory`
+pub(crate) const MEMORY_WHY: &str = "The memory limit of the container or service (its control group), page cache that can be given back not counted; none where there is no such limit.";
 /// `limits.max_streams`
 pub(crate) const MAX_STREAMS: Preset<u64> = preset(
     10_000,

@@ -8,7 +8,8 @@ use serde_json::{Map, Value as Json, json};
 use crate::config::units::{show_duration, show_size};
 use crate::config::words::{self, word_of};
 use crate::config::{
-    Address, Config, Deadlines, Endpoint, Listen, Match, Policy, Route, Target, Upstream,
+    Address, Config, Deadlines, Endpoint, Listen, Match, MemoryLimit, Policy, Route, Target,
+    Upstream,
 };
 
 /// Stands for every value that may be a secret.
@@ -35,6 +36,11 @@ pub fn effective(config: &Config) -> Json {
             "request_head": show_duration(limits.request_head),
             "request_body": show_duration(limits.request_body),
             "keep_alive": show_duration(limits.keep_alive),
+            "memory": match limits.memory {
+                MemoryLimit::Auto => "auto".to_owned(),
+                MemoryLimit::Bytes(bytes) => show_size(bytes),
+                MemoryLimit::Off => "off".to_owned(),
+            },
         },
         "upstreams": config.upstreams.iter().map(|one| (one.name.to_string(), upstream(one))).collect::<Map<_, _>>(),
         "routes": config.routes.iter().map(|one| route(one)).collect::<Vec<_>>(),

@@ -145,6 +145,19 @@ pub struct Limits {
     pub request_body: Duration,
     /// Longest idle time of a kept-alive client connection.
     pub keep_alive: Duration,
+    /// Memory at which requests are refused.
+    pub memory: MemoryLimit,
+}
+
+/// How much memory there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryLimit {
+    /// What the control group of the process may use.
+    Auto,
+    /// So many bytes, resident in memory.
+    Bytes(u64),
+    /// As much as anybody wants.
+    Off,
 }
 
 /// A route: which requests it takes and what happens to them.

@@ -128,6 +128,16 @@ group! {
         request_body: Time = time(preset::REQUEST_BODY, MS, HOUR);
         /// How long an idle client connection is kept.
         keep_alive: Time = time(preset::KEEP_ALIVE, MS, DAY);
+        /// Memory of the process. From 85 % on requests are answered with 503, from 95 % on streams are ended whose
+        /// clients take nothing.
+        memory: OrAuto<OrOff<Size>> =
+            OrAuto {
+                inner: OrOff {
+                    inner: size(Preset { value: 0, why: "" }, 16 * 1024 * KIB, 1024 * GIB),
+                    off: None,
+                },
+                why: preset::MEMORY_WHY,
+            };
     }
 }
 

@@ -49,6 +49,10 @@ pub struct Metrics {
     pub connections_refused: IntCounter,
     /// `weir_draining`
     pub draining: IntGauge,
+    /// `weir_memory_limit_bytes`
+    pub memory_limit: IntGauge,
+    /// `weir_memory_used_bytes`
+    pub memory_used: IntGauge,
     /// `weir_config_last_reload_successful`
     pub config_ok: IntGauge,
     /// `weir_config_last_reload_success_timestamp_seconds`
@@ -151,6 +155,14 @@ impl Metrics {
                 "Client connections closed at once because limits.max_connections was reached.",
             ),
             draining: plain("weir_draining", "1 while the process drains."),
+            memory_limit: plain(
+                "weir_memory_limit_bytes",
+                "Memory limit in force (limits.memory); 0 without one.",
+            ),
+            memory_used: plain(
+                "weir_memory_used_bytes",
+                "Memory that counts towards the limit; 0 without one.",
+            ),
             config_ok: plain(
                 "weir_config_last_reload_successful",
                 "Whether the last load of the configuration succeeded.",

@@ -56,6 +56,13 @@ pub(super) fn admit(
             "draining: this instance is shutting down, ask again",
         )));
     }
+    if app.memory.is_short() {
+        return Err(refuse(Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "overloaded",
+            "overloaded: this instance is short of memory (limits.memory), ask again",
+        )));
+    }
     let loaded = app.loaded();
     let index = route::find(&loaded.config.routes, parts);
     let found = index

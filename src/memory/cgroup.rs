@@ -1,0 +1,176 @@
+//! The memory that the process may use, and what is used of it, as Linux accounts it for control groups.
+//!
+//! Of both versions, in containers and outside: `/proc/self/cgroup` says where the process is, and a limit of any
+//! group above holds, too.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The group whose limit is the tightest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Group {
+    folder: PathBuf,
+    files: &'static Files,
+    /// Bytes.
+    pub(super) limit: u64,
+}
+
+/// What the files of a version are called.
+#[derive(Debug, PartialEq, Eq)]
+struct Files {
+    limit: &'static str,
+    used: &'static str,
+    /// The line of `memory.stat` with what the kernel gives back when it is asked: files that were read once.
+    idle: &'static str,
+}
+
+const V1: Files = Files {
+    limit: "memory.limit_in_bytes",
+    used: "memory.usage_in_bytes",
+    idle: "total_inactive_file",
+};
+const V2: Files = Files {
+    limit: "memory.max",
+    used: "memory.current",
+    idle: "inactive_file",
+};
+/// Version 1 writes a number of this order for none.
+const NO_LIMIT: u64 = 1 << 60;
+
+impl Group {
+    /// The group that limits this process; `None` where nothing does.
+    pub(super) fn own() -> Option<Self> {
+        let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+        Self::find(Path::new("/sys/fs/cgroup"), &groups)
+    }
+
+    fn find(root: &Path, groups: &str) -> Option<Self> {
+        let mut tightest: Option<Self> = None;
+        for (top, path, files) in groups.lines().filter_map(|line| place(root, line)) {
+            // In a container the path may be the host's, and only its end, or nothing of it, is there.
+            let own = top.join(path.trim_start_matches('/'));
+            for folder in own.ancestors().take_while(|it| it.starts_with(&top)) {
+                let limit = number(&folder.join(files.limit)).filter(|it| *it < NO_LIMIT);
+                let best = tightest.as_ref().map_or(NO_LIMIT, |group| group.limit);
+                if let Some(limit) = limit.filter(|it| *it < best) {
+                    let folder = folder.to_path_buf();
+                    tightest = Some(Self {
+                        folder,
+                        files,
+                        limit,
+                    });
+                }
+            }
+        }
+        tightest
+    }
+
+    /// Bytes in use that cannot be had back: what a process is killed for.
+    pub(super) fn used(&self) -> Option<u64> {
+        let used = number(&self.folder.join(self.files.used))?;
+        let stat = fs::read_to_string(self.folder.join("memory.stat")).unwrap_or_default();
+        let idle = stat
+            .lines()
+            .find_map(|line| line.strip_prefix(self.files.idle)?.trim().parse().ok())
+            .unwrap_or(0);
+        Some(used.saturating_sub(idle))
+    }
+}
+
+/// Where a line of `/proc/self/cgroup`, `number:controllers:path`, has its memory accounted.
+fn place<'a>(root: &Path, line: &'a str) -> Option<(PathBuf, &'a str, &'static Files)> {
+    let mut parts = line.splitn(3, ':');
+    let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+    if controllers.is_empty() {
+        Some((root.to_path_buf(), path, &V2))
+    } else if controllers.split(',').any(|one| one == "memory") {
+        Some((root.join("memory"), path, &V1))
+    } else {
+        None
+    }
+}
+
+/// The number in a file; `None` for none, or for `max`.
+fn number(path: &Path) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// Bytes of this process in memory.
+pub(super) fn resident() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(folder: &Path, files: &[(&str, &str)]) {
+        fs::create_dir_all(folder).unwrap();
+        for (name, text) in files {
+            fs::write(folder.join(name), text).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_tightest_limit_above_holds() {
+        let root = tempfile::tempdir().unwrap();
+        let pod = root.path().join("pod");
+        let used = [
+            ("memory.current", "900\n"),
+            ("memory.stat", "anon 1\ninactive_file 200\n"),
+        ];
+        write(&pod, &[("memory.max", "1000\n"), used[0], used[1]]);
+        write(
+            &pod.join("weir"),
+            &[("memory.max", "max\n"), ("memory.current", "5\n")],
+        );
+        let group = Group::find(root.path(), "0::/pod/weir\n").unwrap();
+        assert_eq!((group.limit, group.used()), (1000, Some(700)));
+    }
+
+    #[test]
+    fn a_container_may_see_only_its_own_group() {
+        let root = tempfile::tempdir().unwrap();
+        write(
+            root.path(),
+            &[("memory.max", "1000\n"), ("memory.current", "10\n")],
+        );
+        let group = Group::find(root.path(), "0::/../../kubepods/pod/weir\n");
+        assert_eq!(group.map(|group| group.limit), Some(1000));
+    }
+
+    #[test]
+    fn the_first_version_is_read_too() {
+        let root = tempfile::tempdir().unwrap();
+        let own = root.path().join("memory/docker/weir");
+        let stat = ("memory.stat", "inactive_file 1\ntotal_inactive_file 30\n");
+        let used = ("memory.usage_in_bytes", "100\n");
+        write(&own, &[("memory.limit_in_bytes", "4096\n"), used, stat]);
+        let lines = "12:cpu,cpuacct:/x\n9:memory:/docker/weir\n1:name=systemd:/y\n";
+        let group = Group::find(root.path(), lines).unwrap();
+        assert_eq!((group.limit, group.used()), (4096, Some(70)));
+    }
+
+    #[test]
+    fn no_limit_is_none() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), &[("memory.max", "max\n")]);
+        assert_eq!(Group::find(root.path(), "0::/\n"), None);
+        write(
+            &root.path().join("memory"),
+            &[("memory.limit_in_bytes", "9223372036854771712\n")],
+        );
+        assert_eq!(Group::find(root.path(), "9:memory:/\n"), None);
+        assert_eq!(Group::find(root.path(), "nonsense"), None);
+    }
+
+    #[test]
+    fn a_process_has_memory() {
+        assert!(resident().is_some_and(|bytes| bytes > 100_000));
+    }
+}

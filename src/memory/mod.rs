@@ -1,0 +1,175 @@
+//! What happens as memory runs out: new requests are refused, then clients that take nothing lose their streams.
+//!
+//! A process that the kernel kills takes all of its streams along. So the memory in use is looked at every now and
+//! then, long before.
+
+mod cgroup;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::app::App;
+use crate::config::MemoryLimit;
+use crate::stream::end::End;
+use cgroup::Group;
+
+/// Percent of the limit from which on requests are refused.
+const REFUSE_PERCENT: u64 = 85;
+/// Percent below which they are served again.
+const SERVE_PERCENT: u64 = 80;
+/// Percent from which on streams are ended whose clients take nothing.
+const END_PERCENT: u64 = 95;
+/// How often it is looked at.
+const EVERY: Duration = Duration::from_millis(500);
+/// The same from [`SERVE_PERCENT`] on.
+const EVERY_WHEN_SHORT: Duration = Duration::from_millis(50);
+/// A client that took nothing for so long takes nothing.
+const STALLED: Duration = Duration::from_secs(1);
+
+/// Whether memory is short.
+#[derive(Debug, Default)]
+pub struct Memory(AtomicBool);
+
+impl Memory {
+    /// New requests are refused.
+    pub fn is_short(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Bytes of a limit, and of what is used of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Use {
+    limit: u64,
+    used: u64,
+}
+
+impl Use {
+    /// As of now; `None` without a limit.
+    fn now(limit: MemoryLimit) -> Option<Self> {
+        match limit {
+            MemoryLimit::Off => None,
+            MemoryLimit::Auto => {
+                let group = Group::own()?;
+                let (limit, used) = (group.limit, group.used()?);
+                Some(Self { limit, used })
+            }
+            MemoryLimit::Bytes(limit) => {
+                let used = cgroup::resident()?;
+                Some(Self { limit, used })
+            }
+        }
+    }
+
+    fn percent(self) -> u64 {
+        self.used.saturating_mul(100) / self.limit.max(1)
+    }
+
+    /// Whether memory is short, if it was before or was not.
+    fn is_short(self, before: bool) -> bool {
+        let from = if before {
+            SERVE_PERCENT
+        } else {
+            REFUSE_PERCENT
+        };
+        self.percent() >= from
+    }
+}
+
+/// The limit in force, in bytes.
+pub fn limit(limit: MemoryLimit) -> Option<u64> {
+    match limit {
+        MemoryLimit::Off => None,
+        MemoryLimit::Auto => Group::own().map(|group| group.limit),
+        MemoryLimit::Bytes(bytes) => Some(bytes),
+    }
+}
+
+/// Looks at the memory in use for as long as the process runs.
+pub async fn watch(app: Arc<App>) {
+    loop {
+        let limit = app.loaded().config.limits.memory;
+        let now = Use::now(limit);
+        let (limit, used) = now.map_or((0, 0), |it| (it.limit, it.used));
+        app.metrics
+            .memory_limit
+            .set(i64::try_from(limit).unwrap_or(i64::MAX));
+        app.metrics
+            .memory_used
+            .set(i64::try_from(used).unwrap_or(i64::MAX));
+        let before = app.memory.is_short();
+        let short = now.is_some_and(|it| it.is_short(before));
+        app.memory.0.store(short, Ordering::Relaxed);
+        if short && !before {
+            tracing::warn!(
+                used,
+                limit,
+                "memory is short: new requests are refused (limits.memory)"
+            );
+        } else if before && !short {
+            tracing::info!(used, limit, "memory is there again: requests are served");
+        }
+        if now.is_some_and(|it| it.percent() >= END_PERCENT) {
+            let ended = end_stalled(&app);
+            if ended > 0 {
+                tracing::warn!(
+                    ended,
+                    used,
+                    limit,
+                    "memory is short: streams were ended whose clients take nothing"
+                );
+            }
+        }
+        let soon = now.is_some_and(|it| it.percent() >= SERVE_PERCENT);
+        sleep(if soon { EVERY_WHEN_SHORT } else { EVERY }).await;
+    }
+}
+
+/// Ends the streams of clients that take nothing; says how many there were.
+fn end_stalled(app: &App) -> usize {
+    let now = Instant::now();
+    let mut ended = 0;
+    for live in app.streams.list() {
+        let waiting = live
+            .queue
+            .get()
+            .and_then(|queue| queue.status().waiting_since);
+        if waiting.is_some_and(|since| now.duration_since(since) >= STALLED) {
+            live.stop(End::ClientStalled);
+            ended += 1;
+        }
+    }
+    ended
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_is_from_85_percent_down_to_80() {
+        let at = |used| Use { limit: 1000, used };
+        assert!(!at(849).is_short(false));
+        assert!(at(850).is_short(false));
+        assert!(at(800).is_short(true));
+        assert!(!at(799).is_short(true));
+        assert_eq!(
+            Use { limit: 0, used: 1 }.percent(),
+            100,
+            "no division by nothing"
+        );
+        assert_eq!(at(u64::MAX).percent(), u64::MAX / 1000);
+    }
+
+    #[test]
+    fn limits_are_what_was_said() {
+        assert_eq!(limit(MemoryLimit::Off), None);
+        assert_eq!(Use::now(MemoryLimit::Off), None);
+        assert_eq!(limit(MemoryLimit::Bytes(5)), Some(5));
+        let now = Use::now(MemoryLimit::Bytes(1)).unwrap();
+        assert!(now.limit == 1 && now.used > 100_000);
+    }
+}
