@@ -1,9 +1,13 @@
-"""Does Weir go on when memory runs out?"""
+"""What does it cost at most, and does Weir go on when memory runs out?"""
 
 import json
+import subprocess
+import zlib
 from contextlib import ExitStack
 
-from backends import flood
+import pytest
+
+from backends import flood, wire
 from support.raw import Raw
 from support.wait import until
 
@@ -55,3 +59,96 @@ def test_requests_are_refused_and_stalled_clients_let_go_before_memory_runs_out(
 def serves(proxy) -> bool:
     with Raw(proxy.url).post("/steady") as client:
         return client.status == 200
+
+
+# Peaks
+
+GROWTH = 64 * MIB
+BOMB = 256 * MIB
+EVENTS = list(wire.openai(3))
+
+
+def gzip_bomb() -> bytes:
+    packer = zlib.compressobj(9, wbits=31)
+    return b"".join(packer.compress(b" " * MIB) for _ in range(BOMB // MIB)) + packer.flush()
+
+
+def zstd_bomb() -> bytes:
+    """Blocks of one byte, said to be repeated: 8 KiB (RFC 8878, 3.1.1)."""
+    size = 128 * 1024
+    header = (0xFD2FB528).to_bytes(4, "little") + b"\x00\x38"
+    blocks = BOMB // size
+    return header + b"".join(((size << 3) | 2 | (n == blocks - 1)).to_bytes(3, "little") + b" " for n in range(blocks))
+
+
+def brotli_bomb() -> bytes:
+    script = f"process.stdout.write(zlib.brotliCompressSync(Buffer.alloc({BOMB}, 32), {{params: {{[zlib.constants.BROTLI_PARAM_QUALITY]: 1}}}}))"
+    return subprocess.run(["node", "-e", script], capture_output=True, check=True).stdout
+
+
+def once(*pieces: bytes | str, coding: str = ""):
+    """An upstream's script: these pieces as one stream."""
+
+    def script(connection):
+        while True:
+            connection.request()
+            connection.head("text/event-stream", "200 OK", *([f"content-encoding: {coding}"] if coding else []))
+            for piece in pieces:
+                connection.chunk(piece)
+            connection.end()
+
+    return script
+
+
+HEAVY = {
+    "an event of 64 MiB": lambda: once(b"data: ", *[b"x" * MIB] * 64),
+    "64 MiB of lines of one event": lambda: once(*[b"data: x\n" * 131072] * 64),
+    "32 MiB of comments": lambda: once(EVENTS[0], *[b": ping\n\n" * 131072] * 32, *EVENTS[1:]),
+    "one comment of 32 MiB": lambda: once(EVENTS[0], b": ", *[b"x" * MIB] * 32, b"\n\n", *EVENTS[1:]),
+    "256 MiB of gzip": lambda: once(gzip_bomb(), coding="gzip"),
+    "256 MiB of brotli": lambda: once(brotli_bomb(), coding="br"),
+    "256 MiB of zstd": lambda: once(zstd_bomb(), coding="zstd"),
+    "a head of 20,000 fields": lambda: fields,
+}
+
+
+def fields(connection):
+    connection.request()
+    connection.send("HTTP/1.1 200 OK\r\n" + "x: y\r\n" * 20_000 + "\r\n")
+
+
+@pytest.mark.parametrize("kind", HEAVY)
+def test_what_is_heavy_stays_within_64_mib(weir, upstream, kind):
+    proxy = weir(upstream(HEAVY[kind]()).url)
+    with Raw(proxy.url).post("/warm") as client:
+        client.read_body()
+    proxy.forget_peak()
+    before = proxy.rss()
+    with Raw(proxy.url).post(CHAT) as client:
+        client.read_body()
+    assert proxy.peak() - before < GROWTH
+
+
+def test_a_thousand_stalled_clients_cost_their_queues(weir, upstream):
+    number, bound = 1000, 64 * 1024
+
+    def script(connection):
+        connection.request()
+        try:
+            flood.pour(connection, 512 * 1024, 0)
+        finally:
+            connection.gone(within=60)
+
+    queue = {"max_bytes": "64KiB", "max_events": 65536}
+    proxy = weir(upstream(script).url, defaults={"queue": queue, "deadlines": {"client_stall": "1m"}})
+    proxy.forget_peak()
+    before = proxy.rss()
+    with ExitStack() as stalled:
+        for _ in range(number):
+            client = stalled.enter_context(Raw(proxy.url, receive_buffer=4096))
+            client.send("POST", CHAT, b'{"stream":true}', content_type="application/json")
+        until("all of them stream", lambda: len(proxy.streams()) == number, within=30)
+        waiting = lambda: sum(stream["events"] > 0 for stream in proxy.streams())
+        until("something waits for each of them", lambda: waiting() == number, within=45)
+        # 64 KiB beside the queue: what the connection writes, its sockets' and the stream's own state.
+        assert proxy.peak() - before < number * (bound + 64 * 1024)

@@ -96,8 +96,18 @@ class Weir:
 
     def rss(self) -> int:
         """Resident bytes of the process."""
+        return self._memory("VmRSS")
+
+    def peak(self) -> int:
+        """The most that were resident since `forget_peak`."""
+        return self._memory("VmHWM")
+
+    def forget_peak(self) -> None:
+        Path(f"/proc/{self.child.pid}/clear_refs").write_text("5")
+
+    def _memory(self, name: str) -> int:
         status = Path(f"/proc/{self.child.pid}/status").read_text()
-        match = re.search(r"VmRSS:\s+(\d+) kB", status)
+        match = re.search(rf"{name}:\s+(\d+) kB", status)
         assert match
         return int(match[1]) * 1024
 
