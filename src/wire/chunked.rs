@@ -63,6 +63,7 @@ impl Chunked {
     }
 
     /// Moves the body's bytes in `bytes` together.
+    #[inline]
     pub fn undo(&mut self, bytes: &mut [u8]) -> Undone {
         let (mut body, mut used) = (0..0, 0);
         while self.state != State::Done
@@ -194,6 +195,7 @@ impl Chunked {
 
 /// What follows a plain size line that is whole, and its length. Every other one, the last chunk's too, is read
 /// byte by byte.
+#[inline]
 fn size_line(bytes: &[u8]) -> Option<(State, usize)> {
     let mut size = 0;
     for (position, &byte) in bytes.iter().take(8).enumerate() {

@@ -133,11 +133,9 @@ def test_a_thousand_stalled_clients_cost_their_queues(weir, upstream):
     number, bound = 1000, 64 * 1024
 
     def script(connection):
-        connection.request()
-        try:
+        while True:
+            connection.request(within=60)
             flood.pour(connection, 512 * 1024, 0)
-        finally:
-            connection.gone(within=60)
 
     queue = {"max_bytes": "64KiB", "max_events": 65536}
     proxy = weir(upstream(script).url, defaults={"queue": queue, "deadlines": {"client_stall": "1m"}})
@@ -148,7 +146,7 @@ def test_a_thousand_stalled_clients_cost_their_queues(weir, upstream):
             client = stalled.enter_context(Raw(proxy.url, receive_buffer=4096))
             client.send("POST", CHAT, b'{"stream":true}', content_type="application/json")
         until("all of them stream", lambda: len(proxy.streams()) == number, within=30)
-        waiting = lambda: sum(stream["events"] > 0 for stream in proxy.streams())
+        waiting = lambda: sum(stream["queue_bytes"] > bound / 2 for stream in proxy.streams())
         until("something waits for each of them", lambda: waiting() == number, within=45)
-        # 64 KiB beside the queue: what the connection writes, its sockets' and the stream's own state.
-        assert proxy.peak() - before < number * (bound + 64 * 1024)
+        # Beside the queue: what is being written and what is held while it is full, and the allocator's gaps.
+        assert proxy.peak() - before < number * (bound + 96 * 1024)
