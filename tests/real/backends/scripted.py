@@ -204,6 +204,11 @@ class Upstream:
         return sum(connection.heads for connection in list(self.connections))
 
     def close(self) -> None:
+        try:
+            # The thread that accepts would keep it open.
+            self._listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
         self._listener.close()
         for connection in self.connections:
             connection.socket.close()
