@@ -1,5 +1,6 @@
 //! What must hold for any bytes. Each target is one of these functions.
 
+pub mod chunked;
 pub mod config;
 pub mod dialects;
 pub mod encoding;
