@@ -20,19 +20,19 @@ pub(super) struct Group {
 struct Files {
     limit: &'static str,
     used: &'static str,
-    /// The line of `memory.stat` with what the kernel gives back when it is asked: files that were read once.
-    idle: &'static str,
+    /// The lines of `memory.stat` with what the kernel takes back before it kills anybody: what it keeps of files.
+    files: [&'static str; 2],
 }
 
 const V1: Files = Files {
     limit: "memory.limit_in_bytes",
     used: "memory.usage_in_bytes",
-    idle: "total_inactive_file",
+    files: ["total_inactive_file", "total_active_file"],
 };
 const V2: Files = Files {
     limit: "memory.max",
     used: "memory.current",
-    idle: "inactive_file",
+    files: ["inactive_file", "active_file"],
 };
 /// Version 1 writes a number of this order for none.
 const NO_LIMIT: u64 = 1 << 60;
@@ -69,11 +69,16 @@ impl Group {
     pub(super) fn used(&self) -> Option<u64> {
         let used = number(&self.folder.join(self.files.used))?;
         let stat = fs::read_to_string(self.folder.join("memory.stat")).unwrap_or_default();
-        let idle = stat
-            .lines()
-            .find_map(|line| line.strip_prefix(self.files.idle)?.trim().parse().ok())
-            .unwrap_or(0);
-        Some(used.saturating_sub(idle))
+        let line = |name: &str| {
+            stat.lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+        };
+        let files = self
+            .files
+            .files
+            .iter()
+            .filter_map(|name| line(name)?.trim().parse::<u64>().ok());
+        Some(used.saturating_sub(files.sum()))
     }
 }
 
@@ -122,7 +127,7 @@ mod tests {
         let pod = root.path().join("pod");
         let used = [
             ("memory.current", "900\n"),
-            ("memory.stat", "anon 1\ninactive_file 200\n"),
+            ("memory.stat", "anon 1\ninactive_file 150\nactive_file 50\n"),
         ];
         write(&pod, &[("memory.max", "1000\n"), used[0], used[1]]);
         write(

@@ -64,6 +64,11 @@ impl Use {
         }
     }
 
+    /// What is to be had back for requests to be served again.
+    const fn excess(self) -> u64 {
+        self.used.saturating_sub(self.limit / 100 * SERVE_PERCENT)
+    }
+
     fn percent(self) -> u64 {
         self.used.saturating_mul(100) / self.limit.max(1)
     }
@@ -90,9 +95,14 @@ pub fn limit(limit: MemoryLimit) -> Option<u64> {
 
 /// Looks at the memory in use for as long as the process runs.
 pub async fn watch(app: Arc<App>) {
+    let mut last = None;
     loop {
-        let limit = app.loaded().config.limits.memory;
-        let now = Use::now(limit);
+        // What cannot be read for a moment is as it was.
+        let now = match app.loaded().config.limits.memory {
+            MemoryLimit::Off => None,
+            limit => Use::now(limit).or(last),
+        };
+        last = now;
         let (limit, used) = now.map_or((0, 0), |it| (it.limit, it.used));
         app.metrics
             .memory_limit
@@ -101,7 +111,9 @@ pub async fn watch(app: Arc<App>) {
             .memory_used
             .set(i64::try_from(used).unwrap_or(i64::MAX));
         let before = app.memory.is_short();
-        let short = now.is_some_and(|it| it.is_short(before));
+        // Where nothing is under way there is nothing to be had back: what is used is not Weir's, or it can use it again.
+        let idle = app.requests.load(Ordering::Relaxed) == 0;
+        let short = !idle && now.is_some_and(|it| it.is_short(before));
         app.memory.0.store(short, Ordering::Relaxed);
         if short && !before {
             tracing::warn!(
@@ -112,8 +124,8 @@ pub async fn watch(app: Arc<App>) {
         } else if before && !short {
             tracing::info!(used, limit, "memory is there again: requests are served");
         }
-        if now.is_some_and(|it| it.percent() >= END_PERCENT) {
-            let ended = end_stalled(&app);
+        if let Some(now) = now.filter(|it| it.percent() >= END_PERCENT) {
+            let ended = end_stalled(&app, now.excess());
             if ended > 0 {
                 tracing::warn!(
                     ended,
@@ -128,19 +140,28 @@ pub async fn watch(app: Arc<App>) {
     }
 }
 
-/// Ends the streams of clients that take nothing; says how many there were.
-fn end_stalled(app: &App) -> usize {
+/// Ends the streams of clients that take nothing, those for which most waits first, until `excess` bytes of them were let
+/// go; says how many there were.
+fn end_stalled(app: &App, excess: u64) -> usize {
     let now = Instant::now();
-    let mut ended = 0;
-    for live in app.streams.list() {
-        let waiting = live
-            .queue
-            .get()
-            .and_then(|queue| queue.status().waiting_since);
-        if waiting.is_some_and(|since| now.duration_since(since) >= STALLED) {
-            live.stop(End::ClientStalled);
-            ended += 1;
+    let mut stalled: Vec<_> = app
+        .streams
+        .list()
+        .into_iter()
+        .filter_map(|live| {
+            let (since, bytes) = live.stalled()?;
+            (now.duration_since(since) >= STALLED).then_some((bytes, live))
+        })
+        .collect();
+    stalled.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+    let (mut ended, mut bytes) = (0, 0);
+    for (waiting, live) in stalled {
+        if bytes >= excess {
+            break;
         }
+        live.stop(End::ClientStalled);
+        bytes += waiting as u64;
+        ended += 1;
     }
     ended
 }
@@ -161,6 +182,7 @@ mod tests {
             100,
             "no division by nothing"
         );
+        assert_eq!((at(950).excess(), at(700).excess()), (150, 0));
         assert_eq!(at(u64::MAX).percent(), u64::MAX / 1000);
     }
 

@@ -62,10 +62,19 @@ fn target(parts: &request::Parts) -> Result<(), Refusal> {
     }
 }
 
+/// Of a list; empty ones say nothing (RFC 9110, 5.6.1.2).
+fn elements(list: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    let elements = list.as_bytes().split(|byte| *byte == b',');
+    elements
+        .map(<[u8]>::trim_ascii)
+        .filter(|element| !element.is_empty())
+}
+
 /// RFC 9110, 10.1.1: what is not understood is a 417. A server behind may understand it, and answer before the body.
 fn expectation(parts: &request::Parts) -> Result<(), Refusal> {
     let mut expected = parts.headers.get_all(header::EXPECT).iter();
-    if expected.all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+    let is_known = |word: &[u8]| word.eq_ignore_ascii_case(b"100-continue");
+    if expected.all(|value| elements(value).all(is_known)) {
         return Ok(());
     }
     Err(Refusal {
@@ -92,10 +101,8 @@ fn purpose(parts: &request::Parts) -> Result<(), Refusal> {
         });
     }
     let mut upgrades = parts.headers.get_all(header::UPGRADE).iter();
-    let is_offer = |value: &HeaderValue| {
-        let mut protocols = value.as_bytes().split(|byte| *byte == b',');
-        protocols.all(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"h2c"))
-    };
+    let is_offer =
+        |value: &HeaderValue| elements(value).all(|protocol| protocol.eq_ignore_ascii_case(b"h2c"));
     if upgrades.any(|value| !is_offer(value)) {
         return Err(Refusal::new(
             StatusCode::NOT_IMPLEMENTED,

@@ -71,6 +71,8 @@ pub(super) fn start(
     // Fails only if it was set before.
     let _ = entered.live.queue.set(sender.probe());
     let live = &entered.live;
+    let reader = Arc::clone(&call.link) as Arc<dyn Reader>;
+    let _ = live.reader.set(Arc::clone(&reader));
     let observer = Counts::new(Arc::clone(&call.metrics), Arc::clone(live), call.started);
     let pump = Pump::new(Parts {
         source,
@@ -80,7 +82,7 @@ pub(super) fn start(
         heartbeat: policy.heartbeat,
         stop: Arc::clone(&entered.live.stop),
         observer: Box::new(observer),
-        reader: Arc::clone(&call.link) as Arc<dyn Reader>,
+        reader,
         outlives: call.outlives,
     });
     let active = call.metrics.stream_active(framing);
@@ -188,6 +190,7 @@ mod tests {
         }
     }
 
+    #[derive(Debug)]
     struct Deaf;
 
     impl Observer for Deaf {

@@ -107,7 +107,7 @@ enum Length {
     Chunked,
     /// In a way that the engine or the edge refuses.
     Unknown,
-    /// In two ways.
+    /// In two ways, or at a length that is no length's.
     Both,
 }
 
@@ -186,10 +186,13 @@ impl Head {
         };
         let (name, value) = line.split_at(colon);
         let value = value.get(1..).unwrap_or_default().trim_ascii();
-        if name.eq_ignore_ascii_case(LENGTH) {
+        if is_cut && (name.eq_ignore_ascii_case(LENGTH) || name.eq_ignore_ascii_case(CODING)) {
+            // What it says further on is not known here, but to the engine.
+            self.length = Length::Both;
+        } else if name.eq_ignore_ascii_case(LENGTH) {
             let bytes = std::str::from_utf8(value)
                 .ok()
-                .filter(|text| !is_cut && text.bytes().all(|byte| byte.is_ascii_digit()))
+                .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
                 .and_then(|text| text.parse().ok());
             self.length = match (self.length, bytes) {
                 (Length::Chunked | Length::Both, _) => Length::Both,
@@ -198,7 +201,7 @@ impl Head {
                 _ => Length::Unknown,
             };
         } else if name.eq_ignore_ascii_case(CODING) {
-            let is_chunked = !is_cut && value.eq_ignore_ascii_case(b"chunked");
+            let is_chunked = value.eq_ignore_ascii_case(b"chunked");
             self.length = match self.length {
                 Length::None if is_chunked => Length::Chunked,
                 Length::Exact(_) | Length::Both => Length::Both,
@@ -333,6 +336,16 @@ mod tests {
                 assert_eq!(passed(&words, cut), request, "by {cut}");
             }
         }
+    }
+
+    #[test]
+    fn a_length_that_is_longer_than_what_is_kept_is_refused() {
+        let head = format!(
+            "POST / HTTP/1.1\r\ncontent-length:{}5\r\n\r",
+            " ".repeat(200)
+        );
+        let words = [&head, "\nhello", NEXT].concat();
+        assert_eq!(passed(&words, 10), head);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::time::Instant;
 
 use super::end::End;
+use super::pump::Reader;
 use crate::dialect::Dialect;
 use crate::queue::Probe;
 
@@ -64,6 +65,8 @@ pub struct Live {
     pub request_id: String,
     /// Its queue, once it has one.
     pub queue: OnceLock<Probe>,
+    /// Its client, once there is something for it.
+    pub reader: OnceLock<Arc<dyn Reader>>,
     /// What it speaks, as far as it is known.
     dialect: AtomicU8,
 }
@@ -79,6 +82,17 @@ impl Live {
         let known = self.dialect.load(Ordering::Relaxed);
         let is = |one: &Dialect| *one as u8 == known;
         Dialect::ALL.into_iter().find(is).unwrap_or(Dialect::Opaque)
+    }
+
+    /// Since when something waits for its client while it takes nothing, and how many bytes do.
+    pub fn stalled(&self) -> Option<(Instant, usize)> {
+        let status = self.queue.get()?.status();
+        let waiting = status.waiting_since?;
+        let taken = self.reader.get().and_then(|reader| reader.last_progress());
+        Some((
+            taken.map_or(waiting, |taken| taken.max(waiting)),
+            status.bytes,
+        ))
     }
 
     /// Asks the stream to end; the first reason given stays.
@@ -159,6 +173,7 @@ impl Registry {
             stop: Arc::default(),
             request_id,
             queue: OnceLock::new(),
+            reader: OnceLock::new(),
             dialect: AtomicU8::new(Dialect::Opaque as u8),
         });
         self.lock().insert(live.id, Arc::clone(&live));

@@ -47,8 +47,10 @@ pub fn forwarded(
     forwarded_fields(&mut parts.headers, &host, origin);
     parts.headers.insert(header::HOST, host);
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    // `http://host?query` names the root.
+    let root = if path.starts_with('?') { "/" } else { "" };
     parts.uri = Uri::builder()
-        .path_and_query(format!("{}{path}", endpoint.path_prefix))
+        .path_and_query(format!("{}{root}{path}", endpoint.path_prefix))
         .build()?;
     parts.version = Version::HTTP_11;
     parts.extensions = http::Extensions::new();

@@ -1,5 +1,6 @@
 //! What a pump is made of, and what it says at its end.
 
+use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -68,7 +69,7 @@ impl From<End> for Failure {
 }
 
 /// Who reads the reply, as far as its connection can tell.
-pub trait Reader: Send + Sync {
+pub trait Reader: fmt::Debug + Send + Sync {
     /// While bytes wait in the connection: when the client last took some of them. `None` when nothing
     /// waits there, or when it cannot be told for this stream alone.
     fn last_progress(&self) -> Option<Instant>;
@@ -186,8 +187,8 @@ pub struct Parts {
     pub outlives: bool,
 }
 
-impl std::fmt::Debug for Parts {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Parts").finish_non_exhaustive()
     }
 }

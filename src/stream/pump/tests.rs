@@ -51,6 +51,7 @@ impl Source for Script {
     }
 }
 
+#[derive(Debug)]
 struct Deaf;
 
 impl Observer for Deaf {
@@ -59,6 +60,7 @@ impl Observer for Deaf {
 }
 
 /// A connection that never says what it holds.
+#[derive(Debug)]
 struct Blind;
 
 impl Reader for Blind {
@@ -305,6 +307,7 @@ async fn what_came_before_the_end_is_delivered_before_it() {
 }
 
 /// A connection that always took something just now.
+#[derive(Debug)]
 struct Slow;
 
 impl Reader for Slow {

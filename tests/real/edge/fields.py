@@ -121,6 +121,9 @@ def hop_by_hop():
         yield Case(f"upgrade, {name}", words, Refused((400, 501), may_go_on=True))
     expect = "100-continue"
     yield Case("expect, with its body", post(f"expect: {expect}", "content-length: 5", body="hello"), Passes(body=b"hello"))
+    for value in ("", "100-Continue", "100-continue,"):
+        words = post(f"expect: {value}", "content-length: 5", body="hello")
+        yield Case(f"expect, {value or 'nothing'}", words, Passes(body=b"hello"))
     for value in ("y 100-continue", "100-continue, x", "x", "100-continu"):
         words = post(f"expect: {value}", "content-length: 5", body="hello")
         yield Case(f"expect, {value}", words + SMUGGLED, Refused((417, 400)))

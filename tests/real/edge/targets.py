@@ -26,6 +26,7 @@ PASSING_LINES = {
     "an absolute target in capitals": ("GET HTTP://H.TEST/case HTTP/1.1", "GET /case HTTP/1.1"),
     "an absolute target of https": ("GET https://h.test/case HTTP/1.1", "GET /case HTTP/1.1"),
     "an absolute target without a path": ("GET http://h.test HTTP/1.1", "GET / HTTP/1.1"),
+    "an absolute target with a query alone": ("GET http://h.test?q HTTP/1.1", "GET /?q HTTP/1.1"),
     "an absolute target with a port": ("GET http://h.test:81/case HTTP/1.1", "GET /case HTTP/1.1"),
 }
 
