@@ -24,7 +24,9 @@ const SERVE_PERCENT: u64 = 80;
 const END_PERCENT: u64 = 95;
 /// How often it is looked at.
 const EVERY: Duration = Duration::from_millis(500);
-/// The same from [`SERVE_PERCENT`] on.
+/// How often it is looked for a limit: one that is changed in place is in force after that.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// How often use is looked at from [`SERVE_PERCENT`] on.
 const EVERY_WHEN_SHORT: Duration = Duration::from_millis(50);
 /// A client that took nothing for so long takes nothing.
 const STALLED: Duration = Duration::from_secs(1);
@@ -47,23 +49,36 @@ struct Use {
     used: u64,
 }
 
-impl Use {
+/// Where memory in use is read.
+#[derive(Debug, Default)]
+struct Gauge {
+    group: Option<Group>,
+    looked: Option<Instant>,
+}
+
+impl Gauge {
     /// As of now; `None` without a limit.
-    fn now(limit: MemoryLimit) -> Option<Self> {
+    fn read(&mut self, limit: MemoryLimit) -> Option<Use> {
         match limit {
             MemoryLimit::Off => None,
             MemoryLimit::Auto => {
-                let group = Group::own()?;
+                if self.looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
+                    self.looked = Some(Instant::now());
+                    self.group = Group::own();
+                }
+                let group = self.group.as_ref()?;
                 let (limit, used) = (group.limit, group.used()?);
-                Some(Self { limit, used })
+                Some(Use { limit, used })
             }
             MemoryLimit::Bytes(limit) => {
                 let used = cgroup::resident()?;
-                Some(Self { limit, used })
+                Some(Use { limit, used })
             }
         }
     }
+}
 
+impl Use {
     /// What is to be had back for requests to be served again.
     const fn excess(self) -> u64 {
         self.used.saturating_sub(self.limit / 100 * SERVE_PERCENT)
@@ -95,12 +110,12 @@ pub fn limit(limit: MemoryLimit) -> Option<u64> {
 
 /// Looks at the memory in use for as long as the process runs.
 pub async fn watch(app: Arc<App>) {
-    let mut last = None;
+    let (mut gauge, mut last) = (Gauge::default(), None);
     loop {
         // What cannot be read for a moment is as it was.
         let now = match app.loaded().config.limits.memory {
             MemoryLimit::Off => None,
-            limit => Use::now(limit).or(last),
+            limit => gauge.read(limit).or(last),
         };
         last = now;
         let (limit, used) = now.map_or((0, 0), |it| (it.limit, it.used));
@@ -189,9 +204,10 @@ mod tests {
     #[test]
     fn limits_are_what_was_said() {
         assert_eq!(limit(MemoryLimit::Off), None);
-        assert_eq!(Use::now(MemoryLimit::Off), None);
+        let mut gauge = Gauge::default();
+        assert_eq!(gauge.read(MemoryLimit::Off), None);
         assert_eq!(limit(MemoryLimit::Bytes(5)), Some(5));
-        let now = Use::now(MemoryLimit::Bytes(1)).unwrap();
+        let now = gauge.read(MemoryLimit::Bytes(1)).unwrap();
         assert!(now.limit == 1 && now.used > 100_000);
     }
 }

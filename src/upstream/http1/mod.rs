@@ -319,14 +319,12 @@ impl Connection {
         } = self;
         let (undone, short) = if unread.is_empty() {
             let mut read = 0;
-            // Bodies of a known length are no streams: nothing is learned from them.
-            let streams = !matches!(state, State::Exact(_));
             let undo = |bytes: &mut [u8]| {
                 read = bytes.len();
                 (state.undo(bytes, sink), bytes.len() < *most)
             };
             let undone = ready!(poll_read(io, cx, *most, undo)).map_err(Broken::Reset)?;
-            if streams && acks.read() {
+            if acks.read() {
                 io.delay_acks(true);
             }
             if *most < READ_BYTES && self.receive > NARROW_RECEIVE_BUFFER_BYTES {
