@@ -66,49 +66,54 @@ impl Chunked {
     #[inline]
     pub fn undo(&mut self, bytes: &mut [u8]) -> Undone {
         let (mut body, mut used) = (0..0, 0);
-        while self.state != State::Done
-            && let Some(&byte) = bytes.get(used)
-        {
-            if let State::Data(left) = self.state {
-                let here = usize::try_from(left)
-                    .unwrap_or(usize::MAX)
-                    .min(bytes.len() - used);
-                if body.is_empty() {
-                    // Most reads bring one chunk, which can stay where it is.
-                    body = used..used;
-                } else {
-                    bytes.copy_within(used..used + here, body.end);
-                }
-                body.end += here;
-                used += here;
-                self.state = match left - here as u64 {
-                    // Its line end is here, mostly.
-                    0 if bytes.get(used..used + 2) == Some(b"\r\n") => {
-                        used += 2;
-                        State::Start
+        // In a register: many small chunks are one read.
+        let mut state = self.state;
+        let mut broken = None;
+        while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
+            match state {
+                State::Data(left) => {
+                    let here = of_chunk(left, rest.len());
+                    if body.is_empty() {
+                        // Most reads bring one chunk, which can stay where it is.
+                        body = used..used;
+                    } else {
+                        bytes.copy_within(used..used + here, body.end);
                     }
-                    0 => State::DataCr,
-                    left => State::Data(left),
-                };
-                continue;
-            }
-            if self.state == State::Start
-                && let Some((state, line)) = size_line(bytes.get(used..).unwrap_or_default())
-            {
-                self.state = state;
-                used += line;
-                continue;
-            }
-            match self.step(byte) {
-                Ok(state) => self.state = state,
-                Err(malformed) => {
-                    let broken = Some(malformed);
-                    return Undone { body, used, broken };
+                    body.end += here;
+                    used += here;
+                    state = match left - here as u64 {
+                        // Its line end is here, mostly.
+                        0 if bytes.get(used..used + 2) == Some(b"\r\n") => {
+                            used += 2;
+                            State::Start
+                        }
+                        0 => State::DataCr,
+                        left => State::Data(left),
+                    };
+                    continue;
                 }
+                State::Start => {
+                    if let Some((size, line)) = size_line(rest) {
+                        state = State::Data(size);
+                        used += line;
+                        continue;
+                    }
+                }
+                State::Done => break,
+                _ => {}
+            }
+            self.state = state;
+            match rest.first().map(|&byte| self.step(byte)) {
+                Some(Ok(next)) => state = next,
+                Some(Err(malformed)) => {
+                    broken = Some(malformed);
+                    break;
+                }
+                None => break,
             }
             used += 1;
         }
-        let broken = None;
+        self.state = state;
         Undone { body, used, broken }
     }
 
@@ -122,9 +127,7 @@ impl Chunked {
             && let Some(&byte) = bytes.get(used)
         {
             if let State::Data(left) = self.state {
-                let here = usize::try_from(left)
-                    .unwrap_or(usize::MAX)
-                    .min(bytes.len() - used);
+                let here = of_chunk(left, bytes.len() - used);
                 used += here;
                 self.state = match left - here as u64 {
                     0 => State::DataCr,
@@ -143,6 +146,8 @@ impl Chunked {
         &self.trailers
     }
 
+    /// Out of line: hardly a byte of a busy stream comes here.
+    #[inline(never)]
     fn step(&mut self, byte: u8) -> Result<State, Malformed> {
         Ok(match (self.state, byte) {
             (State::Start, _) => State::Size(digit(byte).ok_or(SIZE)?),
@@ -193,25 +198,38 @@ impl Chunked {
     }
 }
 
-/// What follows a plain size line that is whole, and its length. Every other one, the last chunk's too, is read
-/// byte by byte.
+/// How many of so many bytes belong to a chunk that misses `left`.
 #[inline]
-fn size_line(bytes: &[u8]) -> Option<(State, usize)> {
+fn of_chunk(left: u64, bytes: usize) -> usize {
+    usize::try_from(left).unwrap_or(usize::MAX).min(bytes)
+}
+
+/// The size in a plain size line that is whole, and the line's length. Every other one, the last chunk's too, is
+/// read byte by byte.
+#[inline]
+fn size_line(bytes: &[u8]) -> Option<(u64, usize)> {
     let mut size = 0;
-    for (position, &byte) in bytes.iter().take(8).enumerate() {
-        if byte == b'\r' && size > 0 {
-            let ends = bytes.get(position + 1) == Some(&b'\n');
-            return ends.then_some((State::Data(size), position + 2));
-        }
-        size = size << 4 | digit(byte)?;
+    for (digits, &byte) in bytes.iter().take(8).enumerate() {
+        let Some(digit) = digit(byte) else {
+            let ends = size > 0 && bytes.get(digits..digits + 2) == Some(b"\r\n");
+            return ends.then_some((size, digits + 2));
+        };
+        size = size << 4 | digit;
     }
     None
 }
 
 const SIZE: Malformed = Malformed("the size of a chunk");
 
+#[inline]
 fn digit(byte: u8) -> Option<u64> {
-    char::from(byte).to_digit(16).map(u64::from)
+    let digit = match byte {
+        b'0'..=b'9' => byte - b'0',
+        b'a'..=b'f' => byte - b'a' + 10,
+        b'A'..=b'F' => byte - b'A' + 10,
+        _ => return None,
+    };
+    Some(digit.into())
 }
 
 #[cfg(test)]
