@@ -109,7 +109,10 @@ pub(crate) const CONNECT_BUDGET: Preset<Duration> = preset(
     "A refused connection fails at once; set it where the agent starts together with Weir.",
 );
 /// `upstreams.*.http2`
-pub(crate) const HTTP2_WHY: &str = "One stream for each connection makes cancellation exact.";
+pub(crate) const HTTP2: Preset<bool> = preset(
+    false,
+    "A connection for each stream makes cancellation exact, and one agent's trouble its own.",
+);
 /// `upstreams.*.tls.roots`
 pub(crate) const ROOTS: Preset<&str> =
     preset("bundled", "Works in images without a certificate store.");

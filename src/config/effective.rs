@@ -106,6 +106,7 @@ fn upstream(upstream: &Upstream) -> Json {
         "endpoints": upstream.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
         "pool_idle": show_duration(upstream.pool_idle),
         "connect_budget": show_duration(upstream.connect_budget),
+        "http2": upstream.http2,
         "tls": {
             "roots": word_of(&words::ROOTS, &tls.roots),
             "ca_file": tls.ca_file.as_deref().map(file),

@@ -243,6 +243,8 @@ pub struct Upstream {
     pub pool_idle: Duration,
     /// How long to retry connecting to an agent that is still starting.
     pub connect_budget: Duration,
+    /// HTTP/2, and nothing else, towards the upstream.
+    pub http2: bool,
     /// TLS towards the upstream.
     pub tls: UpstreamTls,
     /// Passive ejection.

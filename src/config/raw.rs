@@ -156,12 +156,9 @@ group! {
         /// How long connecting is tried again while the agent refuses, as it does when it still
         /// starts.
         connect_budget: Time = time(preset::CONNECT_BUDGET, NONE, MINUTES_10);
-        /// HTTP/2 towards the agent.
-        http2: Unbuilt =
-            Unbuilt {
-                preset: Preset { value: "false", why: preset::HTTP2_WHY },
-                json: json!(false),
-            };
+        /// HTTP/2 towards the agent, up to 100 streams on each connection: over TLS by ALPN, else with prior
+        /// knowledge. An agent that speaks only HTTP/1.1 is an error then.
+        http2: Flag = Flag { preset: preset::HTTP2 };
         /// TLS towards the agent, for `https://` endpoints.
         tls: Section<UpstreamTls> = Section(PhantomData);
         /// Leaving out an endpoint that fails. The last one left is never left out.

@@ -74,6 +74,7 @@ fn upstream(name: &str, raw: &raw::Upstream, report: &mut Report) -> Upstream {
         name: Arc::from(name),
         pool_idle: or(raw.pool_idle.as_ref(), preset::POOL_IDLE.value),
         connect_budget: or(raw.connect_budget.as_ref(), preset::CONNECT_BUDGET.value),
+        http2: or(raw.http2.as_ref(), preset::HTTP2.value),
         tls: tls(raw, &endpoints, &path.key("tls"), report),
         eject: Eject {
             failures: u32::try_from(failures).unwrap_or(u32::MAX),

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use http_body::SizeHint;
 
 use super::error::Broken;
-use super::http1::Read;
+use super::exchange::Read;
 use super::pool::Lease;
 
 /// An upstream's response body. Its connection is driven in the task that reads it, so one wake-up reads,
@@ -52,7 +52,7 @@ impl Body {
     /// Read on although nobody takes it: little at a time, and little in the kernel; or as usual.
     pub fn narrow(&mut self, narrow: bool) {
         if let Some(lease) = &mut self.lease {
-            lease.wire.narrow(narrow);
+            lease.exchange.narrow(narrow);
         }
     }
 
@@ -100,13 +100,13 @@ impl Body {
             let trailers = self.ahead.take().and_then(|ahead| ahead.trailers);
             return Poll::Ready(Ok(Read::Eof(trailers)));
         };
-        let read = ready!(lease.wire.poll_body(cx, sink));
+        let read = ready!(lease.exchange.poll_body(cx, sink));
         match &read {
             Ok(Read::Data { .. }) => {
                 if !std::mem::replace(&mut self.began, true) {
                     lease.picked.succeeded();
                 }
-                if lease.wire.left() == Some(0) {
+                if lease.exchange.left() == Some(0) {
                     // By its announced length: whoever reads may not ask for more.
                     self.release(cx);
                 }
@@ -131,7 +131,7 @@ impl Body {
     pub fn size_hint(&self) -> SizeHint {
         let ahead = self.ahead.as_ref();
         let left = match &self.lease {
-            Some(lease) => lease.wire.left(),
+            Some(lease) => lease.exchange.left(),
             // Trailers, or what broke it, still have to be told.
             None if ahead.is_some_and(|it| it.trailers.is_some() || it.broken.is_some()) => None,
             None => Some(0),

@@ -9,6 +9,7 @@ use tokio_rustls::TlsConnector;
 use crate::config::{Endpoint, Target, Upstream};
 
 use super::error::Error;
+use super::http2;
 use super::socket::{Io, RECEIVE_BUFFER_BYTES};
 use super::tls;
 
@@ -52,7 +53,26 @@ pub(super) async fn connect(
         .connect(server_name, stream)
         .await
         .map_err(tls_failed)?;
+    if upstream.http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+        let why = "the agent did not choose HTTP/2 (ALPN `h2`); if it speaks HTTP/1.1 only, `http2` must be false";
+        return Err(tls_failed(io::Error::other(why)));
+    }
     Ok(Io::Other(Box::new(stream)))
+}
+
+/// Connects once, for HTTP/2.
+pub(super) async fn shared(
+    upstream: &Upstream,
+    endpoint: &Endpoint,
+    connector: Option<&TlsConnector>,
+) -> Result<http2::Connection, Error> {
+    let io = connect(upstream, endpoint, connector).await?;
+    let scheme = if endpoint.tls { "https" } else { "http" };
+    let opening = http2::Connection::open(io, scheme).await;
+    opening.map_err(|source| Error::Connect {
+        upstream: upstream.name.to_string(),
+        source,
+    })
 }
 
 async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {

@@ -1,6 +1,11 @@
 //! Which fields of a message end at this hop, and which may never come late.
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use super::error::Malformed;
+
+/// Fields of one response head, or of one trailer section.
+pub(super) const MAX_FIELDS: usize = 256;
 
 /// Fields that belong to one connection (RFC 9110, 7.6.1), whatever `Connection` says.
 const HOP_BY_HOP: [HeaderName; 7] = [
@@ -15,6 +20,8 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 
 /// Fields that `Connection` cannot nominate away: they frame or address the message.
 const NEVER_NOMINATED: [HeaderName; 2] = [header::HOST, header::CONTENT_LENGTH];
+
+const CONTENT_LENGTH: Malformed = Malformed("Content-Length");
 
 /// Fields that say how a message is framed, routed, authenticated or read: as trailers they come too late
 /// to be obeyed, and a reader that merges them into the head is misled (RFC 9110, 6.5.1).
@@ -52,6 +59,34 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     for name in &HOP_BY_HOP {
         headers.remove(name);
     }
+}
+
+/// The announced length. Said several times alike, it is said once from here on.
+///
+/// # Errors
+/// When it is no length, or there are two.
+pub(super) fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, Malformed> {
+    let mut length = None;
+    let mut count = 0;
+    for value in headers.get_all(header::CONTENT_LENGTH) {
+        for one in value.as_bytes().split(|byte| *byte == b',') {
+            let one = one.trim_ascii();
+            if one.is_empty() || !one.iter().all(u8::is_ascii_digit) {
+                return Err(CONTENT_LENGTH);
+            }
+            let text = std::str::from_utf8(one).map_err(|_| CONTENT_LENGTH)?;
+            let one: u64 = text.parse().map_err(|_| CONTENT_LENGTH)?;
+            if length.is_some_and(|length| length != one) {
+                return Err(Malformed("two different values of Content-Length"));
+            }
+            length = Some(one);
+            count += 1;
+        }
+    }
+    if let Some(length) = length.filter(|_| count > 1) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Ok(length)
 }
 
 /// What may be sent on of a message's trailers.

@@ -9,9 +9,11 @@ use std::time::Duration;
 use http::{Request, StatusCode, header, request};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::connect::connect;
+use super::connect;
 use super::endpoint::Endpoints;
-use super::http1::{Connection, Failure};
+use super::exchange::{Exchange, Failure};
+use super::http1;
+use super::http2::Stream;
 use super::{Connector, Error};
 use crate::config::{Endpoint, Upstream};
 
@@ -71,13 +73,19 @@ async fn ask(
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
     };
-    let io = connect(upstream, endpoint, connector.map(|one| &one.0))
-        .await
-        .map_err(told)?;
     let request = question(endpoint, path).map_err(|error| error.to_string())?;
-    let mut connection = Connection::new(io);
-    connection.begin(&request, None);
-    match poll_fn(|cx| connection.poll_head(cx, |_, _| {})).await {
+    let connector = connector.map(|one| &one.0);
+    let mut exchange = if upstream.http2 {
+        let shared = connect::shared(upstream, endpoint, connector);
+        Exchange::Shared(Box::new(Stream::new(
+            shared.await.map_err(told)?.first_place(),
+        )))
+    } else {
+        let io = connect::connect(upstream, endpoint, connector);
+        Exchange::Own(http1::Connection::new(io.await.map_err(told)?))
+    };
+    exchange.begin(&request, None);
+    match poll_fn(|cx| exchange.poll_head(cx, |_, _| {})).await {
         Ok(head) => Ok(head.status),
         Err(Failure::Malformed(malformed)) => Err(malformed.to_string()),
         Err(Failure::Reset(error)) => Err(format!("closed without an answer: {error}")),

@@ -1,16 +1,18 @@
 //! Calls to agents: pick an endpoint, get a connection, send the request, read the head.
 //!
-//! HTTP/1.1 (`http1`) with one stream per connection, so that dropping a body cancels exactly one run. A request is
-//! sent a second time only when nothing of the first was accepted: connecting failed, or a reused
-//! connection closed before the request left.
+//! HTTP/1.1 (`http1`) with one stream per connection, so that dropping a body cancels exactly one run; or HTTP/2
+//! (`http2`), where several share one. A request is sent a second time only when nothing of the first was accepted:
+//! connecting failed, a reused connection closed before the request left, or the upstream says so.
 
 mod body;
 mod connect;
 mod endpoint;
 mod error;
+mod exchange;
 pub mod fields;
 mod health;
 mod http1;
+mod http2;
 mod pool;
 pub mod request;
 mod request_body;
@@ -32,8 +34,9 @@ pub use body::Body;
 pub use endpoint::Endpoints;
 use endpoint::Picked;
 pub use error::{Broken, Error, Malformed};
-use http1::Connection;
-pub use http1::Read;
+use exchange::Exchange;
+pub use exchange::Read;
+use http2::Stream;
 use pool::{Lease, Pool};
 use request::Origin;
 use request_body::{Cut, Verdict};
@@ -51,6 +54,7 @@ pub struct Client {
     endpoints: Arc<Endpoints>,
     connector: Option<Connector>,
     pool: Arc<Pool>,
+    shared: http2::Pool,
 }
 
 /// Hides the connector's foreign `Debug`.
@@ -70,7 +74,7 @@ impl std::fmt::Debug for Connector {
 pub fn connector(upstream: &Upstream) -> io::Result<Option<Connector>> {
     let needed = upstream.endpoints.iter().any(|endpoint| endpoint.tls);
     needed
-        .then(|| tls::connector(&upstream.tls).map(Connector))
+        .then(|| tls::connector(&upstream.tls, upstream.http2).map(Connector))
         .transpose()
 }
 
@@ -119,17 +123,20 @@ impl Client {
         connector: Option<Connector>,
     ) -> Self {
         let pool = Arc::new(Pool::new(upstream.pool_idle));
+        let shared = http2::Pool::new(upstream.endpoints.len(), upstream.pool_idle);
         Self {
             upstream,
             endpoints,
             connector,
             pool,
+            shared,
         }
     }
 
     /// Closes idle connections that are too old.
     pub fn prune(&self) {
         self.pool.prune();
+        self.shared.prune();
     }
 
     /// Sends `request` and waits for the response head. Dropping the future closes the connection.
@@ -192,11 +199,14 @@ impl Client {
                 .ok_or_else(|| self.no_endpoint())?;
             let kept = poll_fn(|cx| Poll::Ready(self.pool.take(picked.index, cx))).await;
             if let Some(wire) = kept {
-                return Ok(self.leased(wire, picked, None));
+                return Ok(self.leased(Exchange::Own(wire), picked, None));
             }
             let began = Instant::now();
-            match self.connect(&picked, deadlines.connect).await {
-                Ok(wire) => return Ok(self.leased(wire, picked, Some(began.elapsed()))),
+            match self.open(&picked, deadlines.connect).await {
+                Ok((exchange, new)) => {
+                    let connected = new.then(|| began.elapsed());
+                    return Ok(self.leased(exchange, picked, connected));
+                }
                 Err(error) => {
                     picked.failed();
                     tried += 1;
@@ -215,24 +225,37 @@ impl Client {
         }
     }
 
-    fn leased(&self, wire: Connection, picked: Picked, connected: Option<Duration>) -> Leased {
+    fn leased(&self, exchange: Exchange, picked: Picked, connected: Option<Duration>) -> Leased {
         let pool = Arc::clone(&self.pool);
-        let lease = Lease { wire, picked, pool };
+        let lease = Lease {
+            exchange,
+            picked,
+            pool,
+        };
         Leased { lease, connected }
     }
 
-    async fn connect(&self, picked: &Picked, limit: Duration) -> Result<Connection, Error> {
+    /// A new connection, or a place on a shared one; and whether it is new.
+    async fn open(&self, picked: &Picked, limit: Duration) -> Result<(Exchange, bool), Error> {
         let Some(endpoint) = picked.endpoint() else {
             return Err(self.no_endpoint());
         };
         let connector = self.connector.as_ref().map(|connector| &connector.0);
-        let connecting = connect::connect(&self.upstream, endpoint, connector);
+        let upstream = &self.upstream;
+        let opening = async {
+            if !upstream.http2 {
+                let io = connect::connect(upstream, endpoint, connector).await?;
+                return Ok((Exchange::Own(http1::Connection::new(io)), true));
+            }
+            let connecting = connect::shared(upstream, endpoint, connector);
+            let (place, new) = self.shared.place(picked.index, connecting).await?;
+            Ok((Exchange::Shared(Box::new(Stream::new(place))), new))
+        };
         let late = |_| Error::ConnectTimeout {
-            upstream: self.upstream.name.to_string(),
+            upstream: upstream.name.to_string(),
             limit,
         };
-        let io = timeout(limit, connecting).await.map_err(late)??;
-        Ok(Connection::new(io))
+        timeout(limit, opening).await.map_err(late)?
     }
 
     async fn send(
@@ -247,7 +270,7 @@ impl Client {
             body,
             interim,
         } = request;
-        lease.wire.begin(head, Some(body));
+        lease.exchange.begin(head, Some(body));
         let began = Instant::now();
         let mut late = pin!(sleep(limit));
         let head = poll_fn(|cx| {
@@ -256,7 +279,7 @@ impl Client {
                     interim(status, fields);
                 }
             };
-            if let Poll::Ready(result) = lease.wire.poll_head(cx, told) {
+            if let Poll::Ready(result) = lease.exchange.poll_head(cx, told) {
                 return Poll::Ready(Some(result));
             }
             loop {
@@ -285,7 +308,7 @@ impl Client {
         }
     }
 
-    fn failed(&self, failure: http1::Failure, mut lease: Lease, verdict: &Verdict) -> Failure {
+    fn failed(&self, failure: exchange::Failure, mut lease: Lease, verdict: &Verdict) -> Failure {
         if let Some(cut) = verdict.cut() {
             return Failure::from(match cut {
                 Cut::Aborted => Error::RequestAborted,
@@ -295,12 +318,12 @@ impl Client {
         }
         let upstream = self.upstream.name.to_string();
         let error = match failure {
-            http1::Failure::Malformed(source) => Error::Protocol { upstream, source },
+            exchange::Failure::Malformed(source) => Error::Protocol { upstream, source },
             // Shorter than announced, although nothing was wrong with its transfer.
-            http1::Failure::RequestBody => return Error::RequestAborted.into(),
-            http1::Failure::Reset(source) => Error::Reset { upstream, source },
+            exchange::Failure::RequestBody => return Error::RequestAborted.into(),
+            exchange::Failure::Reset(source) => Error::Reset { upstream, source },
         };
-        let unsent = lease.wire.take_unsent().map(Box::new);
+        let unsent = lease.exchange.take_unsent().map(Box::new);
         if unsent.is_none() {
             lease.picked.failed();
         }
@@ -324,7 +347,7 @@ struct Sent<'a> {
 }
 
 async fn answer(head: response::Parts, lease: Lease, verdict: &Verdict) -> Answer {
-    if lease.wire.left().is_some() {
+    if lease.exchange.left().is_some() {
         // Of a body without an announced end the first piece says whether its agent is well.
         lease.picked.succeeded();
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::endpoint::Picked;
+use super::exchange::Exchange;
 use super::http1::Connection;
 
 /// Idle connections of one upstream, by endpoint.
@@ -81,20 +82,23 @@ impl Pool {
     }
 }
 
-/// A connection in use, with its place on the endpoint. Dropping it closes the connection.
+/// An exchange under way, with its place on the endpoint. Dropping it closes a connection of its own, and resets a
+/// stream of a shared one.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Lease {
-    pub(super) wire: Connection,
+    pub(super) exchange: Exchange,
     pub(super) picked: Picked,
     pub(super) pool: Arc<Pool>,
 }
 
 impl Lease {
-    /// Returns the connection to the pool if it can take another request.
-    pub(super) fn give_back(mut self, cx: &mut Context<'_>) {
-        if self.wire.is_ready(cx) {
-            self.pool.put(self.wire, self.picked.index);
+    /// Returns a connection of its own to the pool if it can take another request.
+    pub(super) fn give_back(self, cx: &mut Context<'_>) {
+        if let Exchange::Own(mut wire) = self.exchange
+            && wire.is_ready(cx)
+        {
+            self.pool.put(wire, self.picked.index);
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio_rustls::TlsConnector;
 use crate::config::{Roots, UpstreamTls};
 
 /// Builds the connector of one upstream; reads its files.
-pub(super) fn connector(tls: &UpstreamTls) -> io::Result<TlsConnector> {
+pub(super) fn connector(tls: &UpstreamTls, http2: bool) -> io::Result<TlsConnector> {
     let mut roots = RootCertStore::empty();
     match tls.roots {
         Roots::Bundled => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
@@ -46,7 +46,8 @@ pub(super) fn connector(tls: &UpstreamTls) -> io::Result<TlsConnector> {
         }
         _ => builder.with_no_client_auth(),
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let protocol: &[u8] = if http2 { b"h2" } else { b"http/1.1" };
+    config.alpn_protocols = vec![protocol.to_vec()];
     Ok(TlsConnector::from(Arc::new(config)))
 }
 

@@ -5,9 +5,8 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode, Version, request, response};
 
 use crate::upstream::error::Malformed;
+use crate::upstream::fields::{MAX_FIELDS, content_length};
 
-/// Fields of one response head, or of one trailer section.
-const MAX_FIELDS: usize = 256;
 /// Bytes of one response head.
 pub(super) const MAX_HEAD_BYTES: usize = 256 * 1024;
 
@@ -184,32 +183,6 @@ fn length(parts: &mut response::Parts, is_head: bool) -> Result<Length, Malforme
 }
 
 const TRANSFER_ENCODING: Malformed = Malformed("Transfer-Encoding other than chunked");
-const CONTENT_LENGTH: Malformed = Malformed("Content-Length");
-
-/// The announced length. Said several times alike, it is said once from here on.
-fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, Malformed> {
-    let mut length = None;
-    let mut count = 0;
-    for value in headers.get_all(header::CONTENT_LENGTH) {
-        for one in value.as_bytes().split(|byte| *byte == b',') {
-            let one = one.trim_ascii();
-            if one.is_empty() || !one.iter().all(u8::is_ascii_digit) {
-                return Err(CONTENT_LENGTH);
-            }
-            let text = std::str::from_utf8(one).map_err(|_| CONTENT_LENGTH)?;
-            let one: u64 = text.parse().map_err(|_| CONTENT_LENGTH)?;
-            if length.is_some_and(|length| length != one) {
-                return Err(Malformed("two different values of Content-Length"));
-            }
-            length = Some(one);
-            count += 1;
-        }
-    }
-    if let Some(length) = length.filter(|_| count > 1) {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    Ok(length)
-}
 
 #[cfg(test)]
 mod tests {

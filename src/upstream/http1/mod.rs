@@ -24,6 +24,7 @@ use memchr::memmem;
 use tokio::io::{AsyncRead as _, ReadBuf};
 
 use super::error::{Broken, Malformed};
+use super::exchange::{Failure, Read};
 use super::request_body::RequestBody;
 use super::socket::{Io, NARROW_RECEIVE_BUFFER_BYTES, RECEIVE_BUFFER_BYTES};
 use acks::Acks;
@@ -63,29 +64,6 @@ pub(super) struct Connection {
     receive: u32,
     is_head: bool,
     keep_alive: bool,
-}
-
-/// Why there is no response head.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// What came is none.
-    Malformed(Malformed),
-    /// The request's body broke off; its verdict says why.
-    RequestBody,
-    /// The connection ended.
-    Reset(io::Error),
-}
-
-/// What one read of an upstream's body gave.
-#[derive(Debug)]
-pub enum Read {
-    /// Bytes, which were lent.
-    Data {
-        /// All that was there: the task is woken when there are more, and need not ask before.
-        drained: bool,
-    },
-    /// The body is complete; trailers if there were any.
-    Eof(Option<Box<HeaderMap>>),
 }
 
 impl Connection {

@@ -160,6 +160,7 @@ class Upstream:
         port: int = 0,
         path: Path | None = None,
         tls: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
     ):
         self.connections: list[Connection] = []
         self.errors: list[BaseException] = []
@@ -171,9 +172,9 @@ class Upstream:
             self._listener.listen(1024)
             self.url = f"unix:{path}"
         else:
-            self._listener = socket.create_server(("127.0.0.1", port), backlog=1024)
+            self._listener = socket.create_server((host, port), backlog=1024)
             self.port = self._listener.getsockname()[1]
-            self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
+            self.url = f"http{'s' if tls else ''}://{host}:{self.port}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:

@@ -1,0 +1,237 @@
+//! A connection, the task that drives it, and the places on it.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{self, ResponseFuture, SendRequest};
+use h2::{Ping, PingPong, Reason, SendStream};
+use http::Request;
+use tokio::time::{Instant, sleep};
+
+use crate::tasks;
+use crate::upstream::socket::Io;
+
+/// Streams of one connection at a time, if its server allows as many: what common servers allow. More get a
+/// connection more.
+pub(super) const STREAMS: usize = 100;
+/// What an upstream may send ahead of who takes it.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+/// All of that at a time, and room for one more: so no stream waits for who takes another.
+const WINDOW_BYTES: u32 = 101 * STREAM_WINDOW_BYTES;
+/// What unread frames may cost together, 256 bytes less its length each. They are unread only until the streams' tasks
+/// have had their turn, but in one turn the connection's task reads 1 MiB, 20 MiB by this measure if its frames hold 20
+/// bytes. At the library's bound, 3 MiB here, that would close the connection, and end all of its streams.
+const FRAME_BUDGET: usize = 32 << 20;
+/// Bytes of one response head, as with HTTP/1.1.
+const MAX_HEAD_BYTES: u32 = 256 * 1024;
+/// Bytes of one request body that wait for the socket.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// After so long without a byte of any stream the peer is asked whether it is still there.
+const SILENCE: Duration = Duration::from_secs(15);
+/// So long it has to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A connection that others may share.
+#[derive(Clone, Debug)]
+pub(in crate::upstream) struct Connection {
+    sender: SendRequest<Bytes>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    scheme: &'static str,
+    streams: AtomicUsize,
+    /// It takes no more streams.
+    retired: AtomicBool,
+    /// Something was heard of it since its peer was last asked.
+    heard: AtomicBool,
+    /// When its last stream ended. Held for a read or a write.
+    idle_since: Mutex<Instant>,
+}
+
+impl Connection {
+    /// Greets the peer over `io`, and waits until it has greeted, too: whoever does not speak HTTP/2 is found out before
+    /// any request was sent, and how many streams it allows is known.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub(in crate::upstream) async fn open(io: Io, scheme: &'static str) -> io::Result<Self> {
+        let opening = client::Builder::new()
+            .enable_push(false)
+            .initial_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .data_frame_budget(FRAME_BUDGET)
+            .max_header_list_size(MAX_HEAD_BYTES)
+            .max_send_buffer_size(SEND_BUFFER_BYTES)
+            .initial_max_send_streams(STREAMS)
+            .handshake(io);
+        let (sender, mut connection) = opening.await.map_err(into_io)?;
+        let mut pings = connection
+            .ping_pong()
+            .ok_or_else(|| io::Error::other("no pings"))?;
+        pings.send_ping(Ping::opaque()).map_err(into_io)?;
+        poll_fn(|cx| {
+            if let Poll::Ready(over) = Pin::new(&mut connection).poll(cx) {
+                let error = over
+                    .err()
+                    .map_or_else(|| io::ErrorKind::UnexpectedEof.into(), into_io);
+                return Poll::Ready(Err(no_greeting(&error)));
+            }
+            pings.poll_pong(cx).map_ok(|_| ()).map_err(into_io)
+        })
+        .await?;
+        let shared = Arc::new(Shared {
+            scheme,
+            streams: AtomicUsize::new(0),
+            retired: AtomicBool::new(false),
+            heard: AtomicBool::new(false),
+            idle_since: Mutex::new(Instant::now()),
+        });
+        tasks::spawn(drive(connection, pings, Arc::clone(&shared)));
+        Ok(Self { sender, shared })
+    }
+
+    /// A place for one stream, if there is one and it was used within `max_age`.
+    pub(super) fn place(&self, max_age: Duration) -> Option<Place> {
+        let limit = self.sender.current_max_send_streams().min(STREAMS);
+        let streams = self.shared.streams.load(Ordering::Relaxed);
+        (self.is_useful(max_age) && streams < limit).then(|| self.first_place())
+    }
+
+    /// A place on a connection that has just been opened.
+    pub(in crate::upstream) fn first_place(&self) -> Place {
+        self.shared.streams.fetch_add(1, Ordering::Relaxed);
+        Place(self.clone())
+    }
+
+    /// Whether it is worth keeping: it takes more streams, and has some, or had some within `max_age`.
+    pub(super) fn is_useful(&self, max_age: Duration) -> bool {
+        let idle_since = *self.shared.idle_since();
+        !self.shared.retired.load(Ordering::Relaxed)
+            && (self.shared.streams.load(Ordering::Relaxed) > 0 || idle_since.elapsed() < max_age)
+    }
+}
+
+impl Shared {
+    fn idle_since(&self) -> std::sync::MutexGuard<'_, Instant> {
+        self.idle_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place for one stream, until dropped.
+#[derive(Debug)]
+pub(in crate::upstream) struct Place(Connection);
+
+impl Place {
+    pub(super) fn scheme(&self) -> &'static str {
+        self.0.shared.scheme
+    }
+
+    /// Ready when a request may be sent.
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        self.0.sender.poll_ready(cx)
+    }
+
+    pub(super) fn send(
+        &mut self,
+        head: Request<()>,
+        is_end: bool,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
+        self.0.sender.send_request(head, is_end)
+    }
+
+    /// Nobody else gets a place on this connection.
+    pub(super) fn retire(&self) {
+        self.0.shared.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// For whoever hears something of it.
+    pub(super) fn hearing(&self) -> Hearing {
+        Hearing(Arc::clone(&self.0.shared))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *self.0.shared.idle_since() = Instant::now();
+        self.0.shared.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Tells a connection's task that its peer is there.
+#[derive(Debug)]
+pub(super) struct Hearing(Arc<Shared>);
+
+impl Hearing {
+    pub(super) fn note(&self) {
+        self.0.heard.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Reads and writes for all streams, until nobody holds the connection, or it breaks.
+async fn drive(
+    mut connection: client::Connection<Io, Bytes>,
+    mut pings: PingPong,
+    shared: Arc<Shared>,
+) {
+    let mut timer = pin!(sleep(SILENCE));
+    let mut asked = false;
+    let ended = poll_fn(|cx| {
+        if let Poll::Ready(over) = Pin::new(&mut connection).poll(cx) {
+            return Poll::Ready(over.map_err(into_io));
+        }
+        if asked && pings.poll_pong(cx).is_ready() {
+            asked = false;
+            timer.as_mut().reset(Instant::now() + SILENCE);
+        }
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            let heard = shared.heard.swap(false, Ordering::Relaxed);
+            let pause = match (asked, heard) {
+                (true, false) => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                (false, false) => {
+                    asked = pings.send_ping(Ping::opaque()).is_ok();
+                    PATIENCE
+                }
+                (_, true) => SILENCE,
+            };
+            timer.as_mut().reset(Instant::now() + pause);
+        }
+    });
+    if let Err(error) = ended.await {
+        tracing::debug!(%error, "a shared connection to an upstream ended");
+    }
+    shared.retired.store(true, Ordering::Relaxed);
+}
+
+/// Whether the upstream says, or it is certain, that it has not looked at the request (RFC 9113, 8.7).
+pub(super) fn is_unseen(error: &h2::Error) -> bool {
+    let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+    // The library tells it of streams beyond the last one that the upstream says it has looked at.
+    error.is_remote() && (refused || error.is_go_away())
+}
+
+pub(super) fn into_io(error: h2::Error) -> io::Error {
+    if error.is_io() {
+        return error
+            .into_io()
+            .unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
+    }
+    io::Error::other(error)
+}
+
+fn no_greeting(error: &io::Error) -> io::Error {
+    let why = format!(
+        "no HTTP/2 was spoken ({error}); if the agent speaks HTTP/1.1 only, `http2` must be false"
+    );
+    io::Error::other(why)
+}

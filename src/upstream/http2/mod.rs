@@ -1,0 +1,286 @@
+//! One exchange on an HTTP/2 connection that several share.
+//!
+//! ```text
+//! begin ── poll_head ──► Answered ── poll_body ──► Data* ── Eof
+//!                            │           ▲
+//!                            └─ reader ──┴─ inbox
+//! ```
+//!
+//! Who waits for the answer sends the request and takes the body. In between, a task of the stream's own (`inbox`)
+//! reads whatever comes: a frame that lay unread would count against the connection, and so against its other
+//! streams. What is not taken counts only against the stream's own window, which is how its upstream is held back.
+
+mod connection;
+mod inbox;
+mod pool;
+mod upload;
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use h2::client::ResponseFuture;
+use http::{HeaderMap, Method, Request, StatusCode, Uri, Version, header, request, response};
+use http_body::Body as _;
+
+use super::error::{Broken, Malformed};
+use super::exchange::{Failure, Read};
+use super::fields::{MAX_FIELDS, content_length};
+use super::request_body::RequestBody;
+pub(super) use connection::Connection;
+use connection::Place;
+use inbox::{Incoming, Taken};
+pub(super) use pool::Pool;
+use upload::Upload;
+
+/// Most bytes of one read.
+const READ_BYTES: usize = 16 * 1024;
+/// The same of a body that is read on although nobody takes it.
+const NARROW_READ_BYTES: usize = 4 * 1024;
+
+/// A stream.
+#[derive(Debug)]
+pub(super) struct Stream {
+    phase: Phase,
+    upload: Option<Upload>,
+    /// An empty body, kept in case that another connection must have the request.
+    empty: Option<RequestBody>,
+    /// Of a request that the upstream says it has not looked at.
+    unsent: Option<RequestBody>,
+    /// Most bytes of one read of the body.
+    most: usize,
+    is_head: bool,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Idle,
+    /// To be sent.
+    Begun(Box<Begun>),
+    /// Sent, at least in part.
+    Sent(ResponseFuture),
+    Answered {
+        incoming: Incoming,
+        /// Bytes that are missing, if it is known.
+        left: Option<u64>,
+    },
+    Over,
+}
+
+#[derive(Debug)]
+struct Begun {
+    head: Request<()>,
+    body: Option<RequestBody>,
+}
+
+impl Stream {
+    pub(super) const fn new(place: Place) -> Self {
+        Self {
+            phase: Phase::Idle,
+            upload: None,
+            empty: None,
+            unsent: None,
+            most: READ_BYTES,
+            is_head: false,
+            place,
+        }
+    }
+
+    /// Begins the request; [`Stream::poll_head`] sends it.
+    pub(super) fn begin(&mut self, parts: &request::Parts, body: Option<RequestBody>) {
+        self.is_head = parts.method == Method::HEAD;
+        let head = head(parts, self.place.scheme());
+        self.phase = Phase::Begun(Box::new(Begun { head, body }));
+    }
+
+    /// Few bytes a read; or as many as usual.
+    pub(super) const fn narrow(&mut self, narrow: bool) {
+        self.most = if narrow {
+            NARROW_READ_BYTES
+        } else {
+            READ_BYTES
+        };
+    }
+
+    /// The request's body as it was, if the upstream has not looked at the request.
+    pub(super) const fn take_unsent(&mut self) -> Option<RequestBody> {
+        self.unsent.take()
+    }
+
+    /// Sends, and waits for the response head. Interim ones are told to `interim`.
+    pub(super) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut interim: impl FnMut(StatusCode, &HeaderMap),
+    ) -> Poll<Result<response::Parts, Failure>> {
+        loop {
+            match &mut self.phase {
+                Phase::Begun(_) => {
+                    if let Err(error) = ready!(self.place.poll_ready(cx)) {
+                        return Poll::Ready(Err(self.refused(error)));
+                    }
+                    if let Err(error) = self.send() {
+                        return Poll::Ready(Err(self.refused(error)));
+                    }
+                }
+                Phase::Sent(response) => {
+                    // If the upstream takes no more, its answer says why.
+                    if let Some(upload) = &mut self.upload
+                        && let Poll::Ready(Err(upload::Broken::Body)) = upload.poll(cx)
+                    {
+                        return Poll::Ready(Err(Failure::RequestBody));
+                    }
+                    while let Poll::Ready(Some(Ok(head))) = response.poll_informational(cx) {
+                        interim(head.status(), head.headers());
+                    }
+                    return Poll::Ready(match ready!(Pin::new(response).poll(cx)) {
+                        Ok(answer) => self.answered(answer).map_err(Failure::Malformed),
+                        Err(error) if connection::is_unseen(&error) => Err(self.refused(error)),
+                        Err(error) if error.is_library() && !error.is_io() => {
+                            tracing::debug!(%error, "an answer that HTTP/2 does not allow");
+                            Err(Failure::Malformed(Malformed("an HTTP/2 answer")))
+                        }
+                        Err(error) => Err(Failure::Reset(connection::into_io(error))),
+                    });
+                }
+                Phase::Idle | Phase::Answered { .. } | Phase::Over => {
+                    let error = io::Error::other("no request was begun");
+                    return Poll::Ready(Err(Failure::Reset(error)));
+                }
+            }
+        }
+    }
+
+    /// Hands the request to the connection.
+    fn send(&mut self) -> Result<(), h2::Error> {
+        let Phase::Begun(begun) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            return Ok(());
+        };
+        let Begun { head, body } = *begun;
+        let (body, empty): (Option<_>, Option<_>) = match body {
+            Some(body) if body.is_end_stream() => (None, Some(body)),
+            body => (body, None),
+        };
+        self.empty = empty;
+        match self.place.send(head, body.is_none()) {
+            Ok((response, sender)) => {
+                self.upload = body.map(|body| Upload::new(sender, body));
+                self.phase = Phase::Sent(response);
+                Ok(())
+            }
+            Err(error) => {
+                self.unsent = body;
+                Err(error)
+            }
+        }
+    }
+
+    /// The upstream has not looked at it: another connection may have it, whole.
+    fn refused(&mut self, error: h2::Error) -> Failure {
+        self.place.retire();
+        self.unsent = match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Begun(begun) => begun.body,
+            _ => (self.unsent.take())
+                .or_else(|| self.empty.take())
+                .or_else(|| self.upload.take()?.into_unsent()),
+        };
+        Failure::Reset(connection::into_io(error))
+    }
+
+    fn answered(
+        &mut self,
+        answer: http::Response<h2::RecvStream>,
+    ) -> Result<response::Parts, Malformed> {
+        let (mut parts, body) = answer.into_parts();
+        self.empty = None;
+        // Whoever reads it need not know.
+        parts.version = Version::HTTP_11;
+        if parts.headers.len() > MAX_FIELDS {
+            return Err(Malformed("more than 256 fields"));
+        }
+        let length = content_length(&mut parts.headers)?;
+        let empty = matches!(
+            parts.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        );
+        if parts.status.is_informational() {
+            return Err(Malformed("the status code"));
+        }
+        self.phase = if self.is_head || empty || body.is_end_stream() {
+            Phase::Over
+        } else {
+            let incoming = Incoming::new(body, self.place.hearing());
+            Phase::Answered {
+                incoming,
+                left: length,
+            }
+        };
+        Ok(parts)
+    }
+
+    /// Lends `sink` what is there.
+    ///
+    /// # Errors
+    /// When the body broke. What came before was lent.
+    pub(super) fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Poll<Result<Read, Broken>> {
+        if let Some(upload) = &mut self.upload
+            && upload.poll(cx).is_ready()
+        {
+            // Complete; or nobody asks for the rest.
+            self.upload = None;
+        }
+        let Phase::Answered { incoming, left } = &mut self.phase else {
+            return Poll::Ready(Ok(Read::Eof(None)));
+        };
+        match ready!(incoming.poll_take(cx, self.most, sink)) {
+            Taken::Some { bytes, drained } => {
+                if let Some(left) = left {
+                    *left = left.saturating_sub(bytes as u64);
+                }
+                Poll::Ready(Ok(Read::Data { drained }))
+            }
+            Taken::End(ended) => {
+                self.phase = Phase::Over;
+                Poll::Ready(ended.map(Read::Eof))
+            }
+        }
+    }
+
+    /// The length of what is left of the body, if it was announced.
+    pub(super) const fn left(&self) -> Option<u64> {
+        match &self.phase {
+            Phase::Answered { left, .. } => *left,
+            Phase::Idle | Phase::Over => Some(0),
+            Phase::Begun(_) | Phase::Sent(_) => None,
+        }
+    }
+}
+
+/// The same request as HTTP/2 says it: the authority is part of its target.
+fn head(parts: &request::Parts, scheme: &'static str) -> Request<()> {
+    let mut head = Request::new(());
+    *head.method_mut() = parts.method.clone();
+    *head.version_mut() = Version::HTTP_2;
+    *head.headers_mut() = parts.headers.clone();
+    let host = head.headers_mut().remove(header::HOST);
+    // Only ever said of a connection that serves one request.
+    head.headers_mut().remove(header::CONNECTION);
+    let host = host.as_ref().and_then(|host| host.to_str().ok());
+    let target = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let uri = Uri::builder()
+        .scheme(scheme)
+        .authority(host.unwrap_or("localhost"))
+        .path_and_query(target)
+        .build();
+    // A target that is none is refused when it is sent.
+    *head.uri_mut() = uri.unwrap_or_default();
+    head
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! A request's body on its way to the upstream, as fast as the stream's window allows.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::{Reason, SendStream};
+use http_body::{Body as _, Frame};
+
+use crate::upstream::request_body::RequestBody;
+
+/// Bytes of a body that are kept in case that another connection must have them: more than most prompts.
+const KEPT_BYTES: usize = 64 * 1024;
+
+/// A request's body: what was sent of it, and what was not.
+#[derive(Debug)]
+pub(super) struct Upload {
+    stream: SendStream<Bytes>,
+    body: RequestBody,
+    /// Taken from the body, and not sent.
+    piece: Option<Bytes>,
+    /// All that was sent; `None` if that is too much to be kept.
+    sent: Option<Vec<Bytes>>,
+    kept: usize,
+    complete: bool,
+}
+
+/// Why a body could not be sent.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// The client's body broke off, or went beyond a bound; its verdict says which.
+    Body,
+    /// The stream takes no more.
+    Stream,
+}
+
+impl Upload {
+    pub(super) const fn new(stream: SendStream<Bytes>, body: RequestBody) -> Self {
+        Self {
+            stream,
+            body,
+            piece: None,
+            sent: Some(Vec::new()),
+            kept: 0,
+            complete: false,
+        }
+    }
+
+    /// The body as it was, if all of it that was sent was kept.
+    pub(super) fn into_unsent(mut self) -> Option<RequestBody> {
+        let mut pieces = self.sent?;
+        pieces.extend(self.piece);
+        self.body
+            .give_back((!pieces.is_empty()).then(|| pieces.concat().into()));
+        Some(self.body)
+    }
+
+    /// Sends what can be sent; ready when all of it was.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        while !self.complete {
+            if self.piece.is_some() {
+                ready!(self.poll_piece(cx))?;
+                continue;
+            }
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => self.take(frame)?,
+                Some(Err(_)) => {
+                    self.stream.send_reset(Reason::CANCEL);
+                    return Poll::Ready(Err(Broken::Body));
+                }
+                None => self.give(Bytes::new(), true)?,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn take(&mut self, frame: Frame<Bytes>) -> Result<(), Broken> {
+        match frame.into_data() {
+            Ok(data) => self.piece = Some(data).filter(|data| !data.is_empty()),
+            Err(frame) => {
+                let trailers = frame.into_trailers().unwrap_or_default();
+                self.complete = true;
+                // They come once.
+                self.sent = None;
+                let sent = self.stream.send_trailers(trailers);
+                sent.map_err(|_| Broken::Stream)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends as much of the piece at hand as the window takes.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        while let Some(piece) = &mut self.piece {
+            self.stream.reserve_capacity(piece.len());
+            while self.stream.capacity() == 0 {
+                match ready!(self.stream.poll_capacity(cx)) {
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => return Poll::Ready(Err(Broken::Stream)),
+                }
+            }
+            let now = piece.split_to(piece.len().min(self.stream.capacity()));
+            let over = piece.is_empty();
+            if over {
+                self.piece = None;
+            }
+            let last = over && self.body.is_end_stream();
+            self.give(now, last)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn give(&mut self, bytes: Bytes, last: bool) -> Result<(), Broken> {
+        self.complete = last;
+        self.kept += bytes.len();
+        self.sent = self.sent.take().filter(|_| self.kept <= KEPT_BYTES);
+        if let Some(sent) = &mut self.sent {
+            sent.push(bytes.clone());
+        }
+        self.stream
+            .send_data(bytes, last)
+            .map_err(|_| Broken::Stream)
+    }
+}

@@ -1,0 +1,467 @@
+"""With `http2: true`: does each stream stay its own business, although they share a connection?"""
+
+import json
+import threading
+import time
+from urllib.request import Request, urlopen
+
+import pytest
+from h2.errors import ErrorCodes
+
+from backends import wire
+from backends.scripted import Upstream
+from backends.scripted_h2 import Stream, UpstreamH2
+from support.backend import Backend
+from support import sse
+from support.h2 import H2
+from support.process import python
+from support.raw import Closed, Raw
+from support.wait import settled, until
+from support.weir import config_for
+
+CHAT = "/v1/chat/completions"
+OPENAI = list(wire.openai(6))
+TOKEN = OPENAI[1]
+
+
+@pytest.fixture
+def agent():
+    """`agent(script)`: an HTTP/2 server that runs `script` for each stream."""
+    running = []
+
+    def start(script, **settings) -> UpstreamH2:
+        running.append(UpstreamH2(script, **settings))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.close()
+
+
+@pytest.fixture(scope="module")
+def hypercorn():
+    command = python("-m", "hypercorn", "backends.fastapi_app:app", "--bind", "127.0.0.1:0")
+    one = Backend(command, r"Running on http://127\.0\.0\.1:(\d+)")
+    yield one
+    one.close()
+
+
+def over_h2(url: str, upstream: dict | None = None, **sections) -> dict:
+    """One worker, so that there is one connection if all streams fit it."""
+    config = config_for(url, workers=1, **sections)
+    config["upstreams"]["agent"] |= {"http2": True, **(upstream or {})}
+    return config
+
+
+def streaming(stream: Stream) -> None:
+    """A token, then silence."""
+    stream.head()
+    stream.data(TOKEN)
+    stream.gone()
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/messages", "/api/chat", "/v1/responses", "/runs/stream"])
+def test_a_real_agent_streams_the_same_over_it(weir, hypercorn, path):
+    proxy = weir(config=over_h2(hypercorn.url))
+    request = Request(f"{hypercorn.url}{path}", b'{"stream":true}', {"content-type": "application/json"})
+    with urlopen(request, timeout=10) as direct:
+        expected = direct.read()
+    with Raw(proxy.url) as client:
+        for _ in range(3):
+            client.post(path)
+            assert client.status == 200
+            client.read_body()
+            assert client.events() == sse.events(expected.decode()) or client.body == expected
+    proxy.outcomes(finished=3)
+
+
+def test_a_real_agent_hears_that_its_client_left(weir, hypercorn, name):
+    proxy = weir(config=over_h2(hypercorn.url))
+    run = name()
+    client = Raw(proxy.url).post(f"{CHAT}?run={run}&hold=2")
+    client.until_events(2)
+    left = time.monotonic()
+    client.close()
+    assert hypercorn.becomes(run, "cancelled")["at"] - left < 1
+
+
+def test_agents_over_tls_choose_it_by_alpn(weir, agent, authority, tmp_path):
+    """The scripted server speaks no TLS; a real one does."""
+    files = authority.issue(tmp_path)
+    command = python(
+        "-m", "hypercorn", "backends.fastapi_app:app", "--bind", "127.0.0.1:0",
+        "--certfile", files.cert, "--keyfile", files.key,
+    )  # fmt: skip
+    server = Backend(command, r"Running on https://127\.0\.0\.1:(\d+)")
+    try:
+        url = server.url.replace("http://127.0.0.1", "https://localhost")
+        trust = {"tls": {"roots": "none", "ca_file": authority.file(tmp_path)}}
+        proxy = weir(config=over_h2(url, trust))
+        with Raw(proxy.url) as client:
+            client.post(CHAT)
+            assert client.status == 200
+            assert client.read_body().endswith(b"[DONE]\n\n")
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_an_agent_without_it_is_an_error_that_names_the_key(weir, upstream, authority, tmp_path, tls):
+    def plain(connection):
+        connection.request()
+        connection.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+
+    where = {"tls": authority.server(authority.issue(tmp_path))} if tls else {}
+    server: Upstream = upstream(plain, **where)
+    url = server.url.replace("127.0.0.1", "localhost")
+    trust = {"tls": {"roots": "none", "ca_file": authority.file(tmp_path)}} if tls else {}
+    proxy = weir(config=over_h2(url, trust))
+    with Raw(proxy.url) as client:
+        assert client.get("/").status == 502
+    line = next(line for line in proxy.logs() if "http2" in json.dumps(line))
+    assert "`http2` must be false" in json.dumps(line)
+
+
+def test_a_request_arrives_whole_and_in_the_words_of_http2(weir, agent):
+    def echo(stream):
+        assert stream.complete.wait(10)
+        stream.head("application/json", "201", ("x-more", "1"), ("x-more", "2"))
+        stream.data(stream.body, last=True)
+
+    server = agent(echo)
+    proxy = weir(config=over_h2(server.url))
+    body = bytes(range(256)) * 4096
+    with Raw(proxy.url) as client:
+        client.post("/a%20b?c=d", body, x_own="1", connection="close, x-gone", x_gone="1", te="trailers")
+        assert (client.status, client.read_body()) == (201, body)
+    (stream,) = server.all()
+    headers = stream.headers
+    assert headers[":method"] == "POST" and headers[":path"] == "/a%20b?c=d" and headers[":scheme"] == "http"
+    assert headers[":authority"] == proxy.address
+    assert headers["te"] == "trailers" and headers["x-own"] == "1" and headers["content-length"] == str(len(body))
+    for gone in ("host", "connection", "x-gone", "transfer-encoding"):
+        assert gone not in headers
+
+
+def test_chunks_and_trailers_go_up_and_come_down(weir, agent):
+    def answer(stream):
+        assert stream.complete.wait(10)
+        stream.fields((":status", "103"), ("link", "</a>; rel=preload"))
+        stream.head("text/plain", "200", ("trailer", "x-sum"))
+        stream.data(stream.body)
+        stream.fields(("x-sum", "7"), ("content-length", "9"), last=True)
+
+    server = agent(answer)
+    proxy = weir(config=over_h2(server.url))
+    with Raw(proxy.url) as client:
+        fields = "transfer-encoding: chunked\r\nte: trailers\r\ntrailer: x-own"
+        client.say(f"POST / HTTP/1.1\r\nhost: h\r\n{fields}\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nx-own: 1\r\n\r\n")
+        client.read_head()
+        assert client.read_body() == b"abcde"
+        assert client.interim == [103]
+        assert client.trailers == b"x-sum: 7\r\n"
+    assert server.all()[0].trailers == [("x-own", "1")]
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET", "DELETE"])
+def test_answers_without_a_body_are_over_at_once(weir, agent, method):
+    def empty(stream):
+        status = "200" if method == "HEAD" else "204" if method == "GET" else "304"
+        stream.fields((":status", status), ("etag", '"x"'), last=True)
+
+    proxy = weir(config=over_h2(agent(empty).url))
+    with Raw(proxy.url) as client:
+        for _ in range(2):
+            client.send(method, "/").read_head()
+            assert client.headers["etag"] == '"x"'
+
+
+def test_a_hundred_streams_share_a_connection_and_one_more_gets_another(weir, agent):
+    server = agent(streaming)
+    proxy = weir(config=over_h2(server.url))
+    clients = [Raw(proxy.url).post(CHAT) for _ in range(101)]
+    for client in clients:
+        client.until_events(1)
+    assert [len(one.streams) for one in server.connections] == [100, 1]
+    for client in clients:
+        client.close()
+
+
+def test_an_agent_that_allows_fewer_gets_fewer(weir, agent):
+    server = agent(streaming, streams=3)
+    proxy = weir(config=over_h2(server.url))
+    clients = [Raw(proxy.url).post(CHAT) for _ in range(7)]
+    for client in clients:
+        client.until_events(1)
+    assert sorted(len(one.streams) for one in server.connections) == [1, 3, 3]
+    for client in clients:
+        client.close()
+
+
+def test_an_idle_connection_serves_again_and_is_closed_in_time(weir, agent):
+    def answer(stream):
+        stream.head("text/plain")
+        stream.data("ok", last=True)
+
+    server = agent(answer)
+    proxy = weir(config=over_h2(server.url, {"pool_idle": "500ms"}))
+    with Raw(proxy.url) as client:
+        for _ in range(3):
+            assert client.get("/").read_body() == b"ok"
+        assert len(server.connections) == 1
+        until("the idle connection is closed", lambda: server.open() == 0)
+        assert server.connections[0].goodbye == 0, "with a word"
+        assert client.get("/").read_body() == b"ok"
+    assert len(server.connections) == 2
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+@pytest.mark.parametrize("phase", ["before the head", "in silence", "while tokens flow", "in a plain answer"])
+def test_a_client_that_leaves_ends_its_stream_and_no_other(weir, agent, phase, how):
+    def script(stream):
+        if phase != "before the head" or "other" in stream.headers[":path"]:
+            stream.head("application/json" if "plain" in phase else "text/event-stream")
+            stream.data(TOKEN)
+        while phase == "while tokens flow" and not stream.over.wait(0.01):
+            stream.data(TOKEN)
+        stream.gone()
+
+    server = agent(script)
+    proxy = weir(config=over_h2(server.url))
+    other = Raw(proxy.url).post(f"{CHAT}?other=1")
+    other.until_bytes(TOKEN.encode())
+    client = Raw(proxy.url)
+    client.send("POST", CHAT, b'{"stream":true}')
+    until("the request", lambda: len(server.all()) == 2)
+    if phase != "before the head":
+        client.read_head()
+        client.until_bytes(TOKEN.encode())
+    left = time.monotonic()
+    client.reset() if how == "reset" else client.close()
+    mine = server.all()[1]
+    assert mine.gone() - left < 1
+    assert mine.reset_code == ErrorCodes.CANCEL
+    assert not server.all()[0].over.is_set() and server.open() == 1
+    server.all()[0].data(OPENAI[2])
+    other.until_bytes(OPENAI[2].encode())
+    other.close()
+
+
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/octet-stream"])
+def test_one_client_that_takes_nothing_holds_up_none_of_the_other_99(weir, agent, kind):
+    """Frames of 40 bytes: what nobody reads counts against the connection, 216 bytes a frame (RUSTSEC-2026-0258)."""
+    event = b"data: " + b"x" * 32 + b"\n\n"
+    assert len(event) == 40
+    begun = threading.Barrier(101)
+
+    def script(stream):
+        stream.head(kind)
+        begun.wait(20)
+        if "stalled" in stream.headers[":path"]:
+            while not stream.over.is_set():
+                stream.data(event * 1000, frame=40)
+        for number in range(50):
+            stream.data(b"data: %.9f %07d\n\n" % (time.monotonic(), number), frame=40)
+            stream.over.wait(0.02)
+        stream.end()
+
+    server = agent(script)
+    proxy = weir(config=over_h2(server.url))
+    stalled = Raw(proxy.url, receive_buffer=4096).send("POST", f"{CHAT}?stalled=1", b"{}")
+    others = [Raw(proxy.url).send("POST", CHAT, b"{}") for _ in range(99)]
+    until("all streams", lambda: len(server.all()) == 100)
+    delays: list[float] = []
+    wholes = []
+
+    def read(client: Raw) -> None:
+        client.read_head()
+        seen = 0
+        while not client.ended:
+            client.read_chunk()
+            now = time.monotonic()
+            lines = bytes(client.body).split(b"\n\n")[:-1]
+            delays.extend(now - float(line.split()[1]) for line in lines[seen:])
+            seen = len(lines)
+        wholes.append(seen)
+
+    readers = [threading.Thread(target=read, args=(client,), daemon=True) for client in others]
+    for reader in readers:
+        reader.start()
+    begun.wait(20)
+    for reader in readers:
+        reader.join(30)
+    assert wholes == [50] * 99, "every event of every other stream"
+    delays.sort()
+    p99 = delays[len(delays) * 99 // 100]
+    # A hundred threads of Python beside it; a stream that waits for the stalled one waits for ever.
+    assert p99 < 0.5, p99
+    assert len(server.connections) == 1 and server.connections[0].goodbye is None
+    stalled.close()
+
+
+def test_windows_full_of_small_frames_on_many_streams_are_read(weir, agent):
+    """All at once: the library's own bound is half of the connection's window, which 10 of these reach."""
+    whole = b"".join(b"data: %030d\n\n" % number for number in range(1_600))
+    begun = threading.Barrier(31)
+
+    def script(stream):
+        stream.head()
+        begun.wait(20)
+        stream.data(whole, frame=38, last=True)
+
+    server = agent(script)
+    proxy = weir(config=over_h2(server.url, defaults={"dialect": "opaque"}))
+    clients = [Raw(proxy.url).send("POST", CHAT, b"{}") for _ in range(30)]
+    begun.wait(20)
+    for client in clients:
+        assert client.read_head().read_body() == whole
+    assert len(server.connections) == 1
+    proxy.outcomes(finished=30)
+
+
+def test_a_client_that_returns_gets_everything_that_was_held_back_for_it(weir, agent):
+    """An answer that is no stream: nothing of it may be dropped, however small its frames."""
+    whole = b"".join(b"%039d\n" % number for number in range(50_000))
+
+    def script(stream):
+        stream.head("application/octet-stream")
+        stream.data(whole, frame=40, last=True)
+
+    server = agent(script)
+    proxy = weir(config=over_h2(server.url))
+    with Raw(proxy.url, receive_buffer=4096) as client:
+        client.get("/")
+        settled("the upstream waits", lambda: server.connections[0]._h2.local_flow_control_window(1))
+        assert client.read_body() == whole
+    assert len(server.connections) == 1
+
+
+@pytest.mark.parametrize("how", ["goaway", "refused"])
+@pytest.mark.parametrize("body", [b"", b'{"a":1}', b"x" * 60_000], ids=["none", "small", "large"])
+def test_a_request_that_the_agent_has_not_looked_at_goes_elsewhere_whole(weir, agent, how, body):
+    def script(stream):
+        first = stream.connection is server.connections[0]
+        if stream.number == 1 and first:
+            stream.head("text/plain")
+            stream.data("ok", last=True)
+        elif first:
+            assert len(body) < 1000 or stream.complete.wait(10)
+            if how == "goaway":
+                stream.connection.goaway(1)
+            else:
+                stream.reset(ErrorCodes.REFUSED_STREAM)
+        else:
+            assert stream.complete.wait(10)
+            stream.head("text/plain")
+            stream.data(stream.body, last=True)
+
+    server = agent(script)
+    proxy = weir(config=over_h2(server.url))
+    with Raw(proxy.url) as client:
+        assert client.get("/").read_body() == b"ok"
+        client.post("/", body)
+        assert (client.status, client.read_body()) == (200, body)
+    assert len(server.connections) == 2
+
+
+def test_a_connection_that_says_goodbye_ends_its_streams_first(weir, agent):
+    go = threading.Event()
+
+    def script(stream):
+        stream.head()
+        for event in OPENAI[:3]:
+            stream.data(event)
+        assert go.wait(10)
+        for event in OPENAI[3:]:
+            stream.data(event)
+        stream.end()
+
+    server = agent(script)
+    proxy = weir(config=over_h2(server.url))
+    client = Raw(proxy.url).post(CHAT)
+    client.until_events(3)
+    server.connections[0].goaway(1)
+    with Raw(proxy.url) as another:
+        another.send("POST", CHAT, b"{}")
+        until("a new connection", lambda: len(server.connections) == 2)
+        go.set()
+        assert another.read_head().read_body() == "".join(OPENAI).encode()
+    assert client.read_body() == "".join(OPENAI).encode()
+    proxy.outcomes(finished=2)
+
+
+BREAKS = {
+    "killed": (lambda stream: stream.connection.close(), "truncated"),
+    "reset": (lambda stream: stream.reset(ErrorCodes.INTERNAL_ERROR), "upstream_reset"),
+    "ended early": (lambda stream: stream.end(), "truncated"),
+    "no reason": (lambda stream: stream.reset(ErrorCodes.NO_ERROR), "truncated"),
+}
+
+
+@pytest.mark.parametrize("how", BREAKS)
+def test_a_stream_that_breaks_ends_with_one_error_and_is_not_asked_again(weir, agent, how):
+    break_it, outcome = BREAKS[how]
+
+    def script(stream):
+        stream.head()
+        for event in OPENAI[:3]:
+            stream.data(event)
+        if "mine" in stream.headers[":path"]:
+            assert broken.wait(10)
+            break_it(stream)
+        stream.gone()
+
+    broken = threading.Event()
+    server = agent(script)
+    proxy = weir(config=over_h2(server.url))
+    other = Raw(proxy.url).post(CHAT)
+    other.until_events(3)
+    client = Raw(proxy.url).post(f"{CHAT}?mine=1")
+    client.until_events(3)
+    broken.set()
+    try:
+        client.read_body()
+    except Closed:
+        pass
+    errors = [event for event in client.events() if "error" in event.data]
+    assert len(errors) == 1 and client.events()[-1] == errors[0]
+    assert proxy.ended(outcome=outcome)
+    assert len(server.all()) == 2
+    if how == "killed":
+        assert proxy.ended(outcome="truncated")
+        proxy.outcomes(truncated=2)
+    else:
+        server.all()[0].data(OPENAI[3])
+        other.until_bytes(OPENAI[3].encode())
+    other.close()
+
+
+def test_a_head_that_does_not_come_is_a_504_and_ends_the_stream(weir, agent):
+    server = agent(lambda stream: stream.gone())
+    proxy = weir(config=over_h2(server.url, defaults={"deadlines": {"head": "300ms"}}))
+    with Raw(proxy.url) as client:
+        assert client.post(CHAT).status == 504
+    assert server.all()[0].gone()
+    assert server.open() == 1, "the others are not its fault"
+
+
+def test_health_is_asked_over_it(weir, agent):
+    def script(stream):
+        stream.fields((":status", "200"), last=True)
+
+    server = agent(script)
+    weir(config=over_h2(server.url, {"health": {"path": "/well", "interval": "1s"}}))
+    until("a question", server.all)
+    assert server.all()[0].headers[":path"] == "/well"
+
+
+def test_both_sides_may_speak_it(weir, agent):
+    server = agent(lambda stream: [stream.head(), stream.data("".join(OPENAI), last=True)])
+    proxy = weir(config=over_h2(server.url))
+    client = H2(proxy.url)
+    streams = [client.request("POST", CHAT, b"{}") for _ in range(20)]
+    for stream in streams:
+        assert stream.read_body() == "".join(OPENAI).encode()
+    client.close()
+    assert server.open() == 1
+    proxy.outcomes(finished=20)
