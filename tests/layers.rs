@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by layer, longest path first where one contains another.
-const LAYERS: [(&str, u8); 34] = [
+const LAYERS: [(&str, u8); 35] = [
     ("event", 0),
     ("wire", 1),
     ("dialect", 1),
@@ -22,6 +22,7 @@ const LAYERS: [(&str, u8); 34] = [
     ("stream::pipeline", 1),
     ("stream::tools", 1),
     ("queue", 2),
+    ("gate", 2),
     ("metrics", 2),
     ("config", 2),
     ("tasks", 3),

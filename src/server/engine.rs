@@ -24,12 +24,13 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::flow::Flow;
-use super::gate::Gate;
 use super::interim::Interim;
-use super::rewind::Rewind;
 use super::service::{Left, Service};
 use crate::bounds;
 use crate::config::Limits;
+use crate::gate::Gate;
+use crate::gate::frames::Frames;
+use crate::gate::requests::Requests;
 use crate::link::{Link, Overdue};
 use crate::tasks;
 
@@ -39,7 +40,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FIRST_BYTES: usize = 1024;
 /// Bytes of answers that the HTTP/2 engine buffers per stream: what lies there can be neither joined nor
 /// dropped.
-const MAX_SEND_BYTES: usize = 64 * 1024;
+const MAX_SEND_BYTES: usize = 32 * 1024;
 /// Requests at one time on one HTTP/2 connection.
 const MAX_CONCURRENT: u32 = 256;
 /// Silence after which an HTTP/2 peer is asked whether it is there, and how long it may take to say so.
@@ -80,9 +81,8 @@ where
     }
 }
 
-type Io<S> = Rewind<Interim<S>>;
-type Http1<S> = http1::Connection<TokioIo<Gate<Io<S>>>, Service>;
-type Http2<S> = http2::Connection<TokioIo<Io<S>>, Service, Streams>;
+type Http1<S> = http1::Connection<TokioIo<Gate<Interim<S>, Requests>>, Service>;
+type Http2<S> = http2::Connection<TokioIo<Gate<Interim<S>, Frames>>, Service, Streams>;
 
 /// A connection.
 #[repr(C)]
@@ -193,7 +193,7 @@ where
             (State::Waiting(waiting), Next::Begin(first)) => self.begin(*waiting, &first),
             (State::Http1(engine), Next::Flow(Left { body, last })) => {
                 let parts = engine.into_parts();
-                let (unread, stream) = parts.io.into_inner().into_inner().into_parts();
+                let (unread, stream) = parts.io.into_inner().into_parts();
                 let early = [parts.read_buf, unread].concat();
                 let link = Arc::clone(&self.link);
                 let flow = Flow::new(stream.into_inner(), link, &early, *body);
@@ -219,7 +219,6 @@ where
     /// The engine for what the first bytes are.
     fn begin(&self, waiting: Waiting<S>, first: &First) -> State<S> {
         let Waiting { stream, seen, .. } = waiting;
-        let io = |stream| Rewind::new(seen.freeze(), stream);
         match first {
             First::Nothing => State::Closing(Box::new(stream)),
             First::Http1 => {
@@ -231,14 +230,15 @@ where
                     .max_headers(self.max_headers)
                     // Of the request head, and of what waits to be written: nothing large may hide here.
                     .max_buf_size(self.max_header_bytes.max(8 * 1024));
-                let io = TokioIo::new(Gate::new(io(stream)));
-                let mut engine = builder.serve_connection(io, self.service.clone());
+                let gate = Gate::new(seen.freeze(), stream, Requests::default());
+                let mut engine = builder.serve_connection(TokioIo::new(gate), self.service.clone());
                 if self.closing {
                     Pin::new(&mut engine).graceful_shutdown();
                 }
                 State::Http1(Box::new(engine))
             }
             First::Http2 => {
+                let gate = Gate::new(seen.freeze(), stream, Frames::of_client());
                 let engine = http2::Builder::new(Streams)
                     .timer(TokioTimer::new())
                     .max_header_list_size(u32::try_from(self.max_header_bytes).unwrap_or(u32::MAX))
@@ -246,7 +246,7 @@ where
                     .max_send_buf_size(MAX_SEND_BYTES)
                     .keep_alive_interval(PING)
                     .keep_alive_timeout(PING)
-                    .serve_connection(TokioIo::new(io(stream)), self.service.clone());
+                    .serve_connection(TokioIo::new(gate), self.service.clone());
                 State::Http2(Box::pin(engine))
             }
         }

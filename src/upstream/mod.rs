@@ -47,6 +47,10 @@ use crate::config::{Deadlines, Upstream};
 /// Pause between attempts while an agent is still starting.
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 
+/// A connection that is older takes no further request, however busy it is: the name of its endpoint may mean another
+/// address by now, its certificate may have expired.
+const MAX_AGE: Duration = Duration::from_secs(60);
+
 /// One worker's way to one upstream.
 #[derive(Debug)]
 pub struct Client {

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -46,6 +47,8 @@ pub(super) fn connector(tls: &UpstreamTls, http2: bool) -> io::Result<TlsConnect
         }
         _ => builder.with_no_client_auth(),
     };
+    // A resumed session would not look at the certificate again: one that has expired would do for ever.
+    config.resumption = Resumption::disabled();
     let protocol: &[u8] = if http2 { b"h2" } else { b"http/1.1" };
     config.alpn_protocols = vec![protocol.to_vec()];
     Ok(TlsConnector::from(Arc::new(config)))

@@ -11,7 +11,7 @@ import pytest
 from backends.scripted import Upstream
 from support.backend import Backend
 from support.raw import Raw
-from support.wait import until
+from support.wait import settled, until
 from support.weir import BINARY
 
 STREAMS = 50
@@ -77,7 +77,8 @@ def test_an_agent_that_restarts_under_200_streams_serves_the_next(weir, upstream
 
     first = upstream(endless)
     proxy = weir(first.url)
-    base = descriptors(proxy)
+    # Workers may still be opening theirs.
+    base = settled("descriptors", lambda: descriptors(proxy))
     clients = [Raw(proxy.url).post("/v1/chat/completions") for _ in range(200)]
     for client in clients:
         client.until_events(1)

@@ -11,6 +11,9 @@ use crate::stream::deadline::Table;
 use crate::stream::meter::Meter;
 use crate::stream::pipeline::{Fault, Pipeline, Sink, Verdict, is_content};
 
+/// What an event takes of its thread's time at least, in bytes read.
+const EVENT_BYTES: usize = 128;
+
 /// Everything that a read touches.
 #[repr(C)]
 pub(super) struct Intake {
@@ -27,7 +30,7 @@ pub(super) struct Intake {
     pub(super) quiet: bool,
     /// Events of the last read.
     pub(super) events: usize,
-    /// Bytes read since the pump last waited.
+    /// Bytes read since the pump last waited; small events count as larger ones.
     pub(super) share: u64,
     pub(super) last_push: Instant,
     pub(super) last_read: Instant,
@@ -53,7 +56,7 @@ impl Intake {
         let fault = pipeline.feed(bytes, &mut taking);
         let taken = taking.done();
         self.fault = fault.err();
-        self.share += bytes.len() as u64;
+        self.share += bytes.len().max(taken.events * EVENT_BYTES) as u64;
         self.meter.bytes_in += bytes.len() as u64;
         self.note(&taken, now);
     }

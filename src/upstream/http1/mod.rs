@@ -22,7 +22,9 @@ use bytes::{Buf as _, BytesMut};
 use http::{HeaderMap, StatusCode, request, response};
 use memchr::memmem;
 use tokio::io::{AsyncRead as _, ReadBuf};
+use tokio::time::Instant;
 
+use super::MAX_AGE;
 use super::error::{Broken, Malformed};
 use super::exchange::{Failure, Read};
 use super::request_body::RequestBody;
@@ -64,6 +66,7 @@ pub(super) struct Connection {
     receive: u32,
     is_head: bool,
     keep_alive: bool,
+    opened: Instant,
 }
 
 impl Connection {
@@ -78,6 +81,7 @@ impl Connection {
             receive: RECEIVE_BUFFER_BYTES,
             is_head: false,
             keep_alive: true,
+            opened: Instant::now(),
         }
     }
 
@@ -328,7 +332,8 @@ impl Connection {
 
     /// Whether the next request may go out on it: everything of the last one is over, and it is still open.
     pub(super) fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.keep_alive || !matches!(self.state, State::Idle | State::Over(_)) {
+        let is_old = self.opened.elapsed() > MAX_AGE;
+        if is_old || !self.keep_alive || !matches!(self.state, State::Idle | State::Over(_)) {
             return false;
         }
         if self.upload.is_some() && !matches!(self.poll_upload(cx), Poll::Ready(Ok(()))) {

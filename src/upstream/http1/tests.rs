@@ -1,6 +1,7 @@
 //! A connection over a pipe: heads, bodies, and how they break.
 
 use std::future::poll_fn;
+use std::time::Duration;
 
 use http::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -71,6 +72,19 @@ async fn a_connection_serves_one_request_after_the_other() {
     }
     drop(far);
     assert!(!is_ready(&mut connection).await, "closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_connection_serves_to_the_end_and_no_further() {
+    let (mut connection, mut far) = asked();
+    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    far.write_all(answer).await.unwrap();
+    head(&mut connection).await.unwrap();
+    tokio::time::advance(MAX_AGE).await;
+    assert_eq!(body(&mut connection).await.0, b"ok");
+    assert!(is_ready(&mut connection).await, "a minute old");
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(!is_ready(&mut connection).await);
 }
 
 #[tokio::test]

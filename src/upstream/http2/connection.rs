@@ -14,7 +14,10 @@ use h2::{Ping, PingPong, Reason, SendStream};
 use http::Request;
 use tokio::time::{Instant, sleep};
 
+use crate::gate::Gate;
+use crate::gate::frames::Frames;
 use crate::tasks;
+use crate::upstream::MAX_AGE;
 use crate::upstream::socket::Io;
 
 /// Streams of one connection at a time, if its server allows as many: what common servers allow. More get a
@@ -46,6 +49,7 @@ pub(in crate::upstream) struct Connection {
 
 #[derive(Debug)]
 struct Shared {
+    opened: Instant,
     scheme: &'static str,
     streams: AtomicUsize,
     /// It takes no more streams.
@@ -71,7 +75,7 @@ impl Connection {
             .max_header_list_size(MAX_HEAD_BYTES)
             .max_send_buffer_size(SEND_BUFFER_BYTES)
             .initial_max_send_streams(STREAMS)
-            .handshake(io);
+            .handshake(Gate::new(Bytes::new(), io, Frames::of_server()));
         let (sender, mut connection) = opening.await.map_err(into_io)?;
         let mut pings = connection
             .ping_pong()
@@ -88,6 +92,7 @@ impl Connection {
         })
         .await?;
         let shared = Arc::new(Shared {
+            opened: Instant::now(),
             scheme,
             streams: AtomicUsize::new(0),
             retired: AtomicBool::new(false),
@@ -115,6 +120,7 @@ impl Connection {
     pub(super) fn is_useful(&self, max_age: Duration) -> bool {
         let idle_since = *self.shared.idle_since();
         !self.shared.retired.load(Ordering::Relaxed)
+            && self.shared.opened.elapsed() <= MAX_AGE
             && (self.shared.streams.load(Ordering::Relaxed) > 0 || idle_since.elapsed() < max_age)
     }
 }
@@ -179,7 +185,7 @@ impl Hearing {
 
 /// Reads and writes for all streams, until nobody holds the connection, or it breaks.
 async fn drive(
-    mut connection: client::Connection<Io, Bytes>,
+    mut connection: client::Connection<Gate<Io, Frames>, Bytes>,
     mut pings: PingPong,
     shared: Arc<Shared>,
 ) {

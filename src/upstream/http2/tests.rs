@@ -153,6 +153,19 @@ async fn a_quiet_stream_is_left_alone_as_long_as_its_peer_is_there() {
     assert_eq!(read(&mut ask(&connection).await).await.unwrap(), b"at last");
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_old_connection_takes_no_more() {
+    let (ours, theirs) = duplex(1 << 20);
+    serve(theirs, small_frames);
+    let connection = open(ours).await;
+    let mut stream = ask(&connection).await;
+    tokio::time::advance(crate::upstream::MAX_AGE).await;
+    assert!(connection.place(Duration::MAX).is_some());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(connection.place(Duration::MAX).is_none());
+    assert_eq!(read(&mut stream).await.unwrap().len(), 64_000);
+}
+
 #[tokio::test]
 async fn a_place_is_given_back() {
     let (ours, theirs) = duplex(1 << 20);

@@ -12,6 +12,10 @@ use crate::upstream::request_body::RequestBody;
 /// Bytes of a body that are kept in case that another connection must have them: more than most prompts.
 const KEPT_BYTES: usize = 64 * 1024;
 
+/// Bytes of the first piece that need not wait for the window to be known: they leave in one write with the head, as
+/// most prompts can.
+const AHEAD_BYTES: usize = 16 * 1024;
+
 /// A request's body: what was sent of it, and what was not.
 #[derive(Debug)]
 pub(super) struct Upload {
@@ -91,6 +95,12 @@ impl Upload {
 
     /// Sends as much of the piece at hand as the window takes.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        if self.kept == 0
+            && let Some(piece) = self.piece.take_if(|piece| piece.len() <= AHEAD_BYTES)
+        {
+            let last = self.body.is_end_stream();
+            return Poll::Ready(self.give(piece, last));
+        }
         while let Some(piece) = &mut self.piece {
             self.stream.reserve_capacity(piece.len());
             while self.stream.capacity() == 0 {

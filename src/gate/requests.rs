@@ -1,31 +1,20 @@
-//! One reading of how long a client's requests are, before the HTTP/1.1 engine reads them in its own way.
+//! How long requests are, to the letter, before the HTTP/1.1 engine reads them in its own way.
 //!
 //! The engine is lenient where two servers could disagree: a request with both a length and a coding is read by the
 //! coding, bytes may be missing between chunks. What comes after such a request may be a request to the one and a
 //! body to the other, so it is made unreadable here: what the engine gets instead of its last byte makes it refuse
 //! the message and close.
 
-use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-
 use memchr::memchr;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::Rule;
 use crate::wire::chunked::Chunked;
 
 /// Bytes of a line that are kept: the fields that matter are shorter, or are refused.
 const LINE_BYTES: usize = 96;
-/// An error wherever a head, a chunk's frame or its trailers go on: no byte of them is NUL, no extension holds an LF, and
-/// trailers end behind it.
-const UNREADABLE: &[u8] = b"\0\n\r\n\r\n";
-
-/// A byte stream of which the reading side carries HTTP/1.1 requests.
-#[derive(Debug)]
-pub(super) struct Gate<S> {
-    stream: S,
-    expects: Expects,
-}
+/// HTTP/1.1 requests, one behind the other.
+#[derive(Debug, Default)]
+pub(crate) struct Requests(Expects);
 
 /// What comes next.
 #[derive(Debug)]
@@ -40,17 +29,24 @@ enum Expects {
     Refused,
 }
 
-impl<S> Gate<S> {
+impl Default for Expects {
     /// In front of a request's first byte.
-    pub(super) fn new(stream: S) -> Self {
-        Self {
-            stream,
-            expects: Expects::Head(Head::default()),
-        }
+    fn default() -> Self {
+        Self::Head(Head::default())
+    }
+}
+
+impl Rule for Requests {
+    /// An error wherever a head, a chunk's frame or its trailers go on: no byte of them is NUL, no extension holds an LF,
+    /// and trailers end behind it.
+    const INSTEAD: &'static [u8] = b"\0\n\r\n\r\n";
+
+    fn pass(&mut self, bytes: &[u8]) -> usize {
+        self.0.pass(bytes)
     }
 
-    pub(super) fn into_inner(self) -> S {
-        self.stream
+    fn refuses(&self) -> bool {
+        matches!(self.0, Expects::Refused)
     }
 }
 
@@ -211,57 +207,6 @@ impl Head {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        if !matches!(self.expects, Expects::Refused) {
-            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-            let fresh = buf.filled().get(before..).unwrap_or_default();
-            let passed = self.expects.pass(fresh);
-            buf.set_filled(before + passed);
-        }
-        if matches!(self.expects, Expects::Refused) {
-            let room = UNREADABLE.len().min(buf.remaining());
-            buf.put_slice(UNREADABLE.get(..room).unwrap_or_default());
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Gate<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,7 +215,7 @@ mod tests {
 
     /// What the engine gets of these bytes, cut into pieces of `cut` bytes.
     fn passed(words: &str, cut: usize) -> String {
-        let mut expects = Expects::Head(Head::default());
+        let mut expects = Requests::default();
         let passed = |piece| expects.pass(piece);
         let count = words.as_bytes().chunks(cut).map(passed).sum();
         words[..count].into()

@@ -1,0 +1,106 @@
+"""Does one bad neighbour hurt anybody else? All of them share one thread of Weir, which is as near as they come.
+
+The good and the bad run in processes of their own (`backends/neighbours.py`). A machine that is busy elsewhere makes
+everything late: each comparison may be made again, and must hold once.
+"""
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+import pytest
+
+from backends.neighbours import KINDS, bearable
+from support.backend import Backend
+from support.process import python
+from support.raw import Raw
+from support.wait import until
+from support.weir import config_for
+
+ATTEMPTS = 4
+
+
+@pytest.fixture(scope="module")
+def good():
+    yield from one()
+
+
+@pytest.fixture(scope="module")
+def bad():
+    yield from one()
+
+
+def one():
+    backend = Backend(python("-m", "backends.neighbours"), r'"port": (\d+)')
+    yield backend
+    backend.close()
+
+
+def tell(backend: Backend, step: str, **options) -> dict[str, float]:
+    request = Request(f"{backend.url}/_{step}?{urlencode(options)}", method="POST")
+    with urlopen(request, timeout=30) as response:
+        said = json.load(response)
+    assert "problem" not in said, said["problem"]
+    return said
+
+
+@pytest.fixture
+def proxy(weir, good, bad):
+    upstreams = {"good": {"endpoints": [good.url]}, "bad": {"endpoints": [bad.url]}}
+    routes = [{"name": "bad", "match": {"path_prefix": "/bad"}, "upstream": "bad"}, {"name": "good", "upstream": "good"}]
+    return weir(config=config_for("", upstreams=upstreams, routes=routes, workers=1))
+
+
+def measured(proxy, good: Backend, seconds: float) -> dict[str, float]:
+    """How late the good one's events come, while plain requests are asked now and then, each on a connection of its own."""
+    slowest, asked = 0.0, 0
+    with ThreadPoolExecutor(1) as pool:
+        events = pool.submit(tell, good, "measure", proxy=proxy.address, seconds=seconds)
+        while not wait([events], timeout=0.2).done:
+            start = time.monotonic()
+            with Raw(proxy.url).get("/plain") as client:
+                assert client.read_body() == b"ok"
+            slowest, asked = max(slowest, time.monotonic() - start), asked + 1
+        return {**events.result(), "plain": asked, "slowest plain": round(slowest * 1000, 2)}
+
+
+def compared(proxy, good: Backend, bad: Backend, kind: str) -> tuple[dict[str, float], dict[str, float]]:
+    """Without the neighbour and beside it, which is at work all the time."""
+    before = measured(proxy, good, 1.2)
+    tell(bad, "begin", proxy=proxy.address, kind=kind)
+    first = until("the neighbour is at work", lambda: tell(bad, "so_far")["done"])
+    start = time.monotonic()
+    beside = measured(proxy, good, 2)
+    done = tell(bad, "end")["done"] - first
+    assert done > 0, "the neighbour had stopped"
+    return before, {**beside, "done": done, "for": round(time.monotonic() - start, 2)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_bad_neighbour_hurts_nobody(proxy, good, bad, kind, record_property):
+    tried = []
+    for _ in range(ATTEMPTS):
+        before, beside = compared(proxy, good, bad, kind)
+        tried.append((before, beside))
+        record_property(f"beside {kind}", json.dumps([before, beside]))
+        print(f"\n{kind}: before {before}, beside it {beside}")
+        assert beside["plain"] >= 5 and beside["slowest plain"] < 1000
+        if bearable(before, beside):
+            return
+    pytest.fail(f"events came late beside {kind}: {tried}")
+
+
+def test_a_burst_of_100_000_events_never_keeps_the_thread(proxy, good, bad, record_property):
+    """With a thread that is kept an event waits for half a burst, on average, and the unlucky ones for all of it."""
+    tried = []
+    for _ in range(ATTEMPTS):
+        _, beside = compared(proxy, good, bad, "bursts")
+        burst = beside["for"] / beside["done"] * 1000
+        tried.append((burst, beside))
+        record_property("beside a burst", json.dumps([round(burst, 1), beside]))
+        print(f"\na burst takes {burst:.1f} ms; events of others {beside}")
+        if beside["p50"] < burst / 6 and beside["p99"] < burst / 3:
+            return
+    pytest.fail(f"events waited for the burst: {tried}")
