@@ -32,7 +32,7 @@ pub mod wire;
 
 // layer 2: parts
 pub mod config;
-pub(crate) mod gate;
+pub mod gate;
 pub mod metrics;
 pub mod queue;
 

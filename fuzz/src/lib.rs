@@ -5,5 +5,7 @@ pub mod config;
 pub mod dialects;
 pub mod encoding;
 pub mod frames;
+pub mod gate;
+pub mod head;
 pub mod queue;
 pub mod scan;

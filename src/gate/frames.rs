@@ -29,7 +29,7 @@ const CONTINUATION: u8 = 9;
 
 /// One direction of an HTTP/2 connection.
 #[derive(Debug)]
-pub(crate) struct Frames {
+pub struct Frames {
     /// The head of the frame that is coming in, and how much of it has.
     head: [u8; HEAD_BYTES],
     seen: usize,
@@ -46,7 +46,7 @@ pub(crate) struct Frames {
 
 impl Frames {
     /// What a client sends.
-    pub(crate) fn of_client() -> Self {
+    pub fn of_client() -> Self {
         Self {
             left: PREFACE_BYTES,
             ..Self::of_server()
@@ -54,7 +54,7 @@ impl Frames {
     }
 
     /// What a server sends.
-    pub(crate) fn of_server() -> Self {
+    pub fn of_server() -> Self {
         Self {
             head: [0; HEAD_BYTES],
             seen: 0,

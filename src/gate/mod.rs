@@ -3,8 +3,8 @@
 //! A byte stream in front of an engine of HTTP, with what was read of it before. A rule looks at all that comes; where it
 //! stops, the engine gets bytes instead that it takes for an error, so that it says so and closes.
 
-pub(crate) mod frames;
-pub(crate) mod requests;
+pub mod frames;
+pub mod requests;
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What may pass.
-pub(crate) trait Rule {
+pub trait Rule {
     /// What the engine gets, again and again, once something was refused: an error wherever that was.
     const INSTEAD: &'static [u8];
 
@@ -30,7 +30,7 @@ pub(crate) trait Rule {
 
 /// A byte stream behind a rule.
 #[derive(Debug)]
-pub(crate) struct Gate<S, R> {
+pub struct Gate<S, R> {
     /// Read before, and to be read again first.
     early: Bytes,
     stream: S,
@@ -38,7 +38,7 @@ pub(crate) struct Gate<S, R> {
 }
 
 impl<S, R: Rule> Gate<S, R> {
-    pub(crate) const fn new(early: Bytes, stream: S, rule: R) -> Self {
+    pub const fn new(early: Bytes, stream: S, rule: R) -> Self {
         Self {
             early,
             stream,
@@ -47,7 +47,7 @@ impl<S, R: Rule> Gate<S, R> {
     }
 
     /// What was not read again, and the stream.
-    pub(crate) fn into_parts(self) -> (Bytes, S) {
+    pub fn into_parts(self) -> (Bytes, S) {
         (self.early, self.stream)
     }
 }

@@ -11,7 +11,7 @@ mod error;
 mod exchange;
 pub mod fields;
 mod health;
-mod http1;
+pub mod http1;
 mod http2;
 mod pool;
 pub mod request;

@@ -12,7 +12,7 @@ pub(super) const MAX_HEAD_BYTES: usize = 256 * 1024;
 
 /// How the end of a body is told (RFC 9112, 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Length {
+pub enum Length {
     /// By chunks.
     Chunked,
     /// By the end of the connection.
@@ -23,11 +23,13 @@ pub(super) enum Length {
 
 /// A response head, and what it says about its connection.
 #[derive(Debug)]
-pub(super) struct Head {
-    pub(super) parts: response::Parts,
-    pub(super) length: Length,
+pub struct Head {
+    /// Status and fields.
+    pub parts: response::Parts,
+    /// Of its body.
+    pub length: Length,
     /// The connection may carry another request afterwards.
-    pub(super) keep_alive: bool,
+    pub keep_alive: bool,
 }
 
 /// Writes a request head. `length` is that of its body, if there is one and it is known.
@@ -78,7 +80,7 @@ fn put_field(name: &str, value: &[u8], out: &mut BytesMut) {
 ///
 /// # Errors
 /// When it is no HTTP/1 response head, or one whose body has two readings.
-pub(super) fn parse(bytes: &[u8], is_head: bool) -> Result<Option<(Head, usize)>, Malformed> {
+pub fn parse(bytes: &[u8], is_head: bool) -> Result<Option<(Head, usize)>, Malformed> {
     let mut found = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut response = httparse::Response::new(&mut found);
     let size = match response.parse(bytes) {

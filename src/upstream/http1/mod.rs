@@ -9,7 +9,7 @@
 //! what a quiet stream costs nothing for, and why this is not a client library's connection.
 
 mod acks;
-mod head;
+pub mod head;
 mod state;
 mod upload;
 

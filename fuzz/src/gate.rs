@@ -1,0 +1,37 @@
+//! What an engine gets to read: the same of the same bytes however they come, and never more than came.
+
+use weir::gate::Rule;
+use weir::gate::frames::Frames;
+use weir::gate::requests::Requests;
+
+/// Any bytes; the first says how they are cut.
+pub fn check(data: &[u8]) {
+    let Some((cut, bytes)) = data.split_first() else {
+        return;
+    };
+    let cut = usize::from(*cut).max(1);
+    same::<Requests>(bytes, cut, Requests::default);
+    same::<Frames>(bytes, cut, Frames::of_server);
+    same::<Frames>(bytes, cut, Frames::of_client);
+}
+
+fn same<R: Rule>(bytes: &[u8], cut: usize, rule: fn() -> R) {
+    let whole = passed(&mut rule(), bytes, bytes.len().max(1));
+    assert_eq!(whole, passed(&mut rule(), bytes, cut));
+    let (count, refused) = whole;
+    assert!(count <= bytes.len());
+    // What is not let through, was refused; and what was let through, passes without what came behind it.
+    assert!(refused || count == bytes.len());
+    assert_eq!(passed(&mut rule(), &bytes[..count], cut).0, count);
+}
+
+fn passed<R: Rule>(rule: &mut R, bytes: &[u8], cut: usize) -> (usize, bool) {
+    let mut count = 0;
+    for piece in bytes.chunks(cut) {
+        count += rule.pass(piece);
+        if rule.refuses() {
+            break;
+        }
+    }
+    (count, rule.refuses())
+}
