@@ -1,6 +1,7 @@
 //! Log lines: to stderr, as JSON or for people.
 
 use std::io::{IsTerminal, stderr};
+use std::panic::{self, PanicHookInfo};
 
 use tracing_subscriber::EnvFilter;
 
@@ -31,5 +32,61 @@ pub fn install(log: &Log) {
         builder.try_init()
     };
     // A second install in one process (tests) keeps the first.
-    drop(installed);
+    if installed.is_ok() {
+        panic::set_hook(Box::new(log_panic));
+    }
+}
+
+/// A line like any other, of a defect in Weir. Without the words of a panic that were put together when it happened: they
+/// may hold what peers have sent.
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let place = info.location().map(ToString::to_string).unwrap_or_default();
+    let words = info.payload().downcast_ref::<&str>().copied();
+    tracing::error!(
+        place,
+        words,
+        "a panic: this is a defect in Weir, please report it"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_panic_is_a_line_without_what_was_put_into_its_words() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let builder = tracing_subscriber::fmt().with_writer(move || writer.clone());
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(log_panic));
+        tracing::subscriber::with_default(builder.json().finish(), || {
+            let _ = panic::catch_unwind(|| panic!("a mistake"));
+            let prompt = "secret";
+            let _ = panic::catch_unwind(|| panic!("a mistake with {prompt}"));
+        });
+        panic::set_hook(before);
+        let lines = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(lines.matches("this is a defect in Weir").count(), 2);
+        assert_eq!(lines.matches("src/log.rs").count(), 2);
+        assert!(lines.contains("\"words\":\"a mistake\""), "{lines}");
+        assert!(!lines.contains("secret"));
+    }
 }

@@ -17,6 +17,8 @@ const MASK: &str = "***";
 
 /// Memory of one stream apart from its events: two sockets' read and write buffers, hyper's state, task and timers.
 const STREAM_BYTES: u64 = 64 << 10;
+/// What else a stream of a shared upstream connection may hold: its window, full.
+const WINDOW_BYTES: u64 = 64 << 10;
 
 /// The whole configuration in the shape of the file, `auto` resolved, header values masked.
 /// Keys of features that this version does not have are left out.
@@ -49,25 +51,31 @@ pub fn effective(config: &Config) -> Json {
 
 /// The most memory that streams and connections can use at one time:
 ///
-/// `max_streams * (max(queue.max_bytes, max_event_bytes) + 2 * max_event_bytes + preamble_bytes + 64 KiB)
+/// `max_streams * (max(queue.max_bytes, max_event_bytes) + 2 * max_event_bytes + preamble_bytes + 64 KiB, or 128 KiB with http2)
 ///  + max_connections * max_header_bytes`
 ///
 /// with the values of the most expensive route. For each stream that is a queue filled to its bound (or by one event
 /// that is larger than the bound), one event that waits for room, and one that is still arriving. Real streams use a
 /// few KiB; [`queue_bytes`] is the bound that slow clients can reach with ordinary tokens.
 pub fn worst_case_bytes(config: &Config) -> u64 {
-    let per_stream = |policy: &Policy| {
+    let per_stream = |route: &Route| {
+        let policy = &route.policy;
+        let window = if route.upstream.http2 {
+            WINDOW_BYTES
+        } else {
+            0
+        };
         let event = policy.max_event_bytes as u64;
         let queue = (policy.queue.max_bytes as u64).max(event);
         queue
             .saturating_add(event.saturating_mul(2))
             .saturating_add(policy.preamble_bytes as u64)
-            .saturating_add(STREAM_BYTES)
+            .saturating_add(STREAM_BYTES + window)
     };
     let stream = config
         .routes
         .iter()
-        .map(|route| per_stream(&route.policy))
+        .map(|route| per_stream(route))
         .max()
         .unwrap_or_default();
     let heads = (config.limits.max_connections as u64)

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The group whose limit is the tightest.
+/// A group with a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Group {
     folder: PathBuf,
@@ -38,31 +38,30 @@ const V2: Files = Files {
 const NO_LIMIT: u64 = 1 << 60;
 
 impl Group {
-    /// The group that limits this process; `None` where nothing does.
-    pub(super) fn own() -> Option<Self> {
-        let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    /// The groups that limit this process, the smallest limit first. Any of them may be the first to be full: others
+    /// share the larger ones.
+    pub(super) fn own() -> Vec<Self> {
+        let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         Self::find(Path::new("/sys/fs/cgroup"), &groups)
     }
 
-    fn find(root: &Path, groups: &str) -> Option<Self> {
-        let mut tightest: Option<Self> = None;
+    fn find(root: &Path, groups: &str) -> Vec<Self> {
+        let mut limited = Vec::new();
         for (top, path, files) in groups.lines().filter_map(|line| place(root, line)) {
             // In a container the path may be the host's, and only its end, or nothing of it, is there.
             let own = top.join(path.trim_start_matches('/'));
             for folder in own.ancestors().take_while(|it| it.starts_with(&top)) {
                 let limit = number(&folder.join(files.limit)).filter(|it| *it < NO_LIMIT);
-                let best = tightest.as_ref().map_or(NO_LIMIT, |group| group.limit);
-                if let Some(limit) = limit.filter(|it| *it < best) {
-                    let folder = folder.to_path_buf();
-                    tightest = Some(Self {
-                        folder,
-                        files,
-                        limit,
-                    });
-                }
+                let folder = folder.to_path_buf();
+                limited.extend(limit.map(|limit| Self {
+                    folder,
+                    files,
+                    limit,
+                }));
             }
         }
-        tightest
+        limited.sort_by_key(|group| group.limit);
+        limited
     }
 
     /// Bytes in use that cannot be had back: what a process is killed for.
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tightest_limit_above_holds() {
+    fn every_limit_above_counts() {
         let root = tempfile::tempdir().unwrap();
         let pod = root.path().join("pod");
         let used = [
@@ -134,8 +133,13 @@ mod tests {
             &pod.join("weir"),
             &[("memory.max", "max\n"), ("memory.current", "5\n")],
         );
-        let group = Group::find(root.path(), "0::/pod/weir\n").unwrap();
-        assert_eq!((group.limit, group.used()), (1000, Some(700)));
+        write(
+            root.path(),
+            &[("memory.max", "5000\n"), ("memory.current", "4900\n")],
+        );
+        let groups = Group::find(root.path(), "0::/pod/weir\n");
+        let uses: Vec<_> = groups.iter().map(|it| (it.limit, it.used())).collect();
+        assert_eq!(uses, [(1000, Some(700)), (5000, Some(4900))]);
     }
 
     #[test]
@@ -146,7 +150,7 @@ mod tests {
             &[("memory.max", "1000\n"), ("memory.current", "10\n")],
         );
         let group = Group::find(root.path(), "0::/../../kubepods/pod/weir\n");
-        assert_eq!(group.map(|group| group.limit), Some(1000));
+        assert_eq!(group.first().map(|group| group.limit), Some(1000));
     }
 
     #[test]
@@ -157,21 +161,22 @@ mod tests {
         let used = ("memory.usage_in_bytes", "100\n");
         write(&own, &[("memory.limit_in_bytes", "4096\n"), used, stat]);
         let lines = "12:cpu,cpuacct:/x\n9:memory:/docker/weir\n1:name=systemd:/y\n";
-        let group = Group::find(root.path(), lines).unwrap();
-        assert_eq!((group.limit, group.used()), (4096, Some(70)));
+        let groups = Group::find(root.path(), lines);
+        let uses: Vec<_> = groups.iter().map(|it| (it.limit, it.used())).collect();
+        assert_eq!(uses, [(4096, Some(70))]);
     }
 
     #[test]
     fn no_limit_is_none() {
         let root = tempfile::tempdir().unwrap();
         write(root.path(), &[("memory.max", "max\n")]);
-        assert_eq!(Group::find(root.path(), "0::/\n"), None);
+        assert_eq!(Group::find(root.path(), "0::/\n"), []);
         write(
             &root.path().join("memory"),
             &[("memory.limit_in_bytes", "9223372036854771712\n")],
         );
-        assert_eq!(Group::find(root.path(), "9:memory:/\n"), None);
-        assert_eq!(Group::find(root.path(), "nonsense"), None);
+        assert_eq!(Group::find(root.path(), "9:memory:/\n"), []);
+        assert_eq!(Group::find(root.path(), "nonsense"), []);
     }
 
     #[test]

@@ -52,23 +52,25 @@ struct Use {
 /// Where memory in use is read.
 #[derive(Debug, Default)]
 struct Gauge {
-    group: Option<Group>,
+    groups: Vec<Group>,
     looked: Option<Instant>,
 }
 
 impl Gauge {
-    /// As of now; `None` without a limit.
+    /// As of now, of the limit that is nearest; `None` without one.
     fn read(&mut self, limit: MemoryLimit) -> Option<Use> {
         match limit {
             MemoryLimit::Off => None,
             MemoryLimit::Auto => {
                 if self.looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
                     self.looked = Some(Instant::now());
-                    self.group = Group::own();
+                    self.groups = Group::own();
                 }
-                let group = self.group.as_ref()?;
-                let (limit, used) = (group.limit, group.used()?);
-                Some(Use { limit, used })
+                let uses = self.groups.iter().filter_map(|group| {
+                    let (limit, used) = (group.limit, group.used()?);
+                    Some(Use { limit, used })
+                });
+                uses.max_by_key(|it| it.percent())
             }
             MemoryLimit::Bytes(limit) => {
                 let used = cgroup::resident()?;
@@ -103,7 +105,7 @@ impl Use {
 pub fn limit(limit: MemoryLimit) -> Option<u64> {
     match limit {
         MemoryLimit::Off => None,
-        MemoryLimit::Auto => Group::own().map(|group| group.limit),
+        MemoryLimit::Auto => Group::own().first().map(|group| group.limit),
         MemoryLimit::Bytes(bytes) => Some(bytes),
     }
 }

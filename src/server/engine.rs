@@ -165,7 +165,9 @@ where
                 return Poll::Ready(Ok(Some(Next::Begin(first))));
             }
             State::Http1(engine) => match Pin::new(&mut **engine).poll(cx) {
-                Poll::Ready(result) => result.map_err(Ended::from),
+                // An engine that was asked to let go of its connection (CONNECT, an upgrade) has not closed it.
+                Poll::Ready(Ok(())) => return Poll::Ready(Ok(Some(Next::Close))),
+                Poll::Ready(Err(error)) => Err(error.into()),
                 // Once the engine has written all that it had.
                 Poll::Pending if self.link.is_flushed() => match self.service.handover.take() {
                     Some(left) => return Poll::Ready(Ok(Some(Next::Flow(left)))),
@@ -198,6 +200,10 @@ where
                 let link = Arc::clone(&self.link);
                 let flow = Flow::new(stream.into_inner(), link, &early, *body);
                 State::Flow(Box::new(flow), last)
+            }
+            (State::Http1(engine), Next::Close) => {
+                let (_, stream) = engine.into_parts().io.into_inner().into_parts();
+                State::Closing(Box::new(stream))
             }
             (State::Flow(flow, _), Next::Rest { last }) => {
                 let (stream, early) = flow.into_parts();
@@ -280,6 +286,8 @@ where
 enum Next {
     Begin(First),
     Flow(Left),
+    /// Nothing: the connection closes.
+    Close,
     Rest {
         /// The connection closes.
         last: bool,

@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 import time
+from contextlib import suppress
 
 import h11
 import pytest
@@ -740,3 +741,18 @@ def test_an_http2_body_of_another_length_than_said_is_an_error(weir, plain, body
             pass
     assert plain.requests() == []
     assert serves(proxy)
+
+
+def test_who_goes_on_as_if_there_was_a_tunnel_still_gets_the_answer(weir, plain):
+    """What lies unread when a connection closes resets it, and a reset may overtake the answer."""
+    proxy = weir(plain.url)
+    for _ in range(20):
+        with Raw(proxy.url) as client:
+            client.say(b"CONNECT h:1 HTTP/1.1\r\nhost: h:1\r\n\r\n" + b"x" * 30_000)
+            client.read_head().read_body()
+            assert client.status == 405
+            with suppress(BrokenPipeError):
+                for _ in range(10):
+                    client.socket.sendall(b"y" * 30_000)
+            client.socket.shutdown(socket.SHUT_WR)
+            assert client.socket.recv(1) == b"", "an end, and no reset"
