@@ -4,8 +4,9 @@
     benches/instructions.py [--bless] [WEIR]
 
 Runs the release build under valgrind, one stream in lock step: the model writes, the client reads it, the model
-writes again. So each write is one wake-up, one read and one write of Weir's, whatever else the machine does, and
-the same program gives the same counts. Two runs of different length are compared, which leaves out the start.
+writes again. So each write is one wake-up, one read and one write of Weir's, whatever else the machine does. Two runs
+of different length are compared, which leaves out the start. What Weir does now and then by the clock remains: on a busy
+machine it adds up to 2 %, so a case that seems to need too much is counted up to three times.
 
 Fails if a case needs 3 % more instructions, or more allocations, than `benches/instructions.json` says;
 `--bless` writes that file anew. It holds for the compiler it names: another one gives other counts.
@@ -25,6 +26,7 @@ BASELINE = ROOT / "benches/instructions.json"
 TOLERANCE = 1.03
 # Writes of the two runs: their difference is what counts.
 SHORT, LONG = 300, 1300
+ATTEMPTS = 3
 # Most that one step may take: valgrind is slow, and so may the machine be.
 PATIENCE = 60
 
@@ -155,16 +157,38 @@ def totals(weir: str, case: tuple, writes: int) -> tuple[int, int]:
     return int(found[1]), int(heap[1].replace(",", ""))
 
 
-def measure(weir: str) -> dict[str, dict[str, float]]:
+def measured(weir: str, case: tuple) -> dict[str, float]:
+    """Instructions and allocations for each event of one case."""
+    short, long = totals(weir, case, SHORT), totals(weir, case, LONG)
+    instructions, allocations = ((b - a) / ((LONG - SHORT) * case[2]) for a, b in zip(short, long))
+    return {"instructions": round(instructions), "allocations": round(allocations, 1)}
+
+
+def measure(weir: str, baseline: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Every case; again, and the least of all counts, if one seems to need more than its baseline."""
     counts = {}
-    for name, (event, path, batch) in CASES.items():
+    for name, case in CASES.items():
         print(f"{name} ...", file=sys.stderr, flush=True)
-        case = (event, path, batch)
-        short, long = totals(weir, case, SHORT), totals(weir, case, LONG)
-        events = (LONG - SHORT) * batch
-        instructions, allocations = ((b - a) / events for a, b in zip(short, long))
-        counts[name] = {"instructions": round(instructions), "allocations": round(allocations, 1)}
+        counts[name] = measured(weir, case)
+        for _ in range(ATTEMPTS - 1):
+            if not too_many(name, counts[name], baseline):
+                break
+            again = measured(weir, case)
+            counts[name] = {what: min(count, again[what]) for what, count in counts[name].items()}
     return counts
+
+
+def too_many(name: str, now: dict[str, float], baseline: dict[str, dict[str, float]]) -> list[str]:
+    """What a case needs more of than it may."""
+    if name not in baseline:
+        return []
+    before = baseline[name]
+    worse = []
+    if now["instructions"] > before["instructions"] * TOLERANCE:
+        worse.append(f"{name}: {now['instructions']} instructions, at most {before['instructions']} + 3 % expected")
+    if now["allocations"] > before["allocations"] + 0.1:
+        worse.append(f"{name}: {now['allocations']} allocations, {before['allocations']} expected")
+    return worse
 
 
 def main() -> None:
@@ -173,8 +197,8 @@ def main() -> None:
     paths = [one for one in options if one != "--bless"]
     weir = paths[0] if paths else str(ROOT / "target/release/weir")
     compiler = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True).stdout.strip()
-    counts = measure(weir)
     baseline = json.loads(BASELINE.read_text()) if BASELINE.exists() else {"compiler": "none", "events": {}}
+    counts = measure(weir, baseline["events"])
     worse = []
     print(f"{'for each event':40} instructions  baseline  allocations  baseline")
     for name, now in counts.items():
@@ -183,10 +207,7 @@ def main() -> None:
             f"{name:40} {now['instructions']:12,} {before['instructions']:9,} "
             f"{now['allocations']:12} {before['allocations']:9}"
         )
-        if now["instructions"] > before["instructions"] * TOLERANCE:
-            worse.append(f"{name}: {now['instructions']} instructions, at most {before['instructions']} + 3 % expected")
-        if now["allocations"] > before["allocations"] + 0.1:
-            worse.append(f"{name}: {now['allocations']} allocations, {before['allocations']} expected")
+        worse += too_many(name, now, baseline["events"])
     if bless:
         BASELINE.write_text(json.dumps({"compiler": compiler, "events": counts}, indent=2) + "\n")
         return

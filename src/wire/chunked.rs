@@ -221,15 +221,30 @@ fn size_line(bytes: &[u8]) -> Option<(u64, usize)> {
 
 const SIZE: Malformed = Malformed("the size of a chunk");
 
+/// The value of each byte as a hexadecimal digit, more than 15 for what is none: every event asks twice or so.
+const DIGITS: [u8; 256] = {
+    let mut digits = [u8::MAX; 256];
+    let mut byte: u8 = 0;
+    while byte < u8::MAX {
+        if let Some(value) = (byte as char).to_digit(16) {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::indexing_slicing,
+                reason = "a digit is below 16, and the compiler sees every index"
+            )]
+            {
+                digits[byte as usize] = value as u8;
+            }
+        }
+        byte += 1;
+    }
+    digits
+};
+
 #[inline]
 fn digit(byte: u8) -> Option<u64> {
-    let digit = match byte {
-        b'0'..=b'9' => byte - b'0',
-        b'a'..=b'f' => byte - b'a' + 10,
-        b'A'..=b'F' => byte - b'A' + 10,
-        _ => return None,
-    };
-    Some(digit.into())
+    let value = *DIGITS.get(usize::from(byte))?;
+    (value < 16).then_some(value.into())
 }
 
 #[cfg(test)]
