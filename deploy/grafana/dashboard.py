@@ -1,0 +1,247 @@
+#!/usr/bin/env python3
+"""Writes weir.json, the dashboard: deploy/grafana/dashboard.py [--check]
+
+One page for whoever is on call: are tokens flowing, how fast, and why did streams end? `--check` only tells whether the file
+is what this program would write.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+FILE = Path(__file__).with_name("weir.json")
+SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+ALL = 'namespace=~"$namespace", job=~"$job"'
+ROUTE = f'{ALL}, route=~"$route"'
+BAD = "truncated|upstream_error|upstream_reset|.*_timeout|too_large"
+GREEN, YELLOW, RED = "green", "yellow", "red"
+
+
+def rate(metric: str, by: str = "", labels: str = "", where: str = ROUTE) -> str:
+    selector = f"{where}, {labels}" if labels else where
+    return f"sum by ({by}) (rate({metric}{{{selector}}}[$__rate_interval]))"
+
+
+def quantile(q: float, metric: str, by: str = "", labels: str = "", where: str = ROUTE) -> str:
+    return f"histogram_quantile({q}, {rate(f'{metric}_bucket', ', '.join(filter(None, [by, 'le'])), labels, where)})"
+
+
+def total(metric: str, by: str = "", labels: str = "", where: str = ROUTE) -> str:
+    selector = f"{where}, {labels}" if labels else where
+    return f"sum by ({by}) ({metric}{{{selector}}})"
+
+
+# Kind, title, what it tells, unit, and each line: its query and its name.
+Panel = tuple[str, str, str, str, list[tuple[str, str]]]
+Row = tuple[str, int, list[Panel]]
+
+ROWS: list[Row] = [
+    (
+        "Are tokens flowing?",
+        4,
+        [
+            ("stat", "Open streams", "Streams that run at this moment.", "short", [(total("weir_streams_active"), "streams")]),
+            ("stat", "Tokens a second", "Text of all answers, reasoning included.", "short", [(rate("weir_output_tokens_total"), "tokens/s")]),
+            (
+                "stat",
+                "Bad ends",
+                "Streams that agents, the way to them or Weir broke. Clients that left and drains do not count.",
+                "percentunit",
+                [
+                    (
+                        f"({rate('weir_streams_total', labels=f'outcome=~{chr(34)}{BAD}{chr(34)}')}) / ({rate('weir_streams_total')} > 0)",
+                        "share",
+                    )
+                ],
+            ),
+            ("stat", "First token, p95", "From the request's head to the first text of the answer.", "s", [(quantile(0.95, "weir_time_to_first_token_seconds", labels='kind="answer"'), "p95")]),
+            ("stat", "Tokens a second and stream", "The median stream.", "short", [(quantile(0.5, "weir_stream_output_tokens_per_second"), "median")]),
+            ("stat", "Configuration", "1: the last reload was taken.", "short", [(f"min(weir_config_last_reload_successful{{{ALL}}})", "reload")]),
+        ],
+    ),
+    (
+        "Why did streams end?",
+        8,
+        [
+            ("timeseries", "Ends by reason", "One reason for each stream: docs/behaviour.md, Endings.", "ops", [(rate("weir_streams_total", "outcome"), "{{outcome}}")]),
+            ("timeseries", "Bad ends by route", "The share of streams that broke.", "percentunit", [(f"{rate('weir_streams_total', 'route', f'outcome=~{chr(34)}{BAD}{chr(34)}')} / ({rate('weir_streams_total', 'route')} > 0)", "{{route}}")]),
+            ("timeseries", "Failures of upstreams", "Calls that failed at the agent, by reason.", "ops", [(rate("weir_upstream_errors_total", "reason"), "{{reason}}")]),
+            ("timeseries", "Answers by status", "Plain requests and heads of streams.", "ops", [(rate("weir_requests_total", "kind, code"), "{{kind}} {{code}}")]),
+            ("timeseries", "Requests that no route took", "Refused before any agent was asked.", "ops", [(rate("weir_requests_refused_total", "reason", where=ALL), "{{reason}}")]),
+            ("timeseries", "Calls broken off", "By Weir, and why.", "ops", [(rate("weir_upstream_cancellations_total", "reason"), "{{reason}}")]),
+        ],
+    ),
+    (
+        "How fast?",
+        8,
+        [
+            (
+                "timeseries",
+                "Time to first token",
+                "To the first text of the answer.",
+                "s",
+                [(quantile(q, "weir_time_to_first_token_seconds", labels='kind="answer"'), f"p{q * 100:g}") for q in (0.5, 0.95, 0.99)],
+            ),
+            (
+                "timeseries",
+                "What it is made of, p95",
+                "Head of the agent's answer, first event, first text that the client sees.",
+                "s",
+                [
+                    (quantile(0.95, "weir_upstream_headers_seconds"), "head"),
+                    (quantile(0.95, "weir_time_to_first_event_seconds"), "first event"),
+                    (quantile(0.95, "weir_time_to_visible_token_seconds"), "visible text"),
+                ],
+            ),
+            ("heatmap", "Time to first token, all", "How many answers began after how long.", "s", [(rate("weir_time_to_first_token_seconds_bucket", "le", 'kind="answer"'), "{{le}}")]),
+            ("timeseries", "Between two tokens", "As they come from the agent.", "s", [(quantile(q, "weir_inter_token_seconds"), f"p{q * 100:g}") for q in (0.5, 0.99)]),
+            ("timeseries", "Tokens a second, by stream", "The slowest tenth, the median, the fastest tenth.", "short", [(quantile(q, "weir_stream_output_tokens_per_second"), f"p{q * 100:g}") for q in (0.1, 0.5, 0.9)]),
+            ("timeseries", "Tokens a second, by route", "All streams of a route together.", "short", [(rate("weir_output_tokens_total", "route, type"), "{{route}} {{type}}")]),
+            ("timeseries", "Added by Weir", "An event read to handed to the client's connection.", "s", [(quantile(q, "weir_added_latency_seconds"), f"p{q * 100:g}") for q in (0.5, 0.99)]),
+            ("timeseries", "How long streams last", "From the request's head to the end.", "s", [(quantile(q, "weir_stream_duration_seconds"), f"p{q * 100:g}") for q in (0.5, 0.95)]),
+            ("timeseries", "Plain requests", "Those that are no streams.", "s", [(quantile(q, "weir_request_duration_seconds"), f"p{q * 100:g}") for q in (0.5, 0.95)]),
+        ],
+    ),
+    (
+        "Slow clients",
+        8,
+        [
+            ("timeseries", "What waits", "In the queues of all streams.", "bytes", [(total("weir_queue_bytes", "route"), "{{route}}")]),
+            ("timeseries", "Joined and dropped", "Events joined for slow clients, and those that clients did not get.", "ops", [(rate("weir_events_merged_total", "route"), "{{route}} joined"), (rate("weir_events_dropped_total", "class, reason"), "{{class}} {{reason}}")]),
+            ("timeseries", "Clients that stall", "Spells of more than 0.1 s in which a client took nothing, p95.", "s", [(quantile(0.95, "weir_client_stall_seconds"), "p95")]),
+            ("timeseries", "Upstreams held back", "Seconds a second, over all streams.", "short", [(rate("weir_queue_wait_seconds_total", "route"), "{{route}}")]),
+            ("timeseries", "Clients that leave: time to stop the agent", "From the client's leaving to the end of its call, p99.", "s", [(quantile(0.99, "weir_upstream_cancel_seconds"), "p99")]),
+            ("timeseries", "Heartbeats", "Sent into silence.", "ops", [(rate("weir_heartbeats_total", "route"), "{{route}}")]),
+        ],
+    ),
+    (
+        "Agents",
+        8,
+        [
+            ("timeseries", "Endpoints left out", "By failures, or by checks.", "short", [(f'max by (upstream) (weir_upstream_endpoints_ejected{{{ALL}, upstream=~"$upstream"}})', "{{upstream}}")]),
+            ("timeseries", "Connecting", "Name, TCP and TLS, p95.", "s", [(quantile(0.95, "weir_upstream_connect_seconds"), "p95")]),
+            ("timeseries", "Lumps after silence", "8 events or more in one read after 0.5 s: something before Weir buffers.", "ops", [(rate("weir_upstream_bursts_total", "route"), "{{route}}")]),
+            ("timeseries", "Not the dialect they announced", "Streams that are something else.", "ops", [(rate("weir_dialect_mismatches_total", "route, dialect"), "{{route}} {{dialect}}")]),
+            ("timeseries", "Tool calls that do not add up", "Their arguments are no JSON, or end early.", "ops", [(rate("weir_tool_calls_incomplete_total", "route, dialect"), "{{route}} {{dialect}}")]),
+            ("timeseries", "Hidden", "Characters of reasoning and tools that clients did not get.", "short", [(rate("weir_leak_characters_hidden_total", "route, kind"), "{{route}} {{kind}}")]),
+        ],
+    ),
+    (
+        "Weir itself",
+        8,
+        [
+            ("timeseries", "Processor", "Cores in use.", "short", [(f"sum by (instance) (rate(process_cpu_seconds_total{{{ALL}}}[$__rate_interval]))", "{{instance}}")]),
+            ("timeseries", "Memory", "Resident, and what counts towards the limit.", "bytes", [(f"max by (instance) (process_resident_memory_bytes{{{ALL}}})", "{{instance}} resident"), (f"max by (instance) (weir_memory_used_bytes{{{ALL}}})", "{{instance}} used"), (f"max by (instance) (weir_memory_limit_bytes{{{ALL}}})", "{{instance}} limit")]),
+            ("timeseries", "Connections", "Of clients, open and refused.", "short", [(f"sum by (instance) (weir_connections_active{{{ALL}}})", "{{instance}} open"), (f"sum by (instance) (rate(weir_connections_refused_total{{{ALL}}}[$__rate_interval]))", "{{instance}} refused/s")]),
+            ("timeseries", "Workers", "Connections and requests of each: they should be alike.", "short", [(f"sum by (instance, worker) (weir_worker_load{{{ALL}}})", "{{instance}} {{worker}}")]),
+            ("timeseries", "Going away, defects, reloads", "Draining, panics, rejected configurations.", "short", [(f"sum(weir_draining{{{ALL}}})", "draining"), (f"sum(increase(weir_stream_panics_total{{{ALL}}}[$__rate_interval]))", "panics"), (f'sum(increase(weir_config_reloads_total{{{ALL}, result="rejected"}}[$__rate_interval]))', "rejected")]),
+            ("timeseries", "Open files", "Of each process.", "short", [(f"max by (instance) (process_open_fds{{{ALL}}})", "{{instance}}")]),
+        ],
+    ),
+]
+
+# Columns of the grid, of 24.
+WIDTH = {4: 4, 8: 8}
+
+
+def panel(number: int, place: dict[str, int], described: Panel) -> dict:
+    kind, title, tells, unit, lines = described
+    targets = [
+        {"datasource": SOURCE, "editorMode": "code", "expr": expr, "legendFormat": legend, "range": True, "refId": chr(ord("A") + at)}
+        for at, (expr, legend) in enumerate(lines)
+    ]
+    defaults: dict = {"unit": unit, "min": 0}
+    options: dict = {}
+    if kind == "timeseries":
+        defaults["custom"] = {"fillOpacity": 8, "lineWidth": 1, "showPoints": "never"}
+        options = {"legend": {"displayMode": "list", "placement": "bottom", "showLegend": True}, "tooltip": {"mode": "multi", "sort": "desc"}}
+    elif kind == "stat":
+        options = {"colorMode": "value", "graphMode": "area", "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}}
+        if title == "Bad ends":
+            steps = [{"color": GREEN, "value": None}, {"color": YELLOW, "value": 0.005}, {"color": RED, "value": 0.02}]
+            defaults["thresholds"] = {"mode": "absolute", "steps": steps}
+        if title == "Configuration":
+            defaults["thresholds"] = {"mode": "absolute", "steps": [{"color": RED, "value": None}, {"color": GREEN, "value": 1}]}
+    else:
+        options = {"calculate": False, "yAxis": {"unit": unit}, "cellGap": 1, "color": {"mode": "scheme", "scheme": "Blues", "steps": 64}}
+        targets[0]["format"] = "heatmap"
+    return {
+        "id": number,
+        "type": kind,
+        "title": title,
+        "description": tells,
+        "datasource": SOURCE,
+        "gridPos": place,
+        "fieldConfig": {"defaults": defaults, "overrides": []},
+        "options": options,
+        "targets": targets,
+    }
+
+
+def panels() -> list[dict]:
+    made: list[dict] = []
+    y = 0
+    for title, height, row in ROWS:
+        made.append({"id": len(made) + 1, "type": "row", "title": title, "collapsed": False, "panels": [], "gridPos": {"x": 0, "y": y, "w": 24, "h": 1}})
+        y += 1
+        width = WIDTH[height]
+        for at, described in enumerate(row):
+            x = at * width % 24
+            made.append(panel(len(made) + 1, {"x": x, "y": y + at * width // 24 * height, "w": width, "h": height}, described))
+        y += -(-len(row) * width // 24) * height
+    return made
+
+
+def variable(name: str, label: str, query: str, many: bool = True) -> dict:
+    return {
+        "name": name,
+        "label": label,
+        "type": "query",
+        "datasource": SOURCE,
+        "query": {"query": query, "refId": name},
+        "definition": query,
+        "refresh": 2,
+        "sort": 1,
+        "multi": many,
+        "includeAll": many,
+        "allValue": ".*",
+        "current": {"text": "All", "value": "$__all"},
+    }
+
+
+def dashboard() -> dict:
+    return {
+        "uid": "weir",
+        "title": "Weir",
+        "description": "Are tokens flowing, how fast, and why did streams end?",
+        "tags": ["weir", "llm", "streaming"],
+        "editable": True,
+        "graphTooltip": 1,
+        "refresh": "30s",
+        "schemaVersion": 39,
+        "time": {"from": "now-1h", "to": "now"},
+        "timezone": "browser",
+        "templating": {
+            "list": [
+                {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "current": {"text": "default", "value": "default"}},
+                variable("namespace", "Namespace", "label_values(weir_build_info, namespace)"),
+                variable("job", "Job", 'label_values(weir_build_info{namespace=~"$namespace"}, job)'),
+                variable("route", "Route", f"label_values(weir_streams_active{{{ALL}}}, route)"),
+                variable("upstream", "Upstream", f"label_values(weir_upstream_endpoints_ejected{{{ALL}}}, upstream)"),
+            ]
+        },
+        "annotations": {"list": []},
+        "panels": panels(),
+    }
+
+
+def main() -> None:
+    text = json.dumps(dashboard(), indent=2) + "\n"
+    if "--check" not in sys.argv[1:]:
+        FILE.write_text(text)
+    elif FILE.read_text() != text:
+        raise SystemExit(f"{FILE} is not what dashboard.py writes: run deploy/grafana/dashboard.py")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""What does a real Prometheus make of Weir's metrics? The program of Debian's package, unpacked, not installed."""
+
+import json
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+from support.process import ROOT, Child
+from support.wait import until
+
+PROGRAMS = ROOT / ".cache/prometheus/usr/bin"
+
+
+def promtool(*words: str) -> str:
+    """Its output; it must not complain."""
+    done = subprocess.run([PROGRAMS / "promtool", *words], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+class Prometheus:
+    """Scrapes `address` every half second, and evaluates the shipped rules as often."""
+
+    def __init__(self, folder: Path, address: str):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        config = {
+            "global": {"scrape_interval": "500ms", "evaluation_interval": "500ms"},
+            "rule_files": [str(ROOT / "deploy/prometheus/rules.yaml")],
+            "scrape_configs": [{"job_name": "weir", "static_configs": [{"targets": [address], "labels": {"namespace": "test"}}]}],
+        }
+        file = folder / "prometheus.yml"
+        file.write_text(json.dumps(config))
+        self.child = Child(
+            [
+                str(PROGRAMS / "prometheus"),
+                f"--config.file={file}",
+                f"--storage.tsdb.path={folder / 'data'}",
+                f"--web.listen-address={self.url.removeprefix('http://')}",
+            ]
+        )
+        self.child.line("that it is ready", lambda line: "Server is ready to receive web requests" in line)
+
+    def query(self, expr: str) -> list[dict[str, Any]]:
+        """The samples of an instant query."""
+        with urlopen(f"{self.url}/api/v1/query?{urlencode({'query': expr})}", timeout=10) as response:
+            said = json.load(response)
+        assert said["status"] == "success", said
+        return said["data"]["result"]
+
+    def scraped(self, times: int) -> None:
+        """Waits until it has scraped so often since now."""
+        count = "sum(scrape_samples_scraped * 0 + count_over_time(up[1h]))"
+        before = float((self.query(count) or [{"value": [0, "0"]}])[0]["value"][1])
+        until("scrapes", lambda: float((self.query(count) or [{"value": [0, "0"]}])[0]["value"][1]) >= before + times)
+
+    def close(self) -> None:
+        self.child.stop()

@@ -1,0 +1,162 @@
+"""Does every query of the dashboard and every rule give an answer, by a real Prometheus that scraped a real Weir?
+
+Under a load with all that goes wrong: agents that break, stall, buffer and refuse, clients that leave and stall. Whether
+Grafana draws it well nobody here can tell; that its queries have data, this tells.
+"""
+
+import json
+import math
+import re
+import subprocess
+import threading
+import time
+
+import pytest
+
+from backends import wire
+from backends.scripted import Upstream
+from support.process import ROOT
+from support.prometheus import Prometheus, promtool
+from support.raw import Closed, Raw
+from support.wait import until
+from support.weir import Weir, config_for
+
+BOARD = json.loads((ROOT / "deploy/grafana/weir.json").read_text())
+PANELS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
+CHAT = "/v1/chat/completions"
+OPENAI = list(wire.openai(6))
+
+
+def plainly(text: str) -> str:
+    """A query as Grafana would send it, with everything chosen."""
+    for name, value in {"$__rate_interval": "1m", "$namespace": ".*", "$job": ".*", "$route": ".*", "$upstream": ".*"}.items():
+        text = text.replace(name, value)
+    assert "$" not in text, text
+    return text
+
+
+def agent(connection):
+    """Behaves as the path says."""
+    while True:
+        path = connection.request().line.split()[1]
+        if path == "/plain":
+            connection.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+            continue
+        if "refuses" in path:
+            connection.send("HTTP/1.1 500 no\r\ncontent-length: 2\r\n\r\nno")
+            continue
+        connection.head()
+        for number, event in enumerate(OPENAI):
+            if "breaks" in path and number == 3:
+                connection.reset()
+                return
+            if "stops" in path and number == 3:
+                connection.end()
+                break
+            if "hangs" in path and number == 3:
+                connection.gone(60)
+            if "floods" in path and number == 3:
+                while True:
+                    connection.chunk(OPENAI[1] * 500)
+            if "lumps" in path and number == 2:
+                time.sleep(0.6)
+                connection.chunk(OPENAI[1] * 12)
+            connection.chunk(event)
+            time.sleep(0.002)
+        else:
+            connection.end()
+
+
+@pytest.fixture(scope="module")
+def observed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prometheus")
+    server = Upstream(agent)
+    policy = {"deadlines": {"idle": "700ms", "client_stall": "700ms"}, "heartbeat": "200ms", "queue": {"max_events": 64}}
+    config = config_for(server.url, defaults=policy)
+    config["upstreams"]["gone"] = {"endpoints": ["http://127.0.0.1:1"]}
+    config["routes"].insert(0, {"name": "gone", "upstream": "gone", "match": {"path_prefix": "/gone"}})
+    config["routes"].insert(0, {"name": "fixed", "upstream": "agent", "match": {"path_prefix": "/fixed"}, "dialect": "anthropic"})
+    file = folder / "weir.yaml"
+    file.write_text(json.dumps(config))
+    proxy = Weir("--config", str(file))
+    proxy.file = file
+    prometheus = Prometheus(folder, proxy.admin)
+    over = threading.Event()
+    loads = [threading.Thread(target=load, args=(proxy, over), daemon=True) for _ in range(3)]
+    for one in loads:
+        one.start()
+    proxy.ended(outcome="client_stalled")
+    proxy.ended(outcome="idle_timeout")
+    prometheus.scraped(8)
+    yield prometheus
+    over.set()
+    for one in loads:
+        one.join(30)
+    prometheus.close()
+    proxy.close()
+    server.close()
+
+
+def load(proxy, over: threading.Event) -> None:
+    while not over.is_set():
+        for path in ("/plain", CHAT, f"{CHAT}?refuses", f"{CHAT}?breaks", f"{CHAT}?stops", f"{CHAT}?lumps", "/fixed", "/gone/x", f"{CHAT}?hangs"):
+            with Raw(proxy.url) as client:
+                try:
+                    client.send("POST", path, b'{"stream":true}').read_head().read_body()
+                except (Closed, ConnectionError):
+                    pass
+        with Raw(proxy.url) as leaves:
+            leaves.post(f"{CHAT}?hangs").until_events(1)
+        with Raw(proxy.url, receive_buffer=4096) as stalls:
+            stalls.post(f"{CHAT}?floods")
+            before = proxy.metrics().by("weir_streams_total", "outcome").get("client_stalled", 0)
+            until("it stalls", lambda: over.is_set() or proxy.metrics().by("weir_streams_total", "outcome").get("client_stalled", 0) > before)
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=[panel["title"] for panel in PANELS])
+def test_every_query_of_the_dashboard_has_data(observed, panel):
+    for target in panel["targets"]:
+        samples = until(f"data for {target['expr']}", lambda: observed.query(plainly(target["expr"])), within=10)
+        values = [float(sample["value"][1]) for sample in samples]
+        assert any(not math.isnan(value) for value in values), (target["expr"], values)
+        # What a line is called has a label for each name.
+        for label in re.findall(r"{{(\w+)}}", target["legendFormat"]):
+            assert all(label in sample["metric"] for sample in samples), (target["expr"], label)
+
+
+def test_every_variable_of_the_dashboard_has_values(observed):
+    for variable in BOARD["templating"]["list"]:
+        if variable["type"] == "query":
+            metric, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"]).groups()
+            assert any(label in sample["metric"] for sample in observed.query(plainly(metric))), variable["name"]
+
+
+def test_every_recording_rule_has_data(observed):
+    rules = re.findall(r"record: (\S+)", (ROOT / "deploy/prometheus/rules.yaml").read_text())
+    assert len(rules) > 10
+    for rule in rules:
+        until(f"data for {rule}", lambda rule=rule: observed.query(rule), within=10)
+
+
+def test_alerts_read_only_metrics_that_there_are(observed):
+    """Else an alert is silent for ever."""
+    text = (ROOT / "deploy/prometheus/rules.yaml").read_text()
+    names = set(re.findall(r"\bweir_\w+", text))
+    # Without TLS there is no certificate.
+    for name in sorted(names - {"weir_tls_certificate_not_after_seconds"}):
+        until(f"series of {name}", lambda name=name: observed.query(name), within=10)
+
+
+def test_the_rules_hold_what_their_tests_say():
+    promtool("check", "rules", "deploy/prometheus/rules.yaml")
+    promtool("test", "rules", "deploy/prometheus/rules_test.yaml")
+
+
+def test_every_alert_has_a_paragraph_in_the_runbook():
+    alerts = re.findall(r"alert: (\w+)", (ROOT / "deploy/prometheus/rules.yaml").read_text())
+    headings = re.findall(r"^## (\w+)$", (ROOT / "docs/runbook.md").read_text(), re.MULTILINE)
+    assert headings == alerts
+
+
+def test_the_dashboard_is_what_its_program_writes():
+    subprocess.run([str(ROOT / "deploy/grafana/dashboard.py"), "--check"], check=True)
