@@ -34,8 +34,14 @@ pub fn check(framing: Framing, data: &[u8]) {
         return;
     };
     let (whole, complete, found) = decode(framing, std::iter::once(text));
-    let (pieces, _, again) = decode(framing, text.chunks(usize::from(*cut).max(1)));
+    let (pieces, all, again) = decode(framing, text.chunks(usize::from(*cut).max(1)));
     assert_eq!(found, again, "reads were cut every {cut} bytes");
+    if complete != all {
+        // The LF of a CRLF that was cut in two does not count towards the bound.
+        let slack = text.windows(2).filter(|two| two == b"\r\n").count();
+        assert!(slack > 0 && text.len() > MAX_EVENT);
+        return;
+    }
     if found == Framing::Raw {
         let sent =
             |frames: &[Frame<'_>]| frames.iter().flat_map(|one| one.block.to_vec()).collect();

@@ -18,13 +18,15 @@ const PREFACE_BYTES: usize = 24;
 const BURST: u32 = 500;
 /// So soon another one may: 1,000 a second cost next to nothing.
 const INTERVAL: Duration = Duration::from_millis(1);
-/// What was written is answered: an event of 40 bytes, framed, by two frames that open windows. Less than what answers a
-/// PING, which would pay for the next.
-const WRITTEN_BYTES: usize = 24;
+/// What was written allows more: less than what answers a PING, which would pay for the next.
+const ASKED_BYTES: usize = 24;
+/// The smallest DATA frame is ten bytes, and some clients open two windows for each.
+const OPENED_BYTES: usize = 5;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const PUSH_PROMISE: u8 = 5;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
 /// One direction of an HTTP/2 connection.
@@ -35,12 +37,10 @@ pub struct Frames {
     seen: usize,
     /// Bytes up to the next frame.
     left: usize,
-    /// Frames that may come.
-    credit: u32,
-    /// Bytes written that no frame was credited for.
-    written: usize,
-    /// Up to when time was credited.
-    credited: Instant,
+    /// Of frames that are mostly answered.
+    asking: Account,
+    /// Of WINDOW_UPDATE, which never is.
+    opening: Account,
     refuses: bool,
 }
 
@@ -59,9 +59,8 @@ impl Frames {
             head: [0; HEAD_BYTES],
             seen: 0,
             left: 0,
-            credit: BURST,
-            written: 0,
-            credited: Instant::now(),
+            asking: Account::new(ASKED_BYTES),
+            opening: Account::new(OPENED_BYTES),
             refuses: false,
         }
     }
@@ -71,15 +70,45 @@ impl Frames {
         let [high, middle, low, kind, ..] = self.head;
         self.left = u32::from_be_bytes([0, high, middle, low]) as usize;
         self.seen = 0;
-        let carries = match kind {
+        match kind {
             HEADERS | PUSH_PROMISE | CONTINUATION => true,
-            DATA => self.left > 0,
-            _ => false,
-        };
-        carries || self.take_credit()
+            DATA if self.left > 0 => true,
+            WINDOW_UPDATE => self.opening.take(),
+            _ => self.asking.take(),
+        }
+    }
+}
+
+/// How many frames may come.
+#[derive(Debug)]
+struct Account {
+    credit: u32,
+    /// So many bytes written allow another one.
+    each: usize,
+    /// Bytes written that no frame was credited for.
+    written: usize,
+    /// Up to when time was credited.
+    credited: Instant,
+}
+
+impl Account {
+    fn new(each: usize) -> Self {
+        Self {
+            credit: BURST,
+            each,
+            written: 0,
+            credited: Instant::now(),
+        }
     }
 
-    fn take_credit(&mut self) -> bool {
+    fn wrote(&mut self, bytes: usize) {
+        self.written += bytes;
+        let frames = u32::try_from(self.written / self.each).unwrap_or(u32::MAX);
+        self.written %= self.each;
+        self.credit = self.credit.saturating_add(frames).min(BURST);
+    }
+
+    fn take(&mut self) -> bool {
         if self.credit == 0 {
             let frames = self.credited.elapsed().as_micros() / INTERVAL.as_micros();
             let frames = u32::try_from(frames).unwrap_or(u32::MAX).min(BURST);
@@ -128,11 +157,8 @@ impl Rule for Frames {
     }
 
     fn wrote(&mut self, bytes: usize) {
-        self.written += bytes;
-        let frames = self.written / WRITTEN_BYTES;
-        self.written %= WRITTEN_BYTES;
-        let frames = u32::try_from(frames).unwrap_or(u32::MAX);
-        self.credit = self.credit.saturating_add(frames).min(BURST);
+        self.asking.wrote(bytes);
+        self.opening.wrote(bytes);
     }
 }
 
@@ -141,7 +167,6 @@ mod tests {
     use super::*;
 
     const PING: u8 = 6;
-    const WINDOW_UPDATE: u8 = 8;
 
     fn frame(kind: u8, content: &[u8]) -> Vec<u8> {
         let size = u32::try_from(content.len()).unwrap().to_be_bytes();
@@ -203,7 +228,7 @@ mod tests {
         let mut frames = Frames::of_server();
         let open = frame(WINDOW_UPDATE, &[0, 0, 0, 1]);
         for _ in 0..10 * BURST {
-            frames.wrote(HEAD_BYTES + 40);
+            frames.wrote(HEAD_BYTES + 1);
             assert_eq!(frames.pass(&open) + frames.pass(&open), 2 * open.len());
         }
         // What answers a flood does not pay for it.

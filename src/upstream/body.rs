@@ -45,7 +45,7 @@ impl Body {
     /// Nothing of use came in time: the endpoint has failed.
     pub fn blame(&self) {
         if let Some(lease) = &self.lease {
-            lease.picked.failed();
+            lease.failed();
         }
     }
 

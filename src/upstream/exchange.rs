@@ -93,6 +93,14 @@ impl Exchange {
         }
     }
 
+    /// Whether a failure is news of the endpoint.
+    pub(super) fn is_first_to_fail(&self) -> bool {
+        match self {
+            Self::Own(_) => true,
+            Self::Shared(stream) => stream.is_first_to_fail(),
+        }
+    }
+
     /// The request's body as it was, if the upstream has seen nothing of the request.
     pub(super) fn take_unsent(&mut self) -> Option<RequestBody> {
         match self {

@@ -299,7 +299,7 @@ impl Client {
             }
         });
         let Some(result) = head.await else {
-            lease.picked.failed();
+            lease.failed();
             return Err(Error::HeadTimeout {
                 upstream: self.upstream.name.to_string(),
                 limit,
@@ -329,7 +329,7 @@ impl Client {
         };
         let unsent = lease.exchange.take_unsent().map(Box::new);
         if unsent.is_none() {
-            lease.picked.failed();
+            lease.failed();
         }
         Failure { error, unsent }
     }

@@ -93,12 +93,22 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// Returns a connection of its own to the pool if it can take another request.
+    /// Nothing more will be taken: a connection of its own goes back to the pool if it can take another request.
     pub(super) fn give_back(self, cx: &mut Context<'_>) {
-        if let Exchange::Own(mut wire) = self.exchange
-            && wire.is_ready(cx)
-        {
-            self.pool.put(wire, self.picked.index);
+        match self.exchange {
+            Exchange::Own(mut wire) => {
+                if wire.is_ready(cx) {
+                    self.pool.put(wire, self.picked.index);
+                }
+            }
+            Exchange::Shared(stream) => stream.finish(),
+        }
+    }
+
+    /// Counts against the endpoint. What broke with a shared connection broke once.
+    pub(super) fn failed(&self) {
+        if self.exchange.is_first_to_fail() {
+            self.picked.failed();
         }
     }
 }

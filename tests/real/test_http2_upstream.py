@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from contextlib import suppress
 from urllib.request import Request, urlopen
 
 import pytest
@@ -334,6 +335,67 @@ def test_a_client_that_returns_gets_everything_that_was_held_back_for_it(weir, a
         settled("the upstream waits", lambda: server.connections[0]._h2.local_flow_control_window(1))
         assert client.read_body() == whole
     assert len(server.connections) == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("length", ["5", "0", None], ids=["length", "nothing", "unknown"])
+def test_an_end_in_a_frame_of_its_own_is_waited_for(weir, agent, method, length):
+    """Else agents hear that their client left, although it has everything."""
+
+    def script(stream):
+        known = [("content-length", length)] if length else []
+        stream.fields((":status", "200"), ("content-type", "text/plain"), *known)
+        if stream.headers[":method"] == "GET" and length != "0":
+            stream.data("hello")
+        # Not longer than Weir waits.
+        stream.over.wait(0.1)
+        stream.end()
+
+    server = agent(script)
+    proxy = weir(config=over_h2(server.url))
+    with Raw(proxy.url) as client:
+        for _ in range(2):
+            client.send(method, "/").read_head()
+            if method == "GET":
+                assert client.read_body() == (b"" if length == "0" else b"hello")
+    until("both ends", lambda: server.connections[0].idle())
+    assert [stream.reset_code for stream in server.all()] == [None, None]
+    assert len(server.connections) == 1
+
+
+def test_uploads_behind_stalled_clients_do_not_hold_up_those_of_others(weir, agent):
+    """An agent that answers before it has read everything, and clients that do not read: the window that they were given
+    must not be missing to the rest."""
+
+    def script(stream):
+        if "stalled" in stream.headers[":path"]:
+            stream.head("application/octet-stream")
+            while not stream.over.is_set():
+                stream.data(b"x" * 16_000)
+        assert stream.complete.wait(10)
+        stream.head("text/plain")
+        stream.data(stream.body, last=True)
+
+    server = agent(script)
+    proxy = weir(config=over_h2(server.url))
+    body = b"x" * 4_000_000
+    stalled = [Raw(proxy.url, receive_buffer=4096) for _ in range(4)]
+    for client in stalled:
+        threading.Thread(target=post_quietly, args=(client, body), daemon=True).start()
+    until("all of them", lambda: len(server.all()) == 4)
+    settled("they wait", lambda: sum(len(stream.body) for stream in server.all()))
+    start = time.monotonic()
+    with Raw(proxy.url) as client:
+        client.post("/", b"hello" * 20_000)
+        assert (client.status, client.read_body()) == (200, b"hello" * 20_000)
+    assert time.monotonic() - start < 2
+    for client in stalled:
+        client.close()
+
+
+def post_quietly(client: Raw, body: bytes) -> None:
+    with suppress(OSError):
+        client.send("POST", "/stalled", body)
 
 
 @pytest.mark.parametrize("how", ["goaway", "refused"])

@@ -54,6 +54,9 @@ struct Shared {
     streams: AtomicUsize,
     /// It takes no more streams.
     retired: AtomicBool,
+    /// It is over; and that was told once.
+    over: AtomicBool,
+    told: AtomicBool,
     /// Something was heard of it since its peer was last asked.
     heard: AtomicBool,
     /// When its last stream ended. Held for a read or a write.
@@ -96,6 +99,8 @@ impl Connection {
             scheme,
             streams: AtomicUsize::new(0),
             retired: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+            told: AtomicBool::new(false),
             heard: AtomicBool::new(false),
             idle_since: Mutex::new(Instant::now()),
         });
@@ -160,6 +165,12 @@ impl Place {
         self.0.shared.retired.store(true, Ordering::Relaxed);
     }
 
+    /// Whether a stream's failure is its own, or the first that is told of the connection's.
+    pub(super) fn is_first_to_fail(&self) -> bool {
+        let shared = &self.0.shared;
+        !shared.over.load(Ordering::Relaxed) || !shared.told.swap(true, Ordering::Relaxed)
+    }
+
     /// For whoever hears something of it.
     pub(super) fn hearing(&self) -> Hearing {
         Hearing(Arc::clone(&self.0.shared))
@@ -217,6 +228,7 @@ async fn drive(
         tracing::debug!(%error, "a shared connection to an upstream ended");
     }
     shared.retired.store(true, Ordering::Relaxed);
+    shared.over.store(true, Ordering::Relaxed);
 }
 
 /// Whether the upstream says, or it is certain, that it has not looked at the request (RFC 9113, 8.7).

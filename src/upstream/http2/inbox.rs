@@ -2,15 +2,19 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use h2::{FlowControl, Reason, RecvStream};
 use http::HeaderMap;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
-use super::connection::{Hearing, into_io};
+use super::connection::{Hearing, Place, into_io};
 use crate::tasks;
 use crate::upstream::error::Broken;
 
+/// How long the end of a body may take that has come but for it.
+const LINGER: Duration = Duration::from_millis(250);
 /// Room that a quiet stream keeps between two reads.
 const KEPT_BYTES: usize = 2 * 1024;
 
@@ -20,7 +24,8 @@ const KEPT_BYTES: usize = 2 * 1024;
 pub(super) struct Incoming {
     inbox: Arc<Inbox>,
     window: FlowControl,
-    reader: JoinHandle<()>,
+    /// `None` once it is left alone.
+    reader: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +66,7 @@ impl Incoming {
         Self {
             inbox,
             window,
-            reader,
+            reader: Some(reader),
         }
     }
 
@@ -91,11 +96,31 @@ impl Incoming {
             None => Poll::Pending,
         }
     }
+
+    /// Bytes that are held in memory.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.inbox.lock().bytes.capacity()
+    }
+
+    /// Has the rest come, if it comes soon; `place` is given back then.
+    pub(super) fn finish(mut self, place: Place) {
+        if let Some(mut reader) = self.reader.take().filter(|reader| !reader.is_finished()) {
+            tasks::spawn(async move {
+                if timeout(LINGER, &mut reader).await.is_err() {
+                    reader.abort();
+                }
+                drop(place);
+            });
+        }
+    }
 }
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        self.reader.abort();
+        if let Some(reader) = &self.reader {
+            reader.abort();
+        }
     }
 }
 
@@ -129,6 +154,7 @@ fn broken(error: h2::Error) -> Broken {
 impl Inbox {
     fn put(&self, piece: &[u8]) {
         let mut inner = self.lock();
+        inner.make_room();
         inner.bytes.extend_from_slice(piece);
         inner.wake();
     }
@@ -159,6 +185,15 @@ impl Inner {
             self.bytes.shrink_to(KEPT_BYTES);
         }
         bytes
+    }
+
+    /// Lets go of what was taken once it is the larger part: a reader that is never quite done holds a window twice, at
+    /// most, and each byte is moved once.
+    fn make_room(&mut self) {
+        if self.taken > self.bytes.len() / 2 {
+            self.bytes.drain(..self.taken);
+            self.taken = 0;
+        }
     }
 
     const fn is_drained(&self) -> bool {

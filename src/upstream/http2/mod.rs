@@ -31,7 +31,7 @@ pub(super) use connection::Connection;
 use connection::Place;
 use inbox::{Incoming, Taken};
 pub(super) use pool::Pool;
-use upload::Upload;
+use upload::Sending;
 
 /// Most bytes of one read.
 const READ_BYTES: usize = 16 * 1024;
@@ -42,7 +42,7 @@ const NARROW_READ_BYTES: usize = 4 * 1024;
 #[derive(Debug)]
 pub(super) struct Stream {
     phase: Phase,
-    upload: Option<Upload>,
+    upload: Option<Sending>,
     /// An empty body, kept in case that another connection must have the request.
     empty: Option<RequestBody>,
     /// Of a request that the upstream says it has not looked at.
@@ -94,6 +94,11 @@ impl Stream {
         self.phase = Phase::Begun(Box::new(Begun { head, body }));
     }
 
+    /// Whether its failure is its own, or the first that is told of its connection's.
+    pub(super) fn is_first_to_fail(&self) -> bool {
+        self.place.is_first_to_fail()
+    }
+
     /// Few bytes a read; or as many as usual.
     pub(super) const fn narrow(&mut self, narrow: bool) {
         self.most = if narrow {
@@ -120,22 +125,20 @@ impl Stream {
                     if let Err(error) = ready!(self.place.poll_ready(cx)) {
                         return Poll::Ready(Err(self.refused(error)));
                     }
-                    if let Err(error) = self.send() {
+                    if let Err(error) = self.send(cx) {
                         return Poll::Ready(Err(self.refused(error)));
                     }
                 }
                 Phase::Sent(response) => {
-                    // If the upstream takes no more, its answer says why.
-                    if let Some(upload) = &mut self.upload
-                        && let Poll::Ready(Err(upload::Broken::Body)) = upload.poll(cx)
-                    {
-                        return Poll::Ready(Err(Failure::RequestBody));
-                    }
                     while let Poll::Ready(Some(Ok(head))) = response.poll_informational(cx) {
                         interim(head.status(), head.headers());
                     }
                     return Poll::Ready(match ready!(Pin::new(response).poll(cx)) {
                         Ok(answer) => self.answered(answer).map_err(Failure::Malformed),
+                        // The stream was reset for that.
+                        Err(_) if self.upload.as_ref().is_some_and(Sending::is_cut) => {
+                            Err(Failure::RequestBody)
+                        }
                         Err(error) if connection::is_unseen(&error) => Err(self.refused(error)),
                         Err(error) if error.is_library() && !error.is_io() => {
                             tracing::debug!(%error, "an answer that HTTP/2 does not allow");
@@ -153,7 +156,7 @@ impl Stream {
     }
 
     /// Hands the request to the connection.
-    fn send(&mut self) -> Result<(), h2::Error> {
+    fn send(&mut self, cx: &mut Context<'_>) -> Result<(), h2::Error> {
         let Phase::Begun(begun) = std::mem::replace(&mut self.phase, Phase::Idle) else {
             return Ok(());
         };
@@ -165,7 +168,7 @@ impl Stream {
         self.empty = empty;
         match self.place.send(head, body.is_none()) {
             Ok((response, sender)) => {
-                self.upload = body.map(|body| Upload::new(sender, body));
+                self.upload = body.map(|body| Sending::new(sender, body, cx));
                 self.phase = Phase::Sent(response);
                 Ok(())
             }
@@ -194,6 +197,9 @@ impl Stream {
     ) -> Result<response::Parts, Malformed> {
         let (mut parts, body) = answer.into_parts();
         self.empty = None;
+        if let Some(upload) = &self.upload {
+            upload.keep_nothing();
+        }
         // Whoever reads it need not know.
         parts.version = Version::HTTP_11;
         if parts.headers.len() > MAX_FIELDS {
@@ -207,14 +213,17 @@ impl Stream {
         if parts.status.is_informational() {
             return Err(Malformed("the status code"));
         }
-        self.phase = if self.is_head || empty || body.is_end_stream() {
+        self.phase = if body.is_end_stream() {
             Phase::Over
         } else {
             let incoming = Incoming::new(body, self.place.hearing());
-            Phase::Answered {
-                incoming,
-                left: length,
-            }
+            // Its end may come in a frame of its own.
+            let left = if self.is_head || empty {
+                Some(0)
+            } else {
+                length
+            };
+            Phase::Answered { incoming, left }
         };
         Ok(parts)
     }
@@ -225,15 +234,9 @@ impl Stream {
     /// When the body broke. What came before was lent.
     pub(super) fn poll_body(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &Context<'_>,
         sink: &mut dyn FnMut(&[u8]),
     ) -> Poll<Result<Read, Broken>> {
-        if let Some(upload) = &mut self.upload
-            && upload.poll(cx).is_ready()
-        {
-            // Complete; or nobody asks for the rest.
-            self.upload = None;
-        }
         let Phase::Answered { incoming, left } = &mut self.phase else {
             return Poll::Ready(Ok(Read::Eof(None)));
         };
@@ -248,6 +251,18 @@ impl Stream {
                 self.phase = Phase::Over;
                 Poll::Ready(ended.map(Read::Eof))
             }
+        }
+    }
+
+    /// Nothing more will be taken. A body of which all bytes came is let come to its end, which may be a frame of its
+    /// own: the agent should not hear that it was broken off.
+    pub(super) fn finish(self) {
+        if let Phase::Answered {
+            incoming,
+            left: Some(0),
+        } = self.phase
+        {
+            incoming.finish(self.place);
         }
     }
 

@@ -101,6 +101,47 @@ async fn nobody_has_to_take_small_frames_at_once() {
     }
 }
 
+/// More than the window, as the window opens.
+async fn much(mut respond: SendResponse<Bytes>) {
+    let mut body = respond.send_response(Response::new(()), false).unwrap();
+    for _ in 0..2_000 {
+        body.reserve_capacity(1_000);
+        while body.capacity() < 1_000 {
+            let _more = poll_fn(|cx| body.poll_capacity(cx)).await;
+        }
+        body.send_data(Bytes::from_static(&[b'x'; 1_000]), false)
+            .unwrap();
+    }
+    body.send_data(Bytes::new(), true).unwrap();
+}
+
+#[tokio::test]
+async fn a_reader_that_is_never_quite_done_holds_two_windows_at_most() {
+    let (ours, theirs) = duplex(1 << 20);
+    serve(theirs, much);
+    let connection = open(ours).await;
+    let mut stream = ask(&connection).await;
+    let (mut taken, mut held) = (0, 0);
+    loop {
+        // More comes than is taken.
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        let mut count = |bytes: &[u8]| taken += bytes.len();
+        if let Read::Eof(_) = poll_fn(|cx| stream.poll_body(cx, &mut count))
+            .await
+            .unwrap()
+        {
+            break;
+        }
+        if let Phase::Answered { incoming, .. } = &stream.phase {
+            held = held.max(incoming.held());
+        }
+    }
+    assert_eq!(taken, 2_000_000);
+    assert!(held <= 4 * 64 * 1024, "{held}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_is_gone_without_a_word_breaks_its_streams() {
     let (ours, theirs) = duplex(1 << 20);

@@ -1,13 +1,94 @@
 //! A request's body on its way to the upstream, as fast as the stream's window allows.
+//!
+//! What does not leave at once is sent by a task of its own: who waits for a stalled client cannot send, and the window
+//! that it had asked for would be missing to the bodies of the other streams.
 
+use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http_body::{Body as _, Frame};
+use tokio::task::JoinHandle;
 
+use crate::tasks;
 use crate::upstream::request_body::RequestBody;
+
+/// A body under way. Dropping it leaves it where it is.
+#[derive(Debug)]
+pub(super) struct Sending {
+    shared: Arc<Shared>,
+    task: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Held while a piece is sent.
+    upload: Mutex<Option<Upload>>,
+    /// The client's body broke off.
+    cut: AtomicBool,
+}
+
+impl Sending {
+    /// Sends what can be sent at once.
+    pub(super) fn new(stream: SendStream<Bytes>, body: RequestBody, cx: &mut Context<'_>) -> Self {
+        let shared = Arc::new(Shared {
+            upload: Mutex::new(Some(Upload::new(stream, body))),
+            cut: AtomicBool::new(false),
+        });
+        let task = shared.poll(cx).is_pending().then(|| {
+            let shared = Arc::clone(&shared);
+            tasks::spawn(async move { poll_fn(|cx| shared.poll(cx)).await })
+        });
+        Self { shared, task }
+    }
+
+    /// Whether the client's body broke off, or went beyond a bound; its verdict says which.
+    pub(super) fn is_cut(&self) -> bool {
+        self.shared.cut.load(Ordering::Relaxed)
+    }
+
+    /// No other connection will have to have it.
+    pub(super) fn keep_nothing(&self) {
+        if let Some(upload) = self.shared.lock().as_mut() {
+            upload.sent = None;
+        }
+    }
+
+    /// The body as it was, if all of it that was sent was kept.
+    pub(super) fn into_unsent(self) -> Option<RequestBody> {
+        self.shared.lock().take()?.into_unsent()
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+impl Shared {
+    /// Ready when there is nothing left to send, or nobody to send it to.
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut upload = self.lock();
+        let Some(sent) = upload.as_mut().map(|upload| upload.poll(cx)) else {
+            return Poll::Ready(());
+        };
+        if let Err(Broken::Body) = ready!(sent) {
+            self.cut.store(true, Ordering::Relaxed);
+        }
+        Poll::Ready(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Upload>> {
+        self.upload.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Bytes of a body that are kept in case that another connection must have them: more than most prompts.
 const KEPT_BYTES: usize = 64 * 1024;
@@ -18,7 +99,7 @@ const AHEAD_BYTES: usize = 16 * 1024;
 
 /// A request's body: what was sent of it, and what was not.
 #[derive(Debug)]
-pub(super) struct Upload {
+struct Upload {
     stream: SendStream<Bytes>,
     body: RequestBody,
     /// Taken from the body, and not sent.
@@ -31,7 +112,7 @@ pub(super) struct Upload {
 
 /// Why a body could not be sent.
 #[derive(Debug)]
-pub(super) enum Broken {
+enum Broken {
     /// The client's body broke off, or went beyond a bound; its verdict says which.
     Body,
     /// The stream takes no more.
@@ -39,7 +120,7 @@ pub(super) enum Broken {
 }
 
 impl Upload {
-    pub(super) const fn new(stream: SendStream<Bytes>, body: RequestBody) -> Self {
+    const fn new(stream: SendStream<Bytes>, body: RequestBody) -> Self {
         Self {
             stream,
             body,
@@ -51,7 +132,7 @@ impl Upload {
     }
 
     /// The body as it was, if all of it that was sent was kept.
-    pub(super) fn into_unsent(mut self) -> Option<RequestBody> {
+    fn into_unsent(mut self) -> Option<RequestBody> {
         let mut pieces = self.sent?;
         pieces.extend(self.piece);
         self.body
@@ -60,7 +141,7 @@ impl Upload {
     }
 
     /// Sends what can be sent; ready when all of it was.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         while !self.complete {
             if self.piece.is_some() {
                 ready!(self.poll_piece(cx))?;

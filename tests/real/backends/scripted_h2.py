@@ -121,6 +121,11 @@ class Connection:
                 raise Gone from None
         return rest
 
+    def idle(self) -> bool:
+        """No stream is open."""
+        with self._moved:
+            return self._h2.open_inbound_streams == 0
+
     def raw(self, frames: bytes) -> None:
         """Exactly these bytes, between two frames."""
         with self._moved:
