@@ -139,9 +139,10 @@ impl<'a> Cursor<'a> {
             b'}' | b']' | b',' | b':' => return None,
             _ => {
                 let rest = self.bytes.get(start..)?;
-                let is_end = |byte: &u8| {
-                    matches!(byte, b',' | b'}' | b']' | b':' | b'"') || byte.is_ascii_whitespace()
-                };
+                // The same space as above, or a value that begins with some other would have no length, and whoever
+                // steps over values would stay there for ever.
+                let is_end =
+                    |byte: &u8| is_space(*byte) || matches!(byte, b',' | b'}' | b']' | b':' | b'"');
                 self.pos = start + rest.iter().position(is_end).unwrap_or(rest.len());
             }
         }
@@ -194,12 +195,17 @@ impl<'a> Cursor<'a> {
     fn peek(&mut self) -> Option<u8> {
         loop {
             let byte = *self.bytes.get(self.pos)?;
-            if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+            if !is_space(byte) {
                 return Some(byte);
             }
             self.pos += 1;
         }
     }
+}
+
+/// White space as JSON knows it (RFC 8259, 2): a form feed is none.
+const fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 /// Whether `bytes` hold exactly one JSON value from its first to its last byte: the test for "was it cut?".
@@ -278,6 +284,19 @@ mod tests {
             for start in 0..end {
                 let _ = Cursor::new(&text[start..end]).skip();
             }
+        }
+        // Whatever a value begins with, stepping over it is a step.
+        for byte in 0..=u8::MAX {
+            let value = Cursor::new(&[byte, b'1']).skip();
+            assert!(value.is_none_or(|value| !value.is_empty()), "{byte}");
+            let text = [b'[', byte, byte, byte];
+            let mut array = Cursor::new(&text);
+            array.enter_array().unwrap();
+            let steps = std::iter::from_fn(|| {
+                array.next_element()?.then_some(())?;
+                array.skip().map(drop)
+            });
+            assert!(steps.take(5).count() < 5, "{byte}");
         }
     }
 }
