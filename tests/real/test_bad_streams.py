@@ -72,6 +72,18 @@ def test_what_nobody_understands_passes_as_it_came(weir, upstream, kind):
 LINE_ENDS = {"CRLF": "\r\n", "CR": "\r", "LF": "\n"}
 
 
+@pytest.mark.parametrize("byte", range(0, 33))
+def test_no_byte_between_values_stops_a_worker(weir, upstream, byte):
+    """A form feed is white space to some and a value to others; in between one could stay for ever."""
+    if byte in b"\r\n":
+        return
+    odd = b'event: messages\ndata: [{"content":"a","type":"AIMessageChunk"},%b%b]\n\n' % (bytes([byte]), bytes([byte]))
+    proxy = weir(upstream(stream(odd * 2)).url, workers=1, defaults={"dialect": "langgraph"})
+    with Raw(proxy.url).post(CHAT) as client:
+        assert client.read_body() == odd * 2
+    assert proxy.ended(outcome="finished")
+
+
 @pytest.mark.parametrize("ends", LINE_ENDS)
 @pytest.mark.parametrize("cut", [1, 2, 3, 1000])
 def test_line_ends_become_lf_wherever_reads_are_cut(weir, upstream, ends, cut):
