@@ -163,6 +163,8 @@ ENDS = {
     "a window of nothing for all": frame(WINDOW_UPDATE, 0, 0, bytes(4)),
     "a window beyond 2^31": frame(WINDOW_UPDATE, 0, 0, b"\x7f\xff\xff\xf0") * 2,
     "a reset of no stream": frame(RST_STREAM, 0, 0, bytes(4)),
+    "a flood of pings": frame(PING, 0, 0, bytes(8)) * 5_000,
+    "a flood of settings": frame(SETTINGS, 0, 0) * 5_000,
     "a goodbye with an error": frame(GOAWAY, 0, 0, (0).to_bytes(4) + (2).to_bytes(4)),
     "a goodbye that is cut": frame(GOAWAY, 0, 0, bytes(3)),
     "HTTP/1.1": b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil",

@@ -279,6 +279,9 @@ def connections():
     padded = frame(HEADERS, PADDED | WITH_PRIORITY | END_HEADERS | END_STREAM, 1, b"\x03" + b"\0\0\0\0\x10" + block(GET) + b"\0" * 3)
     yield Talk("frame, a head with padding and priority", padded, Passes())
     nothing = frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 0))
+    # Each is well formed; nobody needs so many at once.
+    for name, one in {"PING": frame(PING, 0, 0, bytes(8)), "SETTINGS": frame(SETTINGS, 0, 0), "PRIORITY": frame(PRIORITY, 0, 3, bytes(5))}.items():
+        yield Talk(f"frame, a flood of {name}", one * 5_000, Ends())
     yield Talk("frame, WINDOW_UPDATE of nothing for a stream", post() + nothing, Broken())
     much = frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 2**31 - 1))
     yield Talk("frame, WINDOW_UPDATE of too much for a stream", post() + much, Broken())
