@@ -9,10 +9,16 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from h2.errors import ErrorCodes
 
 from backends import wire
+from backends.scripted_h2 import Stream, UpstreamH2
 from support.raw import Closed, Raw
 from support.wait import until
+from support.weir import config_for
 
 SECONDS = float(os.environ.get("WEIR_SOAK_SECONDS", "15"))
 CLIENTS = 12
@@ -21,24 +27,33 @@ MIB = 1024 * 1024
 GROWTH = 12 * MIB
 
 DIALECTS = {"/v1/chat/completions": wire.openai, "/v1/messages": wire.anthropic}
+# The agent behind it speaks HTTP/2.
+HTTP2 = "/http2"
+PLACES = [prefix + place for prefix in ("", HTTP2) for place in DIALECTS]
+
+
+def asked(path: str) -> tuple[str, list[bytes]]:
+    """What kind of stream, and the pieces of it that are sent."""
+    place, _, kind = path.removeprefix(HTTP2).partition("?kind=")
+    pieces = list(DIALECTS[place](random.randint(1, 60)))
+    if kind in ("truncated", "reset", "leaves"):
+        pieces = pieces[: 1 + len(pieces) // 2]
+    return kind, pieces
 
 
 def script(connection):
     """What the path asks for; a connection serves many."""
     while True:
-        path = connection.request(within=SECONDS + 60).line.split()[1]
-        place, _, kind = path.partition("?kind=")
+        kind, pieces = asked(connection.request(within=SECONDS + 60).line.split()[1])
         if kind == "plain":
             connection.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nplain")
             continue
-        pieces = list(DIALECTS[place](random.randint(1, 60)))
         connection.head()
         if kind == "malformed":
             connection.chunk(pieces[1])
             connection.send("nonsense\r\n")
             return connection.gone()
-        cut = kind in ("truncated", "reset", "leaves")
-        for piece in pieces[: 1 + len(pieces) // 2] if cut else pieces:
+        for piece in pieces:
             connection.chunk(piece)
         if kind in ("whole", "truncated"):
             connection.end()
@@ -47,6 +62,28 @@ def script(connection):
         else:
             connection.gone()
             return None
+
+
+def script_h2(stream: Stream) -> None:
+    """The same, a stream at a time; those beside it are nobody's business."""
+    kind, pieces = asked(stream.headers[":path"])
+    if kind == "plain":
+        stream.fields((":status", "200"), ("content-length", "5"))
+        return stream.data(b"plain", last=True)
+    # A body that is longer than it says is an error of this stream alone.
+    announced = [("content-length", str(len(pieces[0]) + 1))] if kind == "malformed" else []
+    stream.head("text/event-stream", "200", *announced)
+    for piece in pieces:
+        stream.data(piece)
+    if kind in ("whole", "truncated"):
+        stream.end()
+    elif kind == "reset":
+        stream.reset(ErrorCodes.INTERNAL_ERROR)
+    else:
+        stream.gone()
+    if random.random() < 0.01:
+        # As a server that is replaced: no more streams, those that are open go on.
+        stream.connection.goaway(stream.connection.newest())
 
 
 class Client(threading.Thread):
@@ -65,7 +102,7 @@ class Client(threading.Thread):
                 [8, 2, 3, 1, 1, 1, 2, 1],
             )[0]
             try:
-                getattr(self, kind)(self.random.choice(list(DIALECTS)))
+                getattr(self, kind)(self.random.choice(PLACES))
             except Exception as error:
                 self.problems.append(f"{kind}: {error!r}")
 
@@ -124,10 +161,19 @@ class Client(threading.Thread):
                 pass
 
 
-def test_a_soak(weir, upstream, capsys):
+@pytest.fixture
+def http2() -> Iterator[UpstreamH2]:
+    server = UpstreamH2(script_h2)
+    yield server
+    server.close()
+
+
+def test_a_soak(weir, upstream, http2, capsys):
     server = upstream(script)
-    proxy = weir(server.url)
-    config = json.loads(proxy.file.read_text())
+    agents = {"agent": {"endpoints": [server.url]}, "http2": {"endpoints": [http2.url], "http2": True}}
+    routes = [{"name": "http2", "match": {"path_prefix": HTTP2}, "upstream": "http2"}, {"name": "all", "upstream": "agent"}]
+    config = config_for("", upstreams=agents, routes=routes)
+    proxy = weir(config=config)
     started = time.monotonic()
     clients = [Client(proxy.url, started + SECONDS, seed) for seed in range(CLIENTS)]
     for client in clients:
@@ -143,6 +189,9 @@ def test_a_soak(weir, upstream, capsys):
         reloads += 1
         # Connections of the past need no place in this test's memory.
         server.connections[:] = [one for one in server.connections if not one.closed_at]
+        http2.connections[:] = [one for one in http2.connections if not one.closed.is_set()]
+        for connection in list(http2.connections):
+            connection.forget()
         clients[0].join(min(1.0, SECONDS / 30))
     assert not [problem for client in clients for problem in client.problems]
     expected = sum((client.expected for client in clients), Counter())

@@ -44,6 +44,8 @@ class Stream:
         self.trailers: Head = []
         self.complete = threading.Event()
         self.over = threading.Event()
+        # Its script has come to its end.
+        self.served = False
         # The code of the client's RST_STREAM.
         self.reset_code: int | None = None
         self.closed_at: float | None = None
@@ -126,6 +128,11 @@ class Connection:
         with self._moved:
             return self._h2.open_inbound_streams == 0
 
+    def forget(self) -> None:
+        """The streams that have been served; a test that runs for long has no place for them."""
+        with self._moved:
+            self.streams[:] = [stream for stream in self.streams if not stream.served]
+
     def raw(self, frames: bytes) -> None:
         """Exactly these bytes, between two frames."""
         with self._moved:
@@ -133,6 +140,11 @@ class Connection:
                 self.socket.sendall(frames)
             except OSError:
                 raise Gone from None
+
+    def newest(self) -> int:
+        """The stream that was opened last."""
+        with self._moved:
+            return self._h2.highest_inbound_stream_id
 
     def goaway(self, last: int, code: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
         """What comes after stream `last` was not looked at, and will not be."""
@@ -220,6 +232,7 @@ class UpstreamH2:
             pass
         except BaseException as error:
             self.errors.append(error)
+        stream.served = True
 
     def all(self) -> list[Stream]:
         return [stream for connection in list(self.connections) for stream in list(connection.streams)]
