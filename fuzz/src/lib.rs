@@ -7,5 +7,6 @@ pub mod encoding;
 pub mod frames;
 pub mod gate;
 pub mod head;
+pub mod identity;
 pub mod queue;
 pub mod scan;

@@ -17,7 +17,7 @@ const MAX_REQUEST_ID: usize = 128;
 
 /// The names of one request.
 #[derive(Clone, Debug)]
-pub(super) struct Identity {
+pub struct Identity {
     /// `X-Request-Id`; visible ASCII.
     pub(super) request_id: HeaderValue,
     traceparent: HeaderValue,
@@ -25,7 +25,7 @@ pub(super) struct Identity {
 
 impl Identity {
     /// Reads them from a request head, and writes into it what was missing.
-    pub(super) fn of(headers: &mut HeaderMap) -> Self {
+    pub fn of(headers: &mut HeaderMap) -> Self {
         let given = only(headers, &REQUEST_ID).filter(|id| is_request_id(id.as_bytes()));
         let request_id = given.unwrap_or_else(|| {
             let made = value(hex(&random::<16>()).as_bytes());
@@ -49,7 +49,7 @@ impl Identity {
     }
 
     /// The trace id, 32 hexadecimal digits.
-    pub(super) fn trace_id(&self) -> &str {
+    pub fn trace_id(&self) -> &str {
         let text = self.traceparent.to_str().unwrap_or_default();
         text.get(3..35).unwrap_or_default()
     }

@@ -5,7 +5,7 @@ mod admit;
 mod call;
 mod edge;
 mod errors;
-mod identity;
+pub mod identity;
 mod interim;
 mod kind;
 mod live;

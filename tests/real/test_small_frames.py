@@ -20,6 +20,8 @@ MIB = 1024 * 1024
 # Streams that are read, each with an event every so often.
 READ, EVERY = 99, 0.2
 ATTEMPTS = 4
+# In milliseconds: what the client, one thread of Python for all frames, makes of it.
+NOISE = 25
 
 
 class Timed(H2):
@@ -87,7 +89,7 @@ def test_a_stream_that_is_not_read_leaves_the_99_others_of_its_connection_alone(
         tried.append((before, beside))
         record_property("99 streams", json.dumps([before, beside]))
         print(f"\n99 streams: before {before}, beside one that is not read {beside}")
-        if bearable(before, beside):
+        if bearable(before, beside, NOISE):
             return
     pytest.fail(f"events came late: {tried}")
 

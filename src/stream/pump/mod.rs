@@ -40,7 +40,8 @@ pub use parts::{Arrived, Failure, Observer, Parts, Progress, Reader, Report, Sou
 /// a burst. Long enough to lose nothing to it, short against any stall.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Bytes read without a pause: then the thread's other streams have their turn.
+/// Bytes read without a pause: then the thread's other streams have their turn. A stream whose reader takes less than
+/// comes pauses after every read: all it could win is what is dropped.
 const SHARE_BYTES: u64 = 32 * 1024;
 
 /// One stream.
@@ -260,7 +261,8 @@ impl Pump {
                     self.intake.quiet = false;
                 }
             }
-            if self.rest.is_none() && self.intake.share > SHARE_BYTES {
+            let pauses = self.intake.share > SHARE_BYTES || (read && self.flood.is_some());
+            if self.rest.is_none() && pauses {
                 self.intake.share = 0;
                 self.intake.quiet = false;
                 self.drained = false;
