@@ -91,7 +91,9 @@ fn is_traceparent(text: &[u8]) -> bool {
     let complete = match version {
         b"ff" => false,
         b"00" => rest.is_empty(),
-        _ => rest.first().is_none_or(|byte| *byte == b'-'),
+        _ => {
+            rest.first().is_none_or(|byte| *byte == b'-') && rest.iter().all(u8::is_ascii_graphic)
+        }
     };
     let lengths = [version.len(), trace.len(), parent.len(), flags.len()];
     complete
@@ -161,6 +163,8 @@ mod tests {
             assert_eq!(headers.get_all("traceparent").iter().count(), 1);
         }
         assert!(is_traceparent(format!("cc{}-more", &TRACE[2..]).as_bytes()));
+        let later = [b"cc", &TRACE.as_bytes()[2..], b"-\xb9"].concat();
+        assert!(!is_traceparent(&later), "not to be written as text");
         let (twice, _) = identify(&[("x-request-id", "a"), ("x-request-id", "b")]);
         assert_eq!(twice.request_id.len(), 32);
         let (spaced, _) = identify(&[("x-request-id", "a b")]);
