@@ -82,8 +82,7 @@ def script_h2(stream: Stream) -> None:
     else:
         stream.gone()
     if random.random() < 0.01:
-        # As a server that is replaced: no more streams, those that are open go on.
-        stream.connection.goaway(stream.connection.newest())
+        stream.connection.retire()
 
 
 class Client(threading.Thread):
@@ -193,7 +192,8 @@ def test_a_soak(weir, upstream, http2, capsys):
         for connection in list(http2.connections):
             connection.forget()
         clients[0].join(min(1.0, SECONDS / 30))
-    assert not [problem for client in clients for problem in client.problems]
+    problems = [problem for client in clients for problem in client.problems]
+    assert not problems, f"{len(problems)} problems, the first: {problems[:5]}"
     expected = sum((client.expected for client in clients), Counter())
     until("no stream", lambda: proxy.metrics().value("weir_streams_active") == 0)
     counted = Counter(proxy.metrics().by("weir_streams_total", "outcome"))

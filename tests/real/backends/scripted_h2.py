@@ -91,6 +91,8 @@ class Connection:
         self.streams: list[Stream] = []
         self.pings = 0
         self.goodbye: int | None = None
+        # The last stream, once there will be no more.
+        self.retired: int | None = None
         self.closed = threading.Event()
         self._server = server
         self._h2 = H2Connection(LENIENT)
@@ -141,10 +143,12 @@ class Connection:
             except OSError:
                 raise Gone from None
 
-    def newest(self) -> int:
-        """The stream that was opened last."""
+    def retire(self) -> None:
+        """As a server that is replaced: what came goes on, and nothing more is looked at."""
         with self._moved:
-            return self._h2.highest_inbound_stream_id
+            if self.retired is None:
+                self.retired = self._h2.highest_inbound_stream_id
+                self.goaway(self.retired)
 
     def goaway(self, last: int, code: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
         """What comes after stream `last` was not looked at, and will not be."""
@@ -178,7 +182,7 @@ class Connection:
     def _note(self, event: Any) -> None:
         stream = next((one for one in self.streams if one.number == getattr(event, "stream_id", 0)), None)
         match event:
-            case events.RequestReceived():
+            case events.RequestReceived() if self.retired is None:
                 self.streams.append(Stream(self, event.stream_id, event.headers))
                 self._server.run(self.streams[-1])
             case events.DataReceived() if stream:
