@@ -53,7 +53,7 @@ fn only(fields: &HeaderMap, name: &str) -> Option<String> {
     value.to_str().ok().map(str::to_owned)
 }
 
-/// Trace Context, 3.2.2, digit by digit.
+/// Trace Context, 3.2.2, digit by digit; what later versions append is text.
 fn is_trace(text: &str) -> bool {
     let shape = "vv-tttttttttttttttttttttttttttttttt-pppppppppppppppp-ff";
     let fits = |(byte, place): (u8, u8)| match place {
@@ -62,6 +62,7 @@ fn is_trace(text: &str) -> bool {
     };
     let zeros = |part: &str| part.bytes().all(|byte| byte == b'0');
     text.len() >= shape.len()
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
         && text.bytes().zip(shape.bytes()).all(fits)
         && !text.starts_with("ff")
         && !zeros(&text[3..35])
