@@ -199,7 +199,6 @@ def variable(name: str, label: str, query: str, many: bool = True) -> dict:
         "type": "query",
         "datasource": SOURCE,
         "query": {"query": query, "refId": name},
-        "definition": query,
         "refresh": 2,
         "sort": 1,
         "multi": many,

@@ -1,0 +1,31 @@
+{{/* weir.yaml: what the chart knows, and over it what was given. */}}
+{{- define "weir.config" -}}
+{{- $listen := dict "address" (printf "0.0.0.0:%v" .Values.ports.http) -}}
+{{- if .Values.tls.secretName -}}
+{{- $tls := dict "cert" "/etc/weir-tls/tls.crt" "key" "/etc/weir-tls/tls.key" -}}
+{{- if .Values.tls.clientCertificates -}}
+{{- $_ := set $tls "client_ca" "/etc/weir-tls/ca.crt" -}}
+{{- end -}}
+{{- $_ := set $listen "tls" $tls -}}
+{{- end -}}
+{{- $config := dict
+  "listen" (list $listen)
+  "admin" (dict "listen" (printf "0.0.0.0:%v" .Values.ports.admin))
+  "workers" .Values.workers
+  "drain" (dict "delay" (printf "%vs" .Values.drain.delay) "limit" (printf "%vs" .Values.drain.limit))
+-}}
+{{- if eq .Values.mode "sidecar" -}}
+{{- /* An agent that is still starting is waited for. */ -}}
+{{- $agent := dict "endpoints" (list (printf "http://127.0.0.1:%v" .Values.agent.port)) "connect_budget" "30s" -}}
+{{- $_ := set $config "upstreams" (dict "agent" $agent) -}}
+{{- $_ := set $config "routes" (list (dict "name" "agent" "upstream" "agent")) -}}
+{{- else if not .Values.config.upstreams -}}
+{{- fail "config.upstreams: expected where the agents are, for instance --set-json 'config.upstreams={\"agent\":{\"endpoints\":[\"http://agent:8000\"]}}'" -}}
+{{- else if not .Values.config.routes -}}
+{{- if gt (len .Values.config.upstreams) 1 -}}
+{{- fail "config.routes: expected which of the upstreams gets which requests" -}}
+{{- end -}}
+{{- $_ := set $config "routes" (list (dict "name" "default" "upstream" (keys .Values.config.upstreams | first))) -}}
+{{- end -}}
+{{- mustMergeOverwrite $config (deepCopy .Values.config) | toYaml -}}
+{{- end }}

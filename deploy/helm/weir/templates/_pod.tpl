@@ -1,0 +1,85 @@
+{{/* Answers when the last stream is over, or a little after the last moment for that. */}}
+{{- define "weir.drain" -}}
+{{- printf "/drain?wait=%ds" (add .Values.drain.limit 2) -}}
+{{- end }}
+
+{{/* Weir's container, without what only a sidecar has. */}}
+{{- define "weir.container" -}}
+name: weir
+image: {{ include "weir.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+args: ["--config", "/etc/weir/weir.yaml"]
+{{- with .Values.env }}
+env: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.envFrom }}
+envFrom: {{- toYaml . | nindent 2 }}
+{{- end }}
+ports:
+  - { name: weir, containerPort: {{ .Values.ports.http }} }
+  - { name: weir-admin, containerPort: {{ .Values.ports.admin }} }
+# None of them asks the agent: it is not Weir that a restart would help then.
+startupProbe:
+  httpGet: { path: /healthz, port: weir-admin }
+  periodSeconds: 1
+  failureThreshold: 30
+livenessProbe:
+  httpGet: { path: /healthz, port: weir-admin }
+  periodSeconds: 10
+  timeoutSeconds: 3
+readinessProbe:
+  httpGet: { path: /readyz, port: weir-admin }
+  periodSeconds: 2
+  timeoutSeconds: 2
+  failureThreshold: 2
+lifecycle:
+  preStop:
+    # The hooks of a pod's containers run at once, before anything gets SIGTERM; a sidecar gets it last of all.
+    httpGet: { path: {{ include "weir.drain" . | quote }}, port: weir-admin }
+resources: {{- toYaml .Values.resources | nindent 2 }}
+securityContext: {{- toYaml .Values.securityContext | nindent 2 }}
+volumeMounts:
+  # The directory, not the file: a file that is mounted by itself is never updated.
+  - { name: weir-config, mountPath: /etc/weir, readOnly: true }
+  {{- if .Values.tls.secretName }}
+  - { name: weir-tls, mountPath: /etc/weir-tls, readOnly: true }
+  {{- end }}
+  {{- if .Values.upstreamTls.secretName }}
+  - { name: weir-upstream-tls, mountPath: /etc/weir-upstream-tls, readOnly: true }
+  {{- end }}
+  {{- with .Values.extraVolumeMounts }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+
+{{- define "weir.volumes" -}}
+- name: weir-config
+  configMap: { name: {{ include "weir.fullname" . }} }
+{{- with .Values.tls.secretName }}
+- name: weir-tls
+  secret: { secretName: {{ . }}, defaultMode: 0440 }
+{{- end }}
+{{- with .Values.upstreamTls.secretName }}
+- name: weir-upstream-tls
+  secret: { secretName: {{ . }}, defaultMode: 0440 }
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The agent's container: what was given, and what keeps it alive while Weir drains. */}}
+{{- define "weir.agent" -}}
+{{- $agent := deepCopy .Values.agent.container -}}
+{{- if not (and $agent.name $agent.image) -}}
+{{- fail "agent.container: expected name and image of the agent's container (mode: sidecar)" -}}
+{{- end -}}
+{{- $hook := dict "httpGet" (dict "path" (include "weir.drain" .) "port" .Values.ports.admin) -}}
+{{- if eq .Values.agent.preStop "sleep" -}}
+{{- $hook = dict "sleep" (dict "seconds" (add .Values.drain.limit 3)) -}}
+{{- end -}}
+{{- if ne .Values.agent.preStop "none" -}}
+{{- $agent = merge $agent (dict "lifecycle" (dict "preStop" $hook)) -}}
+{{- end -}}
+{{- toYaml $agent -}}
+{{- end }}

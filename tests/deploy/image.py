@@ -1,0 +1,123 @@
+"""Builds what the Dockerfile builds, without a daemon: its steps in an empty folder, and a root file system of its parts."""
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from conftest import ROOT, run
+
+DOCKERFILE = ROOT / "deploy/docker/Dockerfile"
+# What distroless/cc is made of and a program of Rust can need. Its other packages stay out: less is a harder test.
+PACKAGES = ("base-files", "libc6", "libgcc-s1")
+USER = 65532
+
+
+class Step(NamedTuple):
+    word: str
+    rest: str
+
+
+class Stage(NamedTuple):
+    base: str
+    steps: list[Step]
+
+
+def stages() -> dict[str, Stage]:
+    """By name, in order."""
+    text = re.sub(r"^\s*#.*\n", "", DOCKERFILE.read_text(), flags=re.M).replace("\\\n", " ")
+    found: dict[str, Stage] = {}
+    for line in filter(None, map(str.strip, text.splitlines())):
+        word, _, rest = line.partition(" ")
+        if word == "FROM":
+            base, _, name = rest.partition(" AS ")
+            found[name] = steps = Stage(base, [])
+        elif found:
+            steps.steps.append(Step(word, rest.strip()))
+    return found
+
+
+def context(into: Path) -> None:
+    """What the daemon would be sent: .dockerignore takes everything out, and some of it in again."""
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    assert lines[0] == "*"
+    kept = [line[1:] for line in lines[1:] if line.startswith("!")]
+    gone = [ROOT / line for line in lines[1:] if not line.startswith("!")]
+    ignored = lambda folder, names: [name for name in names if Path(folder) / name in gone]
+    for name in kept:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, into / name, ignore=ignored)
+        else:
+            shutil.copy(source, into / name)
+
+
+def build(stage: str, work: Path, target: Path) -> Path:
+    """Takes the steps of this stage and of those it is built on; gives back the folder that is /src there."""
+    sent, source = work / "context", work / "src"
+    sent.mkdir()
+    source.mkdir()
+    context(sent)
+    chain, name = [], stage
+    while name in stages():
+        chain.insert(0, name)
+        name = stages()[name].base
+    for step in (step for name in chain for step in stages()[name].steps):
+        match step.word:
+            case "WORKDIR":
+                assert step.rest == "/src"
+            case "COPY":
+                *sources, to = step.rest.split()
+                for one in sources:
+                    if (sent / one).is_dir():
+                        shutil.copytree(sent / one, source / to)
+                    else:
+                        shutil.copy(sent / one, source / to)
+            case "RUN":
+                # One folder for all that is compiled, here and elsewhere, so that libraries are compiled once.
+                (source / "target").symlink_to(target)
+                run("bash", "-euc", step.rest, cwd=source)
+            case other:
+                raise AssertionError(f"a step of an unknown kind: {other}")
+    return source
+
+
+def libraries(into: Path, cache: Path) -> None:
+    """The packages of the base image, unpacked."""
+    cache.mkdir(parents=True, exist_ok=True)
+    if not all(list(cache.glob(f"{name}_*.deb")) for name in PACKAGES):
+        run("apt-get", "-qq", "download", *PACKAGES, cwd=cache)
+    for name in PACKAGES:
+        run("dpkg-deb", "-x", *cache.glob(f"{name}_*.deb"), into)
+
+
+def file_system(stage: str, source: Path, into: Path) -> Path:
+    """The root of an image, as its last stage says."""
+    final = stages()[stage]
+    if final.base != "scratch":
+        libraries(into, ROOT / ".cache/image")
+        (into / "etc/passwd").write_text(f"nonroot:x:{USER}:{USER}::/home/nonroot:/sbin/nologin\n")
+        (into / "tmp").mkdir(exist_ok=True)
+    for step in final.steps:
+        if step.word == "COPY":
+            _, found, to = step.rest.split()
+            place = into / to.lstrip("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source / found.removeprefix("/src/"), place)
+    (into / "proc").mkdir(exist_ok=True)
+    return into
+
+
+def inside(root: Path, *arguments: str) -> list[str]:
+    """The command that runs the image's entry point as a container would: its user, its files, which it cannot write."""
+    words = dict(stages()["weir"].steps)
+    assert words["USER"] == f"{USER}:{USER}"
+    [entry] = re.findall(r'"([^"]+)"', words["ENTRYPOINT"])
+    place = shlex.quote(str(root))
+    script = (
+        f"mount --bind {place} {place} && mount -o remount,ro,bind {place} && mount -t proc proc {place}/proc && "
+        f"exec chroot --userspec={USER}:{USER} {place} {entry} {shlex.join(arguments)}"
+    )
+    return [*([] if subprocess.os.getuid() == 0 else ["sudo"]), "unshare", "--mount", "sh", "-euc", script]

@@ -1,0 +1,136 @@
+"""Are the manifests those of the chart, is each valid, and does every way to a sidecar lead to the same one?"""
+
+import json
+import re
+import shutil
+
+import pytest
+import yaml
+
+from conftest import DEPLOY, KUSTOMIZE, ROOT, objects, only, run, tool, valid
+
+MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+SIDECARS = ("sidecar", "sidecar-container")
+# What the scanner says, and why it stays. Whatever else it says is an error, and so is what it says no longer.
+KNOWN = {
+    "CKV_K8S_11": "no CPU limit: being throttled is seen as tokens that come in jerks",
+    "CKV_K8S_15": "no image is published twice under one tag",
+    "CKV_K8S_21": "the namespace is the user's choice",
+    "CKV_K8S_43": "digests are for those who publish the image",
+}
+OF_THE_AGENT = {"CKV_K8S_8": "asked through Weir, it would be restarted for what is none of its doing"}
+
+
+@pytest.fixture(scope="module")
+def kustomized(tmp_path_factory):
+    """`kustomized(component)`: what becomes of the example with it."""
+
+    def build(component):
+        copy = tmp_path_factory.mktemp("kustomize") / "kustomize"
+        shutil.copytree(DEPLOY / "kustomize", copy)
+        file = copy / "example/kustomization.yaml"
+        file.write_text(file.read_text().replace("../sidecar]", f"../{component}]"))
+        return objects(run(KUSTOMIZE, "build", copy / "example"))
+
+    return build
+
+
+def test_the_manifests_are_what_the_chart_makes(tmp_path):
+    run(DEPLOY / "kubernetes/render", tmp_path, env={"HELM": tool("helm"), "PATH": "/usr/bin:/bin"})
+    for file in MANIFESTS:
+        assert file.read_text() == (tmp_path / file.name).read_text(), f"{file} is edited by hand: deploy/kubernetes/render"
+    assert {file.name for file in MANIFESTS} == {file.name for file in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("file", MANIFESTS, ids=lambda file: file.stem)
+def test_a_manifest_is_valid(file, checked):
+    found = objects(file.read_text())
+    valid(found)
+    for one in found:
+        if config := one.get("data", {}).get("weir.yaml"):
+            checked(config)
+
+
+@pytest.mark.parametrize("component", SIDECARS)
+def test_a_component_makes_an_agent_that_is_valid(kustomized, checked, component):
+    found = kustomized(component)
+    # The init container that runs on is what older versions do not know.
+    valid(found)
+    deployment = only(found, "Deployment")
+    config = only(found, "ConfigMap")
+    mounted = {one["name"]: one["configMap"]["name"] for one in deployment["spec"]["template"]["spec"]["volumes"]}
+    assert mounted == {"weir-config": config["metadata"]["name"]}
+    assert only(found, "Service")["spec"]["ports"][0]["targetPort"] == "weir"
+    checked(config["data"]["weir.yaml"])
+
+
+def containers(found):
+    spec = only(found, "Deployment")["spec"]["template"]["spec"]
+    every = {one["name"]: one for one in [*spec.get("initContainers", []), *spec["containers"]]}
+    return every["weir"], every["agent"], spec
+
+
+def test_chart_and_components_make_the_same_sidecar(kustomized):
+    weir, agent, spec = containers(objects((DEPLOY / "kubernetes/sidecar.yaml").read_text()))
+    native, beside, native_spec = containers(kustomized("sidecar"))
+    assert native == weir and beside["lifecycle"] == agent["lifecycle"]
+    assert native_spec["terminationGracePeriodSeconds"] == spec["terminationGracePeriodSeconds"]
+    plain, beside, plain_spec = containers(kustomized("sidecar-container"))
+    assert plain == {key: value for key, value in weir.items() if key != "restartPolicy"}
+    assert beside["lifecycle"] == agent["lifecycle"] and [one["name"] for one in plain_spec["containers"]] == ["agent", "weir"]
+
+
+def test_chart_and_components_make_the_same_configuration(kustomized):
+    def config(found):
+        return yaml.safe_load(only(found, "ConfigMap")["data"]["weir.yaml"])
+
+    chart = config(objects((DEPLOY / "kubernetes/sidecar.yaml").read_text()))
+    component = config(kustomized("sidecar"))
+    assert chart.pop("listen") == [{"address": component.pop("listen")}]
+    assert chart == component
+
+
+def test_the_memory_of_a_sidecar_is_enough_for_what_it_may_hold(checked):
+    """Each stream with an ordinary queue; beyond it Weir refuses, by itself."""
+    found = objects((DEPLOY / "kubernetes/sidecar.yaml").read_text())
+    weir, _, _ = containers(found)
+    assert weir["resources"]["limits"]["memory"] == "128Mi"
+    said = checked(only(found, "ConfigMap")["data"]["weir.yaml"])
+    assert re.search(r"worst.case", said, re.I), said
+
+
+YAML = [
+    path
+    for folder in ("deploy", "tests/deploy", ".github")
+    for path in sorted((ROOT / folder).rglob("*.y*ml"))
+    # Of the chart only what is no template; and not what others wrote.
+    if not {"templates", "node_modules"} & {*path.parts} and not path.is_symlink()
+]
+
+
+def test_every_file_is_tidy():
+    rules = {"extends": "relaxed", "rules": {"line-length": {"max": 160}, "comments-indentation": "disable"}}
+    generated = [path for path in YAML if path in MANIFESTS]
+    run(tool("yamllint"), "--strict", "-d", json.dumps(rules), *(path for path in YAML if path not in generated))
+    # Helm writes lists unindented and indents empty lines, and rules carry long texts.
+    left_out = dict.fromkeys(("indentation", "line-length", "trailing-spaces"), "disable")
+    loose = {**rules, "rules": {**rules["rules"], **left_out}}
+    run(tool("yamllint"), "--strict", "-d", json.dumps(loose), *generated)
+
+
+def findings(framework, file, folder):
+    """By the name of the check; the program looks for its own configuration where it is run."""
+    command = [tool("checkov"), "--compact", "--skip-download", "--soft-fail", "--framework", framework, "--output", "json"]
+    said = json.loads(run(*command, "--file", file, cwd=folder))
+    assert said["summary"]["passed"] > 20 and said["summary"]["parsing_errors"] == 0
+    return {one["check_id"] for one in said["results"]["failed_checks"]}
+
+
+@pytest.mark.parametrize("name, known", [("fleet", KNOWN), ("sidecar", KNOWN | OF_THE_AGENT)])
+def test_a_scanner_finds_no_insecure_setting(tmp_path, name, known):
+    assert findings("kubernetes", DEPLOY / f"kubernetes/{name}.yaml", tmp_path) == set(known)
+
+
+def test_nor_any_in_the_image(tmp_path):
+    # The base has no version but the kind of its user.
+    assert findings("dockerfile", DEPLOY / "docker/Dockerfile", tmp_path) <= {"CKV_DOCKER_7"}

@@ -1,0 +1,31 @@
+"""Does systemd understand the unit, and how exposed does it find it?"""
+
+import re
+
+import pytest
+
+from conftest import DEPLOY, WEIR, run
+
+UNIT = DEPLOY / "systemd/weir.service"
+
+
+@pytest.fixture
+def unit(tmp_path):
+    """As it is, with the program that is here."""
+    file = tmp_path / UNIT.name
+    file.write_text(UNIT.read_text().replace("/usr/local/bin/weir", str(WEIR)))
+    return file
+
+
+def test_it_is_understood(unit):
+    assert run("systemd-analyze", "verify", "--man=no", unit) == ""
+
+
+def test_it_is_hardened(unit):
+    """0 is a service that can do nothing, 10 one that can do all."""
+    said = run("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=20", unit)
+    assert float(re.search(r"exposure level for \S+ ([\d.]+)", said)[1]) <= 2.0
+
+
+def test_it_waits_for_longer_than_a_drain():
+    assert int(re.search(r"TimeoutStopSec=(\d+)", UNIT.read_text())[1]) > 25 + 10
