@@ -1,0 +1,159 @@
+"""Does a pod with Weir as a sidecar come and go without a torn stream? Its life is played with the real processes.
+
+What the kubelet would do is in the shipped manifest: the hooks are called as they stand there, the configuration is that
+of its ConfigMap, with shorter times. Its order: the sidecar starts and is ready, then the agent starts; at the end the
+hooks of all containers at once, then SIGTERM for the agent, and for the sidecar when the agent is gone.
+"""
+
+import socket
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+import yaml
+
+from support.backend import Backend
+from support.process import ROOT, python
+from support.raw import Raw
+from support.wait import until
+
+MANIFEST = ROOT / "deploy/kubernetes/sidecar.yaml"
+STREAMS = 50
+DELAY, LIMIT = 0.5, 3
+
+
+class Pod:
+    """One of the manifest's pods, without the kubelet."""
+
+    def __init__(self, weir, drain: dict | None = None):
+        objects = {one["kind"]: one for one in yaml.safe_load_all(MANIFEST.read_text())}
+        spec = objects["Deployment"]["spec"]["template"]["spec"]
+        [sidecar], [agent] = spec["initContainers"], spec["containers"]
+        self.hooks = [one["lifecycle"]["preStop"]["httpGet"] for one in (sidecar, agent)]
+        self.probe = sidecar["startupProbe"]["httpGet"]["path"]
+        config = yaml.safe_load(objects["ConfigMap"]["data"]["weir.yaml"])
+        assert f":{self.hooks[1]['port']}" in config["admin"]["listen"] and self.hooks[0]["port"] == "weir-admin"
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        config["upstreams"]["agent"]["endpoints"] = [f"http://127.0.0.1:{self.port}"]
+        config |= {"listen": "127.0.0.1:0", "admin": {"listen": "127.0.0.1:0"}}
+        config["drain"] = drain or {"delay": f"{int(DELAY * 1000)}ms", "limit": f"{LIMIT}s"}
+        self.weir = weir(config=config)
+        self.agent: Backend | None = None
+        self._pool = ThreadPoolExecutor()
+
+    def starts_agent(self) -> Backend:
+        """An agent that cuts its streams when it hears SIGTERM, as sse-starlette does."""
+        command = python("-m", "uvicorn", "backends.sse_starlette_app:app", "--host", "127.0.0.1", "--port", str(self.port))
+        self.agent = Backend(command, r"running on http://127\.0\.0\.1:(\d+)")
+        return self.agent
+
+    def calls(self, hook: dict) -> Future:
+        """As the kubelet does, which waits for the answer; with the status and the time of it."""
+
+        def call():
+            with Raw(f"http://{self.weir.admin}").get(hook["path"]) as client:
+                client.read_body()
+                return client.status, time.monotonic()
+
+        return self._pool.submit(call)
+
+    def close(self) -> None:
+        if self.agent:
+            self.agent.close()
+        self._pool.shutdown()
+
+
+@pytest.fixture
+def pod(weir):
+    pods: list[Pod] = []
+
+    def start(**settings) -> Pod:
+        pods.append(Pod(weir, **settings))
+        return pods[-1]
+
+    yield start
+    for one in pods:
+        one.close()
+
+
+def holding(pod: Pod, runs: list[str]) -> list[Raw]:
+    clients = [Raw(pod.weir.url).get(f"/agent?run={run}&hold=2") for run in runs]
+    for client in clients:
+        client.until_events(2)
+    return clients
+
+
+def test_a_pod_comes_and_goes_under_fifty_streams(pod, name):
+    one = pod()
+    # The sidecar is up before there is an agent, or the agent would never be started.
+    assert one.weir.ask(one.probe)[0] == 200 and one.weir.ask("/readyz")[0] == 200
+    with ThreadPoolExecutor(STREAMS) as pool:
+        early = pool.submit(lambda: Raw(one.weir.url).get("/agent?count=3").read_body())
+        agent = one.starts_agent()
+        assert b'"done"' in early.result(), "who came before the agent has waited for it"
+
+        runs = [name() for _ in range(STREAMS)]
+        clients = holding(one, runs)
+        began = time.monotonic()
+        hooks = [one.calls(hook) for hook in one.hooks]
+        until("the pod is not ready", lambda: one.weir.ask("/readyz")[0] == 503)
+        with Raw(one.weir.url).get("/agent?count=3") as late:
+            assert b'"done"' in late.read_body(), "balancers learn it late"
+        for run in runs[::2]:
+            agent.open(run)
+        bodies = list(pool.map(Raw.read_body, clients))
+        ended = time.monotonic()
+        answers = [hook.result() for hook in hooks]
+    assert [status for status, _ in answers] == [200, 200]
+    assert all(at - began >= LIMIT - 0.1 for _, at in answers), "the agent is kept for as long as anybody listens"
+    assert all(at - ended < 1 for _, at in answers), "and no longer"
+
+    assert agent.child.exited() is None, "nobody has told it anything so far"
+    agent.child.stop()
+    one.weir.terminate()
+    assert one.weir.stopped(within=2) == 0
+    for client, body in zip(clients[::2], bodies[::2]):
+        assert body.endswith(b'data: {"type": "done"}\n\n') and b"drained" not in body
+    for client, body in zip(clients[1::2], bodies[1::2]):
+        assert client.events()[-1].json()["code"] == "drained" and b'"done"' not in body
+    # The id by which it can be found again.
+    told = {client.headers["weir-stream-id"] for client in clients[1::2]}
+    ends = [line for line in one.weir.logs() if line["message"] == "stream ended"]
+    assert told == {line["stream_id"] for line in ends if line["outcome"] == "drained"}
+    assert sorted(line["outcome"] for line in ends) == ["drained"] * (STREAMS // 2) + ["finished"] * (STREAMS // 2 + 2)
+
+
+def test_hooks_answer_as_soon_as_the_last_stream_is_over(pod, name):
+    one, run = pod(drain={"delay": "0s", "limit": "60s"}), name()
+    agent = one.starts_agent()
+    [client] = holding(one, [run])
+    hooks = [one.calls(hook) for hook in one.hooks]
+    until("the pod is not ready", lambda: one.weir.ask("/readyz")[0] == 503)
+    assert not any(hook.done() for hook in hooks)
+    agent.open(run)
+    assert b'"done"' in client.read_body()
+    assert [hook.result(timeout=2)[0] for hook in hooks] == [200, 200]
+
+
+def test_an_agent_without_the_hook_cuts_its_streams_and_every_client_is_told(pod, name):
+    """Why it has one: sse-starlette ends its streams at SIGTERM, whoever listens."""
+    one = pod()
+    agent = one.starts_agent()
+    clients = holding(one, [name() for _ in range(10)])
+    hook = one.calls(one.hooks[0])
+    until("the pod is not ready", lambda: one.weir.ask("/readyz")[0] == 503)
+    agent.child.stop()
+    for client in clients:
+        client.read_body()
+        assert client.events()[-1].json()["code"] in ("truncated", "upstream_reset")
+    assert hook.result(timeout=5)[0] == 200
+
+
+def test_a_job_ends_with_its_agent(pod):
+    """A native sidecar gets SIGTERM when the containers of its job are done; `drain.delay: 0s` is the advice for jobs."""
+    one = pod(drain={"delay": "0s", "limit": "25s"})
+    one.starts_agent().child.stop()
+    started = time.monotonic()
+    one.weir.terminate()
+    assert one.weir.stopped(within=2) == 0 and time.monotonic() - started < 1
