@@ -5,6 +5,7 @@ of its ConfigMap, with shorter times. Its order: the sidecar starts and is ready
 hooks of all containers at once, then SIGTERM for the agent, and for the sidecar when the agent is gone.
 """
 
+import signal
 import socket
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -42,9 +43,9 @@ class Pod:
         self.agent: Backend | None = None
         self._pool = ThreadPoolExecutor()
 
-    def starts_agent(self) -> Backend:
+    def starts_agent(self, module: str = "sse_starlette_app") -> Backend:
         """An agent that cuts its streams when it hears SIGTERM, as sse-starlette does."""
-        command = python("-m", "uvicorn", "backends.sse_starlette_app:app", "--host", "127.0.0.1", "--port", str(self.port))
+        command = python("-m", "uvicorn", f"backends.{module}:app", "--host", "127.0.0.1", "--port", str(self.port))
         self.agent = Backend(command, r"running on http://127\.0\.0\.1:(\d+)")
         return self.agent
 
@@ -148,6 +149,23 @@ def test_an_agent_without_the_hook_cuts_its_streams_and_every_client_is_told(pod
         client.read_body()
         assert client.events()[-1].json()["code"] in ("truncated", "upstream_reset")
     assert hook.result(timeout=5)[0] == 200
+
+
+def test_an_agent_with_its_own_knob_turned_needs_no_hook(pod, name):
+    """`AppStatus.disable_automatic_graceful_drain()`, and uvicorn waits without limit: what began, ends."""
+    one, run = pod(drain={"delay": "0s", "limit": "60s"}), name()
+    agent = one.starts_agent("sse_starlette_patient_app")
+    side = agent.child.line("its other port", lambda line: line.startswith("side: "))
+    [client] = holding(one, [run])
+    hook = one.calls(one.hooks[0])
+    until("the pod is not ready", lambda: one.weir.ask("/readyz")[0] == 503)
+    agent.child.signal(signal.SIGTERM)
+    agent.child.line("that the signal is heard", lambda line: "Shutting down" in line)
+    with socket.create_connection(("127.0.0.1", int(side.removeprefix("side: ")))) as other:
+        other.sendall(f"{run}\n".encode())
+    assert client.read_body().endswith(b'data: {"type": "done"}\n\n')
+    assert hook.result(timeout=5)[0] == 200
+    assert agent.child.wait(within=5) is not None
 
 
 def test_a_job_ends_with_its_agent(pod):
