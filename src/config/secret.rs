@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use http::HeaderValue;
 
+use crate::config::error::shown;
+
 /// Largest secret that is read: longer than any token.
 const MAX_BYTES: usize = 16 << 10;
 
@@ -45,7 +47,7 @@ pub(crate) fn source(text: &str) -> Result<Source, String> {
 pub(crate) fn read(source: &Source) -> Result<HeaderValue, String> {
     let text = match source {
         Source::Env(name) => std::env::var(name)
-            .map_err(|_| format!("the variable `{name}` is not set, or is no text"))?,
+            .map_err(|_| format!("the variable {} is not set, or is no text", shown(name)))?,
         Source::File(path) => std::fs::read_to_string(path)
             .map_err(|error| format!("`{}` cannot be read: {error}", path.display()))?,
     };

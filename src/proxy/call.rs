@@ -174,7 +174,6 @@ impl Call {
             metrics
                 .request_seconds
                 .observe(self.started.elapsed().as_secs_f64());
-            drop(span);
         }));
         let deadlines = &self.route.policy.deadlines;
         let total = self.started + deadlines.total;
@@ -184,7 +183,7 @@ impl Call {
             Some(bounds) => bounds.begin(total, deadlines.client_stall),
             None => self.link.end_by(total),
         }
-        let body = Body::pass(body, bounds).holding(timed);
+        let body = Body::pass(body, bounds).holding((timed, span));
         Response::from_parts(head, body)
     }
 

@@ -37,7 +37,8 @@ impl Call {
 
     /// The span of an answer that is no stream: it ends when it is dropped.
     pub(super) fn passing(&mut self, status: StatusCode) -> Option<Span> {
-        let span = self.span.take()?;
-        Some(span.passing(self.asked_for(), status))
+        let mut span = self.span.take()?;
+        span.passing(self.asked_for(), status);
+        Some(span)
     }
 }

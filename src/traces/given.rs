@@ -162,7 +162,7 @@ mod tests {
             bytes[12..].copy_from_slice(&last.to_be_bytes());
             TraceId::from_bytes(bytes)
         };
-        let ids = (0..1000_u32).map(|n| id(n * (u32::MAX / 1000)));
+        let ids = (0..1000_u32).map(|n| id(n * (u32::MAX / 1000) + 1000));
         let of = |share: f64| ids.clone().filter(|id| is_in(*id, share)).count();
         assert_eq!([0.0, 0.25, 1.0].map(of), [0, 250, 1000]);
         assert!(is_in(id(u32::MAX), 1.0));

@@ -65,28 +65,9 @@ impl Traces {
             // The client knows where it really is.
             .with_endpoint("http://collector/v1/traces")
             .build();
-        let inner = built.map_err(|error| io::Error::other(format!("traces: {error}")))?;
-        let waiting = Arc::<AtomicUsize>::default();
-        let exporter = Counted {
-            inner,
-            waiting: Arc::clone(&waiting),
-            exported: metrics.spans_exported.clone(),
-            failed: metrics.spans_failed.clone(),
-        };
-        let batches = BatchConfigBuilder::default()
-            .with_max_queue_size(MAX_WAITING)
-            .with_max_export_batch_size(MAX_BATCH)
-            .with_scheduled_delay(DELAY)
-            .build();
-        let mut processor = BatchSpanProcessor::new(exporter, batches);
-        processor.set_resource(&resource(config.service_name.as_deref()));
-        let scope = InstrumentationScope::builder("weir").with_version(env!("CARGO_PKG_VERSION"));
-        let outbox = Outbox {
-            processor,
-            scope: scope.build(),
-            waiting,
-            dropped: metrics.spans_dropped.clone(),
-        };
+        let exporter = built.map_err(|error| io::Error::other(format!("traces: {error}")))?;
+        let outbox = Outbox::new(exporter, metrics);
+        let outbox = outbox.on_behalf_of(&resource(config.service_name.as_deref()));
         Ok(Some(Self {
             outbox: Arc::new(outbox),
             sample: config.sample,
@@ -102,7 +83,7 @@ impl Traces {
 
     /// Sends what waits, and stops. Blocks for [`LAST`] at most.
     pub fn flush(&self) {
-        let ended = self.outbox.processor.shutdown_with_timeout(LAST);
+        let ended = self.outbox.close();
         let lost = self.outbox.waiting.load(Ordering::Relaxed);
         if ended.is_err() || lost > 0 {
             tracing::warn!(lost, "spans were not exported before the end");
@@ -111,6 +92,38 @@ impl Traces {
 }
 
 impl Outbox {
+    fn new(inner: impl Exporter + 'static, metrics: &Metrics) -> Self {
+        let waiting = Arc::<AtomicUsize>::default();
+        let exporter = Counted {
+            inner,
+            waiting: Arc::clone(&waiting),
+            exported: metrics.spans_exported.clone(),
+            failed: metrics.spans_failed.clone(),
+        };
+        let batches = BatchConfigBuilder::default()
+            .with_max_queue_size(MAX_WAITING)
+            .with_max_export_batch_size(MAX_BATCH)
+            .with_scheduled_delay(DELAY)
+            .build();
+        let scope = InstrumentationScope::builder("weir").with_version(env!("CARGO_PKG_VERSION"));
+        Self {
+            processor: BatchSpanProcessor::new(exporter, batches),
+            scope: scope.build(),
+            waiting,
+            dropped: metrics.spans_dropped.clone(),
+        }
+    }
+
+    fn on_behalf_of(mut self, resource: &Resource) -> Self {
+        self.processor.set_resource(resource);
+        self
+    }
+
+    /// Sends what waits, and stops.
+    pub(super) fn close(&self) -> OTelSdkResult {
+        self.processor.shutdown_with_timeout(LAST)
+    }
+
     pub(super) fn put(&self, span: SpanData) {
         let more = |waiting: usize| (waiting < MAX_WAITING).then_some(waiting + 1);
         let taken = (self.waiting).fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
@@ -129,14 +142,14 @@ impl Outbox {
 
 /// Counts what becomes of spans.
 #[derive(Debug)]
-struct Counted {
-    inner: SpanExporter,
+struct Counted<E> {
+    inner: E,
     waiting: Arc<AtomicUsize>,
     exported: IntCounter,
     failed: IntCounter,
 }
 
-impl Exporter for Counted {
+impl<E: Exporter> Exporter for Counted<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
         let result = self.inner.export(batch).await;
@@ -170,4 +183,61 @@ fn resource(service_name: Option<&str>) -> Resource {
         .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
         .with_service_name(name)
         .build()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::{Condvar, Mutex};
+
+    use super::*;
+    use crate::traces::span::tests::any;
+
+    /// An exporter that keeps what it gets.
+    #[derive(Clone, Debug, Default)]
+    pub(in crate::traces) struct Kept(Arc<Mutex<Vec<SpanData>>>);
+
+    impl Kept {
+        pub(in crate::traces) fn take(&self) -> Vec<SpanData> {
+            std::mem::take(&mut self.0.lock().unwrap())
+        }
+    }
+
+    impl Exporter for Kept {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            self.0.lock().unwrap().extend(batch);
+            Ok(())
+        }
+    }
+
+    pub(in crate::traces) fn outbox(kept: Kept) -> Outbox {
+        Outbox::new(kept, &Metrics::new())
+    }
+
+    /// An exporter that hangs until it is let go.
+    #[derive(Clone, Debug, Default)]
+    struct Hanging(Arc<(Mutex<bool>, Condvar)>);
+
+    impl Exporter for Hanging {
+        async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
+            let (free, told) = &*self.0;
+            drop(told.wait_while(free.lock().unwrap(), |free| !*free));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn no_more_wait_than_may_and_each_is_counted() {
+        let span = any();
+        let (hanging, metrics) = (Hanging::default(), Metrics::new());
+        let outbox = Outbox::new(hanging.clone(), &metrics);
+        for _ in 0..MAX_WAITING + 10 {
+            outbox.put(span.clone());
+        }
+        assert_eq!(metrics.spans_dropped.get(), 10);
+        *hanging.0.0.lock().unwrap() = true;
+        hanging.0.1.notify_all();
+        outbox.close().unwrap();
+        assert_eq!(metrics.spans_exported.get(), MAX_WAITING as u64);
+        assert_eq!(outbox.waiting.load(Ordering::Relaxed), 0);
+    }
 }

@@ -37,7 +37,8 @@ struct Open {
 #[derive(Default)]
 struct Told {
     outcome: Option<&'static str>,
-    is_error: bool,
+    /// What went wrong, where somebody should look into it.
+    trouble: Option<Cow<'static, str>>,
     operation: Option<&'static str>,
     attributes: Vec<KeyValue>,
     events: Vec<Event>,
@@ -65,9 +66,10 @@ impl Span {
     /// Ends it with its stream.
     pub fn stream(mut self, report: &Report, id: StreamId, status: StatusCode) {
         let open = &mut *self.0;
-        open.told.outcome = Some(report.end.as_str());
-        open.told.is_error = report.end.is_trouble();
-        open.say("error.type", open.told.is_error.then_some(report.code));
+        let outcome = report.end.as_str();
+        open.told.outcome = Some(outcome);
+        open.told.trouble = report.end.is_trouble().then_some(outcome.into());
+        open.say("weir.code", (report.code != outcome).then_some(report.code));
         open.speaks(Some(report.dialect));
         open.status(status);
         open.say("weir.stream_id", Some(id.to_string()));
@@ -78,23 +80,19 @@ impl Span {
     pub fn failed(mut self, code: &'static str, dialect: Option<Dialect>, status: StatusCode) {
         let open = &mut *self.0;
         open.told.outcome = Some(code);
-        open.told.is_error = status.is_server_error();
-        open.say("error.type", open.told.is_error.then_some(code));
+        open.told.trouble = status.is_server_error().then_some(code.into());
         open.speaks(dialect);
         open.status(status);
     }
 
     /// The answer is no stream: ends it when dropped.
-    #[must_use]
-    pub fn passing(mut self, dialect: Option<Dialect>, status: StatusCode) -> Self {
+    pub fn passing(&mut self, dialect: Option<Dialect>, status: StatusCode) {
         let open = &mut *self.0;
         open.told.outcome = Some("passed");
-        open.told.is_error = status.is_server_error();
-        let kind = status.as_str().to_owned();
-        open.say("error.type", open.told.is_error.then_some(kind));
+        let word = || status.as_str().to_owned().into();
+        open.told.trouble = status.is_server_error().then(word);
         open.speaks(dialect);
         open.status(status);
-        self
     }
 }
 
@@ -102,14 +100,10 @@ impl Drop for Span {
     fn drop(&mut self) {
         let open = &mut *self.0;
         if open.told.outcome.is_none() {
-            open.told.is_error = std::thread::panicking();
-            let word = if open.told.is_error {
-                "panic"
-            } else {
-                "client_gone"
-            };
-            open.told.outcome = Some(word);
-            open.say("error.type", open.told.is_error.then_some(word));
+            // A defect in Weir is no leaving client.
+            let panics = std::thread::panicking();
+            open.told.trouble = panics.then_some("panic".into());
+            open.told.outcome = Some(if panics { "panic" } else { "client_gone" });
         }
         let data = open.data();
         open.outbox.put(data);
@@ -129,7 +123,8 @@ impl Open {
 
     fn speaks(&mut self, dialect: Option<Dialect>) {
         self.say("weir.dialect", dialect.map(Dialect::as_str));
-        self.told.operation = dialect.and_then(words::operation);
+        let path = &*self.request.path;
+        self.told.operation = dialect.and_then(|dialect| words::operation(dialect, path));
         self.say("gen_ai.operation.name", self.told.operation);
         self.say("gen_ai.provider.name", dialect.and_then(words::provider));
     }
@@ -192,6 +187,11 @@ impl Open {
             KeyValue::new("weir.request_id", text(&request.request_id)),
             KeyValue::new("weir.outcome", outcome),
         ]);
+        let trouble = self.told.trouble.take();
+        let kind = trouble
+            .clone()
+            .map(|word| KeyValue::new("error.type", word));
+        attributes.extend(kind);
         let mut events = SpanEvents::default();
         events.events = std::mem::take(&mut self.told.events);
         SpanData {
@@ -206,11 +206,7 @@ impl Open {
             dropped_attributes_count: 0,
             events,
             links: SpanLinks::default(),
-            status: if self.told.is_error {
-                Status::error(outcome)
-            } else {
-                Status::Unset
-            },
+            status: trouble.map_or(Status::Unset, Status::error),
             instrumentation_scope: self.outbox.scope(),
         }
     }
@@ -238,4 +234,119 @@ fn text(value: &http::HeaderValue) -> String {
 
 fn count(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::traces::given::place;
+    use crate::traces::outbox::tests::{Kept, outbox};
+    use crate::traces::{Given, Request};
+    use http::{HeaderMap, HeaderValue};
+
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    /// The span that `end` leaves.
+    fn told(method: &str, end: impl FnOnce(Span)) -> SpanData {
+        let kept = Kept::default();
+        let outbox = Arc::new(outbox(kept.clone()));
+        let given = Given {
+            traceparent: PARENT,
+            is_own: false,
+            headers: &HeaderMap::new(),
+        };
+        let request = Request {
+            route: "chat".into(),
+            method: method.parse().unwrap(),
+            path: "/v1/chat/completions".into(),
+            request_id: HeaderValue::from_static("r1"),
+            started: Instant::now(),
+        };
+        end(Span::new(
+            Arc::clone(&outbox),
+            place(given, 1.0).0.unwrap(),
+            request,
+        ));
+        outbox.close().unwrap();
+        let mut spans = kept.take();
+        assert_eq!(spans.len(), 1);
+        spans.remove(0)
+    }
+
+    pub(in crate::traces) fn any() -> SpanData {
+        told("GET", drop)
+    }
+
+    fn said(span: &SpanData, key: &str) -> Option<String> {
+        let mut found = span.attributes.iter().filter(|one| one.key.as_str() == key);
+        let value = found.next().map(|one| one.value.to_string());
+        assert!(found.next().is_none(), "{key} is said once");
+        value
+    }
+
+    #[test]
+    fn a_failure_of_the_upstream_is_an_error() {
+        let span = told("POST", |span| {
+            span.failed(
+                "head_timeout",
+                Some(Dialect::OpenAiChat),
+                StatusCode::GATEWAY_TIMEOUT,
+            );
+        });
+        assert_eq!(span.name, "chat");
+        assert_eq!(span.status, Status::error("head_timeout"));
+        assert_eq!(said(&span, "error.type").unwrap(), "head_timeout");
+        assert_eq!(said(&span, "weir.outcome").unwrap(), "head_timeout");
+        assert_eq!(said(&span, "http.response.status_code").unwrap(), "504");
+        assert_eq!(said(&span, "gen_ai.provider.name").unwrap(), "openai");
+        assert_eq!(span.span_context.trace_id().to_string(), PARENT[3..35]);
+        assert_eq!(span.parent_span_id.to_string(), PARENT[36..52]);
+        assert_eq!(span.span_kind, SpanKind::Server);
+        assert!(span.end_time >= span.start_time);
+    }
+
+    #[test]
+    fn what_the_client_did_is_no_error() {
+        let span = told("POST", |span| {
+            span.failed("request_too_large", None, StatusCode::PAYLOAD_TOO_LARGE);
+        });
+        assert_eq!(span.status, Status::Unset);
+        assert_eq!(said(&span, "error.type"), None);
+        assert_eq!(said(&span, "weir.outcome").unwrap(), "request_too_large");
+        assert_eq!(span.name, "POST chat");
+        let span = told("GET", drop);
+        assert_eq!(span.status, Status::Unset);
+        assert_eq!(said(&span, "weir.outcome").unwrap(), "client_gone");
+        assert_eq!(said(&span, "http.response.status_code"), None);
+    }
+
+    #[test]
+    fn a_plain_answer_ends_with_its_body() {
+        let span = told("GET", |mut span| span.passing(None, StatusCode::OK));
+        assert_eq!(said(&span, "weir.outcome").unwrap(), "passed");
+        assert_eq!(span.status, Status::Unset);
+        let span = told("GET", |mut span| {
+            span.passing(None, StatusCode::BAD_GATEWAY)
+        });
+        assert_eq!(said(&span, "error.type").unwrap(), "502");
+    }
+
+    #[test]
+    fn a_defect_is_not_put_down_to_the_client() {
+        let span = told("GET", |span| {
+            let work = std::panic::AssertUnwindSafe(|| {
+                let _span = span;
+                panic!("a mistake");
+            });
+            assert!(std::panic::catch_unwind(work).is_err());
+        });
+        assert_eq!(span.status, Status::error("panic"));
+        assert_eq!(said(&span, "weir.outcome").unwrap(), "panic");
+    }
+
+    #[test]
+    fn long_methods_are_not_repeated() {
+        let span = told(&"X".repeat(10_000), drop);
+        assert_eq!(said(&span, "http.request.method").unwrap(), "_OTHER");
+    }
 }

@@ -2,9 +2,14 @@
 
 use crate::dialect::Dialect;
 
-/// `gen_ai.operation.name`; `None` where the dialect alone does not say.
-pub(super) const fn operation(dialect: Dialect) -> Option<&'static str> {
+/// `gen_ai.operation.name` of an answer from `path`; `None` where the dialect does not say.
+pub(super) fn operation(dialect: Dialect, path: &str) -> Option<&'static str> {
+    let completes = |path: &str| {
+        let chats = path.ends_with("/chat/completions");
+        (path.ends_with("/completions") && !chats) || path.ends_with("/api/generate")
+    };
     match dialect {
+        Dialect::Ollama | Dialect::OpenAiChat if completes(path) => Some("text_completion"),
         Dialect::Anthropic | Dialect::Ollama | Dialect::OpenAiChat | Dialect::OpenAiResponses => {
             Some("chat")
         }
@@ -37,5 +42,28 @@ pub(super) const fn provider(dialect: Dialect) -> Option<&'static str> {
         | Dialect::Opaque
         | Dialect::VercelUi
         | Dialect::VercelV4 => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_tells_completions_from_chats() {
+        for (dialect, path, want) in [
+            (Dialect::OpenAiChat, "/v1/chat/completions", Some("chat")),
+            (
+                Dialect::OpenAiChat,
+                "/v1/completions",
+                Some("text_completion"),
+            ),
+            (Dialect::OpenAiChat, "/my/own", Some("chat")),
+            (Dialect::Ollama, "/api/chat", Some("chat")),
+            (Dialect::Ollama, "/api/generate", Some("text_completion")),
+            (Dialect::Mcp, "/mcp", None),
+        ] {
+            assert_eq!(operation(dialect, path), want, "{path}");
+        }
     }
 }
