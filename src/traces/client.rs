@@ -18,8 +18,10 @@ use tokio::time::{Instant, timeout};
 use crate::config::{self, Eject, Endpoint, Health, SecretField, Upstream};
 use crate::upstream::{self, Connector};
 
-/// Longest time of one export, its repeats included.
+/// No repeat of an export begins after this time.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest time of one attempt.
+const ATTEMPT: Duration = Duration::from_secs(5);
 /// Most bytes of an answer: it says next to nothing.
 const MAX_ANSWER: usize = 64 << 10;
 /// A collector that is away is told once in this time.
@@ -125,9 +127,9 @@ impl HttpClient for Client {
             .enable_all()
             .build()?;
         let result = runtime.block_on(async {
-            match timeout(PATIENCE, self.post(request)).await {
+            match timeout(ATTEMPT, self.post(request)).await {
                 Ok(result) => result,
-                Err(_) => Err(format!("no answer within {PATIENCE:?}").into()),
+                Err(_) => Err(format!("no answer within {ATTEMPT:?}").into()),
             }
         });
         // Looking up a name cannot be broken off, and must not be waited for.

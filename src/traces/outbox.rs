@@ -81,7 +81,7 @@ impl Traces {
         (span, told)
     }
 
-    /// Sends what waits, and stops. Blocks for [`LAST`] at most.
+    /// Sends what waits, and stops. Blocks for two seconds at most.
     pub fn flush(&self) {
         let ended = self.outbox.close();
         let lost = self.outbox.waiting.load(Ordering::Relaxed);

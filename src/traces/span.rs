@@ -326,7 +326,7 @@ pub(super) mod tests {
         assert_eq!(said(&span, "weir.outcome").unwrap(), "passed");
         assert_eq!(span.status, Status::Unset);
         let span = told("GET", |mut span| {
-            span.passing(None, StatusCode::BAD_GATEWAY)
+            span.passing(None, StatusCode::BAD_GATEWAY);
         });
         assert_eq!(said(&span, "error.type").unwrap(), "502");
     }

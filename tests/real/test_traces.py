@@ -9,6 +9,7 @@ import pytest
 
 from backends import wire
 from support.collector import Collector
+from support.h2 import H2
 from support.raw import Closed, Raw
 from support.wait import until
 from support.weir import BINARY
@@ -371,6 +372,52 @@ def test_what_waits_is_sent_when_the_process_ends(setting):
     proxy.terminate()
     assert proxy.stopped() == 0
     assert len(receiver.spans()) == 3
+
+
+def test_a_stream_that_is_drained_is_told_and_is_no_error(setting):
+    """It ends with the process, and its span still leaves."""
+
+    def script(connection):
+        connection.request()
+        connection.head()
+        connection.chunk("".join(OPENAI[:3]))
+        connection.gone()
+
+    drain = {"delay": "0s", "limit": "200ms"}
+    _, receiver, proxy = setting(script, drain=drain)
+    with Raw(proxy.url) as client:
+        client.post(CHAT).until_events(2)
+        proxy.terminate()
+        assert proxy.stopped() == 0
+    (span,) = receiver.spans()
+    assert span.attributes["weir.outcome"] == "drained"
+    assert span.error is None
+
+
+def test_a_stream_too_many_is_an_error(setting):
+    def script(connection):
+        connection.request()
+        connection.head()
+        connection.chunk("".join(OPENAI[:3]))
+        connection.gone()
+
+    _, receiver, proxy = setting(script, limits={"max_streams": 1})
+    with Raw(proxy.url) as client:
+        client.post(CHAT).until_events(2)
+        assert whole(proxy.url).status == 503
+        assert receiver.only().error == "overloaded"
+
+
+def test_streams_of_one_connection_have_a_span_each(setting):
+    _, receiver, proxy = setting()
+    callers = [f"{number:032x}" for number in range(1, 9)]
+    with H2(proxy.url) as connection:
+        streams = [
+            connection.request("POST", CHAT, b"{}", traceparent=f"00-{trace}-{PARENT}-01") for trace in callers
+        ]
+        assert all(stream.read_body().endswith(b"[DONE]\n\n") for stream in streams)
+    until("all spans", lambda: len(receiver.spans()) == len(callers))
+    assert sorted(span.trace for span in receiver.spans()) == callers
 
 
 def test_a_hanging_collector_does_not_hold_the_end_for_long(setting):
