@@ -18,6 +18,8 @@ mod outbox;
 #[cfg(feature = "otel")]
 mod span;
 #[cfg(feature = "otel")]
+mod told;
+#[cfg(feature = "otel")]
 mod words;
 
 use std::sync::Arc;
