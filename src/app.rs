@@ -15,6 +15,7 @@ use crate::metrics::{Metrics, RouteMetrics};
 use crate::server::tls::Acceptor;
 use crate::stream::registry::Registry;
 use crate::tasks;
+use crate::traces::Traces;
 use crate::upstream::{self, Client, Endpoints, connector};
 
 /// The process, as every request sees it.
@@ -23,6 +24,8 @@ pub struct App {
     loaded: ArcSwap<Loaded>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
+    /// Where spans go, if they go anywhere.
+    pub traces: Option<Traces>,
     /// Live streams.
     pub streams: Arc<Registry>,
     /// Draining: readiness is off.
@@ -152,6 +155,7 @@ impl App {
     pub fn new(
         loaded: Loaded,
         metrics: Arc<Metrics>,
+        traces: Option<Traces>,
         certificates: Vec<(String, Arc<Acceptor>)>,
     ) -> Self {
         let workers = loaded.config.workers.max(1);
@@ -159,6 +163,7 @@ impl App {
             load: (0..workers).map(|_| Load::default()).collect(),
             loaded: ArcSwap::from_pointee(loaded),
             metrics,
+            traces,
             certificates,
             streams: Arc::default(),
             draining: AtomicBool::new(false),

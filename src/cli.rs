@@ -4,6 +4,7 @@
 //! accept the same and complain alike.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
@@ -11,10 +12,20 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::Overrides;
 
 /// Builders of releases set `WEIR_LONG_VERSION`, as in `0.1.0 (commit 1a2b3c4, rustc 1.95.0)`.
-const LONG_VERSION: &str = match option_env!("WEIR_LONG_VERSION") {
+const VERSION: &str = match option_env!("WEIR_LONG_VERSION") {
     Some(text) => text,
     None => env!("CARGO_PKG_VERSION"),
 };
+
+/// The version, and in a line of its own what is built in.
+static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
+    let features = if cfg!(feature = "otel") {
+        "otel"
+    } else {
+        "none"
+    };
+    format!("{VERSION}\nfeatures: {features}")
+});
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,7 +50,7 @@ Exit codes: 0 valid, 2 invalid; problems go to stderr as FILE:LINE:COLUMN: KEY: 
 ///
 /// Passes token streams on at once, and bounds, times, measures and repairs them.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "weir", version, long_version = LONG_VERSION, after_help = EXAMPLES)]
+#[command(name = "weir", version, long_version = LONG_VERSION.as_str(), after_help = EXAMPLES)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Cli {
     /// What to do; without it, `serve`.

@@ -15,7 +15,7 @@
 //!          └─ queue   merges, drops the oldest tokens, waits for the critical
 //!               └─ reply   what is ready ──► server::flow   in one write ──► client
 //!
-//! beside it: config (read only), metrics, admin, drain
+//! beside it: config (read only), metrics, traces, admin, drain
 //! ```
 //!
 //! To read it in order: [`event`] is the vocabulary; then [`proxy`], `stream::pump`, [`queue`], [`reply`].
@@ -38,6 +38,7 @@ pub mod queue;
 
 // layer 3: engines
 pub mod tasks;
+pub mod traces;
 pub mod upstream;
 
 // layer 4: edges

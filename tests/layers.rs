@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by layer, longest path first where one contains another.
-const LAYERS: [(&str, u8); 35] = [
+const LAYERS: [(&str, u8); 36] = [
     ("event", 0),
     ("wire", 1),
     ("dialect", 1),
@@ -26,6 +26,7 @@ const LAYERS: [(&str, u8); 35] = [
     ("metrics", 2),
     ("config", 2),
     ("tasks", 3),
+    ("traces", 3),
     ("upstream", 3),
     ("stream", 3),
     ("admin", 4),

@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::server::listener::{self, Bound};
 use crate::server::worker;
 use crate::tasks;
+use crate::traces::Traces;
 
 /// How often the configuration file is looked at.
 const WATCH_EVERY: Duration = Duration::from_secs(5);
@@ -72,9 +73,11 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
         .collect();
     let bound = bound?;
     let admin = config.admin.listen.as_ref().map(admin::bind).transpose()?;
+    let traces = Traces::start(&config.traces, &metrics)?;
     let app = Arc::new(App::new(
         Loaded::new(config, &metrics)?,
         Arc::clone(&metrics),
+        traces,
         bound.iter().filter_map(Bound::certificate).collect(),
     ));
     loaded(&metrics);
@@ -120,6 +123,9 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
             tracing::error!("a worker ended by a defect in Weir");
         }
     }
+    if let Some(traces) = &app.traces {
+        traces.flush();
+    }
     Ok(())
 }
 
@@ -149,6 +155,7 @@ fn reload(app: &App, source: &Source) {
                 ("admin", config.admin != old.config.admin),
                 ("workers", config.workers != old.config.workers),
                 ("log", config.log != old.config.log),
+                ("traces", config.traces != old.config.traces),
             ];
             for (key, _) in fixed.into_iter().filter(|(_, changed)| *changed) {
                 tracing::warn!(key, "a change of this key needs a restart");
@@ -158,6 +165,7 @@ fn reload(app: &App, source: &Source) {
                 admin: old.config.admin.clone(),
                 workers: old.config.workers,
                 log: old.config.log.clone(),
+                traces: old.config.traces.clone(),
                 ..config
             };
             Loaded::new(config, &app.metrics).map_err(|error| error.to_string())

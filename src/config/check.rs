@@ -13,7 +13,7 @@ use crate::config::overrides::{self, Overrides};
 use crate::config::raw::{self, Root};
 use crate::config::{
     Address, Admin, Config, Drain, Limits, Listen, ListenTls, Log, LogFormat, MemoryLimit, address,
-    pem, routes, tree, upstreams,
+    pem, routes, traces, tree, upstreams,
 };
 
 /// Largest file that is read: some thousand routes. A ConfigMap holds 1 MiB.
@@ -21,7 +21,7 @@ const MAX_FILE_BYTES: usize = 4 << 20;
 
 /// Reads and checks a configuration: `source` is the file's name and text, `overrides` what was given outside it.
 ///
-/// Reads no files but the limits of this process and those that hold certificates and keys.
+/// Reads no files but the limits of this process and those that hold certificates, keys and secrets.
 pub fn load(source: Option<(&str, &str)>, overrides: &Overrides) -> Result<Config, Problems> {
     let mut report = Report::default();
     let name = source.map(|(name, _)| name);
@@ -85,6 +85,7 @@ fn decode(text: &str, report: &mut Report) -> Option<Root> {
 fn checked(root: &Root, overrides: &Overrides, report: &mut Report) -> Option<Config> {
     let listen = listeners(root, report);
     let admin = admin(root, &listen, report);
+    let traces = traces::checked(root, report);
     let drain = drain(root.drain.as_ref().map(|drain| &drain.value), report);
     let upstreams = upstreams::all(root, overrides, report);
     let routes = routes::all(root, &upstreams, report);
@@ -99,6 +100,7 @@ fn checked(root: &Root, overrides: &Overrides, report: &mut Report) -> Option<Co
         admin,
         workers: workers(root),
         log: log(root),
+        traces,
         drain,
         limits: limits(root.limits.as_ref().map(|limits| &limits.value)),
         upstreams: used.collect(),

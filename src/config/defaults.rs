@@ -50,6 +50,19 @@ pub(crate) const LOG_LEVEL: Preset<&str> = preset(
     "One line for each finished stream; nothing for each event.",
 );
 
+/// `traces.endpoint`
+pub(crate) const TRACES_WHY: &str = "Nobody is sent anything who was not named.";
+/// `traces.headers`
+pub(crate) const TRACE_HEADERS_WHY: &str = "Collectors inside a cluster ask for none; what others ask for is a secret, which stays out of the file.";
+/// `traces.service_name`
+pub(crate) const SERVICE_NAME_WHY: &str =
+    "Operators of OpenTelemetry set it for all programs alike, by variables.";
+/// `traces.sample`
+pub(crate) const SAMPLE: Preset<f64> = preset(
+    1.0,
+    "One span for each request is little; collectors can choose later, by what happened.",
+);
+
 /// `drain.delay`
 pub(crate) const DRAIN_DELAY: Preset<Duration> = preset(
     secs(5),

@@ -9,7 +9,7 @@ use crate::config::units::{show_duration, show_size};
 use crate::config::words::{self, word_of};
 use crate::config::{
     Address, Config, Deadlines, Endpoint, Listen, Match, MemoryLimit, Policy, Route, Target,
-    Upstream,
+    Traces, Upstream, UpstreamTls,
 };
 
 /// Stands for every value that may be a secret.
@@ -29,6 +29,7 @@ pub fn effective(config: &Config) -> Json {
         "admin": { "listen": config.admin.listen.as_ref().map_or_else(|| "off".to_owned(), address) },
         "workers": config.workers,
         "log": { "format": word_of(&words::LOG_FORMATS, &config.log.format), "level": config.log.level },
+        "traces": traces(&config.traces),
         "drain": { "delay": show_duration(config.drain.delay), "limit": show_duration(config.drain.limit) },
         "limits": {
             "max_connections": limits.max_connections,
@@ -109,21 +110,39 @@ fn address(address: &Address) -> String {
 }
 
 fn upstream(upstream: &Upstream) -> Json {
-    let tls = &upstream.tls;
     json!({
         "endpoints": upstream.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
         "pool_idle": show_duration(upstream.pool_idle),
         "connect_budget": show_duration(upstream.connect_budget),
         "http2": upstream.http2,
-        "tls": {
-            "roots": word_of(&words::ROOTS, &tls.roots),
-            "ca_file": tls.ca_file.as_deref().map(file),
-            "cert": tls.cert.as_deref().map(file),
-            "key": tls.key.as_deref().map(file),
-            "server_name": tls.server_name,
-        },
+        "tls": client_tls(&upstream.tls),
         "eject": { "failures": upstream.eject.failures, "for": show_duration(upstream.eject.pause) },
         "health": { "path": upstream.health.path, "interval": show_duration(upstream.health.interval) },
+    })
+}
+
+fn client_tls(tls: &UpstreamTls) -> Json {
+    json!({
+        "roots": word_of(&words::ROOTS, &tls.roots),
+        "ca_file": tls.ca_file.as_deref().map(file),
+        "cert": tls.cert.as_deref().map(file),
+        "key": tls.key.as_deref().map(file),
+        "server_name": tls.server_name,
+    })
+}
+
+/// Header fields by the places of their values, which are no secret.
+fn traces(traces: &Traces) -> Json {
+    let headers = traces.headers.iter();
+    let headers: Map<_, _> = headers
+        .map(|field| (field.name.to_string(), json!(field.source.to_string())))
+        .collect();
+    json!({
+        "endpoint": traces.collector.as_ref().map(endpoint),
+        "headers": headers,
+        "service_name": traces.service_name,
+        "sample": traces.sample,
+        "tls": client_tls(&traces.tls),
     })
 }
 

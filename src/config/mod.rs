@@ -17,7 +17,9 @@ mod pem;
 mod raw;
 mod routes;
 mod schema;
+mod secret;
 mod text;
+mod traces;
 mod tree;
 mod units;
 mod upstreams;
@@ -30,6 +32,7 @@ pub use effective::{effective, queue_bytes, worst_case_bytes};
 pub use error::{Place, Problem, Problems};
 pub use overrides::Overrides;
 pub use schema::{KeyDoc, keys, schema};
+pub use secret::Source as SecretSource;
 pub(crate) use units::rough_size;
 pub use warnings::warnings;
 
@@ -53,6 +56,8 @@ pub struct Config {
     pub workers: usize,
     /// How log lines look and which are written.
     pub log: Log,
+    /// Where spans go.
+    pub traces: Traces,
     /// How a stopping process treats what still runs.
     pub drain: Drain,
     /// Process-wide bounds.
@@ -117,6 +122,32 @@ pub enum LogFormat {
     Json,
     /// For people.
     Text,
+}
+
+/// Export of spans.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Traces {
+    /// Who takes them, with the whole path; `None` is off.
+    pub collector: Option<Endpoint>,
+    /// Fields of each export.
+    pub headers: Vec<SecretField>,
+    /// What Weir is called there; `None` leaves it to the environment.
+    pub service_name: Option<String>,
+    /// Share of the traces that Weir starts itself, 0 to 1.
+    pub sample: f64,
+    /// TLS towards the collector.
+    pub tls: UpstreamTls,
+}
+
+/// A header field whose value is secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretField {
+    /// Its name.
+    pub name: http::HeaderName,
+    /// Where its value was read from.
+    pub source: SecretSource,
+    /// Its value, marked as sensitive.
+    pub value: http::HeaderValue,
 }
 
 /// Draining.

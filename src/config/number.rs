@@ -103,6 +103,34 @@ impl Kind for Size {
     }
 }
 
+/// A part of a whole, from 0 to 1.
+pub(crate) struct Share {
+    /// The default.
+    pub(crate) preset: Preset<f64>,
+}
+
+impl Kind for Share {
+    type Out = f64;
+
+    fn read(&self, node: &Node, path: &Path, report: &mut Report) -> Option<f64> {
+        let (text, quoted) = scalar(node, path, "a number from 0 to 1", report)?;
+        let share = text.parse::<f64>().ok().filter(|_| !quoted);
+        match share.filter(|share| (0.0..=1.0).contains(share)) {
+            Some(share) => Some(share),
+            None => refuse(node, path, text, "is not a number from 0 to 1", report),
+        }
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::leaf(
+            "number, 0 to 1",
+            json!({ "type": "number", "minimum": 0, "maximum": 1 }),
+            Some(json!(self.preset.value)),
+            self.preset.why,
+        )
+    }
+}
+
 /// A whole number.
 pub(crate) struct Count {
     /// The default.

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::Method;
+use http::{HeaderValue, Method};
 use serde_json::json;
 
 use crate::config::address;
@@ -14,11 +14,13 @@ use crate::config::defaults::{self as preset, Preset};
 use crate::config::error::{Path, Report};
 use crate::config::group::{Group, Key, Named, Section, Sections, group, label};
 use crate::config::listen::{ListenEntry, file, listen_text};
-use crate::config::number::{Count, Size, Time};
+use crate::config::number::{Count, Share, Size, Time};
+use crate::config::secret::{self, Source};
 use crate::config::text::{Flag, OneOf, Text, Unbuilt};
+use crate::config::traces;
 use crate::config::tree::Node;
 use crate::config::words::{self, Marker};
-use crate::config::wrap::{Fields, OneOrMany, OrAuto, OrNull, OrOff, Preferred};
+use crate::config::wrap::{Fields, OneOrMany, OrAuto, OrNull, OrOff, Preferred, field_value};
 use crate::config::{Address, Endpoint, LogFormat, Roots};
 use crate::dialect::Choice;
 use crate::filter::Hide as HideMode;
@@ -51,6 +53,8 @@ group! {
             };
         /// Log lines.
         log: Section<Log> = Section(PhantomData);
+        /// Spans for OpenTelemetry, see `docs/traces.md`. Read at start only.
+        traces: Section<Traces> = Section(PhantomData);
         /// How a stopping process treats what still runs.
         drain: Section<Drain> = Section(PhantomData);
         /// Bounds of the whole process.
@@ -92,6 +96,39 @@ group! {
                 parse: address::log_level,
                 preset: Some(preset::LOG_LEVEL),
             };
+    }
+}
+
+group! {
+    /// `traces`
+    Traces {
+        /// Collector that takes OTLP/HTTP, such as `http://collector:4318`; `/v1/traces` is appended unless the URL ends
+        /// with it. `null` exports nothing. Builds without the cargo feature `otel` take only `null`.
+        endpoint: OrNull<Text<Endpoint>> =
+            OrNull {
+                inner: Text { form: "a URL such as `http://collector:4318`", parse: traces::collector, preset: None },
+                why: preset::TRACES_WHY,
+            };
+        /// Header fields of each export, such as `authorization`. A value is `env:NAME`, the variable that holds it, or
+        /// `file:PATH`, the file that does.
+        headers: Fields<Source> =
+            Fields {
+                form: "`env:NAME` or `file:PATH`",
+                parse: secret::source,
+                why: preset::TRACE_HEADERS_WHY,
+            };
+        /// `service.name` of the spans. `null` takes it from `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES`, or is
+        /// `weir`.
+        service_name: OrNull<Text<String>> =
+            OrNull {
+                inner: Text { form: "a name", parse: traces::service_name, preset: None },
+                why: preset::SERVICE_NAME_WHY,
+            };
+        /// Share of the traces that begin at Weir which are recorded. Traces that begin before it keep what was decided
+        /// there.
+        sample: Share = Share { preset: preset::SAMPLE };
+        /// TLS towards the collector, for an `https://` endpoint.
+        tls: Section<UpstreamTls> = Section(PhantomData);
     }
 }
 
@@ -356,7 +393,12 @@ group! {
                 why: preset::ANY_WHY,
             };
         /// Header fields that must be present with exactly these values.
-        headers: Fields = Fields { why: preset::ANY_WHY };
+        headers: Fields<HeaderValue> =
+            Fields {
+                form: "the value of a header field",
+                parse: field_value,
+                why: preset::ANY_WHY,
+            };
     }
 }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
+
 use crate::config::check::bound;
 use crate::config::defaults as preset;
 use crate::config::error::{Path, Report, nearest, shown};
@@ -180,9 +182,15 @@ fn matches(raw: Option<&raw::Match>) -> Match {
         headers: raw
             .headers
             .as_ref()
-            .map(|headers| headers.value.clone())
+            .map(|headers| fields(&headers.value))
             .unwrap_or_default(),
     }
+}
+
+fn fields(placed: &[(HeaderName, Placed<HeaderValue>)]) -> Vec<(HeaderName, HeaderValue)> {
+    let plain =
+        |(name, value): &(HeaderName, Placed<HeaderValue>)| (name.clone(), value.value.clone());
+    placed.iter().map(plain).collect()
 }
 
 /// A section of a route above the same section of `defaults`.

@@ -75,7 +75,7 @@ fn upstream(name: &str, raw: &raw::Upstream, report: &mut Report) -> Upstream {
         pool_idle: or(raw.pool_idle.as_ref(), preset::POOL_IDLE.value),
         connect_budget: or(raw.connect_budget.as_ref(), preset::CONNECT_BUDGET.value),
         http2: or(raw.http2.as_ref(), preset::HTTP2.value),
-        tls: tls(raw, &endpoints, &path.key("tls"), report),
+        tls: tls(raw.tls.as_ref(), &endpoints, &path.key("tls"), report),
         eject: Eject {
             failures: u32::try_from(failures).unwrap_or(u32::MAX),
             pause: or(
@@ -115,17 +115,15 @@ fn endpoints(raw: &raw::Upstream, path: &Path, report: &mut Report) -> Vec<Endpo
     list
 }
 
-fn tls(
-    raw: &raw::Upstream,
+/// TLS towards `endpoints`.
+pub(crate) fn tls(
+    raw: Option<&Placed<raw::UpstreamTls>>,
     endpoints: &[Endpoint],
     path: &Path,
     report: &mut Report,
 ) -> UpstreamTls {
     let none = raw::UpstreamTls::default();
-    let (place, raw) = raw
-        .tls
-        .as_ref()
-        .map_or((None, &none), |tls| (Some(tls.place), &tls.value));
+    let (place, raw) = raw.map_or((None, &none), |tls| (Some(tls.place), &tls.value));
     let [ca_file, cert, key] = [&raw.ca_file, &raw.cert, &raw.key].map(given);
     pem::authorities(ca_file.as_ref(), &path.key("ca_file"), report);
     pem::pair(cert.as_ref(), key.as_ref(), path, report);

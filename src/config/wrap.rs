@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use crate::config::defaults::Preset;
 use crate::config::error::{Path, Place, Report};
-use crate::config::kind::{Kind, Shape, scalar};
+use crate::config::kind::{Kind, Placed, Shape, scalar};
 use crate::config::tree::{Node, Value};
 
 /// `off`, or what the inner kind takes. `0s` and `false` are `off` too: Helm writes a bare `off` as `false`.
@@ -152,13 +152,23 @@ impl<K: Kind> Kind for OneOrMany<K> {
 }
 
 /// Header fields by name. Values never appear in a message.
-pub(crate) struct Fields {
+pub(crate) struct Fields<T> {
+    /// What a value is, with its article.
+    pub(crate) form: &'static str,
+    /// Gives the value, or what is wrong with it without repeating it.
+    pub(crate) parse: fn(&str) -> Result<T, String>,
     /// None by default: why.
     pub(crate) why: &'static str,
 }
 
-impl Kind for Fields {
-    type Out = Vec<(HeaderName, HeaderValue)>;
+/// Any value that a header field can carry.
+pub(crate) fn field_value(text: &str) -> Result<HeaderValue, String> {
+    HeaderValue::from_str(text)
+        .map_err(|_| "the value holds characters that a header field cannot carry".to_owned())
+}
+
+impl<T> Kind for Fields<T> {
+    type Out = Vec<(HeaderName, Placed<T>)>;
 
     fn read(&self, node: &Node, path: &Path, report: &mut Report) -> Option<Self::Out> {
         let entries = match &node.value {
@@ -176,7 +186,7 @@ impl Kind for Fields {
                 return None;
             }
         };
-        let mut fields: Vec<(HeaderName, HeaderValue)> = Vec::new();
+        let mut fields: Self::Out = Vec::new();
         for (key, value) in entries {
             let path = path.key(&key.text);
             let Ok(name) = HeaderName::from_bytes(key.text.as_bytes()) else {
@@ -191,17 +201,13 @@ impl Kind for Fields {
                 );
                 continue;
             }
-            let Some((text, _)) = scalar(value, &path, "the value of a header field", report)
-            else {
+            let Some((text, _)) = scalar(value, &path, self.form, report) else {
                 continue;
             };
-            match HeaderValue::from_str(text) {
-                Ok(value) => fields.push((name, value)),
-                Err(_) => report.at(
-                    value.place,
-                    &path,
-                    "the value holds characters that a header field cannot carry",
-                ),
+            let place = value.place;
+            match (self.parse)(text) {
+                Ok(value) => fields.push((name, Placed { place, value })),
+                Err(why) => report.at(place, &path, why),
             }
         }
         Some(fields)

@@ -62,6 +62,12 @@ pub struct Metrics {
     /// `weir_config_reloads_total{result="rejected"}`
     pub reloads_rejected: IntCounter,
     refused: IntCounterVec,
+    /// `weir_trace_spans_total{result="dropped"}`
+    pub spans_dropped: IntCounter,
+    /// `weir_trace_spans_total{result="exported"}`
+    pub spans_exported: IntCounter,
+    /// `weir_trace_spans_total{result="failed"}`
+    pub spans_failed: IntCounter,
     /// `weir_stream_panics_total`
     pub panics: IntCounter,
     /// Looked at when somebody asks.
@@ -138,6 +144,12 @@ impl Metrics {
         for reason in REFUSALS {
             refused.with_label_values(&[reason]);
         }
+        let spans = counters(
+            &registry,
+            "weir_trace_spans_total",
+            "Spans by what became of them.",
+            &["result"],
+        );
         let plain = |name, help| register(&registry, IntGauge::new(name, help));
         let count = |name, help| register(&registry, IntCounter::new(name, help));
         let time = Gauge::new(
@@ -171,6 +183,9 @@ impl Metrics {
             reloads_ok: reloads.with_label_values(&["ok"]),
             reloads_rejected: reloads.with_label_values(&["rejected"]),
             refused,
+            spans_dropped: spans.with_label_values(&["dropped"]),
+            spans_exported: spans.with_label_values(&["exported"]),
+            spans_failed: spans.with_label_values(&["failed"]),
             panics: count(
                 "weir_stream_panics_total",
                 "Streams that ended by a defect in Weir.",

@@ -95,6 +95,7 @@ pub(super) fn admit(
         identity,
         client: peer.origin.client,
         link: Arc::clone(&peer.link),
+        span: None,
         method: parts.method.clone(),
         path: shown(parts.uri.path()),
     })

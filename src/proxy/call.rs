@@ -21,6 +21,7 @@ use crate::link::Link;
 use crate::metrics::RouteMetrics;
 use crate::reply::body::Body;
 use crate::reply::head;
+use crate::traces::Span;
 use crate::upstream::fields::strip_hop_by_hop;
 use crate::upstream::{self, Answer};
 use crate::wire::Framing;
@@ -45,6 +46,8 @@ pub(super) struct Call {
     pub(super) identity: Identity,
     pub(super) client: Option<IpAddr>,
     pub(super) link: Arc<Link>,
+    /// Where spans are exported, until it ends.
+    pub(super) span: Option<Span>,
     pub(super) method: Method,
     /// Without its query, and bounded: for the log.
     pub(super) path: Arc<str>,
@@ -53,7 +56,7 @@ pub(super) struct Call {
 impl Call {
     /// What the client gets for what the call gave.
     pub(super) async fn answered(
-        self,
+        mut self,
         app: &Arc<App>,
         result: Result<Answer, upstream::Error>,
     ) -> Response<Body> {
@@ -64,7 +67,7 @@ impl Call {
     }
 
     /// A stream becomes a live one; everything else passes as it came.
-    async fn pass_or_stream(self, app: &Arc<App>, answer: Answer) -> Response<Body> {
+    async fn pass_or_stream(mut self, app: &Arc<App>, answer: Answer) -> Response<Body> {
         let Answer {
             head,
             mut body,
@@ -149,11 +152,12 @@ impl Call {
         first.map(Framing::from_first_bytes).map_err(late)
     }
 
-    fn pass(self, mut head: response::Parts, body: upstream::Body) -> Response<Body> {
+    fn pass(mut self, mut head: response::Parts, body: upstream::Body) -> Response<Body> {
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             // Nobody asked for it.
             let message = "the upstream switched protocols unasked";
             let code = StatusCode::BAD_GATEWAY;
+            self.ended("upstream_error", code);
             let members = self.members();
             return errors::response(self.asked_for(), &members, code, "upstream_error", message);
         }
@@ -165,6 +169,7 @@ impl Call {
         head.version = http::Version::HTTP_11;
         self.metrics.request("unary", head.status);
         let metrics = Arc::clone(&self.metrics);
+        let span = self.passing(head.status);
         let timed = OnDrop(Some(move || {
             metrics
                 .request_seconds
@@ -178,7 +183,7 @@ impl Call {
             Some(bounds) => bounds.begin(total, deadlines.client_stall),
             None => self.link.end_by(total),
         }
-        let body = Body::pass(body, bounds).holding(timed);
+        let body = Body::pass(body, bounds).holding((timed, span));
         Response::from_parts(head, body)
     }
 
@@ -205,7 +210,7 @@ impl Call {
         self.stream(app, head, start)
     }
 
-    fn stream(self, app: &Arc<App>, mut head: response::Parts, start: Start) -> Response<Body> {
+    fn stream(mut self, app: &Arc<App>, mut head: response::Parts, start: Start) -> Response<Body> {
         let max = self.loaded.config.limits.max_streams;
         let request_id = self
             .identity
@@ -236,18 +241,20 @@ impl Call {
     }
 
     /// The answer when `limits.max_streams` is reached.
-    pub(super) fn overloaded(&self, max: usize) -> Response<Body> {
+    pub(super) fn overloaded(&mut self, max: usize) -> Response<Body> {
         let message = format!("overloaded: limits.max_streams ({max}) is reached");
         let code = StatusCode::SERVICE_UNAVAILABLE;
+        self.ended("overloaded", code);
         self.metrics.request("stream", code);
         let refusal = errors::response(self.hint, &self.members(), code, "overloaded", &message);
         named(refusal, &self.identity)
     }
 
     /// The answer when the process goes away before there is one.
-    pub(super) fn drained(&self) -> Response<Body> {
+    pub(super) fn drained(&mut self) -> Response<Body> {
         let message = "draining: this instance went away before the upstream answered";
         let code = StatusCode::SERVICE_UNAVAILABLE;
+        self.ended("draining", code);
         self.metrics.request("unary", code);
         self.metrics.cancelled("drained");
         named(
@@ -278,7 +285,7 @@ impl Call {
         }))
     }
 
-    pub(super) fn failed(&self, error: &upstream::Error) -> Response<Body> {
+    pub(super) fn failed(&mut self, error: &upstream::Error) -> Response<Body> {
         if error.is_upstream() {
             self.metrics.upstream_error(error.code());
             let cause = std::error::Error::source(error).map(ToString::to_string);
@@ -286,6 +293,7 @@ impl Call {
             tracing::warn!(route, code = error.code(), request_id, cause, "{error}");
         }
         let response = errors::upstream(self.asked_for(), &self.members(), error);
+        self.ended(error.code(), response.status());
         self.metrics.request("unary", response.status());
         named(response, &self.identity)
     }

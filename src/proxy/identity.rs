@@ -1,7 +1,7 @@
 //! How one request is recognised across processes: `X-Request-Id` and the W3C trace context.
 //!
 //! Valid ones are continued as they are, missing or unusable ones are made, so that every line of every log
-//! can be joined. Weir writes no spans: it adds none to the trace.
+//! can be joined. Where spans are exported, `traced` puts Weir's own between the caller's and the agent's.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -10,7 +10,7 @@ use crate::stream::registry::hex;
 /// Names a request, from client to agent and back.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// [Trace Context](https://www.w3.org/TR/trace-context/), 3.2.
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// Longest request id that is continued; it stands in every log line.
 const MAX_REQUEST_ID: usize = 128;
@@ -21,6 +21,8 @@ pub struct Identity {
     /// `X-Request-Id`; visible ASCII.
     pub(super) request_id: HeaderValue,
     traceparent: HeaderValue,
+    /// The trace begins here.
+    pub(super) is_own: bool,
 }
 
 impl Identity {
@@ -33,6 +35,7 @@ impl Identity {
             made
         });
         let given = only(headers, &TRACEPARENT).filter(|trace| is_traceparent(trace.as_bytes()));
+        let is_own = given.is_none();
         let traceparent = given.unwrap_or_else(|| {
             // Sampled: with the usual parent-based samplers "not sampled" would switch the agent's own
             // traces off.
@@ -45,13 +48,18 @@ impl Identity {
         Self {
             request_id,
             traceparent,
+            is_own,
         }
+    }
+
+    /// As it came, or as it was made.
+    pub(super) fn traceparent(&self) -> &str {
+        self.traceparent.to_str().unwrap_or_default()
     }
 
     /// The trace id, 32 hexadecimal digits.
     pub fn trace_id(&self) -> &str {
-        let text = self.traceparent.to_str().unwrap_or_default();
-        text.get(3..35).unwrap_or_default()
+        self.traceparent().get(3..35).unwrap_or_default()
     }
 }
 

@@ -146,16 +146,19 @@ impl Drop for Careful<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.metrics.panics.inc();
-            (self.0.pump, self.0.end) = (None, None);
+            (self.0.pump, self.0.end, self.0.about) = (None, None, None);
         }
     }
 }
 
 /// Ends a stream, and tells of it.
-async fn end(mut pump: Pump, failure: Failure, about: Box<About>) {
+async fn end(mut pump: Pump, failure: Failure, mut about: Box<About>) {
     let report = pump.close(failure).await;
     account::record(&about.call.metrics, &report, about.call.started);
     account::log(&about.call, &about.entered.live, &report, about.status);
+    if let Some(span) = about.call.span.take() {
+        span.stream(&report, about.entered.live.id, about.status);
+    }
     if report.outlived {
         pump.outlive().await;
     }

@@ -11,6 +11,7 @@ mod kind;
 mod live;
 mod outlive;
 mod source;
+mod traced;
 mod wish;
 
 use std::future::pending;
@@ -54,7 +55,12 @@ pub async fn serve(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> R
     let (mut parts, incoming) = request.into_parts();
     let identity = Identity::of(&mut parts.headers);
     let mut response = match admit::admit(app, peer, &parts, identity.clone(), started) {
-        Ok(call) => answer(app, peer, call, parts, incoming).await,
+        Ok(mut call) => {
+            if let Some(traces) = &app.traces {
+                call.record(traces, &mut parts.headers);
+            }
+            answer(app, peer, call, parts, incoming).await
+        }
         Err(refusal) => named(*refusal, &identity),
     };
     let body = std::mem::replace(response.body_mut(), Body::fixed(Bytes::new()));
@@ -71,7 +77,7 @@ fn named(mut response: Response<Body>, identity: &Identity) -> Response<Body> {
 async fn answer(
     app: &Arc<App>,
     peer: &Peer,
-    call: Call,
+    mut call: Call,
     parts: request::Parts,
     incoming: Incoming,
 ) -> Response<Body> {
@@ -96,6 +102,7 @@ async fn answer(
     let Some(client) = call.loaded.client(peer.worker, &call.route) else {
         let message = "the route has no upstream";
         let code = StatusCode::BAD_GATEWAY;
+        call.ended("upstream_connect", code);
         return errors::response(
             call.hint,
             &call.members(),

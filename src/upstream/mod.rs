@@ -27,6 +27,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use http::{HeaderMap, Request, StatusCode, request as head, response};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
 
@@ -42,7 +43,7 @@ use request::Origin;
 use request_body::{Cut, Verdict};
 pub use request_body::{Received, RequestBody, RequestLimits};
 
-use crate::config::{Deadlines, Upstream};
+use crate::config::{Deadlines, Endpoint, Upstream};
 
 /// Pause between attempts while an agent is still starting.
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
@@ -80,6 +81,18 @@ pub fn connector(upstream: &Upstream) -> io::Result<Option<Connector>> {
     needed
         .then(|| tls::connector(&upstream.tls, upstream.http2).map(Connector))
         .transpose()
+}
+
+/// One connection to `endpoint`, outside of any pool.
+///
+/// # Errors
+/// When there is none to be had.
+pub async fn dial(
+    upstream: &Upstream,
+    endpoint: &Endpoint,
+    connector: Option<&Connector>,
+) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, Error> {
+    connect::connect(upstream, endpoint, connector.map(|one| &one.0)).await
 }
 
 /// The checks of one upstream's endpoints; empty if it has none. Each ends when `endpoints` is dropped.

@@ -1,0 +1,97 @@
+//! Values that may be secret: the file names a place, and what stands there is read once and never told.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use http::HeaderValue;
+
+use crate::config::error::shown;
+
+/// Largest secret that is read: longer than any token.
+const MAX_BYTES: usize = 16 << 10;
+
+/// Where a secret stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// `env:NAME`: the value of a variable.
+    Env(String),
+    /// `file:PATH`: the content of a file, without the line break at its end.
+    File(PathBuf),
+}
+
+impl fmt::Display for Source {
+    /// As in the file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env(name) => write!(f, "env:{name}"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+        }
+    }
+}
+
+/// `env:NAME` or `file:PATH`. What is neither may be the secret itself, so it is not repeated.
+pub(crate) fn source(text: &str) -> Result<Source, String> {
+    match text.split_once(':') {
+        Some(("env", name)) if !name.is_empty() && !name.contains(['=', '\0']) => {
+            Ok(Source::Env(name.to_owned()))
+        }
+        Some(("file", path)) if !path.is_empty() => Ok(Source::File(PathBuf::from(path))),
+        _ => Err(
+            "expected `env:NAME` or `file:PATH`; the value itself does not belong in the file"
+                .to_owned(),
+        ),
+    }
+}
+
+/// What stands there, as the value of a header field.
+pub(crate) fn read(source: &Source) -> Result<HeaderValue, String> {
+    let text = match source {
+        Source::Env(name) => std::env::var(name)
+            .map_err(|_| format!("the variable {} is not set, or is no text", shown(name)))?,
+        Source::File(path) => std::fs::read_to_string(path)
+            .map_err(|error| format!("`{}` cannot be read: {error}", path.display()))?,
+    };
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() || text.len() > MAX_BYTES {
+        return Err(format!(
+            "what `{source}` names has {} bytes (1 to {MAX_BYTES})",
+            text.len()
+        ));
+    }
+    let mut value = HeaderValue::from_str(text).map_err(|_| {
+        format!("what `{source}` names holds characters that a header field cannot carry")
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_is_named_and_not_written() {
+        assert_eq!(source("env:TOKEN"), Ok(Source::Env("TOKEN".to_owned())));
+        assert_eq!(source("file:/a:b").unwrap().to_string(), "file:/a:b");
+        for text in ["", "sk-live", "env:", "file:", "ENV:A", "env:A=B"] {
+            let refused = source(text).unwrap_err();
+            assert!(!refused.contains("sk-live"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_without_its_last_line_break() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"Bearer canary\n").unwrap();
+        let value = read(&Source::File(file.path().to_owned())).unwrap();
+        assert_eq!(value, "Bearer canary");
+        assert!(!format!("{value:?}").contains("canary"));
+        file.write_all(b"\nsecond").unwrap();
+        let refused = read(&Source::File(file.path().to_owned())).unwrap_err();
+        assert!(!refused.contains("canary"), "{refused}");
+        assert!(read(&Source::Env("WEIR_NO_SUCH_VARIABLE".to_owned())).is_err());
+        assert!(read(&Source::File("no/such".into())).is_err());
+    }
+}

@@ -1,0 +1,128 @@
+//! The section `traces`: where spans go, if they go anywhere.
+
+use crate::config::check::or;
+use crate::config::defaults as preset;
+use crate::config::error::{Path, Report, shown};
+use crate::config::raw::{self, Root};
+use crate::config::{Endpoint, SecretField, Traces, address, secret, upstreams};
+
+/// Where OTLP/HTTP takes traces.
+const TRACES_PATH: &str = "/v1/traces";
+
+/// Longest name of a service: it is in every export.
+const MAX_SERVICE_NAME: usize = 255;
+
+/// The checked section.
+pub(crate) fn checked(root: &Root, report: &mut Report) -> Traces {
+    let none = raw::Traces::default();
+    let raw = root.traces.as_ref().map_or(&none, |traces| &traces.value);
+    let path = Path::default().key("traces");
+    let collector = raw.endpoint.as_ref().and_then(|endpoint| {
+        let collector = endpoint.value.clone()?;
+        if cfg!(not(feature = "otel")) {
+            let why = "this build has no trace export; it needs the cargo feature `otel`, which release images have";
+            report.at(endpoint.place, &path.key("endpoint"), why);
+        }
+        Some(collector)
+    });
+    let written = raw
+        .headers
+        .as_ref()
+        .map_or(&[][..], |headers| &headers.value);
+    let fields = written.iter().filter_map(|(name, source)| {
+        let value = secret::read(&source.value);
+        let value = value.map_err(|why| {
+            report.at(source.place, &path.key("headers").key(name.as_str()), why);
+        });
+        Some(SecretField {
+            name: name.clone(),
+            source: source.value.clone(),
+            value: value.ok()?,
+        })
+    });
+    let headers = fields.collect();
+    let endpoints: Vec<Endpoint> = collector.iter().cloned().collect();
+    let service_name = raw
+        .service_name
+        .as_ref()
+        .and_then(|name| name.value.clone());
+    Traces {
+        headers,
+        service_name,
+        sample: or(raw.sample.as_ref(), preset::SAMPLE.value),
+        tls: upstreams::tls(raw.tls.as_ref(), &endpoints, &path.key("tls"), report),
+        collector,
+    }
+}
+
+/// The address of a collector, or of its place for traces.
+pub(crate) fn collector(text: &str) -> Result<Endpoint, String> {
+    let mut endpoint = address::endpoint(text)?;
+    if !endpoint.path_prefix.ends_with(TRACES_PATH) {
+        endpoint.path_prefix.push_str(TRACES_PATH);
+    }
+    Ok(endpoint)
+}
+
+/// The name of a service: any printable text.
+pub(crate) fn service_name(text: &str) -> Result<String, String> {
+    let fits = (1..=MAX_SERVICE_NAME).contains(&text.len()) && !text.contains(char::is_control);
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "{} is not a name (1 to {MAX_SERVICE_NAME} printable bytes)",
+            shown(text)
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Overrides};
+
+    fn load(traces: &str) -> Result<Traces, String> {
+        let agent = "upstreams: {agent: {endpoints: [\"http://127.0.0.1:8000\"]}}";
+        let text = format!("{agent}\ntraces: {traces}\n");
+        config::load(Some(("f", &text)), &Overrides::default())
+            .map(|config| config.traces)
+            .map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn the_path_is_appended_once() {
+        for (text, path) in [
+            ("http://c:4318", "/v1/traces"),
+            ("http://c:4318/", "/v1/traces"),
+            ("https://c/otlp", "/otlp/v1/traces"),
+            ("http://c/v1/traces", "/v1/traces"),
+            ("unix:/run/c.sock", "/v1/traces"),
+        ] {
+            assert_eq!(collector(text).unwrap().path_prefix, path, "{text}");
+        }
+        assert!(collector("c:4318").is_err());
+    }
+
+    #[cfg(not(feature = "otel"))]
+    #[test]
+    fn a_build_without_the_feature_refuses_an_endpoint() {
+        let refused = load("{endpoint: \"http://c:4318\"}").unwrap_err();
+        assert_eq!(
+            refused,
+            "f:2:20: traces.endpoint: this build has no trace export; it needs the cargo feature `otel`, which release images have"
+        );
+        assert!(load("{endpoint: null, sample: 0.5}").is_ok());
+    }
+
+    #[cfg(feature = "otel")]
+    #[test]
+    fn a_whole_section_is_effective_without_its_secrets() {
+        let traces = "{endpoint: \"https://c/otlp\", headers: {authorization: \"env:PATH\"}, service_name: edge, sample: 0.25}";
+        let loaded = load(traces).unwrap();
+        assert_eq!(loaded.headers[0].name, "authorization");
+        assert!((loaded.sample - 0.25).abs() < f64::EPSILON);
+        let secret = std::env::var("PATH").unwrap();
+        assert!(!format!("{loaded:?}").contains(&secret));
+    }
+}

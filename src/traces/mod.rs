@@ -1,0 +1,61 @@
+//! Spans for OpenTelemetry: one for each request that found its route, told to a collector over OTLP/HTTP.
+//!
+//! ```text
+//! begin ──► Span ── stream, failed or passing, and dropped ──► Outbox ──► a thread of the exporter ──► collector
+//! ```
+//!
+//! A span is written once, at the end of its request, from what the log and the metrics know then. Nothing is done
+//! for an event. Without the feature `otel` both types are empty: there is no span, and no code that makes one.
+
+#[cfg(feature = "otel")]
+mod client;
+#[cfg(feature = "otel")]
+mod given;
+#[cfg(not(feature = "otel"))]
+mod off;
+#[cfg(feature = "otel")]
+mod outbox;
+#[cfg(feature = "otel")]
+mod span;
+#[cfg(feature = "otel")]
+mod told;
+#[cfg(feature = "otel")]
+mod words;
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Method};
+use tokio::time::Instant;
+
+#[cfg(not(feature = "otel"))]
+pub use off::{Span, Traces};
+#[cfg(feature = "otel")]
+pub use outbox::Traces;
+#[cfg(feature = "otel")]
+pub use span::Span;
+
+/// What a span says of its request.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Name of the route.
+    pub route: Arc<str>,
+    /// Method.
+    pub method: Method,
+    /// Path without its query, and bounded.
+    pub path: Arc<str>,
+    /// The name that the request has in the log.
+    pub request_id: HeaderValue,
+    /// When its head was read.
+    pub started: Instant,
+}
+
+/// The trace that a request belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'a> {
+    /// A valid `traceparent`.
+    pub traceparent: &'a str,
+    /// Weir made it up: the trace begins here.
+    pub is_own: bool,
+    /// The head of the request, for `tracestate`.
+    pub headers: &'a HeaderMap,
+}

@@ -1,0 +1,243 @@
+//! From ended spans to the collector: a bounded queue, and the exporter's own thread behind it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::HeaderValue;
+use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanExporter as Exporter, SpanProcessor,
+};
+use prometheus::IntCounter;
+
+use super::client::{Client, PATIENCE};
+use super::given::place;
+use super::span::Span;
+use super::{Given, Request};
+use crate::config;
+use crate::metrics::Metrics;
+
+/// Most spans that wait or are under way, some 2 KiB each. More are counted as dropped.
+const MAX_WAITING: usize = 2048;
+/// Most spans of one export.
+const MAX_BATCH: usize = 512;
+/// Longest time that a span waits for others to go with.
+const DELAY: Duration = Duration::from_secs(1);
+/// Longest time for the last export of a process that ends.
+const LAST: Duration = Duration::from_secs(2);
+
+/// Where spans go.
+#[derive(Debug)]
+pub struct Traces {
+    outbox: Arc<Outbox>,
+    /// Share of the traces that begin here.
+    sample: f64,
+}
+
+/// Takes spans that have ended.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    processor: BatchSpanProcessor,
+    scope: InstrumentationScope,
+    waiting: Arc<AtomicUsize>,
+    dropped: IntCounter,
+}
+
+impl Traces {
+    /// Starts the exporter; `None` without a collector.
+    ///
+    /// # Errors
+    /// When a TLS file cannot be used, or a variable of OpenTelemetry asks for what is not built in.
+    pub fn start(config: &config::Traces, metrics: &Metrics) -> io::Result<Option<Self>> {
+        let Some(client) = Client::new(config)? else {
+            return Ok(None);
+        };
+        let built = SpanExporter::builder()
+            .with_http()
+            .with_http_client(client)
+            .with_protocol(Protocol::HttpBinary)
+            .with_timeout(PATIENCE)
+            // The client knows where it really is.
+            .with_endpoint("http://collector/v1/traces")
+            .build();
+        let exporter = built.map_err(|error| io::Error::other(format!("traces: {error}")))?;
+        let outbox = Outbox::new(exporter, metrics);
+        let outbox = outbox.on_behalf_of(&resource(config.service_name.as_deref()));
+        Ok(Some(Self {
+            outbox: Arc::new(outbox),
+            sample: config.sample,
+        }))
+    }
+
+    /// The span of a request, if it is recorded, and the `traceparent` for its upstream, if it changes.
+    pub fn begin(&self, given: Given<'_>, request: Request) -> (Option<Span>, Option<HeaderValue>) {
+        let (place, told) = place(given, self.sample);
+        let span = place.map(|place| Span::new(Arc::clone(&self.outbox), place, request));
+        (span, told)
+    }
+
+    /// Sends what waits, and stops. Blocks for two seconds at most.
+    pub fn flush(&self) {
+        let ended = self.outbox.close();
+        let lost = self.outbox.waiting.load(Ordering::Relaxed);
+        if ended.is_err() || lost > 0 {
+            tracing::warn!(lost, "spans were not exported before the end");
+        }
+    }
+}
+
+impl Outbox {
+    fn new(inner: impl Exporter + 'static, metrics: &Metrics) -> Self {
+        let waiting = Arc::<AtomicUsize>::default();
+        let exporter = Counted {
+            inner,
+            waiting: Arc::clone(&waiting),
+            exported: metrics.spans_exported.clone(),
+            failed: metrics.spans_failed.clone(),
+        };
+        let batches = BatchConfigBuilder::default()
+            .with_max_queue_size(MAX_WAITING)
+            .with_max_export_batch_size(MAX_BATCH)
+            .with_scheduled_delay(DELAY)
+            .build();
+        let scope = InstrumentationScope::builder("weir").with_version(env!("CARGO_PKG_VERSION"));
+        Self {
+            processor: BatchSpanProcessor::new(exporter, batches),
+            scope: scope.build(),
+            waiting,
+            dropped: metrics.spans_dropped.clone(),
+        }
+    }
+
+    fn on_behalf_of(mut self, resource: &Resource) -> Self {
+        self.processor.set_resource(resource);
+        self
+    }
+
+    /// Sends what waits, and stops.
+    pub(super) fn close(&self) -> OTelSdkResult {
+        self.processor.shutdown_with_timeout(LAST)
+    }
+
+    pub(super) fn put(&self, span: SpanData) {
+        let more = |waiting: usize| (waiting < MAX_WAITING).then_some(waiting + 1);
+        let taken = (self.waiting).fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        if taken.is_ok() {
+            // Has room: it holds fewer than are counted as waiting.
+            self.processor.on_end(span);
+        } else {
+            self.dropped.inc();
+        }
+    }
+
+    pub(super) fn scope(&self) -> InstrumentationScope {
+        self.scope.clone()
+    }
+}
+
+/// Counts what becomes of spans.
+#[derive(Debug)]
+struct Counted<E> {
+    inner: E,
+    waiting: Arc<AtomicUsize>,
+    exported: IntCounter,
+    failed: IntCounter,
+}
+
+impl<E: Exporter> Exporter for Counted<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let spans = batch.len();
+        let result = self.inner.export(batch).await;
+        self.waiting.fetch_sub(spans, Ordering::Relaxed);
+        let counter = if result.is_ok() {
+            &self.exported
+        } else {
+            &self.failed
+        };
+        counter.inc_by(spans as u64);
+        result
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}
+
+/// What OpenTelemetry's variables say of this process, the file's name before theirs.
+fn resource(service_name: Option<&str>) -> Resource {
+    let found = Resource::builder().build();
+    let told = found.get(&"service.name".into());
+    let told = told.filter(|name| !name.as_str().starts_with("unknown_service"));
+    let given = service_name.map(|name| name.to_owned().into());
+    let name = given.or(told).unwrap_or_else(|| "weir".into());
+    Resource::builder()
+        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .with_service_name(name)
+        .build()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::{Condvar, Mutex};
+
+    use super::*;
+    use crate::traces::span::tests::any;
+
+    /// An exporter that keeps what it gets.
+    #[derive(Clone, Debug, Default)]
+    pub(in crate::traces) struct Kept(Arc<Mutex<Vec<SpanData>>>);
+
+    impl Kept {
+        pub(in crate::traces) fn take(&self) -> Vec<SpanData> {
+            std::mem::take(&mut self.0.lock().unwrap())
+        }
+    }
+
+    impl Exporter for Kept {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            self.0.lock().unwrap().extend(batch);
+            Ok(())
+        }
+    }
+
+    pub(in crate::traces) fn outbox(kept: Kept) -> Outbox {
+        Outbox::new(kept, &Metrics::new())
+    }
+
+    /// An exporter that hangs until it is let go.
+    #[derive(Clone, Debug, Default)]
+    struct Hanging(Arc<(Mutex<bool>, Condvar)>);
+
+    impl Exporter for Hanging {
+        async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
+            let (free, told) = &*self.0;
+            drop(told.wait_while(free.lock().unwrap(), |free| !*free));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn no_more_wait_than_may_and_each_is_counted() {
+        let span = any();
+        let (hanging, metrics) = (Hanging::default(), Metrics::new());
+        let outbox = Outbox::new(hanging.clone(), &metrics);
+        for _ in 0..MAX_WAITING + 10 {
+            outbox.put(span.clone());
+        }
+        assert_eq!(metrics.spans_dropped.get(), 10);
+        *hanging.0.0.lock().unwrap() = true;
+        hanging.0.1.notify_all();
+        outbox.close().unwrap();
+        assert_eq!(metrics.spans_exported.get(), MAX_WAITING as u64);
+        assert_eq!(outbox.waiting.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,155 @@
+//! One span: what is known when its request came, and what is told at its end.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use http::{HeaderValue, Method, StatusCode};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{SpanId, SpanKind, Status};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+
+use super::Request;
+use super::given::Place;
+use super::outbox::Outbox;
+use super::told::Told;
+use crate::dialect::Dialect;
+use crate::stream::pump::Report;
+use crate::stream::registry::StreamId;
+
+/// The span of one request. Dropped without a word: the client left before there was an answer.
+pub struct Span(Box<Open>);
+
+struct Open {
+    outbox: Arc<Outbox>,
+    place: Place,
+    request: Request,
+    told: Told,
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Span").field(&self.0.place).finish()
+    }
+}
+
+impl Span {
+    pub(super) fn new(outbox: Arc<Outbox>, place: Place, request: Request) -> Self {
+        Self(Box::new(Open {
+            outbox,
+            place,
+            told: Told::since(request.started),
+            request,
+        }))
+    }
+
+    /// Ends it with its stream.
+    pub fn stream(mut self, report: &Report, id: StreamId, status: StatusCode) {
+        let Open { told, request, .. } = &mut *self.0;
+        let outcome = report.end.as_str();
+        told.outcome = Some(outcome);
+        told.trouble = report.end.is_trouble().then_some(outcome.into());
+        told.say("weir.code", (report.code != outcome).then_some(report.code));
+        told.speaks(Some(report.dialect), &request.path);
+        told.status(status);
+        told.say("weir.stream_id", Some(id.to_string()));
+        told.measured(report);
+    }
+
+    /// Ends it with an answer of Weir's own.
+    pub fn failed(mut self, code: &'static str, dialect: Option<Dialect>, status: StatusCode) {
+        let Open { told, request, .. } = &mut *self.0;
+        told.outcome = Some(code);
+        told.trouble = status.is_server_error().then_some(code.into());
+        told.speaks(dialect, &request.path);
+        told.status(status);
+    }
+
+    /// The answer is no stream: ends it when dropped.
+    pub fn passing(&mut self, dialect: Option<Dialect>, status: StatusCode) {
+        let Open { told, request, .. } = &mut *self.0;
+        told.outcome = Some("passed");
+        let word = || status.as_str().to_owned().into();
+        told.trouble = status.is_server_error().then(word);
+        told.speaks(dialect, &request.path);
+        told.status(status);
+    }
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        let open = &mut *self.0;
+        if open.told.outcome.is_none() {
+            // A defect in Weir is no leaving client.
+            let panics = std::thread::panicking();
+            open.told.trouble = panics.then_some("panic".into());
+            open.told.outcome = Some(if panics { "panic" } else { "client_gone" });
+        }
+        let data = open.data();
+        open.outbox.put(data);
+    }
+}
+
+impl Open {
+    fn data(&mut self) -> SpanData {
+        let request = &self.request;
+        let name = match self.told.operation {
+            Some(operation) => Cow::Borrowed(operation),
+            None => Cow::Owned(format!("{} {}", method(&request.method), request.route)),
+        };
+        let outcome = self.told.outcome.unwrap_or_default();
+        let mut attributes = std::mem::take(&mut self.told.attributes);
+        attributes.extend([
+            KeyValue::new("http.request.method", method(&request.method)),
+            KeyValue::new("url.path", request.path.to_string()),
+            KeyValue::new("weir.route", request.route.to_string()),
+            KeyValue::new("weir.request_id", text(&request.request_id)),
+            KeyValue::new("weir.outcome", outcome),
+        ]);
+        let trouble = self.told.trouble.take();
+        let kind = trouble
+            .clone()
+            .map(|word| KeyValue::new("error.type", word));
+        attributes.extend(kind);
+        let mut events = SpanEvents::default();
+        events.events = std::mem::take(&mut self.told.events);
+        SpanData {
+            span_context: self.place.context.clone(),
+            parent_span_id: self.place.parent,
+            parent_span_is_remote: self.place.parent != SpanId::INVALID,
+            span_kind: SpanKind::Server,
+            name,
+            start_time: self.told.began,
+            end_time: self.told.began + request.started.elapsed(),
+            attributes,
+            dropped_attributes_count: 0,
+            events,
+            links: SpanLinks::default(),
+            status: trouble.map_or(Status::Unset, Status::error),
+            instrumentation_scope: self.outbox.scope(),
+        }
+    }
+}
+
+/// The method, if it is one of those that the conventions know: others are as long as their clients like.
+fn method(method: &Method) -> &'static str {
+    let known = [
+        (Method::GET, "GET"),
+        (Method::POST, "POST"),
+        (Method::PUT, "PUT"),
+        (Method::DELETE, "DELETE"),
+        (Method::HEAD, "HEAD"),
+        (Method::OPTIONS, "OPTIONS"),
+        (Method::PATCH, "PATCH"),
+        (Method::TRACE, "TRACE"),
+    ];
+    let found = known.iter().find(|(known, _)| known == method);
+    found.map_or("_OTHER", |(_, word)| word)
+}
+
+fn text(value: &HeaderValue) -> String {
+    value.to_str().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,113 @@
+//! What the end of a request adds to its span: attributes, first moments, and what it comes to.
+
+use std::borrow::Cow;
+use std::time::SystemTime;
+
+use http::StatusCode;
+use opentelemetry::trace::Event;
+use opentelemetry::{KeyValue, Value};
+use tokio::time::Instant;
+
+use super::words;
+use crate::dialect::Dialect;
+use crate::event::Class;
+use crate::stream::meter::TokenSource;
+use crate::stream::pump::Report;
+
+/// What the end says.
+pub(super) struct Told {
+    /// When the head was read.
+    started: Instant,
+    /// The same by the wall clock; later moments are counted from it.
+    pub(super) began: SystemTime,
+    pub(super) outcome: Option<&'static str>,
+    /// What went wrong, where somebody should look into it.
+    pub(super) trouble: Option<Cow<'static, str>>,
+    pub(super) operation: Option<&'static str>,
+    pub(super) attributes: Vec<KeyValue>,
+    pub(super) events: Vec<Event>,
+}
+
+impl Told {
+    /// Nothing, of a request whose head was read then.
+    pub(super) fn since(started: Instant) -> Self {
+        let now = SystemTime::now();
+        Self {
+            started,
+            began: now.checked_sub(started.elapsed()).unwrap_or(now),
+            outcome: None,
+            trouble: None,
+            operation: None,
+            attributes: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// An attribute, if there is a value.
+    pub(super) fn say(&mut self, key: &'static str, value: Option<impl Into<Value>>) {
+        let said = value.map(|value| KeyValue::new(key, value));
+        self.attributes.extend(said);
+    }
+
+    /// What the client got.
+    pub(super) fn status(&mut self, status: StatusCode) {
+        let code = i64::from(status.as_u16());
+        self.say("http.response.status_code", Some(code));
+    }
+
+    /// What was spoken at `path`.
+    pub(super) fn speaks(&mut self, dialect: Option<Dialect>, path: &str) {
+        self.say("weir.dialect", dialect.map(Dialect::as_str));
+        self.operation = dialect.and_then(|dialect| words::operation(dialect, path));
+        self.say("gen_ai.operation.name", self.operation);
+        self.say("gen_ai.provider.name", dialect.and_then(words::provider));
+    }
+
+    /// The numbers of a stream.
+    pub(super) fn measured(&mut self, report: &Report) {
+        let meter = &report.meter;
+        let pings = meter.events.get(Class::Heartbeat.index()).copied();
+        let events_in = meter.events.iter().sum::<u64>() - pings.unwrap_or(0);
+        self.say("weir.events.in", Some(count(events_in)));
+        self.say(
+            "weir.events.out",
+            Some(count(report.queue.taken.iter().sum())),
+        );
+        self.say(
+            "weir.dropped",
+            Some(count(report.queue.dropped.iter().sum())),
+        );
+        self.say("gen_ai.usage.input_tokens", meter.usage.input.map(count));
+        let (tokens, source) = report.output_tokens();
+        // What nobody stated is not told under the name of what somebody stated.
+        let key = match source {
+            TokenSource::Cumulative | TokenSource::Usage => "gen_ai.usage.output_tokens",
+            TokenSource::Estimated => "weir.output_tokens.estimated",
+        };
+        self.say(key, Some(count(tokens)));
+        self.moment(
+            "gen_ai.response.time_to_first_chunk",
+            "weir.first_event",
+            meter.first_event,
+        );
+        self.moment(
+            "weir.time_to_first_token",
+            "weir.first_token",
+            meter.first_token,
+        );
+    }
+
+    /// A first moment: seconds since the request came, and an event.
+    fn moment(&mut self, key: &'static str, event: &'static str, at: Option<Instant>) {
+        let Some(after) = at.map(|at| at.duration_since(self.started)) else {
+            return;
+        };
+        self.say(key, Some(after.as_secs_f64()));
+        let event = Event::new(event, self.began + after, Vec::new(), 0);
+        self.events.push(event);
+    }
+}
+
+fn count(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

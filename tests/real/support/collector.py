@@ -1,0 +1,124 @@
+"""What arrives at a collector of traces? A small OTLP/HTTP receiver that decodes what it gets."""
+
+import ssl
+import threading
+from collections.abc import Iterable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as Wire
+
+from support.wait import until
+
+
+class Export(NamedTuple):
+    """One request of an exporter."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Span(NamedTuple):
+    """One span, as it was told."""
+
+    trace: str
+    id: str
+    parent: str
+    state: str
+    name: str
+    kind: str
+    start: float
+    end: float
+    attributes: dict[str, Any]
+    events: dict[str, float]
+    error: str | None
+    resource: dict[str, Any]
+
+
+def plain(attributes: Iterable[Any]) -> dict[str, Any]:
+    return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in attributes}
+
+
+def decoded(body: bytes) -> list[Span]:
+    found = []
+    for group in ExportTraceServiceRequest.FromString(body).resource_spans:
+        for scope in group.scope_spans:
+            assert scope.scope.name == "weir" and scope.scope.version
+            found += [span(one, plain(group.resource.attributes)) for one in scope.spans]
+    return found
+
+
+def span(wire: Wire, resource: dict[str, Any]) -> Span:
+    attributes = plain(wire.attributes)
+    assert len(attributes) == len(wire.attributes), "each key once"
+    return Span(
+        trace=wire.trace_id.hex(),
+        id=wire.span_id.hex(),
+        parent=wire.parent_span_id.hex(),
+        state=wire.trace_state,
+        name=wire.name,
+        kind=Wire.SpanKind.Name(wire.kind),
+        start=wire.start_time_unix_nano / 1e9,
+        end=wire.end_time_unix_nano / 1e9,
+        attributes=attributes,
+        events={event.name: event.time_unix_nano / 1e9 for event in wire.events},
+        error=wire.status.message if wire.status.code == 2 else None,
+        resource=resource,
+    )
+
+
+class Collector:
+    """Answers each export with `status`; while `hangs` is set, with nothing."""
+
+    def __init__(self, status: int = 200, hangs: bool = False, tls: ssl.SSLContext | None = None):
+        self.status = status
+        self.exports: list[Export] = []
+        self.free = threading.Event()
+        if not hangs:
+            self.free.set()
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                fields = {name.lower(): value for name, value in self.headers.items()}
+                collector.exports.append(Export(self.path, fields, body))
+                collector.free.wait(60)
+                answer = ExportTraceServiceResponse().SerializeToString()
+                self.send_response(collector.status)
+                self.send_header("content-type", "application/x-protobuf")
+                self.send_header("content-length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def spans(self) -> list[Span]:
+        """Every span so far; an export that is repeated counts once."""
+        found = {one.id: one for export in list(self.exports) for one in decoded(export.body)}
+        return list(found.values())
+
+    def only(self) -> Span:
+        """The one span that is told, and no other."""
+        (one,) = until("a span", self.spans)
+        return one
+
+    def close(self) -> None:
+        self.free.set()
+        self._server.shutdown()
+        self._server.server_close()

@@ -1,0 +1,483 @@
+"""Do spans say what happened, to whom they belong, and never at the expense of a stream?"""
+
+import json
+import subprocess
+import threading
+import time
+
+import pytest
+
+from backends import wire
+from support.collector import Collector
+from support.h2 import H2
+from support.raw import Closed, Raw
+from support.wait import until
+from support.weir import BINARY
+
+VERSION = subprocess.run([BINARY, "--version"], capture_output=True, text=True, check=True).stdout
+pytestmark = pytest.mark.skipif(
+    "features: none" in VERSION, reason="this build has no trace export (feature otel)"
+)
+
+CHAT = "/v1/chat/completions"
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+OPENAI = list(wire.openai(6))
+
+
+@pytest.fixture
+def collector():
+    """`collector()`, with what makes it a bad one."""
+    running = []
+
+    def start(**how):
+        running.append(Collector(**how))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.close()
+
+
+def answers(*pieces, end=True, content_type="text/event-stream", status="200 OK"):
+    def script(connection):
+        while True:
+            connection.request()
+            connection.head(content_type, status)
+            for piece in pieces:
+                connection.chunk(piece)
+            if not end:
+                return connection.fin()
+            connection.end()
+
+    return script
+
+
+def whole(url, path=CHAT, method="POST", **headers):
+    """One request and all of its answer, however it ends."""
+    with Raw(url) as client:
+        client.send(method, path, b'{"stream":true}', content_type="application/json", **headers)
+        client.read_head()
+        try:
+            client.read_body()
+        except (Closed, ConnectionError):
+            pass
+        return client
+
+
+def spoken(server):
+    """The trace context that the agent got."""
+    (request,) = server.requests()
+    return request.headers["traceparent"].split("-"), request.headers.get("tracestate")
+
+
+@pytest.fixture
+def setting(weir, upstream, collector):
+    """An agent that runs `script`, a collector, and Weir between them."""
+
+    def start(script=None, traces=None, how=None, **sections):
+        server, receiver = upstream(script or answers(*OPENAI)), collector(**(how or {}))
+        proxy = weir(server.url, traces={"endpoint": receiver.url, **(traces or {})}, **sections)
+        return server, receiver, proxy
+
+    return start
+
+
+# Whose child
+
+
+@pytest.mark.parametrize("flags", ["01", "03"])
+def test_a_span_stands_between_the_callers_and_the_agents(setting, flags):
+    server, receiver, proxy = setting()
+    whole(proxy.url, traceparent=f"00-{TRACE}-{PARENT}-{flags}", tracestate="a=b,c=d")
+    span = receiver.only()
+    assert (span.trace, span.parent, span.kind) == (TRACE, PARENT, "SPAN_KIND_SERVER")
+    assert span.state == "a=b,c=d"
+    context, state = spoken(server)
+    assert context == ["00", TRACE, span.id, flags]
+    assert state == "a=b,c=d"
+    assert span.id not in (PARENT, "0" * 16)
+    assert proxy.ended()["trace_id"] == TRACE
+
+
+def test_a_trace_may_begin_at_weir(setting):
+    server, receiver, proxy = setting()
+    whole(proxy.url, tracestate="a=b")
+    span = receiver.only()
+    context, state = spoken(server)
+    assert context == ["00", span.trace, span.id, "01"]
+    assert state is None, "it belonged to no trace"
+    assert span.parent == "" and len(span.trace) == 32
+    assert proxy.ended()["trace_id"] == span.trace
+
+
+def test_what_is_not_sampled_is_not_told(setting):
+    server, receiver, proxy = setting()
+    given = f"00-{TRACE}-{PARENT}-00"
+    whole(proxy.url, traceparent=given, tracestate="a=b")
+    context, state = spoken(server)
+    assert "-".join(context) == given and state == "a=b"
+    whole(proxy.url)
+    assert receiver.only().trace != TRACE
+
+
+def test_the_share_of_own_traces_is_respected(setting):
+    server, receiver, proxy = setting(traces={"sample": 0.0})
+    whole(proxy.url)
+    context, _ = spoken(server)
+    assert context[3] == "00", "the agent is told the same"
+    whole(proxy.url, traceparent=f"00-{TRACE}-{PARENT}-01")
+    assert receiver.only().trace == TRACE, "others have decided for theirs"
+
+
+def test_without_a_collector_the_context_passes_untouched(weir, upstream):
+    server = upstream(answers(*OPENAI))
+    proxy = weir(server.url)
+    given = f"00-{TRACE}-{PARENT}-01"
+    whole(proxy.url, traceparent=given, tracestate="a=b")
+    context, state = spoken(server)
+    assert "-".join(context) == given and state == "a=b"
+    assert proxy.metrics().by("weir_trace_spans_total", "result") == {}
+
+
+# What they say
+
+
+def test_a_stream_says_everything_about_itself(setting):
+    def script(connection):
+        connection.request()
+        connection.head()
+        connection.chunk(OPENAI[0])
+        go.wait(10)
+        for piece in OPENAI[1:]:
+            connection.chunk(piece)
+        connection.end()
+
+    go = threading.Event()
+    before = time.time()
+    server, receiver, proxy = setting(script)
+    with Raw(proxy.url) as client:
+        client.post(f"{CHAT}?key=1", x_request_id="r-1")
+        client.until_events(1)
+        client.socket.settimeout(10)
+        go.set()
+        client.read_body()
+    span, ended = receiver.only(), proxy.ended()
+    said = span.attributes
+    assert span.name == "chat"
+    assert said.pop("weir.stream_id") == ended["stream_id"]
+    first, token = said.pop("gen_ai.response.time_to_first_chunk"), said.pop("weir.time_to_first_token")
+    assert first == pytest.approx(ended["ttfe_ms"] / 1000, abs=1e-5)
+    assert token == pytest.approx(ended["ttft_ms"] / 1000, abs=1e-5)
+    assert 0 < first < token < span.end - span.start
+    assert said == {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.usage.input_tokens": 9,
+        "gen_ai.usage.output_tokens": 12,
+        "http.request.method": "POST",
+        "http.response.status_code": 200,
+        "url.path": CHAT,
+        "weir.dialect": "openai_chat",
+        "weir.dropped": 0,
+        "weir.events.in": ended["events_in"],
+        "weir.events.out": ended["events_out"],
+        "weir.outcome": "finished",
+        "weir.request_id": "r-1",
+        "weir.route": "all",
+    }
+    assert span.error is None
+    assert before - 1 < span.start < span.end < time.time() + 1
+    assert span.end - span.start == pytest.approx(ended["duration_ms"] / 1000, abs=0.05)
+    events = span.events
+    assert set(events) == {"weir.first_event", "weir.first_token"}
+    assert events["weir.first_event"] == pytest.approx(span.start + first, abs=1e-3)
+    assert events["weir.first_token"] == pytest.approx(span.start + token, abs=1e-3)
+
+
+def test_the_process_is_named_as_its_operator_says(setting, monkeypatch):
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.name=other,deployment.environment.name=test")
+    _, receiver, proxy = setting(traces={"service_name": "edge"})
+    whole(proxy.url)
+    resource = receiver.only().resource
+    assert resource["service.name"] == "edge"
+    assert resource["deployment.environment.name"] == "test"
+    assert resource["service.version"]
+
+
+@pytest.mark.parametrize(("variable", "name"), [(None, "weir"), ("service.name=other", "other")])
+def test_without_a_name_the_environment_names_it(setting, monkeypatch, variable, name):
+    if variable:
+        monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", variable)
+    _, receiver, proxy = setting()
+    whole(proxy.url)
+    assert receiver.only().resource["service.name"] == name
+
+
+def test_tokens_that_nobody_stated_are_an_estimate(setting):
+    _, receiver, proxy = setting(answers(*OPENAI[:4], OPENAI[-1]))
+    whole(proxy.url)
+    said = receiver.only().attributes
+    assert said["weir.output_tokens.estimated"] == 3
+    assert not [key for key in said if key.startswith("gen_ai.usage")]
+
+
+def test_other_dialects_have_their_own_words(setting):
+    pieces = list(wire.anthropic(3))
+    _, receiver, proxy = setting(answers(*pieces))
+    whole(proxy.url, "/v1/messages")
+    span = receiver.only()
+    assert (span.name, span.attributes["gen_ai.provider.name"]) == ("chat", "anthropic")
+    assert span.attributes["gen_ai.usage.output_tokens"] == 12
+
+
+def test_a_stream_of_no_known_kind_is_named_by_its_route(setting):
+    _, receiver, proxy = setting(answers("data: x\n\n", "data: y\n\n"))
+    whole(proxy.url, "/agent", "GET")
+    span = receiver.only()
+    assert span.name == "GET all"
+    assert "gen_ai.operation.name" not in span.attributes
+
+
+def test_a_stream_that_breaks_is_an_error(setting):
+    _, receiver, proxy = setting(answers(*OPENAI[:4]))
+    whole(proxy.url)
+    span = receiver.only()
+    assert span.error == span.attributes["error.type"] == span.attributes["weir.outcome"] == "truncated"
+    assert proxy.ended()["outcome"] == "truncated"
+
+
+def test_a_client_that_leaves_is_no_error(setting):
+    def script(connection):
+        connection.request()
+        connection.head()
+        connection.chunk("".join(OPENAI[:3]))
+        connection.gone()
+
+    _, receiver, proxy = setting(script)
+    with Raw(proxy.url) as client:
+        client.post(CHAT).until_events(2)
+    span = receiver.only()
+    assert span.attributes["weir.outcome"] == "client_gone"
+    assert span.error is None and "error.type" not in span.attributes
+
+
+def test_a_client_that_leaves_before_the_answer_is_told_too(setting):
+    def script(connection):
+        connection.request()
+        connection.gone()
+
+    server, receiver, proxy = setting(script)
+    with Raw(proxy.url) as client:
+        client.send("POST", CHAT, b"{}", content_type="application/json")
+        until("the request", server.requests)
+    span = receiver.only()
+    assert span.attributes["weir.outcome"] == "client_gone"
+    assert span.error is None and "http.response.status_code" not in span.attributes
+
+
+def test_an_agent_that_is_away_is_an_error(weir, collector):
+    receiver = collector()
+    proxy = weir("unix:/no/such.sock", traces={"endpoint": f"{receiver.url}/v1/traces"})
+    assert whole(proxy.url).status == 502
+    span = receiver.only()
+    assert span.error == span.attributes["error.type"] == "upstream_connect"
+    assert span.attributes["http.response.status_code"] == 502
+    assert span.name == "chat"
+
+
+@pytest.mark.parametrize(("status", "error"), [("200 OK", None), ("404 Not Found", None), ("500 Oh", "500")])
+def test_a_plain_answer_has_a_span(setting, status, error):
+    _, receiver, proxy = setting(answers('{"a":1}', content_type="application/json", status=status))
+    whole(proxy.url, "/v1/models", "GET")
+    span = receiver.only()
+    assert span.attributes["http.response.status_code"] == int(status[:3])
+    assert (span.attributes["weir.outcome"], span.attributes.get("error.type")) == ("passed", error)
+    assert span.error == error
+
+
+def test_what_no_route_takes_has_none(setting):
+    route = {"name": "all", "upstream": "agent", "match": {"path_prefix": "/v1"}}
+    _, receiver, proxy = setting(routes=[route])
+    assert whole(proxy.url, "/other").status == 404
+    whole(proxy.url)
+    assert receiver.only().attributes["url.path"] == CHAT
+
+
+# How they get there
+
+
+def test_exports_are_otlp_with_the_fields_that_were_asked_for(setting, monkeypatch, tmp_path):
+    monkeypatch.setenv("WEIR_TEST_TOKEN", "Bearer canary-env")
+    (tmp_path / "team").write_text("canary-file\n")
+    headers = {"authorization": "env:WEIR_TEST_TOKEN", "x-team": f"file:{tmp_path / 'team'}"}
+    _, receiver, proxy = setting(traces={"headers": headers}, log={"level": "trace"})
+    whole(proxy.url)
+    receiver.only()
+    export = receiver.exports[0]
+    assert export.path == "/v1/traces"
+    assert export.headers["content-type"] == "application/x-protobuf"
+    assert export.headers["authorization"] == "Bearer canary-env"
+    assert export.headers["x-team"] == "canary-file"
+    until("the count", lambda: proxy.metrics().by("weir_trace_spans_total", "result") == {"exported": 1})
+    checked = subprocess.run([BINARY, "check", proxy.file], capture_output=True, text=True, check=True)
+    pages = [proxy.ask(path)[1] for path in ("/metrics", "/streams", "/config", "/")]
+    for text in [checked.stdout, checked.stderr, *pages, *proxy.child.lines]:
+        assert "canary" not in text
+    assert "env:WEIR_TEST_TOKEN" in checked.stdout
+
+
+def test_a_collector_may_speak_tls(setting, authority, tmp_path):
+    tls = {"roots": "none", "ca_file": authority.file(tmp_path)}
+    how = {"tls": authority.server(authority.issue(tmp_path))}
+    _, receiver, proxy = setting(traces={"tls": tls}, how=how)
+    whole(proxy.url)
+    assert receiver.only().name == "chat"
+
+
+def test_a_collector_that_nobody_vouches_for_gets_nothing(setting, authority, tmp_path):
+    how = {"tls": authority.server(authority.issue(tmp_path))}
+    _, receiver, proxy = setting(how=how)
+    whole(proxy.url)
+    until("the failure", lambda: proxy.metrics().by("weir_trace_spans_total", "result") == {"failed": 1})
+    assert receiver.exports == []
+    assert "TLS" in proxy.logged("the collector does not take spans")["error"]
+
+
+@pytest.mark.parametrize("level", ["info", "trace"])
+def test_nothing_of_the_payload_is_told(setting, level):
+    def script(connection):
+        connection.request()
+        connection.head("text/event-stream", "200 OK", "x-own: canary-field")
+        connection.chunk(wire.sse({"choices": [{"index": 0, "delta": {"content": "canary-event"}}]}))
+        connection.chunk(wire.sse({"error": {"message": "canary-error"}}))
+        connection.end()
+
+    _, receiver, proxy = setting(script, log={"level": level})
+    body = json.dumps({"stream": True, "model": "canary-model", "messages": [{"content": "canary-body"}]})
+    secret = {"authorization": "Bearer canary-token", "cookie": "s=canary-cookie"}
+    with Raw(proxy.url) as client:
+        client.post(f"{CHAT}?key=canary-query", body.encode(), **secret)
+        client.read_body()
+    assert receiver.only().error == "upstream_error"
+    for export in receiver.exports:
+        assert b"canary" not in export.body and "canary" not in str(export.headers)
+    assert not any("canary" in line for line in proxy.child.lines)
+
+
+def test_what_waits_is_sent_when_the_process_ends(setting):
+    """Spans wait a second for others; the process ends sooner."""
+    _, receiver, proxy = setting()
+    for _ in range(3):
+        whole(proxy.url)
+    proxy.terminate()
+    assert proxy.stopped() == 0
+    assert len(receiver.spans()) == 3
+
+
+def test_a_stream_that_is_drained_is_told_and_is_no_error(setting):
+    """It ends with the process, and its span still leaves."""
+
+    def script(connection):
+        connection.request()
+        connection.head()
+        connection.chunk("".join(OPENAI[:3]))
+        connection.gone()
+
+    drain = {"delay": "0s", "limit": "200ms"}
+    _, receiver, proxy = setting(script, drain=drain)
+    with Raw(proxy.url) as client:
+        client.post(CHAT).until_events(2)
+        proxy.terminate()
+        assert proxy.stopped() == 0
+    (span,) = receiver.spans()
+    assert span.attributes["weir.outcome"] == "drained"
+    assert span.error is None
+
+
+def test_a_stream_too_many_is_an_error(setting):
+    def script(connection):
+        connection.request()
+        connection.head()
+        connection.chunk("".join(OPENAI[:3]))
+        connection.gone()
+
+    _, receiver, proxy = setting(script, limits={"max_streams": 1})
+    with Raw(proxy.url) as client:
+        client.post(CHAT).until_events(2)
+        assert whole(proxy.url).status == 503
+        assert receiver.only().error == "overloaded"
+
+
+def test_streams_of_one_connection_have_a_span_each(setting):
+    _, receiver, proxy = setting()
+    callers = [f"{number:032x}" for number in range(1, 9)]
+    with H2(proxy.url) as connection:
+        streams = [
+            connection.request("POST", CHAT, b"{}", traceparent=f"00-{trace}-{PARENT}-01") for trace in callers
+        ]
+        assert all(stream.read_body().endswith(b"[DONE]\n\n") for stream in streams)
+    until("all spans", lambda: len(receiver.spans()) == len(callers))
+    assert sorted(span.trace for span in receiver.spans()) == callers
+
+
+def test_a_hanging_collector_does_not_hold_the_end_for_long(setting):
+    _, receiver, proxy = setting(how={"hangs": True})
+    whole(proxy.url)
+    until("an export", lambda: receiver.exports)
+    whole(proxy.url)
+    began = time.monotonic()
+    proxy.terminate()
+    assert proxy.stopped() == 0
+    assert time.monotonic() - began < 6, "two seconds, and some for a busy machine"
+    assert proxy.logged("spans were not exported before the end")["lost"] == 2
+
+
+def test_a_collector_that_hangs_hurts_no_stream_and_fills_no_memory(setting):
+    """Spans beyond the bound are dropped and counted; everything else goes on."""
+    answer = answers('{"a":1}', content_type="application/json")
+    _, receiver, proxy = setting(answer, how={"hangs": True})
+    flood, path = 6000, f"/v1/{'x' * 200}"
+
+    def ask(count):
+        with Raw(proxy.url) as client:
+            for _ in range(count):
+                client.get(path).read_body()
+
+    ask(500)
+    until("an export", lambda: receiver.exports)
+    before = proxy.rss()
+    ask(flood)
+    by = proxy.metrics().by("weir_trace_spans_total", "result")
+    assert by["dropped"] >= flood - 2048 - 512, by
+    assert proxy.rss() - before < 24 << 20
+    receiver.free.set()
+    total = flood + 500
+    until("all others", lambda: sum(proxy.metrics().by("weir_trace_spans_total", "result").values()) == total, 30)
+
+
+@pytest.mark.parametrize("how", ["away", "an error"])
+def test_a_collector_that_fails_is_told_of_once(weir, upstream, collector, how):
+    if how == "away":
+        gone = collector()
+        endpoint = gone.url
+        gone.close()
+    else:
+        endpoint = collector(status=500).url
+    proxy = weir(upstream(answers(*OPENAI)).url, traces={"endpoint": endpoint})
+    for count in (1, 2):
+        assert whole(proxy.url).events()[-1].data == "[DONE]"
+        failed = {"failed": count}
+        until("the failure", lambda: proxy.metrics().by("weir_trace_spans_total", "result") == failed)
+    told = [line for line in proxy.logs() if line["message"] == "the collector does not take spans"]
+    assert len(told) == 1 and told[0]["level"] == "WARN"
+    assert ("refused" if how == "away" else "500") in told[0]["error"]
+    proxy.outcomes(finished=2)
+
+
+def test_a_change_needs_a_restart(setting):
+    _, receiver, proxy = setting()
+    config = json.loads(proxy.file.read_text())
+    proxy.reload({**config, "traces": {"endpoint": None}})
+    assert proxy.logged("a change of this key needs a restart")["key"] == "traces"
+    whole(proxy.url)
+    receiver.only()
