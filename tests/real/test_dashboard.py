@@ -127,7 +127,7 @@ def test_every_query_of_the_dashboard_has_data(observed, panel):
 def test_every_variable_of_the_dashboard_has_values(observed):
     for variable in BOARD["templating"]["list"]:
         if variable["type"] == "query":
-            metric, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"]).groups()
+            metric, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"]).groups()
             assert any(label in sample["metric"] for sample in observed.query(plainly(metric))), variable["name"]
 
 
