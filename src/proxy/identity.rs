@@ -99,9 +99,7 @@ fn is_traceparent(text: &[u8]) -> bool {
     let complete = match version {
         b"ff" => false,
         b"00" => rest.is_empty(),
-        _ => {
-            rest.first().is_none_or(|byte| *byte == b'-') && rest.iter().all(u8::is_ascii_graphic)
-        }
+        _ => rest.first().is_none_or(|byte| *byte == b'-') && rest.iter().all(u8::is_ascii_graphic),
     };
     let lengths = [version.len(), trace.len(), parent.len(), flags.len()];
     complete
