@@ -27,7 +27,7 @@ pub fn in_block(block: &[u8], several: Call, mut each: impl FnMut(Call, &[u8])) 
 }
 
 /// The payload, if it lies in one place.
-fn data(block: &[u8]) -> Option<&[u8]> {
+pub(super) fn data(block: &[u8]) -> Option<&[u8]> {
     if matches!(block.trim_ascii_start().first(), Some(b'{' | b'[')) {
         return Some(block);
     }

@@ -16,6 +16,7 @@ mod langgraph;
 mod langserve;
 mod mcp;
 mod message;
+pub mod model;
 mod object;
 mod ollama;
 mod opaque;

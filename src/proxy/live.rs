@@ -84,6 +84,7 @@ pub(super) fn start(
         observer: Box::new(observer),
         reader,
         outlives: call.outlives,
+        wants_model: call.span.is_some(),
     });
     let active = call.metrics.stream_active(framing);
     let work = Work {
@@ -243,6 +244,7 @@ mod tests {
             observer: Box::new(Deaf),
             reader: Arc::new(Deaf),
             outlives: false,
+            wants_model: false,
         });
         let metrics = Arc::new(Metrics::new());
         let mut work = Work {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::tools::Tools;
-use crate::dialect::calls;
+use crate::dialect::{calls, model};
 use crate::event::{Call, Class, Content, Event, Step, Usage};
 
 /// One stream's numbers. Times are taken when the read that brought the event returned.
@@ -42,6 +42,9 @@ pub struct Meter {
     calls: Vec<Usage>,
     /// Tool calls with streamed arguments, once there are any.
     tools: Option<Box<Tools>>,
+    /// What the first event calls the model, if somebody wants to know.
+    pub model: Option<Box<str>>,
+    wants_model: bool,
 }
 
 /// Who says how many tokens came out.
@@ -91,17 +94,29 @@ impl Default for Meter {
             total_stated: false,
             calls: Vec::new(),
             tools: None,
+            model: None,
+            wants_model: false,
         }
     }
 }
 
 impl Meter {
+    /// One that takes note of the model's name, or not.
+    pub fn new(wants_model: bool) -> Self {
+        Self {
+            wants_model,
+            ..Self::default()
+        }
+    }
+
     /// Counts an event that came `now` in `block`.
     pub fn observe(&mut self, block: &[u8], event: &Event, now: Instant) {
         if let Some(count) = self.events.get_mut(event.class.index()) {
             *count += 1;
         }
-        self.first_event.get_or_insert(now);
+        if self.first_event.is_none() {
+            self.begin(block, now);
+        }
         match event.content {
             Content::None | Content::Other => {}
             Content::Reasoning => {
@@ -128,6 +143,14 @@ impl Meter {
         if let Some(call) = event.call {
             let text = event.text.map(|text| text.of(block));
             self.tool(call, text.unwrap_or_default(), block);
+        }
+    }
+
+    #[cold]
+    fn begin(&mut self, block: &[u8], now: Instant) {
+        self.first_event = Some(now);
+        if self.wants_model {
+            self.model = model::named(block);
         }
     }
 

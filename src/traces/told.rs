@@ -24,6 +24,7 @@ pub(super) struct Told {
     /// What went wrong, where somebody should look into it.
     pub(super) trouble: Option<Cow<'static, str>>,
     pub(super) operation: Option<&'static str>,
+    pub(super) model: Option<Box<str>>,
     pub(super) attributes: Vec<KeyValue>,
     pub(super) events: Vec<Event>,
 }
@@ -38,6 +39,7 @@ impl Told {
             outcome: None,
             trouble: None,
             operation: None,
+            model: None,
             attributes: Vec::new(),
             events: Vec::new(),
         }
@@ -76,6 +78,11 @@ impl Told {
         self.say(
             "weir.dropped",
             Some(count(report.queue.dropped.iter().sum())),
+        );
+        self.model.clone_from(&meter.model);
+        self.say(
+            "gen_ai.response.model",
+            meter.model.as_deref().map(str::to_owned),
         );
         self.say("gen_ai.usage.input_tokens", meter.usage.input.map(count));
         let (tokens, source) = report.output_tokens();

@@ -163,7 +163,7 @@ def test_a_stream_says_everything_about_itself(setting):
         client.read_body()
     span, ended = receiver.only(), proxy.ended()
     said = span.attributes
-    assert span.name == "chat"
+    assert span.name == "chat m"
     assert said.pop("weir.stream_id") == ended["stream_id"]
     first, token = said.pop("gen_ai.response.time_to_first_chunk"), said.pop("weir.time_to_first_token")
     assert first == pytest.approx(ended["ttfe_ms"] / 1000, abs=1e-5)
@@ -172,6 +172,7 @@ def test_a_stream_says_everything_about_itself(setting):
     assert said == {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
+        "gen_ai.response.model": "m",
         "gen_ai.usage.input_tokens": 9,
         "gen_ai.usage.output_tokens": 12,
         "http.request.method": "POST",
@@ -226,7 +227,7 @@ def test_other_dialects_have_their_own_words(setting):
     _, receiver, proxy = setting(answers(*pieces))
     whole(proxy.url, "/v1/messages")
     span = receiver.only()
-    assert (span.name, span.attributes["gen_ai.provider.name"]) == ("chat", "anthropic")
+    assert (span.name, span.attributes["gen_ai.provider.name"]) == ("chat m", "anthropic")
     assert span.attributes["gen_ai.usage.output_tokens"] == 12
 
 
@@ -331,7 +332,7 @@ def test_a_collector_may_speak_tls(setting, authority, tmp_path):
     how = {"tls": authority.server(authority.issue(tmp_path))}
     _, receiver, proxy = setting(traces={"tls": tls}, how=how)
     whole(proxy.url)
-    assert receiver.only().name == "chat"
+    assert receiver.only().name == "chat m"
 
 
 def test_a_collector_that_nobody_vouches_for_gets_nothing(setting, authority, tmp_path):

@@ -112,6 +112,7 @@ impl Pump {
             observer,
             reader,
             outlives,
+            wants_model,
         } = parts;
         let now = Instant::now();
         let table_next = table.next();
@@ -129,7 +130,7 @@ impl Pump {
             last_read: now,
             table,
             pipeline,
-            meter: Meter::default(),
+            meter: Meter::new(wants_model),
         };
         let beat = (!heartbeat.is_zero()).then(|| now + heartbeat);
         let due = beat.map_or(table_next, |beat| beat.min(table_next));

@@ -185,6 +185,8 @@ pub struct Parts {
     pub reader: Arc<dyn Reader>,
     /// A client that leaves does not end the upstream call.
     pub outlives: bool,
+    /// Whether to take note of the model's name.
+    pub wants_model: bool,
 }
 
 impl fmt::Debug for Parts {

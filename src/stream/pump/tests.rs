@@ -116,6 +116,7 @@ fn pump(
         stop: Arc::clone(&stop),
         observer: Box::new(Deaf),
         outlives: false,
+        wants_model: false,
         reader: Arc::new(Blind),
     });
     (pump, rx, stop)

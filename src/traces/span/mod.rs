@@ -94,7 +94,10 @@ impl Open {
     fn data(&mut self) -> SpanData {
         let request = &self.request;
         let name = match self.told.operation {
-            Some(operation) => Cow::Borrowed(operation),
+            Some(operation) => match &self.told.model {
+                Some(model) => Cow::Owned(format!("{operation} {model}")),
+                None => Cow::Borrowed(operation),
+            },
             None => Cow::Owned(format!("{} {}", method(&request.method), request.route)),
         };
         let outcome = self.told.outcome.unwrap_or_default();

@@ -1,0 +1,79 @@
+//! Which model an event says that it comes from.
+
+use super::calls::data;
+use super::reader::Reader;
+use crate::wire::json::Kind;
+
+/// Longer names are none.
+const LONGEST: usize = 128;
+/// Under what the name lies: at the top, in a message (Anthropic), in a response (OpenAI Responses).
+const LEVELS: usize = 2;
+
+/// The name in `block`, an event as it came. OpenAI, Anthropic and Ollama call it `model`, Gemini `modelVersion`.
+pub fn named(block: &[u8]) -> Option<Box<str>> {
+    let name = member(&mut Reader::new(data(block)?), LEVELS)?;
+    let is_plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'\\';
+    let fits = (1..=LONGEST).contains(&name.len()) && name.iter().all(is_plain);
+    let text = std::str::from_utf8(name).ok().filter(|_| fits)?;
+    Some(text.into())
+}
+
+fn member<'a>(reader: &mut Reader<'a>, levels: usize) -> Option<&'a [u8]> {
+    let mut name = b"".as_slice();
+    reader.object(|reader, key| {
+        match key {
+            b"model" | b"modelVersion" => name = reader.word()?,
+            b"message" | b"response" if levels > 1 && reader.kind()? == Kind::Object => {
+                let below = member(reader, levels - 1)?;
+                if name.is_empty() {
+                    name = below;
+                }
+            }
+            _ => reader.skip()?,
+        }
+        Some(())
+    })?;
+    Some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_is_found_where_dialects_put_it() {
+        for (block, want) in [
+            (
+                "data: {\"id\":\"1\",\"model\":\"gpt-4o\",\"choices\":[]}\n\n",
+                Some("gpt-4o"),
+            ),
+            (
+                "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"model\":\"claude-x\"}}\n\n",
+                Some("claude-x"),
+            ),
+            (
+                "data: {\"type\":\"response.created\",\"response\":{\"model\":\"o9\",\"output\":[]}}\n\n",
+                Some("o9"),
+            ),
+            (
+                "{\"model\":\"llama3:8b\",\"response\":\"Rain\"}\n",
+                Some("llama3:8b"),
+            ),
+            (
+                "data: {\"candidates\":[],\"modelVersion\":\"gemini-3\"}\n\n",
+                Some("gemini-3"),
+            ),
+            ("data: {\"model\":{\"model\":\"deep\"}}\n\n", None),
+            ("data: {\"choices\":[{\"model\":\"deep\"}]}\n\n", None),
+            ("data: {\"model\":\"two words\"}\n\n", None),
+            ("data: {\"model\":\"a\\u0041\"}\n\n", None),
+            ("data: {\"model\":\"", None),
+            ("data: [DONE]\n\n", None),
+            (": comment\n\n", None),
+        ] {
+            assert_eq!(named(block.as_bytes()).as_deref(), want, "{block}");
+        }
+        let long = format!("data: {{\"model\":\"{}\"}}\n\n", "m".repeat(LONGEST + 1));
+        assert_eq!(named(long.as_bytes()), None);
+    }
+}
