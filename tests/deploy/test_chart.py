@@ -89,14 +89,14 @@ def test_selectors_find_the_pods_and_nothing_else(template):
     assert [name for name, given in services.items() if wanted <= given.items()] == ["weir-metrics"]
 
 
-def test_ports_have_one_name_everywhere(template):
+def test_ports_agree_everywhere(template):
     found = template(FLEET | EVERYTHING | {"ports": {"http": 8443, "admin": 9000}})
     container = weir(found)
     assert {one["name"]: one["containerPort"] for one in container["ports"]} == {"weir": 8443, "weir-admin": 9000}
     hooks = [container[probe]["httpGet"]["port"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")]
     assert {*hooks, container["lifecycle"]["preStop"]["httpGet"]["port"]} == {"weir-admin"}
-    assert only(found, "Service", "weir")["spec"]["ports"][0]["targetPort"] == "weir"
-    assert only(found, "Service", "weir-metrics")["spec"]["ports"][0]["targetPort"] == "weir-admin"
+    assert only(found, "Service", "weir")["spec"]["ports"][0]["targetPort"] == 8443
+    assert only(found, "Service", "weir-metrics")["spec"]["ports"][0]["targetPort"] == 9000
     assert only(found, "PodMonitor")["spec"]["podMetricsEndpoints"][0]["port"] == "weir-admin"
     config = yaml.safe_load(only(found, "ConfigMap", "weir")["data"]["weir.yaml"])
     assert config["listen"][0]["address"] == "0.0.0.0:8443" and config["admin"]["listen"] == "0.0.0.0:9000"
@@ -163,10 +163,10 @@ def test_admin_is_reached_by_whom_the_policy_names(template):
     ports = lambda found: [
         (rule["ports"][0]["port"], rule.get("from")) for rule in only(found, "NetworkPolicy")["spec"]["ingress"]
     ]
-    assert ports(template(FLEET | {"networkPolicy": {"enabled": True}})) == [("weir", None)]
+    assert ports(template(FLEET | {"networkPolicy": {"enabled": True}})) == [(8080, None)]
     watch, clients = [{"podSelector": {}}], [{"namespaceSelector": {}}]
     policy = {"enabled": True, "monitoring": watch, "clients": clients}
-    assert ports(template(FLEET | {"networkPolicy": policy})) == [("weir", clients), ("weir-admin", watch)]
+    assert ports(template(FLEET | {"networkPolicy": policy})) == [(8080, clients), (9464, watch)]
 
 
 def test_another_configuration_replaces_the_pods(template):

@@ -60,7 +60,7 @@ def test_a_component_makes_an_agent_that_is_valid(kustomized, checked, component
     config = only(found, "ConfigMap")
     mounted = {one["name"]: one["configMap"]["name"] for one in deployment["spec"]["template"]["spec"]["volumes"]}
     assert mounted == {"weir-config": config["metadata"]["name"]}
-    assert only(found, "Service")["spec"]["ports"][0]["targetPort"] == "weir"
+    assert only(found, "Service")["spec"]["ports"][0]["targetPort"] == 8080
     checked(config["data"]["weir.yaml"])
 
 
