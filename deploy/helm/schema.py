@@ -53,7 +53,7 @@ def partial(schema: Any) -> Any:
 def values() -> Schema:
     config = json.loads((HERE.parent / "weir.schema.json").read_text())
     # The pod's probes, hooks and threads hang on these: they have values of their own.
-    for key in ("admin", "drain", "workers"):
+    for key in ("admin", "drain", "listen", "workers"):
         del config["properties"][key]
     monitor = section(enabled=FLAG, interval=DURATION, labels=TEXTS)
     top = section(
@@ -102,12 +102,12 @@ def values() -> Schema:
         ),
         sidecar=section(native=FLAG),
         service=section(type=one_of("ClusterIP", "NodePort", "LoadBalancer"), port=PORT, annotations=TEXTS, labels=TEXTS),
-        serviceAccount=section(create=FLAG, name=TEXT, annotations=TEXTS),
+        serviceAccount=section(create=FLAG, name=TEXT, annotations=TEXTS, automountToken=FLAG),
         autoscaling=section(
             enabled=FLAG, minReplicas=whole(1), maxReplicas=whole(1), streams=whole(1), scaleDownSeconds=whole(0, maximum=3600)
         ),
         podDisruptionBudget=section(enabled=FLAG, maxUnavailable=EITHER),
-        networkPolicy=section(enabled=FLAG, clients=ANY_LIST, monitoring=ANY_LIST),
+        networkPolicy=section(enabled=FLAG, clients=ANY_LIST, monitoring=ANY_LIST, extraIngress=ANY_LIST),
         podMonitor=monitor,
         serviceMonitor=monitor,
         prometheusRule=section(enabled=FLAG, labels=TEXTS),

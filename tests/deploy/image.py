@@ -105,7 +105,8 @@ def file_system(stage: str, source: Path, into: Path) -> Path:
             _, found, to = step.rest.split()
             place = into / to.lstrip("/")
             place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source / found.removeprefix("/src/"), place)
+            # What the builder's own image brings is here, too.
+            shutil.copy(source / found.removeprefix("/src/") if found.startswith("/src/") else found, place)
     (into / "proc").mkdir(exist_ok=True)
     return into
 

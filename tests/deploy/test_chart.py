@@ -42,6 +42,11 @@ def pod(found):
     return only(found, "Deployment")["spec"]["template"]["spec"]
 
 
+def config_of(found):
+    [text] = [one["data"]["weir.yaml"] for one in found if "weir.yaml" in one.get("data", {})]
+    return text
+
+
 def weir(found):
     spec = pod(found)
     [one] = [one for one in [*spec.get("initContainers", []), *spec["containers"]] if one["name"] == "weir"]
@@ -60,7 +65,7 @@ def test_what_it_makes_is_valid(template, checked, mode, more):
     valid(found)
     if not more:
         # Certificates that are not here would be an error.
-        checked(only(found, "ConfigMap", "weir")["data"]["weir.yaml"])
+        checked(config_of(found))
     expected = {"ConfigMap", "Deployment", "PodDisruptionBudget", "Service", "ServiceAccount"}
     if more:
         expected |= {"HorizontalPodAutoscaler", "NetworkPolicy", "PodMonitor", "ServiceMonitor", "PrometheusRule"}
@@ -98,13 +103,13 @@ def test_ports_agree_everywhere(template):
     assert only(found, "Service", "weir")["spec"]["ports"][0]["targetPort"] == 8443
     assert only(found, "Service", "weir-metrics")["spec"]["ports"][0]["targetPort"] == 9000
     assert only(found, "PodMonitor")["spec"]["podMetricsEndpoints"][0]["port"] == "weir-admin"
-    config = yaml.safe_load(only(found, "ConfigMap", "weir")["data"]["weir.yaml"])
+    config = yaml.safe_load(config_of(found))
     assert config["listen"][0]["address"] == "0.0.0.0:8443" and config["admin"]["listen"] == "0.0.0.0:9000"
 
 
 def test_tls_is_mounted_where_the_configuration_looks_for_it(template):
     found = template(FLEET | {"tls": {"secretName": "ours", "clientCertificates": True}, "upstreamTls": {"secretName": "theirs"}})
-    tls = yaml.safe_load(only(found, "ConfigMap")["data"]["weir.yaml"])["listen"][0]["tls"]
+    tls = yaml.safe_load(config_of(found))["listen"][0]["tls"]
     mounts = {one["name"]: one["mountPath"] for one in weir(found)["volumeMounts"]}
     secrets = {one["name"]: one["secret"]["secretName"] for one in pod(found)["volumes"] if "secret" in one}
     assert secrets == {"weir-tls": "ours", "weir-upstream-tls": "theirs"}
@@ -117,7 +122,7 @@ def test_tls_is_mounted_where_the_configuration_looks_for_it(template):
 def test_a_pod_has_time_for_its_drain(template):
     for limit in (0, 25, 300):
         found = template(SIDECAR | {"drain": {"delay": 0, "limit": limit}})
-        config = yaml.safe_load(only(found, "ConfigMap")["data"]["weir.yaml"])
+        config = yaml.safe_load(config_of(found))
         assert config["drain"]["limit"] == f"{limit}s"
         [agent] = pod(found)["containers"]
         for container, port in ((weir(found), "weir-admin"), (agent, 9464)):
@@ -196,10 +201,14 @@ def test_rules_and_dashboard_are_those_of_the_project(template):
 
 def test_what_was_given_goes_before_what_the_chart_knows(template):
     config = {"upstreams": {"agent": {"pool_idle": "1s"}}, "defaults": {"heartbeat": "5s"}}
-    made = yaml.safe_load(only(template(SIDECAR | {"config": config}), "ConfigMap")["data"]["weir.yaml"])
+    made = yaml.safe_load(config_of(template(SIDECAR | {"config": config})))
     agent = made["upstreams"]["agent"]
     assert agent == {"endpoints": ["http://127.0.0.1:8000"], "connect_budget": "30s", "pool_idle": "1s"}
     assert made["defaults"] == {"heartbeat": "5s"}
+
+
+def agent(**more):
+    return {"mode": "sidecar", "agent": {"container": {**SIDECAR["agent"]["container"], **more}}}
 
 
 WRONG = {
@@ -212,6 +221,14 @@ WRONG = {
     "one below": ({"config": {"upstreams": {"a": {"endpoint": "http://a"}}}}, "Additional property endpoint "),
     "a port": ({"ports": {"http": 0}}, "ports.http"),
     "what has a value of its own": ({"config": {**AGENT, "drain": {"limit": "1h"}}}, "Additional property drain"),
+    "TLS of clients alone": ({**FLEET, "tls": {"clientCertificates": True}}, "tls.clientCertificates: expected tls.secretName"),
+    "a limit below the delay": ({**FLEET, "drain": {"limit": 3}}, "drain.limit: expected at least drain.delay"),
+    "one port for two": ({**FLEET, "ports": {"http": 9464}}, "ports.admin: expected another port"),
+    "more at least than at most": ({**FLEET, "autoscaling": {"enabled": True, "minReplicas": 20}}, "autoscaling.minReplicas"),
+    "an address of its own": ({"config": {**AGENT, "listen": ":9000"}}, "Additional property listen"),
+    "an agent of that name": ({"mode": "sidecar", "agent": {"container": {"name": "weir", "image": "i"}}}, "expected another name"),
+    "two hooks": (agent(lifecycle={"preStop": {"exec": {"command": ["/stop"]}}}), "agent.preStop: expected none"),
+    "a probe that would drain": (agent(livenessProbe={"exec": {"command": ["/ok"]}}), "agent.preStop: expected sleep or none"),
     "a digest": ({"image": {"digest": "abc"}}, "image.digest"),
 }
 
@@ -221,6 +238,33 @@ def test_what_makes_no_sense_is_refused_in_words(wrong):
     values, words = WRONG[wrong]
     said = fails(*helm_template(values))
     assert words in said.replace('"mode"', "mode") or words.split()[0] in said, said
+
+
+def test_what_a_cluster_is_too_old_for_is_refused():
+    old = ["--kube-version", "1.28.9"]
+    assert "sidecar.native: expected false on Kubernetes v1.28.9" in fails(*helm_template(SIDECAR), *old)
+    plain = SIDECAR | {"sidecar": {"native": False}}
+    run(*helm_template(plain), *old)
+    sleeps = plain | {"agent": {**SIDECAR["agent"], "preStop": "sleep"}}
+    assert "agent.preStop: expected drain or none" in fails(*helm_template(sleeps), *old)
+
+
+def test_names_are_short_enough_and_texts_stay_texts(template):
+    command = helm_template(FLEET | {"serviceMonitor": {"enabled": True}}, release="r" * 51)
+    assert all(len(one["metadata"]["name"]) < 64 for one in objects(run(*command)))
+    for release in ("123", "on", "null"):
+        valid(objects(run(*helm_template(FLEET, release=release))))
+
+
+def test_pods_that_stay_a_while_keep_the_configuration_they_began_with(template):
+    def names(**values):
+        found = template(FLEET | values)
+        [volume] = pod(found)["volumes"]
+        assert volume["configMap"]["name"] == only(found, "ConfigMap")["metadata"]["name"]
+        return volume["configMap"]["name"]
+
+    assert names() == names(replicas=7) != names(drain={"delay": 5, "limit": 300})
+    assert names(restartOnChange=False) == names(restartOnChange=False, workers=4) == "weir"
 
 
 def test_the_schema_of_the_values_is_up_to_date():

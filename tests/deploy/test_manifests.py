@@ -29,7 +29,7 @@ def kustomized(tmp_path_factory):
         copy = tmp_path_factory.mktemp("kustomize") / "kustomize"
         shutil.copytree(DEPLOY / "kustomize", copy)
         file = copy / "example/kustomization.yaml"
-        file.write_text(file.read_text().replace("../sidecar]", f"../{component}]"))
+        file.write_text(file.read_text().replace("../sidecar,", f"../{component},"))
         return objects(run(KUSTOMIZE, "build", copy / "example"))
 
     return build
@@ -62,6 +62,41 @@ def test_a_component_makes_an_agent_that_is_valid(kustomized, checked, component
     assert mounted == {"weir-config": config["metadata"]["name"]}
     assert only(found, "Service")["spec"]["ports"][0]["targetPort"] == 8080
     checked(config["data"]["weir.yaml"])
+
+
+def test_a_component_takes_jobs_and_another_configuration(tmp_path):
+    copy = tmp_path / "kustomize"
+    shutil.copytree(DEPLOY / "kustomize", copy)
+    (copy / "example/agent.yaml").write_text("""
+apiVersion: batch/v1
+kind: Job
+metadata: { name: agent, labels: { weir: sidecar } }
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{ name: agent, image: "example/agent:1" }]
+---
+apiVersion: v1
+kind: Service
+metadata: { name: agent, labels: { weir: sidecar } }
+spec: { selector: { app: agent }, ports: [{ port: 80 }] }
+""")
+    with (copy / "example/kustomization.yaml").open("a") as file:
+        file.write("""
+patches:
+  - patch: |-
+      apiVersion: v1
+      kind: ConfigMap
+      metadata: { name: weir }
+      data: { weir.yaml: "mine: true" }
+""")
+    found = objects(run(KUSTOMIZE, "build", copy / "example"))
+    valid(found)
+    spec = only(found, "Job")["spec"]["template"]["spec"]
+    assert [one["name"] for one in spec["initContainers"]] == ["weir"] and spec["containers"][0]["lifecycle"]
+    assert only(found, "Service")["spec"]["ports"] == [{"port": 80, "targetPort": 8080}]
+    assert only(found, "ConfigMap")["data"]["weir.yaml"] == "mine: true"
 
 
 def containers(found):

@@ -14,8 +14,8 @@
 
 {{/* What selects the pods; never changes. */}}
 {{- define "weir.selector" -}}
-app.kubernetes.io/name: {{ include "weir.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "weir.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "weir.labels" -}}
@@ -27,6 +27,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- with .Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{/* Of the configuration. Another one has another name, so that pods which stay a while keep their own. */}}
+{{- define "weir.configName" -}}
+{{- if .Values.restartOnChange -}}
+{{- printf "%s-%s" (include "weir.fullname" . | trunc 54) (include "weir.config" . | sha256sum | trunc 8) }}
+{{- else -}}
+{{- include "weir.fullname" . }}
+{{- end -}}
 {{- end }}
 
 {{- define "weir.serviceAccountName" -}}

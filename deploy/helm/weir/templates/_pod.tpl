@@ -54,7 +54,7 @@ volumeMounts:
 
 {{- define "weir.volumes" -}}
 - name: weir-config
-  configMap: { name: {{ include "weir.fullname" . }} }
+  configMap: { name: {{ include "weir.configName" . }} }
 {{- with .Values.tls.secretName }}
 - name: weir-tls
   secret: { secretName: {{ . }}, defaultMode: 0440 }
@@ -71,9 +71,6 @@ volumeMounts:
 {{/* The agent's container: what was given, and what keeps it alive while Weir drains. */}}
 {{- define "weir.agent" -}}
 {{- $agent := deepCopy .Values.agent.container -}}
-{{- if not (and $agent.name $agent.image) -}}
-{{- fail "agent.container: expected name and image of the agent's container (mode: sidecar)" -}}
-{{- end -}}
 {{- $hook := dict "httpGet" (dict "path" (include "weir.drain" .) "port" .Values.ports.admin) -}}
 {{- if eq .Values.agent.preStop "sleep" -}}
 {{- $hook = dict "sleep" (dict "seconds" (add .Values.drain.limit 3)) -}}
