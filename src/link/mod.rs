@@ -354,6 +354,16 @@ impl Reader for Link {
         }
         self.instant(self.blocked.load(Ordering::Relaxed))
     }
+
+    fn is_shared(&self) -> bool {
+        self.is_multiplexed()
+    }
+
+    fn give_up(&self) {
+        if !self.is_multiplexed() {
+            self.stall.store(0, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Takes a flag back; that is seldom set, so it is read first.

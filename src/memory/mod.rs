@@ -22,14 +22,20 @@ const REFUSE_PERCENT: u64 = 85;
 const SERVE_PERCENT: u64 = 80;
 /// Percent from which on streams are ended whose clients take nothing.
 const END_PERCENT: u64 = 95;
-/// How often it is looked at.
+/// Percent from which on a client need not have taken nothing for long: what the kernel does next is worse.
+const LAST_PERCENT: u64 = 98;
+/// How often it is looked at ...
 const EVERY: Duration = Duration::from_millis(500);
+/// ... and how often from half of the limit on: agents can write a hundred megabytes in the meantime.
+const EVERY_FROM_HALF: Duration = Duration::from_millis(100);
 /// How often it is looked for a limit: one that is changed in place is in force after that.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How often use is looked at from [`SERVE_PERCENT`] on.
-const EVERY_WHEN_SHORT: Duration = Duration::from_millis(50);
+const EVERY_WHEN_SHORT: Duration = Duration::from_millis(20);
 /// A client that took nothing for so long takes nothing.
 const STALLED: Duration = Duration::from_secs(1);
+/// The same from [`LAST_PERCENT`] on.
+const STALLED_AT_LAST: Duration = Duration::from_millis(200);
 
 /// Whether memory is short.
 #[derive(Debug, Default)]
@@ -86,8 +92,27 @@ impl Use {
         self.used.saturating_sub(self.limit / 100 * SERVE_PERCENT)
     }
 
-    fn percent(self) -> u64 {
-        self.used.saturating_mul(100) / self.limit.max(1)
+    const fn percent(self) -> u64 {
+        let limit = if self.limit == 0 { 1 } else { self.limit };
+        self.used.saturating_mul(100) / limit
+    }
+
+    /// For how long a client must have taken nothing to lose its stream.
+    const fn patience(self) -> Duration {
+        if self.percent() >= LAST_PERCENT {
+            STALLED_AT_LAST
+        } else {
+            STALLED
+        }
+    }
+
+    /// When to look again.
+    const fn next(self) -> Duration {
+        match self.percent() {
+            SERVE_PERCENT.. => EVERY_WHEN_SHORT,
+            50.. => EVERY_FROM_HALF,
+            _ => EVERY,
+        }
     }
 
     /// Whether memory is short, if it was before or was not.
@@ -142,7 +167,7 @@ pub async fn watch(app: Arc<App>) {
             tracing::info!(used, limit, "memory is there again: requests are served");
         }
         if let Some(now) = now.filter(|it| it.percent() >= END_PERCENT) {
-            let ended = end_stalled(&app, now.excess());
+            let ended = end_stalled(&app, now.excess(), now.patience());
             if ended > 0 {
                 tracing::warn!(
                     ended,
@@ -152,14 +177,13 @@ pub async fn watch(app: Arc<App>) {
                 );
             }
         }
-        let soon = now.is_some_and(|it| it.percent() >= SERVE_PERCENT);
-        sleep(if soon { EVERY_WHEN_SHORT } else { EVERY }).await;
+        sleep(now.map_or(EVERY, Use::next)).await;
     }
 }
 
 /// Ends the streams of clients that take nothing, those for which most waits first, until `excess` bytes of them were let
 /// go; says how many there were.
-fn end_stalled(app: &App, excess: u64) -> usize {
+fn end_stalled(app: &App, excess: u64, patience: Duration) -> usize {
     let now = Instant::now();
     let mut stalled: Vec<_> = app
         .streams
@@ -167,7 +191,7 @@ fn end_stalled(app: &App, excess: u64) -> usize {
         .into_iter()
         .filter_map(|live| {
             let (since, bytes) = live.stalled()?;
-            (now.duration_since(since) >= STALLED).then_some((bytes, live))
+            (now.duration_since(since) >= patience).then_some((bytes, live))
         })
         .collect();
     stalled.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
@@ -200,6 +224,8 @@ mod tests {
             "no division by nothing"
         );
         assert_eq!((at(950).excess(), at(700).excess()), (150, 0));
+        assert!(at(979).patience() > at(980).patience());
+        assert!(at(499).next() > at(500).next() && at(799).next() > at(800).next());
         assert_eq!(at(u64::MAX).percent(), u64::MAX / 1000);
     }
 

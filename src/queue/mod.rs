@@ -84,6 +84,8 @@ pub struct Status {
     pub waiting_since: Option<Instant>,
     /// Since when the connection holds on to what it took last: it asks for more as soon as that is written.
     pub in_hand: Option<Instant>,
+    /// Bytes that it took then.
+    pub in_hand_bytes: usize,
     /// Events that came, whatever became of them.
     pub came: u64,
     /// Bytes that came with them.
@@ -118,6 +120,7 @@ struct State {
     reader: Option<Waker>,
     waiting_since: Option<Instant>,
     in_hand: Option<Instant>,
+    in_hand_bytes: usize,
     reader_gone: Option<Instant>,
     ring: Ring,
     abandoned: bool,
@@ -137,6 +140,7 @@ pub fn queue(limits: Limits, notices: bool) -> (Sender, Receiver) {
         abandoned: false,
         waiting_since: None,
         in_hand: None,
+        in_hand_bytes: 0,
         unmet: Duration::ZERO,
         came: 0,
         came_bytes: 0,
@@ -253,6 +257,7 @@ fn status(state: &State) -> Status {
         reader_gone_at: state.reader_gone,
         abandoned: state.abandoned,
         in_hand: state.in_hand,
+        in_hand_bytes: state.in_hand_bytes,
         unmet: state.unmet,
         counts: *state.ring.counts(),
     }
@@ -378,6 +383,7 @@ impl Receiver {
     ) -> Poll<Next> {
         let mut state = lock(&self.0);
         state.in_hand = None;
+        let before = out.len();
         let Some(taken) = state.ring.take(max_bytes, out) else {
             if let Some(close) = state.close {
                 return Poll::Ready(Next::End(close));
@@ -394,6 +400,7 @@ impl Receiver {
         let now = Instant::now();
         state.takes += 1;
         state.in_hand = Some(now);
+        state.in_hand_bytes = out.len() - before;
         if std::mem::take(&mut state.slow) {
             state.ring.reader_is_slow(false);
         }

@@ -84,14 +84,22 @@ impl Live {
         Dialect::ALL.into_iter().find(is).unwrap_or(Dialect::Opaque)
     }
 
-    /// Since when something waits for its client while it takes nothing, and how many bytes do.
+    /// Since when something waits for its client while it takes nothing, in the queue or in its connection, and how many
+    /// bytes do.
     pub fn stalled(&self) -> Option<(Instant, usize)> {
         let status = self.queue.get()?.status();
-        let waiting = status.waiting_since?;
-        let taken = self.reader.get().and_then(|reader| reader.last_progress());
+        let reader = self.reader.get();
+        let taken = reader.and_then(|reader| reader.last_progress());
+        // A connection of its own does not say when it has written all: that it holds something is known otherwise.
+        let holds = taken.is_some() || reader.is_some_and(|reader| reader.is_shared());
+        let (in_hand, bytes) = match status.in_hand {
+            Some(since) if holds => (Some(since), status.in_hand_bytes),
+            _ => (None, 0),
+        };
+        let waiting = status.waiting_since.max(in_hand)?;
         Some((
             taken.map_or(waiting, |taken| taken.max(waiting)),
-            status.bytes,
+            status.bytes + bytes,
         ))
     }
 

@@ -56,6 +56,30 @@ def test_requests_are_refused_and_stalled_clients_let_go_before_memory_runs_out(
         assert [stream["route"] for stream in proxy.streams()] == ["all"], "the one that reads goes on"
 
 
+def test_events_in_the_connections_of_stalled_clients_count_as_what_waits_for_them(weir, upstream):
+    """An event that is being written is in no queue any more."""
+    event = b"data: " + b"x" * (15 * MIB) + b"\n\n"
+
+    def script(connection):
+        connection.request()
+        connection.head()
+        connection.chunk(event)
+        connection.gone(within=60)
+
+    stall = {"deadlines": {"client_stall": "5m"}}
+    proxy = weir(upstream(script).url, limits={"memory": "96MiB"}, defaults=stall)
+    with ExitStack() as stalled:
+        for _ in range(8):
+            client = stalled.enter_context(Raw(proxy.url, receive_buffer=4096))
+            client.send("POST", CHAT, b"{}", content_type="application/json")
+        until("some were let go", lambda: ended(proxy) > 0)
+        until("there is memory again", lambda: proxy.rss() < 96 * MIB * 0.95)
+
+
+def ended(proxy) -> float:
+    return proxy.metrics().by("weir_streams_total", "outcome").get("client_stalled", 0)
+
+
 def serves(proxy) -> bool:
     with Raw(proxy.url).post("/steady") as client:
         return client.status == 200

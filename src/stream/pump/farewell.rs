@@ -117,6 +117,7 @@ impl Pump {
                 if next <= now {
                     self.intake.queue.clear();
                     self.intake.queue.abort();
+                    self.intake.reader.give_up();
                     return Poll::Ready(unseen(passed));
                 }
                 // Nobody tells when a connection has written all that it took.

@@ -73,6 +73,14 @@ pub trait Reader: fmt::Debug + Send + Sync {
     /// While bytes wait in the connection: when the client last took some of them. `None` when nothing
     /// waits there, or when it cannot be told for this stream alone.
     fn last_progress(&self) -> Option<Instant>;
+
+    /// The connection serves others as well: what it takes for one of them it holds until that one's window opens.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// The stream is over, and the client has not taken what it was told last: nothing more is to be waited for.
+    fn give_up(&self) {}
 }
 
 /// What one read of the upstream brought.
