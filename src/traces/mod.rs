@@ -41,6 +41,8 @@ pub struct Request {
     pub route: Arc<str>,
     /// Method.
     pub method: Method,
+    /// `http` or `https`: what the listener speaks.
+    pub scheme: &'static str,
     /// Path without its query, and bounded.
     pub path: Arc<str>,
     /// The name that the request has in the log.

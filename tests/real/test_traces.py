@@ -178,6 +178,7 @@ def test_a_stream_says_everything_about_itself(setting):
         "http.request.method": "POST",
         "http.response.status_code": 200,
         "url.path": CHAT,
+        "url.scheme": "http",
         "weir.dialect": "openai_chat",
         "weir.dropped": 0,
         "weir.events.in": ended["events_in"],
@@ -294,6 +295,116 @@ def test_a_plain_answer_has_a_span(setting, status, error):
     assert span.attributes["http.response.status_code"] == int(status[:3])
     assert (span.attributes["weir.outcome"], span.attributes.get("error.type")) == ("passed", error)
     assert span.error == error
+
+
+def part(*, then):
+    """A plain answer of 700 bytes that stops after 7."""
+
+    def script(connection):
+        connection.request()
+        connection.send("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 700\r\n\r\n" + "x" * 7)
+        then(connection)
+
+    return script
+
+
+def test_a_plain_answer_that_the_upstream_cuts_is_an_error(setting):
+    _, receiver, proxy = setting(part(then=lambda connection: connection.fin()))
+    whole(proxy.url, "/file", "GET")
+    span = receiver.only()
+    assert span.error == span.attributes["error.type"] == span.attributes["weir.outcome"] == "truncated"
+    assert span.attributes["http.response.status_code"] == 200
+
+
+def test_a_plain_answer_that_the_upstream_resets_is_an_error(setting):
+    def later(connection):
+        go.wait(5)
+        connection.reset()
+
+    go = threading.Event()
+    _, receiver, proxy = setting(part(then=later))
+    with Raw(proxy.url).get("/file") as client:
+        go.set()
+        client.until_closed()
+    assert receiver.only().error == "upstream_reset"
+
+
+@pytest.mark.parametrize("protocol", ["h1", "h2"])
+def test_a_plain_answer_that_lasts_too_long_is_an_error(setting, protocol):
+    _, receiver, proxy = setting(
+        part(then=lambda connection: connection.gone()), defaults={"deadlines": {"total": "1s"}}
+    )
+    if protocol == "h1":
+        with Raw(proxy.url).get("/file") as client:
+            client.until_closed()
+            assert receiver.only().error == "total_timeout"
+    else:
+        with H2(proxy.url) as connection:
+            connection.request("GET", "/file").read_head()
+            assert receiver.only().error == "total_timeout"
+
+
+def test_a_plain_answer_that_a_drain_cuts_is_an_error(setting):
+    drain = {"delay": "0s", "limit": "200ms"}
+    _, receiver, proxy = setting(part(then=lambda connection: connection.gone()), drain=drain)
+    with Raw(proxy.url).get("/file"):
+        proxy.terminate()
+        assert proxy.stopped() == 0
+    (span,) = receiver.spans()
+    assert span.error == span.attributes["weir.outcome"] == "drained"
+
+
+@pytest.mark.parametrize("protocol", ["h1", "h2"])
+def test_a_client_that_leaves_a_plain_answer_is_no_error(setting, protocol):
+    _, receiver, proxy = setting(part(then=lambda connection: connection.gone()))
+    if protocol == "h1":
+        Raw(proxy.url).get("/file").close()
+    else:
+        with H2(proxy.url) as connection:
+            stream = connection.request("GET", "/file")
+            stream.read_head()
+            stream.reset()
+    span = receiver.only()
+    assert span.attributes["weir.outcome"] == "client_gone"
+    assert span.error is None and "error.type" not in span.attributes
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+@pytest.mark.parametrize("status", ["200 OK", "204 No Content", "304 Not Modified"])
+def test_an_answer_without_a_body_has_passed(setting, method, status):
+    length = "" if status.startswith("204") else "content-length: 0\r\n"
+
+    def script(connection):
+        connection.request()
+        connection.send(f"HTTP/1.1 {status}\r\n{length}\r\n")
+        connection.gone()
+
+    _, receiver, proxy = setting(script)
+    with Raw(proxy.url).send(method, "/file") as client:
+        client.read_head()
+    span = receiver.only()
+    assert (span.attributes["weir.outcome"], span.error) == ("passed", None)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("GET", "/v1/models", "GET all"),
+        ("POST", "/v1/embeddings", "POST all"),
+        ("OPTIONS", CHAT, "OPTIONS all"),
+        ("BREW", CHAT, "HTTP all"),
+        ("POST", CHAT, "chat"),
+    ],
+)
+def test_only_what_asks_a_model_is_named_by_it(setting, method, path, name):
+    """Whatever the route says of the dialect: it may carry anything else as well."""
+    script = answers('{"a":1}', content_type="application/json")
+    _, receiver, proxy = setting(script, defaults={"dialect": "openai_chat"})
+    whole(proxy.url, path, method)
+    span = receiver.only()
+    assert span.name == name
+    assert span.attributes.get("gen_ai.operation.name") == ("chat" if name == "chat" else None)
+    assert ("gen_ai.provider.name" in span.attributes) == (name == "chat")
 
 
 def test_what_no_route_takes_has_none(setting):
