@@ -8,6 +8,8 @@
 //! for an event. Without the feature `otel` both types are empty: there is no span, and no code that makes one.
 
 #[cfg(feature = "otel")]
+mod answer;
+#[cfg(feature = "otel")]
 mod client;
 #[cfg(feature = "otel")]
 mod given;

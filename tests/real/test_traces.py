@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from backends import wire
 from support.collector import Collector
@@ -584,6 +585,67 @@ def test_a_collector_that_fails_is_told_of_once(weir, upstream, collector, how):
     assert len(told) == 1 and told[0]["level"] == "WARN"
     assert ("refused" if how == "away" else "500") in told[0]["error"]
     proxy.outcomes(finished=2)
+
+
+@pytest.mark.parametrize(("status", "result"), [(200, "exported"), (400, "failed")])
+def test_an_answer_of_any_length_is_enough(setting, status, result):
+    """The status tells; nothing is sent twice."""
+    _, receiver, proxy = setting(how={"status": status, "answer": b"\0" * (65 << 10)})
+    whole(proxy.url)
+    until("the count", lambda: proxy.metrics().by("weir_trace_spans_total", "result") == {result: 1})
+    assert len(receiver.exports) == 1
+
+
+def test_spans_that_a_success_rejects_have_failed(setting):
+    answer = ExportTraceServiceResponse()
+    answer.partial_success.rejected_spans = 1
+    answer.partial_success.error_message = "too old"
+    _, receiver, proxy = setting(how={"answer": answer.SerializeToString()})
+    whole(proxy.url)
+    until("the count", lambda: proxy.metrics().by("weir_trace_spans_total", "result") == {"failed": 1})
+    assert proxy.logged("the collector does not take spans")["error"] == "1 spans were rejected"
+    assert len(receiver.exports) == 1
+
+
+def test_what_the_last_export_loses_is_a_warning(setting):
+    _, receiver, proxy = setting(how={"status": 400})
+    whole(proxy.url)
+    until("a complaint", lambda: proxy.logged("the collector does not take spans"))
+    for _ in range(2):
+        whole(proxy.url)
+    proxy.terminate()
+    assert proxy.stopped() == 0
+    assert proxy.logged("spans were not exported before the end")["lost"] in (1, 2)
+
+
+def test_variables_cannot_change_how_an_export_is_framed(setting, monkeypatch):
+    fields = "content-length=3,transfer-encoding=chunked,content-encoding=gzip,expect=100-continue,host=a,x-mine=1"
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", f"{fields},content-type=text/plain,connection=upgrade,upgrade=h2c")
+    _, receiver, proxy = setting()
+    whole(proxy.url)
+    receiver.only()
+    (export,) = receiver.exports
+    assert export.headers.pop("user-agent").startswith("OTel")
+    assert export.headers == {
+        "connection": "close",
+        "content-length": str(len(export.body)),
+        "content-type": "application/x-protobuf",
+        "host": receiver.url.removeprefix("http://"),
+        "x-mine": "1",
+    }
+
+
+def test_a_secret_that_is_gone_stops_no_reload(setting, tmp_path):
+    """The section is fixed at the start."""
+    secret = tmp_path / "token"
+    secret.write_text("first")
+    _, receiver, proxy = setting(traces={"headers": {"x-token": f"file:{secret}"}})
+    secret.unlink()
+    proxy.reload(json.loads(proxy.file.read_text()))
+    assert proxy.logged("a change of this key needs a restart")["key"] == "traces"
+    whole(proxy.url)
+    receiver.only()
+    assert receiver.exports[0].headers["x-token"] == "first"
 
 
 def test_a_change_needs_a_restart(setting):
