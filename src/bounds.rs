@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::link::AFTER_STALL;
+use crate::link::{AFTER_STALL, Overdue};
 
 tokio::task_local! {
     static CURRENT: Arc<Bounds>;
@@ -73,6 +73,21 @@ impl Bounds {
         let times = times.as_ref()?;
         let stalled = times.handed.map(|handed| handed + times.stall);
         Some(stalled.map_or(times.total, |stalled| stalled.min(times.total)))
+    }
+
+    /// The deadline that has passed.
+    pub(crate) fn missed(&self) -> Option<Overdue> {
+        let now = Instant::now();
+        let times = self.lock();
+        let times = times.as_ref()?;
+        let stalled = times.handed.map(|handed| handed + times.stall);
+        if times.total <= now {
+            Some(Overdue::Total)
+        } else {
+            stalled
+                .is_some_and(|at| at <= now)
+                .then_some(Overdue::Stalled)
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Times>> {

@@ -43,6 +43,14 @@ impl Source {
             None => config::load(None, &self.overrides),
         }
     }
+
+    /// The same, for a process that runs already.
+    fn reload(&self) -> Result<Config, config::Problems> {
+        match &self.file {
+            Some(path) => config::reload_file(path, &self.overrides),
+            None => config::load(None, &self.overrides),
+        }
+    }
 }
 
 /// Runs until drained. `ready` is told each listener's address, admin last.
@@ -146,7 +154,7 @@ fn stamp(path: Option<&Path>) -> Option<(SystemTime, u64)> {
 /// Puts the file's present content in force, or says why not and changes nothing.
 fn reload(app: &App, source: &Source) {
     let built = source
-        .load()
+        .reload()
         .map_err(|problems| problems.to_string())
         .and_then(|config| {
             let old = app.loaded();

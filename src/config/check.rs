@@ -23,6 +23,14 @@ const MAX_FILE_BYTES: usize = 4 << 20;
 ///
 /// Reads no files but the limits of this process and those that hold certificates, keys and secrets.
 pub fn load(source: Option<(&str, &str)>, overrides: &Overrides) -> Result<Config, Problems> {
+    built(source, overrides, false)
+}
+
+fn built(
+    source: Option<(&str, &str)>,
+    overrides: &Overrides,
+    is_reload: bool,
+) -> Result<Config, Problems> {
     let mut report = Report::default();
     let name = source.map(|(name, _)| name);
     let mut root = Root::default();
@@ -33,7 +41,7 @@ pub fn load(source: Option<(&str, &str)>, overrides: &Overrides) -> Result<Confi
         root = read;
     }
     overrides::apply(&mut root, overrides, &mut report);
-    let config = checked(&root, overrides, &mut report);
+    let config = checked(&root, overrides, is_reload, &mut report);
     match config {
         Some(config) if report.is_empty() => Ok(config),
         _ => Err(report.into_problems(name)),
@@ -42,9 +50,18 @@ pub fn load(source: Option<(&str, &str)>, overrides: &Overrides) -> Result<Confi
 
 /// Like [`load`], for a file on disk.
 pub fn load_file(path: &FilePath, overrides: &Overrides) -> Result<Config, Problems> {
+    built_of(path, overrides, false)
+}
+
+/// Like [`load_file`], for a process that runs already: what it only needed when it started may be gone.
+pub fn reload_file(path: &FilePath, overrides: &Overrides) -> Result<Config, Problems> {
+    built_of(path, overrides, true)
+}
+
+fn built_of(path: &FilePath, overrides: &Overrides, is_reload: bool) -> Result<Config, Problems> {
     let name = path.display().to_string();
     match read(path).map(String::from_utf8) {
-        Ok(Ok(text)) => load(Some((&name, &text)), overrides),
+        Ok(Ok(text)) => built(Some((&name, &text)), overrides, is_reload),
         Ok(Err(_)) => Err(Problems::of_file(&name, "is not UTF-8 text".to_owned())),
         Err(error) => Err(Problems::of_file(&name, format!("cannot be read: {error}"))),
     }
@@ -82,10 +99,15 @@ fn decode(text: &str, report: &mut Report) -> Option<Root> {
     Root::read(&node, &Path::default(), report)
 }
 
-fn checked(root: &Root, overrides: &Overrides, report: &mut Report) -> Option<Config> {
+fn checked(
+    root: &Root,
+    overrides: &Overrides,
+    is_reload: bool,
+    report: &mut Report,
+) -> Option<Config> {
     let listen = listeners(root, report);
     let admin = admin(root, &listen, report);
-    let traces = traces::checked(root, report);
+    let traces = traces::checked(root, is_reload, report);
     let drain = drain(root.drain.as_ref().map(|drain| &drain.value), report);
     let upstreams = upstreams::all(root, overrides, report);
     let routes = routes::all(root, &upstreams, report);

@@ -27,12 +27,14 @@ mod warnings;
 mod words;
 mod wrap;
 
-pub use check::{load, load_file};
+pub use check::{load, load_file, reload_file};
 pub use effective::{effective, queue_bytes, worst_case_bytes};
 pub use error::{Place, Problem, Problems};
 pub use overrides::Overrides;
 pub use schema::{KeyDoc, keys, schema};
 pub use secret::Source as SecretSource;
+#[cfg(feature = "otel")]
+pub(crate) use traces::FRAMING;
 pub(crate) use units::rough_size;
 pub use warnings::warnings;
 

@@ -1,7 +1,9 @@
 //! Values that may be secret: the file names a place, and what stands there is read once and never told.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 
 use http::HeaderValue;
 
@@ -48,21 +50,35 @@ pub(crate) fn read(source: &Source) -> Result<HeaderValue, String> {
     let text = match source {
         Source::Env(name) => std::env::var(name)
             .map_err(|_| format!("the variable {} is not set, or is no text", shown(name)))?,
-        Source::File(path) => std::fs::read_to_string(path)
+        Source::File(path) => content(path)
             .map_err(|error| format!("`{}` cannot be read: {error}", path.display()))?,
     };
-    let text = text.trim_end_matches(['\r', '\n']);
-    if text.is_empty() || text.len() > MAX_BYTES {
+    if text.len() > MAX_BYTES {
         return Err(format!(
-            "what `{source}` names has {} bytes (1 to {MAX_BYTES})",
-            text.len()
+            "what `{source}` names has more than {MAX_BYTES} bytes"
         ));
+    }
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() {
+        return Err(format!("what `{source}` names is empty"));
     }
     let mut value = HeaderValue::from_str(text).map_err(|_| {
         format!("what `{source}` names holds characters that a header field cannot carry")
     })?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// The file, or so much of it that it is seen to be too large.
+fn content(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    let bound = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX) + 1;
+    File::open(path)?.take(bound).read_to_end(&mut bytes)?;
+    if bytes.len() > MAX_BYTES {
+        // Of what is cut nobody needs to know whether it is text.
+        bytes.fill(b' ');
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "is no text"))
 }
 
 #[cfg(test)]
@@ -93,5 +109,8 @@ mod tests {
         assert!(!refused.contains("canary"), "{refused}");
         assert!(read(&Source::Env("WEIR_NO_SUCH_VARIABLE".to_owned())).is_err());
         assert!(read(&Source::File("no/such".into())).is_err());
+        let endless = read(&Source::File("/dev/zero".into())).unwrap_err();
+        assert!(endless.contains("more than 16384 bytes"), "{endless}");
+        assert!(read(&Source::File("/dev/null".into())).is_err());
     }
 }

@@ -1,5 +1,7 @@
 //! The section `traces`: where spans go, if they go anywhere.
 
+use http::{HeaderName, HeaderValue, header};
+
 use crate::config::check::or;
 use crate::config::defaults as preset;
 use crate::config::error::{Path, Report, shown};
@@ -12,8 +14,25 @@ const TRACES_PATH: &str = "/v1/traces";
 /// Longest name of a service: it is in every export.
 const MAX_SERVICE_NAME: usize = 255;
 
-/// The checked section.
-pub(crate) fn checked(root: &Root, report: &mut Report) -> Traces {
+/// Fields that say how an export is framed: the exporter writes them, and nobody else.
+pub(crate) const FRAMING: [HeaderName; 12] = [
+    header::CONNECTION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::EXPECT,
+    header::HOST,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// The checked section. Of a process that runs on another one already, secrets need not be there any more: such a change
+/// is told, and changes nothing.
+pub(crate) fn checked(root: &Root, is_reload: bool, report: &mut Report) -> Traces {
     let none = raw::Traces::default();
     let raw = root.traces.as_ref().map_or(&none, |traces| &traces.value);
     let path = Path::default().key("traces");
@@ -30,10 +49,17 @@ pub(crate) fn checked(root: &Root, report: &mut Report) -> Traces {
         .as_ref()
         .map_or(&[][..], |headers| &headers.value);
     let fields = written.iter().filter_map(|(name, source)| {
-        let value = secret::read(&source.value);
-        let value = value.map_err(|why| {
+        let mut refuse = |why: String| {
             report.at(source.place, &path.key("headers").key(name.as_str()), why);
-        });
+        };
+        if FRAMING.contains(name) {
+            refuse("says how an export is framed, which is the exporter's to say".to_owned());
+            return None;
+        }
+        let value = match secret::read(&source.value) {
+            Err(_) if is_reload => Ok(HeaderValue::from_static("")),
+            read => read.map_err(refuse),
+        };
         Some(SecretField {
             name: name.clone(),
             source: source.value.clone(),
@@ -113,6 +139,30 @@ mod tests {
             "f:2:20: traces.endpoint: this build has no trace export; it needs the cargo feature `otel`, which release images have"
         );
         assert!(load("{endpoint: null, sample: 0.5}").is_ok());
+    }
+
+    #[test]
+    fn how_an_export_is_framed_is_no_field_of_the_file() {
+        for name in FRAMING {
+            let refused = load(&format!("{{headers: {{{name}: \"env:PATH\"}}}}")).unwrap_err();
+            assert!(
+                refused.contains(&format!("traces.headers.{name}: ")),
+                "{refused}"
+            );
+        }
+        assert!(load("{headers: {Content-Length: \"env:PATH\"}}").is_err());
+    }
+
+    #[test]
+    fn only_a_process_that_starts_needs_its_secrets() {
+        let text = "upstreams: {agent: {endpoints: [\"http://127.0.0.1:8000\"]}}\n\
+            traces: {headers: {authorization: \"file:/no/such\"}}\n";
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let refused = config::load_file(file.path(), &Overrides::default()).unwrap_err();
+        assert!(refused.to_string().contains("traces.headers.authorization"));
+        let loaded = config::reload_file(file.path(), &Overrides::default()).unwrap();
+        assert_eq!(loaded.traces.headers[0].value, "");
     }
 
     #[cfg(feature = "otel")]

@@ -92,11 +92,11 @@ impl Call {
             framing => framing,
         };
         let Some(framing) = framing else {
-            return self.pass(head, body);
+            return self.pass(app, head, body);
         };
         let Some(coding) = coding(&head) else {
             self.metrics.coding_unknown.inc();
-            return self.pass(head, body);
+            return self.pass(app, head, body);
         };
         let start = Start {
             framing,
@@ -152,7 +152,12 @@ impl Call {
         first.map(Framing::from_first_bytes).map_err(late)
     }
 
-    fn pass(mut self, mut head: response::Parts, body: upstream::Body) -> Response<Body> {
+    fn pass(
+        mut self,
+        app: &Arc<App>,
+        mut head: response::Parts,
+        body: upstream::Body,
+    ) -> Response<Body> {
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             // Nobody asked for it.
             let message = "the upstream switched protocols unasked";
@@ -169,21 +174,22 @@ impl Call {
         head.version = http::Version::HTTP_11;
         self.metrics.request("unary", head.status);
         let metrics = Arc::clone(&self.metrics);
-        let span = self.passing(head.status);
+        let started = self.started;
         let timed = OnDrop(Some(move || {
             metrics
                 .request_seconds
-                .observe(self.started.elapsed().as_secs_f64());
+                .observe(started.elapsed().as_secs_f64());
         }));
-        let deadlines = &self.route.policy.deadlines;
-        let total = self.started + deadlines.total;
+        let deadlines = self.route.policy.deadlines;
+        let total = started + deadlines.total;
         // A body is not polled while its client takes nothing, so somebody else has to keep the time.
         let bounds = Bounds::current();
         match &bounds {
             Some(bounds) => bounds.begin(total, deadlines.client_stall),
             None => self.link.end_by(total),
         }
-        let body = Body::pass(body, bounds).holding((timed, span));
+        let witness = self.passing(app, head.status, bounds.clone());
+        let body = Body::pass(body, bounds, witness).holding(timed);
         Response::from_parts(head, body)
     }
 

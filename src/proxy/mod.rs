@@ -57,7 +57,7 @@ pub async fn serve(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> R
     let mut response = match admit::admit(app, peer, &parts, identity.clone(), started) {
         Ok(mut call) => {
             if let Some(traces) = &app.traces {
-                call.record(traces, &mut parts.headers);
+                call.record(traces, &mut parts.headers, peer.origin.scheme);
             }
             answer(app, peer, call, parts, incoming).await
         }

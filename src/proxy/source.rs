@@ -42,7 +42,7 @@ impl Source for Reads {
 }
 
 /// How a transport broke: against the protocol, reset, or cut short.
-const fn broken(error: &Broken) -> End {
+pub(super) const fn broken(error: &Broken) -> End {
     match error {
         Broken::Malformed(_) => End::UpstreamError,
         Broken::Reset(_) => End::UpstreamReset,

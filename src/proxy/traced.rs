@@ -1,17 +1,33 @@
 //! The span of a request, where spans are exported: begun once a route took it, ended with its answer.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, StatusCode};
+use tokio::time::Instant;
 
 use super::call::Call;
 use super::identity::TRACEPARENT;
+use super::source;
+use crate::app::App;
+use crate::bounds::Bounds;
+use crate::link::{Link, Overdue};
+use crate::reply::body::Witness;
+use crate::stream::end::End;
 use crate::traces::{Given, Request, Span, Traces};
+use crate::upstream::Broken;
 
 impl Call {
     /// Begins the span. The upstream is told of it, as the parent of its own.
-    pub(super) fn record(&mut self, traces: &Traces, headers: &mut HeaderMap) {
+    pub(super) fn record(
+        &mut self,
+        traces: &Traces,
+        headers: &mut HeaderMap,
+        scheme: &'static str,
+    ) {
         let request = Request {
             route: self.route.name.clone(),
             method: self.method.clone(),
+            scheme,
             path: self.path.clone(),
             request_id: self.identity.request_id.clone(),
             started: self.started,
@@ -35,10 +51,64 @@ impl Call {
         }
     }
 
-    /// The span of an answer that is no stream: it ends when it is dropped.
-    pub(super) fn passing(&mut self, status: StatusCode) -> Option<Span> {
+    /// Ends the span of an answer that is no stream with its body.
+    pub(super) fn passing(
+        &mut self,
+        app: &Arc<App>,
+        status: StatusCode,
+        bounds: Option<Arc<Bounds>>,
+    ) -> Option<Box<dyn Witness>> {
         let mut span = self.span.take()?;
         span.passing(self.asked_for(), status);
-        Some(span)
+        Some(Box::new(Passing {
+            span,
+            is_over: false,
+            app: Arc::clone(app),
+            link: Arc::clone(&self.link),
+            bounds,
+        }))
+    }
+}
+
+/// The span of a plain answer whose body is on its way.
+struct Passing {
+    span: Span,
+    /// How the body ended is told.
+    is_over: bool,
+    app: Arc<App>,
+    link: Arc<Link>,
+    /// Of a shared connection.
+    bounds: Option<Arc<Bounds>>,
+}
+
+impl Witness for Passing {
+    fn ended(&mut self, how: Result<(), &Broken>) {
+        self.is_over = true;
+        match how {
+            Ok(()) => self.span.passed(),
+            Err(broken) => self.span.cut(source::broken(broken)),
+        }
+    }
+}
+
+impl Passing {
+    /// Why the body was given up.
+    fn why(&self) -> End {
+        let missed = self.bounds.as_ref().and_then(|bounds| bounds.missed());
+        match missed.or_else(|| self.link.overdue(Instant::now())) {
+            Some(Overdue::Total) => End::TotalTimeout,
+            Some(Overdue::Stalled) => End::ClientStalled,
+            _ if *self.app.cut.borrow() => End::Drained,
+            _ => End::ClientGone,
+        }
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        // Of a panic the span tells by itself.
+        if !self.is_over && !std::thread::panicking() {
+            self.span.cut(self.why());
+        }
     }
 }

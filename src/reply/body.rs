@@ -14,7 +14,7 @@ use crate::metrics::RouteMetrics;
 use crate::queue::{Close, Receiver};
 use crate::stream::pump::Reader as _;
 use crate::upstream::fields::forwardable;
-use crate::upstream::{self, Received};
+use crate::upstream::{self, Broken, Received};
 
 use super::stream::{Held, Running, Stream, Took};
 
@@ -69,6 +69,12 @@ impl Breaking {
     }
 }
 
+/// Is told how a passed body ended. Dropped before, the body was given up.
+pub(crate) trait Witness: Send + Sync {
+    /// All of it was handed over, or the upstream broke it.
+    fn ended(&mut self, how: Result<(), &Broken>);
+}
+
 enum Kind {
     Fixed(Option<Bytes>),
     Pass(Box<Pass>),
@@ -80,6 +86,7 @@ struct Pass {
     ready: Vec<Bytes>,
     /// Of a shared connection: hears what the client takes.
     bounds: Option<Arc<Bounds>>,
+    witness: Option<Box<dyn Witness>>,
     done: bool,
 }
 
@@ -95,13 +102,19 @@ impl Body {
     }
 
     /// An upstream's body, byte for byte. On a shared connection it tells `bounds` what the client takes.
-    pub(crate) fn pass(body: upstream::Body, bounds: Option<Arc<Bounds>>) -> Self {
-        let pass = Pass {
+    pub(crate) fn pass(
+        body: upstream::Body,
+        bounds: Option<Arc<Bounds>>,
+        witness: Option<Box<dyn Witness>>,
+    ) -> Self {
+        let mut pass = Pass {
             body,
             ready: Vec::new(),
             bounds,
+            witness,
             done: false,
         };
+        pass.look();
         Self {
             kind: Kind::Pass(Box::new(pass)),
             breaking: Breaking::default(),
@@ -246,6 +259,19 @@ pub(crate) fn broke() -> io::Error {
 }
 
 impl Pass {
+    fn ended(&mut self, how: Result<(), &Broken>) {
+        if let Some(witness) = &mut self.witness {
+            witness.ended(how);
+        }
+    }
+
+    /// A body of known length is not asked for its end.
+    fn look(&mut self) {
+        if self.witness.is_some() && self.ready.is_empty() && self.body.is_end_stream() {
+            self.ended(Ok(()));
+        }
+    }
+
     fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
@@ -260,11 +286,13 @@ impl Pass {
                 Poll::Ready(Ok(upstream::Read::Data { .. })) => self.ready.reverse(),
                 Poll::Ready(Ok(upstream::Read::Eof(trailers))) => {
                     self.done = true;
+                    self.ended(Ok(()));
                     let frame = trailers.map(|trailers| Frame::trailers(forwardable(*trailers)));
                     return Poll::Ready(frame.map(Ok));
                 }
                 Poll::Ready(Err(error)) => {
                     self.done = true;
+                    self.ended(Err(&error));
                     return Poll::Ready(Some(Err(io::Error::other(error))));
                 }
                 Poll::Pending => {
@@ -284,6 +312,7 @@ impl Pass {
                 self.ready.push(bytes.split_off(SHARED_FRAME_BYTES));
             }
         }
+        self.look();
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 }

@@ -2,19 +2,21 @@
 
 use std::error::Error;
 use std::pin::pin;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{fmt, io};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Request, Response, header};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http::{HeaderValue, Request, Response, header};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use opentelemetry_http::{HttpClient, HttpError};
 use tokio::time::{Instant, timeout};
 
+use super::answer::rejected;
 use crate::config::{self, Eject, Endpoint, Health, SecretField, Upstream};
 use crate::upstream::{self, Connector};
 
@@ -24,6 +26,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// Most bytes of an answer: it says next to nothing.
 const MAX_ANSWER: usize = 64 << 10;
+/// What an export is.
+const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 /// A collector that is away is told once in this time.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
@@ -34,6 +38,8 @@ pub(super) struct Client {
     upstream: Upstream,
     connector: Option<Connector>,
     headers: Vec<SecretField>,
+    /// Spans of answers of success that were refused all the same.
+    rejected: Arc<AtomicU64>,
     complained: Mutex<Option<Instant>>,
 }
 
@@ -72,8 +78,14 @@ impl Client {
             upstream,
             connector,
             headers: config.headers.clone(),
+            rejected: Arc::default(),
             complained: Mutex::new(None),
         }))
+    }
+
+    /// Where the spans are counted that were refused in an answer of success.
+    pub(super) fn rejected(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.rejected)
     }
 
     async fn post(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
@@ -83,8 +95,13 @@ impl Client {
         let request = self.addressed(request)?;
         let mut exchange = pin!(async {
             let (head, body) = sender.send_request(request).await?.into_parts();
-            let body = Limited::new(body, MAX_ANSWER).collect().await?;
-            Ok(Response::from_parts(head, body.to_bytes()))
+            let body = match Limited::new(body, MAX_ANSWER).collect().await {
+                Ok(body) => body.to_bytes(),
+                // Its status says enough. To ask once more would be to tell everything twice.
+                Err(error) if error.is::<LengthLimitError>() => Bytes::new(),
+                Err(error) => return Err(error),
+            };
+            Ok(Response::from_parts(head, body))
         });
         tokio::select! {
             answer = &mut exchange => answer,
@@ -100,8 +117,14 @@ impl Client {
         let (mut parts, body) = request.into_parts();
         parts.uri = self.collector.path_prefix.parse()?;
         let fields = &mut parts.headers;
+        // OpenTelemetry's variables may name any field.
+        for name in &config::FRAMING {
+            fields.remove(name);
+        }
         fields.insert(header::HOST, self.collector.authority.parse()?);
-        fields.insert(header::CONNECTION, http::HeaderValue::from_static("close"));
+        fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        fields.insert(header::CONTENT_TYPE, PROTOBUF);
+        fields.insert(header::CONTENT_LENGTH, body.len().into());
         for field in &self.headers {
             fields.insert(field.name.clone(), field.value.clone());
         }
@@ -124,8 +147,10 @@ impl HttpClient for Client {
     /// Waits on the thread it is called on, which is the exporter's and nobody else's.
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+            .enable_io()
+            .enable_time()
+            .build()
+            .inspect_err(|error| self.complain(&chain(error)))?;
         let result = runtime.block_on(async {
             match timeout(ATTEMPT, self.post(request)).await {
                 Ok(result) => result,
@@ -135,7 +160,13 @@ impl HttpClient for Client {
         // Looking up a name cannot be broken off, and must not be waited for.
         runtime.shutdown_background();
         match &result {
-            Ok(answer) if answer.status().is_success() => {}
+            Ok(answer) if answer.status().is_success() => {
+                let rejected = rejected(answer.body());
+                if rejected > 0 {
+                    self.rejected.fetch_add(rejected, Ordering::Relaxed);
+                    self.complain(&format!("{rejected} spans were rejected"));
+                }
+            }
             Ok(answer) => self.complain(&format!("status {}", answer.status().as_u16())),
             Err(error) => self.complain(&chain(&**error)),
         }

@@ -8,6 +8,8 @@
 //! for an event. Without the feature `otel` both types are empty: there is no span, and no code that makes one.
 
 #[cfg(feature = "otel")]
+mod answer;
+#[cfg(feature = "otel")]
 mod client;
 #[cfg(feature = "otel")]
 mod given;
@@ -41,6 +43,8 @@ pub struct Request {
     pub route: Arc<str>,
     /// Method.
     pub method: Method,
+    /// `http` or `https`: what the listener speaks.
+    pub scheme: &'static str,
     /// Path without its query, and bounded.
     pub path: Arc<str>,
     /// The name that the request has in the log.

@@ -8,6 +8,7 @@ use super::{Given, Request};
 use crate::config;
 use crate::dialect::Dialect;
 use crate::metrics::Metrics;
+use crate::stream::end::End;
 use crate::stream::pump::Report;
 use crate::stream::registry::StreamId;
 
@@ -52,6 +53,16 @@ impl Span {
 
     /// Cannot be called.
     pub fn passing(&mut self, _: Option<Dialect>, _: StatusCode) {
+        match *self {}
+    }
+
+    /// Cannot be called.
+    pub fn passed(&mut self) {
+        match *self {}
+    }
+
+    /// Cannot be called.
+    pub fn cut(&mut self, _: End) {
         match *self {}
     }
 }

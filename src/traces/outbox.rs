@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -45,6 +45,7 @@ pub(super) struct Outbox {
     processor: BatchSpanProcessor,
     scope: InstrumentationScope,
     waiting: Arc<AtomicUsize>,
+    failed: IntCounter,
     dropped: IntCounter,
 }
 
@@ -57,6 +58,7 @@ impl Traces {
         let Some(client) = Client::new(config)? else {
             return Ok(None);
         };
+        let rejected = client.rejected();
         let built = SpanExporter::builder()
             .with_http()
             .with_http_client(client)
@@ -66,7 +68,7 @@ impl Traces {
             .with_endpoint("http://collector/v1/traces")
             .build();
         let exporter = built.map_err(|error| io::Error::other(format!("traces: {error}")))?;
-        let outbox = Outbox::new(exporter, metrics);
+        let outbox = Outbox::new(exporter, metrics, rejected);
         let outbox = outbox.on_behalf_of(&resource(config.service_name.as_deref()));
         Ok(Some(Self {
             outbox: Arc::new(outbox),
@@ -83,8 +85,11 @@ impl Traces {
 
     /// Sends what waits, and stops. Blocks for two seconds at most.
     pub fn flush(&self) {
+        let before = self.outbox.failed.get();
         let ended = self.outbox.close();
-        let lost = self.outbox.waiting.load(Ordering::Relaxed);
+        // In this order: a span that waits no more has been counted.
+        let waiting = self.outbox.waiting.load(Ordering::Acquire) as u64;
+        let lost = waiting + self.outbox.failed.get().saturating_sub(before);
         if ended.is_err() || lost > 0 {
             tracing::warn!(lost, "spans were not exported before the end");
         }
@@ -92,11 +97,12 @@ impl Traces {
 }
 
 impl Outbox {
-    fn new(inner: impl Exporter + 'static, metrics: &Metrics) -> Self {
+    fn new(inner: impl Exporter + 'static, metrics: &Metrics, rejected: Arc<AtomicU64>) -> Self {
         let waiting = Arc::<AtomicUsize>::default();
         let exporter = Counted {
             inner,
             waiting: Arc::clone(&waiting),
+            rejected,
             exported: metrics.spans_exported.clone(),
             failed: metrics.spans_failed.clone(),
         };
@@ -110,6 +116,7 @@ impl Outbox {
             processor: BatchSpanProcessor::new(exporter, batches),
             scope: scope.build(),
             waiting,
+            failed: metrics.spans_failed.clone(),
             dropped: metrics.spans_dropped.clone(),
         }
     }
@@ -145,6 +152,8 @@ impl Outbox {
 struct Counted<E> {
     inner: E,
     waiting: Arc<AtomicUsize>,
+    /// Of the export under way.
+    rejected: Arc<AtomicU64>,
     exported: IntCounter,
     failed: IntCounter,
 }
@@ -153,13 +162,15 @@ impl<E: Exporter> Exporter for Counted<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
         let result = self.inner.export(batch).await;
-        self.waiting.fetch_sub(spans, Ordering::Relaxed);
-        let counter = if result.is_ok() {
-            &self.exported
+        let rejected = self.rejected.swap(0, Ordering::Relaxed);
+        let failed = if result.is_ok() {
+            rejected.min(spans as u64)
         } else {
-            &self.failed
+            spans as u64
         };
-        counter.inc_by(spans as u64);
+        self.failed.inc_by(failed);
+        self.exported.inc_by(spans as u64 - failed);
+        self.waiting.fetch_sub(spans, Ordering::Release);
         result
     }
 
@@ -210,7 +221,7 @@ pub(super) mod tests {
     }
 
     pub(in crate::traces) fn outbox(kept: Kept) -> Outbox {
-        Outbox::new(kept, &Metrics::new())
+        Outbox::new(kept, &Metrics::new(), Arc::default())
     }
 
     /// An exporter that hangs until it is let go.
@@ -229,7 +240,7 @@ pub(super) mod tests {
     fn no_more_wait_than_may_and_each_is_counted() {
         let span = any();
         let (hanging, metrics) = (Hanging::default(), Metrics::new());
-        let outbox = Outbox::new(hanging.clone(), &metrics);
+        let outbox = Outbox::new(hanging.clone(), &metrics, Arc::default());
         for _ in 0..MAX_WAITING + 10 {
             outbox.put(span.clone());
         }

@@ -57,9 +57,13 @@ impl Told {
         self.say("http.response.status_code", Some(code));
     }
 
-    /// What was spoken at `path`.
-    pub(super) fn speaks(&mut self, dialect: Option<Dialect>, path: &str) {
+    /// What was spoken, or asked for.
+    pub(super) fn speaks(&mut self, dialect: Option<Dialect>) {
         self.say("weir.dialect", dialect.map(Dialect::as_str));
+    }
+
+    /// What was done at `path`, and in whose words.
+    pub(super) fn does(&mut self, dialect: Option<Dialect>, path: &str) {
         self.operation = dialect.and_then(|dialect| words::operation(dialect, path));
         self.say("gen_ai.operation.name", self.operation);
         self.say("gen_ai.provider.name", dialect.and_then(words::provider));

@@ -25,6 +25,28 @@ pub(super) fn operation(dialect: Dialect, path: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether a POST to `path` asks a dialect for what its operation does, and not for models or embeddings.
+pub(super) fn is_asked_at(dialect: Dialect, path: &str) -> bool {
+    let ends: &[&str] = match dialect {
+        Dialect::Anthropic => &["/messages"],
+        Dialect::Gemini => &[":generateContent", ":streamGenerateContent"],
+        Dialect::Ollama => &["/api/chat", "/api/generate"],
+        Dialect::OpenAiChat => &["/completions"],
+        Dialect::OpenAiResponses => &["/responses"],
+        Dialect::A2a
+        | Dialect::Adk
+        | Dialect::AgUi
+        | Dialect::Convention
+        | Dialect::LangGraph
+        | Dialect::LangServe
+        | Dialect::Mcp
+        | Dialect::Opaque
+        | Dialect::VercelUi
+        | Dialect::VercelV4 => &[],
+    };
+    ends.iter().any(|end| path.ends_with(end))
+}
+
 /// `gen_ai.provider.name`: the flavour that is spoken, which imitators speak as well. `None` for frameworks.
 pub(super) const fn provider(dialect: Dialect) -> Option<&'static str> {
     match dialect {
@@ -48,6 +70,27 @@ pub(super) const fn provider(dialect: Dialect) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dialect_is_asked_at_its_own_paths() {
+        for (dialect, path, want) in [
+            (Dialect::OpenAiChat, "/v1/chat/completions", true),
+            (Dialect::OpenAiChat, "/openai/v1/completions", true),
+            (Dialect::OpenAiChat, "/v1/embeddings", false),
+            (Dialect::OpenAiChat, "/v1/models", false),
+            (Dialect::OpenAiChat, "/v1/messages", false),
+            (Dialect::OpenAiResponses, "/v1/responses", true),
+            (Dialect::Anthropic, "/v1/messages", true),
+            (Dialect::Anthropic, "/v1/messages/count_tokens", false),
+            (Dialect::Gemini, "/v1beta/models/g:generateContent", true),
+            (Dialect::Gemini, "/v1beta/models/g:countTokens", false),
+            (Dialect::Ollama, "/api/chat", true),
+            (Dialect::Ollama, "/api/tags", false),
+            (Dialect::AgUi, "/agent", false),
+        ] {
+            assert_eq!(is_asked_at(dialect, path), want, "{path}");
+        }
+    }
 
     #[test]
     fn the_path_tells_completions_from_chats() {

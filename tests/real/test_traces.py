@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from backends import wire
 from support.collector import Collector
@@ -178,6 +179,7 @@ def test_a_stream_says_everything_about_itself(setting):
         "http.request.method": "POST",
         "http.response.status_code": 200,
         "url.path": CHAT,
+        "url.scheme": "http",
         "weir.dialect": "openai_chat",
         "weir.dropped": 0,
         "weir.events.in": ended["events_in"],
@@ -294,6 +296,116 @@ def test_a_plain_answer_has_a_span(setting, status, error):
     assert span.attributes["http.response.status_code"] == int(status[:3])
     assert (span.attributes["weir.outcome"], span.attributes.get("error.type")) == ("passed", error)
     assert span.error == error
+
+
+def part(*, then):
+    """A plain answer of 700 bytes that stops after 7."""
+
+    def script(connection):
+        connection.request()
+        connection.send("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 700\r\n\r\n" + "x" * 7)
+        then(connection)
+
+    return script
+
+
+def test_a_plain_answer_that_the_upstream_cuts_is_an_error(setting):
+    _, receiver, proxy = setting(part(then=lambda connection: connection.fin()))
+    whole(proxy.url, "/file", "GET")
+    span = receiver.only()
+    assert span.error == span.attributes["error.type"] == span.attributes["weir.outcome"] == "truncated"
+    assert span.attributes["http.response.status_code"] == 200
+
+
+def test_a_plain_answer_that_the_upstream_resets_is_an_error(setting):
+    def later(connection):
+        go.wait(5)
+        connection.reset()
+
+    go = threading.Event()
+    _, receiver, proxy = setting(part(then=later))
+    with Raw(proxy.url).get("/file") as client:
+        go.set()
+        client.until_closed()
+    assert receiver.only().error == "upstream_reset"
+
+
+@pytest.mark.parametrize("protocol", ["h1", "h2"])
+def test_a_plain_answer_that_lasts_too_long_is_an_error(setting, protocol):
+    _, receiver, proxy = setting(
+        part(then=lambda connection: connection.gone()), defaults={"deadlines": {"total": "1s"}}
+    )
+    if protocol == "h1":
+        with Raw(proxy.url).get("/file") as client:
+            client.until_closed()
+            assert receiver.only().error == "total_timeout"
+    else:
+        with H2(proxy.url) as connection:
+            connection.request("GET", "/file").read_head()
+            assert receiver.only().error == "total_timeout"
+
+
+def test_a_plain_answer_that_a_drain_cuts_is_an_error(setting):
+    drain = {"delay": "0s", "limit": "200ms"}
+    _, receiver, proxy = setting(part(then=lambda connection: connection.gone()), drain=drain)
+    with Raw(proxy.url).get("/file"):
+        proxy.terminate()
+        assert proxy.stopped() == 0
+    (span,) = receiver.spans()
+    assert span.error == span.attributes["weir.outcome"] == "drained"
+
+
+@pytest.mark.parametrize("protocol", ["h1", "h2"])
+def test_a_client_that_leaves_a_plain_answer_is_no_error(setting, protocol):
+    _, receiver, proxy = setting(part(then=lambda connection: connection.gone()))
+    if protocol == "h1":
+        Raw(proxy.url).get("/file").close()
+    else:
+        with H2(proxy.url) as connection:
+            stream = connection.request("GET", "/file")
+            stream.read_head()
+            stream.reset()
+    span = receiver.only()
+    assert span.attributes["weir.outcome"] == "client_gone"
+    assert span.error is None and "error.type" not in span.attributes
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+@pytest.mark.parametrize("status", ["200 OK", "204 No Content", "304 Not Modified"])
+def test_an_answer_without_a_body_has_passed(setting, method, status):
+    length = "" if status.startswith("204") else "content-length: 0\r\n"
+
+    def script(connection):
+        connection.request()
+        connection.send(f"HTTP/1.1 {status}\r\n{length}\r\n")
+        connection.gone()
+
+    _, receiver, proxy = setting(script)
+    with Raw(proxy.url).send(method, "/file") as client:
+        client.read_head()
+    span = receiver.only()
+    assert (span.attributes["weir.outcome"], span.error) == ("passed", None)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("GET", "/v1/models", "GET all"),
+        ("POST", "/v1/embeddings", "POST all"),
+        ("OPTIONS", CHAT, "OPTIONS all"),
+        ("BREW", CHAT, "HTTP all"),
+        ("POST", CHAT, "chat"),
+    ],
+)
+def test_only_what_asks_a_model_is_named_by_it(setting, method, path, name):
+    """Whatever the route says of the dialect: it may carry anything else as well."""
+    script = answers('{"a":1}', content_type="application/json")
+    _, receiver, proxy = setting(script, defaults={"dialect": "openai_chat"})
+    whole(proxy.url, path, method)
+    span = receiver.only()
+    assert span.name == name
+    assert span.attributes.get("gen_ai.operation.name") == ("chat" if name == "chat" else None)
+    assert ("gen_ai.provider.name" in span.attributes) == (name == "chat")
 
 
 def test_what_no_route_takes_has_none(setting):
@@ -473,6 +585,67 @@ def test_a_collector_that_fails_is_told_of_once(weir, upstream, collector, how):
     assert len(told) == 1 and told[0]["level"] == "WARN"
     assert ("refused" if how == "away" else "500") in told[0]["error"]
     proxy.outcomes(finished=2)
+
+
+@pytest.mark.parametrize(("status", "result"), [(200, "exported"), (400, "failed")])
+def test_an_answer_of_any_length_is_enough(setting, status, result):
+    """The status tells; nothing is sent twice."""
+    _, receiver, proxy = setting(how={"status": status, "answer": b"\0" * (65 << 10)})
+    whole(proxy.url)
+    until("the count", lambda: proxy.metrics().by("weir_trace_spans_total", "result") == {result: 1})
+    assert len(receiver.exports) == 1
+
+
+def test_spans_that_a_success_rejects_have_failed(setting):
+    answer = ExportTraceServiceResponse()
+    answer.partial_success.rejected_spans = 1
+    answer.partial_success.error_message = "too old"
+    _, receiver, proxy = setting(how={"answer": answer.SerializeToString()})
+    whole(proxy.url)
+    until("the count", lambda: proxy.metrics().by("weir_trace_spans_total", "result") == {"failed": 1})
+    assert proxy.logged("the collector does not take spans")["error"] == "1 spans were rejected"
+    assert len(receiver.exports) == 1
+
+
+def test_what_the_last_export_loses_is_a_warning(setting):
+    _, receiver, proxy = setting(how={"status": 400})
+    whole(proxy.url)
+    until("a complaint", lambda: proxy.logged("the collector does not take spans"))
+    for _ in range(2):
+        whole(proxy.url)
+    proxy.terminate()
+    assert proxy.stopped() == 0
+    assert proxy.logged("spans were not exported before the end")["lost"] in (1, 2)
+
+
+def test_variables_cannot_change_how_an_export_is_framed(setting, monkeypatch):
+    fields = "content-length=3,transfer-encoding=chunked,content-encoding=gzip,expect=100-continue,host=a,x-mine=1"
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", f"{fields},content-type=text/plain,connection=upgrade,upgrade=h2c")
+    _, receiver, proxy = setting()
+    whole(proxy.url)
+    receiver.only()
+    (export,) = receiver.exports
+    assert export.headers.pop("user-agent").startswith("OTel")
+    assert export.headers == {
+        "connection": "close",
+        "content-length": str(len(export.body)),
+        "content-type": "application/x-protobuf",
+        "host": receiver.url.removeprefix("http://"),
+        "x-mine": "1",
+    }
+
+
+def test_a_secret_that_is_gone_stops_no_reload(setting, tmp_path):
+    """The section is fixed at the start."""
+    secret = tmp_path / "token"
+    secret.write_text("first")
+    _, receiver, proxy = setting(traces={"headers": {"x-token": f"file:{secret}"}})
+    secret.unlink()
+    proxy.reload(json.loads(proxy.file.read_text()))
+    assert proxy.logged("a change of this key needs a restart")["key"] == "traces"
+    whole(proxy.url)
+    receiver.only()
+    assert receiver.exports[0].headers["x-token"] == "first"
 
 
 def test_a_change_needs_a_restart(setting):

@@ -13,7 +13,9 @@ use super::Request;
 use super::given::Place;
 use super::outbox::Outbox;
 use super::told::Told;
+use super::words;
 use crate::dialect::Dialect;
+use crate::stream::end::End;
 use crate::stream::pump::Report;
 use crate::stream::registry::StreamId;
 
@@ -50,7 +52,8 @@ impl Span {
         told.outcome = Some(outcome);
         told.trouble = report.end.is_trouble().then_some(outcome.into());
         told.say("weir.code", (report.code != outcome).then_some(report.code));
-        told.speaks(Some(report.dialect), &request.path);
+        told.speaks(Some(report.dialect));
+        told.does(Some(report.dialect), &request.path);
         told.status(status);
         told.say("weir.stream_id", Some(id.to_string()));
         told.measured(report);
@@ -61,18 +64,33 @@ impl Span {
         let Open { told, request, .. } = &mut *self.0;
         told.outcome = Some(code);
         told.trouble = status.is_server_error().then_some(code.into());
-        told.speaks(dialect, &request.path);
+        told.speaks(dialect);
+        told.does(asked(dialect, request), &request.path);
         told.status(status);
     }
 
-    /// The answer is no stream: ends it when dropped.
+    /// The answer is no stream: ends it when dropped, as `passed` or `cut` has said by then.
     pub fn passing(&mut self, dialect: Option<Dialect>, status: StatusCode) {
         let Open { told, request, .. } = &mut *self.0;
-        told.outcome = Some("passed");
         let word = || status.as_str().to_owned().into();
         told.trouble = status.is_server_error().then(word);
-        told.speaks(dialect, &request.path);
+        told.speaks(dialect);
+        told.does(asked(dialect, request), &request.path);
         told.status(status);
+    }
+
+    /// All of the plain answer was handed over.
+    pub fn passed(&mut self) {
+        self.0.told.outcome = Some("passed");
+    }
+
+    /// The plain answer broke. Nothing in it tells its client of a drain, so that one is trouble as well.
+    pub fn cut(&mut self, end: End) {
+        let told = &mut self.0.told;
+        told.outcome = Some(end.as_str());
+        if end.is_trouble() || end == End::Drained {
+            told.trouble = Some(end.as_str().into());
+        }
     }
 }
 
@@ -82,7 +100,9 @@ impl Drop for Span {
         if open.told.outcome.is_none() {
             // A defect in Weir is no leaving client.
             let panics = std::thread::panicking();
-            open.told.trouble = panics.then_some("panic".into());
+            if panics {
+                open.told.trouble = Some("panic".into());
+            }
             open.told.outcome = Some(if panics { "panic" } else { "client_gone" });
         }
         let data = open.data();
@@ -98,12 +118,19 @@ impl Open {
                 Some(model) => Cow::Owned(format!("{operation} {model}")),
                 None => Cow::Borrowed(operation),
             },
-            None => Cow::Owned(format!("{} {}", method(&request.method), request.route)),
+            None => {
+                let method = known(&request.method).unwrap_or("HTTP");
+                Cow::Owned(format!("{method} {}", request.route))
+            }
         };
         let outcome = self.told.outcome.unwrap_or_default();
         let mut attributes = std::mem::take(&mut self.told.attributes);
         attributes.extend([
-            KeyValue::new("http.request.method", method(&request.method)),
+            KeyValue::new(
+                "http.request.method",
+                known(&request.method).unwrap_or("_OTHER"),
+            ),
+            KeyValue::new("url.scheme", request.scheme),
             KeyValue::new("url.path", request.path.to_string()),
             KeyValue::new("weir.route", request.route.to_string()),
             KeyValue::new("weir.request_id", text(&request.request_id)),
@@ -135,7 +162,7 @@ impl Open {
 }
 
 /// The method, if it is one of those that the conventions know: others are as long as their clients like.
-fn method(method: &Method) -> &'static str {
+fn known(method: &Method) -> Option<&'static str> {
     let known = [
         (Method::GET, "GET"),
         (Method::POST, "POST"),
@@ -147,7 +174,15 @@ fn method(method: &Method) -> &'static str {
         (Method::TRACE, "TRACE"),
     ];
     let found = known.iter().find(|(known, _)| known == method);
-    found.map_or("_OTHER", |(_, word)| word)
+    found.map(|(_, word)| *word)
+}
+
+/// The dialect, if the request asks for what its operation does: a route may carry anything else as well.
+fn asked(dialect: Option<Dialect>, request: &Request) -> Option<Dialect> {
+    let asks = |dialect: &Dialect| {
+        request.method == Method::POST && words::is_asked_at(*dialect, &request.path)
+    };
+    dialect.filter(asks)
 }
 
 fn text(value: &HeaderValue) -> String {

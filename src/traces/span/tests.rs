@@ -20,6 +20,7 @@ fn told(method: &str, end: impl FnOnce(Span)) -> SpanData {
     let request = Request {
         route: "chat".into(),
         method: method.parse().unwrap(),
+        scheme: "http",
         path: "/v1/chat/completions".into(),
         request_id: HeaderValue::from_static("r1"),
         started: Instant::now(),
@@ -84,13 +85,48 @@ fn what_the_client_did_is_no_error() {
 
 #[test]
 fn a_plain_answer_ends_with_its_body() {
-    let span = told("GET", |mut span| span.passing(None, StatusCode::OK));
+    let passing = |status, end: fn(&mut Span)| {
+        told("GET", |mut span| {
+            span.passing(None, status);
+            end(&mut span);
+        })
+    };
+    let span = passing(StatusCode::OK, Span::passed);
     assert_eq!(said(&span, "weir.outcome").unwrap(), "passed");
     assert_eq!(span.status, Status::Unset);
-    let span = told("GET", |mut span| {
-        span.passing(None, StatusCode::BAD_GATEWAY);
-    });
+    let span = passing(StatusCode::BAD_GATEWAY, Span::passed);
     assert_eq!(said(&span, "error.type").unwrap(), "502");
+    for (end, is_trouble) in [
+        (End::ClientGone, false),
+        (End::Drained, true),
+        (End::TotalTimeout, true),
+        (End::Truncated, true),
+    ] {
+        let span = told("GET", |mut span| {
+            span.passing(None, StatusCode::OK);
+            span.cut(end);
+        });
+        assert_eq!(said(&span, "weir.outcome").unwrap(), end.as_str());
+        let trouble = is_trouble.then(|| end.as_str().to_owned());
+        assert_eq!(said(&span, "error.type"), trouble);
+    }
+    let span = passing(StatusCode::OK, |_| ());
+    assert_eq!(said(&span, "weir.outcome").unwrap(), "client_gone");
+}
+
+#[test]
+fn only_what_asks_for_it_is_named_by_the_operation() {
+    for (method, name) in [("POST", "chat"), ("GET", "GET chat"), ("BREW", "HTTP chat")] {
+        let span = told(method, |mut span| {
+            span.passing(Some(Dialect::OpenAiChat), StatusCode::OK);
+            span.passed();
+        });
+        assert_eq!(span.name, name);
+        let provider = said(&span, "gen_ai.provider.name");
+        assert_eq!(provider.is_some(), method == "POST");
+        assert_eq!(said(&span, "weir.dialect").unwrap(), "openai_chat");
+        assert_eq!(said(&span, "url.scheme").unwrap(), "http");
+    }
 }
 
 #[test]

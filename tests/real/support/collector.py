@@ -73,10 +73,17 @@ def span(wire: Wire, resource: dict[str, Any]) -> Span:
 
 
 class Collector:
-    """Answers each export with `status`; while `hangs` is set, with nothing."""
+    """Answers each export with `status` and `answer`; while `hangs` is set, with nothing."""
 
-    def __init__(self, status: int = 200, hangs: bool = False, tls: ssl.SSLContext | None = None):
+    def __init__(
+        self,
+        status: int = 200,
+        hangs: bool = False,
+        tls: ssl.SSLContext | None = None,
+        answer: bytes = ExportTraceServiceResponse().SerializeToString(),
+    ):
         self.status = status
+        self.answer = answer
         self.exports: list[Export] = []
         self.free = threading.Event()
         if not hangs:
@@ -91,12 +98,11 @@ class Collector:
                 fields = {name.lower(): value for name, value in self.headers.items()}
                 collector.exports.append(Export(self.path, fields, body))
                 collector.free.wait(60)
-                answer = ExportTraceServiceResponse().SerializeToString()
                 self.send_response(collector.status)
                 self.send_header("content-type", "application/x-protobuf")
-                self.send_header("content-length", str(len(answer)))
+                self.send_header("content-length", str(len(collector.answer)))
                 self.end_headers()
-                self.wfile.write(answer)
+                self.wfile.write(collector.answer)
 
             def log_message(self, *_: Any) -> None:
                 pass
