@@ -18,8 +18,15 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-/// Fields that `Connection` cannot nominate away: they frame or address the message.
-const NEVER_NOMINATED: [HeaderName; 2] = [header::HOST, header::CONTENT_LENGTH];
+/// Fields that `Connection` cannot nominate away: they frame or address the message, or say which one it is, and what
+/// they say is Weir's own by then.
+const NEVER_NOMINATED: [HeaderName; 5] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("x-request-id"),
+];
 
 const CONTENT_LENGTH: Malformed = Malformed("Content-Length");
 
@@ -100,6 +107,20 @@ pub fn forwardable(mut trailers: HeaderMap) -> HeaderMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_weir_says_itself_cannot_be_nominated_away() {
+        let mut headers = HeaderMap::new();
+        for name in ["traceparent", "x-request-id", "x-mine"] {
+            headers.insert(name, HeaderValue::from_static("1"));
+        }
+        let named = "traceparent, x-request-id, x-mine";
+        headers.insert("connection", HeaderValue::from_static(named));
+        strip_hop_by_hop(&mut headers);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["traceparent", "x-request-id"]);
+    }
 
     #[test]
     fn trailers_frame_and_authorise_nothing() {
