@@ -9,6 +9,11 @@ use weir::cli::{Cli, Command};
 use weir::command::{Output, check, healthcheck, schema, serve};
 use weir::{demo, log};
 
+/// Gives back what was freed, by a thread of its own (how soon: `.cargo/config.toml`). The C library's keeps all that
+/// lies below the last block in use, and what is kept counts as used where memory has a limit.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     match Cli::parse().into_command() {
         Command::Check(args) => {

@@ -24,18 +24,22 @@ const SERVE_PERCENT: u64 = 80;
 const END_PERCENT: u64 = 95;
 /// Percent from which on a client need not have taken nothing for long: what the kernel does next is worse.
 const LAST_PERCENT: u64 = 98;
-/// How often it is looked at ...
+/// How often it is looked at where there is plenty ...
 const EVERY: Duration = Duration::from_millis(500);
-/// ... and how often from half of the limit on: agents can write a hundred megabytes in the meantime.
-const EVERY_FROM_HALF: Duration = Duration::from_millis(100);
+/// ... and where it is short, or could be.
+const EVERY_WHEN_SHORT: Duration = Duration::from_millis(20);
+/// What agents can write in a millisecond, all together: it is looked again before that can have used up what is left.
+const BYTES_IN_A_MILLISECOND: u64 = 2 * 1024 * 1024;
 /// How often it is looked for a limit: one that is changed in place is in force after that.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// How often use is looked at from [`SERVE_PERCENT`] on.
-const EVERY_WHEN_SHORT: Duration = Duration::from_millis(20);
 /// A client that took nothing for so long takes nothing.
 const STALLED: Duration = Duration::from_secs(1);
 /// The same from [`LAST_PERCENT`] on.
 const STALLED_AT_LAST: Duration = Duration::from_millis(200);
+
+/// For so long at most what streams held that were ended counts as used: until they are gone, and the allocator has given
+/// it back.
+const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(1);
 
 /// Whether memory is short.
 #[derive(Debug, Default)]
@@ -87,9 +91,10 @@ impl Gauge {
 }
 
 impl Use {
-    /// What is to be had back for requests to be served again.
-    const fn excess(self) -> u64 {
-        self.used.saturating_sub(self.limit / 100 * SERVE_PERCENT)
+    /// What is to be had back for requests to be served again, beside what is on its way back.
+    const fn excess(self, expected: u64) -> u64 {
+        let served = self.limit / 100 * SERVE_PERCENT;
+        self.used.saturating_sub(served).saturating_sub(expected)
     }
 
     const fn percent(self) -> u64 {
@@ -107,12 +112,9 @@ impl Use {
     }
 
     /// When to look again.
-    const fn next(self) -> Duration {
-        match self.percent() {
-            SERVE_PERCENT.. => EVERY_WHEN_SHORT,
-            50.. => EVERY_FROM_HALF,
-            _ => EVERY,
-        }
+    fn next(self) -> Duration {
+        let left = (self.limit / 100 * SERVE_PERCENT).saturating_sub(self.used);
+        Duration::from_millis(left / BYTES_IN_A_MILLISECOND).clamp(EVERY_WHEN_SHORT, EVERY)
     }
 
     /// Whether memory is short, if it was before or was not.
@@ -123,6 +125,30 @@ impl Use {
             REFUSE_PERCENT
         };
         self.percent() >= from
+    }
+}
+
+/// What streams held that were ended. It is looked at again long before all of that shows: without it more and more of
+/// them would be ended for the same bytes.
+#[derive(Debug, Default)]
+struct LetGo {
+    bytes: u64,
+    last: Option<Instant>,
+}
+
+impl LetGo {
+    /// Bytes that are still to come back.
+    fn expected(&mut self, now: Instant) -> u64 {
+        let is_due = |at: Instant| now.duration_since(at) >= GIVEN_BACK_WITHIN;
+        if self.last.is_some_and(is_due) {
+            *self = Self::default();
+        }
+        self.bytes
+    }
+
+    fn note(&mut self, bytes: u64, now: Instant) {
+        self.bytes += bytes;
+        self.last = Some(now);
     }
 }
 
@@ -137,7 +163,7 @@ pub fn limit(limit: MemoryLimit) -> Option<u64> {
 
 /// Looks at the memory in use for as long as the process runs.
 pub async fn watch(app: Arc<App>) {
-    let (mut gauge, mut last) = (Gauge::default(), None);
+    let (mut gauge, mut let_go, mut last) = (Gauge::default(), LetGo::default(), None);
     loop {
         // What cannot be read for a moment is as it was.
         let now = match app.loaded().config.limits.memory {
@@ -166,8 +192,12 @@ pub async fn watch(app: Arc<App>) {
         } else if before && !short {
             tracing::info!(used, limit, "memory is there again: requests are served");
         }
+        if !short {
+            // It is back, or others use it by now.
+            let_go = LetGo::default();
+        }
         if let Some(now) = now.filter(|it| it.percent() >= END_PERCENT) {
-            let ended = end_stalled(&app, now.excess(), now.patience());
+            let ended = end_stalled(&app, now, &mut let_go);
             if ended > 0 {
                 tracing::warn!(
                     ended,
@@ -181,17 +211,22 @@ pub async fn watch(app: Arc<App>) {
     }
 }
 
-/// Ends the streams of clients that take nothing, those for which most waits first, until `excess` bytes of them were let
-/// go; says how many there were.
-fn end_stalled(app: &App, excess: u64, patience: Duration) -> usize {
+/// Ends the streams of clients that take nothing, those for which most waits first, until enough of it was let go; says
+/// how many there were.
+fn end_stalled(app: &App, used: Use, let_go: &mut LetGo) -> usize {
     let now = Instant::now();
+    let (excess, patience) = (used.excess(let_go.expected(now)), used.patience());
+    if excess == 0 {
+        return 0;
+    }
     let mut stalled: Vec<_> = app
         .streams
         .list()
         .into_iter()
+        .filter(|live| !live.stop.is_asked())
         .filter_map(|live| {
             let (since, bytes) = live.stalled()?;
-            (now.duration_since(since) >= patience).then_some((bytes, live))
+            (now.duration_since(since) >= patience).then_some((bytes as u64, live))
         })
         .collect();
     stalled.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
@@ -201,8 +236,11 @@ fn end_stalled(app: &App, excess: u64, patience: Duration) -> usize {
             break;
         }
         live.stop(End::ClientStalled);
-        bytes += waiting as u64;
+        bytes += waiting;
         ended += 1;
+    }
+    if ended > 0 {
+        let_go.note(bytes, now);
     }
     ended
 }
@@ -223,10 +261,30 @@ mod tests {
             100,
             "no division by nothing"
         );
-        assert_eq!((at(950).excess(), at(700).excess()), (150, 0));
+        assert_eq!((at(950).excess(0), at(700).excess(0)), (150, 0));
+        assert_eq!((at(950).excess(100), at(950).excess(200)), (50, 0));
         assert!(at(979).patience() > at(980).patience());
-        assert!(at(499).next() > at(500).next() && at(799).next() > at(800).next());
         assert_eq!(at(u64::MAX).percent(), u64::MAX / 1000);
+    }
+
+    #[test]
+    fn the_less_is_left_the_sooner_it_is_looked_again() {
+        const GIB: u64 = 1 << 30;
+        let next = |limit, used| Use { limit, used }.next();
+        assert_eq!(next(1 << 40, 0), EVERY);
+        assert!(next(GIB, GIB / 2) < EVERY && next(GIB, GIB / 2) > next(GIB, GIB / 4 * 3));
+        assert_eq!(next(GIB, GIB / 100 * 78), EVERY_WHEN_SHORT);
+        assert_eq!(next(GIB, 2 * GIB), EVERY_WHEN_SHORT);
+    }
+
+    #[test]
+    fn what_was_let_go_is_expected_for_a_while() {
+        let mut let_go = LetGo::default();
+        let start = Instant::now();
+        let_go.note(100, start);
+        let_go.note(20, start + GIVEN_BACK_WITHIN / 2);
+        assert_eq!(let_go.expected(start + GIVEN_BACK_WITHIN), 120);
+        assert_eq!(let_go.expected(start + GIVEN_BACK_WITHIN * 2), 0);
     }
 
     #[test]

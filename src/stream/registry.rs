@@ -134,6 +134,12 @@ impl Stop {
         }
     }
 
+    /// Whether anybody has.
+    pub fn is_asked(&self) -> bool {
+        let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.end.is_some()
+    }
+
     /// The end asked for, once there is one.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<End> {
         let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
