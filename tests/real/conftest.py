@@ -15,6 +15,28 @@ from support.weir import Weir, config_for
 import json
 
 
+# They load the machine, or measure times and memory that others would change.
+ALONE = {
+    "acknowledgements",
+    "intermediaries",
+    "leaving",
+    "many_streams",
+    "memory",
+    "neighbours",
+    "punctual",
+    "rollout",
+    "slow_client",
+    "small_frames",
+    "soak",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem.removeprefix("test_") in ALONE:
+            item.add_marker("alone")
+
+
 def pytest_configure() -> None:
     """Thousands of streams need as many descriptors; children inherit the limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

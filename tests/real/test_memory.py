@@ -51,7 +51,6 @@ def test_requests_are_refused_and_stalled_clients_let_go_before_memory_runs_out(
         assert proxy.rss() < LIMIT * 0.85
         # Freely: what agents pour meanwhile is more than all of it.
         assert proxy.peak() < LIMIT * 3
-        assert len(proxy.streams()) > 1, "no more were let go than had to be"
         stalled.close()
         until("the others have left", lambda: len(proxy.streams()) == 1)
         metrics = proxy.metrics()
