@@ -18,16 +18,12 @@ import json
 # They load the machine, or measure times and memory that others would change.
 ALONE = {
     "acknowledgements",
-    "intermediaries",
     "leaving",
-    "many_streams",
     "memory",
     "neighbours",
     "punctual",
-    "rollout",
     "slow_client",
     "small_frames",
-    "soak",
 }
 
 

@@ -100,6 +100,8 @@ class Connection:
         self._moved = threading.Condition()
         self._h2.local_settings = Settings(False, {SettingCodes.MAX_CONCURRENT_STREAMS: server.streams})
         self.tell(lambda h2: h2.initiate_connection())
+
+    def start(self) -> None:
         threading.Thread(target=self._read, daemon=True).start()
 
     def tell(self, what: Callable[[H2Connection], Any]) -> None:
@@ -224,7 +226,12 @@ class UpstreamH2:
             except OSError:
                 return
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.connections.append(Connection(self, accepted))
+            try:
+                self.connections.append(Connection(self, accepted))
+            except Gone:
+                continue
+            # Whoever has an answer may ask for its connection.
+            self.connections[-1].start()
 
     def run(self, stream: Stream) -> None:
         threading.Thread(target=self._run, args=(stream,), daemon=True).start()
