@@ -155,13 +155,14 @@ fn compare(options: &Compare, model: &Model, files: u64) -> Result<()> {
     let mut results = Results::new(names, &raw)?;
     for round in 0..rounds {
         for workload in &workloads {
-            // Each target is first as often as the others: what the one before leaves behind is for all.
-            for target in targets
-                .iter()
-                .cycle()
-                .skip(round % targets.len())
-                .take(targets.len())
-            {
+            // Each target is first as often as the others, and after the one as often as before it: what another
+            // leaves behind is for all.
+            let turns = targets.iter().cycle().skip(round % targets.len());
+            let mut turns: Vec<_> = turns.take(targets.len()).collect();
+            if round % 2 == 1 {
+                turns.reverse();
+            }
+            for target in turns {
                 if !workload.wants(target) {
                     continue;
                 }
