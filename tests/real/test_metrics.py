@@ -26,8 +26,12 @@ def test_outcomes_are_what_clients_saw(weir, fastapi, name):
             client.until_events(2)
     seen["client_gone"] = 2
     proxy.outcomes(**seen)
-    lines = [line["outcome"] for line in proxy.logs() if line["message"] == "stream ended"]
-    assert {word: lines.count(word) for word in lines} == seen
+
+    def logged():
+        lines = [line["outcome"] for line in proxy.logs() if line["message"] == "stream ended"]
+        return {word: lines.count(word) for word in lines}
+
+    until("the log says the same", lambda: logged() == seen)
 
 
 def test_one_request_in_numbers(weir, fastapi):

@@ -581,6 +581,7 @@ def test_a_collector_that_fails_is_told_of_once(weir, upstream, collector, how):
         assert whole(proxy.url).events()[-1].data == "[DONE]"
         failed = {"failed": count}
         until("the failure", lambda: proxy.metrics().by("weir_trace_spans_total", "result") == failed)
+    proxy.logged("the collector does not take spans")
     told = [line for line in proxy.logs() if line["message"] == "the collector does not take spans"]
     assert len(told) == 1 and told[0]["level"] == "WARN"
     assert ("refused" if how == "away" else "500") in told[0]["error"]
