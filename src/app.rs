@@ -9,10 +9,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use crate::certificate::ReloadingCertificate;
 use crate::config::{Config, Route};
 use crate::memory::Memory;
 use crate::metrics::{Metrics, RouteMetrics};
-use crate::server::tls::Acceptor;
 use crate::stream::registry::Registry;
 use crate::tasks;
 use crate::traces::Traces;
@@ -41,7 +41,7 @@ pub struct App {
     /// Open client connections.
     pub connections: AtomicUsize,
     /// The certificates of the listeners, by address.
-    pub certificates: Vec<(String, Arc<Acceptor>)>,
+    pub certificates: Vec<(String, Arc<ReloadingCertificate>)>,
     /// What each worker has to do.
     pub load: Vec<Load>,
 }
@@ -156,7 +156,7 @@ impl App {
         loaded: Loaded,
         metrics: Arc<Metrics>,
         traces: Option<Traces>,
-        certificates: Vec<(String, Arc<Acceptor>)>,
+        certificates: Vec<(String, Arc<ReloadingCertificate>)>,
     ) -> Self {
         let workers = loaded.config.workers.max(1);
         Self {

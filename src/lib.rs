@@ -32,9 +32,9 @@ pub mod wire;
 
 // layer 2: parts
 pub mod config;
-pub mod gate;
 pub mod metrics;
 pub mod queue;
+pub mod strict;
 
 // layer 3: engines
 pub mod tasks;
@@ -44,9 +44,10 @@ pub mod upstream;
 // layer 4: edges
 pub mod admin;
 pub mod app;
-pub(crate) mod bounds;
+pub(crate) mod body_deadline;
+pub mod certificate;
+pub mod client_conn;
 pub mod drain;
-pub mod link;
 pub mod memory;
 pub mod proxy;
 pub mod reply;

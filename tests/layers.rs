@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by layer, longest path first where one contains another.
-const LAYERS: [(&str, u8); 36] = [
+const LAYERS: &[(&str, u8)] = &[
     ("event", 0),
     ("wire", 1),
     ("dialect", 1),
@@ -22,7 +22,7 @@ const LAYERS: [(&str, u8); 36] = [
     ("stream::pipeline", 1),
     ("stream::tools", 1),
     ("queue", 2),
-    ("gate", 2),
+    ("strict", 2),
     ("metrics", 2),
     ("config", 2),
     ("tasks", 3),
@@ -31,9 +31,10 @@ const LAYERS: [(&str, u8); 36] = [
     ("stream", 3),
     ("admin", 4),
     ("app", 4),
-    ("bounds", 4),
+    ("body_deadline", 4),
     ("drain", 4),
-    ("link", 4),
+    ("client_conn", 4),
+    ("certificate", 3),
     ("memory", 4),
     ("proxy", 4),
     ("reply", 4),

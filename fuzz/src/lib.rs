@@ -5,7 +5,7 @@ pub mod config;
 pub mod dialects;
 pub mod encoding;
 pub mod frames;
-pub mod gate;
+pub mod strict;
 pub mod head;
 pub mod identity;
 pub mod queue;

@@ -69,7 +69,7 @@ pub fn bind(address: &Address) -> io::Result<(Listener, String)> {
 /// Serves it for as long as the process lives.
 pub async fn serve(app: Arc<App>, drain: Arc<Drain>, listener: Listener) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let house = House {
+    let admin = AdminService {
         app,
         drain,
         local: listener.is_local(),
@@ -78,10 +78,10 @@ pub async fn serve(app: Arc<App>, drain: Arc<Drain>, listener: Listener) {
         let accepted = match &listener {
             Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
                 socket::tune(&stream, VANISHED);
-                enter(&places, |place| house.connection(stream, place));
+                enter(&places, |place| admin.connection(stream, place));
             }),
             Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
-                enter(&places, |place| house.connection(stream, place));
+                enter(&places, |place| admin.connection(stream, place));
             }),
         };
         if accepted.is_err() {
@@ -109,20 +109,20 @@ fn enter(places: &Arc<Semaphore>, serve: impl FnOnce(OwnedSemaphorePermit)) {
 
 /// What every connection needs.
 #[derive(Clone)]
-struct House {
+struct AdminService {
     app: Arc<App>,
     drain: Arc<Drain>,
     local: bool,
 }
 
-impl House {
+impl AdminService {
     fn connection<S>(&self, stream: S, place: OwnedSemaphorePermit)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let house = self.clone();
+        let admin = self.clone();
         let service = service_fn(move |request| {
-            let Self { app, drain, local } = house.clone();
+            let Self { app, drain, local } = admin.clone();
             async move { Ok::<_, Infallible>(answer(&app, &drain, local, &request).await) }
         });
         tasks::spawn(async move {

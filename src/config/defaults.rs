@@ -196,7 +196,7 @@ pub(crate) const MAX_EVENTS: Preset<u64> = preset(256, "Some seconds of a fast m
 /// `queue.max_bytes`
 pub(crate) const MAX_BYTES: Preset<u64> = preset(
     MIB,
-    "Bounds the memory of one slow client; ordinary tokens never reach it.",
+    "BodyDeadline the memory of one slow client; ordinary tokens never reach it.",
 );
 /// `queue.merge`
 pub(crate) const MERGE: Preset<bool> = preset(

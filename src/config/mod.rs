@@ -228,7 +228,7 @@ pub struct Policy {
     pub deadlines: Deadlines,
     /// Silence towards the client after which a heartbeat is sent; zero is off.
     pub heartbeat: Duration,
-    /// Bounds and overflow rule of the queue.
+    /// BodyDeadline and overflow rule of the queue.
     pub queue: QueueLimits,
     /// Bytes of one event.
     pub max_event_bytes: usize,

@@ -57,7 +57,7 @@ group! {
         traces: Section<Traces> = Section(PhantomData);
         /// How a stopping process treats what still runs.
         drain: Section<Drain> = Section(PhantomData);
-        /// Bounds of the whole process.
+        /// BodyDeadline of the whole process.
         limits: Section<Limits> = Section(PhantomData);
         /// Agents by name. At least one, here or by `--upstream`.
         upstreams: Named<Upstream> = Named(PhantomData);

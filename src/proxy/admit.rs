@@ -94,7 +94,7 @@ pub(super) fn admit(
         is_head,
         identity,
         client: peer.origin.client,
-        link: Arc::clone(&peer.link),
+        conn: Arc::clone(&peer.conn),
         span: None,
         method: parts.method.clone(),
         path: shown(parts.uri.path()),

@@ -14,10 +14,10 @@ use super::source::{CallSource, Reads};
 use super::wish::Said;
 use super::{errors, named};
 use crate::app::{App, Loaded};
-use crate::bounds::Bounds;
+use crate::body_deadline::BodyDeadline;
+use crate::client_conn::ClientConn;
 use crate::config::Route;
 use crate::dialect::{Choice, Dialect, Members, detect};
-use crate::link::Link;
 use crate::metrics::RouteMetrics;
 use crate::reply::body::Body;
 use crate::reply::head;
@@ -45,7 +45,7 @@ pub(super) struct Call {
     pub(super) is_head: bool,
     pub(super) identity: Identity,
     pub(super) client: Option<IpAddr>,
-    pub(super) link: Arc<Link>,
+    pub(super) conn: Arc<ClientConn>,
     /// Where spans are exported, until it ends.
     pub(super) span: Option<Span>,
     pub(super) method: Method,
@@ -183,10 +183,10 @@ impl Call {
         let deadlines = self.route.policy.deadlines;
         let total = started + deadlines.total;
         // A body is not polled while its client takes nothing, so somebody else has to keep the time.
-        let bounds = Bounds::current();
+        let bounds = BodyDeadline::current();
         match &bounds {
             Some(bounds) => bounds.begin(total, deadlines.client_stall),
-            None => self.link.end_by(total),
+            None => self.conn.end_by(total),
         }
         let witness = self.passing(app, head.status, bounds.clone());
         let body = Body::pass(body, bounds, witness).holding(timed);

@@ -5,26 +5,26 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{HeaderMap, StatusCode, Version, request};
 
-use crate::link::Link;
+use crate::client_conn::ClientConn;
 use crate::upstream::Interim;
 use crate::upstream::fields::strip_hop_by_hop;
 
 /// Interim responses to one request that are sent on; more are a flood.
 const MAX_TOLD: usize = 32;
 
-/// Passes interim responses to `link`; `None` if the client cannot have them: HTTP/1.0 has none, and the
+/// Passes interim responses to `conn`; `None` if the client cannot have them: HTTP/1.0 has none, and the
 /// HTTP/2 engine cannot send them.
-pub(super) fn forwarder(parts: &request::Parts, link: &Arc<Link>) -> Option<Interim> {
+pub(super) fn forwarder(parts: &request::Parts, conn: &Arc<ClientConn>) -> Option<Interim> {
     if parts.version != Version::HTTP_11 {
         return None;
     }
-    let link = Arc::clone(link);
+    let conn = Arc::clone(conn);
     let told = AtomicUsize::new(0);
     Some(Arc::new(move |status, headers| {
         // 100 is said by Weir itself when it begins to read the body; nobody asked for 101.
         let is_own = status == StatusCode::CONTINUE || status == StatusCode::SWITCHING_PROTOCOLS;
         if !is_own && told.fetch_add(1, Ordering::Relaxed) < MAX_TOLD {
-            link.interim(&encode(status, headers.clone()));
+            conn.interim(&encode(status, headers.clone()));
         }
     }))
 }

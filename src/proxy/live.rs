@@ -71,7 +71,7 @@ pub(super) fn start(
     // Fails only if it was set before.
     let _ = entered.live.queue.set(sender.probe());
     let live = &entered.live;
-    let reader = Arc::clone(&call.link) as Arc<dyn Reader>;
+    let reader = Arc::clone(&call.conn) as Arc<dyn Reader>;
     let _ = live.reader.set(Arc::clone(&reader));
     let observer = Counts::new(Arc::clone(&call.metrics), Arc::clone(live), call.started);
     let pump = Pump::new(Parts {

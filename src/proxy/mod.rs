@@ -24,7 +24,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::app::App;
-use crate::link::Link;
+use crate::client_conn::ClientConn;
 use crate::reply::body::Body;
 use crate::upstream::request::Origin;
 use crate::upstream::{Error, RequestBody, RequestLimits};
@@ -42,7 +42,7 @@ pub struct Peer {
     /// The worker that serves the connection.
     pub worker: usize,
     /// The connection.
-    pub link: Arc<Link>,
+    pub conn: Arc<ClientConn>,
 }
 
 /// Answers one request.
@@ -50,7 +50,7 @@ pub async fn serve(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> R
     let started = Instant::now();
     let under_way = app.request(peer.worker);
     let open = peer
-        .link
+        .conn
         .request(request.version() == http::Version::HTTP_2);
     let (mut parts, incoming) = request.into_parts();
     let identity = Identity::of(&mut parts.headers);
@@ -64,7 +64,7 @@ pub async fn serve(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> R
         Err(refusal) => named(*refusal, &identity),
     };
     let body = std::mem::replace(response.body_mut(), Body::fixed(Bytes::new()));
-    response.map(|_| body.over(Arc::clone(&peer.link)).holding((under_way, open)))
+    response.map(|_| body.over(Arc::clone(&peer.conn)).holding((under_way, open)))
 }
 
 /// Answers of Weir's own say which request they belong to.
@@ -111,13 +111,13 @@ async fn answer(
             message,
         );
     };
-    peer.link.allow_stall(policy.deadlines.client_stall);
+    peer.conn.allow_stall(policy.deadlines.client_stall);
     let deadlines = policy.deadlines;
     let origin = Origin {
         forwarded: policy.forwarded,
         ..peer.origin.clone()
     };
-    let interim = interim::forwarder(&parts, &peer.link);
+    let interim = interim::forwarder(&parts, &peer.conn);
     let accepts = wish::accepts_stream(&parts);
     let request = Request::from_parts(parts, body);
     let total = call.started + deadlines.total;

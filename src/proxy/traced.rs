@@ -9,8 +9,8 @@ use super::call::Call;
 use super::identity::TRACEPARENT;
 use super::source;
 use crate::app::App;
-use crate::bounds::Bounds;
-use crate::link::{Link, Overdue};
+use crate::body_deadline::BodyDeadline;
+use crate::client_conn::{ClientConn, Overdue};
 use crate::reply::body::Witness;
 use crate::stream::end::End;
 use crate::traces::{Given, Request, Span, Traces};
@@ -56,7 +56,7 @@ impl Call {
         &mut self,
         app: &Arc<App>,
         status: StatusCode,
-        bounds: Option<Arc<Bounds>>,
+        bounds: Option<Arc<BodyDeadline>>,
     ) -> Option<Box<dyn Witness>> {
         let mut span = self.span.take()?;
         span.passing(self.asked_for(), status);
@@ -64,7 +64,7 @@ impl Call {
             span,
             is_over: false,
             app: Arc::clone(app),
-            link: Arc::clone(&self.link),
+            conn: Arc::clone(&self.conn),
             bounds,
         }))
     }
@@ -76,9 +76,9 @@ struct Passing {
     /// How the body ended is told.
     is_over: bool,
     app: Arc<App>,
-    link: Arc<Link>,
+    conn: Arc<ClientConn>,
     /// Of a shared connection.
-    bounds: Option<Arc<Bounds>>,
+    bounds: Option<Arc<BodyDeadline>>,
 }
 
 impl Witness for Passing {
@@ -95,7 +95,7 @@ impl Passing {
     /// Why the body was given up.
     fn why(&self) -> End {
         let missed = self.bounds.as_ref().and_then(|bounds| bounds.missed());
-        match missed.or_else(|| self.link.overdue(Instant::now())) {
+        match missed.or_else(|| self.conn.overdue(Instant::now())) {
             Some(Overdue::Total) => End::TotalTimeout,
             Some(Overdue::Stalled) => End::ClientStalled,
             _ if *self.app.cut.borrow() => End::Drained,

@@ -17,7 +17,7 @@ use crate::event::Event;
 pub use ring::{Counts, Taken};
 use ring::{Push, Ring};
 
-/// Bounds and rules of one queue.
+/// BodyDeadline and rules of one queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Most events that may wait.

@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use crate::bounds::Bounds;
-use crate::link::Link;
+use crate::body_deadline::BodyDeadline;
+use crate::client_conn::ClientConn;
 use crate::metrics::RouteMetrics;
 use crate::queue::{Close, Receiver};
 use crate::stream::pump::Reader as _;
@@ -48,7 +48,7 @@ struct Breaking {
     /// Bytes were handed over since the connection last had a moment to write them.
     fresh: bool,
     error: Option<io::Error>,
-    link: Option<Arc<Link>>,
+    conn: Option<Arc<ClientConn>>,
 }
 
 impl Breaking {
@@ -57,11 +57,11 @@ impl Breaking {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        // Polled again when the socket takes something; the link's deadline bounds the wait.
+        // Polled again when the socket takes something; the connection's deadline bounds the wait.
         if self
-            .link
+            .conn
             .as_ref()
-            .is_some_and(|link| link.last_progress().is_some())
+            .is_some_and(|conn| conn.last_progress().is_some())
         {
             return Poll::Pending;
         }
@@ -85,7 +85,7 @@ struct Pass {
     body: upstream::Body,
     ready: Vec<Bytes>,
     /// Of a shared connection: hears what the client takes.
-    bounds: Option<Arc<Bounds>>,
+    bounds: Option<Arc<BodyDeadline>>,
     witness: Option<Box<dyn Witness>>,
     done: bool,
 }
@@ -104,7 +104,7 @@ impl Body {
     /// An upstream's body, byte for byte. On a shared connection it tells `bounds` what the client takes.
     pub(crate) fn pass(
         body: upstream::Body,
-        bounds: Option<Arc<Bounds>>,
+        bounds: Option<Arc<BodyDeadline>>,
         witness: Option<Box<dyn Witness>>,
     ) -> Self {
         let mut pass = Pass {
@@ -139,9 +139,9 @@ impl Body {
         }
     }
 
-    /// The same body, on its way over `link`.
-    pub fn over(mut self, link: Arc<Link>) -> Self {
-        self.breaking.link = Some(link);
+    /// The same body, on its way over `conn`.
+    pub fn over(mut self, conn: Arc<ClientConn>) -> Self {
+        self.breaking.conn = Some(conn);
         self
     }
 
@@ -194,7 +194,7 @@ impl http_body::Body for Body {
         if this.breaking.error.is_some() {
             return this.breaking.poll(cx);
         }
-        let shared = (this.breaking.link.as_ref()).is_some_and(|link| link.is_multiplexed());
+        let shared = (this.breaking.conn.as_ref()).is_some_and(|conn| conn.is_multiplexed());
         let max = if shared {
             SHARED_FRAME_BYTES
         } else {

@@ -15,10 +15,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::listener::Share;
-use super::tls::Acceptor;
-use super::watched::Leaves;
+use super::tracked_io::PeerState;
 use super::{connection, socket};
 use crate::app::App;
+use crate::certificate::ReloadingCertificate;
 use crate::tasks;
 use crate::upstream::request::Origin;
 
@@ -43,7 +43,7 @@ pub(super) enum Listener {
 pub(super) struct Arrival {
     socket: Socket,
     from: Option<SocketAddr>,
-    tls: Option<Arc<Acceptor>>,
+    tls: Option<Arc<ReloadingCertificate>>,
     open: Open,
 }
 
@@ -78,11 +78,15 @@ impl Listener {
 }
 
 /// Accepts for as long as the worker runs.
-pub(super) async fn accept(door: Door, listener: Listener, tls: Option<Arc<Acceptor>>) {
+pub(super) async fn accept(
+    acceptor: Acceptor,
+    listener: Listener,
+    tls: Option<Arc<ReloadingCertificate>>,
+) {
     let mut told: Option<Instant> = None;
     loop {
         match listener.accept().await {
-            Ok((stream, from)) => door.enter(stream, from, tls.clone()),
+            Ok((stream, from)) => acceptor.enter(stream, from, tls.clone()),
             Err(error) => {
                 if told.is_none_or(|told| told.elapsed() >= LOG_EVERY) {
                     told = Some(Instant::now());
@@ -96,13 +100,13 @@ pub(super) async fn accept(door: Door, listener: Listener, tls: Option<Arc<Accep
 
 /// One worker's way in.
 #[derive(Clone)]
-pub(super) struct Door {
+pub(super) struct Acceptor {
     app: Arc<App>,
     worker: usize,
     others: Arc<[mpsc::Sender<Arrival>]>,
 }
 
-impl Door {
+impl Acceptor {
     pub(super) const fn new(
         app: Arc<App>,
         worker: usize,
@@ -115,7 +119,12 @@ impl Door {
         }
     }
 
-    fn enter(&self, stream: Stream, from: Option<SocketAddr>, tls: Option<Arc<Acceptor>>) {
+    fn enter(
+        &self,
+        stream: Stream,
+        from: Option<SocketAddr>,
+        tls: Option<Arc<ReloadingCertificate>>,
+    ) {
         let Some(open) = Open::enter(&self.app) else {
             return;
         };
@@ -174,7 +183,7 @@ impl Door {
         &self,
         stream: Stream,
         from: Option<SocketAddr>,
-        tls: Option<Arc<Acceptor>>,
+        tls: Option<Arc<ReloadingCertificate>>,
         open: Open,
     ) {
         let (app, worker) = (Arc::clone(&self.app), self.worker);
@@ -202,10 +211,10 @@ fn run<S>(
     worker: usize,
     origin: Origin,
     stream: S,
-    tls: Option<&Arc<Acceptor>>,
+    tls: Option<&Arc<ReloadingCertificate>>,
     held: impl Send + Unpin + 'static,
 ) where
-    S: AsyncRead + AsyncWrite + Leaves + Send + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + PeerState + Send + Unpin + 'static,
 {
     match tls {
         None => tasks::spawn(connection::plain(app, worker, origin, stream, held)),

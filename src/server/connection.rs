@@ -7,15 +7,15 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use super::bell::{Bell, Rings};
 use super::engine::{Ended, Engine};
 use super::interim::Interim;
 use super::service::Service;
-use super::tls::Acceptor;
-use super::watched::{Leaves, Watched};
+use super::tracked_io::{PeerState, TrackedIo};
+use super::wake::{FlagWaker, WokenBy};
 use crate::app::App;
+use crate::certificate::ReloadingCertificate;
+use crate::client_conn::{ClientConn, Moment, Overdue};
 use crate::config::Limits;
-use crate::link::{Link, Moment, Overdue};
 use crate::metrics::Metrics;
 use crate::proxy::Peer;
 use crate::upstream::request::Origin;
@@ -31,9 +31,9 @@ pub(super) fn plain<S, G>(
     origin: Origin,
     stream: S,
     held: G,
-) -> Connection<Watched<S>, G>
+) -> Connection<TrackedIo<S>, G>
 where
-    S: AsyncRead + AsyncWrite + Leaves + Send + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + PeerState + Send + Unpin + 'static,
 {
     let limits = app.loaded().config.limits;
     let (peer, stream) = watch(worker, origin, stream, &limits);
@@ -46,10 +46,10 @@ pub(super) async fn over_tls<S, G>(
     worker: usize,
     origin: Origin,
     stream: S,
-    tls: Arc<Acceptor>,
+    tls: Arc<ReloadingCertificate>,
     held: G,
 ) where
-    S: AsyncRead + AsyncWrite + Leaves + Send + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + PeerState + Send + Unpin + 'static,
     G: Unpin,
 {
     let limits = app.loaded().config.limits;
@@ -61,13 +61,13 @@ pub(super) async fn over_tls<S, G>(
     }
 }
 
-fn watch<S>(worker: usize, origin: Origin, stream: S, limits: &Limits) -> (Peer, Watched<S>) {
-    let link = Arc::new(Link::new(limits.request_head, limits.keep_alive));
-    let stream = Watched::new(stream, Arc::clone(&link));
+fn watch<S>(worker: usize, origin: Origin, stream: S, limits: &Limits) -> (Peer, TrackedIo<S>) {
+    let conn = Arc::new(ClientConn::new(limits.request_head, limits.keep_alive));
+    let stream = TrackedIo::new(stream, Arc::clone(&conn));
     let peer = Peer {
         origin,
         worker,
-        link,
+        conn,
     };
     (peer, stream)
 }
@@ -79,10 +79,10 @@ fn watch<S>(worker: usize, origin: Origin, stream: S, limits: &Limits) -> (Peer,
 #[repr(C)]
 pub(super) struct Connection<S, G> {
     engine: Engine<S>,
-    link: Arc<Link>,
+    conn: Arc<ClientConn>,
     /// For when the timer is set.
     armed: Option<Moment>,
-    timer: Option<(Pin<Box<Sleep>>, Bell)>,
+    timer: Option<(Pin<Box<Sleep>>, FlagWaker)>,
     /// It was told to go.
     going: bool,
     metrics: Arc<Metrics>,
@@ -95,11 +95,11 @@ where
 {
     fn new(app: Arc<App>, peer: Peer, stream: S, limits: &Limits, held: G) -> Self {
         let metrics = Arc::clone(&app.metrics);
-        let link = Arc::clone(&peer.link);
-        let stream = Interim::new(stream, Arc::clone(&link));
+        let conn = Arc::clone(&peer.conn);
+        let stream = Interim::new(stream, Arc::clone(&conn));
         Self {
             engine: Engine::new(stream, Service::new(app, peer), limits),
-            link,
+            conn,
             armed: None,
             timer: None,
             going: false,
@@ -111,33 +111,33 @@ where
     /// Ready when the deadlines want something done: then the engine is to be polled once more, or it ended.
     #[inline(never)]
     fn poll_timer(&mut self, cx: &mut Context<'_>, next: Moment) -> Poll<Result<(), Ended>> {
-        let Self { link, timer, .. } = self;
-        let at = link.at(next);
+        let Self { conn, timer, .. } = self;
+        let at = conn.at(next);
         self.armed = Some(next);
-        let (sleep, bell) = timer.get_or_insert_with(|| {
-            let bell = Bell::new(Rings::Timer, link, cx.waker());
-            (Box::pin(sleep_until(at)), bell)
+        let (sleep, flag) = timer.get_or_insert_with(|| {
+            let flag = FlagWaker::new(WokenBy::Timer, conn, cx.waker());
+            (Box::pin(sleep_until(at)), flag)
         });
-        if !bell.wakes(cx.waker()) {
-            *bell = Bell::new(Rings::Timer, link, cx.waker());
+        if !flag.wakes(cx.waker()) {
+            *flag = FlagWaker::new(WokenBy::Timer, conn, cx.waker());
         }
         sleep.as_mut().reset(at);
-        ready!(sleep.as_mut().poll(&mut Context::from_waker(bell.waker())));
-        match link.overdue(Instant::now()) {
+        ready!(sleep.as_mut().poll(&mut Context::from_waker(flag.waker())));
+        match conn.overdue(Instant::now()) {
             None => {}
             // The connection finds out when it next flushes, which is at once.
-            Some(Overdue::Unseen) => link.look(),
+            Some(Overdue::Unseen) => conn.look(),
             // Polled once more, it says how the connection ended.
-            Some(Overdue::Idle) if link.end_closing() => {}
+            Some(Overdue::Idle) if conn.end_closing() => {}
             Some(Overdue::Idle) if !self.going => {
                 self.going = true;
-                link.hurry();
+                conn.hurry();
                 self.engine.close();
             }
-            Some(Overdue::Head) if !self.going && !link.is_multiplexed() => {
+            Some(Overdue::Head) if !self.going && !conn.is_multiplexed() => {
                 self.going = true;
                 self.metrics.refused("request_head");
-                link.interim(TOO_SLOW);
+                conn.interim(TOO_SLOW);
                 self.engine.tell(cx);
                 return Poll::Ready(Err(Ended::Overdue(Overdue::Head)));
             }
@@ -154,11 +154,11 @@ where
                 return Poll::Ready(result);
             }
             // Lazily: the timer moves only when it rang or something now comes earlier.
-            let Some(next) = self.link.next() else {
+            let Some(next) = self.conn.next() else {
                 return Poll::Pending;
             };
             let is_set = self.armed.is_some_and(|armed| armed <= next);
-            if is_set && !self.link.take_rung() {
+            if is_set && !self.conn.take_rung() {
                 return Poll::Pending;
             }
             ready!(self.poll_timer(cx, next))?;

@@ -3,7 +3,7 @@
 //! ```text
 //!           first bytes
 //! Waiting ──┬─────────► Http2
-//!    ▲      └─────────► Http1 ── head of a stream written ──► Flow
+//!    ▲      └─────────► Http1 ── head of a stream written ──► StreamWriter
 //!    └──────────────────────────── stream written ─────────────┘
 //! ```
 //!
@@ -23,15 +23,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::flow::Flow;
 use super::interim::Interim;
-use super::service::{Left, Service};
-use crate::bounds;
+use super::service::{HandedOver, Service};
+use super::stream_writer::StreamWriter;
+use crate::body_deadline;
+use crate::client_conn::{ClientConn, Overdue};
 use crate::config::Limits;
-use crate::gate::Gate;
-use crate::gate::frames::Frames;
-use crate::gate::requests::Requests;
-use crate::link::{Link, Overdue};
+use crate::strict::StrictIo;
+use crate::strict::frame_flood::FrameFlood;
+use crate::strict::smuggling::RequestFraming;
 use crate::tasks;
 
 /// What an HTTP/2 connection begins with (RFC 9113, 3.4).
@@ -52,7 +52,7 @@ pub(super) enum Ended {
     /// Its engine says so.
     #[error("{0}")]
     Engine(#[from] hyper::Error),
-    /// A deadline of its link passed.
+    /// A deadline of its connection passed.
     #[error("overdue: {0:?}")]
     Overdue(Overdue),
     /// The socket failed.
@@ -77,19 +77,19 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        tasks::spawn(bounds::keep(stream));
+        tasks::spawn(body_deadline::enforce(stream));
     }
 }
 
-type Http1<S> = http1::Connection<TokioIo<Gate<Interim<S>, Requests>>, Service>;
-type Http2<S> = http2::Connection<TokioIo<Gate<Interim<S>, Frames>>, Service, Streams>;
+type Http1<S> = http1::Connection<TokioIo<StrictIo<Interim<S>, RequestFraming>>, Service>;
+type Http2<S> = http2::Connection<TokioIo<StrictIo<Interim<S>, FrameFlood>>, Service, Streams>;
 
 /// A connection.
 #[repr(C)]
 pub(super) struct Engine<S> {
     state: State<S>,
     service: Service,
-    link: Arc<Link>,
+    conn: Arc<ClientConn>,
     max_headers: usize,
     max_header_bytes: usize,
     /// It is to close as soon as nothing is under way.
@@ -102,7 +102,7 @@ enum State<S> {
     Http1(Box<Http1<S>>),
     Http2(Pin<Box<Http2<S>>>),
     /// Also says whether the connection closes afterwards.
-    Flow(Box<Flow<S>>, bool),
+    StreamWriter(Box<StreamWriter<S>>, bool),
     /// The last answer was written.
     Closing(Box<Interim<S>>),
     Gone,
@@ -127,7 +127,7 @@ where
                 seen: BytesMut::new(),
                 first: true,
             })),
-            link: Arc::clone(&service.peer.link),
+            conn: Arc::clone(&service.peer.conn),
             service,
             max_headers: limits.max_headers,
             max_header_bytes: limits.max_header_bytes,
@@ -139,8 +139,8 @@ where
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
         loop {
             let next = match &mut self.state {
-                State::Flow(flow, last) => {
-                    ready!(flow.poll(cx))?;
+                State::StreamWriter(writer, last) => {
+                    ready!(writer.poll(cx))?;
                     Some(Next::Rest {
                         last: *last || self.closing,
                     })
@@ -169,8 +169,8 @@ where
                 Poll::Ready(Ok(())) => return Poll::Ready(Ok(Some(Next::Close))),
                 Poll::Ready(Err(error)) => Err(error.into()),
                 // Once the engine has written all that it had.
-                Poll::Pending if self.link.is_flushed() => match self.service.handover.take() {
-                    Some(left) => return Poll::Ready(Ok(Some(Next::Flow(left)))),
+                Poll::Pending if self.conn.is_flushed() => match self.service.handover.take() {
+                    Some(left) => return Poll::Ready(Ok(Some(Next::StreamWriter(left)))),
                     None => return Poll::Pending,
                 },
                 Poll::Pending => return Poll::Pending,
@@ -179,7 +179,7 @@ where
             State::Closing(stream) => {
                 ready!(Pin::new(&mut **stream).poll_shutdown(cx)).map_err(Ended::from)
             }
-            State::Flow(..) | State::Gone => Ok(()),
+            State::StreamWriter(..) | State::Gone => Ok(()),
         };
         Poll::Ready(over.map(|()| None))
     }
@@ -193,21 +193,21 @@ where
     fn become_next(&mut self, next: Next) -> State<S> {
         match (std::mem::replace(&mut self.state, State::Gone), next) {
             (State::Waiting(waiting), Next::Begin(first)) => self.begin(*waiting, &first),
-            (State::Http1(engine), Next::Flow(Left { body, last })) => {
+            (State::Http1(engine), Next::StreamWriter(HandedOver { body, last })) => {
                 let parts = engine.into_parts();
                 let (unread, stream) = parts.io.into_inner().into_parts();
                 let early = [parts.read_buf, unread].concat();
-                let link = Arc::clone(&self.link);
-                let flow = Flow::new(stream.into_inner(), link, &early, *body);
-                State::Flow(Box::new(flow), last)
+                let conn = Arc::clone(&self.conn);
+                let writer = StreamWriter::new(stream.into_inner(), conn, &early, *body);
+                State::StreamWriter(Box::new(writer), last)
             }
             (State::Http1(engine), Next::Close) => {
                 let (_, stream) = engine.into_parts().io.into_inner().into_parts();
                 State::Closing(Box::new(stream))
             }
-            (State::Flow(flow, _), Next::Rest { last }) => {
-                let (stream, early) = flow.into_parts();
-                let stream = Interim::new(stream, Arc::clone(&self.link));
+            (State::StreamWriter(writer, _), Next::Rest { last }) => {
+                let (stream, early) = writer.into_parts();
+                let stream = Interim::new(stream, Arc::clone(&self.conn));
                 if last {
                     State::Closing(Box::new(stream))
                 } else {
@@ -231,20 +231,20 @@ where
                 let mut builder = http1::Builder::new();
                 builder
                     .timer(TokioTimer::new())
-                    // The link's timer tells a slow head from a connection that rests; this one cannot.
+                    // The connection's timer tells a slow head from a connection that rests; this one cannot.
                     .header_read_timeout(None)
                     .max_headers(self.max_headers)
                     // Of the request head, and of what waits to be written: nothing large may hide here.
                     .max_buf_size(self.max_header_bytes.max(8 * 1024));
-                let gate = Gate::new(seen.freeze(), stream, Requests::default());
-                let mut engine = builder.serve_connection(TokioIo::new(gate), self.service.clone());
+                let io = StrictIo::new(seen.freeze(), stream, RequestFraming::default());
+                let mut engine = builder.serve_connection(TokioIo::new(io), self.service.clone());
                 if self.closing {
                     Pin::new(&mut engine).graceful_shutdown();
                 }
                 State::Http1(Box::new(engine))
             }
             First::Http2 => {
-                let gate = Gate::new(seen.freeze(), stream, Frames::of_client());
+                let io = StrictIo::new(seen.freeze(), stream, FrameFlood::of_client());
                 let engine = http2::Builder::new(Streams)
                     .timer(TokioTimer::new())
                     .max_header_list_size(u32::try_from(self.max_header_bytes).unwrap_or(u32::MAX))
@@ -252,7 +252,7 @@ where
                     .max_send_buf_size(MAX_SEND_BYTES)
                     .keep_alive_interval(PING)
                     .keep_alive_timeout(PING)
-                    .serve_connection(TokioIo::new(gate), self.service.clone());
+                    .serve_connection(TokioIo::new(io), self.service.clone());
                 State::Http2(Box::pin(engine))
             }
         }
@@ -264,11 +264,11 @@ where
         match &mut self.state {
             State::Http1(engine) => Pin::new(&mut **engine).graceful_shutdown(),
             State::Http2(engine) => engine.as_mut().graceful_shutdown(),
-            State::Waiting(_) | State::Flow(..) | State::Closing(_) | State::Gone => {}
+            State::Waiting(_) | State::StreamWriter(..) | State::Closing(_) | State::Gone => {}
         }
     }
 
-    /// Writes what the link has to tell, as far as it can be written at once.
+    /// Writes what the connection has to tell, as far as it can be written at once.
     pub(super) fn tell(&mut self, cx: &mut Context<'_>) {
         match &mut self.state {
             State::Waiting(waiting) => {
@@ -277,7 +277,7 @@ where
             State::Http1(engine) => {
                 let _ = Pin::new(&mut **engine).poll(cx);
             }
-            State::Http2(_) | State::Flow(..) | State::Closing(_) | State::Gone => {}
+            State::Http2(_) | State::StreamWriter(..) | State::Closing(_) | State::Gone => {}
         }
     }
 }
@@ -285,7 +285,7 @@ where
 /// What follows a state.
 enum Next {
     Begin(First),
-    Flow(Left),
+    StreamWriter(HandedOver),
     /// Nothing: the connection closes.
     Close,
     Rest {

@@ -12,23 +12,23 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::link::Link;
+use crate::client_conn::ClientConn;
 
 /// A byte stream with room for interim responses. Lies above TLS.
 #[derive(Debug)]
 pub(super) struct Interim<S> {
     stream: S,
-    link: Arc<Link>,
+    conn: Arc<ClientConn>,
     /// All that was given so far has been written.
     between: bool,
     head: Bytes,
 }
 
 impl<S> Interim<S> {
-    pub(super) const fn new(stream: S, link: Arc<Link>) -> Self {
+    pub(super) const fn new(stream: S, conn: Arc<ClientConn>) -> Self {
         Self {
             stream,
-            link,
+            conn,
             between: true,
             head: Bytes::new(),
         }
@@ -47,7 +47,7 @@ impl<S: AsyncWrite + Unpin> Interim<S> {
     fn poll_heads(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.head.is_empty()
             && self.between
-            && let Some(head) = self.link.take_interim()
+            && let Some(head) = self.conn.take_interim()
         {
             self.head = head;
         }
@@ -70,7 +70,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Interim<S> {
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         // Noted here and not below TLS, which may look for more bytes although it has some to hand out.
-        self.link.note_listening(read.is_pending());
+        self.conn.note_listening(read.is_pending());
         read
     }
 }
@@ -83,7 +83,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Interim<S> {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_heads(cx))?;
         self.between = false;
-        self.link.set_flushed(false);
+        self.conn.set_flushed(false);
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -94,7 +94,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Interim<S> {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_heads(cx))?;
         self.between = false;
-        self.link.set_flushed(false);
+        self.conn.set_flushed(false);
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
@@ -106,7 +106,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Interim<S> {
         self.between = true;
         ready!(self.poll_heads(cx))?;
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.link.set_flushed(true);
+        self.conn.set_flushed(true);
         Poll::Ready(Ok(()))
     }
 

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
 use super::socket;
-use super::tls::Acceptor;
+use crate::certificate::ReloadingCertificate;
 use crate::config::{Address, Listen};
 
 /// A bound listener, with one socket for each worker if it is a TCP one.
@@ -16,7 +16,7 @@ pub struct Bound {
     pub address: String,
     sockets: Sockets,
     /// TLS towards its clients.
-    pub(super) tls: Option<Arc<Acceptor>>,
+    pub(super) tls: Option<Arc<ReloadingCertificate>>,
 }
 
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub fn bind(listen: &Listen, workers: usize) -> io::Result<Bound> {
     let tls = listen
         .tls
         .as_ref()
-        .map(Acceptor::new)
+        .map(ReloadingCertificate::new)
         .transpose()?
         .map(Arc::new);
     let named = |address: &dyn std::fmt::Display, error: &io::Error| {
@@ -72,7 +72,7 @@ pub fn bind(listen: &Listen, workers: usize) -> io::Result<Bound> {
 
 impl Bound {
     /// Its address and its certificate, if it speaks TLS.
-    pub fn certificate(&self) -> Option<(String, Arc<Acceptor>)> {
+    pub fn certificate(&self) -> Option<(String, Arc<ReloadingCertificate>)> {
         let acceptor = self.tls.as_ref()?;
         Some((self.address.clone(), Arc::clone(acceptor)))
     }

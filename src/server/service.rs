@@ -81,7 +81,7 @@ fn closes(request: &Request<Incoming>) -> bool {
 
 /// A stream that has left its engine.
 #[derive(Debug)]
-pub(super) struct Left {
+pub(super) struct HandedOver {
     pub(super) body: Box<Stream>,
     /// The connection closes after it.
     pub(super) last: bool,
@@ -89,14 +89,14 @@ pub(super) struct Left {
 
 /// Where a body waits for the driver of its connection.
 #[derive(Debug, Default)]
-pub(super) struct Handover(Mutex<Option<Left>>);
+pub(super) struct Handover(Mutex<Option<HandedOver>>);
 
 impl Handover {
-    pub(super) fn take(&self) -> Option<Left> {
+    pub(super) fn take(&self) -> Option<HandedOver> {
         self.lock().take()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Left>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<HandedOver>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -126,7 +126,7 @@ impl http_body::Body for Answer {
         {
             // The engine writes what it still has, and waits: whoever polls it sees what is here.
             let last = this.last;
-            *handover.lock() = Some(Left { body, last });
+            *handover.lock() = Some(HandedOver { body, last });
         }
         match &mut this.body {
             Some(body) => {

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::accept::{self, Arrival, Door};
+use super::accept::{self, Acceptor, Arrival};
 use super::listener::{Bound, Share};
-use super::tls::Acceptor;
 use crate::app::App;
+use crate::certificate::ReloadingCertificate;
 use crate::stream::pump::turn;
 use crate::tasks;
 
@@ -20,12 +20,12 @@ const MAX_HANDED_OVER: usize = 256;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// What one worker starts with.
-struct Duty {
+struct WorkerSetup {
     worker: usize,
-    shares: Vec<(Share, Option<Arc<Acceptor>>)>,
+    shares: Vec<(Share, Option<Arc<ReloadingCertificate>>)>,
     /// Connections that others accepted.
     arrivals: mpsc::Receiver<Arrival>,
-    door: Door,
+    acceptor: Acceptor,
 }
 
 /// Starts the workers. They run until `stop` says so.
@@ -42,36 +42,36 @@ pub fn start(
     let (others, arrivals): (Vec<_>, Vec<_>) =
         (0..workers).map(|_| mpsc::channel(MAX_HANDED_OVER)).unzip();
     let others: Arc<[mpsc::Sender<Arrival>]> = others.into();
-    let mut duties: Vec<Duty> = (arrivals.into_iter().enumerate())
-        .map(|(worker, arrivals)| Duty {
+    let mut setups: Vec<WorkerSetup> = (arrivals.into_iter().enumerate())
+        .map(|(worker, arrivals)| WorkerSetup {
             worker,
             shares: Vec::new(),
             arrivals,
-            door: Door::new(Arc::clone(app), worker, Arc::clone(&others)),
+            acceptor: Acceptor::new(Arc::clone(app), worker, Arc::clone(&others)),
         })
         .collect();
     for listener in bound {
         let tls = listener.tls.clone();
-        for (duty, share) in duties.iter_mut().zip(listener.shares(workers)) {
-            duty.shares.extend(share.map(|share| (share, tls.clone())));
+        for (setup, share) in setups.iter_mut().zip(listener.shares(workers)) {
+            setup.shares.extend(share.map(|share| (share, tls.clone())));
         }
     }
-    let start = |duty: Duty| {
+    let start = |setup: WorkerSetup| {
         let (app, stop) = (Arc::clone(app), stop.clone());
         std::thread::Builder::new()
-            .name(format!("weir-{}", duty.worker))
-            .spawn(move || work(&app, duty, stop))
+            .name(format!("weir-{}", setup.worker))
+            .spawn(move || work(&app, setup, stop))
     };
-    duties.into_iter().map(start).collect()
+    setups.into_iter().map(start).collect()
 }
 
-fn work(app: &Arc<App>, duty: Duty, mut stop: watch::Receiver<bool>) {
-    let Duty {
+fn work(app: &Arc<App>, setup: WorkerSetup, mut stop: watch::Receiver<bool>) {
+    let WorkerSetup {
         worker,
         shares,
         mut arrivals,
-        door,
-    } = duty;
+        acceptor,
+    } = setup;
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .on_thread_park(turn::end)
@@ -86,14 +86,18 @@ fn work(app: &Arc<App>, duty: Duty, mut stop: watch::Receiver<bool>) {
     runtime.block_on(async {
         for (share, tls) in shares {
             match accept::Listener::new(share) {
-                Ok(listener) => drop(tasks::spawn(accept::accept(door.clone(), listener, tls))),
+                Ok(listener) => drop(tasks::spawn(accept::accept(
+                    acceptor.clone(),
+                    listener,
+                    tls,
+                ))),
                 Err(error) => tracing::error!(%error, worker, "a listener cannot be used"),
             }
         }
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
         loop {
             tokio::select! {
-                Some(arrival) = arrivals.recv() => door.take_over(arrival),
+                Some(arrival) = arrivals.recv() => acceptor.take_over(arrival),
                 _ = sweep.tick() => app.loaded().prune(worker),
                 _ = stop.wait_for(|stop| *stop) => break,
             }

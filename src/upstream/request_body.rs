@@ -87,7 +87,7 @@ impl Received {
     }
 }
 
-/// Bounds of a request body.
+/// BodyDeadline of a request body.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestLimits {
     /// Most bytes.

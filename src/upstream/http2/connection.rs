@@ -14,8 +14,8 @@ use h2::{Ping, PingPong, Reason, SendStream};
 use http::Request;
 use tokio::time::{Instant, sleep};
 
-use crate::gate::Gate;
-use crate::gate::frames::Frames;
+use crate::strict::StrictIo;
+use crate::strict::frame_flood::FrameFlood;
 use crate::tasks;
 use crate::upstream::MAX_AGE;
 use crate::upstream::socket::Io;
@@ -78,7 +78,7 @@ impl Connection {
             .max_header_list_size(MAX_HEAD_BYTES)
             .max_send_buffer_size(SEND_BUFFER_BYTES)
             .initial_max_send_streams(STREAMS)
-            .handshake(Gate::new(Bytes::new(), io, Frames::of_server()));
+            .handshake(StrictIo::new(Bytes::new(), io, FrameFlood::of_server()));
         let (sender, mut connection) = opening.await.map_err(into_io)?;
         let mut pings = connection
             .ping_pong()
@@ -196,7 +196,7 @@ impl Hearing {
 
 /// Reads and writes for all streams, until nobody holds the connection, or it breaks.
 async fn drive(
-    mut connection: client::Connection<Gate<Io, Frames>, Bytes>,
+    mut connection: client::Connection<StrictIo<Io, FrameFlood>, Bytes>,
     mut pings: PingPong,
     shared: Arc<Shared>,
 ) {

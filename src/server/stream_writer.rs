@@ -10,8 +10,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::bell::{Bell, Rings};
-use crate::link::Link;
+use super::wake::{FlagWaker, WokenBy};
+use crate::client_conn::ClientConn;
 use crate::queue::Close;
 use crate::reply::body::{FRAME_BYTES, broke};
 use crate::reply::stream::{Stream, Took};
@@ -37,10 +37,10 @@ thread_local! {
 /// In this order: what each event needs lies together (see [`Pump`](crate::stream::pump::Pump)).
 #[derive(Debug)]
 #[repr(C)]
-pub(super) struct Flow<S> {
+pub(super) struct StreamWriter<S> {
     /// Tells a wake-up by the client's side of the socket from all others: it is listened to only then.
-    ear: Option<Bell>,
-    link: Arc<Link>,
+    client_waker: Option<FlagWaker>,
+    conn: Arc<ClientConn>,
     /// Framed, and not taken by the socket yet.
     rest: Bytes,
     /// The queue told its end.
@@ -51,12 +51,12 @@ pub(super) struct Flow<S> {
     early: BytesMut,
 }
 
-impl<S> Flow<S> {
+impl<S> StreamWriter<S> {
     /// `early`: what was read of the client behind its request.
-    pub(super) fn new(stream: S, link: Arc<Link>, early: &[u8], body: Stream) -> Self {
+    pub(super) fn new(stream: S, conn: Arc<ClientConn>, early: &[u8], body: Stream) -> Self {
         Self {
-            ear: None,
-            link,
+            client_waker: None,
+            conn,
             rest: Bytes::new(),
             end: None,
             body,
@@ -71,14 +71,19 @@ impl<S> Flow<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Flow<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> StreamWriter<S> {
     /// Ready when all of the body was written.
     ///
     /// # Errors
     /// When the client is gone, or the body breaks off: what was written shows no end.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.body.drive(cx);
-        if self.link.take_heard() || !self.ear.as_ref().is_some_and(|ear| ear.wakes(cx.waker())) {
+        if self.conn.take_heard()
+            || !self
+                .client_waker
+                .as_ref()
+                .is_some_and(|client_waker| client_waker.wakes(cx.waker()))
+        {
             self.listen(cx)?;
         }
         self.poll_write_all(cx)
@@ -130,14 +135,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Flow<S> {
     /// Keeps what the client sends for later. Its end is the end of the stream.
     #[inline(never)]
     fn listen(&mut self, cx: &Context<'_>) -> io::Result<()> {
-        let known = self.ear.take().filter(|ear| ear.wakes(cx.waker()));
-        let ear = known.unwrap_or_else(|| Bell::new(Rings::Client, &self.link, cx.waker()));
-        let cx = &mut Context::from_waker(ear.waker());
+        let known = self
+            .client_waker
+            .take()
+            .filter(|client_waker| client_waker.wakes(cx.waker()));
+        let client_waker =
+            known.unwrap_or_else(|| FlagWaker::new(WokenBy::Client, &self.conn, cx.waker()));
+        let cx = &mut Context::from_waker(client_waker.waker());
         while self.early.len() < MAX_EARLY_BYTES {
             let mut space = [const { MaybeUninit::uninit() }; LOOK_BYTES];
             let mut buffer = ReadBuf::uninit(&mut space);
             let read = Pin::new(&mut self.stream).poll_read(cx, &mut buffer)?;
-            self.link.note_listening(read.is_pending());
+            self.conn.note_listening(read.is_pending());
             match read {
                 Poll::Ready(()) if buffer.filled().is_empty() => {
                     return Err(io::ErrorKind::ConnectionAborted.into());
@@ -146,7 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Flow<S> {
                 Poll::Pending => break,
             }
         }
-        self.ear = Some(ear);
+        self.client_waker = Some(client_waker);
         Ok(())
     }
 
@@ -216,22 +225,22 @@ mod tests {
         overflow: Overflow::Block,
     };
 
-    /// A flow of one event, over a socket with `room` bytes.
-    fn flow(room: usize, event: &[u8]) -> (Flow<DuplexStream>, DuplexStream) {
+    /// A writer of one event, over a socket with `room` bytes.
+    fn writer(room: usize, event: &[u8]) -> (StreamWriter<DuplexStream>, DuplexStream) {
         let (near, far) = duplex(room);
         let limit = Duration::from_secs(60);
-        let link = Arc::new(Link::new(limit, limit));
+        let conn = Arc::new(ClientConn::new(limit, limit));
         let (sender, receiver) = queue(LIMITS, true);
         sender.close(Close::Clean, Some(event), Instant::now());
         let metrics = Metrics::new().route("x");
         let body = Body::stream(receiver, Box::pin(async {}), metrics, Bytes::new());
         let body = *body.into_stream().unwrap();
-        (Flow::new(near, link, b"first ", body), far)
+        (StreamWriter::new(near, conn, b"first ", body), far)
     }
 
     #[tokio::test]
     async fn a_chunk_passes_a_socket_that_takes_little() {
-        let (mut flow, mut far) = flow(7, &[b'x'; 300]);
+        let (mut writer, mut far) = writer(7, &[b'x'; 300]);
         let client = async {
             far.write_all(b"next").await.unwrap();
             let mut got = Vec::new();
@@ -242,21 +251,21 @@ mod tests {
             }
             got
         };
-        let (written, got) = tokio::join!(poll_fn(|cx| flow.poll(cx)), client);
+        let (written, got) = tokio::join!(poll_fn(|cx| writer.poll(cx)), client);
         written.unwrap();
         assert_eq!(
             got,
             [b"12c\r\n", &[b'x'; 300][..], b"\r\n", LAST_CHUNK].concat()
         );
-        let (_, early) = flow.into_parts();
+        let (_, early) = writer.into_parts();
         assert_eq!(&early[..], b"first next", "the next request is kept");
     }
 
     #[tokio::test]
     async fn a_client_that_leaves_ends_it() {
-        let (mut flow, far) = flow(7, &[b'x'; 300]);
+        let (mut writer, far) = writer(7, &[b'x'; 300]);
         drop(far);
-        poll_fn(|cx| flow.poll(cx)).await.unwrap_err();
+        poll_fn(|cx| writer.poll(cx)).await.unwrap_err();
     }
 
     #[test]

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
-use crate::link::Link;
+use crate::client_conn::ClientConn;
 
 /// What a connection waits for besides its upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rings {
+pub(super) enum WokenBy {
     /// Its client sent something, or left.
     Client,
     /// A deadline may have passed.
@@ -17,7 +17,7 @@ pub(super) enum Rings {
 
 /// One of a connection's bells.
 #[derive(Debug)]
-pub(super) struct Bell {
+pub(super) struct FlagWaker {
     waker: Waker,
     /// Whom it wakes.
     task: Waker,
@@ -25,17 +25,17 @@ pub(super) struct Bell {
 
 #[derive(Debug)]
 struct Inner {
-    link: Arc<Link>,
-    rings: Rings,
+    conn: Arc<ClientConn>,
+    woken_by: WokenBy,
     task: Waker,
 }
 
-impl Bell {
-    /// Leaves word at `link` and wakes `task`.
-    pub(super) fn new(rings: Rings, link: &Arc<Link>, task: &Waker) -> Self {
+impl FlagWaker {
+    /// PeerState word at `conn` and wakes `task`.
+    pub(super) fn new(woken_by: WokenBy, conn: &Arc<ClientConn>, task: &Waker) -> Self {
         let inner = Inner {
-            link: Arc::clone(link),
-            rings,
+            conn: Arc::clone(conn),
+            woken_by,
             task: task.clone(),
         };
         Self {
@@ -61,9 +61,9 @@ impl Wake for Inner {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        match self.rings {
-            Rings::Client => self.link.note_heard(),
-            Rings::Timer => self.link.note_rung(),
+        match self.woken_by {
+            WokenBy::Client => self.conn.note_heard(),
+            WokenBy::Timer => self.conn.note_rung(),
         }
         self.task.wake_by_ref();
     }
@@ -84,16 +84,16 @@ mod tests {
     #[tokio::test]
     async fn who_rang_is_told_once() {
         let limit = Duration::from_secs(60);
-        let link = Arc::new(Link::new(limit, limit));
+        let conn = Arc::new(ClientConn::new(limit, limit));
         let task = Waker::from(Arc::new(Task));
-        let client = Bell::new(Rings::Client, &link, &task);
-        let timer = Bell::new(Rings::Timer, &link, &task);
+        let client = FlagWaker::new(WokenBy::Client, &conn, &task);
+        let timer = FlagWaker::new(WokenBy::Timer, &conn, &task);
         assert!(client.wakes(&task) && !client.wakes(timer.waker()));
         client.waker().wake_by_ref();
-        assert!(!link.take_rung());
-        assert!(link.take_heard() && !link.take_heard());
+        assert!(!conn.take_rung());
+        assert!(conn.take_heard() && !conn.take_heard());
         timer.waker().wake_by_ref();
-        assert!(!link.take_heard());
-        assert!(link.take_rung() && !link.take_rung());
+        assert!(!conn.take_heard());
+        assert!(conn.take_rung() && !conn.take_rung());
     }
 }

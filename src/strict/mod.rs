@@ -3,8 +3,8 @@
 //! A byte stream in front of an engine of HTTP, with what was read of it before. A rule looks at all that comes; where it
 //! stops, the engine gets bytes instead that it takes for an error, so that it says so and closes.
 
-pub mod frames;
-pub mod requests;
+pub mod frame_flood;
+pub mod smuggling;
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -30,14 +30,14 @@ pub trait Rule {
 
 /// A byte stream behind a rule.
 #[derive(Debug)]
-pub struct Gate<S, R> {
+pub struct StrictIo<S, R> {
     /// Read before, and to be read again first.
     early: Bytes,
     stream: S,
     rule: R,
 }
 
-impl<S, R: Rule> Gate<S, R> {
+impl<S, R: Rule> StrictIo<S, R> {
     pub const fn new(early: Bytes, stream: S, rule: R) -> Self {
         Self {
             early,
@@ -52,7 +52,7 @@ impl<S, R: Rule> Gate<S, R> {
     }
 }
 
-impl<S: AsyncRead + Unpin, R: Rule + Unpin> AsyncRead for Gate<S, R> {
+impl<S: AsyncRead + Unpin, R: Rule + Unpin> AsyncRead for StrictIo<S, R> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -82,7 +82,7 @@ impl<S: AsyncRead + Unpin, R: Rule + Unpin> AsyncRead for Gate<S, R> {
     }
 }
 
-impl<S: AsyncWrite + Unpin, R: Rule + Unpin> AsyncWrite for Gate<S, R> {
+impl<S: AsyncWrite + Unpin, R: Rule + Unpin> AsyncWrite for StrictIo<S, R> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

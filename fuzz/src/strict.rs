@@ -1,8 +1,8 @@
 //! What an engine gets to read: the same of the same bytes however they come, and never more than came.
 
-use weir::gate::Rule;
-use weir::gate::frames::Frames;
-use weir::gate::requests::Requests;
+use weir::strict::Rule;
+use weir::strict::frame_flood::FrameFlood;
+use weir::strict::smuggling::RequestFraming;
 
 /// Any bytes; the first says how they are cut.
 pub fn check(data: &[u8]) {
@@ -10,9 +10,9 @@ pub fn check(data: &[u8]) {
         return;
     };
     let cut = usize::from(*cut).max(1);
-    same::<Requests>(bytes, cut, Requests::default);
-    same::<Frames>(bytes, cut, Frames::of_server);
-    same::<Frames>(bytes, cut, Frames::of_client);
+    same::<RequestFraming>(bytes, cut, RequestFraming::default);
+    same::<FrameFlood>(bytes, cut, FrameFlood::of_server);
+    same::<FrameFlood>(bytes, cut, FrameFlood::of_client);
 }
 
 fn same<R: Rule>(bytes: &[u8], cut: usize, rule: fn() -> R) {

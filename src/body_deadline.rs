@@ -12,15 +12,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::link::{AFTER_STALL, Overdue};
+use crate::client_conn::{AFTER_STALL, Overdue};
 
 tokio::task_local! {
-    static CURRENT: Arc<Bounds>;
+    static CURRENT: Arc<BodyDeadline>;
 }
 
 /// The bounds of a plain answer; none until it begins.
 #[derive(Debug, Default)]
-pub(crate) struct Bounds {
+pub(crate) struct BodyDeadline {
     /// Held for a read or a write. Used by one task only.
     times: Mutex<Option<Times>>,
 }
@@ -35,7 +35,7 @@ struct Times {
     handed: Option<Instant>,
 }
 
-impl Bounds {
+impl BodyDeadline {
     /// The answer of this task; `None` on a connection that serves one request at a time, which has these
     /// deadlines itself.
     pub(crate) fn current() -> Option<Arc<Self>> {
@@ -96,8 +96,8 @@ impl Bounds {
 }
 
 /// Runs one stream of a shared connection, and drops it at the first deadline that its answer misses.
-pub(crate) async fn keep(stream: impl Future<Output = ()>) {
-    let bounds = Arc::<Bounds>::default();
+pub(crate) async fn enforce(stream: impl Future<Output = ()>) {
+    let bounds = Arc::<BodyDeadline>::default();
     let mut stream = pin!(CURRENT.scope(Arc::clone(&bounds), stream));
     let mut timer: Option<Pin<Box<Sleep>>> = None;
     poll_fn(|cx| {
@@ -132,10 +132,10 @@ mod tests {
 
     /// How long a stream may run that begins an answer of at most 100 s and a stall of 9 s, and then does
     /// `what`.
-    async fn lasts<F: Future<Output = ()>>(what: impl FnOnce(Arc<Bounds>) -> F) -> Duration {
+    async fn lasts<F: Future<Output = ()>>(what: impl FnOnce(Arc<BodyDeadline>) -> F) -> Duration {
         let started = Instant::now();
-        keep(async {
-            let bounds = Bounds::current().unwrap();
+        enforce(async {
+            let bounds = BodyDeadline::current().unwrap();
             bounds.begin(started + 100 * SECOND, 9 * SECOND);
             what(bounds).await;
         })
@@ -151,7 +151,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_is_not_stalled_while_its_client_takes_it_or_the_upstream_is_silent() {
-        let slow = |bounds: Arc<Bounds>| async move {
+        let slow = |bounds: Arc<BodyDeadline>| async move {
             for _ in 0..5 {
                 sleep(8 * SECOND).await;
                 bounds.note_handed();
@@ -164,7 +164,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn total_ends_an_answer_whatever_happens() {
-        let endless = |bounds: Arc<Bounds>| async move {
+        let endless = |bounds: Arc<BodyDeadline>| async move {
             loop {
                 sleep(SECOND).await;
                 bounds.note_handed();
@@ -176,8 +176,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_no_plain_answer_has_other_bounds() {
         let started = Instant::now();
-        keep(sleep(1000 * SECOND)).await;
+        enforce(sleep(1000 * SECOND)).await;
         assert_eq!(started.elapsed(), 1000 * SECOND);
-        assert!(Bounds::current().is_none());
+        assert!(BodyDeadline::current().is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! A client's socket that tells its [`Link`] what moves.
+//! A client's socket that tells its [`ClientConn`] what moves.
 
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
@@ -8,42 +8,42 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::link::Link;
+use crate::client_conn::ClientConn;
 
 /// Bytes read and thrown away after the last answer, so that it arrives.
 const MAX_LINGER_BYTES: usize = 1 << 20;
 
 /// A socket under watch. Lies below TLS, where it sees what the kernel really took.
 #[derive(Debug)]
-pub(super) struct Watched<S> {
+pub(super) struct TrackedIo<S> {
     socket: S,
-    link: Arc<Link>,
+    conn: Arc<ClientConn>,
     /// Told that nothing more comes; since then it may still send so many bytes.
     closing: Option<usize>,
 }
 
-impl<S> Watched<S> {
-    pub(super) const fn new(socket: S, link: Arc<Link>) -> Self {
+impl<S> TrackedIo<S> {
+    pub(super) const fn new(socket: S, conn: Arc<ClientConn>) -> Self {
         Self {
             socket,
-            link,
+            conn,
             closing: None,
         }
     }
 
     fn note(&self, written: &Poll<io::Result<usize>>) {
         match written {
-            Poll::Pending => self.link.note_full(),
-            Poll::Ready(Ok(_)) => self.link.note_written(),
+            Poll::Pending => self.conn.note_full(),
+            Poll::Ready(Ok(_)) => self.conn.note_written(),
             Poll::Ready(Err(_)) => {}
         }
     }
 }
 
-impl<S: Leaves> Watched<S> {
+impl<S: PeerState> TrackedIo<S> {
     /// Fails, if it is time to look, when the client has left.
     fn look(&self) -> io::Result<()> {
-        if self.link.take_look() && self.socket.has_left() {
+        if self.conn.take_look() && self.socket.is_peer_closed() {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         Ok(())
@@ -51,25 +51,25 @@ impl<S: Leaves> Watched<S> {
 }
 
 /// A socket that knows, without being read from, whether its other end has left.
-pub(super) trait Leaves {
+pub(super) trait PeerState {
     /// Whether the other end will send no more than what already lies here.
-    fn has_left(&self) -> bool;
+    fn is_peer_closed(&self) -> bool;
 }
 
-impl Leaves for TcpStream {
-    fn has_left(&self) -> bool {
-        has_left(self.ready(Interest::READABLE))
+impl PeerState for TcpStream {
+    fn is_peer_closed(&self) -> bool {
+        is_peer_closed(self.ready(Interest::READABLE))
     }
 }
 
-impl Leaves for UnixStream {
-    fn has_left(&self) -> bool {
-        has_left(self.ready(Interest::READABLE))
+impl PeerState for UnixStream {
+    fn is_peer_closed(&self) -> bool {
+        is_peer_closed(self.ready(Interest::READABLE))
     }
 }
 
 /// The runtime keeps what the kernel told of the end, whether or not anybody waited for it.
-fn has_left(ready: impl Future<Output = io::Result<Ready>>) -> bool {
+fn is_peer_closed(ready: impl Future<Output = io::Result<Ready>>) -> bool {
     let mut cx = Context::from_waker(Waker::noop());
     match pin!(ready).poll(&mut cx) {
         Poll::Ready(Ok(ready)) => ready.is_read_closed(),
@@ -78,7 +78,7 @@ fn has_left(ready: impl Future<Output = io::Result<Ready>>) -> bool {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for TrackedIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -87,20 +87,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.socket).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.link.note_read();
+            self.conn.note_read();
         }
         read
     }
 }
 
-impl<S: AsyncRead + Unpin> Watched<S> {
+impl<S: AsyncRead + Unpin> TrackedIo<S> {
     /// Reads what the client still sends until it closes, too, or has sent enough. Closed with bytes unread, a
-    /// socket answers them with a reset, which can overtake the last answer. The link bounds the time.
+    /// socket answers them with a reset, which can overtake the last answer. The connection bounds the time.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut scratch = [0; 4096];
         while let Some(left) = self
             .closing
-            .filter(|left| *left > 0 && !self.link.has_enough())
+            .filter(|left| *left > 0 && !self.conn.has_enough())
         {
             let mut buf = ReadBuf::new(&mut scratch);
             let read = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buf));
@@ -114,7 +114,7 @@ impl<S: AsyncRead + Unpin> Watched<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Leaves + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncRead + AsyncWrite + PeerState + Unpin> AsyncWrite for TrackedIo<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -145,7 +145,7 @@ impl<S: AsyncRead + AsyncWrite + Leaves + Unpin> AsyncWrite for Watched<S> {
         self.look()?;
         // Asked for only when all that was given has been written.
         ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
-        self.link.note_flushed();
+        self.conn.note_flushed();
         Poll::Ready(Ok(()))
     }
 
@@ -153,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Leaves + Unpin> AsyncWrite for Watched<S> {
         if self.closing.is_none() {
             ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
             self.closing = Some(MAX_LINGER_BYTES);
-            self.link.note_closing();
+            self.conn.note_closing();
         }
         self.poll_linger(cx).map(Ok)
     }
@@ -176,20 +176,20 @@ mod tests {
         (client.unwrap(), accepted.unwrap().0)
     }
 
-    fn watched<S>(socket: S) -> (Watched<S>, Arc<Link>) {
+    fn tracked<S>(socket: S) -> (TrackedIo<S>, Arc<ClientConn>) {
         let limit = Duration::from_secs(60);
-        let link = Arc::new(Link::new(limit, limit));
-        (Watched::new(socket, Arc::clone(&link)), link)
+        let conn = Arc::new(ClientConn::new(limit, limit));
+        (TrackedIo::new(socket, Arc::clone(&conn)), conn)
     }
 
     /// Whether a flush fails within a second, looking each time.
-    async fn ends<S: AsyncRead + AsyncWrite + Leaves + Unpin>(
-        watched: &mut Watched<S>,
-        link: &Link,
+    async fn ends<S: AsyncRead + AsyncWrite + PeerState + Unpin>(
+        tracked: &mut TrackedIo<S>,
+        conn: &ClientConn,
     ) -> bool {
         for _ in 0..100 {
-            link.look();
-            if poll_fn(|cx| Pin::new(&mut *watched).poll_flush(cx))
+            conn.look();
+            if poll_fn(|cx| Pin::new(&mut *tracked).poll_flush(cx))
                 .await
                 .is_err()
             {
@@ -203,34 +203,34 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_leaves_is_seen_behind_unread_bytes() {
         let (mut client, accepted) = tcp().await;
-        let (mut watched, link) = watched(accepted);
+        let (mut tracked, conn) = tracked(accepted);
         client.write_all(b"request, and more").await.unwrap();
         let mut some = [0; 7];
-        watched.read_exact(&mut some).await.unwrap();
-        link.look();
-        watched.flush().await.unwrap();
+        tracked.read_exact(&mut some).await.unwrap();
+        conn.look();
+        tracked.flush().await.unwrap();
         drop(client);
-        assert!(ends(&mut watched, &link).await);
+        assert!(ends(&mut tracked, &conn).await);
     }
 
     #[tokio::test]
     async fn a_reset_is_seen_behind_unread_bytes() {
         let (mut client, accepted) = tcp().await;
-        let (mut watched, link) = watched(accepted);
+        let (mut tracked, conn) = tracked(accepted);
         client.write_all(b"request").await.unwrap();
         client.set_zero_linger().unwrap();
         drop(client);
-        assert!(ends(&mut watched, &link).await);
+        assert!(ends(&mut tracked, &conn).await);
     }
 
     #[tokio::test]
     async fn a_unix_client_that_leaves_is_seen_behind_unread_bytes() {
         let (mut client, accepted) = UnixStream::pair().unwrap();
-        let (mut watched, link) = watched(accepted);
+        let (mut tracked, conn) = tracked(accepted);
         client.write_all(b"request").await.unwrap();
-        link.look();
-        watched.flush().await.unwrap();
+        conn.look();
+        tracked.flush().await.unwrap();
         drop(client);
-        assert!(ends(&mut watched, &link).await);
+        assert!(ends(&mut tracked, &conn).await);
     }
 }

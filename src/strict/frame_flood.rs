@@ -31,7 +31,7 @@ const CONTINUATION: u8 = 9;
 
 /// One direction of an HTTP/2 connection.
 #[derive(Debug)]
-pub struct Frames {
+pub struct FrameFlood {
     /// The head of the frame that is coming in, and how much of it has.
     head: [u8; HEAD_BYTES],
     seen: usize,
@@ -44,7 +44,7 @@ pub struct Frames {
     refuses: bool,
 }
 
-impl Frames {
+impl FrameFlood {
     /// What a client sends.
     pub fn of_client() -> Self {
         Self {
@@ -123,7 +123,7 @@ impl Account {
     }
 }
 
-impl Rule for Frames {
+impl Rule for FrameFlood {
     /// Wherever a frame or its head goes on: frames without content on no stream, of which the first that is whole is an
     /// error.
     const INSTEAD: &'static [u8] = &[0; 4 * HEAD_BYTES];
@@ -174,7 +174,7 @@ mod tests {
     }
 
     /// How many of these frames pass, whole, in pieces of `cut` bytes.
-    fn passed(frames: &mut Frames, words: &[u8], each: usize, cut: usize) -> usize {
+    fn passed(frames: &mut FrameFlood, words: &[u8], each: usize, cut: usize) -> usize {
         let mut passed = 0;
         for piece in words.chunks(cut) {
             passed += frames.pass(piece);
@@ -188,7 +188,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn frames_that_carry_something_are_not_counted() {
         for cut in [1, 7, 10_000] {
-            let mut frames = Frames::of_client();
+            let mut frames = FrameFlood::of_client();
             let words = [
                 b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
                 [frame(HEADERS, b"abc"), frame(DATA, b"x")]
@@ -204,35 +204,35 @@ mod tests {
     async fn a_flood_passes_up_to_its_bound_however_it_is_cut() {
         for kind in [PING, 2, 3, 4, WINDOW_UPDATE, 0xb7] {
             for cut in [1, 5, 4_096] {
-                let mut frames = Frames::of_server();
+                let mut frames = FrameFlood::of_server();
                 let words = frame(kind, &[0; 8]).repeat(5_000);
                 let whole = passed(&mut frames, &words, 17, cut);
                 assert_eq!(whole, BURST as usize, "{kind} by {cut}");
                 assert!(frames.refuses());
             }
         }
-        let mut frames = Frames::of_server();
+        let mut frames = FrameFlood::of_server();
         let empty = frame(DATA, &[]).repeat(5_000);
         assert_eq!(passed(&mut frames, &empty, 9, 100), BURST as usize + 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn time_and_what_is_written_allow_more() {
-        let mut frames = Frames::of_server();
+        let mut frames = FrameFlood::of_server();
         let ping = frame(PING, &[0; 8]);
         for _ in 0..10 * BURST {
             tokio::time::advance(INTERVAL).await;
             assert_eq!(frames.pass(&ping), ping.len());
         }
         // A client that opens both windows for each small event.
-        let mut frames = Frames::of_server();
+        let mut frames = FrameFlood::of_server();
         let open = frame(WINDOW_UPDATE, &[0, 0, 0, 1]);
         for _ in 0..10 * BURST {
             frames.wrote(HEAD_BYTES + 1);
             assert_eq!(frames.pass(&open) + frames.pass(&open), 2 * open.len());
         }
         // What answers a flood does not pay for it.
-        let mut frames = Frames::of_server();
+        let mut frames = FrameFlood::of_server();
         let mut count = 0;
         while !frames.refuses() {
             frames.pass(&ping);

@@ -14,7 +14,7 @@ use crate::wire::chunked::Chunked;
 const LINE_BYTES: usize = 256;
 /// HTTP/1.1 requests, one behind the other.
 #[derive(Debug, Default)]
-pub struct Requests(Expects);
+pub struct RequestFraming(Expects);
 
 /// What comes next.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Default for Expects {
     }
 }
 
-impl Rule for Requests {
+impl Rule for RequestFraming {
     /// An error wherever a head, a chunk's frame or its trailers go on: no byte of them is NUL, no extension holds an LF,
     /// and trailers end behind it.
     const INSTEAD: &'static [u8] = b"\0\n\r\n\r\n";
@@ -216,7 +216,7 @@ mod tests {
 
     /// What the engine gets of these bytes, cut into pieces of `cut` bytes.
     fn passed(words: &str, cut: usize) -> String {
-        let mut expects = Requests::default();
+        let mut expects = RequestFraming::default();
         let passed = |piece| expects.pass(piece);
         let count = words.as_bytes().chunks(cut).map(passed).sum();
         words[..count].into()

@@ -20,7 +20,7 @@ use crate::config::ListenTls;
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 /// A TLS configuration that follows its files.
-pub struct Acceptor {
+pub struct ReloadingCertificate {
     settings: ListenTls,
     /// Held for a comparison; for reading files once per [`CHECK_EVERY`] at most.
     current: Mutex<Current>,
@@ -33,15 +33,15 @@ struct Current {
     checked: Instant,
 }
 
-impl std::fmt::Debug for Acceptor {
+impl std::fmt::Debug for ReloadingCertificate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Acceptor")
+        f.debug_struct("ReloadingCertificate")
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
 }
 
-impl Acceptor {
+impl ReloadingCertificate {
     /// Reads the files.
     ///
     /// # Errors

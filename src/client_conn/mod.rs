@@ -5,8 +5,8 @@
 //!    request_head                                keep_alive           request_head
 //! ```
 //!
-//! Deadlines are data here as they are for streams: the connection keeps one timer for `Link::next` and
-//! asks `Link::overdue` when it fires. Times are microseconds after `epoch`, so that they fit an atomic.
+//! Deadlines are data here as they are for streams: the connection keeps one timer for `ClientConn::next` and
+//! asks `ClientConn::overdue` when it fires. Times are microseconds after `epoch`, so that they fit an atomic.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -55,7 +55,7 @@ pub(crate) struct Moment(u64);
 /// than the work done with it.
 #[derive(Debug)]
 #[repr(C, align(64))]
-pub struct Link {
+pub struct ClientConn {
     /// When the client last took something, while more waits for it.
     blocked: AtomicU64,
     /// The longest time that `blocked` may lie back, microseconds.
@@ -95,7 +95,7 @@ pub struct Link {
     interim: Mutex<BytesMut>,
 }
 
-impl Link {
+impl ClientConn {
     /// A connection accepted now, from which a request head must come within `head`.
     pub(crate) fn new(head: Duration, keep_alive: Duration) -> Self {
         Self {
@@ -346,7 +346,7 @@ impl Link {
     }
 }
 
-impl Reader for Link {
+impl Reader for ClientConn {
     /// Only of a connection that serves one request: on a shared one others may be the ones that move.
     fn last_progress(&self) -> Option<Instant> {
         if self.is_multiplexed() {
@@ -377,7 +377,7 @@ fn micros(duration: Duration) -> u64 {
 
 /// A request under way on a connection.
 #[derive(Debug)]
-pub(crate) struct Open(Arc<Link>);
+pub(crate) struct Open(Arc<ClientConn>);
 
 impl Drop for Open {
     fn drop(&mut self) {
