@@ -14,7 +14,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::app::App;
 use crate::queue::Probe;
-use crate::stream::registry::Live;
+use crate::stream::registry::LiveStream;
 
 /// A client that takes nothing for longer than this is shown as stalled.
 const STALLED: Duration = Duration::from_secs(1);
@@ -59,7 +59,7 @@ pub(super) fn streams(app: &App) -> String {
     json!({ "active": list.len(), "draining": app.draining.load(Ordering::Relaxed), "streams": list }).to_string()
 }
 
-fn stream(live: &Live) -> serde_json::Value {
+fn stream(live: &LiveStream) -> serde_json::Value {
     let queue = live.queue.get().map(Probe::status);
     let events = queue.map_or(0, |queue| queue.came);
     let stalled = queue

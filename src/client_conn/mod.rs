@@ -19,7 +19,7 @@ use crate::stream::pump::Reader;
 
 /// No such moment.
 const NEVER: u64 = u64::MAX;
-/// How long a connection outlives a stream that ended as `client_stalled`: its client may still come to
+/// How long a connection detaches a stream that ended as `client_stalled`: its client may still come to
 /// read why.
 pub(crate) const AFTER_STALL: Duration = Duration::from_secs(1);
 /// How long a connection that was told to go may take.

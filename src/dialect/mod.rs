@@ -202,7 +202,7 @@ impl Classifier {
 
     /// What a frame means that is of another dialect than the others.
     #[inline(never)]
-    pub(crate) fn classify_stranger(&mut self, dialect: Dialect, frame: &Frame<'_>) -> &Event {
+    pub(crate) fn classify_foreign(&mut self, dialect: Dialect, frame: &Frame<'_>) -> &Event {
         self.last = Self::new(dialect).read(frame);
         &self.last
     }

@@ -14,7 +14,7 @@ use crate::reply::stream::STALL;
 use crate::stream::end::End;
 use crate::stream::meter::TokenSource;
 use crate::stream::pump::{Arrived, Observer, Report};
-use crate::stream::registry::Live;
+use crate::stream::registry::LiveStream;
 
 /// So many events in one read ...
 const BURST_EVENTS: usize = 8;
@@ -24,7 +24,7 @@ const BURST_SILENCE: Duration = Duration::from_millis(500);
 /// Counts what a read brought, as it comes.
 pub(super) struct Counts {
     metrics: Arc<RouteMetrics>,
-    live: Arc<Live>,
+    live: Arc<LiveStream>,
     started: Instant,
     /// Told to whoever looks at the stream.
     dialect: Option<Dialect>,
@@ -33,7 +33,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    pub(super) fn new(metrics: Arc<RouteMetrics>, live: Arc<Live>, started: Instant) -> Self {
+    pub(super) fn new(metrics: Arc<RouteMetrics>, live: Arc<LiveStream>, started: Instant) -> Self {
         Self {
             metrics,
             live,
@@ -101,7 +101,7 @@ pub(super) fn record(metrics: &RouteMetrics, report: &Report, started: Instant) 
     metrics.dropped(&report.queue.dropped);
     metrics.unsent(&report.queue.unsent);
     metrics.merged.inc_by(report.queue.merged);
-    if let Some(announced) = report.mistaken {
+    if let Some(announced) = report.mismatched {
         metrics.mismatch(announced);
     }
     metrics.hidden(report.hidden);
@@ -112,8 +112,10 @@ pub(super) fn record(metrics: &RouteMetrics, report: &Report, started: Instant) 
     }
     metrics.tool_faults(report.dialect, report.tool_faults());
     metrics.held.inc_by(report.held.as_secs_f64());
-    if report.unmet > STALL {
-        metrics.client_stall.observe(report.unmet.as_secs_f64());
+    if report.abandoned_after > STALL {
+        metrics
+            .client_stall
+            .observe(report.abandoned_after.as_secs_f64());
     }
     if let Some(after) = report.cancelled_after {
         metrics.cancel_seconds.observe(after.as_secs_f64());
@@ -139,13 +141,13 @@ pub(super) fn record(metrics: &RouteMetrics, report: &Report, started: Instant) 
             metrics.upstream_error(end.as_str());
             metrics.cancelled("timeout");
         }
-        _ if report.outlived => {}
+        _ if report.detached => {}
         end => metrics.cancelled(end.as_str()),
     }
 }
 
-/// One line for each finished stream: everything about it, nothing of what was said.
-pub(super) fn log(call: &Call, live: &Live, report: &Report, status: StatusCode) {
+/// One line for each finished stream: everything about it, nothing of what was sniff.
+pub(super) fn log(call: &Call, live: &LiveStream, report: &Report, status: StatusCode) {
     let since_start = |at: Option<Instant>| at.map(|at| millis(at.duration_since(live.started)));
     let meter = &report.meter;
     let (tokens, source) = report.output_tokens();
@@ -167,7 +169,7 @@ pub(super) fn log(call: &Call, live: &Live, report: &Report, status: StatusCode)
                 outcome = report.end.as_str(),
                 code = report.code,
                 dialect = report.dialect.as_str(),
-                announced = report.mistaken.map(Dialect::as_str),
+                announced = report.mismatched.map(Dialect::as_str),
                 tool_faults = report.tool_faults(),
                 framing = report.framing.as_str(),
                 status = status.as_u16(),

@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering;
 use http::{HeaderValue, Method, Response, StatusCode, Version, header, request};
 use tokio::time::Instant;
 
+use super::body_sniff::{self, BodySniff};
 use super::call::Call;
-use super::edge::{self, Refusal};
 use super::identity::Identity;
-use super::wish::{self, Said};
-use super::{Peer, errors, outlive};
+use super::validate::{self, Rejection};
+use super::{Peer, detach, errors};
 use crate::app::App;
 use crate::dialect::{Asked, Choice, Members, detect};
 use crate::reply::body::Body;
@@ -29,7 +29,7 @@ pub(super) fn admit(
 ) -> Result<Call, Box<Response<Body>>> {
     let query = parts.uri.query().unwrap_or_default();
     let hint = detect::from_request(&Asked::new(parts.uri.path(), query, &parts.headers));
-    let refuse = |refusal: Refusal| {
+    let refuse = |refusal: Rejection| {
         app.metrics.refused(refusal.code);
         let (method, path) = (&parts.method, shown(parts.uri.path()));
         tracing::debug!(code = refusal.code, %method, path = &*path, client = ?peer.origin.client, "request refused");
@@ -48,16 +48,16 @@ pub(super) fn admit(
         }
         Box::new(response)
     };
-    edge::check(parts).map_err(refuse)?;
+    validate::check(parts).map_err(refuse)?;
     if app.refusing.load(Ordering::Relaxed) {
-        return Err(refuse(Refusal::new(
+        return Err(refuse(Rejection::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "draining",
             "draining: this instance is shutting down, ask again",
         )));
     }
     if app.memory.is_short() {
-        return Err(refuse(Refusal::new(
+        return Err(refuse(Rejection::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "overloaded",
             "overloaded: this instance is short of memory (limits.memory), ask again",
@@ -70,7 +70,7 @@ pub(super) fn admit(
     let Some((route, metrics)) =
         found.map(|(route, metrics)| (Arc::clone(route), Arc::clone(metrics)))
     else {
-        return Err(refuse(Refusal::new(
+        return Err(refuse(Rejection::new(
             StatusCode::NOT_FOUND,
             "not_found",
             "no route takes this request",
@@ -82,14 +82,14 @@ pub(super) fn admit(
     };
     let is_head = parts.method == Method::HEAD;
     let commits = route.policy.commit_after.is_some();
-    let said = wish::matters(hint, commits, parts).then(Said::default);
+    let sniff = body_sniff::matters(hint, commits, parts).then(BodySniff::default);
     Ok(Call {
         loaded,
         route,
         metrics,
         hint,
-        said,
-        outlives: outlive::is_asked(hint, parts),
+        sniff,
+        detaches: detach::applies(hint, parts),
         started,
         is_head,
         identity,

@@ -7,11 +7,11 @@ use http::{HeaderValue, Method, Response, StatusCode, header, response};
 use tokio::time::{Instant, timeout_at};
 
 use super::account;
+use super::body_sniff::BodySniff;
 use super::identity::{Identity, REQUEST_ID};
-use super::kind::{coding, framing, is_plain_text};
 use super::live::{self, Start};
+use super::response_kind::{coding, framing, is_plain_text};
 use super::source::{CallSource, Reads};
-use super::wish::Said;
 use super::{errors, named};
 use crate::app::{App, Loaded};
 use crate::body_deadline::BodyDeadline;
@@ -38,9 +38,9 @@ pub(super) struct Call {
     /// What the head of the request, or the route, says of the dialect.
     pub(super) hint: Option<Dialect>,
     /// What its body says, where that matters.
-    pub(super) said: Option<Said>,
+    pub(super) sniff: Option<BodySniff>,
     /// Its upstream call goes on when the client leaves.
-    pub(super) outlives: bool,
+    pub(super) detaches: bool,
     pub(super) started: Instant,
     pub(super) is_head: bool,
     pub(super) identity: Identity,
@@ -110,15 +110,18 @@ impl Call {
 
     /// The dialect that the request asks for, as far as it has been read.
     pub(super) fn asked_for(&self) -> Option<Dialect> {
-        match (&self.said, self.route.policy.dialect) {
-            (Some(said), Choice::Auto) => detect::from_body(&said.members(), self.hint),
+        match (&self.sniff, self.route.policy.dialect) {
+            (Some(sniff), Choice::Auto) => detect::from_body(&sniff.members(), self.hint),
             _ => self.hint,
         }
     }
 
     /// What the request's body says, as far as it has been read.
     pub(super) fn members(&self) -> Members {
-        self.said.as_ref().map(Said::members).unwrap_or_default()
+        self.sniff
+            .as_ref()
+            .map(BodySniff::members)
+            .unwrap_or_default()
     }
 
     /// The dialect of an answer, as far as anything but its events can tell.
@@ -241,7 +244,7 @@ impl Call {
         Response::from_parts(head, Body::stream(reader, pump, metrics, preamble))
     }
 
-    /// Whether this will most likely be one stream more than may run: better said before an agent works for it.
+    /// Whether this will most likely be one stream more than may run: better sniff before an agent works for it.
     pub(super) fn is_too_many(&self, app: &App) -> bool {
         self.hint.is_some() && app.streams.len() >= self.loaded.config.limits.max_streams
     }

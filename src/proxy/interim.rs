@@ -21,7 +21,7 @@ pub(super) fn forwarder(parts: &request::Parts, conn: &Arc<ClientConn>) -> Optio
     let conn = Arc::clone(conn);
     let told = AtomicUsize::new(0);
     Some(Arc::new(move |status, headers| {
-        // 100 is said by Weir itself when it begins to read the body; nobody asked for 101.
+        // 100 is sniff by Weir itself when it begins to read the body; nobody asked for 101.
         let is_own = status == StatusCode::CONTINUE || status == StatusCode::SWITCHING_PROTOCOLS;
         if !is_own && told.fetch_add(1, Ordering::Relaxed) < MAX_TOLD {
             conn.interim(&encode(status, headers.clone()));

@@ -18,7 +18,7 @@ use crate::stream::deadline::{Lengths, Table};
 use crate::stream::end::End;
 use crate::stream::pipeline::{Pipeline, Settings};
 use crate::stream::pump::{Failure, Parts, Pump, Reader, Source};
-use crate::stream::registry::Entered;
+use crate::stream::registry::Registration;
 use crate::wire::Framing;
 use crate::wire::encoding::Coding;
 
@@ -38,7 +38,7 @@ pub(super) fn start(
     app: &Arc<App>,
     call: Call,
     start: Start,
-    entered: Entered,
+    entered: Registration,
     status: StatusCode,
 ) -> (Receiver, Running) {
     let Start {
@@ -83,7 +83,7 @@ pub(super) fn start(
         stop: Arc::clone(&entered.live.stop),
         observer: Box::new(observer),
         reader,
-        outlives: call.outlives,
+        detaches: call.detaches,
         wants_model: call.span.is_some(),
     });
     let active = call.metrics.stream_active(framing);
@@ -115,7 +115,7 @@ struct Work {
 
 /// What is to be told of a stream, and counts it while it lives.
 struct About {
-    entered: Entered,
+    entered: Registration,
     _active: Active,
     call: Call,
     status: StatusCode,
@@ -160,8 +160,8 @@ async fn end(mut pump: Pump, failure: Failure, mut about: Box<About>) {
     if let Some(span) = about.call.span.take() {
         span.stream(&report, about.entered.live.id, about.status);
     }
-    if report.outlived {
-        pump.outlive().await;
+    if report.detached {
+        pump.run_detached().await;
     }
     drop(about);
     if report.end == End::Finished {
@@ -179,7 +179,7 @@ mod tests {
     use crate::dialect::{Choice, Members};
     use crate::queue::{Close, Limits, Next, Overflow};
     use crate::stream::pump::{Arrived, Observer, Progress};
-    use crate::stream::registry::Stop;
+    use crate::stream::registry::StopSignal;
 
     /// An upstream that shows a mistake of ours.
     struct Mistake;
@@ -240,10 +240,10 @@ mod tests {
             queue: sender,
             table: Table::new(lengths, Instant::now()),
             heartbeat: Duration::ZERO,
-            stop: Arc::<Stop>::default(),
+            stop: Arc::<StopSignal>::default(),
             observer: Box::new(Deaf),
             reader: Arc::new(Deaf),
-            outlives: false,
+            detaches: false,
             wants_model: false,
         });
         let metrics = Arc::new(Metrics::new());

@@ -2,17 +2,17 @@
 
 mod account;
 mod admit;
+mod body_sniff;
 mod call;
-mod edge;
+mod detach;
 mod errors;
 pub mod identity;
 mod interim;
-mod kind;
 mod live;
-mod outlive;
+mod request_span;
+mod response_kind;
 mod source;
-mod traced;
-mod wish;
+mod validate;
 
 use std::future::pending;
 use std::sync::Arc;
@@ -28,11 +28,11 @@ use crate::client_conn::ClientConn;
 use crate::reply::body::Body;
 use crate::upstream::request::Origin;
 use crate::upstream::{Error, RequestBody, RequestLimits};
+use body_sniff::BodySniff;
 use call::Call;
+use detach::DetachableCall;
 use identity::{Identity, REQUEST_ID};
-use outlive::Outliving;
 use source::CallSource;
-use wish::Said;
 
 /// Who asks, and on which worker.
 #[derive(Clone, Debug)]
@@ -89,14 +89,14 @@ async fn answer(
         max_bytes: policy.max_request_bytes,
         idle: call.loaded.config.limits.request_body,
     };
-    let listener = call.said.as_ref().map(Said::listener);
+    let listener = call.sniff.as_ref().map(BodySniff::listener);
     let mut body = RequestBody::new(incoming, limits).heard_by(listener);
     let received = body.received();
     if body.is_too_large() {
         return call.failed(&Error::RequestTooLarge);
     }
     // To ask for the body is to answer `Expect: 100-continue`, which is the upstream's to do.
-    if call.said.is_some() && !parts.headers.contains_key(header::EXPECT) {
+    if call.sniff.is_some() && !parts.headers.contains_key(header::EXPECT) {
         body.listen().await;
     }
     let Some(client) = call.loaded.client(peer.worker, &call.route) else {
@@ -118,7 +118,7 @@ async fn answer(
         ..peer.origin.clone()
     };
     let interim = interim::forwarder(&parts, &peer.conn);
-    let accepts = wish::accepts_stream(&parts);
+    let accepts = body_sniff::accepts_stream(&parts);
     let request = Request::from_parts(parts, body);
     let total = call.started + deadlines.total;
     let calling = async move {
@@ -130,7 +130,7 @@ async fn answer(
         }
     };
     let leaving = call.leaving();
-    let mut calling = Outliving::new(Box::pin(calling), total, call.outlives);
+    let mut calling = DetachableCall::new(Box::pin(calling), total, call.detaches);
     let first = tokio::select! {
         result = &mut calling => Some(result),
         () = app.cut_off() => {
@@ -142,7 +142,7 @@ async fn answer(
     };
     let response = match first {
         Some(result) => call.answered(app, result).await,
-        None if wish::is_stream(&call, accepts) => match calling.into_inner() {
+        None if body_sniff::is_stream(&call, accepts) => match calling.into_inner() {
             Some(calling) => call.commit(app, CallSource::new(calling)),
             None => call.drained(),
         },

@@ -2,8 +2,8 @@
 
 use std::task::{Context, Poll, ready};
 
-use super::kind::coding;
-use super::outlive::Calling;
+use super::detach::Calling;
+use super::response_kind::coding;
 use crate::stream::end::End;
 use crate::stream::pump::{Failure, Progress, Source};
 use crate::upstream::{self, Answer, Body, Broken, Read};
@@ -32,12 +32,12 @@ impl Source for Reads {
         })
     }
 
-    fn blame(&mut self) {
-        self.0.blame();
+    fn report_failure(&mut self) {
+        self.0.report_failure();
     }
 
-    fn narrow(&mut self, narrow: bool) {
-        self.0.narrow(narrow);
+    fn set_low_rate(&mut self, low_rate: bool) {
+        self.0.set_low_rate(low_rate);
     }
 }
 
@@ -79,15 +79,15 @@ impl Source for CallSource {
         }
     }
 
-    fn blame(&mut self) {
+    fn report_failure(&mut self) {
         if let Self::Reading(reads) = self {
-            reads.blame();
+            reads.report_failure();
         }
     }
 
-    fn narrow(&mut self, narrow: bool) {
+    fn set_low_rate(&mut self, low_rate: bool) {
         if let Self::Reading(reads) = self {
-            reads.narrow(narrow);
+            reads.set_low_rate(low_rate);
         }
     }
 }
@@ -154,12 +154,12 @@ impl Source for Decoded {
         })
     }
 
-    fn blame(&mut self) {
-        self.reads.blame();
+    fn report_failure(&mut self) {
+        self.reads.report_failure();
     }
 
-    fn narrow(&mut self, narrow: bool) {
-        self.reads.narrow(narrow);
+    fn set_low_rate(&mut self, low_rate: bool) {
+        self.reads.set_low_rate(low_rate);
     }
 }
 

@@ -66,7 +66,7 @@ pub enum Offer {
 
 /// How the queue stands after a push.
 #[derive(Clone, Copy, Debug)]
-pub struct Told {
+pub struct PushOutcome {
     /// Since when something waits.
     pub waiting_since: Option<Instant>,
     /// The reader is gone, or there was an alarm: the pump has more to look at than its upstream.
@@ -83,9 +83,9 @@ pub struct Status {
     /// Since when something waits without anything being taken.
     pub waiting_since: Option<Instant>,
     /// Since when the connection holds on to what it took last: it asks for more as soon as that is written.
-    pub in_hand: Option<Instant>,
+    pub handed_off: Option<Instant>,
     /// Bytes that it took then.
-    pub in_hand_bytes: usize,
+    pub handed_off_bytes: usize,
     /// Events that came, whatever became of them.
     pub came: u64,
     /// Bytes that came with them.
@@ -97,7 +97,7 @@ pub struct Status {
     /// It left although something waited for it.
     pub abandoned: bool,
     /// The last spell in which something waited and was never taken: it was thrown away.
-    pub unmet: Duration,
+    pub abandoned_after: Duration,
     /// Totals.
     pub counts: Counts,
 }
@@ -119,12 +119,12 @@ struct State {
     takes: u64,
     reader: Option<Waker>,
     waiting_since: Option<Instant>,
-    in_hand: Option<Instant>,
-    in_hand_bytes: usize,
+    handed_off: Option<Instant>,
+    handed_off_bytes: usize,
     reader_gone: Option<Instant>,
     ring: Ring,
     abandoned: bool,
-    unmet: Duration,
+    abandoned_after: Duration,
     pump: Option<Waker>,
 }
 
@@ -139,9 +139,9 @@ pub fn queue(limits: Limits, notices: bool) -> (Sender, Receiver) {
         reader_gone: None,
         abandoned: false,
         waiting_since: None,
-        in_hand: None,
-        in_hand_bytes: 0,
-        unmet: Duration::ZERO,
+        handed_off: None,
+        handed_off_bytes: 0,
+        abandoned_after: Duration::ZERO,
         came: 0,
         came_bytes: 0,
         alarmed: false,
@@ -256,9 +256,9 @@ fn status(state: &State) -> Status {
         reader_gone: state.reader_gone.is_some(),
         reader_gone_at: state.reader_gone,
         abandoned: state.abandoned,
-        in_hand: state.in_hand,
-        in_hand_bytes: state.in_hand_bytes,
-        unmet: state.unmet,
+        handed_off: state.handed_off,
+        handed_off_bytes: state.handed_off_bytes,
+        abandoned_after: state.abandoned_after,
         counts: *state.ring.counts(),
     }
 }
@@ -304,17 +304,17 @@ impl Pushing<'_> {
     }
 
     /// That was all: so many events, whatever became of them.
-    pub fn done(mut self, events: usize) -> Told {
+    pub fn done(mut self, events: usize) -> PushOutcome {
         let state = &mut *self.state;
         state.came += events as u64;
         state.came_bytes += self.bytes as u64;
         state.note_waiting(self.now);
-        let told = Told {
+        let outcome = PushOutcome {
             waiting_since: state.waiting_since,
             alarmed: std::mem::take(&mut state.alarmed) || state.reader_gone.is_some(),
         };
         wake(self.state);
-        told
+        outcome
     }
 }
 
@@ -331,7 +331,7 @@ impl State {
     fn clear(&mut self) {
         self.ring.clear();
         if let Some(since) = self.waiting_since.take() {
-            self.unmet = since.elapsed();
+            self.abandoned_after = since.elapsed();
         }
     }
 
@@ -382,7 +382,7 @@ impl Receiver {
         out: &mut Vec<u8>,
     ) -> Poll<Next> {
         let mut state = lock(&self.0);
-        state.in_hand = None;
+        state.handed_off = None;
         let before = out.len();
         let Some(taken) = state.ring.take(max_bytes, out) else {
             if let Some(close) = state.close {
@@ -399,8 +399,8 @@ impl Receiver {
         };
         let now = Instant::now();
         state.takes += 1;
-        state.in_hand = Some(now);
-        state.in_hand_bytes = out.len() - before;
+        state.handed_off = Some(now);
+        state.handed_off_bytes = out.len() - before;
         if std::mem::take(&mut state.slow) {
             state.ring.reader_is_slow(false);
         }

@@ -11,7 +11,7 @@ use super::accept::{self, Acceptor, Arrival};
 use super::listener::{Bound, Share};
 use crate::app::App;
 use crate::certificate::ReloadingCertificate;
-use crate::stream::pump::turn;
+use crate::stream::pump::coalesce;
 use crate::tasks;
 
 /// Connections that may wait to be taken over by another worker. Beyond it the one that accepted serves.
@@ -74,7 +74,7 @@ fn work(app: &Arc<App>, setup: WorkerSetup, mut stop: watch::Receiver<bool>) {
     } = setup;
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .on_thread_park(turn::end)
+        .on_thread_park(coalesce::end_turn)
         .build()
     {
         Ok(runtime) => runtime,

@@ -1,8 +1,8 @@
 //! One live stream: what it reads from, how it is cut into events, when and why it ends.
 
+mod classify;
 pub mod deadline;
 pub mod end;
-mod judge;
 pub mod meter;
 pub mod pipeline;
 pub mod pump;

@@ -8,7 +8,7 @@ use crate::filter::{Filter, Hidden, Rules};
 use crate::wire::encoding::{self, Coding};
 use crate::wire::{self, Decoder, Frame, Framing};
 
-use super::judge::Judge;
+use super::classify::StreamClassifier;
 
 /// Why the bytes are no stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ impl<F: FnMut(&[u8], &Event)> Sink for F {
 pub struct Pipeline {
     coding: Option<Box<encoding::Decoder>>,
     decoder: Decoder,
-    judge: Judge,
+    classifier: StreamClassifier,
     /// What the client does not get; `None` if it gets everything.
     filter: Option<Box<Filter>>,
 }
@@ -101,7 +101,11 @@ impl Pipeline {
         Self {
             coding: encoding::Decoder::new(settings.coding).map(Box::new),
             decoder: Decoder::new(settings.framing, settings.max_event_bytes),
-            judge: Judge::new(settings.choice, settings.hint, settings.members.clone()),
+            classifier: StreamClassifier::new(
+                settings.choice,
+                settings.hint,
+                settings.members.clone(),
+            ),
             filter: (settings.hide.is_on())
                 .then(|| Box::new(Filter::new(Arc::clone(&settings.hide), settings.framing))),
         }
@@ -116,15 +120,15 @@ impl Pipeline {
         let Self {
             coding,
             decoder,
-            judge,
+            classifier,
             filter,
         } = self;
-        let mut frames = |frame: Frame<'_>| pass(judge, filter, &frame, sink);
+        let mut frames = |frame: Frame<'_>| pass(classifier, filter, &frame, sink);
         let result = match coding {
             None => decoder.feed(chunk, &mut frames).map_err(Fault::from),
             Some(coding) => coding.feed(chunk, |bytes| Ok(decoder.feed(bytes, &mut frames)?)),
         };
-        judge.note_heartbeats(decoder.take_comments());
+        classifier.note_heartbeats(decoder.take_comments());
         result
     }
 
@@ -138,11 +142,11 @@ impl Pipeline {
         {
             torn = !frame.whole;
             if frame.whole {
-                pass(&mut self.judge, &mut self.filter, &frame, sink);
+                pass(&mut self.classifier, &mut self.filter, &frame, sink);
             }
         }
         self.flush(sink);
-        let ended = self.judge.finish();
+        let ended = self.classifier.finish();
         if ended && !torn && (self.terminal().is_some() || !torn_coding) {
             Verdict::Complete
         } else {
@@ -172,7 +176,7 @@ impl Pipeline {
 
     /// What the stream speaks, as far as it is known.
     pub const fn dialect(&self) -> Dialect {
-        self.judge.dialect()
+        self.classifier.dialect()
     }
 
     /// How its frames are separated.
@@ -182,48 +186,48 @@ impl Pipeline {
 
     /// What the end of the input would mean now, although more may follow: a good end, or one that failed.
     pub const fn may_end(&self) -> Option<Terminal> {
-        self.judge.may_end()
+        self.classifier.may_end()
     }
 
     /// The bytes that end the stream as failed, if it has any for that.
     pub fn failure(&self, code: &str, message: &str) -> Option<String> {
-        self.judge.failure(self.framing(), code, message)
+        self.classifier.failure(self.framing(), code, message)
     }
 
     /// The dialect that was announced and never came.
-    pub const fn mistaken(&self) -> Option<Dialect> {
-        self.judge.mistaken()
+    pub const fn mismatched(&self) -> Option<Dialect> {
+        self.classifier.mismatched()
     }
 
     /// The terminal event seen.
     pub const fn terminal(&self) -> Option<Terminal> {
-        self.judge.terminal()
+        self.classifier.terminal()
     }
 
     /// Heartbeats of the upstream consumed since the last call.
     pub const fn take_heartbeats(&mut self) -> u64 {
-        self.judge.take_heartbeats()
+        self.classifier.take_heartbeats()
     }
 }
 
 /// One frame on its way.
 fn pass(
-    judge: &mut Judge,
+    classifier: &mut StreamClassifier,
     filter: &mut Option<Box<Filter>>,
     frame: &Frame<'_>,
     sink: &mut impl Sink,
 ) {
     let Some(filter) = filter else {
-        if let Some(event) = judge.read(frame) {
+        if let Some(event) = classifier.read(frame) {
             sink.passes(&frame.block, event);
         }
         return;
     };
-    let Some(event) = judge.read(frame).copied() else {
+    let Some(event) = classifier.read(frame).copied() else {
         return;
     };
     sink.arrived(&frame.block, &event);
-    filter.take(judge.dialect(), frame, &event, &mut |block, event| {
+    filter.take(classifier.dialect(), frame, &event, &mut |block, event| {
         sink.leaves(block, event);
     });
 }

@@ -52,7 +52,7 @@ impl fmt::Debug for StreamId {
 
 /// One live stream, as others see it.
 #[derive(Debug)]
-pub struct Live {
+pub struct LiveStream {
     /// Its id.
     pub id: StreamId,
     /// Its route.
@@ -60,7 +60,7 @@ pub struct Live {
     /// When its request head was read.
     pub started: Instant,
     /// The way to stop it.
-    pub stop: Arc<Stop>,
+    pub stop: Arc<StopSignal>,
     /// The request it answers.
     pub request_id: String,
     /// Its queue, once it has one.
@@ -71,7 +71,7 @@ pub struct Live {
     dialect: AtomicU8,
 }
 
-impl Live {
+impl LiveStream {
     /// It turned out to speak `dialect`.
     pub fn speaks(&self, dialect: Dialect) {
         self.dialect.store(dialect as u8, Ordering::Relaxed);
@@ -92,11 +92,11 @@ impl Live {
         let taken = reader.and_then(|reader| reader.last_progress());
         // A connection of its own does not say when it has written all: that it holds something is known otherwise.
         let holds = taken.is_some() || reader.is_some_and(|reader| reader.is_shared());
-        let (in_hand, bytes) = match status.in_hand {
-            Some(since) if holds => (Some(since), status.in_hand_bytes),
+        let (handed_off, bytes) = match status.handed_off {
+            Some(since) if holds => (Some(since), status.handed_off_bytes),
             _ => (None, 0),
         };
-        let waiting = status.waiting_since.max(in_hand)?;
+        let waiting = status.waiting_since.max(handed_off)?;
         Some((
             taken.map_or(waiting, |taken| taken.max(waiting)),
             status.bytes + bytes,
@@ -114,7 +114,7 @@ impl Live {
 
 /// A request to end a stream, heard by its pump.
 #[derive(Debug, Default)]
-pub struct Stop(Mutex<Asked>);
+pub struct StopSignal(Mutex<Asked>);
 
 #[derive(Debug, Default)]
 struct Asked {
@@ -122,7 +122,7 @@ struct Asked {
     pump: Option<Waker>,
 }
 
-impl Stop {
+impl StopSignal {
     /// Asks for the end; the first reason given stays.
     pub fn ask(&self, end: End) {
         let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -161,7 +161,7 @@ impl Stop {
 #[derive(Debug, Default)]
 pub struct Registry {
     /// Held for an insert, a removal or a copy of the list.
-    live: Mutex<HashMap<StreamId, Arc<Live>>>,
+    live: Mutex<HashMap<StreamId, Arc<LiveStream>>>,
     count: AtomicUsize,
 }
 
@@ -173,14 +173,14 @@ impl Registry {
         request_id: String,
         started: Instant,
         max: usize,
-    ) -> Option<Entered> {
+    ) -> Option<Registration> {
         let took = self
             .count
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
                 (count < max).then_some(count + 1)
             });
         took.ok()?;
-        let live = Arc::new(Live {
+        let live = Arc::new(LiveStream {
             id: StreamId::random(),
             route,
             started,
@@ -191,7 +191,7 @@ impl Registry {
             dialect: AtomicU8::new(Dialect::Opaque as u8),
         });
         self.lock().insert(live.id, Arc::clone(&live));
-        Some(Entered {
+        Some(Registration {
             registry: Arc::clone(self),
             live,
         })
@@ -208,24 +208,24 @@ impl Registry {
     }
 
     /// All of them, as of now.
-    pub fn list(&self) -> Vec<Arc<Live>> {
+    pub fn list(&self) -> Vec<Arc<LiveStream>> {
         self.lock().values().cloned().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<StreamId, Arc<Live>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<StreamId, Arc<LiveStream>>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A place in the registry.
 #[derive(Debug)]
-pub struct Entered {
+pub struct Registration {
     registry: Arc<Registry>,
     /// The stream.
-    pub live: Arc<Live>,
+    pub live: Arc<LiveStream>,
 }
 
-impl Drop for Entered {
+impl Drop for Registration {
     fn drop(&mut self) {
         self.registry.lock().remove(&self.live.id);
         self.registry.count.fetch_sub(1, Ordering::Relaxed);

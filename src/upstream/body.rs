@@ -43,16 +43,16 @@ impl Body {
     }
 
     /// Nothing of use came in time: the endpoint has failed.
-    pub fn blame(&self) {
+    pub fn report_failure(&self) {
         if let Some(lease) = &self.lease {
             lease.failed();
         }
     }
 
     /// Read on although nobody takes it: little at a time, and little in the kernel; or as usual.
-    pub fn narrow(&mut self, narrow: bool) {
+    pub fn set_low_rate(&mut self, low_rate: bool) {
         if let Some(lease) = &mut self.lease {
-            lease.exchange.narrow(narrow);
+            lease.exchange.set_low_rate(low_rate);
         }
     }
 
@@ -113,7 +113,7 @@ impl Body {
             }
             Ok(Read::Eof(_)) => self.release(cx),
             Err(_) => {
-                self.blame();
+                self.report_failure();
                 self.lease = None;
             }
         }

@@ -77,10 +77,10 @@ impl Exchange {
     }
 
     /// Few bytes a read; or as many as usual.
-    pub(super) fn narrow(&mut self, narrow: bool) {
+    pub(super) fn set_low_rate(&mut self, low_rate: bool) {
         match self {
-            Self::Own(connection) => connection.narrow(narrow),
-            Self::Shared(stream) => stream.narrow(narrow),
+            Self::Own(connection) => connection.set_low_rate(low_rate),
+            Self::Shared(stream) => stream.set_low_rate(low_rate),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::parts::{Arrived, Observer, Reader};
+use super::api::{Arrived, Observer, Reader};
 use crate::event::{Content, Event};
 use crate::queue::{Offer, Pushing, Sender};
 use crate::stream::deadline::Table;
@@ -221,13 +221,13 @@ impl<'a> Taking<'a> {
     }
 
     fn done(self) -> Taken {
-        let told = self.pushing.done(self.events);
+        let outcome = self.pushing.done(self.events);
         Taken {
             events: self.events,
             content: self.content,
             offer: self.offer,
-            waiting_since: told.waiting_since,
-            alarmed: told.alarmed,
+            waiting_since: outcome.waiting_since,
+            alarmed: outcome.alarmed,
         }
     }
 }

@@ -11,11 +11,11 @@
 //! cancelled. It is a future of its own, and not the body of the response, because a body is not polled while the
 //! client does not read. Whoever drives the client's connection runs it, or a task does.
 
-mod farewell;
-mod flood;
+mod api;
+pub mod coalesce;
+mod fair_read;
 mod intake;
-mod parts;
-pub mod turn;
+mod shutdown;
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -29,16 +29,16 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::end::End;
 use super::meter::Meter;
 use super::pipeline::{Fault, Verdict};
-use super::registry::Stop;
+use super::registry::StopSignal;
 use crate::event::Terminal;
 use crate::queue::Offer;
-use flood::Flood;
+pub use api::{Arrived, Failure, Observer, Parts, Progress, Reader, Report, Source};
+use fair_read::FairRead;
 use intake::Intake;
-pub use parts::{Arrived, Failure, Observer, Parts, Progress, Reader, Report, Source};
 
 /// How long a full queue waits for its reader before it drops: what a network and a busy client need to take
 /// a burst. Long enough to lose nothing to it, short against any stall.
-const PATIENCE: Duration = Duration::from_millis(100);
+const OVERFLOW_GRACE: Duration = Duration::from_millis(100);
 
 /// Bytes read without a pause: then the thread's other streams have their turn. A stream whose reader takes less than
 /// comes pauses after every read: all it could win is what is dropped.
@@ -58,15 +58,15 @@ pub struct Pump {
     /// The timer knows whom to wake since it was last set.
     armed: bool,
     /// The reader takes less than comes.
-    flood: Option<Flood>,
+    fair_read: Option<FairRead>,
     /// Who is woken by the reader, the stop and the timer.
     task: Option<Waker>,
     /// When the timer fires.
-    due: Instant,
+    timer_at: Instant,
     /// Until when the upstream is not read, for the others' sake.
-    rest: Option<Instant>,
+    resume_at: Option<Instant>,
     /// Until when the reader may come before the overflow rule acts.
-    patience: Option<Instant>,
+    grace_until: Option<Instant>,
     intake: Intake,
     timer: Pin<Box<Sleep>>,
     /// Others have their turn.
@@ -74,13 +74,13 @@ pub struct Pump {
     heartbeat: Duration,
     /// Takes of the reader that the queue has told of.
     seen: u64,
-    stop: Arc<Stop>,
+    stop: Arc<StopSignal>,
     /// How the stream ends once the events that wait for room are in the queue.
     ending: Option<Failure>,
     held_since: Option<Instant>,
     held: Duration,
     heartbeats: u64,
-    outlives: bool,
+    detaches: bool,
 }
 
 impl std::fmt::Debug for Pump {
@@ -111,7 +111,7 @@ impl Pump {
             stop,
             observer,
             reader,
-            outlives,
+            detaches,
             wants_model,
         } = parts;
         let now = Instant::now();
@@ -133,18 +133,18 @@ impl Pump {
             meter: Meter::new(wants_model),
         };
         let beat = (!heartbeat.is_zero()).then(|| now + heartbeat);
-        let due = beat.map_or(table_next, |beat| beat.min(table_next));
+        let timer_at = beat.map_or(table_next, |beat| beat.min(table_next));
         Self {
             source: Some(source),
             drained: false,
             armed: false,
-            flood: None,
+            fair_read: None,
             task: None,
-            due,
-            rest: None,
-            patience: None,
+            timer_at,
+            resume_at: None,
+            grace_until: None,
             intake,
-            timer: Box::pin(sleep_until(due)),
+            timer: Box::pin(sleep_until(timer_at)),
             pause: None,
             heartbeat,
             seen: 0,
@@ -153,7 +153,7 @@ impl Pump {
             held_since: None,
             held: Duration::ZERO,
             heartbeats: 0,
-            outlives,
+            detaches,
         }
     }
 
@@ -168,12 +168,12 @@ impl Pump {
     pub async fn close(&mut self, failure: Failure) -> Report {
         let now = Instant::now();
         // Nothing is read of it any more.
-        self.flood = None;
+        self.fair_read = None;
         self.held += self
             .held_since
             .map_or(Duration::ZERO, |since| now.duration_since(since));
-        let outlived = self.outlives && failure.end == End::ClientGone && self.source.is_some();
-        if failure.end != End::Finished && !outlived {
+        let detached = self.detaches && failure.end == End::ClientGone && self.source.is_some();
+        if failure.end != End::Finished && !detached {
             // Before anything else: this is what cancels the upstream call.
             self.source = None;
         }
@@ -194,17 +194,17 @@ impl Pump {
             end: failure.end,
             code: failure.code,
             dialect: intake.pipeline.dialect(),
-            mistaken: intake.pipeline.mistaken(),
+            mismatched: intake.pipeline.mismatched(),
             hidden: intake.pipeline.hidden(),
             hides: intake.pipeline.hides(),
             framing: intake.pipeline.framing(),
             meter: intake.meter.clone(),
             queue: counts,
-            unmet: status.unmet,
+            abandoned_after: status.abandoned_after,
             held: self.held,
             heartbeats: self.heartbeats,
-            cancelled_after: left.filter(|_| !outlived).map(|left| left.elapsed()),
-            outlived,
+            cancelled_after: left.filter(|_| !detached).map(|left| left.elapsed()),
+            detached,
         }
     }
 
@@ -230,7 +230,7 @@ impl Pump {
                 Wake::Stop(end) => Some(end.into()),
                 Wake::Timer => None,
             };
-            let due = self.due <= now;
+            let due = self.timer_at <= now;
             if step.is_none() && due {
                 // Whatever else there was to do: a flood must not outrun its deadlines.
                 step = self.tick(now);
@@ -238,32 +238,35 @@ impl Pump {
             if let Some(failure) = step {
                 return Poll::Ready(failure);
             }
-            let behind = read && self.intake.table.is_behind(now, PATIENCE);
-            if read && self.flood.is_none() && !behind {
-                turn::note(self.intake.events);
-                flood::note_other(now);
+            let behind = read && self.intake.table.is_behind(now, OVERFLOW_GRACE);
+            if read && self.fair_read.is_none() && !behind {
+                coalesce::note(self.intake.events);
+                fair_read::note_other(now);
             } else if read {
-                self.flood(behind || self.intake.queue.overflows());
-                self.rest = self.flood.as_ref().and_then(|_| Flood::next_slot(now));
+                self.set_fair_read(behind || self.intake.queue.overflows());
+                self.resume_at = self
+                    .fair_read
+                    .as_ref()
+                    .and_then(|_| FairRead::next_slot(now));
             }
             // Lazily: the timer moves only when it fired or something now comes earlier, which a read that was
             // pushed on hardly ever brings about.
             if self.intake.table.take_sooner()
                 || !read
-                || self.patience.is_some()
-                || self.rest.is_some()
+                || self.grace_until.is_some()
+                || self.resume_at.is_some()
                 || due
             {
                 let next = self.next_timer();
-                if due || next < self.due {
-                    self.due = next;
+                if due || next < self.timer_at {
+                    self.timer_at = next;
                     self.timer.as_mut().reset(next);
                     self.armed = false;
                     self.intake.quiet = false;
                 }
             }
-            let pauses = self.intake.share > SHARE_BYTES || (read && self.flood.is_some());
-            if self.rest.is_none() && pauses {
+            let pauses = self.intake.share > SHARE_BYTES || (read && self.fair_read.is_some());
+            if self.resume_at.is_none() && pauses {
                 self.intake.share = 0;
                 self.intake.quiet = false;
                 self.drained = false;
@@ -282,7 +285,7 @@ impl Pump {
         let quiet = std::mem::take(&mut intake.quiet);
         if !blocked
             && !std::mem::take(&mut self.drained)
-            && self.rest.is_none()
+            && self.resume_at.is_none()
             && let Some(source) = &mut self.source
             && let Poll::Ready(result) = source.poll_read(cx, &mut |bytes| intake.take_in(bytes))
         {
@@ -298,7 +301,7 @@ impl Pump {
             self.task = Some(cx.waker().clone());
         }
         // A reader that comes back is read for at once.
-        let waits = blocked || self.rest.is_some();
+        let waits = blocked || self.resume_at.is_some();
         if (intake.queue.poll_change(cx, &mut self.seen, waits)).is_ready() {
             return Poll::Ready(Wake::Queue);
         }
@@ -361,7 +364,7 @@ impl Pump {
                 });
             }
             Offer::Full => {}
-            Offer::Wait => self.patience = Some(now + PATIENCE),
+            Offer::Wait => self.grace_until = Some(now + OVERFLOW_GRACE),
         }
         // The upstream is not read meanwhile.
         self.held_since.get_or_insert(now);
@@ -376,14 +379,14 @@ impl Pump {
             return Some(End::ClientGone.into());
         }
         self.intake
-            .note_waiting(status.waiting_since.max(status.in_hand));
-        self.rest = None;
+            .note_waiting(status.waiting_since.max(status.handed_off));
+        self.resume_at = None;
         self.unblock(now)
     }
 
     /// Once more to the queue with what waits outside.
     fn unblock(&mut self, now: Instant) -> Option<Failure> {
-        self.patience = None;
+        self.grace_until = None;
         if self.intake.blocked.is_empty() {
             return None;
         }
@@ -401,13 +404,13 @@ impl Pump {
     }
 
     /// Whether the reader takes too little of what the upstream writes.
-    fn flood(&mut self, floods: bool) {
-        if floods == self.flood.is_some() {
+    fn set_fair_read(&mut self, floods: bool) {
+        if floods == self.fair_read.is_some() {
             return;
         }
-        self.flood = floods.then(Flood::new);
+        self.fair_read = floods.then(FairRead::new);
         if let Some(source) = &mut self.source {
-            source.narrow(floods);
+            source.set_low_rate(floods);
         }
     }
 
@@ -415,14 +418,14 @@ impl Pump {
     fn tick(&mut self, now: Instant) -> Option<Failure> {
         let intake = &mut self.intake;
         let status = intake.queue.status();
-        intake.note_waiting(status.waiting_since.max(status.in_hand));
+        intake.note_waiting(status.waiting_since.max(status.handed_off));
         if let Some(end) = intake.table.expired(now) {
             // An answer that may be complete, and nothing came after it: it was.
             let silence = matches!(
                 end,
                 End::FirstEventTimeout | End::IdleTimeout | End::ProgressTimeout
             );
-            if silence && self.rest.take().is_some() {
+            if silence && self.resume_at.take().is_some() {
                 // Nobody listened: it may have something to say.
                 return None;
             }
@@ -434,16 +437,16 @@ impl Pump {
             if end == End::FirstEventTimeout
                 && let Some(source) = &mut self.source
             {
-                source.blame();
+                source.report_failure();
             }
             return Some(end.into());
         }
-        if self.rest.is_some_and(|rest| rest <= now) {
-            self.rest = None;
+        if self.resume_at.is_some_and(|at| at <= now) {
+            self.resume_at = None;
         }
-        if self.patience.is_some_and(|patience| patience <= now) {
+        if self.grace_until.is_some_and(|until| until <= now) {
             intake.queue.give_up();
-            self.flood(true);
+            self.set_fair_read(true);
             return self.unblock(now);
         }
         if self.next_heartbeat().is_some_and(|at| at <= now) {
@@ -469,7 +472,7 @@ impl Pump {
     }
 
     fn next_timer(&self) -> Instant {
-        let others = [self.next_heartbeat(), self.patience, self.rest];
+        let others = [self.next_heartbeat(), self.grace_until, self.resume_at];
         let deadline = self.intake.table.next();
         others.into_iter().flatten().fold(deadline, Instant::min)
     }

@@ -85,7 +85,7 @@ fn pump(
     steps: Vec<(Duration, Step)>,
     limits: Limits,
     heartbeat: Duration,
-) -> (Pump, Receiver, Arc<Stop>) {
+) -> (Pump, Receiver, Arc<StopSignal>) {
     let settings = Settings {
         framing: Framing::Sse,
         coding: Coding::Identity,
@@ -103,7 +103,7 @@ fn pump(
         client_stall: 3 * SECOND,
     };
     let (tx, rx) = queue::queue(limits, true);
-    let stop = Arc::<Stop>::default();
+    let stop = Arc::<StopSignal>::default();
     let pump = Pump::new(Parts {
         source: Box::new(Script {
             steps: steps.into(),
@@ -115,7 +115,7 @@ fn pump(
         heartbeat,
         stop: Arc::clone(&stop),
         observer: Box::new(Deaf),
-        outlives: false,
+        detaches: false,
         wants_model: false,
         reader: Arc::new(Blind),
     });

@@ -87,20 +87,20 @@ impl Connection {
 
     /// Begins a request; [`Connection::poll_head`] sends it.
     pub(super) fn begin(&mut self, parts: &request::Parts, body: Option<RequestBody>) {
-        self.narrow(false);
+        self.set_low_rate(false);
         self.is_head = parts.method == http::Method::HEAD;
         self.upload = Some(Box::new(Upload::new(parts, body)));
         self.state = State::Head;
     }
 
     /// Few bytes a read and, by and by, few in the kernel; or as many as usual.
-    pub(super) fn narrow(&mut self, narrow: bool) {
-        self.most = if narrow {
+    pub(super) fn set_low_rate(&mut self, low_rate: bool) {
+        self.most = if low_rate {
             NARROW_READ_BYTES
         } else {
             READ_BYTES
         };
-        if !narrow && self.receive < RECEIVE_BUFFER_BYTES {
+        if !low_rate && self.receive < RECEIVE_BUFFER_BYTES {
             self.set_receive_buffer(RECEIVE_BUFFER_BYTES);
         }
     }

@@ -176,15 +176,15 @@ async fn a_narrow_connection_reads_little_until_its_next_request() {
     let (mut connection, mut far) = asked();
     let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {LENGTH}\r\n\r\n");
     let mut most = Vec::new();
-    for narrow in [true, false] {
+    for low_rate in [true, false] {
         far.write_all(answer.as_bytes()).await.unwrap();
         head(&mut connection).await.unwrap();
         let rest = vec![b'x'; LENGTH];
         let (mut all, mut largest) = (0, 0);
         let feed = far.write_all(&rest);
         let read = async {
-            if narrow {
-                connection.narrow(true);
+            if low_rate {
+                connection.set_low_rate(true);
             }
             while all < LENGTH {
                 let mut sink = |bytes: &[u8]| {
@@ -200,7 +200,7 @@ async fn a_narrow_connection_reads_little_until_its_next_request() {
         fed.unwrap();
         most.push(largest);
         let shrunk = connection.receive;
-        assert_eq!(shrunk < RECEIVE_BUFFER_BYTES, narrow, "{shrunk}");
+        assert_eq!(shrunk < RECEIVE_BUFFER_BYTES, low_rate, "{shrunk}");
         connection.begin(&get(), None);
         assert_eq!(connection.receive, RECEIVE_BUFFER_BYTES);
     }

@@ -100,8 +100,8 @@ impl Stream {
     }
 
     /// Few bytes a read; or as many as usual.
-    pub(super) const fn narrow(&mut self, narrow: bool) {
-        self.most = if narrow {
+    pub(super) const fn set_low_rate(&mut self, low_rate: bool) {
+        self.most = if low_rate {
             NARROW_READ_BYTES
         } else {
             READ_BYTES

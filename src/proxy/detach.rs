@@ -18,7 +18,7 @@ use crate::upstream::{Answer, Error, Read};
 const LEAVING_CANCELS: &str = "2026-07-28";
 
 /// Whether a request is one whose answer is wanted even if its client leaves. A listening `GET` is none.
-pub(super) fn is_asked(hint: Option<Dialect>, parts: &request::Parts) -> bool {
+pub(super) fn applies(hint: Option<Dialect>, parts: &request::Parts) -> bool {
     let revision = parts.headers.get("mcp-protocol-version");
     let revision = revision.map(|value| value.to_str().unwrap_or_default());
     // Without a revision the oldest is meant.
@@ -29,19 +29,19 @@ pub(super) fn is_asked(hint: Option<Dialect>, parts: &request::Parts) -> bool {
 pub(super) type Calling = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>>;
 
 /// A call up to the head of its answer. Dropped before that, it goes on by itself if it is to outlive its client.
-pub(super) struct Outliving {
+pub(super) struct DetachableCall {
     calling: Option<Calling>,
     /// Until when at most.
     limit: Instant,
-    outlives: bool,
+    detaches: bool,
 }
 
-impl Outliving {
-    pub(super) fn new(calling: Calling, limit: Instant, outlives: bool) -> Self {
+impl DetachableCall {
+    pub(super) fn new(calling: Calling, limit: Instant, detaches: bool) -> Self {
         Self {
             calling: Some(calling),
             limit,
-            outlives,
+            detaches,
         }
     }
 
@@ -56,7 +56,7 @@ impl Outliving {
     }
 }
 
-impl Future for Outliving {
+impl Future for DetachableCall {
     type Output = Result<Answer, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -71,10 +71,10 @@ impl Future for Outliving {
     }
 }
 
-impl Drop for Outliving {
+impl Drop for DetachableCall {
     fn drop(&mut self) {
         if let Some(calling) = self.calling.take()
-            && self.outlives
+            && self.detaches
             && Handle::try_current().is_ok()
         {
             tasks::spawn(read_out(calling, self.limit));

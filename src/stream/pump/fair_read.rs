@@ -39,9 +39,9 @@ pub(super) fn note_other(now: Instant) {
 
 /// One such stream, for as long as this lives.
 #[derive(Debug)]
-pub(super) struct Flood(());
+pub(super) struct FairRead(());
 
-impl Flood {
+impl FairRead {
     pub(super) fn new() -> Self {
         FLOODS.set(FLOODS.get() + 1);
         Self(())
@@ -69,7 +69,7 @@ impl Flood {
     }
 }
 
-impl Drop for Flood {
+impl Drop for FairRead {
     fn drop(&mut self) {
         FLOODS.set(FLOODS.get().saturating_sub(1));
     }
@@ -82,26 +82,26 @@ mod tests {
     #[test]
     fn several_floods_read_one_after_the_other() {
         let now = Instant::now();
-        let few: Vec<Flood> = (0..2).map(|_| Flood::new()).collect();
-        assert_eq!(Flood::next_slot(now), None);
-        let _third = Flood::new();
+        let few: Vec<FairRead> = (0..2).map(|_| FairRead::new()).collect();
+        assert_eq!(FairRead::next_slot(now), None);
+        let _third = FairRead::new();
         note_other(now);
-        let slots: Vec<_> = few.iter().map(|_| Flood::next_slot(now)).collect();
+        let slots: Vec<_> = few.iter().map(|_| FairRead::next_slot(now)).collect();
         let slot = Duration::from_millis(4);
         assert_eq!(slots, [Some(now + slot), Some(now + 2 * slot)]);
         let later = now + 10 * slot;
-        assert_eq!(Flood::next_slot(later), Some(later + slot));
+        assert_eq!(FairRead::next_slot(later), Some(later + slot));
 
-        let many: Vec<Flood> = (3..64).map(|_| Flood::new()).collect();
+        let many: Vec<FairRead> = (3..64).map(|_| FairRead::new()).collect();
         let next = later + slot;
-        assert_eq!(Flood::next_slot(later), Some(next + slot / 2));
-        let more: Vec<Flood> = (64..1000).map(|_| Flood::new()).collect();
-        assert_eq!(Flood::next_slot(later), Some(next + slot / 2 + slot / 4));
+        assert_eq!(FairRead::next_slot(later), Some(next + slot / 2));
+        let more: Vec<FairRead> = (64..1000).map(|_| FairRead::new()).collect();
+        assert_eq!(FairRead::next_slot(later), Some(next + slot / 2 + slot / 4));
 
         drop((many, more));
         let alone = later + 2 * OTHERS;
-        assert_eq!(Flood::next_slot(alone), Some(alone + SHORTEST));
+        assert_eq!(FairRead::next_slot(alone), Some(alone + SHORTEST));
         drop(few);
-        assert_eq!(Flood::next_slot(later), None);
+        assert_eq!(FairRead::next_slot(later), None);
     }
 }

@@ -10,15 +10,15 @@ use crate::wire::members::Scanner;
 
 /// The members of a body that matter, as far as it has passed.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Said(Arc<Mutex<Members>>);
+pub(super) struct BodySniff(Arc<Mutex<Members>>);
 
-impl Said {
+impl BodySniff {
     /// Looks at each piece of the body; keeps no more of it than those members.
     pub(super) fn listener(&self) -> impl FnMut(&[u8]) + Send + 'static {
-        let said = self.clone();
+        let sniff = self.clone();
         let mut scanner = Scanner::default();
         move |piece| {
-            let mut members = said.lock();
+            let mut members = sniff.lock();
             scanner.feed(piece, &mut |key, value| members.note(key, value));
         }
     }
@@ -63,14 +63,14 @@ pub(super) fn accepts_stream(parts: &request::Parts) -> bool {
 
 /// Whether the client waits for a stream: it says so, or nothing else comes from where it asks.
 pub(super) fn is_stream(call: &Call, accepts: bool) -> bool {
-    let said = match call.members().raw("stream") {
+    let sniff = match call.members().raw("stream") {
         b"true" => Some(true),
         b"false" => Some(false),
         _ => None,
     };
-    match (call.route.policy.dialect, said) {
+    match (call.route.policy.dialect, sniff) {
         _ if accepts => true,
-        (_, Some(said)) => said,
+        (_, Some(sniff)) => sniff,
         (Choice::Fixed(dialect), None) => {
             let by_request = [
                 Dialect::OpenAiChat,
@@ -89,17 +89,17 @@ pub(super) fn is_stream(call: &Call, accepts: bool) -> bool {
 mod tests {
     use super::*;
 
-    fn said(body: &[u8], cut: usize) -> Members {
-        let said = Said::default();
-        let mut listener = said.listener();
+    fn sniff(body: &[u8], cut: usize) -> Members {
+        let sniff = BodySniff::default();
+        let mut listener = sniff.listener();
         body.chunks(cut).for_each(&mut listener);
-        said.members()
+        sniff.members()
     }
 
     #[test]
     fn the_body_says_it_however_it_is_cut() {
         let long = format!("{{\"text\":\"{}\",\"stream\" : true}}", "x".repeat(500));
-        let stream = |body: &[u8], cut| said(body, cut).raw("stream").to_vec();
+        let stream = |body: &[u8], cut| sniff(body, cut).raw("stream").to_vec();
         for cut in 1..40 {
             assert_eq!(stream(br#"{"stream":true,"n":1}"#, cut), b"true");
             assert_eq!(stream(b"{\"stream\" :\n false}", cut), b"false");

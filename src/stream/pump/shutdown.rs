@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::Pump;
-use super::parts::{Failure, Progress};
+use super::api::{Failure, Progress};
 use crate::event::Terminal;
 use crate::queue::Close;
 use crate::stream::end::End;
@@ -94,7 +94,7 @@ impl Pump {
                     return Poll::Ready(unseen(End::ClientGone));
                 }
                 let in_connection =
-                    status.in_hand.is_some() || self.intake.reader.last_progress().is_some();
+                    status.handed_off.is_some() || self.intake.reader.last_progress().is_some();
                 if status.reader_gone || (status.events == 0 && !in_connection) {
                     return Poll::Ready(end);
                 }
@@ -103,7 +103,7 @@ impl Pump {
                 }
                 self.drain_source(cx);
                 self.intake
-                    .note_waiting(status.waiting_since.max(status.in_hand));
+                    .note_waiting(status.waiting_since.max(status.handed_off));
                 let now = Instant::now();
                 if now >= linger {
                     self.source = None;
@@ -149,7 +149,7 @@ impl Pump {
     }
 
     /// Reads on without the client, up to the end of the body, a deadline, or the end of the process.
-    pub async fn outlive(&mut self) {
+    pub async fn run_detached(&mut self) {
         let idle = self.intake.table.idle();
         let total = self.intake.table.total();
         let mut timer = pin!(sleep_until(total.min(Instant::now() + idle)));

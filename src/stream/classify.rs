@@ -5,12 +5,12 @@ use crate::event::{Class, Event, Terminal};
 use crate::wire::{Frame, Framing};
 
 /// Events of another kind after which an announced dialect is no longer expected.
-const MAX_STRANGERS: usize = 8;
+const MAX_FOREIGN_FRAMES: usize = 8;
 
 /// One stream's frames to events.
 #[derive(Debug)]
 #[repr(C)]
-pub(super) struct Judge {
+pub(super) struct StreamClassifier {
     /// The dialect is final: an event confirmed it.
     settled: bool,
     /// A terminal event was seen; nothing after it is forwarded.
@@ -21,9 +21,9 @@ pub(super) struct Judge {
     classifier: Classifier,
     announced: Announced,
     /// Events before the first of the announced dialect, and what the last of them showed.
-    strangers: (usize, Dialect),
+    foreign_frames: (usize, Dialect),
     /// The dialect that was announced and never came.
-    mistaken: Option<Dialect>,
+    mismatched: Option<Dialect>,
     members: Members,
 }
 
@@ -37,7 +37,7 @@ enum Announced {
     Nobody,
 }
 
-impl Judge {
+impl StreamClassifier {
     /// Before the first frame: the route's word on the dialect, what request and answer say of it, and what the
     /// request's body says.
     pub(super) fn new(choice: Choice, hint: Option<Dialect>, members: Members) -> Self {
@@ -53,8 +53,8 @@ impl Judge {
             terminal: None,
             may_end: None,
             heartbeats: 0,
-            strangers: (0, Dialect::Opaque),
-            mistaken: None,
+            foreign_frames: (0, Dialect::Opaque),
+            mismatched: None,
             members,
         }
     }
@@ -65,16 +65,16 @@ impl Judge {
             return None;
         }
         if frame.raw && self.dialect() != Dialect::Opaque {
-            self.turn_to(Dialect::Opaque);
+            self.switch_to(Dialect::Opaque);
         }
-        let stranger = if self.settled || frame.raw {
+        let foreign = if self.settled || frame.raw {
             None
         } else {
             self.settle(frame)
         };
-        let event = match stranger {
+        let event = match foreign {
             None => self.classifier.classify(frame),
-            Some(dialect) => self.classifier.classify_stranger(dialect, frame),
+            Some(dialect) => self.classifier.classify_foreign(dialect, frame),
         };
         if event.class == Class::Heartbeat {
             // Consumed: the proxy has its own timer.
@@ -91,9 +91,9 @@ impl Judge {
 
     /// The end of the input; says whether it is a good one.
     pub(super) fn finish(&mut self) -> bool {
-        if !self.settled && self.strangers.0 > 0 {
+        if !self.settled && self.foreign_frames.0 > 0 {
             // Nothing of what was announced ever came.
-            self.turn_to(self.strangers.1);
+            self.switch_to(self.foreign_frames.1);
         }
         self.terminal = self.terminal.or(match self.may_end {
             Some(Terminal::MayFail) => Some(Terminal::Error),
@@ -110,8 +110,8 @@ impl Judge {
         self.may_end
     }
 
-    pub(super) const fn mistaken(&self) -> Option<Dialect> {
-        self.mistaken
+    pub(super) const fn mismatched(&self) -> Option<Dialect> {
+        self.mismatched
     }
 
     pub(super) fn failure(&self, framing: Framing, code: &str, message: &str) -> Option<String> {
@@ -132,7 +132,7 @@ impl Judge {
 
     /// The first frame that fits confirms what was announced; without an announcement the first one names the
     /// dialect. Gives what a frame speaks for itself while the announcement still stands: a trace id or a status
-    /// ahead of the answer must not make the answer a stranger.
+    /// ahead of the answer must not make the answer a foreign.
     #[inline(never)]
     fn settle(&mut self, frame: &Frame<'_>) -> Option<Dialect> {
         let dialect = self.dialect();
@@ -143,21 +143,21 @@ impl Judge {
             };
             let says_little = matches!(shown, Dialect::Convention | Dialect::Opaque);
             let is_announced = self.announced != Announced::Nobody && dialect != Dialect::Opaque;
-            if is_announced && says_little && self.strangers.0 < MAX_STRANGERS {
-                self.strangers = (self.strangers.0 + 1, shown);
+            if is_announced && says_little && self.foreign_frames.0 < MAX_FOREIGN_FRAMES {
+                self.foreign_frames = (self.foreign_frames.0 + 1, shown);
                 return Some(shown);
             }
-            self.turn_to(shown);
+            self.switch_to(shown);
         }
         self.settled = frame.data.is_some() && !detect::is_ambiguous(frame);
         None
     }
 
     /// It speaks `dialect`, whatever was announced.
-    fn turn_to(&mut self, dialect: Dialect) {
+    fn switch_to(&mut self, dialect: Dialect) {
         if self.announced != Announced::Nobody && dialect != self.dialect() {
             let expected = self.dialect();
-            self.mistaken.get_or_insert(expected);
+            self.mismatched.get_or_insert(expected);
         }
         self.classifier = Classifier::of(dialect, &self.members);
     }

@@ -14,7 +14,7 @@ use crate::stream::deadline::Table;
 use crate::stream::end::End;
 use crate::stream::meter::{Meter, TokenSource};
 use crate::stream::pipeline::Pipeline;
-use crate::stream::registry::Stop;
+use crate::stream::registry::StopSignal;
 use crate::wire::Framing;
 
 /// Where a pump reads from. Dropping it cancels the upstream call.
@@ -30,10 +30,10 @@ pub trait Source: Send {
     ) -> Poll<Result<Progress, Failure>>;
 
     /// Nothing of use came in time. Whoever balances over several agents wants to know.
-    fn blame(&mut self) {}
+    fn report_failure(&mut self) {}
 
     /// Whether to read little at a time, and to leave little unread: nobody takes what comes.
-    fn narrow(&mut self, _narrow: bool) {}
+    fn set_low_rate(&mut self, _low_rate: bool) {}
 }
 
 /// How a read went.
@@ -118,7 +118,7 @@ pub struct Report {
     /// What it spoke.
     pub dialect: Dialect,
     /// The dialect that was announced, if it spoke another.
-    pub mistaken: Option<Dialect>,
+    pub mismatched: Option<Dialect>,
     /// What its client did not get.
     pub hidden: Hidden,
     /// Its client may have got less than its upstream sent.
@@ -132,13 +132,13 @@ pub struct Report {
     /// How long the upstream was held back because the queue was full.
     pub held: Duration,
     /// How long the client had taken nothing of what was thrown away.
-    pub unmet: Duration,
+    pub abandoned_after: Duration,
     /// Heartbeats sent.
     pub heartbeats: u64,
     /// From the client's leaving to the end of the upstream call.
     pub cancelled_after: Option<Duration>,
     /// The upstream goes on without its client.
-    pub outlived: bool,
+    pub detached: bool,
 }
 
 impl Report {
@@ -186,13 +186,13 @@ pub struct Parts {
     /// Silence before a heartbeat; zero is off.
     pub heartbeat: Duration,
     /// Told when the stream must end.
-    pub stop: Arc<Stop>,
+    pub stop: Arc<StopSignal>,
     /// Sees each read.
     pub observer: Box<dyn Observer>,
     /// Who reads the reply.
     pub reader: Arc<dyn Reader>,
     /// A client that leaves does not end the upstream call.
-    pub outlives: bool,
+    pub detaches: bool,
     /// Whether to take note of the model's name.
     pub wants_model: bool,
 }

@@ -29,7 +29,7 @@ pub(super) fn note(events: usize) {
 }
 
 /// Ends the turn: to be called before a thread waits.
-pub fn end() {
+pub fn end_turn() {
     match what_follows() {
         Next::Wait => {}
         Next::Others => std::thread::yield_now(),

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request}
 
 /// Why a request is refused before it is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct Rejection {
     pub(super) status: StatusCode,
     pub(super) code: &'static str,
     pub(super) message: &'static str,
@@ -16,7 +16,7 @@ pub(super) struct Refusal {
     pub(super) closes: bool,
 }
 
-impl Refusal {
+impl Rejection {
     /// A refusal of a request whose end is certain.
     pub(super) const fn new(status: StatusCode, code: &'static str, message: &'static str) -> Self {
         Self {
@@ -28,15 +28,15 @@ impl Refusal {
     }
 }
 
-const fn bad(message: &'static str) -> Refusal {
-    Refusal {
+const fn bad(message: &'static str) -> Rejection {
+    Rejection {
         closes: true,
-        ..Refusal::new(StatusCode::BAD_REQUEST, "bad_request", message)
+        ..Rejection::new(StatusCode::BAD_REQUEST, "bad_request", message)
     }
 }
 
 /// Refuses a request with two readings, or one that asks for something other than an answer.
-pub(super) fn check(parts: &request::Parts) -> Result<(), Refusal> {
+pub(super) fn check(parts: &request::Parts) -> Result<(), Rejection> {
     transfer_coding(parts)?;
     purpose(parts)?;
     target(parts)?;
@@ -45,7 +45,7 @@ pub(super) fn check(parts: &request::Parts) -> Result<(), Refusal> {
 }
 
 /// RFC 9112, 3.2: a path, or the whole of an `http` URI; `*` for the server itself and OPTIONS alone.
-fn target(parts: &request::Parts) -> Result<(), Refusal> {
+fn target(parts: &request::Parts) -> Result<(), Rejection> {
     let path = parts.uri.path();
     let is_path = path.starts_with('/') || (path == "*" && parts.method == Method::OPTIONS);
     let is_http = match (parts.uri.scheme(), parts.uri.authority()) {
@@ -71,15 +71,15 @@ fn elements(list: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 }
 
 /// RFC 9110, 10.1.1: what is not understood is a 417. A server behind may understand it, and answer before the body.
-fn expectation(parts: &request::Parts) -> Result<(), Refusal> {
+fn expectation(parts: &request::Parts) -> Result<(), Rejection> {
     let mut expected = parts.headers.get_all(header::EXPECT).iter();
     let is_known = |word: &[u8]| word.eq_ignore_ascii_case(b"100-continue");
     if expected.all(|value| elements(value).all(is_known)) {
         return Ok(());
     }
-    Err(Refusal {
+    Err(Rejection {
         closes: true,
-        ..Refusal::new(
+        ..Rejection::new(
             StatusCode::EXPECTATION_FAILED,
             "expectation_failed",
             "expected `Expect: 100-continue` or no expectation",
@@ -88,12 +88,12 @@ fn expectation(parts: &request::Parts) -> Result<(), Refusal> {
 }
 
 /// No tunnels: neither CONNECT nor upgrades. An offer of h2c may be left unanswered (RFC 9110, 7.8).
-fn purpose(parts: &request::Parts) -> Result<(), Refusal> {
+fn purpose(parts: &request::Parts) -> Result<(), Rejection> {
     if parts.method == Method::CONNECT {
         // What follows is meant for somebody else.
-        return Err(Refusal {
+        return Err(Rejection {
             closes: true,
-            ..Refusal::new(
+            ..Rejection::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
                 "CONNECT is not served here",
@@ -104,7 +104,7 @@ fn purpose(parts: &request::Parts) -> Result<(), Refusal> {
     let is_offer =
         |value: &HeaderValue| elements(value).all(|protocol| protocol.eq_ignore_ascii_case(b"h2c"));
     if upgrades.any(|value| !is_offer(value)) {
-        return Err(Refusal::new(
+        return Err(Rejection::new(
             StatusCode::NOT_IMPLEMENTED,
             "upgrade_not_supported",
             "upgrades (WebSocket and others) are not supported by this version of Weir",
@@ -114,7 +114,7 @@ fn purpose(parts: &request::Parts) -> Result<(), Refusal> {
 }
 
 /// RFC 9112, 6.1: a coding that is not understood is a 501. Only the final `chunked` is understood here.
-fn transfer_coding(parts: &request::Parts) -> Result<(), Refusal> {
+fn transfer_coding(parts: &request::Parts) -> Result<(), Rejection> {
     let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else {
         return Ok(());
@@ -123,9 +123,9 @@ fn transfer_coding(parts: &request::Parts) -> Result<(), Refusal> {
         return Err(bad("Transfer-Encoding is of HTTP/1.1 only"));
     }
     if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-        return Err(Refusal {
+        return Err(Rejection {
             closes: true,
-            ..Refusal::new(
+            ..Rejection::new(
                 StatusCode::NOT_IMPLEMENTED,
                 "transfer_coding_not_supported",
                 "expected `Transfer-Encoding: chunked` and no other transfer coding",
@@ -136,7 +136,7 @@ fn transfer_coding(parts: &request::Parts) -> Result<(), Refusal> {
 }
 
 /// RFC 9112, 3.2: one valid Host, no more. RFC 9113, 8.3.1: it does not contradict `:authority`.
-fn host(parts: &request::Parts) -> Result<(), Refusal> {
+fn host(parts: &request::Parts) -> Result<(), Rejection> {
     let host = single_host(&parts.headers)?;
     let authority = parts.uri.authority();
     match (host, authority) {
@@ -161,9 +161,9 @@ fn host(parts: &request::Parts) -> Result<(), Refusal> {
     }
 }
 
-const NO_HOST: Refusal = bad("expected a Host field, none came");
+const NO_HOST: Rejection = bad("expected a Host field, none came");
 
-fn single_host(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Refusal> {
+fn single_host(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Rejection> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -173,7 +173,7 @@ fn single_host(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Refusal> {
 }
 
 /// `host[:port]`, without a user and without a list.
-fn valid(host: &[u8]) -> Result<(), Refusal> {
+fn valid(host: &[u8]) -> Result<(), Rejection> {
     let refused = bad("expected Host to be a name or address, and maybe a port");
     if host.iter().any(|byte| matches!(byte, b'@' | b',')) {
         return Err(refused);
