@@ -258,7 +258,7 @@ pub struct Event {
     /// Token counts it states.
     pub usage: Option<Usage>,
     /// Where a number or a time lies that is another one in each event and decides nothing.
-    pub stamp: Option<Span>,
+    pub varying: Option<Span>,
     /// What it does to a tool call whose arguments are streamed.
     pub call: Option<Call>,
     /// Which text of several its text belongs to: a choice, a block, a message. What ends a text has the same.
@@ -277,7 +277,7 @@ impl Event {
             merge: None,
             terminal: None,
             usage: None,
-            stamp: None,
+            varying: None,
             call: None,
             lane: 0,
             side: Side::Answer,

@@ -482,7 +482,7 @@ fn an_index_that_grows_shorter_leaves_the_text_where_it_is() {
         let merge = event.merge.unwrap();
         assert_eq!(merge.text.of(block), b"Rain");
         assert_eq!(event.text.unwrap().of(block), b"Rain");
-        assert_eq!(event.stamp.unwrap().of(block), b"11");
+        assert_eq!(event.varying.unwrap().of(block), b"11");
     };
     pipeline.feed(stream.as_bytes(), &mut look).unwrap();
     assert_eq!(seen, 1);

@@ -4,20 +4,20 @@
 
 use std::ops::Range;
 
+use super::first_frame::FirstFrame;
 use super::object::Object;
-use super::opening::Opening;
 use super::reader::Reader;
-use super::request::{Asked, Members};
-use super::shape::{self, Failure, Grammar, PLAIN, Refusal, Shape, Sign};
+use super::request::{Members, RequestHead};
+use super::spec::{self, DialectSpec, Failure, PLAIN, Parser, Refusal, Sign};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Terminal};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
-pub(super) const SHAPE: Shape = Shape {
+pub(super) const SPEC: DialectSpec = DialectSpec {
     word: "a2a",
-    asked,
-    told: |members| {
+    match_head,
+    match_body: |members| {
         let methods: [&[u8]; 4] = [
             b"message/stream",
             b"tasks/resubscribe",
@@ -26,23 +26,23 @@ pub(super) const SHAPE: Shape = Shape {
         ];
         Sign::Certain.when(methods.contains(&members.word("method")))
     },
-    opens,
-    grammar: |members| Box::new(State::new(members)),
+    match_first_frame,
+    parser: |members| Box::new(State::new(members)),
     refusal: Some(refusal),
     ..PLAIN
 };
 
-fn asked(asked: &Asked<'_>) -> Sign {
-    let is_named = asked.has("a2a-version") || asked.lists("content-type", "application/a2a+json");
-    let subscribes = asked.contains("/tasks/") && asked.ends_with(":subscribe");
-    Sign::Certain.when(is_named || subscribes || asked.ends_with("/message:stream"))
+fn match_head(head: &RequestHead<'_>) -> Sign {
+    let is_named = head.has("a2a-version") || head.lists("content-type", "application/a2a+json");
+    let subscribes = head.contains("/tasks/") && head.ends_with(":subscribe");
+    Sign::Certain.when(is_named || subscribes || head.ends_with("/message:stream"))
 }
 
-fn opens(opening: &Opening<'_>) -> Sign {
-    if opening.is_line() || !opening.is_object() || !matches!(opening.name(), b"" | b"message") {
+fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
+    if first.is_line() || !first.is_object() || !matches!(first.name(), b"" | b"message") {
         return Sign::None;
     }
-    match Fields::read(opening.frame().data()) {
+    match Fields::read(first.frame().data()) {
         Some(fields) if fields.rpc && fields.failed => Sign::Possible,
         Some(fields) => Sign::Certain.when(fields.payload.is_some() && !fields.vague()),
         None => Sign::None,
@@ -64,7 +64,7 @@ impl State {
     }
 }
 
-impl Grammar for State {
+impl Parser for State {
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
         let fields = Fields::read(frame.data())?;
         if fields.failed || frame.name() == b"error" {
@@ -80,7 +80,7 @@ impl Grammar for State {
     fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
         let message = failure.with_code();
         if let Some(call) = &self.call {
-            return shape::block(framing, "", &rpc_error(call, -32603, &message));
+            return spec::block(framing, "", &rpc_error(call, -32603, &message));
         }
         let (code, status) = if failure.is_timeout() {
             (504, "DEADLINE_EXCEEDED")
@@ -92,7 +92,7 @@ impl Grammar for State {
             .text("message", &message)
             .text("status", status);
         let error = Object::new().raw("error", &error.end());
-        shape::block(framing, "error", &error.end())
+        spec::block(framing, "error", &error.end())
     }
 }
 

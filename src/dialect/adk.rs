@@ -6,16 +6,16 @@
 use super::object::Object;
 use super::parts::{self, Parts};
 use super::reader::Reader;
-use super::shape::{self, Failure, Grammar, PLAIN, Shape, Sign};
+use super::spec::{self, DialectSpec, Failure, PLAIN, Parser, Sign};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
 use crate::wire::{Frame, Framing};
 
-pub(super) const SHAPE: Shape = Shape {
+pub(super) const SPEC: DialectSpec = DialectSpec {
     word: "adk",
-    asked: |asked| Sign::Certain.when(asked.ends_with("/run_sse")),
-    opens: |opening| Sign::Certain.when(opening.has("author") && opening.has("invocationId")),
-    grammar: |_| Box::<State>::default(),
+    match_head: |head| Sign::Certain.when(head.ends_with("/run_sse")),
+    match_first_frame: |first| Sign::Certain.when(first.has("author") && first.has("invocationId")),
+    parser: |_| Box::<State>::default(),
     always_streams: true,
     ..PLAIN
 };
@@ -29,7 +29,7 @@ struct State {
     wholes: u64,
 }
 
-impl Grammar for State {
+impl Parser for State {
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
         // The server formats its errors by hand: a quote in one makes them no JSON.
         let Some(step) = Step::read(frame.data()) else {
@@ -44,7 +44,7 @@ impl Grammar for State {
 
     fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
         let error = Object::new().text("error", &failure.with_code());
-        shape::block(framing, "", &error.end())
+        spec::block(framing, "", &error.end())
     }
 }
 

@@ -8,22 +8,22 @@ use super::Dialect;
 use super::object::Object;
 use super::reader::Reader;
 use super::request::Members;
-use super::shape::{self, Failure, Grammar, PLAIN, Shape, Sign};
+use super::spec::{self, DialectSpec, Failure, PLAIN, Parser, Sign};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Side, Step, Terminal, Usage};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
-pub(super) const SHAPE: Shape = Shape {
+pub(super) const SPEC: DialectSpec = DialectSpec {
     word: "ag_ui",
-    asked: |asked| Sign::Certain.when(asked.lists("accept", "application/vnd.ag-ui.event")),
-    told,
-    opens: |opening| {
-        let kind = opening.word("type");
+    match_head: |head| Sign::Certain.when(head.lists("accept", "application/vnd.ag-ui.event")),
+    match_body,
+    match_first_frame: |first| {
+        let kind = first.word("type");
         let is_shouted = !kind.is_empty() && kind.iter().all(|byte| is_capital(*byte));
-        Sign::Certain.when(is_shouted && opening.is_understood(Dialect::AgUi))
+        Sign::Certain.when(is_shouted && first.is_understood(Dialect::AgUi))
     },
-    grammar: |_| Box::<State>::default(),
+    parser: |_| Box::<State>::default(),
     always_streams: true,
     status: Some(|words| {
         let event = Object::new()
@@ -40,7 +40,7 @@ const fn is_capital(byte: u8) -> bool {
 }
 
 /// `RunAgentInput` has all of these.
-fn told(members: &Members) -> Sign {
+fn match_body(members: &Members) -> Sign {
     let keys = ["threadId", "runId", "messages", "tools", "context"];
     Sign::Certain.when(keys.into_iter().all(|key| members.has(key)))
 }
@@ -52,7 +52,7 @@ struct State {
     open: u64,
 }
 
-impl Grammar for State {
+impl Parser for State {
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
         let fields = Fields::read(frame.data())?;
         let of = |class, content| Event {
@@ -108,7 +108,7 @@ impl Grammar for State {
             .text("type", "RUN_ERROR")
             .text("message", failure.message)
             .text("code", failure.code);
-        shape::block(framing, "", &error.end())
+        spec::block(framing, "", &error.end())
     }
 }
 
@@ -156,7 +156,7 @@ struct Fields<'a> {
     message: &'a [u8],
     call: &'a [u8],
     delta: Option<Range<usize>>,
-    stamp: Option<Range<usize>>,
+    varying: Option<Range<usize>>,
     usage: Option<Usage>,
     /// A hash of the members that must be equal before two events are joined.
     rest: u64,
@@ -172,7 +172,7 @@ impl<'a> Fields<'a> {
                 b"messageId" => fields.message = reader.word()?,
                 b"toolCallId" => fields.call = reader.word()?,
                 b"delta" if reader.kind()? == Kind::String => fields.delta = reader.string()?,
-                b"timestamp" => fields.stamp = Some(reader.count_at()?.1),
+                b"timestamp" => fields.varying = Some(reader.count_at()?.1),
                 b"usage" => fields.read_usage(reader)?,
                 _ => fields.rest = text::key((fields.rest, key, reader.raw()?)),
             }
@@ -207,9 +207,9 @@ impl<'a> Fields<'a> {
         };
         let event = text::event(frame, class, content, range).in_lane(text::key(self.message));
         let key = text::key((self.kind, self.message, self.call, self.rest));
-        let stamp = self.stamp.clone();
+        let varying = self.varying.clone();
         Event {
-            stamp: stamp.and_then(|at| frame.in_block(at)),
+            varying: varying.and_then(|at| frame.in_block(at)),
             ..text::joining(event, Keep::Last, key)
         }
     }

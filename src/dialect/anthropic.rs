@@ -3,41 +3,41 @@
 use std::ops::Range;
 
 use super::Dialect;
+use super::first_frame::FirstFrame;
 use super::object::Object;
-use super::opening::Opening;
 use super::reader::Reader;
-use super::shape::{self, Failure, Grammar, PLAIN, Refusal, Shape, Sign};
+use super::spec::{self, DialectSpec, Failure, PLAIN, Parser, Refusal, Sign};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Side, Step, Terminal, Usage};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
-pub(super) const SHAPE: Shape = Shape {
+pub(super) const SPEC: DialectSpec = DialectSpec {
     word: "anthropic",
-    asked: |asked| {
-        let is_named = asked.has("anthropic-version") && asked.ends_with("/messages");
-        Sign::Certain.when(asked.ends_with("/v1/messages") || is_named)
+    match_head: |head| {
+        let is_named = head.has("anthropic-version") && head.ends_with("/messages");
+        Sign::Certain.when(head.ends_with("/v1/messages") || is_named)
     },
-    opens,
-    grammar: |_| Box::<State>::default(),
+    match_first_frame,
+    parser: |_| Box::<State>::default(),
     // Its own event, which its clients skip.
     heartbeat: |framing| match framing {
         Framing::Sse => Some(b"event: ping\ndata: {\"type\":\"ping\"}\n\n"),
-        other => shape::comment(other),
+        other => spec::comment(other),
     },
     refusal: Some(|refusal, _| error(status_type(refusal), &refusal.with_code())),
     ..PLAIN
 };
 
-fn opens(opening: &Opening<'_>) -> Sign {
-    match opening.name() {
+fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
+    match first.name() {
         b"" => Sign::Certain.when(
-            opening.word("type") == b"message_start" && opening.is_understood(Dialect::Anthropic),
+            first.word("type") == b"message_start" && first.is_understood(Dialect::Anthropic),
         ),
-        b"error" => Sign::Likely.when(opening.has_object("error")),
+        b"error" => Sign::Likely.when(first.has_object("error")),
         // Words that others use, too.
         b"data" | b"end" | b"metadata" | b"ping" | b"tools" => Sign::None,
-        _ => Sign::Likely.when(opening.is_understood(Dialect::Anthropic)),
+        _ => Sign::Likely.when(first.is_understood(Dialect::Anthropic)),
     }
 }
 
@@ -51,7 +51,7 @@ struct State {
 /// Blocks are open one at a time; more than a few are a mistake of the server.
 const MAX_OPEN: usize = 16;
 
-impl Grammar for State {
+impl Parser for State {
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
         let event = classify(frame)?;
         if !event.is_in_block {
@@ -82,7 +82,7 @@ impl Grammar for State {
         } else {
             "api_error"
         };
-        shape::block(framing, "error", &error(kind, &failure.with_code()))
+        spec::block(framing, "error", &error(kind, &failure.with_code()))
     }
 }
 

@@ -5,19 +5,19 @@
 use std::ops::Range;
 
 use super::Dialect;
+use super::first_frame::FirstFrame;
 use super::object::Object;
-use super::opening::Opening;
 use super::reader::Reader;
-use super::shape::{self, Failure, Grammar, PLAIN, Shape, Sign};
+use super::spec::{self, DialectSpec, Failure, PLAIN, Parser, Sign};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
 use crate::wire::json::{self, Kind};
 use crate::wire::{Frame, Framing};
 
-pub(super) const SHAPE: Shape = Shape {
+pub(super) const SPEC: DialectSpec = DialectSpec {
     word: "convention",
-    opens,
-    grammar: |_| Box::<State>::default(),
+    match_first_frame,
+    parser: |_| Box::<State>::default(),
     status: Some(|words| {
         let status = Object::new().text("type", "status").text("content", words);
         format!("event: status\ndata: {}\n\n", status.end())
@@ -25,16 +25,16 @@ pub(super) const SHAPE: Shape = Shape {
     ..PLAIN
 };
 
-fn opens(opening: &Opening<'_>) -> Sign {
-    let is_foreign = opening.has("jsonrpc") || opening.has("candidates");
-    let may_be = match opening.name() {
+fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
+    let is_foreign = first.has("jsonrpc") || first.has("candidates");
+    let may_be = match first.name() {
         // Lines that are no objects show nothing, and `[DONE]` was OpenAI's first.
-        b"" if opening.is_line() => opening.is_object(),
-        b"" => !opening.frame().data().starts_with(b"[DONE]"),
-        b"error" => !opening.has_object("error"),
+        b"" if first.is_line() => first.is_object(),
+        b"" => !first.frame().data().starts_with(b"[DONE]"),
+        b"error" => !first.has_object("error"),
         name => name != b"metadata",
     };
-    Sign::Possible.when(!is_foreign && may_be && opening.is_understood(Dialect::Convention))
+    Sign::Possible.when(!is_foreign && may_be && first.is_understood(Dialect::Convention))
 }
 
 /// How the agent writes, for an error of the same kind.
@@ -46,7 +46,7 @@ struct State {
     text: Option<&'static str>,
 }
 
-impl Grammar for State {
+impl Parser for State {
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
         let (event, place) = classify(frame)?;
         self.typed |= frame.data().starts_with(b"{");
@@ -55,13 +55,13 @@ impl Grammar for State {
     }
 
     fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
-        let mut error = shape::plain_error(failure);
+        let mut error = spec::plain_error(failure);
         if let Some(text) = self.text.filter(|text| *text != "message") {
             error = error.text(text, failure.message);
         }
         match framing {
             Framing::Ndjson if self.typed => Some(error.end() + "\n"),
-            _ => shape::block(framing, "error", &error.end()),
+            _ => spec::block(framing, "error", &error.end()),
         }
     }
 

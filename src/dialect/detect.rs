@@ -5,33 +5,33 @@
 use http::HeaderMap;
 
 use super::Dialect;
-use super::opening::{self, Opening};
-use super::request::{Asked, Members};
-use super::shape::{Shape, Sign};
+use super::first_frame::{self, FirstFrame};
+use super::request::{Members, RequestHead};
+use super::spec::{DialectSpec, Sign};
 use crate::wire::Frame;
 
 /// The dialect that the head of a request asks for, if it can be told.
-pub fn from_request(asked: &Asked<'_>) -> Option<Dialect> {
-    surest(|shape| (shape.asked)(asked)).map(|(dialect, _)| dialect)
+pub fn from_request(head: &RequestHead<'_>) -> Option<Dialect> {
+    surest(|spec| (spec.match_head)(head)).map(|(dialect, _)| dialect)
 }
 
 /// The dialect that a request asks for with its body, if its head only `hinted` at one or at none.
 pub fn from_body(members: &Members, hinted: Option<Dialect>) -> Option<Dialect> {
     match hinted {
         Some(Dialect::A2a | Dialect::Mcp) => hinted,
-        _ => surest(|shape| (shape.told)(members)).map_or(hinted, |(dialect, _)| Some(dialect)),
+        _ => surest(|spec| (spec.match_body)(members)).map_or(hinted, |(dialect, _)| Some(dialect)),
     }
 }
 
 /// The dialect that the head of an answer announces, if it does.
 pub fn from_answer(headers: &HeaderMap) -> Option<Dialect> {
-    surest(|shape| (shape.announced)(headers)).map(|(dialect, _)| dialect)
+    surest(|spec| (spec.match_response)(headers)).map(|(dialect, _)| dialect)
 }
 
 /// The dialect that the first frame with data shows; [`Dialect::Opaque`] if it shows none.
 pub fn from_frame(frame: &Frame<'_>) -> Dialect {
-    let opening = Opening::new(frame);
-    surest(|shape| (shape.opens)(&opening)).map_or(Dialect::Opaque, |(dialect, _)| dialect)
+    let first = FirstFrame::new(frame);
+    surest(|spec| (spec.match_first_frame)(&first)).map_or(Dialect::Opaque, |(dialect, _)| dialect)
 }
 
 /// Whether `frame` opens streams of several dialects; then the next frame tells. LangGraph's `metadata` looks like
@@ -44,10 +44,10 @@ pub fn is_ambiguous(frame: &Frame<'_>) -> bool {
     match frame.name() {
         // Nothing but an id, to begin with.
         _ if data.is_empty() => true,
-        b"metadata" => !Opening::new(frame).has("attempt"),
+        b"metadata" => !FirstFrame::new(frame).has("attempt"),
         b"" if data.len() <= MAX_BARE => {
-            let opening = Opening::new(frame);
-            opening.len() == 1 && opening.word("type") == b"start"
+            let first = FirstFrame::new(frame);
+            first.len() == 1 && first.word("type") == b"start"
         }
         _ => false,
     }
@@ -56,11 +56,11 @@ pub fn is_ambiguous(frame: &Frame<'_>) -> bool {
 /// Whether `frame` may belong to a stream of `dialect`; if not, a guess from the request was wrong and
 /// [`from_frame`] decides.
 pub fn fits(dialect: Dialect, frame: &Frame<'_>) -> bool {
-    frame.data.is_none() || dialect == Dialect::Opaque || opening::is_understood(dialect, frame)
+    frame.data.is_none() || dialect == Dialect::Opaque || first_frame::is_understood(dialect, frame)
 }
 
-fn surest(sign: impl Fn(&Shape) -> Sign) -> Option<(Dialect, Sign)> {
-    let signs = Dialect::ALL.map(|dialect| (dialect, sign(dialect.shape())));
+fn surest(sign: impl Fn(&DialectSpec) -> Sign) -> Option<(Dialect, Sign)> {
+    let signs = Dialect::ALL.map(|dialect| (dialect, sign(dialect.spec())));
     // Of equals the first: `max_by_key` would take the last.
     let best = signs.iter().map(|(_, sign)| *sign).max()?;
     let first = signs.into_iter().find(|(_, sign)| *sign == best)?;

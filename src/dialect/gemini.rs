@@ -3,20 +3,20 @@
 //! A running total of the tokens stands on nearly every chunk, so a chunk joins its neighbour by keeping
 //! the later one's envelope.
 
+use super::first_frame::FirstFrame;
 use super::object::Object;
-use super::opening::Opening;
 use super::parts::{self, Parts};
 use super::reader::Reader;
-use super::shape::{Failure, Grammar, PLAIN, Shape, Sign};
+use super::spec::{DialectSpec, Failure, PLAIN, Parser, Sign};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
 use crate::wire::{Frame, Framing};
 
-pub(super) const SHAPE: Shape = Shape {
+pub(super) const SPEC: DialectSpec = DialectSpec {
     word: "gemini",
-    asked: |asked| Sign::Certain.when(asked.contains(":streamGenerateContent")),
-    opens,
-    grammar: |_| Box::<State>::default(),
+    match_head: |head| Sign::Certain.when(head.contains(":streamGenerateContent")),
+    match_first_frame,
+    parser: |_| Box::<State>::default(),
     framing: Some(("application/json", Framing::JsonArray)),
     // Python's client raises on one.
     comments: false,
@@ -28,9 +28,9 @@ pub(super) const SHAPE: Shape = Shape {
     ..PLAIN
 };
 
-fn opens(opening: &Opening<'_>) -> Sign {
+fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
     let mut is_known = false;
-    let mut reader = Reader::new(opening.raw("candidates"));
+    let mut reader = Reader::new(first.raw("candidates"));
     let mut look = |reader: &mut Reader<'_>| {
         reader.object(|reader, key| {
             is_known |= matches!(key, b"content" | b"finishReason");
@@ -39,7 +39,7 @@ fn opens(opening: &Opening<'_>) -> Sign {
     };
     // What is no array of objects shows nothing.
     let _ = reader.array(|reader, _| look(reader).map(drop));
-    Sign::Certain.when(is_known && opening.name().is_empty() && !opening.is_line())
+    Sign::Certain.when(is_known && first.name().is_empty() && !first.is_line())
 }
 
 /// `error` comes first: the Python client compares the start of the object. The status is a closed set.
@@ -81,7 +81,7 @@ enum Place {
     Amid,
 }
 
-impl Grammar for State {
+impl Parser for State {
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
         match &*frame.block {
             b"[" => {

@@ -2,22 +2,22 @@
 //!
 //! The end of input is its normal end; `end` and `error` are optional.
 
+use super::first_frame::FirstFrame;
 use super::message::Message;
 use super::object::Object;
-use super::opening::Opening;
 use super::reader::Reader;
-use super::request::Asked;
-use super::shape::{self, Failure, Grammar, PLAIN, Shape, Sign};
+use super::request::RequestHead;
+use super::spec::{self, DialectSpec, Failure, PLAIN, Parser, Sign};
 use super::{Dialect, langserve, protocol, text};
 use crate::event::{Class, Content, Event, Keep, Terminal};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
-pub(super) const SHAPE: Shape = Shape {
+pub(super) const SPEC: DialectSpec = DialectSpec {
     word: "langgraph",
-    asked,
-    opens,
-    grammar: |_| Box::<State>::default(),
+    match_head,
+    match_first_frame,
+    parser: |_| Box::<State>::default(),
     always_streams: true,
     status: Some(|words| {
         let event = Object::new().text("type", "status").text("content", words);
@@ -28,8 +28,8 @@ pub(super) const SHAPE: Shape = Shape {
 
 /// `/runs/stream`, `/threads/T/runs/stream`, `.../runs/R/stream`, `/threads/T/stream`; `/threads/T/stream/events`
 /// speaks the thread protocol.
-fn asked(asked: &Asked<'_>) -> Sign {
-    let mut parts = asked.parts().peekable();
+fn match_head(head: &RequestHead<'_>) -> Sign {
+    let mut parts = head.parts().peekable();
     let is_protocol = parts.next_if_eq(&"events").is_some();
     let is_run = parts.next() == Some("stream")
         && match parts.next() {
@@ -44,11 +44,11 @@ fn asked(asked: &Asked<'_>) -> Sign {
     Sign::Certain.when(is_run)
 }
 
-fn opens(opening: &Opening<'_>) -> Sign {
-    let is_understood = || opening.is_understood(Dialect::LangGraph);
-    match opening.name() {
-        _ if protocol::opens(opening) => Sign::Certain,
-        b"metadata" => Sign::Likely.when(opening.has("attempt") && is_understood()),
+fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
+    let is_understood = || first.is_understood(Dialect::LangGraph);
+    match first.name() {
+        _ if protocol::match_first_frame(first) => Sign::Certain,
+        b"metadata" => Sign::Likely.when(first.has("attempt") && is_understood()),
         // Words that others use, too.
         b"" | b"data" | b"end" | b"error" | b"ping" | b"tools" => Sign::None,
         _ => Sign::Likely.when(is_understood()),
@@ -62,7 +62,7 @@ struct State {
     protocol: protocol::State,
 }
 
-impl Grammar for State {
+impl Parser for State {
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
         protocol::classify(frame, &mut self.protocol).or_else(|| classify(frame, &mut self.objects))
     }
@@ -71,7 +71,7 @@ impl Grammar for State {
         let error = Object::new()
             .text("error", failure.code)
             .text("message", failure.message);
-        shape::block(framing, "error", &error.end())
+        spec::block(framing, "error", &error.end())
     }
 
     /// The end of the input is its normal end.

@@ -3,41 +3,41 @@
 use std::ops::Range;
 
 use super::Dialect;
+use super::first_frame::FirstFrame;
 use super::message::Message;
 use super::object::Object as Writer;
-use super::opening::Opening;
 use super::reader::Reader;
-use super::shape::{self, Failure, Grammar, PLAIN, Shape, Sign};
+use super::spec::{self, DialectSpec, Failure, PLAIN, Parser, Sign};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
-pub(super) const SHAPE: Shape = Shape {
+pub(super) const SPEC: DialectSpec = DialectSpec {
     word: "langserve",
-    asked: |asked| {
+    match_head: |head| {
         let ends = ["/stream", "/stream_log", "/stream_events"];
-        Sign::Possible.when(ends.into_iter().any(|end| asked.ends_with(end)))
+        Sign::Possible.when(ends.into_iter().any(|end| head.ends_with(end)))
     },
-    opens,
-    grammar: |_| Box::<State>::default(),
+    match_first_frame,
+    parser: |_| Box::<State>::default(),
     always_streams: true,
     ..PLAIN
 };
 
-fn opens(opening: &Opening<'_>) -> Sign {
-    if opening.word("event").starts_with(b"on_") || opening.has_array("ops") {
+fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
+    if first.word("event").starts_with(b"on_") || first.has_array("ops") {
         return Sign::Certain;
     }
-    let may_be = match opening.name() {
+    let may_be = match first.name() {
         b"data" | b"end" => true,
-        b"metadata" => !opening.has("attempt"),
+        b"metadata" => !first.has("attempt"),
         _ => false,
     };
-    Sign::Likely.when(may_be && opening.is_understood(Dialect::LangServe))
+    Sign::Likely.when(may_be && first.is_understood(Dialect::LangServe))
 }
 
-impl Grammar for State {
+impl Parser for State {
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
         self.frame(frame)
     }
@@ -47,7 +47,7 @@ impl Grammar for State {
         let error = Writer::new()
             .number("status_code", status)
             .text("message", failure.message);
-        shape::block(framing, "error", &error.end())
+        spec::block(framing, "error", &error.end())
     }
 }
 

@@ -4,22 +4,22 @@
 //! comes back with the last name. So where names were seen, the end of the input is no cut.
 
 use super::a2a::rpc_error;
-use super::opening::Opening;
+use super::first_frame::FirstFrame;
 use super::reader::Reader;
-use super::request::{Asked, Members};
-use super::shape::{self, Failure, Grammar, PLAIN, Shape, Sign};
+use super::request::{Members, RequestHead};
+use super::spec::{self, DialectSpec, Failure, PLAIN, Parser, Sign};
 use crate::event::{Class, Content, Event, Terminal};
 use crate::wire::{Frame, Framing};
 
-pub(super) const SHAPE: Shape = Shape {
+pub(super) const SPEC: DialectSpec = DialectSpec {
     word: "mcp",
-    asked,
-    told: |members| {
+    match_head,
+    match_body: |members| {
         // A2A's methods are its own; of other calls this is the one that is streamed.
         Sign::Likely.when(members.call_id().is_some())
     },
-    opens,
-    grammar: |members| Box::new(State::new(members)),
+    match_first_frame,
+    parser: |members| Box::new(State::new(members)),
     refusal: Some(|refusal, members| {
         let call = members.call_id().unwrap_or("null");
         rpc_error(call, -32000, &refusal.with_code())
@@ -27,14 +27,14 @@ pub(super) const SHAPE: Shape = Shape {
     ..PLAIN
 };
 
-fn asked(asked: &Asked<'_>) -> Sign {
+fn match_head(head: &RequestHead<'_>) -> Sign {
     let fields = ["mcp-protocol-version", "mcp-session-id", "mcp-method"];
-    Sign::Certain.when(fields.into_iter().any(|field| asked.has(field)))
+    Sign::Certain.when(fields.into_iter().any(|field| head.has(field)))
 }
 
-fn opens(opening: &Opening<'_>) -> Sign {
-    let is_message = matches!(opening.name(), b"" | b"message") && opening.has("jsonrpc");
-    Sign::Likely.when(is_message && !opening.is_line())
+fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
+    let is_message = matches!(first.name(), b"" | b"message") && first.has("jsonrpc");
+    Sign::Likely.when(is_message && !first.is_line())
 }
 
 /// What must be remembered between events.
@@ -55,7 +55,7 @@ impl State {
     }
 }
 
-impl Grammar for State {
+impl Parser for State {
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
         self.resumable |= has_id(&frame.block);
         if frame.data().is_empty() {
@@ -86,7 +86,7 @@ impl Grammar for State {
     fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
         let call = self.call.as_deref()?;
         let error = rpc_error(call, -32000, &failure.with_code());
-        shape::block(framing, "", &error)
+        spec::block(framing, "", &error)
     }
 
     fn needs_terminal(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Dialects: what a frame means, how a stream ends, and which bytes tell its client what.
 //!
-//! One file per dialect, all of one `shape`. To add one: its file, its line in the list below, and its folder of
+//! One file per dialect, all of one `spec`. To add one: its file, its line in the list below, and its folder of
 //! fixtures in `tests/data` (see `docs/dialects.md`).
 
 pub mod calls;
@@ -11,6 +11,7 @@ mod adk;
 mod ag_ui;
 mod anthropic;
 mod convention;
+mod first_frame;
 mod gemini;
 mod langgraph;
 mod langserve;
@@ -22,14 +23,13 @@ mod ollama;
 mod opaque;
 mod openai_chat;
 mod openai_responses;
-mod opening;
 mod parts;
 mod protocol;
 mod reader;
 mod refusal;
 mod repeat;
 mod request;
-mod shape;
+mod spec;
 mod text;
 mod vercel_ui;
 mod vercel_v4;
@@ -38,8 +38,8 @@ use std::fmt;
 
 pub use refusal::refusal;
 use repeat::Repeat;
-pub use request::{Asked, KEYS, Members};
-use shape::{Failure, Grammar, Shape};
+pub use request::{KEYS, Members, RequestHead};
+use spec::{DialectSpec, Failure, Parser};
 
 use crate::event::{Class, Event};
 use crate::wire::{Frame, Framing};
@@ -57,9 +57,9 @@ macro_rules! dialects {
             /// Every dialect, in the order of [`Dialect::index`].
             pub const ALL: [Self; [$(stringify!($name)),+].len()] = [$(Self::$name),+];
 
-            const fn shape(self) -> &'static Shape {
+            const fn spec(self) -> &'static DialectSpec {
                 match self {
-                    $(Self::$name => &$file::SHAPE,)+
+                    $(Self::$name => &$file::SPEC,)+
                 }
             }
         }
@@ -102,7 +102,7 @@ dialects! {
 impl Dialect {
     /// The word used in the configuration, in metrics and in logs.
     pub const fn as_str(self) -> &'static str {
-        self.shape().word
+        self.spec().word
     }
 
     /// Position in [`Dialect::ALL`].
@@ -120,35 +120,35 @@ impl Dialect {
     /// The framing of an answer of this content type (without parameters), if it is a stream of this dialect in
     /// a framing of its own.
     pub fn framing(self, content_type: &str) -> Option<Framing> {
-        let (own, framing) = self.shape().framing?;
+        let (own, framing) = self.spec().framing?;
         own.eq_ignore_ascii_case(content_type).then_some(framing)
     }
 
     /// Whether its clients skip SSE comments: Google's Python client raises on one. NDJSON knows none,
     /// whatever the dialect.
     pub const fn tolerates_comments(self) -> bool {
-        self.shape().comments
+        self.spec().comments
     }
 
     /// The bytes that keep a silent stream alive and that its clients are known to survive between two
     /// frames.
     pub fn heartbeat(self, framing: Framing) -> Option<&'static [u8]> {
-        (self.shape().heartbeat)(framing)
+        (self.spec().heartbeat)(framing)
     }
 
     /// The block that tells its clients what goes on unseen, if they know such an event.
     pub fn status(self, framing: Framing, words: &str) -> Option<String> {
-        let write = self.shape().status?;
+        let write = self.spec().status?;
         (framing == Framing::Sse).then(|| write(words))
     }
 
     /// Whether every answer in it is a stream, whatever the request says.
     pub const fn always_streams(self) -> bool {
-        self.shape().always_streams
+        self.spec().always_streams
     }
 
-    fn grammar(self) -> Box<dyn Grammar> {
-        (self.shape().grammar)(&Members::default())
+    fn parser(self) -> Box<dyn Parser> {
+        (self.spec().parser)(&Members::default())
     }
 }
 
@@ -165,7 +165,7 @@ impl fmt::Display for Dialect {
 #[repr(C)]
 pub struct Classifier {
     repeat: Repeat,
-    grammar: Box<dyn Grammar>,
+    parser: Box<dyn Parser>,
     dialect: Dialect,
     /// What the last frame meant that had to be read.
     last: Event,
@@ -181,7 +181,7 @@ impl Classifier {
     pub fn of(dialect: Dialect, members: &Members) -> Self {
         Self {
             repeat: Repeat::default(),
-            grammar: (dialect.shape().grammar)(members),
+            parser: (dialect.spec().parser)(members),
             dialect,
             last: Event::opaque(),
         }
@@ -190,8 +190,8 @@ impl Classifier {
     /// The meaning of the next frame.
     pub fn classify(&mut self, frame: &Frame<'_>) -> &Event {
         if self.repeat.recognises(frame) {
-            if let Some(stamp) = self.repeat.stamp() {
-                self.grammar.pass(stamp.of(&frame.block));
+            if let Some(varying) = self.repeat.varying() {
+                self.parser.note_varying(varying.of(&frame.block));
             }
             return self.repeat.meaning();
         }
@@ -210,7 +210,7 @@ impl Classifier {
     /// The same, found by reading all of it.
     #[inline(never)]
     fn read(&mut self, frame: &Frame<'_>) -> Event {
-        self.grammar.classify(frame).unwrap_or_else(|| {
+        self.parser.classify(frame).unwrap_or_else(|| {
             if frame.data().is_empty() {
                 Event::bare(Class::Opaque)
             } else {
@@ -226,7 +226,7 @@ impl Classifier {
 
     /// Whether an end of input without a terminal event means that the answer was cut.
     pub fn needs_terminal(&self) -> bool {
-        self.grammar.needs_terminal()
+        self.parser.needs_terminal()
     }
 
     /// The bytes that end this stream as failed. `None` if the dialect has none in this framing: then only a broken
@@ -234,7 +234,7 @@ impl Classifier {
     ///
     /// To be written between two blocks only, and never after a terminal.
     pub fn failure(&self, framing: Framing, code: &str, message: &str) -> Option<String> {
-        self.grammar.failure(framing, &Failure { code, message })
+        self.parser.failure(framing, &Failure { code, message })
     }
 }
 

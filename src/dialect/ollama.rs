@@ -4,21 +4,21 @@ use std::ops::Range;
 
 use super::object::Object;
 use super::reader::Reader;
-use super::shape::{Failure, Grammar, PLAIN, Shape, Sign};
+use super::spec::{DialectSpec, Failure, PLAIN, Parser, Sign};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, LISTS, Terminal, Usage};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
-pub(super) const SHAPE: Shape = Shape {
+pub(super) const SPEC: DialectSpec = DialectSpec {
     word: "ollama",
-    asked: |asked| {
-        Sign::Certain.when(asked.ends_with("/api/chat") || asked.ends_with("/api/generate"))
+    match_head: |head| {
+        Sign::Certain.when(head.ends_with("/api/chat") || head.ends_with("/api/generate"))
     },
-    opens: |opening| {
-        Sign::Certain.when(opening.is_line() && opening.has("model") && opening.has("done"))
+    match_first_frame: |first| {
+        Sign::Certain.when(first.is_line() && first.has("model") && first.has("done"))
     },
-    grammar: |_| Box::new(Ollama),
+    parser: |_| Box::new(Ollama),
     comments: false,
     // Python's client raises on an empty line; a lone space is swallowed as white space of the next line.
     heartbeat: |framing| match framing {
@@ -36,7 +36,7 @@ pub(super) const SHAPE: Shape = Shape {
 #[derive(Debug)]
 struct Ollama;
 
-impl Grammar for Ollama {
+impl Parser for Ollama {
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
         classify(frame)
     }
@@ -91,7 +91,7 @@ fn classify(frame: &Frame<'_>) -> Option<Event> {
     match text {
         Some((field, _)) if class != Class::Tool && !line.crowded => {
             let event = Event {
-                stamp: line.stamp.and_then(|at| frame.in_block(at)),
+                varying: line.varying.and_then(|at| frame.in_block(at)),
                 ..event
             };
             let event = text::joining(event, Keep::Last, text::key(field));
@@ -129,7 +129,7 @@ struct Line {
     lists: bool,
     text: Option<(Field, Range<usize>)>,
     texts: usize,
-    stamp: Option<Range<usize>>,
+    varying: Option<Range<usize>>,
     usage: Usage,
 }
 
@@ -156,7 +156,7 @@ impl Line {
                 b"prompt_eval_count" => line.usage.input = reader.count()?,
                 b"eval_count" => line.usage.output = reader.count()?,
                 // The same on each line, or told by the later one.
-                b"created_at" => line.stamp = reader.string()?,
+                b"created_at" => line.varying = reader.string()?,
                 b"model" | b"remote_model" | b"remote_host" => reader.skip()?,
                 key if LISTS.contains(&key) => line.lists |= reader.says_something()?,
                 _ => line.crowded |= reader.says_something()?,

@@ -1,9 +1,9 @@
 //! What nobody recognised: each event is critical and verbatim.
 
-use super::shape::{PLAIN, Shape, Unknown};
+use super::spec::{DialectSpec, PLAIN, Unknown};
 
-pub(super) const SHAPE: Shape = Shape {
+pub(super) const SPEC: DialectSpec = DialectSpec {
     word: "opaque",
-    grammar: |_| Box::new(Unknown),
+    parser: |_| Box::new(Unknown),
     ..PLAIN
 };

@@ -5,33 +5,33 @@
 
 use std::ops::Range;
 
+use super::first_frame::FirstFrame;
 use super::object::Object;
-use super::opening::Opening;
 use super::reader::Reader;
-use super::shape::{self, Failure, Grammar, PLAIN, Shape, Sign};
+use super::spec::{self, DialectSpec, Failure, PLAIN, Parser, Sign};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, LISTS, Step, Terminal, Usage};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
-pub(super) const SHAPE: Shape = Shape {
+pub(super) const SPEC: DialectSpec = DialectSpec {
     word: "openai_chat",
-    asked: |asked| Sign::Certain.when(asked.ends_with("/completions")),
-    opens,
-    grammar: |_| Box::<State>::default(),
+    match_head: |head| Sign::Certain.when(head.ends_with("/completions")),
+    match_first_frame,
+    parser: |_| Box::<State>::default(),
     refusal: Some(|refusal, _| error(refusal.code, refusal.message)),
     ..PLAIN
 };
 
-fn opens(opening: &Opening<'_>) -> Sign {
-    let object = opening.word("object");
-    let has_choices = opening.has_array("choices") && opening.raw("choices") != b"[]";
+fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
+    let object = first.word("object");
+    let has_choices = first.has_array("choices") && first.raw("choices") != b"[]";
     if has_choices || matches!(object, b"chat.completion.chunk" | b"text_completion") {
         return Sign::Certain;
     }
-    let is_bare = opening.name().is_empty() && !opening.is_line();
-    let is_done = opening.frame().data().starts_with(b"[DONE]");
-    Sign::Likely.when(is_bare && (opening.has_object("error") || is_done))
+    let is_bare = first.name().is_empty() && !first.is_line();
+    let is_done = first.frame().data().starts_with(b"[DONE]");
+    Sign::Likely.when(is_bare && (first.has_object("error") || is_done))
 }
 
 /// One error of Weir's own.
@@ -52,7 +52,7 @@ struct State {
     roles: u64,
 }
 
-impl Grammar for State {
+impl Parser for State {
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
         let data = frame.data();
         // The SDKs compare the start only.
@@ -67,7 +67,7 @@ impl Grammar for State {
     }
 
     fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
-        shape::block(framing, "", &error(failure.code, failure.message))
+        spec::block(framing, "", &error(failure.code, failure.message))
     }
 }
 

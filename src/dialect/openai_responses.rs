@@ -5,36 +5,36 @@
 
 use std::ops::Range;
 
+use super::first_frame::FirstFrame;
 use super::object::Object;
 use super::openai_chat;
-use super::opening::Opening;
 use super::reader::Reader;
-use super::request::Asked;
-use super::shape::{self, Failure, Grammar, PLAIN, Shape, Sign};
+use super::request::RequestHead;
+use super::spec::{self, DialectSpec, Failure, PLAIN, Parser, Sign};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, LISTS, Side, Step, Terminal, Usage};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
-pub(super) const SHAPE: Shape = Shape {
+pub(super) const SPEC: DialectSpec = DialectSpec {
     word: "openai_responses",
-    asked,
-    opens,
-    grammar: |_| Box::<State>::default(),
+    match_head,
+    match_first_frame,
+    parser: |_| Box::<State>::default(),
     refusal: Some(|refusal, _| openai_chat::error(refusal.code, refusal.message)),
     ..PLAIN
 };
 
 /// `/responses`, and `GET /responses/R?stream=true`, which takes up a stream again.
-fn asked(asked: &Asked<'_>) -> Sign {
-    let again = asked.parts().nth(1) == Some("responses") && asked.queries("stream=true");
-    Sign::Certain.when(asked.ends_with("/responses") || again)
+fn match_head(head: &RequestHead<'_>) -> Sign {
+    let again = head.parts().nth(1) == Some("responses") && head.queries("stream=true");
+    Sign::Certain.when(head.ends_with("/responses") || again)
 }
 
-fn opens(opening: &Opening<'_>) -> Sign {
-    let kind = opening.word("type");
-    let is_named = matches!(opening.name(), b"" | b"message") || opening.name() == kind;
-    let is_error = kind == b"error" && opening.has("sequence_number");
+fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
+    let kind = first.word("type");
+    let is_named = matches!(first.name(), b"" | b"message") || first.name() == kind;
+    let is_error = kind == b"error" && first.has("sequence_number");
     let is_wrapped = wrapper(kind).is_some();
     Sign::Certain.when(is_named && (kind.starts_with(b"response.") || is_error || is_wrapped))
 }
@@ -48,7 +48,7 @@ struct State {
     wrapped: bool,
 }
 
-impl Grammar for State {
+impl Parser for State {
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
         if frame.data().starts_with(b"[DONE]") {
             return Some(Event::bare(Class::Done).ending(Terminal::Done));
@@ -74,7 +74,7 @@ impl Grammar for State {
 
     fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
         if self.wrapped {
-            return shape::block(framing, "", &shape::plain_error(failure).end());
+            return spec::block(framing, "", &spec::plain_error(failure).end());
         }
         // The SDKs raise on the nested object and merely hand out the outer one, which others look at.
         let error = Object::new()
@@ -90,11 +90,11 @@ impl Grammar for State {
             .text("message", failure.message)
             .raw("param", "null")
             .raw("error", &error.end());
-        shape::block(framing, "error", &event.end())
+        spec::block(framing, "error", &event.end())
     }
 
-    fn pass(&mut self, stamp: &[u8]) {
-        let digits = std::str::from_utf8(stamp).ok();
+    fn note_varying(&mut self, varying: &[u8]) {
+        let digits = std::str::from_utf8(varying).ok();
         self.number = digits
             .and_then(|digits| digits.parse().ok())
             .or(self.number);
@@ -278,9 +278,9 @@ impl<'a> Fields<'a> {
             text::key((self.kind, self.item, self.part, self.rest)),
         );
         let joined = text::with_lists(joined, self.lists);
-        let stamp = self.number_at.clone();
+        let varying = self.number_at.clone();
         Some(Event {
-            stamp: stamp.and_then(|at| frame.in_block(at)),
+            varying: varying.and_then(|at| frame.in_block(at)),
             ..joined
         })
     }

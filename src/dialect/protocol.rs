@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use memchr::memmem;
 
-use super::opening::Opening;
+use super::first_frame::FirstFrame;
 use super::reader::Reader;
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Side, Terminal, Usage};
@@ -12,8 +12,8 @@ use crate::wire::Frame;
 use crate::wire::json::Kind;
 
 /// Whether a stream that begins like this speaks it.
-pub(super) fn opens(opening: &Opening<'_>) -> bool {
-    opening.word("type") == b"event" && opening.has("method") && opening.has_object("params")
+pub(super) fn match_first_frame(first: &FirstFrame<'_>) -> bool {
+    first.word("type") == b"event" && first.has("method") && first.has_object("params")
 }
 
 /// Messages that run at once, one in each subgraph; more are not told apart.

@@ -6,7 +6,7 @@ use http::StatusCode;
 use super::Dialect;
 use super::object::Object;
 use super::request::Members;
-use super::shape::Refusal;
+use super::spec::Refusal;
 
 /// Content type and body of the answer to a request whose body has `members`.
 pub fn refusal(
@@ -21,7 +21,7 @@ pub fn refusal(
         code,
         message,
     };
-    match dialect.and_then(|dialect| dialect.shape().refusal) {
+    match dialect.and_then(|dialect| dialect.spec().refusal) {
         Some(write) => ("application/json", write(&refusal, members).into()),
         None => ("application/problem+json", problem(&refusal).into()),
     }

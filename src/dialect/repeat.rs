@@ -19,16 +19,16 @@ const SHORT: usize = 16;
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Repeat {
-    /// Everything in front of the text, then everything behind it, without the stamp; empty if nothing is known.
+    /// Everything in front of the text, then everything behind it, without the varying; empty if nothing is known.
     envelope: Vec<u8>,
-    stamp: Stamp,
+    varying: Stamp,
     /// With the text of the event that was recognised last.
     meaning: Event,
     /// Envelopes in a row that did not come again.
     misses: u8,
 }
 
-/// Where an envelope has a gap for the stamp: in bytes of the envelope.
+/// Where an envelope has a gap for the varying: in bytes of the envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stamp {
     /// So many in front of it; the rest of them in front of the text.
@@ -42,7 +42,7 @@ impl Default for Repeat {
     fn default() -> Self {
         Self {
             envelope: Vec::new(),
-            stamp: Stamp::None,
+            varying: Stamp::None,
             meaning: Event::opaque(),
             misses: 0,
         }
@@ -52,7 +52,7 @@ impl Default for Repeat {
 impl Repeat {
     /// Whether only the text of `frame` is new; then [`Repeat::meaning`] is what it means.
     pub(super) fn recognises(&mut self, frame: &Frame<'_>) -> bool {
-        let text = match self.stamp {
+        let text = match self.varying {
             Stamp::None => self.text(&frame.block),
             _ => self.gaps(&frame.block),
         };
@@ -72,9 +72,9 @@ impl Repeat {
         &self.meaning
     }
 
-    /// Where its stamp lies.
-    pub(super) const fn stamp(&self) -> Option<Span> {
-        self.meaning.stamp
+    /// Where its varying lies.
+    pub(super) const fn varying(&self) -> Option<Span> {
+        self.meaning.varying
     }
 
     /// Where the text of a block lies that has the known envelope.
@@ -88,19 +88,19 @@ impl Repeat {
         Span::new(start..start + middle.len())
     }
 
-    /// The same where the envelope has a gap for the stamp, which is noted.
+    /// The same where the envelope has a gap for the varying, which is noted.
     #[inline(never)]
     fn gaps(&mut self, block: &[u8]) -> Option<Span> {
         let (before, after) = self.envelope.split_at_checked(self.before())?;
-        let (start, end, stamp) = match self.stamp {
+        let (start, end, varying) = match self.varying {
             Stamp::None => return None,
             Stamp::Before(at) => {
                 let (first, second) = before.split_at_checked(at as usize)?;
                 let rest = block.strip_prefix(first)?;
-                let stamp = stamp_len(rest);
-                let text = rest.get(stamp..)?.strip_prefix(second)?;
+                let varying = stamp_len(rest);
+                let text = rest.get(varying..)?.strip_prefix(second)?;
                 text.strip_suffix(after)?;
-                let span = Span::new(first.len()..first.len() + stamp);
+                let span = Span::new(first.len()..first.len() + varying);
                 (block.len() - text.len(), block.len() - after.len(), span)
             }
             Stamp::After(behind) => {
@@ -108,20 +108,20 @@ impl Repeat {
                 let (first, second) = after.split_at_checked(between)?;
                 let rest = block.strip_prefix(before)?.strip_suffix(second)?;
                 let text = string_len(rest)?;
-                let stamp = rest.get(text..)?.strip_prefix(first)?;
-                if stamp_len(stamp) != stamp.len() {
+                let varying = rest.get(text..)?.strip_prefix(first)?;
+                if stamp_len(varying) != varying.len() {
                     return None;
                 }
                 let end = before.len() + text;
                 let at = end + first.len();
-                (before.len(), end, Span::new(at..at + stamp.len()))
+                (before.len(), end, Span::new(at..at + varying.len()))
             }
         };
         let middle = block.get(start..end)?;
         if middle.is_empty() || !is_string_body(middle) {
             return None;
         }
-        self.meaning.stamp = stamp;
+        self.meaning.varying = varying;
         Span::new(start..end)
     }
 
@@ -131,8 +131,8 @@ impl Repeat {
             .meaning
             .merge
             .map_or(0, |merge| merge.text.start as usize);
-        match (self.stamp, self.meaning.stamp) {
-            (Stamp::Before(_), Some(stamp)) => text - stamp.len(),
+        match (self.varying, self.meaning.varying) {
+            (Stamp::Before(_), Some(varying)) => text - varying.len(),
             _ => text,
         }
     }
@@ -169,15 +169,15 @@ impl Repeat {
             };
             return;
         }
-        self.stamp = Stamp::None;
+        self.varying = Stamp::None;
         self.envelope.reserve_exact(before.len() + after.len());
-        let stamp = event
-            .stamp
-            .filter(|stamp| stamp_len(stamp.of(&frame.block)) == stamp.len());
-        self.meaning = Event { stamp, ..*event };
-        match stamp.map(|stamp| (stamp.start as usize, stamp.end as usize)) {
+        let varying = event
+            .varying
+            .filter(|varying| stamp_len(varying.of(&frame.block)) == varying.len());
+        self.meaning = Event { varying, ..*event };
+        match varying.map(|varying| (varying.start as usize, varying.end as usize)) {
             Some((start, end)) if end < text.start as usize => {
-                self.stamp = Stamp::Before(stamp.map_or(0, |stamp| stamp.start));
+                self.varying = Stamp::Before(varying.map_or(0, |varying| varying.start));
                 self.envelope
                     .extend_from_slice(before.get(..start).unwrap_or_default());
                 self.envelope
@@ -186,14 +186,14 @@ impl Repeat {
             }
             Some((start, end)) if start > text.end as usize => {
                 let behind = frame.block.get(end..).unwrap_or_default();
-                self.stamp = Stamp::After(u32::try_from(behind.len()).unwrap_or(0));
+                self.varying = Stamp::After(u32::try_from(behind.len()).unwrap_or(0));
                 let between = frame.block.get(text.end as usize..start);
                 self.envelope.extend_from_slice(before);
                 self.envelope.extend_from_slice(between.unwrap_or_default());
                 self.envelope.extend_from_slice(behind);
             }
             _ => {
-                self.meaning.stamp = None;
+                self.meaning.varying = None;
                 self.envelope.extend_from_slice(before);
                 self.envelope.extend_from_slice(after);
             }

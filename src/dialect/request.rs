@@ -4,13 +4,13 @@ use http::HeaderMap;
 
 /// The head of a request.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct RequestHead<'a> {
     path: &'a str,
     query: &'a str,
     headers: &'a HeaderMap,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> RequestHead<'a> {
     /// Of the path, the query without its `?`, and the fields.
     pub fn new(path: &'a str, query: &'a str, headers: &'a HeaderMap) -> Self {
         Self {

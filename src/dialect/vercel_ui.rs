@@ -3,20 +3,22 @@
 use std::ops::Range;
 
 use super::Dialect;
+use super::first_frame::FirstFrame;
 use super::object::Object;
-use super::opening::Opening;
 use super::reader::Reader;
-use super::shape::{self, Failure, Grammar, PLAIN, Shape, Sign};
+use super::spec::{self, DialectSpec, Failure, PLAIN, Parser, Sign};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Side, Step, Terminal, Usage};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
-pub(super) const SHAPE: Shape = Shape {
+pub(super) const SPEC: DialectSpec = DialectSpec {
     word: "vercel_ui",
-    announced: |headers| Sign::Certain.when(headers.contains_key("x-vercel-ai-ui-message-stream")),
-    opens,
-    grammar: |_| Box::<State>::default(),
+    match_response: |headers| {
+        Sign::Certain.when(headers.contains_key("x-vercel-ai-ui-message-stream"))
+    },
+    match_first_frame,
+    parser: |_| Box::<State>::default(),
     status: Some(|words| {
         let data = Object::new().text("text", words);
         let part = Object::new()
@@ -28,23 +30,23 @@ pub(super) const SHAPE: Shape = Shape {
     ..PLAIN
 };
 
-fn opens(opening: &Opening<'_>) -> Sign {
-    match opening.word("type") {
-        b"start" => Sign::Certain.when(opening.has("messageId") || opening.has("messageMetadata")),
+fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
+    match first.word("type") {
+        b"start" => Sign::Certain.when(first.has("messageId") || first.has("messageMetadata")),
         // Tutorials use these words, too.
         b"abort" | b"custom" | b"error" | b"file" | b"finish" => Sign::None,
-        _ => Sign::Certain.when(opening.is_understood(Dialect::VercelUi)),
+        _ => Sign::Certain.when(first.is_understood(Dialect::VercelUi)),
     }
 }
 
 /// What must be remembered between events.
 #[derive(Debug, Default)]
 struct State {
-    /// An error was told: what follows does not make the stream a good one.
+    /// An error was match_body: what follows does not make the stream a good one.
     failed: bool,
 }
 
-impl Grammar for State {
+impl Parser for State {
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
         if frame.data().starts_with(b"[DONE]") {
             let terminal = if self.failed {
@@ -67,7 +69,7 @@ impl Grammar for State {
         let error = Object::new()
             .text("type", "error")
             .text("errorText", &failure.with_code());
-        let block = shape::block(framing, "", &error.end())?;
+        let block = spec::block(framing, "", &error.end())?;
         Some(block + "data: [DONE]\n\n")
     }
 }

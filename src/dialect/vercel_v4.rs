@@ -4,18 +4,18 @@ use std::ops::Range;
 
 use super::object::{self, Object};
 use super::reader::Reader;
-use super::shape::{Failure, Grammar, PLAIN, Shape, Sign};
+use super::spec::{DialectSpec, Failure, PLAIN, Parser, Sign};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Side, Step, Terminal, Usage};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
-pub(super) const SHAPE: Shape = Shape {
+pub(super) const SPEC: DialectSpec = DialectSpec {
     word: "vercel_v4",
-    announced: |headers| Sign::Certain.when(headers.contains_key("x-vercel-ai-data-stream")),
+    match_response: |headers| Sign::Certain.when(headers.contains_key("x-vercel-ai-data-stream")),
     // Only the head of the answer tells.
-    opens: |_| Sign::None,
-    grammar: |_| Box::<State>::default(),
+    match_first_frame: |_| Sign::None,
+    parser: |_| Box::<State>::default(),
     framing: Some(("text/plain", Framing::Lines)),
     comments: false,
     // Its reader skips empty lines.
@@ -31,11 +31,11 @@ pub(super) const SHAPE: Shape = Shape {
 struct State {
     /// Steps that ended: each is one model call.
     steps: u64,
-    /// An error was told: what follows does not make the stream a good one.
+    /// An error was match_body: what follows does not make the stream a good one.
     failed: bool,
 }
 
-impl Grammar for State {
+impl Parser for State {
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
         let data = frame.data();
         let of = |class, content| Event {

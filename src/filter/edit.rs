@@ -1,9 +1,9 @@
-//! Changes places of a frame's payload, and leaves every other byte as it was.
+//! Changes reindex of a frame's payload, and leaves every other byte as it was.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::scrub::Scrub;
+use super::redact::Redactor;
 use crate::event::{Content, Event, Merge, Span};
 use crate::wire::json::is_whole;
 use crate::wire::{Frame, Payload};
@@ -116,7 +116,7 @@ pub(super) fn with_text(
         return None;
     };
     let at = span.start as usize - data.start as usize;
-    let mut edits = Scrub {
+    let mut edits = Redactor {
         reasoning: false,
         tools: false,
         marks: None,
@@ -145,7 +145,7 @@ pub(super) fn with_text(
                 ..merge
             })
         }),
-        stamp: None,
+        varying: None,
         content: if text.is_empty() {
             Content::None
         } else {

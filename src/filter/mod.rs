@@ -11,24 +11,24 @@
 //! Everything else of an event leaves as it came.
 
 mod edit;
+mod json_char;
 pub mod markers;
-mod places;
 mod react;
+mod redact;
+mod reindex;
 mod rules;
 pub mod scan;
-mod scrub;
 mod tool_name;
-mod unit;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::task::Poll;
 
 use markers::Kind;
-use places::Places;
+use redact::Redactor;
+use reindex::Reindex;
 pub use rules::{Hidden, Hide, Rules};
 use scan::Scanner;
-use scrub::Scrub;
 
 use crate::dialect::{Classifier, Dialect};
 use crate::event::{Class, Content, Event, Side, Step};
@@ -45,7 +45,7 @@ pub struct Filter {
     reader: Classifier,
     framing: Framing,
     lanes: Vec<Lane>,
-    places: Places,
+    reindex: Reindex,
     hidden: Hidden,
     /// What is left out at the moment, since the last thing that was seen.
     run: Option<Kind>,
@@ -72,7 +72,7 @@ impl Filter {
             reader: Classifier::new(Dialect::Opaque),
             framing,
             lanes: Vec::new(),
-            places: Places::default(),
+            reindex: Reindex::default(),
             hidden: Hidden::default(),
             run: None,
             told: String::new(),
@@ -112,7 +112,7 @@ impl Filter {
             if let Some(total) = self.hidden.characters.get_mut(kind as usize) {
                 *total += hidden;
             }
-            self.places.leave_out(dialect, frame);
+            self.reindex.leave_out(dialect, frame);
             self.note_event(kind, frame, sink);
             return;
         }
@@ -128,10 +128,10 @@ impl Filter {
         let Some((frame, event)) = self.without_marks(frame, event, sink) else {
             return;
         };
-        let (frame, event) = self.places.counted(dialect, frame, event);
+        let (frame, event) = self.reindex.counted(dialect, frame, event);
         let is_blank = event
             .text
-            .is_some_and(|text| unit::is_blank(text.of(&frame.block)));
+            .is_some_and(|text| json_char::is_blank(text.of(&frame.block)));
         if event.content != Content::None && !is_blank {
             self.run = None;
         }
@@ -235,7 +235,7 @@ impl Filter {
             Some(Payload::InBlock(span)) => span.start as usize,
             _ => return Some((frame, event)),
         };
-        let scrub = Scrub {
+        let scrub = Redactor {
             reasoning: rules.reasoning.hides(),
             tools: rules.tools.hides(),
             marks: Some(&rules.marks),
@@ -429,7 +429,7 @@ impl Filter {
             };
         }
         let (frame, event) = self
-            .places
+            .reindex
             .counted(self.reader.dialect(), Cow::Owned(frame), event);
         sink(&frame.block, &event);
     }

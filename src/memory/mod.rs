@@ -131,12 +131,12 @@ impl Use {
 /// What streams held that were ended. It is looked at again long before all of that shows: without it more and more of
 /// them would be ended for the same bytes.
 #[derive(Debug, Default)]
-struct LetGo {
+struct PendingRelease {
     bytes: u64,
     last: Option<Instant>,
 }
 
-impl LetGo {
+impl PendingRelease {
     /// Bytes that are still to come back.
     fn expected(&mut self, now: Instant) -> u64 {
         let is_due = |at: Instant| now.duration_since(at) >= GIVEN_BACK_WITHIN;
@@ -163,7 +163,8 @@ pub fn limit(limit: MemoryLimit) -> Option<u64> {
 
 /// Looks at the memory in use for as long as the process runs.
 pub async fn watch(app: Arc<App>) {
-    let (mut gauge, mut let_go, mut last) = (Gauge::default(), LetGo::default(), None);
+    let (mut gauge, mut pending_release, mut last) =
+        (Gauge::default(), PendingRelease::default(), None);
     loop {
         // What cannot be read for a moment is as it was.
         let now = match app.loaded().config.limits.memory {
@@ -194,10 +195,10 @@ pub async fn watch(app: Arc<App>) {
         }
         if !short {
             // It is back, or others use it by now.
-            let_go = LetGo::default();
+            pending_release = PendingRelease::default();
         }
         if let Some(now) = now.filter(|it| it.percent() >= END_PERCENT) {
-            let ended = end_stalled(&app, now, &mut let_go);
+            let ended = end_stalled(&app, now, &mut pending_release);
             if ended > 0 {
                 tracing::warn!(
                     ended,
@@ -213,9 +214,9 @@ pub async fn watch(app: Arc<App>) {
 
 /// Ends the streams of clients that take nothing, those for which most waits first, until enough of it was let go; says
 /// how many there were.
-fn end_stalled(app: &App, used: Use, let_go: &mut LetGo) -> usize {
+fn end_stalled(app: &App, used: Use, pending_release: &mut PendingRelease) -> usize {
     let now = Instant::now();
-    let (excess, patience) = (used.excess(let_go.expected(now)), used.patience());
+    let (excess, patience) = (used.excess(pending_release.expected(now)), used.patience());
     if excess == 0 {
         return 0;
     }
@@ -240,7 +241,7 @@ fn end_stalled(app: &App, used: Use, let_go: &mut LetGo) -> usize {
         ended += 1;
     }
     if ended > 0 {
-        let_go.note(bytes, now);
+        pending_release.note(bytes, now);
     }
     ended
 }
@@ -279,12 +280,12 @@ mod tests {
 
     #[test]
     fn what_was_let_go_is_expected_for_a_while() {
-        let mut let_go = LetGo::default();
+        let mut pending_release = PendingRelease::default();
         let start = Instant::now();
-        let_go.note(100, start);
-        let_go.note(20, start + GIVEN_BACK_WITHIN / 2);
-        assert_eq!(let_go.expected(start + GIVEN_BACK_WITHIN), 120);
-        assert_eq!(let_go.expected(start + GIVEN_BACK_WITHIN * 2), 0);
+        pending_release.note(100, start);
+        pending_release.note(20, start + GIVEN_BACK_WITHIN / 2);
+        assert_eq!(pending_release.expected(start + GIVEN_BACK_WITHIN), 120);
+        assert_eq!(pending_release.expected(start + GIVEN_BACK_WITHIN * 2), 0);
     }
 
     #[test]

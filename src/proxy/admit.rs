@@ -12,7 +12,7 @@ use super::identity::Identity;
 use super::validate::{self, Rejection};
 use super::{Peer, detach, errors};
 use crate::app::App;
-use crate::dialect::{Asked, Choice, Members, detect};
+use crate::dialect::{Choice, Members, RequestHead, detect};
 use crate::reply::body::Body;
 use crate::route;
 
@@ -28,7 +28,7 @@ pub(super) fn admit(
     started: Instant,
 ) -> Result<Call, Box<Response<Body>>> {
     let query = parts.uri.query().unwrap_or_default();
-    let hint = detect::from_request(&Asked::new(parts.uri.path(), query, &parts.headers));
+    let hint = detect::from_request(&RequestHead::new(parts.uri.path(), query, &parts.headers));
     let refuse = |refusal: Rejection| {
         app.metrics.refused(refusal.code);
         let (method, path) = (&parts.method, shown(parts.uri.path()));

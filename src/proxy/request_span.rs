@@ -13,7 +13,7 @@ use crate::body_deadline::BodyDeadline;
 use crate::client_conn::{ClientConn, Overdue};
 use crate::reply::body::Witness;
 use crate::stream::end::End;
-use crate::traces::{Given, Request, Span, Traces};
+use crate::traces::{Parent, Request, Span, Traces};
 use crate::upstream::Broken;
 
 impl Call {
@@ -32,7 +32,7 @@ impl Call {
             request_id: self.identity.request_id.clone(),
             started: self.started,
         };
-        let given = Given {
+        let given = Parent {
             traceparent: self.identity.traceparent(),
             is_own: self.identity.is_own,
             headers,

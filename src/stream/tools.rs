@@ -1,7 +1,7 @@
 //! Are the tool calls of a stream whole? Their arguments come in pieces, and must add up to one JSON value.
 
 use crate::event::{Call, Step};
-use crate::wire::whole::Whole;
+use crate::wire::json_complete::Whole;
 
 /// Calls of one stream that are followed at once; agents make a handful. More are not looked at, unless the oldest is one
 /// whose end nobody tells: it is over then.

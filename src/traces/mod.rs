@@ -10,19 +10,19 @@
 #[cfg(feature = "otel")]
 mod answer;
 #[cfg(feature = "otel")]
-mod client;
+mod attributes;
 #[cfg(feature = "otel")]
-mod given;
+mod client;
 #[cfg(not(feature = "otel"))]
 mod off;
 #[cfg(feature = "otel")]
 mod outbox;
 #[cfg(feature = "otel")]
+mod parent;
+#[cfg(feature = "otel")]
+mod semconv;
+#[cfg(feature = "otel")]
 mod span;
-#[cfg(feature = "otel")]
-mod told;
-#[cfg(feature = "otel")]
-mod words;
 
 use std::sync::Arc;
 
@@ -55,7 +55,7 @@ pub struct Request {
 
 /// The trace that a request belongs to.
 #[derive(Clone, Copy, Debug)]
-pub struct Given<'a> {
+pub struct Parent<'a> {
     /// A valid `traceparent`.
     pub traceparent: &'a str,
     /// Weir made it up: the trace begins here.

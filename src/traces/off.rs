@@ -4,7 +4,7 @@ use std::io;
 
 use http::{HeaderValue, StatusCode};
 
-use super::{Given, Request};
+use super::{Parent, Request};
 use crate::config;
 use crate::dialect::Dialect;
 use crate::metrics::Metrics;
@@ -30,7 +30,7 @@ impl Traces {
     }
 
     /// Cannot be called.
-    pub fn begin(&self, _: Given<'_>, _: Request) -> (Option<Span>, Option<HeaderValue>) {
+    pub fn begin(&self, _: Parent<'_>, _: Request) -> (Option<Span>, Option<HeaderValue>) {
         match *self {}
     }
 

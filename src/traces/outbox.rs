@@ -16,9 +16,9 @@ use opentelemetry_sdk::trace::{
 use prometheus::IntCounter;
 
 use super::client::{Client, PATIENCE};
-use super::given::place;
+use super::parent::place;
 use super::span::Span;
-use super::{Given, Request};
+use super::{Parent, Request};
 use crate::config;
 use crate::metrics::Metrics;
 
@@ -77,8 +77,12 @@ impl Traces {
     }
 
     /// The span of a request, if it is recorded, and the `traceparent` for its upstream, if it changes.
-    pub fn begin(&self, given: Given<'_>, request: Request) -> (Option<Span>, Option<HeaderValue>) {
-        let (place, told) = place(given, self.sample);
+    pub fn begin(
+        &self,
+        parent: Parent<'_>,
+        request: Request,
+    ) -> (Option<Span>, Option<HeaderValue>) {
+        let (place, told) = place(parent, self.sample);
         let span = place.map(|place| Span::new(Arc::clone(&self.outbox), place, request));
         (span, told)
     }
@@ -188,8 +192,8 @@ fn resource(service_name: Option<&str>) -> Resource {
     let found = Resource::builder().build();
     let told = found.get(&"service.name".into());
     let told = told.filter(|name| !name.as_str().starts_with("unknown_service"));
-    let given = service_name.map(|name| name.to_owned().into());
-    let name = given.or(told).unwrap_or_else(|| "weir".into());
+    let parent = service_name.map(|name| name.to_owned().into());
+    let name = parent.or(told).unwrap_or_else(|| "weir".into());
     Resource::builder()
         .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
         .with_service_name(name)

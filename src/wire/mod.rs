@@ -8,11 +8,11 @@ pub mod chunked;
 mod decoder;
 pub mod encoding;
 pub mod json;
+pub mod json_complete;
 mod lines;
 pub mod members;
 pub mod ndjson;
 pub mod sse;
-pub mod whole;
 
 use std::borrow::Cow;
 

@@ -44,7 +44,7 @@ fn the_request_tells_the_dialect() {
     ];
     for (path, dialect) in table {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        let asked = Asked::new(path, query, &plain);
+        let asked = RequestHead::new(path, query, &plain);
         assert_eq!(detect::from_request(&asked), dialect, "{path}");
     }
     let fields = [
@@ -68,7 +68,7 @@ fn the_request_tells_the_dialect() {
     for (field, value, path, dialect) in fields {
         let mut headers = HeaderMap::new();
         headers.insert(field, HeaderValue::from_static(value));
-        let asked = Asked::new(path, "", &headers);
+        let asked = RequestHead::new(path, "", &headers);
         assert_eq!(detect::from_request(&asked), Some(dialect), "{field}");
     }
 }

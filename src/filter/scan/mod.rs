@@ -18,10 +18,10 @@ use std::task::Poll;
 use compare::{Match, compare, compare_tag, is_blank};
 pub use marks::{Marks, React};
 
+use super::json_char::JsonChar;
 use super::markers::{Kind, Place};
 use super::react::{self, Label};
 use super::tool_name::{Listener, Style};
-use super::unit::Unit;
 
 /// Longer than any mark, and than any header of harmony that says something.
 const MAX_HELD: usize = 256;
@@ -125,7 +125,7 @@ impl Scanner {
     /// The next piece, the raw body of a JSON string. What is visible of it, and of what was held, is appended to
     /// `out` as it was written.
     pub fn feed(&mut self, marks: &Marks, mut body: &[u8], out: &mut Vec<u8>) {
-        while let Some((unit, rest)) = Unit::first(body) {
+        while let Some((unit, rest)) = JsonChar::first(body) {
             body = rest;
             if self.after_label {
                 self.after_label = unit.bytes() == b"*";

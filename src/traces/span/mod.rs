@@ -1,4 +1,4 @@
-//! One span: what is known when its request came, and what is told at its end.
+//! One span: what is known when its request came, and what is attributes at its end.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,10 +10,10 @@ use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 use super::Request;
-use super::given::Place;
+use super::attributes::Attributes;
 use super::outbox::Outbox;
-use super::told::Told;
-use super::words;
+use super::parent::Place;
+use super::semconv;
 use crate::dialect::Dialect;
 use crate::stream::end::End;
 use crate::stream::pump::Report;
@@ -26,7 +26,7 @@ struct Open {
     outbox: Arc<Outbox>,
     place: Place,
     request: Request,
-    told: Told,
+    attributes: Attributes,
 }
 
 impl fmt::Debug for Span {
@@ -40,56 +40,68 @@ impl Span {
         Self(Box::new(Open {
             outbox,
             place,
-            told: Told::since(request.started),
+            attributes: Attributes::since(request.started),
             request,
         }))
     }
 
     /// Ends it with its stream.
     pub fn stream(mut self, report: &Report, id: StreamId, status: StatusCode) {
-        let Open { told, request, .. } = &mut *self.0;
+        let Open {
+            attributes,
+            request,
+            ..
+        } = &mut *self.0;
         let outcome = report.end.as_str();
-        told.outcome = Some(outcome);
-        told.trouble = report.end.is_trouble().then_some(outcome.into());
-        told.say("weir.code", (report.code != outcome).then_some(report.code));
-        told.speaks(Some(report.dialect));
-        told.does(Some(report.dialect), &request.path);
-        told.status(status);
-        told.say("weir.stream_id", Some(id.to_string()));
-        told.measured(report);
+        attributes.outcome = Some(outcome);
+        attributes.trouble = report.end.is_trouble().then_some(outcome.into());
+        attributes.say("weir.code", (report.code != outcome).then_some(report.code));
+        attributes.speaks(Some(report.dialect));
+        attributes.does(Some(report.dialect), &request.path);
+        attributes.status(status);
+        attributes.say("weir.stream_id", Some(id.to_string()));
+        attributes.measured(report);
     }
 
     /// Ends it with an answer of Weir's own.
     pub fn failed(mut self, code: &'static str, dialect: Option<Dialect>, status: StatusCode) {
-        let Open { told, request, .. } = &mut *self.0;
-        told.outcome = Some(code);
-        told.trouble = status.is_server_error().then_some(code.into());
-        told.speaks(dialect);
-        told.does(asked(dialect, request), &request.path);
-        told.status(status);
+        let Open {
+            attributes,
+            request,
+            ..
+        } = &mut *self.0;
+        attributes.outcome = Some(code);
+        attributes.trouble = status.is_server_error().then_some(code.into());
+        attributes.speaks(dialect);
+        attributes.does(asked(dialect, request), &request.path);
+        attributes.status(status);
     }
 
     /// The answer is no stream: ends it when dropped, as `passed` or `cut` has said by then.
     pub fn passing(&mut self, dialect: Option<Dialect>, status: StatusCode) {
-        let Open { told, request, .. } = &mut *self.0;
+        let Open {
+            attributes,
+            request,
+            ..
+        } = &mut *self.0;
         let word = || status.as_str().to_owned().into();
-        told.trouble = status.is_server_error().then(word);
-        told.speaks(dialect);
-        told.does(asked(dialect, request), &request.path);
-        told.status(status);
+        attributes.trouble = status.is_server_error().then(word);
+        attributes.speaks(dialect);
+        attributes.does(asked(dialect, request), &request.path);
+        attributes.status(status);
     }
 
     /// All of the plain answer was handed over.
     pub fn passed(&mut self) {
-        self.0.told.outcome = Some("passed");
+        self.0.attributes.outcome = Some("passed");
     }
 
     /// The plain answer broke. Nothing in it tells its client of a drain, so that one is trouble as well.
     pub fn cut(&mut self, end: End) {
-        let told = &mut self.0.told;
-        told.outcome = Some(end.as_str());
+        let attributes = &mut self.0.attributes;
+        attributes.outcome = Some(end.as_str());
         if end.is_trouble() || end == End::Drained {
-            told.trouble = Some(end.as_str().into());
+            attributes.trouble = Some(end.as_str().into());
         }
     }
 }
@@ -97,13 +109,13 @@ impl Span {
 impl Drop for Span {
     fn drop(&mut self) {
         let open = &mut *self.0;
-        if open.told.outcome.is_none() {
+        if open.attributes.outcome.is_none() {
             // A defect in Weir is no leaving client.
             let panics = std::thread::panicking();
             if panics {
-                open.told.trouble = Some("panic".into());
+                open.attributes.trouble = Some("panic".into());
             }
-            open.told.outcome = Some(if panics { "panic" } else { "client_gone" });
+            open.attributes.outcome = Some(if panics { "panic" } else { "client_gone" });
         }
         let data = open.data();
         open.outbox.put(data);
@@ -113,8 +125,8 @@ impl Drop for Span {
 impl Open {
     fn data(&mut self) -> SpanData {
         let request = &self.request;
-        let name = match self.told.operation {
-            Some(operation) => match &self.told.model {
+        let name = match self.attributes.operation {
+            Some(operation) => match &self.attributes.model {
                 Some(model) => Cow::Owned(format!("{operation} {model}")),
                 None => Cow::Borrowed(operation),
             },
@@ -123,8 +135,8 @@ impl Open {
                 Cow::Owned(format!("{method} {}", request.route))
             }
         };
-        let outcome = self.told.outcome.unwrap_or_default();
-        let mut attributes = std::mem::take(&mut self.told.attributes);
+        let outcome = self.attributes.outcome.unwrap_or_default();
+        let mut attributes = std::mem::take(&mut self.attributes.attributes);
         attributes.extend([
             KeyValue::new(
                 "http.request.method",
@@ -136,21 +148,21 @@ impl Open {
             KeyValue::new("weir.request_id", text(&request.request_id)),
             KeyValue::new("weir.outcome", outcome),
         ]);
-        let trouble = self.told.trouble.take();
+        let trouble = self.attributes.trouble.take();
         let kind = trouble
             .clone()
             .map(|word| KeyValue::new("error.type", word));
         attributes.extend(kind);
         let mut events = SpanEvents::default();
-        events.events = std::mem::take(&mut self.told.events);
+        events.events = std::mem::take(&mut self.attributes.events);
         SpanData {
             span_context: self.place.context.clone(),
             parent_span_id: self.place.parent,
             parent_span_is_remote: self.place.parent != SpanId::INVALID,
             span_kind: SpanKind::Server,
             name,
-            start_time: self.told.began,
-            end_time: self.told.began + request.started.elapsed(),
+            start_time: self.attributes.began,
+            end_time: self.attributes.began + request.started.elapsed(),
             attributes,
             dropped_attributes_count: 0,
             events,
@@ -180,7 +192,7 @@ fn known(method: &Method) -> Option<&'static str> {
 /// The dialect, if the request asks for what its operation does: a route may carry anything else as well.
 fn asked(dialect: Option<Dialect>, request: &Request) -> Option<Dialect> {
     let asks = |dialect: &Dialect| {
-        request.method == Method::POST && words::is_asked_at(*dialect, &request.path)
+        request.method == Method::POST && semconv::is_asked_at(*dialect, &request.path)
     };
     dialect.filter(asks)
 }

@@ -2,9 +2,9 @@ use http::HeaderMap;
 use tokio::time::Instant;
 
 use super::*;
-use crate::traces::Given;
-use crate::traces::given::place;
+use crate::traces::Parent;
 use crate::traces::outbox::tests::{Kept, outbox};
+use crate::traces::parent::place;
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -12,7 +12,7 @@ const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 fn told(method: &str, end: impl FnOnce(Span)) -> SpanData {
     let kept = Kept::default();
     let outbox = Arc::new(outbox(kept.clone()));
-    let given = Given {
+    let parent = Parent {
         traceparent: PARENT,
         is_own: false,
         headers: &HeaderMap::new(),
@@ -27,7 +27,7 @@ fn told(method: &str, end: impl FnOnce(Span)) -> SpanData {
     };
     end(Span::new(
         Arc::clone(&outbox),
-        place(given, 1.0).0.unwrap(),
+        place(parent, 1.0).0.unwrap(),
         request,
     ));
     outbox.close().unwrap();

@@ -3,16 +3,16 @@
 //! ```text
 //! begin ── poll_head ──► Answered ── poll_body ──► Data* ── Eof
 //!                            │           ▲
-//!                            └─ reader ──┴─ inbox
+//!                            └─ reader ──┴─ recv_buffer
 //! ```
 //!
-//! Who waits for the answer sends the request and takes the body. In between, a task of the stream's own (`inbox`)
+//! Who waits for the answer sends the request and takes the body. In between, a task of the stream's own (`recv_buffer`)
 //! reads whatever comes: a frame that lay unread would count against the connection, and so against its other
 //! streams. What is not taken counts only against the stream's own window, which is how its upstream is held back.
 
 mod connection;
-mod inbox;
 mod pool;
+mod recv_buffer;
 mod upload;
 
 use std::io;
@@ -29,8 +29,8 @@ use super::fields::{MAX_FIELDS, content_length};
 use super::request_body::RequestBody;
 pub(super) use connection::Connection;
 use connection::Place;
-use inbox::{Incoming, Taken};
 pub(super) use pool::Pool;
+use recv_buffer::{Incoming, Taken};
 use upload::Sending;
 
 /// Most bytes of one read.

@@ -1,31 +1,31 @@
 //! What a dialect says of itself: how it is recognised, read, kept alive, and told of failures.
 //!
-//! Each dialect is one file with one [`Shape`]; everything else asks the shape.
+//! Each dialect is one file with one [`DialectSpec`]; everything else asks the shape.
 
 use std::fmt::Debug;
 
 use http::HeaderMap;
 
+use super::first_frame::FirstFrame;
 use super::object::Object;
-use super::opening::Opening;
-use super::request::{Asked, Members};
+use super::request::{Members, RequestHead};
 use crate::event::Event;
 use crate::wire::{Frame, Framing};
 
 /// One dialect.
-pub(super) struct Shape {
+pub(super) struct DialectSpec {
     /// The word used in the configuration, in metrics and in logs.
     pub(super) word: &'static str,
     /// Whether the head of a request asks for it.
-    pub(super) asked: fn(&Asked<'_>) -> Sign,
+    pub(super) match_head: fn(&RequestHead<'_>) -> Sign,
     /// Whether the body of a request asks for it.
-    pub(super) told: fn(&Members) -> Sign,
+    pub(super) match_body: fn(&Members) -> Sign,
     /// Whether the head of an answer announces it.
-    pub(super) announced: fn(&HeaderMap) -> Sign,
+    pub(super) match_response: fn(&HeaderMap) -> Sign,
     /// Whether a stream speaks it that begins with this frame.
-    pub(super) opens: fn(&Opening<'_>) -> Sign,
+    pub(super) match_first_frame: fn(&FirstFrame<'_>) -> Sign,
     /// A reader for one stream, given what its request said.
-    pub(super) grammar: fn(&Members) -> Box<dyn Grammar>,
+    pub(super) parser: fn(&Members) -> Box<dyn Parser>,
     /// A content type that frames it otherwise than as SSE or NDJSON, and how.
     pub(super) framing: Option<(&'static str, Framing)>,
     /// Whether its clients skip SSE comments.
@@ -41,13 +41,13 @@ pub(super) struct Shape {
 }
 
 /// What most dialects say: nothing in particular.
-pub(super) const PLAIN: Shape = Shape {
+pub(super) const PLAIN: DialectSpec = DialectSpec {
     word: "",
-    asked: |_| Sign::None,
-    told: |_| Sign::None,
-    announced: |_| Sign::None,
-    opens: |_| Sign::None,
-    grammar: |_| Box::new(Unknown),
+    match_head: |_| Sign::None,
+    match_body: |_| Sign::None,
+    match_response: |_| Sign::None,
+    match_first_frame: |_| Sign::None,
+    parser: |_| Box::new(Unknown),
     framing: None,
     comments: true,
     heartbeat: comment,
@@ -77,7 +77,7 @@ impl Sign {
 }
 
 /// Reads the frames of one stream, and remembers of them what the next ones need.
-pub(super) trait Grammar: Debug + Send {
+pub(super) trait Parser: Debug + Send {
     /// What a frame means; `None` if it is not of this dialect.
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event>;
 
@@ -91,7 +91,7 @@ pub(super) trait Grammar: Debug + Send {
     }
 
     /// Takes note of the number or time of an event that was recognised without being read.
-    fn pass(&mut self, _stamp: &[u8]) {}
+    fn note_varying(&mut self, _varying: &[u8]) {}
 }
 
 /// A failure amid a stream.
@@ -181,7 +181,7 @@ pub(super) fn plain_error(failure: &Failure<'_>) -> Object {
 #[derive(Debug)]
 pub(super) struct Unknown;
 
-impl Grammar for Unknown {
+impl Parser for Unknown {
     fn classify(&mut self, _: &Frame<'_>) -> Option<Event> {
         None
     }

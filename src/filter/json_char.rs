@@ -2,7 +2,7 @@
 
 /// One character: as it was written, and what it means.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Unit<'a> {
+pub(super) struct JsonChar<'a> {
     pub(super) raw: &'a [u8],
     meaning: [u8; 4],
     len: u8,
@@ -11,7 +11,7 @@ pub(super) struct Unit<'a> {
 /// Stands for half of a character: no mark contains it.
 const HALF: u8 = 0xFF;
 
-impl<'a> Unit<'a> {
+impl<'a> JsonChar<'a> {
     /// The first character of a body, and the rest.
     pub(super) fn first(body: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let length = match *body.first()? {
@@ -53,7 +53,7 @@ impl<'a> Unit<'a> {
 
 /// Whether a body is nothing but white space.
 pub(super) fn is_blank(mut body: &[u8]) -> bool {
-    while let Some((unit, rest)) = Unit::first(body) {
+    while let Some((unit, rest)) = JsonChar::first(body) {
         if !unit.bytes().trim_ascii().is_empty() {
             return false;
         }

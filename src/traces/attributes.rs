@@ -8,14 +8,14 @@ use opentelemetry::trace::Event;
 use opentelemetry::{KeyValue, Value};
 use tokio::time::Instant;
 
-use super::words;
+use super::semconv;
 use crate::dialect::Dialect;
 use crate::event::Class;
 use crate::stream::meter::TokenSource;
 use crate::stream::pump::Report;
 
 /// What the end says.
-pub(super) struct Told {
+pub(super) struct Attributes {
     /// When the head was read.
     started: Instant,
     /// The same by the wall clock; later moments are counted from it.
@@ -29,7 +29,7 @@ pub(super) struct Told {
     pub(super) events: Vec<Event>,
 }
 
-impl Told {
+impl Attributes {
     /// Nothing, of a request whose head was read then.
     pub(super) fn since(started: Instant) -> Self {
         let now = SystemTime::now();
@@ -64,9 +64,9 @@ impl Told {
 
     /// What was done at `path`, and in whose words.
     pub(super) fn does(&mut self, dialect: Option<Dialect>, path: &str) {
-        self.operation = dialect.and_then(|dialect| words::operation(dialect, path));
+        self.operation = dialect.and_then(|dialect| semconv::operation(dialect, path));
         self.say("gen_ai.operation.name", self.operation);
-        self.say("gen_ai.provider.name", dialect.and_then(words::provider));
+        self.say("gen_ai.provider.name", dialect.and_then(semconv::provider));
     }
 
     /// The numbers of a stream.

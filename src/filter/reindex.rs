@@ -1,4 +1,4 @@
-//! The places of blocks in streams whose clients keep them in a list: where some are left out, those behind move up.
+//! The reindex of blocks in streams whose clients keep them in a list: where some are left out, those behind move up.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -16,11 +16,11 @@ const MAX_DROPPED: usize = 4096;
 
 /// Indices of the blocks that were left out.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(super) struct Reindex {
     dropped: Vec<u64>,
 }
 
-impl Places {
+impl Reindex {
     /// A block is left out: those behind it move up.
     pub(super) fn leave_out(&mut self, dialect: Dialect, frame: &Frame<'_>) {
         let key = counter(dialect);
@@ -74,7 +74,7 @@ impl Places {
                 let text = moved(merge.text)?;
                 Some(Merge { text, ..merge })
             }),
-            stamp: event.stamp.and_then(moved),
+            varying: event.varying.and_then(moved),
             ..event
         };
         (Cow::Owned(frame), event)

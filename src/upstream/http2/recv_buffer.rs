@@ -22,14 +22,14 @@ const KEPT_BYTES: usize = 2 * 1024;
 /// resets the stream.
 #[derive(Debug)]
 pub(super) struct Incoming {
-    inbox: Arc<Inbox>,
+    recv_buffer: Arc<RecvBuffer>,
     window: FlowControl,
     /// `None` once it is left alone.
     reader: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
-struct Inbox {
+struct RecvBuffer {
     /// Held for a copy in, or while what came is lent.
     inner: Mutex<Inner>,
 }
@@ -60,11 +60,11 @@ pub(super) enum Taken {
 
 impl Incoming {
     pub(super) fn new(mut body: RecvStream, heard: Hearing) -> Self {
-        let inbox = Arc::new(Inbox::default());
+        let recv_buffer = Arc::new(RecvBuffer::default());
         let window = body.flow_control().clone();
-        let reader = tasks::spawn(read(body, Arc::clone(&inbox), heard));
+        let reader = tasks::spawn(read(body, Arc::clone(&recv_buffer), heard));
         Self {
-            inbox,
+            recv_buffer,
             window,
             reader: Some(reader),
         }
@@ -77,7 +77,7 @@ impl Incoming {
         most: usize,
         sink: &mut dyn FnMut(&[u8]),
     ) -> Poll<Taken> {
-        let mut inner = self.inbox.lock();
+        let mut inner = self.recv_buffer.lock();
         let bytes = inner.lend(most, sink);
         let drained = inner.is_drained();
         if drained {
@@ -100,7 +100,7 @@ impl Incoming {
     /// Bytes that are held in memory.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.inbox.lock().bytes.capacity()
+        self.recv_buffer.lock().bytes.capacity()
     }
 
     /// Has the rest come, if it comes soon; `place` is given back then.
@@ -125,16 +125,16 @@ impl Drop for Incoming {
 }
 
 /// Reads a body to its end.
-async fn read(mut body: RecvStream, inbox: Arc<Inbox>, heard: Hearing) {
+async fn read(mut body: RecvStream, recv_buffer: Arc<RecvBuffer>, heard: Hearing) {
     while let Some(piece) = body.data().await {
         heard.note();
         match piece {
-            Ok(piece) => inbox.put(&piece),
-            Err(error) => return inbox.end(Err(broken(error))),
+            Ok(piece) => recv_buffer.put(&piece),
+            Err(error) => return recv_buffer.end(Err(broken(error))),
         }
     }
     let trailers = body.trailers().await;
-    inbox.end(trailers.map(|some| some.map(Box::new)).map_err(broken));
+    recv_buffer.end(trailers.map(|some| some.map(Box::new)).map_err(broken));
 }
 
 /// How a body broke: a reset without a reason is an end that comes too early, as is that of the connection.
@@ -151,7 +151,7 @@ fn broken(error: h2::Error) -> Broken {
     Broken::Reset(into_io(error))
 }
 
-impl Inbox {
+impl RecvBuffer {
     fn put(&self, piece: &[u8]) {
         let mut inner = self.lock();
         inner.make_room();

@@ -10,13 +10,13 @@ const MAX_MEMBERS: usize = 48;
 
 /// A frame and the members of its object.
 #[derive(Debug)]
-pub(super) struct Opening<'a> {
+pub(super) struct FirstFrame<'a> {
     frame: &'a Frame<'a>,
     /// Keys and raw values; `None` if the payload is no object.
     members: Option<Vec<(&'a [u8], &'a [u8])>>,
 }
 
-impl<'a> Opening<'a> {
+impl<'a> FirstFrame<'a> {
     pub(super) fn new(frame: &'a Frame<'a>) -> Self {
         Self {
             frame,
@@ -84,7 +84,7 @@ impl<'a> Opening<'a> {
 
 /// Whether `dialect` knows what a frame means.
 pub(super) fn is_understood(dialect: Dialect, frame: &Frame<'_>) -> bool {
-    let event = dialect.grammar().classify(frame);
+    let event = dialect.parser().classify(frame);
     event.is_some_and(|event| event.class != Class::Opaque)
 }
 

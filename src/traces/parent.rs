@@ -5,7 +5,7 @@ use std::str::FromStr;
 use http::{HeaderMap, HeaderValue};
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
-use super::Given;
+use super::Parent;
 
 /// Longest `tracestate` that a span repeats; what goes upstream is not cut. The standard asks for at least as much.
 const MAX_TRACESTATE: usize = 512;
@@ -22,12 +22,12 @@ pub(super) struct Place {
 }
 
 /// The place of a request's span, if it is recorded, and the `traceparent` for the upstream, if it changes.
-pub(super) fn place(given: Given<'_>, sample: f64) -> (Option<Place>, Option<HeaderValue>) {
-    let Some(read) = Read::of(given.traceparent) else {
+pub(super) fn place(parent: Parent<'_>, sample: f64) -> (Option<Place>, Option<HeaderValue>) {
+    let Some(read) = Read::of(parent.traceparent) else {
         return (None, None);
     };
     let is_sampled = read.flags.is_sampled();
-    if given.is_own {
+    if parent.is_own {
         // What the agent gets as its parent is Weir's own span already.
         return if is_in(read.trace, sample) {
             (Some(read.place(read.span, SpanId::INVALID, None)), None)
@@ -40,7 +40,7 @@ pub(super) fn place(given: Given<'_>, sample: f64) -> (Option<Place>, Option<Hea
         return (None, None);
     }
     let own = random();
-    let place = read.place(own, read.span, Some(given.headers));
+    let place = read.place(own, read.span, Some(parent.headers));
     (Some(place), written(read.trace, own, read.flags))
 }
 
@@ -107,12 +107,12 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("tracestate", HeaderValue::from_static("a=b"));
         headers.append("tracestate", HeaderValue::from_static("c=d"));
-        let given = Given {
+        let parent = Parent {
             traceparent: text,
             is_own,
             headers: &headers,
         };
-        let (place, told) = place(given, sample);
+        let (place, told) = place(parent, sample);
         (place, told.map(|told| told.to_str().unwrap().to_owned()))
     }
 

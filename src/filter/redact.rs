@@ -66,7 +66,7 @@ const TRACES: [&[u8]; 2] = [b"logprobs", b"token_ids"];
 
 /// What is looked for.
 #[derive(Debug)]
-pub(super) struct Scrub<'a> {
+pub(super) struct Redactor<'a> {
     pub(super) reasoning: bool,
     pub(super) tools: bool,
     /// For texts that are repeated as a whole.
@@ -84,7 +84,7 @@ pub(super) struct Scrubbed {
     pub(super) hidden: [u64; 2],
 }
 
-impl Scrub<'_> {
+impl Redactor<'_> {
     pub(super) fn run(&self, data: &[u8]) -> Scrubbed {
         let mut out = Scrubbed::default();
         // What is no JSON has no members.
