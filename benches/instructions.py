@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""What one event costs the whole program: instructions and allocations, counted, not timed.
+"""What one event costs the whole program in instructions and allocations, which are counted, not timed.
 
     benches/instructions.py [--bless] [WEIR]
 
-Runs the release build under valgrind, one stream in lock step: the model writes, the client reads it, the model
-writes again. So each write is one wake-up, one read and one write of Weir's, whatever else the machine does. Two runs
-of different length are compared, which leaves out the start. What Weir does now and then by the clock remains: on a busy
+Runs the release build under valgrind with one stream in lock step: the model writes, the client reads it, the model
+writes again. So each write is one wake-up, one read and one write in Weir, whatever else the machine does. Two runs of
+different length are compared, which removes the cost of the start. What Weir does periodically remains: on a busy
 machine it adds up to 2 %, so a case that seems to need too much is counted up to three times.
 
 Fails if a case needs 3 % more instructions, or more allocations, than `benches/instructions.json` says;
-`--bless` writes that file anew. It holds for the compiler it names: another one gives other counts.
+`--bless` writes that file anew. The file holds for the compiler that it names: other compilers give other counts.
 """
 
 import json
@@ -24,12 +24,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BASELINE = ROOT / "benches/instructions.json"
 TOLERANCE = 1.03
-# What jemalloc's functions are called that give memory away.
+# The functions of jemalloc that allocate.
 ALLOCATES = ("_rjem_malloc", "_rjem_mallocx", "_rjem_calloc", "_rjem_realloc", "_rjem_rallocx")
-# Writes of the two runs: their difference is what counts.
+# Writes in the two runs. Their difference is what counts.
 SHORT, LONG = 300, 1300
 ATTEMPTS = 3
-# Most that one step may take: valgrind is slow, and so may the machine be.
+# The longest that one step may take: valgrind is slow, and the machine may be, too.
 PATIENCE = 60
 
 HEAD = (
@@ -65,7 +65,7 @@ def opaque(number: int) -> str:
     return f'event: tick\ndata: {{"price":{number % 8}}}\n\n'
 
 
-# Name: how an event looks, the path it is asked for, and how many come in one write.
+# By name: the text of an event, the path of the request, and the events in one write.
 CASES = {
     "OpenAI chat, one event a read": (openai, "/v1/chat/completions", 1),
     "OpenAI chat, sixteen events a read": (openai, "/v1/chat/completions", 16),
@@ -76,7 +76,7 @@ CASES = {
 
 
 class Stream:
-    """One stream through a Weir of its own."""
+    """One stream through its own Weir process."""
 
     def __init__(self, weir: str, tool: list[str]):
         self.model = socket.create_server(("127.0.0.1", 0))
@@ -89,7 +89,7 @@ class Stream:
         serve += ["--admin", "off", "--workers", "1", "--log-level", "info"]
         self.weir = subprocess.Popen(tool + serve, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         assert self.weir.stderr
-        # The listener is announced on the log, behind what valgrind says of itself.
+        # Weir logs its listener, after valgrind's own messages.
         self.log = []
         for line in self.weir.stderr:
             self.log.append(line)
@@ -141,7 +141,7 @@ class Stream:
 
 
 def totals(weir: str, case: tuple, writes: int) -> tuple[int, int]:
-    """Instructions and allocations of a whole run."""
+    """Returns the instructions and allocations of a whole run."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
         tool = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
@@ -159,7 +159,7 @@ def totals(weir: str, case: tuple, writes: int) -> tuple[int, int]:
 
 
 def calls(profile: str) -> dict[str, int]:
-    """How often each function was called. Names are written once, with a number that stands for them afterwards."""
+    """Returns how often each function was called. The profile writes each name once, and then its number."""
     names: dict[str, str] = {}
     counts: dict[str, int] = {}
     called = ""
@@ -175,14 +175,14 @@ def calls(profile: str) -> dict[str, int]:
 
 
 def measured(weir: str, case: tuple) -> dict[str, float]:
-    """Instructions and allocations for each event of one case."""
+    """Returns the instructions and allocations per event of one case."""
     short, long = totals(weir, case, SHORT), totals(weir, case, LONG)
     instructions, allocations = ((b - a) / ((LONG - SHORT) * case[2]) for a, b in zip(short, long))
     return {"instructions": round(instructions), "allocations": round(allocations, 1) + 0.0}
 
 
 def measure(weir: str, baseline: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Every case; again, and the least of all counts, if one seems to need more than its baseline."""
+    """Measures every case. A case that exceeds its baseline is measured again, and the lowest counts are used."""
     counts = {}
     for name, case in CASES.items():
         print(f"{name} ...", file=sys.stderr, flush=True)
@@ -196,7 +196,7 @@ def measure(weir: str, baseline: dict[str, dict[str, float]]) -> dict[str, dict[
 
 
 def too_many(name: str, now: dict[str, float], baseline: dict[str, dict[str, float]]) -> list[str]:
-    """What a case needs more of than it may."""
+    """Returns the counts in which a case exceeds its limit."""
     if name not in baseline:
         return []
     before = baseline[name]

@@ -1,4 +1,4 @@
-//! What one event costs from bytes to meaning: time and allocations, per dialect and per size of a read.
+//! The cost of parsing and classifying one event: time and allocations, per dialect and per read size.
 //!
 //! `cargo bench --bench pipeline`; the counters are events, so divan shows events per second.
 
@@ -16,7 +16,7 @@ fn main() {
     divan::main();
 }
 
-/// One token event of each dialect, as its servers write it.
+/// Returns one token event of a dialect, as its servers write it.
 fn token(dialect: Dialect) -> (Framing, &'static str) {
     match dialect {
         Dialect::A2a => (
@@ -99,14 +99,14 @@ fn read_of_16_events(bencher: Bencher<'_, '_>, dialect: Dialect) {
     run(bencher, dialect, 16);
 }
 
-/// Classification alone, of an event that differs from the one before in its text only.
+/// Classification alone, of an event that differs from the previous one only in its text.
 #[divan::bench(args = Dialect::ALL)]
 fn classify_the_same_again(bencher: Bencher<'_, '_>, dialect: Dialect) {
     let (framing, text) = token(dialect);
     classify(bencher, dialect, framing, text);
 }
 
-/// The same for two events in turns that differ in something else, too.
+/// Classification alone, of two alternating events that also differ in something else.
 #[divan::bench(args = Dialect::ALL)]
 fn classify_another(bencher: Bencher<'_, '_>, dialect: Dialect) {
     let (framing, text) = token(dialect);

@@ -3,10 +3,10 @@
 
     .cache/real/bin/python benches/sizing.py [WEIR]
 
-Starts the release build once for each row, on 127.0.0.1, with an agent and clients in this process. Memory is what the
-process grows by (PSS) from before the first of the streams to when all of them run; that of the kernel's socket buffers
-stands beside it, if `ss` is there. Events are few, so the machine is busy with opening streams and little else: less than
-90 s in all. `tests/run real` installs what it needs.
+Starts the release build once per row, on 127.0.0.1, with an agent and clients in this process. Memory is the growth of
+the process (PSS) from before the first stream until all of them run. The kernel's socket buffers are listed separately,
+if `ss` is installed. Events are rare, so the machine is mostly busy opening streams: less than 90 s in all.
+`tests/run real` installs what this script needs.
 """
 
 import asyncio
@@ -41,28 +41,28 @@ from support.weir import Weir, config_for  # noqa: E402
 
 STREAMS = 1000
 STALLED = 200
-# Streams of an HTTP/2 client.
+# Streams per HTTP/2 client.
 EACH = 100
-# Seconds between two events of a quiet stream; of the paced ones, and for how long those are looked at.
+# Seconds between two events of a quiet stream and of a paced stream, and how long the paced streams are measured.
 QUIET, PACED, FOR = 2.0, 0.05, 5.0
-# As the chart's sidecar has them.
+# The limits of the chart's sidecar.
 SIDECAR = {"memory": "128MiB", "max_streams": STALLED}
-# Longest time for the queues of stalled clients to fill: Weir reads floods slowly.
+# The longest time for the queues of stalled clients to fill: Weir reads floods slowly.
 FILL = 25.0
 CHAT = "/v1/chat/completions"
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 ROLE, TOKEN = (event.encode() for event in list(wire.openai(1))[:2])
-# Text that fills a queue by its bytes, before its events are too many and are joined.
+# Text that fills a queue to its byte limit before it reaches its event limit and events are joined.
 LUMP = TOKEN.replace(b"Rain ", b"drizzle " * 640)
-# A little less than `max_event_bytes` lets pass.
+# A little below `max_event_bytes`.
 LARGE_MIB = 15
 LARGES = 8
 LARGE = TOKEN.replace(b"Rain ", b"x" * LARGE_MIB * 2**20)
 
 
 class Agent:
-    """Answers over HTTP/1.1: `?every=S` with a token each so often, `large` before them with one large event,
-    `?flood` with all that is taken, others plainly."""
+    """An HTTP/1.1 agent. `?every=S` sends a token every S seconds, `large` one large event before them, `?flood` as
+    much as is taken. Other paths get a plain response."""
 
     def __init__(self, tls: ssl.SSLContext | None = None):
         self._loop = asyncio.new_event_loop()
@@ -75,7 +75,7 @@ class Agent:
         self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
 
     def _run(self, ready: threading.Event) -> None:
-        # Connections that break off are what the end of a row looks like from here.
+        # At the end of a row the connections break off: that is no error.
         self._loop.set_exception_handler(lambda *_: None)
         start = asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=4096, ssl=self._tls)
         self.port = self._loop.run_until_complete(start).sockets[0].getsockname()[1]
@@ -109,7 +109,7 @@ class Agent:
 
 
 def shared(stream) -> None:
-    """The same, of an agent that speaks HTTP/2."""
+    """Serves one stream of an HTTP/2 agent."""
     stream.head()
     stream.data(ROLE)
     while not stream.over.wait(QUIET):
@@ -117,7 +117,7 @@ def shared(stream) -> None:
 
 
 class Readers:
-    """Take whatever comes, on a thread."""
+    """Clients that read everything at once, on one thread."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -147,7 +147,7 @@ class Readers:
 
 
 class Case:
-    """A Weir of its own, its clients, and what they cost it."""
+    """A Weir process, its clients, and what they cost it."""
 
     def __init__(self, agent: str, agent_tls: dict | None = None, http2: bool = False, files=None, workers: int = 2, **sections):
         upstream = {"endpoints": [agent], "http2": http2, **({"tls": agent_tls} if agent_tls else {})}
@@ -169,7 +169,7 @@ class Case:
         self.readers.close()
         for client in self.clients:
             client.close()
-        # It prints its log.
+        # Closing prints the log.
         with contextlib.redirect_stdout(io.StringIO()):
             self.weir.close()
         self.folder.cleanup()
@@ -182,22 +182,22 @@ class Case:
         return len(os.listdir(f"/proc/{self.weir.child.pid}/fd"))
 
     def seconds(self) -> float:
-        """Processor time, user and kernel."""
+        """Returns the processor time, user and kernel."""
         fields = Path(f"/proc/{self.weir.child.pid}/stat").read_text().rpartition(") ")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def buffered(self) -> int | None:
-        """Bytes that the kernel holds for Weir's sockets, what is unread and unsent and room it has set aside."""
+        """Returns the bytes that the kernel holds for Weir's sockets: unread, unsent, and reserved room."""
         if not shutil.which("ss"):
             return None
         ends = f"( sport = :{self.weir.address.rpartition(':')[2]} or dport = :{self.agent_port} )"
         text = subprocess.run(["ss", "-tmnH", ends], capture_output=True, text=True, check=True).stdout
         held = re.findall(r"skmem:\(r(\d+),rb\d+,t\d+,tb\d+,f(\d+),w(\d+)", text)
-        # Room that is lent out counts as less than none, which `ss` shows as a number without a sign.
+        # Reserved room that is lent out counts as negative, which `ss` prints as an unsigned number.
         return sum(int(number) for one in held for number in one if int(number) < 2**31)
 
     def open(self, number: int, path: str, http2: bool = False, read: bool = True, tls=None) -> None:
-        """Streams, or plain requests whose connections stay."""
+        """Opens streams, or sends plain requests whose connections stay open."""
         for _ in range(number // EACH if http2 else number):
             client = H2(self.weir.url, tls) if http2 else Raw(self.weir.url, None if read else 4096, tls)
             for stream in [client.request("POST", path, b"{}") for _ in range(EACH)] if http2 else []:
@@ -209,7 +209,7 @@ class Case:
                 self.readers.add(client)
 
     def grows(self, number: int, path: str, settle, **how) -> dict:
-        """What the streams cost, each, once `settle` returns."""
+        """Returns what each stream costs, once `settle` returns."""
         before, descriptors, seconds = self.pss(), self.descriptors(), self.seconds()
         self.open(number, path, **how)
         seconds = self.seconds() - seconds
@@ -226,11 +226,11 @@ class Case:
         return self.weir.metrics().value("weir_queue_bytes", route="all")
 
     def stalled(self) -> int:
-        """Streams that were ended because their client takes nothing."""
+        """Returns how many streams were ended because their client reads nothing."""
         return int(self.weir.metrics().by("weir_streams_total", "outcome").get("client_stalled", 0))
 
     def fill(self) -> None:
-        """Waits until the queues do not grow any more, or long enough."""
+        """Waits until the queues stop growing, or `FILL` seconds."""
         limit, last, since = time.monotonic() + FILL, 0.0, time.monotonic()
         while time.monotonic() < limit and time.monotonic() - since < 2:
             time.sleep(0.25)
@@ -265,7 +265,7 @@ def main() -> None:
     quiet = f"{CHAT}?every={QUIET}"
 
     def patient() -> None:
-        """The rows in which nobody stalls."""
+        """Adds the rows in which no client stalls."""
         with Case(agent.url) as case:
             row("idle connection", case.grows(STREAMS, "/plain", idle))
         with Case(agent.url, files=files) as case:
@@ -281,9 +281,9 @@ def main() -> None:
         with Case(h2_agent.url, http2=True) as case:
             row("quiet stream, HTTP/2 agent", case.grows(STREAMS, quiet, wait), f"{EACH} on a connection")
 
-    # Meanwhile some clients take nothing of a model of ordinary speed.
+    # In the meantime, some clients read nothing from a model of ordinary speed.
     with Case(agent.url, defaults={"deadlines": {"client_stall": "5m"}}) as case:
-        # What comes with the first of them is not what each costs.
+        # One-time costs of the first stalled clients are left out.
         case.open(4, f"{CHAT}?every=0.02", read=False)
         opened = time.monotonic()
         got = case.grows(40, f"{CHAT}?every=0.02", patient, read=False)

@@ -13,7 +13,7 @@ use crate::certificate::ReloadingCertificate;
 use crate::config::{Config, Route};
 use crate::memory::Memory;
 use crate::metrics::{Metrics, RouteMetrics};
-use crate::stream::registry::Registry;
+use crate::session::registry::Registry;
 use crate::tasks;
 use crate::traces::Traces;
 use crate::upstream::{self, Client, Endpoints, connector};

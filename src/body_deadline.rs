@@ -1,8 +1,9 @@
-//! One plain answer on a connection that it shares: until when it may run, and whether its client takes it.
+//! Enforces the deadlines of a plain response on a multiplexed (HTTP/2) connection: its total time, and how long its
+//! client may stall.
 //!
-//! HTTP/2 polls no body of a stream whose client grants no window, so its bounds cannot lie in the body. They
-//! lie in the task around it: the body says what it hands out, and when a deadline has passed the task lets
-//! go of the stream, which resets it and closes the connection to the upstream.
+//! While a client grants no flow-control window, HTTP/2 does not poll the body of the stream, so the body cannot
+//! enforce deadlines. The task that runs the stream does so instead: the body records what it hands out, and when a
+//! deadline has passed, the task drops the stream. That resets the stream and closes the connection to the upstream.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -18,31 +19,31 @@ tokio::task_local! {
     static CURRENT: Arc<BodyDeadline>;
 }
 
-/// The bounds of a plain answer; none until it begins.
+/// The deadlines of a plain response. There are none until the response begins.
 #[derive(Debug, Default)]
 pub(crate) struct BodyDeadline {
-    /// Held for a read or a write. Used by one task only.
+    /// Locked for a single read or write. Used by one task only.
     times: Mutex<Option<Times>>,
 }
 
 #[derive(Debug)]
 struct Times {
-    /// When it must be over.
+    /// When the response must be complete.
     total: Instant,
-    /// How long the client may take nothing.
+    /// How long the client may take no data.
     stall: Duration,
-    /// When something was handed out that the client has not asked more of since.
+    /// When data was last handed out; `None` if the client has asked for more since.
     handed: Option<Instant>,
 }
 
 impl BodyDeadline {
-    /// The answer of this task; `None` on a connection that serves one request at a time, which has these
-    /// deadlines itself.
+    /// Returns the deadlines of this task's response. Returns `None` on a connection that serves one request at a
+    /// time, because such a connection enforces these deadlines itself.
     pub(crate) fn current() -> Option<Arc<Self>> {
         CURRENT.try_with(Arc::clone).ok()
     }
 
-    /// It begins, must be over at `total`, and its client may take nothing for `stall`.
+    /// Begins the response, which must be complete at `total`, and whose client may stall for `stall`.
     pub(crate) fn begin(&self, total: Instant, stall: Duration) {
         *self.lock() = Some(Times {
             total,
@@ -51,12 +52,12 @@ impl BodyDeadline {
         });
     }
 
-    /// The client was given something: it is its turn.
+    /// Records that data was handed to the client. The client must now make progress.
     pub(crate) fn note_handed(&self) {
         self.note(Some(Instant::now()));
     }
 
-    /// The client would take more than there is: it is the upstream's turn.
+    /// Records that the client wants more data than there is. The upstream must now make progress.
     pub(crate) fn note_wanted(&self) {
         self.note(None);
     }
@@ -67,7 +68,7 @@ impl BodyDeadline {
         }
     }
 
-    /// The deadline that passes next.
+    /// Returns the earliest deadline, if any.
     fn next(&self) -> Option<Instant> {
         let times = self.lock();
         let times = times.as_ref()?;
@@ -75,7 +76,7 @@ impl BodyDeadline {
         Some(stalled.map_or(times.total, |stalled| stalled.min(times.total)))
     }
 
-    /// The deadline that has passed.
+    /// Returns the deadline that has passed, if any.
     pub(crate) fn missed(&self) -> Option<Overdue> {
         let now = Instant::now();
         let times = self.lock();
@@ -95,7 +96,7 @@ impl BodyDeadline {
     }
 }
 
-/// Runs one stream of a shared connection, and drops it at the first deadline that its answer misses.
+/// Runs one stream of a multiplexed connection, and drops it when its response misses a deadline.
 pub(crate) async fn enforce(stream: impl Future<Output = ()>) {
     let bounds = Arc::<BodyDeadline>::default();
     let mut stream = pin!(CURRENT.scope(Arc::clone(&bounds), stream));
@@ -108,7 +109,7 @@ pub(crate) async fn enforce(stream: impl Future<Output = ()>) {
             let Some(next) = bounds.next() else {
                 return Poll::Pending;
             };
-            // Lazily: the timer moves only when it fired or something now comes earlier.
+            // The timer is reset lazily: only when it has fired, or when a deadline is earlier than the timer.
             let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(next)));
             if timer.is_elapsed() || next < timer.deadline() {
                 timer.as_mut().reset(next);
@@ -130,8 +131,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// How long a stream may run that begins an answer of at most 100 s and a stall of 9 s, and then does
-    /// `what`.
+    /// Returns how long a stream runs that begins a response with a total time of 100 s and a stall limit of 9 s,
+    /// and then does `what`.
     async fn lasts<F: Future<Output = ()>>(what: impl FnOnce(Arc<BodyDeadline>) -> F) -> Duration {
         let started = Instant::now();
         enforce(async {

@@ -1,4 +1,4 @@
-//! TLS towards clients: certificates that are read again when their files change.
+//! TLS for client connections: reloads certificates when their files change.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,13 +16,13 @@ use x509_cert::der::Decode;
 
 use crate::config::ListenTls;
 
-/// Files are looked at no more often than this.
+/// The files are checked for changes no more often than this.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 
-/// A TLS configuration that follows its files.
+/// A TLS server configuration that is reloaded when its files change.
 pub struct ReloadingCertificate {
     settings: ListenTls,
-    /// Held for a comparison; for reading files once per [`CHECK_EVERY`] at most.
+    /// Locked for a comparison, and at most once per [`CHECK_EVERY`] while the files are read.
     current: Mutex<Current>,
 }
 
@@ -42,10 +42,10 @@ impl std::fmt::Debug for ReloadingCertificate {
 }
 
 impl ReloadingCertificate {
-    /// Reads the files.
+    /// Loads the files.
     ///
     /// # Errors
-    /// When a file cannot be read, or key and certificate do not fit.
+    /// If a file cannot be read, or if the key does not match the certificate.
     pub fn new(settings: &ListenTls) -> io::Result<Self> {
         let (acceptor, not_after) = load(settings)?;
         let current = Current {
@@ -60,12 +60,13 @@ impl ReloadingCertificate {
         })
     }
 
-    /// When the certificate in use expires, seconds since 1970; `None` if it does not say so legibly.
+    /// Returns when the certificate in use expires, in seconds since 1970. Returns `None` if the certificate cannot
+    /// be parsed.
     pub fn not_after(&self) -> Option<f64> {
         self.lock().not_after
     }
 
-    /// The acceptor for the next handshake. Files that became unusable leave the old one in place.
+    /// Returns the acceptor for the next handshake. If changed files are unusable, the old acceptor stays in use.
     pub fn current(&self) -> TlsAcceptor {
         let mut current = self.lock();
         if current.checked.elapsed() >= CHECK_EVERY {
@@ -110,7 +111,7 @@ fn stamps(settings: &ListenTls) -> Vec<Option<SystemTime>> {
         .collect()
 }
 
-/// What the files give: an acceptor, and when its certificate expires.
+/// Loads the files, and returns an acceptor and when its certificate expires.
 fn load(settings: &ListenTls) -> io::Result<(TlsAcceptor, Option<f64>)> {
     let named = |path: &Path| {
         let path = path.display().to_string();

@@ -1,7 +1,7 @@
-//! The command line: commands, flags and their `WEIR_*` variables, and what they override in the configuration.
+//! Defines the command line: commands, flags and their `WEIR_*` variables, and what they override in the configuration.
 //!
-//! Values stay text here. The decoder of the configuration reads them, so that `--admin` and `admin.listen`
-//! accept the same and complain alike.
+//! Values stay text here. The configuration decoder parses them, so that `--admin` and `admin.listen` accept the
+//! same values and report the same errors.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -11,13 +11,13 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::Overrides;
 
-/// Builders of releases set `WEIR_LONG_VERSION`, as in `0.1.0 (commit 1a2b3c4, rustc 1.95.0)`.
+/// The version. Release builds set `WEIR_LONG_VERSION`, for example to `0.1.0 (commit 1a2b3c4, rustc 1.95.0)`.
 const VERSION: &str = match option_env!("WEIR_LONG_VERSION") {
     Some(text) => text,
     None => env!("CARGO_PKG_VERSION"),
 };
 
-/// The version, and in a line of its own what is built in.
+/// The version, and on a second line the optional features that are built in.
 static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
     let features = if cfg!(feature = "otel") {
         "otel"
@@ -48,12 +48,12 @@ Exit codes: 0 valid, 2 invalid; problems go to stderr as FILE:LINE:COLUMN: KEY: 
 
 /// A streaming reverse proxy for agents.
 ///
-/// Passes token streams on at once, and bounds, times, measures and repairs them.
+/// Forwards token streams without delay, and limits, times, measures and repairs them.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "weir", version, long_version = LONG_VERSION.as_str(), after_help = EXAMPLES)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Cli {
-    /// What to do; without it, `serve`.
+    /// The command; `serve` if none is given.
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
@@ -61,20 +61,20 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// The command, `serve` if none was given.
+    /// Returns the command, or `serve` if none was given.
     pub fn into_command(self) -> Command {
         self.command.unwrap_or(Command::Serve(self.serve))
     }
 }
 
-/// What to do.
+/// A command.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Check a configuration and print what it amounts to
+    /// Check a configuration and print it with all defaults filled in
     Check(Check),
-    /// Run a scripted agent behind Weir, to look at
+    /// Run Weir with a scripted demo agent behind it
     Demo(Demo),
-    /// Ask a running Weir whether it is well; for images without a shell
+    /// Check the health of a running Weir; for container images without a shell
     Healthcheck(Healthcheck),
     /// Print the JSON Schema of the configuration file
     Schema,
@@ -88,7 +88,7 @@ pub struct Serve {
     /// Configuration file, YAML or JSON
     #[arg(short, long, value_name = "FILE", env = "WEIR_CONFIG", value_parser = path())]
     config: Option<PathBuf>,
-    /// What goes before the file.
+    /// Settings that override the file.
     #[command(flatten)]
     pub settings: Settings,
 }
@@ -100,20 +100,20 @@ pub struct Check {
     /// Configuration file, YAML or JSON
     #[arg(value_name = "FILE", env = "WEIR_CONFIG", value_parser = path())]
     file: Option<PathBuf>,
-    /// What goes before the file.
+    /// Settings that override the file.
     #[command(flatten)]
     pub settings: Settings,
 }
 
 impl Serve {
-    /// The configuration file, if one was named.
+    /// Returns the configuration file, if one was given.
     pub fn file(&self) -> Option<&Path> {
         named(self.config.as_deref())
     }
 }
 
 impl Check {
-    /// The configuration file, if one was named.
+    /// Returns the configuration file, if one was given.
     pub fn file(&self) -> Option<&Path> {
         named(self.file.as_deref())
     }
@@ -122,10 +122,10 @@ impl Check {
 /// `weir demo`
 #[derive(Clone, Debug, Args)]
 pub struct Demo {
-    /// Where the proxy listens
+    /// Address that the proxy listens on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub listen: String,
-    /// Where the admin listener and its page are, or `off`
+    /// Address of the admin listener and its page, or `off`
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
     pub admin: String,
 }
@@ -133,40 +133,40 @@ pub struct Demo {
 /// `weir healthcheck`
 #[derive(Clone, Debug, Args)]
 pub struct Healthcheck {
-    /// What to ask, http://HOST:PORT/PATH or unix:/PATH; `/readyz` fails while draining
+    /// URL to check: http://HOST:PORT/PATH or unix:/PATH; `/readyz` fails while draining
     /// [default: `/healthz` of the admin listener]
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
-    /// Where the admin listener is [default: 127.0.0.1:9464]
+    /// Address of the admin listener [default: 127.0.0.1:9464]
     #[arg(long, value_name = "ADDRESS", env = "WEIR_ADMIN")]
     pub admin: Option<String>,
 }
 
-/// What can be given outside the file.
+/// Settings that can be given as flags or variables.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Settings {
-    /// Where clients connect: HOST:PORT, :PORT or unix:/PATH [default: 0.0.0.0:8080]
+    /// Address that clients connect to: HOST:PORT, :PORT or unix:/PATH [default: 0.0.0.0:8080]
     #[arg(long, value_name = "ADDRESS", env = "WEIR_LISTEN")]
     pub listen: Option<String>,
-    /// The agent: http://, https:// or unix:/PATH
+    /// URL of the agent: http://, https:// or unix:/PATH
     #[arg(long, value_name = "URL", env = "WEIR_UPSTREAM")]
     pub upstream: Option<String>,
-    /// Where metrics, health and drain are, or `off` [default: 127.0.0.1:9464]
+    /// Address for metrics, health checks and drain, or `off` [default: 127.0.0.1:9464]
     #[arg(long, value_name = "ADDRESS", env = "WEIR_ADMIN")]
     pub admin: Option<String>,
-    /// Worker threads, or `auto` [default: auto]
+    /// Number of worker threads, or `auto` [default: auto]
     #[arg(long, value_name = "COUNT", env = "WEIR_WORKERS")]
     pub workers: Option<String>,
-    /// error, warn, info, debug, trace, or filter directives [default: info]
+    /// Log level: error, warn, info, debug, trace, or filter directives [default: info]
     #[arg(long, value_name = "LEVEL", env = "WEIR_LOG_LEVEL")]
     pub log_level: Option<String>,
-    /// text, json, or auto [default: auto]
+    /// Log format: text, json, or auto [default: auto]
     #[arg(long, value_name = "FORMAT", env = "WEIR_LOG_FORMAT")]
     pub log_format: Option<String>,
 }
 
 impl From<Settings> for Overrides {
-    /// A variable that is set to nothing counts as not set, as in `WEIR_LISTEN= weir`.
+    /// Treats an empty variable as unset, as in `WEIR_LISTEN= weir`.
     fn from(settings: Settings) -> Self {
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         Self {
@@ -180,7 +180,7 @@ impl From<Settings> for Overrides {
     }
 }
 
-/// Takes an empty path too: `WEIR_CONFIG=` counts as not set.
+/// Parses a path, which may be empty: `WEIR_CONFIG=` counts as unset.
 fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
 }

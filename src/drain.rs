@@ -1,4 +1,5 @@
-//! How the process goes away: not ready at once, refusing after `delay`, streams ended at `limit`.
+//! Graceful shutdown: readiness is off at once, new requests are refused after `delay`, streams are ended at
+//! `limit`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,17 +11,17 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::app::App;
 use crate::stream::end::End;
 
-/// How often the end of the last request is looked for.
+/// How often to check whether the last request has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Time for terminal events to reach their clients before the process exits.
+/// Time for terminal events to reach their clients, and for callers to respond, before the process exits.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// The way out, shared by signals and the admin listener.
+/// The state of the shutdown, shared by the signal handlers and the admin listener.
 #[derive(Debug)]
 pub struct Drain {
     begun: watch::Sender<u32>,
     finished: watch::Sender<bool>,
-    /// Held by everybody who waits to hear that it is over.
+    /// Each caller that waits for the end holds a clone.
     callers: Arc<()>,
 }
 
@@ -35,12 +36,12 @@ impl Default for Drain {
 }
 
 impl Drain {
-    /// Begins to drain; once more skips the delay.
+    /// Begins to drain. A second call skips the delay.
     pub fn begin_or_hurry(&self) {
         self.begun.send_modify(|times| *times += 1);
     }
 
-    /// Begins to drain; no effect if it has begun.
+    /// Begins to drain. Has no effect if draining has begun.
     pub fn begin(&self) {
         self.begun.send_if_modified(|times| {
             let first = *times == 0;
@@ -49,8 +50,8 @@ impl Drain {
         });
     }
 
-    /// Ready when nothing runs any more. The process stays until what this returns is dropped, so that
-    /// the answer to whoever asked gets out.
+    /// Waits until nothing runs any more. The process stays until the returned value is dropped, for 0.5 s at
+    /// most, so that the caller's response can be sent.
     pub async fn finished(&self) -> Arc<()> {
         let caller = Arc::clone(&self.callers);
         let mut finished = self.finished.subscribe();
@@ -59,7 +60,7 @@ impl Drain {
         caller
     }
 
-    /// Waits until drain begins, then until it is over. Says how many streams had to be ended.
+    /// Waits until draining begins, then until it is over. Returns how many streams had to be ended.
     pub async fn run(&self, app: &Arc<App>) -> usize {
         let mut begun = self.begun.subscribe();
         let _ = begun.wait_for(|times| *times > 0).await;
@@ -88,7 +89,7 @@ impl Drain {
                     live.stop(End::Drained);
                     ended += 1;
                 }
-                // Whoever does not read its farewell is left behind.
+                // A client that does not read its terminal event in time is not waited for.
                 let _ = tokio::time::timeout(FAREWELL, idle).await;
             }
         }

@@ -1,34 +1,35 @@
-//! The vocabulary: what one event of a stream *means*.
+//! The event model: defines what one event of a stream *means*.
 //!
-//! A **chunk** is raw bytes, a **frame** ([`crate::wire::Frame`]) is one block of the framing (an SSE
-//! block, an NDJSON line), an **event** is what a dialect makes of a frame. The words are never mixed.
+//! A **chunk** is raw bytes. A **frame** ([`crate::wire::Frame`]) is one block of the framing (an SSE block,
+//! an NDJSON line). An **event** is a dialect's interpretation of a frame. The code uses these three terms
+//! strictly.
 
 use std::ops::Range;
 
-/// What an event is for. The class alone decides what may happen to it in the queue.
+/// The purpose of an event. The class alone decides how the queue may treat the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// Transport sentinel: nothing follows it (`[DONE]`, `message_stop`).
+    /// A transport sentinel that nothing follows (`[DONE]`, `message_stop`).
     Done,
-    /// In-band failure.
+    /// An error reported within the stream.
     Error,
-    /// End of a choice, a message or a run.
+    /// The end of a choice, a message or a run.
     Finish,
-    /// Comment or ping: says only "I am alive".
+    /// A comment or ping, which only shows that the upstream is alive.
     Heartbeat,
-    /// Not recognised: critical and verbatim.
+    /// An unrecognised event: critical, and forwarded verbatim.
     Opaque,
-    /// Thinking text.
+    /// Reasoning text.
     Reasoning,
-    /// Snapshot or patch of agent state.
+    /// A snapshot or patch of agent state.
     State,
     /// Progress, node names, metadata.
     Status,
-    /// Opens or closes a block or message; client state machines fail without it.
+    /// The start or end of a block or message. Client state machines fail without it.
     Structure,
     /// Answer text.
     Token,
-    /// Tool call, its arguments, its result.
+    /// A tool call, its arguments or its result.
     Tool,
     /// Token counts.
     Usage,
@@ -51,7 +52,7 @@ impl Class {
         Self::Usage,
     ];
 
-    /// The word used in metrics, logs and documentation.
+    /// Returns the name used in metrics, logs and documentation.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -69,12 +70,12 @@ impl Class {
         }
     }
 
-    /// Position in [`Class::ALL`], for tables with one entry per class.
+    /// Returns the position in [`Class::ALL`], for tables with one entry per class.
     pub const fn index(self) -> usize {
         self as usize
     }
 
-    /// Whether a full queue may drop it. Everything else is critical and waits.
+    /// Reports whether a full queue may drop the event. All other events are critical and wait.
     pub const fn is_droppable(self) -> bool {
         matches!(
             self,
@@ -83,7 +84,7 @@ impl Class {
     }
 }
 
-/// What an event adds for the reader. Empty text adds nothing: a role-only chunk is no first token.
+/// What an event adds for the reader. Empty text adds nothing, so a role-only chunk is not the first token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Content {
     /// Nothing to show: structure, usage, heartbeats, empty text.
@@ -102,19 +103,19 @@ pub enum Content {
 /// How an event ends its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Terminal {
-    /// The dialect's own good end.
+    /// The dialect's own marker of a successful end.
     Done,
-    /// The upstream's own error event.
+    /// An error event of the upstream.
     Error,
-    /// A complete answer after which the dialect allows, but does not require, a [`Terminal::Done`]:
-    /// end of input is a good end from here on.
+    /// A complete response, after which the dialect allows, but does not require, a [`Terminal::Done`]. From here
+    /// on, the end of the input is a successful end.
     MayEnd,
-    /// A failure that the upstream tells, after which its dialect allows more: end of input is the end of a stream
-    /// that failed.
+    /// An error reported by the upstream, after which its dialect allows further events. From here on, the end of
+    /// the input is the end of a failed stream.
     MayFail,
 }
 
-/// Token counts that the upstream stated.
+/// Token counts reported by the upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Prompt tokens.
@@ -123,8 +124,8 @@ pub struct Usage {
     pub output: Option<u64>,
     /// The reasoning share of `output`.
     pub reasoning: Option<u64>,
-    /// Which model call they belong to, where a stream may hold several: the counts of different calls add
-    /// up, a later statement about one call replaces the earlier. Zero where there is one call only.
+    /// The model call that the counts belong to, where a stream may hold several calls. The counts of different
+    /// calls add up; later counts of the same call replace earlier ones. Zero if there is only one call.
     pub call: u64,
 }
 
@@ -138,40 +139,41 @@ pub struct Span {
 }
 
 impl Span {
-    /// `None` when the range does not fit 32 bits; no frame is that large, so callers treat it as absent.
+    /// Converts a range. Returns `None` if the range does not fit in 32 bits; no frame is that large, so callers
+    /// treat such a range as absent.
     pub fn new(range: Range<usize>) -> Option<Self> {
         let start = u32::try_from(range.start).ok()?;
         let end = u32::try_from(range.end).ok()?;
         (start <= end).then_some(Self { start, end })
     }
 
-    /// Length in bytes.
+    /// Returns the length in bytes.
     pub const fn len(self) -> usize {
         (self.end - self.start) as usize
     }
 
-    /// Whether it covers no byte.
+    /// Reports whether the span covers no byte.
     pub const fn is_empty(self) -> bool {
         self.start == self.end
     }
 
-    /// The bytes it covers; empty when it does not lie within `block`.
+    /// Returns the bytes of `block` that the span covers; empty if it does not lie within `block`.
     pub fn of(self, block: &[u8]) -> &[u8] {
         block
             .get(self.start as usize..self.end as usize)
             .unwrap_or_default()
     }
 
-    /// The same range, `by` bytes further on.
+    /// Returns the span moved `by` bytes towards the end.
     pub fn shifted(self, by: usize) -> Option<Self> {
         Self::new(self.start as usize + by..self.end as usize + by)
     }
 }
 
-/// Which bytes survive when two events are merged: everything outside the text span comes from one of them.
+/// Which event's bytes are kept when two events are merged: all bytes outside the text come from one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// The earlier event's envelope (OpenAI: id and created of the first).
+    /// The earlier event's envelope (OpenAI: `id` and `created` of the first).
     First,
     /// The later event's envelope (Ollama: `created_at` of the last).
     Last,
@@ -179,55 +181,56 @@ pub enum Keep {
     Replace,
 }
 
-/// How an event joins its neighbour: adjacent events with equal keys become one by joining the raw bytes
-/// of their JSON string bodies at `text`. Escapes are closed under concatenation, so nothing is decoded.
+/// How an event is merged with its neighbour. Adjacent events with equal keys become one by joining the raw
+/// bytes of their JSON string bodies at `text`. Two joined string bodies are again a valid string body, so
+/// nothing is decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Merge {
-    /// Equal keys may join. Made of all that must agree: choice, block, kind, name.
+    /// Events with equal keys may be merged. The key is made of everything that must agree: choice, block, kind, name.
     pub key: u64,
     /// Where the text lies in the block, between its quotes.
     pub text: Span,
-    /// Whose envelope stays.
+    /// Whose envelope is kept.
     pub keep: Keep,
-    /// Beside the text lie [`LISTS`] with an entry for each of its tokens, which grow with it.
+    /// Whether the block also holds [`LISTS`] with one entry per token of the text. They are joined with the text.
     pub lists: bool,
 }
 
-/// Members whose arrays, or whose members' arrays, grow with a text: log probabilities (OpenAI, Ollama), token ids
-/// (vLLM).
+/// Names of the members that hold arrays, directly or in their own members, with one entry per token of a text: log
+/// probabilities (OpenAI, Ollama) and token ids (vLLM).
 pub const LISTS: [&[u8]; 2] = [b"logprobs", b"token_ids"];
 
-/// Which side of a model's output an event belongs to, where its class does not say: the brackets around a thought
-/// belong to the thought.
+/// The part of a model's output that an event belongs to, where its class does not show it. For example, the events
+/// that open and close a reasoning block belong to the reasoning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Side {
-    /// What the reader is meant to see, or no side at all.
+    /// The answer for the reader, or no particular part.
     #[default]
     Answer,
-    /// Thinking.
+    /// Reasoning.
     Reasoning,
-    /// Calls and results of tools.
+    /// Tool calls and their results.
     Tool,
 }
 
 /// What happens to a tool call whose arguments are streamed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// It begins; the text, if there is any, is the start of its arguments.
+    /// The call begins. The text, if there is any, is the start of its arguments.
     Begins,
-    /// The text goes on with its arguments.
+    /// The text continues the arguments.
     GoesOn,
-    /// It ends.
+    /// The call ends.
     Ends,
     /// All calls of this group end.
     GroupEnds,
-    /// The text goes on with its arguments, and all calls of this group end.
+    /// The text continues the arguments, and all calls of this group end.
     Last,
-    /// The first piece of a call whose end nobody tells.
+    /// The first piece of a call whose end is not signalled.
     FirstPiece,
-    /// Another one.
+    /// A further piece of such a call.
     Piece,
-    /// Several calls at once: [`crate::dialect::calls`] reads them.
+    /// The event holds pieces of several calls. [`crate::dialect::calls`] reads them.
     Several,
 }
 
@@ -236,39 +239,40 @@ pub enum Step {
 pub struct Call {
     /// What happens.
     pub step: Step,
-    /// What ends together, by its number: a choice. Zero where nothing else is told.
+    /// The calls that end together: the number of a choice. Zero if the upstream gives no number.
     pub group: u32,
-    /// Which call of the group.
+    /// Identifies the call within its group.
     pub id: u64,
 }
 
-/// What a dialect says about one frame.
+/// A dialect's interpretation of one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Decides its fate in the queue.
+    /// Decides how the queue may treat the event.
     pub class: Class,
-    /// What it adds for the reader.
+    /// What the event adds for the reader.
     pub content: Content,
-    /// Where the text lies in the block, if there is one such place.
+    /// Where the text lies in the block, if it lies in one place.
     pub text: Option<Span>,
-    /// How it may be joined with an equal neighbour.
+    /// How the event may be merged with a neighbour of the same kind.
     pub merge: Option<Merge>,
-    /// Whether it ends the stream.
+    /// Whether, and how, the event ends the stream.
     pub terminal: Option<Terminal>,
-    /// Token counts it states.
+    /// The token counts in the event.
     pub usage: Option<Usage>,
-    /// Where a number or a time lies that is another one in each event and decides nothing.
+    /// Where a number or time lies that differs in every event and does not affect its meaning.
     pub varying: Option<Span>,
-    /// What it does to a tool call whose arguments are streamed.
+    /// What the event does to a tool call whose arguments are streamed.
     pub call: Option<Call>,
-    /// Which text of several its text belongs to: a choice, a block, a message. What ends a text has the same.
+    /// Which of several parallel texts the event belongs to: a choice, a block, a message. The event that ends a text
+    /// has the same lane.
     pub lane: u64,
-    /// The side it belongs to.
+    /// The part of the output that the event belongs to.
     pub side: Side,
 }
 
 impl Event {
-    /// An event of `class` that adds nothing for the reader.
+    /// Creates an event of `class` that adds nothing for the reader.
     pub const fn bare(class: Class) -> Self {
         Self {
             class,
@@ -284,7 +288,8 @@ impl Event {
         }
     }
 
-    /// An event nobody recognised: critical, verbatim, and content, because it may be the answer.
+    /// Creates an unrecognised event. It is critical, forwarded verbatim, and counts as content, because it may be
+    /// the answer.
     pub const fn opaque() -> Self {
         Self {
             content: Content::Other,
@@ -292,17 +297,17 @@ impl Event {
         }
     }
 
-    /// The same event, in one text of several.
+    /// Returns the event with its lane set.
     pub const fn in_lane(self, lane: u64) -> Self {
         Self { lane, ..self }
     }
 
-    /// The same event, of one side.
+    /// Returns the event with its side set.
     pub const fn on(self, side: Side) -> Self {
         Self { side, ..self }
     }
 
-    /// The same event, as a step of a tool call.
+    /// Returns the event as a step of a tool call.
     pub const fn of_call(self, step: Step, group: u32, id: u64) -> Self {
         Self {
             call: Some(Call { step, group, id }),
@@ -310,7 +315,7 @@ impl Event {
         }
     }
 
-    /// The same event, ending its stream.
+    /// Returns the event as one that ends its stream.
     pub const fn ending(self, terminal: Terminal) -> Self {
         Self {
             terminal: Some(terminal),

@@ -26,6 +26,7 @@ pub mod event;
 
 // layer 1: pure
 pub mod dialect;
+pub mod encode;
 pub mod filter;
 pub mod stream;
 pub mod wire;
@@ -53,6 +54,7 @@ pub mod proxy;
 pub mod reply;
 pub mod route;
 pub mod server;
+pub mod session;
 
 // layer 5: program
 pub mod cli;

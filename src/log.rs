@@ -1,4 +1,4 @@
-//! Log lines: to stderr, as JSON or for people.
+//! Sets up logging to stderr, as JSON or as text.
 
 use std::io::{IsTerminal, stderr};
 use std::panic::{self, PanicHookInfo};
@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
 
-/// Installs the log for the life of the process.
+/// Installs the logger for the life of the process.
 pub fn install(log: &Log) {
     let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
     let json = match log.format {
@@ -17,7 +17,7 @@ pub fn install(log: &Log) {
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        // Else a full disk or a closed pipe would be told on stderr, too, and that panics.
+        // Otherwise a failed write (full disk, closed pipe) would itself be reported on stderr, which panics.
         .log_internal_errors(false)
         .with_ansi(false)
         .with_writer(stderr);
@@ -31,14 +31,14 @@ pub fn install(log: &Log) {
     } else {
         builder.try_init()
     };
-    // A second install in one process (tests) keeps the first.
+    // A second call in the same process (tests) keeps the first logger.
     if installed.is_ok() {
         panic::set_hook(Box::new(log_panic));
     }
 }
 
-/// A line like any other, of a defect in Weir. Without the words of a panic that were put together when it happened: they
-/// may hold what peers have sent.
+/// Logs a panic as a defect in Weir, in the format of all other lines. A panic message that was formatted at run time
+/// is left out, because it may contain data from a peer.
 fn log_panic(info: &PanicHookInfo<'_>) {
     let place = info.location().map(ToString::to_string).unwrap_or_default();
     let words = info.payload().downcast_ref::<&str>().copied();

@@ -1,4 +1,4 @@
-//! Arguments, commands, exit code. All logic is in the library.
+//! The `weir` binary: parses the arguments, runs the command and sets the exit code. All logic is in the library.
 
 use std::io::{ErrorKind, Write, stderr, stdout};
 use std::process::ExitCode;
@@ -9,8 +9,9 @@ use weir::cli::{Cli, Command};
 use weir::command::{Output, check, healthcheck, schema, serve};
 use weir::{demo, log};
 
-/// Gives back what was freed, by a thread of its own (how soon: `.cargo/config.toml`). The C library's keeps all that
-/// lies below the last block in use, and what is kept counts as used where memory has a limit.
+/// jemalloc, which returns freed memory to the system from a background thread (how soon: `.cargo/config.toml`).
+/// The C library's allocator keeps all memory below the last block in use, and memory that is kept counts as used
+/// where memory is limited.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -56,7 +57,7 @@ fn finish(output: &Output) -> ExitCode {
         .and_then(|()| stdout().flush());
     match written {
         Ok(()) => ExitCode::from(output.code),
-        // A reader that has seen enough, as `head` has.
+        // The reader closed the pipe early, as `head` does.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::from(output.code),
         Err(error) => fail(&format!("stdout: {error}"), 1),
     }

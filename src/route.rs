@@ -1,4 +1,4 @@
-//! Which route takes a request. Nothing else.
+//! Selects the route of a request.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use http::{header, request};
 
 use crate::config::{Match, Route};
 
-/// The position of the first route that takes the request.
+/// Returns the position of the first route that matches the request.
 pub fn find(routes: &[Arc<Route>], parts: &request::Parts) -> Option<usize> {
     let host = host(parts);
     routes
@@ -17,7 +17,7 @@ pub fn find(routes: &[Arc<Route>], parts: &request::Parts) -> Option<usize> {
 fn takes(rule: &Match, parts: &request::Parts, host: Option<&str>) -> bool {
     let path = parts.uri.path();
     below(&rule.path_prefix, path)
-        // What stands behind may resolve dot segments: no way out of a route leads through it.
+        // The upstream may resolve dot segments, so the resolved path must match as well (path traversal).
         && resolved(path).is_none_or(|path| below(&rule.path_prefix, &path))
         && rule
             .host
@@ -39,7 +39,8 @@ fn below(prefix: &str, path: &str) -> bool {
         .is_some_and(at_border)
 }
 
-/// The path without its dot segments (RFC 3986, 5.2.4), encoded or not; `None` if it has none.
+/// Returns the path without its dot segments (RFC 3986, 5.2.4), percent-encoded or not. Returns `None` if it has
+/// none.
 fn resolved(path: &str) -> Option<String> {
     if !path.contains('.') && !path.contains("%2e") && !path.contains("%2E") {
         return None;
@@ -79,7 +80,7 @@ fn host_fits(wanted: &str, host: &str) -> bool {
     })
 }
 
-/// The host asked for, lower case, without its port.
+/// Returns the requested host in lower case, without its port.
 fn host(parts: &request::Parts) -> Option<String> {
     let field = || {
         parts

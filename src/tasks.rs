@@ -1,13 +1,14 @@
-//! The one way to start a task on this worker's runtime.
+//! Starts tasks on the current worker's runtime. No other module does so.
 //!
-//! A task holds guards (connection, request, stream) whose counters tell drain what is still running.
+//! A task holds guards (connection, request, stream). Their counters show drain (graceful shutdown) what is still
+//! running.
 
 use tokio::task::JoinHandle;
 
-/// Starts a task. It ends by itself: its connection closes, its stream ends, or its runtime stops.
+/// Starts a task. The task ends by itself when its connection closes, its stream ends, or its runtime stops.
 #[expect(
     clippy::disallowed_methods,
-    reason = "this is the place all others are sent to"
+    reason = "this is the function that all other code must call"
 )]
 pub fn spawn<F>(task: F) -> JoinHandle<F::Output>
 where

@@ -1,6 +1,7 @@
-//! The docs, the schema, the shipped file with every key and the program agree on every key and default.
+//! Checks that the documentation, the schema, the example file with every key and the program agree on every key and
+//! its default.
 //!
-//! `WEIR_BLESS=1 cargo test --test config_docs` writes the tables of `docs/configuration.md` and the schema anew.
+//! `WEIR_BLESS=1 cargo test --test config_docs` rewrites the tables of `docs/configuration.md` and the schema.
 
 #![expect(clippy::expect_used, reason = "a helper of tests may panic")]
 
@@ -16,7 +17,7 @@ fn blessing() -> bool {
     std::env::var_os("WEIR_BLESS").is_some()
 }
 
-/// A default as an operator writes it.
+/// Formats a default as an operator would write it.
 fn written(default: &Json) -> String {
     match default {
         Json::String(text) => text.clone(),
@@ -40,7 +41,7 @@ fn row(key: &KeyDoc) -> String {
     )
 }
 
-/// The table of every key that is `name` or below it.
+/// Returns the table of the key `name` and the keys below it.
 fn table(name: &str) -> String {
     let below = [format!("{name}."), format!("{name}[]")];
     let mine =
@@ -56,7 +57,7 @@ fn table(name: &str) -> String {
     )
 }
 
-/// The tables of the docs: name of the key above, and text.
+/// Returns the tables of the documentation: the name of the parent key, and the text.
 fn tables(docs: &str) -> Vec<(&str, &str)> {
     docs.split("<!-- keys: ")
         .skip(1)
@@ -137,7 +138,7 @@ fn every_section_of_the_schema_refuses_other_keys() {
     walk(&config::schema(), "");
 }
 
-/// The value at a documented path: the first entry of lists, the upstream `agent`.
+/// Returns the value at a documented path. For lists it takes the first entry, for upstreams the one named `agent`.
 fn at<'a>(json: &'a Json, path: &str) -> Option<&'a Json> {
     let path = path.replace("[]", ".0").replace("<name>", "agent");
     path.split('.').try_fold(json, |json, step| match json {
@@ -157,7 +158,7 @@ fn the_full_example_holds_every_key_with_its_default() {
         let value =
             at(&full, &key.path).unwrap_or_else(|| panic!("{} is not in full.yaml", key.path));
         if let Some(default) = &key.default {
-            // YAML 1.1, which serde-saphyr follows here, takes a bare `off` for false.
+            // serde-saphyr follows YAML 1.1 here, where a bare `off` means false.
             let off = *default == "off" && *value == false;
             assert!(
                 off || value == default,

@@ -1,6 +1,7 @@
-//! Every configuration that is shipped or documented loads, and every wrong one says exactly what is wrong.
+//! Checks that every shipped or documented configuration loads, and that every invalid one is rejected with exact
+//! messages.
 //!
-//! `WEIR_BLESS=1 cargo test --test config_files` writes the `.err` files anew; review them like code.
+//! `WEIR_BLESS=1 cargo test --test config_files` rewrites the `.err` files; review them like code.
 
 #![expect(
     clippy::unwrap_used,

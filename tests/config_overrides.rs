@@ -1,4 +1,4 @@
-//! Flags and variables go before the file, and are read by the same rules.
+//! Checks that flags and variables override the file, and that they are parsed by the same rules.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,7 +1,7 @@
-//! Streams of every dialect become the events that stand beside them, however the bytes are cut.
+//! Checks that the streams of every dialect are parsed into the expected events, wherever the bytes are cut.
 //!
-//! `tests/data/<dialect>/*.sse`, `*.ndjson`, `*.json` (arrays) and `*.lines` are the streams, `*.events` what they must become.
-//! `WEIR_BLESS=1 cargo test --test dialects` writes the `.events` files anew; review them like code.
+//! `tests/data/<dialect>/*.sse`, `*.ndjson`, `*.json` (arrays) and `*.lines` are the streams, `*.events` the expected
+//! events. `WEIR_BLESS=1 cargo test --test dialects` rewrites the `.events` files; review them like code.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
@@ -46,7 +46,7 @@ impl Fixture {
     }
 }
 
-/// What each dialect has a stream of, beside whatever is its own.
+/// The streams that each dialect has at least.
 const KINDS: [&str; 7] = [
     "error",
     "framing",
@@ -61,9 +61,10 @@ const KINDS: [&str; 7] = [
 fn every_dialect_has_a_stream_of_each_kind() {
     for dialect in Dialect::ALL {
         let absent: &[&str] = match dialect {
-            // Whatever nobody knows.
+            // Anything that is not recognised.
             Dialect::Opaque => continue,
-            // Agents and tools talk to each other there: no thoughts, no counts, and calls are the streams themselves.
+            // These are protocols between agents and tools: they carry no reasoning and no token counts, and the
+            // calls are the streams themselves.
             Dialect::A2a | Dialect::Mcp => &["reasoning", "tools", "usage"],
             _ => &[],
         };
@@ -76,7 +77,7 @@ fn every_dialect_has_a_stream_of_each_kind() {
     }
 }
 
-/// The place of `key` among those known, which it joins.
+/// Returns the position of `key` among the known keys, and adds it if it is new.
 fn ordinal(known: &mut Vec<u64>, key: u64) -> usize {
     let place = known.iter().position(|other| *other == key);
     place.unwrap_or_else(|| {
@@ -85,8 +86,8 @@ fn ordinal(known: &mut Vec<u64>, key: u64) -> usize {
     })
 }
 
-/// One line per event: class, content, terminal, usage and its call, the text as it stands in the block, and which
-/// events have equal merge keys.
+/// Writes one line per event: class, content, terminal, usage and its call, the raw text in the block, and which events
+/// have equal merge keys.
 fn golden(events: &[(Frame<'_>, Event)]) -> String {
     let mut keys: Vec<u64> = Vec::new();
     let mut calls: Vec<u64> = vec![0];
@@ -180,8 +181,8 @@ fn the_first_frame_with_data_shows_the_dialect() {
         };
         let path = fixture.path.display();
         let found = detect::from_frame(first);
-        // What no frame shows can only come from the configuration or the request; what a first frame leaves open,
-        // the next one tells.
+        // Some dialects cannot be recognised from a frame, only from the configuration or the request. Where the
+        // first frame is ambiguous, the next one decides.
         let shown = matches!(fixture.framing, Framing::Ndjson | Framing::Sse)
             && !path.to_string().ends_with("ollama/unknown.ndjson")
             && !detect::is_ambiguous(first);

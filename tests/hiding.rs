@@ -1,7 +1,8 @@
-//! What is hidden never leaves, and what is not is all there: for each dialect, however its text is cut.
+//! Checks that hidden output never leaves and that visible output is complete, in each dialect and wherever the text is
+//! cut.
 //!
-//! The text of each dialect's own fixtures is replaced by one with marks, cut at every place into two deltas, and into
-//! single characters. Reasoning and calls in fields and events of their own are looked for in what leaves.
+//! The text of each dialect's own fixtures is replaced by a text with markers, cut at every place into two deltas, and
+//! into single characters. The output is also searched for reasoning and calls from fields and events of their own.
 
 #![expect(
     clippy::indexing_slicing,
@@ -26,7 +27,7 @@ mod support;
 
 use support::{Fixture, fixtures};
 
-/// Two hidden spans, some text, and what looks like a mark and is none.
+/// Two hidden spans, some text, and the beginning of a tag that never becomes a marker.
 const MARKED: &str =
     "<think>SECRET</think>Rain < snow\\n<tool_call>SECRET</tool_call> 4 \\u00b0C <thin";
 const VISIBLE: &str = "Rain < snow\\n 4 \\u00b0C <thin";
@@ -40,7 +41,7 @@ fn rules(reasoning: Hide, tools: Hide) -> Arc<Rules> {
     })
 }
 
-/// What leaves a stream.
+/// Returns the output of the pipeline for a stream.
 fn through(dialect: Dialect, framing: Framing, rules: &Arc<Rules>, chunks: &[&[u8]]) -> Vec<u8> {
     let mut pipeline = Pipeline::new(&Settings {
         framing,
@@ -74,9 +75,9 @@ fn read(dialect: Dialect, framing: Framing, bytes: &[u8]) -> Vec<(Frame<'static>
     frames.into_iter().map(with_event).collect()
 }
 
-/// The raw text of a stream's answer.
+/// Returns the raw answer text of a stream.
 fn text(dialect: Dialect, framing: Framing, bytes: &[u8]) -> String {
-    // Choices and messages are texts of their own: what is held of one does not hold up the others.
+    // Choices and messages are separate texts: text held back in one does not delay the others.
     let mut texts: Vec<(u64, Vec<u8>)> = Vec::new();
     for (frame, event) in read(dialect, framing, bytes) {
         let Some(text) = event.text.filter(|_| event.content == Content::Token) else {
@@ -93,7 +94,7 @@ fn text(dialect: Dialect, framing: Framing, bytes: &[u8]) -> String {
     String::from_utf8(texts.collect()).unwrap()
 }
 
-/// The stream of a fixture up to its first ordinary delta, that delta once for each piece, and its end.
+/// Returns the stream of a fixture up to its first ordinary delta, then that delta once for each piece, then its end.
 fn marked(dialect: Dialect, framing: Framing, bytes: &[u8], pieces: &[&str]) -> Option<Vec<u8>> {
     let events = read(dialect, framing, bytes);
     let is_delta = |event: &Event| {
@@ -107,7 +108,7 @@ fn marked(dialect: Dialect, framing: Framing, bytes: &[u8], pieces: &[&str]) -> 
         .iter()
         .any(|(_, event)| event.content == Content::Token)
     {
-        // The answer has begun: a mark amid it is text.
+        // The answer has already begun, and a tag in the middle of it is text.
         return None;
     }
     let mut out = Vec::new();
@@ -122,7 +123,7 @@ fn marked(dialect: Dialect, framing: Framing, bytes: &[u8], pieces: &[&str]) -> 
         out.extend_from_slice(&frame.block[span.end as usize..]);
     }
     for (frame, event) in &events[at + 1..] {
-        // No other text.
+        // Keeps everything but other text.
         if event.content != Content::Token {
             out.extend_from_slice(&frame.block);
         }
@@ -130,7 +131,7 @@ fn marked(dialect: Dialect, framing: Framing, bytes: &[u8], pieces: &[&str]) -> 
     Some(out)
 }
 
-/// Whether a text may be cut here: not within a character or its escape.
+/// Reports whether a text may be cut here: not within a character or its escape.
 fn is_border(text: &str, at: usize) -> bool {
     let escape = text[..at.min(text.len())].rfind('\\').filter(|start| {
         let length = if text[*start..].starts_with("\\u") {
@@ -211,7 +212,7 @@ fn hidden_sides_of_every_fixture_do_not_leave_however_it_is_read() {
                 .iter()
                 .filter(|(_, event)| matches!(event.content, Content::Reasoning | Content::Tool))
                 .filter_map(|(frame, event)| Some(event.text?.of(&frame.block).to_vec()))
-                // Single marks of JSON stand in every event.
+                // Short texts, such as JSON punctuation, are part of every event.
                 .filter(|text| text.len() > 3)
                 .collect();
             let whole = through(dialect, framing, &rules, &[&bytes]);
@@ -256,7 +257,7 @@ fn the_answer_of_every_fixture_stays_whole() {
             {
                 let name = path.display();
                 let out = through(dialect, framing, &rules, &[&bytes]);
-                // Text beside a thought is told apart only when the thought has gone.
+                // Text next to reasoning is only recognised once the reasoning was removed, so more text may be found.
                 let (shown, sent) = (text(dialect, framing, &out), text(dialect, framing, &bytes));
                 let mut left = shown.chars();
                 assert!(
@@ -305,7 +306,7 @@ fn nothing_is_touched_where_nothing_is_to_hide() {
     }
 }
 
-/// An OpenAI chunk with this delta.
+/// Returns an OpenAI chunk with this delta.
 fn delta(members: &str) -> String {
     format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{{members}}}}}]}}\n\n")
 }
@@ -314,7 +315,7 @@ fn content(text: &str) -> String {
     delta(&format!("\"content\":\"{text}\""))
 }
 
-/// The end of an OpenAI answer.
+/// The end of an OpenAI response.
 const END: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
 
 #[test]

@@ -1,4 +1,4 @@
-//! The layers of the source: a module imports from its own layer's siblings and from lower layers only.
+//! Checks the layers of the source: a module may import from siblings in its own layer and from lower layers only.
 #![expect(
     clippy::panic,
     clippy::unwrap_used,
@@ -8,7 +8,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Modules by layer, longest path first where one contains another.
+/// Modules by layer. A module comes before the module that contains it.
 const LAYERS: &[(&str, u8)] = &[
     ("event", 0),
     ("wire", 1),
@@ -38,6 +38,8 @@ const LAYERS: &[(&str, u8)] = &[
     ("memory", 4),
     ("proxy", 4),
     ("reply", 4),
+    ("session", 4),
+    ("encode", 1),
     ("route", 4),
     ("server", 4),
     ("cli", 5),
@@ -49,7 +51,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("bin", 6),
 ];
 
-/// Engines that must not know each other: `proxy` joins them.
+/// Modules that must not depend on each other; `proxy` connects them.
 const STRANGERS: [(&str, &str); 2] = [("upstream", "stream"), ("stream", "upstream")];
 
 fn layer(module: &str) -> u8 {

@@ -1,8 +1,10 @@
-//! Joining loses nothing: whatever waits, and however long, what leaves a full queue says what went in.
+//! Checks that joining events loses nothing: the output of a full queue says the same as its input, whatever waits and
+//! for however long.
 //!
-//! 1. Streams of each dialect are made of its fixtures: their events in order, deltas repeated with other texts.
-//! 2. They go through a small queue that is taken from at random.
-//! 3. In and out are read anew: adjacent texts of equal keys are added up, everything else is compared byte by byte.
+//! 1. Streams of each dialect are made from its fixtures: the events in order, deltas repeated with other texts.
+//! 2. They pass through a small queue that is read at random times.
+//! 3. Input and output are parsed again. Adjacent texts with equal keys are added up, everything else is compared byte
+//!    by byte.
 
 #![expect(
     clippy::indexing_slicing,
@@ -23,15 +25,21 @@ use weir::wire::{Decoder, Frame, Framing};
 mod support;
 
 use support::{Fixture, fixtures};
+use weir::encode::Encoder;
 
-/// Texts that are awkward to join: escapes, halves of characters, marks of every framing.
+/// Returns an encoder for a client that does not support comments.
+fn silent() -> Encoder {
+    Encoder::identity(None, Framing::Ndjson)
+}
+
+/// Texts that are awkward to join: escapes, halves of surrogate pairs, delimiters of every framing.
 const PIECES: [&str; 18] = [
     "a", "é", "\\n", "\\\"", "\\\\", "\\u00e9", "\\ud83d", "\\ude00", "😀", "\\/", "{", "}",
     "data: ", "\\u2028", ",", "[", "]", "0",
 ];
 const STREAMS: u64 = 40;
 
-/// xorshift64*: the same numbers on every run.
+/// A random number generator (xorshift64*) with the same numbers on every run.
 struct Random(u64);
 
 impl Random {
@@ -43,7 +51,7 @@ impl Random {
         usize::try_from(high).unwrap() % bound
     }
 
-    /// Begins with a letter: what stands without quotes must not look like JSON.
+    /// Returns a random text. It begins with a letter, because text without quotes must not look like JSON.
     fn text(&mut self) -> String {
         let pieces = self.below(4);
         std::iter::once("t")
@@ -62,12 +70,12 @@ fn read(dialect: Dialect, framing: Framing, bytes: &[u8]) -> Vec<(Frame<'static>
         let event = *classifier.classify(&frame);
         (frame, event)
     };
-    // Heartbeats of the upstream go no further.
+    // Heartbeats of the upstream are not forwarded.
     let stays = |(_, event): &(Frame<'_>, Event)| event.class != Class::Heartbeat;
     frames.into_iter().map(with_event).filter(stays).collect()
 }
 
-/// A stream made of the events of one: those that join come several times, with texts of their own.
+/// Makes a longer stream from the events of one: events that can be joined are repeated, with different texts.
 fn grown(events: &[(Frame<'_>, Event)], random: &mut Random) -> Vec<u8> {
     let mut out = Vec::new();
     for (frame, event) in events {
@@ -92,12 +100,12 @@ fn grown(events: &[(Frame<'_>, Event)], random: &mut Random) -> Vec<u8> {
     out
 }
 
-/// What a stream says, however its texts are parted.
+/// The content of a stream, regardless of how its texts are divided into events.
 #[derive(PartialEq, Eq)]
 enum Said {
     /// A text, and the names and entries of the lists that grew with it.
     Text(u64, Vec<u8>, Vec<(String, Value)>),
-    /// Only the last of its kind counts.
+    /// A block that replaces the previous one with this key.
     Last(u64, Vec<u8>),
     Block(Vec<u8>),
 }
@@ -113,7 +121,7 @@ impl fmt::Debug for Said {
     }
 }
 
-/// The lists beside the text of a block: an entry of each with the list's name.
+/// Returns the entries of the lists beside a block's text, each with the name of its list.
 fn entries(block: &[u8], merge: Merge) -> Vec<(String, Value)> {
     fn walk(name: &str, value: &Value, grows: bool, out: &mut Vec<(String, Value)>) {
         match value {
@@ -133,14 +141,14 @@ fn entries(block: &[u8], merge: Merge) -> Vec<(String, Value)> {
     if !merge.lists {
         return Vec::new();
     }
-    // The text may hold halves of characters, which is no JSON to everybody.
+    // The text may contain halves of surrogate pairs, which not every JSON parser accepts.
     let (start, end) = (merge.text.start as usize, merge.text.end as usize);
     let bare = [&block[..start], &block[end..]].concat();
     let json = &bare[bare.iter().position(|byte| *byte == b'{').unwrap()..];
     let mut values = serde_json::Deserializer::from_slice(json).into_iter();
     let mut out = Vec::new();
     walk("", &values.next().unwrap().unwrap(), false, &mut out);
-    // Of each list by itself: they lie in turns.
+    // Compare each list by itself, because their entries alternate.
     out.sort_by(|(a, _), (b, _)| a.cmp(b));
     out
 }
@@ -174,7 +182,7 @@ fn said(dialect: Dialect, framing: Framing, bytes: &[u8]) -> Vec<Said> {
     out
 }
 
-/// What comes out of a queue that is hardly ever taken from, and how many events were joined on the way.
+/// Returns the output of a queue that is rarely read, and how many events were joined in it.
 fn squeezed(events: &[(Frame<'_>, Event)], random: &mut Random) -> (Vec<u8>, usize) {
     let limits = Limits {
         max_events: 1 + random.below(6),
@@ -182,7 +190,7 @@ fn squeezed(events: &[(Frame<'_>, Event)], random: &mut Random) -> (Vec<u8>, usi
         merge: true,
         overflow: Overflow::Block,
     };
-    let mut ring = Ring::new(limits, false);
+    let mut ring = Ring::new(limits, silent());
     let mut out = Vec::new();
     let now = Instant::now();
     for (frame, event) in events {
@@ -229,7 +237,7 @@ fn what_was_joined_says_what_was_sent() {
                 assert_eq!(got.len(), expected.len(), "{dialect}");
             }
         }
-        // Nothing of these is text that could be joined.
+        // These dialects have no text that can be joined.
         let has_none = matches!(dialect, Dialect::Mcp | Dialect::Opaque);
         assert_eq!(
             joined == 0,

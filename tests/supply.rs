@@ -1,4 +1,4 @@
-//! Nothing below a floor of `deny.toml` is in the tree, checked without the network and without another program.
+//! Checks, offline and without other programs, that no dependency is older than the minimum versions in `deny.toml`.
 #![expect(
     clippy::unwrap_used,
     reason = "test code: a broken step must stop the test"
@@ -6,7 +6,7 @@
 
 use std::fs;
 
-/// `1.11.1` as something that can be compared; what follows a hyphen does not count.
+/// Parses `1.11.1` into a comparable form. What follows a hyphen is ignored.
 fn version(text: &str) -> Vec<u32> {
     let release = text.split('-').next().unwrap_or_default();
     release
@@ -15,12 +15,12 @@ fn version(text: &str) -> Vec<u32> {
         .collect()
 }
 
-/// The text between the first two of these.
+/// Returns the text between the first `open` and the next `close`.
 fn between<'a>(line: &'a str, open: &str, close: &str) -> Option<&'a str> {
     line.split_once(open)?.1.split_once(close).map(|it| it.0)
 }
 
-/// Name and version of each package of a lock file.
+/// Returns the name and version of each package in a lock file.
 fn packages(lock: &str) -> Vec<(&str, Vec<u32>)> {
     lock.split("[[package]]")
         .skip(1)

@@ -1,8 +1,10 @@
-//! Chunked bodies: looked at or undone, in one piece or in many, they are the same body, and a plain reading of it.
+//! Chunked transfer coding: checking and decoding agree, however the input is split, and a simple
+//! decoder gives the same body.
 
 use weir::wire::chunked::Chunked;
 
-/// What a body was: its bytes, how many bytes it took, whether it is complete, whether it broke.
+/// The result of decoding: the body, how many input bytes it took, whether it is complete, whether
+/// it is invalid.
 #[derive(Debug, PartialEq, Eq)]
 struct Read {
     body: Vec<u8>,
@@ -11,7 +13,7 @@ struct Read {
     broken: bool,
 }
 
-/// Any bytes; the first says how they are cut.
+/// Checks any bytes. The first byte is the size of the pieces.
 pub fn check(data: &[u8]) {
     let Some((cut, bytes)) = data.split_first() else {
         return;
@@ -46,7 +48,7 @@ fn read(bytes: &[u8], cut: usize) -> Read {
     read
 }
 
-/// The body by the book, of a complete one: sizes, data, an empty line at the end.
+/// Decodes a complete body in the simplest way: sizes, data, an empty line at the end.
 fn plainly(mut bytes: &[u8]) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     loop {

@@ -1,8 +1,9 @@
-//! Configuration files: anything gets an answer, and what is accepted can be printed and read again.
+//! Configuration files: every text is either accepted and can be printed, or rejected with a
+//! message.
 
 use weir::config::{self, Overrides};
 
-/// Any text.
+/// Checks any text.
 pub fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;

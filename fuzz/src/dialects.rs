@@ -1,10 +1,10 @@
-//! Dialects: whatever an event says, its spans lie within it.
+//! Dialects: the spans of an event always lie within its block.
 
 use weir::dialect::{Classifier, Dialect};
 use weir::event::Span;
 use weir::wire::{Decoder, Frame, Framing};
 
-/// The first byte picks dialect and framing.
+/// Checks any bytes. The first byte selects the dialect and the framing.
 pub fn check(data: &[u8]) {
     let Some((pick, text)) = data.split_first() else {
         return;

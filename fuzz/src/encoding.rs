@@ -1,12 +1,13 @@
-//! Content codings: hostile bodies end in an error, never in memory.
+//! Content codings: hostile bodies (decompression bombs) end in an error and never use unbounded
+//! memory.
 
 use weir::wire::encoding::{Coding, Decoder, Error};
 
 const CODINGS: [&str; 4] = ["gzip", "deflate", "br", "zstd"];
-/// What one read may give out at most: the decoder's own step, then its bound of expansion.
+/// Maximum output for one input. The decoder's limit of expansion keeps it far lower for inputs of the fuzzer's size.
 const MAX_OUT: usize = 64 << 20;
 
-/// The first byte picks the coding, the second says how the rest is cut.
+/// Checks any bytes. The first byte selects the coding, the second is the size of the pieces.
 pub fn check(data: &[u8]) {
     let [pick, cut, body @ ..] = data else { return };
     let name = CODINGS[usize::from(*pick) % CODINGS.len()];

@@ -1,17 +1,19 @@
-//! Framing: where reads are cut changes nothing, and what is sent on reads as the same events again.
+//! Framing: how the input is split into reads changes nothing, and forwarded frames decode to the
+//! same events again.
 
 use weir::wire::{Decoder, Frame, Framing};
 
 const MAX_EVENT: usize = 4096;
 
-/// Name and payload of each frame, as a client sees them.
+/// Returns the name and the payload of each frame, as a client sees them.
 fn seen(frames: &[Frame<'_>]) -> Vec<(Vec<u8>, Vec<u8>)> {
     (frames.iter())
         .map(|frame| (frame.name().to_vec(), frame.data().to_vec()))
         .collect()
 }
 
-/// All frames, up to the first fault, and whether there was none; then the framing found.
+/// Returns all frames up to the first error, whether there was no error, and the framing that was
+/// detected.
 fn decode<'a>(
     framing: Framing,
     limit: usize,
@@ -29,7 +31,7 @@ fn decode<'a>(
     (frames, true, decoder.framing())
 }
 
-/// The first byte says how the rest is cut.
+/// Checks any bytes. The first byte is the size of the reads.
 pub fn check(framing: Framing, data: &[u8]) {
     let Some((cut, text)) = data.split_first() else {
         return;
@@ -37,8 +39,9 @@ pub fn check(framing: Framing, data: &[u8]) {
     let (whole, complete, found) = decode(framing, MAX_EVENT, std::iter::once(text));
     let (pieces, all, again) = decode(framing, MAX_EVENT, text.chunks(usize::from(*cut).max(1)));
     if complete != all {
-        // At its bound: the LF of a CRLF that was cut in two does not count, nor does white space in front of what tells
-        // the framing, if both come in one read.
+        // This is allowed at the size limit only. The LF of a CRLF that is split between two reads
+        // does not count, nor does white space before the bytes that reveal the framing, if both
+        // are in one read.
         assert!(text.len() > MAX_EVENT);
         return;
     }
@@ -61,10 +64,11 @@ pub fn check(framing: Framing, data: &[u8]) {
     );
     if complete && found == Framing::Sse {
         let sent: Vec<Frame<'_>> = whole.into_iter().filter(|frame| frame.whole).collect();
-        // The comment says what it is: without it, a first field that nobody knows would not.
+        // The comment identifies the stream as SSE, which an unknown first field would not.
         let mut blocks = b":\n".to_vec();
         blocks.extend(sent.iter().flat_map(|frame| frame.block.to_vec()));
-        // A field that came without a space leaves with one, and the bound is of what came.
+        // The limit applies to the input. A field without a space after the colon is forwarded with
+        // one, so the output may be larger.
         let (again, ..) = decode(
             Framing::Sse,
             2 * MAX_EVENT,

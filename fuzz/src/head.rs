@@ -1,8 +1,9 @@
-//! Heads of answers: one reading, whatever follows, and nothing that two others could take for different lengths.
+//! Response heads: parsing does not depend on what follows, and a head is never ambiguous about the
+//! length of the body (response smuggling).
 
 use weir::upstream::http1::head::{Length, parse};
 
-/// Any bytes; the first says whether the request was HEAD.
+/// Checks any bytes. The first byte says whether the request was HEAD.
 pub fn check(data: &[u8]) {
     let Some((is_head, bytes)) = data.split_first() else {
         return;
@@ -16,7 +17,7 @@ pub fn check(data: &[u8]) {
     assert_eq!(same, size);
     assert_eq!(alone.length, head.length);
     assert_eq!(alone.parts.headers, head.parts.headers);
-    // Nothing shorter is a head already.
+    // No prefix is a complete head.
     for cut in 0..size {
         assert!(!matches!(parse(&bytes[..cut], is_head), Ok(Some(_))), "{cut} of {size}");
     }

@@ -1,11 +1,12 @@
-//! What clients send to be recognised by: continued untouched if it is valid, and nothing invalid goes on.
+//! Request ids and trace context from clients: valid values are forwarded unchanged, invalid ones
+//! are never forwarded.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use weir::proxy::identity::Identity;
+use weir::session::identity::Identity;
 
 const NAMES: [&str; 4] = ["x-request-id", "traceparent", "tracestate", "x-other"];
 
-/// A field a line; the first byte of each names it.
+/// Checks a set of headers, one per line. The first byte of a line selects the name.
 pub fn check(data: &[u8]) {
     let mut headers = HeaderMap::new();
     for line in data.split(|byte| *byte == b'\n').take(20) {
@@ -26,14 +27,14 @@ pub fn check(data: &[u8]) {
     assert!(is_trace(&trace), "{trace}");
     assert_eq!(identity.trace_id(), &trace[3..35]);
 
-    // What was valid and stood there once is still what it was.
+    // A value that was valid and sent once is unchanged.
     if let Some(mine) = only(&given, "x-request-id") {
         let usable = !mine.is_empty() && mine.len() <= 128 && !mine.contains([' ', '\t']);
         assert_eq!(mine == id, usable);
     }
     let continued = only(&given, "traceparent").is_some_and(|mine| is_trace(&mine));
     assert_eq!(continued, given.get("traceparent") == headers.get("traceparent"));
-    // The rest of a trace goes with it, and only with it.
+    // `tracestate` is forwarded with a continued `traceparent`, and only then.
     let state = |fields: &HeaderMap| fields.get_all("tracestate").iter().cloned().collect::<Vec<_>>();
     let expected = if continued { state(&given) } else { Vec::new() };
     assert_eq!(state(&headers), expected);
@@ -44,7 +45,7 @@ pub fn check(data: &[u8]) {
     assert_eq!(again, headers);
 }
 
-/// The text of a field that stands there once.
+/// Returns the text of a header that occurs exactly once.
 fn only(fields: &HeaderMap, name: &str) -> Option<String> {
     let values: Vec<_> = fields.get_all(name).iter().collect();
     let [value] = values.as_slice() else {
@@ -53,7 +54,7 @@ fn only(fields: &HeaderMap, name: &str) -> Option<String> {
     value.to_str().ok().map(str::to_owned)
 }
 
-/// Trace Context, 3.2.2, digit by digit; what later versions append is text.
+/// Checks a `traceparent` digit by digit (Trace Context, 3.2.2). Later versions may append text.
 fn is_trace(text: &str) -> bool {
     let shape = "vv-tttttttttttttttttttttttttttttttt-pppppppppppppppp-ff";
     let fits = |(byte, place): (u8, u8)| match place {

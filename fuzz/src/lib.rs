@@ -1,4 +1,4 @@
-//! What must hold for any bytes. Each target is one of these functions.
+//! The properties that must hold for any input. Each fuzz target calls one `check` function.
 
 pub mod chunked;
 pub mod config;

@@ -1,9 +1,10 @@
-//! The scanner of marked text: where a text is cut changes nothing, and what is not hidden stays as it was written.
+//! The scanner of marked text: how a text is split changes nothing, and text that is not hidden
+//! stays byte for byte the same.
 
 use weir::filter::markers::Family;
 use weir::filter::scan::{Marks, Scanner};
 
-/// The first byte picks what is hidden, the second where the text is cut.
+/// Checks any text. The first byte selects what is hidden, the second is the size of the pieces.
 pub fn check(data: &[u8]) {
     let [pick, cut, text @ ..] = data else {
         return;
@@ -24,7 +25,7 @@ pub fn check(data: &[u8]) {
         })
         .collect();
     if characters.concat() != body {
-        // Quotes at its ends were taken for the string's own.
+        // The text begins or ends with quotes, which were stripped as the string's own.
         return;
     }
     let pieces: Vec<String> = characters

@@ -1,10 +1,11 @@
-//! What an engine gets to read: the same of the same bytes however they come, and never more than came.
+//! Input checks in front of an HTTP engine: the same bytes pass however they are split, and never
+//! more than were received.
 
 use weir::strict::Rule;
 use weir::strict::frame_flood::FrameFlood;
 use weir::strict::smuggling::RequestFraming;
 
-/// Any bytes; the first says how they are cut.
+/// Checks any bytes. The first byte is the size of the pieces.
 pub fn check(data: &[u8]) {
     let Some((cut, bytes)) = data.split_first() else {
         return;
@@ -20,7 +21,8 @@ fn same<R: Rule>(bytes: &[u8], cut: usize, rule: fn() -> R) {
     assert_eq!(whole, passed(&mut rule(), bytes, cut));
     let (count, refused) = whole;
     assert!(count <= bytes.len());
-    // What is not let through, was refused; and what was let through, passes without what came behind it.
+    // If not all bytes pass, the input was refused. The bytes that passed also pass without those
+    // that followed them.
     assert!(refused || count == bytes.len());
     assert_eq!(passed(&mut rule(), &bytes[..count], cut).0, count);
 }

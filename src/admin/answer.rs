@@ -1,4 +1,4 @@
-//! Which path says what. Nothing here changes anything but `/drain`.
+//! The endpoints of the admin listener. Only `/drain` changes anything.
 
 use std::io;
 use std::pin::Pin;
@@ -22,10 +22,10 @@ use crate::drain::Drain;
 
 const PAGE: &str = include_str!("page.html");
 
-/// What is sent.
+/// The body of a response.
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-/// Answers one request; `local`: on a loopback address.
+/// Responds to one request. `local` is true if the listener has a loopback address.
 pub(super) async fn answer(
     app: &Arc<App>,
     drain: &Drain,
@@ -58,18 +58,19 @@ pub(super) async fn answer(
             response(StatusCode::OK, "application/json", config.to_string())
         }
         ("/drain", true) if request.method() == Method::GET => match wait(request.uri().query()) {
-            // For hooks that can only GET; without `wait` it is a mistake, and reading must not change anything.
+            // Some hooks can only send GET, so GET with `wait` starts the drain. GET without `wait` is rejected as a
+            // mistake, because reading must not change anything.
             Some(limit) => {
                 drain.begin();
                 match tokio::time::timeout(limit, drain.finished()).await {
-                    // The process stays until this was sent.
+                    // The process does not exit before this response is sent.
                     Ok(caller) => text(StatusCode::OK, "drained\n").map(|body| {
                         Body::new(Held {
                             body,
                             _caller: caller,
                         })
                     }),
-                    // The caller goes on to stop the process.
+                    // The caller stops the process anyway, so this is not an error status.
                     Err(_) => text(StatusCode::OK, "still draining\n"),
                 }
             }
@@ -98,7 +99,7 @@ pub(super) async fn answer(
     }
 }
 
-/// Whether the reader asked for server-sent events, as `EventSource` does.
+/// Reports whether the client asked for server-sent events, as `EventSource` does.
 fn wants_events(request: &Request<Incoming>) -> bool {
     let mut accepted = request.headers().get_all(header::ACCEPT).iter();
     accepted.any(|value| {
@@ -108,7 +109,7 @@ fn wants_events(request: &Request<Incoming>) -> bool {
     })
 }
 
-/// `wait=25s`, `wait=500ms`, or a bare number of seconds.
+/// Parses `wait=25s`, `wait=500ms`, `wait=1m`, or a bare number of seconds.
 fn wait(query: Option<&str>) -> Option<Duration> {
     let value = query?
         .split('&')
@@ -138,7 +139,7 @@ fn response(status: StatusCode, content_type: &'static str, body: String) -> Res
     response
 }
 
-/// Says which methods a path knows.
+/// Adds the `Allow` header with the methods of a path.
 fn allow(mut response: Response<Body>, path: &str) -> Response<Body> {
     let methods = if path == "/drain" {
         "GET, POST"
@@ -154,12 +155,12 @@ fn with_type(content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    // All of it is about this moment.
+    // Every response describes the current state and must not be cached.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-/// A body with something that must live as long.
+/// A body that keeps a value alive until it is sent.
 struct Held<G> {
     body: Body,
     _caller: G,

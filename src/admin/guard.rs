@@ -1,13 +1,15 @@
-//! Browsers carry requests of any page to any address their machine can reach: what must not be obeyed.
+//! Protects the admin listener against cross-site request forgery and DNS rebinding: a page from anywhere can make the
+//! browser send requests to any address that its machine can reach.
 
 use http::{HeaderMap, HeaderName, Request, header};
 
 const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Why a request is refused. `local`: the listener is on a loopback address.
+/// Returns why a request is refused, or `None` if it is allowed. `local` is true if the listener has a loopback
+/// address.
 pub(super) fn refuse<B>(request: &Request<B>, local: bool) -> Option<&'static str> {
     let headers = request.headers();
-    // A public name that resolves to this machine makes any page under it part of the same site.
+    // DNS rebinding: a page under a public name that resolves to this machine has the same origin as the listener.
     if local && host(headers).is_some_and(is_public_name) {
         return Some("expected Host to be localhost or an address\n");
     }

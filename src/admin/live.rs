@@ -1,4 +1,4 @@
-//! What runs at this moment: one JSON document, or one every second as server-sent events.
+//! Shows the live streams: as one JSON document, or as one document every second in server-sent events.
 
 use std::io;
 use std::pin::Pin;
@@ -13,15 +13,14 @@ use serde_json::json;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::app::App;
-use crate::queue::Probe;
-use crate::stream::registry::LiveStream;
+use crate::session::registry::LiveStream;
 
-/// A client that takes nothing for longer than this is shown as stalled.
+/// A stream whose client reads nothing for longer than this is shown as stalled.
 const STALLED: Duration = Duration::from_secs(1);
-/// How often the live form is sent.
+/// Interval between two events.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// A body that says what runs until its reader leaves.
+/// A body that sends the live streams every second until the client disconnects.
 #[derive(Debug)]
 pub(super) struct Following {
     app: Arc<App>,
@@ -31,7 +30,7 @@ pub(super) struct Following {
 impl Following {
     pub(super) fn new(app: Arc<App>) -> Self {
         let mut next = interval(EVERY);
-        // A reader that was slow wants the present, not the past.
+        // A slow client needs the current state, not the events that it missed.
         next.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self { app, next }
     }
@@ -51,16 +50,16 @@ impl http_body::Body for Following {
     }
 }
 
-/// All live streams, oldest first.
+/// Returns all live streams as JSON, oldest first.
 pub(super) fn streams(app: &App) -> String {
     let mut live = app.streams.list();
-    live.sort_by_key(|live| live.started);
+    live.sort_by_key(|live| live.context.started);
     let list: Vec<_> = live.iter().map(|live| stream(live)).collect();
     json!({ "active": list.len(), "draining": app.draining.load(Ordering::Relaxed), "streams": list }).to_string()
 }
 
 fn stream(live: &LiveStream) -> serde_json::Value {
-    let queue = live.queue.get().map(Probe::status);
+    let queue = live.queue();
     let events = queue.map_or(0, |queue| queue.came);
     let stalled = queue
         .and_then(|queue| queue.waiting_since)
@@ -72,11 +71,11 @@ fn stream(live: &LiveStream) -> serde_json::Value {
     };
     json!({
         "id": live.id.to_string(),
-        "request_id": live.request_id,
-        "route": &*live.route,
+        "request_id": live.context.identity.request_id.to_str().unwrap_or_default(),
+        "route": &*live.context.route.name,
         "dialect": live.dialect().as_str(),
         "state": state,
-        "age_ms": millis(live.started.elapsed()),
+        "age_ms": millis(live.context.started.elapsed()),
         "stalled_ms": millis(stalled),
         "events": events,
         "bytes": queue.map_or(0, |queue| queue.came_bytes),

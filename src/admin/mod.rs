@@ -1,4 +1,4 @@
-//! The admin listener: metrics, health, live streams, drain. Never on the traffic port.
+//! The admin listener: serves metrics, health, live streams and drain, never on a traffic port.
 
 mod answer;
 mod guard;
@@ -25,11 +25,11 @@ use crate::drain::Drain;
 use crate::server::socket;
 use crate::tasks;
 
-/// Connections at one time; more are closed at once.
+/// Maximum number of concurrent connections. Further ones are closed immediately.
 const MAX_CONNECTIONS: usize = 256;
-/// A request head must come within this.
+/// Deadline for a request head to arrive.
 const HEAD: Duration = Duration::from_secs(10);
-/// A reader that acknowledges nothing for this long is gone.
+/// A connection whose client acknowledges nothing for this long is closed as half-open.
 const VANISHED: Duration = Duration::from_secs(60);
 
 /// A bound admin listener.
@@ -41,10 +41,10 @@ pub enum Listener {
     Unix(UnixListener),
 }
 
-/// Binds the admin listener and says where.
+/// Binds the admin listener and returns it with its address.
 ///
 /// # Errors
-/// When the address cannot be bound.
+/// Returns an error if the address cannot be bound.
 pub fn bind(address: &Address) -> io::Result<(Listener, String)> {
     match address {
         Address::Tcp(address) => {
@@ -66,7 +66,7 @@ pub fn bind(address: &Address) -> io::Result<(Listener, String)> {
     }
 }
 
-/// Serves it for as long as the process lives.
+/// Serves the admin listener for the lifetime of the process.
 pub async fn serve(app: Arc<App>, drain: Arc<Drain>, listener: Listener) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let admin = AdminService {
@@ -91,7 +91,7 @@ pub async fn serve(app: Arc<App>, drain: Arc<Drain>, listener: Listener) {
 }
 
 impl Listener {
-    /// Whether only this machine can reach it by address.
+    /// Reports whether the listener has a loopback address.
     fn is_local(&self) -> bool {
         match self {
             Self::Tcp(listener) => listener.local_addr().is_ok_and(|at| at.ip().is_loopback()),
@@ -100,14 +100,14 @@ impl Listener {
     }
 }
 
-/// Serves a connection if there is a place for it; else it is closed.
+/// Serves a connection if the limit allows it; otherwise the connection is closed.
 fn enter(places: &Arc<Semaphore>, serve: impl FnOnce(OwnedSemaphorePermit)) {
     if let Ok(place) = Arc::clone(places).try_acquire_owned() {
         serve(place);
     }
 }
 
-/// What every connection needs.
+/// The state that all connections share.
 #[derive(Clone)]
 struct AdminService {
     app: Arc<App>,

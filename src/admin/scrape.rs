@@ -1,12 +1,11 @@
-//! The metrics, with what is only looked at when somebody asks.
+//! Produces the metrics page. Gauges that are not updated continuously are sampled at each scrape.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::app::App;
-use crate::queue::Probe;
 
-/// The Prometheus text format, version 0.0.4.
+/// Returns all metrics in the Prometheus text format, version 0.0.4.
 pub(super) fn scrape(app: &App) -> String {
     let loaded = app.loaded();
     let samples = &app.metrics.samples;
@@ -15,8 +14,10 @@ pub(super) fn scrape(app: &App) -> String {
         waiting.insert(Arc::clone(&route.name), (0, 0));
     }
     for live in app.streams.list() {
-        if let Some(status) = live.queue.get().map(Probe::status) {
-            let (events, bytes) = waiting.entry(Arc::clone(&live.route)).or_default();
+        if let Some(status) = live.queue() {
+            let (events, bytes) = waiting
+                .entry(Arc::clone(&live.context.route.name))
+                .or_default();
             *events += status.events;
             *bytes += status.bytes;
         }

@@ -1,12 +1,13 @@
-//! One client connection as its socket sees it: since when it speaks, rests, or takes nothing.
+//! Tracks one client connection and its deadlines: whether it waits for a request head, is idle, or its client stalls.
 //!
 //! ```text
-//! accepted ── head ──► request ──► answered ──► resting ── first byte ──► head ──► request ...
-//!    request_head                                keep_alive           request_head
+//! accepted ── head ──► request ──► response ──► idle ── first byte ──► head ──► request ...
+//!    request_head                              keep_alive          request_head
 //! ```
 //!
-//! Deadlines are data here as they are for streams: the connection keeps one timer for `ClientConn::next` and
-//! asks `ClientConn::overdue` when it fires. Times are microseconds after `epoch`, so that they fit an atomic.
+//! This module only computes deadlines, as the one for streams does. The connection sets its one timer to
+//! `ClientConn::next` and calls `ClientConn::overdue` when the timer fires. Times are stored as microseconds after
+//! `epoch`, so that they fit in an atomic.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,15 +18,15 @@ use tokio::time::Instant;
 
 use crate::stream::pump::Reader;
 
-/// No such moment.
+/// Stands for "not set".
 const NEVER: u64 = u64::MAX;
-/// How long a connection detaches a stream that ended as `client_stalled`: its client may still come to
-/// read why.
+/// How long a connection stays open after a stream ended as `client_stalled`, so that the client can still read
+/// the reason.
 pub(crate) const AFTER_STALL: Duration = Duration::from_secs(1);
-/// How long a connection that was told to go may take.
+/// How long a connection may take to close once it was told to.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// How often the socket is asked for the client's end while nobody reads from it. Clients have to be missed
-/// within a second.
+/// How often the socket is checked for a disconnected client while no task reads from it. A disconnect has to be
+/// noticed within a second.
 const LOOK: Duration = Duration::from_millis(500);
 /// Most bytes of interim responses that wait for a client.
 const MAX_INTERIM_BYTES: usize = 64 * 1024;
@@ -33,70 +34,79 @@ const MAX_INTERIM_BYTES: usize = 64 * 1024;
 /// Why a connection is closed by its timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Overdue {
-    /// No request head in time.
+    /// The client did not send a request head in time.
     Head,
-    /// No further request in time.
+    /// The client did not send another request in time (keep-alive).
     Idle,
-    /// The client takes nothing of what waits for it.
+    /// The client takes none of the data that waits for it.
     Stalled,
-    /// The answer lasts too long.
+    /// The response takes too long.
     Total,
-    /// Nothing yet: it is time to look whether the client is still there.
+    /// Nothing is overdue yet: it is time to check whether the client is still connected.
     Unseen,
 }
 
-/// A moment in the life of a connection.
+/// A point in time, in microseconds after the `epoch` of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(u64);
 
 /// The state of one connection, shared by its socket, its timer and its requests.
 ///
-/// What every event looks at lies first, on one cache line: among ten thousand streams each line costs more
-/// than the work done with it.
+/// The fields that every event reads come first, on one cache line: with ten thousand streams, loading a cache
+/// line costs more than the work done with it.
+///
+/// How it works: `server::connection` creates one `ClientConn` for each connection. The socket, the HTTP
+/// engine, the requests and the pumps of their streams share it, and it lives as long as the last of them.
+/// They record here what happens; the connection's task enforces the deadlines: after each poll of its engine
+/// it sets its timer to `next`, and it calls `overdue` when the timer has fired. `ClientConn` itself wakes no
+/// task. The wakers of the timer and of the client's side of the socket (`FlagWaker`) set `rung` or `heard`
+/// here and then wake the connection's task. A deadline that anything else changes takes effect at that
+/// task's next poll. Time is bounded by `head`, `keep_alive`, `stall` and `until`; memory by
+/// `MAX_INTERIM_BYTES`, as everything but the interim responses has a fixed size.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct ClientConn {
-    /// When the client last took something, while more waits for it.
+    /// When the client last took data, while more data waits for it; otherwise [`NEVER`].
     blocked: AtomicU64,
-    /// The longest time that `blocked` may lie back, microseconds.
+    /// How long ago `blocked` may be, in microseconds.
     stall: AtomicU64,
-    /// When the answer must be over.
+    /// When the response must be complete.
     until: AtomicU64,
-    /// When the socket was last asked whether the client is there.
+    /// When the socket was last checked for a disconnected client.
     looked: AtomicU64,
-    /// Requests under way.
+    /// How many requests are in progress.
     open: AtomicUsize,
     multiplexed: AtomicBool,
-    /// The last answer was written; what the client still sends is thrown away.
+    /// The last response was written; whatever the client still sends is discarded (lingering close).
     closing: AtomicBool,
-    /// It had its time.
+    /// The time of the lingering close is over.
     enough: AtomicBool,
-    /// Somebody waits for bytes of the client, and so sees its end as well. Nobody does while bytes that came
-    /// too early, or that the upstream does not take yet, lie in front of it.
+    /// A task waits for bytes from the client, and so notices a disconnect as well. No task waits while unread
+    /// bytes are in the way: bytes that came too early, or that the upstream does not take yet.
     listening: AtomicBool,
-    /// The socket is to be asked.
+    /// The socket must be checked for a disconnected client.
     look: AtomicBool,
-    /// All that was given to the connection has been written.
+    /// All data given to the connection has been written.
     flushed: AtomicBool,
     has_interim: AtomicBool,
-    /// The client's side of the socket rang.
+    /// The socket reported data or a disconnect from the client.
     heard: AtomicBool,
-    /// The connection's timer rang.
+    /// The connection's timer has fired.
     rung: AtomicBool,
     epoch: Instant,
     head: Duration,
-    /// Microseconds.
+    /// The keep-alive timeout, in microseconds.
     keep_alive: AtomicU64,
-    /// When the head that is awaited began to arrive.
+    /// When the awaited request head began to arrive, or the connection was accepted; otherwise [`NEVER`].
     speaking: AtomicU64,
-    /// When the last request was over.
+    /// When the connection became idle.
     resting: AtomicU64,
-    /// Interim responses that wait for a moment between two messages.
+    /// Interim responses that wait until they can be written between two messages.
     interim: Mutex<BytesMut>,
 }
 
 impl ClientConn {
-    /// A connection accepted now, from which a request head must come within `head`.
+    /// Creates the state of a connection that was just accepted and must send a request head within `head`.
     pub(crate) fn new(head: Duration, keep_alive: Duration) -> Self {
         Self {
             epoch: Instant::now(),
@@ -122,7 +132,7 @@ impl ClientConn {
         }
     }
 
-    /// A request head was read. It is under way until the guard is dropped.
+    /// Records that a request head was read. The request is in progress until the guard is dropped.
     pub(crate) fn request(self: &Arc<Self>, multiplexed: bool) -> Open {
         self.multiplexed.store(multiplexed, Ordering::Relaxed);
         if self.open.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -133,12 +143,12 @@ impl ClientConn {
         Open(Arc::clone(self))
     }
 
-    /// Whether several requests share the connection, as in HTTP/2.
+    /// Reports whether several requests share the connection, as in HTTP/2.
     pub(crate) fn is_multiplexed(&self) -> bool {
         self.multiplexed.load(Ordering::Relaxed)
     }
 
-    /// The client may take nothing for `limit`; of several requests the most patient one counts.
+    /// Allows the client to stall for `limit`. If several requests set a limit, the longest one applies.
     pub(crate) fn allow_stall(&self, limit: Duration) {
         let limit = micros(limit + AFTER_STALL);
         let now = self.stall.load(Ordering::Relaxed);
@@ -147,13 +157,14 @@ impl ClientConn {
         }
     }
 
-    /// The answer to the one request under way must be over at `at`.
+    /// Sets the time at which the response to the only request in progress must be complete.
     pub(crate) fn end_by(&self, at: Instant) {
         let until = micros(at.saturating_duration_since(self.epoch));
         self.until.store(until, Ordering::Relaxed);
     }
 
-    /// Sends an interim (1xx) response ahead of the answer, if there is a moment for it.
+    /// Queues an interim (1xx) response, to be sent before the response if it can still be. Drops it if too many
+    /// bytes are waiting.
     pub(crate) fn interim(&self, head: &[u8]) {
         let mut waiting = self.lock();
         if waiting.len() + head.len() <= MAX_INTERIM_BYTES {
@@ -162,7 +173,7 @@ impl ClientConn {
         }
     }
 
-    /// Interim responses to write now.
+    /// Takes the interim responses to write now, if there are any.
     pub(crate) fn take_interim(&self) -> Option<Bytes> {
         if !self.has_interim.swap(false, Ordering::Acquire) {
             return None;
@@ -170,9 +181,9 @@ impl ClientConn {
         Some(std::mem::take(&mut *self.lock()).freeze())
     }
 
-    /// Bytes came from the client.
+    /// Records that bytes came from the client.
     pub(crate) fn note_read(&self) {
-        // Of HTTP/2 frames nobody here knows whether they begin a request.
+        // HTTP/2 frames are not parsed here, so it is unknown whether they begin a request.
         if self.open.load(Ordering::Relaxed) == 0
             && self.speaking.load(Ordering::Relaxed) == NEVER
             && !self.is_multiplexed()
@@ -181,57 +192,57 @@ impl ClientConn {
         }
     }
 
-    /// The socket was asked for bytes: whether the asker now waits for more.
+    /// Records a read from the socket, and whether the reading task now waits for more bytes.
     pub(crate) fn note_listening(&self, waits: bool) {
         self.listening.store(waits, Ordering::Relaxed);
     }
 
-    /// The client sent something, or left: whoever streams to it is to listen.
+    /// Records that the client sent something or disconnected, so that the task that streams to it reads the socket.
     pub(crate) fn note_heard(&self) {
         self.heard.store(true, Ordering::Release);
     }
 
-    /// Whether to listen now.
+    /// Reports whether the client sent something or disconnected since the last call.
     pub(crate) fn take_heard(&self) -> bool {
         take(&self.heard)
     }
 
-    /// The timer has fired.
+    /// Records that the timer has fired.
     pub(crate) fn note_rung(&self) {
         self.rung.store(true, Ordering::Release);
     }
 
-    /// Whether the timer is to be asked.
+    /// Reports whether the timer has fired since the last call.
     pub(crate) fn take_rung(&self) -> bool {
         take(&self.rung)
     }
 
-    /// Has the socket asked, when next it is used, whether the client is there.
+    /// Requests a check for a disconnected client when the socket is next used.
     pub(crate) fn look(&self) {
         self.looked.store(self.now(), Ordering::Relaxed);
         self.look.store(true, Ordering::Relaxed);
     }
 
-    /// Whether to ask the socket now.
+    /// Reports whether such a check was requested since the last call.
     pub(crate) fn take_look(&self) -> bool {
         self.look.load(Ordering::Relaxed) && self.look.swap(false, Ordering::Relaxed)
     }
 
-    /// The socket takes no more.
+    /// Records that the socket accepts no more data (back-pressure).
     pub(crate) fn note_full(&self) {
         if self.blocked.load(Ordering::Relaxed) == NEVER {
             self.blocked.store(self.now(), Ordering::Relaxed);
         }
     }
 
-    /// The socket took something.
+    /// Records that the socket accepted some data.
     pub(crate) fn note_written(&self) {
         if self.blocked.load(Ordering::Relaxed) != NEVER {
             self.blocked.store(self.now(), Ordering::Relaxed);
         }
     }
 
-    /// The socket took everything.
+    /// Records that the socket accepted all data.
     pub(crate) fn note_flushed(&self) {
         if self.blocked.load(Ordering::Relaxed) != NEVER {
             self.blocked.store(NEVER, Ordering::Relaxed);
@@ -239,57 +250,57 @@ impl ClientConn {
         }
     }
 
-    /// Whether all that was given to the connection has been written.
+    /// Reports whether all data given to the connection has been written.
     pub(crate) fn is_flushed(&self) -> bool {
         self.flushed.load(Ordering::Relaxed)
     }
 
-    /// Something was given to the connection, or all of it was written.
+    /// Records that data was given to the connection (`false`), or that all of it was written (`true`).
     pub(crate) fn set_flushed(&self, flushed: bool) {
         self.flushed.store(flushed, Ordering::Relaxed);
     }
 
-    /// The connection was told to go: it has a last moment for it.
+    /// Records that the connection was told to close, and limits the time that it may still take.
     pub(crate) fn hurry(&self) {
         self.speaking.store(NEVER, Ordering::Relaxed);
         self.resting.store(self.now(), Ordering::Relaxed);
         self.keep_alive.store(micros(GOODBYE), Ordering::Relaxed);
     }
 
-    /// The last answer was written. The client has a moment to close, too.
+    /// Records that the last response was written. The client has a short time to close as well (lingering close).
     pub(crate) fn note_closing(&self) {
         self.closing.store(true, Ordering::Relaxed);
         self.hurry();
     }
 
-    /// The moment is over; `false` if none had begun, or it was over before.
+    /// Ends the lingering close. Returns `false` if it had not begun, or had already ended.
     pub(crate) fn end_closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed) && !self.enough.swap(true, Ordering::Relaxed)
     }
 
-    /// Whether what the client still sends need not be read any more.
+    /// Reports whether the lingering close has ended, so that nothing more needs to be read from the client.
     pub(crate) fn has_enough(&self) -> bool {
         self.enough.load(Ordering::Relaxed)
     }
 
-    /// When a deadline may have passed next; `None` while none runs.
+    /// Returns the time of the next deadline, or `None` if there is none.
     pub(crate) fn next(&self) -> Option<Moment> {
         let (at, _) = self.deadline();
         (at != NEVER).then_some(Moment(at))
     }
 
-    /// The deadline that has passed at `now`.
+    /// Returns the deadline that has passed at `now`, if any.
     pub(crate) fn overdue(&self, now: Instant) -> Option<Overdue> {
         let (at, overdue) = self.deadline();
         self.instant(at).filter(|at| *at <= now).map(|_| overdue)
     }
 
-    /// A moment of this connection, for a timer.
+    /// Converts a moment of this connection to an `Instant`, for a timer.
     pub(crate) fn at(&self, moment: Moment) -> Instant {
         self.epoch + Duration::from_micros(moment.0)
     }
 
-    /// The first deadline of all, and what it means; `NEVER` if none runs.
+    /// Returns the earliest deadline and its meaning. The time is [`NEVER`] if there is none.
     fn deadline(&self) -> (u64, Overdue) {
         let read = |value: &AtomicU64| value.load(Ordering::Relaxed);
         let client = self.client_deadline();
@@ -309,13 +320,13 @@ impl ClientConn {
         first
     }
 
-    /// Of what the client has to do.
+    /// Returns the earliest deadline for the client: to take data, or to send a request.
     fn client_deadline(&self) -> (u64, Overdue) {
         let read = |value: &AtomicU64| value.load(Ordering::Relaxed);
         let blocked = read(&self.blocked);
         if blocked != NEVER {
             let limit = match read(&self.stall) {
-                // Nobody said how long: what waits is the end of an answer.
+                // No request set a limit: the data that waits is the end of a response.
                 NEVER => micros(self.head),
                 limit => limit,
             };
@@ -347,7 +358,7 @@ impl ClientConn {
 }
 
 impl Reader for ClientConn {
-    /// Only of a connection that serves one request: on a shared one others may be the ones that move.
+    /// Returns `None` on a multiplexed connection, where the progress may belong to another request.
     fn last_progress(&self) -> Option<Instant> {
         if self.is_multiplexed() {
             return None;
@@ -366,7 +377,7 @@ impl Reader for ClientConn {
     }
 }
 
-/// Takes a flag back; that is seldom set, so it is read first.
+/// Reads and clears a flag. The flag is seldom set, so a plain load comes before the swap.
 fn take(flag: &AtomicBool) -> bool {
     flag.load(Ordering::Relaxed) && flag.swap(false, Ordering::Acquire)
 }
@@ -375,7 +386,7 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(NEVER - 1)
 }
 
-/// A request under way on a connection.
+/// A guard for a request in progress on a connection.
 #[derive(Debug)]
 pub(crate) struct Open(Arc<ClientConn>);
 

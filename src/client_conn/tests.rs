@@ -1,4 +1,4 @@
-//! A connection by a paused clock.
+//! Tests of the connection deadlines, with a paused clock.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! `weir check`: everything that `weir serve` does with a configuration before it binds.
+//! `weir check`: validates a configuration as `weir serve` does before it binds its listeners.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -7,8 +7,8 @@ use crate::command::Output;
 use crate::config::{self, Config, Overrides, rough_size};
 use crate::memory;
 
-/// Checks a file, or the flags alone. The result is a file itself: its comments say what it can cost, its keys what
-/// is in force.
+/// Checks a file, or the flags alone. The output is itself a valid configuration file: its comments state how much
+/// memory the configuration allows, its keys hold the effective values.
 pub fn check(file: Option<&Path>, overrides: &Overrides) -> Output {
     let name = file.map_or_else(|| "flags".to_owned(), |file| file.display().to_string());
     let loaded = match file {
@@ -79,7 +79,7 @@ fn summary(name: &str, config: &Config) -> String {
         )),
         None => line("memory limit: none (limits.memory)".to_owned()),
     }
-    // JSON is YAML: with the comments above it, this can be loaded again.
+    // JSON is valid YAML, so the output can be loaded again, including the comments above.
     let _ = writeln!(text, "{:#}", config::effective(config));
     text
 }

@@ -1,4 +1,4 @@
-//! `weir healthcheck`: one GET, for images without a shell.
+//! `weir healthcheck`: sends one GET request. It serves as a container health check in images without a shell.
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -9,10 +9,10 @@ use super::Output;
 
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// Where Weir's own default puts it.
+/// Default address of the admin listener.
 const ADMIN: &str = "127.0.0.1:9464";
 
-/// Asks `url`, or the health of the admin listener at `admin`, and says whether the status was 2xx.
+/// Requests `url`, or `/healthz` of the admin listener at `admin`, and reports whether the status was 2xx.
 pub fn healthcheck(url: Option<&str>, admin: Option<&str>) -> Output {
     let default = || default_url(admin.unwrap_or(ADMIN));
     let url = url.map_or_else(default, ToOwned::to_owned);
@@ -34,7 +34,7 @@ pub fn healthcheck(url: Option<&str>, admin: Option<&str>) -> Output {
     }
 }
 
-/// The URL that a listening address is reached by from the same host.
+/// Returns the URL at which the same host can reach a listening address.
 fn default_url(admin: &str) -> String {
     if admin.starts_with("unix:") {
         return admin.to_owned();
@@ -48,7 +48,7 @@ fn default_url(admin: &str) -> String {
     format!("http://{host}:{port}/healthz")
 }
 
-/// What went wrong, and the exit code for it.
+/// A failure and its exit code.
 struct Problem {
     message: String,
     code: u8,
@@ -76,7 +76,7 @@ enum Target {
         port: u16,
         path: String,
     },
-    /// Asked for `/healthz`.
+    /// Path of a Unix socket. The request goes to `/healthz`.
     Unix(String),
 }
 

@@ -1,17 +1,17 @@
-//! The commands: each gives its text and its exit code; only `main` prints.
+//! The commands. Each returns its output and its exit code; only `main` prints.
 
 pub mod check;
 pub mod healthcheck;
 pub mod schema;
 pub mod serve;
 
-/// What a command has to say.
+/// The output of a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Output {
-    /// The result, for stdout.
+    /// Result, for stdout.
     pub stdout: String,
     /// Problems and warnings, for stderr.
     pub stderr: String,
-    /// 0 is done, 1 is a failure, 2 is wrong usage or configuration.
+    /// Exit code: 0 is success, 1 is a failure, 2 is wrong usage or an invalid configuration.
     pub code: u8,
 }

@@ -3,7 +3,7 @@
 use crate::command::Output;
 use crate::config;
 
-/// The schema, ready to be saved as `weir.schema.json`.
+/// Returns the schema, ready to be saved as `weir.schema.json`.
 pub fn schema() -> Output {
     Output {
         stdout: format!("{:#}\n", config::schema()),

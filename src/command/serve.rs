@@ -1,4 +1,5 @@
-//! `weir serve`: bind, start the workers, follow signals and the configuration file, drain, exit.
+//! `weir serve`: binds the listeners, starts the workers, handles signals and configuration reloads, and shuts down
+//! gracefully.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,13 +21,13 @@ use crate::server::worker;
 use crate::tasks;
 use crate::traces::Traces;
 
-/// How often the configuration file is looked at.
+/// How often the configuration file is checked for changes.
 const WATCH_EVERY: Duration = Duration::from_secs(5);
 
-/// Where a configuration came from, to read it again.
+/// The source of a configuration, kept to read it again.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The file, if one was named.
+    /// The file, if one was given.
     pub file: Option<PathBuf>,
     /// Flags and variables.
     pub overrides: Overrides,
@@ -36,7 +37,7 @@ impl Source {
     /// Reads and checks the configuration.
     ///
     /// # Errors
-    /// All problems at once.
+    /// Returns all problems at once.
     pub fn load(&self) -> Result<Config, config::Problems> {
         match &self.file {
             Some(path) => config::load_file(path, &self.overrides),
@@ -44,7 +45,7 @@ impl Source {
         }
     }
 
-    /// The same, for a process that runs already.
+    /// Like `load`, for a process that is already running.
     fn reload(&self) -> Result<Config, config::Problems> {
         match &self.file {
             Some(path) => config::reload_file(path, &self.overrides),
@@ -53,10 +54,10 @@ impl Source {
     }
 }
 
-/// Runs until drained. `ready` is told each listener's address, admin last.
+/// Runs the proxy until it has drained. Calls `ready` with the address of each listener, the admin listener last.
 ///
 /// # Errors
-/// When something cannot be bound or started; the message says what.
+/// Returns an error if a listener cannot be bound or a part cannot be started; the message names it.
 pub fn serve(config: Config, source: Source, ready: impl FnOnce(&[String])) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -65,7 +66,7 @@ pub fn serve(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
 }
 
 async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> io::Result<()> {
-    // Before anything is bound: a signal that comes early must not kill a half-started process.
+    // Installed before anything is bound, so that an early signal does not kill a half-started process.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -116,7 +117,7 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
             _ = interrupt.recv() => drain.begin_or_hurry(),
             asked = again(&mut hangup, &mut watch) => {
                 let now = self::stamp(source.file.as_deref());
-                // A file that is gone for a moment is being replaced.
+                // A missing file is not a change: it is probably being replaced.
                 if asked || (now.is_some() && now != stamp) {
                     stamp = now;
                     reload(&app, &source);
@@ -137,7 +138,7 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
     Ok(())
 }
 
-/// Ready when it is time to look at the file: `true` when somebody asked for it.
+/// Waits until the file should be checked. Returns true if a reload was requested by SIGHUP.
 async fn again(hangup: &mut Signal, watch: &mut Interval) -> bool {
     tokio::select! {
         _ = hangup.recv() => true,
@@ -145,13 +146,15 @@ async fn again(hangup: &mut Signal, watch: &mut Interval) -> bool {
     }
 }
 
-/// When and how large: a ConfigMap swap changes both behind the link.
+/// Returns the modification time and size of the file. Symbolic links are followed, so the swap of a ConfigMap is
+/// noticed.
 fn stamp(path: Option<&Path>) -> Option<(SystemTime, u64)> {
     let data = std::fs::metadata(path?).ok()?;
     Some((data.modified().ok()?, data.len()))
 }
 
-/// Puts the file's present content in force, or says why not and changes nothing.
+/// Loads the file and replaces the running configuration. If the file is not valid, logs the problems and changes
+/// nothing.
 fn reload(app: &App, source: &Source) {
     let built = source
         .reload()

@@ -1,6 +1,6 @@
-//! The texts in the file that have a grammar of their own: addresses, URLs, hosts, paths, methods, log levels.
+//! Parsers for values with a grammar of their own: addresses, URLs, hosts, paths, methods and log levels.
 //!
-//! A URL may carry a password, so a refused one is never repeated.
+//! A URL may contain a password, so error messages never repeat it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -11,12 +11,13 @@ use tracing_subscriber::EnvFilter;
 use crate::config::error::{nearest, shown};
 use crate::config::{Address, Endpoint, Target};
 
-/// Longest path that `sockaddr_un` holds on Linux, without its final zero.
+/// Longest path that fits into `sockaddr_un` on Linux, without the terminating zero byte.
 const MAX_SOCKET_PATH: usize = 107;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// `127.0.0.1:8080`, `[::1]:8080`, `:8080` (every IPv4 interface), `localhost:8080`, `unix:/path`.
+/// Parses a listening address: `127.0.0.1:8080`, `[::1]:8080`, `:8080` (all IPv4 interfaces), `localhost:8080` or
+/// `unix:/path`.
 pub(crate) fn listen(text: &str) -> Result<Address, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         return socket_path(path).map(Address::Unix);
@@ -51,7 +52,8 @@ pub(crate) fn listen(text: &str) -> Result<Address, String> {
     Ok(Address::Tcp(SocketAddr::new(address, port)))
 }
 
-/// `http://host:port/prefix`, `https://…`, `dns+http://…`, `unix:/path`.
+/// Parses the URL of an endpoint: `http://host:port/prefix`, `https://…`, `dns+http://…`, `dns+https://…` or
+/// `unix:/path`.
 pub(crate) fn endpoint(text: &str) -> Result<Endpoint, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         let path = socket_path(path)?;
@@ -116,7 +118,7 @@ pub(crate) fn endpoint(text: &str) -> Result<Endpoint, String> {
     })
 }
 
-/// A file name. Whether the file exists is checked later.
+/// Parses a file name. Whether the file exists is checked later.
 pub(crate) fn file(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() {
         Err("is empty; a file name is needed".to_owned())
@@ -125,7 +127,7 @@ pub(crate) fn file(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// A host name or address without port.
+/// Parses a host name or IPv4 address without port. Returns it in lower case.
 pub(crate) fn host_name(text: &str) -> Result<String, String> {
     let name = text.to_ascii_lowercase();
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
@@ -149,7 +151,7 @@ pub(crate) fn host_name(text: &str) -> Result<String, String> {
     Err(format!("{} is not a host name{hint}", shown(text)))
 }
 
-/// A host name, or `*.` and a host name.
+/// Parses a host name, or `*.` followed by a host name.
 pub(crate) fn host_pattern(text: &str) -> Result<String, String> {
     match text.strip_prefix("*.") {
         Some(rest) if !rest.contains('*') => host_name(rest).map(|host| format!("*.{host}")),
@@ -161,7 +163,7 @@ pub(crate) fn host_pattern(text: &str) -> Result<String, String> {
     }
 }
 
-/// A path with optional query, as sent in a health check.
+/// Parses a path with an optional query, for health checks.
 pub(crate) fn request_path(text: &str) -> Result<String, String> {
     let valid = text.starts_with('/') && !text.contains('#') && text.parse::<Uri>().is_ok();
     if valid {
@@ -174,7 +176,7 @@ pub(crate) fn request_path(text: &str) -> Result<String, String> {
     }
 }
 
-/// The beginning of a path; without a slash at its end, except for `/` itself.
+/// Parses a path prefix. Returns it without trailing slashes, except for `/` itself.
 pub(crate) fn path_prefix(text: &str) -> Result<String, String> {
     let path = request_path(text)?;
     if path.contains('?') {
@@ -197,7 +199,7 @@ pub(crate) fn path_prefix(text: &str) -> Result<String, String> {
     })
 }
 
-/// A method in capital letters.
+/// Parses a method, which must be in capital letters.
 pub(crate) fn method(text: &str) -> Result<Method, String> {
     if text.bytes().any(|byte| byte.is_ascii_lowercase()) {
         return Err(format!(
@@ -209,9 +211,9 @@ pub(crate) fn method(text: &str) -> Result<Method, String> {
         .map_err(|_| format!("{} is not a method such as `POST`", shown(text)))
 }
 
-/// A level, or directives that the log filter understands.
+/// Parses a log level, or directives of the log filter.
 pub(crate) fn log_level(text: &str) -> Result<String, String> {
-    // To the filter, an unknown word is a module to be traced in full; here it is a typing error.
+    // The filter takes an unknown word for a module name and logs that module in full. Here it is more likely a typo.
     let plain = !text.contains(['=', ',', ':', '[']);
     if plain && !LEVELS.contains(&text) {
         let hint = nearest(text, LEVELS.into_iter())

@@ -1,4 +1,5 @@
-//! From the file as written to the checked configuration: defaults, rules between keys, parts joined.
+//! Turns the file as written into the checked configuration: fills in defaults, checks rules that involve several keys,
+//! and connects routes with their upstreams.
 
 use std::io::Read;
 use std::path::Path as FilePath;
@@ -16,12 +17,13 @@ use crate::config::{
     pem, routes, traces, tree, upstreams,
 };
 
-/// Largest file that is read: some thousand routes. A ConfigMap holds 1 MiB.
+/// Largest file that is read. Some thousand routes fit; a ConfigMap holds 1 MiB.
 const MAX_FILE_BYTES: usize = 4 << 20;
 
-/// Reads and checks a configuration: `source` is the file's name and text, `overrides` what was given outside it.
+/// Reads and checks a configuration. `source` is the name and text of the file, `overrides` holds the flags and
+/// variables.
 ///
-/// Reads no files but the limits of this process and those that hold certificates, keys and secrets.
+/// Reads no files except `/proc/self/limits` and the certificates, keys and secrets that the configuration names.
 pub fn load(source: Option<(&str, &str)>, overrides: &Overrides) -> Result<Config, Problems> {
     built(source, overrides, false)
 }
@@ -53,7 +55,7 @@ pub fn load_file(path: &FilePath, overrides: &Overrides) -> Result<Config, Probl
     built_of(path, overrides, false)
 }
 
-/// Like [`load_file`], for a process that runs already: what it only needed when it started may be gone.
+/// Like [`load_file`], for a process that is already running. Secrets that were needed only at start may be missing.
 pub fn reload_file(path: &FilePath, overrides: &Overrides) -> Result<Config, Problems> {
     built_of(path, overrides, true)
 }
@@ -67,7 +69,7 @@ fn built_of(path: &FilePath, overrides: &Overrides, is_reload: bool) -> Result<C
     }
 }
 
-/// The file, or so much of it that it is seen to be too large.
+/// Reads the file, up to one byte more than the limit, which shows that it is too large.
 fn read(path: &FilePath) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let bound = u64::try_from(MAX_FILE_BYTES).unwrap_or(u64::MAX) + 1;
@@ -77,12 +79,12 @@ fn read(path: &FilePath) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A field's value, or its default.
+/// Returns the value of a field, or the default.
 pub(crate) fn or<T: Copy>(field: Option<&Placed<T>>, default: T) -> T {
     field.map_or(default, |placed| placed.value)
 }
 
-/// A bound as the program counts it.
+/// Converts a limit to `usize`, saturating.
 pub(crate) fn bound(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
@@ -111,7 +113,7 @@ fn checked(
     let drain = drain(root.drain.as_ref().map(|drain| &drain.value), report);
     let upstreams = upstreams::all(root, overrides, report);
     let routes = routes::all(root, &upstreams, report);
-    // Upstreams that no route uses are checked, but not run.
+    // Upstreams that no route uses are checked, but left out.
     let used = upstreams.into_iter().filter(|upstream| {
         routes
             .iter()
@@ -144,7 +146,7 @@ fn listeners(root: &Root, report: &mut Report) -> Vec<Listen> {
         let Some(listen) = listener(&entry.value, &path, report) else {
             continue;
         };
-        // Port 0 asks the system for a free port each time.
+        // Port 0 may be listed twice, because the system assigns a free port each time.
         let twice = list
             .iter()
             .any(|other| other.address == listen.address && !is_any_port(&listen.address));
@@ -271,7 +273,8 @@ fn limits(raw: Option<&raw::Limits>) -> Limits {
     }
 }
 
-/// Half the limit of open files, after some were set aside for listeners, logs, files and health checks.
+/// Returns half of the limit of open files, after some descriptors are set aside for listeners, logs, files and health
+/// checks.
 fn connections_that_fit() -> u64 {
     const ASIDE: u64 = 64;
     std::fs::read_to_string("/proc/self/limits")
@@ -282,7 +285,7 @@ fn connections_that_fit() -> u64 {
         })
 }
 
-/// The soft limit in `/proc/self/limits`; `None` where it is not there or `unlimited`.
+/// Returns the soft limit of open files in `/proc/self/limits`, or `None` if it is missing or `unlimited`.
 fn open_files(limits: &str) -> Option<u64> {
     limits
         .lines()

@@ -1,6 +1,6 @@
-//! Every default of the configuration, each with the reason for it.
+//! The defaults of the configuration, each with the reason for it.
 //!
-//! The reasons are data: the table in `docs/configuration.md` shows them.
+//! The reasons are part of the program, because the tables in `docs/configuration.md` are generated from them.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 pub(crate) struct Preset<T> {
     /// The default.
     pub(crate) value: T,
-    /// Why this one.
+    /// The reason for it.
     pub(crate) why: &'static str,
 }
 
@@ -37,7 +37,7 @@ pub(crate) const ADMIN_LISTEN: Preset<&str> = preset(
 /// `workers`
 pub(crate) const WORKERS_WHY: &str =
     "One thread for each core that the process may use; a stream stays on its thread.";
-/// `workers` when it is a number; never used as a default.
+/// Placeholder for the numeric form of `workers`. Never used, because the default is `auto`.
 pub(crate) const WORKERS: Preset<u64> = preset(1, WORKERS_WHY);
 /// `log.format`
 pub(crate) const LOG_FORMAT: Preset<&str> = preset(
@@ -74,7 +74,7 @@ pub(crate) const DRAIN_LIMIT: Preset<Duration> = preset(
     "Five seconds below the 30 s after which Kubernetes kills a pod.",
 );
 
-/// `limits.max_connections` when the limit of open files is unknown, or is none.
+/// `limits.max_connections` if the limit of open files is unknown or `unlimited`.
 pub(crate) const MAX_CONNECTIONS: u64 = 10_000;
 /// `limits.max_connections`
 pub(crate) const MAX_CONNECTIONS_WHY: &str = "A little below half the limit of open files, because a stream needs a socket on each side; 10000 where that limit is unknown.";
@@ -196,7 +196,7 @@ pub(crate) const MAX_EVENTS: Preset<u64> = preset(256, "Some seconds of a fast m
 /// `queue.max_bytes`
 pub(crate) const MAX_BYTES: Preset<u64> = preset(
     MIB,
-    "BodyDeadline the memory of one slow client; ordinary tokens never reach it.",
+    "Bounds the memory of one slow client; ordinary tokens never reach it.",
 );
 /// `queue.merge`
 pub(crate) const MERGE: Preset<bool> = preset(
@@ -224,7 +224,7 @@ pub(crate) const FORWARDED: Preset<bool> = preset(
 /// `commit_after`
 pub(crate) const COMMIT_AFTER_WHY: &str =
     "Until the head is sent, a failure can still be a real status code.";
-/// `commit_after` when it is a duration; never used as a default.
+/// Placeholder for `commit_after` as a duration. Never used, because the default is `off`.
 pub(crate) const COMMIT_AFTER: Preset<Duration> = preset(secs(0), COMMIT_AFTER_WHY);
 /// `preamble_bytes`
 pub(crate) const PREAMBLE_BYTES: Preset<u64> = preset(

@@ -1,4 +1,5 @@
-//! What a checked configuration amounts to: every key with its value, without secrets, and the most memory it can use.
+//! Shows a checked configuration: the effective value of every key, without secrets, and the most memory that the
+//! configuration allows.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,16 +13,17 @@ use crate::config::{
     Traces, Upstream, UpstreamTls,
 };
 
-/// Stands for every value that may be a secret.
+/// Replaces every value that may be secret.
 const MASK: &str = "***";
 
-/// Memory of one stream apart from its events: two sockets' read and write buffers, hyper's state, task and timers.
+/// Memory of one stream apart from its events: the read and write buffers of two sockets, hyper's state, the task and
+/// the timers.
 const STREAM_BYTES: u64 = 64 << 10;
-/// What else a stream of a shared upstream connection may hold: its window, full.
+/// Additional memory of a stream on an HTTP/2 upstream connection: a full flow-control window.
 const WINDOW_BYTES: u64 = 64 << 10;
 
-/// The whole configuration in the shape of the file, `auto` resolved, header values masked.
-/// Keys of features that this version does not have are left out.
+/// Returns the whole configuration in the form of the file, with `auto` resolved where it is a number and the header
+/// values in `match.headers` masked. Keys of features that this version does not have are left out.
 pub fn effective(config: &Config) -> Json {
     let limits = &config.limits;
     json!({
@@ -50,14 +52,14 @@ pub fn effective(config: &Config) -> Json {
     })
 }
 
-/// The most memory that streams and connections can use at one time:
+/// Returns the most memory that streams and connections can use at one time:
 ///
-/// `max_streams * (max(queue.max_bytes, max_event_bytes) + 2 * max_event_bytes + preamble_bytes + 64 KiB, or 128 KiB with http2)
-///  + max_connections * max_header_bytes`
+/// `max_streams * (max(queue.max_bytes, max_event_bytes) + 2 * max_event_bytes + preamble_bytes
+///  + 64 KiB, or 128 KiB with http2) + max_connections * max_header_bytes`
 ///
-/// with the values of the most expensive route. For each stream that is a queue filled to its bound (or by one event
-/// that is larger than the bound), one event that waits for room, and one that is still arriving. Real streams use a
-/// few KiB; [`queue_bytes`] is the bound that slow clients can reach with ordinary tokens.
+/// with the values of the most expensive route. Per stream, this covers a queue filled to its limit (or by one event
+/// larger than the limit), one event that waits for room in the queue, and one that is still arriving. Real streams
+/// use a few KiB; [`queue_bytes`] is the bound that slow clients can reach with ordinary tokens.
 pub fn worst_case_bytes(config: &Config) -> u64 {
     let per_stream = |route: &Route| {
         let policy = &route.policy;
@@ -86,7 +88,8 @@ pub fn worst_case_bytes(config: &Config) -> u64 {
         .saturating_add(heads)
 }
 
-/// The most memory that full queues can use at one time: `max_streams * queue.max_bytes` of the largest route.
+/// Returns the most memory that full queues can use at one time: `max_streams * queue.max_bytes` of the route with the
+/// largest queue.
 pub fn queue_bytes(config: &Config) -> u64 {
     let queue = config
         .routes
@@ -131,7 +134,7 @@ fn client_tls(tls: &UpstreamTls) -> Json {
     })
 }
 
-/// Header fields by the places of their values, which are no secret.
+/// Shows each header with the source of its value, which is not secret.
 fn traces(traces: &Traces) -> Json {
     let headers = traces.headers.iter();
     let headers: Map<_, _> = headers

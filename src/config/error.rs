@@ -1,18 +1,18 @@
-//! What is wrong with a configuration: every problem at once, each with its place, its key and the way out.
+//! Configuration errors. All problems are reported at once, each with its position, its key and a hint how to fix it.
 //!
-//! Invariant: a message never holds more than [`SHOWN`] characters of one value, and nothing at all of a value
-//! that may be a secret (header values, URLs with user information).
+//! Invariant: a message never contains more than [`SHOWN`] characters of a value, and nothing at all of a value that
+//! may be secret (header values, URLs with user information).
 
 use std::error::Error;
 use std::fmt;
 
-/// Longest value that a message repeats. Words, durations and sizes fit; pasted tokens and keys do not.
+/// Longest value that a message repeats, in characters. Words, durations and sizes fit; pasted tokens and keys do not.
 const SHOWN: usize = 40;
 
-/// Longest key that a path repeats: the longest name of an upstream.
+/// Longest key that a path repeats, in characters: the maximum length of an upstream's name.
 const MAX_KEY: usize = 63;
 
-/// A position in the file, both counted from 1.
+/// A position in the file. Line and column are counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// Line.
@@ -24,25 +24,25 @@ pub struct Place {
 /// One problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where in the file; `None` for flags and for the file as a whole.
+    /// Position in the file; `None` for flags and for the file as a whole.
     pub place: Option<Place>,
-    /// Which key, as in `routes[2].queue.max_events`; empty for syntax errors.
+    /// The key, such as `routes[2].queue.max_events`; empty for syntax errors.
     pub path: String,
-    /// What was expected, what came, what to change.
+    /// What was expected, what was found and what to change.
     pub message: String,
 }
 
-/// All problems of one configuration, in the order of their lines. Never empty.
+/// All problems of one configuration, ordered by line. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems {
-    /// File name as given; `None` without a file.
+    /// File name as given; `None` if there is no file.
     pub file: Option<String>,
     /// The problems.
     pub list: Vec<Problem>,
 }
 
 impl fmt::Display for Problems {
-    /// One problem per line, without a trailing newline.
+    /// Writes one problem per line, without a trailing newline.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.list.iter().enumerate() {
             if index > 0 {
@@ -66,7 +66,7 @@ impl fmt::Display for Problems {
 impl Error for Problems {}
 
 impl Problems {
-    /// One problem of the file as a whole.
+    /// Returns a single problem of the file as a whole.
     pub(crate) fn of_file(file: &str, message: String) -> Self {
         Self {
             file: Some(file.to_owned()),
@@ -86,9 +86,9 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Adds a problem of a key that stands in the file.
+    /// Adds a problem at a position in the file.
     pub(crate) fn at(&mut self, place: Place, path: &Path, message: impl Into<String>) {
-        // Line 0 is what a flag has.
+        // Values of flags and variables have line 0.
         self.push(
             Some(place).filter(|place| place.line > 0),
             path.0.clone(),
@@ -96,21 +96,21 @@ impl Report {
         );
     }
 
-    /// Adds a problem that has no place in the file.
+    /// Adds a problem that has no position in the file.
     pub(crate) fn of(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.push(None, path.into(), message.into());
     }
 
-    /// Whether nothing was found.
+    /// Reports whether no problem was added.
     pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Everything found, by line; what has no line comes last.
+    /// Returns all problems, ordered by line. Those without a line come last.
     pub(crate) fn into_problems(mut self, file: Option<&str>) -> Problems {
         self.list
             .sort_by_key(|problem| (problem.place.is_none(), problem.place));
-        // Two routes that inherit one wrong default would repeat its problem.
+        // Two routes that inherit the same invalid default report the same problem.
         self.list.dedup();
         Problems {
             file: file.map(str::to_owned),
@@ -127,14 +127,14 @@ impl Report {
     }
 }
 
-/// The way from the top of the file to a key.
+/// The path from the top of the file to a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Path(String);
 
 impl Path {
-    /// The key `name` below this one.
+    /// Returns the path of the key `name` below this one.
     pub(crate) fn key(&self, name: &str) -> Self {
-        // Keys are shown, values that slipped into the place of a key are not.
+        // An overlong or unprintable key may be a secret value written in the place of a key, so it is not shown.
         let chars = name.chars().count();
         let long = chars > MAX_KEY || name.chars().any(char::is_control);
         let name = if long {
@@ -149,23 +149,23 @@ impl Path {
         }
     }
 
-    /// Entry `index` of this list.
+    /// Returns the path of entry `index` of this list.
     pub(crate) fn index(&self, index: usize) -> Self {
         Self(format!("{}[{index}]", self.0))
     }
 
-    /// One of several values that may be written as a list, or the only one.
+    /// Returns the path of one of several values: the entry of a list, or the key itself if it has a single value.
     pub(crate) fn entry(&self, index: Option<usize>) -> Self {
         index.map_or_else(|| self.clone(), |index| self.index(index))
     }
 
-    /// As written in messages.
+    /// Returns the path as messages show it.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A value as messages may repeat it: short and printable, or only described.
+/// Formats a value for a message. A value that is too long or not printable is only described.
 pub(crate) fn shown(text: &str) -> String {
     let chars = text.chars().count();
     if chars > SHOWN || text.chars().any(char::is_control) {
@@ -175,12 +175,12 @@ pub(crate) fn shown(text: &str) -> String {
     }
 }
 
-/// The candidate nearest to `word`, if one is near enough to be a typing error, or begins with it.
+/// Returns the candidate most similar to `word` if `word` may be a typo of it, else one that begins with `word`.
 pub(crate) fn nearest<'a>(
     word: &str,
     candidates: impl Iterator<Item = &'a str> + Clone,
 ) -> Option<&'a str> {
-    // A third of the word: `hart_beat` finds `heartbeat`, `x` finds nothing.
+    // A third of the characters, one to three, may differ: `hart_beat` finds `heartbeat`, `x` finds nothing.
     let limit = (word.chars().count() / 3).clamp(1, 3);
     let begins = |candidate: &&str| word.len() >= 3 && candidate.starts_with(word);
     candidates
@@ -192,7 +192,8 @@ pub(crate) fn nearest<'a>(
         .or_else(|| candidates.into_iter().find(begins))
 }
 
-/// Edits between two words: insert, delete, replace, swap neighbours. `-` and `_` count as equal.
+/// Returns the edit distance of two words (Damerau-Levenshtein: insert, delete, replace, swap neighbours). Upper and
+/// lower case count as equal, and so does `-` in `left` with `_` in `right`.
 fn distance(left: &str, right: &str) -> usize {
     let same = |a: char, b: char| a.eq_ignore_ascii_case(&b) || (a == '-' && b == '_');
     let left: Vec<char> = left.chars().take(64).collect();

@@ -1,4 +1,5 @@
-//! Sections: a table of keys becomes a struct, its decoder and its description.
+//! Sections of the configuration. The `group!` macro turns one table of keys into a struct, its decoder and its
+//! description, so that the three cannot disagree.
 
 use std::marker::PhantomData;
 
@@ -11,28 +12,28 @@ use crate::config::tree::{Key as Written, Node, Value};
 /// One key of a section.
 #[derive(Clone, Debug)]
 pub(crate) struct Key {
-    /// As written in the file.
+    /// Name as written in the file.
     pub(crate) name: &'static str,
-    /// What it does.
+    /// What the key does; a sentence for the docs and the schema.
     pub(crate) doc: String,
-    /// What it takes.
+    /// Which values the key takes.
     pub(crate) shape: Shape,
 }
 
 /// A section with a fixed set of keys.
 pub(crate) trait Group: Default {
-    /// Every key, in the order of the docs.
+    /// Returns every key, in the order of the docs.
     fn keys() -> Vec<Key>;
 
-    /// Reads one key into its field; false when there is no such key.
+    /// Reads the value of key `name` into its field. Returns false if there is no such key.
     fn take(&mut self, name: &str, node: &Node, path: &Path, report: &mut Report) -> bool;
 
-    /// Keys that the section cannot do without.
+    /// Returns the keys that must be present.
     fn required() -> &'static [&'static str] {
         &[]
     }
 
-    /// Reads a whole section. Nothing at all is an empty section, so that all keys may be commented out.
+    /// Reads a whole section. A null value is an empty section, so that all keys may be commented out.
     fn read(node: &Node, path: &Path, report: &mut Report) -> Option<Self> {
         let none = Vec::new();
         let entries = match &node.value {
@@ -124,7 +125,7 @@ impl<G: Group> Kind for Sections<G> {
     }
 }
 
-/// Sections by a name that the operator chooses.
+/// A map from names that the operator chooses to sections.
 pub(crate) struct Named<G>(pub(crate) PhantomData<G>);
 
 impl<G: Group> Kind for Named<G> {
@@ -138,7 +139,7 @@ impl<G: Group> Kind for Named<G> {
                     if let Err(why) = label(&key.text) {
                         report.at(key.place, &path, why);
                     }
-                    // A wrong section keeps its name, so that routes to it are not reported too.
+                    // An invalid section keeps its name, so that routes to it are not reported as well.
                     let group = G::read(value, &path, report).unwrap_or_default();
                     (
                         Placed {
@@ -168,7 +169,7 @@ impl<G: Group> Kind for Named<G> {
     }
 }
 
-/// The schema of one section.
+/// Returns the JSON Schema of one section.
 pub(crate) fn object<G: Group>() -> Json {
     let properties: Map<_, _> = G::keys()
         .into_iter()
@@ -177,7 +178,7 @@ pub(crate) fn object<G: Group>() -> Json {
     let mut schema = json!({ "type": ["object", "null"], "additionalProperties": false, "properties": properties });
     if let (Some(object), false) = (schema.as_object_mut(), G::required().is_empty()) {
         object.insert("required".to_owned(), json!(G::required()));
-        // A section that must hold something cannot be nothing.
+        // A section with required keys cannot be null.
         object.insert("type".to_owned(), json!("object"));
     }
     schema
@@ -194,10 +195,10 @@ fn property(key: Key) -> Json {
     schema
 }
 
-/// What [`label`] accepts, for the schema.
+/// The pattern of what [`label`] accepts, for the schema.
 const LABEL_PATTERN: &str = "^[A-Za-z0-9_.-]{1,63}$";
 
-/// A name that becomes a metric label and a log field.
+/// Parses a name that is used as a metric label and a log field.
 pub(crate) fn label(text: &str) -> Result<String, String> {
     let fits = !text.is_empty()
         && text.len() <= 63
@@ -214,7 +215,7 @@ pub(crate) fn label(text: &str) -> Result<String, String> {
     }
 }
 
-/// Reports a key that does not exist, with the nearest one that does.
+/// Reports an unknown key and suggests the most similar known one.
 fn unknown<G: Group>(key: &Written, path: &Path, report: &mut Report) {
     let keys = G::keys();
     let deeper = keys.iter().find_map(|outer| match &outer.shape.below {
@@ -244,7 +245,7 @@ fn unknown<G: Group>(key: &Written, path: &Path, report: &mut Report) {
     );
 }
 
-/// Declares a section: its struct, its keys and its decoder, from one table.
+/// Declares a section from one table: its struct, its keys and its decoder.
 macro_rules! group {
     (
         $(#[doc = $about:literal])+
@@ -289,7 +290,7 @@ macro_rules! group {
     };
 }
 
-/// The name in the file: the field's own, unless it is a Rust keyword.
+/// Expands to the key's name in the file: the name of the field, or the given literal if that name is a Rust keyword.
 macro_rules! name {
     ($field:ident) => {
         stringify!($field)

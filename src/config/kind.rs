@@ -1,4 +1,4 @@
-//! The kinds of values a key can have: how each is read, and how it describes itself to the schema and the docs.
+//! The kinds of values that a key can take: how each is parsed, and how it is described in the schema and the docs.
 //!
 //! A kind is a value in the key table (`raw.rs`). The decoder, `weir schema` and the table in
 //! `docs/configuration.md` all come from it, so they cannot disagree.
@@ -8,58 +8,58 @@ use serde_json::Value as Json;
 use crate::config::error::{Path, Place, Report, shown};
 use crate::config::tree::{Node, Value};
 
-/// A value with the place it was read from.
+/// A value with its position in the file.
 #[derive(Clone, Debug)]
 pub(crate) struct Placed<T> {
-    /// Where it stands.
+    /// Position in the file.
     pub(crate) place: Place,
-    /// What it is.
+    /// The value.
     pub(crate) value: T,
 }
 
-/// How a value is read and described.
+/// A kind of value: how it is parsed and described.
 pub(crate) trait Kind {
-    /// What reading gives.
+    /// The parsed value.
     type Out;
 
-    /// Reads `node`, or reports why not and gives `None`.
+    /// Parses `node`, or reports the problem and returns `None`.
     fn read(&self, node: &Node, path: &Path, report: &mut Report) -> Option<Self::Out>;
 
-    /// What the schema and the docs say.
+    /// Returns the description for the schema and the docs.
     fn shape(&self) -> Shape;
 }
 
-/// How a value describes itself.
+/// The description of a kind of value.
 #[derive(Clone, Debug)]
 pub(crate) struct Shape {
-    /// For people, as in "duration, 1s to 1h".
+    /// Description for people, such as "duration, 1s to 1h".
     pub(crate) form: String,
     /// JSON Schema without description and default.
     pub(crate) schema: Json,
-    /// As in the schema; `None` where there is none.
+    /// The default as a JSON value; `None` if there is none.
     pub(crate) default: Option<Json>,
-    /// Why this default.
+    /// The reason for the default.
     pub(crate) why: &'static str,
-    /// Keys below this one, for sections.
+    /// The keys below this one, for sections.
     pub(crate) below: Below,
 }
 
-/// What is below a key.
+/// The keys below a key.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Below {
     /// A section with these keys.
     Keys(Vec<super::group::Key>),
-    /// A list of such sections.
+    /// A list of sections with these keys.
     List(Vec<super::group::Key>),
-    /// Sections by name.
+    /// A map from names to sections with these keys.
     Names(Vec<super::group::Key>),
-    /// Nothing.
+    /// None: the value is not a section.
     #[default]
     Nothing,
 }
 
 impl Shape {
-    /// A single value.
+    /// Returns the shape of a value without keys below it.
     pub(crate) fn leaf(
         form: impl Into<String>,
         schema: Json,
@@ -76,7 +76,7 @@ impl Shape {
     }
 }
 
-/// The text of a single value, and whether it was quoted.
+/// Returns the text of a scalar and whether it was quoted, or reports that `node` is not a scalar.
 pub(crate) fn scalar<'a>(
     node: &'a Node,
     path: &Path,
@@ -94,7 +94,7 @@ pub(crate) fn scalar<'a>(
     None
 }
 
-/// `a`, `b` or `c`.
+/// Formats words as "`a`, `b` or `c`".
 pub(crate) fn one_of(words: &[&str]) -> String {
     match words {
         [] => String::new(),
@@ -106,7 +106,7 @@ pub(crate) fn one_of(words: &[&str]) -> String {
     }
 }
 
-/// Reports `text` and why it is refused.
+/// Reports why `text` is rejected and returns `None`.
 pub(crate) fn refuse<T>(
     node: &Node,
     path: &Path,

@@ -1,4 +1,4 @@
-//! One client listener: an address, or a section with an address and TLS files.
+//! Reads one client listener: an address, or a section with an address and TLS files.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::config::wrap::OrNull;
 use crate::config::{Address, address};
 
 group! {
-    /// `listen` as a section
+    /// A listener written as a section.
     ListenSection requires ["address"] {
         /// Where clients connect: `host:port`, `:port` or `unix:/path`.
         address: Text<Address> = listen_text();
@@ -27,7 +27,7 @@ group! {
 }
 
 group! {
-    /// `listen.tls`
+    /// The section `listen.tls`.
     ListenTls requires ["cert", "key"] {
         /// Certificate chain, a PEM file with the server's own certificate first. Read again when
         /// it changes.
@@ -41,7 +41,7 @@ group! {
     }
 }
 
-/// One listener, in either form.
+/// One listener, as an address or as a section.
 pub(crate) struct ListenEntry;
 
 impl Kind for ListenEntry {
@@ -71,7 +71,7 @@ impl Kind for ListenEntry {
     }
 }
 
-/// The text of a listening address, as the admin listener and each client listener take it.
+/// Returns the kind of a listening address, which client listeners and the admin listener share.
 pub(crate) fn listen_text() -> Text<Address> {
     Text {
         form: "an address such as `127.0.0.1:8080` or `unix:/path`",
@@ -80,7 +80,7 @@ pub(crate) fn listen_text() -> Text<Address> {
     }
 }
 
-/// A file that must exist.
+/// Returns the kind of a file name. Whether the file can be read is checked later.
 pub(crate) fn file() -> Text<PathBuf> {
     Text {
         form: "a file",

@@ -1,7 +1,7 @@
 //! The checked configuration: every default applied, every rule between keys verified, routes compiled.
 //!
-//! `load` turns text (file), environment and flags into a [`Config`] or into *all* problems found at once.
-//! Nothing in here is optional unless the feature itself is: what the program reads is complete.
+//! `load` turns the file, the environment and the flags into a [`Config`], or reports *all* problems at once.
+//! Defaults are already filled in: a field is an `Option` only if the feature itself is optional.
 
 mod address;
 mod check;
@@ -47,26 +47,26 @@ use crate::dialect::Choice;
 use crate::filter::Rules;
 use crate::queue::Limits as QueueLimits;
 
-/// Everything Weir runs on. Built once per load, shared as an `Arc`, never changed.
+/// The complete configuration. It is built once per load, shared as an `Arc` and never changed.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where clients connect. At least one.
+    /// The listeners that clients connect to. At least one.
     pub listen: Vec<Listen>,
     /// The admin listener.
     pub admin: Admin,
-    /// Worker threads, one runtime each.
+    /// Number of worker threads, each with its own runtime.
     pub workers: usize,
-    /// How log lines look and which are written.
+    /// Format and level of the log.
     pub log: Log,
-    /// Where spans go.
+    /// Export of spans.
     pub traces: Traces,
-    /// How a stopping process treats what still runs.
+    /// Time limits of a graceful shutdown.
     pub drain: Drain,
-    /// Process-wide bounds.
+    /// Process-wide limits.
     pub limits: Limits,
     /// Routes in order; the first match wins. At least one.
     pub routes: Vec<Arc<Route>>,
-    /// Upstreams that routes refer to, each once.
+    /// The upstreams that routes refer to, each once.
     pub upstreams: Vec<Arc<Upstream>>,
 }
 
@@ -75,11 +75,11 @@ pub struct Config {
 pub struct Listen {
     /// TCP address or Unix socket path.
     pub address: Address,
-    /// TLS settings; `None` is plain text.
+    /// TLS settings; `None` means plain text.
     pub tls: Option<ListenTls>,
 }
 
-/// A place to listen on.
+/// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// `127.0.0.1:8080`, `[::1]:8080`, `:8080` (all IPv4 interfaces), `localhost:8080`.
@@ -88,201 +88,201 @@ pub enum Address {
     Unix(PathBuf),
 }
 
-/// Server side TLS. Files are read again when they change.
+/// Server-side TLS. The files are read again when they change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenTls {
-    /// Certificate chain, PEM, leaf first.
+    /// PEM file with the certificate chain, leaf certificate first.
     pub cert: PathBuf,
-    /// Private key, PEM.
+    /// PEM file with the private key.
     pub key: PathBuf,
-    /// When set, clients must show a certificate signed by one of these.
+    /// PEM file of certificate authorities. If set, clients must present a certificate signed by one of them.
     pub client_ca: Option<PathBuf>,
 }
 
-/// The admin listener; `None` address switches it off.
+/// The admin listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// Where metrics, health and drain are served.
+    /// Address that serves metrics, health, live streams and drain; `None` switches the listener off.
     pub listen: Option<Address>,
 }
 
 /// Logging.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
-    /// `auto` is text on a terminal, JSON otherwise.
+    /// Format of a log line.
     pub format: LogFormat,
-    /// A level or a tracing filter directive.
+    /// A level, or directives of the `tracing` filter.
     pub level: String,
 }
 
-/// How a log line looks.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// Text on a terminal, JSON otherwise.
     Auto,
     /// One JSON object per line.
     Json,
-    /// For people.
+    /// Text for people to read.
     Text,
 }
 
 /// Export of spans.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Traces {
-    /// Who takes them, with the whole path; `None` is off.
+    /// The collector that receives the spans, with the full path; `None` switches the export off.
     pub collector: Option<Endpoint>,
-    /// Fields of each export.
+    /// Headers of each export request.
     pub headers: Vec<SecretField>,
-    /// What Weir is called there; `None` leaves it to the environment.
+    /// The `service.name` of the spans; `None` takes it from the environment.
     pub service_name: Option<String>,
-    /// Share of the traces that Weir starts itself, 0 to 1.
+    /// Share of the traces started by Weir that are recorded, 0 to 1.
     pub sample: f64,
-    /// TLS towards the collector.
+    /// TLS settings for an `https://` collector.
     pub tls: UpstreamTls,
 }
 
-/// A header field whose value is secret.
+/// A header whose value is secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretField {
-    /// Its name.
+    /// The name.
     pub name: http::HeaderName,
-    /// Where its value was read from.
+    /// Where the value was read from.
     pub source: SecretSource,
-    /// Its value, marked as sensitive.
+    /// The value, marked as sensitive.
     pub value: http::HeaderValue,
 }
 
-/// Draining.
+/// Time limits of a graceful shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drain {
-    /// New requests are still served this long after drain began.
+    /// How long new requests are still served after the drain began.
     pub delay: Duration,
-    /// Streams still running this long after drain began end as `drained`.
+    /// Streams that still run this long after the drain began are ended as `drained`.
     pub limit: Duration,
 }
 
-/// Process-wide bounds.
+/// Process-wide limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Client connections at one time, over all listeners.
+    /// Maximum number of concurrent client connections, over all listeners.
     pub max_connections: usize,
-    /// Streams at one time, over all routes.
+    /// Maximum number of concurrent streams, over all routes.
     pub max_streams: usize,
-    /// Bytes of one request head.
+    /// Maximum size of a request head in bytes.
     pub max_header_bytes: usize,
-    /// Fields in one request head.
+    /// Maximum number of headers in a request head.
     pub max_headers: usize,
-    /// Longest time for a request head to arrive, TLS handshake included.
+    /// Deadline for a request head to arrive, including the TLS handshake.
     pub request_head: Duration,
-    /// Longest silence while a request body arrives.
+    /// Longest pause between parts of a request body.
     pub request_body: Duration,
-    /// Longest idle time of a kept-alive client connection.
+    /// Idle time after which a keep-alive client connection is closed.
     pub keep_alive: Duration,
-    /// Memory at which requests are refused.
+    /// Memory limit; requests are refused when the process comes close to it (load shedding).
     pub memory: MemoryLimit,
 }
 
-/// How much memory there is.
+/// The memory limit of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryLimit {
-    /// What the control group of the process may use.
+    /// The limit of the process's control group.
     Auto,
-    /// So many bytes, resident in memory.
+    /// A number of bytes, compared with the resident memory.
     Bytes(u64),
-    /// As much as anybody wants.
+    /// No limit.
     Off,
 }
 
-/// A route: which requests it takes and what happens to them.
+/// A route: which requests it matches and how they are handled.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// Metric label and log field.
+    /// Name in metric labels and log fields.
     pub name: Arc<str>,
-    /// Which requests it takes.
+    /// The requests that the route matches.
     pub matches: Match,
-    /// Where they go.
+    /// The upstream that serves them.
     pub upstream: Arc<Upstream>,
-    /// How they are treated.
+    /// How their streams are handled.
     pub policy: Policy,
 }
 
-/// Conditions of a route; all must hold.
+/// The conditions of a route. All must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
-    /// The path begins with this, at a segment border: `/v1` takes `/v1` and `/v1/x`, not `/v10`.
+    /// Prefix of the path that ends at a segment boundary: `/v1` matches `/v1` and `/v1/x`, not `/v10`.
     pub path_prefix: String,
-    /// Lower-case host without port; `*.example.com` takes every subdomain.
+    /// Lower-case host without port; `*.example.com` matches every subdomain.
     pub host: Option<String>,
-    /// One of these methods.
+    /// The methods that match; `None` matches all.
     pub methods: Option<Vec<http::Method>>,
-    /// Each of these fields is present with exactly this value.
+    /// Headers that must be present with exactly these values.
     pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
 }
 
-/// How one route treats its streams.
+/// How a route handles its streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Which dialect to expect.
+    /// The dialect to expect.
     pub dialect: Choice,
-    /// All stream deadlines.
+    /// Deadlines of a stream.
     pub deadlines: Deadlines,
-    /// Silence towards the client after which a heartbeat is sent; zero is off.
+    /// How long nothing is sent to the client before a heartbeat is sent; zero switches heartbeats off.
     pub heartbeat: Duration,
-    /// BodyDeadline and overflow rule of the queue.
+    /// Limits and overflow rule of the queue.
     pub queue: QueueLimits,
-    /// Bytes of one event.
+    /// Maximum size of an event in bytes.
     pub max_event_bytes: usize,
-    /// Bytes of one request body.
+    /// Maximum size of a request body in bytes.
     pub max_request_bytes: u64,
-    /// Send `Forwarded`, too.
+    /// Whether the `Forwarded` header is sent in addition to `X-Forwarded-*`.
     pub forwarded: bool,
-    /// Send the head after this time even if the upstream has not answered; `None` is off.
+    /// Time after which the response head is sent even if the upstream has not responded; `None` is off.
     pub commit_after: Option<Duration>,
-    /// Size of a leading comment for intermediaries that hold the first bytes back; zero is off.
+    /// Size of a comment sent first, for intermediaries that buffer the first bytes; zero is off.
     pub preamble_bytes: usize,
-    /// What the client does not get.
+    /// Which parts of a stream are hidden from the client.
     pub hide: Arc<Rules>,
-    /// The markers of `hide`, as they were written.
+    /// The markers of `hide`, as written in the file.
     pub markers: Vec<String>,
 }
 
 /// Stream deadlines. See `docs/behaviour.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
-    /// TCP and TLS to the upstream.
+    /// TCP connect and TLS handshake with the upstream.
     pub connect: Duration,
-    /// Request sent to response head.
+    /// From the end of the request to the response head.
     pub head: Duration,
-    /// Request sent to first event with content.
+    /// From the end of the request to the first event with content (time to first token).
     pub first_event: Duration,
-    /// Longest silence of the upstream after first content.
+    /// Longest silence of the upstream after the first content.
     pub idle: Duration,
-    /// Longest time between events with content.
+    /// Longest time between two events with content.
     pub progress: Duration,
-    /// Whole stream.
+    /// The whole stream.
     pub total: Duration,
-    /// Longest time that something waits for the client without the client taking anything.
+    /// Longest time that data waits for the client while the client reads nothing.
     pub client_stall: Duration,
 }
 
-/// A group of equal agents.
+/// A group of interchangeable agents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
-    /// Key under `upstreams`.
+    /// The key under `upstreams`.
     pub name: Arc<str>,
-    /// At least one.
+    /// The agent processes. At least one.
     pub endpoints: Vec<Endpoint>,
-    /// Idle time after which a kept-alive connection is closed. Below uvicorn's 5 s.
+    /// Idle time after which a keep-alive connection is closed. The default is below uvicorn's 5 s.
     pub pool_idle: Duration,
-    /// How long to retry connecting to an agent that is still starting.
+    /// How long connecting to an agent that is still starting is retried.
     pub connect_budget: Duration,
-    /// HTTP/2, and nothing else, towards the upstream.
+    /// Whether to speak HTTP/2, and only HTTP/2, to the upstream.
     pub http2: bool,
-    /// TLS towards the upstream.
+    /// TLS settings of the client side.
     pub tls: UpstreamTls,
-    /// Passive ejection.
+    /// Passive ejection of failing endpoints.
     pub eject: Eject,
-    /// Active checks.
+    /// Active health checks.
     pub health: Health,
 }
 
@@ -291,62 +291,62 @@ pub struct Upstream {
 pub struct Endpoint {
     /// How to reach it.
     pub target: Target,
-    /// Whether to speak TLS.
+    /// Whether to use TLS.
     pub tls: bool,
-    /// Sent as `Host` when the request has none, and the default TLS server name.
+    /// Sent as `Host` if the request has none; also the default TLS server name.
     pub authority: String,
-    /// Prepended to each request path; empty or `/prefix` without a trailing slash.
+    /// Prepended to each request path. Empty, or `/prefix` without a trailing slash.
     pub path_prefix: String,
 }
 
 /// How to reach an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// Host name or address, and port. Names are resolved at each connect.
+    /// Host name or IP address, and port. Names are resolved at each connect.
     Tcp(String, u16),
     /// Unix socket path.
     Unix(PathBuf),
 }
 
-/// TLS towards the upstream.
+/// TLS settings for connections to an upstream or a collector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamTls {
-    /// Where trust comes from.
+    /// The trusted root certificates.
     pub roots: Roots,
-    /// More roots, PEM.
+    /// PEM file with additional root certificates.
     pub ca_file: Option<PathBuf>,
-    /// Client certificate chain, PEM.
+    /// PEM file with the client certificate chain.
     pub cert: Option<PathBuf>,
-    /// Client key, PEM.
+    /// PEM file with the client key.
     pub key: Option<PathBuf>,
-    /// Overrides the name that the certificate must carry.
+    /// Overrides the name that the server certificate must carry.
     pub server_name: Option<String>,
 }
 
-/// Where trust comes from.
+/// The source of trusted root certificates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Roots {
-    /// Mozilla's list, compiled in.
+    /// Mozilla's root certificates, compiled in.
     Bundled,
-    /// Only `ca_file`.
+    /// No roots other than those in `ca_file`.
     None,
-    /// The operating system's store.
+    /// The certificate store of the operating system.
     System,
 }
 
-/// Passive ejection: an endpoint that fails `failures` times in a row is left out `pause` long.
+/// Passive ejection: an endpoint that fails `failures` times in a row gets no requests for `pause`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Eject {
-    /// Consecutive failures; zero switches ejection off.
+    /// Consecutive failures before ejection; zero switches ejection off.
     pub failures: u32,
-    /// How long it is left out (`for` in the file).
+    /// How long an endpoint stays ejected (`for` in the file).
     pub pause: Duration,
 }
 
-/// Active checks: GET `path` each `interval`; off without a path.
+/// Active health checks: a GET of `path` every `interval`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
-    /// Path to ask for.
+    /// Path to request; `None` switches the checks off.
     pub path: Option<String>,
     /// Time between checks.
     pub interval: Duration,

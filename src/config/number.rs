@@ -1,4 +1,4 @@
-//! Kinds of numbers: durations, sizes and counts, each with its range.
+//! Kinds of numbers: durations, sizes, shares and counts, each with its range.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::config::units;
 pub(crate) struct Time {
     /// The default.
     pub(crate) preset: Preset<Duration>,
-    /// Smallest and largest.
+    /// Smallest and largest allowed value.
     pub(crate) range: (Duration, Duration),
 }
 
@@ -59,7 +59,7 @@ impl Kind for Time {
 pub(crate) struct Size {
     /// The default.
     pub(crate) preset: Preset<u64>,
-    /// Smallest and largest.
+    /// Smallest and largest allowed value.
     pub(crate) range: (u64, u64),
 }
 
@@ -103,7 +103,7 @@ impl Kind for Size {
     }
 }
 
-/// A part of a whole, from 0 to 1.
+/// A fraction from 0 to 1.
 pub(crate) struct Share {
     /// The default.
     pub(crate) preset: Preset<f64>,
@@ -135,7 +135,7 @@ impl Kind for Share {
 pub(crate) struct Count {
     /// The default.
     pub(crate) preset: Preset<u64>,
-    /// Smallest and largest.
+    /// Smallest and largest allowed value.
     pub(crate) range: (u64, u64),
 }
 
@@ -155,7 +155,7 @@ impl Kind for Count {
                 );
                 None
             }
-            // `-1` and the like are numbers to whoever wrote them.
+            // `-1` and `1.5` are numbers, so the message says which numbers are allowed.
             None if !quoted && text.parse::<f64>().is_ok() => {
                 report.at(
                     node.place,

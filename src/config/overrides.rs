@@ -1,6 +1,7 @@
-//! Flags and `WEIR_*` variables, laid over the file before it is checked.
+//! Applies flags and `WEIR_*` variables to the file before it is checked.
 //!
-//! A flag is read by the decoder of the key that it stands for, so that both accept the same and complain alike.
+//! Flags override variables, which override the file. A flag is parsed by the decoder of its key, so that both accept
+//! the same values and report the same errors.
 
 use crate::config::address;
 use crate::config::error::{Path, Place, Report};
@@ -12,7 +13,7 @@ use crate::config::tree::{Node, Value};
 use crate::config::wrap::Entry;
 use crate::config::{Endpoint, raw};
 
-/// What was given outside the file. A flag is already preferred to its variable.
+/// The values given outside the file. If a flag and its variable are both set, this holds the flag's value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// `--listen`, `WEIR_LISTEN`: key `listen`.
@@ -29,10 +30,10 @@ pub struct Overrides {
     pub log_format: Option<String>,
 }
 
-/// Nowhere in the file.
+/// The position of values that do not come from the file.
 const OUTSIDE: Place = Place { line: 0, column: 0 };
 
-/// Lays everything but `--upstream` over the file.
+/// Overrides the file by every flag and variable except `--upstream`.
 pub(crate) fn apply(root: &mut Root, overrides: &Overrides, report: &mut Report) {
     if let Some(text) = &overrides.listen {
         listen(root, text, report);
@@ -53,7 +54,7 @@ pub(crate) fn apply(root: &mut Root, overrides: &Overrides, report: &mut Report)
     }
 }
 
-/// The endpoint that `--upstream` names.
+/// Returns the endpoint given by `--upstream`.
 pub(crate) fn upstream(overrides: &Overrides, report: &mut Report) -> Option<Endpoint> {
     let text = overrides.upstream.as_deref()?;
     address::endpoint(text)
@@ -61,7 +62,8 @@ pub(crate) fn upstream(overrides: &Overrides, report: &mut Report) -> Option<End
         .ok()
 }
 
-/// One listener of the file changes its address and keeps its TLS; several are replaced, unless TLS would be lost.
+/// Overrides `listen`. A single listener of the file gets the new address and keeps its TLS. Several listeners are
+/// replaced by one, which is an error if any of them has TLS.
 fn listen(root: &mut Root, text: &str, report: &mut Report) {
     let before = root
         .listen
@@ -100,12 +102,12 @@ fn node(text: &str) -> Node {
     }
 }
 
-/// A flag and the variable that stands for it: which of the two was given makes no difference here.
+/// Returns the path of a flag, which also names its variable, because which of the two was given is not known here.
 fn flag(name: &str) -> Path {
     Path::default().key(&both(name))
 }
 
-/// As messages name it.
+/// Returns the names of a flag and its variable, as messages show them.
 pub(crate) fn both(flag: &str) -> String {
     let word = flag
         .trim_start_matches('-')
@@ -114,7 +116,7 @@ pub(crate) fn both(flag: &str) -> String {
     format!("{flag} or WEIR_{word}")
 }
 
-/// The section, made if the file has none.
+/// Returns the section, and creates it if the file has none.
 fn section<G: Group>(field: &mut Option<Placed<<Section<G> as Kind>::Out>>) -> &mut G {
     &mut field
         .get_or_insert_with(|| Placed {

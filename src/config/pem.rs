@@ -1,5 +1,5 @@
-//! Files with certificates and keys: read while the configuration is checked, so that a wrong one is named
-//! with its key before anything starts.
+//! Checks certificate and key files while the configuration is loaded, so that an invalid file is reported with its
+//! configuration key before anything starts.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use crate::config::error::{Path, Report};
 use crate::config::kind::Placed;
 
-/// Reports a file without usable authorities.
+/// Reports an unusable file of certificate authorities.
 pub(crate) fn authorities(file: Option<&Placed<PathBuf>>, path: &Path, report: &mut Report) {
     let Some((file, certificates)) = certificates(file, path, report) else {
         return;
@@ -27,7 +27,8 @@ pub(crate) fn authorities(file: Option<&Placed<PathBuf>>, path: &Path, report: &
     }
 }
 
-/// Reports a certificate or key that cannot be used, alone or together. `path` is the section of both.
+/// Reports a certificate or key that cannot be used, or that does not belong to the other. `path` is the section of
+/// both.
 pub(crate) fn pair(
     cert: Option<&Placed<PathBuf>>,
     key: Option<&Placed<PathBuf>>,
@@ -42,7 +43,7 @@ pub(crate) fn pair(
     let fits = any_supported_type(&private)
         .and_then(|signing| CertifiedKey::new(chain, signing).keys_match());
     match fits {
-        // What cannot be compared is left to the handshake.
+        // If the keys cannot be compared, a mismatch shows up in the TLS handshake.
         Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
         Err(rustls::Error::InconsistentKeys(_)) => {
             let shown = cert.value.display();
@@ -102,7 +103,7 @@ fn refuse<T>(file: &Placed<PathBuf>, path: &Path, report: &mut Report, why: &str
     None
 }
 
-/// The file, if it is one that can be read to its end.
+/// Returns the file if it is a regular file. Others, such as a pipe, may never end.
 fn readable<'a>(
     file: Option<&'a Placed<PathBuf>>,
     path: &Path,

@@ -1,6 +1,7 @@
-//! The file as it is written: every section and key, once. Decoder, schema and docs come from this table.
+//! The raw configuration file: declares every section and key once. The decoder, the schema and the docs are generated
+//! from this table.
 //!
-//! A doc comment here is the sentence that operators read in the docs and in their editor.
+//! The doc comment of a key is the sentence that operators read in the docs and in their editor.
 
 use std::marker::PhantomData;
 use std::path::PathBuf;
@@ -31,13 +32,13 @@ const NONE: Duration = Duration::ZERO;
 const MINUTES_10: Duration = Duration::from_secs(600);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
-/// Longest deadline: a run of several days is a job, not a stream.
+/// Longest deadline. A run that takes longer is a batch job, not a stream.
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 const KIB: u64 = 1 << 10;
 const GIB: u64 = 1 << 30;
 
 group! {
-    /// The whole file.
+    /// The top level of the file.
     Root {
         /// Where clients connect: `host:port`, `:port`, `unix:/path`, a section with `address` and
         /// `tls`, or a list of these.
@@ -57,7 +58,7 @@ group! {
         traces: Section<Traces> = Section(PhantomData);
         /// How a stopping process treats what still runs.
         drain: Section<Drain> = Section(PhantomData);
-        /// BodyDeadline of the whole process.
+        /// Bounds of the whole process.
         limits: Section<Limits> = Section(PhantomData);
         /// Agents by name. At least one, here or by `--upstream`.
         upstreams: Named<Upstream> = Named(PhantomData);
@@ -70,7 +71,7 @@ group! {
 }
 
 group! {
-    /// `admin`
+    /// The section `admin`.
     Admin {
         /// Address of the admin listener: `host:port`, `unix:/path` or `off`.
         listen: OrOff<Text<Address>> =
@@ -82,7 +83,7 @@ group! {
 }
 
 group! {
-    /// `log`
+    /// The section `log`.
     Log {
         /// `json` is one object per line, `text` is for people, `auto` is text on a terminal and
         /// JSON otherwise.
@@ -100,7 +101,7 @@ group! {
 }
 
 group! {
-    /// `traces`
+    /// The section `traces`.
     Traces {
         /// Collector that takes OTLP/HTTP, such as `http://collector:4318`; `/v1/traces` is appended unless the URL ends
         /// with it. `null` exports nothing. Builds without the cargo feature `otel` take only `null`.
@@ -133,7 +134,7 @@ group! {
 }
 
 group! {
-    /// `drain`
+    /// The section `drain`.
     Drain {
         /// How long new requests are still served after a drain began. Readiness is false from the
         /// start.
@@ -145,7 +146,7 @@ group! {
 }
 
 group! {
-    /// `limits`
+    /// The section `limits`.
     Limits {
         /// Client connections at one time, over all listeners.
         max_connections: OrAuto<Count> =
@@ -179,7 +180,7 @@ group! {
 }
 
 group! {
-    /// `upstreams.<name>`
+    /// One upstream, `upstreams.<name>`.
     Upstream requires ["endpoints"] {
         /// Equal agents: `http://`, `https://`, `dns+http://`, `dns+https://` or `unix:/path`.
         /// Names are resolved at each connect. A path is put before each request path.
@@ -206,7 +207,7 @@ group! {
 }
 
 group! {
-    /// `upstreams.<name>.tls`
+    /// The sections `upstreams.<name>.tls` and `traces.tls`.
     UpstreamTls {
         /// Which authorities are trusted: `bundled` is Mozilla's list, `system` the store of the
         /// machine, `none` only `ca_file`.
@@ -227,7 +228,7 @@ group! {
 }
 
 group! {
-    /// `upstreams.<name>.eject`
+    /// The section `upstreams.<name>.eject`.
     Eject {
         /// Failures in a row after which an endpoint is left out. 0 is off.
         failures: Count = count(preset::EJECT_FAILURES, 0, 1_000);
@@ -237,7 +238,7 @@ group! {
 }
 
 group! {
-    /// `upstreams.<name>.health`
+    /// The section `upstreams.<name>.health`.
     Health {
         /// Path that is asked for; any status below 400 is well. `null` is off.
         path: OrNull<Text<String>> =
@@ -251,7 +252,7 @@ group! {
 }
 
 group! {
-    /// `defaults`, and the same keys in a route
+    /// The section `defaults`, and the same keys in a route.
     Policy {
         /// Which kind of stream to expect.
         dialect: OneOf<Choice> = OneOf { words: words::dialects(), preset: preset::DIALECT };
@@ -289,7 +290,7 @@ group! {
 }
 
 group! {
-    /// `deadlines`
+    /// The section `deadlines`.
     Deadlines {
         /// TCP and TLS to the agent.
         connect: Time = time(preset::CONNECT, MS, MINUTES_10);
@@ -310,7 +311,7 @@ group! {
 }
 
 group! {
-    /// `queue`
+    /// The section `queue`.
     Queue {
         /// Most events that may wait.
         max_events: Count = count(preset::MAX_EVENTS, 1, 65_536);
@@ -326,7 +327,7 @@ group! {
 }
 
 group! {
-    /// `retry`
+    /// The section `retry`.
     Retry {
         /// How often a request is sent again before its first event.
         attempts: Unbuilt =
@@ -335,7 +336,7 @@ group! {
 }
 
 group! {
-    /// `hide`
+    /// The section `hide`.
     Hide {
         /// What happens to reasoning: `drop` leaves it out, `status` also says so where the dialect can.
         reasoning: OneOf<HideMode> = OneOf { words: words::HIDES.to_vec(), preset: preset::HIDE };
@@ -358,7 +359,7 @@ group! {
 }
 
 group! {
-    /// `routes[]`, without the keys of `defaults`
+    /// One route, `routes[]`, without the keys that it shares with `defaults`.
     RouteHead requires ["name"] {
         /// Name in metrics and logs. Each name once.
         name: Text<String> = Text { form: "a name", parse: label, preset: None };
@@ -371,7 +372,7 @@ group! {
 }
 
 group! {
-    /// `routes[].match`
+    /// The section `routes[].match`.
     Match {
         /// Beginning of the path, at a segment border: `/v1` takes `/v1` and `/v1/x`, not `/v10`.
         path_prefix: Text<String> =
@@ -402,12 +403,12 @@ group! {
     }
 }
 
-/// `routes[]`: its own keys beside those of `defaults`.
+/// One route, `routes[]`: its own keys, and those that it shares with `defaults`.
 #[derive(Default)]
 pub(crate) struct Route {
-    /// Name, match, upstream.
+    /// Name, conditions and upstream.
     pub(crate) head: RouteHead,
-    /// What differs from `defaults`.
+    /// Keys that override `defaults`.
     pub(crate) policy: Policy,
 }
 

@@ -1,4 +1,5 @@
-//! Routes: their conditions, their upstream, and their policy laid over `defaults`, key by key.
+//! Builds the routes: their conditions, their upstream, and their policy. A policy key that a route does not set is
+//! taken from `defaults`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +19,10 @@ use crate::filter::scan::Marks;
 use crate::filter::{Hide, Rules};
 use crate::queue::{Limits as QueueLimits, Overflow};
 
-/// Name of the route that is made when the file has none.
+/// Name of the route that is created if the file has none.
 const ONLY: &str = "default";
 
-/// Every route in order.
+/// Returns every route in the order of the file.
 pub(crate) fn all(
     root: &Root,
     upstreams: &[Arc<Upstream>],
@@ -87,7 +88,7 @@ pub(crate) fn all(
     list
 }
 
-/// Without routes, everything goes to the only upstream.
+/// Returns the route of a file without routes: all requests go to the only upstream.
 fn only(
     root: &Root,
     defaults: &raw::Policy,
@@ -112,7 +113,7 @@ fn only(
             );
             match &root.routes {
                 Some(routes) => report.at(routes.place, &Path::default().key("routes"), message),
-                // A list that could not be read was reported already.
+                // If the list of routes could not be read, that has already been reported.
                 None if report.is_empty() => report.of("routes", message),
                 None => {}
             }
@@ -139,7 +140,7 @@ fn known<'a>(
     let found = upstreams
         .iter()
         .find(|upstream| *upstream.name == *wanted.value);
-    // Without any upstream there is a problem of its own.
+    // A configuration without any upstream is reported elsewhere.
     if found.is_none() && !upstreams.is_empty() {
         let hint = match nearest(
             &wanted.value,
@@ -193,14 +194,14 @@ fn fields(placed: &[(HeaderName, Placed<HeaderValue>)]) -> Vec<(HeaderName, Head
     placed.iter().map(plain).collect()
 }
 
-/// A section of a route above the same section of `defaults`.
+/// A section of a route (`upper`) that overrides the same section of `defaults` (`lower`).
 struct Layers<'a, G> {
     upper: Option<&'a G>,
     lower: Option<&'a G>,
 }
 
 impl<'a, G> Layers<'a, G> {
-    /// The route's value, or that of `defaults`, or Weir's own.
+    /// Returns the value of the route, else that of `defaults`, else `default`.
     fn get<T: Copy>(&self, field: impl Fn(&G) -> &Option<Placed<T>>, default: T) -> T {
         let find = |group: Option<&G>| {
             group.and_then(|group| field(group).as_ref().map(|placed| placed.value))
@@ -210,7 +211,7 @@ impl<'a, G> Layers<'a, G> {
             .unwrap_or(default)
     }
 
-    /// The same for what is not copied; `None` if neither says anything.
+    /// Like `get`, but returns a reference, and `None` if neither layer has a value.
     fn find<T>(&self, field: impl Fn(&'a G) -> &'a Option<Placed<T>>) -> Option<&'a T> {
         let find = |group: Option<&'a G>| {
             group.and_then(|group| field(group).as_ref().map(|placed| &placed.value))
@@ -218,7 +219,7 @@ impl<'a, G> Layers<'a, G> {
         find(self.upper).or_else(|| find(self.lower))
     }
 
-    /// The same two layers, one section deeper.
+    /// Returns the two layers of a nested section.
     fn below<S>(&self, field: impl Fn(&G) -> &Option<Placed<S>>) -> Layers<'a, S> {
         let find = |group: Option<&'a G>| {
             group.and_then(|group| field(group).as_ref().map(|placed| &placed.value))
@@ -264,7 +265,7 @@ fn policy(layers: &Layers<'_, raw::Policy>) -> Policy {
     }
 }
 
-/// What is hidden, and the markers as they were written.
+/// Returns the rules for hiding, and the markers as written in the file.
 fn hide(layers: &Layers<'_, raw::Hide>) -> (Rules, Vec<String>) {
     let reasoning = layers.get(|hide| &hide.reasoning, Hide::Keep);
     let tools = layers.get(|hide| &hide.tools, Hide::Keep);

@@ -1,4 +1,4 @@
-//! What the key table says to others: a JSON Schema for editors, and a flat list for the docs.
+//! Exports the key table: as a JSON Schema for editors, and as a flat list of keys for the docs.
 
 use serde_json::{Value as Json, json};
 
@@ -6,22 +6,23 @@ use crate::config::group::{Group, Key, object};
 use crate::config::kind::Below;
 use crate::config::raw::{Policy, Root};
 
-/// One key as the docs describe it.
+/// The documentation of one key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeyDoc {
-    /// As in `queue.max_events`; `[]` stands for each entry of a list, `<name>` for a chosen name.
+    /// Path such as `queue.max_events`. `[]` stands for each entry of a list, `<name>` for a name that the operator
+    /// chooses.
     pub path: String,
-    /// What it takes, with its unit and range.
+    /// Which values the key takes, with unit and range.
     pub form: String,
-    /// What it is when it is absent; `None` for sections and for keys that have no default.
+    /// The default; `None` for sections and for keys without a default.
     pub default: Option<Json>,
-    /// What it does.
+    /// What the key does.
     pub doc: String,
-    /// Why this default; may be empty.
+    /// The reason for the default; may be empty.
     pub why: &'static str,
 }
 
-/// JSON Schema 2020-12 of the file.
+/// Returns the JSON Schema (2020-12) of the file.
 pub fn schema() -> Json {
     let mut schema = object::<Root>();
     if let Some(top) = schema.as_object_mut() {
@@ -38,7 +39,8 @@ pub fn schema() -> Json {
     schema
 }
 
-/// Every key of the file, in the order of the docs. The keys that a route shares with `defaults` appear there only.
+/// Returns every key of the file, in the order of the docs. Keys that a route shares with `defaults` are listed only
+/// under `defaults`.
 pub fn keys() -> Vec<KeyDoc> {
     let mut list = Vec::new();
     describe("", &Root::keys(), &mut list);

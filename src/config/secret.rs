@@ -1,4 +1,5 @@
-//! Values that may be secret: the file names a place, and what stands there is read once and never told.
+//! Secret values. The configuration names only the source of a secret; its value is read once per load and never
+//! logged.
 
 use std::fmt;
 use std::fs::File;
@@ -9,20 +10,20 @@ use http::HeaderValue;
 
 use crate::config::error::shown;
 
-/// Largest secret that is read: longer than any token.
+/// Largest secret that is read. It is longer than any token.
 const MAX_BYTES: usize = 16 << 10;
 
-/// Where a secret stands.
+/// The source of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// `env:NAME`: the value of a variable.
+    /// `env:NAME`: the value of an environment variable.
     Env(String),
-    /// `file:PATH`: the content of a file, without the line break at its end.
+    /// `file:PATH`: the content of a file, without the line breaks at its end.
     File(PathBuf),
 }
 
 impl fmt::Display for Source {
-    /// As in the file.
+    /// Writes the source as the file does.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Env(name) => write!(f, "env:{name}"),
@@ -31,7 +32,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// `env:NAME` or `file:PATH`. What is neither may be the secret itself, so it is not repeated.
+/// Parses `env:NAME` or `file:PATH`. Anything else may be the secret itself, so the message does not repeat it.
 pub(crate) fn source(text: &str) -> Result<Source, String> {
     match text.split_once(':') {
         Some(("env", name)) if !name.is_empty() && !name.contains(['=', '\0']) => {
@@ -45,7 +46,7 @@ pub(crate) fn source(text: &str) -> Result<Source, String> {
     }
 }
 
-/// What stands there, as the value of a header field.
+/// Reads the secret as a header value, which is marked as sensitive.
 pub(crate) fn read(source: &Source) -> Result<HeaderValue, String> {
     let text = match source {
         Source::Env(name) => std::env::var(name)
@@ -69,13 +70,13 @@ pub(crate) fn read(source: &Source) -> Result<HeaderValue, String> {
     Ok(value)
 }
 
-/// The file, or so much of it that it is seen to be too large.
+/// Reads the file, up to one byte more than the limit, which shows that it is too large.
 fn content(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     let bound = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX) + 1;
     File::open(path)?.take(bound).read_to_end(&mut bytes)?;
     if bytes.len() > MAX_BYTES {
-        // Of what is cut nobody needs to know whether it is text.
+        // A truncated file may end inside a character. Blanks keep the error "too large" instead of "no text".
         bytes.fill(b' ');
     }
     String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "is no text"))

@@ -1,4 +1,5 @@
-//! Kinds of words: true or false, one of a closed set, text with a grammar, and what this version does not have.
+//! Kinds of text: true or false, one of a closed set of words, text with a grammar, and keys of features that this
+//! version does not have.
 
 use serde_json::{Value as Json, json};
 
@@ -77,9 +78,9 @@ impl<T: Clone> Kind for OneOf<T> {
 
 /// Text that `parse` accepts.
 pub(crate) struct Text<T> {
-    /// What is expected, with its article: "a path that begins with `/`".
+    /// Description of what is expected, with its article: "a path that begins with `/`".
     pub(crate) form: &'static str,
-    /// Gives the value, or what is wrong with it.
+    /// Parses the text, or returns what is wrong with it.
     pub(crate) parse: fn(&str) -> Result<T, String>,
     /// The default; `None` where the key is required or nullable.
     pub(crate) preset: Option<Preset<&'static str>>,
@@ -92,7 +93,7 @@ impl<T> Kind for Text<T> {
         let (text, _) = scalar(node, path, self.form, report)?;
         match (self.parse)(text) {
             Ok(value) => Some(value),
-            // The parser decides what of the value may be repeated.
+            // The parser's message repeats the value only if it cannot be secret.
             Err(why) => {
                 report.at(node.place, path, why);
                 None
@@ -118,11 +119,11 @@ impl<T> Kind for Text<T> {
     }
 }
 
-/// A key of a feature that this version does not have: only its default is allowed.
+/// The value of a key whose feature this version does not have. Only the default is allowed.
 pub(crate) struct Unbuilt {
-    /// The default and why.
+    /// The default and the reason for it.
     pub(crate) preset: Preset<&'static str>,
-    /// The same for the schema.
+    /// The default as a value of the schema.
     pub(crate) json: Json,
 }
 

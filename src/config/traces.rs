@@ -1,4 +1,4 @@
-//! The section `traces`: where spans go, if they go anywhere.
+//! Checks the section `traces`: the collector that spans are exported to, and the headers of an export.
 
 use http::{HeaderName, HeaderValue, header};
 
@@ -8,13 +8,13 @@ use crate::config::error::{Path, Report, shown};
 use crate::config::raw::{self, Root};
 use crate::config::{Endpoint, SecretField, Traces, address, secret, upstreams};
 
-/// Where OTLP/HTTP takes traces.
+/// Path that receives traces in OTLP/HTTP.
 const TRACES_PATH: &str = "/v1/traces";
 
-/// Longest name of a service: it is in every export.
+/// Longest service name. It is limited because every export contains it.
 const MAX_SERVICE_NAME: usize = 255;
 
-/// Fields that say how an export is framed: the exporter writes them, and nobody else.
+/// Headers that control the framing of an export request. Only the exporter may set them.
 pub(crate) const FRAMING: [HeaderName; 12] = [
     header::CONNECTION,
     header::CONTENT_ENCODING,
@@ -30,8 +30,8 @@ pub(crate) const FRAMING: [HeaderName; 12] = [
     header::UPGRADE,
 ];
 
-/// The checked section. Of a process that runs on another one already, secrets need not be there any more: such a change
-/// is told, and changes nothing.
+/// Checks the section. On a reload, a secret that cannot be read is not an error, because a running process keeps its
+/// trace settings: a change is only logged.
 pub(crate) fn checked(root: &Root, is_reload: bool, report: &mut Report) -> Traces {
     let none = raw::Traces::default();
     let raw = root.traces.as_ref().map_or(&none, |traces| &traces.value);
@@ -81,7 +81,7 @@ pub(crate) fn checked(root: &Root, is_reload: bool, report: &mut Report) -> Trac
     }
 }
 
-/// The address of a collector, or of its place for traces.
+/// Parses the URL of a collector. Appends the path for traces unless the URL ends with it.
 pub(crate) fn collector(text: &str) -> Result<Endpoint, String> {
     let mut endpoint = address::endpoint(text)?;
     if !endpoint.path_prefix.ends_with(TRACES_PATH) {
@@ -90,7 +90,7 @@ pub(crate) fn collector(text: &str) -> Result<Endpoint, String> {
     Ok(endpoint)
 }
 
-/// The name of a service: any printable text.
+/// Parses a service name: any printable text.
 pub(crate) fn service_name(text: &str) -> Result<String, String> {
     let fits = (1..=MAX_SERVICE_NAME).contains(&text.len()) && !text.contains(char::is_control);
     if fits {

@@ -1,7 +1,7 @@
-//! From YAML text to a tree that knows where each key and value stands.
+//! Parses YAML text into a tree in which each key and value has its position in the file.
 //!
-//! The parser is the one inside serde-saphyr, used by its events: a serde `Deserialize` stops at the first
-//! wrong value and loses the lines of duplicate keys. Aliases and merge keys (`<<`) are resolved here.
+//! It uses the event parser inside serde-saphyr, because a serde `Deserialize` stops at the first invalid value and
+//! loses the lines of duplicate keys. Aliases and merge keys (`<<`) are resolved here.
 
 use std::collections::HashMap;
 
@@ -9,50 +9,51 @@ use serde_saphyr::granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError,
 
 use crate::config::error::{Path, Place, Report};
 
-/// Most nodes after aliases were copied: thousands of routes fit, an alias bomb does not.
+/// Most nodes of a document after aliases are expanded. Thousands of routes fit, an alias bomb ("billion laughs") does
+/// not.
 const MAX_NODES: usize = 200_000;
 
-/// Deepest nesting. The deepest key of the file stands at level five.
+/// Deepest nesting. The deepest key of a valid file is at level five.
 const MAX_DEPTH: usize = 32;
 
-/// A value and where it stands.
+/// A value and its position.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
-    /// Where its first character stands.
+    /// Position of the first character.
     pub(crate) place: Place,
-    /// What it is.
+    /// The value.
     pub(crate) value: Value,
 }
 
-/// What a node is.
+/// The value of a node.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
     /// A sequence.
     List(Vec<Node>),
-    /// A mapping, in the order of the file; keys are unique.
+    /// A mapping in the order of the file. Keys are unique.
     Map(Vec<(Key, Node)>),
-    /// Nothing, `~` or `null`.
+    /// An empty value, `~` or `null`.
     Null,
-    /// Anything else. `quoted` text is never a number or a boolean.
+    /// Any other single value. Quoted text is never a number or a boolean.
     Scalar {
-        /// After unescaping.
+        /// The text after unescaping.
         text: String,
-        /// Written in quotes or as a block.
+        /// Whether the value is written in quotes or as a block scalar.
         quoted: bool,
     },
 }
 
-/// A key and where it stands.
+/// A key and its position.
 #[derive(Clone, Debug)]
 pub(crate) struct Key {
-    /// Where its first character stands.
+    /// Position of the first character.
     pub(crate) place: Place,
-    /// The key.
+    /// The text of the key.
     pub(crate) text: String,
 }
 
 impl Node {
-    /// What stands here, in the words of a message.
+    /// Returns what the value is, in the words of a message.
     pub(crate) fn kind(&self) -> &'static str {
         match &self.value {
             Value::List(_) => "a list",
@@ -63,7 +64,7 @@ impl Node {
     }
 }
 
-/// Reads one document. `None` when the text is no YAML at all; what was wrong is in the report.
+/// Parses one document. If the text is not valid YAML, adds the problem to `report` and returns `None`.
 pub(crate) fn parse(text: &str, report: &mut Report) -> Option<Node> {
     let mut builder = Builder {
         parser: Parser::new_from_str(text),
@@ -80,7 +81,7 @@ pub(crate) fn parse(text: &str, report: &mut Report) -> Option<Node> {
     }
 }
 
-/// Why the text cannot be read any further.
+/// A problem after which parsing cannot continue.
 struct Stop {
     place: Place,
     message: String,
@@ -97,9 +98,9 @@ impl From<ScanError> for Stop {
 
 struct Builder<'a, 'r> {
     parser: Parser<'a, StrInput<'a>>,
-    /// Anchored nodes by the parser's number for them.
+    /// Anchored nodes, by the number that the parser gives to each anchor.
     anchors: HashMap<usize, Node>,
-    /// Nodes so far, copies included.
+    /// Number of nodes so far, including copies made for aliases.
     nodes: usize,
     report: &'r mut Report,
 }
@@ -232,7 +233,7 @@ impl<'a> Builder<'a, '_> {
         Ok(Value::Map(entries))
     }
 
-    /// `<<: *base` adds what is not written here; of several bases the first wins.
+    /// Resolves `<<: *base`: adds the keys of the base that the section does not have. Of several bases the first wins.
     fn merge(&mut self, node: Node, path: &Path, entries: &mut Vec<(Key, Node)>) {
         match node.value {
             Value::Map(base) => {
@@ -257,7 +258,7 @@ impl<'a> Builder<'a, '_> {
         }
     }
 
-    /// Copies an anchored node. Its places stay those of the original, where a wrong value must be corrected.
+    /// Copies an anchored node. The copy keeps the positions of the original, where an invalid value must be corrected.
     fn alias(&mut self, id: usize, place: Place, path: &Path) -> Result<Node, Stop> {
         let Some(node) = self.anchors.get(&id) else {
             let path = path.as_str();
@@ -284,7 +285,7 @@ impl<'a> Builder<'a, '_> {
         Ok(())
     }
 
-    /// The next event that is no comment.
+    /// Returns the next event that is not a comment.
     fn next(&mut self) -> Result<(Event<'a>, Place), Stop> {
         loop {
             match self.parser.next() {
@@ -297,7 +298,7 @@ impl<'a> Builder<'a, '_> {
     }
 }
 
-/// The parser counts columns from 0.
+/// Converts a position of the parser, which counts columns from 0.
 fn place_of(mark: &Marker) -> Place {
     Place {
         line: mark.line(),
@@ -305,7 +306,7 @@ fn place_of(mark: &Marker) -> Place {
     }
 }
 
-/// How many nodes a copy of `node` adds.
+/// Returns how many nodes a copy of `node` adds.
 fn size(node: &Node) -> usize {
     match &node.value {
         Value::List(items) => 1 + items.iter().map(size).sum::<usize>(),

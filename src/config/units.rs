@@ -1,8 +1,8 @@
-//! How durations and sizes are written: always with a unit, read and shown by the same rules.
+//! Parses and formats durations and sizes. Both directions follow the same rules, so what is shown can be read back.
 
 use std::time::Duration;
 
-/// Largest first, as they are written.
+/// Units of time in milliseconds, largest first, because a duration is written in that order.
 const TIMES: [(&str, u64); 5] = [
     ("d", 86_400_000),
     ("h", 3_600_000),
@@ -21,13 +21,14 @@ const SIZES: [(&str, u64); 7] = [
     ("GiB", 1 << 30),
 ];
 
-/// What a duration looks like, for the schema.
+/// The pattern of a duration, for the schema.
 pub(crate) const TIME_PATTERN: &str = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$";
 
-/// What a size looks like, for the schema.
+/// The pattern of a size, for the schema.
 pub(crate) const SIZE_PATTERN: &str = "^[0-9]+(B|KB|KiB|MB|MiB|GB|GiB)$";
 
-/// `250ms`, `5s`, `1m30s`, `1h`, `7d`: whole numbers, each with a unit, the larger unit first.
+/// Parses a duration such as `250ms`, `5s`, `1m30s`, `1h` or `7d`: whole numbers, each with a unit, the larger unit
+/// first.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
         return Err(format!("needs a unit: `{text}s` or `{text}ms`"));
@@ -38,7 +39,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     while !rest.is_empty() {
         let (digits, after) = leading(rest, |byte| byte.is_ascii_digit());
         let (unit, after) = leading(after, |byte| byte.is_ascii_alphabetic());
-        // The search goes on behind the unit found last, so `30s1m` and `1s1s` are refused.
+        // The search continues after the last unit found, so `30s1m` and `1s1s` are rejected.
         let factor = units
             .find(|(name, _)| *name == unit)
             .map(|(_, factor)| *factor);
@@ -59,7 +60,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// `512B`, `64KiB`, `16MB`; a bare whole number counts bytes.
+/// Parses a size such as `512B`, `64KiB` or `16MB`. A number without a unit counts bytes.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     if let Some(bytes) = whole(text) {
         return Ok(bytes);
@@ -92,7 +93,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         })
 }
 
-/// A whole number. `1e+06` is one, because Helm writes large numbers that way.
+/// Parses a whole number. `1e+06` is accepted, because Helm writes large numbers that way.
 pub(crate) fn whole(text: &str) -> Option<u64> {
     if let Ok(number) = text.parse::<u64>() {
         return Some(number).filter(|_| !text.starts_with('+'));
@@ -117,7 +118,7 @@ pub(crate) fn whole(text: &str) -> Option<u64> {
         .checked_mul(10_u64.checked_pow(u32::try_from(zeros).ok()?)?)
 }
 
-/// The shortest text that [`duration`] reads as `time`. Below a millisecond is cut off.
+/// Returns the shortest text that [`duration`] parses as `time`, rounded down to milliseconds.
 pub(crate) fn show_duration(time: Duration) -> String {
     let mut rest = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     if rest == 0 {
@@ -133,7 +134,7 @@ pub(crate) fn show_duration(time: Duration) -> String {
     text
 }
 
-/// The shortest exact text in binary units that [`size`] reads as `bytes`.
+/// Returns the shortest exact text in binary units that [`size`] parses as `bytes`.
 pub(crate) fn show_size(bytes: u64) -> String {
     let (unit, factor) = [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]
         .into_iter()
@@ -142,7 +143,7 @@ pub(crate) fn show_size(bytes: u64) -> String {
     format!("{}{unit}", bytes / factor)
 }
 
-/// Bytes for people: one digit behind the point.
+/// Formats a number of bytes for people to read, rounded down to one decimal place.
 pub(crate) fn rough_size(bytes: u64) -> String {
     let (unit, factor) = [
         ("TiB", 1_u64 << 40),
@@ -165,7 +166,7 @@ fn not_a_duration() -> String {
     "is not a duration such as `5s`, `250ms`, `1m30s` or `1h`".to_owned()
 }
 
-/// The longest beginning whose bytes are all `wanted`, and the rest.
+/// Splits `text` after its longest prefix whose bytes are all `wanted`.
 fn leading(text: &str, wanted: impl Fn(u8) -> bool) -> (&str, &str) {
     let end = text
         .bytes()

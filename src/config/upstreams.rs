@@ -1,4 +1,4 @@
-//! Upstreams: endpoints, TLS towards them, ejection and health checks.
+//! Checks the upstreams: endpoints, client-side TLS, ejection and health checks.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use crate::config::overrides::{self, Overrides};
 use crate::config::raw::{self, Root};
 use crate::config::{Eject, Endpoint, Health, Roots, Upstream, UpstreamTls, pem};
 
-/// Name of the upstream that `--upstream` makes.
+/// Name of the upstream that `--upstream` creates if the file has none.
 const ONLY: &str = "agent";
 
-/// Every upstream of the file, with `--upstream` laid over.
+/// Returns every upstream of the file, with `--upstream` applied.
 pub(crate) fn all(root: &Root, overrides: &Overrides, report: &mut Report) -> Vec<Arc<Upstream>> {
     let raw = root
         .upstreams
@@ -115,7 +115,7 @@ fn endpoints(raw: &raw::Upstream, path: &Path, report: &mut Report) -> Vec<Endpo
     list
 }
 
-/// TLS towards `endpoints`.
+/// Checks the TLS settings for connections to `endpoints`.
 pub(crate) fn tls(
     raw: Option<&Placed<raw::UpstreamTls>>,
     endpoints: &[Endpoint],
@@ -170,7 +170,7 @@ pub(crate) fn tls(
     }
 }
 
-/// A file name, if one is given.
+/// Returns the file name, if one is given.
 fn given(file: &Option<Placed<Option<PathBuf>>>) -> Option<Placed<PathBuf>> {
     let file = file.as_ref()?;
     Some(Placed {

@@ -1,17 +1,17 @@
-//! What is allowed and still probably not meant.
+//! Warnings about settings that are valid but probably a mistake.
 
 use std::time::Duration;
 
 use crate::config::units::show_duration;
 use crate::config::{Address, Config, Match, Policy, Route, Upstream};
 
-/// When uvicorn closes an idle connection, by default.
+/// Default time after which uvicorn closes an idle connection.
 const UVICORN_KEEP_ALIVE: Duration = Duration::from_secs(5);
 
-/// When common proxies and load balancers cut a silent connection, by default.
+/// Default time after which common proxies and load balancers close a silent connection.
 const COMMON_IDLE: Duration = Duration::from_secs(60);
 
-/// One sentence for each doubtful setting.
+/// Returns one sentence for each doubtful setting.
 pub fn warnings(config: &Config) -> Vec<String> {
     let mut list = Vec::new();
     if let Some(Address::Tcp(address)) = &config.admin.listen
@@ -87,7 +87,7 @@ fn of_policy(route: &Route, list: &mut Vec<String>) {
     }
 }
 
-/// Whether `wide` takes every request that `narrow` takes. Says no when it is not sure.
+/// Reports whether `wide` matches every request that `narrow` matches. Returns false if that is not certain.
 fn covers(wide: &Match, narrow: &Match) -> bool {
     let path = wide.path_prefix == "/"
         || narrow.path_prefix == wide.path_prefix

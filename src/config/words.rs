@@ -1,4 +1,4 @@
-//! The closed sets of words in the file, and what each word means.
+//! The keys that take one of a fixed set of words, and the value of each word.
 
 use crate::config::error::shown;
 use crate::config::{LogFormat, Roots};
@@ -7,46 +7,46 @@ use crate::filter::Hide;
 use crate::filter::markers::Family;
 use crate::queue::Overflow;
 
-/// `log.format`
+/// Words of `log.format`.
 pub(crate) const LOG_FORMATS: [(&str, LogFormat); 3] = [
     ("auto", LogFormat::Auto),
     ("json", LogFormat::Json),
     ("text", LogFormat::Text),
 ];
 
-/// `tls.roots`
+/// Words of `tls.roots`.
 pub(crate) const ROOTS: [(&str, Roots); 3] = [
     ("bundled", Roots::Bundled),
     ("none", Roots::None),
     ("system", Roots::System),
 ];
 
-/// `queue.overflow`
+/// Words of `queue.overflow`.
 pub(crate) const OVERFLOWS: [(&str, Overflow); 3] = [
     ("block", Overflow::Block),
     ("disconnect", Overflow::Disconnect),
     ("drop_oldest", Overflow::DropOldest),
 ];
 
-/// `hide.reasoning`, `hide.tools`
+/// Words of `hide.reasoning` and `hide.tools`.
 pub(crate) const HIDES: [(&str, Hide); 3] = [
     ("drop", Hide::Drop),
     ("keep", Hide::Keep),
     ("status", Hide::Status),
 ];
 
-/// One of `hide.markers`.
+/// One entry of `hide.markers`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Marker {
-    /// Every family.
+    /// All families.
     Auto,
     /// One family.
     Family(Family),
-    /// The marks in front of a thought and behind it.
+    /// The opening and the closing marker of reasoning.
     Pair(String, String),
 }
 
-/// Reads a marker.
+/// Parses an entry of `hide.markers`.
 pub(crate) fn marker(text: &str) -> Result<Marker, String> {
     if text == "auto" {
         return Ok(Marker::Auto);
@@ -77,7 +77,7 @@ pub(crate) fn marker(text: &str) -> Result<Marker, String> {
     }
 }
 
-/// `dialect`: `auto` and every dialect there is.
+/// Returns the words of `dialect`: `auto` and every dialect.
 pub(crate) fn dialects() -> Vec<(&'static str, Choice)> {
     let fixed = Dialect::ALL
         .into_iter()
@@ -87,7 +87,7 @@ pub(crate) fn dialects() -> Vec<(&'static str, Choice)> {
         .collect()
 }
 
-/// The word for a value; empty only for a value that the file cannot express.
+/// Returns the word for a value, or an empty text for a value that the file cannot express.
 pub(crate) fn word_of<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> &'static str {
     words
         .iter()

@@ -1,4 +1,5 @@
-//! Kinds made of other kinds: off, auto, null, one or many, and the map of header fields.
+//! Kinds built from other kinds: values that may also be `off`, `auto` or `null`, one value or a list, and a map of
+//! headers.
 
 use http::{HeaderName, HeaderValue};
 use serde_json::{Value as Json, json};
@@ -8,11 +9,11 @@ use crate::config::error::{Path, Place, Report};
 use crate::config::kind::{Kind, Placed, Shape, scalar};
 use crate::config::tree::{Node, Value};
 
-/// `off`, or what the inner kind takes. `0s` and `false` are `off` too: Helm writes a bare `off` as `false`.
+/// `off`, or a value of the inner kind. `0s` and `false` also mean `off`, because Helm writes a bare `off` as `false`.
 pub(crate) struct OrOff<K> {
-    /// What it is when it is on.
+    /// The kind of a value other than `off`.
     pub(crate) inner: K,
-    /// Set where off is the default: why.
+    /// The reason why `off` is the default; `None` if it is not.
     pub(crate) off: Option<&'static str>,
 }
 
@@ -43,11 +44,11 @@ impl<K: Kind> Kind for OrOff<K> {
     }
 }
 
-/// `auto`, or what the inner kind takes. `auto` is the default.
+/// `auto`, or a value of the inner kind. `auto` is the default.
 pub(crate) struct OrAuto<K> {
-    /// What it is when it is given.
+    /// The kind of a value other than `auto`.
     pub(crate) inner: K,
-    /// Why `auto`, and what it gives.
+    /// What `auto` results in, and the reason for it.
     pub(crate) why: &'static str,
 }
 
@@ -68,11 +69,11 @@ impl<K: Kind> Kind for OrAuto<K> {
     }
 }
 
-/// `null`, or what the inner kind takes. `null` is the default.
+/// `null`, or a value of the inner kind. `null` is the default.
 pub(crate) struct OrNull<K> {
-    /// What it is when it is given.
+    /// The kind of a value other than `null`.
     pub(crate) inner: K,
-    /// Why there is none by default.
+    /// The reason why `null` is the default.
     pub(crate) why: &'static str,
 }
 
@@ -93,20 +94,20 @@ impl<K: Kind> Kind for OrNull<K> {
     }
 }
 
-/// One value, or a list of at least one.
+/// One value, or a non-empty list of values.
 pub(crate) struct OneOrMany<K> {
-    /// What each is.
+    /// The kind of each value.
     pub(crate) inner: K,
 }
 
-/// One of them.
+/// One value of [`OneOrMany`].
 #[derive(Clone, Debug)]
 pub(crate) struct Entry<T> {
-    /// Its position in the list as written; `None` if it stands alone.
+    /// Index in the list as written; `None` if the value is not in a list.
     pub(crate) index: Option<usize>,
-    /// Where it stands.
+    /// Position in the file.
     pub(crate) place: Place,
-    /// What it is.
+    /// The value.
     pub(crate) value: T,
 }
 
@@ -151,17 +152,17 @@ impl<K: Kind> Kind for OneOrMany<K> {
     }
 }
 
-/// Header fields by name. Values never appear in a message.
+/// A map from header names to values. Values never appear in a message.
 pub(crate) struct Fields<T> {
-    /// What a value is, with its article.
+    /// Description of a value, with its article.
     pub(crate) form: &'static str,
-    /// Gives the value, or what is wrong with it without repeating it.
+    /// Parses a value. The error message must not repeat it.
     pub(crate) parse: fn(&str) -> Result<T, String>,
-    /// None by default: why.
+    /// The reason why the map is empty by default.
     pub(crate) why: &'static str,
 }
 
-/// Any value that a header field can carry.
+/// Parses any valid header value.
 pub(crate) fn field_value(text: &str) -> Result<HeaderValue, String> {
     HeaderValue::from_str(text)
         .map_err(|_| "the value holds characters that a header field cannot carry".to_owned())
@@ -224,9 +225,9 @@ impl<T> Kind for Fields<T> {
     }
 }
 
-/// A kind without a default gets one.
+/// Gives a default to a kind that has none.
 pub(crate) struct Preferred<K> {
-    /// What it is.
+    /// The kind of the value.
     pub(crate) inner: K,
     /// The default.
     pub(crate) preset: Preset<&'static str>,
@@ -246,7 +247,7 @@ impl<K: Kind> Kind for Preferred<K> {
     }
 }
 
-/// `shape`, or what `other` allows.
+/// Returns `shape`, extended by the values that the schema `other` allows. `word` describes them.
 fn either(mut shape: Shape, other: Json, word: &str) -> Shape {
     shape.form = format!("{} or {word}", shape.form);
     shape.schema = match shape.schema {

@@ -1,4 +1,4 @@
-//! The scripted agent: OpenAI-style chat chunks at a model's pace, and the page.
+//! The scripted agent of the demo: serves the page, and OpenAI-style chat completions streamed at the pace of a model.
 
 use std::convert::Infallible;
 use std::io;
@@ -28,7 +28,7 @@ const ANSWER: &str = "A weir is a low dam across a river. It does not stop the w
 lets the stream through evenly, and is the place where the flow is measured. This text was sent one word at a \
 time, and Weir passed each word on the moment it was complete.";
 
-/// Starts the agent on a free port, in a thread of its own. Its page links to `admin`.
+/// Starts the agent on a free port in its own thread. Its page links to `admin`.
 pub(super) fn start(admin: &str) -> io::Result<SocketAddr> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
     listener.set_nonblocking(true)?;
@@ -48,7 +48,7 @@ pub(super) fn start(admin: &str) -> io::Result<SocketAddr> {
                     let page = Arc::clone(&page);
                     tasks::spawn(async move {
                         let service = service_fn(|request| answer(&page, request));
-                        // A connection that breaks is its client's affair.
+                        // A broken connection concerns only its client.
                         let _ = http1::Builder::new()
                             .serve_connection(TokioIo::new(stream), service)
                             .await;
@@ -141,7 +141,7 @@ fn chunks() -> Vec<String> {
     chunks
 }
 
-/// A body that is a list of parts, one per tick.
+/// A body that sends its parts one per tick of `pace`, or at once without a pace.
 struct Script {
     parts: std::vec::IntoIter<String>,
     pace: Option<Interval>,

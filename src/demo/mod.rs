@@ -1,4 +1,4 @@
-//! `weir demo`: a scripted agent, the proxy in front of it, and a page that shows the tokens arriving.
+//! `weir demo`: runs a scripted agent, the proxy in front of it, and a page that shows the tokens as they arrive.
 
 mod agent;
 
@@ -11,21 +11,21 @@ use crate::command::serve::{Source, serve};
 use crate::config::{Config, Overrides, Problems};
 use crate::log;
 
-/// Why the demo did not run.
+/// The reason why the demo did not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A flag is wrong.
+    /// A flag is invalid.
     #[error("{0}")]
     Flags(#[from] Problems),
-    /// Something could not be bound.
+    /// A listener could not be bound or a thread not be started.
     #[error("{0}")]
     Io(#[from] io::Error),
 }
 
-/// Runs until interrupted; `say` gets what to tell the user once all is ready.
+/// Runs the demo until it is interrupted. Calls `say` with the greeting for the user once everything is ready.
 ///
 /// # Errors
-/// When a flag is wrong or an address is taken.
+/// Returns an error if a flag is invalid or an address is already in use.
 pub fn run(demo: &Demo, say: impl FnOnce(String)) -> Result<(), Error> {
     let is_known = demo.admin != "off" && !demo.admin.ends_with(":0");
     let admin = is_known.then(|| format!("http://{}/", demo.admin));
@@ -42,7 +42,7 @@ pub fn run(demo: &Demo, say: impl FnOnce(String)) -> Result<(), Error> {
         overrides,
     };
     let mut config: Config = source.load()?;
-    // Nobody has to learn that it goes away.
+    // No load balancer has to notice the shutdown, so there is no drain delay.
     config.drain.delay = Duration::ZERO;
     log::install(&config.log);
     serve(config, source, |addresses| say(greeting(addresses, agent)))?;

@@ -1,6 +1,6 @@
-//! A2A streaming: JSON-RPC answers in SSE blocks, or their results alone (the REST binding).
+//! A2A streaming: JSON-RPC responses in SSE blocks, or only their results (the REST binding).
 //!
-//! Version 1.0 tells what a result is by its only member, 0.3 by `kind`.
+//! Version 1.0 identifies the type of a result by its only member, version 0.3 by `kind`.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use super::first_frame::FirstFrame;
 use super::object::Object;
 use super::reader::Reader;
 use super::request::{Members, RequestHead};
-use super::spec::{self, DialectSpec, Failure, PLAIN, Parser, Refusal, Sign};
+use super::spec::{self, DialectSpec, ErrorContext, Failure, GenAi, PLAIN, Parser, Refusal, Sign};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Terminal};
 use crate::wire::json::Kind;
@@ -29,8 +29,30 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
     match_first_frame,
     parser: |members| Box::new(State::new(members)),
     refusal: Some(refusal),
+    reads_request_body: true,
+    gen_ai: GenAi::AGENT,
+    failure,
     ..PLAIN
 };
+
+/// Returns the event that ends a failed stream.
+fn failure(framing: Framing, failure: &Failure<'_>, seen: &ErrorContext) -> Option<String> {
+    let message = failure.with_code();
+    if let Some(call) = &seen.call {
+        return spec::block(framing, "", &rpc_error(call, -32603, &message));
+    }
+    let (code, status) = if failure.is_timeout() {
+        (504, "DEADLINE_EXCEEDED")
+    } else {
+        (503, "UNAVAILABLE")
+    };
+    let error = Object::new()
+        .number("code", code)
+        .text("message", &message)
+        .text("status", status);
+    let error = Object::new().raw("error", &error.end());
+    spec::block(framing, "error", &error.end())
+}
 
 fn match_head(head: &RequestHead<'_>) -> Sign {
     let is_named = head.has("a2a-version") || head.lists("content-type", "application/a2a+json");
@@ -49,10 +71,10 @@ fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
     }
 }
 
-/// What must be remembered between events.
+/// The state that is kept between events.
 #[derive(Debug)]
 struct State {
-    /// The id of the request, as JSON: clients compare it. `None` for the REST binding.
+    /// The id of the request, as JSON, which clients compare. `None` for the REST binding.
     call: Option<String>,
 }
 
@@ -77,26 +99,15 @@ impl Parser for State {
         Some(event(frame, payload, &fields))
     }
 
-    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
-        let message = failure.with_code();
-        if let Some(call) = &self.call {
-            return spec::block(framing, "", &rpc_error(call, -32603, &message));
+    fn error_context(&self) -> ErrorContext {
+        ErrorContext {
+            call: self.call.as_deref().map(Into::into),
+            ..ErrorContext::default()
         }
-        let (code, status) = if failure.is_timeout() {
-            (504, "DEADLINE_EXCEEDED")
-        } else {
-            (503, "UNAVAILABLE")
-        };
-        let error = Object::new()
-            .number("code", code)
-            .text("message", &message)
-            .text("status", status);
-        let error = Object::new().raw("error", &error.end());
-        spec::block(framing, "error", &error.end())
     }
 }
 
-/// The answer to one call, as an error. `call` is the id as JSON.
+/// Returns a JSON-RPC error response. `call` is the id of the request, as JSON.
 pub(super) fn rpc_error(call: &str, code: i32, message: &str) -> String {
     let error = Object::new()
         .raw("code", &code.to_string())
@@ -145,17 +156,17 @@ fn event(frame: &Frame<'_>, payload: Payload, fields: &Fields<'_>) -> Event {
                 let key = text::key((fields.task, fields.artifact, fields.rest));
                 text::joining(event, Keep::Last, key)
             }
-            // Files and data; several texts.
+            // Files, data, or several texts.
             _ => of(Class::State, Content::Other),
         },
-        // Exactly one, and it is all of the answer.
+        // A stream of this kind has exactly one message, which is the whole answer.
         Payload::Message => of(Class::Structure, Content::Token).ending(Terminal::MayEnd),
         Payload::Status => match fields.progress {
             Progress::Working => of(Class::Status, Content::Other),
             Progress::Failed => of(Class::Error, Content::Other).ending(Terminal::MayFail),
             Progress::Over => of(Class::Finish, Content::Other).ending(Terminal::MayEnd),
         },
-        // The task as it is. One that is over already has nothing to add.
+        // A snapshot of the task. If the task is already over, nothing more may follow.
         Payload::Task => {
             let task = of(Class::Structure, Content::None);
             match fields.progress {
@@ -167,7 +178,7 @@ fn event(frame: &Frame<'_>, payload: Payload, fields: &Fields<'_>) -> Event {
     }
 }
 
-/// What a result is.
+/// The type of a result.
 #[derive(Clone, Copy, Debug)]
 enum Payload {
     Artifact,
@@ -188,18 +199,18 @@ impl Payload {
     }
 }
 
-/// How a task gets on.
+/// The progress of a task.
 #[derive(Clone, Copy, Debug, Default)]
 enum Progress {
     #[default]
     Working,
     Failed,
-    /// Done, cancelled, or waiting for the user.
+    /// The task is completed, cancelled, or waiting for the user.
     Over,
 }
 
 impl Progress {
-    /// Of a `state` of either version.
+    /// Returns the progress that a `state` of either version means.
     fn of(state: &[u8]) -> Self {
         let word = state.strip_prefix(b"TASK_STATE_").unwrap_or(state);
         match &*word.to_ascii_lowercase() {
@@ -211,14 +222,14 @@ impl Progress {
     }
 }
 
-/// What one block carries.
+/// The contents of one block.
 #[derive(Debug, Default)]
 struct Fields<'a> {
     rpc: bool,
     id: &'a [u8],
     failed: bool,
     payload: Option<Payload>,
-    /// It is only known by a member that others have, too.
+    /// Whether there are members outside `result`, as in the REST binding.
     bare: bool,
     progress: Progress,
     is_final: bool,
@@ -229,7 +240,7 @@ struct Fields<'a> {
     text: Option<Range<usize>>,
     texts: usize,
     parts: usize,
-    /// A hash of the members that must be equal before two updates are joined.
+    /// A hash of the members that must be equal before two updates are merged.
     rest: u64,
 }
 
@@ -262,12 +273,12 @@ impl<'a> Fields<'a> {
         is_object.then_some(fields)
     }
 
-    /// Whether others may say the same: `{"message":...}` alone.
+    /// Reports whether other dialects may send the same object, such as `{"message":...}` alone.
     const fn vague(&self) -> bool {
         self.bare && matches!(self.payload, Some(Payload::Message | Payload::Task))
     }
 
-    /// A member of a result: its only one, or one of those beside `kind`.
+    /// Reads a member of a result: its only one (1.0), or one of those beside `kind` (0.3).
     fn result(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
         match Payload::of(key) {
             Some(payload) if self.payload.is_none() && reader.kind()? == Kind::Object => {

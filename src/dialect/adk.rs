@@ -1,12 +1,15 @@
-//! Google ADK `/run_sse`: one event of the agent per block, no names, no sentinel.
+//! Google ADK `/run_sse`: one agent event per block, without event names or a terminal event.
 //!
-//! Partial events carry the text; then one without `partial` repeats all of it. The stream is over after an event
-//! that ADK itself takes for a final response: not partial, no call, no result of one, or a call that runs on.
+//! Partial events carry the text; then one without `partial` repeats all of it. The stream may end
+//! after an event that ADK itself considers a final response: one that is not partial and has
+//! neither a tool call nor the result of one, or one with a long-running call.
 
 use super::object::Object;
 use super::parts::{self, Parts};
 use super::reader::Reader;
-use super::spec::{self, DialectSpec, Failure, PLAIN, Parser, Sign};
+use super::spec::{
+    self, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign,
+};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
 use crate::wire::{Frame, Framing};
@@ -17,21 +20,32 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
     match_first_frame: |first| Sign::Certain.when(first.has("author") && first.has("invocationId")),
     parser: |_| Box::<State>::default(),
     always_streams: true,
+    hide: HideFacts::MIXES_CALLS_WITH_TEXT,
+    gen_ai: GenAi::AGENT,
+    failure,
     ..PLAIN
 };
 
-/// What must be remembered between events.
+/// Returns the event that ends a failed stream.
+fn failure(framing: Framing, failure: &Failure<'_>, _: &ErrorContext) -> Option<String> {
+    let error = Object::new().text("error", &failure.with_code());
+    spec::block(framing, "", &error.end())
+}
+
+/// The state that is kept between events.
 #[derive(Debug, Default)]
 struct State {
-    /// Text came in partial events since the last whole one, which then only repeats it.
+    /// Whether partial events carried text since the last whole event. The next whole event then
+    /// only repeats it.
     streamed: bool,
-    /// Whole events so far: each ends the model call whose counts it and its partials state.
+    /// The number of whole events so far. Each ends one model call, whose token counts it and its
+    /// partial events state.
     wholes: u64,
 }
 
 impl Parser for State {
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
-        // The server formats its errors by hand: a quote in one makes them no JSON.
+        // The server formats its errors by hand: a quote in the message makes them invalid JSON.
         let Some(step) = Step::read(frame.data()) else {
             let is_error = frame.data().starts_with(b"{\"error\"");
             return is_error.then(|| Event::bare(Class::Error).ending(Terminal::MayFail));
@@ -40,11 +54,6 @@ impl Parser for State {
             return Some(Event::bare(Class::Error).ending(Terminal::MayFail));
         }
         step.is_known.then(|| self.event(frame, &step))
-    }
-
-    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
-        let error = Object::new().text("error", &failure.with_code());
-        spec::block(framing, "", &error.end())
     }
 }
 
@@ -72,7 +81,7 @@ impl State {
         };
         let repeats = !step.partial && self.streamed && !parts.tool;
         self.streamed = step.partial && (self.streamed || parts.only_text().is_some());
-        // As ADK itself says.
+        // This is the rule of ADK itself.
         let is_final = step.runs_on || !(step.partial || parts.calls || parts.ends_with_result);
         let event = Event {
             content: if repeats {
@@ -101,18 +110,19 @@ impl State {
     }
 }
 
-/// What one event carries.
+/// The contents of one event.
 #[derive(Debug, Default)]
 struct Step {
-    /// `error` or `errorCode`.
+    /// Whether there is an `error` or `errorCode`.
     failed: bool,
     is_known: bool,
     partial: bool,
     parts: Parts,
     usage: Option<Usage>,
-    /// It waits for something outside, or nobody is to sum it up.
+    /// Whether the event has a long-running tool call, or a result that the model is not to
+    /// summarise.
     runs_on: bool,
-    /// A hash of the members that must be equal before two events are joined.
+    /// A hash of the members that must be equal before two events are merged.
     rest: u64,
 }
 
@@ -141,7 +151,7 @@ impl Step {
                     step.other(&mut at.clone(), key)?;
                 }
                 b"usageMetadata" => step.usage = parts::usage(reader)?,
-                // Each event has its own.
+                // These differ in every event.
                 b"id" | b"timestamp" => reader.skip()?,
                 b"content" => {
                     reader.object(|reader, key| match key {

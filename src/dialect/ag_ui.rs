@@ -1,6 +1,6 @@
 //! AG-UI: unnamed blocks, each an object whose `type` is in capitals.
 //!
-//! A run ends with `RUN_FINISHED` or `RUN_ERROR`; another may begin in the same stream.
+//! A run ends with `RUN_FINISHED` or `RUN_ERROR`; another run may begin in the same stream.
 
 use std::ops::Range;
 
@@ -8,7 +8,9 @@ use super::Dialect;
 use super::object::Object;
 use super::reader::Reader;
 use super::request::Members;
-use super::spec::{self, DialectSpec, Failure, PLAIN, Parser, Sign};
+use super::spec::{
+    self, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign,
+};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Side, Step, Terminal, Usage};
 use crate::wire::json::Kind;
@@ -32,23 +34,36 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
             .text("value", words);
         format!("data: {}\n\n", event.end())
     }),
+    hide: HideFacts::CLOSES_TEXTS,
+    gen_ai: GenAi::AGENT,
+    failure,
     ..PLAIN
 };
+
+/// Returns the event that ends a failed stream.
+fn failure(framing: Framing, failure: &Failure<'_>, _: &ErrorContext) -> Option<String> {
+    let error = Object::new()
+        .text("type", "RUN_ERROR")
+        .text("message", failure.message)
+        .text("code", failure.code);
+    spec::block(framing, "", &error.end())
+}
 
 const fn is_capital(byte: u8) -> bool {
     byte.is_ascii_uppercase() || byte == b'_'
 }
 
-/// `RunAgentInput` has all of these.
+/// Matches a `RunAgentInput`, which has all of these members.
 fn match_body(members: &Members) -> Sign {
     let keys = ["threadId", "runId", "messages", "tools", "context"];
     Sign::Certain.when(keys.into_iter().all(|key| members.has(key)))
 }
 
-/// What must be remembered between events.
+/// The state that is kept between events.
 #[derive(Debug, Default)]
 struct State {
-    /// A hash of the message that the last chunk belonged to: the first chunk of a message opens it.
+    /// A hash of the id of the message that the last chunk belonged to. The first chunk of a
+    /// message opens it.
     open: u64,
 }
 
@@ -102,18 +117,11 @@ impl Parser for State {
             _ => return None,
         })
     }
-
-    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
-        let error = Object::new()
-            .text("type", "RUN_ERROR")
-            .text("message", failure.message)
-            .text("code", failure.code);
-        spec::block(framing, "", &error.end())
-    }
 }
 
 impl State {
-    /// A chunk stands for start, content and end; the first one of a message must not be lost.
+    /// Returns the event of a chunk, which stands for start, content and end. The first chunk of a
+    /// message must not be dropped.
     fn chunk(
         &mut self,
         frame: &Frame<'_>,
@@ -141,7 +149,8 @@ impl State {
     }
 }
 
-/// What opens or closes a message, a thought, a tool's words.
+/// Reports whether an event opens or closes a message or a thought, or carries a thought's
+/// encrypted value.
 fn is_bracket(kind: &[u8]) -> bool {
     let families: [&[u8]; 3] = [b"REASONING_", b"TEXT_MESSAGE_", b"THINKING_"];
     let ends: [&[u8]; 3] = [b"START", b"END", b"ENCRYPTED_VALUE"];
@@ -158,7 +167,7 @@ struct Fields<'a> {
     delta: Option<Range<usize>>,
     varying: Option<Range<usize>>,
     usage: Option<Usage>,
-    /// A hash of the members that must be equal before two events are joined.
+    /// A hash of the members that must be equal before two events are merged.
     rest: u64,
 }
 
@@ -182,7 +191,7 @@ impl<'a> Fields<'a> {
         is_object.then_some(fields)
     }
 
-    /// One entry for each model that the run called.
+    /// Sums up the token counts: there is one entry for each model that the run called.
     fn read_usage(&mut self, reader: &mut Reader<'_>) -> Option<()> {
         let mut sum = Usage::default();
         let add = |total: Option<u64>, more: Option<u64>| match (total, more) {

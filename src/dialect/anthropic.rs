@@ -1,4 +1,4 @@
-//! Anthropic Messages: named events, each with an object of the same `type`.
+//! Anthropic Messages: named events, each with an object whose `type` repeats the name.
 
 use std::ops::Range;
 
@@ -6,7 +6,10 @@ use super::Dialect;
 use super::first_frame::FirstFrame;
 use super::object::Object;
 use super::reader::Reader;
-use super::spec::{self, DialectSpec, Failure, PLAIN, Parser, Refusal, Sign};
+use super::spec::{
+    self, BlockIndex, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Refusal,
+    Sign,
+};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Side, Step, Terminal, Usage};
 use crate::wire::json::Kind;
@@ -20,14 +23,39 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
     },
     match_first_frame,
     parser: |_| Box::<State>::default(),
-    // Its own event, which its clients skip.
+    // Anthropic's own `ping` event, which its clients skip.
     heartbeat: |framing| match framing {
         Framing::Sse => Some(b"event: ping\ndata: {\"type\":\"ping\"}\n\n"),
         other => spec::comment(other),
     },
     refusal: Some(|refusal, _| error(status_type(refusal), &refusal.with_code())),
+    streams_on_request: true,
+    hide: HideFacts {
+        keeps_emptied_events: true,
+        block_index: Some(BlockIndex {
+            member: b"index",
+            opened_by: b"\"content_block_start\"",
+        }),
+        ..HideFacts::NONE
+    },
+    gen_ai: GenAi {
+        provider: Some("anthropic"),
+        operation: Some(|_| "chat"),
+        paths: &["/messages"],
+    },
+    failure,
     ..PLAIN
 };
+
+/// Returns the event that ends a failed stream.
+fn failure(framing: Framing, failure: &Failure<'_>, _: &ErrorContext) -> Option<String> {
+    let kind = if failure.is_timeout() {
+        "timeout_error"
+    } else {
+        "api_error"
+    };
+    spec::block(framing, "error", &error(kind, &failure.with_code()))
+}
 
 fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
     match first.name() {
@@ -35,20 +63,21 @@ fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
             first.word("type") == b"message_start" && first.is_understood(Dialect::Anthropic),
         ),
         b"error" => Sign::Likely.when(first.has_object("error")),
-        // Words that others use, too.
+        // Names that other dialects use as well.
         b"data" | b"end" | b"metadata" | b"ping" | b"tools" => Sign::None,
         _ => Sign::Likely.when(first.is_understood(Dialect::Anthropic)),
     }
 }
 
-/// What must be remembered between events.
+/// The state that is kept between events.
 #[derive(Debug, Default)]
 struct State {
-    /// The open blocks that are no answer, by their index.
+    /// The open blocks that are not part of the answer, by their index.
     sides: Vec<(u64, Side)>,
 }
 
-/// Blocks are open one at a time; more than a few are a mistake of the server.
+/// Maximum number of open blocks that are tracked. Blocks are open one at a time, so more than a
+/// few are a server error.
 const MAX_OPEN: usize = 16;
 
 impl Parser for State {
@@ -75,18 +104,10 @@ impl Parser for State {
             None => event.event,
         })
     }
-
-    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
-        let kind = if failure.is_timeout() {
-            "timeout_error"
-        } else {
-            "api_error"
-        };
-        spec::block(framing, "error", &error(kind, &failure.with_code()))
-    }
 }
 
-/// The type is a closed set, so the code stands in the message.
+/// Returns an error object. Its `type` is from a closed set, so Weir's error code is part of the
+/// message.
 fn error(kind: &str, message: &str) -> String {
     let error = Object::new().text("type", kind).text("message", message);
     Object::new()
@@ -110,10 +131,10 @@ fn status_type(refusal: &Refusal<'_>) -> &'static str {
     }
 }
 
-/// What an event means by itself.
+/// The meaning of an event without the state of its stream.
 struct Read {
     event: Event,
-    /// It opens, fills or closes a block.
+    /// Whether it opens, fills or closes a block.
     is_in_block: bool,
     ends: bool,
 }
@@ -129,7 +150,7 @@ impl From<Event> for Read {
 }
 
 fn classify(frame: &Frame<'_>) -> Option<Read> {
-    // The name alone decides on an error: its data need not even be JSON.
+    // An error is recognised by its name alone: its data need not be JSON.
     if frame.name() == b"error" {
         return Some(Event::bare(Class::Error).ending(Terminal::Error).into());
     }
@@ -137,7 +158,7 @@ fn classify(frame: &Frame<'_>) -> Option<Read> {
         return Some(Event::bare(Class::Heartbeat).into());
     }
     let message = Message::read(frame.data())?;
-    // The SDKs go by the name; some imitators send none.
+    // The SDKs use the event name; some compatible servers send none.
     let name = match frame.name() {
         b"" => message.kind,
         name => name,
@@ -151,7 +172,7 @@ fn classify(frame: &Frame<'_>) -> Option<Read> {
     };
     Some(match name {
         b"message_start" => Event {
-            // It states an output of one token or so, before there is any.
+            // It states an output of about one token before there is any, so that count is ignored.
             usage: usage.map(|usage| Usage {
                 output: None,
                 ..usage
@@ -184,10 +205,10 @@ struct Message<'a> {
     index: u64,
     /// `type` of the delta or of the content block.
     part: &'a [u8],
-    /// The delta's or the block's string, and the name it stands under.
+    /// The member name and the range of the text in the delta or the block.
     text: Option<(&'a [u8], Range<usize>)>,
     usage: Option<Usage>,
-    /// Something that a join would lose.
+    /// Whether there is something that a merge would lose.
     crowded: bool,
 }
 
@@ -237,7 +258,7 @@ impl<'a> Message<'a> {
             .as_ref()
             .is_some_and(|(_, range)| !range.is_empty());
         let (class, content) = match self.part {
-            // Its data is encrypted, and the API wants it back as it was.
+            // Its data is encrypted, and the API expects it back unchanged.
             b"redacted_thinking" => (Class::Opaque, Content::Reasoning),
             part if part.ends_with(b"tool_use") || part.ends_with(b"tool_result") => {
                 (Class::Tool, Content::Tool)
@@ -268,7 +289,7 @@ impl<'a> Message<'a> {
             b"text_delta" => (b"text", Class::Token, Content::Token),
             b"thinking_delta" => (b"thinking", Class::Reasoning, Content::Reasoning),
             b"input_json_delta" => (b"partial_json", Class::Tool, Content::Tool),
-            // They belong to the text before them.
+            // These belong to the text before them.
             b"signature_delta" | b"citations_delta" => return Some(Event::bare(Class::Structure)),
             _ => return None,
         };

@@ -1,18 +1,24 @@
-//! The pieces of several tool calls in one event: an OpenAI chunk with more than one, a LangChain message's
-//! `tool_call_chunks`.
+//! Extracts the steps of several tool calls from one event: an OpenAI chunk with more than one
+//! call, or the `tool_call_chunks` of a LangChain message.
 //!
-//! An event tells of one call where it can; these are read again, which is rare.
+//! An event can describe the step of one call only. An event with several is marked
+//! [`Step::Several`], and its block is parsed a second time here, which is rare.
 
 use super::reader::Reader;
 use super::text;
 use crate::event::{Call, Step};
 use crate::wire::json::Kind;
 
-/// Levels down to which calls lie: an event, its data, a chunk, its arguments as LangChain wraps them.
+/// Nesting levels that are searched for calls: an event, its data, a chunk, and the `kwargs` in
+/// which LangChain wraps a message.
 const LEVELS: usize = 6;
 
-/// Gives `each` the steps that `block` holds, with the raw bodies of the JSON strings they bring. `several` is what its
-/// event said: its id parts messages that are told twice. `None` when it cannot be read: calls may be missing then.
+/// Passes each step in `block` to `each`, with the raw body of the JSON string that the step
+/// carries.
+///
+/// `several` is the [`Call`] of the event. Its id distinguishes the copies of a message that is
+/// sent more than once in different envelopes. Returns `None` if the block cannot be parsed; some
+/// calls may then be missing.
 pub fn in_block(block: &[u8], several: Call, mut each: impl FnMut(Call, &[u8])) -> Option<()> {
     let mut each = |call: Call, text: &[u8]| {
         let is_piece = matches!(call.step, Step::FirstPiece | Step::Piece);
@@ -26,7 +32,7 @@ pub fn in_block(block: &[u8], several: Call, mut each: impl FnMut(Call, &[u8])) 
     value(&mut Reader::new(data(block)?), LEVELS, &mut each)
 }
 
-/// The payload, if it lies in one place.
+/// Returns the payload of `block`, unless it is spread over several `data` lines.
 pub(super) fn data(block: &[u8]) -> Option<&[u8]> {
     if matches!(block.trim_ascii_start().first(), Some(b'{' | b'[')) {
         return Some(block);
@@ -61,7 +67,7 @@ fn object(reader: &mut Reader<'_>, levels: usize, each: &mut dyn FnMut(Call, &[u
         }
         Some(())
     })?;
-    // What names the group may stand behind its calls.
+    // The member that identifies the group may come after its calls.
     let choice = u32::try_from(index).unwrap_or(u32::MAX);
     if let Some(delta) = delta {
         choice_delta(&mut Reader::new(delta), choice, each)?;
@@ -83,7 +89,7 @@ fn choice_delta(
     reader.object(|reader, key| match key {
         b"tool_calls" => reader
             .array(|reader, place| {
-                // Servers that send whole calls may not number them.
+                // Servers that send whole calls may omit the index.
                 let (mut index, mut function) = (place as u64, None);
                 reader.object(|reader, key| {
                     match key {
@@ -134,7 +140,7 @@ fn message_chunks(
         let (mut index, mut begins, mut arguments) = (None, false, b"".as_slice());
         Reader::new(chunk).object(|reader, key| {
             match key {
-                // Told once for each call.
+                // The name is sent once for each call.
                 b"name" => begins = reader.says_something()?,
                 b"index" => index = reader.count()?,
                 b"args" => arguments = reader.word()?,
@@ -142,7 +148,8 @@ fn message_chunks(
             }
             Some(())
         })?;
-        // Without a number it is a call of its own, as its id tells.
+        // A chunk without an index is a separate call. The hash of its JSON, id included,
+        // identifies it.
         let id = index.unwrap_or_else(|| text::key(chunk));
         let step = if begins {
             Step::FirstPiece
@@ -155,7 +162,7 @@ fn message_chunks(
     Some(())
 }
 
-/// A number for the calls of one message.
+/// Returns the group number for the calls of the message with this id.
 fn group(id: &[u8]) -> u32 {
     let [a, b, c, d, ..] = text::key(id).to_le_bytes();
     u32::from_le_bytes([a, b, c, d])

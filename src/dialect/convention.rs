@@ -1,6 +1,7 @@
-//! The events of tutorials and agent templates: a word says what each one is.
+//! The event conventions of tutorials and agent templates, in which a word says what each event is.
 //!
-//! The word is the SSE name, or the member `type`, `event` or `kind`, in whatever case and punctuation.
+//! The word is the SSE event name, or the member `type`, `event` or `kind`. Case and punctuation do
+//! not matter.
 
 use std::ops::Range;
 
@@ -8,7 +9,7 @@ use super::Dialect;
 use super::first_frame::FirstFrame;
 use super::object::Object;
 use super::reader::Reader;
-use super::spec::{self, DialectSpec, Failure, PLAIN, Parser, Sign};
+use super::spec::{self, DialectSpec, ErrorContext, Failure, PLAIN, Parser, Sign};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
 use crate::wire::json::{self, Kind};
@@ -22,13 +23,28 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
         let status = Object::new().text("type", "status").text("content", words);
         format!("event: status\ndata: {}\n\n", status.end())
     }),
+    generic: true,
+    failure,
     ..PLAIN
 };
+
+/// Returns the event that ends a failed stream.
+fn failure(framing: Framing, failure: &Failure<'_>, seen: &ErrorContext) -> Option<String> {
+    let mut error = spec::plain_error(failure);
+    if let Some(text) = seen.text_member.filter(|text| *text != "message") {
+        error = error.text(text, failure.message);
+    }
+    match framing {
+        Framing::Ndjson if seen.typed => Some(error.end() + "\n"),
+        _ => spec::block(framing, "error", &error.end()),
+    }
+}
 
 fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
     let is_foreign = first.has("jsonrpc") || first.has("candidates");
     let may_be = match first.name() {
-        // Lines that are no objects show nothing, and `[DONE]` was OpenAI's first.
+        // A line that is not an object is no evidence, and `[DONE]` alone is taken for OpenAI's
+        // sentinel.
         b"" if first.is_line() => first.is_object(),
         b"" => !first.frame().data().starts_with(b"[DONE]"),
         b"error" => !first.has_object("error"),
@@ -37,10 +53,10 @@ fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
     Sign::Possible.when(!is_foreign && may_be && first.is_understood(Dialect::Convention))
 }
 
-/// How the agent writes, for an error of the same kind.
+/// How the agent writes its events, so that an error event can look alike.
 #[derive(Debug, Default)]
 struct State {
-    /// Events are objects with a word in them.
+    /// Whether events are JSON objects.
     typed: bool,
     /// The member that carries the text of tokens.
     text: Option<&'static str>,
@@ -54,24 +70,21 @@ impl Parser for State {
         Some(event)
     }
 
-    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
-        let mut error = spec::plain_error(failure);
-        if let Some(text) = self.text.filter(|text| *text != "message") {
-            error = error.text(text, failure.message);
-        }
-        match framing {
-            Framing::Ndjson if self.typed => Some(error.end() + "\n"),
-            _ => spec::block(framing, "error", &error.end()),
-        }
-    }
-
-    /// Conventions have no rule for the end.
+    /// The conventions have no rule for the end of a stream.
     fn needs_terminal(&self) -> bool {
         false
     }
+
+    fn error_context(&self) -> ErrorContext {
+        ErrorContext {
+            text_member: self.text,
+            typed: self.typed,
+            ..ErrorContext::default()
+        }
+    }
 }
 
-/// What a frame means, and the member that carries its text.
+/// Returns the meaning of a frame, and the member that carries its text.
 fn classify(frame: &Frame<'_>) -> Option<(Event, Option<&'static str>)> {
     let data = frame.data();
     let name = match frame.name() {
@@ -107,7 +120,7 @@ fn event(frame: &Frame<'_>, meaning: Meaning, fields: Fields<'_>) -> Event {
     match meaning {
         Meaning::Done => Event {
             usage: fields.usage(),
-            // A step may have ended, not the run.
+            // This may be the end of a step and not of the run.
             ..Event::bare(Class::Done).ending(Terminal::MayEnd)
         },
         Meaning::Error => Event::bare(Class::Error).ending(Terminal::MayFail),
@@ -119,7 +132,7 @@ fn event(frame: &Frame<'_>, meaning: Meaning, fields: Fields<'_>) -> Event {
             usage: fields.usage(),
             ..Event::bare(Class::Usage)
         },
-        // Repeats the tokens as a whole.
+        // This repeats all tokens as one text.
         Meaning::Whole => of(Class::Structure, Content::Other),
         Meaning::Reasoning if fields.has_status || fields.text.is_none() => {
             of(Class::Status, Content::Other)
@@ -129,10 +142,10 @@ fn event(frame: &Frame<'_>, meaning: Meaning, fields: Fields<'_>) -> Event {
     }
 }
 
-/// Two deltas join if their blocks are equal but for the text.
+/// Returns the event of a delta. Two deltas are merged if their blocks differ only in the text.
 fn delta(frame: &Frame<'_>, class: Class, content: Content, fields: Fields<'_>) -> Event {
     let Some((_, range)) = fields.text else {
-        // A token whose text stands somewhere else.
+        // A token whose text is in an unknown place.
         return Event {
             content,
             ..Event::bare(class)
@@ -145,7 +158,7 @@ fn delta(frame: &Frame<'_>, class: Class, content: Content, fields: Fields<'_>) 
     text::joining(event, Keep::First, key)
 }
 
-/// What the words mean.
+/// The meaning of a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
     Done,
@@ -163,7 +176,7 @@ enum Meaning {
     Whole,
 }
 
-/// The longest word is shorter.
+/// Every known word is shorter.
 const MAX_WORD_BYTES: usize = 24;
 
 fn meaning(word: &[u8]) -> Option<Meaning> {
@@ -204,31 +217,32 @@ fn meaning(word: &[u8]) -> Option<Meaning> {
     })
 }
 
-/// The members that matter.
+/// The members that determine the meaning of an event.
 #[derive(Debug, Default)]
 struct Fields<'a> {
     kind: &'a [u8],
     event: &'a [u8],
     other_kind: &'a [u8],
-    /// Where text was found, the best place so far and how good it is (0 is best).
+    /// The best text so far: the rank of its place (0 is best), and its range.
     text: Option<(usize, Range<usize>)>,
-    /// The data is text, not an object.
+    /// Whether the data is plain text or a JSON string, not an object.
     is_plain: bool,
     has_node: bool,
     has_state: bool,
     has_status: bool,
-    /// Counts in an object of their own.
+    /// Token counts in an object of their own.
     nested_usage: Option<Usage>,
-    /// Counts beside the other members.
+    /// Token counts beside the other members.
     own_usage: Usage,
 }
 
-/// Where text may stand, the best place first. `data` stands for itself and for its members.
+/// The members that may carry the text, the best one first. `data` may be a string or an object
+/// with the text in one of its members.
 const PLACES: [&[u8]; 8] = [
     b"content", b"text", b"delta", b"token", b"data", b"chunk", b"message", b"value",
 ];
 const PLACES_IN_DATA: [&[u8]; 4] = [b"content", b"text", b"token", b"chunk"];
-/// Leaves room between two places for the members of `data`.
+/// The distance between the ranks of two places, which leaves room for the members of `data`.
 const STEP: usize = 10;
 
 impl<'a> Fields<'a> {
@@ -250,7 +264,8 @@ impl<'a> Fields<'a> {
         Some(fields)
     }
 
-    /// Data that is no JSON is text, unless it set out to be JSON.
+    /// Reads data that is not JSON as plain text. Returns `None` if it begins like JSON but is not
+    /// valid.
     fn of_plain(data: &[u8]) -> Option<Self> {
         if matches!(data.first(), Some(b'{' | b'[')) && !json::is_whole(data) {
             return None;
@@ -305,7 +320,7 @@ impl<'a> Fields<'a> {
         Some(())
     }
 
-    /// The member at the top that carries the text.
+    /// Returns the top-level member that carries the text.
     fn place(&self) -> Option<&'static str> {
         let (place, _) = self.text.as_ref().filter(|_| !self.is_plain)?;
         let name = PLACES.get(place / STEP).filter(|_| place % STEP == 0)?;

@@ -1,18 +1,18 @@
-//! The first frame of a stream, opened once for every dialect to look at.
+//! The first frame of a stream, parsed once so that every dialect can inspect it.
 
 use super::Dialect;
 use super::reader::Reader;
 use crate::event::Class;
 use crate::wire::{Frame, Payload};
 
-/// Members of the first object that are looked at; events have fewer.
+/// How many members of the first object are kept. Real events have fewer.
 const MAX_MEMBERS: usize = 48;
 
-/// A frame and the members of its object.
+/// A frame and the members of its JSON object.
 #[derive(Debug)]
 pub(super) struct FirstFrame<'a> {
     frame: &'a Frame<'a>,
-    /// Keys and raw values; `None` if the payload is no object.
+    /// Keys and raw values; `None` if the payload is not an object.
     members: Option<Vec<(&'a [u8], &'a [u8])>>,
 }
 
@@ -28,22 +28,22 @@ impl<'a> FirstFrame<'a> {
         self.frame
     }
 
-    /// The event name, empty if there is none.
+    /// Returns the event name, empty if there is none.
     pub(super) fn name(&self) -> &[u8] {
         self.frame.name()
     }
 
-    /// Whether the payload is an object.
+    /// Reports whether the payload is an object.
     pub(super) const fn is_object(&self) -> bool {
         self.members.is_some()
     }
 
-    /// Whether it is a line of its own, not a block of SSE.
+    /// Reports whether the frame is a single line (NDJSON) instead of an SSE block.
     pub(super) fn is_line(&self) -> bool {
         matches!(self.frame.data, Some(Payload::InBlock(span)) if span.start == 0)
     }
 
-    /// The raw value of a member, empty if there is none.
+    /// Returns the raw value of a member, empty if there is none.
     pub(super) fn raw(&self, key: &str) -> &'a [u8] {
         let mut members = self.members.iter().flatten();
         members
@@ -52,7 +52,7 @@ impl<'a> FirstFrame<'a> {
             .unwrap_or_default()
     }
 
-    /// The raw body of a string member, empty for any other.
+    /// Returns the raw body of a string member, empty for any other value.
     pub(super) fn word(&self, key: &str) -> &'a [u8] {
         let body = self.raw(key).strip_prefix(b"\"");
         body.and_then(|body| body.strip_suffix(b"\""))
@@ -71,18 +71,18 @@ impl<'a> FirstFrame<'a> {
         self.raw(key).starts_with(b"[")
     }
 
-    /// How many members there are.
+    /// Returns the number of members.
     pub(super) fn len(&self) -> usize {
         self.members.as_ref().map_or(0, Vec::len)
     }
 
-    /// Whether `dialect` knows what the frame means.
+    /// Reports whether `dialect` recognises the frame.
     pub(super) fn is_understood(&self, dialect: Dialect) -> bool {
         is_understood(dialect, self.frame)
     }
 }
 
-/// Whether `dialect` knows what a frame means.
+/// Reports whether `dialect` recognises `frame`.
 pub(super) fn is_understood(dialect: Dialect, frame: &Frame<'_>) -> bool {
     let event = dialect.parser().classify(frame);
     event.is_some_and(|event| event.class != Class::Opaque)

@@ -1,13 +1,15 @@
 //! Gemini `streamGenerateContent`: one response object per SSE block, or one JSON array of them.
 //!
-//! A running total of the tokens stands on nearly every chunk, so a chunk joins its neighbour by keeping
-//! the later one's envelope.
+//! Nearly every chunk states a running total of the tokens, so a merge of two chunks keeps the
+//! later one's envelope.
 
 use super::first_frame::FirstFrame;
 use super::object::Object;
 use super::parts::{self, Parts};
 use super::reader::Reader;
-use super::spec::{DialectSpec, Failure, PLAIN, Parser, Sign};
+use super::spec::{
+    ArrayPlace, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign,
+};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
 use crate::wire::{Frame, Framing};
@@ -18,15 +20,36 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
     match_first_frame,
     parser: |_| Box::<State>::default(),
     framing: Some(("application/json", Framing::JsonArray)),
-    // Python's client raises on one.
+    // Google's Python client raises on an SSE comment.
     comments: false,
     heartbeat: |framing| match framing {
         Framing::JsonArray | Framing::Sse => Some(b"\n"),
         Framing::Lines | Framing::Ndjson | Framing::Raw => None,
     },
     refusal: Some(|refusal, _| error(refusal.status, &refusal.with_code())),
+    hide: HideFacts::MIXES_CALLS_WITH_TEXT,
+    gen_ai: GenAi {
+        provider: Some("gcp.gen_ai"),
+        operation: Some(|_| "generate_content"),
+        paths: &[":generateContent", ":streamGenerateContent"],
+    },
+    failure,
     ..PLAIN
 };
+
+/// Returns the event that ends a failed stream.
+fn failure(framing: Framing, failure: &Failure<'_>, seen: &ErrorContext) -> Option<String> {
+    let status = if failure.is_timeout() { 504 } else { 503 };
+    let error = error(status, &failure.with_code());
+    match (framing, seen.array) {
+        // The event has no name: with one, one client fails and another skips the event.
+        (Framing::Sse, _) => Some(format!("data: {error}\n\n")),
+        (Framing::JsonArray, ArrayPlace::Start) => Some(format!("[{error}]")),
+        (Framing::JsonArray, ArrayPlace::Opened) => Some(format!("{error}]")),
+        (Framing::JsonArray, ArrayPlace::Amid) => Some(format!(",\n{error}]")),
+        (Framing::Lines | Framing::Ndjson | Framing::Raw, _) => None,
+    }
+}
 
 fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
     let mut is_known = false;
@@ -37,12 +60,13 @@ fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
             reader.skip()
         })
     };
-    // What is no array of objects shows nothing.
+    // Anything else than an array of objects is no evidence.
     let _ = reader.array(|reader, _| look(reader).map(drop));
     Sign::Certain.when(is_known && first.name().is_empty() && !first.is_line())
 }
 
-/// `error` comes first: the Python client compares the start of the object. The status is a closed set.
+/// Returns an error object. `error` comes first because the Python client compares the start of the
+/// object. Its `status` is from a closed set.
 fn error(status: u16, message: &str) -> String {
     let word = match status {
         400 | 413 => "INVALID_ARGUMENT",
@@ -61,31 +85,19 @@ fn error(status: u16, message: &str) -> String {
     Object::new().raw("error", &error.end()).end()
 }
 
-/// What must be remembered between chunks.
+/// The state that is kept between chunks.
 #[derive(Debug, Default)]
 struct State {
-    place: Place,
-    /// An error was told.
+    place: ArrayPlace,
+    /// Whether the upstream sent an error.
     failed: bool,
-}
-
-/// Where in its array a stream is.
-#[derive(Clone, Copy, Debug, Default)]
-enum Place {
-    /// Nothing was seen.
-    #[default]
-    Start,
-    /// The bracket.
-    Opened,
-    /// An element.
-    Amid,
 }
 
 impl Parser for State {
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
         match &*frame.block {
             b"[" => {
-                self.place = Place::Opened;
+                self.place = ArrayPlace::Opened;
                 return Some(Event::bare(Class::Structure));
             }
             b"]" => {
@@ -100,11 +112,11 @@ impl Parser for State {
         }
         let event = event(frame, Chunk::read(frame.data())?);
         self.failed |= event.class == Class::Error;
-        let is_element = !matches!(self.place, Place::Start);
-        // The first element is the one without a comma: it can neither go nor join another.
-        let is_first = matches!(self.place, Place::Opened);
+        let is_element = !matches!(self.place, ArrayPlace::Start);
+        // Only the first element has no comma before it, so it can be neither dropped nor merged.
+        let is_first = matches!(self.place, ArrayPlace::Opened);
         if is_element {
-            self.place = Place::Amid;
+            self.place = ArrayPlace::Amid;
         }
         Some(Event {
             class: match event.class {
@@ -112,7 +124,7 @@ impl Parser for State {
                 class => class,
             },
             merge: event.merge.filter(|_| !is_first),
-            // The array is still to be closed.
+            // The array must still be closed.
             terminal: match event.terminal {
                 Some(Terminal::Error) if is_element => Some(Terminal::MayFail),
                 terminal => terminal,
@@ -121,16 +133,10 @@ impl Parser for State {
         })
     }
 
-    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
-        let status = if failure.is_timeout() { 504 } else { 503 };
-        let error = error(status, &failure.with_code());
-        match (framing, self.place) {
-            // A name in front makes one client fail and another skip it.
-            (Framing::Sse, _) => Some(format!("data: {error}\n\n")),
-            (Framing::JsonArray, Place::Start) => Some(format!("[{error}]")),
-            (Framing::JsonArray, Place::Opened) => Some(format!("{error}]")),
-            (Framing::JsonArray, Place::Amid) => Some(format!(",\n{error}]")),
-            (Framing::Lines | Framing::Ndjson | Framing::Raw, _) => None,
+    fn error_context(&self) -> ErrorContext {
+        ErrorContext {
+            array: self.place,
+            ..ErrorContext::default()
         }
     }
 }
@@ -149,7 +155,7 @@ fn event(frame: &Frame<'_>, chunk: Chunk) -> Event {
     } else if parts.sealed {
         Class::Structure
     } else if chunk.usage.is_some() {
-        // With text or without: the counts must not be dropped.
+        // With or without text: the counts must not be dropped.
         Class::Usage
     } else {
         match parts.content {
@@ -165,7 +171,7 @@ fn event(frame: &Frame<'_>, chunk: Chunk) -> Event {
         },
         usage: chunk.usage,
         lane: chunk.candidate,
-        // The end of input is a good end after the last word of a candidate, and only then.
+        // End of input is a normal end only after the finish reason of a candidate.
         terminal: chunk.finish.then_some(Terminal::MayEnd),
         ..Event::bare(class)
     };
@@ -191,12 +197,12 @@ fn event(frame: &Frame<'_>, chunk: Chunk) -> Event {
     text::joining(event, Keep::Last, key)
 }
 
-/// What one response object carries.
+/// The contents of one response object.
 #[derive(Debug, Default)]
 struct Chunk {
-    /// A top-level `error`.
+    /// Whether there is a top-level `error`.
     failed: bool,
-    /// It has a member that only these objects have.
+    /// Whether there is a member that only Gemini's response objects have.
     is_known: bool,
     usage: Option<Usage>,
     candidates: usize,
@@ -204,7 +210,7 @@ struct Chunk {
     candidate: u64,
     parts: Parts,
     finish: bool,
-    /// A hash of the members that must be equal before two chunks are joined.
+    /// A hash of the members that must be equal before two chunks are merged.
     rest: u64,
 }
 
@@ -253,7 +259,7 @@ impl Chunk {
         Some(())
     }
 
-    /// A prompt that was refused has no candidates: this is the whole answer.
+    /// Reads `promptFeedback`. A blocked prompt has no candidates, so this is the whole response.
     fn feedback(&mut self, reader: &mut Reader<'_>) -> Option<()> {
         reader.object(|reader, key| match key {
             b"blockReason" => {

@@ -1,13 +1,16 @@
-//! LangGraph Platform: the event's name is a stream mode, then `|` and the subgraph it comes from.
+//! LangGraph Platform: the event name is a stream mode, optionally followed by `|` and the subgraph
+//! that sent it.
 //!
-//! The end of input is its normal end; `end` and `error` are optional.
+//! End of input is the normal end of a stream; the events `end` and `error` are optional.
 
 use super::first_frame::FirstFrame;
 use super::message::Message;
 use super::object::Object;
 use super::reader::Reader;
 use super::request::RequestHead;
-use super::spec::{self, DialectSpec, Failure, PLAIN, Parser, Sign};
+use super::spec::{
+    self, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign,
+};
 use super::{Dialect, langserve, protocol, text};
 use crate::event::{Class, Content, Event, Keep, Terminal};
 use crate::wire::json::Kind;
@@ -23,11 +26,22 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
         let event = Object::new().text("type", "status").text("content", words);
         format!("event: custom\ndata: {}\n\n", event.end())
     }),
+    hide: HideFacts::MIXES_CALLS_WITH_TEXT,
+    gen_ai: GenAi::AGENT,
+    failure,
     ..PLAIN
 };
 
-/// `/runs/stream`, `/threads/T/runs/stream`, `.../runs/R/stream`, `/threads/T/stream`; `/threads/T/stream/events`
-/// speaks the thread protocol.
+/// Returns the event that ends a failed stream.
+fn failure(framing: Framing, failure: &Failure<'_>, _: &ErrorContext) -> Option<String> {
+    let error = Object::new()
+        .text("error", failure.code)
+        .text("message", failure.message);
+    spec::block(framing, "error", &error.end())
+}
+
+/// Matches `/runs/stream`, `/threads/T/runs/stream`, `.../runs/R/stream` and `/threads/T/stream`,
+/// and also `/threads/T/stream/events`, which uses the thread protocol.
 fn match_head(head: &RequestHead<'_>) -> Sign {
     let mut parts = head.parts().peekable();
     let is_protocol = parts.next_if_eq(&"events").is_some();
@@ -49,13 +63,13 @@ fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
     match first.name() {
         _ if protocol::match_first_frame(first) => Sign::Certain,
         b"metadata" => Sign::Likely.when(first.has("attempt") && is_understood()),
-        // Words that others use, too.
+        // Names that other dialects use as well.
         b"" | b"data" | b"end" | b"error" | b"ping" | b"tools" => Sign::None,
         _ => Sign::Likely.when(is_understood()),
     }
 }
 
-/// What must be remembered between events.
+/// The state that is kept between events.
 #[derive(Debug, Default)]
 struct State {
     objects: langserve::State,
@@ -67,14 +81,7 @@ impl Parser for State {
         protocol::classify(frame, &mut self.protocol).or_else(|| classify(frame, &mut self.objects))
     }
 
-    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
-        let error = Object::new()
-            .text("error", failure.code)
-            .text("message", failure.message);
-        spec::block(framing, "error", &error.end())
-    }
-
-    /// The end of the input is its normal end.
+    /// End of input is the normal end of a stream.
     fn needs_terminal(&self) -> bool {
         false
     }
@@ -109,7 +116,7 @@ fn classify(frame: &Frame<'_>, objects: &mut langserve::State) -> Option<Event> 
     }
 }
 
-/// `[message, metadata]`.
+/// Classifies `[message, metadata]`.
 fn messages(frame: &Frame<'_>) -> Option<Event> {
     let message = first_message(frame.data())?;
     match message.kind {
@@ -118,7 +125,7 @@ fn messages(frame: &Frame<'_>) -> Option<Event> {
             content: Content::Tool,
             ..Event::bare(Class::Tool)
         }),
-        // A model that does not stream says it all at once.
+        // A model that does not stream sends the whole message at once.
         _ => Some(Event {
             content: match message.content() {
                 Content::None => Content::Other,
@@ -130,12 +137,13 @@ fn messages(frame: &Frame<'_>) -> Option<Event> {
     }
 }
 
-/// `[message]`, with all of its text so far: a later one contains an earlier one.
+/// Classifies `[message]` with all of its text so far. A later one contains the text of an earlier
+/// one.
 fn partial(frame: &Frame<'_>) -> Option<Event> {
     let message = first_message(frame.data())?;
     let class = match message.content() {
         Content::Tool => Class::Tool,
-        // With text or without: the counts must not be dropped.
+        // With or without text: the counts must not be dropped.
         _ if message.usage().is_some() => Class::Usage,
         Content::Reasoning => Class::Reasoning,
         Content::None | Content::Other | Content::Token => Class::Token,
@@ -148,12 +156,12 @@ fn partial(frame: &Frame<'_>) -> Option<Event> {
     if message.id.is_empty() {
         return Some(event);
     }
-    // A critical one never takes the place of one that may be dropped.
+    // The key contains the class, so that a critical event never replaces one that may be dropped.
     let key = text::key((frame.name(), message.id, class));
     Some(text::superseded(event, frame, key))
 }
 
-/// `[message]`: repeats the partials.
+/// Classifies `[message]`, which repeats the partial messages.
 fn complete(frame: &Frame<'_>) -> Option<Event> {
     let message = first_message(frame.data())?;
     let (class, content) = match message.content() {
@@ -167,7 +175,8 @@ fn complete(frame: &Frame<'_>) -> Option<Event> {
     })
 }
 
-/// A snapshot of the state: the next one replaces it, unless it asks the user something.
+/// Classifies a snapshot of the state. The next one replaces it, unless it contains an interrupt,
+/// which asks the user something.
 fn values(frame: &Frame<'_>) -> Option<Event> {
     let mut interrupts = false;
     let mut reader = Reader::new(frame.data());

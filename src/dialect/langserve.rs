@@ -1,4 +1,5 @@
-//! LangServe's `data` / `end` / `error` events, and the `astream_events` objects that also come bare.
+//! LangServe's `data` / `end` / `error` events, and `astream_events` objects, which are also sent
+//! without event names.
 
 use std::ops::Range;
 
@@ -7,7 +8,9 @@ use super::first_frame::FirstFrame;
 use super::message::Message;
 use super::object::Object as Writer;
 use super::reader::Reader;
-use super::spec::{self, DialectSpec, Failure, PLAIN, Parser, Sign};
+use super::spec::{
+    self, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign,
+};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
 use crate::wire::json::Kind;
@@ -22,8 +25,21 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
     match_first_frame,
     parser: |_| Box::<State>::default(),
     always_streams: true,
+    reads_request_body: true,
+    hide: HideFacts::MIXES_CALLS_WITH_TEXT,
+    gen_ai: GenAi::AGENT,
+    failure,
     ..PLAIN
 };
+
+/// Returns the event that ends a failed stream.
+fn failure(framing: Framing, failure: &Failure<'_>, _: &ErrorContext) -> Option<String> {
+    let status = if failure.is_timeout() { 504 } else { 502 };
+    let error = Writer::new()
+        .number("status_code", status)
+        .text("message", failure.message);
+    spec::block(framing, "error", &error.end())
+}
 
 fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
     if first.word("event").starts_with(b"on_") || first.has_array("ops") {
@@ -41,17 +57,9 @@ impl Parser for State {
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
         self.frame(frame)
     }
-
-    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
-        let status = if failure.is_timeout() { 504 } else { 502 };
-        let error = Writer::new()
-            .number("status_code", status)
-            .text("message", failure.message);
-        spec::block(framing, "error", &error.end())
-    }
 }
 
-/// What must be remembered of `astream_events` objects.
+/// The state that is kept between `astream_events` objects.
 #[derive(Debug, Default)]
 pub(super) struct State {
     /// A hash of the id of the outermost run, once its start was seen.
@@ -61,7 +69,7 @@ pub(super) struct State {
 impl State {
     fn frame(&mut self, frame: &Frame<'_>) -> Option<Event> {
         match frame.name() {
-            // It has no data.
+            // This event has no data.
             b"end" => Some(Event::bare(Class::Done).ending(Terminal::Done)),
             b"error" => Some(Event::bare(Class::Error).ending(Terminal::Error)),
             b"metadata" => Some(Event::bare(Class::Structure)),
@@ -74,13 +82,14 @@ impl State {
         }
     }
 
-    /// An object of `astream_events`: `{"event","run_id","parent_ids","data",...}`.
+    /// Classifies an object of `astream_events`: `{"event","run_id","parent_ids","data",...}`.
     pub(super) fn astream(&mut self, frame: &Frame<'_>) -> Option<Event> {
         self.event(frame, Object::read(frame.data())?)
     }
 
-    /// The same without a name: there is no `end` either, so the end of the outermost run ends the stream.
-    /// An application that sends on only some of the objects shows no start; any of them may be its last.
+    /// Classifies an object without an event name. There is no `end` event either, so the end of
+    /// the outermost run ends the stream. An application that forwards only some of the objects may
+    /// leave out that run's start; then any object may be the last.
     fn bare(&mut self, frame: &Frame<'_>) -> Option<Event> {
         let event = self.astream(frame)?;
         Some(match self.root {
@@ -89,7 +98,7 @@ impl State {
         })
     }
 
-    /// One chunk of the runnable's output, of any shape.
+    /// Classifies a chunk of the runnable's output, which may have any shape.
     fn chunk(&mut self, frame: &Frame<'_>) -> Option<Event> {
         let mut reader = Reader::new(frame.data());
         if reader.kind()? != Kind::String {
@@ -99,7 +108,7 @@ impl State {
             } else if !object.event.is_empty() {
                 self.event(frame, object)
             } else {
-                // A message by itself: `/stream` of a bare model.
+                // A bare message: `/stream` of a model without a chain.
                 let message = object.own;
                 message
                     .is_message()
@@ -133,7 +142,7 @@ impl State {
         Some(match (ends_root, is_chain) {
             (false, _) => event,
             (true, true) => Event::bare(Class::Finish).ending(Terminal::MayEnd),
-            // A model or a tool that runs by itself.
+            // A model or a tool that runs without a chain.
             (true, false) => event.ending(Terminal::MayEnd),
         })
     }
@@ -146,10 +155,10 @@ const fn of(class: Class, content: Content) -> Event {
     }
 }
 
-/// The runs around a run, as far as the object tells.
+/// Whether a run has parent runs, as far as the object says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Parents {
-    /// It is the outermost.
+    /// The run is the outermost one.
     None,
     Some,
     /// Older versions do not say.
@@ -163,12 +172,12 @@ struct Object<'a> {
     run_id: &'a [u8],
     parents: Parents,
     chunk: Message<'a>,
-    /// The text of a chunk that repeats a model's.
+    /// The text of a chunk that repeats a model's text.
     repeat: Option<Range<usize>>,
     usage: Option<Usage>,
-    /// `ops` is there (`/stream_log`): what they add.
+    /// The content that `ops` (`/stream_log`) add, if there are any.
     patch: Option<Content>,
-    /// The object read as a message, for as long as it shows no `event`.
+    /// The object read as a message, as long as no `event` member was found.
     own: Message<'a>,
 }
 
@@ -219,7 +228,8 @@ impl<'a> Object<'a> {
             b"on_chat_model_stream" | b"on_llm_stream" => {
                 let envelope = (self.event, self.run_id);
                 let event = self.chunk.delta(frame, envelope, Keep::First);
-                // The end states the same of the same run, whatever id its message has.
+                // The end event states the counts of the same run, but its message may have another
+                // id.
                 let usage = event.usage.map(|usage| text::of_call(usage, self.run_id));
                 Event { usage, ..event }
             }
@@ -227,7 +237,7 @@ impl<'a> Object<'a> {
                 usage: (self.usage).map(|usage| text::of_call(usage, self.run_id)),
                 ..Event::bare(Class::Usage)
             },
-            // They repeat the model's text at each enclosing level.
+            // These repeat the model's text at each enclosing level.
             b"on_chain_stream" | b"on_parser_stream" => Event {
                 text: self.repeat.and_then(|range| frame.in_block(range)),
                 ..of(Class::State, Content::Other)
@@ -240,7 +250,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// What a JSON patch adds. Each of its operations counts, so none may be dropped.
+/// Returns the content that a JSON patch adds. Every operation matters, so none may be dropped.
 fn patch(reader: &mut Reader<'_>) -> Option<Option<Content>> {
     if reader.kind()? != Kind::Array {
         reader.skip()?;

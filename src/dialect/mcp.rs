@@ -1,13 +1,17 @@
-//! MCP Streamable HTTP: each block is one JSON-RPC message; the one that answers the request ends the stream.
+//! MCP Streamable HTTP: each block is one JSON-RPC message; the response to the request ends the
+//! stream.
 //!
-//! Up to revision 2025-11-25 a server may name its events and close the connection before the answer: the client
-//! comes back with the last name. So where names were seen, the end of the input is no cut.
+//! Up to revision 2025-11-25 a server may give its events ids and close the connection before the
+//! response: the client reconnects with the last id. So if ids were seen, end of input does not
+//! mean that the stream is truncated.
+
+use http::{Method, request};
 
 use super::a2a::rpc_error;
 use super::first_frame::FirstFrame;
 use super::reader::Reader;
 use super::request::{Members, RequestHead};
-use super::spec::{self, DialectSpec, Failure, PLAIN, Parser, Sign};
+use super::spec::{self, DialectSpec, ErrorContext, Failure, PLAIN, Parser, Sign};
 use crate::event::{Class, Content, Event, Terminal};
 use crate::wire::{Frame, Framing};
 
@@ -15,7 +19,7 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
     word: "mcp",
     match_head,
     match_body: |members| {
-        // A2A's methods are its own; of other calls this is the one that is streamed.
+        // A2A recognises its own methods; MCP is the dialect that streams any other JSON-RPC call.
         Sign::Likely.when(members.call_id().is_some())
     },
     match_first_frame,
@@ -24,8 +28,34 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
         let call = members.call_id().unwrap_or("null");
         rpc_error(call, -32000, &refusal.with_code())
     }),
+    reads_request_body: true,
+    survives_client,
+    failure,
     ..PLAIN
 };
+
+/// Returns the event that ends a failed stream.
+fn failure(framing: Framing, failure: &Failure<'_>, seen: &ErrorContext) -> Option<String> {
+    let call = seen.call.as_deref()?;
+    let error = rpc_error(call, -32000, &failure.with_code());
+    spec::block(framing, "", &error)
+}
+
+/// The first revision in which a client cancels a call by disconnecting.
+///
+/// Up to revision 2025-11-25 a closed connection is not a cancellation: the client sends a message
+/// to cancel, and reconnects for the response.
+const LEAVING_CANCELS: &str = "2026-07-28";
+
+/// Reports whether the response is wanted even if the client disconnects. A listening `GET` is not
+/// such a request.
+fn survives_client(parts: &request::Parts) -> bool {
+    let revision = parts.headers.get("mcp-protocol-version");
+    let revision = revision.map(|value| value.to_str().unwrap_or_default());
+    // A request without a revision means the oldest one.
+    let is_old = revision.is_none_or(|revision| revision < LEAVING_CANCELS);
+    parts.method == Method::POST && is_old
+}
 
 fn match_head(head: &RequestHead<'_>) -> Sign {
     let fields = ["mcp-protocol-version", "mcp-session-id", "mcp-method"];
@@ -37,12 +67,13 @@ fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
     Sign::Likely.when(is_message && !first.is_line())
 }
 
-/// What must be remembered between events.
+/// The state that is kept between events.
 #[derive(Debug)]
 struct State {
-    /// The id of the request, as JSON. `None` for a stream that answers none: notifications, a batch.
+    /// The id of the request, as JSON. `None` for a stream that does not answer one request:
+    /// notifications, a batch.
     call: Option<String>,
-    /// Events have ids: the client comes back for what it did not get.
+    /// Whether events have ids, so that the client can reconnect for the events it did not get.
     resumable: bool,
 }
 
@@ -59,7 +90,7 @@ impl Parser for State {
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
         self.resumable |= has_id(&frame.block);
         if frame.data().is_empty() {
-            // Primes the client with the first id.
+            // An empty event gives the client its first id.
             return frame.data.as_ref().map(|_| Event::bare(Class::Structure));
         }
         let message = Message::read(frame.data())?;
@@ -78,30 +109,31 @@ impl Parser for State {
             {
                 of(Class::Status)
             }
-            // Other notifications; questions to the client.
+            // Other notifications, and requests to the client.
             Kind::Method(_) => of(Class::State),
         })
-    }
-
-    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
-        let call = self.call.as_deref()?;
-        let error = rpc_error(call, -32000, &failure.with_code());
-        spec::block(framing, "", &error)
     }
 
     fn needs_terminal(&self) -> bool {
         self.call.is_some() && !self.resumable
     }
+
+    fn error_context(&self) -> ErrorContext {
+        ErrorContext {
+            call: self.call.as_deref().map(Into::into),
+            ..ErrorContext::default()
+        }
+    }
 }
 
-/// Whether the block has an `id` line.
+/// Reports whether the block has an `id` line.
 fn has_id(block: &[u8]) -> bool {
     block
         .split(|byte| *byte == b'\n')
         .any(|line| line.starts_with(b"id:"))
 }
 
-/// What a JSON-RPC message is.
+/// The kind of a JSON-RPC message.
 #[derive(Clone, Copy, Debug)]
 enum Kind<'a> {
     Error,

@@ -1,4 +1,5 @@
-//! A LangChain message as LangGraph and LangServe serialise it, plain or with `lc` and `kwargs`.
+//! Parses a LangChain message as LangGraph and LangServe serialise it, plain or wrapped in `lc` and
+//! `kwargs`.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
@@ -9,37 +10,37 @@ use crate::event::{Class, Content, Event, Keep, Step, Usage};
 use crate::wire::Frame;
 use crate::wire::json::Kind;
 
-/// What one message, or chunk of one, carries.
+/// The contents of one message, or of a chunk of one.
 #[derive(Debug, Default)]
 pub(super) struct Message<'a> {
     /// `AIMessageChunk`, `ai`, `tool`, ...
     pub(super) kind: &'a [u8],
     pub(super) id: &'a [u8],
     usage: Option<Usage>,
-    /// It holds tool calls or fragments of them.
+    /// Whether there are tool calls or fragments of them.
     pub(super) tool: bool,
-    /// It holds fragments.
+    /// Whether there are fragments of tool calls.
     fragments: bool,
     content: Content,
     text: Option<Range<usize>>,
     texts: usize,
-    /// Whether the message has content at all, of any length.
+    /// Whether there is a member for content, even an empty one.
     has_content: bool,
-    /// The members that must be equal before two chunks are joined.
+    /// A hash of the members that must be equal before two chunks are merged.
     rest: DefaultHasher,
-    /// Something that a join would lose.
+    /// Whether there is something that a merge would lose.
     crowded: bool,
 }
 
 impl<'a> Message<'a> {
-    /// Reads the value at `reader`; the result is blank if that is no object.
+    /// Reads the value at `reader`. The message is empty if that value is not an object.
     pub(super) fn read(reader: &mut Reader<'a>) -> Option<Self> {
         let mut message = Self::default();
         reader.object(|reader, key| message.member(reader, key))?;
         Some(message)
     }
 
-    /// What it adds for the reader.
+    /// Returns what kind of content the message adds.
     pub(super) fn content(&self) -> Content {
         if self.tool || self.is_tool_result() {
             Content::Tool
@@ -48,17 +49,17 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Its text, if there is only one.
+    /// Returns the text if there is exactly one.
     pub(super) fn only_text(&self) -> Option<Range<usize>> {
         self.text.clone().filter(|_| self.texts == 1)
     }
 
-    /// The counts it states, as those of the call that made this message.
+    /// Returns the token counts, attributed to the model call that produced this message.
     pub(super) fn usage(&self) -> Option<Usage> {
         self.usage.map(|usage| text::of_call(usage, self.id))
     }
 
-    /// Whether a value that stands where a message may stand is one.
+    /// Reports whether the value is a message: it has a member for content.
     pub(super) const fn is_message(&self) -> bool {
         self.has_content
     }
@@ -67,12 +68,12 @@ impl<'a> Message<'a> {
         matches!(self.kind, b"tool" | b"ToolMessage" | b"ToolMessageChunk")
     }
 
-    /// The event of a chunk that continues the message it belongs to. `envelope` is what must agree
-    /// outside the message.
+    /// Returns the event of a chunk that continues its message. `envelope` is what must be equal
+    /// outside the message before two chunks are merged.
     pub(super) fn delta(self, frame: &Frame<'_>, envelope: impl Hash, keep: Keep) -> Event {
         let class = match self.content() {
             Content::Tool => Class::Tool,
-            // With text or without: the counts must not be dropped.
+            // With or without text: the counts must not be dropped.
             _ if self.usage.is_some() => Class::Usage,
             Content::Token => Class::Token,
             Content::Reasoning => Class::Reasoning,
@@ -103,7 +104,8 @@ impl<'a> Message<'a> {
         match key {
             b"type" => self.kind = reader.word()?,
             b"id" if reader.kind()? == Kind::Array => {
-                // The path of the class; its last part names it for those that lack a `type`.
+                // The path of the serialised class. Its last part is the class name, for messages
+                // that have no `type`.
                 reader.array(|reader, _| {
                     self.kind = reader.word()?;
                     Some(())
@@ -111,14 +113,14 @@ impl<'a> Message<'a> {
             }
             b"id" => self.id = reader.word()?,
             b"kwargs" => {
-                // One level, whatever comes: recursion would follow the input.
+                // Only one level is read: the input must not control the depth of recursion.
                 reader.object(|reader, key| match key {
                     b"kwargs" => self.other(reader, key),
                     _ => self.member(reader, key),
                 })?;
             }
             b"content" => self.read_content(reader)?,
-            // A chunk of a completion model.
+            // A chunk of a completion model has `text` in place of `content`.
             b"text" if reader.kind()? == Kind::String => {
                 self.has_content = true;
                 self.text(reader, Content::Token)?;
@@ -141,7 +143,7 @@ impl<'a> Message<'a> {
                     _ => self.other(reader, key),
                 })?;
             }
-            // It marks the last chunk, which clients may wait for.
+            // This marks the last chunk, which clients may wait for.
             b"chunk_position" => self.crowded |= reader.says_something()?,
             _ => self.other(reader, key)?,
         }
@@ -211,7 +213,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Which of a message's two kinds of text a span is.
+/// Returns the tag that distinguishes reasoning from answer text in the merge key.
 const fn content_tag(content: Content) -> u8 {
     match content {
         Content::Reasoning => 1,

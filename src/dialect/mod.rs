@@ -1,7 +1,8 @@
-//! Dialects: what a frame means, how a stream ends, and which bytes tell its client what.
+//! Dialects: the meaning of frames, the end of streams, and the bytes of errors and heartbeats.
 //!
-//! One file per dialect, all of one `spec`. To add one: its file, its line in the list below, and its folder of
-//! fixtures in `tests/data` (see `docs/dialects.md`).
+//! Each dialect is one file with one `DialectSpec` (see `spec.rs`). A new dialect needs such a
+//! file, a line in the list below, and a folder of fixtures in `tests/data` (see
+//! `docs/dialects.md`).
 
 pub mod calls;
 pub mod detect;
@@ -39,15 +40,16 @@ use std::fmt;
 pub use refusal::refusal;
 use repeat::Repeat;
 pub use request::{KEYS, Members, RequestHead};
+pub use spec::{BlockIndex, ErrorContext, GenAi, HideFacts};
 use spec::{DialectSpec, Failure, Parser};
 
 use crate::event::{Class, Event};
 use crate::wire::{Frame, Framing};
 
-/// The list of dialects: each variant, and the file that speaks for it.
+/// Defines [`Dialect`] from the list of variants and their files.
 macro_rules! dialects {
     ($($(#[doc = $doc:literal])+ $name:ident: $file:ident,)+) => {
-        /// A family of streams that Weir understands.
+        /// A streaming protocol that Weir understands.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Dialect {
             $($(#[doc = $doc])+ $name,)+
@@ -87,9 +89,9 @@ dialects! {
     Mcp: mcp,
     /// Ollama chat and generate, NDJSON.
     Ollama: ollama,
-    /// Anything else: each event critical and verbatim.
+    /// Anything else: every event is critical and passes verbatim.
     Opaque: opaque,
-    /// OpenAI chat completions and everything that imitates them; legacy completions.
+    /// OpenAI chat completions, legacy completions, and compatible servers.
     OpenAiChat: openai_chat,
     /// OpenAI Responses; the events of the OpenAI Agents SDK.
     OpenAiResponses: openai_responses,
@@ -100,49 +102,108 @@ dialects! {
 }
 
 impl Dialect {
-    /// The word used in the configuration, in metrics and in logs.
+    /// Returns the word used in the configuration, in metrics and in logs.
     pub const fn as_str(self) -> &'static str {
         self.spec().word
     }
 
-    /// Position in [`Dialect::ALL`].
+    /// Returns the position in [`Dialect::ALL`].
     pub const fn index(self) -> usize {
         self as usize
     }
 
-    /// The dialect that [`Dialect::as_str`] gives `word` for.
+    /// Returns the dialect whose [`Dialect::as_str`] is `word`.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|dialect| dialect.as_str() == word)
     }
 
-    /// The framing of an answer of this content type (without parameters), if it is a stream of this dialect in
-    /// a framing of its own.
+    /// Returns the framing of a response with this content type (without parameters), if the
+    /// dialect has a framing of its own for it.
     pub fn framing(self, content_type: &str) -> Option<Framing> {
         let (own, framing) = self.spec().framing?;
         own.eq_ignore_ascii_case(content_type).then_some(framing)
     }
 
-    /// Whether its clients skip SSE comments: Google's Python client raises on one. NDJSON knows none,
-    /// whatever the dialect.
+    /// Reports whether its clients skip SSE comments: Google's Python client raises on one. NDJSON
+    /// has no comments in any dialect.
     pub const fn tolerates_comments(self) -> bool {
         self.spec().comments
     }
 
-    /// The bytes that keep a silent stream alive and that its clients are known to survive between two
-    /// frames.
+    /// Returns the heartbeat: bytes that keep a silent stream alive and that its clients are known
+    /// to accept between two frames.
     pub fn heartbeat(self, framing: Framing) -> Option<&'static [u8]> {
         (self.spec().heartbeat)(framing)
     }
 
-    /// The block that tells its clients what goes on unseen, if they know such an event.
+    /// Returns the event that reports hidden activity to the client, if its clients know such an
+    /// event.
     pub fn status(self, framing: Framing, words: &str) -> Option<String> {
         let write = self.spec().status?;
         (framing == Framing::Sse).then(|| write(words))
     }
 
-    /// Whether every answer in it is a stream, whatever the request says.
+    /// Returns the event that ends a failed stream, given what its client has `seen`. Returns
+    /// `None` if the dialect has no such event in this framing: then only a truncated body shows
+    /// the failure.
+    ///
+    /// The event may be written only between two blocks, and never after a terminal event.
+    pub fn failure(
+        self,
+        framing: Framing,
+        seen: &ErrorContext,
+        code: &str,
+        message: &str,
+    ) -> Option<String> {
+        (self.spec().failure)(framing, &Failure { code, message }, seen)
+    }
+
+    /// Returns the framing of its streams, for a head that is sent before the upstream's head is
+    /// known.
+    pub const fn default_framing(self) -> Framing {
+        self.spec().default_framing
+    }
+
+    /// Reports whether the body of its requests must be read, because the body identifies the
+    /// dialect where the head does not, or because an error repeats the id of the request.
+    pub const fn reads_request_body(self) -> bool {
+        self.spec().reads_request_body
+    }
+
+    /// Reports whether a response is a stream only if the request says `"stream": true`.
+    pub const fn streams_on_request(self) -> bool {
+        self.spec().streams_on_request
+    }
+
+    /// Reports whether the upstream call continues when the client of this request disconnects.
+    pub fn survives_client(self, parts: &http::request::Parts) -> bool {
+        (self.spec().survives_client)(parts)
+    }
+
+    /// Reports whether it is a catch-all that anything more specific overrides.
+    pub const fn is_generic(self) -> bool {
+        self.spec().generic
+    }
+
+    /// Reports whether it is the dialect of unrecognised streams: every event is critical and
+    /// passes verbatim.
+    pub const fn is_opaque(self) -> bool {
+        matches!(self, Self::Opaque)
+    }
+
+    /// Returns what leakage control must know about its events.
+    pub const fn hide_facts(self) -> &'static HideFacts {
+        &self.spec().hide
+    }
+
+    /// Returns its attributes in the GenAI semantic conventions.
+    pub const fn gen_ai(self) -> &'static GenAi {
+        &self.spec().gen_ai
+    }
+
+    /// Reports whether a response is a stream if the request does not say which it wants.
     pub const fn always_streams(self) -> bool {
         self.spec().always_streams
     }
@@ -158,26 +219,27 @@ impl fmt::Display for Dialect {
     }
 }
 
-/// Says what the frames of one stream mean.
+/// A classifier of the frames of one stream.
 ///
-/// It decodes nothing. A frame it does not understand is [`Class::Opaque`]: never dropped, never changed.
+/// It decodes nothing. A frame that it does not understand is [`Class::Opaque`]: never dropped,
+/// never changed.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Classifier {
     repeat: Repeat,
     parser: Box<dyn Parser>,
     dialect: Dialect,
-    /// What the last frame meant that had to be read.
+    /// The meaning of the last frame that had to be parsed.
     last: Event,
 }
 
 impl Classifier {
-    /// At the start of a stream of `dialect` that was asked for with nothing remarkable.
+    /// Creates a classifier for a new stream of `dialect`, without members of the request body.
     pub fn new(dialect: Dialect) -> Self {
         Self::of(dialect, &Members::default())
     }
 
-    /// At the start of a stream of `dialect`, asked for with a body that has `members`.
+    /// Creates a classifier for a new stream of `dialect` whose request body has `members`.
     pub fn of(dialect: Dialect, members: &Members) -> Self {
         Self {
             repeat: Repeat::default(),
@@ -187,7 +249,7 @@ impl Classifier {
         }
     }
 
-    /// The meaning of the next frame.
+    /// Returns the meaning of the next frame.
     pub fn classify(&mut self, frame: &Frame<'_>) -> &Event {
         if self.repeat.recognises(frame) {
             if let Some(varying) = self.repeat.varying() {
@@ -200,14 +262,14 @@ impl Classifier {
         &self.last
     }
 
-    /// What a frame means that is of another dialect than the others.
+    /// Returns the meaning of a frame in another dialect than the rest of the stream.
     #[inline(never)]
     pub(crate) fn classify_foreign(&mut self, dialect: Dialect, frame: &Frame<'_>) -> &Event {
         self.last = Self::new(dialect).read(frame);
         &self.last
     }
 
-    /// The same, found by reading all of it.
+    /// Parses the whole frame to find its meaning.
     #[inline(never)]
     fn read(&mut self, frame: &Frame<'_>) -> Event {
         self.parser.classify(frame).unwrap_or_else(|| {
@@ -219,32 +281,29 @@ impl Classifier {
         })
     }
 
-    /// The dialect it was made for.
+    /// Returns the dialect of the classifier.
     pub const fn dialect(&self) -> Dialect {
         self.dialect
     }
 
-    /// Whether an end of input without a terminal event means that the answer was cut.
+    /// Reports whether end of input without a terminal event means that the stream is truncated.
     pub fn needs_terminal(&self) -> bool {
         self.parser.needs_terminal()
     }
 
-    /// The bytes that end this stream as failed. `None` if the dialect has none in this framing: then only a broken
-    /// body tells the client.
-    ///
-    /// To be written between two blocks only, and never after a terminal.
-    pub fn failure(&self, framing: Framing, code: &str, message: &str) -> Option<String> {
-        self.parser.failure(framing, &Failure { code, message })
+    /// Returns what an error event after the frames so far must agree with.
+    pub fn error_context(&self) -> ErrorContext {
+        self.parser.error_context()
     }
 }
 
-/// What a route expects.
+/// The dialect that a route expects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Choice {
-    /// Decide from the request, the response head and the first event.
+    /// Detected from the request, the response head and the first event.
     #[default]
     Auto,
-    /// Always this one.
+    /// Always this dialect.
     Fixed(Dialect),
 }
 

@@ -1,15 +1,17 @@
-//! Which model an event says that it comes from.
+//! Extracts the name of the model that an event states.
 
 use super::calls::data;
 use super::reader::Reader;
 use crate::wire::json::Kind;
 
-/// Longer names are none.
+/// Maximum length of a model name in bytes. Longer names are ignored.
 const LONGEST: usize = 128;
-/// Under what the name lies: at the top, in a message (Anthropic), in a response (OpenAI Responses).
+/// Nesting levels that are searched: the top level, and a `message` (Anthropic) or `response`
+/// (OpenAI Responses) below it.
 const LEVELS: usize = 2;
 
-/// The name in `block`, an event as it came. OpenAI, Anthropic and Ollama call it `model`, Gemini `modelVersion`.
+/// Returns the model name in `block`, an unchanged event of the upstream. The member is `model` in
+/// OpenAI, Anthropic and Ollama, and `modelVersion` in Gemini.
 pub fn named(block: &[u8]) -> Option<Box<str>> {
     let name = member(&mut Reader::new(data(block)?), LEVELS)?;
     let is_plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'\\';

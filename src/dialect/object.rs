@@ -1,8 +1,8 @@
-//! Writes a JSON object, on one line and for every client.
+//! Builds JSON objects on a single line, escaped so that every client can parse them.
 
 use std::fmt::Write as _;
 
-/// A JSON object in the making.
+/// A builder for a JSON object.
 #[derive(Debug)]
 pub(super) struct Object(String);
 
@@ -21,7 +21,7 @@ impl Object {
         self.raw(key, &value.to_string())
     }
 
-    /// `value` is JSON already.
+    /// Adds a member whose `value` is already JSON.
     pub(super) fn raw(mut self, key: &str, value: &str) -> Self {
         self.key(key);
         self.0.push_str(value);
@@ -42,7 +42,10 @@ impl Object {
     }
 }
 
-/// A JSON string. U+0085, U+2028 and U+2029 are legal in one, but Python clients split lines at them.
+/// Returns `text` as a JSON string.
+///
+/// U+0085, U+2028 and U+2029 are legal in a JSON string, but they are escaped because Python
+/// clients split lines at them.
 pub(super) fn string(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');

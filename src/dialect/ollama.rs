@@ -1,10 +1,12 @@
-//! Ollama chat and generate: one object per line, the last one says `"done":true`.
+//! Ollama chat and generate: one JSON object per line; the last one has `"done":true`.
 
 use std::ops::Range;
 
 use super::object::Object;
 use super::reader::Reader;
-use super::spec::{DialectSpec, Failure, PLAIN, Parser, Sign};
+use super::spec::{
+    DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign, chat_or_completion,
+};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, LISTS, Terminal, Usage};
 use crate::wire::json::Kind;
@@ -20,19 +22,38 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
     },
     parser: |_| Box::new(Ollama),
     comments: false,
-    // Python's client raises on an empty line; a lone space is swallowed as white space of the next line.
+    // The Python client raises on an empty line. A single space is read as white space at the start
+    // of the next line.
     heartbeat: |framing| match framing {
         Framing::Ndjson => Some(b" "),
         Framing::Sse => Some(b":\n"),
         Framing::JsonArray | Framing::Lines | Framing::Raw => None,
     },
-    // Absent `stream` means true.
+    // `stream` is true by default.
     always_streams: true,
     refusal: Some(|refusal, _| error(&refusal.with_code())),
+    default_framing: Framing::Ndjson,
+    hide: HideFacts::MIXES_CALLS_WITH_TEXT,
+    gen_ai: GenAi {
+        provider: Some("ollama"),
+        operation: Some(chat_or_completion),
+        paths: &["/api/chat", "/api/generate"],
+    },
+    failure,
     ..PLAIN
 };
 
-/// Has nothing to remember.
+/// Returns the line or event that ends a failed stream.
+fn failure(framing: Framing, failure: &Failure<'_>, _: &ErrorContext) -> Option<String> {
+    let body = error(&failure.with_code());
+    match framing {
+        Framing::Ndjson => Some(format!("{body}\n")),
+        Framing::Sse => Some(format!("data: {body}\n\n")),
+        Framing::JsonArray | Framing::Lines | Framing::Raw => None,
+    }
+}
+
+/// A parser without state.
 #[derive(Debug)]
 struct Ollama;
 
@@ -40,18 +61,9 @@ impl Parser for Ollama {
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
         classify(frame)
     }
-
-    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
-        let body = error(&failure.with_code());
-        match framing {
-            Framing::Ndjson => Some(format!("{body}\n")),
-            Framing::Sse => Some(format!("data: {body}\n\n")),
-            Framing::JsonArray | Framing::Lines | Framing::Raw => None,
-        }
-    }
 }
 
-/// A string: clients make something strange of an object.
+/// Returns an error object. `error` is a string, because clients do not handle an object properly.
 fn error(message: &str) -> String {
     Object::new().text("error", message).end()
 }
@@ -80,7 +92,7 @@ fn classify(frame: &Frame<'_>) -> Option<Event> {
         ..event
     };
     if line.done {
-        // The last text may ride on this line.
+        // The last line may carry text, too.
         let usage = Some(line.usage).filter(|usage| *usage != Usage::default());
         return Some(Event {
             class: Class::Done,
@@ -101,7 +113,8 @@ fn classify(frame: &Frame<'_>) -> Option<Event> {
     }
 }
 
-/// A member that carries text; the payload says whether it stands in `message`.
+/// A member that carries text. [`Place`] says whether `thinking` is in `message` or at the top
+/// level.
 #[derive(Clone, Copy, Debug, Hash)]
 enum Field {
     Content,
@@ -115,17 +128,17 @@ enum Place {
     Top,
 }
 
-/// What one line carries.
+/// The contents of one line.
 #[derive(Debug, Default)]
 struct Line {
     failed: bool,
     done: bool,
-    /// It has one of the members that make it a line of this dialect.
+    /// Whether there is a member that identifies a line of this dialect.
     is_known: bool,
     tool: bool,
-    /// Something that a join would lose.
+    /// Whether there is something that a merge would lose.
     crowded: bool,
-    /// Log probabilities.
+    /// Whether there are log probabilities.
     lists: bool,
     text: Option<(Field, Range<usize>)>,
     texts: usize,
@@ -155,7 +168,7 @@ impl Line {
                 b"tool_calls" => line.tool |= reader.says_something()?,
                 b"prompt_eval_count" => line.usage.input = reader.count()?,
                 b"eval_count" => line.usage.output = reader.count()?,
-                // The same on each line, or told by the later one.
+                // These are the same on every line, or a merge keeps the later value.
                 b"created_at" => line.varying = reader.string()?,
                 b"model" | b"remote_model" | b"remote_host" => reader.skip()?,
                 key if LISTS.contains(&key) => line.lists |= reader.says_something()?,
@@ -188,7 +201,7 @@ impl Line {
             return Some(());
         }
         self.texts += 1;
-        // Of two, the answer tells more than the thinking.
+        // If there are both, the answer takes precedence over the thinking.
         if self.texts == 1 || !matches!(field, Field::Thinking(_)) {
             self.text = Some((field, range));
         }

@@ -1,14 +1,17 @@
-//! OpenAI chat completions, and the servers that imitate them; legacy completions too.
+//! OpenAI chat completions and legacy completions, including compatible servers.
 //!
-//! A chunk may carry several things: it gets the class of the most critical one, and it joins its
-//! neighbour only if it carries exactly one piece of text and nothing else.
+//! A chunk may carry several things. It gets the class of the most critical one, and it is merged
+//! with its neighbour only if it carries exactly one text and nothing else.
 
 use std::ops::Range;
 
 use super::first_frame::FirstFrame;
 use super::object::Object;
 use super::reader::Reader;
-use super::spec::{self, DialectSpec, Failure, PLAIN, Parser, Sign};
+use super::spec::{
+    self, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign,
+    chat_or_completion,
+};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, LISTS, Step, Terminal, Usage};
 use crate::wire::json::Kind;
@@ -20,8 +23,21 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
     match_first_frame,
     parser: |_| Box::<State>::default(),
     refusal: Some(|refusal, _| error(refusal.code, refusal.message)),
+    streams_on_request: true,
+    hide: HideFacts::MIXES_CALLS_WITH_TEXT,
+    gen_ai: GenAi {
+        provider: Some("openai"),
+        operation: Some(chat_or_completion),
+        paths: &["/completions"],
+    },
+    failure,
     ..PLAIN
 };
+
+/// Returns the event that ends a failed stream.
+fn failure(framing: Framing, failure: &Failure<'_>, _: &ErrorContext) -> Option<String> {
+    spec::block(framing, "", &error(failure.code, failure.message))
+}
 
 fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
     let object = first.word("object");
@@ -34,7 +50,7 @@ fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
     Sign::Likely.when(is_bare && (first.has_object("error") || is_done))
 }
 
-/// One error of Weir's own.
+/// Returns an error object for a failure that Weir itself reports.
 pub(super) fn error(code: &str, message: &str) -> String {
     let error = Object::new()
         .text("message", message)
@@ -44,18 +60,18 @@ pub(super) fn error(code: &str, message: &str) -> String {
     Object::new().raw("error", &error.end()).end()
 }
 
-/// What must be remembered between chunks.
+/// The state that is kept between chunks.
 #[derive(Debug, Default)]
 struct State {
-    /// Choices whose role was sent, one bit each. The first role makes a chunk critical; servers that
-    /// repeat it on each chunk must not make all of them so.
+    /// The choices whose role was sent, one bit each. Only the first role of a choice makes a chunk
+    /// critical, because some servers repeat the role on every chunk.
     roles: u64,
 }
 
 impl Parser for State {
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
         let data = frame.data();
-        // The SDKs compare the start only.
+        // The SDKs compare only the start of the data.
         if data.starts_with(b"[DONE]") {
             return Some(Event::bare(Class::Done).ending(Terminal::Done));
         }
@@ -64,10 +80,6 @@ impl Parser for State {
             return Some(Event::bare(Class::Error).ending(Terminal::Error));
         }
         Some(self.event(frame, chunk))
-    }
-
-    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
-        spec::block(framing, "", &error(failure.code, failure.message))
     }
 }
 
@@ -81,7 +93,7 @@ impl State {
         } else if chunk.finish {
             Class::Finish
         } else if chunk.usage.is_some() {
-            // With text or without: the counts must be neither dropped nor lost in a join.
+            // With or without text: the counts must be neither dropped nor lost in a merge.
             Class::Usage
         } else if opens || chunk.annotated {
             Class::Structure
@@ -137,7 +149,7 @@ impl State {
     }
 
     const fn is_first_role(&mut self, choice: u64) -> bool {
-        // Indices beyond the last bit share it.
+        // All indices from 63 on share the last bit.
         let bit = 1 << if choice < 63 { choice } else { 63 };
         let is_first = self.roles & bit == 0;
         self.roles |= bit;
@@ -157,10 +169,10 @@ enum Field {
     Text,
 }
 
-/// What one chunk carries.
+/// The contents of one chunk.
 #[derive(Debug, Default)]
 struct Chunk {
-    /// A top-level `error`.
+    /// Whether there is a top-level `error`.
     failed: bool,
     has_choices: bool,
     usage: Option<Usage>,
@@ -168,27 +180,28 @@ struct Chunk {
     /// The index of the last choice.
     choice: u64,
     tool_index: u64,
-    /// A hash of the content filter's verdicts (Azure), which repeat on each chunk.
+    /// A hash of the content filter's results (Azure), which are repeated on every chunk.
     verdicts: u64,
-    /// A hash of what vendors put beside the choices (citations, search results), on one chunk or on each.
+    /// A hash of vendor-specific members beside the choices (citations, search results), which are
+    /// sent on one chunk or on every chunk.
     beside: u64,
     text: Option<(Field, Range<usize>)>,
     texts: usize,
     content: Content,
     role: bool,
     tool: bool,
-    /// Tool calls in all choices.
+    /// The number of tool calls in all choices.
     calls: usize,
-    /// One of them has a name.
+    /// Whether one of the calls has a name.
     opens: bool,
     finish: bool,
-    /// Annotations, images: parts of the answer that are no text.
+    /// Whether there are annotations or images: parts of the answer that are not text.
     annotated: bool,
-    /// Audio, or content of an unknown shape.
+    /// Whether there is audio, or content of an unknown shape.
     strange: bool,
-    /// Something that a join would lose: ids and names of calls, what is not known.
+    /// Whether there is something that a merge would lose: ids and names of calls, unknown members.
     crowded: bool,
-    /// Log probabilities, token ids.
+    /// Whether there are log probabilities or token ids.
     lists: bool,
 }
 
@@ -220,7 +233,8 @@ impl Chunk {
         is_object.then_some(chunk)
     }
 
-    /// Equal members may be joined, because one of them is left; others may not.
+    /// Hashes a member beside the choices. Chunks may be merged only if these members are equal,
+    /// because a merge keeps one copy.
     fn beside(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
         let raw = reader.raw()?;
         if raw != b"null" {
@@ -285,12 +299,12 @@ impl Chunk {
         reader.object(|reader, key| {
             match key {
                 b"index" => self.tool_index = reader.number()?,
-                // The same word on every fragment, or on the first alone.
+                // The same value on every fragment, or only on the first.
                 b"type" => reader.skip()?,
                 b"function" => {
                     reader.object(|reader, key| self.function(reader, key, Field::Arguments))?;
                 }
-                // The id, and vendors' signatures.
+                // The id, and vendor-specific signatures.
                 _ => {
                     if reader.says_something()? {
                         self.crowded = true;
@@ -319,12 +333,13 @@ impl Chunk {
         Some(())
     }
 
-    /// What it does to a tool call.
+    /// Returns what the chunk does to a tool call.
     const fn step(&self) -> Option<Step> {
         let is_clear = self.choices == 1 && self.calls <= 1 && self.texts <= 1;
         match (self.tool, self.finish) {
             (false, false) => None,
-            // A whole call that is the last one, and a last word of several choices, are read as several as well.
+            // A whole call together with a finish reason, and a finish in a chunk with several
+            // choices, are handled as several steps, too.
             _ if !is_clear && self.tool => Some(Step::Several),
             (true, true) if self.opens => Some(Step::Several),
             (false, true) if self.choices > 1 => Some(Step::Several),
@@ -335,7 +350,7 @@ impl Chunk {
         }
     }
 
-    /// Reads a string that is text; anything else in its place, except `null`, is strange.
+    /// Reads a text member. A value that is neither a string nor empty counts as strange.
     fn text(&mut self, reader: &mut Reader<'_>, field: Field, content: Content) -> Option<()> {
         if reader.kind()? != Kind::String {
             self.strange |= reader.says_something()?;

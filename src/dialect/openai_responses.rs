@@ -1,7 +1,9 @@
-//! OpenAI Responses: named events that carry their name as `type`, and a number.
+//! OpenAI Responses: named events whose payload repeats the name as `type` and has a sequence
+//! number.
 //!
-//! The OpenAI Agents SDK wraps them: servers that dump its events send `raw_response_event` with the event of the
-//! model under `data`, beside `run_item_stream_event` and `agent_updated_stream_event`.
+//! The OpenAI Agents SDK wraps them. Servers that forward its events send `raw_response_event` with
+//! the model's event under `data`, and also `run_item_stream_event` and
+//! `agent_updated_stream_event`.
 
 use std::ops::Range;
 
@@ -10,7 +12,9 @@ use super::object::Object;
 use super::openai_chat;
 use super::reader::Reader;
 use super::request::RequestHead;
-use super::spec::{self, DialectSpec, Failure, PLAIN, Parser, Sign};
+use super::spec::{
+    self, BlockIndex, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign,
+};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, LISTS, Side, Step, Terminal, Usage};
 use crate::wire::json::Kind;
@@ -22,10 +26,48 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
     match_first_frame,
     parser: |_| Box::<State>::default(),
     refusal: Some(|refusal, _| openai_chat::error(refusal.code, refusal.message)),
+    streams_on_request: true,
+    hide: HideFacts {
+        closes_texts: true,
+        block_index: Some(BlockIndex {
+            member: b"output_index",
+            opened_by: b"\"response.output_item.added\"",
+        }),
+        ..HideFacts::NONE
+    },
+    gen_ai: GenAi {
+        provider: Some("openai"),
+        operation: Some(|_| "chat"),
+        paths: &["/responses"],
+    },
+    failure,
     ..PLAIN
 };
 
-/// `/responses`, and `GET /responses/R?stream=true`, which takes up a stream again.
+/// Returns the event that ends a failed stream.
+fn failure(framing: Framing, failure: &Failure<'_>, seen: &ErrorContext) -> Option<String> {
+    if seen.wrapped {
+        return spec::block(framing, "", &spec::plain_error(failure).end());
+    }
+    // The SDKs raise on the nested object only; they merely deliver the outer members, which other
+    // clients read.
+    let error = Object::new()
+        .text("type", failure.code)
+        .text("code", failure.code)
+        .text("message", failure.message)
+        .raw("param", "null");
+    let number = seen.sequence.map_or(0, |last| last.saturating_add(1));
+    let event = Object::new()
+        .text("type", "error")
+        .number("sequence_number", number)
+        .text("code", failure.code)
+        .text("message", failure.message)
+        .raw("param", "null")
+        .raw("error", &error.end());
+    spec::block(framing, "error", &event.end())
+}
+
+/// Matches `/responses`, and `GET /responses/R?stream=true`, which resumes a stream.
 fn match_head(head: &RequestHead<'_>) -> Sign {
     let again = head.parts().nth(1) == Some("responses") && head.queries("stream=true");
     Sign::Certain.when(head.ends_with("/responses") || again)
@@ -39,12 +81,13 @@ fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
     Sign::Certain.when(is_named && (kind.starts_with(b"response.") || is_error || is_wrapped))
 }
 
-/// What must be remembered between events.
+/// The state that is kept between events.
 #[derive(Debug, Default)]
 struct State {
-    /// The number of the last event: an error takes the next one.
+    /// The sequence number of the last event. An error takes the next one.
     number: Option<u64>,
-    /// The events come from the Agents SDK, whose clients know no error of the API.
+    /// Whether the events come from the Agents SDK, whose clients do not know the API's error
+    /// event.
     wrapped: bool,
 }
 
@@ -64,33 +107,12 @@ impl Parser for State {
                 Wrapper::Item if fields.item_name.starts_with(b"tool_") => {
                     Some(of(Class::Tool, Content::Tool))
                 }
-                // The whole message again, a hand-over, an approval that is asked for.
+                // The whole message again, a handoff, or a request for approval.
                 Wrapper::Item => Some(of(Class::State, Content::Other)),
                 Wrapper::Agent => Some(of(Class::Status, Content::Other)),
             };
         }
         fields.event(frame)
-    }
-
-    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
-        if self.wrapped {
-            return spec::block(framing, "", &spec::plain_error(failure).end());
-        }
-        // The SDKs raise on the nested object and merely hand out the outer one, which others look at.
-        let error = Object::new()
-            .text("type", failure.code)
-            .text("code", failure.code)
-            .text("message", failure.message)
-            .raw("param", "null");
-        let number = self.number.map_or(0, |last| last.saturating_add(1));
-        let event = Object::new()
-            .text("type", "error")
-            .number("sequence_number", number)
-            .text("code", failure.code)
-            .text("message", failure.message)
-            .raw("param", "null")
-            .raw("error", &error.end());
-        spec::block(framing, "error", &event.end())
     }
 
     fn note_varying(&mut self, varying: &[u8]) {
@@ -99,9 +121,17 @@ impl Parser for State {
             .and_then(|digits| digits.parse().ok())
             .or(self.number);
     }
+
+    fn error_context(&self) -> ErrorContext {
+        ErrorContext {
+            sequence: self.number,
+            wrapped: self.wrapped,
+            ..ErrorContext::default()
+        }
+    }
 }
 
-/// The events of the Agents SDK.
+/// The event types of the Agents SDK.
 #[derive(Clone, Copy, Debug)]
 enum Wrapper {
     Agent,
@@ -131,9 +161,9 @@ struct Fields<'a> {
     wrapper: &'a [u8],
     /// The name of an item of the Agents SDK.
     item_name: &'a [u8],
-    /// The item that an event belongs to.
+    /// The id of the item that the event belongs to.
     item: &'a [u8],
-    /// Which of the item's parts.
+    /// The index of the part within the item.
     part: u64,
     kind: &'a [u8],
     number: Option<u64>,
@@ -141,11 +171,11 @@ struct Fields<'a> {
     delta: Option<Range<usize>>,
     usage: Option<Usage>,
     response: &'a [u8],
-    /// The `type` of the item that an event opens or closes.
+    /// The `type` of the item that the event opens or closes.
     item_kind: &'a [u8],
-    /// A hash of the members that must be equal before two events are joined.
+    /// A hash of the members that must be equal before two events are merged.
     rest: u64,
-    /// Log probabilities.
+    /// Whether there are log probabilities.
     lists: bool,
 }
 
@@ -231,7 +261,7 @@ impl<'a> Fields<'a> {
             b"function_call_arguments.done" | b"mcp_call_arguments.done" => {
                 of(Class::Tool, Content::Tool).of_call(Step::Ends, 0, text::key(self.item))
             }
-            // What they carry is not JSON.
+            // Their deltas are not JSON.
             b"custom_tool_call_input.delta" | b"code_interpreter_call_code.delta" => {
                 self.text(frame, Class::Tool, Content::Tool)?
             }
@@ -256,7 +286,7 @@ impl<'a> Fields<'a> {
             | b"content_part.done"
             | b"output_text.annotation.added"
             | b"refusal.done" => Event::bare(Class::Structure).in_lane(self.lane()),
-            // They repeat the deltas.
+            // These events repeat the text of the deltas.
             kind if kind.ends_with(b"_text.done") => {
                 Event::bare(Class::Structure).in_lane(self.lane())
             }
@@ -271,7 +301,8 @@ impl<'a> Fields<'a> {
     fn text(&self, frame: &Frame<'_>, class: Class, content: Content) -> Option<Event> {
         let event = text::event(frame, class, content, self.delta.clone()?);
         let event = event.in_lane(self.lane());
-        // The last number stays: a client that comes back asks for what follows it.
+        // A merge keeps the last sequence number: a client that reconnects asks for the events
+        // after it.
         let joined = text::joining(
             event,
             Keep::Last,
@@ -286,7 +317,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Tools that run on the server tell how they get on, in events named after them.
+/// Returns the event of a tool that runs on the server. Such tools report their progress in events
+/// named after them.
 fn server_tool(kind: &[u8]) -> Option<Event> {
     let tools: [&[u8]; 10] = [
         b"apply_patch_call",

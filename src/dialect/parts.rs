@@ -1,4 +1,5 @@
-//! The parts of a Google content, as Gemini and ADK send them: text, thoughts, calls, sealed things.
+//! Parses the parts of a Google `Content` object, as Gemini and ADK send them: text, thoughts, tool
+//! calls and their results, signatures and files.
 
 use std::ops::Range;
 
@@ -7,7 +8,7 @@ use super::text;
 use crate::event::{Content, Usage};
 use crate::wire::json::Kind;
 
-/// What the parts of one event carry.
+/// The contents of the parts of one event.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     pub(super) count: usize,
@@ -15,18 +16,19 @@ pub(super) struct Parts {
     text: Option<Range<usize>>,
     texts: usize,
     pub(super) tool: bool,
-    /// A call of a function, or its result.
+    /// Whether there is a function call or the result of one.
     pub(super) calls: bool,
-    /// The last part is what code gave.
+    /// Whether the last part is the result of executed code.
     pub(super) ends_with_result: bool,
-    /// A signature, an image, a file: wanted back by the API, or no text.
+    /// Whether there is a signature, an image or a file: data that the API expects back unchanged,
+    /// or that is not text.
     pub(super) sealed: bool,
-    /// A part of an unknown shape.
+    /// Whether there is a part of an unknown shape.
     pub(super) strange: bool,
 }
 
 impl Parts {
-    /// The only text there is, where it does not stand beside a call.
+    /// Returns the text if there is exactly one and no tool call beside it.
     pub(super) fn only_text(&self) -> Option<Range<usize>> {
         self.text.clone().filter(|_| self.texts == 1 && !self.tool)
     }
@@ -82,7 +84,8 @@ impl Parts {
     }
 }
 
-/// `usageMetadata`. Thoughts are counted beside the answer, not within it.
+/// Reads `usageMetadata`. The thoughts are counted separately from the answer, so `output` is the
+/// sum of both.
 pub(super) fn usage(reader: &mut Reader<'_>) -> Option<Option<Usage>> {
     let mut usage = Usage::default();
     let mut answer = None;

@@ -1,4 +1,5 @@
-//! LangGraph's thread protocol (`/threads/T/stream/events`): each block is one numbered event with a `method`.
+//! LangGraph's thread protocol (`/threads/T/stream/events`), in which each block is one numbered
+//! event with a `method`.
 
 use std::ops::Range;
 
@@ -11,18 +12,20 @@ use crate::event::{Class, Content, Event, Keep, Side, Terminal, Usage};
 use crate::wire::Frame;
 use crate::wire::json::Kind;
 
-/// Whether a stream that begins like this speaks it.
+/// Reports whether the first frame of a stream belongs to the thread protocol.
 pub(super) fn match_first_frame(first: &FirstFrame<'_>) -> bool {
     first.word("type") == b"event" && first.has("method") && first.has_object("params")
 }
 
-/// Messages that run at once, one in each subgraph; more are not told apart.
+/// Maximum number of concurrent messages that are tracked, one in each subgraph. Beyond it, the
+/// oldest is forgotten.
 const MAX_OPEN: usize = 64;
 
-/// The message that each subgraph writes at the moment: only its start names it.
+/// The message that each subgraph is currently writing. Only the start event of a message carries
+/// its id.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// Hashes of the namespace and of the message's id.
+    /// Pairs of hashes: of the namespace and of the message's id.
     open: Vec<(u64, u64)>,
 }
 
@@ -44,10 +47,10 @@ impl State {
     }
 }
 
-/// What an event of the protocol means; `None` for anything else.
+/// Returns the meaning of an event of the protocol, or `None` for any other frame.
 pub(super) fn classify(frame: &Frame<'_>, state: &mut State) -> Option<Event> {
     let data = frame.data();
-    // Most others show it at their first byte.
+    // A cheap check: most other frames fail it at their first byte.
     if !data.starts_with(b"{") || memmem::find(data, b"\"method\"").is_none() {
         return None;
     }
@@ -74,25 +77,25 @@ pub(super) fn classify(frame: &Frame<'_>, state: &mut State) -> Option<Event> {
     }
 }
 
-/// What one event carries.
+/// The contents of one event.
 #[derive(Debug, Default)]
 struct Fields<'a> {
     kind: &'a [u8],
     method: &'a [u8],
     has_params: bool,
     namespace: &'a [u8],
-    /// What happens to a message.
+    /// The step in the life of a message, such as `message-start`.
     event: &'a [u8],
-    /// The kind of a block.
+    /// The `type` of a content block.
     block: &'a [u8],
-    /// The kind of a delta.
+    /// The `type` of a delta.
     delta: &'a [u8],
     text: Option<Range<usize>>,
     usage: Option<Usage>,
     message: &'a [u8],
-    /// Which block of the message.
+    /// The index of the block in its message.
     index: u64,
-    /// A hash of the members that must be equal before two events are joined.
+    /// A hash of the members that must be equal before two events are merged.
     rest: u64,
 }
 
@@ -107,7 +110,7 @@ impl<'a> Fields<'a> {
                 b"params" => {
                     fields.has_params = reader.object(|reader, key| fields.param(reader, key))?;
                 }
-                // Each event has its own.
+                // These differ in every event.
                 b"seq" | b"event_id" => reader.skip()?,
                 _ => fields.other(reader, key)?,
             }

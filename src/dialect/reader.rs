@@ -1,13 +1,14 @@
-//! Walks the members of a payload once and says where their values lie.
+//! Reads the members of a JSON payload in one pass and reports where their values are.
 //!
-//! Every method consumes exactly one value, of whatever kind it is; `None` means "not JSON".
+//! Every method that reads a value consumes exactly one value, of any kind. `None` means that the
+//! payload is not JSON.
 
 use std::ops::Range;
 
 use crate::event::Usage;
 use crate::wire::json::{Cursor, Kind};
 
-/// A position in a payload, with the payload at hand.
+/// A position in a payload, together with the payload.
 #[derive(Clone, Debug)]
 pub(super) struct Reader<'a> {
     data: &'a [u8],
@@ -22,7 +23,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Calls `member` with each key and the reader on its value; false if no object stands here.
+    /// Calls `member` with each key and the reader at its value. Returns false if the value is not
+    /// an object.
     pub(super) fn object(
         &mut self,
         mut member: impl FnMut(&mut Self, &'a [u8]) -> Option<()>,
@@ -38,7 +40,8 @@ impl<'a> Reader<'a> {
         Some(true)
     }
 
-    /// Calls `element` with the reader on each element, and counts them; zero if no array stands here.
+    /// Calls `element` with the reader at each element. Returns the number of elements, zero if the
+    /// value is not an array.
     pub(super) fn array(
         &mut self,
         mut element: impl FnMut(&mut Self, usize) -> Option<()>,
@@ -56,45 +59,46 @@ impl<'a> Reader<'a> {
         Some(count)
     }
 
-    /// Where the raw body of a string lies; `Some(None)` for any other value.
+    /// Returns the range of the raw body of a string; `Some(None)` for any other value.
     pub(super) fn string(&mut self) -> Option<Option<Range<usize>>> {
         self.cursor.string_or_skip()
     }
 
-    /// The raw body of a string, empty for any other value.
+    /// Returns the raw body of a string, empty for any other value.
     pub(super) fn word(&mut self) -> Option<&'a [u8]> {
         let range = self.string()?.unwrap_or_default();
         self.data.get(range)
     }
 
-    /// A whole number, zero for any other value.
+    /// Returns a whole number, zero for any other value.
     pub(super) fn number(&mut self) -> Option<u64> {
         Some(self.cursor.u64_or_skip()?.unwrap_or_default())
     }
 
-    /// A whole number that may be absent.
+    /// Returns a whole number; `Some(None)` for any other value.
     pub(super) fn count(&mut self) -> Option<Option<u64>> {
         self.cursor.u64_or_skip()
     }
 
-    /// The same, and where its digits lie.
+    /// Like [`Reader::count`], and also returns the range of the value.
     pub(super) fn count_at(&mut self) -> Option<(Option<u64>, Range<usize>)> {
         let at = self.cursor.clone().skip()?;
         Some((self.cursor.u64_or_skip()?, at))
     }
 
-    /// Whether the value is truthy as the clients' languages see it.
+    /// Reports whether the value is truthy in the languages of the clients.
     pub(super) fn truthy(&mut self) -> Option<bool> {
         self.cursor.truthy_or_skip()
     }
 
-    /// The raw bytes of a value.
+    /// Returns the raw bytes of a value.
     pub(super) fn raw(&mut self) -> Option<&'a [u8]> {
         let range = self.cursor.skip()?;
         self.data.get(range)
     }
 
-    /// Whether the value says anything: not `null`, `false`, `""`, `[]` or `{}`.
+    /// Reports whether the value carries information: it is not `null`, `false`, `""`, `[]` or
+    /// `{}`.
     pub(super) fn says_something(&mut self) -> Option<bool> {
         let raw = self.raw()?;
         Some(!matches!(raw, b"null" | b"false" | b"\"\"" | b"[]" | b"{}"))
@@ -108,21 +112,22 @@ impl<'a> Reader<'a> {
         self.cursor.kind()
     }
 
-    /// Token counts under any of the names in use; `None` inside if no object stands here.
+    /// Returns the token counts of an object, under any name in use; `Some(None)` for any other
+    /// value.
     pub(super) fn usage(&mut self) -> Option<Option<Usage>> {
         let mut usage = Usage::default();
         let found = self.object(|reader, key| usage.member(reader, key).map(drop))?;
         Some(found.then_some(usage))
     }
 
-    /// Passes if nothing but white space is left.
+    /// Returns `None` unless only white space is left.
     pub(super) fn end(&mut self) -> Option<()> {
         self.cursor.at_end().then_some(())
     }
 }
 
 impl Usage {
-    /// Reads a member if it is a token count; consumes it either way.
+    /// Consumes a member, and reads it if it is a token count. Returns whether it was one.
     pub(super) fn member(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<bool> {
         match key {
             b"prompt_tokens" | b"input_tokens" | b"promptTokens" | b"inputTokens" => {

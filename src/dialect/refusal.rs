@@ -1,4 +1,5 @@
-//! A failure that is known before the head is sent: a real status, and a body in the client's dialect.
+//! Error responses for failures that are known before the head is sent: a real status code, and a
+//! body in the client's dialect.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -8,7 +9,8 @@ use super::object::Object;
 use super::request::Members;
 use super::spec::Refusal;
 
-/// Content type and body of the answer to a request whose body has `members`.
+/// Returns the content type and the body of the error response to a request whose body has
+/// `members`.
 pub fn refusal(
     dialect: Option<Dialect>,
     members: &Members,
@@ -27,7 +29,7 @@ pub fn refusal(
     }
 }
 
-/// RFC 9457.
+/// Returns a problem details object (RFC 9457).
 fn problem(refusal: &Refusal<'_>) -> String {
     let title = StatusCode::from_u16(refusal.status)
         .ok()

@@ -1,39 +1,42 @@
-//! Recognises an event that differs from an earlier one in nothing but its text, and perhaps a number or a time.
+//! Recognises an event that differs from an earlier one only in its text, and perhaps in a number
+//! or a time.
 //!
-//! Nearly every event of a stream is such a one: a model's deltas repeat their envelope byte by byte. What
-//! the envelope means was found out once by reading it; comparing it again costs a tenth of that. (One OpenAI
-//! chunk of 207 bytes: see `benches/pipeline.rs`.)
+//! Nearly every event of a stream is like that: the deltas of a model repeat their envelope byte by
+//! byte. An envelope is parsed once; comparing the next one with it costs a tenth of parsing it.
+//! (Measured with one OpenAI chunk of 207 bytes: see `benches/pipeline.rs`.)
 
 use memchr::memchr3;
 
 use crate::event::{Event, Keep, Span};
 use crate::wire::{Frame, Payload};
 
-/// Streams whose envelopes never repeat, because they hold a time or a counter, are not compared for ever.
+/// How many envelopes in a row may differ before comparison is given up for the stream. Envelopes
+/// that contain a time or a counter never repeat.
 const MAX_MISSES: u8 = 16;
 
-/// Bytes of a text that are looked at one by one.
+/// Texts of up to this many bytes are checked byte by byte.
 const SHORT: usize = 16;
 
-/// The envelope of the last event that had one piece of text, and what it meant.
+/// The envelope and the meaning of the last event that had exactly one text.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Repeat {
-    /// Everything in front of the text, then everything behind it, without the varying; empty if nothing is known.
+    /// Everything before the text, then everything after it, without the varying part. Empty if
+    /// nothing is known.
     envelope: Vec<u8>,
     varying: Stamp,
-    /// With the text of the event that was recognised last.
+    /// The meaning, with the text span of the event that was recognised last.
     meaning: Event,
-    /// Envelopes in a row that did not come again.
+    /// How many envelopes in a row were not repeated.
     misses: u8,
 }
 
-/// Where an envelope has a gap for the varying: in bytes of the envelope.
+/// Where the envelope has a gap for the varying part, in bytes of the envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stamp {
-    /// So many in front of it; the rest of them in front of the text.
+    /// The gap is before the text, after this many bytes.
     Before(u32),
-    /// So many behind it; the rest of them between it and the text.
+    /// The gap is after the text, followed by this many bytes.
     After(u32),
     None,
 }
@@ -50,7 +53,7 @@ impl Default for Repeat {
 }
 
 impl Repeat {
-    /// Whether only the text of `frame` is new; then [`Repeat::meaning`] is what it means.
+    /// Reports whether `frame` has the known envelope. If so, [`Repeat::meaning`] is its meaning.
     pub(super) fn recognises(&mut self, frame: &Frame<'_>) -> bool {
         let text = match self.varying {
             Stamp::None => self.text(&frame.block),
@@ -67,17 +70,17 @@ impl Repeat {
         true
     }
 
-    /// What the event that was recognised last means.
+    /// Returns the meaning of the event that was recognised last.
     pub(super) const fn meaning(&self) -> &Event {
         &self.meaning
     }
 
-    /// Where its varying lies.
+    /// Returns the span of the varying part of that event.
     pub(super) const fn varying(&self) -> Option<Span> {
         self.meaning.varying
     }
 
-    /// Where the text of a block lies that has the known envelope.
+    /// Returns the span of the text if `block` has the known envelope.
     fn text(&self, block: &[u8]) -> Option<Span> {
         let start = self.meaning.merge?.text.start as usize;
         let (before, after) = self.envelope.split_at_checked(start)?;
@@ -88,7 +91,8 @@ impl Repeat {
         Span::new(start..start + middle.len())
     }
 
-    /// The same where the envelope has a gap for the varying, which is noted.
+    /// Like [`Repeat::text`], for an envelope with a gap. Also records the span of the varying
+    /// part.
     #[inline(never)]
     fn gaps(&mut self, block: &[u8]) -> Option<Span> {
         let (before, after) = self.envelope.split_at_checked(self.before())?;
@@ -125,7 +129,7 @@ impl Repeat {
         Span::new(start..end)
     }
 
-    /// Bytes of the envelope in front of the text.
+    /// Returns how many bytes of the envelope are before the text.
     fn before(&self) -> usize {
         let text = self
             .meaning
@@ -137,7 +141,7 @@ impl Repeat {
         }
     }
 
-    /// Remembers what `frame` was found to mean, if that depends on nothing but its envelope.
+    /// Remembers the meaning of `frame` if it depends only on the envelope.
     pub(super) fn learn(&mut self, frame: &Frame<'_>, event: &Event) {
         let (Some(text), Some(merge)) = (event.text, event.merge) else {
             return;
@@ -153,7 +157,7 @@ impl Repeat {
         ) else {
             return;
         };
-        // Empty text means something else, and text without quotes could end anywhere.
+        // Empty text has another meaning, and text without quotes could end anywhere.
         if text.is_empty() || !before.ends_with(b"\"") || !after.starts_with(b"\"") {
             return;
         }
@@ -201,7 +205,7 @@ impl Repeat {
     }
 }
 
-/// How many bytes may belong to a number or a time.
+/// Returns how many bytes at the start may belong to a number or a time.
 fn stamp_len(bytes: &[u8]) -> usize {
     bytes
         .iter()
@@ -211,9 +215,9 @@ fn stamp_len(bytes: &[u8]) -> usize {
         .count()
 }
 
-/// Whether a JSON string that begins in front of `bytes` ends right behind them, on the same line.
+/// Reports whether `bytes` is the whole body of one JSON string, without a line break.
 fn is_string_body(bytes: &[u8]) -> bool {
-    // A word, mostly: to look at each byte is quicker than to prepare a search.
+    // The text is usually one word: checking each byte is faster than setting up a search.
     let is_plain = |byte: &u8| !matches!(byte, b'"' | b'\\' | b'\n');
     if bytes.len() <= SHORT && bytes.iter().all(is_plain) {
         return true;
@@ -231,7 +235,8 @@ fn is_string_body(bytes: &[u8]) -> bool {
     false
 }
 
-/// The length of a JSON string that begins in front of `bytes` and ends in them, on the same line.
+/// Returns the length of the JSON string body at the start of `bytes`, up to a closing quote on the
+/// same line.
 fn string_len(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {

@@ -1,4 +1,5 @@
-//! What a request says of the stream it asks for.
+//! The parts of a request that describe the stream it asks for: its head, and some members of its
+//! JSON body.
 
 use http::HeaderMap;
 
@@ -11,7 +12,7 @@ pub struct RequestHead<'a> {
 }
 
 impl<'a> RequestHead<'a> {
-    /// Of the path, the query without its `?`, and the fields.
+    /// Creates a head from the path, the query without its `?`, and the headers.
     pub fn new(path: &'a str, query: &'a str, headers: &'a HeaderMap) -> Self {
         Self {
             path: path.strip_suffix('/').unwrap_or(path),
@@ -20,12 +21,12 @@ impl<'a> RequestHead<'a> {
         }
     }
 
-    /// Whether the path ends like this.
+    /// Reports whether the path ends with `end`.
     pub(super) fn ends_with(&self, end: &str) -> bool {
         self.path.ends_with(end)
     }
 
-    /// The parts of the path, the last one first.
+    /// Returns the segments of the path, the last one first.
     pub(super) fn parts(&self) -> std::str::RSplit<'a, char> {
         self.path.rsplit('/')
     }
@@ -34,7 +35,7 @@ impl<'a> RequestHead<'a> {
         self.path.contains(part)
     }
 
-    /// Whether the query has this parameter with this value.
+    /// Reports whether the query contains `parameter`, which is written `name=value`.
     pub(super) fn queries(&self, parameter: &str) -> bool {
         self.query.split('&').any(|part| part == parameter)
     }
@@ -43,7 +44,8 @@ impl<'a> RequestHead<'a> {
         self.headers.contains_key(field)
     }
 
-    /// Whether a field that lists values has one that contains this word.
+    /// Reports whether a value of the header `field` contains `word`. Values are compared in lower
+    /// case.
     pub(super) fn lists(&self, field: &str, word: &str) -> bool {
         let mut values = self.headers.get_all(field).iter();
         values.any(|value| {
@@ -53,19 +55,19 @@ impl<'a> RequestHead<'a> {
     }
 }
 
-/// Members of a request's body that say what kind of request it is.
+/// The members of a request body that say what kind of request it is.
 pub const KEYS: [&str; 9] = [
     "stream", "id", "jsonrpc", "method", "threadId", "runId", "messages", "tools", "context",
 ];
 
-/// The members at the top of a request's body that are among [`KEYS`], as far as they are known.
+/// The top-level members of a request body that are among [`KEYS`], as far as they are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members {
     found: Vec<(&'static str, Box<[u8]>)>,
 }
 
 impl Members {
-    /// Takes note of a member. `value` is its raw JSON, or the first byte of an object or array.
+    /// Records a member. `value` is its raw JSON, or only the first byte of an object or array.
     pub fn note(&mut self, key: &[u8], value: &[u8]) {
         let known = KEYS.into_iter().find(|known| known.as_bytes() == key);
         if let Some(known) = known
@@ -75,7 +77,7 @@ impl Members {
         }
     }
 
-    /// The raw value of a member, empty if there is none.
+    /// Returns the raw value of a member, empty if there is none.
     pub fn raw(&self, key: &str) -> &[u8] {
         let mut found = self.found.iter();
         found
@@ -84,19 +86,19 @@ impl Members {
             .unwrap_or_default()
     }
 
-    /// The raw body of a string member, empty for any other.
+    /// Returns the raw body of a string member, empty for any other value.
     pub(super) fn word(&self, key: &str) -> &[u8] {
         let body = self.raw(key).strip_prefix(b"\"");
         body.and_then(|body| body.strip_suffix(b"\""))
             .unwrap_or_default()
     }
 
-    /// Whether there is such a member.
+    /// Reports whether the member exists.
     pub fn has(&self, key: &str) -> bool {
         !self.raw(key).is_empty()
     }
 
-    /// The id of a JSON-RPC request as JSON, if the body is one.
+    /// Returns the id as JSON if the body is a JSON-RPC request.
     pub(super) fn call_id(&self) -> Option<&str> {
         let id = std::str::from_utf8(self.raw("id")).ok()?;
         let is_call = self.has("jsonrpc") && self.has("method");

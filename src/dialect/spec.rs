@@ -1,10 +1,11 @@
-//! What a dialect says of itself: how it is recognised, read, kept alive, and told of failures.
+//! The specification of a dialect: how it is recognised and parsed, its heartbeat, and its error
+//! events.
 //!
-//! Each dialect is one file with one [`DialectSpec`]; everything else asks the shape.
+//! Each dialect is one file with one [`DialectSpec`]. All other code asks the specification.
 
 use std::fmt::Debug;
 
-use http::HeaderMap;
+use http::{HeaderMap, request};
 
 use super::first_frame::FirstFrame;
 use super::object::Object;
@@ -12,35 +13,55 @@ use super::request::{Members, RequestHead};
 use crate::event::Event;
 use crate::wire::{Frame, Framing};
 
-/// One dialect.
+/// The specification of one dialect.
 pub(super) struct DialectSpec {
     /// The word used in the configuration, in metrics and in logs.
     pub(super) word: &'static str,
-    /// Whether the head of a request asks for it.
+    /// How surely the head of a request asks for it.
     pub(super) match_head: fn(&RequestHead<'_>) -> Sign,
-    /// Whether the body of a request asks for it.
+    /// How surely the body of a request asks for it.
     pub(super) match_body: fn(&Members) -> Sign,
-    /// Whether the head of an answer announces it.
+    /// How surely the head of a response announces it.
     pub(super) match_response: fn(&HeaderMap) -> Sign,
-    /// Whether a stream speaks it that begins with this frame.
+    /// How surely a stream that begins with this frame uses it.
     pub(super) match_first_frame: fn(&FirstFrame<'_>) -> Sign,
-    /// A reader for one stream, given what its request said.
+    /// Creates the parser of one stream, given the members of the request body.
     pub(super) parser: fn(&Members) -> Box<dyn Parser>,
-    /// A content type that frames it otherwise than as SSE or NDJSON, and how.
+    /// A content type for which its framing is neither SSE nor NDJSON, and that framing.
     pub(super) framing: Option<(&'static str, Framing)>,
     /// Whether its clients skip SSE comments.
     pub(super) comments: bool,
-    /// The bytes that keep a silent stream alive and that its clients are known to survive between two frames.
+    /// The heartbeat: bytes that keep a silent stream alive and that its clients are known to
+    /// accept between two frames.
     pub(super) heartbeat: fn(Framing) -> Option<&'static [u8]>,
-    /// Whether every answer is a stream, whatever the request says.
+    /// Whether a response is a stream if the request does not say which it wants.
     pub(super) always_streams: bool,
-    /// The block that says what goes on unseen; `None` in dialects whose clients know no such event.
+    /// The event that reports hidden activity to the client; `None` if its clients know no such
+    /// event.
     pub(super) status: Option<fn(&str) -> String>,
-    /// The JSON of a failure that is known before the head is sent.
+    /// The event that ends a failed stream. `None` if there is none in this framing: then only a
+    /// truncated body shows the failure.
+    pub(super) failure: fn(Framing, &Failure<'_>, &ErrorContext) -> Option<String>,
+    /// The JSON of an error response, for a failure that is known before the head is sent.
     pub(super) refusal: Option<fn(&Refusal<'_>, &Members) -> String>,
+    /// The framing of its streams, for a head that is sent before the upstream's head is known.
+    pub(super) default_framing: Framing,
+    /// Whether the body of a request must be read, because the body identifies the dialect where
+    /// the head does not, or because an error repeats the id of the request.
+    pub(super) reads_request_body: bool,
+    /// Whether a response is a stream only if the request says `"stream": true`.
+    pub(super) streams_on_request: bool,
+    /// Whether the upstream call continues when the client of such a request disconnects.
+    pub(super) survives_client: fn(&request::Parts) -> bool,
+    /// Whether it is a catch-all, which is recognised only if nothing more specific is.
+    pub(super) generic: bool,
+    /// What leakage control must know about its events.
+    pub(super) hide: HideFacts,
+    /// Its attributes in the GenAI semantic conventions.
+    pub(super) gen_ai: GenAi,
 }
 
-/// What most dialects say: nothing in particular.
+/// The defaults, which suit most dialects.
 pub(super) const PLAIN: DialectSpec = DialectSpec {
     word: "",
     match_head: |_| Sign::None,
@@ -53,86 +74,205 @@ pub(super) const PLAIN: DialectSpec = DialectSpec {
     heartbeat: comment,
     always_streams: false,
     status: None,
+    failure: plain_failure,
     refusal: None,
+    default_framing: Framing::Sse,
+    reads_request_body: false,
+    streams_on_request: false,
+    survives_client: |_| false,
+    generic: false,
+    hide: HideFacts::NONE,
+    gen_ai: GenAi::NONE,
 };
 
-/// How sure a recognition is. The surest dialect wins; of equals the first one by name.
+/// The properties of a dialect's events on which leakage control depends.
+#[derive(Clone, Copy, Debug)]
+pub struct HideFacts {
+    /// Whether each text is closed by an event of its own.
+    pub closes_texts: bool,
+    /// Whether one event may carry a tool call beside text, so that a tool event cannot be removed
+    /// as a whole.
+    pub mixes_calls_with_text: bool,
+    /// Whether an event whose text was removed is kept, because it still has a place in its block.
+    pub keeps_emptied_events: bool,
+    /// The number by which clients keep blocks in a list: the blocks after a removed one move up.
+    pub block_index: Option<BlockIndex>,
+}
+
+impl HideFacts {
+    /// The default.
+    pub(super) const NONE: Self = Self {
+        closes_texts: false,
+        mixes_calls_with_text: false,
+        keeps_emptied_events: false,
+        block_index: None,
+    };
+    /// Each text is closed by an event of its own.
+    pub(super) const CLOSES_TEXTS: Self = Self {
+        closes_texts: true,
+        ..Self::NONE
+    };
+    /// One event may carry a tool call beside text.
+    pub(super) const MIXES_CALLS_WITH_TEXT: Self = Self {
+        mixes_calls_with_text: true,
+        ..Self::NONE
+    };
+}
+
+/// The numbering of a message's blocks in a dialect.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockIndex {
+    /// The top-level member that has the number.
+    pub member: &'static [u8],
+    /// The event type, with its quotes, that opens a block and so takes the next number.
+    pub opened_by: &'static [u8],
+}
+
+/// Attributes of the
+/// [GenAI semantic conventions](https://opentelemetry.io/docs/specs/semconv/gen-ai/).
+#[derive(Clone, Copy, Debug)]
+pub struct GenAi {
+    /// `gen_ai.provider.name`.
+    pub provider: Option<&'static str>,
+    /// `gen_ai.operation.name`, for a response from this path.
+    pub operation: Option<fn(&str) -> &'static str>,
+    /// The ends of the paths at which a model is called; empty if the dialect defines none.
+    pub paths: &'static [&'static str],
+}
+
+impl GenAi {
+    /// No attributes.
+    pub(super) const NONE: Self = Self {
+        provider: None,
+        operation: None,
+        paths: &[],
+    };
+    /// An agent framework: no provider and no paths.
+    pub(super) const AGENT: Self = Self {
+        operation: Some(|_| "invoke_agent"),
+        ..Self::NONE
+    };
+}
+
+/// Returns `text_completion` for the legacy completion paths, otherwise `chat`.
+pub(super) fn chat_or_completion(path: &str) -> &'static str {
+    let completes = path.ends_with("/completions") && !path.ends_with("/chat/completions");
+    if completes || path.ends_with("/api/generate") {
+        "text_completion"
+    } else {
+        "chat"
+    }
+}
+
+/// How certain a match is. The dialect with the most certain match wins; among equals, the first by
+/// name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Sign {
-    /// It does not look like it.
+    /// No match.
     None,
-    /// Others may look the same.
+    /// Other dialects may look the same.
     Possible,
-    /// Few others look the same.
+    /// Few other dialects look the same.
     Likely,
-    /// Nothing else looks like it.
+    /// No other dialect looks the same.
     Certain,
 }
 
 impl Sign {
-    /// `sign` if `holds`.
+    /// Returns this sign if `holds`, otherwise [`Sign::None`].
     pub(super) const fn when(self, holds: bool) -> Self {
         if holds { self } else { Self::None }
     }
 }
 
-/// Reads the frames of one stream, and remembers of them what the next ones need.
+/// A parser of the frames of one stream, with the state that later frames need.
 pub(super) trait Parser: Debug + Send {
-    /// What a frame means; `None` if it is not of this dialect.
+    /// Returns the meaning of a frame, or `None` if it does not belong to this dialect.
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event>;
 
-    /// The bytes that tell the clients that the stream failed. `None` if there are none: then only a broken body
-    /// tells them.
-    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String>;
+    /// Returns what an error event after the frames so far must agree with.
+    fn error_context(&self) -> ErrorContext {
+        ErrorContext::default()
+    }
 
-    /// Whether an end of input without a terminal event means that the answer was cut.
+    /// Reports whether end of input without a terminal event means that the stream is truncated.
     fn needs_terminal(&self) -> bool {
         true
     }
 
-    /// Takes note of the number or time of an event that was recognised without being read.
+    /// Records the number or time of an event that was recognised without parsing it.
     fn note_varying(&mut self, _varying: &[u8]) {}
 }
 
-/// A failure amid a stream.
+/// What an error event must agree with: the parts of the stream that its client has seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ErrorContext {
+    /// JSON-RPC: the id of the call that the stream responds to, as JSON. Clients compare it.
+    pub(super) call: Option<Box<str>>,
+    /// OpenAI Responses: the sequence number of the last event. The error takes the next one.
+    pub(super) sequence: Option<u64>,
+    /// OpenAI Agents SDK: its clients do not know the API's error event.
+    pub(super) wrapped: bool,
+    /// Conventions: the member that carries the text of tokens.
+    pub(super) text_member: Option<&'static str>,
+    /// Conventions: whether events are JSON objects.
+    pub(super) typed: bool,
+    /// Gemini: how much of the JSON array was sent.
+    pub(super) array: ArrayPlace,
+}
+
+/// How much of a JSON array was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum ArrayPlace {
+    /// Nothing.
+    #[default]
+    Start,
+    /// The opening bracket.
+    Opened,
+    /// At least one element.
+    Amid,
+}
+
+/// A failure after the head was sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Failure<'a> {
-    /// One of Weir's words.
+    /// One of Weir's error codes.
     pub(super) code: &'a str,
     /// A sentence for the client.
     pub(super) message: &'a str,
 }
 
 impl Failure<'_> {
-    /// The message with the code in front of it, once: for dialects without a place for the code.
+    /// Returns the message with the code before it, once: for dialects that have no place for the
+    /// code.
     pub(super) fn with_code(&self) -> String {
         with_code(self.code, self.message)
     }
 
-    /// Whether something did not come in time.
+    /// Reports whether the failure is a timeout.
     pub(super) fn is_timeout(&self) -> bool {
         is_timeout(self.code)
     }
 }
 
-/// A failure instead of a stream.
+/// A failure before the head is sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refusal<'a> {
-    /// The status of the answer.
+    /// The status code of the response.
     pub(super) status: u16,
-    /// One of Weir's words.
+    /// One of Weir's error codes.
     pub(super) code: &'a str,
     /// A sentence for the client.
     pub(super) message: &'a str,
 }
 
 impl Refusal<'_> {
-    /// The message with the code in front of it, once.
+    /// Returns the message with the code before it, once.
     pub(super) fn with_code(&self) -> String {
         with_code(self.code, self.message)
     }
 
-    /// Whether something did not come in time.
+    /// Reports whether the failure is a timeout.
     pub(super) fn is_timeout(&self) -> bool {
         is_timeout(self.code)
     }
@@ -150,7 +290,7 @@ fn is_timeout(code: &str) -> bool {
     code.ends_with("timeout")
 }
 
-/// One SSE block; other framings have no place for it.
+/// Returns one SSE block, or `None` in other framings.
 pub(super) fn block(framing: Framing, name: &str, data: &str) -> Option<String> {
     match framing {
         Framing::Sse if name.is_empty() => Some(format!("data: {data}\n\n")),
@@ -159,7 +299,8 @@ pub(super) fn block(framing: Framing, name: &str, data: &str) -> Option<String> 
     }
 }
 
-/// A comment without a blank line: several clients take one for an empty event.
+/// Returns a comment as the heartbeat. No blank line follows it, because several clients take one
+/// for an empty event.
 pub(super) const fn comment(framing: Framing) -> Option<&'static [u8]> {
     match framing {
         Framing::Sse => Some(b":\n"),
@@ -168,7 +309,8 @@ pub(super) const fn comment(framing: Framing) -> Option<&'static [u8]> {
     }
 }
 
-/// `{"type":"error",...}` under every name that clients of no particular dialect look at.
+/// Returns `{"type":"error",...}`, with the message under every name that clients without a
+/// particular dialect read.
 pub(super) fn plain_error(failure: &Failure<'_>) -> Object {
     Object::new()
         .text("type", "error")
@@ -177,17 +319,18 @@ pub(super) fn plain_error(failure: &Failure<'_>) -> Object {
         .text("code", failure.code)
 }
 
-/// Understands nothing: each event is critical and verbatim.
+/// Returns the error event for clients without a particular dialect.
+fn plain_failure(framing: Framing, failure: &Failure<'_>, _: &ErrorContext) -> Option<String> {
+    block(framing, "error", &plain_error(failure).end())
+}
+
+/// A parser that recognises nothing: every event is critical and passes verbatim.
 #[derive(Debug)]
 pub(super) struct Unknown;
 
 impl Parser for Unknown {
     fn classify(&mut self, _: &Frame<'_>) -> Option<Event> {
         None
-    }
-
-    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
-        block(framing, "error", &plain_error(failure).end())
     }
 
     fn needs_terminal(&self) -> bool {

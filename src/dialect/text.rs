@@ -1,4 +1,5 @@
-//! Events that carry text: where it lies and what must agree before two of them are joined.
+//! Builds events that carry text: where the text is, and what must be equal before two events are
+//! merged.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
@@ -6,7 +7,8 @@ use std::ops::Range;
 use crate::event::{Class, Content, Event, Keep, Merge, Usage};
 use crate::wire::{Frame, Payload};
 
-/// An event of `class` whose text is the payload's `range`. Empty text adds nothing for the reader.
+/// Returns an event of `class` whose text is the payload's `range`. Empty text counts as no
+/// content.
 pub(super) fn event(
     frame: &Frame<'_>,
     class: Class,
@@ -24,7 +26,8 @@ pub(super) fn event(
     }
 }
 
-/// The same event, to be joined with neighbours of an equal `key`. Without a text span it stays alone.
+/// Allows `event` to be merged with neighbours that have an equal `key`. An event without a text
+/// span is never merged.
 pub(super) fn joining(event: Event, keep: Keep, key: u64) -> Event {
     Event {
         merge: event.text.map(|text| Merge {
@@ -37,7 +40,8 @@ pub(super) fn joining(event: Event, keep: Keep, key: u64) -> Event {
     }
 }
 
-/// The same event, whose [`crate::event::LISTS`] grow with its text when it joins another that has some.
+/// Records whether the event has [`crate::event::LISTS`], which grow with its text in a merge.
+/// Events with lists are not merged with events without them.
 pub(super) fn with_lists(event: Event, lists: bool) -> Event {
     Event {
         merge: event.merge.map(|merge| Merge {
@@ -49,7 +53,7 @@ pub(super) fn with_lists(event: Event, lists: bool) -> Event {
     }
 }
 
-/// The same event, to be superseded by a later neighbour of an equal `key`.
+/// Allows a later neighbour with an equal `key` to replace the event.
 pub(super) fn superseded(event: Event, frame: &Frame<'_>, key: u64) -> Event {
     let whole = match frame.data {
         Some(Payload::InBlock(span)) => Some(span),
@@ -66,7 +70,7 @@ pub(super) fn superseded(event: Event, frame: &Frame<'_>, key: u64) -> Event {
     }
 }
 
-/// What an event of several parts adds: the most telling of them.
+/// Returns the more significant of two contents, for an event that has several parts.
 pub(super) fn more_telling(a: Content, b: Content) -> Content {
     let rank = |content: Content| match content {
         Content::None => 0,
@@ -78,7 +82,8 @@ pub(super) fn more_telling(a: Content, b: Content) -> Content {
     if rank(b) > rank(a) { b } else { a }
 }
 
-/// The counts of the model call that `id` names; without a name the stream holds one call.
+/// Attributes the token counts to the model call with this `id`. Without an id, the stream has only
+/// one call.
 pub(super) fn of_call(usage: Usage, id: &[u8]) -> Usage {
     Usage {
         call: if id.is_empty() { 0 } else { key(id) },
@@ -86,7 +91,7 @@ pub(super) fn of_call(usage: Usage, id: &[u8]) -> Usage {
     }
 }
 
-/// A merge key: equal parts give equal keys within one process.
+/// Returns a merge key. Equal parts give equal keys within one process.
 pub(super) fn key(parts: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     parts.hash(&mut hasher);

@@ -6,7 +6,7 @@ use super::Dialect;
 use super::first_frame::FirstFrame;
 use super::object::Object;
 use super::reader::Reader;
-use super::spec::{self, DialectSpec, Failure, PLAIN, Parser, Sign};
+use super::spec::{self, DialectSpec, ErrorContext, Failure, HideFacts, PLAIN, Parser, Sign};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Side, Step, Terminal, Usage};
 use crate::wire::json::Kind;
@@ -27,22 +27,33 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
             .raw("transient", "true");
         format!("data: {}\n\n", part.end())
     }),
+    hide: HideFacts::CLOSES_TEXTS,
+    failure,
     ..PLAIN
 };
+
+/// Returns the event that ends a failed stream, and the sentinel.
+fn failure(framing: Framing, failure: &Failure<'_>, _: &ErrorContext) -> Option<String> {
+    let error = Object::new()
+        .text("type", "error")
+        .text("errorText", &failure.with_code());
+    let block = spec::block(framing, "", &error.end())?;
+    Some(block + "data: [DONE]\n\n")
+}
 
 fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
     match first.word("type") {
         b"start" => Sign::Certain.when(first.has("messageId") || first.has("messageMetadata")),
-        // Tutorials use these words, too.
+        // Tutorials use these types as well.
         b"abort" | b"custom" | b"error" | b"file" | b"finish" => Sign::None,
         _ => Sign::Certain.when(first.is_understood(Dialect::VercelUi)),
     }
 }
 
-/// What must be remembered between events.
+/// The state that is kept between events.
 #[derive(Debug, Default)]
 struct State {
-    /// An error was match_body: what follows does not make the stream a good one.
+    /// Whether the upstream sent an error. The stream then counts as failed, whatever follows.
     failed: bool,
 }
 
@@ -64,14 +75,6 @@ impl Parser for State {
             _ => event,
         })
     }
-
-    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
-        let error = Object::new()
-            .text("type", "error")
-            .text("errorText", &failure.with_code());
-        let block = spec::block(framing, "", &error.end())?;
-        Some(block + "data: [DONE]\n\n")
-    }
 }
 
 const fn of(class: Class, content: Content) -> Event {
@@ -81,7 +84,7 @@ const fn of(class: Class, content: Content) -> Event {
     }
 }
 
-/// What one part carries.
+/// The contents of one part.
 #[derive(Debug, Default)]
 struct Part<'a> {
     kind: &'a [u8],
@@ -92,7 +95,7 @@ struct Part<'a> {
     transient: bool,
     preliminary: bool,
     usage: Option<Usage>,
-    /// A hash of the members that must be equal before two parts are joined.
+    /// A hash of the members that must be equal before two parts are merged.
     rest: u64,
 }
 
@@ -184,7 +187,7 @@ impl<'a> Part<'a> {
         Some(text::joining(event, Keep::First, key))
     }
 
-    /// A later part of the same id takes its place.
+    /// Returns an event that a later part with the same id replaces.
     fn superseded(&self, frame: &Frame<'_>, class: Class) -> Event {
         let content = if class == Class::Tool {
             Content::Tool

@@ -1,10 +1,11 @@
-//! Vercel AI SDK data stream of version 4: lines of a code, a colon and JSON, under `text/plain`.
+//! Vercel AI SDK data stream of version 4: each line is a code, a colon and JSON, sent as
+//! `text/plain`.
 
 use std::ops::Range;
 
 use super::object::{self, Object};
 use super::reader::Reader;
-use super::spec::{DialectSpec, Failure, PLAIN, Parser, Sign};
+use super::spec::{DialectSpec, ErrorContext, Failure, PLAIN, Parser, Sign};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Side, Step, Terminal, Usage};
 use crate::wire::json::Kind;
@@ -13,25 +14,41 @@ use crate::wire::{Frame, Framing};
 pub(super) const SPEC: DialectSpec = DialectSpec {
     word: "vercel_v4",
     match_response: |headers| Sign::Certain.when(headers.contains_key("x-vercel-ai-data-stream")),
-    // Only the head of the answer tells.
+    // Only the head of the response identifies this dialect.
     match_first_frame: |_| Sign::None,
     parser: |_| Box::<State>::default(),
     framing: Some(("text/plain", Framing::Lines)),
     comments: false,
-    // Its reader skips empty lines.
+    // The SDK skips empty lines.
     heartbeat: |framing| match framing {
         Framing::Lines => Some(b"\n"),
         Framing::JsonArray | Framing::Ndjson | Framing::Raw | Framing::Sse => None,
     },
+    failure,
     ..PLAIN
 };
 
-/// What must be remembered between lines.
+/// Returns the lines that end a failed stream.
+fn failure(framing: Framing, failure: &Failure<'_>, _: &ErrorContext) -> Option<String> {
+    if framing != Framing::Lines {
+        return None;
+    }
+    let usage = Object::new()
+        .number("promptTokens", 0)
+        .number("completionTokens", 0);
+    let end = Object::new()
+        .text("finishReason", "error")
+        .raw("usage", &usage.end());
+    let message = object::string(&failure.with_code());
+    Some(format!("3:{message}\nd:{}\n", end.end()))
+}
+
+/// The state that is kept between lines.
 #[derive(Debug, Default)]
 struct State {
-    /// Steps that ended: each is one model call.
+    /// The number of steps that have ended. Each is one model call.
     steps: u64,
-    /// An error was match_body: what follows does not make the stream a good one.
+    /// Whether the upstream sent an error. The stream then counts as failed, whatever follows.
     failed: bool,
 }
 
@@ -45,7 +62,7 @@ impl Parser for State {
         Some(match frame.name() {
             b"0" => text(frame, Class::Token, Content::Token)?,
             b"g" => text(frame, Class::Reasoning, Content::Reasoning)?,
-            // Redacted reasoning and signatures: the API wants them back.
+            // Redacted reasoning and signatures: the API expects them back.
             b"i" | b"j" => Event::bare(Class::Structure).on(Side::Reasoning),
             b"f" => Event::bare(Class::Structure),
             b"h" | b"k" => of(Class::Structure, Content::Other),
@@ -70,7 +87,7 @@ impl Parser for State {
                 }
             }
             b"d" => {
-                // The sum of the steps, if there were any.
+                // These are the sums of the steps, so they count only if there were no steps.
                 let usage = usage(data)?.filter(|_| self.steps == 0);
                 let terminal = if self.failed {
                     Terminal::Error
@@ -85,23 +102,9 @@ impl Parser for State {
             _ => return None,
         })
     }
-
-    fn failure(&self, framing: Framing, failure: &Failure<'_>) -> Option<String> {
-        if framing != Framing::Lines {
-            return None;
-        }
-        let usage = Object::new()
-            .number("promptTokens", 0)
-            .number("completionTokens", 0);
-        let end = Object::new()
-            .text("finishReason", "error")
-            .raw("usage", &usage.end());
-        let message = object::string(&failure.with_code());
-        Some(format!("3:{message}\nd:{}\n", end.end()))
-    }
 }
 
-/// The JSON of a line is a string.
+/// Classifies a line whose JSON is a string of text.
 fn text(frame: &Frame<'_>, class: Class, content: Content) -> Option<Event> {
     let mut reader = Reader::new(frame.data());
     let range = reader.string()??;
@@ -110,7 +113,7 @@ fn text(frame: &Frame<'_>, class: Class, content: Content) -> Option<Event> {
     Some(text::joining(event, Keep::First, text::key(frame.name())))
 }
 
-/// `{"toolCallId","argsTextDelta"}`
+/// Classifies a fragment of a tool call's arguments: `{"toolCallId","argsTextDelta"}`.
 fn arguments(frame: &Frame<'_>) -> Option<Event> {
     let mut reader = Reader::new(frame.data());
     let mut delta: Option<Range<usize>> = None;
@@ -128,7 +131,7 @@ fn arguments(frame: &Frame<'_>) -> Option<Event> {
     Some(event.of_call(Step::GoesOn, 0, call(frame.data())?))
 }
 
-/// A number for the call that a line belongs to.
+/// Returns a number for the tool call that a line belongs to.
 fn call(data: &[u8]) -> Option<u64> {
     let mut reader = Reader::new(data);
     let mut id: &[u8] = b"";
@@ -142,7 +145,8 @@ fn call(data: &[u8]) -> Option<u64> {
     Some(text::key(id))
 }
 
-/// `{"finishReason","usage":{"promptTokens","completionTokens"}}`; a model that states none sends `null` or NaN.
+/// Reads the token counts of `{"finishReason","usage":{"promptTokens","completionTokens"}}`. A
+/// model that does not count sends `null` or NaN.
 fn usage(data: &[u8]) -> Option<Option<Usage>> {
     let mut reader = Reader::new(data);
     let mut usage = None;

@@ -1,4 +1,4 @@
-//! Changes reindex of a frame's payload, and leaves every other byte as it was.
+//! Edits parts of a frame's payload and leaves every other byte unchanged.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -8,11 +8,11 @@ use crate::event::{Content, Event, Merge, Span};
 use crate::wire::json::is_whole;
 use crate::wire::{Frame, Payload};
 
-/// A range of the payload, and what takes its place.
+/// A range of the payload and its replacement.
 pub(super) type Edit = (Range<usize>, Vec<u8>);
 
-/// The same frame with its payload on one line of the block. Line breaks between JSON's tokens become spaces; strings
-/// contain none.
+/// Returns the frame with its JSON payload on a single `data` line. Line breaks between JSON tokens become spaces; JSON
+/// strings contain no raw line breaks.
 pub(super) fn flat<'a>(frame: &'a Frame<'_>) -> Cow<'a, Frame<'a>> {
     let Some(Payload::Joined(joined)) = &frame.data else {
         return Cow::Borrowed(frame);
@@ -20,7 +20,7 @@ pub(super) fn flat<'a>(frame: &'a Frame<'_>) -> Cow<'a, Frame<'a>> {
     let is_json =
         matches!(joined.trim_ascii_start().first(), Some(b'{' | b'[')) && is_whole(joined);
     if !is_json {
-        // Plain text, whose line breaks are its own.
+        // In plain text the line breaks are part of the text.
         return Cow::Borrowed(frame);
     }
     let mut block = Vec::with_capacity(frame.block.len());
@@ -53,7 +53,7 @@ pub(super) fn flat<'a>(frame: &'a Frame<'_>) -> Cow<'a, Frame<'a>> {
     })
 }
 
-/// The same frame after `edits`, which must be in order and apart. `None` if its payload is not on one line.
+/// Applies `edits`, which must be sorted and must not overlap. Returns `None` if the payload is not on one line.
 pub(super) fn apply(frame: &Frame<'_>, edits: &[Edit]) -> Option<Frame<'static>> {
     let Some(Payload::InBlock(span)) = &frame.data else {
         return None;
@@ -88,7 +88,7 @@ pub(super) fn apply(frame: &Frame<'_>, edits: &[Edit]) -> Option<Frame<'static>>
     })
 }
 
-/// The same block with this plain text, one line of it in each `data` line.
+/// Returns the block with `text` in place of its plain text, one `data` line for each line of `text`.
 pub(super) fn with_lines(frame: &Frame<'_>, text: &[u8]) -> Vec<u8> {
     let mut block = Vec::with_capacity(frame.block.len());
     let mut done = false;
@@ -106,7 +106,8 @@ pub(super) fn with_lines(frame: &Frame<'_>, text: &[u8]) -> Vec<u8> {
     block
 }
 
-/// The same event with another text, and without what was said of each token of the old one.
+/// Returns the event with `text` in place of its text. Empties the log probabilities and token ids, which describe the
+/// old text.
 pub(super) fn with_text(
     frame: &Frame<'_>,
     event: &Event,
@@ -138,7 +139,7 @@ pub(super) fn with_text(
     let span = Span::new(start..start + text.len());
     let event = Event {
         text: span,
-        // Two of them may still join: whatever surrounds the text is the same.
+        // Two such events may still be merged, because everything around the text is unchanged.
         merge: event.merge.and_then(|merge| {
             Some(Merge {
                 text: span?,

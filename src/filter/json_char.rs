@@ -1,6 +1,6 @@
-//! Walks the raw body of a JSON string, one character at a time, without losing how it was written.
+//! Reads the raw body of a JSON string one character at a time and keeps each character's original spelling.
 
-/// One character: as it was written, and what it means.
+/// One character: its raw spelling and its meaning in UTF-8.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct JsonChar<'a> {
     pub(super) raw: &'a [u8],
@@ -8,11 +8,11 @@ pub(super) struct JsonChar<'a> {
     len: u8,
 }
 
-/// Stands for half of a character: no mark contains it.
+/// Stands for one half of a surrogate pair. No marker contains this byte.
 const HALF: u8 = 0xFF;
 
 impl<'a> JsonChar<'a> {
-    /// The first character of a body, and the rest.
+    /// Splits off the first character of a body.
     pub(super) fn first(body: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let length = match *body.first()? {
             b'\\' => match body.get(1) {
@@ -45,13 +45,13 @@ impl<'a> JsonChar<'a> {
         Some((Self { raw, meaning, len }, rest))
     }
 
-    /// What it means, in UTF-8.
+    /// Returns the decoded character in UTF-8.
     pub(super) fn bytes(&self) -> &[u8] {
         self.meaning.get(..self.len.into()).unwrap_or_default()
     }
 }
 
-/// Whether a body is nothing but white space.
+/// Reports whether a body contains only white space.
 pub(super) fn is_blank(mut body: &[u8]) -> bool {
     while let Some((unit, rest)) = JsonChar::first(body) {
         if !unit.bytes().trim_ascii().is_empty() {

@@ -1,49 +1,49 @@
-//! The marks by which models part their thoughts and calls from their answers, family by family.
+//! The markers with which models separate reasoning and tool calls from their answers, by model family.
 //!
 //! Sources: the chat templates and parsers of the families, as vLLM and Ollama read them; openai/harmony for gpt-oss;
 //! LangChain's and CrewAI's output parsers for ReAct.
 
-/// What a hidden span is.
+/// What a hidden span contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Thinking.
     Reasoning,
-    /// A call of a tool, its arguments, its result.
+    /// A tool call, its arguments, or its result.
     Tool,
 }
 
-/// A pair of marks.
+/// An opening marker and the markers that close its span.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
-    /// The mark in front.
+    /// The opening marker.
     pub open: String,
-    /// The marks that end the span.
+    /// The closing markers. Without any, the span extends to the end of the text.
     pub close: Vec<String>,
-    /// What stands between them.
+    /// What the span contains.
     pub kind: Kind,
-    /// Where the mark in front is one.
+    /// Where the opening marker is recognised.
     pub place: Place,
-    /// Written like a tag: case and white space in it do not matter.
+    /// The markers are tags: case and white space in them do not matter.
     pub is_tag: bool,
 }
 
-/// Where a mark is taken for one.
+/// Where an opening marker is recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Wherever it stands: no text contains it by chance.
+    /// Anywhere outside a code fence: no text contains it by chance.
     Anywhere,
-    /// In front of the answer, or at the start of a line outside of code.
+    /// Before the answer begins, or at the start of a line outside a code fence.
     LineStart,
-    /// In front of the answer only.
+    /// Only before the answer begins.
     TextStart,
 }
 
-/// A family of marks.
+/// A family of markers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// Command R and A.
     Cohere,
-    /// DeepSeek's tool marks, with bars of full width.
+    /// DeepSeek's tool markers, which contain full-width bars.
     Deepseek,
     /// `FunctionGemma`.
     FunctionGemma,
@@ -57,11 +57,11 @@ pub enum Family {
     Lfm,
     /// Mistral, Magistral.
     Mistral,
-    /// Tags that prompts ask for.
+    /// Tags that prompts commonly tell a model to use.
     Prompt,
     /// `Thought:`, `Action:`, `Observation:`, `Final Answer:`.
     React,
-    /// `<think>` and its kin.
+    /// `<think>` and `<seed:think>`.
     Think,
     /// `<tool_call>`.
     ToolCall,
@@ -84,7 +84,7 @@ impl Family {
         Self::ToolCall,
     ];
 
-    /// The word used in the configuration.
+    /// Returns the word used in the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Cohere => "cohere",
@@ -102,7 +102,7 @@ impl Family {
         }
     }
 
-    /// Its pairs of marks. Harmony and `ReAct` have grammars of their own (see [`super::scan`]).
+    /// Returns the family's pairs of markers. Harmony and `ReAct` have their own grammars (see [`super::scan`]).
     pub fn pairs(self) -> Vec<Pair> {
         use Kind::{Reasoning, Tool};
         use Place::{Anywhere, LineStart, TextStart};
@@ -175,7 +175,7 @@ impl Family {
             )],
             Self::Mistral => vec![
                 pair(Reasoning, Anywhere, "[THINK]", &["[/THINK]"]),
-                // Nothing follows a call.
+                // Nothing follows a call, so it has no closing marker.
                 pair(Tool, Anywhere, "[TOOL_CALLS]", &[]),
             ],
             Self::Prompt => {
@@ -196,7 +196,7 @@ impl Family {
                 .into_iter()
                 .map(|name| tag(Reasoning, name))
                 .collect(),
-            // A token of its own in most vocabularies.
+            // It is a single token in most vocabularies.
             Self::ToolCall => vec![Pair {
                 place: Anywhere,
                 ..tag(Tool, "tool_call")

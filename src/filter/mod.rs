@@ -1,14 +1,14 @@
-//! Leakage control: which parts of a stream its client does not get.
+//! Leakage control: hides a model's reasoning and tool calls from the clients of a stream.
 //!
 //! ```text
-//! event ── of a hidden side? ── yes ──> gone (its block's index, too)
+//! event ── on a hidden side? ── yes ──> dropped (later blocks are renumbered)
 //!            │ no
-//!        fields ──> text marks ──> index ──> client
+//!        fields ──> markers in the text ──> block index ──> client
 //! ```
 //!
-//! Events of a hidden side go as a whole. In those that stay, fields that hold reasoning or calls are emptied, the text
-//! is parted at the marks of its model ([`scan`]), and texts that are repeated as a whole are parted once more.
-//! Everything else of an event leaves as it came.
+//! Events that belong to a hidden side are dropped. In the events that remain, fields that hold reasoning or tool calls
+//! are emptied, the text is split at the model's markers ([`scan`]), and texts that are repeated in full are scanned on
+//! their own. All other bytes are forwarded unchanged.
 
 mod edit;
 mod json_char;
@@ -34,38 +34,38 @@ use crate::dialect::{Classifier, Dialect};
 use crate::event::{Class, Content, Event, Side, Step};
 use crate::wire::{Frame, Framing, Payload};
 
-/// Texts of one stream that are scanned at once; beyond that the oldest ends.
+/// The most texts of one stream that are scanned at once; beyond that the oldest one is ended.
 const MAX_LANES: usize = 64;
 
 /// The filter of one stream.
 #[derive(Debug)]
 pub struct Filter {
     rules: Arc<Rules>,
-    /// Reads what was changed.
+    /// Classifies events that were changed.
     reader: Classifier,
     framing: Framing,
     lanes: Vec<Lane>,
     reindex: Reindex,
     hidden: Hidden,
-    /// What is left out at the moment, since the last thing that was seen.
+    /// The kind of output that is being dropped; `None` once the client was sent something visible.
     run: Option<Kind>,
-    /// The name of the tool that the client was told of last.
+    /// The tool name in the last status sent to the client.
     told: String,
 }
 
-/// One text of several.
+/// The scan of one text. A stream may interleave several texts.
 #[derive(Debug)]
 struct Lane {
     id: u64,
     scanner: Scanner,
-    /// A hidden call began, and its client was not told yet: its name may follow.
+    /// A hidden call began, and the client was not told yet because the name of the tool may follow.
     untold: bool,
-    /// The last event of it, to carry what is still held when the text ends.
+    /// The last event of this text: the template for an event that carries what is still held when the text ends.
     last: Option<(Frame<'static>, Event)>,
 }
 
 impl Filter {
-    /// A filter before the first event of a stream in this framing.
+    /// Creates the filter for a stream in this framing.
     pub fn new(rules: Arc<Rules>, framing: Framing) -> Self {
         Self {
             rules,
@@ -79,7 +79,7 @@ impl Filter {
         }
     }
 
-    /// What was hidden so far.
+    /// Returns how much was hidden so far.
     pub fn hidden(&self) -> Hidden {
         let mut hidden = self.hidden;
         for lane in &self.lanes {
@@ -88,8 +88,8 @@ impl Filter {
         hidden
     }
 
-    /// Gives `sink` what the client may see of an event: nothing, or the event, changed or not, perhaps with what was
-    /// held back in front of it.
+    /// Filters one event. Passes what the client may see of it to `sink`: nothing, or the event, changed or unchanged,
+    /// possibly preceded by text that was held back.
     pub fn take(
         &mut self,
         dialect: Dialect,
@@ -138,14 +138,14 @@ impl Filter {
         sink(&frame.block, &event);
     }
 
-    /// The end of the stream: gives `sink` what is still held back and may be seen.
+    /// Ends the stream: passes to `sink` the visible text that is still held back.
     pub fn finish(&mut self, sink: &mut impl FnMut(&[u8], &Event)) {
         for lane in std::mem::take(&mut self.lanes) {
             self.end(lane, sink);
         }
     }
 
-    /// What must leave before `event`: a text that it ends or interrupts.
+    /// Releases the text that `event` ends or interrupts, before `event` itself is sent.
     fn flush_before(
         &mut self,
         dialect: Dialect,
@@ -153,7 +153,7 @@ impl Filter {
         sink: &mut impl FnMut(&[u8], &Event),
     ) {
         if event.text.is_some() && event.content == Content::Token {
-            // A last piece of text is part of it.
+            // The text goes on, even if this is its last piece.
             return;
         }
         let ends_all =
@@ -168,11 +168,8 @@ impl Filter {
             self.finish(sink);
             return;
         }
-        // Elsewhere an empty piece of text looks the same.
-        let has_brackets = matches!(
-            dialect,
-            Dialect::AgUi | Dialect::OpenAiResponses | Dialect::VercelUi
-        );
+        // In the other dialects an empty piece of text has the same class as the end of a text.
+        let has_brackets = dialect.hide_facts().closes_texts;
         let is_end = event.class == Class::Finish
             || (event.class == Class::Structure && has_brackets)
             || event.call.is_some_and(|call| call.step == Step::Ends);
@@ -184,7 +181,8 @@ impl Filter {
         }
     }
 
-    /// Something comes amid a text: what is held of it cannot become a mark any more, unless all of it is hidden.
+    /// Releases the held part of a text that another event interrupts, because it cannot become a marker any more.
+    /// Inside a hidden span it stays held.
     fn interrupt(&mut self, at: usize, sink: &mut impl FnMut(&[u8], &Event)) {
         let mut visible = Vec::new();
         let Some(lane) = self
@@ -199,30 +197,23 @@ impl Filter {
         self.carry(last, &visible, sink);
     }
 
-    /// The side of an event that goes as a whole.
+    /// Returns the hidden side of an event that is dropped as a whole.
     fn side(&self, dialect: Dialect, event: &Event) -> Option<Kind> {
-        // There a chunk may carry a call beside a text.
-        let mixes = matches!(
-            dialect,
-            Dialect::Adk
-                | Dialect::Gemini
-                | Dialect::LangGraph
-                | Dialect::LangServe
-                | Dialect::Ollama
-                | Dialect::OpenAiChat
-        );
+        // In some dialects a chunk may carry a tool call next to text.
+        let mixes = dialect.hide_facts().mixes_calls_with_text;
         let kind = match (event.side, event.class) {
             (Side::Reasoning, _) | (Side::Answer, Class::Reasoning) => Kind::Reasoning,
             (Side::Tool, _) => Kind::Tool,
             (Side::Answer, Class::Tool) if !mixes => Kind::Tool,
             _ => return None,
         };
-        // There the first element has no comma, and another cannot take its place: it is emptied.
+        // Elements of a JSON array are emptied, not dropped: the first one has no comma before it, so no other can
+        // take its place.
         let stays = self.framing == Framing::JsonArray;
         (self.rules.of(kind).hides() && !stays).then_some(kind)
     }
 
-    /// Fields that hold what is hidden, emptied; `None` if nothing is left to see.
+    /// Empties the fields that hold hidden output. Returns `None` if nothing visible is left.
     fn without_fields<'a>(
         &mut self,
         dialect: Dialect,
@@ -239,7 +230,7 @@ impl Filter {
             reasoning: rules.reasoning.hides(),
             tools: rules.tools.hides(),
             marks: Some(&rules.marks),
-            // It is scanned as it comes, or is no text for anybody.
+            // This text is either scanned as a stream or not shown to anyone.
             skip: event
                 .text
                 .map(|text| text.start as usize - start..text.end as usize - start),
@@ -257,7 +248,7 @@ impl Filter {
             Some(frame) => {
                 let mut event = *self.reader.classify(&frame);
                 if self.framing == Framing::JsonArray && !frame.block.starts_with(b",") {
-                    // The first element stays the first.
+                    // The first element must stay the first, so it is neither merged nor dropped.
                     event.merge = None;
                     if event.class.is_droppable() {
                         event.class = Class::Structure;
@@ -272,18 +263,18 @@ impl Filter {
         } else {
             Kind::Tool
         };
-        // A call that is nothing but one, or a chunk whose only word was hidden.
+        // Events that carry only a call, and chunks whose only content was hidden, are dropped.
         let is_call =
             event.class == Class::Tool && rules.tools.hides() && self.framing != Framing::JsonArray;
         let says_nothing = was_changed
             && event.content == Content::None
             && event.class == Class::Structure
             && event.usage.is_none()
-            && dialect != Dialect::Anthropic
+            && !dialect.hide_facts().keeps_emptied_events
             && event.side == Side::Answer
             && self.framing != Framing::JsonArray
             && !has_role(frame.data());
-        // A state repeats what was told.
+        // A state event repeats what the client was told already.
         if (was_changed || is_call) && event.class != Class::State {
             let kind = if is_call { Kind::Tool } else { kind };
             self.note_event(kind, &source, sink);
@@ -291,14 +282,14 @@ impl Filter {
         (!(is_call || says_nothing)).then_some((frame, event))
     }
 
-    /// The text, without what its marks hide; `None` if nothing is left, or all of it is held back.
+    /// Removes what the markers in the text hide. Returns `None` if nothing is left or all of it is held back.
     fn without_marks<'a>(
         &mut self,
         frame: Cow<'a, Frame<'a>>,
         event: Event,
         sink: &mut impl FnMut(&[u8], &Event),
     ) -> Option<(Cow<'a, Frame<'a>>, Event)> {
-        // Events that repeat a model's deltas carry a text, too.
+        // State events that repeat a model's deltas carry text, too.
         let is_text = event.content == Content::Token || event.class == Class::State;
         let Some(text) = event.text.filter(|_| is_text) else {
             return Some(self.without_marks_in_lines(frame, event));
@@ -359,7 +350,8 @@ impl Filter {
         result
     }
 
-    /// The same for plain text of several lines. Nothing of it is held back: no other event could carry it.
+    /// Removes what markers hide in plain text of several lines. Nothing is held back, because no other event could
+    /// carry it.
     fn without_marks_in_lines<'a>(
         &mut self,
         frame: Cow<'a, Frame<'a>>,
@@ -387,7 +379,7 @@ impl Filter {
         (Cow::Owned(changed), event)
     }
 
-    /// A text is over: what is held of it leaves in an event like its last one.
+    /// Ends a text: sends what is held of it in an event like its last one.
     fn end(&mut self, mut lane: Lane, sink: &mut impl FnMut(&[u8], &Event)) {
         let mut visible = Vec::new();
         lane.scanner.finish(&mut visible);
@@ -411,7 +403,7 @@ impl Filter {
         let Some((mut frame, event)) = edit::with_text(&frame, &event, text) else {
             return;
         };
-        // What the event stated beside its text was told.
+        // Everything else in that event was sent with the event itself.
         let mut event = Event {
             usage: None,
             terminal: None,
@@ -419,7 +411,7 @@ impl Filter {
             ..event
         };
         if self.framing == Framing::JsonArray && !frame.block.starts_with(b",") {
-            // The first element, once more.
+            // The template is the first element of the array, so it needs a comma now.
             frame.block = Cow::Owned([b",\n", &*frame.block].concat());
             frame.data = None;
             event = Event {
@@ -434,15 +426,15 @@ impl Filter {
         sink(&frame.block, &event);
     }
 
-    /// An event, or what it says of `kind`, is left out.
+    /// Notes that an event, or the part of it that is of `kind`, is left out.
     fn note_event(&mut self, kind: Kind, frame: &Frame<'_>, sink: &mut impl FnMut(&[u8], &Event)) {
         let is_told = kind == Kind::Tool && self.rules.tools == Hide::Status;
         let name = is_told.then(|| tool_name::in_event(frame.data())).flatten();
         self.note_run(kind, name, sink);
     }
 
-    /// Something of `kind` is left out. The first time since something was seen the client may be told, and again of
-    /// each other tool.
+    /// Notes that output of `kind` is left out. If the route sends statuses, the client gets one for the first output
+    /// left out after something visible, and one for each other tool name.
     fn note_run(&mut self, kind: Kind, name: Option<&str>, sink: &mut impl FnMut(&[u8], &Event)) {
         let goes_on = self.run == Some(kind);
         if goes_on && name.is_none_or(|name| name == self.told) {
@@ -471,14 +463,14 @@ impl Filter {
     }
 }
 
-/// Whether a chunk tells its client who speaks, which opens a message.
+/// Reports whether a chunk states the role of the speaker, which opens a message.
 fn has_role(data: &[u8]) -> bool {
     let has = |word: &[u8]| memchr::memmem::find(data, word).is_some();
     has(b"\"delta\"") && has(b"\"role\"") && has(b"\"assistant\"")
 }
 
 fn characters(text: &[u8]) -> u64 {
-    // Continuation bytes are part of the character in front of them.
+    // Continuation bytes belong to the character before them.
     let starts = text.iter().filter(|byte| **byte & 0xC0 != 0x80);
     starts.count() as u64
 }

@@ -1,4 +1,4 @@
-//! The labels that `ReAct` agents begin their lines with.
+//! Recognises the labels at the start of a `ReAct` agent's lines, such as `Thought:` and `Action:`.
 
 /// What a label announces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub(super) enum Label {
     Tool,
 }
 
-/// What the start of a line is.
+/// Whether a line begins with a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Look {
     Is(Label),
@@ -19,7 +19,7 @@ pub(super) enum Look {
     No,
 }
 
-/// The longest first: one begins with another.
+/// The labels, longer ones first because a shorter label may be the beginning of a longer one.
 const LABELS: [(&[u8], Label); 6] = [
     (b"Final Answer", Label::FinalAnswer),
     (b"Action Input", Label::Tool),
@@ -29,8 +29,8 @@ const LABELS: [(&[u8], Label); 6] = [
     (b"Action", Label::Tool),
 ];
 
-/// Looks at a line so far: perhaps marks of Markdown, a label with a number in it, a colon. Asterisks may follow the
-/// colon, and one space belongs to it.
+/// Looks for a label at the start of a line received so far: optional Markdown decoration, a label that may contain a
+/// number, and a colon. Asterisks after the colon, and one space, belong to the label.
 pub(super) fn label(line: &[u8]) -> Look {
     let is_decoration = |byte: &u8| matches!(byte, b'*' | b'#' | b' ' | b'\t');
     let start = line
@@ -51,7 +51,8 @@ pub(super) fn label(line: &[u8]) -> Look {
     best
 }
 
-/// Whether `text` is `word`, a number between its parts or behind it, and a colon; `None` if it cannot become that.
+/// Compares `text` with `word` and a colon. A number may stand between the parts of `word` or after it. Returns
+/// `Some(true)` for a match, `Some(false)` for the beginning of one, and `None` if `text` cannot become one.
 fn read(text: &[u8], word: &[u8]) -> Option<bool> {
     let mut rest = text;
     for (number, part) in word.split(|byte| *byte == b' ').enumerate() {

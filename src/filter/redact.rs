@@ -1,5 +1,5 @@
-//! Empties what must not be seen in events that stay: fields of reasoning and of tools, parts of an answer, and texts
-//! that are repeated as a whole.
+//! Empties the hidden parts of events that are forwarded: fields that hold reasoning or tool calls, parts of an answer,
+//! and texts that are repeated in full.
 
 use std::ops::Range;
 
@@ -8,19 +8,19 @@ use super::markers::Kind;
 use super::scan::{Marks, Scanner};
 use crate::wire::json::{Cursor, Kind as Value};
 
-/// Deeper objects are left alone.
+/// Values nested deeper than this are left unchanged.
 const MAX_DEPTH: usize = 48;
-/// Members that hold reasoning, whatever the dialect.
+/// Members that hold reasoning in any dialect.
 const REASONING: [&[u8]; 4] = [
     b"reasoning",
     b"reasoning_content",
     b"reasoning_details",
     b"thinking",
 ];
-/// Types of blocks that are reasoning, and the members of such a block that say it.
+/// The types of content blocks that hold reasoning, and the members of such a block that contain it.
 const THOUGHTS: [&[u8]; 3] = [b"reasoning", b"redacted_thinking", b"thinking"];
 const THOUGHT: [&[u8]; 5] = [b"content", b"data", b"summary", b"text", b"thinking"];
-/// Members that hold calls of tools.
+/// Members that hold tool calls.
 const TOOLS: [&[u8]; 5] = [
     b"function_call",
     b"toolCalls",
@@ -28,7 +28,7 @@ const TOOLS: [&[u8]; 5] = [
     b"tool_call_chunks",
     b"tool_calls",
 ];
-/// Parts of a Google content that are calls.
+/// Members that make a part of a Google content a tool call or its result.
 const CALLS: [&[u8]; 6] = [
     b"codeExecutionResult",
     b"executableCode",
@@ -37,7 +37,7 @@ const CALLS: [&[u8]; 6] = [
     b"toolCall",
     b"toolResponse",
 ];
-/// Members that repeat an answer.
+/// Members that may repeat an answer in full.
 const TEXTS: [&[u8]; 12] = [
     b"answer",
     b"chunk",
@@ -52,7 +52,7 @@ const TEXTS: [&[u8]; 12] = [
     b"token",
     b"value",
 ];
-/// Arguments of tools are nobody's text: what is in them stays.
+/// Members that hold tool arguments or metadata. Text in them is not an answer, so it is left unchanged.
 const ARGUMENTS: [&[u8]; 6] = [
     b"args",
     b"arguments",
@@ -61,23 +61,23 @@ const ARGUMENTS: [&[u8]; 6] = [
     b"tool_calls",
     b"tool_input",
 ];
-/// What was said of tokens that are no longer there.
+/// Members with an entry for each token, which are wrong once tokens were removed.
 const TRACES: [&[u8]; 2] = [b"logprobs", b"token_ids"];
 
-/// What is looked for.
+/// Finds the parts of a payload that must be emptied.
 #[derive(Debug)]
 pub(super) struct Redactor<'a> {
     pub(super) reasoning: bool,
     pub(super) tools: bool,
-    /// For texts that are repeated as a whole.
+    /// The markers to look for in texts that are repeated in full.
     pub(super) marks: Option<&'a Marks>,
-    /// The text that is scanned as it comes.
+    /// The position of the text that is scanned as a stream, which is left to that scan.
     pub(super) skip: Option<Range<usize>>,
-    /// Empties what was said of each token, too.
+    /// Empties the members with an entry for each token, too.
     pub(super) traces: bool,
 }
 
-/// The edits of a payload, in order, and how many characters they hide, of reasoning and of tools.
+/// The edits to a payload, in order, and how many characters they hide: of reasoning, and of tools.
 #[derive(Debug, Default)]
 pub(super) struct Scrubbed {
     pub(super) edits: Vec<Edit>,
@@ -87,7 +87,7 @@ pub(super) struct Scrubbed {
 impl Redactor<'_> {
     pub(super) fn run(&self, data: &[u8]) -> Scrubbed {
         let mut out = Scrubbed::default();
-        // What is no JSON has no members.
+        // A payload that is not JSON has no members to empty.
         let _ = self.value(data, &mut Cursor::new(data), b"", 0, &mut out);
         out
     }
@@ -156,7 +156,7 @@ impl Redactor<'_> {
         depth: usize,
         out: &mut Scrubbed,
     ) -> Option<()> {
-        // Each element: where it lies, and whether it goes.
+        // The range of each element, and the kind of output if the element is removed.
         let mut elements: Vec<(Range<usize>, Option<Kind>)> = Vec::new();
         let mut edits = Vec::new();
         cursor.enter_array()?;
@@ -176,7 +176,7 @@ impl Redactor<'_> {
         for (at, (range, goes)) in elements.iter().enumerate() {
             let Some(kind) = goes else { continue };
             self.count(data, range.clone(), *kind, out);
-            // Together with the comma that parts it from a neighbour that stays.
+            // The comma between the element and a neighbour that stays is removed, too.
             let cut = match (last_kept, elements.get(at + 1)) {
                 (Some(last), Some((next, _))) if at < last => range.start..next.start,
                 (Some(last), _) if at > 0 => {
@@ -193,7 +193,7 @@ impl Redactor<'_> {
         Some(())
     }
 
-    /// Whether an element of an array goes as a whole.
+    /// Reports whether an array element is removed as a whole, and as which kind of output.
     fn goes(&self, data: &[u8], key: &[u8], cursor: &mut Cursor<'_>) -> Option<Option<Kind>> {
         if cursor.kind()? != Value::Object {
             return Some(None);
@@ -209,7 +209,7 @@ impl Redactor<'_> {
         })
     }
 
-    /// A text that is there as a whole: what it hides ends with it.
+    /// Scans a text that is complete in this payload: an open hidden span ends with it.
     fn text(&self, data: &[u8], range: Range<usize>, out: &mut Scrubbed) {
         let (Some(marks), Some(text)) = (self.marks, data.get(range.clone())) else {
             return;
@@ -246,7 +246,7 @@ impl Redactor<'_> {
         out.edits.push((range, with.to_vec()));
     }
 
-    #[expect(clippy::unused_self, reason = "reads like the others")]
+    #[expect(clippy::unused_self, reason = "a method like its neighbours")]
     fn count(&self, data: &[u8], range: Range<usize>, kind: Kind, out: &mut Scrubbed) {
         let hidden = data.get(range).map_or(0, super::characters);
         if let Some(total) = out.hidden.get_mut(kind as usize) {
@@ -255,23 +255,23 @@ impl Redactor<'_> {
     }
 }
 
-/// The empty value of the same kind; `None` for one that hides nothing.
+/// Returns the empty value of the same JSON type; `None` for a value that hides nothing.
 const fn empty(kind: Value, key: &[u8]) -> Option<&'static [u8]> {
     match kind {
         Value::Array => Some(b"[]"),
         Value::String => Some(b"\"\""),
-        // A call; settings have the name of reasoning, too.
+        // A call. An object with the name of a reasoning field holds settings, and stays.
         Value::Object if matches!(key, b"function_call") => Some(b"null"),
         Value::Null | Value::Object | Value::Scalar => None,
     }
 }
 
-/// Items of a response that are calls, or tell of tools.
+/// Reports whether an item of a response is a tool call or describes tools.
 fn is_tool_item(kind: &[u8]) -> bool {
     kind.ends_with(b"_call") || kind.starts_with(b"mcp_")
 }
 
-/// Blocks of a message that are calls, or pieces or results of them.
+/// Reports whether a content block of a message is a tool call, a piece of one, or a result.
 fn is_tool_block(kind: &[u8]) -> bool {
     let begins = |word: &[u8]| kind.starts_with(word);
     kind.ends_with(b"tool_use")
@@ -281,7 +281,7 @@ fn is_tool_block(kind: &[u8]) -> bool {
         || matches!(kind, b"function_call" | b"input_json_delta")
 }
 
-/// What the members of an object say of it.
+/// What an object's own members say about it.
 #[derive(Debug, Default)]
 struct About<'a> {
     kind: &'a [u8],
@@ -314,13 +314,13 @@ impl<'a> About<'a> {
         Some(about)
     }
 
-    /// Whether a member of it is what a tool answered.
+    /// Reports whether this member holds the result of a tool.
     fn tells_result(&self, key: &[u8]) -> bool {
         let is_result = self.role == b"tool" || matches!(self.kind, b"tool" | b"ToolMessage");
         is_result && matches!(key, b"artifact" | b"content")
     }
 
-    /// Whether a member of it is reasoning.
+    /// Reports whether this member holds reasoning.
     fn hides(&self, key: &[u8]) -> bool {
         REASONING.contains(&key)
             || (THOUGHTS.contains(&self.kind) && THOUGHT.contains(&key))

@@ -1,4 +1,4 @@
-//! The reindex of blocks in streams whose clients keep them in a list: where some are left out, those behind move up.
+//! Renumbers content blocks after some of them were dropped, in streams whose clients keep the blocks in a list.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -11,24 +11,26 @@ use crate::event::{Event, Merge, Span};
 use crate::wire::json::Cursor;
 use crate::wire::{Frame, Payload};
 
-/// Blocks of one stream that may be left out; more are a mistake of the upstream.
+/// The most dropped blocks remembered for one stream; more are a mistake of the upstream.
 const MAX_DROPPED: usize = 4096;
 
-/// Indices of the blocks that were left out.
+/// The indices of the blocks that were dropped.
 #[derive(Debug, Default)]
 pub(super) struct Reindex {
     dropped: Vec<u64>,
 }
 
 impl Reindex {
-    /// A block is left out: those behind it move up.
+    /// Notes that a block was dropped, so that the blocks after it get lower indices.
     pub(super) fn leave_out(&mut self, dialect: Dialect, frame: &Frame<'_>) {
-        let key = counter(dialect);
-        let index = key.and_then(|key| member(frame.data(), key));
-        // Only what opens a block takes a place in the list.
-        let opens = |word: &[u8]| memmem::find(frame.data(), word).is_some();
+        let Some(blocks) = dialect.hide_facts().block_index else {
+            return;
+        };
+        let index = member(frame.data(), blocks.member);
+        // Only an event that opens a block takes a place in the list.
+        let opens = memmem::find(frame.data(), blocks.opened_by).is_some();
         if let Some((index, _)) = index
-            && (opens(b"\"content_block_start\"") || opens(b"\"response.output_item.added\""))
+            && opens
             && !self.dropped.contains(&index)
             && self.dropped.len() < MAX_DROPPED
         {
@@ -36,7 +38,7 @@ impl Reindex {
         }
     }
 
-    /// The same event with the index that its block has without those left out.
+    /// Lowers the block index of an event by the number of dropped blocks before it.
     pub(super) fn counted<'a>(
         &self,
         dialect: Dialect,
@@ -46,7 +48,10 @@ impl Reindex {
         if self.dropped.is_empty() {
             return (frame, event);
         }
-        let Some((index, range)) = counter(dialect).and_then(|key| member(frame.data(), key))
+        let Some((index, range)) = dialect
+            .hide_facts()
+            .block_index
+            .and_then(|blocks| member(frame.data(), blocks.member))
         else {
             return (frame, event);
         };
@@ -60,7 +65,7 @@ impl Reindex {
         let Some(frame) = edit::apply(&frame, &[(range, digits.into_bytes())]) else {
             return (frame, event);
         };
-        // What stands behind the index has moved.
+        // The new index may have fewer digits, so everything after it moves.
         let moved = |span: Span| {
             if (span.start as usize) < start {
                 return Some(span);
@@ -81,16 +86,7 @@ impl Reindex {
     }
 }
 
-/// The member that counts blocks, in dialects whose clients keep them in a list.
-const fn counter(dialect: Dialect) -> Option<&'static [u8]> {
-    match dialect {
-        Dialect::Anthropic => Some(b"index"),
-        Dialect::OpenAiResponses => Some(b"output_index"),
-        _ => None,
-    }
-}
-
-/// A number at the top of a payload, and where it stands.
+/// Returns a top-level number of the payload and its position.
 fn member(data: &[u8], wanted: &[u8]) -> Option<(u64, Range<usize>)> {
     let mut cursor = Cursor::new(data);
     cursor.enter_object()?;

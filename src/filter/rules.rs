@@ -1,17 +1,17 @@
-//! What a route hides, and what was hidden.
+//! What a route hides, and how much was hidden.
 
 use super::markers::Kind;
 use super::scan::Marks;
 
-/// What becomes of a side of the output.
+/// What happens to one kind of output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Hide {
-    /// It is left out.
+    /// It is dropped.
     Drop,
-    /// It stays.
+    /// It is forwarded.
     #[default]
     Keep,
-    /// It is left out, and where the dialect can say so, the client is told that something goes on.
+    /// It is dropped, and where the dialect can express it, the client is sent a status instead.
     Status,
 }
 
@@ -24,16 +24,16 @@ impl Hide {
 /// What a route hides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// Thinking.
+    /// What happens to reasoning.
     pub reasoning: Hide,
-    /// Tools.
+    /// What happens to tool calls and their results.
     pub tools: Hide,
-    /// How either is marked in texts.
+    /// The markers of reasoning and tool calls within text.
     pub marks: Marks,
 }
 
 impl Rules {
-    /// Whether anything is hidden at all.
+    /// Reports whether anything is hidden at all.
     pub const fn is_on(&self) -> bool {
         self.reasoning.hides() || self.tools.hides()
     }
@@ -46,11 +46,11 @@ impl Rules {
     }
 }
 
-/// What was hidden so far, of reasoning and of tools.
+/// How much was hidden so far: of reasoning, and of tools.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hidden {
-    /// Spans, or runs of events.
+    /// Hidden spans of text and runs of hidden events.
     pub spans: [u64; 2],
-    /// Characters of text, arguments and fields.
+    /// Hidden characters of text, arguments and fields.
     pub characters: [u64; 2],
 }

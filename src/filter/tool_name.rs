@@ -1,6 +1,6 @@
-//! What a hidden call is called, so that its client can be told what goes on.
+//! Finds the name of a hidden tool call, so that the client can be told which tool is running.
 //!
-//! Only where a call says its name: what lies in arguments and results is hidden, and stays so.
+//! The name is taken only from where a call states it. Arguments and results are hidden and are never searched.
 
 use std::task::Poll;
 
@@ -8,13 +8,13 @@ use memchr::memmem;
 
 use crate::wire::json::{Cursor, Kind};
 
-/// Bytes of a call in text in which its name is looked for.
+/// How many bytes of a call in text are searched for its name.
 const WITHIN: usize = 128;
-/// A longer name is none.
+/// The longest accepted name.
 const MAX_BYTES: usize = 64;
-/// Members of events that hold nothing else.
+/// Members that hold nothing but the name of a tool.
 const MEMBERS: [&[u8]; 4] = [b"toolName", b"toolCallName", b"tool_name", b"tool"];
-/// Members in which calls lie, and what wraps them.
+/// Members that contain calls or wrap them.
 const CALLS: [&[u8]; 6] = [
     b"tool_call_chunks",
     b"tool_calls",
@@ -23,7 +23,7 @@ const CALLS: [&[u8]; 6] = [
     b"additional_kwargs",
     b"kwargs",
 ];
-/// Marks that contain one of these open a result.
+/// Markers that contain one of these words open a tool result, not a call.
 const RESULTS: [&str; 5] = [
     "tool_result",
     "observation",
@@ -32,7 +32,7 @@ const RESULTS: [&str; 5] = [
     "outputs",
 ];
 
-/// The name in an event of a call or its result.
+/// Returns the tool name in an event that carries a call or its result.
 pub(super) fn in_event(data: &[u8]) -> Option<&str> {
     let mut names = Names {
         cursor: Cursor::new(data),
@@ -43,7 +43,7 @@ pub(super) fn in_event(data: &[u8]) -> Option<&str> {
         has_calls: false,
     };
     names.read();
-    // A message that holds calls may have a name of its own: its agent's.
+    // In a message that contains calls, `name` may be the name of its agent.
     let own = names.named.filter(|_| !names.has_calls);
     names.sure.or(names.called).or(own)
 }
@@ -59,7 +59,7 @@ struct Names<'a> {
 
 impl Names<'_> {
     fn read(&mut self) -> Option<()> {
-        // A pair of a message and what is known of it.
+        // An array is a pair of a message and its metadata.
         if self.cursor.kind()? == Kind::Array {
             self.cursor.enter_array()?;
             self.cursor.next_element()?.then_some(())?;
@@ -67,7 +67,7 @@ impl Names<'_> {
         self.object(false, 4)
     }
 
-    /// `in_call`: it is a call, or what wraps one.
+    /// Reads an object. `in_call`: the object is a call, or wraps one.
     fn object(&mut self, in_call: bool, levels: usize) -> Option<()> {
         if self.cursor.kind()? != Kind::Object || levels == 0 {
             self.cursor.skip()?;
@@ -109,7 +109,7 @@ impl Names<'_> {
     }
 }
 
-/// All of it is a name.
+/// Returns `word` if all of it is a valid tool name.
 fn name(word: &[u8]) -> Option<&str> {
     let is_name = (1..=MAX_BYTES).contains(&word.len()) && word.iter().all(|byte| is_part(*byte));
     std::str::from_utf8(word).ok().filter(|_| is_name)
@@ -119,19 +119,19 @@ const fn is_part(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
 }
 
-/// How a call in text says its name.
+/// How a call in text states its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
-    /// Behind a mark: in JSON, in a tag, or in front of its arguments.
+    /// After a marker: in JSON, in a tag, or in front of the arguments.
     Marked,
-    /// The same, or as the first line.
+    /// As [`Style::Marked`], or as the first line.
     Line,
-    /// Behind a label, on its line.
+    /// After a label, on the same line.
     Label,
 }
 
 impl Style {
-    /// Of what this mark opens; `None` if that is no call.
+    /// Returns the style of the call that this marker opens; `None` if it does not open a call.
     pub(super) fn of_mark(open: &str) -> Option<Self> {
         if RESULTS.iter().any(|word| open.contains(word)) {
             return None;
@@ -142,24 +142,24 @@ impl Style {
         })
     }
 
-    /// Of what this label begins.
+    /// Returns the style of the call that this label begins; `None` if it does not begin a call.
     pub(super) fn of_label(label: &[u8]) -> Option<Self> {
         let has = |word: &[u8]| memmem::find(label, word).is_some();
         (has(b"Action") && !has(b"Input")).then_some(Self::Label)
     }
 }
 
-/// Waits for the name of a call in marked text.
+/// Collects the beginning of a hidden call in text until it has stated its name.
 #[derive(Debug, Default)]
 pub(super) struct Listener {
-    /// How the call will say it, while it may still do so, and its beginning.
+    /// How the call states its name; `None` once it has, or can no longer do so.
     style: Option<Style>,
     said: Vec<u8>,
     name: Option<String>,
 }
 
 impl Listener {
-    /// A hidden span begins. What is no call belongs to the one before it.
+    /// Begins a hidden span. A span that is no call belongs to the call before it, whose name stays.
     pub(super) fn begin(&mut self, style: Option<Style>) {
         self.said.clear();
         self.style = style;
@@ -168,13 +168,13 @@ impl Listener {
         }
     }
 
-    /// A hidden span begins behind a header of harmony, which names who is called.
+    /// Begins a hidden span after a harmony header, which names the tool that is called.
     pub(super) fn begin_with(&mut self, header: &[u8]) {
         self.begin(None);
         self.name = in_header(header).map(String::from);
     }
 
-    /// A character of it.
+    /// Adds one character of the span.
     pub(super) fn hear(&mut self, character: &[u8]) {
         let Some(style) = self.style else { return };
         self.said.extend_from_slice(character);
@@ -184,7 +184,7 @@ impl Listener {
         }
     }
 
-    /// The name of the last call, if it said one; pending while it `goes_on` and may still say it.
+    /// Returns the name of the last call, if it stated one; pending while the call `goes_on` and may still state it.
     pub(super) fn called(&self, goes_on: bool) -> Poll<Option<&str>> {
         if goes_on && self.style.is_some() {
             return Poll::Pending;
@@ -193,14 +193,14 @@ impl Listener {
     }
 }
 
-/// The name in harmony's header of a call.
+/// Returns the name in the harmony header of a call.
 fn in_header(header: &[u8]) -> Option<&str> {
     let to = memmem::find(header, b"to=")?;
     let rest = header.get(to + b"to=".len()..)?;
     first(rest.strip_prefix(b"functions.").unwrap_or(rest)).map(|(name, _)| name)
 }
 
-/// The name in the text of a call, as far as it has come; `None` while something that follows may still belong to it.
+/// Returns the name in the text of a call received so far; `None` while more characters of the name may follow.
 fn in_text(style: Style, said: &[u8]) -> Option<&str> {
     let said = said.trim_ascii_start();
     if style == Style::Label {
@@ -218,7 +218,7 @@ fn in_text(style: Style, said: &[u8]) -> Option<&str> {
     }
     if let Some(rest) = said.strip_prefix("<｜tool▁call▁begin｜>".as_bytes()) {
         let (name, _) = first(rest)?;
-        // An older DeepSeek says what kind of tool it is.
+        // Older DeepSeek models write the kind of tool first, then its name.
         let kind = b"function".as_slice();
         let behind = rest.strip_prefix(kind).filter(|_| name == "function");
         return match behind {
@@ -234,7 +234,7 @@ fn in_text(style: Style, said: &[u8]) -> Option<&str> {
     is_call.then_some(name)
 }
 
-/// A member of the object itself, not of its arguments.
+/// Returns the name from the members of the object itself, not from those of its arguments.
 fn in_json(said: &[u8]) -> Option<&str> {
     let mut cursor = Cursor::new(said);
     cursor.enter_object()?;
@@ -247,7 +247,7 @@ fn in_json(said: &[u8]) -> Option<&str> {
     None
 }
 
-/// The name that `rest` begins with, once it is over, and what follows it.
+/// Returns the name at the start of `rest` and the byte after it, once the name is complete.
 fn first(rest: &[u8]) -> Option<(&str, u8)> {
     let end = rest.iter().position(|byte| !is_part(*byte))?;
     Some((name(rest.get(..end)?)?, *rest.get(end)?))

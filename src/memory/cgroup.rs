@@ -1,12 +1,13 @@
-//! The memory that the process may use, and what is used of it, as Linux accounts it for control groups.
+//! The memory that the process may use, and how much of it is used, as Linux accounts it for control groups
+//! (cgroups).
 //!
-//! Of both versions, in containers and outside: `/proc/self/cgroup` says where the process is, and a limit of any
-//! group above holds, too.
+//! Both versions of cgroups are read, in containers and outside. `/proc/self/cgroup` names the group of the
+//! process; the limits of all groups above it apply as well.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A group with a limit.
+/// A control group with a memory limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Group {
     folder: PathBuf,
@@ -15,12 +16,12 @@ pub(super) struct Group {
     pub(super) limit: u64,
 }
 
-/// What the files of a version are called.
+/// The file names of one version of cgroups.
 #[derive(Debug, PartialEq, Eq)]
 struct Files {
     limit: &'static str,
     used: &'static str,
-    /// The lines of `memory.stat` with what the kernel takes back before it kills anybody: what it keeps of files.
+    /// The lines of `memory.stat` for the page cache, which the kernel reclaims before it kills a process.
     files: [&'static str; 2],
 }
 
@@ -34,12 +35,12 @@ const V2: Files = Files {
     used: "memory.current",
     files: ["inactive_file", "active_file"],
 };
-/// Version 1 writes a number of this order for none.
+/// Version 1 writes a number of this order if there is no limit.
 const NO_LIMIT: u64 = 1 << 60;
 
 impl Group {
-    /// The groups that limit this process, the smallest limit first. Any of them may be the first to be full: others
-    /// share the larger ones.
+    /// Returns the groups that limit this process, the smallest limit first. Any of them may be the first to
+    /// be full, because other processes share the larger ones.
     pub(super) fn own() -> Vec<Self> {
         let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         Self::find(Path::new("/sys/fs/cgroup"), &groups)
@@ -48,7 +49,8 @@ impl Group {
     fn find(root: &Path, groups: &str) -> Vec<Self> {
         let mut limited = Vec::new();
         for (top, path, files) in groups.lines().filter_map(|line| place(root, line)) {
-            // In a container the path may be the host's, and only its end, or nothing of it, is there.
+            // In a container, the path may be that of the host. Then only its last part exists here, or none
+            // of it.
             let own = top.join(path.trim_start_matches('/'));
             for folder in own.ancestors().take_while(|it| it.starts_with(&top)) {
                 let limit = number(&folder.join(files.limit)).filter(|it| *it < NO_LIMIT);
@@ -64,7 +66,8 @@ impl Group {
         limited
     }
 
-    /// Bytes in use that cannot be had back: what a process is killed for.
+    /// Returns the bytes in use that the kernel cannot reclaim. It kills a process when these reach the
+    /// limit.
     pub(super) fn used(&self) -> Option<u64> {
         let used = number(&self.folder.join(self.files.used))?;
         let stat = fs::read_to_string(self.folder.join("memory.stat")).unwrap_or_default();
@@ -81,7 +84,8 @@ impl Group {
     }
 }
 
-/// Where a line of `/proc/self/cgroup`, `number:controllers:path`, has its memory accounted.
+/// Parses a line of `/proc/self/cgroup`, `number:controllers:path`. Returns the top folder, the path below it
+/// and the file names for memory, or `None` if the line is not about memory.
 fn place<'a>(root: &Path, line: &'a str) -> Option<(PathBuf, &'a str, &'static Files)> {
     let mut parts = line.splitn(3, ':');
     let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
@@ -94,12 +98,12 @@ fn place<'a>(root: &Path, line: &'a str) -> Option<(PathBuf, &'a str, &'static F
     }
 }
 
-/// The number in a file; `None` for none, or for `max`.
+/// Returns the number in a file; `None` if there is none, as for `max`.
 fn number(path: &Path) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// Bytes of this process in memory.
+/// Returns the resident memory of this process, in bytes.
 pub(super) fn resident() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status

@@ -1,20 +1,21 @@
-//! Histogram edges in seconds, each tied to the question it answers.
+//! Bucket boundaries of the histograms, in seconds unless stated otherwise, chosen for the question each
+//! answers.
 
-/// Time to first token or head: a cached answer takes a millisecond, a cold agent minutes.
+/// Time to first token, or to the response head: a cached response takes a millisecond, a cold agent minutes.
 pub const FIRST: &[f64] = &[
     0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
     15.0, 20.0, 30.0, 60.0, 120.0, 300.0,
 ];
-/// Gaps between texts: a reader notices from about 0.1 s.
+/// Gaps between texts: a reader notices them from about 0.1 s.
 pub const GAP: &[f64] = &[
     0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0,
     7.5, 10.0, 20.0, 40.0,
 ];
-/// Whole streams: from a short answer to the hour that `total` allows.
+/// Duration of whole streams: from a short response to the hour that `total` allows.
 pub const STREAM: &[f64] = &[
     0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0,
 ];
-/// Plain requests.
+/// Duration of plain (not streamed) requests.
 pub const REQUEST: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0,
     120.0,
@@ -27,13 +28,13 @@ pub const ADDED: &[f64] = &[
 pub const SPEED: &[f64] = &[
     1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 500.0, 1000.0,
 ];
-/// How long a client took nothing: from a hiccup of its network to `client_stall`.
+/// How long a client took nothing: from a short network disturbance to `client_stall`.
 pub const STALL: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
-/// TCP and TLS to an agent: beside it or in another region.
+/// Time to connect to an agent (TCP and TLS), on the same host or in another region.
 pub const CONNECT: &[f64] = &[
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 ];
-/// From a client's leaving to the end of the upstream call: promised below a second.
+/// From a client's leaving to the end of the upstream call: promised to be below a second.
 pub const CANCEL: &[f64] = &[
     0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 ];

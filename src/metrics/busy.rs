@@ -1,7 +1,7 @@
-//! A histogram that every event of every stream goes into.
+//! A histogram for values observed at every event of every stream.
 //!
-//! Threads that count into one set of atomics pass its cache lines back and forth for each event. Here each
-//! thread counts on its own; a scrape adds them up.
+//! If all threads counted into one set of atomics, its cache lines would move between processors at each
+//! event. Here each thread counts separately, and a scrape adds the counts up.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use prometheus::Histogram;
 use prometheus::local::LocalHistogram;
 
-/// Threads that count without meeting; more share places, which costs time but no counts.
+/// Threads that count without contention. Further threads share places, which costs time but loses no counts.
 const PLACES: usize = 8;
 
 thread_local! {
@@ -19,13 +19,13 @@ thread_local! {
     };
 }
 
-/// A histogram counted by thread.
+/// A histogram with separate counts for each thread.
 #[derive(Debug)]
 pub struct BusyHistogram {
     places: [Place; PLACES],
 }
 
-/// On cache lines of its own.
+/// The counts of one place, on cache lines of their own.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Place(Mutex<LocalHistogram>);

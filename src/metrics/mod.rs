@@ -1,7 +1,7 @@
-//! Every metric: name, help, unit, labels; and the handles that the hot path counts on.
+//! Defines every metric (name, help, unit, labels), and the handles that the hot path counts on.
 //!
-//! Label sets are resolved once per route, when its configuration is loaded, and every series of a closed
-//! enum exists from then on. Values of labels come from the configuration and from closed enums only.
+//! Label sets are resolved once per route, when its configuration is loaded. From then on, every series of a
+//! closed enum exists. Label values come only from the configuration and from closed enums.
 
 pub mod buckets;
 mod busy;
@@ -10,6 +10,7 @@ mod samples;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
@@ -22,13 +23,18 @@ pub use busy::BusyHistogram;
 pub use route::{Active, RouteMetrics};
 pub use samples::Samples;
 
-/// Why requests are refused before a route takes them.
-const REFUSALS: [&str; 8] = [
+/// A client that takes nothing for longer than this, while something waits for it, is counted as stalled.
+pub const STALL: Duration = Duration::from_millis(100);
+
+/// The reasons for which requests are refused before a route takes them.
+const REFUSALS: [&str; 10] = [
     "bad_request",
     "draining",
+    "expectation_failed",
     "malformed",
     "method_not_allowed",
     "not_found",
+    "overloaded",
     "request_head",
     "transfer_coding_not_supported",
     "upgrade_not_supported",
@@ -39,7 +45,7 @@ const REFUSALS: [&str; 8] = [
 pub struct Metrics {
     registry: Registry,
     families: Families,
-    /// Held for a look-up when a configuration is loaded.
+    /// Locked when a configuration is loaded, and for a scrape.
     routes: Mutex<HashMap<String, Arc<RouteMetrics>>>,
     /// `weir_connections_active`
     pub connections_active: IntGauge,
@@ -70,11 +76,11 @@ pub struct Metrics {
     pub spans_failed: IntCounter,
     /// `weir_stream_panics_total`
     pub panics: IntCounter,
-    /// Looked at when somebody asks.
+    /// Gauges that are set for each scrape.
     pub samples: Samples,
 }
 
-/// Families with a route label.
+/// The metric families with a route label.
 #[derive(Debug)]
 pub(crate) struct Families {
     requests: IntCounterVec,
@@ -116,7 +122,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A registry of its own, so that two of them never meet.
+    /// Creates the metrics in a registry of their own, so that two instances never share series.
     pub fn new() -> Self {
         let registry = Registry::new();
         let families = Families::new(&registry);
@@ -197,14 +203,14 @@ impl Metrics {
         }
     }
 
-    /// The handles of a route; the same ones for the same name, also after a reload.
+    /// Returns the handles of a route: the same ones for the same name, also after a reload.
     pub fn route(&self, name: &str) -> Arc<RouteMetrics> {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || Arc::new(RouteMetrics::new(&self.families, name));
         Arc::clone(routes.entry(name.to_owned()).or_insert_with(new))
     }
 
-    /// Counts a request that no route got; reasons outside the closed set count as `bad_request`.
+    /// Counts a request that no route took; reasons outside the closed set count as `bad_request`.
     pub fn refused(&self, reason: &str) {
         let known = REFUSALS.into_iter().find(|known| *known == reason);
         self.refused
@@ -212,7 +218,7 @@ impl Metrics {
             .inc();
     }
 
-    /// All series in Prometheus' text format 0.0.4.
+    /// Returns all series in Prometheus' text format 0.0.4.
     pub fn encode(&self) -> String {
         let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         routes.values().for_each(|route| route.flush());

@@ -1,4 +1,4 @@
-//! The handles of one route, resolved once.
+//! The metric handles of one route, resolved once.
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
@@ -14,52 +14,52 @@ use crate::stream::end::End;
 use crate::stream::meter::TokenSource;
 use crate::wire::Framing;
 
-/// Handles of one route. Plain counters: no label is looked up when a stream counts.
+/// The handles of one route. They are plain counters: a stream looks up no label when it counts.
 #[derive(Debug)]
 pub struct RouteMetrics {
     requests: Requests,
-    /// Plain requests, seconds.
+    /// Duration of plain requests, seconds.
     pub request_seconds: Histogram,
     active_array: IntGauge,
     active_lines: IntGauge,
     active_sse: IntGauge,
     active_ndjson: IntGauge,
     outcomes: Vec<IntCounter>,
-    /// Whole streams, seconds.
+    /// Duration of whole streams, seconds.
     pub stream_seconds: Histogram,
-    /// Request head read to response head, seconds.
+    /// From the request sent, upload included, to the response head, seconds.
     pub headers_seconds: Histogram,
-    /// Request head read to first event, seconds.
+    /// From the request head read to the first event, seconds.
     pub first_event: Histogram,
-    /// Request head read to first answer text, seconds.
+    /// From the request head read to the first answer text, seconds.
     pub first_answer: Histogram,
-    /// Request head read to first reasoning text, seconds.
+    /// From the request head read to the first reasoning text, seconds.
     pub first_reasoning: Histogram,
-    /// Request head read to first tool event, seconds.
+    /// From the request head read to the first tool event, seconds.
     pub first_tool: Histogram,
-    /// Gap between texts, seconds.
+    /// Gaps between texts, seconds.
     pub gap: BusyHistogram,
     /// Seconds per token after the first.
     pub per_token: Histogram,
     /// Tokens per second after the first.
     pub speed: Histogram,
-    /// Content and reasoning tokens, by who says so.
+    /// Content and reasoning tokens, by the source of the count.
     tokens: [[IntCounter; 2]; 3],
-    /// Read to handed over, seconds.
+    /// From an event read to handed to the client's connection, seconds.
     pub added: BusyHistogram,
     events_in: Vec<IntCounter>,
     events_out: Vec<IntCounter>,
     dropped: Vec<IntCounter>,
     unsent: Vec<IntCounter>,
-    /// Joined events.
+    /// Events joined to their neighbour for a slow client.
     pub merged: IntCounter,
     /// Seconds of back-pressure.
     pub held: Counter,
     /// Heartbeats sent.
     pub heartbeats: IntCounter,
-    /// Longer spells in which a client took nothing although something waited, seconds.
+    /// Longer periods in which a client took nothing although something waited, seconds.
     pub client_stall: Histogram,
-    /// New upstream connections, seconds.
+    /// Time to open a new upstream connection, seconds.
     pub connect_seconds: Histogram,
     /// From a client's leaving to the end of the upstream call, seconds.
     pub cancel_seconds: Histogram,
@@ -68,9 +68,9 @@ pub struct RouteMetrics {
     cancellations: IntCounterVec,
     upstream_errors: IntCounterVec,
     mismatches: Vec<IntCounter>,
-    /// Hidden spans and characters, of reasoning and of tools.
+    /// Hidden spans and hidden characters, each of reasoning and of tools.
     hidden: [[IntCounter; 2]; 2],
-    /// Request head read to the first text that the client may see, seconds.
+    /// From the request head read to the first text that the client may see, seconds.
     pub first_visible: Histogram,
     tool_faults: Vec<IntCounter>,
     /// Streams in an unknown content coding.
@@ -78,7 +78,7 @@ pub struct RouteMetrics {
     name: String,
 }
 
-/// Why an upstream call was broken off.
+/// The reasons for which an upstream call is cancelled.
 const CANCELLATIONS: [&str; 6] = [
     "client_gone",
     "client_stalled",
@@ -87,7 +87,7 @@ const CANCELLATIONS: [&str; 6] = [
     "timeout",
     "too_large",
 ];
-/// Answers that queries ask for before they happen.
+/// Responses whose series exist from the start, because queries ask for them before they happen.
 const REQUESTS: [(&str, &str); 6] = [
     ("stream", "200"),
     ("unary", "200"),
@@ -96,7 +96,7 @@ const REQUESTS: [(&str, &str); 6] = [
     ("unary", "503"),
     ("unary", "504"),
 ];
-/// Codes of failed calls.
+/// The codes of failed upstream calls.
 const UPSTREAM_ERRORS: [&str; 11] = [
     "first_event_timeout",
     "head_timeout",
@@ -112,7 +112,7 @@ const UPSTREAM_ERRORS: [&str; 11] = [
 ];
 
 impl RouteMetrics {
-    /// Adds up what threads have counted on their own.
+    /// Adds up what the threads have counted separately.
     pub(super) fn flush(&self) {
         self.gap.flush();
         self.added.flush();
@@ -205,7 +205,8 @@ impl RouteMetrics {
         self.requests.count(&self.name, kind, status.as_u16());
     }
 
-    /// Counts a request whose client left before there was an answer. 499 is the field's word for it.
+    /// Counts a request whose client left before there was a response. 499 is the customary status code for
+    /// it.
     pub fn left(&self) {
         self.requests.count(&self.name, "unary", 499);
         self.cancelled("client_gone");
@@ -237,7 +238,7 @@ impl RouteMetrics {
         }
     }
 
-    /// Counts what clients did not get.
+    /// Counts the spans of text and runs of events that were hidden from clients.
     pub fn hidden(&self, hidden: Hidden) {
         for (counters, counts) in self.hidden.iter().zip([hidden.spans, hidden.characters]) {
             add(counters, &counts);
@@ -252,30 +253,31 @@ impl RouteMetrics {
         }
     }
 
-    /// Counts tool calls that are not whole.
+    /// Counts incomplete tool calls.
     pub fn tool_faults(&self, dialect: Dialect, count: u64) {
         if let Some(counter) = self.tool_faults.get(dialect.index()) {
             counter.inc_by(count);
         }
     }
 
-    /// Counts events by class, in the order of [`Class::index`]: from the upstream, and to the client.
+    /// Counts the events received from the upstream, and those sent to the client, by class in the order of
+    /// [`Class::index`].
     pub fn events(&self, received: &[u64], sent: &[u64]) {
         add(&self.events_in, received);
         add(&self.events_out, sent);
     }
 
-    /// Counts dropped events by class, in the order of [`Class::index`].
+    /// Counts dropped events, by class in the order of [`Class::index`].
     pub fn dropped(&self, counts: &[u64]) {
         add(&self.dropped, counts);
     }
 
-    /// Counts events thrown away with their client, by class, in the order of [`Class::index`].
+    /// Counts events discarded because their client left, by class in the order of [`Class::index`].
     pub fn unsent(&self, counts: &[u64]) {
         add(&self.unsent, counts);
     }
 
-    /// Counts an upstream call broken off; reasons outside the closed set count as `timeout`.
+    /// Counts a cancelled upstream call; reasons outside the closed set count as `timeout`.
     pub fn cancelled(&self, reason: &str) {
         let reason = CANCELLATIONS
             .into_iter()
@@ -286,7 +288,7 @@ impl RouteMetrics {
             .inc();
     }
 
-    /// Counts a failed call; codes outside the closed set count as `upstream_error`.
+    /// Counts a failed upstream call; codes outside the closed set count as `upstream_error`.
     pub fn upstream_error(&self, code: &str) {
         let reason = UPSTREAM_ERRORS
             .into_iter()
@@ -306,7 +308,7 @@ fn add(counters: &[IntCounter], counts: &[u64]) {
     }
 }
 
-/// One open stream.
+/// Counts a stream as open until it is dropped.
 #[derive(Debug)]
 pub struct Active(IntGauge);
 
@@ -316,7 +318,8 @@ impl Drop for Active {
     }
 }
 
-/// Series by exact status: the upstream chooses them, so they are made when first seen, from 100 to 599.
+/// Request counters by exact status code. The upstream chooses the code, so a series is created when it is
+/// first seen. Codes from 100 to 599 each get their own; higher ones share one.
 #[derive(Debug)]
 struct Requests {
     family: IntCounterVec,

@@ -1,10 +1,10 @@
-//! Gauges that nobody keeps up to date: they are taken when a scrape asks, so they cost streams nothing.
+//! Gauges that are set only when a scrape asks for them, so they cost streams nothing.
 
 use prometheus::{GaugeVec, IntGaugeVec, Opts, Registry};
 
 use super::{gauges, register};
 
-/// What is looked at for each scrape.
+/// The gauges that are set for each scrape.
 #[derive(Debug)]
 pub struct Samples {
     queue_events: IntGaugeVec,
@@ -49,7 +49,7 @@ impl Samples {
         }
     }
 
-    /// What waits on a route.
+    /// Sets what waits in the queues of a route.
     pub fn queue(&self, route: &str, events: usize, bytes: usize) {
         let labels = [route];
         self.queue_events
@@ -60,14 +60,14 @@ impl Samples {
             .set(count(bytes));
     }
 
-    /// How many endpoints of an upstream are left out.
+    /// Sets how many endpoints of an upstream are left out.
     pub fn ejected(&self, upstream: &str, endpoints: usize) {
         self.ejected
             .with_label_values(&[upstream])
             .set(count(endpoints));
     }
 
-    /// What a worker has to do.
+    /// Sets the load of a worker.
     pub fn load(&self, worker: usize, load: usize) {
         let worker = worker.to_string();
         self.load
@@ -75,7 +75,7 @@ impl Samples {
             .set(count(load));
     }
 
-    /// When the certificate of the listener at `name` expires, seconds since 1970.
+    /// Sets when the certificate of the listener at `name` expires, in seconds since 1970.
     pub fn certificate(&self, name: &str, not_after: f64) {
         self.not_after.with_label_values(&[name]).set(not_after);
     }

@@ -1,212 +1,65 @@
-//! What is told of a live stream: its counts as it goes, its metrics and its one line in the log at its end.
+//! Phase 5, account: what is counted of a request besides its stream, at the moment it is over.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::StatusCode;
-use tokio::time::Instant;
+use super::admit::Admitted;
+use crate::session::RequestContext;
+use crate::session::account::millis;
+use crate::upstream::Answer;
 
-use super::call::Call;
-use crate::dialect::Dialect;
-use crate::event::Class;
-use crate::metrics::RouteMetrics;
-use crate::reply::stream::STALL;
-use crate::stream::end::End;
-use crate::stream::meter::TokenSource;
-use crate::stream::pump::{Arrived, Observer, Report};
-use crate::stream::registry::LiveStream;
-
-/// So many events in one read ...
-const BURST_EVENTS: usize = 8;
-/// ... after so long a silence were held back by something on the way.
-const BURST_SILENCE: Duration = Duration::from_millis(500);
-
-/// Counts what a read brought, as it comes.
-pub(super) struct Counts {
-    metrics: Arc<RouteMetrics>,
-    live: Arc<LiveStream>,
-    started: Instant,
-    /// Told to whoever looks at the stream.
-    dialect: Option<Dialect>,
-    /// Which first moments were counted.
-    seen: [bool; 4],
+/// Counts and logs, when dropped, that the client left before there was a response.
+pub(super) fn leaving(admitted: &Admitted) -> OnDrop<impl FnOnce() + Send + Sync + use<>> {
+    let context = Arc::clone(&admitted.context);
+    OnDrop(Some(move || {
+        context.metrics.left();
+        tracing::info!(
+            request_id = context.identity.request_id.to_str().unwrap_or_default(),
+            trace_id = context.identity.trace_id(),
+            route = %context.route.name,
+            client = context.client.map(tracing::field::display),
+            method = %context.method,
+            path = &*context.path,
+            outcome = "client_gone",
+            duration_ms = millis(context.started.elapsed()),
+            "client left before an answer"
+        );
+    }))
 }
 
-impl Counts {
-    pub(super) fn new(metrics: Arc<RouteMetrics>, live: Arc<LiveStream>, started: Instant) -> Self {
-        Self {
-            metrics,
-            live,
-            started,
-            dialect: None,
-            seen: [false; 4],
-        }
-    }
+/// Times a plain response until it is dropped.
+pub(super) fn timed(context: &Arc<RequestContext>) -> OnDrop<impl FnOnce() + Send + Sync + use<>> {
+    let context = Arc::clone(context);
+    OnDrop(Some(move || {
+        let seconds = context.started.elapsed().as_secs_f64();
+        context.metrics.request_seconds.observe(seconds);
+    }))
+}
 
-    /// Counts the first moments that came with this read.
-    fn firsts(&mut self, firsts: [Option<Instant>; 4]) {
-        let metrics = &self.metrics;
-        let histograms = [
-            &metrics.first_event,
-            &metrics.first_answer,
-            &metrics.first_reasoning,
-            &metrics.first_tool,
-        ];
-        for ((first, seen), histogram) in firsts.iter().zip(&mut self.seen).zip(histograms) {
-            if let Some(first) = first
-                && !std::mem::replace(seen, true)
-            {
-                histogram.observe(first.duration_since(self.started).as_secs_f64());
-            }
-        }
+/// Times the head of a response, and the new connection that it came over.
+pub(super) fn head(context: &RequestContext, answer: &Answer) {
+    let metrics = &context.metrics;
+    let waited = answer.sent.elapsed().as_secs_f64();
+    metrics.headers_seconds.observe(waited);
+    if let Some(connected) = answer.connected {
+        metrics.connect_seconds.observe(connected.as_secs_f64());
     }
 }
 
-impl Observer for Counts {
-    fn read(&mut self, arrived: Arrived<'_>) {
-        let Arrived {
-            meter,
-            events,
-            gap,
-            now,
-            last,
-            dialect,
-        } = arrived;
-        if self.dialect != Some(dialect) {
-            self.dialect = Some(dialect);
-            self.live.speaks(dialect);
-        }
-        if let Some(gap) = gap {
-            self.metrics.gap.observe(gap.as_secs_f64());
-        }
-        if events >= BURST_EVENTS && now.duration_since(last) > BURST_SILENCE {
-            self.metrics.bursts.inc();
-        }
-        let firsts = meter.firsts();
-        if firsts.map(|first| first.is_some()) != self.seen {
-            self.firsts(firsts);
-        }
-    }
+/// Runs once when dropped.
+#[must_use]
+pub(super) struct OnDrop<F: FnOnce()>(Option<F>);
 
-    fn heartbeat(&mut self) {
-        self.metrics.heartbeats.inc();
+impl<F: FnOnce()> OnDrop<F> {
+    /// Not any more.
+    pub(super) fn forget(mut self) {
+        self.0 = None;
     }
 }
 
-pub(super) fn record(metrics: &RouteMetrics, report: &Report, started: Instant) {
-    let duration = started.elapsed();
-    metrics.outcome(report.end);
-    metrics.stream_seconds.observe(duration.as_secs_f64());
-    metrics.events(&report.meter.events, &report.queue.taken);
-    metrics.dropped(&report.queue.dropped);
-    metrics.unsent(&report.queue.unsent);
-    metrics.merged.inc_by(report.queue.merged);
-    if let Some(announced) = report.mismatched {
-        metrics.mismatch(announced);
-    }
-    metrics.hidden(report.hidden);
-    if let Some(visible) = report.first_visible() {
-        metrics
-            .first_visible
-            .observe(visible.duration_since(started).as_secs_f64());
-    }
-    metrics.tool_faults(report.dialect, report.tool_faults());
-    metrics.held.inc_by(report.held.as_secs_f64());
-    if report.abandoned_after > STALL {
-        metrics
-            .client_stall
-            .observe(report.abandoned_after.as_secs_f64());
-    }
-    if let Some(after) = report.cancelled_after {
-        metrics.cancel_seconds.observe(after.as_secs_f64());
-    }
-    let (tokens, source) = report.output_tokens();
-    let reasoning = match source {
-        TokenSource::Estimated => report.meter.reasoning_deltas,
-        TokenSource::Cumulative | TokenSource::Usage => {
-            report.meter.usage.reasoning.unwrap_or(0).min(tokens)
+impl<F: FnOnce()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        if let Some(run) = self.0.take() {
+            run();
         }
-    };
-    metrics.tokens(source, tokens - reasoning, reasoning);
-    if let Some(speed) = report.meter.tokens_per_second() {
-        metrics.speed.observe(speed);
-        metrics.per_token.observe(speed.recip());
     }
-    match report.end {
-        End::Finished => {}
-        End::Truncated | End::UpstreamError | End::UpstreamReset => {
-            metrics.upstream_error(report.code);
-        }
-        end @ (End::FirstEventTimeout | End::IdleTimeout | End::ProgressTimeout) => {
-            metrics.upstream_error(end.as_str());
-            metrics.cancelled("timeout");
-        }
-        _ if report.detached => {}
-        end => metrics.cancelled(end.as_str()),
-    }
-}
-
-/// One line for each finished stream: everything about it, nothing of what was sniff.
-pub(super) fn log(call: &Call, live: &LiveStream, report: &Report, status: StatusCode) {
-    let since_start = |at: Option<Instant>| at.map(|at| millis(at.duration_since(live.started)));
-    let meter = &report.meter;
-    let (tokens, source) = report.output_tokens();
-    let pings = meter
-        .events
-        .get(Class::Heartbeat.index())
-        .copied()
-        .unwrap_or(0);
-    macro_rules! line {
-        ($level:ident) => {
-            tracing::$level!(
-                stream_id = %live.id,
-                request_id = live.request_id,
-                trace_id = call.identity.trace_id(),
-                route = %live.route,
-                client = call.client.map(tracing::field::display),
-                method = %call.method,
-                path = &*call.path,
-                outcome = report.end.as_str(),
-                code = report.code,
-                dialect = report.dialect.as_str(),
-                announced = report.mismatched.map(Dialect::as_str),
-                tool_faults = report.tool_faults(),
-                framing = report.framing.as_str(),
-                status = status.as_u16(),
-                ttfe_ms = since_start(meter.first_event),
-                ttft_ms = since_start(meter.first_token),
-                duration_ms = millis(live.started.elapsed()),
-                tokens,
-                tokens_source = source.as_str(),
-                tokens_per_s = meter.tokens_per_second().map(rounded),
-                events_in = meter.events.iter().sum::<u64>() - pings,
-                events_out = report.queue.taken.iter().sum::<u64>(),
-                bytes_in = meter.bytes_in,
-                bytes_out = report.queue.taken_bytes,
-                dropped = report.queue.dropped.iter().sum::<u64>(),
-                unsent = report.queue.unsent.iter().sum::<u64>(),
-                merged = report.queue.merged,
-                hidden = report.hidden.characters.iter().sum::<u64>(),
-                max_queue = report.queue.max_bytes,
-                held_ms = millis(report.held),
-                heartbeats = report.heartbeats,
-                "stream ended"
-            )
-        };
-    }
-    if report.end.is_trouble() {
-        line!(warn);
-    } else {
-        line!(info);
-    }
-}
-
-/// Milliseconds, to the microsecond.
-pub(super) fn millis(duration: Duration) -> f64 {
-    rounded(duration.as_secs_f64() * 1000.0)
-}
-
-/// Three decimals: what follows is noise.
-fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
 }

@@ -1,104 +1,183 @@
-//! What can be refused without asking anybody: two readings, draining, wrong methods, upgrades, no route.
+//! Phase 1, admit: what can be decided from the head alone. Ambiguous requests, drain, overload, no route.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use http::{HeaderValue, Method, Response, StatusCode, Version, header, request};
+use http::{Method, Response, StatusCode, Version, request};
 use tokio::time::Instant;
 
 use super::body_sniff::{self, BodySniff};
-use super::call::Call;
-use super::identity::Identity;
-use super::validate::{self, Rejection};
-use super::{Peer, detach, errors};
-use crate::app::App;
-use crate::dialect::{Choice, Members, RequestHead, detect};
+use super::reject::{Rejected, Rejection, reject};
+use super::{Peer, request_span, validate};
+use crate::app::{App, Loaded};
+use crate::config::Route;
+use crate::dialect::{Choice, Dialect, Members, RequestHead, detect};
+use crate::metrics::RouteMetrics;
 use crate::reply::body::Body;
 use crate::route;
+use crate::session::RequestContext;
+use crate::session::identity::Identity;
+use crate::traces::Span;
 
 /// Characters of a path that stand in a log line.
 const MAX_PATH: usize = 256;
 
-/// A request that may be forwarded, or the answer that it gets instead.
+/// A request that found its route.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) context: Arc<RequestContext>,
+    /// The configuration that was in force when it came.
+    pub(super) loaded: Arc<Loaded>,
+    /// What the head of the request, or the route, says of the dialect.
+    pub(super) hint: Option<Dialect>,
+    /// What its body says, where that matters.
+    pub(super) sniff: Option<BodySniff>,
+    /// Its upstream call goes on when the client leaves.
+    pub(super) detaches: bool,
+    /// Its span, where spans are exported, until it is handed on.
+    pub(super) span: Option<Span>,
+    version: Version,
+}
+
+impl Admitted {
+    /// Reports whether it asks for a head alone.
+    pub(super) fn is_head(&self) -> bool {
+        self.context.method == Method::HEAD
+    }
+
+    /// The dialect that the request asks for, as far as it has been read.
+    pub(super) fn asked_for(&self) -> Option<Dialect> {
+        match (&self.sniff, self.context.route.policy.dialect) {
+            (Some(sniff), Choice::Auto) => detect::from_body(&sniff.members(), self.hint),
+            _ => self.hint,
+        }
+    }
+
+    /// What the request's body says, as far as it has been read.
+    pub(super) fn members(&self) -> Members {
+        let members = self.sniff.as_ref().map(BodySniff::members);
+        members.unwrap_or_default()
+    }
+
+    /// Answers it with an error of Weir's own.
+    pub(super) fn reject(&mut self, app: &App, rejection: &Rejection) -> Response<Body> {
+        let span = self.span.take();
+        let context = &*self.context;
+        let request = Rejected {
+            identity: &context.identity,
+            method: &context.method,
+            path: &context.path,
+            client: context.client,
+            version: self.version,
+            dialect: self.asked_for(),
+            members: self.members(),
+            context: Some(context),
+            span,
+        };
+        reject(&app.metrics, request, rejection)
+    }
+}
+
+/// Admits a request that may be forwarded, and begins its span; or returns the response that it gets instead.
 pub(super) fn admit(
     app: &App,
     peer: &Peer,
-    parts: &request::Parts,
-    identity: Identity,
+    parts: &mut request::Parts,
     started: Instant,
-) -> Result<Call, Box<Response<Body>>> {
+) -> Result<Admitted, Box<Response<Body>>> {
+    let identity = Identity::of(&mut parts.headers);
     let query = parts.uri.query().unwrap_or_default();
-    let hint = detect::from_request(&RequestHead::new(parts.uri.path(), query, &parts.headers));
-    let refuse = |refusal: Rejection| {
-        app.metrics.refused(refusal.code);
-        let (method, path) = (&parts.method, shown(parts.uri.path()));
-        tracing::debug!(code = refusal.code, %method, path = &*path, client = ?peer.origin.client, "request refused");
-        let nothing = Members::default();
-        let mut response = errors::response(
-            hint,
-            &nothing,
-            refusal.status,
-            refusal.code,
-            refusal.message,
-        );
-        if refusal.closes && parts.version <= Version::HTTP_11 {
-            // Where this request ends is not certain, so nothing after it is one.
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(header::CONNECTION, close);
-        }
-        Box::new(response)
-    };
-    validate::check(parts).map_err(refuse)?;
-    if app.refusing.load(Ordering::Relaxed) {
-        return Err(refuse(Rejection::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "draining",
-            "draining: this instance is shutting down, ask again",
-        )));
-    }
-    if app.memory.is_short() {
-        return Err(refuse(Rejection::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "overloaded",
-            "overloaded: this instance is short of memory (limits.memory), ask again",
-        )));
-    }
-    let loaded = app.loaded();
-    let index = route::find(&loaded.config.routes, parts);
-    let found = index
-        .and_then(|index| Some((loaded.config.routes.get(index)?, loaded.metrics.get(index)?)));
-    let Some((route, metrics)) =
-        found.map(|(route, metrics)| (Arc::clone(route), Arc::clone(metrics)))
-    else {
-        return Err(refuse(Rejection::new(
-            StatusCode::NOT_FOUND,
-            "not_found",
-            "no route takes this request",
-        )));
-    };
+    let head = RequestHead::new(parts.uri.path(), query, &parts.headers);
+    let hint = detect::from_request(&head);
+    let path = shown(parts.uri.path());
+    let decided = check(app, parts).and_then(|()| routed(app, parts));
+    let (loaded, Routed { route, metrics }) = decided.map_err(|rejection| {
+        let request = Rejected {
+            identity: &identity,
+            method: &parts.method,
+            path: &path,
+            client: peer.origin.client,
+            version: parts.version,
+            dialect: hint,
+            members: Members::default(),
+            context: None,
+            span: None,
+        };
+        Box::new(reject(&app.metrics, request, &rejection))
+    })?;
     let hint = match route.policy.dialect {
         Choice::Auto => hint,
         Choice::Fixed(dialect) => Some(dialect),
     };
-    let is_head = parts.method == Method::HEAD;
     let commits = route.policy.commit_after.is_some();
     let sniff = body_sniff::matters(hint, commits, parts).then(BodySniff::default);
-    Ok(Call {
-        loaded,
-        route,
-        metrics,
-        hint,
-        sniff,
-        detaches: detach::applies(hint, parts),
-        started,
-        is_head,
+    let detaches = hint.is_some_and(|dialect| dialect.survives_client(parts));
+    let context = Arc::new(RequestContext {
         identity,
         client: peer.origin.client,
-        conn: Arc::clone(&peer.conn),
-        span: None,
         method: parts.method.clone(),
-        path: shown(parts.uri.path()),
+        path,
+        route,
+        metrics,
+        started,
+    });
+    let scheme = peer.origin.scheme;
+    let span = request_span::begin(app, &context, &mut parts.headers, scheme);
+    Ok(Admitted {
+        context,
+        loaded,
+        hint,
+        sniff,
+        detaches,
+        span,
+        version: parts.version,
     })
+}
+
+/// The process takes requests, and the head is unambiguous.
+fn check(app: &App, parts: &request::Parts) -> Result<(), Rejection> {
+    validate::check(parts)?;
+    if app.refusing.load(Ordering::Relaxed) {
+        return Err(Rejection::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "draining",
+            "draining: this instance is shutting down, ask again",
+        ));
+    }
+    if app.memory.is_short() {
+        return Err(Rejection::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "overloaded",
+            "overloaded: this instance is short of memory (limits.memory), ask again",
+        ));
+    }
+    Ok(())
+}
+
+/// A route and its metrics.
+struct Routed {
+    route: Arc<Route>,
+    metrics: Arc<RouteMetrics>,
+}
+
+/// The route that takes the request, in the configuration that is in force.
+fn routed(app: &App, parts: &request::Parts) -> Result<(Arc<Loaded>, Routed), Rejection> {
+    let loaded = app.loaded();
+    let index = route::find(&loaded.config.routes, parts);
+    let found = index.and_then(|index| {
+        Some(Routed {
+            route: Arc::clone(loaded.config.routes.get(index)?),
+            metrics: Arc::clone(loaded.metrics.get(index)?),
+        })
+    });
+    match found {
+        Some(routed) => Ok((loaded, routed)),
+        None => Err(Rejection::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "no route takes this request",
+        )),
+    }
 }
 
 /// As much of a path as stands in a log line.

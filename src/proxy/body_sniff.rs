@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{Method, header, request};
 
-use super::call::Call;
+use super::admit::Admitted;
 use crate::dialect::{Choice, Dialect, Members};
 use crate::wire::members::Scanner;
 
@@ -40,10 +40,7 @@ pub(super) fn matters(hint: Option<Dialect>, commits: bool, parts: &request::Par
         let kind = kind.to_str().unwrap_or_default().to_ascii_lowercase();
         kind.contains("json")
     });
-    let decides = matches!(
-        hint,
-        None | Some(Dialect::A2a | Dialect::LangServe | Dialect::Mcp)
-    );
+    let decides = hint.is_none_or(Dialect::reads_request_body);
     commits || (decides && is_json && parts.method == Method::POST)
 }
 
@@ -62,25 +59,19 @@ pub(super) fn accepts_stream(parts: &request::Parts) -> bool {
 }
 
 /// Whether the client waits for a stream: it says so, or nothing else comes from where it asks.
-pub(super) fn is_stream(call: &Call, accepts: bool) -> bool {
-    let sniff = match call.members().raw("stream") {
+pub(super) fn is_stream(admitted: &Admitted, accepts: bool) -> bool {
+    let asks = match admitted.members().raw("stream") {
         b"true" => Some(true),
         b"false" => Some(false),
         _ => None,
     };
-    match (call.route.policy.dialect, sniff) {
+    let is_post = admitted.context.method == Method::POST;
+    match (admitted.context.route.policy.dialect, asks) {
         _ if accepts => true,
-        (_, Some(sniff)) => sniff,
-        (Choice::Fixed(dialect), None) => {
-            let by_request = [
-                Dialect::OpenAiChat,
-                Dialect::OpenAiResponses,
-                Dialect::Anthropic,
-            ];
-            call.method == Method::POST && !by_request.contains(&dialect)
-        }
+        (_, Some(asks)) => asks,
+        (Choice::Fixed(dialect), None) => is_post && !dialect.streams_on_request(),
         (Choice::Auto, None) => {
-            call.method == Method::POST && call.asked_for().is_some_and(Dialect::always_streams)
+            is_post && admitted.asked_for().is_some_and(Dialect::always_streams)
         }
     }
 }

@@ -1,32 +1,16 @@
 //! Upstream calls that go on when their client leaves.
 //!
-//! Up to its revision 2025-11-25 MCP says that a closed connection is no cancellation: the client sends a message
-//! when it means one, and comes back for the answer. From 2026-07-28 on closing the stream is how to cancel.
+//! Closing the connection cancels a call, except where the dialect says otherwise (`Dialect::survives_client`): there the
+//! client sends a message to cancel, and comes back for the response.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use http::{Method, request};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
-use crate::dialect::Dialect;
 use crate::tasks;
-use crate::upstream::{Answer, Error, Read};
-
-/// The first revision of MCP in which a client cancels by leaving.
-const LEAVING_CANCELS: &str = "2026-07-28";
-
-/// Whether a request is one whose answer is wanted even if its client leaves. A listening `GET` is none.
-pub(super) fn applies(hint: Option<Dialect>, parts: &request::Parts) -> bool {
-    let revision = parts.headers.get("mcp-protocol-version");
-    let revision = revision.map(|value| value.to_str().unwrap_or_default());
-    // Without a revision the oldest is meant.
-    let is_old = revision.is_none_or(|revision| revision < LEAVING_CANCELS);
-    hint == Some(Dialect::Mcp) && parts.method == Method::POST && is_old
-}
-
-pub(super) type Calling = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>>;
+use crate::upstream::{Answer, Calling, Error, Read};
 
 /// A call up to the head of its answer. Dropped before that, it goes on by itself if it is to outlive its client.
 pub(super) struct DetachableCall {

@@ -5,69 +5,63 @@ use std::sync::Arc;
 use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
-use super::call::Call;
-use super::identity::TRACEPARENT;
-use super::source;
+use super::admit::Admitted;
 use crate::app::App;
 use crate::body_deadline::BodyDeadline;
 use crate::client_conn::{ClientConn, Overdue};
 use crate::reply::body::Witness;
+use crate::session::RequestContext;
+use crate::session::identity::TRACEPARENT;
+use crate::session::source;
 use crate::stream::end::End;
-use crate::traces::{Parent, Request, Span, Traces};
+use crate::traces::{Parent, Request, Span};
 use crate::upstream::Broken;
 
-impl Call {
-    /// Begins the span. The upstream is told of it, as the parent of its own.
-    pub(super) fn record(
-        &mut self,
-        traces: &Traces,
-        headers: &mut HeaderMap,
-        scheme: &'static str,
-    ) {
-        let request = Request {
-            route: self.route.name.clone(),
-            method: self.method.clone(),
-            scheme,
-            path: self.path.clone(),
-            request_id: self.identity.request_id.clone(),
-            started: self.started,
-        };
-        let given = Parent {
-            traceparent: self.identity.traceparent(),
-            is_own: self.identity.is_own,
-            headers,
-        };
-        let (span, told) = traces.begin(given, request);
-        self.span = span;
-        if let Some(traceparent) = told {
-            headers.insert(TRACEPARENT, traceparent);
-        }
+/// Begins the span of an admitted request. The upstream is told of it, as the parent of its own.
+pub(super) fn begin(
+    app: &App,
+    context: &RequestContext,
+    headers: &mut HeaderMap,
+    scheme: &'static str,
+) -> Option<Span> {
+    let traces = app.traces.as_ref()?;
+    let request = Request {
+        route: Arc::clone(&context.route.name),
+        method: context.method.clone(),
+        scheme,
+        path: Arc::clone(&context.path),
+        request_id: context.identity.request_id.clone(),
+        started: context.started,
+    };
+    let parent = Parent {
+        traceparent: context.identity.traceparent(),
+        is_own: context.identity.is_own,
+        headers,
+    };
+    let (span, traceparent) = traces.begin(parent, request);
+    if let Some(traceparent) = traceparent {
+        headers.insert(TRACEPARENT, traceparent);
     }
+    span
+}
 
-    /// Ends the span with an answer of Weir's own.
-    pub(super) fn ended(&mut self, code: &'static str, status: StatusCode) {
-        if let Some(span) = self.span.take() {
-            span.failed(code, self.asked_for(), status);
-        }
-    }
-
-    /// Ends the span of an answer that is no stream with its body.
-    pub(super) fn passing(
-        &mut self,
-        app: &Arc<App>,
-        status: StatusCode,
-        bounds: Option<Arc<BodyDeadline>>,
-    ) -> Option<Box<dyn Witness>> {
-        let mut span = self.span.take()?;
-        span.passing(self.asked_for(), status);
-        Some(Box::new(Passing {
-            span,
-            is_over: false,
-            app: Arc::clone(app),
-            conn: Arc::clone(&self.conn),
-            bounds,
-        }))
-    }
+/// Ends the span of a response that is no stream with its body.
+pub(super) fn passing(
+    app: &Arc<App>,
+    conn: &Arc<ClientConn>,
+    admitted: &mut Admitted,
+    status: StatusCode,
+    deadline: Option<Arc<BodyDeadline>>,
+) -> Option<Box<dyn Witness>> {
+    let mut span = admitted.span.take()?;
+    span.passing(admitted.asked_for(), status);
+    Some(Box::new(Passing {
+        span,
+        is_over: false,
+        app: Arc::clone(app),
+        conn: Arc::clone(conn),
+        deadline,
+    }))
 }
 
 /// The span of a plain answer whose body is on its way.
@@ -78,7 +72,7 @@ struct Passing {
     app: Arc<App>,
     conn: Arc<ClientConn>,
     /// Of a shared connection.
-    bounds: Option<Arc<BodyDeadline>>,
+    deadline: Option<Arc<BodyDeadline>>,
 }
 
 impl Witness for Passing {
@@ -94,7 +88,10 @@ impl Witness for Passing {
 impl Passing {
     /// Why the body was given up.
     fn why(&self) -> End {
-        let missed = self.bounds.as_ref().and_then(|bounds| bounds.missed());
+        let missed = self
+            .deadline
+            .as_ref()
+            .and_then(|deadline| deadline.missed());
         match missed.or_else(|| self.conn.overdue(Instant::now())) {
             Some(Overdue::Total) => End::TotalTimeout,
             Some(Overdue::Stalled) => End::ClientStalled,

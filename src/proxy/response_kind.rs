@@ -4,7 +4,6 @@ use http::{StatusCode, header, response};
 
 use crate::dialect::Dialect;
 use crate::wire::Framing;
-use crate::wire::encoding::Coding;
 
 fn content_type(head: &response::Parts) -> Option<&str> {
     head.headers.get(header::CONTENT_TYPE)?.to_str().ok()
@@ -22,18 +21,6 @@ pub(super) fn framing(head: &response::Parts, spoken: Option<Dialect>) -> Option
         let may_stream = !head.headers.contains_key(header::CONTENT_LENGTH);
         spoken.filter(|_| may_stream)?.framing(essence)
     })
-}
-
-/// The content coding of a response; `None` for one that cannot be undone.
-pub(super) fn coding(head: &response::Parts) -> Option<Coding> {
-    let mut values = head.headers.get_all(header::CONTENT_ENCODING).iter();
-    let Some(value) = values.next() else {
-        return Some(Coding::Identity);
-    };
-    if values.next().is_some() {
-        return None;
-    }
-    Coding::from_header(value.to_str().ok()?)
 }
 
 /// Whether it is text of no particular kind, which a stream can hide behind.

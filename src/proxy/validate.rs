@@ -6,29 +6,9 @@
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request};
 
-/// Why a request is refused before it is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rejection {
-    pub(super) status: StatusCode,
-    pub(super) code: &'static str,
-    pub(super) message: &'static str,
-    /// The connection must not go on.
-    pub(super) closes: bool,
-}
+use super::reject::Rejection;
 
-impl Rejection {
-    /// A refusal of a request whose end is certain.
-    pub(super) const fn new(status: StatusCode, code: &'static str, message: &'static str) -> Self {
-        Self {
-            status,
-            code,
-            message,
-            closes: false,
-        }
-    }
-}
-
-const fn bad(message: &'static str) -> Rejection {
+fn bad(message: &'static str) -> Rejection {
     Rejection {
         closes: true,
         ..Rejection::new(StatusCode::BAD_REQUEST, "bad_request", message)
@@ -141,8 +121,8 @@ fn host(parts: &request::Parts) -> Result<(), Rejection> {
     let authority = parts.uri.authority();
     match (host, authority) {
         (None, None) if parts.version < Version::HTTP_11 => Ok(()),
-        (None, _) if parts.version == Version::HTTP_11 => Err(NO_HOST),
-        (None, None) => Err(NO_HOST),
+        (None, _) if parts.version == Version::HTTP_11 => Err(no_host()),
+        (None, None) => Err(no_host()),
         (None, Some(authority)) => valid(authority.as_str().as_bytes()),
         (Some(host), None) => valid(host.as_bytes()),
         (Some(host), Some(authority)) => {
@@ -161,7 +141,9 @@ fn host(parts: &request::Parts) -> Result<(), Rejection> {
     }
 }
 
-const NO_HOST: Rejection = bad("expected a Host field, none came");
+fn no_host() -> Rejection {
+    bad("expected a Host field, none came")
+}
 
 fn single_host(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Rejection> {
     let mut hosts = headers.get_all(header::HOST).iter();
@@ -174,11 +156,11 @@ fn single_host(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Rejection> {
 
 /// `host[:port]`, without a user and without a list.
 fn valid(host: &[u8]) -> Result<(), Rejection> {
-    let refused = bad("expected Host to be a name or address, and maybe a port");
+    let refused = || bad("expected Host to be a name or address, and maybe a port");
     if host.iter().any(|byte| matches!(byte, b'@' | b',')) {
-        return Err(refused);
+        return Err(refused());
     }
-    let authority = Authority::try_from(host).map_err(|_| refused)?;
+    let authority = Authority::try_from(host).map_err(|_| refused())?;
     let name = authority.host();
     let port = authority.as_str().get(name.len()..).unwrap_or_default();
     let is_port = |text: &str| {
@@ -187,7 +169,7 @@ fn valid(host: &[u8]) -> Result<(), Rejection> {
     };
     let port_fits = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
     if name.is_empty() || !port_fits {
-        return Err(refused);
+        return Err(refused());
     }
     Ok(())
 }

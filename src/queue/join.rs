@@ -1,28 +1,28 @@
-//! Makes one block of two by joining the raw bytes of their JSON strings.
+//! Joins two blocks into one by concatenating the raw bytes of their JSON strings.
 
 use memchr::memchr_iter;
 
 use super::lists::{self, List};
 use crate::event::{Keep, Merge, Span};
 
-/// A joined event is not grown beyond this: many clients read lines with a limit of 64 KiB
+/// The largest joined event. Many clients read lines with a limit of 64 KiB
 /// (Python's asyncio streams among them), and half of it leaves room for the envelope.
 const MAX_JOINED_BYTES: usize = 32 * 1024;
-/// The same where lists lie beside the text, for which each join reads the whole of it.
+/// The limit for events with lists beside the text, where each join reads the whole event.
 const MAX_JOINED_LIST_BYTES: usize = 4 * 1024;
 
-/// The result of a join: what stays of the older block, and what is written behind it.
+/// The result of a join: how much of the older block stays, and what is written after it.
 #[derive(Debug)]
 pub(super) struct Joined {
-    /// Bytes of the older block that stay as they are.
+    /// How many bytes at the start of the older block stay unchanged.
     pub(super) kept: usize,
-    /// What follows them.
+    /// The bytes that follow them.
     pub(super) rest: Vec<u8>,
-    /// Of the whole.
+    /// How the joined event can be merged in turn.
     pub(super) merge: Merge,
 }
 
-/// Joins `second` to `first`; `None` when they are not alike or would grow too large.
+/// Joins `second` to `first`. Returns `None` if they are not alike or would grow too large.
 pub(super) fn join(first: (&[u8], Merge), second: (&[u8], Merge)) -> Option<Joined> {
     let ((older, a), (newer, b)) = (first, second);
     if (a.key, a.keep, a.lists) != (b.key, b.keep, b.lists) {
@@ -30,14 +30,14 @@ pub(super) fn join(first: (&[u8], Merge), second: (&[u8], Merge)) -> Option<Join
     }
     let (one, two) = (a.text.of(older), b.text.of(newer));
     let keep = match a.keep {
-        // A reader that comes back after this event asks for what follows the last part of it.
+        // A client that resumes after this event asks for what follows its last part.
         Keep::First if has_id(newer, b.text) => Keep::Last,
         keep => keep,
     };
     let joined = match keep {
         Keep::First | Keep::Last if a.lists => with_lists(first, second, keep)?,
         Keep::First => {
-            // In place: only the new text and the short end of the envelope are written.
+            // Joins in place: only the new text and the short end of the envelope are written.
             let kept = a.text.end as usize;
             let rest = [two, older.get(kept..)?].concat();
             let text = Span::new(a.text.start as usize..kept + two.len())?;
@@ -68,7 +68,7 @@ pub(super) fn join(first: (&[u8], Merge), second: (&[u8], Merge)) -> Option<Join
     (joined.kept + joined.rest.len() <= MAX_JOINED_BYTES).then_some(joined)
 }
 
-/// The same where lists lie beside the texts: each grows by the other event's entries.
+/// Joins events with lists beside the text: each list is extended by the entries of the other event's list.
 fn with_lists(first: (&[u8], Merge), second: (&[u8], Merge), keep: Keep) -> Option<Joined> {
     let ((older, a), (newer, b)) = (first, second);
     if older.len() + newer.len() > MAX_JOINED_LIST_BYTES {
@@ -86,7 +86,7 @@ fn with_lists(first: (&[u8], Merge), second: (&[u8], Merge), keep: Keep) -> Opti
         (newer, b.text, a.text.of(older))
     };
     let at = if stays_first { text.end } else { text.start };
-    // Where in the block that stays, and what is put there.
+    // Each position in the block that stays, and what is inserted there.
     let mut added = vec![(at as usize, [other, b""])];
     for (old, new) in olds.into_iter().zip(news) {
         let is_only = old.entries.is_empty() || new.entries.is_empty();
@@ -121,7 +121,7 @@ fn with_lists(first: (&[u8], Merge), second: (&[u8], Merge), keep: Keep) -> Opti
     })
 }
 
-/// Whether an `id` line stands beside the text.
+/// Reports whether the block has an `id` line outside the text.
 fn has_id(block: &[u8], text: Span) -> bool {
     let before = block.get(..text.start as usize).unwrap_or_default();
     let after = block.get(text.end as usize..).unwrap_or_default();
@@ -146,7 +146,7 @@ mod tests {
         }
     }
 
-    /// Joins `<head|text|tail>` blocks and shows the result.
+    /// Joins two `head(text)tail` blocks and returns the result.
     fn joined(keep: Keep, one: &str, two: &str) -> String {
         let parse = |block: &str| {
             let (start, end) = (block.find('(').unwrap() + 1, block.find(')').unwrap());
@@ -218,7 +218,7 @@ mod tests {
             Some(bare(&chat("ab", 2, both)))
         );
 
-        // In front of the text.
+        // The list comes before the text.
         let line =
             |text: &str, list: &str| format!("{{\"logprobs\":[{list}],\"response\":\"({text})\"}}");
         for keep in [Keep::First, Keep::Last] {

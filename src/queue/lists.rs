@@ -1,4 +1,4 @@
-//! Lists that lie beside a text and grow with it: log probabilities, token ids, an entry for each token.
+//! Finds the lists beside a text that have an entry for each of its tokens: log probabilities, token ids.
 
 use std::ops::Range;
 
@@ -7,20 +7,20 @@ use memchr::memrchr;
 use crate::event::{LISTS, Span};
 use crate::wire::json::{Cursor, Kind};
 
-/// Levels down to which such lists lie: a chunk, its choices, a choice, its log probabilities.
+/// How many levels deep such lists are nested: a chunk, its choices, a choice, its log probabilities.
 const LEVELS: usize = 4;
 
 /// One list of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct List<'a> {
-    /// The member it is.
+    /// The name of the member that holds the list.
     pub(super) name: &'a [u8],
-    /// Its entries, without the brackets around them.
+    /// The range of its entries, without the brackets around them.
     pub(super) entries: Range<usize>,
 }
 
-/// The lists beside `text`, in their order; `None` when the line of the text is no JSON, or where the lists should be
-/// is something else.
+/// Returns the lists beside `text` in order. Returns `None` if the line of the text is not JSON, or if something else
+/// is where the lists should be.
 pub(super) fn beside(block: &[u8], text: Span) -> Option<Vec<List<'_>>> {
     let line = block.get(..text.start as usize)?;
     let mut start = memrchr(b'\n', line).map_or(0, |end| end + 1);
@@ -40,13 +40,13 @@ pub(super) fn beside(block: &[u8], text: Span) -> Option<Vec<List<'_>>> {
 struct Walk<'a> {
     cursor: Cursor<'a>,
     block: &'a [u8],
-    /// Where in the block the cursor began.
+    /// Where the cursor began in the block.
     start: usize,
     found: Vec<List<'a>>,
 }
 
 impl<'a> Walk<'a> {
-    /// Walks over the value of member `name`. `grows`: it, or what it lies in, has a name of [`LISTS`].
+    /// Walks over the value of member `name`. `grows`: this member, or one that contains it, has a name in [`LISTS`].
     fn value(&mut self, name: &'a [u8], grows: bool, levels: usize) -> Option<()> {
         match self.cursor.kind()? {
             Kind::Array if grows => {
@@ -71,7 +71,7 @@ impl<'a> Walk<'a> {
             Kind::Null => {
                 self.cursor.skip()?;
             }
-            // It would be lost.
+            // This value cannot be joined, and would be lost.
             _ if grows => return None,
             _ => {
                 self.cursor.skip()?;
@@ -80,7 +80,7 @@ impl<'a> Walk<'a> {
         Some(())
     }
 
-    /// What lies between the brackets, and the spaces beside them, of an array.
+    /// Returns the range between the brackets of an array, without the spaces next to them.
     fn entries(&self, array: Range<usize>) -> Option<Range<usize>> {
         let inner = self.start + array.start + 1..self.start + array.end - 1;
         let bytes = self.block.get(inner.clone())?;

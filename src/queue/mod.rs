@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::encode::Encoder;
 use crate::event::Event;
 pub use ring::{Counts, Taken};
 use ring::{Push, Ring};
 
-/// BodyDeadline and rules of one queue.
+/// Bounds and rules of one queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Most events that may wait.
@@ -128,9 +129,9 @@ struct State {
     pump: Option<Waker>,
 }
 
-/// A new queue: the pump's end and the reply's end.
-pub fn queue(limits: Limits, notices: bool) -> (Sender, Receiver) {
-    let mut ring = Ring::new(limits, notices);
+/// A new queue: the pump's end and the reply's end. `encoder` writes heartbeats and drop notices.
+pub fn queue(limits: Limits, encoder: Encoder) -> (Sender, Receiver) {
+    let mut ring = Ring::new(limits, encoder);
     ring.reader_is_slow(false);
     let state = State {
         ring,
@@ -181,10 +182,15 @@ impl Sender {
         lock(&self.0).slow
     }
 
-    /// Adds a heartbeat if nothing waits; says whether it did.
-    pub fn heartbeat(&self, bytes: &[u8], now: Instant) -> bool {
+    /// Heartbeats and drop notices are written by `encoder` from here on.
+    pub fn set_encoder(&self, encoder: Encoder) {
+        lock(&self.0).ring.set_encoder(encoder);
+    }
+
+    /// Adds a heartbeat if nothing waits and the client has one; reports whether it did.
+    pub fn heartbeat(&self, now: Instant) -> bool {
         let mut state = lock(&self.0);
-        let added = state.ring.heartbeat(bytes, now);
+        let added = state.ring.heartbeat(now);
         state.note_waiting(now);
         wake(state);
         added

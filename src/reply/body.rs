@@ -12,11 +12,11 @@ use crate::body_deadline::BodyDeadline;
 use crate::client_conn::ClientConn;
 use crate::metrics::RouteMetrics;
 use crate::queue::{Close, Receiver};
-use crate::stream::pump::Reader as _;
+use crate::stream::pump::{Reader as _, Running};
 use crate::upstream::fields::forwardable;
 use crate::upstream::{self, Broken, Received};
 
-use super::stream::{Held, Running, Stream, Took};
+use super::stream::{Held, Stream, Took};
 
 /// Bytes handed to the connection at a time: more would only hide in its buffers.
 pub(crate) const FRAME_BYTES: usize = 32 * 1024;

@@ -1,10 +1,8 @@
 //! The head of a stream: the upstream's, less what would buffer it, plus what keeps others from doing so.
 
-use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::upstream::fields::strip_hop_by_hop;
-use crate::wire::Framing;
 
 /// Where a client finds the id of its stream.
 pub const STREAM_ID: HeaderName = HeaderName::from_static("weir-stream-id");
@@ -44,31 +42,6 @@ pub fn stream(headers: &mut HeaderMap, id: &str) {
     if let Ok(value) = HeaderValue::from_str(id) {
         headers.insert(STREAM_ID, value);
     }
-}
-
-/// The content type of a head sent before the upstream's is known.
-pub const fn content_type(framing: Framing) -> &'static str {
-    match framing {
-        Framing::JsonArray => "application/json",
-        Framing::Lines => "text/plain; charset=utf-8",
-        Framing::Ndjson => "application/x-ndjson",
-        Framing::Sse | Framing::Raw => "text/event-stream; charset=utf-8",
-    }
-}
-
-/// A comment of `bytes` bytes in front of the stream; nothing where comments are not known.
-pub fn preamble(framing: Framing, bytes: usize) -> Bytes {
-    if bytes < 2 || framing != Framing::Sse {
-        return Bytes::new();
-    }
-    let mut comment = vec![b' '; bytes];
-    if let Some(first) = comment.first_mut() {
-        *first = b':';
-    }
-    if let Some(last) = comment.last_mut() {
-        *last = b'\n';
-    }
-    Bytes::from(comment)
 }
 
 #[cfg(test)]

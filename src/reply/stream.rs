@@ -1,22 +1,15 @@
 //! A stream as its client's connection sees it: what to write next, and the pump that brings it.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
-use crate::metrics::RouteMetrics;
+use crate::metrics::{RouteMetrics, STALL};
 use crate::queue::{Close, Next, Receiver};
+use crate::stream::pump::Running;
 use crate::tasks;
-
-/// A client that takes nothing for longer than this while something waits is worth a note.
-pub const STALL: Duration = Duration::from_millis(100);
-
-/// A stream's pump at work, up to its last word.
-pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Guards that count what is under way.
 pub(super) type Held = Box<dyn Send + Sync>;

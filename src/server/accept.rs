@@ -1,7 +1,8 @@
-//! Accepting connections, and handing them to the worker with the least to do.
+//! Accepts connections, and hands them to the worker with the least load.
 //!
 //! The kernel spreads connections over the workers' sockets by a hash. Few clients, or clients with long
-//! streams, can all land on one of them, so a worker that has clearly more to do hands a new one on.
+//! streams, can all land on one worker, so a worker with a clearly higher load hands a new connection to
+//! another one.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,15 +23,17 @@ use crate::certificate::ReloadingCertificate;
 use crate::tasks;
 use crate::upstream::request::Origin;
 
-/// Pause after a failed accept: descriptors may come back, and spinning would not help.
+/// Pause after a failed accept. After descriptor exhaustion, descriptors may become free again; retrying at
+/// once would not help.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Failed accepts come in crowds; one line tells of them all.
+/// Failed accepts come in bursts; at most one is logged in this time.
 const LOG_EVERY: Duration = Duration::from_secs(5);
-/// A vanished client is the kernel's to notice, and only after Weir had its own chance to say so.
+/// Added to the longest `client_stall` for the kernel's timeout of unacknowledged data, so that Weir ends a
+/// stalled client first, and can report it.
 const VANISHED: Duration = Duration::from_secs(5);
-/// A worker hands on when it has this much more to do than the least busy one ...
+/// A worker hands a connection on if its load is this much higher than that of the least busy worker ...
 const SLACK: usize = 4;
-/// ... plus this share of what that one has.
+/// ... plus the load of the least busy worker divided by this.
 const SLACK_SHARE: usize = 8;
 
 /// A listening socket in a worker's runtime.
@@ -39,7 +42,7 @@ pub(super) enum Listener {
     Unix(UnixListener),
 }
 
-/// A connection just accepted.
+/// A connection that was just accepted.
 pub(super) struct Arrival {
     socket: Socket,
     from: Option<SocketAddr>,
@@ -47,7 +50,7 @@ pub(super) struct Arrival {
     open: Open,
 }
 
-/// Outside of any runtime, so that it can change threads.
+/// A socket outside of any runtime, so that it can move to another thread.
 enum Socket {
     Tcp(std::net::TcpStream),
     Unix(std::os::unix::net::UnixStream),
@@ -77,7 +80,7 @@ impl Listener {
     }
 }
 
-/// Accepts for as long as the worker runs.
+/// Accepts connections for as long as the worker runs.
 pub(super) async fn accept(
     acceptor: Acceptor,
     listener: Listener,
@@ -98,7 +101,7 @@ pub(super) async fn accept(
     }
 }
 
-/// One worker's way in.
+/// Serves the connections that one worker accepts, or hands them to another worker.
 #[derive(Clone)]
 pub(super) struct Acceptor {
     app: Arc<App>,
@@ -169,7 +172,7 @@ impl Acceptor {
         }
     }
 
-    /// The least busy worker, if this one has clearly more to do.
+    /// Returns the least busy worker, if this one has a clearly higher load.
     fn less_busy(&self) -> Option<&mpsc::Sender<Arrival>> {
         let load = |worker: usize| self.app.load.get(worker).map_or(0, crate::app::Load::get);
         let least = (0..self.others.len()).min_by_key(|worker| load(*worker))?;
@@ -205,7 +208,7 @@ impl Acceptor {
     }
 }
 
-/// Starts the task of a connection.
+/// Spawns the task of a connection.
 fn run<S>(
     app: Arc<App>,
     worker: usize,
@@ -225,11 +228,11 @@ fn run<S>(
     };
 }
 
-/// A place among the open connections.
+/// Counts a connection as open until it is dropped.
 struct Open(Arc<App>);
 
 impl Open {
-    /// `None`, and the connection is closed, when `limits.max_connections` is reached.
+    /// Returns `None` if `limits.max_connections` is reached; the connection is then closed.
     fn enter(app: &Arc<App>) -> Option<Self> {
         let max = app.loaded().config.limits.max_connections;
         if app.connections.fetch_add(1, Ordering::Relaxed) >= max {

@@ -1,4 +1,4 @@
-//! One client connection: TLS if asked for, then HTTP/1.1 or HTTP/2 until it closes or is overdue.
+//! One client connection: TLS if configured, then HTTP/1.1 or HTTP/2 until it closes or misses a deadline.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use crate::metrics::Metrics;
 use crate::proxy::Peer;
 use crate::upstream::request::Origin;
 
-/// Told to a client whose request head does not come to its end (RFC 9110, 15.5.9).
+/// Sent to a client that does not complete its request head in time (RFC 9110, 15.5.9).
 const TOO_SLOW: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// A connection without TLS, for a task to run. `held` is dropped when it is over.
+/// Returns the future of a connection without TLS. `held` is dropped when the connection is over.
 pub(super) fn plain<S, G>(
     app: Arc<App>,
     worker: usize,
@@ -40,7 +40,7 @@ where
     Connection::new(app, peer, stream, &limits, held)
 }
 
-/// A connection that begins with a TLS handshake.
+/// Runs a connection that begins with a TLS handshake.
 pub(super) async fn over_tls<S, G>(
     app: Arc<App>,
     worker: usize,
@@ -72,18 +72,19 @@ fn watch<S>(worker: usize, origin: Origin, stream: S, limits: &Limits) -> (Peer,
     (peer, stream)
 }
 
-/// A connection at work: HTTP to its end, within its deadlines.
+/// The future of a connection: runs HTTP until the end, within the connection's deadlines.
 ///
-/// Written out, not an `async` function, and in this order: each event of a stream passes here, and should find
-/// its stream without a detour (see [`Pump`](crate::stream::pump::Pump)).
+/// This is a hand-written future, not an `async` function, with its fields in a fixed order: each event of a
+/// stream passes here, and should reach its stream without a detour (see
+/// [`Pump`](crate::stream::pump::Pump)).
 #[repr(C)]
 pub(super) struct Connection<S, G> {
     engine: Engine<S>,
     conn: Arc<ClientConn>,
-    /// For when the timer is set.
+    /// The deadline that the timer is set for.
     armed: Option<Moment>,
     timer: Option<(Pin<Box<Sleep>>, FlagWaker)>,
-    /// It was told to go.
+    /// Whether the connection was told to close.
     going: bool,
     metrics: Arc<Metrics>,
     _held: G,
@@ -108,7 +109,8 @@ where
         }
     }
 
-    /// Ready when the deadlines want something done: then the engine is to be polled once more, or it ended.
+    /// Sets the timer for `next`, and acts on a deadline that has passed. Ready when the engine must be
+    /// polled again, or with the error that ends the connection.
     #[inline(never)]
     fn poll_timer(&mut self, cx: &mut Context<'_>, next: Moment) -> Poll<Result<(), Ended>> {
         let Self { conn, timer, .. } = self;
@@ -125,9 +127,9 @@ where
         ready!(sleep.as_mut().poll(&mut Context::from_waker(flag.waker())));
         match conn.overdue(Instant::now()) {
             None => {}
-            // The connection finds out when it next flushes, which is at once.
+            // The check is made at the next flush, which follows at once.
             Some(Overdue::Unseen) => conn.look(),
-            // Polled once more, it says how the connection ended.
+            // The engine, polled again, reports how the connection ended.
             Some(Overdue::Idle) if conn.end_closing() => {}
             Some(Overdue::Idle) if !self.going => {
                 self.going = true;
@@ -143,7 +145,7 @@ where
             }
             Some(overdue) => return Poll::Ready(Err(Ended::Overdue(overdue))),
         }
-        // Whatever comes next, the timer is not set for it.
+        // The timer has fired and is not set for any later deadline.
         self.armed = None;
         Poll::Ready(Ok(()))
     }
@@ -153,7 +155,7 @@ where
             if let Poll::Ready(result) = self.engine.poll(cx) {
                 return Poll::Ready(result);
             }
-            // Lazily: the timer moves only when it rang or something now comes earlier.
+            // The timer is reset lazily: only when it has fired, or when an earlier deadline has come up.
             let Some(next) = self.conn.next() else {
                 return Poll::Pending;
             };

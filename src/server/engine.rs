@@ -1,4 +1,4 @@
-//! What drives a client's connection: the HTTP/1.1 or HTTP/2 engine, or, while it streams, neither.
+//! The state machine of a client connection: which protocol engine drives it, if any.
 //!
 //! ```text
 //!           first bytes
@@ -7,7 +7,9 @@
 //!    └──────────────────────────── stream written ─────────────┘
 //! ```
 //!
-//! An engine of HTTP/1.1 holds some 25 KiB of buffers; a connection that waits or streams holds none.
+//! A connection waits until its first bytes show the protocol. An HTTP/1.1 connection leaves its engine while
+//! it writes a stream, because the engine holds some 25 KiB of buffers; a connection that waits or streams
+//! holds none.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -34,25 +36,25 @@ use crate::strict::frame_flood::FrameFlood;
 use crate::strict::smuggling::RequestFraming;
 use crate::tasks;
 
-/// What an HTTP/2 connection begins with (RFC 9113, 3.4).
+/// The preface of an HTTP/2 connection (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Bytes read at a time while a connection waits: a request head, mostly.
+/// Bytes per read while a connection waits. Most request heads fit.
 const FIRST_BYTES: usize = 1024;
-/// Bytes of answers that the HTTP/2 engine buffers per stream: what lies there can be neither joined nor
+/// Most bytes that the HTTP/2 engine buffers per stream. Events in this buffer can no longer be joined or
 /// dropped.
 const MAX_SEND_BYTES: usize = 32 * 1024;
-/// Requests at one time on one HTTP/2 connection.
+/// Most concurrent requests on one HTTP/2 connection.
 const MAX_CONCURRENT: u32 = 256;
-/// Silence after which an HTTP/2 peer is asked whether it is there, and how long it may take to say so.
+/// An HTTP/2 peer that is silent for this long gets a PING, and has as long again to acknowledge it.
 const PING: Duration = Duration::from_secs(20);
 
-/// Why a connection ended before its time.
+/// The reason why a connection ended early.
 #[derive(Debug, Error)]
 pub(super) enum Ended {
-    /// Its engine says so.
+    /// The HTTP engine failed.
     #[error("{0}")]
     Engine(#[from] hyper::Error),
-    /// A deadline of its connection passed.
+    /// A deadline of the connection passed.
     #[error("overdue: {0:?}")]
     Overdue(Overdue),
     /// The socket failed.
@@ -61,13 +63,13 @@ pub(super) enum Ended {
 }
 
 impl Ended {
-    /// Whether the client sent what is no HTTP.
+    /// Reports whether the client sent something that is not HTTP.
     pub(super) fn is_malformed(&self) -> bool {
         matches!(self, Self::Engine(error) if error.is_parse())
     }
 }
 
-/// Runs the streams of HTTP/2 connections, each within the bounds of its answer. They end with their
+/// Runs the streams of HTTP/2 connections, each within the deadlines of its response. They end with their
 /// connection.
 #[derive(Clone, Copy, Debug)]
 struct Streams;
@@ -84,7 +86,23 @@ where
 type Http1<S> = http1::Connection<TokioIo<StrictIo<Interim<S>, RequestFraming>>, Service>;
 type Http2<S> = http2::Connection<TokioIo<StrictIo<Interim<S>, FrameFlood>>, Service, Streams>;
 
-/// A connection.
+/// A client connection, and the protocol engine that drives it.
+///
+/// How it works: each connection is one task. The task owns a `Connection`, which owns the `Engine`, which
+/// owns the socket. The task polls the engine on every wake-up: by the socket, by the timer of the
+/// `Connection`, or by the upstream of a request. A `StreamWriter` polls the pump of its stream in the same
+/// task. The streams of HTTP/2, and pumps whose response stays in the protocol engine, run in tasks of their
+/// own, which wake this task when there is something to write.
+///
+/// A stream leaves the HTTP/1.1 engine in two steps. Its body moves into the `Handover` and returns
+/// `Pending`; `poll_next` takes it from there once the engine has written everything
+/// (`ClientConn::is_flushed`).
+///
+/// Memory is bounded here: by `max_header_bytes` (at least 8 KiB) for what the HTTP/1.1 engine reads and for
+/// what it buffers to write, by `MAX_SEND_BYTES` for each of at most `MAX_CONCURRENT` HTTP/2 streams, and by
+/// `MAX_EARLY_BYTES` for what a client sends while a `StreamWriter` writes. Time is bounded elsewhere: when a
+/// deadline passes, the `Connection` calls `close` or `tell`, or drops the engine; `body_deadline` ends plain
+/// responses over HTTP/2, and pumps end their streams.
 #[repr(C)]
 pub(super) struct Engine<S> {
     state: State<S>,
@@ -92,18 +110,18 @@ pub(super) struct Engine<S> {
     conn: Arc<ClientConn>,
     max_headers: usize,
     max_header_bytes: usize,
-    /// It is to close as soon as nothing is under way.
+    /// The connection closes as soon as nothing is under way.
     closing: bool,
 }
 
 enum State<S> {
-    /// Nothing of the next request was read, or too little to tell which protocol it is.
+    /// Nothing of the next request was read, or too little to tell its protocol.
     Waiting(Box<Waiting<S>>),
     Http1(Box<Http1<S>>),
     Http2(Pin<Box<Http2<S>>>),
-    /// Also says whether the connection closes afterwards.
+    /// The flag says whether the connection closes afterwards.
     StreamWriter(Box<StreamWriter<S>>, bool),
-    /// The last answer was written.
+    /// The last response was written; the connection is being closed.
     Closing(Box<Interim<S>>),
     Gone,
 }
@@ -111,7 +129,7 @@ enum State<S> {
 struct Waiting<S> {
     stream: Interim<S>,
     seen: BytesMut,
-    /// It is new: HTTP/2 begins with a connection.
+    /// Whether the connection is new: HTTP/2 can only start at its beginning.
     first: bool,
 }
 
@@ -119,7 +137,7 @@ impl<S> Engine<S>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    /// A connection before its first byte.
+    /// Creates the engine of a connection before its first byte.
     pub(super) fn new(stream: Interim<S>, service: Service, limits: &Limits) -> Self {
         Self {
             state: State::Waiting(Box::new(Waiting {
@@ -135,7 +153,7 @@ where
         }
     }
 
-    /// Ready when the connection is over.
+    /// Drives the connection. Ready when it is over.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
         loop {
             let next = match &mut self.state {
@@ -154,9 +172,11 @@ where
         }
     }
 
-    /// Ready when something else is to follow; `None` when the connection is over.
+    /// Drives every state but `StreamWriter`. Ready with the next transition; `None` when the connection is
+    /// over.
     ///
-    /// Not inlined, like what follows it: events of a stream need not step over the stack that engines need.
+    /// This function and `go_on` are not inlined, so that an event of a stream does not pay for the stack
+    /// space that the protocol engines need.
     #[inline(never)]
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Next>, Ended>> {
         let over = match &mut self.state {
@@ -165,10 +185,10 @@ where
                 return Poll::Ready(Ok(Some(Next::Begin(first))));
             }
             State::Http1(engine) => match Pin::new(&mut **engine).poll(cx) {
-                // An engine that was asked to let go of its connection (CONNECT, an upgrade) has not closed it.
+                // The engine does not close a connection that it gives up for CONNECT or an upgrade.
                 Poll::Ready(Ok(())) => return Poll::Ready(Ok(Some(Next::Close))),
                 Poll::Ready(Err(error)) => Err(error.into()),
-                // Once the engine has written all that it had.
+                // A stream may leave once the engine has written everything.
                 Poll::Pending if self.conn.is_flushed() => match self.service.handover.take() {
                     Some(left) => return Poll::Ready(Ok(Some(Next::StreamWriter(left)))),
                     None => return Poll::Pending,
@@ -189,7 +209,7 @@ where
         self.state = self.become_next(next);
     }
 
-    /// The state that follows.
+    /// Returns the next state.
     fn become_next(&mut self, next: Next) -> State<S> {
         match (std::mem::replace(&mut self.state, State::Gone), next) {
             (State::Waiting(waiting), Next::Begin(first)) => self.begin(*waiting, &first),
@@ -222,7 +242,7 @@ where
         }
     }
 
-    /// The engine for what the first bytes are.
+    /// Returns the state for the protocol that the first bytes show.
     fn begin(&self, waiting: Waiting<S>, first: &First) -> State<S> {
         let Waiting { stream, seen, .. } = waiting;
         match first {
@@ -231,10 +251,12 @@ where
                 let mut builder = http1::Builder::new();
                 builder
                     .timer(TokioTimer::new())
-                    // The connection's timer tells a slow head from a connection that rests; this one cannot.
+                    // The connection's own timer is used: the engine's cannot tell a slow request head from
+                    // an idle connection.
                     .header_read_timeout(None)
                     .max_headers(self.max_headers)
-                    // Of the request head, and of what waits to be written: nothing large may hide here.
+                    // Bounds the request head and the write buffer: no large part of a response may hide
+                    // there.
                     .max_buf_size(self.max_header_bytes.max(8 * 1024));
                 let io = StrictIo::new(seen.freeze(), stream, RequestFraming::default());
                 let mut engine = builder.serve_connection(TokioIo::new(io), self.service.clone());
@@ -258,7 +280,7 @@ where
         }
     }
 
-    /// Ends the connection as soon as nothing is under way.
+    /// Closes the connection as soon as nothing is under way (graceful shutdown).
     pub(super) fn close(&mut self) {
         self.closing = true;
         match &mut self.state {
@@ -268,7 +290,7 @@ where
         }
     }
 
-    /// Writes what the connection has to tell, as far as it can be written at once.
+    /// Writes the interim bytes that wait in `ClientConn`, as far as the socket takes them at once.
     pub(super) fn tell(&mut self, cx: &mut Context<'_>) {
         match &mut self.state {
             State::Waiting(waiting) => {
@@ -282,28 +304,28 @@ where
     }
 }
 
-/// What follows a state.
+/// A transition to the next state.
 enum Next {
     Begin(First),
     StreamWriter(HandedOver),
-    /// Nothing: the connection closes.
+    /// The connection closes.
     Close,
     Rest {
-        /// The connection closes.
+        /// Whether the connection closes.
         last: bool,
     },
 }
 
-/// What a connection begins with.
+/// What the first bytes of a connection show.
 enum First {
     Http1,
     Http2,
-    /// It is over.
+    /// No request has begun, and the connection closes.
     Nothing,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Waiting<S> {
-    /// Reads until the protocol is known. With `closing` it does not wait for a request that has not begun.
+    /// Reads until the protocol is known. With `closing`, does not wait for a request that has not begun.
     fn poll(&mut self, cx: &mut Context<'_>, closing: bool) -> Poll<io::Result<First>> {
         loop {
             match self.protocol() {

@@ -1,8 +1,9 @@
-//! Interim (1xx) responses on their way to an HTTP/1.1 client, where the HTTP engine reads and writes.
+//! Interim (1xx) responses to HTTP/1.1 clients, written by a layer below the HTTP engine.
 //!
-//! The HTTP engine has no way to send them, so they are written in front of what it writes, and only between
-//! two messages of its own: it flushes when, and only when, a message or a part of one is complete and
-//! written, and an interim response is handed in before the answer has begun.
+//! The HTTP engine cannot send them, so this layer writes them in front of the engine's own bytes, and only
+//! between two of its messages. It recognizes these moments by the flush: the engine flushes if and only if a
+//! message, or a part of one, is complete and written; and an interim response is handed in before the final
+//! response has begun.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -14,12 +15,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::client_conn::ClientConn;
 
-/// A byte stream with room for interim responses. Lies above TLS.
+/// A byte stream that also sends interim responses. It lies above TLS.
 #[derive(Debug)]
 pub(super) struct Interim<S> {
     stream: S,
     conn: Arc<ClientConn>,
-    /// All that was given so far has been written.
+    /// Whether everything given so far has been written.
     between: bool,
     head: Bytes,
 }
@@ -36,14 +37,15 @@ impl<S> Interim<S> {
 }
 
 impl<S> Interim<S> {
-    /// The byte stream, when there is nothing interim left to say.
+    /// Returns the byte stream. Call it only when no interim response is left to write.
     pub(super) fn into_inner(self) -> S {
         self.stream
     }
 }
 
 impl<S: AsyncWrite + Unpin> Interim<S> {
-    /// Begins between messages only; what has begun is written to its end.
+    /// Writes the interim responses that wait. Begins only between two messages; what was begun is written to
+    /// its end.
     fn poll_heads(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.head.is_empty()
             && self.between
@@ -69,7 +71,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Interim<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        // Noted here and not below TLS, which may look for more bytes although it has some to hand out.
+        // Noted here and not below TLS, which may read more from the socket although it still has bytes to
+        // hand out.
         self.conn.note_listening(read.is_pending());
         read
     }

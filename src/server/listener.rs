@@ -1,4 +1,4 @@
-//! Where clients connect: addresses bound before anything else starts.
+//! The listeners that clients connect to. They are bound before anything else starts.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -12,10 +12,10 @@ use crate::config::{Address, Listen};
 /// A bound listener, with one socket for each worker if it is a TCP one.
 #[derive(Debug)]
 pub struct Bound {
-    /// Where it listens; port 0 resolved.
+    /// The address that it listens on, with port 0 resolved.
     pub address: String,
     sockets: Sockets,
-    /// TLS towards its clients.
+    /// The certificate, if it speaks TLS to its clients.
     pub(super) tls: Option<Arc<ReloadingCertificate>>,
 }
 
@@ -71,13 +71,13 @@ pub fn bind(listen: &Listen, workers: usize) -> io::Result<Bound> {
 }
 
 impl Bound {
-    /// Its address and its certificate, if it speaks TLS.
+    /// Returns its address and its certificate if it speaks TLS.
     pub fn certificate(&self) -> Option<(String, Arc<ReloadingCertificate>)> {
         let acceptor = self.tls.as_ref()?;
         Some((self.address.clone(), Arc::clone(acceptor)))
     }
 
-    /// Deals the sockets out: one to each of `workers`, a Unix socket to the first.
+    /// Distributes the sockets: one to each of `workers`; a Unix socket goes to the first.
     pub(super) fn shares(self, workers: usize) -> Vec<Option<Share>> {
         let mut shares: Vec<Option<Share>> = match self.sockets {
             Sockets::Tcp(sockets) => sockets

@@ -1,8 +1,9 @@
-//! What the HTTP engine calls for each request, and how a stream leaves it.
+//! The service that the HTTP engine calls for each request, and the handover of streams that leave the
+//! engine.
 //!
-//! An engine keeps buffers, and a message's framing, for as long as an answer lasts; a stream lasts for
-//! minutes and needs neither. Once its head is written and its request is complete, an HTTP/1.1 stream hands
-//! its body to whoever drives the connection, which then writes it without the engine.
+//! An engine keeps its buffers and the framing of a message for as long as a response lasts. A stream lasts
+//! for minutes and needs neither. Once the head of an HTTP/1.1 stream is written and its request is complete,
+//! the stream hands its body to the driver of the connection, which writes it without the engine.
 
 use std::convert::Infallible;
 use std::io;
@@ -52,8 +53,8 @@ impl service::Service<Request<Incoming>> for Service {
             peer,
             handover,
         } = self.clone();
-        // Boxed: hyper keeps room for this future as long as the connection lives, and it is over when the
-        // head of a stream is sent.
+        // Boxed: hyper keeps room for this future as long as the connection lives, although the future ends
+        // when the head of a stream is sent.
         Box::pin(async move {
             let may_leave = request.version() == Version::HTTP_11;
             let last = closes(&request);
@@ -70,7 +71,7 @@ impl service::Service<Request<Incoming>> for Service {
     }
 }
 
-/// Whether the client wants the connection closed after this answer.
+/// Reports whether the client wants the connection closed after this response.
 fn closes(request: &Request<Incoming>) -> bool {
     let values = request.headers().get_all(header::CONNECTION).iter();
     values
@@ -83,11 +84,11 @@ fn closes(request: &Request<Incoming>) -> bool {
 #[derive(Debug)]
 pub(super) struct HandedOver {
     pub(super) body: Box<Stream>,
-    /// The connection closes after it.
+    /// Whether the connection closes after it.
     pub(super) last: bool,
 }
 
-/// Where a body waits for the driver of its connection.
+/// The place where a body waits for the driver of its connection.
 #[derive(Debug, Default)]
 pub(super) struct Handover(Mutex<Option<HandedOver>>);
 
@@ -104,9 +105,10 @@ impl Handover {
 /// A response body as the engine sees it.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// `None` once it has left.
+    /// `None` once it has left the engine.
     body: Option<Body>,
-    /// `None` if it cannot leave: HTTP/1.0 has no chunks, and an HTTP/2 connection has other streams.
+    /// `None` if the body cannot leave: HTTP/1.0 has no chunked transfer coding, and an HTTP/2 connection has
+    /// other streams.
     handover: Option<Arc<Handover>>,
     last: bool,
 }
@@ -124,7 +126,8 @@ impl http_body::Body for Answer {
             && this.body.as_ref().is_some_and(Body::is_alone)
             && let Some(body) = this.body.take().and_then(Body::into_stream)
         {
-            // The engine writes what it still has, and waits: whoever polls it sees what is here.
+            // The engine writes what it still has, and waits. The driver that polls the engine then takes the
+            // body.
             let last = this.last;
             *handover.lock() = Some(HandedOver { body, last });
         }

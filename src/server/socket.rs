@@ -1,4 +1,5 @@
-//! Sockets: bound so that each worker has its own, tuned so that nothing hides in the kernel.
+//! Binds listening sockets, one for each worker, and tunes accepted ones so that little data hides in the
+//! kernel.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -9,17 +10,17 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-/// Send buffer towards a client. The kernel doubles it; what lies in it can no longer be joined or
-/// dropped, so it bounds how late the queue's rules act on a client that stopped reading.
+/// Send buffer towards a client. The kernel doubles it. Events in it can no longer be joined or dropped, so
+/// its size bounds how late the queue's rules act on a client that stopped reading.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Unsent bytes above which the socket takes no more.
 const NOT_SENT_BYTES: u32 = 16 * 1024;
 const BACKLOG: i32 = 1024;
 
-/// One listener per worker on `address`; port 0 is the same free port for all.
+/// Binds one listener per worker to `address`. For port 0, all of them get the same free port.
 ///
 /// # Errors
-/// When the address is in use, also by another Weir: the first socket is tried without sharing.
+/// When the address is in use, also by another Weir: the first bind tries without `SO_REUSEPORT`.
 pub fn tcp(address: SocketAddr, workers: usize) -> io::Result<Vec<TcpListener>> {
     let exclusive = bind(address, false)?;
     let address = exclusive.local_addr()?;
@@ -35,7 +36,7 @@ fn bind(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     )?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
-    // Inherited by accepted sockets, and agreed on in their handshakes.
+    // Accepted sockets inherit it.
     socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -43,7 +44,7 @@ fn bind(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// A Unix socket; one left behind by a process that is gone is replaced.
+/// Binds a Unix socket. Replaces a socket that a process left behind when it ended.
 ///
 /// # Errors
 /// When the path is in use, is another kind of file, or cannot be written.
@@ -61,8 +62,8 @@ pub fn unix(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Options of an accepted connection. `stall`: after this time without an acknowledgement the kernel
-/// gives up, so that a vanished client is noticed although small heartbeats fit its buffers.
+/// Sets the options of an accepted connection. The kernel gives up after `stall` without an acknowledgement,
+/// so that a half-open connection is noticed although small heartbeats still fit the kernel's buffers.
 pub fn tune(socket: &tokio::net::TcpStream, stall: Duration) {
     let options = SockRef::from(socket);
     let results = [

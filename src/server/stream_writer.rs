@@ -1,4 +1,5 @@
-//! A stream on its way to an HTTP/1.1 client, after its head: its frames as chunks, each with one write.
+//! Writes a stream to an HTTP/1.1 client after its head: in chunked transfer coding, each chunk with one
+//! write.
 
 use std::cell::RefCell;
 use std::io;
@@ -16,43 +17,45 @@ use crate::queue::Close;
 use crate::reply::body::{FRAME_BYTES, broke};
 use crate::reply::stream::{Stream, Took};
 
-/// Bytes that a client may send ahead of the end of its answer: its next request, or several.
+/// Most bytes that a client may send before its response has ended: its next request, or several
+/// (pipelining).
 const MAX_EARLY_BYTES: usize = 64 * 1024;
-/// The same for one look.
+/// Most bytes of one read of them.
 const LOOK_BYTES: usize = 1024;
-/// The end of a body in chunks.
+/// The last chunk, and the end of the body.
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
-/// Room for the size line of a chunk, in front of its bytes.
+/// Room for the size line in front of a chunk's bytes.
 const SIZE_LINE: usize = 18;
-/// Bytes that [`CHUNK`] keeps.
+/// Capacity that [`CHUNK`] keeps between two writes.
 const KEEP_BYTES: usize = 2 * FRAME_BYTES;
 
 thread_local! {
-    /// Where every stream of a thread frames what it writes. Nothing stays in it between two writes.
+    /// The buffer in which every stream of a thread frames its chunks. It is empty between two writes.
     static CHUNK: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A stream that has left its engine. Dropping it tells its pump that the client is gone.
 ///
-/// In this order: what each event needs lies together (see [`Pump`](crate::stream::pump::Pump)).
+/// The order of the fields keeps together what each event needs (see [`Pump`](crate::stream::pump::Pump)).
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct StreamWriter<S> {
-    /// Tells a wake-up by the client's side of the socket from all others: it is listened to only then.
+    /// Tells wake-ups by the client's side of the socket from all others: the socket is read only after
+    /// those.
     client_waker: Option<FlagWaker>,
     conn: Arc<ClientConn>,
-    /// Framed, and not taken by the socket yet.
+    /// Framed bytes that the socket has not taken yet.
     rest: Bytes,
-    /// The queue told its end.
+    /// Set once the queue has ended.
     end: Option<Close>,
     body: Stream,
     stream: S,
-    /// What the client sent meanwhile.
+    /// What the client sent during the response.
     early: BytesMut,
 }
 
 impl<S> StreamWriter<S> {
-    /// `early`: what was read of the client behind its request.
+    /// Creates a writer. `early` holds the bytes that were read after the client's request.
     pub(super) fn new(stream: S, conn: Arc<ClientConn>, early: &[u8], body: Stream) -> Self {
         Self {
             client_waker: None,
@@ -65,17 +68,17 @@ impl<S> StreamWriter<S> {
         }
     }
 
-    /// The stream, and what the client sent during the answer.
+    /// Returns the byte stream, and what the client sent during the response.
     pub(super) fn into_parts(self) -> (S, Bytes) {
         (self.stream, self.early.freeze())
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> StreamWriter<S> {
-    /// Ready when all of the body was written.
+    /// Drives the stream. Ready when the whole body is written.
     ///
     /// # Errors
-    /// When the client is gone, or the body breaks off: what was written shows no end.
+    /// When the client is gone, or when the body breaks off; the client then gets no last chunk.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.body.drive(cx);
         if self.conn.take_heard()
@@ -89,7 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StreamWriter<S> {
         self.poll_write_all(cx)
     }
 
-    /// Writes what there is.
+    /// Writes everything that is available.
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.poll_rest(cx))?;
@@ -102,14 +105,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StreamWriter<S> {
                 }
             }
             if self.poll_chunk(cx)?.is_pending() {
-                // Also the moment to look whether the client is there.
+                // The flush also checks whether the client is still there.
                 ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
                 return Poll::Pending;
             }
         }
     }
 
-    /// One chunk, with one write if the socket takes it; or the end.
+    /// Writes one chunk, with one write if the socket takes all of it, or notes the end of the body.
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         CHUNK.with_borrow_mut(|chunk| {
             chunk.clear();
@@ -132,7 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StreamWriter<S> {
         })
     }
 
-    /// Keeps what the client sends for later. Its end is the end of the stream.
+    /// Reads what the client sends, and keeps it for the next request. Fails if the client closed its side.
     #[inline(never)]
     fn listen(&mut self, cx: &Context<'_>) -> io::Result<()> {
         let known = self
@@ -184,7 +187,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StreamWriter<S> {
     }
 }
 
-/// Makes what follows the first [`SIZE_LINE`] bytes a chunk (RFC 9112, 7.1); gives where it starts.
+/// Frames what follows the first [`SIZE_LINE`] bytes as a chunk (RFC 9112, 7.1). Returns where the chunk
+/// starts.
 fn frame(chunk: &mut Vec<u8>) -> usize {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut length = chunk.len() - SIZE_LINE;
@@ -214,9 +218,11 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::encode::Encoder;
     use crate::metrics::Metrics;
     use crate::queue::{Limits, Overflow, queue};
     use crate::reply::body::Body;
+    use crate::wire::Framing;
 
     const LIMITS: Limits = Limits {
         max_events: 8,
@@ -225,12 +231,12 @@ mod tests {
         overflow: Overflow::Block,
     };
 
-    /// A writer of one event, over a socket with `room` bytes.
+    /// Returns a writer of one event, over a socket that holds `room` bytes.
     fn writer(room: usize, event: &[u8]) -> (StreamWriter<DuplexStream>, DuplexStream) {
         let (near, far) = duplex(room);
         let limit = Duration::from_secs(60);
         let conn = Arc::new(ClientConn::new(limit, limit));
-        let (sender, receiver) = queue(LIMITS, true);
+        let (sender, receiver) = queue(LIMITS, Encoder::identity(None, Framing::Sse));
         sender.close(Close::Clean, Some(event), Instant::now());
         let metrics = Metrics::new().route("x");
         let body = Body::stream(receiver, Box::pin(async {}), metrics, Bytes::new());

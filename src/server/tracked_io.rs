@@ -1,4 +1,4 @@
-//! A client's socket that tells its [`ClientConn`] what moves.
+//! A client's socket that reports its reads and writes to its [`ClientConn`].
 
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
@@ -10,15 +10,15 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::client_conn::ClientConn;
 
-/// Bytes read and thrown away after the last answer, so that it arrives.
+/// Most bytes read and discarded after the last response, so that the response arrives (lingering close).
 const MAX_LINGER_BYTES: usize = 1 << 20;
 
-/// A socket under watch. Lies below TLS, where it sees what the kernel really took.
+/// A socket whose progress is reported. It lies below TLS, where it sees what the kernel really took.
 #[derive(Debug)]
 pub(super) struct TrackedIo<S> {
     socket: S,
     conn: Arc<ClientConn>,
-    /// Told that nothing more comes; since then it may still send so many bytes.
+    /// Set once the write side is shut down: how many bytes the client may still send.
     closing: Option<usize>,
 }
 
@@ -41,7 +41,7 @@ impl<S> TrackedIo<S> {
 }
 
 impl<S: PeerState> TrackedIo<S> {
-    /// Fails, if it is time to look, when the client has left.
+    /// Fails if a check is due and the client has left.
     fn look(&self) -> io::Result<()> {
         if self.conn.take_look() && self.socket.is_peer_closed() {
             return Err(io::ErrorKind::ConnectionAborted.into());
@@ -50,9 +50,9 @@ impl<S: PeerState> TrackedIo<S> {
     }
 }
 
-/// A socket that knows, without being read from, whether its other end has left.
+/// A socket that can tell, without being read, whether its peer has left.
 pub(super) trait PeerState {
-    /// Whether the other end will send no more than what already lies here.
+    /// Reports whether the peer will send nothing beyond what has already arrived.
     fn is_peer_closed(&self) -> bool;
 }
 
@@ -68,7 +68,7 @@ impl PeerState for UnixStream {
     }
 }
 
-/// The runtime keeps what the kernel told of the end, whether or not anybody waited for it.
+/// Reports whether the read side is closed. The runtime remembers that event even if no task waited for it.
 fn is_peer_closed(ready: impl Future<Output = io::Result<Ready>>) -> bool {
     let mut cx = Context::from_waker(Waker::noop());
     match pin!(ready).poll(&mut cx) {
@@ -94,8 +94,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for TrackedIo<S> {
 }
 
 impl<S: AsyncRead + Unpin> TrackedIo<S> {
-    /// Reads what the client still sends until it closes, too, or has sent enough. Closed with bytes unread, a
-    /// socket answers them with a reset, which can overtake the last answer. The connection bounds the time.
+    /// Reads what the client still sends until it closes as well, or has sent enough. A socket that is closed
+    /// with unread bytes sends a reset, which can overtake the last response. The connection's deadline
+    /// bounds the time.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut scratch = [0; 4096];
         while let Some(left) = self
@@ -143,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + PeerState + Unpin> AsyncWrite for TrackedIo<S> 
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.look()?;
-        // Asked for only when all that was given has been written.
+        // The layers above flush only after they have written everything.
         ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
         self.conn.note_flushed();
         Poll::Ready(Ok(()))
@@ -182,7 +183,7 @@ mod tests {
         (TrackedIo::new(socket, Arc::clone(&conn)), conn)
     }
 
-    /// Whether a flush fails within a second, looking each time.
+    /// Reports whether a flush fails within a second, with a check due each time.
     async fn ends<S: AsyncRead + AsyncWrite + PeerState + Unpin>(
         tracked: &mut TrackedIo<S>,
         conn: &ClientConn,

@@ -1,25 +1,27 @@
-//! A waker that also leaves word why it was used: a task that is woken for each event of a stream need not look
-//! at its timer and its client each time, but only when they rang.
+//! A waker that also records why it was used.
+//!
+//! A connection's task is woken for each event of a stream. The record lets it check its timer and its client
+//! only when these caused the wake-up.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
 use crate::client_conn::ClientConn;
 
-/// What a connection waits for besides its upstream.
+/// A source of wake-ups of a connection, besides its upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WokenBy {
-    /// Its client sent something, or left.
+    /// The client sent something, or left.
     Client,
     /// A deadline may have passed.
     Timer,
 }
 
-/// One of a connection's bells.
+/// A waker of a connection that records its source.
 #[derive(Debug)]
 pub(super) struct FlagWaker {
     waker: Waker,
-    /// Whom it wakes.
+    /// The task that it wakes.
     task: Waker,
 }
 
@@ -31,7 +33,7 @@ struct Inner {
 }
 
 impl FlagWaker {
-    /// PeerState word at `conn` and wakes `task`.
+    /// Creates a waker that records `woken_by` at `conn` and wakes `task`.
     pub(super) fn new(woken_by: WokenBy, conn: &Arc<ClientConn>, task: &Waker) -> Self {
         let inner = Inner {
             conn: Arc::clone(conn),
@@ -44,12 +46,12 @@ impl FlagWaker {
         }
     }
 
-    /// What to wait with.
+    /// Returns the waker to wait with.
     pub(super) const fn waker(&self) -> &Waker {
         &self.waker
     }
 
-    /// Whether it wakes `task`.
+    /// Reports whether it wakes `task`.
     pub(super) fn wakes(&self, task: &Waker) -> bool {
         self.task.will_wake(task)
     }

@@ -1,4 +1,5 @@
-//! Workers: one thread, one runtime, one socket of each listener; a stream lives and dies on its worker.
+//! Workers: each is a thread with its own runtime and its own socket of each TCP listener. A stream stays on
+//! one worker.
 
 use std::io;
 use std::sync::Arc;
@@ -14,21 +15,22 @@ use crate::certificate::ReloadingCertificate;
 use crate::stream::pump::coalesce;
 use crate::tasks;
 
-/// Connections that may wait to be taken over by another worker. Beyond it the one that accepted serves.
+/// Connections that may wait for another worker to take them over. Beyond that, the worker that accepted them
+/// serves them.
 const MAX_HANDED_OVER: usize = 256;
-/// How often idle upstream connections are looked at.
+/// How often idle upstream connections are checked.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// What one worker starts with.
 struct WorkerSetup {
     worker: usize,
     shares: Vec<(Share, Option<Arc<ReloadingCertificate>>)>,
-    /// Connections that others accepted.
+    /// Connections that other workers accepted.
     arrivals: mpsc::Receiver<Arrival>,
     acceptor: Acceptor,
 }
 
-/// Starts the workers. They run until `stop` says so.
+/// Starts the workers. They run until `stop` is set.
 ///
 /// # Errors
 /// When a thread cannot be started.
@@ -103,6 +105,6 @@ fn work(app: &Arc<App>, setup: WorkerSetup, mut stop: watch::Receiver<bool>) {
             }
         }
     });
-    // Ends what is left without waiting for name look-ups.
+    // Ends the remaining tasks without waiting for name look-ups.
     runtime.shutdown_timeout(Duration::from_millis(100));
 }

@@ -1,8 +1,8 @@
 //! What the frames of one stream mean: which dialect it speaks, and whether it is over.
 
-use crate::dialect::{Choice, Classifier, Dialect, Members, detect};
+use crate::dialect::{Choice, Classifier, Dialect, ErrorContext, Members, detect};
 use crate::event::{Class, Event, Terminal};
-use crate::wire::{Frame, Framing};
+use crate::wire::Frame;
 
 /// Events of another kind after which an announced dialect is no longer expected.
 const MAX_FOREIGN_FRAMES: usize = 8;
@@ -64,7 +64,7 @@ impl StreamClassifier {
         if self.terminal.is_some() {
             return None;
         }
-        if frame.raw && self.dialect() != Dialect::Opaque {
+        if frame.raw && !self.dialect().is_opaque() {
             self.switch_to(Dialect::Opaque);
         }
         let foreign = if self.settled || frame.raw {
@@ -114,8 +114,8 @@ impl StreamClassifier {
         self.mismatched
     }
 
-    pub(super) fn failure(&self, framing: Framing, code: &str, message: &str) -> Option<String> {
-        self.classifier.failure(framing, code, message)
+    pub(super) fn error_context(&self) -> ErrorContext {
+        self.classifier.error_context()
     }
 
     pub(super) const fn terminal(&self) -> Option<Terminal> {
@@ -136,13 +136,13 @@ impl StreamClassifier {
     #[inline(never)]
     fn settle(&mut self, frame: &Frame<'_>) -> Option<Dialect> {
         let dialect = self.dialect();
-        if dialect == Dialect::Opaque || !detect::fits(dialect, frame) {
+        if dialect.is_opaque() || !detect::fits(dialect, frame) {
             let shown = match self.announced {
                 Announced::ByRoute => Dialect::Opaque,
                 Announced::ByPeers | Announced::Nobody => detect::from_frame(frame),
             };
-            let says_little = matches!(shown, Dialect::Convention | Dialect::Opaque);
-            let is_announced = self.announced != Announced::Nobody && dialect != Dialect::Opaque;
+            let says_little = shown.is_generic();
+            let is_announced = self.announced != Announced::Nobody && !dialect.is_opaque();
             if is_announced && says_little && self.foreign_frames.0 < MAX_FOREIGN_FRAMES {
                 self.foreign_frames = (self.foreign_frames.0 + 1, shown);
                 return Some(shown);

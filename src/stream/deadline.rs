@@ -1,9 +1,8 @@
-//! When a stream must end: deadlines as data.
+//! When a stream must end: deadlines as data, one table for each side.
 //!
-//! Events set time stamps; nothing here arms a timer. The pump keeps one timer for [`Table::next`] and
-//! asks [`Table::expired`] when it fires. Before the first content `first_event` rules alone; after it
-//! `idle` and `progress` do. While something waits for the client, the upstream is not at fault: its
-//! clocks stand still.
+//! Events set time stamps; nothing here arms a timer. The pump keeps one timer for the earliest `next` of both sides and
+//! asks `expired` when it fires. Before the first content `first_event` rules alone; after it `idle` and `progress` do.
+//! While the upstream is not read because the client is slow, the upstream is not at fault: its clocks stand still.
 
 use std::time::Duration;
 
@@ -26,35 +25,36 @@ pub struct Lengths {
     pub client_stall: Duration,
 }
 
-/// One stream's deadlines.
+/// Deadlines of one upstream.
 #[derive(Clone, Debug)]
 #[repr(C)]
-pub struct Table {
-    /// When bytes last came from the upstream.
+pub struct UpstreamClocks {
+    /// When bytes last came.
     read: Instant,
     /// When content last came; `None` before the first.
     content: Option<Instant>,
-    /// Since when something waits for the client; `None` when nothing does.
-    waiting: Option<Instant>,
     /// The upstream is not read because the queue is full.
     held: bool,
-    /// A deadline may now come earlier than it would have.
+    /// A deadline may have moved forward.
     sooner: bool,
     started: Instant,
-    lengths: Lengths,
+    first_event: Duration,
+    idle: Duration,
+    progress: Duration,
 }
 
-impl Table {
-    /// A stream whose request was sent at `started`.
-    pub const fn new(lengths: Lengths, started: Instant) -> Self {
+impl UpstreamClocks {
+    /// The clocks of an upstream whose request was sent at `started`.
+    pub const fn new(lengths: &Lengths, started: Instant) -> Self {
         Self {
-            lengths,
-            started,
             read: started,
             content: None,
-            waiting: None,
             held: false,
             sooner: true,
+            started,
+            first_event: lengths.first_event,
+            idle: lengths.idle,
+            progress: lengths.progress,
         }
     }
 
@@ -69,24 +69,7 @@ impl Table {
         self.content = Some(now);
     }
 
-    /// Something waits for the client since `since`, which last took something then; or nothing does.
-    pub const fn note_waiting(&mut self, since: Option<Instant>) {
-        self.sooner |= since.is_some() && self.waiting.is_none();
-        self.waiting = since;
-    }
-
-    /// How long silence may last.
-    pub const fn idle(&self) -> Duration {
-        self.lengths.idle
-    }
-
-    /// Whether something has waited for the client for longer than `patience`.
-    pub fn is_behind(&self, now: Instant, patience: Duration) -> bool {
-        let waits = |since| now.duration_since(since) > patience;
-        self.waiting.is_some_and(waits)
-    }
-
-    /// The upstream is not read from `now` on, because the queue is full.
+    /// The upstream is not read from now on, because the queue is full.
     pub const fn hold(&mut self) {
         self.held = true;
     }
@@ -101,66 +84,91 @@ impl Table {
         }
     }
 
-    /// Whether, since the last call, something happened that may bring a deadline forward. Most events only put
-    /// one off.
+    /// How long silence may last.
+    pub const fn idle(&self) -> Duration {
+        self.idle
+    }
+
+    /// Reports whether a deadline may have moved forward since the last call. Most events only put one off.
     pub const fn take_sooner(&mut self) -> bool {
         std::mem::replace(&mut self.sooner, false)
     }
 
     /// The next moment at which one of them may have expired.
-    pub fn next(&self) -> Instant {
-        self.all()
-            .into_iter()
-            .flatten()
-            .map(|(at, _)| at)
-            .min()
-            .unwrap_or_else(|| self.total())
+    pub fn next(&self) -> Option<Instant> {
+        self.all().into_iter().flatten().map(|(at, _)| at).min()
     }
 
-    /// The deadline that has passed at `now`; the earliest one if several have.
-    pub fn expired(&self, now: Instant) -> Option<End> {
-        let passed = self
-            .all()
-            .into_iter()
-            .flatten()
-            .filter(|(at, _)| *at <= now);
-        passed.min_by_key(|(at, _)| *at).map(|(_, end)| end)
+    /// The earliest deadline that has passed at `now`.
+    pub fn expired(&self, now: Instant) -> Option<(Instant, End)> {
+        let all = self.all().into_iter().flatten();
+        all.filter(|(at, _)| *at <= now).min_by_key(|(at, _)| *at)
     }
 
-    /// When the whole must be over.
-    pub fn total(&self) -> Instant {
-        self.started + self.lengths.total
+    fn all(&self) -> [Option<(Instant, End)>; 2] {
+        if self.held {
+            return [None; 2];
+        }
+        match self.content {
+            None => {
+                let first = self.started + self.first_event;
+                [Some((first, End::FirstEventTimeout)), None]
+            }
+            Some(content) => [
+                Some((self.read + self.idle, End::IdleTimeout)),
+                Some((content + self.progress, End::ProgressTimeout)),
+            ],
+        }
+    }
+}
+
+/// Deadlines of one client.
+#[derive(Clone, Debug)]
+#[repr(C)]
+pub struct ClientClocks {
+    /// Since when something waits for the client; `None` when nothing does.
+    waiting: Option<Instant>,
+    /// A deadline may have moved forward.
+    sooner: bool,
+    stall: Duration,
+}
+
+impl ClientClocks {
+    /// The clocks of a client for whom nothing waits.
+    pub const fn new(lengths: &Lengths) -> Self {
+        Self {
+            waiting: None,
+            sooner: false,
+            stall: lengths.client_stall,
+        }
+    }
+
+    /// Something waits for the client since `since`, which last took something then; `None`: nothing waits.
+    pub const fn note_waiting(&mut self, since: Option<Instant>) {
+        self.sooner |= since.is_some() && self.waiting.is_none();
+        self.waiting = since;
+    }
+
+    /// Reports whether something has waited for the client for longer than `limit`.
+    pub fn is_behind(&self, now: Instant, limit: Duration) -> bool {
+        self.waiting
+            .is_some_and(|since| now.duration_since(since) > limit)
+    }
+
+    /// Reports whether a deadline may have moved forward since the last call.
+    pub const fn take_sooner(&mut self) -> bool {
+        std::mem::replace(&mut self.sooner, false)
     }
 
     /// When the client will have taken nothing for too long, unless it takes something.
-    pub fn stalled(&self) -> Option<Instant> {
-        self.stall().map(|(at, _)| at)
+    pub fn next(&self) -> Option<Instant> {
+        self.waiting.map(|since| since + self.stall)
     }
 
-    fn stall(&self) -> Option<(Instant, End)> {
-        self.waiting
-            .map(|since| (since + self.lengths.client_stall, End::ClientStalled))
-    }
-
-    fn all(&self) -> [Option<(Instant, End)>; 5] {
-        let lengths = &self.lengths;
-        let flows = |end| move |at| (at, end);
-        let upstream = |at: Instant| (!self.held).then_some(at);
-        [
-            (self.content.is_none())
-                .then(|| self.started + lengths.first_event)
-                .and_then(upstream)
-                .map(flows(End::FirstEventTimeout)),
-            self.content
-                .and_then(|_| upstream(self.read + lengths.idle))
-                .map(flows(End::IdleTimeout)),
-            self.content
-                .and_then(|at| upstream(at + lengths.progress))
-                .map(flows(End::ProgressTimeout)),
-            Some((self.started + lengths.total, End::TotalTimeout)),
-            self.waiting
-                .map(|since| (since + lengths.client_stall, End::ClientStalled)),
-        ]
+    /// The deadline, if it has passed at `now`.
+    pub fn expired(&self, now: Instant) -> Option<(Instant, End)> {
+        let passed = self.next().filter(|at| *at <= now)?;
+        Some((passed, End::ClientStalled))
     }
 }
 
@@ -172,61 +180,73 @@ mod tests {
         Duration::from_secs(secs)
     }
 
-    fn table() -> (Table, Instant) {
+    const LENGTHS: Lengths = Lengths {
+        first_event: secs(10),
+        idle: secs(5),
+        progress: secs(20),
+        total: secs(100),
+        client_stall: secs(3),
+    };
+
+    fn upstream() -> (UpstreamClocks, Instant) {
         let now = Instant::now();
-        let lengths = Lengths {
-            first_event: secs(10),
-            idle: secs(5),
-            progress: secs(20),
-            total: secs(100),
-            client_stall: secs(3),
-        };
-        (Table::new(lengths, now), now)
+        (UpstreamClocks::new(&LENGTHS, now), now)
+    }
+
+    fn end(expired: Option<(Instant, End)>) -> Option<End> {
+        expired.map(|(_, end)| end)
     }
 
     #[test]
     fn before_content_first_event_rules_alone() {
-        let (mut table, start) = table();
-        table.note_read(start + secs(1));
-        assert_eq!(table.next(), start + secs(10));
-        assert_eq!(table.expired(start + secs(9)), None);
-        assert_eq!(
-            table.expired(start + secs(10)),
-            Some(End::FirstEventTimeout)
-        );
+        let (mut clocks, start) = upstream();
+        clocks.note_read(start + secs(1));
+        assert_eq!(clocks.next(), Some(start + secs(10)));
+        assert_eq!(clocks.expired(start + secs(9)), None);
+        let first = end(clocks.expired(start + secs(10)));
+        assert_eq!(first, Some(End::FirstEventTimeout));
     }
 
     #[test]
     fn after_content_silence_is_idle_and_noise_is_no_progress() {
-        let (mut table, start) = table();
-        table.note_content(start + secs(1));
-        table.note_read(start + secs(1));
-        assert_eq!(table.expired(start + secs(6)), Some(End::IdleTimeout));
+        let (mut clocks, start) = upstream();
+        clocks.note_content(start + secs(1));
+        clocks.note_read(start + secs(1));
+        let silent = end(clocks.expired(start + secs(6)));
+        assert_eq!(silent, Some(End::IdleTimeout));
         for second in 1..=21 {
-            table.note_read(start + secs(second));
+            clocks.note_read(start + secs(second));
         }
-        assert_eq!(table.expired(start + secs(21)), Some(End::ProgressTimeout));
-    }
-
-    #[test]
-    fn the_whole_is_bounded_whatever_flows() {
-        let (mut table, start) = table();
-        table.note_content(start + secs(99));
-        table.note_read(start + secs(99));
-        assert_eq!(table.expired(start + secs(100)), Some(End::TotalTimeout));
+        let noisy = end(clocks.expired(start + secs(21)));
+        assert_eq!(noisy, Some(End::ProgressTimeout));
     }
 
     #[test]
     fn a_held_upstream_is_not_blamed() {
-        let (mut table, start) = table();
-        table.note_content(start);
-        table.note_waiting(Some(start + secs(4)));
-        table.hold();
-        assert_eq!(table.expired(start + secs(6)), None);
-        assert_eq!(table.expired(start + secs(7)), Some(End::ClientStalled));
-        table.note_waiting(None);
-        table.release(start + secs(30));
-        assert_eq!(table.expired(start + secs(34)), None);
-        assert_eq!(table.expired(start + secs(35)), Some(End::IdleTimeout));
+        let (mut clocks, start) = upstream();
+        clocks.note_content(start);
+        clocks.hold();
+        assert_eq!(clocks.expired(start + secs(60)), None);
+        assert_eq!(clocks.next(), None);
+        clocks.release(start + secs(30));
+        assert!(clocks.take_sooner() && !clocks.take_sooner());
+        assert_eq!(clocks.expired(start + secs(34)), None);
+        let silent = end(clocks.expired(start + secs(35)));
+        assert_eq!(silent, Some(End::IdleTimeout));
+    }
+
+    #[test]
+    fn a_client_stalls_only_while_something_waits_for_it() {
+        let start = Instant::now();
+        let mut clocks = ClientClocks::new(&LENGTHS);
+        assert_eq!(clocks.next(), None);
+        clocks.note_waiting(Some(start + secs(4)));
+        assert!(clocks.take_sooner());
+        assert!(clocks.is_behind(start + secs(6), secs(1)));
+        assert_eq!(clocks.expired(start + secs(6)), None);
+        let stalled = end(clocks.expired(start + secs(7)));
+        assert_eq!(stalled, Some(End::ClientStalled));
+        clocks.note_waiting(None);
+        assert_eq!(clocks.expired(start + secs(60)), None);
     }
 }

@@ -9,7 +9,7 @@ pub enum End {
     ClientGone,
     /// Something waited for the client for longer than `client_stall`.
     ClientStalled,
-    /// The process is going away and the stream detached `drain.limit`.
+    /// The process is going away and the stream outlived `drain.limit`.
     Drained,
     /// The upstream ended as its dialect demands.
     Finished,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::dialect::{Choice, Dialect, Members};
+use crate::dialect::{Choice, Dialect, ErrorContext, Members};
 use crate::event::{Content, Event, Terminal};
 use crate::filter::{Filter, Hidden, Rules};
 use crate::wire::encoding::{self, Coding};
@@ -189,9 +189,9 @@ impl Pipeline {
         self.classifier.may_end()
     }
 
-    /// The bytes that end the stream as failed, if it has any for that.
-    pub fn failure(&self, code: &str, message: &str) -> Option<String> {
-        self.classifier.failure(self.framing(), code, message)
+    /// What an error event to the client has to agree with.
+    pub fn error_context(&self) -> ErrorContext {
+        self.classifier.error_context()
     }
 
     /// The dialect that was announced and never came.

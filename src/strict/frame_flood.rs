@@ -1,8 +1,14 @@
-//! How many frames of HTTP/2 that carry nothing a peer may send.
+//! Bounds HTTP/2 frame floods: how many frames without content a peer may send.
 //!
-//! Each costs its reader some work, and mostly an answer, and its sender nine bytes: a connection that sends nothing else
-//! takes milliseconds of every turn of its thread. The engine bounds resets, CONTINUATION and empty DATA; SETTINGS, PING,
-//! PRIORITY, WINDOW_UPDATE and what nobody knows are counted here.
+//! Such a frame costs its sender nine bytes. It costs the receiver some work and usually a reply: a connection that
+//! sends nothing else takes milliseconds of every turn of its thread. Two layers bound floods:
+//!
+//! - The HTTP/2 library (`h2`) bounds resets (rapid reset), CONTINUATION and empty DATA.
+//! - [`FrameFlood`] bounds everything except HEADERS, PUSH_PROMISE, CONTINUATION and DATA with content. These are
+//!   SETTINGS, PING, PRIORITY, WINDOW_UPDATE and unknown frame types, and once more resets and empty DATA.
+//!
+//! Each frame takes one credit. Time and the bytes written to the peer give credits back. A peer that sends a frame
+//! without a credit left has its connection closed.
 
 use std::time::Duration;
 
@@ -10,17 +16,18 @@ use tokio::time::Instant;
 
 use super::Rule;
 
-/// The octets in front of a frame (RFC 9113, 4.1), and of a connection (3.4).
+/// Bytes of a frame header (RFC 9113, 4.1), and of the connection preface (3.4).
 const HEAD_BYTES: usize = 9;
 const PREFACE_BYTES: usize = 24;
-/// So many frames may come at once; clients greet with two or three, open windows for DATA frames, and may give up all
-/// of their streams.
+/// Frames that may arrive at once. Clients send two or three when they connect, open windows for DATA frames, and may
+/// reset all of their streams.
 const BURST: u32 = 500;
-/// So soon another one may: 1,000 a second cost next to nothing.
+/// Time that gives back one credit: 1,000 frames a second cost next to nothing.
 const INTERVAL: Duration = Duration::from_millis(1);
-/// What was written allows more: less than what answers a PING, which would pay for the next.
+/// Bytes written that give back one credit. More than the reply to a PING, or else that reply would pay for the next
+/// PING.
 const ASKED_BYTES: usize = 24;
-/// The smallest DATA frame is ten bytes, and some clients open two windows for each.
+/// The same for WINDOW_UPDATE. The smallest DATA frame is ten bytes, and some clients open two windows for each.
 const OPENED_BYTES: usize = 5;
 
 const DATA: u8 = 0;
@@ -29,23 +36,23 @@ const PUSH_PROMISE: u8 = 5;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
-/// One direction of an HTTP/2 connection.
+/// Counts the frames of one direction of an HTTP/2 connection.
 #[derive(Debug)]
 pub struct FrameFlood {
-    /// The head of the frame that is coming in, and how much of it has.
+    /// The header of the frame that is arriving, and how many bytes of it have arrived.
     head: [u8; HEAD_BYTES],
     seen: usize,
-    /// Bytes up to the next frame.
+    /// Bytes before the next frame header.
     left: usize,
-    /// Of frames that are mostly answered.
+    /// Credits for frames that usually cause a reply.
     asking: Account,
-    /// Of WINDOW_UPDATE, which never is.
+    /// Credits for WINDOW_UPDATE, which never causes one.
     opening: Account,
     refuses: bool,
 }
 
 impl FrameFlood {
-    /// What a client sends.
+    /// Counts what a client sends, after the connection preface.
     pub fn of_client() -> Self {
         Self {
             left: PREFACE_BYTES,
@@ -53,7 +60,7 @@ impl FrameFlood {
         }
     }
 
-    /// What a server sends.
+    /// Counts what a server sends.
     pub fn of_server() -> Self {
         Self {
             head: [0; HEAD_BYTES],
@@ -65,7 +72,7 @@ impl FrameFlood {
         }
     }
 
-    /// A frame begins; whether it may.
+    /// Begins a frame whose header is complete. Reports whether the frame is allowed.
     fn begin(&mut self) -> bool {
         let [high, middle, low, kind, ..] = self.head;
         self.left = u32::from_be_bytes([0, high, middle, low]) as usize;
@@ -79,15 +86,15 @@ impl FrameFlood {
     }
 }
 
-/// How many frames may come.
+/// How many more frames may arrive (a token bucket).
 #[derive(Debug)]
 struct Account {
     credit: u32,
-    /// So many bytes written allow another one.
+    /// Bytes written that give back one credit.
     each: usize,
-    /// Bytes written that no frame was credited for.
+    /// Bytes written that have not given back a credit.
     written: usize,
-    /// Up to when time was credited.
+    /// The time up to which credits have been given back.
     credited: Instant,
 }
 
@@ -124,8 +131,8 @@ impl Account {
 }
 
 impl Rule for FrameFlood {
-    /// Wherever a frame or its head goes on: frames without content on no stream, of which the first that is whole is an
-    /// error.
+    /// Empty DATA frames on stream 0. Wherever in a frame or its header the peer's bytes stopped, the first complete
+    /// one of them is an error.
     const INSTEAD: &'static [u8] = &[0; 4 * HEAD_BYTES];
 
     fn pass(&mut self, bytes: &[u8]) -> usize {
@@ -173,7 +180,7 @@ mod tests {
         [&size[1..], &[kind, 0, 0, 0, 0, 0], content].concat()
     }
 
-    /// How many of these frames pass, whole, in pieces of `cut` bytes.
+    /// Returns how many whole frames of `each` bytes pass if `words` arrive in pieces of `cut` bytes.
     fn passed(frames: &mut FrameFlood, words: &[u8], each: usize, cut: usize) -> usize {
         let mut passed = 0;
         for piece in words.chunks(cut) {
@@ -224,14 +231,14 @@ mod tests {
             tokio::time::advance(INTERVAL).await;
             assert_eq!(frames.pass(&ping), ping.len());
         }
-        // A client that opens both windows for each small event.
+        // A client opens both windows for each small event.
         let mut frames = FrameFlood::of_server();
         let open = frame(WINDOW_UPDATE, &[0, 0, 0, 1]);
         for _ in 0..10 * BURST {
             frames.wrote(HEAD_BYTES + 1);
             assert_eq!(frames.pass(&open) + frames.pass(&open), 2 * open.len());
         }
-        // What answers a flood does not pay for it.
+        // The replies to a flood do not pay for it.
         let mut frames = FrameFlood::of_server();
         let mut count = 0;
         while !frames.refuses() {

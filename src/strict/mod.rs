@@ -1,7 +1,11 @@
-//! What an engine gets to read: nothing that has two readings, and no flood.
+//! Filters in front of the HTTP engines that prevent request smuggling and bound frame floods.
 //!
-//! A byte stream in front of an engine of HTTP, with what was read of it before. A rule looks at all that comes; where it
-//! stops, the engine gets bytes instead that it takes for an error, so that it says so and closes.
+//! - [`smuggling`] prevents HTTP/1.1 request smuggling: it rejects requests whose body length is ambiguous.
+//! - [`frame_flood`] bounds HTTP/2 frame floods (rapid reset, CONTINUATION, empty DATA, SETTINGS, PING and others).
+//!
+//! [`StrictIo`] wraps the byte stream of a connection and shows a [`Rule`] every byte that arrives before the engine
+//! reads it. Where the rule refuses, the engine reads [`Rule::INSTEAD`] in place of the peer's bytes. This is a
+//! protocol error, so the engine itself reports the error and closes the connection.
 
 pub mod frame_flood;
 pub mod smuggling;
@@ -13,25 +17,27 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What may pass.
+/// Decides which of a peer's bytes may pass to the engine.
 pub trait Rule {
-    /// What the engine gets, again and again, once something was refused: an error wherever that was.
+    /// The bytes that the engine reads, repeatedly, once the rule has refused. They are a protocol error wherever the
+    /// peer's bytes stopped.
     const INSTEAD: &'static [u8];
 
-    /// Looks at what came: so many bytes of it may pass. If not all of them do, nothing further does.
+    /// Inspects the bytes that arrived and returns how many of them may pass. If it is not all of them, nothing passes
+    /// any more.
     fn pass(&mut self, bytes: &[u8]) -> usize;
 
-    /// Whether nothing further passes.
+    /// Reports whether the rule has refused, so that nothing passes any more.
     fn refuses(&self) -> bool;
 
-    /// So many bytes went the other way.
+    /// Notes how many bytes were written in the other direction.
     fn wrote(&mut self, _bytes: usize) {}
 }
 
-/// A byte stream behind a rule.
+/// A byte stream whose incoming bytes are subject to a rule.
 #[derive(Debug)]
 pub struct StrictIo<S, R> {
-    /// Read before, and to be read again first.
+    /// Bytes that were already read from the stream; the engine reads them first.
     early: Bytes,
     stream: S,
     rule: R,
@@ -46,7 +52,7 @@ impl<S, R: Rule> StrictIo<S, R> {
         }
     }
 
-    /// What was not read again, and the stream.
+    /// Returns the early bytes that the engine has not read, and the stream.
     pub fn into_parts(self) -> (Bytes, S) {
         (self.early, self.stream)
     }
@@ -66,7 +72,7 @@ impl<S: AsyncRead + Unpin, R: Rule + Unpin> AsyncRead for StrictIo<S, R> {
                 let count = self.early.len().min(buf.remaining());
                 buf.put_slice(&self.early.split_to(count));
                 if self.early.is_empty() {
-                    // Lets go of the memory it is a part of.
+                    // Releases the buffer that these bytes are part of.
                     self.early = Bytes::new();
                 }
             }

@@ -1,44 +1,48 @@
-//! How long requests are, to the letter, before the HTTP/1.1 engine reads them in its own way.
+//! Prevents HTTP/1.1 request smuggling: rejects requests whose body length is ambiguous.
 //!
-//! The engine is lenient where two servers could disagree: a request with both a length and a coding is read by the
-//! coding, bytes may be missing between chunks. What comes after such a request may be a request to the one and a
-//! body to the other, so it is made unreadable here: what the engine gets instead of its last byte makes it refuse
-//! the message and close.
+//! Request smuggling works when two servers disagree on where a request ends: the bytes that follow are a request to
+//! one of them and a body to the other. The engine is lenient here. It reads a request with both Content-Length and
+//! Transfer-Encoding by the Transfer-Encoding, and accepts chunks with bytes missing between them. [`RequestFraming`]
+//! therefore parses the length of each request strictly, before the engine does. It withholds the last byte of an
+//! ambiguous head, or stops where the chunked framing breaks; what the engine reads instead makes it refuse the
+//! message and close the connection.
+//!
+//! `proxy::validate` checks what needs a parsed head, such as the host and the request target.
 
 use memchr::memchr;
 
 use super::Rule;
 use crate::wire::chunked::Chunked;
 
-/// Bytes of a line that are kept: the fields that matter are shorter, or are refused.
+/// Bytes kept of a header line. The headers that matter here are shorter; longer ones are refused.
 const LINE_BYTES: usize = 256;
-/// HTTP/1.1 requests, one behind the other.
+/// The strict framing of the consecutive HTTP/1.1 requests of one connection.
 #[derive(Debug, Default)]
 pub struct RequestFraming(Expects);
 
-/// What comes next.
+/// What the next byte belongs to.
 #[derive(Debug)]
 enum Expects {
     Head(Head),
-    /// So many bytes of a body.
+    /// A body of which this many bytes are missing.
     Exact(u64),
     Chunked(Box<Chunked>),
-    /// The engine refuses the head that came, and closes.
+    /// No further request: the engine refuses the last head and closes the connection.
     Nothing,
-    /// Nothing further is let through.
+    /// Nothing passes any more.
     Refused,
 }
 
 impl Default for Expects {
-    /// In front of a request's first byte.
+    /// The state before the first byte of a request.
     fn default() -> Self {
         Self::Head(Head::default())
     }
 }
 
 impl Rule for RequestFraming {
-    /// An error wherever a head, a chunk's frame or its trailers go on: no byte of them is NUL, no extension holds an LF,
-    /// and trailers end behind it.
+    /// An error in a head, in chunk framing and in trailers: none of them may contain NUL, a chunk extension may not
+    /// contain LF, and the empty lines end the trailers.
     const INSTEAD: &'static [u8] = b"\0\n\r\n\r\n";
 
     fn pass(&mut self, bytes: &[u8]) -> usize {
@@ -51,7 +55,7 @@ impl Rule for RequestFraming {
 }
 
 impl Expects {
-    /// Looks at what came: so many bytes of it have one reading.
+    /// Inspects the bytes that arrived and returns how many of them are unambiguous.
     fn pass(&mut self, bytes: &[u8]) -> usize {
         let mut passed = 0;
         while let Some(bytes) = bytes.get(passed..).filter(|bytes| !bytes.is_empty()) {
@@ -83,7 +87,7 @@ impl Expects {
                 Self::Head(head) => match head.pass(bytes) {
                     Some((used, length)) => {
                         *self = length.into();
-                        // Its last byte is missing, if it is refused.
+                        // The last byte of a refused head is withheld.
                         used - usize::from(matches!(self, Self::Refused))
                     }
                     None => bytes.len(),
@@ -94,16 +98,16 @@ impl Expects {
     }
 }
 
-/// What the fields that were seen of a head say of the body's length.
+/// The length of the body according to the headers seen so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Length {
     #[default]
     None,
     Exact(u64),
     Chunked,
-    /// In a way that the engine or the edge refuses.
+    /// Given in a way that the engine or `proxy::validate` refuses.
     Unknown,
-    /// In two ways, or at a length that is no length's.
+    /// Ambiguous: given by both Content-Length and Transfer-Encoding, or in a line that is too long to be kept.
     Both,
 }
 
@@ -119,27 +123,28 @@ impl From<Length> for Expects {
     }
 }
 
-/// A head as far as it came.
+/// The part of a request head that has arrived.
 #[derive(Debug, Default)]
 struct Head {
-    /// The beginning of the line that is coming in.
+    /// The beginning of a line that has not arrived completely.
     line: Vec<u8>,
-    /// The line is longer than what is kept of it.
+    /// Whether the line is longer than what is kept of it.
     is_cut: bool,
-    /// The request line was seen.
+    /// Whether the request line has been seen.
     begun: bool,
     length: Length,
 }
 
 impl Head {
-    /// The number of bytes up to the head's end, and what it said; `None` when it goes on behind all of them.
+    /// Returns the number of bytes up to the end of the head, and the body's length. Returns `None` if the head does
+    /// not end in `bytes`.
     fn pass(&mut self, bytes: &[u8]) -> Option<(usize, Length)> {
         let mut used = 0;
         loop {
             let rest = bytes.get(used..).unwrap_or_default();
             let end = memchr(b'\n', rest);
             let part = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
-            // Mostly all of it came at once, and is looked at where it lies.
+            // Usually the whole line arrives at once and is parsed in place.
             let keeps = !self.line.is_empty() || end.is_none();
             if keeps {
                 let room = LINE_BYTES - self.line.len().min(LINE_BYTES);
@@ -153,7 +158,7 @@ impl Head {
                 let is_cut = std::mem::take(&mut self.is_cut);
                 self.ends(&line, is_cut)
             } else {
-                // The same as of one that comes in pieces.
+                // The same limit as for a line that arrives in pieces.
                 self.ends(part, part.len() > LINE_BYTES)
             };
             if ended {
@@ -162,11 +167,11 @@ impl Head {
         }
     }
 
-    /// A line is complete; whether the head is.
+    /// Handles a complete line. Reports whether it ends the head.
     fn ends(&mut self, line: &[u8], is_cut: bool) -> bool {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.is_empty() {
-            // Empty lines in front of a request are overlooked (RFC 9112, 2.2).
+            // Empty lines before a request are ignored (RFC 9112, 2.2).
             return self.begun;
         }
         if std::mem::replace(&mut self.begun, true) {
@@ -184,7 +189,7 @@ impl Head {
         let (name, value) = line.split_at(colon);
         let value = value.get(1..).unwrap_or_default().trim_ascii();
         if is_cut && (name.eq_ignore_ascii_case(LENGTH) || name.eq_ignore_ascii_case(CODING)) {
-            // What it says further on is not known here, but to the engine.
+            // The rest of the value is unknown here, but the engine reads it.
             self.length = Length::Both;
         } else if name.eq_ignore_ascii_case(LENGTH) {
             let bytes = std::str::from_utf8(value)
@@ -214,7 +219,7 @@ mod tests {
 
     const NEXT: &str = "GET /next HTTP/1.1\r\nhost: h\r\n\r\n";
 
-    /// What the engine gets of these bytes, cut into pieces of `cut` bytes.
+    /// Returns what passes of `words` if they arrive in pieces of `cut` bytes.
     fn passed(words: &str, cut: usize) -> String {
         let mut expects = RequestFraming::default();
         let passed = |piece| expects.pass(piece);

@@ -1,23 +1,23 @@
-//! What a collector says of an export that it took: how many of its spans it did not take.
+//! Parses the collector's response to a successful export: how many of the spans it rejected.
 //!
 //! `ExportTraceServiceResponse { partial_success = 1: { rejected_spans = 1: int64, error_message = 2: string } }`
 
-/// A varint.
+/// Wire type of a varint.
 const VARINT: u64 = 0;
-/// Eight bytes.
+/// Wire type of eight bytes.
 const FIXED_64: u64 = 1;
-/// Bytes after their length.
+/// Wire type of bytes after their length.
 const BYTES: u64 = 2;
-/// Four bytes.
+/// Wire type of four bytes.
 const FIXED_32: u64 = 5;
 
-/// The spans that were rejected; none if the answer is nothing of the kind.
+/// Returns how many spans were rejected; 0 if the response is not of this form.
 pub(super) fn rejected(answer: &[u8]) -> u64 {
     let Some(Value::Bytes(partial)) = first(answer) else {
         return 0;
     };
     match first(partial) {
-        // Negative ones make no sense.
+        // A negative count makes no sense.
         Some(Value::Number(spans)) if i64::try_from(spans).is_ok() => spans,
         _ => 0,
     }
@@ -31,7 +31,8 @@ enum Value<'a> {
     Other,
 }
 
-/// The last value of the field 1 of a message, as of the ones that stand there several times.
+/// Returns the value of field 1 of a message: the last one, if the field is repeated. `None` if the field is
+/// missing or the message is malformed.
 fn first(mut message: &[u8]) -> Option<Value<'_>> {
     let mut found = None;
     while !message.is_empty() {

@@ -1,4 +1,4 @@
-//! What the end of a request adds to its span: attributes, first moments, and what it comes to.
+//! What a span gets at the end of its request: attributes, events for first moments, and the outcome.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -14,14 +14,14 @@ use crate::event::Class;
 use crate::stream::meter::TokenSource;
 use crate::stream::pump::Report;
 
-/// What the end says.
+/// The attributes, events and outcome of a span.
 pub(super) struct Attributes {
-    /// When the head was read.
+    /// When the request head was read.
     started: Instant,
-    /// The same by the wall clock; later moments are counted from it.
+    /// The same moment by the wall clock; later moments are computed from it.
     pub(super) began: SystemTime,
     pub(super) outcome: Option<&'static str>,
-    /// What went wrong, where somebody should look into it.
+    /// The error, if somebody should look into it.
     pub(super) trouble: Option<Cow<'static, str>>,
     pub(super) operation: Option<&'static str>,
     pub(super) model: Option<Box<str>>,
@@ -30,7 +30,7 @@ pub(super) struct Attributes {
 }
 
 impl Attributes {
-    /// Nothing, of a request whose head was read then.
+    /// Creates empty attributes for a request whose head was read at `started`.
     pub(super) fn since(started: Instant) -> Self {
         let now = SystemTime::now();
         Self {
@@ -45,43 +45,43 @@ impl Attributes {
         }
     }
 
-    /// An attribute, if there is a value.
+    /// Adds an attribute if there is a value.
     pub(super) fn say(&mut self, key: &'static str, value: Option<impl Into<Value>>) {
         let said = value.map(|value| KeyValue::new(key, value));
         self.attributes.extend(said);
     }
 
-    /// What the client got.
+    /// Adds the status that the client got.
     pub(super) fn status(&mut self, status: StatusCode) {
         let code = i64::from(status.as_u16());
         self.say("http.response.status_code", Some(code));
     }
 
-    /// What was spoken, or asked for.
+    /// Adds the dialect that was spoken, or asked for.
     pub(super) fn speaks(&mut self, dialect: Option<Dialect>) {
         self.say("weir.dialect", dialect.map(Dialect::as_str));
     }
 
-    /// What was done at `path`, and in whose words.
+    /// Adds the operation done at `path`, and the provider of the API.
     pub(super) fn does(&mut self, dialect: Option<Dialect>, path: &str) {
         self.operation = dialect.and_then(|dialect| semconv::operation(dialect, path));
         self.say("gen_ai.operation.name", self.operation);
         self.say("gen_ai.provider.name", dialect.and_then(semconv::provider));
     }
 
-    /// The numbers of a stream.
+    /// Adds the measurements of a stream.
     pub(super) fn measured(&mut self, report: &Report) {
-        let meter = &report.meter;
+        let meter = &report.ingress.meter;
         let pings = meter.events.get(Class::Heartbeat.index()).copied();
         let events_in = meter.events.iter().sum::<u64>() - pings.unwrap_or(0);
         self.say("weir.events.in", Some(count(events_in)));
         self.say(
             "weir.events.out",
-            Some(count(report.queue.taken.iter().sum())),
+            Some(count(report.egress.queue.taken.iter().sum())),
         );
         self.say(
             "weir.dropped",
-            Some(count(report.queue.dropped.iter().sum())),
+            Some(count(report.egress.queue.dropped.iter().sum())),
         );
         self.model.clone_from(&meter.model);
         self.say(
@@ -90,7 +90,7 @@ impl Attributes {
         );
         self.say("gen_ai.usage.input_tokens", meter.usage.input.map(count));
         let (tokens, source) = report.output_tokens();
-        // What nobody stated is not told under the name of what somebody stated.
+        // An estimate does not get the name of a count that the upstream stated.
         let key = match source {
             TokenSource::Cumulative | TokenSource::Usage => "gen_ai.usage.output_tokens",
             TokenSource::Estimated => "weir.output_tokens.estimated",
@@ -108,7 +108,7 @@ impl Attributes {
         );
     }
 
-    /// A first moment: seconds since the request came, and an event.
+    /// Adds a first moment: as an attribute, in seconds since the request came, and as an event.
     fn moment(&mut self, key: &'static str, event: &'static str, at: Option<Instant>) {
         let Some(after) = at.map(|at| at.duration_since(self.started)) else {
             return;

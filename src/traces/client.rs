@@ -1,4 +1,4 @@
-//! How an export reaches the collector: a connection of its own for each, on the exporter's thread.
+//! The HTTP client of the exporter: it opens a connection for each export, on the exporter's thread.
 
 use std::error::Error;
 use std::pin::pin;
@@ -20,25 +20,25 @@ use super::answer::rejected;
 use crate::config::{self, Eject, Endpoint, Health, SecretField, Upstream};
 use crate::upstream::{self, Connector};
 
-/// No repeat of an export begins after this time.
+/// No retry of an export begins after this time.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest time of one attempt.
 const ATTEMPT: Duration = Duration::from_secs(5);
-/// Most bytes of an answer: it says next to nothing.
+/// Most bytes of a response, which contains next to nothing.
 const MAX_ANSWER: usize = 64 << 10;
-/// What an export is.
+/// The content type of an export.
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
-/// A collector that is away is told once in this time.
+/// At most one warning about the collector is logged in this time.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
-/// The way to one collector.
+/// The client of one collector.
 pub(super) struct Client {
     collector: Endpoint,
-    /// The same, as connections are opened.
+    /// The collector, in the form that connections are opened with.
     upstream: Upstream,
     connector: Option<Connector>,
     headers: Vec<SecretField>,
-    /// Spans of answers of success that were refused all the same.
+    /// Spans that the collector rejected in successful responses (partial success).
     rejected: Arc<AtomicU64>,
     complained: Mutex<Option<Instant>>,
 }
@@ -50,7 +50,7 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// `None` without a collector.
+    /// Creates the client; returns `None` without a collector.
     pub(super) fn new(config: &config::Traces) -> io::Result<Option<Self>> {
         let Some(collector) = config.collector.clone() else {
             return Ok(None);
@@ -83,7 +83,7 @@ impl Client {
         }))
     }
 
-    /// Where the spans are counted that were refused in an answer of success.
+    /// Returns the counter of spans that were rejected in successful responses.
     pub(super) fn rejected(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.rejected)
     }
@@ -97,7 +97,7 @@ impl Client {
             let (head, body) = sender.send_request(request).await?.into_parts();
             let body = match Limited::new(body, MAX_ANSWER).collect().await {
                 Ok(body) => body.to_bytes(),
-                // Its status says enough. To ask once more would be to tell everything twice.
+                // The status says enough. A retry would export all spans twice.
                 Err(error) if error.is::<LengthLimitError>() => Bytes::new(),
                 Err(error) => return Err(error),
             };
@@ -112,12 +112,12 @@ impl Client {
         }
     }
 
-    /// The exporter's request, to where the collector really is.
+    /// Turns the exporter's request into one to the collector's real address.
     fn addressed(&self, request: Request<Bytes>) -> Result<Request<Full<Bytes>>, http::Error> {
         let (mut parts, body) = request.into_parts();
         parts.uri = self.collector.path_prefix.parse()?;
         let fields = &mut parts.headers;
-        // OpenTelemetry's variables may name any field.
+        // OpenTelemetry's environment variables may set any header.
         for name in &config::FRAMING {
             fields.remove(name);
         }
@@ -131,9 +131,9 @@ impl Client {
         Ok(Request::from_parts(parts, Full::new(body)))
     }
 
-    /// A collector may be away for days.
+    /// Logs a warning, at most one in [`COMPLAIN_EVERY`]: a collector may be away for days.
     fn complain(&self, error: &str) {
-        // Poisoned only by a panic between two whole values.
+        // A poisoned lock still holds a complete value.
         let last = &mut *self.complained.lock().unwrap_or_else(|it| it.into_inner());
         if last.is_none_or(|last| last.elapsed() >= COMPLAIN_EVERY) {
             *last = Some(Instant::now());
@@ -144,7 +144,7 @@ impl Client {
 
 #[async_trait]
 impl HttpClient for Client {
-    /// Waits on the thread it is called on, which is the exporter's and nobody else's.
+    /// Blocks the thread it is called on, which only the exporter uses.
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
@@ -157,7 +157,7 @@ impl HttpClient for Client {
                 Err(_) => Err(format!("no answer within {ATTEMPT:?}").into()),
             }
         });
-        // Looking up a name cannot be broken off, and must not be waited for.
+        // A name look-up cannot be cancelled, and must not be waited for.
         runtime.shutdown_background();
         match &result {
             Ok(answer) if answer.status().is_success() => {
@@ -174,7 +174,7 @@ impl HttpClient for Client {
     }
 }
 
-/// An error and what is behind it.
+/// Returns the text of an error and of its sources.
 fn chain(error: &(dyn Error + 'static)) -> String {
     match error.source() {
         Some(source) => format!("{error}: {}", chain(source)),

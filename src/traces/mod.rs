@@ -1,11 +1,12 @@
-//! Spans for OpenTelemetry: one for each request that found its route, told to a collector over OTLP/HTTP.
+//! OpenTelemetry spans: one for each request that matched a route, exported to a collector over OTLP/HTTP.
 //!
 //! ```text
 //! begin ──► Span ── stream, failed or passing, and dropped ──► Outbox ──► a thread of the exporter ──► collector
 //! ```
 //!
-//! A span is written once, at the end of its request, from what the log and the metrics know then. Nothing is done
-//! for an event. Without the feature `otel` both types are empty: there is no span, and no code that makes one.
+//! A span is written once, at the end of its request, from what the log and the metrics know then. Nothing is
+//! done for single events. Without the feature `otel`, the types [`Span`] and [`Traces`] are empty: there is
+//! no span, and no code that makes one.
 
 #[cfg(feature = "otel")]
 mod answer;
@@ -36,20 +37,20 @@ pub use outbox::Traces;
 #[cfg(feature = "otel")]
 pub use span::Span;
 
-/// What a span says of its request.
+/// What a span tells about its request.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Name of the route.
     pub route: Arc<str>,
     /// Method.
     pub method: Method,
-    /// `http` or `https`: what the listener speaks.
+    /// `http` or `https`, as the listener speaks.
     pub scheme: &'static str,
-    /// Path without its query, and bounded.
+    /// Path without its query, limited in length.
     pub path: Arc<str>,
-    /// The name that the request has in the log.
+    /// The id of the request in the log.
     pub request_id: HeaderValue,
-    /// When its head was read.
+    /// When the request head was read.
     pub started: Instant,
 }
 
@@ -58,7 +59,7 @@ pub struct Request {
 pub struct Parent<'a> {
     /// A valid `traceparent`.
     pub traceparent: &'a str,
-    /// Weir made it up: the trace begins here.
+    /// Whether Weir generated it: the trace then begins here.
     pub is_own: bool,
     /// The head of the request, for `tracestate`.
     pub headers: &'a HeaderMap,

@@ -1,4 +1,4 @@
-//! A build without trace export: the same names, and no value of either type.
+//! Stand-ins for a build without trace export: types of the same names that have no values.
 
 use std::io;
 
@@ -10,21 +10,20 @@ use crate::dialect::Dialect;
 use crate::metrics::Metrics;
 use crate::stream::end::End;
 use crate::stream::pump::Report;
-use crate::stream::registry::StreamId;
 
-/// Never there.
+/// The trace exporter, which does not exist in this build.
 #[derive(Debug)]
 pub enum Traces {}
 
-/// Never there.
+/// A span, which does not exist in this build.
 #[derive(Debug)]
 pub enum Span {}
 
 impl Traces {
-    /// None: the configuration has refused a collector.
+    /// Returns `None`: the configuration rejects a collector in this build.
     ///
     /// # Errors
-    /// None.
+    /// Never.
     pub fn start(_: &config::Traces, _: &Metrics) -> io::Result<Option<Self>> {
         Ok(None)
     }
@@ -42,7 +41,7 @@ impl Traces {
 
 impl Span {
     /// Cannot be called.
-    pub fn stream(self, _: &Report, _: StreamId, _: StatusCode) {
+    pub fn stream(self, _: &Report, _: String, _: StatusCode) {
         match self {}
     }
 

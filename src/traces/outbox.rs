@@ -1,4 +1,4 @@
-//! From ended spans to the collector: a bounded queue, and the exporter's own thread behind it.
+//! Passes ended spans to the collector: through a bounded queue, and the exporter's own thread behind it.
 
 use std::io;
 use std::sync::Arc;
@@ -22,24 +22,24 @@ use super::{Parent, Request};
 use crate::config;
 use crate::metrics::Metrics;
 
-/// Most spans that wait or are under way, some 2 KiB each. More are counted as dropped.
+/// Most spans that wait or are being exported, some 2 KiB each. Further spans are dropped, and counted.
 const MAX_WAITING: usize = 2048;
 /// Most spans of one export.
 const MAX_BATCH: usize = 512;
-/// Longest time that a span waits for others to go with.
+/// Longest time that a span waits for others to be exported with.
 const DELAY: Duration = Duration::from_secs(1);
-/// Longest time for the last export of a process that ends.
+/// Longest time for the last export before the process ends.
 const LAST: Duration = Duration::from_secs(2);
 
-/// Where spans go.
+/// The trace exporter.
 #[derive(Debug)]
 pub struct Traces {
     outbox: Arc<Outbox>,
-    /// Share of the traces that begin here.
+    /// The share of traces that is recorded, among those that begin here.
     sample: f64,
 }
 
-/// Takes spans that have ended.
+/// The bounded queue of spans that have ended.
 #[derive(Debug)]
 pub(super) struct Outbox {
     processor: BatchSpanProcessor,
@@ -50,10 +50,11 @@ pub(super) struct Outbox {
 }
 
 impl Traces {
-    /// Starts the exporter; `None` without a collector.
+    /// Starts the exporter; returns `None` without a collector.
     ///
     /// # Errors
-    /// When a TLS file cannot be used, or a variable of OpenTelemetry asks for what is not built in.
+    /// When a TLS file cannot be used, or when an OpenTelemetry environment variable asks for something that
+    /// is not built in.
     pub fn start(config: &config::Traces, metrics: &Metrics) -> io::Result<Option<Self>> {
         let Some(client) = Client::new(config)? else {
             return Ok(None);
@@ -64,7 +65,7 @@ impl Traces {
             .with_http_client(client)
             .with_protocol(Protocol::HttpBinary)
             .with_timeout(PATIENCE)
-            // The client knows where it really is.
+            // A placeholder: the client knows the real address.
             .with_endpoint("http://collector/v1/traces")
             .build();
         let exporter = built.map_err(|error| io::Error::other(format!("traces: {error}")))?;
@@ -76,7 +77,8 @@ impl Traces {
         }))
     }
 
-    /// The span of a request, if it is recorded, and the `traceparent` for its upstream, if it changes.
+    /// Returns the span of a request, if it is recorded, and the `traceparent` for its upstream, if it
+    /// changes.
     pub fn begin(
         &self,
         parent: Parent<'_>,
@@ -87,11 +89,11 @@ impl Traces {
         (span, told)
     }
 
-    /// Sends what waits, and stops. Blocks for two seconds at most.
+    /// Exports the spans that wait, and stops. Blocks for two seconds at most.
     pub fn flush(&self) {
         let before = self.outbox.failed.get();
         let ended = self.outbox.close();
-        // In this order: a span that waits no more has been counted.
+        // Read in this order: a span that no longer waits has already been counted as exported or failed.
         let waiting = self.outbox.waiting.load(Ordering::Acquire) as u64;
         let lost = waiting + self.outbox.failed.get().saturating_sub(before);
         if ended.is_err() || lost > 0 {
@@ -130,7 +132,7 @@ impl Outbox {
         self
     }
 
-    /// Sends what waits, and stops.
+    /// Exports the spans that wait, and stops.
     pub(super) fn close(&self) -> OTelSdkResult {
         self.processor.shutdown_with_timeout(LAST)
     }
@@ -139,7 +141,7 @@ impl Outbox {
         let more = |waiting: usize| (waiting < MAX_WAITING).then_some(waiting + 1);
         let taken = (self.waiting).fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         if taken.is_ok() {
-            // Has room: it holds fewer than are counted as waiting.
+            // The processor has room: it holds fewer spans than `waiting` counts.
             self.processor.on_end(span);
         } else {
             self.dropped.inc();
@@ -151,12 +153,12 @@ impl Outbox {
     }
 }
 
-/// Counts what becomes of spans.
+/// An exporter that counts what becomes of its spans.
 #[derive(Debug)]
 struct Counted<E> {
     inner: E,
     waiting: Arc<AtomicUsize>,
-    /// Of the export under way.
+    /// Spans that the collector rejected of the export under way.
     rejected: Arc<AtomicU64>,
     exported: IntCounter,
     failed: IntCounter,
@@ -187,7 +189,8 @@ impl<E: Exporter> Exporter for Counted<E> {
     }
 }
 
-/// What OpenTelemetry's variables say of this process, the file's name before theirs.
+/// Returns the resource that OpenTelemetry's environment variables describe. The service name in the
+/// configuration file takes precedence over theirs.
 fn resource(service_name: Option<&str>) -> Resource {
     let found = Resource::builder().build();
     let told = found.get(&"service.name".into());
@@ -228,7 +231,7 @@ pub(super) mod tests {
         Outbox::new(kept, &Metrics::new(), Arc::default())
     }
 
-    /// An exporter that hangs until it is let go.
+    /// An exporter that hangs until it is released.
     #[derive(Clone, Debug, Default)]
     struct Hanging(Arc<(Mutex<bool>, Condvar)>);
 

@@ -1,4 +1,5 @@
-//! Where a span belongs: its place in the trace, whether it is recorded, and what the upstream is told.
+//! Decides the place of a span in its trace, whether it is recorded, and which `traceparent` the upstream
+//! gets.
 
 use std::str::FromStr;
 
@@ -7,28 +8,30 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState}
 
 use super::Parent;
 
-/// Longest `tracestate` that a span repeats; what goes upstream is not cut. The standard asks for at least as much.
+/// Longest `tracestate` that a span repeats; the standard asks for at least this length. The header that goes
+/// upstream is not cut.
 const MAX_TRACESTATE: usize = 512;
-/// The bits of the flags that are known: sampled, and random.
+/// The known bits of the flags: sampled, and random.
 const KNOWN_FLAGS: u8 = 0b11;
 
-/// The place of a span that is recorded.
+/// The place of a recorded span in its trace.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Place {
-    /// The span.
+    /// The span itself.
     pub(super) context: SpanContext,
-    /// Above it; invalid where the trace begins.
+    /// The parent span; invalid where the trace begins.
     pub(super) parent: SpanId,
 }
 
-/// The place of a request's span, if it is recorded, and the `traceparent` for the upstream, if it changes.
+/// Returns the place of a request's span, if it is recorded, and the `traceparent` for the upstream, if it
+/// changes.
 pub(super) fn place(parent: Parent<'_>, sample: f64) -> (Option<Place>, Option<HeaderValue>) {
     let Some(read) = Read::of(parent.traceparent) else {
         return (None, None);
     };
     let is_sampled = read.flags.is_sampled();
     if parent.is_own {
-        // What the agent gets as its parent is Weir's own span already.
+        // The `traceparent` that the agent gets already names Weir's own span.
         return if is_in(read.trace, sample) {
             (Some(read.place(read.span, SpanId::INVALID, None)), None)
         } else {
@@ -44,7 +47,7 @@ pub(super) fn place(parent: Parent<'_>, sample: f64) -> (Option<Place>, Option<H
     (Some(place), written(read.trace, own, read.flags))
 }
 
-/// A `traceparent` that was found valid.
+/// A valid `traceparent`, parsed.
 struct Read {
     trace: TraceId,
     span: SpanId,
@@ -85,12 +88,12 @@ fn written(trace: TraceId, span: SpanId, flags: TraceFlags) -> Option<HeaderValu
 
 fn random() -> SpanId {
     let mut bytes = [1; 8];
-    // Ids only have to differ; without a random source they do not, and the stream id says so.
+    // Ids only have to differ. Without a random source they do not; the stream id logs that error.
     let _ = getrandom::fill(&mut bytes);
     SpanId::from_bytes(bytes)
 }
 
-/// Whether a trace is among the share that is recorded. Its id is random, so the id decides.
+/// Reports whether a trace belongs to the share that is recorded. Trace ids are random, so the id decides.
 fn is_in(trace: TraceId, share: f64) -> bool {
     let [.., a, b, c, d] = trace.to_bytes();
     f64::from(u32::from_be_bytes([a, b, c, d])) < share * (f64::from(u32::MAX) + 1.0)

@@ -1,70 +1,23 @@
-//! The words of the GenAI semantic conventions for what a dialect does, and for whose it is.
+//! The operation and the provider of a dialect, in the words of the GenAI semantic conventions. Each dialect
+//! names its own (`dialect::spec`).
 
 use crate::dialect::Dialect;
 
-/// `gen_ai.operation.name` of an answer from `path`; `None` where the dialect does not say.
+/// Returns `gen_ai.operation.name` of a response from `path`; `None` if the dialect does not define it.
 pub(super) fn operation(dialect: Dialect, path: &str) -> Option<&'static str> {
-    let completes = |path: &str| {
-        let chats = path.ends_with("/chat/completions");
-        (path.ends_with("/completions") && !chats) || path.ends_with("/api/generate")
-    };
-    match dialect {
-        Dialect::Ollama | Dialect::OpenAiChat if completes(path) => Some("text_completion"),
-        Dialect::Anthropic | Dialect::Ollama | Dialect::OpenAiChat | Dialect::OpenAiResponses => {
-            Some("chat")
-        }
-        Dialect::Gemini => Some("generate_content"),
-        Dialect::A2a | Dialect::Adk | Dialect::AgUi | Dialect::LangGraph | Dialect::LangServe => {
-            Some("invoke_agent")
-        }
-        Dialect::Convention
-        | Dialect::Mcp
-        | Dialect::Opaque
-        | Dialect::VercelUi
-        | Dialect::VercelV4 => None,
-    }
+    dialect.gen_ai().operation.map(|operation| operation(path))
 }
 
-/// Whether a POST to `path` asks a dialect for what its operation does, and not for models or embeddings.
+/// Reports whether a POST to `path` asks for the dialect's operation, and not for models or embeddings.
 pub(super) fn is_asked_at(dialect: Dialect, path: &str) -> bool {
-    let ends: &[&str] = match dialect {
-        Dialect::Anthropic => &["/messages"],
-        Dialect::Gemini => &[":generateContent", ":streamGenerateContent"],
-        Dialect::Ollama => &["/api/chat", "/api/generate"],
-        Dialect::OpenAiChat => &["/completions"],
-        Dialect::OpenAiResponses => &["/responses"],
-        Dialect::A2a
-        | Dialect::Adk
-        | Dialect::AgUi
-        | Dialect::Convention
-        | Dialect::LangGraph
-        | Dialect::LangServe
-        | Dialect::Mcp
-        | Dialect::Opaque
-        | Dialect::VercelUi
-        | Dialect::VercelV4 => &[],
-    };
+    let ends = dialect.gen_ai().paths;
     ends.iter().any(|end| path.ends_with(end))
 }
 
-/// `gen_ai.provider.name`: the flavour that is spoken, which imitators speak as well. `None` for frameworks.
+/// Returns `gen_ai.provider.name`: the API flavour that is spoken, which compatible servers of other vendors
+/// speak as well. `None` for frameworks.
 pub(super) const fn provider(dialect: Dialect) -> Option<&'static str> {
-    match dialect {
-        Dialect::Anthropic => Some("anthropic"),
-        Dialect::Gemini => Some("gcp.gen_ai"),
-        Dialect::Ollama => Some("ollama"),
-        Dialect::OpenAiChat | Dialect::OpenAiResponses => Some("openai"),
-        Dialect::A2a
-        | Dialect::Adk
-        | Dialect::AgUi
-        | Dialect::Convention
-        | Dialect::LangGraph
-        | Dialect::LangServe
-        | Dialect::Mcp
-        | Dialect::Opaque
-        | Dialect::VercelUi
-        | Dialect::VercelV4 => None,
-    }
+    dialect.gen_ai().provider
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The body of an upstream's answer, as reads.
+//! The body of an upstream's response, as a sequence of reads.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -10,26 +10,26 @@ use super::error::Broken;
 use super::exchange::Read;
 use super::pool::Lease;
 
-/// An upstream's response body. Its connection is driven in the task that reads it, so one wake-up reads,
-/// decodes and hands over. Dropping it closes the connection; reading it to the end returns the
-/// connection to the pool.
+/// An upstream's response body. The task that reads it also drives its connection (HTTP/1.1), so one wake-up reads,
+/// decodes and hands over. Dropping it closes the connection, or resets the stream on a shared one; reading it to the
+/// end returns the connection to the pool.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Body {
     /// `None` once the body is complete or broken.
     lease: Option<Lease>,
-    /// Something of it came.
+    /// Whether some of it has arrived.
     began: bool,
     ahead: Option<Box<Ahead>>,
 }
 
-/// What was read of a body before somebody asked for it, and is told by the next reads.
+/// What `peek` has read of a body; the next reads return it.
 #[derive(Debug, Default)]
 struct Ahead {
     bytes: Vec<u8>,
-    /// What broke the body after them.
+    /// The error that broke the body after these bytes.
     broken: Option<Broken>,
-    /// What followed them.
+    /// The trailers that followed these bytes.
     trailers: Option<Box<HeaderMap>>,
 }
 
@@ -42,21 +42,22 @@ impl Body {
         }
     }
 
-    /// Nothing of use came in time: the endpoint has failed.
+    /// Counts a failure against the endpoint: nothing of use arrived in time.
     pub fn report_failure(&self) {
         if let Some(lease) = &self.lease {
             lease.failed();
         }
     }
 
-    /// Read on although nobody takes it: little at a time, and little in the kernel; or as usual.
+    /// Sets whether the body is read a little at a time, with a small kernel buffer, because its client takes nothing;
+    /// or as usual.
     pub fn set_low_rate(&mut self, low_rate: bool) {
         if let Some(lease) = &mut self.lease {
             lease.exchange.set_low_rate(low_rate);
         }
     }
 
-    /// The first bytes, at least `wanted` unless the body ends before. Later reads begin with them again.
+    /// Returns the first bytes, at least `wanted` unless the body ends before. Later reads begin with them again.
     pub async fn peek(&mut self, wanted: usize) -> &[u8] {
         let mut ahead = self.ahead.take().unwrap_or_default();
         while ahead.bytes.len() < wanted && self.lease.is_some() {
@@ -70,10 +71,10 @@ impl Body {
         &self.ahead.insert(ahead).bytes
     }
 
-    /// Lends `sink` what is there; pending when nothing is.
+    /// Passes what is available to `sink`; pending if nothing is.
     ///
     /// # Errors
-    /// How the body broke, once.
+    /// If the body broke. This is reported once.
     pub fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -107,7 +108,7 @@ impl Body {
                     lease.picked.succeeded();
                 }
                 if lease.exchange.left() == Some(0) {
-                    // By its announced length: whoever reads may not ask for more.
+                    // The body has its announced length, so its reader may not poll again.
                     self.release(cx);
                 }
             }
@@ -120,19 +121,19 @@ impl Body {
         Poll::Ready(read)
     }
 
-    /// Nothing more will come: the connection may serve somebody else.
+    /// Releases the connection for other requests: nothing more will arrive.
     pub(super) fn release(&mut self, cx: &mut Context<'_>) {
         if let Some(lease) = self.lease.take() {
             lease.give_back(cx);
         }
     }
 
-    /// What the upstream announced about the length.
+    /// Returns what the upstream announced about the length.
     pub fn size_hint(&self) -> SizeHint {
         let ahead = self.ahead.as_ref();
         let left = match &self.lease {
             Some(lease) => lease.exchange.left(),
-            // Trailers, or what broke it, still have to be told.
+            // The trailers or the error must still be reported.
             None if ahead.is_some_and(|it| it.trailers.is_some() || it.broken.is_some()) => None,
             None => Some(0),
         };
@@ -140,7 +141,7 @@ impl Body {
         left.map_or_else(SizeHint::default, |left| SizeHint::with_exact(left + bytes))
     }
 
-    /// Whether nothing will come.
+    /// Reports whether nothing more will arrive.
     pub fn is_end_stream(&self) -> bool {
         self.size_hint().exact() == Some(0)
     }

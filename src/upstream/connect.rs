@@ -1,4 +1,4 @@
-//! Opens one connection to one endpoint: name, socket options, TLS, all within a bound.
+//! Opens a connection to an endpoint: name resolution, socket options, TLS. The callers limit the time.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use super::http2;
 use super::socket::{Io, RECEIVE_BUFFER_BYTES};
 use super::tls;
 
-/// Connects once.
+/// Makes one attempt to connect.
 pub(super) async fn connect(
     upstream: &Upstream,
     endpoint: &Endpoint,
@@ -60,7 +60,7 @@ pub(super) async fn connect(
     Ok(Io::Other(Box::new(stream)))
 }
 
-/// Connects once, for HTTP/2.
+/// Makes one attempt to open an HTTP/2 connection.
 pub(super) async fn shared(
     upstream: &Upstream,
     endpoint: &Endpoint,
@@ -104,7 +104,7 @@ async fn connect_one(address: SocketAddr) -> io::Result<TcpStream> {
     } else {
         TcpSocket::new_v6()?
     };
-    // Before connecting: the window scale is agreed on in the handshake.
+    // Set before connecting, because the TCP handshake fixes the window scale.
     socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
     socket.set_nodelay(true)?;
     socket.connect(address).await

@@ -1,4 +1,4 @@
-//! Which endpoint takes the next stream: the one with the fewest, among those that are not ejected.
+//! Load balancing: the next stream goes to the endpoint with the fewest streams, among those that are not ejected.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::config::{Eject, Endpoint, Upstream};
 
-/// The endpoints of one upstream, as all workers see them.
+/// The endpoints of one upstream, shared by all workers.
 #[derive(Debug)]
 pub struct Endpoints {
     upstream: Arc<str>,
@@ -23,14 +23,14 @@ struct State {
     active: AtomicUsize,
     /// Consecutive failures.
     failures: AtomicU32,
-    /// Milliseconds after `epoch` until which it is left out.
+    /// Until when the endpoint is ejected, in milliseconds after `epoch`.
     ejected_until: AtomicU64,
-    /// What active checks say; without them it is well.
+    /// Whether the active checks succeed; `true` without them.
     well: AtomicBool,
 }
 
 impl Endpoints {
-    /// All endpoints of `upstream`, none of them ejected.
+    /// Creates the endpoints of `upstream`, none of them ejected.
     pub fn new(upstream: &Upstream) -> Self {
         let state = |endpoint: &Endpoint| State {
             endpoint: endpoint.clone(),
@@ -48,8 +48,8 @@ impl Endpoints {
         }
     }
 
-    /// The endpoint for the next stream. With all of them ejected the rule is void: the least bad is
-    /// better than none. `avoid` names one that just failed.
+    /// Picks the endpoint for the next stream. `avoid` is one that just failed. If this leaves none, any endpoint may
+    /// be picked, ejected or not: the least loaded is better than none.
     pub(super) fn pick(self: &Arc<Self>, avoid: Option<usize>) -> Option<Picked> {
         let now = self.now();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
@@ -79,7 +79,7 @@ impl Endpoints {
         })
     }
 
-    /// How many are left out right now.
+    /// Returns how many endpoints are currently ejected or fail their checks.
     pub fn left_out(&self) -> usize {
         let now = self.now();
         (self.states.iter())
@@ -87,12 +87,12 @@ impl Endpoints {
             .count()
     }
 
-    /// All of them, in the order of the configuration.
+    /// Returns all endpoints in the order of the configuration.
     pub(super) fn list(&self) -> impl Iterator<Item = &Endpoint> {
         self.states.iter().map(|state| &state.endpoint)
     }
 
-    /// What an active check found; says whether that is news.
+    /// Records the result of an active check. Reports whether it differs from the last one.
     pub(super) fn found(&self, index: usize, well: bool) -> bool {
         let state = self.states.get(index);
         state.is_some_and(|state| state.well.swap(well, Ordering::Relaxed) != well)
@@ -109,11 +109,11 @@ impl State {
     }
 }
 
-/// A place on an endpoint, held until dropped.
+/// A place on an endpoint, counted as a stream until dropped.
 #[derive(Debug)]
 pub(super) struct Picked {
     endpoints: Arc<Endpoints>,
-    /// Position among the upstream's endpoints.
+    /// Index among the upstream's endpoints.
     pub(super) index: usize,
 }
 
@@ -128,7 +128,7 @@ impl Picked {
         }
     }
 
-    /// Counts a failure; the last endpoint left is never ejected.
+    /// Counts a failure, and ejects the endpoint after too many. The last endpoint left is never ejected.
     pub(super) fn failed(&self) {
         let Some(state) = self.state() else { return };
         let failures = state.failures.fetch_add(1, Ordering::Relaxed) + 1;

@@ -1,4 +1,4 @@
-//! Why an upstream gave no response head.
+//! Errors of calls to upstreams: why there was no response head, or how a body broke.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::wire::chunked;
 
-/// Which part of a response is not as HTTP/1.1 demands.
+/// Which part of a response violates HTTP.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("malformed: {0}")]
 pub struct Malformed(pub(super) &'static str);
@@ -17,21 +17,21 @@ impl From<chunked::Malformed> for Malformed {
     }
 }
 
-/// How a body broke.
+/// How a response body broke.
 #[derive(Debug, Error)]
 pub enum Broken {
-    /// Its framing does.
+    /// Its framing is malformed.
     #[error(transparent)]
     Malformed(Malformed),
-    /// The connection did.
+    /// The connection broke.
     #[error("the connection broke")]
     Reset(#[source] std::io::Error),
-    /// The connection ended before it.
+    /// The connection ended before the body did.
     #[error("the connection ended inside the body")]
     Truncated,
 }
 
-/// A call that failed before the response head. `Display` names no address: it may reach a client.
+/// A call that failed before the response head. `Display` shows no address, because clients may see it.
 #[derive(Debug, Error)]
 pub enum Error {
     /// No endpoint accepted a connection.
@@ -39,7 +39,7 @@ pub enum Error {
     Connect {
         /// Key under `upstreams`.
         upstream: String,
-        /// What the last attempt said; for the log.
+        /// The error of the last attempt, for the log.
         #[source]
         source: std::io::Error,
     },
@@ -50,7 +50,7 @@ pub enum Error {
     ConnectTimeout {
         /// Key under `upstreams`.
         upstream: String,
-        /// The bound.
+        /// The limit.
         limit: Duration,
     },
     /// The name of an endpoint did not resolve.
@@ -58,42 +58,42 @@ pub enum Error {
     Dns {
         /// Key under `upstreams`.
         upstream: String,
-        /// What the resolver said; for the log.
+        /// The resolver's error, for the log.
         #[source]
         source: std::io::Error,
     },
-    /// A body that may be a stream did not show in time whether it is one.
+    /// The beginning of a body, which tells whether it is a stream, did not arrive in time.
     #[error("upstream \"{upstream}\" sent no event within deadlines.first_event ({limit:?})")]
     FirstEventTimeout {
         /// Key under `upstreams`.
         upstream: String,
-        /// The bound.
+        /// The limit.
         limit: Duration,
     },
-    /// No response head in time.
+    /// No response head arrived in time.
     #[error("upstream \"{upstream}\" sent no response head within deadlines.head ({limit:?})")]
     HeadTimeout {
         /// Key under `upstreams`.
         upstream: String,
-        /// The bound.
+        /// The limit.
         limit: Duration,
     },
-    /// What came back is no HTTP response.
+    /// What the upstream sent is not a valid HTTP response.
     #[error("upstream \"{upstream}\" sent a malformed response")]
     Protocol {
         /// Key under `upstreams`.
         upstream: String,
-        /// Which part of it; for the log.
+        /// Which part of it is malformed, for the log.
         #[source]
         source: Malformed,
     },
-    /// The client's request body broke off; nobody is left to answer.
+    /// The client's request body ended early. There is no client left to respond to.
     #[error("the request body ended early")]
     RequestAborted,
     /// The client's request body made no progress.
     #[error("the request body made no progress within limits.request_body")]
     RequestTimeout,
-    /// The client's request body exceeds its bound.
+    /// The client's request body exceeds its limit.
     #[error("the request body exceeds max_request_bytes")]
     RequestTooLarge,
     /// The connection closed before a response head.
@@ -101,14 +101,14 @@ pub enum Error {
     Reset {
         /// Key under `upstreams`.
         upstream: String,
-        /// What the socket said; for the log.
+        /// The socket's error, for the log.
         #[source]
         source: std::io::Error,
     },
-    /// The answer did not begin within the time allowed for all of it.
+    /// The response did not begin within the time allowed for all of it.
     #[error("no answer began within deadlines.total ({limit:?})")]
     TotalTimeout {
-        /// The bound.
+        /// The limit.
         limit: Duration,
     },
     /// The TLS handshake failed.
@@ -116,14 +116,14 @@ pub enum Error {
     Tls {
         /// Key under `upstreams`.
         upstream: String,
-        /// What rustls said; for the log.
+        /// The error of rustls, for the log.
         #[source]
         source: std::io::Error,
     },
 }
 
 impl Error {
-    /// The stable word for clients and logs.
+    /// Returns the stable error code for clients and logs.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Connect { .. } | Self::ConnectTimeout { .. } | Self::Dns { .. } => {
@@ -141,7 +141,7 @@ impl Error {
         }
     }
 
-    /// Whether the endpoint, not the client, is to blame.
+    /// Reports whether the upstream, not the client, is to blame.
     pub const fn is_upstream(&self) -> bool {
         !matches!(
             self,
@@ -149,7 +149,7 @@ impl Error {
         )
     }
 
-    /// Whether another endpoint may be asked: nothing of the request was accepted.
+    /// Reports whether another endpoint may be tried, because nothing of the request was accepted.
     pub(super) const fn is_before_request(&self) -> bool {
         matches!(
             self,

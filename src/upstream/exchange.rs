@@ -1,4 +1,4 @@
-//! One request and its answer, on a connection of its own or as a stream of a shared one.
+//! One request and its response, on a connection of its own (HTTP/1.1) or as a stream of a shared one (HTTP/2).
 
 use std::io;
 use std::task::{Context, Poll};
@@ -9,7 +9,7 @@ use super::error::{Broken, Malformed};
 use super::request_body::RequestBody;
 use super::{http1, http2};
 
-/// What carries a request.
+/// The connection or stream that carries a request.
 #[derive(Debug)]
 pub(super) enum Exchange {
     Own(http1::Connection),
@@ -19,23 +19,23 @@ pub(super) enum Exchange {
 /// Why there is no response head.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// What came is none.
+    /// The upstream sent something other than a valid response head.
     Malformed(Malformed),
-    /// The request's body broke off; its verdict says why.
+    /// The request body was cut off; its verdict says why.
     RequestBody,
-    /// The connection ended.
+    /// The connection or stream ended.
     Reset(io::Error),
 }
 
-/// What one read of an upstream's body gave.
+/// The result of one read of a response body.
 #[derive(Debug)]
 pub enum Read {
-    /// Bytes, which were lent.
+    /// Bytes, which were passed to the sink.
     Data {
-        /// All that was there: the task is woken when there are more, and need not ask before.
+        /// Whether nothing more is available. If so, the task is woken when there is more and need not read before.
         drained: bool,
     },
-    /// The body is complete; trailers if there were any.
+    /// The body is complete. Holds the trailers if there were any.
     Eof(Option<Box<HeaderMap>>),
 }
 
@@ -48,7 +48,7 @@ impl Exchange {
         }
     }
 
-    /// Sends, and reads up to the end of the response head. Interim ones are told to `interim`.
+    /// Sends the request, and reads up to the end of the response head. Interim (1xx) heads are passed to `interim`.
     pub(super) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -60,10 +60,10 @@ impl Exchange {
         }
     }
 
-    /// Lends `sink` the next piece of the body.
+    /// Passes the next piece of the body to `sink`.
     ///
     /// # Errors
-    /// When the body broke. What came before was lent.
+    /// If the body broke. What arrived before was passed to `sink`.
     #[inline]
     pub(super) fn poll_body(
         &mut self,
@@ -76,7 +76,7 @@ impl Exchange {
         }
     }
 
-    /// Few bytes a read; or as many as usual.
+    /// Sets whether each read takes few bytes, or as many as usual.
     pub(super) fn set_low_rate(&mut self, low_rate: bool) {
         match self {
             Self::Own(connection) => connection.set_low_rate(low_rate),
@@ -84,7 +84,7 @@ impl Exchange {
         }
     }
 
-    /// The length of what is left of the body, if it was announced.
+    /// Returns how many bytes of the body are missing, if its length was announced.
     #[inline]
     pub(super) const fn left(&self) -> Option<u64> {
         match self {
@@ -93,7 +93,8 @@ impl Exchange {
         }
     }
 
-    /// Whether a failure is news of the endpoint.
+    /// Reports whether a failure counts against the endpoint: when a shared connection breaks, only the first stream's
+    /// does.
     pub(super) fn is_first_to_fail(&self) -> bool {
         match self {
             Self::Own(_) => true,
@@ -101,7 +102,7 @@ impl Exchange {
         }
     }
 
-    /// The request's body as it was, if the upstream has seen nothing of the request.
+    /// Takes back the complete request body, if the upstream has seen nothing of the request.
     pub(super) fn take_unsent(&mut self) -> Option<RequestBody> {
         match self {
             Self::Own(connection) => connection.take_unsent(),

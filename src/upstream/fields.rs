@@ -1,13 +1,13 @@
-//! Which fields of a message end at this hop, and which may never come late.
+//! Rules for headers: which are hop-by-hop, which may not be trailers, and what Content-Length says.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::error::Malformed;
 
-/// Fields of one response head, or of one trailer section.
+/// Most headers of one response head, or of one trailer section.
 pub(super) const MAX_FIELDS: usize = 256;
 
-/// Fields that belong to one connection (RFC 9110, 7.6.1), whatever `Connection` says.
+/// Headers that are always hop-by-hop (RFC 9110, 7.6.1), whatever `Connection` says.
 const HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -18,8 +18,8 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-/// Fields that `Connection` cannot nominate away: they frame or address the message, or say which one it is, and what
-/// they say is Weir's own by then.
+/// Headers that stay even if `Connection` lists them. They frame, address or identify the message, and Weir has set
+/// their values itself by then.
 const NEVER_NOMINATED: [HeaderName; 5] = [
     header::HOST,
     header::CONTENT_LENGTH,
@@ -30,8 +30,8 @@ const NEVER_NOMINATED: [HeaderName; 5] = [
 
 const CONTENT_LENGTH: Malformed = Malformed("Content-Length");
 
-/// Fields that say how a message is framed, routed, authenticated or read: as trailers they come too late
-/// to be obeyed, and a reader that merges them into the head is misled (RFC 9110, 6.5.1).
+/// Headers that say how a message is framed, routed, authenticated or interpreted. As trailers they arrive too late
+/// to be obeyed, and a recipient that merges them into the head is misled (RFC 9110, 6.5.1).
 const NEVER_TRAILERS: [HeaderName; 14] = [
     header::AUTHORIZATION,
     header::CACHE_CONTROL,
@@ -49,7 +49,7 @@ const NEVER_TRAILERS: [HeaderName; 14] = [
     HeaderName::from_static("x-forwarded-for"),
 ];
 
-/// Removes the fields of a head that end at this hop, in either direction.
+/// Removes the hop-by-hop headers of a request or response head.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let mut nominated = Vec::new();
     for value in headers.get_all(header::CONNECTION) {
@@ -68,10 +68,10 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// The announced length. Said several times alike, it is said once from here on.
+/// Returns the announced length of the body. Replaces several equal values by one.
 ///
 /// # Errors
-/// When it is no length, or there are two.
+/// If a value is not a length, or two values differ.
 pub(super) fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, Malformed> {
     let mut length = None;
     let mut count = 0;
@@ -96,7 +96,7 @@ pub(super) fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, Mal
     Ok(length)
 }
 
-/// What may be sent on of a message's trailers.
+/// Returns those of a message's trailers that may be forwarded.
 pub fn forwardable(mut trailers: HeaderMap) -> HeaderMap {
     for name in HOP_BY_HOP.iter().chain(&NEVER_TRAILERS) {
         trailers.remove(name);

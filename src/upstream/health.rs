@@ -1,6 +1,6 @@
-//! Active checks: each endpoint is asked now and then whether it is well.
+//! Active health checks: requests a path of each endpoint at regular intervals.
 //!
-//! Each check is a connection of its own: a pooled one would only prove that it is still open.
+//! Each check opens a connection of its own: a pooled one would only prove that it is still open.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Weak};
@@ -17,12 +17,12 @@ use super::http2::Stream;
 use super::{Connector, Error};
 use crate::config::{Endpoint, Upstream};
 
-/// Failed checks in a row after which an endpoint is left out; one good check takes it in again.
+/// Consecutive failed checks after which an endpoint is taken out of rotation. One successful check puts it back.
 const FAILURES: u32 = 2;
-/// Longest time one check may take.
+/// Longest time that one check may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Checks the endpoint at `index` for as long as anybody else holds `endpoints`.
+/// Checks the endpoint at `index` until `endpoints` is dropped.
 pub(super) async fn watch(
     upstream: Arc<Upstream>,
     endpoints: Weak<Endpoints>,
@@ -93,7 +93,7 @@ async fn ask(
     }
 }
 
-/// A question without a body, on a connection that serves no other.
+/// Builds the request of a check: without a body, on a connection that serves no other request.
 fn question(endpoint: &Endpoint, path: &str) -> Result<request::Parts, http::Error> {
     let request = Request::get(format!("{}{path}", endpoint.path_prefix))
         .header(header::HOST, &endpoint.authority)

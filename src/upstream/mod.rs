@@ -1,8 +1,9 @@
-//! Calls to agents: pick an endpoint, get a connection, send the request, read the head.
+//! Sends requests to agents: picks an endpoint, gets a connection, sends the request, and reads the response head.
 //!
-//! HTTP/1.1 (`http1`) with one stream per connection, so that dropping a body cancels exactly one run; or HTTP/2
-//! (`http2`), where several share one. A request is sent a second time only when nothing of the first was accepted:
-//! connecting failed, a reused connection closed before the request left, or the upstream says so.
+//! HTTP/1.1 (`http1`) carries one stream per connection, so dropping a response body cancels exactly one run. With
+//! HTTP/2 (`http2`) several streams share a connection. A request is sent a second time only if the upstream accepted
+//! nothing of the first attempt: connecting failed, a reused connection closed before the request left, or the
+//! upstream says so.
 
 mod body;
 mod connect;
@@ -21,6 +22,7 @@ mod tls;
 
 use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
@@ -48,11 +50,20 @@ use crate::config::{Deadlines, Endpoint, Upstream};
 /// Pause between attempts while an agent is still starting.
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A connection that is older takes no further request, however busy it is: the name of its endpoint may mean another
-/// address by now, its certificate may have expired.
+/// Age beyond which a connection takes no further request, however busy it is: the name of its endpoint may resolve to
+/// another address by now, and its certificate may have expired.
 const MAX_AGE: Duration = Duration::from_secs(60);
 
-/// One worker's way to one upstream.
+/// A worker's client of one upstream.
+///
+/// How it works: the loaded configuration (`app::Loaded`) owns one client for each worker and upstream. Workers share
+/// only the [`Endpoints`], which know how busy and how healthy each endpoint is. An HTTP/1.1 connection has no task:
+/// the task that awaits [`Client::call`] and then reads the [`Body`] polls the socket, so the socket wakes that task.
+/// An HTTP/2 connection has a task that drives its socket; for each stream, another task buffers the response body and
+/// wakes the task that reads it. `deadlines.connect` and `connect_budget` bound connecting, `deadlines.head` bounds
+/// the wait for the response head. The pool keeps at most 64 idle HTTP/1.1 connections, each for at most `pool_idle`;
+/// an HTTP/2 connection carries at most 100 streams; and no connection takes a request once it is older than 60 s. The
+/// number of concurrent calls is bounded by the callers, not here.
 #[derive(Debug)]
 pub struct Client {
     upstream: Arc<Upstream>,
@@ -62,7 +73,7 @@ pub struct Client {
     shared: http2::Pool,
 }
 
-/// Hides the connector's foreign `Debug`.
+/// A TLS connector, with a `Debug` that shows none of its contents.
 #[derive(Clone)]
 pub struct Connector(TlsConnector);
 
@@ -72,10 +83,10 @@ impl std::fmt::Debug for Connector {
     }
 }
 
-/// The TLS connector of `upstream`, if any endpoint needs one.
+/// Builds the TLS connector of `upstream`, if any endpoint needs one.
 ///
 /// # Errors
-/// When a certificate or key file cannot be read or does not fit.
+/// If a certificate or key file cannot be read, or they do not match.
 pub fn connector(upstream: &Upstream) -> io::Result<Option<Connector>> {
     let needed = upstream.endpoints.iter().any(|endpoint| endpoint.tls);
     needed
@@ -83,10 +94,10 @@ pub fn connector(upstream: &Upstream) -> io::Result<Option<Connector>> {
         .transpose()
 }
 
-/// One connection to `endpoint`, outside of any pool.
+/// Opens a connection to `endpoint`, outside of any pool.
 ///
 /// # Errors
-/// When there is none to be had.
+/// If it cannot be opened.
 pub async fn dial(
     upstream: &Upstream,
     endpoint: &Endpoint,
@@ -95,7 +106,8 @@ pub async fn dial(
     connect::connect(upstream, endpoint, connector.map(|one| &one.0)).await
 }
 
-/// The checks of one upstream's endpoints; empty if it has none. Each ends when `endpoints` is dropped.
+/// Returns the health checks of one upstream's endpoints, or nothing if none are configured. Each ends when
+/// `endpoints` is dropped.
 pub fn checks(
     upstream: &Arc<Upstream>,
     endpoints: &Arc<Endpoints>,
@@ -116,24 +128,27 @@ pub fn checks(
     })
 }
 
-/// An upstream's answer.
+/// An upstream's response.
 #[derive(Debug)]
 pub struct Answer {
-    /// Status and fields, as they came.
+    /// Status and headers, as they arrived.
     pub head: response::Parts,
-    /// What follows.
+    /// The body.
     pub body: Body,
-    /// When the request had been sent.
+    /// When the whole request had been sent.
     pub sent: Instant,
-    /// How long connecting took, if a connection had to be made.
+    /// How long connecting took, if a new connection was needed.
     pub connected: Option<Duration>,
 }
 
-/// Told of each interim (1xx) response: its status and its fields.
+/// A call on its way to the head of its response. Dropping it cancels it.
+pub type Calling = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>>;
+
+/// A callback for each interim (1xx) response, with its status and headers.
 pub type Interim = Arc<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>;
 
 impl Client {
-    /// A client with an empty pool.
+    /// Creates a client with an empty pool.
     pub fn new(
         upstream: Arc<Upstream>,
         endpoints: Arc<Endpoints>,
@@ -156,10 +171,11 @@ impl Client {
         self.shared.prune();
     }
 
-    /// Sends `request` and waits for the response head. Dropping the future closes the connection.
+    /// Sends `request` and waits for the response head. Dropping the future closes the connection, or resets the
+    /// stream on a shared one.
     ///
     /// # Errors
-    /// Says whose fault it was; nothing was sent to the client yet.
+    /// The error says whose fault it was. Nothing has been sent to the client yet.
     pub async fn call(
         &self,
         request: Request<RequestBody>,
@@ -174,7 +190,7 @@ impl Client {
             let Some(endpoint) = lease.picked.endpoint() else {
                 return Err(self.no_endpoint());
             };
-            // Kept for a second attempt, which only a reused connection can need.
+            // `parts` is kept for a second attempt, which only a reused connection can need.
             let forwarded = request::forwarded(parts.clone(), endpoint, origin);
             let forwarded = forwarded.map_err(|_| Error::Connect {
                 upstream: self.upstream.name.to_string(),
@@ -204,7 +220,7 @@ impl Client {
         }
     }
 
-    /// A connection: a kept one if there is one, else a new one within `connect` (and `connect_budget`).
+    /// Takes an idle connection from the pool, or else opens one within `deadlines.connect` and `connect_budget`.
     async fn lease(&self, deadlines: &Deadlines) -> Result<Leased, Error> {
         let started = Instant::now();
         let mut avoid = None;
@@ -252,7 +268,7 @@ impl Client {
         Leased { lease, connected }
     }
 
-    /// A new connection, or a place on a shared one; and whether it is new.
+    /// Opens a connection, or takes a place on a shared one. Also returns whether the connection is new.
     async fn open(&self, picked: &Picked, limit: Duration) -> Result<(Exchange, bool), Error> {
         let Some(endpoint) = picked.endpoint() else {
             return Err(self.no_endpoint());
@@ -301,8 +317,8 @@ impl Client {
             }
             loop {
                 ready!(late.as_mut().poll(cx));
-                // An upload may last; what counts is when the upstream last took a piece of it. While the
-                // client is awaited, that has a bound of its own.
+                // An upload may take long, so the limit counts from when the upstream last took a piece of it.
+                // Waiting for the client has a limit of its own.
                 let since = verdict.upstream_silent().unwrap_or_else(Instant::now);
                 let since = since.max(began);
                 if since + limit <= Instant::now() {
@@ -336,7 +352,7 @@ impl Client {
         let upstream = self.upstream.name.to_string();
         let error = match failure {
             exchange::Failure::Malformed(source) => Error::Protocol { upstream, source },
-            // Shorter than announced, although nothing was wrong with its transfer.
+            // The body was shorter than announced, although its transfer gave no error.
             exchange::Failure::RequestBody => return Error::RequestAborted.into(),
             exchange::Failure::Reset(source) => Error::Reset { upstream, source },
         };
@@ -356,7 +372,7 @@ impl Client {
     }
 }
 
-/// A request as one attempt sends it.
+/// A request as sent in one attempt.
 struct Sent<'a> {
     head: &'a head::Parts,
     body: RequestBody,
@@ -365,12 +381,12 @@ struct Sent<'a> {
 
 async fn answer(head: response::Parts, lease: Lease, verdict: &Verdict) -> Answer {
     if lease.exchange.left().is_some() {
-        // Of a body without an announced end the first piece says whether its agent is well.
+        // Without an announced length, the first piece of the body shows whether the agent is healthy.
         lease.picked.succeeded();
     }
     let mut body = Body::new(lease);
     if body.is_end_stream() {
-        // Nobody reads a body that is empty.
+        // An empty body is never read, so its connection is released here.
         poll_fn(|cx| {
             body.release(cx);
             Poll::Ready(())
@@ -385,13 +401,13 @@ async fn answer(head: response::Parts, lease: Lease, verdict: &Verdict) -> Answe
     }
 }
 
-/// A connection to use, and how long making it took; `None` for one that was kept.
+/// A connection to use, and how long connecting took, or `None` if it was reused.
 struct Leased {
     lease: Lease,
     connected: Option<Duration>,
 }
 
-/// A failed attempt, with the request body if none of it left.
+/// A failed attempt, with the request body if the request may be sent again.
 struct Failure {
     error: Error,
     unsent: Option<Box<RequestBody>>,

@@ -1,7 +1,8 @@
-//! Kept-alive upstream connections of one worker.
+//! The pool of idle (keep-alive) HTTP/1.1 connections of one worker.
 //!
-//! An idle connection has no task: it is looked at when it is taken out and thrown away when it is too
-//! old. Its age bound lies below uvicorn's keep-alive of 5 s, so it is hardly ever closed under a request.
+//! An idle connection has no task: it is checked when it is taken from the pool, and dropped when it is too
+//! old. The age limit is below uvicorn's keep-alive timeout of 5 s, so an upstream hardly ever closes a connection
+//! while a request is being sent on it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
@@ -16,12 +17,12 @@ use super::http1::Connection;
 /// Idle connections of one upstream, by endpoint.
 #[derive(Debug)]
 pub(super) struct Pool {
-    /// Held for a push or a pop.
+    /// Locked only for a push or a pop.
     idle: Mutex<Vec<Idle>>,
     max_age: Duration,
 }
 
-/// Idle connections kept per upstream and worker: more than a burst reuses would only cost descriptors.
+/// Most idle connections per upstream and worker. More than a burst reuses would only cost file descriptors.
 const MAX_IDLE: usize = 64;
 
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl Pool {
         }
     }
 
-    /// An idle connection to `endpoint` that is still open.
+    /// Takes an idle connection to `endpoint` that is still open.
     pub(super) fn take(&self, endpoint: usize, cx: &mut Context<'_>) -> Option<Connection> {
         let now = Instant::now();
         loop {
@@ -56,7 +57,7 @@ impl Pool {
         }
     }
 
-    /// Closes what is too old.
+    /// Closes idle connections that are too old.
     pub(super) fn prune(&self) {
         let now = Instant::now();
         let mut idle = self.lock();
@@ -82,8 +83,8 @@ impl Pool {
     }
 }
 
-/// An exchange under way, with its place on the endpoint. Dropping it closes a connection of its own, and resets a
-/// stream of a shared one.
+/// An exchange under way, with its place on the endpoint. Dropping it closes the connection, or resets the stream on a
+/// shared one.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Lease {
@@ -93,7 +94,8 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// Nothing more will be taken: a connection of its own goes back to the pool if it can take another request.
+    /// Ends the exchange after the last read. An HTTP/1.1 connection returns to the pool if it can take another
+    /// request.
     pub(super) fn give_back(self, cx: &mut Context<'_>) {
         match self.exchange {
             Exchange::Own(mut wire) => {
@@ -105,7 +107,7 @@ impl Lease {
         }
     }
 
-    /// Counts against the endpoint. What broke with a shared connection broke once.
+    /// Counts a failure against the endpoint. A shared connection that breaks counts once, not once per stream.
     pub(super) fn failed(&self) {
         if self.exchange.is_first_to_fail() {
             self.picked.failed();

@@ -1,4 +1,5 @@
-//! What of a client's request is forwarded: everything but hop-by-hop fields, plus who asked.
+//! Builds the request head for an upstream: the client's headers without the hop-by-hop ones, plus `X-Forwarded-*` and
+//! `Forwarded`, which say who asked.
 
 use std::net::IpAddr;
 
@@ -8,21 +9,21 @@ use http::{Uri, Version, request};
 use super::fields::strip_hop_by_hop;
 use crate::config::Endpoint;
 
-/// Where a request came from, for the fields that say so.
+/// Where a request came from, for the `X-Forwarded-*` and `Forwarded` headers.
 #[derive(Clone, Debug)]
 pub struct Origin {
     /// Address of the client; `None` for Unix sockets.
     pub client: Option<IpAddr>,
     /// `http` or `https`.
     pub scheme: &'static str,
-    /// Whether to say so by `Forwarded`, too.
+    /// Whether to add `Forwarded`, too.
     pub forwarded: bool,
 }
 
 /// Turns a client's request head into the one for `endpoint`.
 ///
 /// # Errors
-/// When the path with the endpoint's prefix is no valid request target.
+/// If the path with the endpoint's prefix is not a valid request target.
 pub fn forwarded(
     mut parts: request::Parts,
     endpoint: &Endpoint,
@@ -39,7 +40,7 @@ pub fn forwarded(
         join_cookies(&mut parts.headers);
     }
     let host = host(&parts, endpoint);
-    // Any coding would have to be undone to see the events; the agent should not spend time on one.
+    // Compressed events would have to be decompressed to be seen; the agent should not spend time on compression.
     parts.headers.insert(
         header::ACCEPT_ENCODING,
         HeaderValue::from_static("identity"),
@@ -47,7 +48,7 @@ pub fn forwarded(
     forwarded_fields(&mut parts.headers, &host, origin);
     parts.headers.insert(header::HOST, host);
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    // `http://host?query` names the root.
+    // The path of `http://host?query` is empty and means the root.
     let root = if path.starts_with('?') { "/" } else { "" };
     parts.uri = Uri::builder()
         .path_and_query(format!("{}{root}{path}", endpoint.path_prefix))
@@ -57,7 +58,7 @@ pub fn forwarded(
     Ok(parts)
 }
 
-/// RFC 9113, 8.2.3: HTTP/2 splits cookies so that they compress better; HTTP/1.1 knows one field.
+/// Joins cookies (RFC 9113, 8.2.3): HTTP/2 splits them so that they compress better; HTTP/1.1 allows one header only.
 fn join_cookies(headers: &mut HeaderMap) {
     let pieces: Vec<&[u8]> = headers
         .get_all(header::COOKIE)
@@ -82,7 +83,8 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The authority the client asked for: of an absolute target or an HTTP/2 request, else `Host`.
+/// Returns the authority that the client asked for: from an absolute target or an HTTP/2 request, else from `Host`.
+/// Returns the endpoint's own authority if the request has none.
 fn host(parts: &request::Parts, endpoint: &Endpoint) -> HeaderValue {
     let asked = parts
         .uri
@@ -124,7 +126,7 @@ fn forwarded_fields(headers: &mut HeaderMap, host: &HeaderValue, origin: &Origin
     headers.entry(HOST).or_insert_with(|| host.clone());
 }
 
-/// RFC 7239: this hop at the end of the list.
+/// Appends this hop to the list in `Forwarded` (RFC 7239).
 fn forwarded_field(headers: &mut HeaderMap, host: &HeaderValue, origin: &Origin) {
     let client = match origin.client {
         Some(IpAddr::V4(address)) => address.to_string(),

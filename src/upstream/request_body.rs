@@ -1,4 +1,4 @@
-//! The body of a client's request on its way to the upstream, within its bounds.
+//! The body of a client's request on its way to the upstream, with limits on its size and on idle time.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -18,15 +18,15 @@ use super::fields::forwardable;
 /// Why a request body was cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cut {
-    /// The client broke it off.
+    /// The client aborted it.
     Aborted = 1,
-    /// No progress in time.
+    /// It made no progress in time.
     Timeout = 2,
-    /// Larger than allowed.
+    /// It is larger than allowed.
     TooLarge = 3,
 }
 
-/// What became of a request body: hyper only says "user error" when it was cut off.
+/// The outcome of a request body. The code that sends the body only sees that it was cut off, not why.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Verdict(Arc<Fate>);
 
@@ -34,13 +34,13 @@ pub(super) struct Verdict(Arc<Fate>);
 struct Fate {
     cut: AtomicU8,
     sent: OnceLock<Instant>,
-    /// When the last piece was handed over; `None` while the next one has not come from the client. Held
-    /// for a read or a write.
+    /// When the last piece was handed over; `None` while waiting for the client to send the next one. Locked
+    /// only for a read or a write.
     taken: Mutex<Option<Instant>>,
 }
 
 impl Verdict {
-    /// Why it was cut off, if it was.
+    /// Returns why the body was cut off, if it was.
     pub(super) fn cut(&self) -> Option<Cut> {
         match self.0.cut.load(Ordering::Relaxed) {
             1 => Some(Cut::Aborted),
@@ -50,13 +50,13 @@ impl Verdict {
         }
     }
 
-    /// When the last of it was handed over.
+    /// Returns when the end of the body was handed over.
     pub(super) fn sent(&self) -> Option<Instant> {
         self.0.sent.get().copied()
     }
 
-    /// Since when the upstream has taken nothing of what there is for it, or has had everything; `None` while
-    /// the client is awaited.
+    /// Returns since when the upstream has taken nothing although a piece is waiting, or has had everything. Returns
+    /// `None` while waiting for the client.
     pub(super) fn upstream_silent(&self) -> Option<Instant> {
         let taken = || *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
         self.sent().or_else(taken)
@@ -76,37 +76,38 @@ impl Verdict {
     }
 }
 
-/// Tells whether all of a request body has come from the client.
+/// A handle that tells whether all of a request body has arrived from the client.
 #[derive(Clone, Debug)]
 pub struct Received(Verdict);
 
 impl Received {
-    /// Whether nothing of the body is missing.
+    /// Reports whether nothing of the body is missing.
     pub fn is_complete(&self) -> bool {
         self.0.sent().is_some()
     }
 }
 
-/// BodyDeadline of a request body.
+/// The limits of a request body.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestLimits {
-    /// Most bytes.
+    /// Maximum size in bytes.
     pub max_bytes: u64,
     /// Longest time without progress.
     pub idle: Duration,
 }
 
-/// Bytes that are listened to before the request goes out: what tells its kind stands in front, or the whole is short.
+/// Bytes that the listener gets before the request is sent: what tells the kind of request is at the start of the
+/// body, or the whole body is short.
 const MAX_LISTENED: usize = 64 * 1024;
 
-/// Hears each piece of a request body as it passes.
+/// A callback for each piece of a request body as it passes.
 type Listener = Box<dyn FnMut(&[u8]) + Send>;
 
-/// A client's request body, within its bounds.
+/// A client's request body, within its limits.
 pub struct RequestBody {
-    /// Handed over once, and given back: nobody has seen it.
+    /// A piece that was handed over once and given back, because nobody has seen it.
     returned: Option<Bytes>,
-    /// What came ahead of its time and is no data.
+    /// Trailers or an error that `listen` met; handed over next.
     ahead: Option<Result<Frame<Bytes>, std::io::Error>>,
     listener: Option<Listener>,
     incoming: Incoming,
@@ -117,7 +118,7 @@ pub struct RequestBody {
 }
 
 impl RequestBody {
-    /// Wraps a body as it comes from the client.
+    /// Wraps a body as it arrives from the client.
     pub fn new(incoming: Incoming, limits: RequestLimits) -> Self {
         let verdict = Verdict::default();
         if incoming.is_end_stream() {
@@ -135,20 +136,20 @@ impl RequestBody {
         }
     }
 
-    /// The same body, heard by `listener` as it passes.
+    /// Returns the same body, with a `listener` that gets each piece as it passes.
     pub fn heard_by(self, listener: Option<impl FnMut(&[u8]) + Send + 'static>) -> Self {
         let listener = listener.map(|listener| Box::new(listener) as Listener);
         Self { listener, ..self }
     }
 
-    /// Hears what has come with the head, before anybody takes it.
+    /// Passes to the listener what arrived with the head, before the request is sent.
     pub async fn listen(&mut self) {
         let mut heard = BytesMut::new();
         let mut waited = false;
         while heard.len() < MAX_LISTENED && !self.incoming.is_end_stream() {
             let next = poll_fn(|cx| Poll::Ready(Pin::new(&mut *self).poll_frame(cx))).await;
             match next.map(|frame| frame.map(|frame| frame.map(Frame::into_data))) {
-                // The connection reads on when its task has been left once.
+                // The connection reads more once this task has yielded.
                 Poll::Pending if waited => break,
                 Poll::Pending => {
                     waited = true;
@@ -176,17 +177,17 @@ impl RequestBody {
         self.verdict.clone()
     }
 
-    /// A way to ask later whether all of it has come.
+    /// Returns a handle that tells later whether all of the body has arrived.
     pub fn received(&self) -> Received {
         Received(self.verdict())
     }
 
-    /// Takes back the piece it handed over last.
+    /// Takes back the piece that was handed over last.
     pub(super) fn give_back(&mut self, piece: Option<Bytes>) {
         self.returned = piece;
     }
 
-    /// Whether its announced length already exceeds the bound.
+    /// Reports whether the announced length already exceeds the limit.
     pub fn is_too_large(&self) -> bool {
         self.incoming.size_hint().lower() > self.limits.max_bytes
     }

@@ -1,4 +1,4 @@
-//! A byte stream to an upstream.
+//! The byte stream to an upstream: TCP, TLS or a Unix socket.
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
@@ -10,26 +10,26 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
-/// Receive buffer of an upstream socket, of which the kernel makes twice as much, for its own use too. Bounded,
-/// because what hides in the kernel can be neither merged nor dropped, and far more than a model writes between
-/// two reads.
+/// Receive buffer (`SO_RCVBUF`) of an upstream socket. The kernel doubles this value, for its own bookkeeping. The
+/// buffer is bounded because events that wait in the kernel can be neither merged nor dropped, and yet holds far more
+/// than a model writes between two reads.
 pub(super) const RECEIVE_BUFFER_BYTES: u32 = 256 * 1024;
-/// The same where the reply's reader takes nothing, and all of this is late.
+/// The same while the client takes nothing of the response, so that everything in the buffer is late.
 pub(super) const NARROW_RECEIVE_BUFFER_BYTES: u32 = 64 * 1024;
 
-/// Any byte stream; the usual one without a detour.
+/// Any byte stream. TCP, the usual one, needs no dynamic dispatch.
 #[derive(Debug)]
 pub(super) enum Io {
     Tcp(TcpStream),
     Other(Box<dyn Stream>),
 }
 
-/// TLS, a Unix socket.
+/// A byte stream other than plain TCP: TLS or a Unix socket.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin {
-    /// How much the kernel should keep unread. Nothing to say where it is the writer's, as in a Unix socket.
+    /// Sets how much the kernel keeps unread. Does nothing where the buffer is the writer's, as in a Unix socket.
     fn set_receive_buffer(&self, _bytes: u32) {}
 
-    /// Whether the kernel may acknowledge late what it received.
+    /// Sets whether the kernel may delay its acknowledgements.
     fn delay_acks(&self, _delay: bool) {}
 }
 
@@ -49,7 +49,8 @@ impl Stream for TlsStream<Io> {
 }
 
 impl Io {
-    /// Whether it is known, without a read, that there is nothing to read. Then the task is woken when there is.
+    /// Reports whether it is known, without a read, that there is nothing to read. If so, the task is woken when there
+    /// is.
     pub(super) fn is_drained(&self, cx: &mut Context<'_>) -> bool {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx).is_pending(),
@@ -57,7 +58,7 @@ impl Io {
         }
     }
 
-    /// How much the kernel should keep unread.
+    /// Sets how much the kernel keeps unread.
     pub(super) fn set_receive_buffer(&self, bytes: u32) {
         match self {
             Self::Tcp(stream) => {
@@ -69,11 +70,11 @@ impl Io {
         }
     }
 
-    /// Whether the kernel may acknowledge late what it received; until it thinks better of it. If not, what it has
-    /// not acknowledged yet is now.
+    /// Sets whether the kernel may delay its acknowledgements. The kernel may change this by itself later. With
+    /// `false`, what it has not acknowledged yet is acknowledged at once.
     pub(super) fn delay_acks(&self, delay: bool) {
         match self {
-            // Others have no such option.
+            // Other systems have no such option.
             #[cfg(target_os = "linux")]
             Self::Tcp(stream) => {
                 if let Err(error) = stream.set_quickack(!delay) {

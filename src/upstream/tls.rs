@@ -1,4 +1,4 @@
-//! TLS towards upstreams: roots, client certificate, server name.
+//! TLS towards upstreams: root certificates, client certificate, server name.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::config::{Roots, UpstreamTls};
 
-/// Builds the connector of one upstream; reads its files.
+/// Builds the TLS connector of one upstream from its certificate and key files.
 pub(super) fn connector(tls: &UpstreamTls, http2: bool) -> io::Result<TlsConnector> {
     let mut roots = RootCertStore::empty();
     match tls.roots {
@@ -47,14 +47,14 @@ pub(super) fn connector(tls: &UpstreamTls, http2: bool) -> io::Result<TlsConnect
         }
         _ => builder.with_no_client_auth(),
     };
-    // A resumed session would not look at the certificate again: one that has expired would do for ever.
+    // A resumed session does not verify the certificate again, so an expired one would be accepted for ever.
     config.resumption = Resumption::disabled();
     let protocol: &[u8] = if http2 { b"h2" } else { b"http/1.1" };
     config.alpn_protocols = vec![protocol.to_vec()];
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// The name that the certificate must carry.
+/// Returns the name that the server's certificate must contain.
 pub(super) fn server_name(tls: &UpstreamTls, host: &str) -> io::Result<ServerName<'static>> {
     let name = tls.server_name.as_deref().unwrap_or(host);
     ServerName::try_from(name.trim_matches(['[', ']']).to_owned()).map_err(io::Error::other)

@@ -1,7 +1,7 @@
-//! One JSON array, element by element: `[`, then an element at a time, then `]`.
+//! Decodes a streamed JSON array: emits `[`, then one element at a time, then `]`.
 //!
-//! Each frame is a piece of the array as it is sent on: the brackets by themselves, elements with the comma that
-//! parts them from the one before. Elements are found by their depth; what they hold is not looked at.
+//! Each frame is a piece of the array as it is sent to the client: a bracket by itself, or an element together with
+//! the comma that separates it from the previous one. Elements are found by nesting depth; their content is not parsed.
 
 use std::borrow::Cow;
 
@@ -10,39 +10,39 @@ use memchr::memchr2;
 use super::{Error, Frame, Payload};
 use crate::event::Span;
 
-/// What stands between two elements.
+/// The separator written between two elements.
 const COMMA: &[u8] = b",\n";
 
-/// Splits an array into its elements.
+/// A decoder that splits an array into its elements.
 #[derive(Debug)]
 pub(super) struct Decoder {
     at: Place,
     /// The unfinished element.
     tail: Vec<u8>,
-    /// Elements so far.
+    /// How many elements are complete.
     count: u64,
     limit: usize,
 }
 
-/// Where in the array the next byte stands.
+/// The position of the next byte in the array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// In front of the bracket.
+    /// Before the opening bracket.
     Start,
-    /// Between two elements.
+    /// Between elements.
     Between,
-    /// In an element, outside of its strings, so many brackets deep.
+    /// In an element, outside its strings. Holds the number of open brackets.
     Element(usize),
-    /// In a string of an element.
+    /// In a string of an element. Holds the number of open brackets.
     String(usize),
-    /// Behind a backslash in a string.
+    /// After a backslash in a string. Holds the number of open brackets.
     Escape(usize),
-    /// Behind the last bracket.
+    /// After the closing bracket.
     End,
 }
 
 impl Decoder {
-    /// A decoder that refuses elements beyond `limit` bytes.
+    /// Creates a decoder that rejects elements larger than `limit` bytes.
     pub(super) const fn new(limit: usize) -> Self {
         Self {
             at: Place::Start,
@@ -52,16 +52,16 @@ impl Decoder {
         }
     }
 
-    /// Gives `sink` each piece that `chunk` completes.
+    /// Passes each piece that `chunk` completes to `sink`.
     ///
     /// # Errors
-    /// When an element grows beyond its bound.
+    /// If an element exceeds the size limit.
     pub(super) fn feed(
         &mut self,
         chunk: &[u8],
         sink: &mut impl FnMut(Frame<'_>),
     ) -> Result<(), Error> {
-        // Where the element that goes on begins in the chunk.
+        // Where the unfinished element begins in the chunk.
         let mut start = 0;
         let mut pos = 0;
         while let Some(byte) = chunk.get(pos).copied() {
@@ -78,7 +78,7 @@ impl Decoder {
                 (Place::Between, byte) if byte == b',' || byte.is_ascii_whitespace() => {}
                 (Place::Start | Place::End, _) => {}
                 (Place::Between, _) => {
-                    // Look at it again, as the first byte of an element.
+                    // Process this byte again, as the first byte of an element.
                     pos -= 1;
                     start = pos;
                     self.at = Place::Element(0);
@@ -86,7 +86,7 @@ impl Decoder {
                 (Place::Element(depth), b'"') => self.at = Place::String(depth),
                 (Place::Element(depth), b'{' | b'[') => self.at = Place::Element(depth + 1),
                 (Place::Element(0), b',' | b']') => {
-                    // A number or a word ends in front of what follows it.
+                    // A number or literal ends before the byte that follows it.
                     pos -= 1;
                     self.complete(chunk.get(start..pos).unwrap_or_default(), sink)?;
                 }
@@ -114,7 +114,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// What the end of the input leaves torn: an element, or the array itself.
+    /// Returns an incomplete frame if the input ended before the closing bracket.
     pub(super) fn finish(&self) -> Option<Frame<'static>> {
         (self.at != Place::End).then(|| Frame {
             whole: false,
@@ -128,7 +128,7 @@ impl Decoder {
         let comma = if self.count == 0 { b"" } else { COMMA };
         self.count += 1;
         let mut block = [comma, &self.tail, rest].concat();
-        // White space in front of a comma belongs to nothing.
+        // White space before the next comma is not part of the element.
         block.truncate(block.trim_ascii_end().len());
         self.tail.clear();
         if let Some(data) = Span::new(comma.len()..block.len()) {

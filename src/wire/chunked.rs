@@ -1,42 +1,43 @@
-//! The chunked transfer coding (RFC 9112, 7.1), looked at where it lies, or undone in place: what a read brought
-//! becomes one piece.
+//! Validates the chunked transfer coding (RFC 9112, 7.1), or decodes it in place, so that the bytes of one read
+//! become one contiguous piece.
 //!
-//! Strict where leniency has two readings: line ends are CRLF, sizes are hexadecimal digits and nothing else.
+//! Strict wherever leniency would be ambiguous (request smuggling): line ends are CRLF, and a size consists of
+//! hexadecimal digits only.
 
 use std::ops::Range;
 
-/// Which part of a chunked body is not as it should be.
+/// The part of a chunked body that is malformed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 
-/// Bytes of extensions in one body: nobody reads them, so they only cost.
+/// Most bytes of chunk extensions in one body. Extensions are never used, so they are only a cost.
 const MAX_EXTENSIONS: usize = 16 * 1024;
-/// Bytes of the trailer section.
+/// Most bytes of the trailer section.
 const MAX_TRAILERS: usize = 16 * 1024;
 
-/// What has been seen of a chunked body.
+/// The decoder state of one chunked body.
 #[derive(Debug, Default)]
 pub struct Chunked {
     state: State,
     extensions: usize,
-    /// The trailer section as far as it came; empty before the last chunk.
+    /// The trailer section received so far; empty before the last chunk.
     trailers: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
     #[default]
-    /// In front of the first digit of a size.
+    /// Before the first digit of a chunk size.
     Start,
-    /// After at least one digit.
+    /// After at least one digit of a chunk size.
     Size(u64),
-    /// In white space behind a size.
+    /// In white space after a chunk size.
     Space(u64),
-    /// Behind the semicolon of a size.
+    /// After the semicolon that follows a chunk size.
     Extension(u64),
-    /// After the CR of a size line.
+    /// After the CR of a chunk size line.
     SizeEnd(u64),
-    /// So many bytes of the chunk are missing.
+    /// In chunk data, of which this many bytes are still missing.
     Data(u64),
     /// After the last byte of a chunk.
     DataCr,
@@ -45,28 +46,28 @@ enum State {
     Done,
 }
 
-/// What some bytes of a chunked body held.
+/// The result of decoding some bytes of a chunked body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Undone {
-    /// Where the bytes of the body now lie.
+    /// Where the decoded bytes lie.
     pub body: Range<usize>,
-    /// So many bytes were looked at: all of them, unless the body is over or broken.
+    /// How many bytes were consumed: all of them, unless the body ended or is malformed.
     pub used: usize,
-    /// Where the framing broke, behind those bytes of the body.
+    /// The framing error after the decoded bytes, if there is one.
     pub broken: Option<Malformed>,
 }
 
 impl Chunked {
-    /// Whether the last chunk and its trailers were seen.
+    /// Reports whether the last chunk and the trailer section were read.
     pub fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
-    /// Moves the body's bytes in `bytes` together.
+    /// Decodes `bytes` in place: moves the bytes of the body together.
     #[inline]
     pub fn undo(&mut self, bytes: &mut [u8]) -> Undone {
         let (mut body, mut used) = (0..0, 0);
-        // In a register: many small chunks are one read.
+        // A local copy stays in a register: one read can hold many small chunks.
         let mut state = self.state;
         let mut broken = None;
         while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
@@ -74,7 +75,7 @@ impl Chunked {
                 State::Data(left) => {
                     let here = of_chunk(left, rest.len());
                     if body.is_empty() {
-                        // Most reads bring one chunk, which can stay where it is.
+                        // Most reads hold a single chunk, which can stay where it is.
                         body = used..used;
                     } else {
                         bytes.copy_within(used..used + here, body.end);
@@ -82,7 +83,7 @@ impl Chunked {
                     body.end += here;
                     used += here;
                     state = match left - here as u64 {
-                        // Its line end is here, mostly.
+                        // The line end of the chunk usually arrives with its data.
                         0 if bytes.get(used..used + 2) == Some(b"\r\n") => {
                             used += 2;
                             State::Start
@@ -117,10 +118,10 @@ impl Chunked {
         Undone { body, used, broken }
     }
 
-    /// Looks at `bytes` without a change: how many of them are of the body, up to all.
+    /// Validates `bytes` without changing them. Returns how many of them belong to the chunked body, at most all.
     ///
     /// # Errors
-    /// When its framing breaks, with the number of bytes in front of that.
+    /// If the framing is malformed. The error is the number of bytes before the malformed one.
     pub fn check(&mut self, bytes: &[u8]) -> Result<usize, usize> {
         let mut used = 0;
         while self.state != State::Done
@@ -141,12 +142,12 @@ impl Chunked {
         Ok(used)
     }
 
-    /// The trailer section, once it is done: fields, and the empty line behind them.
+    /// Returns the trailer section once it is complete: the trailer fields and the empty line after them.
     pub fn trailers(&self) -> &[u8] {
         &self.trailers
     }
 
-    /// Out of line: hardly a byte of a busy stream comes here.
+    /// Returns the state after `byte`. Not inlined, because few bytes of a busy stream take this path.
     #[inline(never)]
     fn step(&mut self, byte: u8) -> Result<State, Malformed> {
         Ok(match (self.state, byte) {
@@ -192,20 +193,20 @@ impl Chunked {
                     State::Trailers
                 }
             }
-            // Both are handled before any byte is taken.
+            // The callers handle both states themselves.
             (State::Data(_) | State::Done, _) => self.state,
         })
     }
 }
 
-/// How many of so many bytes belong to a chunk that misses `left`.
+/// Returns how many of the next `bytes` bytes belong to a chunk of which `left` bytes are missing.
 #[inline]
 fn of_chunk(left: u64, bytes: usize) -> usize {
     usize::try_from(left).unwrap_or(usize::MAX).min(bytes)
 }
 
-/// The size in a plain size line that is whole, and the line's length. Every other one, the last chunk's too, is
-/// read byte by byte.
+/// Parses a complete size line of digits and CRLF, and returns the size and the length of the line. Any other size
+/// line, and that of the last chunk, is read byte by byte.
 #[inline]
 fn size_line(bytes: &[u8]) -> Option<(u64, usize)> {
     let mut size = 0;
@@ -221,7 +222,8 @@ fn size_line(bytes: &[u8]) -> Option<(u64, usize)> {
 
 const SIZE: Malformed = Malformed("the size of a chunk");
 
-/// The value of each byte as a hexadecimal digit, more than 15 for what is none: every event asks twice or so.
+/// The value of each byte as a hexadecimal digit, or more than 15 if it is none. A table, because every event takes
+/// about two lookups.
 const DIGITS: [u8; 256] = {
     let mut digits = [u8::MAX; 256];
     let mut byte: u8 = 0;
@@ -230,7 +232,7 @@ const DIGITS: [u8; 256] = {
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::indexing_slicing,
-                reason = "a digit is below 16, and the compiler sees every index"
+                reason = "a digit is below 16, and the compiler checks every index"
             )]
             {
                 digits[byte as usize] = value as u8;
@@ -251,7 +253,7 @@ fn digit(byte: u8) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// The body, what follows it, and its trailers, with the input cut into pieces of `cut` bytes.
+    /// Decodes `input` in pieces of `cut` bytes. Returns the body, the number of bytes after it, and the trailers.
     fn run(input: &[u8], cut: usize) -> Result<(Vec<u8>, usize, Vec<u8>), Malformed> {
         let (mut chunked, mut checked) = (Chunked::default(), Chunked::default());
         let (mut body, mut used) = (Vec::new(), 0);

@@ -1,17 +1,18 @@
-//! A decoder for whatever framing the bytes turn out to have.
+//! Decodes a response body whose framing is confirmed by its first bytes.
 //!
-//! Servers label what is no stream of events as one: a JSON error, a page, tokens without any framing. Read
-//! as events, such a body would vanish; so its first bytes decide, and what is neither kind passes as it is.
+//! Some servers label a body as an event stream although it is a JSON error, an HTML page, or tokens without any
+//! framing. Decoded as events, such a body would be lost. Therefore the first bytes decide, and a body that has
+//! no known framing is passed on unchanged.
 
 use std::borrow::Cow;
 
 use super::{Error, Frame, Framing, array, json, lines, ndjson, sse};
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
-/// Field names that a stream of events can begin with; `error` is one of llama.cpp's servers.
+/// SSE field names that an event stream can begin with. llama.cpp servers send `error`.
 const FIELDS: [&[u8]; 5] = [b"data", b"event", b"id", b"retry", b"error"];
 
-/// Bytes to frames.
+/// A decoder that turns bytes into frames.
 #[derive(Debug)]
 pub struct Decoder {
     kind: Kind,
@@ -20,7 +21,8 @@ pub struct Decoder {
 
 #[derive(Debug)]
 enum Kind {
-    /// Announced as this; too few bytes to tell. Holds less than a field name, or only white space.
+    /// The announced framing, and the bytes so far, which are too few to decide: less than a field name, or
+    /// only white space.
     Undecided(Framing, Vec<u8>),
     Array(array::Decoder),
     Lines(ndjson::Decoder),
@@ -30,7 +32,7 @@ enum Kind {
 }
 
 impl Decoder {
-    /// A decoder for what was announced as `framing`. It refuses events beyond `max_event_bytes`.
+    /// Creates a decoder for a body announced as `framing`. It rejects events larger than `max_event_bytes`.
     pub fn new(framing: Framing, max_event_bytes: usize) -> Self {
         Self {
             kind: Kind::Undecided(framing, Vec::new()),
@@ -38,7 +40,7 @@ impl Decoder {
         }
     }
 
-    /// The framing: as announced, until the first bytes say otherwise.
+    /// Returns the framing: the announced one until the first bytes decide.
     pub const fn framing(&self) -> Framing {
         match &self.kind {
             Kind::Undecided(announced, _) => *announced,
@@ -50,10 +52,10 @@ impl Decoder {
         }
     }
 
-    /// Gives `sink` each frame that `chunk` completes.
+    /// Passes each frame that `chunk` completes to `sink`.
     ///
     /// # Errors
-    /// When an event grows beyond its bound. Nothing more can be read then.
+    /// If an event exceeds the size limit. The decoder cannot be used any further then.
     pub fn feed(&mut self, chunk: &[u8], sink: &mut impl FnMut(Frame<'_>)) -> Result<(), Error> {
         match &mut self.kind {
             Kind::Undecided(announced, held) => {
@@ -69,7 +71,7 @@ impl Decoder {
                         self.settle(framing);
                         self.feed(first, sink)
                     }
-                    // White space is all that can grow here.
+                    // Only white space can reach the limit here.
                     None if first.len() > self.limit => Err(Error::TooLarge { limit: self.limit }),
                     None => {
                         held.extend_from_slice(chunk);
@@ -90,10 +92,10 @@ impl Decoder {
         }
     }
 
-    /// The frame that the end of the input leaves unfinished, if any.
+    /// Returns the frame that is unfinished at the end of the input, if any.
     pub fn finish(&mut self) -> Option<Frame<'static>> {
         match &mut self.kind {
-            // Blank lines alone say nothing, in either framing.
+            // White space alone is no frame in any framing.
             Kind::Undecided(_, held) if held.trim_ascii().is_empty() => None,
             Kind::Undecided(_, held) => {
                 let held = std::mem::take(held);
@@ -114,7 +116,7 @@ impl Decoder {
         }
     }
 
-    /// Comments consumed since the last call: heartbeats of the upstream.
+    /// Returns how many comments (heartbeats of the upstream) were consumed since the last call.
     pub fn take_comments(&mut self) -> u64 {
         match &mut self.kind {
             Kind::Sse(decoder) => decoder.take_comments(),
@@ -133,7 +135,7 @@ impl Decoder {
     }
 }
 
-/// The bytes themselves.
+/// Returns `block` as a raw frame, or `None` if it is empty.
 fn raw(block: Cow<'_, [u8]>) -> Option<Frame<'_>> {
     (!block.is_empty()).then_some(Frame {
         block,
@@ -144,7 +146,8 @@ fn raw(block: Cow<'_, [u8]>) -> Option<Frame<'_>> {
     })
 }
 
-/// What a body that was announced as `framing` is, by its first bytes; `None` while they are too few.
+/// Returns the actual framing of a body that was announced as `framing`, or `None` while `first` holds too few
+/// bytes to decide.
 fn decide(framing: Framing, first: &[u8]) -> Option<Framing> {
     if BOM.starts_with(first) {
         return None;
@@ -153,7 +156,7 @@ fn decide(framing: Framing, first: &[u8]) -> Option<Framing> {
     let start = *text.first()?;
     match framing {
         Framing::JsonArray if start == b'[' => return Some(Framing::JsonArray),
-        // An error, most likely.
+        // Most likely an error response.
         Framing::JsonArray => return Some(Framing::Raw),
         Framing::Lines => return is_coded(text),
         Framing::Ndjson | Framing::Raw | Framing::Sse => {}
@@ -175,7 +178,8 @@ fn decide(framing: Framing, first: &[u8]) -> Option<Framing> {
     }
 }
 
-/// Whether a body begins with a code and a colon; `None` while it is too short to tell.
+/// Returns [`Framing::Lines`] if a body begins with a code and a colon, [`Framing::Raw`] if not, and `None` while
+/// it is too short to decide.
 fn is_coded(text: &[u8]) -> Option<Framing> {
     let is_code = text.first().is_some_and(u8::is_ascii_alphanumeric);
     match text.get(1) {

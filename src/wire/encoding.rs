@@ -1,7 +1,7 @@
-//! Undoes a content coding as the bytes come: gzip, deflate, br, zstd.
+//! Decodes a content coding (gzip, deflate, br, zstd) as the bytes arrive.
 //!
-//! Whatever the input so far determines comes out at once, in slices of bounded size, so that neither a
-//! compressed event is held back nor a bomb grows memory.
+//! All output that the input so far determines is emitted at once, in slices of bounded size. No compressed
+//! event is held back, and a decompression bomb does not grow memory.
 
 use std::fmt;
 
@@ -9,21 +9,23 @@ use compression_codecs::core::util::{PartialBuffer, WriteBuffer};
 use compression_codecs::{
     BrotliDecoder, DecodeV2, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder,
 };
+use http::{HeaderMap, header};
 use thiserror::Error;
 
-/// Output beyond this is held against the input: legitimate text compresses far less than a bomb.
+/// The expansion ratio is checked only beyond this much output. Legitimate text compresses far less than a
+/// decompression bomb.
 const FREE_BYTES: u64 = 1024 * 1024;
-/// Most output bytes per input byte beyond [`FREE_BYTES`]. Chatty JSON reaches 20 to 50.
+/// Most output bytes per input byte, once there is more output than [`FREE_BYTES`]. Verbose JSON reaches 20 to 50.
 const MAX_RATIO: u64 = 200;
-/// Output comes in slices of at most this size.
+/// Output is emitted in slices of at most this size.
 const SLICE_BYTES: usize = 16 * 1024;
 
-/// A `Content-Encoding`.
+/// A content coding, as named in `Content-Encoding`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
     /// `br`
     Brotli,
-    /// `deflate`: zlib by the standard, raw by some servers.
+    /// `deflate`: the zlib format according to the standard, raw deflate from some servers.
     Deflate,
     /// `gzip`, `x-gzip`
     Gzip,
@@ -34,7 +36,19 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// The coding a header value names; `None` for one that Weir cannot undo, lists included.
+    /// Returns the content coding that a response head names; `None` for one that Weir cannot decode.
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
+        let Some(value) = values.next() else {
+            return Some(Self::Identity);
+        };
+        if values.next().is_some() {
+            return None;
+        }
+        Self::from_header(value.to_str().ok()?)
+    }
+
+    /// Parses a header value. Returns `None` for a coding that Weir cannot decode, and for a list of codings.
     pub fn from_header(value: &str) -> Option<Self> {
         let value = value.trim();
         let is = |name: &str| value.eq_ignore_ascii_case(name);
@@ -49,29 +63,29 @@ impl Coding {
     }
 }
 
-/// Why compressed bytes cannot be undone.
+/// Why compressed bytes cannot be decoded.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Error {
-    /// Not what the header says.
+    /// The bytes are not valid in the coding that the header names.
     #[error("the compressed body is corrupt")]
     Corrupt,
-    /// Grows beyond reason.
+    /// The output is too large for the input (decompression bomb).
     #[error("the compressed body expands more than {MAX_RATIO} times")]
     Expansion,
 }
 
-/// Undoes one coding.
+/// A streaming decoder for one coding.
 pub struct Decoder {
     codec: Codec,
     input: u64,
     output: u64,
-    /// The end of a member was reached; another may follow.
+    /// The end of a compressed member was reached; another member may follow.
     ended: bool,
 }
 
 enum Codec {
     Brotli(Box<BrotliDecoder>),
-    /// Which of the two it is shows in its first byte.
+    /// `deflate` before its first byte, which tells the zlib format from raw deflate.
     DeflateUnknown,
     Gzip(Box<GzipDecoder>),
     Raw(Box<DeflateDecoder>),
@@ -89,7 +103,7 @@ impl fmt::Debug for Decoder {
 }
 
 impl Decoder {
-    /// A decoder for `coding`; `None` for the identity, which needs none.
+    /// Creates a decoder for `coding`. Returns `None` for the identity coding, which needs none.
     pub fn new(coding: Coding) -> Option<Self> {
         let codec = match coding {
             Coding::Brotli => Codec::Brotli(Box::default()),
@@ -106,7 +120,7 @@ impl Decoder {
         })
     }
 
-    /// Gives `sink` everything that `input` determines.
+    /// Passes all output that `input` determines to `sink`.
     #[inline(never)]
     pub fn feed<E: From<Error>>(
         &mut self,
@@ -152,7 +166,7 @@ impl Decoder {
         }
     }
 
-    /// Whether the input so far ends where its coding ends.
+    /// Reports whether the input so far is complete: it is empty, or ends where the coding ends.
     pub const fn is_complete(&self) -> bool {
         self.ended || self.input == 0
     }

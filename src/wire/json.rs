@@ -1,9 +1,9 @@
 //! Finds members of a JSON text without decoding it.
 //!
-//! A [`Cursor`] walks the bytes once, from left to right: the caller names the members it wants and
-//! skips the rest. Nothing is allocated and nothing is copied; strings come back as the raw bytes between
-//! their quotes, so that they can be spliced without decoding (a lone surrogate escape stays as it is).
-//! It is lenient where Python is: `NaN`, `Infinity` and any nesting pass. `None` means "not JSON".
+//! A [`Cursor`] walks the bytes once, from left to right: the caller reads the members it wants and skips
+//! the rest. Nothing is allocated or copied. Strings are returned as the raw bytes between their quotes, so
+//! that they can be spliced without decoding (a lone surrogate escape stays as it is). The cursor is as
+//! lenient as Python: it accepts `NaN`, `Infinity` and any nesting. `None` means "not JSON".
 
 use memchr::memchr2;
 use std::ops::Range;
@@ -15,7 +15,7 @@ pub struct Cursor<'a> {
     pos: usize,
 }
 
-/// What kind of value stands at the cursor.
+/// The kind of the value at the cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `[`
@@ -24,30 +24,30 @@ pub enum Kind {
     Null,
     /// `{`
     Object,
-    /// Number, `true`, `false`, `NaN`.
+    /// A number, `true`, `false` or `NaN`.
     Scalar,
     /// `"`
     String,
 }
 
 impl<'a> Cursor<'a> {
-    /// Starts at the first byte of `bytes`.
+    /// Creates a cursor at the first byte of `bytes`.
     pub const fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, pos: 0 }
     }
 
-    /// Steps into an object; `None` when none stands here.
+    /// Enters an object. Returns `None` if there is none at the cursor.
     pub fn enter_object(&mut self) -> Option<()> {
         self.expect(b'{')
     }
 
-    /// Steps into an array; `None` when none stands here.
+    /// Enters an array. Returns `None` if there is none at the cursor.
     pub fn enter_array(&mut self) -> Option<()> {
         self.expect(b'[')
     }
 
-    /// The next key of the object stepped into, with the cursor on its value; `Some(None)` after the
-    /// closing brace. The value must be read, entered or skipped before the next call.
+    /// Returns the next key of the entered object and moves the cursor to its value. Returns `Some(None)`
+    /// after the closing brace. The value must be read, entered or skipped before the next call.
     pub fn next_key(&mut self) -> Option<Option<&'a [u8]>> {
         if !self.next_item(b'}')? {
             return Some(None);
@@ -57,12 +57,12 @@ impl<'a> Cursor<'a> {
         Some(self.bytes.get(key))
     }
 
-    /// Whether another element of the array stepped into follows; `Some(false)` after the bracket.
+    /// Reports whether the entered array has another element. Returns `Some(false)` after the closing bracket.
     pub fn next_element(&mut self) -> Option<bool> {
         self.next_item(b']')
     }
 
-    /// The kind of the value at the cursor.
+    /// Returns the kind of the value at the cursor.
     pub fn kind(&mut self) -> Option<Kind> {
         Some(match self.peek()? {
             b'"' => Kind::String,
@@ -74,7 +74,7 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// Reads a string: the range of the raw bytes between its quotes.
+    /// Reads a string and returns the range of the raw bytes between its quotes.
     pub fn string(&mut self) -> Option<Range<usize>> {
         self.expect(b'"')?;
         let start = self.pos;
@@ -88,7 +88,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Reads a value and returns its string range if it is one.
+    /// Reads a value and, if it is a string, returns the range of the raw bytes between its quotes.
     pub fn string_or_skip(&mut self) -> Option<Option<Range<usize>>> {
         if self.kind()? == Kind::String {
             return Some(Some(self.string()?));
@@ -97,7 +97,7 @@ impl<'a> Cursor<'a> {
         Some(None)
     }
 
-    /// Reads a value and returns it if it is a whole number that is not negative.
+    /// Reads a value and returns it if it is a non-negative integer.
     pub fn u64_or_skip(&mut self) -> Option<Option<u64>> {
         let value = self.skip()?;
         let digits = self.bytes.get(value)?;
@@ -117,8 +117,8 @@ impl<'a> Cursor<'a> {
         Some(Some(number))
     }
 
-    /// Reads a value and says whether it is truthy as Python and JavaScript see it: not `null`, `false`,
-    /// `0`, `""`. Empty objects count as truthy.
+    /// Reads a value and reports whether it is truthy in Python and JavaScript: not `null`, `false`, `0` or
+    /// `""`. Empty objects count as truthy.
     pub fn truthy_or_skip(&mut self) -> Option<bool> {
         let value = self.skip()?;
         Some(!matches!(
@@ -127,7 +127,7 @@ impl<'a> Cursor<'a> {
         ))
     }
 
-    /// Steps over one value of any kind and returns its range.
+    /// Skips one value of any kind and returns its range.
     pub fn skip(&mut self) -> Option<Range<usize>> {
         let first = self.peek()?;
         let start = self.pos;
@@ -139,8 +139,8 @@ impl<'a> Cursor<'a> {
             b'}' | b']' | b',' | b':' => return None,
             _ => {
                 let rest = self.bytes.get(start..)?;
-                // The same space as above, or a value that begins with some other would have no length, and whoever
-                // steps over values would stay there for ever.
+                // White space must be what it is in `peek`. Otherwise a value that begins with another white space
+                // byte would have length zero, and a caller that skips values would loop for ever.
                 let is_end =
                     |byte: &u8| is_space(*byte) || matches!(byte, b',' | b'}' | b']' | b':' | b'"');
                 self.pos = start + rest.iter().position(is_end).unwrap_or(rest.len());
@@ -149,7 +149,7 @@ impl<'a> Cursor<'a> {
         Some(start..self.pos)
     }
 
-    /// Whether only white space is left.
+    /// Reports whether only white space is left.
     pub fn at_end(&mut self) -> bool {
         self.peek().is_none()
     }
@@ -203,18 +203,18 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// White space as JSON knows it (RFC 8259, 2): a form feed is none.
+/// Reports whether `byte` is JSON white space (RFC 8259, 2), which does not include the form feed.
 const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// Whether `bytes` hold exactly one JSON value from its first to its last byte: the test for "was it cut?".
+/// Reports whether `bytes` hold exactly one complete JSON value. Used to detect truncation.
 pub fn is_whole(bytes: &[u8]) -> bool {
     let mut cursor = Cursor::new(bytes);
     cursor.skip().is_some() && cursor.at_end()
 }
 
-/// The raw string at `path` (member names from the root), if there is one.
+/// Returns the range of the raw string at `path` (member names from the root), if there is one.
 pub fn string_at(bytes: &[u8], path: &[&str]) -> Option<Range<usize>> {
     let mut cursor = Cursor::new(bytes);
     for name in path {
@@ -285,7 +285,7 @@ mod tests {
                 let _ = Cursor::new(&text[start..end]).skip();
             }
         }
-        // Whatever a value begins with, stepping over it is a step.
+        // Skipping a value always advances, whatever byte the value begins with.
         for byte in 0..=u8::MAX {
             let value = Cursor::new(&[byte, b'1']).skip();
             assert!(value.is_none_or(|value| !value.is_empty()), "{byte}");

@@ -1,19 +1,21 @@
-//! Does a JSON text that comes in pieces, as the bodies of JSON strings, add up to one value?
+//! Checks whether a JSON text that arrives in pieces adds up to exactly one value.
+//!
+//! Each piece is the raw body of a JSON string, as in the streamed arguments of a tool call.
 
-/// Deeper nesting is not followed, and counts as whole.
+/// Deeper nesting is not followed: such a text counts as complete.
 const MAX_DEPTH: usize = 256;
-/// No number or word of JSON that anybody sends is longer.
+/// Longer numbers and literals count as malformed: none that is sent in practice is longer.
 const MAX_WORD_BYTES: usize = 40;
 
-/// A text so far.
+/// The state of a JSON text, of which a part has been read.
 #[derive(Clone, Debug, Default)]
 pub struct Whole {
     at: Place,
-    /// Whether each open bracket is one of an object.
+    /// The open brackets: `true` for an object, `false` for an array.
     open: Vec<bool>,
-    /// The number or word that goes on.
+    /// The unfinished number or literal.
     word: Vec<u8>,
-    /// Something was said.
+    /// Something other than white space was read.
     any: bool,
 }
 
@@ -22,9 +24,9 @@ pub struct Whole {
 enum Place {
     #[default]
     Value,
-    /// The first element of an array, or its end.
+    /// The first element of an array, or the end of the array.
     FirstElement,
-    /// The first key of an object, or its end.
+    /// The first key of an object, or the end of the object.
     FirstKey,
     Key,
     InKey,
@@ -33,16 +35,16 @@ enum Place {
     InText,
     TextEscape,
     InWord,
-    /// A comma or the end of what is open.
+    /// A comma, or the end of the innermost object or array.
     Comma,
     /// Not JSON.
     Broken,
-    /// Too deep to tell.
+    /// Nested too deeply to check.
     TooDeep,
 }
 
 impl Whole {
-    /// The next piece: the raw body of a JSON string, whose escapes are undone.
+    /// Reads the next piece: the raw body of a JSON string, whose escapes are decoded here.
     pub fn feed(&mut self, body: &[u8]) {
         let mut bytes = body.iter().copied();
         while let Some(byte) = bytes.next() {
@@ -57,7 +59,7 @@ impl Whole {
                     for digit in bytes.by_ref().take(4) {
                         code = code * 16 + char::from(digit).to_digit(16).unwrap_or(0);
                     }
-                    // What is not ASCII can only stand in a text.
+                    // A character outside ASCII is valid only inside a string.
                     self.step(u8::try_from(code).unwrap_or(0xFF));
                 }
                 Some(other) => self.step(other),
@@ -66,7 +68,7 @@ impl Whole {
         }
     }
 
-    /// Whether it is one value, or nothing at all.
+    /// Reports whether the text so far is exactly one value, or empty.
     pub fn is_whole(&self) -> bool {
         match self.at {
             Place::TooDeep => true,
@@ -152,7 +154,7 @@ impl Whole {
     }
 }
 
-/// Whether it is a number or one of the words that JSON, or Python's idea of it, has.
+/// Reports whether `word` is a number, or a literal of JSON or of Python's variant of it.
 fn is_word(word: &[u8]) -> bool {
     let names: [&[u8]; 6] = [
         b"true",
@@ -175,7 +177,7 @@ mod tests {
 
     fn is_whole(text: &str, cut: usize) -> bool {
         let mut whole = Whole::default();
-        // Escapes are never parted: each piece is a string of its own.
+        // Escapes are never split: each piece is a JSON string of its own.
         let mut pieces: Vec<String> = Vec::new();
         for (at, character) in text.chars().enumerate() {
             let escaped = serde_json::to_string(&character.to_string()).unwrap();

@@ -1,13 +1,13 @@
-//! Lines of a code, a colon and JSON, as the AI SDK of version 4 writes them.
+//! Splits lines of a code, a colon and JSON, as AI SDK version 4 writes them.
 //!
-//! The lines themselves are those of [`super::ndjson`]; the code becomes the name of the frame.
+//! [`super::ndjson`] finds the lines; the code becomes the name of the frame.
 
 use memchr::memchr;
 
 use super::{Frame, Payload};
 use crate::event::Span;
 
-/// The same line, parted at its colon. A line without one is left as it is.
+/// Splits the line at its first colon into name and payload. A line without a colon is returned unchanged.
 pub(super) fn part(frame: Frame<'_>) -> Frame<'_> {
     let Some(colon) = memchr(b':', frame.data()) else {
         return frame;

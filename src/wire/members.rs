@@ -1,18 +1,18 @@
-//! Finds the members at the top of a JSON object that passes in pieces, and keeps nothing else of it.
+//! Finds the top-level members of a JSON object that arrives in pieces, and buffers nothing else.
 //!
-//! For request bodies: they go to the upstream as they are, whatever their size; meanwhile a few of their members
-//! say what kind of request it is.
+//! Used for request bodies, which are forwarded unchanged whatever their size. A few of their top-level members show
+//! what kind of request it is.
 
 use memchr::memchr2;
 
-/// Longer keys and values are cut off: those that matter are short.
+/// Longer keys and values are truncated: those that matter are short.
 const MAX_BYTES: usize = 256;
 
-/// A position in a JSON text, with the short things around it.
+/// The scanner's position in a JSON text, with the current key and value.
 #[derive(Debug, Default)]
 pub struct Scanner {
     at: Place,
-    /// How many brackets are open.
+    /// How many brackets are open inside the top-level object.
     depth: usize,
     key: Vec<u8>,
     value: Vec<u8>,
@@ -21,33 +21,33 @@ pub struct Scanner {
 /// What the next byte belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Place {
-    /// In front of everything.
+    /// Before the opening brace.
     #[default]
     Start,
-    /// At the top, in front of a key.
+    /// Before a top-level key.
     BeforeKey,
     Key,
     KeyEscape,
-    /// Behind a key at the top.
+    /// After a top-level key.
     Colon,
-    /// In front of a value at the top.
+    /// Before a top-level value.
     BeforeValue,
-    /// In a string at the top.
+    /// In a top-level string.
     Text,
     TextEscape,
-    /// In a number or a word at the top.
+    /// In a top-level number or literal.
     Scalar,
-    /// Somewhere deeper.
+    /// In a nested object or array.
     Deep,
     DeepText,
     DeepEscape,
-    /// It was no object, or it is over.
+    /// The text is not an object, or the object has ended.
     Done,
 }
 
 impl Scanner {
-    /// Looks at the next piece; calls `found` with the key and the raw value of each member at the top. Of objects
-    /// and arrays the value is their first byte, and they are told when they begin.
+    /// Scans the next piece and calls `found` with the key and the raw value of each top-level member. For an object
+    /// or array, `found` is called when the value begins, and gets its first byte only.
     pub fn feed(&mut self, piece: &[u8], found: &mut impl FnMut(&[u8], &[u8])) {
         let mut pos = 0;
         while let Some(byte) = piece.get(pos).copied() {
@@ -56,7 +56,7 @@ impl Scanner {
                 return;
             }
             if matches!(self.at, Place::Text | Place::DeepText) {
-                // Most bytes of a request are text.
+                // Most bytes of a request lie in strings, so they are skipped with one search.
                 let rest = piece.get(pos - 1..).unwrap_or_default();
                 let plain = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
                 if plain > 0 {
@@ -75,7 +75,7 @@ impl Scanner {
         let is_space = byte.is_ascii_whitespace();
         self.at = match (self.at, byte) {
             (Place::Start, b'{') => Place::BeforeKey,
-            // A byte order mark is no white space, but harmless.
+            // A byte order mark is not white space, but it is harmless.
             (Place::Start, 0xEF | 0xBB | 0xBF) => Place::Start,
             (Place::Start, _) if is_space => Place::Start,
             (Place::Start, _) => Place::Done,
@@ -168,7 +168,7 @@ impl Scanner {
     }
 }
 
-/// Adds `bytes`, up to the bound. The closing quote of a longer text still follows.
+/// Appends `bytes`, up to [`MAX_BYTES`] in all. The caller adds the closing quote of a string beyond that.
 fn keep(to: &mut Vec<u8>, bytes: &[u8]) {
     let room = MAX_BYTES.saturating_sub(to.len());
     to.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());

@@ -1,7 +1,7 @@
-//! Bytes to frames: which framing a response has, and what one frame of it is.
+//! Decodes the bytes of a response into frames: detects the framing and defines what a frame is.
 //!
-//! Decoders are synchronous values that survive any split of their input. What leaves them is framed
-//! canonically (LF, one space after the colon, no BOM, no comments); the payload is never touched.
+//! The decoders are synchronous and accept input that is split at any byte. They emit frames in canonical
+//! form (LF, one space after the colon, no byte order mark, no comments) and never change the payload.
 
 mod array;
 pub mod chunked;
@@ -24,20 +24,20 @@ pub use decoder::Decoder;
 /// How a stream separates its frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// One JSON array, sent element by element.
+    /// One JSON array, streamed element by element.
     JsonArray,
     /// A code, a colon and one JSON value per line.
     Lines,
     /// One JSON value per line.
     Ndjson,
-    /// None, whatever was announced: the bytes pass as they come.
+    /// No framing, whatever the response announced: the bytes are passed on as they arrive.
     Raw,
     /// Server-sent events, as WHATWG HTML defines them.
     Sse,
 }
 
 impl Framing {
-    /// The framing that a `Content-Type` value announces, if it announces a stream.
+    /// Returns the framing that a `Content-Type` value announces, if it announces a stream.
     pub fn from_content_type(value: &str) -> Option<Self> {
         let essence = value.split(';').next().unwrap_or_default().trim();
         let is = |name: &str| essence.eq_ignore_ascii_case(name);
@@ -53,7 +53,7 @@ impl Framing {
         lines.into_iter().any(is).then_some(Self::Ndjson)
     }
 
-    /// The framing that the first bytes of a `text/plain` body show, if they show one.
+    /// Detects the framing of a `text/plain` body from its first bytes. Returns `None` if they show none.
     pub fn from_first_bytes(bytes: &[u8]) -> Option<Self> {
         let text = bytes
             .strip_prefix(b"\xEF\xBB\xBF")
@@ -69,7 +69,7 @@ impl Framing {
             .then_some(Self::Sse)
     }
 
-    /// The word used in metrics and logs.
+    /// Returns the name used in metrics and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::JsonArray => "json_array",
@@ -81,19 +81,19 @@ impl Framing {
     }
 }
 
-/// One block of the framing, as a rule where it was read.
+/// One block of the framing. It usually borrows the buffer that it was read into.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// The block as it is sent on, terminator included.
+    /// The block as it is sent to the client, terminator included.
     pub block: Cow<'a, [u8]>,
     /// The value of the last `event` field.
     pub name: Option<Span>,
-    /// The payload; `None` for a block without one.
+    /// The payload; `None` if the block has none.
     pub data: Option<Payload>,
-    /// Whether the block ended as the framing demands, or was completed because its payload was whole.
-    /// Only the last frame of a stream can be torn.
+    /// Whether the frame is complete: its block ended as the framing requires, or its payload was complete
+    /// and only the terminator had to be added. Only the last frame of a stream can be incomplete.
     pub whole: bool,
-    /// Bytes of a body without any framing.
+    /// Whether the block holds bytes of a body without any framing.
     pub raw: bool,
 }
 
@@ -102,12 +102,12 @@ pub struct Frame<'a> {
 pub enum Payload {
     /// On one line of the block.
     InBlock(Span),
-    /// Spread over several `data` lines: here they are joined with LF.
+    /// Spread over several `data` lines, which are joined with LF here.
     Joined(Vec<u8>),
 }
 
 impl Frame<'_> {
-    /// The same, wherever it was read.
+    /// Returns the frame with its own copy of the block.
     pub fn into_owned(self) -> Frame<'static> {
         Frame {
             block: Cow::Owned(self.block.into_owned()),
@@ -115,7 +115,7 @@ impl Frame<'_> {
         }
     }
 
-    /// The payload, empty if there is none.
+    /// Returns the payload, empty if there is none.
     pub fn data(&self) -> &[u8] {
         match &self.data {
             Some(Payload::InBlock(span)) => span.of(&self.block),
@@ -124,14 +124,15 @@ impl Frame<'_> {
         }
     }
 
-    /// The event name, empty if there is none.
+    /// Returns the event name, empty if there is none.
     pub fn name(&self) -> &[u8] {
         self.name
             .map(|span| span.of(&self.block))
             .unwrap_or_default()
     }
 
-    /// A range of the payload as a range of the block; `None` when the payload is not contiguous there.
+    /// Converts a range of the payload to a range of the block. Returns `None` if the payload is not
+    /// contiguous in the block.
     pub fn in_block(&self, range: std::ops::Range<usize>) -> Option<Span> {
         match self.data {
             Some(Payload::InBlock(data)) => Span::new(range)?.shifted(data.start as usize),
@@ -140,13 +141,13 @@ impl Frame<'_> {
     }
 }
 
-/// Why bytes are not a stream of frames.
+/// Why bytes could not be decoded into frames.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Error {
-    /// One event grew beyond its bound.
+    /// One event exceeds the size limit.
     #[error("one event exceeds max_event_bytes ({limit})")]
     TooLarge {
-        /// The bound, bytes.
+        /// The limit, in bytes.
         limit: usize,
     },
 }

@@ -1,7 +1,7 @@
-//! NDJSON: bytes to lines.
+//! Decodes NDJSON: splits bytes into lines.
 //!
-//! A line ends at LF; a CR before it is removed, empty lines are dropped. The last line may lack its LF
-//! if its JSON is whole.
+//! A line ends at LF. A CR before the LF is removed, and empty lines are dropped. The last line may lack its
+//! LF if its JSON is complete.
 
 use std::borrow::Cow;
 
@@ -10,16 +10,16 @@ use memchr::memchr;
 use super::{Error, Frame, Payload, json};
 use crate::event::Span;
 
-/// Splits bytes into lines.
+/// A decoder that splits bytes into lines.
 #[derive(Debug)]
 pub struct Decoder {
-    /// The unfinished line. Invariant: holds no LF.
+    /// The unfinished line. Invariant: it holds no LF.
     tail: Vec<u8>,
     limit: usize,
 }
 
 impl Decoder {
-    /// A decoder that refuses lines beyond `limit` bytes.
+    /// Creates a decoder that rejects lines larger than `limit` bytes.
     pub const fn new(limit: usize) -> Self {
         Self {
             tail: Vec::new(),
@@ -27,10 +27,10 @@ impl Decoder {
         }
     }
 
-    /// Gives `sink` each line that `chunk` completes.
+    /// Passes each line that `chunk` completes to `sink`.
     ///
     /// # Errors
-    /// When a line grows beyond its bound.
+    /// If a line exceeds the size limit.
     pub fn feed(
         &mut self,
         mut chunk: &[u8],
@@ -56,7 +56,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// The line that lacks its LF, if there is one.
+    /// Returns the last line if it lacks its LF. Its `whole` is true if its JSON is complete.
     pub fn finish(&mut self) -> Option<Frame<'static>> {
         let mut line = std::mem::take(&mut self.tail);
         let whole = json::is_whole(&line);
@@ -73,7 +73,7 @@ impl Decoder {
     }
 }
 
-/// `line` ends with LF.
+/// Builds the frame of `line`, which ends with LF. Returns `None` for an empty line.
 fn frame(line: Cow<'_, [u8]>) -> Option<Frame<'_>> {
     let text = line.strip_suffix(b"\n").unwrap_or(&line);
     let text = text.strip_suffix(b"\r").unwrap_or(text);

@@ -1,4 +1,4 @@
-"""The tools that judge what is in deploy/: each the real one."""
+"""Fixtures that check the files in deploy/ with the real tools."""
 
 import json
 import os
@@ -17,28 +17,28 @@ DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "helm/weir"
 WEIR = Path(os.environ.get("WEIR_BIN") or ROOT / "target/debug/weir").resolve()
 KUSTOMIZE = os.environ.get("KUSTOMIZE") or ROOT / ".cache/kustomize/usr/bin/kustomize"
-# The oldest with native sidecars, and the newest that is known here.
+# The oldest version with native sidecars, and the newest version that the validator knows.
 VERSIONS = ("1.29.0", kubernetes_validate.latest_version())
-# Kinds of others, of which the validator knows nothing.
+# The API group of the Prometheus operator, which the Kubernetes validator does not know.
 OPERATOR = "monitoring.coreos.com/v1"
 
 Object = dict[str, Any]
 
 
 def tool(name: str) -> str:
-    """A program that is installed beside this Python."""
+    """Returns the path of a program installed next to this Python."""
     return str(Path(sys.executable).with_name(name))
 
 
 def run(*command: str | Path, stdin: str | None = None, **settings: Any) -> str:
-    """Its standard output; what it said otherwise is the error if it fails."""
+    """Runs a command and returns its standard output. A failure raises an error with all of its output."""
     done = subprocess.run([str(part) for part in command], input=stdin, capture_output=True, text=True, **settings)
     assert done.returncode == 0, f"{' '.join(map(str, command))}:\n{done.stdout}{done.stderr}"
     return done.stdout
 
 
 def fails(*command: str | Path) -> str:
-    """What it said."""
+    """Runs a command that must fail, and returns its output."""
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     assert done.returncode != 0, done.stdout
     return done.stdout + done.stderr
@@ -58,7 +58,7 @@ def kinds(found: list[Object]) -> list[str]:
 
 
 def valid(found: list[Object]) -> None:
-    """By the schemas of Kubernetes and of the Prometheus operator."""
+    """Validates objects against the schemas of Kubernetes and of the Prometheus operator."""
     for one in found:
         for version in VERSIONS if one["apiVersion"] != OPERATOR else ():
             kubernetes_validate.validate(one, version, strict=True)
@@ -68,7 +68,7 @@ def valid(found: list[Object]) -> None:
 
 @pytest.fixture(scope="session")
 def checked(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """`checked(weir.yaml)`: what `weir check` says of it."""
+    """`checked(weir.yaml)` returns the output of `weir check`."""
 
     def check(config: str) -> str:
         file = tmp_path_factory.mktemp("config") / "weir.yaml"
@@ -80,7 +80,7 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
 
 @pytest.fixture(scope="session")
 def template() -> Callable[..., list[Object]]:
-    """`template(values)`: the objects that Helm makes of the chart."""
+    """`template(values)` returns the objects that Helm renders from the chart."""
 
     def render(values: Object, *flags: str) -> list[Object]:
         return objects(run(*helm_template(values), *flags))
@@ -89,6 +89,6 @@ def template() -> Callable[..., list[Object]]:
 
 
 def helm_template(values: Object, release: str = "weir") -> list[str | Path]:
-    # As JSON, value by value: `--values -` would need the standard input.
+    # Passed value by value as JSON, because `--values -` would occupy standard input.
     sets = [part for key, value in values.items() for part in ("--set-json", f"{key}={json.dumps(value)}")]
     return [tool("helm"), "template", release, CHART, *sets]

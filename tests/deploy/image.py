@@ -1,4 +1,4 @@
-"""Builds what the Dockerfile builds, without a daemon: its steps in an empty folder, and a root file system of its parts."""
+"""Builds the Dockerfile's images without a daemon: runs its steps in an empty folder and assembles the file system."""
 
 import re
 import shlex
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from conftest import ROOT, run
 
 DOCKERFILE = ROOT / "deploy/docker/Dockerfile"
-# What distroless/cc is made of and a program of Rust can need. Its other packages stay out: less is a harder test.
+# The packages of distroless/cc that a Rust program can need. The others are left out, which makes the test stricter.
 PACKAGES = ("base-files", "libc6", "libgcc-s1")
 USER = 65532
 
@@ -26,7 +26,7 @@ class Stage(NamedTuple):
 
 
 def stages() -> dict[str, Stage]:
-    """By name, in order."""
+    """Returns the stages of the Dockerfile by name, in order."""
     text = re.sub(r"^\s*#.*\n", "", DOCKERFILE.read_text(), flags=re.M).replace("\\\n", " ")
     found: dict[str, Stage] = {}
     for line in filter(None, map(str.strip, text.splitlines())):
@@ -40,7 +40,7 @@ def stages() -> dict[str, Stage]:
 
 
 def context(into: Path) -> None:
-    """What the daemon would be sent: .dockerignore takes everything out, and some of it in again."""
+    """Copies the build context: .dockerignore excludes everything and then includes some files again."""
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     assert lines[0] == "*"
     kept = [line[1:] for line in lines[1:] if line.startswith("!")]
@@ -55,7 +55,7 @@ def context(into: Path) -> None:
 
 
 def build(stage: str, work: Path, target: Path) -> Path:
-    """Takes the steps of this stage and of those it is built on; gives back the folder that is /src there."""
+    """Runs the steps of a stage and of the stages it is based on. Returns the folder that is /src in the image."""
     sent, source = work / "context", work / "src"
     sent.mkdir()
     source.mkdir()
@@ -76,7 +76,7 @@ def build(stage: str, work: Path, target: Path) -> Path:
                     else:
                         shutil.copy(sent / one, source / to)
             case "RUN":
-                # One folder for all that is compiled, here and elsewhere, so that libraries are compiled once.
+                # Share one target folder with other builds, so that libraries are compiled once.
                 (source / "target").symlink_to(target)
                 run("bash", "-euc", step.rest, cwd=source)
             case other:
@@ -85,7 +85,7 @@ def build(stage: str, work: Path, target: Path) -> Path:
 
 
 def libraries(into: Path, cache: Path) -> None:
-    """The packages of the base image, unpacked."""
+    """Unpacks the packages of the base image."""
     cache.mkdir(parents=True, exist_ok=True)
     if not all(list(cache.glob(f"{name}_*.deb")) for name in PACKAGES):
         run("apt-get", "-qq", "download", *PACKAGES, cwd=cache)
@@ -94,7 +94,7 @@ def libraries(into: Path, cache: Path) -> None:
 
 
 def file_system(stage: str, source: Path, into: Path) -> Path:
-    """The root of an image, as its last stage says."""
+    """Assembles the root file system of an image as its last stage says."""
     final = stages()[stage]
     if final.base != "scratch":
         libraries(into, ROOT / ".cache/image")
@@ -105,14 +105,14 @@ def file_system(stage: str, source: Path, into: Path) -> Path:
             _, found, to = step.rest.split()
             place = into / to.lstrip("/")
             place.parent.mkdir(parents=True, exist_ok=True)
-            # What the builder's own image brings is here, too.
+            # The builder image's own files exist on this machine, too.
             shutil.copy(source / found.removeprefix("/src/") if found.startswith("/src/") else found, place)
     (into / "proc").mkdir(exist_ok=True)
     return into
 
 
 def inside(root: Path, *arguments: str) -> list[str]:
-    """The command that runs the image's entry point as a container would: its user, its files, which it cannot write."""
+    """Returns the command that runs the image's entry point as in a container: its user, and its files, read-only."""
     words = dict(stages()["weir"].steps)
     assert words["USER"] == f"{USER}:{USER}"
     [entry] = re.findall(r'"([^"]+)"', words["ENTRYPOINT"])

@@ -1,4 +1,4 @@
-"""Does the chart make what it says, for every value, and refuse what makes no sense?"""
+"""Checks that the chart renders what it documents for every value, and rejects values that make no sense."""
 
 import json
 import shutil
@@ -64,7 +64,7 @@ def test_what_it_makes_is_valid(template, checked, mode, more):
     found = template(MODES[mode] | more)
     valid(found)
     if not more:
-        # Certificates that are not here would be an error.
+        # Without the certificate files, `weir check` would fail.
         checked(config_of(found))
     expected = {"ConfigMap", "Deployment", "PodDisruptionBudget", "Service", "ServiceAccount"}
     if more:
@@ -88,7 +88,7 @@ def test_selectors_find_the_pods_and_nothing_else(template):
     ]
     assert all(one == {"app.kubernetes.io/name": "weir", "app.kubernetes.io/instance": "weir"} for one in selectors)
     assert selectors[0].items() <= labels.items()
-    # And the monitor of services finds that of the metrics only.
+    # The service monitor must select only the metrics service.
     wanted = only(found, "ServiceMonitor")["spec"]["selector"]["matchLabels"].items()
     services = {one["metadata"]["name"]: one["metadata"]["labels"] for one in found if one["kind"] == "Service"}
     assert [name for name, given in services.items() if wanted <= given.items()] == ["weir-metrics"]
@@ -195,7 +195,7 @@ def test_rules_and_dashboard_are_those_of_the_project(template):
     assert only(found, "PrometheusRule")["spec"] == yaml.safe_load((DEPLOY / "prometheus/rules.yaml").read_text())
     dashboard = only(found, "ConfigMap", "weir-dashboard")
     assert json.loads(dashboard["data"]["weir.json"]) == json.loads((DEPLOY / "grafana/weir.json").read_text())
-    # What `kubectl apply` can note of an object.
+    # `kubectl apply` stores the object in an annotation of limited size.
     assert len(json.dumps(dashboard)) < 250_000
 
 
@@ -295,7 +295,7 @@ data: { notes: {{ tpl (.Files.Get "files/NOTES.txt") . | quote }} }
 
 
 def test_the_notes_say_what_is_left_to_do(tmp_path, template):
-    """Only an installation shows them, and that needs a cluster: here they are a file of a copy that renders it."""
+    """Notes are shown only on an installation, which needs a cluster. So a copy of the chart renders them as a file."""
     copy = tmp_path / "weir"
     shutil.copytree(CHART, copy)
     (copy / "templates/NOTES.txt").rename(copy / "files/NOTES.txt")

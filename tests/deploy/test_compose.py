@@ -1,4 +1,4 @@
-"""Does the compose file fit together: files that are there, names that are known, flags that the program has?"""
+"""Checks that the compose file is consistent: its files exist, names match, and the program has the flags."""
 
 import json
 import re
@@ -14,7 +14,7 @@ PROMTOOL = ROOT / ".cache/prometheus/usr/bin/promtool"
 
 
 def mounted(service: str) -> dict[str, str]:
-    """Where each file is within the container, and where it comes from."""
+    """Returns the mounts of a service: the path in the container and the file on the host."""
     mounts = (volume.removesuffix(":ro").split(":") for volume in SERVICES[service]["volumes"])
     return {inside: (COMPOSE / outside).resolve() for outside, inside in mounts}
 
@@ -50,7 +50,7 @@ def test_grafana_finds_its_dashboard_and_its_source():
     assert home.startswith(provider["options"]["path"]) and home in files
     source = yaml.safe_load(files["/etc/grafana/provisioning/datasources/weir.yaml"].read_text())["datasources"][0]
     assert re.fullmatch(r"http://(\w+):9090", source["url"])[1] in SERVICES
-    # The dashboard asks for one by type, which this is.
+    # The dashboard selects a data source by its type, which must match.
     dashboard = json.loads(files[home].read_text())
     [variable] = [one for one in dashboard["templating"]["list"] if one["type"] == "datasource"]
     assert variable["query"] == source["type"]

@@ -1,4 +1,4 @@
-"""Is the dashboard what Grafana's own types say a dashboard is?"""
+"""Checks the dashboard against Grafana's own TypeScript types."""
 
 from pathlib import Path
 
@@ -16,11 +16,11 @@ IMPORT = 'import { type Dashboard, ThresholdsMode } from "@grafana/schema";\n'
 
 @pytest.fixture
 def typed():
-    """`typed(json)`: a file that says that this is a dashboard, beside the library that knows what that is."""
+    """`typed(json)` writes a file that declares the JSON to be a dashboard, next to the library with the types."""
     file = NODE / "dashboard.check.ts"
 
     def write(text):
-        # The library has an enumeration for this one, of which a string is none.
+        # The library declares this value as an enumeration, which does not accept a string.
         text = text.replace('"mode": "absolute"', '"mode": ThresholdsMode.Absolute')
         file.write_text(f'{IMPORT}export const it: Partial<Dashboard> = {text};\n')
         return file

@@ -1,4 +1,4 @@
-"""Does the image build from what it is sent, and does Weir stream out of it, as nobody, with nothing it could write to?"""
+"""Checks that the image builds from its context, and that Weir streams in it, unprivileged, without writable files."""
 
 import os
 import re
@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT, run, tool
 from image import DOCKERFILE, USER, build, file_system, inside, stages
 
-# Its libraries are compiled once more for it: minutes.
+# The static image compiles all libraries again, which takes minutes.
 STATIC = pytest.mark.skipif(not os.environ.get("WEIR_IMAGE_STATIC"), reason="`tests/run image` does it")
 IMAGES = [("weir", "build"), pytest.param(("static", "build-static"), marks=STATIC)]
 

@@ -1,4 +1,5 @@
-"""Are the manifests those of the chart, is each valid, and does every way to a sidecar lead to the same one?"""
+"""Checks that the manifests match the chart, that each is valid, and that every way to deploy a sidecar gives the same
+sidecar."""
 
 import json
 import re
@@ -11,7 +12,7 @@ from conftest import DEPLOY, KUSTOMIZE, ROOT, objects, only, run, tool, valid
 
 MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
 SIDECARS = ("sidecar", "sidecar-container")
-# What the scanner says, and why it stays. Whatever else it says is an error, and so is what it says no longer.
+# Findings of the scanner that are accepted, and why. Any other finding is an error, and so is one that disappears.
 KNOWN = {
     "CKV_K8S_11": "no CPU limit: being throttled is seen as tokens that come in jerks",
     "CKV_K8S_15": "no image is published twice under one tag",
@@ -23,7 +24,7 @@ OF_THE_AGENT = {"CKV_K8S_8": "asked through Weir, it would be restarted for what
 
 @pytest.fixture(scope="module")
 def kustomized(tmp_path_factory):
-    """`kustomized(component)`: what becomes of the example with it."""
+    """`kustomized(component)` returns the example with this component."""
 
     def build(component):
         copy = tmp_path_factory.mktemp("kustomize") / "kustomize"
@@ -54,7 +55,7 @@ def test_a_manifest_is_valid(file, checked):
 @pytest.mark.parametrize("component", SIDECARS)
 def test_a_component_makes_an_agent_that_is_valid(kustomized, checked, component):
     found = kustomized(component)
-    # The init container that runs on is what older versions do not know.
+    # Older versions do not know init containers that keep running.
     valid(found)
     deployment = only(found, "Deployment")
     config = only(found, "ConfigMap")
@@ -126,7 +127,7 @@ def test_chart_and_components_make_the_same_configuration(kustomized):
 
 
 def test_the_memory_of_a_sidecar_is_enough_for_what_it_may_hold(checked):
-    """Each stream with an ordinary queue; beyond it Weir refuses, by itself."""
+    """Every stream has an ordinary queue. Beyond that, Weir itself refuses streams."""
     found = objects((DEPLOY / "kubernetes/sidecar.yaml").read_text())
     weir, _, _ = containers(found)
     assert weir["resources"]["limits"]["memory"] == "128Mi"
@@ -138,7 +139,7 @@ YAML = [
     path
     for folder in ("deploy", "tests/deploy", ".github")
     for path in sorted((ROOT / folder).rglob("*.y*ml"))
-    # Of the chart only what is no template; and not what others wrote.
+    # Without the templates of the chart, and without files that others wrote.
     if not {"templates", "node_modules"} & {*path.parts} and not path.is_symlink()
 ]
 
@@ -147,14 +148,14 @@ def test_every_file_is_tidy():
     rules = {"extends": "relaxed", "rules": {"line-length": {"max": 160}, "comments-indentation": "disable"}}
     generated = [path for path in YAML if path in MANIFESTS]
     run(tool("yamllint"), "--strict", "-d", json.dumps(rules), *(path for path in YAML if path not in generated))
-    # Helm writes lists unindented and indents empty lines, and rules carry long texts.
+    # Helm does not indent lists but does indent empty lines, and rules contain long texts.
     left_out = dict.fromkeys(("indentation", "line-length", "trailing-spaces"), "disable")
     loose = {**rules, "rules": {**rules["rules"], **left_out}}
     run(tool("yamllint"), "--strict", "-d", json.dumps(loose), *generated)
 
 
 def findings(framework, file, folder):
-    """By the name of the check; the program looks for its own configuration where it is run."""
+    """Returns findings by check name. The scanner looks for its configuration in the folder where it runs."""
     command = [tool("checkov"), "--compact", "--skip-download", "--soft-fail", "--framework", framework, "--output", "json"]
     said = json.loads(run(*command, "--file", file, cwd=folder))
     assert said["summary"]["passed"] > 20 and said["summary"]["parsing_errors"] == 0
@@ -167,5 +168,5 @@ def test_a_scanner_finds_no_insecure_setting(tmp_path, name, known):
 
 
 def test_nor_any_in_the_image(tmp_path):
-    # The base has no version but the kind of its user.
+    # The tag of the base image is no version, only the kind of its user.
     assert findings("dockerfile", DEPLOY / "docker/Dockerfile", tmp_path) <= {"CKV_DOCKER_7"}

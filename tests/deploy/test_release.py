@@ -1,4 +1,4 @@
-"""Would what is published be whole? The package for crates.io, the workflows, the scripts that write the rest."""
+"""Checks that a release would be complete: the package for crates.io, the workflows, and the scripts for the rest."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Does systemd understand the unit, and how exposed does it find it?"""
+"""Checks that systemd accepts the unit, and how exposed it rates it."""
 
 import re
 
@@ -11,7 +11,7 @@ UNIT = DEPLOY / "systemd/weir.service"
 
 @pytest.fixture
 def unit(tmp_path):
-    """As it is, with the program that is here."""
+    """Returns the unit, with the path of the program built here."""
     file = tmp_path / UNIT.name
     file.write_text(UNIT.read_text().replace("/usr/local/bin/weir", str(WEIR)))
     return file
@@ -22,7 +22,7 @@ def test_it_is_understood(unit):
 
 
 def test_it_is_hardened(unit):
-    """0 is a service that can do nothing, 10 one that can do all."""
+    """The scale goes from 0, a service that can do nothing, to 10, one that can do everything."""
     said = run("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=20", unit)
     assert float(re.search(r"exposure level for \S+ ([\d.]+)", said)[1]) <= 2.0
 

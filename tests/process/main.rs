@@ -1,4 +1,4 @@
-//! The real process, raw sockets on both sides.
+//! Tests of the real process, with raw sockets on both sides.
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,

@@ -1,9 +1,9 @@
-//! `docs/metrics.md` names every family that a scrape has, with its type, and no other.
+//! Checks that `docs/metrics.md` lists exactly the metric families of a scrape, with their types.
 use std::collections::BTreeMap;
 
 use crate::support::{Upstream, Weir, get};
 
-/// Families of a scrape: name and type, Weir's own.
+/// Returns Weir's own families in a scrape: name and type.
 fn scraped(text: &str) -> BTreeMap<String, String> {
     let lines = text
         .lines()
@@ -14,7 +14,7 @@ fn scraped(text: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Rows of the documentation's tables: `| weir_x | type | ...`.
+/// Returns the rows of the documentation's tables: `| weir_x | type | ...`.
 fn documented(text: &str) -> BTreeMap<String, String> {
     let rows = text.lines().filter(|line| line.starts_with("| `weir_"));
     let cells = rows.map(|line| {

@@ -1,4 +1,4 @@
-//! Streams through a real Weir process, over real sockets: each promise is a test.
+//! Streams through a real Weir process, over real sockets. Each promise of the documentation has a test.
 
 use crate::support::{Client, Upstream, Weir, get, token};
 
@@ -17,7 +17,7 @@ fn an_event_leaves_before_the_next_one_is_made() {
     let mut agent = upstream.accept();
     agent.head("text/event-stream");
     for word in ["one", "two", "three"] {
-        // The agent sends the next one only after the client has this one.
+        // The agent sends the next token only after the client has received this one.
         agent.chunk(token(word));
         client.until(&format!("\"content\":\"{word}\""));
     }
@@ -162,7 +162,7 @@ fn one_post_is_sent_once() {
     drop(upstream.accept());
     let all = client.until("upstream_reset");
     assert!(all.starts_with("HTTP/1.1 502 "), "{all}");
-    // A second try would be the next connection; this one is the test's own.
+    // A retry by Weir would be the next connection. Instead, the next one is the test's own.
     let own = std::net::TcpStream::connect(upstream.address()).unwrap();
     let mut probe = Client::connect(&upstream.address().to_string());
     drop(own);

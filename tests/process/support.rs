@@ -1,7 +1,7 @@
 //! A real Weir process, a scripted upstream on a raw socket, and a raw client.
 //!
-//! Ports come from the operating system; starting returns when the listener is bound; nothing sleeps to
-//! "be sure". Every wait has a limit.
+//! Ports come from the operating system. Starting a process returns when its listener is bound, so no test sleeps to
+//! wait for it. Every wait has a limit.
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-/// Longest time any step may take.
+/// The longest time that any step may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running Weir. Killed when dropped.
@@ -73,7 +73,7 @@ impl Weir {
         weir
     }
 
-    /// The next log line that `is` accepts; earlier ones are passed over.
+    /// Returns the next log line that `is` accepts, and skips earlier ones.
     pub(crate) fn log_line(&self, is: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
         loop {
             let line = self.log.recv_timeout(PATIENCE).expect("a log line in time");
@@ -83,12 +83,12 @@ impl Weir {
         }
     }
 
-    /// The line of the next stream that ends.
+    /// Returns the log line of the next stream that ends.
     pub(crate) fn ended(&self) -> serde_json::Value {
         self.log_line(|line| line["message"] == "stream ended")
     }
 
-    /// The value of a series, by its whole name with labels.
+    /// Returns the value of a series, given its full name with labels.
     pub(crate) fn metric(&self, series: &str) -> f64 {
         let text = get(&self.admin, "/metrics");
         let line = text
@@ -99,7 +99,7 @@ impl Weir {
             .unwrap()
     }
 
-    /// Puts other text into the configuration file and asks for a reload.
+    /// Rewrites the configuration file and requests a reload.
     pub(crate) fn reload(&self, yaml: &str) {
         std::fs::write(self.file.path(), yaml).unwrap();
         self.signal("HUP");
@@ -113,7 +113,7 @@ impl Weir {
         assert!(status.success());
     }
 
-    /// Waits for the process to end by itself.
+    /// Waits for the process to exit on its own.
     pub(crate) fn exit_code(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
@@ -121,7 +121,7 @@ impl Weir {
 
 impl Drop for Weir {
     fn drop(&mut self) {
-        // Already gone is fine.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -154,7 +154,7 @@ impl Accepted {
         self.send("0\r\n\r\n");
     }
 
-    /// Waits until the other side closes.
+    /// Waits until the peer closes the connection.
     pub(crate) fn closed(mut self) {
         self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut rest = Vec::new();
@@ -165,7 +165,7 @@ impl Accepted {
     }
 }
 
-/// A listening upstream whose connections the test plays by hand.
+/// A listening upstream whose connections the test handles itself.
 pub(crate) struct Upstream(TcpListener);
 
 impl Upstream {
@@ -177,7 +177,7 @@ impl Upstream {
         self.0.local_addr().unwrap()
     }
 
-    /// The next connection, with its first request read to the end of its head and known length.
+    /// Accepts the next connection and reads its first request: the head, and the body if its length is known.
     pub(crate) fn accept(&self) -> Accepted {
         let (stream, _) = self.0.accept().unwrap();
         let mut accepted = Accepted {
@@ -188,7 +188,7 @@ impl Upstream {
         accepted
     }
 
-    /// Plays every connection with `play`, each in its own thread.
+    /// Handles every connection with `play`, each in its own thread.
     pub(crate) fn serve(self, play: impl Fn(Accepted) + Clone + Send + 'static) -> SocketAddr {
         let address = self.address();
         thread::spawn(move || {
@@ -208,7 +208,7 @@ impl Upstream {
     }
 }
 
-/// Reads one request: head and, where its length is known, body.
+/// Reads one request: its head, and its body if the length is known.
 pub(crate) fn read_request(stream: &mut TcpStream) -> String {
     let mut reader = BufReader::new(stream);
     let mut request = String::new();
@@ -256,7 +256,7 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
 
-    /// Reads until `text` was seen; everything read so far.
+    /// Reads until `text` was received, and returns everything read so far.
     pub(crate) fn until(&mut self, text: &str) -> String {
         let mut buffer = [0; 65536];
         loop {
@@ -273,7 +273,7 @@ impl Client {
         }
     }
 
-    /// Reads the response to its last chunk.
+    /// Reads the response up to its last chunk.
     pub(crate) fn rest(&mut self) -> String {
         self.until("\r\n0\r\n\r\n")
     }
@@ -281,14 +281,14 @@ impl Client {
     /// Reads until the connection closes.
     pub(crate) fn closed(mut self) -> String {
         let mut rest = Vec::new();
-        // A reset is one way to close.
+        // A reset also closes the connection.
         let _ = self.stream.read_to_end(&mut rest);
         self.seen.extend(rest);
         String::from_utf8_lossy(&self.seen).into_owned()
     }
 }
 
-/// The body of a plain GET on a connection of its own.
+/// Sends a plain GET on a new connection and returns the response body.
 pub(crate) fn get(address: &str, path: &str) -> String {
     let mut client = Client::connect(address);
     client.send(format!(
@@ -299,7 +299,7 @@ pub(crate) fn get(address: &str, path: &str) -> String {
         .map_or(String::new(), |(_, body)| body.to_owned())
 }
 
-/// An OpenAI-style chunk with `text`.
+/// Returns an OpenAI-style chunk with `text`.
 pub(crate) fn token(text: &str) -> String {
     format!(
         "data: {{\"object\":\"chat.completion.chunk\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n"

@@ -1,4 +1,4 @@
-"""The parts every test is made of: the binary, the backends, and a way to compare with no proxy at all."""
+"""Fixtures for all tests: the binary, the backends, and direct connections to compare with."""
 
 import resource
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from support.weir import Weir, config_for
 import json
 
 
-# They load the machine, or measure times and memory that others would change.
+# Tests that run alone: they load the machine, or measure times or memory that other tests would affect.
 ALONE = {
     "acknowledgements",
     "leaving",
@@ -34,19 +34,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure() -> None:
-    """Thousands of streams need as many descriptors; children inherit the limit."""
+    """Raises the descriptor limit for thousands of streams. Children inherit it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @pytest.fixture
 def weir(tmp_path: Path) -> Iterator[Callable[..., Weir]]:
-    """`weir(upstream)`, with any configuration section by name, or `weir(config={...})`."""
+    """`weir(upstream)` starts Weir. Takes any configuration section by name, or `weir(config={...})`."""
     running: list[Weir] = []
 
     def start(upstream: str = "", config: dict[str, Any] | None = None, **sections: Any) -> Weir:
         file = tmp_path / f"weir-{len(running)}.yaml"
-        # JSON is YAML.
+        # JSON is valid YAML.
         file.write_text(json.dumps(config or config_for(upstream, **sections), indent=1))
         one = Weir("--config", str(file))
         one.file = file
@@ -65,7 +65,7 @@ def weir(tmp_path: Path) -> Iterator[Callable[..., Weir]]:
 
 @pytest.fixture
 def upstream() -> Iterator[Callable[..., Upstream]]:
-    """`upstream(script)`: a scripted server; `path=` or `tls=` say where it listens."""
+    """`upstream(script)` starts a scripted server. `path=` or `tls=` change how it listens."""
     running: list[Upstream] = []
 
     def start(script: Script, **where: Any) -> Upstream:
@@ -85,12 +85,12 @@ def authority() -> Authority:
 
 @pytest.fixture(scope="session")
 def name() -> Names:
-    """`name()`: a name for a run that no other test uses."""
+    """`name()` returns a name for a run that no other test uses."""
     return Names()
 
 
 def backend(start: Callable[[], Backend]) -> Any:
-    """A session fixture around a backend process."""
+    """Makes a session fixture for a backend process."""
 
     @pytest.fixture(scope="session")
     def fixture() -> Iterator[Backend]:

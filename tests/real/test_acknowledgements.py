@@ -1,7 +1,7 @@
-"""Does Weir's kernel acknowledge events as it suits the upstream that sends them?
+"""Tests that Weir's kernel acknowledges events when the upstream needs it.
 
-An upstream with Nagle's algorithm sends no small event before the one before it was acknowledged, and Linux would
-do that 40 ms late on a connection that was used before. One without it gains nothing from a packet for each event.
+An upstream with Nagle's algorithm sends no small event until the previous one was acknowledged, and on a reused
+connection Linux delays acknowledgements by up to 40 ms. An upstream without it gains nothing from a packet per event.
 """
 
 import socket
@@ -16,13 +16,13 @@ from backends import wire
 from support.kernel import segments_received
 from support.raw import Raw
 
-# Later than a machine is by itself, sooner than a delayed acknowledgement.
+# Later than the delays of the machine itself, sooner than a delayed acknowledgement.
 LATE = 0.03
 
 
 @pytest.fixture
 def lockstep(upstream):
-    """An upstream that sends one event per permit, as many as the path says, with Nagle's algorithm or without."""
+    """An upstream that sends one event per permit, as many as the path says, with or without Nagle's algorithm."""
     permits = threading.Semaphore(0)
 
     def script(connection):
@@ -41,7 +41,7 @@ def lockstep(upstream):
 
 
 def delays(client: Raw, server, path: str, number: int) -> list[float]:
-    """Seconds from the permit of each event to its arrival."""
+    """Returns the seconds from each event's permit to its arrival."""
     client.get(f"/{path}/{number}")
     taken = []
     for count in range(1, number + 1):

@@ -1,4 +1,4 @@
-"""Does the admin listener say what runs, and change nothing unasked?"""
+"""Tests that the admin listener reports what is running, and changes nothing unless asked."""
 
 import json
 import threading
@@ -16,7 +16,7 @@ EVENTS = list(wire.openai(3))
 
 @pytest.fixture
 def held(weir, upstream):
-    """A proxy with one stream that goes on when told to."""
+    """A proxy with one stream that waits for the test to continue it."""
     go_on = threading.Event()
 
     def script(connection):
@@ -83,7 +83,7 @@ def test_a_drain_is_not_begun_by_looking(held):
 
 
 def test_a_crowd_of_readers_is_bounded(weir, upstream):
-    """Who is too many is closed; who was there goes on."""
+    """Connections beyond the limit are closed; earlier ones continue."""
     proxy = weir(upstream(lambda connection: None).url)
     crowd = [Raw(f"http://{proxy.admin}") for _ in range(240)]
     assert proxy.ask("/healthz")[0] == 200

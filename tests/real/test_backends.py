@@ -1,4 +1,4 @@
-"""Do streams of real servers and frameworks carry the same events through Weir as without it?"""
+"""Tests that streams of real servers and frameworks carry the same events through Weir as without it."""
 
 import pytest
 
@@ -35,7 +35,7 @@ def test_events_equal_the_direct_ones(request, weir, backend, method, path, dial
     direct, through = (body(url, method, path) for url in (server.url, proxy.url))
     assert len(direct.events()) >= 7
     assert through.events() == direct.events()
-    # Only framing may differ: LF, one space, no comments of the upstream.
+    # Only the framing may differ: LF line ends, one space after the colon, no comments of the upstream.
     assert through.body == normalised(direct.body)
     ended = proxy.ended()
     assert (ended["outcome"], ended["dialect"]) == ("finished", dialect)
@@ -50,7 +50,7 @@ def normalised(wire: bytes) -> bytes:
 
 
 def test_langgraph_streams_real_message_chunks(langgraph):
-    """The backend itself: several chunks of one message, then the node's update."""
+    """Checks the backend itself: several chunks of one message, then the node's update."""
     events = body(langgraph.url, "POST", "/runs/stream").events()
     names = [event.name for event in events]
     assert names[0] == "metadata" and names[-1] == "updates" and names.count("messages") > 5
@@ -73,7 +73,7 @@ def test_pings_of_sse_starlette_are_consumed(weir, sse_starlette, name):
     with Raw(sse_starlette.url) as direct, Raw(proxy.url) as through:
         direct.get(f"/agent?run={run}&hold=2")
         through.get(f"/agent?run={run}&hold=2")
-        # Both connections hear a ping in the same silence; only the direct client may see it.
+        # The backend pings both connections during the silence, but only the direct client may receive the ping.
         direct.until_bytes(b": ping")
         direct.until_bytes(b": ping")
         sse_starlette.open(run, 2)

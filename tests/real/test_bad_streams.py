@@ -1,4 +1,4 @@
-"""What becomes of content that is not what it should be? It ends with a reason, and nobody else notices."""
+"""Tests invalid content: the stream ends with a reason, and no other stream is affected."""
 
 import gzip
 import json
@@ -16,7 +16,7 @@ MIB = 1024 * 1024
 
 
 def stream(*pieces: str | bytes, coding: str = "", content_type: str = "text/event-stream", end: bool = True):
-    """An upstream's script: a head, these chunks, a regular end."""
+    """Returns an upstream's script: a head, these chunks, a regular end."""
 
     def script(connection):
         connection.request()
@@ -30,7 +30,7 @@ def stream(*pieces: str | bytes, coding: str = "", content_type: str = "text/eve
 
 
 def through(weir, upstream, *pieces: str | bytes, **how):
-    """What the client of such a stream got, and how Weir calls its end."""
+    """Returns what the client of such a stream received, and the outcome that Weir reports."""
     settings = how.pop("settings", {})
     proxy = weir(upstream(stream(*pieces, **how)).url, defaults=settings)
     with Raw(proxy.url).post(CHAT) as client:
@@ -61,7 +61,7 @@ ODD = {
 
 @pytest.mark.parametrize("kind", ODD)
 def test_what_nobody_understands_passes_as_it_came(weir, upstream, kind):
-    """Between two known events; the stream is not harmed and ends as it should."""
+    """Unknown events between two known ones are forwarded unchanged, and the stream ends normally."""
     body = EVENTS[0].encode() + ODD[kind] + "".join(EVENTS[1:]).encode()
     client, ended = through(weir, upstream, body)
     expected = body.replace(b"data:\n\n", b"data: \n\n").replace(b"\ndata:\n", b"\ndata: \n")
@@ -74,7 +74,8 @@ LINE_ENDS = {"CRLF": "\r\n", "CR": "\r", "LF": "\n"}
 
 @pytest.mark.parametrize("byte", range(0, 33))
 def test_no_byte_between_values_stops_a_worker(weir, upstream, byte):
-    """A form feed is white space to some and a value to others; in between one could stay for ever."""
+    """Some parsers take a form feed for white space, others for a value. Between values it must not block the
+    parser."""
     if byte in b"\r\n":
         return
     odd = b'event: messages\ndata: [{"content":"a","type":"AIMessageChunk"},%b%b]\n\n' % (bytes([byte]), bytes([byte]))
@@ -152,7 +153,7 @@ def zlib_raw(data: bytes) -> bytes:
 
 @pytest.mark.parametrize("pack", [zlib.compress, zlib_raw], ids=["zlib", "raw"])
 def test_both_readings_of_deflate(weir, upstream, pack):
-    """RFC 9110 means zlib; servers that send it raw exist."""
+    """RFC 9110 defines `deflate` as zlib, but some servers send raw deflate."""
     client, ended = through(weir, upstream, pack(WHOLE.encode()), coding="deflate")
     assert bytes(client.body).decode() == WHOLE
     assert ended["outcome"] == "finished"
@@ -189,7 +190,7 @@ def test_an_unknown_coding_passes_untouched_and_is_counted(weir, upstream):
 
 
 def test_a_bomb_costs_no_memory(weir, upstream):
-    """256 MiB of spaces in one event, 256 KiB on the wire."""
+    """A decompression bomb: 256 MiB of spaces in one event, 256 KiB on the wire."""
     packer = zlib.compressobj(9, wbits=31)
     packed = b"".join(packer.compress(b" " * MIB) for _ in range(256)) + packer.flush()
     proxy = weir(upstream(stream(packed, coding="gzip", end=False)).url)
@@ -203,7 +204,7 @@ def test_a_bomb_costs_no_memory(weir, upstream):
 # Floods and garbage
 
 def test_an_endless_flood_of_comments_is_consumed_without_memory(weir, upstream):
-    """32 MiB of many, then 32 MiB of one."""
+    """32 MiB of many comments, then one comment of 32 MiB."""
     many = [b": ping\n\n" * 8192] * 512
     one = [b": ", *[b"x" * 65536] * 512, b"\n\n"]
     proxy = weir(upstream(stream(EVENTS[0], *many, *one, *EVENTS[1:])).url)
@@ -215,7 +216,7 @@ def test_an_endless_flood_of_comments_is_consumed_without_memory(weir, upstream)
 
 
 def test_comments_alone_are_no_content(weir, upstream):
-    """They keep a connection open, but an agent that says nothing else is silent."""
+    """Comments keep a connection open, but an agent that sends nothing else is silent."""
 
     def script(connection):
         connection.request()
@@ -260,7 +261,7 @@ def test_an_answer_that_is_none_is_a_502(weir, upstream, kind):
 
 
 def test_an_endless_flood_of_interim_answers_is_a_504(weir, upstream):
-    """Some are sent on; the head that never comes is the upstream's fault."""
+    """Some interim responses are forwarded. The final head that never comes is the upstream's fault."""
 
     def script(connection):
         connection.request()
@@ -301,7 +302,7 @@ def test_a_stream_with_broken_chunks_is_reported(weir, upstream, kind):
 
 
 def test_bytes_after_the_end_are_nobodys_answer(weir, upstream):
-    """A response that nobody asked for must not meet the next request on that connection."""
+    """Bytes after a response must not become the response to the next request on that connection."""
 
     def script(connection):
         connection.request()

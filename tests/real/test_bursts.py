@@ -1,4 +1,4 @@
-"""Does a client that reads lose nothing to a burst, over HTTP/2 and with real SDKs too?"""
+"""Tests that a client that keeps reading loses nothing in a burst, over HTTP/2 and with real SDKs, too."""
 
 import json
 import threading
@@ -17,7 +17,8 @@ BODY = b'{"stream":true}'
 
 
 def test_usage_is_not_dropped_with_its_token(weir, upstream):
-    """Usage is never dropped (cumulative: keep-last). OpenRouter puts it on a chunk with a choice."""
+    """Usage is never dropped (it is cumulative, so the last one is kept). OpenRouter puts it on a chunk with a
+    choice."""
     usage = {"prompt_tokens": 9, "completion_tokens": 77, "total_tokens": 86}
     base = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
 
@@ -44,8 +45,8 @@ def test_usage_is_not_dropped_with_its_token(weir, upstream):
 
 
 def test_a_partial_with_a_tool_call_survives(weir, upstream):
-    """A tool call is never dropped. `messages/partial`: text, then the same message with its tool call
-    (joined: the later replaces the earlier), then others."""
+    """A tool call is never dropped. `messages/partial` sends text, then the same message with its tool call (joined:
+    the later one replaces the earlier), then other messages."""
 
     def partial(ident, text, tools=()):
         message = {"id": ident, "type": "AIMessageChunk", "content": text, "tool_calls": list(tools)}
@@ -74,7 +75,7 @@ def test_a_partial_with_a_tool_call_survives(weir, upstream):
 
 
 def test_the_openai_sdk_behind_a_slow_reader(weir, upstream):
-    """An SDK that pauses between chunks: with `merge` nothing is lost, every chunk is accepted."""
+    """An SDK that pauses between chunks loses nothing with `merge`, and accepts every chunk."""
     from openai import OpenAI
 
     words = [f"w{n} " for n in range(20_000)]
@@ -138,7 +139,7 @@ def test_the_anthropic_sdk_behind_a_burst(weir, upstream):
 
 @pytest.mark.parametrize("overflow", ["drop_oldest", "block"])
 def test_anthropic_text_is_not_lost_to_a_burst_with_citations(weir, upstream, overflow):
-    """A response that was buffered by something before Weir comes in one write: nothing may be lost of it."""
+    """A response that was buffered in front of Weir arrives in one write. Nothing of it may be lost."""
     events = list(wire.anthropic(3))[:2]
     for n in range(400):
         events.append(wire.sse({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": f"t{n} "}}, "content_block_delta"))
@@ -222,7 +223,7 @@ def test_reload_during_a_stream_keeps_its_numbers(weir, upstream):
 @pytest.mark.parametrize("dialect", ["anthropic", "ollama", "langserve", "langgraph", "convention"])
 @pytest.mark.parametrize("end", ["idle", "drop", "reset", "too large"])
 def test_error_shapes_of_every_dialect(weir, upstream, dialect, end):
-    """To the byte."""
+    """The error events match byte for byte."""
     starts = {
         "anthropic": ("/v1/messages", "".join(list(wire.anthropic(3))[:3]), "text/event-stream"),
         "ollama": ("/api/chat", next(wire.ollama(3)), "application/x-ndjson"),

@@ -1,4 +1,4 @@
-"""In whichever phase the client leaves, does the backend hear of it within a second?"""
+"""Tests that the backend sees a client leave within a second, in every phase."""
 
 import threading
 import time
@@ -70,7 +70,7 @@ def test_the_upstream_is_closed_within_a_second(weir, upstream, phase, how):
 
 
 def test_a_client_that_stopped_reading_and_leaves(weir, upstream):
-    """Weir is blocked on a write, the upstream on its own: both must end."""
+    """Weir is blocked on a write to the client, and the upstream on a write to Weir. Both must end."""
     block = "".join(wire.openai(6)).removesuffix("data: [DONE]\n\n") * 50
 
     def script(connection):
@@ -104,7 +104,8 @@ def test_a_client_that_leaves_during_its_upload(weir, upstream):
 
 @pytest.mark.parametrize("where", ["tcp", "tls", "unix"])
 def test_a_client_that_leaves_behind_an_early_request(weir, upstream, authority, tmp_path, where):
-    """Nobody reads from a client that has sent more than may be served now. Its end is seen all the same."""
+    """A client that has pipelined a request is not read until the first one is answered. Weir must still see it
+    leave."""
     files = authority.issue(tmp_path)
     listen = {
         "tcp": "127.0.0.1:0",
@@ -118,7 +119,7 @@ def test_a_client_that_leaves_behind_an_early_request(weir, upstream, authority,
     client.say(b"GET /v1/chat/completions HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n")
     client.read_head()
     client.until_bytes(TOKEN.encode() * 3)
-    # Longer than the time between two looks: a client that is still there is left alone.
+    # Longer than the interval of Weir's check: a client that is still there is not cancelled.
     with pytest.raises(AssertionError):
         server.connections[0].gone(1.2)
     left = time.monotonic()

@@ -1,8 +1,8 @@
-"""Do unmodified clients see through Weir what they see without it: whole, broken, silent, cancelled?
+"""Tests that unmodified clients behave the same with and without Weir.
 
-Four claims for each client: (a) a whole stream equals the direct one; (b) a stream that the backend
-breaks off is reported with Weir's word; (c) silence filled with heartbeats changes no event; (d) a
-client that leaves is noticed by the backend within a second, whether tokens flow or not.
+Four claims for each client: (a) a whole stream equals the direct one; (b) a stream that the backend breaks off is
+reported with Weir's error; (c) heartbeats during silence change no event; (d) the backend sees a client leave within a
+second, whether tokens flow or not.
 """
 
 import functools
@@ -46,7 +46,7 @@ pytestmark = pytest.mark.parametrize("client", CLIENTS)
 
 @pytest.fixture(scope="session")
 def direct(fastapi) -> Callable[[str], Result]:
-    """What a client sees of a whole stream without a proxy; asked once."""
+    """Returns what a client sees of a whole stream without a proxy. The result is cached."""
 
     @functools.cache
     def ask(client: str) -> Result:

@@ -1,7 +1,7 @@
-"""Does every query of the dashboard and every rule give an answer, by a real Prometheus that scraped a real Weir?
+"""Tests that every query of the dashboard and every rule returns data, with a real Prometheus that scrapes a real Weir.
 
-Under a load with all that goes wrong: agents that break, stall, buffer and refuse, clients that leave and stall. Whether
-Grafana draws it well nobody here can tell; that its queries have data, this tells.
+The load includes every kind of failure: agents that break, stall, buffer and refuse, clients that leave and stall. How
+Grafana draws the dashboard is not tested, only that its queries return data.
 """
 
 import json
@@ -28,7 +28,7 @@ OPENAI = list(wire.openai(6))
 
 
 def plainly(text: str) -> str:
-    """A query as Grafana would send it, with everything chosen."""
+    """Returns a query as Grafana would send it, with everything selected."""
     for name, value in {"$__rate_interval": "1m", "$namespace": ".*", "$job": ".*", "$route": ".*", "$upstream": ".*"}.items():
         text = text.replace(name, value)
     assert "$" not in text, text
@@ -119,7 +119,7 @@ def test_every_query_of_the_dashboard_has_data(observed, panel):
         samples = until(f"data for {target['expr']}", lambda: observed.query(plainly(target["expr"])), within=10)
         values = [float(sample["value"][1]) for sample in samples]
         assert any(not math.isnan(value) for value in values), (target["expr"], values)
-        # What a line is called has a label for each name.
+        # Every name in a legend must be a label of the series.
         for label in re.findall(r"{{(\w+)}}", target["legendFormat"]):
             assert all(label in sample["metric"] for sample in samples), (target["expr"], label)
 
@@ -139,10 +139,10 @@ def test_every_recording_rule_has_data(observed):
 
 
 def test_alerts_read_only_metrics_that_there_are(observed):
-    """Else an alert is silent for ever."""
+    """An alert on a metric that does not exist would never fire."""
     text = (ROOT / "deploy/prometheus/rules.yaml").read_text()
     names = set(re.findall(r"\bweir_\w+", text))
-    # Without TLS there is no certificate.
+    # This metric does not exist without TLS.
     for name in sorted(names - {"weir_tls_certificate_not_after_seconds"}):
         until(f"series of {name}", lambda name=name: observed.query(name), within=10)
 

@@ -1,4 +1,4 @@
-"""Does silence end a stream by the deadline that rules it, in the words of that deadline?"""
+"""Tests that silence ends a stream by the right deadline, and that the error names this deadline."""
 
 import json
 
@@ -10,7 +10,7 @@ from support.raw import Raw
 EVENTS = list(wire.openai(6))
 ROLE, TOKEN = EVENTS[0], EVENTS[1]
 
-# Deadline, what the upstream sends before it falls silent, what it repeats meanwhile.
+# The deadline, what the upstream sends before it falls silent, and what it repeats meanwhile.
 CASES = {
     "first_event": (ROLE, ": ping\n\n"),
     "idle": (ROLE + TOKEN, ""),
@@ -27,7 +27,7 @@ def test_a_silent_upstream(weir, upstream, deadline):
         connection.request()
         connection.head()
         connection.chunk(start)
-        # One repetition per 50 ms, until the other side goes.
+        # One repetition per 50 ms, until the client closes the connection.
         while repeated and not connection._closed.wait(0.05):
             connection.chunk(repeated)
         left.append(connection.gone())

@@ -1,4 +1,4 @@
-"""Dialects for which no client runs here, and what no client shows: bytes as sent, mismatches, broken tool calls."""
+"""Tests of dialects without a client here, and of what no client shows: raw bytes, mismatches, broken tool calls."""
 
 import json
 import re
@@ -18,7 +18,7 @@ def by_route(dialect: str) -> dict:
 
 
 def answer(upstream, pieces: list[str], content_type: str = "text/event-stream", *fields: str):
-    """An upstream that gives each request these pieces."""
+    """Starts an upstream that answers each request with these pieces."""
 
     def script(connection):
         while True:
@@ -40,7 +40,7 @@ def test_lines_and_arrays_pass_as_they_are(weir, fastapi, path):
             bodies.append(client.read_body().decode())
     assert "weir-stream-id" in client.headers and client.headers["x-accel-buffering"] == "no"
     if path == ARRAY:
-        # White space between elements is framing.
+        # White space between elements belongs to the framing.
         assert json.loads(bodies[0]) == json.loads(bodies[1])
         assert client.headers["content-type"] == "application/json"
     else:
@@ -110,7 +110,8 @@ def test_json_elsewhere_is_no_stream(weir, upstream):
     ],
 )
 def test_an_announcement_that_does_not_hold_is_counted(weir, upstream, announced, path, sections):
-    """By the route, by the request: in either case nothing is lost, and nothing is called cut."""
+    """A stream of another dialect than announced by the route or the request: nothing is lost, and it is not reported
+    as truncated."""
     body = "".join(f'data: {{"tick":{number}}}\n\n' for number in range(12))
     proxy = weir(answer(upstream, [body]).url, **sections)
     with Raw(proxy.url).post(path) as client:
@@ -136,8 +137,8 @@ STREAMS = sorted((Path(__file__).parents[1] / "data").glob("*/*.sse"))
 
 @pytest.mark.parametrize("stream", STREAMS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_ids_are_the_upstreams(weir, upstream, stream):
-    """docs/dialects.md, ids: the upstream's pass, none is added. Not in what is said of a failure either, and many of these
-    streams are cut or fail: MCP's clients take any id for a promise, Google's fail on one."""
+    """docs/dialects.md, ids: the upstream's ids are forwarded and none is added, not even to Weir's own error events.
+    Many of these streams are truncated or fail: MCP's clients take any id as a promise, and Google's fail on one."""
 
     def ids(body: bytes) -> list[bytes]:
         return re.findall(rb"^id:? ?(.*)$", body.replace(b"\r\n", b"\n").replace(b"\r", b"\n"), re.MULTILINE)
@@ -182,7 +183,7 @@ def test_tool_calls_that_are_not_whole_are_counted_and_not_changed(weir, upstrea
 
 
 def openai_calls(*arguments: str) -> list[str]:
-    """Several calls in one chunk, each the next piece of its own."""
+    """Returns chunks with several calls each, where every call gets its next piece."""
     base = {"id": "c", "object": "chat.completion.chunk"}
     begin = [{"index": n, "id": f"t{n}", "type": "function", "function": {"name": "wx", "arguments": ""}} for n in range(2)]
     more = [{"index": n, "function": {"arguments": text}} for n, text in enumerate(arguments)]
@@ -192,7 +193,7 @@ def openai_calls(*arguments: str) -> list[str]:
 
 
 def graph_calls(*arguments: tuple[str, int | None, str]) -> list[str]:
-    """Pieces of calls: of which message, with which number, what."""
+    """Returns pieces of calls. Each is given by message, number and text."""
     def message(name: str, number: int | None, text: str) -> list:
         piece = {"name": "wx" if text == "" else None, "args": text, "id": f"{name}{number or text}", "index": number}
         return [{"type": "AIMessageChunk", "id": name, "content": "", "tool_call_chunks": [piece]}, {}]
@@ -202,7 +203,7 @@ def graph_calls(*arguments: tuple[str, int | None, str]) -> list[str]:
 
 
 def told_twice(*texts: str) -> list[str]:
-    """A LangGraph run in two stream modes at once: both tell each piece of the same message."""
+    """Returns a LangGraph run in two stream modes at once, which both send each piece of the same message."""
     pieces = [wire.sse({"run_id": "r", "attempt": 1}, "metadata")]
     for text in texts:
         piece = {"name": "wx" if text == texts[0] else None, "args": text, "id": None, "index": 0}
@@ -213,7 +214,7 @@ def told_twice(*texts: str) -> list[str]:
 
 
 def whole_calls() -> list[str]:
-    """Whole calls, each in a chunk of its own with the same number; the last one ends the choice."""
+    """Returns complete calls with the same number, each in its own chunk. The last one ends the choice."""
     base = {"id": "c", "object": "chat.completion.chunk"}
     choices = []
     for name in ("a", "b"):

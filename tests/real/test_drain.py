@@ -1,4 +1,4 @@
-"""Does a stopping process let short streams finish, tell long ones, and exit cleanly?"""
+"""Tests graceful shutdown: short streams finish, long ones are told of the end, and the process exits cleanly."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ STREAMS = 20
 
 
 def test_sigterm_with_short_and_long_streams(weir, fastapi, name):
-    """Ten finish after the signal; ten are still silent at the limit and are told so."""
+    """Ten streams finish after the signal. Ten others are still silent at the limit and get an error event."""
     proxy = weir(fastapi.url, drain={"delay": "0s", "limit": "3s"})
     runs = [name() for _ in range(STREAMS)]
     clients = [Raw(proxy.url) for _ in runs]
@@ -74,7 +74,7 @@ def test_requests_are_served_during_the_delay_and_refused_after_it(weir, fastapi
 
 
 def test_drain_by_request_waits_for_the_streams(weir, fastapi, name):
-    """What a preStop hook calls; a GET without `wait` is a mistake and changes nothing."""
+    """The request that a preStop hook sends. A GET without `wait` is an error and changes nothing."""
     proxy, run = weir(fastapi.url, drain={"delay": "0s", "limit": "60s"}), name()
     with Raw(proxy.url).get(f"/agent?run={run}&hold=2") as client, ThreadPoolExecutor() as pool:
         client.until_events(2)

@@ -1,7 +1,7 @@
-"""Is every request read the same way by Weir and by everyone behind it?
+"""Tests against request smuggling: Weir and the server behind it must parse every request the same way.
 
-Each case of the tables is sent byte by byte as it stands there. A request that is refused, or breaks off, reaches the
-upstream in no part that could be taken for a whole one, and what is hidden behind it is never served.
+Each case of the tables is sent byte by byte as written. Of a request that is refused or breaks off, the upstream gets
+no part that looks like a complete request, and a request hidden behind it is never served.
 """
 
 import socket
@@ -33,7 +33,7 @@ class Pair(NamedTuple):
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Pair]:
-    """One process and one upstream for all: what one case leaves behind, another would find."""
+    """One process and one upstream for all cases, so that leftovers of one case would show in another."""
     server = Upstream(ok)
     proxy = Weir("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--upstream", server.url)
     yield Pair(proxy, server)
@@ -64,7 +64,7 @@ def test_a_request(pair, case):
                 assert not answered or client.status in (400, 413, 431, 502)
                 assert client.until_closed() == b""
                 until("it is let go", lambda: all(c.heads == len(c.requests) or c.closed_at for c in pair.server.connections))
-                # A beginning of it may still be on its way.
+                # The beginning of the request may still be on its way.
                 settled("what came of it", pair.server.heads, for_s=0.05)
                 assert len(pair.server.requests()) == requests
             case Passes() as wanted:
@@ -78,13 +78,13 @@ def test_a_request(pair, case):
 
 
 def say(client: Raw, case: Case) -> bool:
-    """Sends the case; whether there is an answer."""
+    """Sends the case. Returns whether there is a response."""
     try:
         client.say(case.words)
         if case.leaves:
             client.socket.shutdown(socket.SHUT_WR)
     except ConnectionError:
-        # It was refused before its end.
+        # The request was refused before its end.
         pass
     try:
         client.read_head()
@@ -113,7 +113,7 @@ def check(request: Request, wanted: Passes) -> None:
 
 
 def unchunked(request: Request) -> tuple[bytes, dict[str, str]]:
-    """The body as it was meant, and its trailers."""
+    """Returns the decoded body and its trailers."""
     if request.headers.get("transfer-encoding") != "chunked":
         return request.body, {}
     body, rest = b"", request.body

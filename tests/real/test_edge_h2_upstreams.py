@@ -1,7 +1,7 @@
-"""Is every HTTP/2 answer read the same way by Weir and by everyone in front of it?
+"""Tests that Weir parses every HTTP/2 response as its clients do.
 
-Each case is an upstream that says exactly these frames, while another stream runs on the same connection. What is
-malformed is 502, or a stream that says that it broke; and what one stream does, no other gets to feel.
+Each case is an upstream that sends exactly these frames while another stream runs on the same connection. A malformed
+response becomes a 502, or a stream that reports its failure, and never affects another stream.
 """
 
 import json
@@ -94,7 +94,7 @@ def test_an_answer(pair, number, case: Frames):
 
 
 def received(client: Raw, case: Frames) -> bool:
-    """Whether an answer came, to its end."""
+    """Returns whether a complete response came."""
     try:
         client.read_head()
         if case.method != "HEAD" and client.status not in (204, 304):

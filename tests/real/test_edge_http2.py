@@ -1,7 +1,7 @@
-"""Is every HTTP/2 request read the same way by Weir and by the HTTP/1.1 server behind it?
+"""Tests that Weir and the HTTP/1.1 server behind it parse every HTTP/2 request the same way.
 
-Each case is a connection that sends exactly these frames. What is malformed ends its stream, or the connection, and
-reaches the upstream in no part that could be taken for a whole request.
+Each case is a connection that sends exactly these frames. A malformed request ends its stream or the connection, and
+the upstream gets no part of it that looks like a complete request.
 """
 
 from typing import NamedTuple
@@ -38,17 +38,17 @@ def pair():
 
 
 class Heard(NamedTuple):
-    """What ended the wait for a stream: its status, its reset, a GOAWAY with this code, or nothing more."""
+    """What ended the wait for a stream: its status, its reset, a GOAWAY with this code, or nothing."""
 
     status: int = 0
     reset: bool = False
     ended: bool = False
-    # Of a GOAWAY; -1 without one.
+    # The code of the GOAWAY; -1 without one.
     code: int = -1
 
 
 def listen(client: Raw, stream: int) -> Heard:
-    """Reads frames until something is said of the stream or of the connection; SETTINGS are acknowledged."""
+    """Reads frames until one concerns the stream or the connection. Acknowledges SETTINGS."""
     decoder, unread = Decoder(), b""
     while True:
         while len(unread) >= 9 and len(unread) >= 9 + int.from_bytes(unread[:3]):
@@ -87,7 +87,7 @@ def test_a_connection(pair, case: Talk):
         try:
             client.socket.sendall(case.words if case.bare else PREFACE + frames.settings() + case.words)
         except ConnectionError:
-            # It was refused before its end.
+            # The request was refused before its end.
             pass
         heard = listen(client, case.stream)
         while isinstance(case.outcome, Ends) and heard.status == 200:

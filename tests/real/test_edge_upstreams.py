@@ -1,7 +1,7 @@
-"""Is every answer read the same way by Weir and by everyone in front of it?
+"""Tests against response smuggling: Weir and its clients must parse every response the same way.
 
-Each case is an upstream that says exactly these words. What has two readings is 502; a stream that breaks says so; and
-whatever comes behind an answer is never the next client's.
+Each case is an upstream that sends exactly these bytes. An ambiguous response becomes a 502, a broken stream reports
+its failure, and bytes after a response never reach the next client.
 """
 
 import json
@@ -29,7 +29,7 @@ class Pair(NamedTuple):
 
 @pytest.fixture(scope="module")
 def pair():
-    """One process and one upstream for all: what one answer leaves behind, another client would get."""
+    """One process and one upstream for all cases, so that leftovers of one response would reach another client."""
     words: dict[str, Answer] = {}
 
     def script(connection):
@@ -56,7 +56,7 @@ def pair():
 
 
 class Read(dict):
-    """For each case: what came before its reset was read."""
+    """An event per case, set once everything before the reset was read."""
 
     def __missing__(self, path: str) -> threading.Event:
         return self.setdefault(path, threading.Event())
@@ -108,7 +108,7 @@ def test_an_answer(pair, number, case):
 
 
 def received(client: Raw, case: Answer, read: threading.Event) -> bool:
-    """Whether an answer came, to its end. `read` is set as soon as the upstream may break it off."""
+    """Returns whether a complete response came. Sets `read` as soon as the upstream may break the response off."""
     try:
         client.read_head()
         if isinstance(case.outcome, Broken):

@@ -1,4 +1,4 @@
-"""Does a broken stream say that it broke, in its dialect, and is a request never sent twice?"""
+"""Tests that a broken stream reports its failure in its dialect, and that no request is ever sent twice."""
 
 import json
 import socket
@@ -19,7 +19,7 @@ EVERY = pytest.mark.parametrize("dialect", DIALECTS)
 
 
 def error_event(dialect: str, body: bytes) -> str:
-    """The words of the last event, once its shape is the one that SDKs raise on."""
+    """Returns the message of the last event, after checking that its shape makes SDKs raise an error."""
     if dialect == "ollama":
         last = json.loads(body.decode().splitlines()[-1])
         assert list(last) == ["error"]
@@ -34,7 +34,8 @@ def error_event(dialect: str, body: bytes) -> str:
 
 
 def broken(weir, upstream, dialect, end):
-    """Four whole events, half of the fifth, then `end`. What the client got, and how Weir calls it."""
+    """Sends four whole events and half of the fifth, then `end`. Returns what the client received, and Weir's
+    outcome."""
     path, content, content_type = DIALECTS[dialect]
     events = list(content(6))
     whole, half = "".join(events[:4]), events[4][:20]
@@ -109,7 +110,7 @@ def test_an_error_of_the_upstream_itself_is_left_as_it_is(weir, upstream):
 
 
 def refused() -> str:
-    """A port that nobody listens on."""
+    """Returns the URL of a port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
@@ -141,7 +142,7 @@ ENDS = {
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("connection_is", ["fresh", "reused"])
 def test_one_post_is_sent_once(weir, upstream, end, connection_is):
-    """The upstream takes the whole request and breaks: it may have acted, so nobody asks again."""
+    """The upstream reads the whole request and breaks. It may have acted, so Weir must not retry."""
 
     def script(connection):
         if connection_is == "reused":
@@ -180,7 +181,7 @@ def test_an_upstream_that_never_answers_is_a_504(weir, upstream):
 @pytest.mark.parametrize("content_type", ["application/octet-stream", "application/x-ndjson"])
 @pytest.mark.parametrize("reads", ["at once", "late"])
 def test_what_came_before_a_break_arrives_before_it(weir, upstream, content_type, reads):
-    """A body without an error event of its own breaks off, and not a byte too early."""
+    """A body in a format without error events is aborted, but only after everything received before."""
     lines = b"".join(b'{"n":%d,"x":"%s"}\n' % (n, b"x" * 900) for n in range(200))
 
     def script(connection):

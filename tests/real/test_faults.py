@@ -1,4 +1,5 @@
-"""What do clients, metrics and the next client see when a process dies, or a log cannot be written?"""
+"""Tests what clients and metrics see when a process dies or the log cannot be written, and what the next client
+gets."""
 
 import os
 import signal
@@ -22,7 +23,7 @@ def descriptors(proxy) -> int:
 
 
 def streams(proxy, backend, names, number: int) -> list[Raw]:
-    """So many streams amid their events."""
+    """Opens `number` streams and reads their first events."""
     clients = []
     for _ in range(number):
         client = Raw(proxy.url)
@@ -42,7 +43,7 @@ def test_an_agent_that_dies_ends_each_of_its_streams_once(weir, name, sign):
         clients = streams(proxy, backend, name, STREAMS)
         backend.child.signal(sign)
         if sign == signal.SIGTERM:
-            # It waits for its streams, as uvicorn does, until it is told a second time.
+            # Like uvicorn, it waits for its streams until the second signal.
             backend.child.signal(signal.SIGTERM)
         with ThreadPoolExecutor(STREAMS) as pool:
             bodies = list(pool.map(Raw.read_body, clients))
@@ -62,7 +63,7 @@ def test_an_agent_that_dies_ends_each_of_its_streams_once(weir, name, sign):
 
 
 def test_an_agent_that_restarts_under_200_streams_serves_the_next(weir, upstream):
-    """Its connections break, and its address is somebody's again a moment later."""
+    """The agent's connections break, and a moment later a new process listens on its address."""
 
     def endless(connection):
         connection.request()
@@ -77,7 +78,7 @@ def test_an_agent_that_restarts_under_200_streams_serves_the_next(weir, upstream
 
     first = upstream(endless)
     proxy = weir(first.url)
-    # Workers may still be opening theirs.
+    # Workers may still be opening descriptors.
     base = settled("descriptors", lambda: descriptors(proxy))
     clients = [Raw(proxy.url).post("/v1/chat/completions") for _ in range(200)]
     for client in clients:
@@ -94,7 +95,7 @@ def test_an_agent_that_restarts_under_200_streams_serves_the_next(weir, upstream
         with Raw(proxy.url).get("/") as client:
             assert client.read_body() == b"ok"
         proxy.outcomes(upstream_reset=200)
-        # One connection to the agent is kept.
+        # One connection to the agent is kept in the pool.
         until("nothing is left open", lambda: descriptors(proxy) <= base + 1)
     finally:
         second.close()
@@ -123,7 +124,7 @@ def test_a_log_that_cannot_be_written_hurts_no_stream(fastapi, tmp_path, name, l
 
 
 def pids_of(socket: Path) -> list[int]:
-    """The processes that were started to listen there."""
+    """Returns the processes that were started to listen on this socket."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

@@ -1,4 +1,4 @@
-"""Which bytes fill a silence? Those that the clients of each dialect were seen to survive."""
+"""Tests that heartbeats are sent only in forms that the clients of each dialect accept."""
 
 import re
 
@@ -7,7 +7,7 @@ import pytest
 from support.raw import Raw
 from support.wait import until
 
-# Path, what may stand between two events besides them, events before the silence.
+# The path, the heartbeats allowed between two events, and the number of events before the silence.
 DIALECTS = {
     "openai_chat": ("POST", "/v1/chat/completions", rb":[^\n]*\n"),
     "anthropic": ("POST", "/v1/messages", rb'event: ping\ndata: {"type": ?"ping"}\n\n|:[^\n]*\n'),
@@ -45,7 +45,7 @@ def test_the_bytes_of_a_heartbeat(weir, fastapi, name, dialect):
 
 
 def test_ollama_is_left_alone(weir, fastapi, name):
-    """NDJSON has no heartbeat that every client survives; one space before a line is the most."""
+    """No heartbeat in NDJSON is accepted by every client, so at most one space before a line is sent."""
     proxy, run = weir(fastapi.url, defaults={"heartbeat": "100ms"}), name()
     with Raw(fastapi.url).post("/api/chat") as direct, Raw(proxy.url) as client:
         plain = direct.read_body()
@@ -77,7 +77,7 @@ def test_no_heartbeat_when_switched_off(weir, fastapi, name):
 
 
 def test_a_silent_upstream_before_its_first_event(weir, fastapi, name):
-    """The head is out as soon as the upstream's is; heartbeats may come before any event."""
+    """The head is sent as soon as the upstream's arrives. Heartbeats may precede the first event."""
     proxy, run = weir(fastapi.url, defaults={"heartbeat": "100ms"}), name()
     with Raw(proxy.url).get(f"/agent?run={run}&hold=0") as client:
         assert client.status == 200

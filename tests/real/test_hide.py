@@ -1,4 +1,4 @@
-"""Is what a route hides hidden, does everything else arrive, and do the clients still build their messages?"""
+"""Tests that hidden output does not arrive, that everything else does, and that clients still build their messages."""
 
 import json
 import re
@@ -40,7 +40,7 @@ def chunk(finish: str | None = None, **delta: Any) -> str:
 
 
 def spelled(text: str) -> Iterator[str]:
-    """One character a delta: the worst that a model does."""
+    """Returns one delta per character, the worst case for a model's output."""
     return (chunk(content=letter) for letter in text)
 
 
@@ -66,7 +66,7 @@ def test_marked_text_is_hidden_from_the_openai_sdk(weir, upstream):
 
 
 def test_what_follows_no_mark_is_not_held_back(weir, upstream, name):
-    """A token that cannot become a mark leaves at once; one that can leaves with the next."""
+    """A token that cannot begin a marker leaves at once. One that can is held until the next token."""
     go: list[bool] = []
 
     def script(connection):
@@ -158,7 +158,8 @@ TOOL = {"type": "tool_use", "id": "t1", "name": "wx", "input": {}}
     ],
 )
 def test_blocks_of_anthropic_move_up(weir, upstream, hide, kept):
-    """The SDK keeps blocks in a list, and fails on an index that is not there."""
+    """The SDK keeps blocks in a list and fails on an index that does not exist, so the indices of later blocks move
+    up."""
     thought = {"type": "thinking"}
     pieces = anthropic_blocks(thought, {"type": "text", "text": "Rain"}, TOOL, thought, {"type": "text", "text": "Snow"})
     proxy = weir(serve(upstream, pieces).url, **hiding(**hide))
@@ -248,7 +249,7 @@ def test_a_client_that_can_be_told_is_told_once_for_each_span(weir, upstream):
         ("convention", [{"type": "token", "content": "<tool_call>{}"}, {"type": "token", "content": "</tool_call>"}],
          ["a tool"]),
         ("convention", [{"type": "token", "content": "<tool_call>{"}], ["a tool"]),
-        # Arguments and results have names, too, which are nobody's business.
+        # Names in arguments and results must stay hidden.
         ("convention", [{"type": "tool_call", "name": "order", "args": {"tool": "hammer", "name": "Ann"}},
                         {"type": "tool_result", "content": {"name": "Bob"}}], ["order"]),
         ("convention", [{"type": "token", "content": text} for text in
@@ -281,7 +282,7 @@ def test_the_first_visible_token_has_its_own_time(weir, upstream):
         connection.head()
         connection.chunk(chunk(content="<think>"))
         connection.chunk(chunk(content=SECRET))
-        # How long the model thinks.
+        # The time that the model thinks.
         time.sleep(pause)
         connection.chunk(chunk(content="</think>Rain"))
         connection.chunk(chunk("stop") + wire.sse("[DONE]"))

@@ -1,4 +1,4 @@
-"""With `http2: true`: does each stream stay its own business, although they share a connection?"""
+"""Tests of `http2: true`: streams that share a connection do not affect each other."""
 
 import json
 import threading
@@ -27,7 +27,7 @@ TOKEN = OPENAI[1]
 
 @pytest.fixture
 def agent():
-    """`agent(script)`: an HTTP/2 server that runs `script` for each stream."""
+    """`agent(script)` starts an HTTP/2 server that runs `script` for each stream."""
     running = []
 
     def start(script, **settings) -> UpstreamH2:
@@ -48,14 +48,14 @@ def hypercorn():
 
 
 def over_h2(url: str, upstream: dict | None = None, **sections) -> dict:
-    """One worker, so that there is one connection if all streams fit it."""
+    """Returns a configuration with one worker, so that there is one connection if all streams fit into it."""
     config = config_for(url, workers=1, **sections)
     config["upstreams"]["agent"] |= {"http2": True, **(upstream or {})}
     return config
 
 
 def streaming(stream: Stream) -> None:
-    """A token, then silence."""
+    """Sends one token, then nothing."""
     stream.head()
     stream.data(TOKEN)
     stream.gone()
@@ -87,7 +87,7 @@ def test_a_real_agent_hears_that_its_client_left(weir, hypercorn, name):
 
 
 def test_agents_over_tls_choose_it_by_alpn(weir, agent, authority, tmp_path):
-    """The scripted server speaks no TLS; a real one does."""
+    """Uses a real server, because the scripted one does not speak TLS."""
     files = authority.issue(tmp_path)
     command = python(
         "-m", "hypercorn", "backends.fastapi_app:app", "--bind", "127.0.0.1:0",
@@ -250,7 +250,7 @@ def test_a_client_that_leaves_ends_its_stream_and_no_other(weir, agent, phase, h
 
 @pytest.mark.parametrize("kind", ["text/event-stream", "application/octet-stream"])
 def test_one_client_that_takes_nothing_holds_up_none_of_the_other_99(weir, agent, kind):
-    """Frames of 40 bytes: what nobody reads counts against the connection, 216 bytes a frame (RUSTSEC-2026-0258)."""
+    """Frames of 40 bytes: unread frames count against the connection, 216 bytes per frame (RUSTSEC-2026-0258)."""
     event = b"data: " + b"x" * 32 + b"\n\n"
     assert len(event) == 40
     begun = threading.Barrier(101)
@@ -294,14 +294,14 @@ def test_one_client_that_takes_nothing_holds_up_none_of_the_other_99(weir, agent
     assert wholes == [50] * 99, "every event of every other stream"
     delays.sort()
     p99 = delays[len(delays) * 99 // 100]
-    # A hundred threads of Python beside it; a stream that waits for the stalled one waits for ever.
+    # The limit allows for a hundred Python threads. A stream blocked by the stalled one would wait forever.
     assert p99 < 0.5, p99
     assert len(server.connections) == 1 and server.connections[0].goodbye is None
     stalled.close()
 
 
 def test_windows_full_of_small_frames_on_many_streams_are_read(weir, agent):
-    """All at once: the library's own bound is half of the connection's window, which 10 of these reach."""
+    """All at once: the h2 library's own limit is half of the connection's window, which 10 of these streams reach."""
     whole = b"".join(b"data: %030d\n\n" % number for number in range(1_600))
     begun = threading.Barrier(31)
 
@@ -321,7 +321,7 @@ def test_windows_full_of_small_frames_on_many_streams_are_read(weir, agent):
 
 
 def test_a_client_that_returns_gets_everything_that_was_held_back_for_it(weir, agent):
-    """An answer that is no stream: nothing of it may be dropped, however small its frames."""
+    """The response is no event stream, so nothing of it may be dropped, however small its frames."""
     whole = b"".join(b"%039d\n" % number for number in range(50_000))
 
     def script(stream):
@@ -340,14 +340,14 @@ def test_a_client_that_returns_gets_everything_that_was_held_back_for_it(weir, a
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("length", ["5", "0", None], ids=["length", "nothing", "unknown"])
 def test_an_end_in_a_frame_of_its_own_is_waited_for(weir, agent, method, length):
-    """Else agents hear that their client left, although it has everything."""
+    """Otherwise agents would see their client leave although it has everything."""
 
     def script(stream):
         known = [("content-length", length)] if length else []
         stream.fields((":status", "200"), ("content-type", "text/plain"), *known)
         if stream.headers[":method"] == "GET" and length != "0":
             stream.data("hello")
-        # Not longer than Weir waits.
+        # Less than the time that Weir waits.
         stream.over.wait(0.1)
         stream.end()
 
@@ -364,8 +364,8 @@ def test_an_end_in_a_frame_of_its_own_is_waited_for(weir, agent, method, length)
 
 
 def test_uploads_behind_stalled_clients_do_not_hold_up_those_of_others(weir, agent):
-    """An agent that answers before it has read everything, and clients that do not read: the window that they were given
-    must not be missing to the rest."""
+    """The agent responds before it has read every upload, and some clients do not read. The window given to stalled
+    uploads must not be missing for the others."""
 
     def script(stream):
         if "stalled" in stream.headers[":path"]:

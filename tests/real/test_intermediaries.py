@@ -1,7 +1,7 @@
-"""Do the settings of docs/intermediaries.md keep streams whole behind real proxies, and what happens without them?
+"""Tests that the settings of docs/intermediaries.md keep streams whole behind real proxies.
 
-Each snippet of the page is taken out of it, given ports, and started in front of a real Weir. Where the page says that
-a default does harm, a test without the setting shows the harm.
+Each snippet of the page is extracted, given ports, and started in front of a real Weir. Where the page says that a
+default does harm, a test without the setting shows the harm.
 """
 
 import re
@@ -23,18 +23,18 @@ LINE = '{"model":"m","message":{"role":"assistant","content":"a"},"done":false}\
 LAST = '{"model":"m","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop"}\n'
 LARGE = b"x" * (8 << 20)
 HOPS = list(KINDS)
-# What the page names for HTTP/2 between the hop and Weir.
+# The page's settings for HTTP/2 between the hop and Weir.
 HTTP2 = {
     "envoy": {"{ http_protocol_options: {} }": "{ http2_protocol_options: {} }"},
     "haproxy": {"127.0.0.1:8080 check": "127.0.0.1:8080 proto h2 check check-proto h1"},
-    # Its health checks would speak it, too.
+    # Caddy's health checks would use HTTP/2, too.
     "caddy": {"reverse_proxy 127.0.0.1:8080": "reverse_proxy h2c://127.0.0.1:8080", "health_": "# health_"},
 }
 
 
 @pytest.fixture
 def hop(tmp_path):
-    """`hop(name, weir)`, with `changes` to the page's text."""
+    """`hop(name, weir)` starts a proxy, with `changes` to the page's text."""
     running = []
 
     def start(name, weir, changes=None):
@@ -63,7 +63,8 @@ class Steps:
         connection.end()
 
     def watched_by(self, client):
-        """Each event arrives before the next one is sent, and the end arrives. How long did an event take, usually?"""
+        """Checks that each event arrives before the next one is sent, and that the end arrives. Returns the median
+        delay of an event."""
         took = []
         for count in range(1, 9):
             since = time.monotonic()
@@ -92,7 +93,7 @@ def test_an_event_arrives_before_the_next_one_is_sent(weir, upstream, hop, name,
 
 @pytest.mark.parametrize("name", HOPS)
 def test_lines_and_text_are_not_held_back_either(weir, upstream, hop, name):
-    """NDJSON is a stream for Weir, text of any other kind is not: it passes as it comes."""
+    """Weir treats NDJSON as a stream. Text of any other type is not a stream, and is forwarded as it arrives."""
     for kind, path in (("application/x-ndjson", "/api/chat"), ("text/plain", "/log")):
         steps = Steps(kind, LINE, LAST)
         front = hop(name, weir(upstream(steps).url))
@@ -103,7 +104,7 @@ def test_lines_and_text_are_not_held_back_either(weir, upstream, hop, name):
 
 @pytest.mark.parametrize("name", HTTP2)
 def test_http2_between_the_hop_and_weir(weir, upstream, hop, name):
-    """As above, and a client that leaves resets its stream, not the connection."""
+    """As above. A client that leaves resets its stream, not the connection."""
     steps = events()
     server = upstream(lambda connection: (steps if connection is server.connections[0] else silent_after_events)(connection))
     proxy = weir(server.url)
@@ -132,7 +133,7 @@ PHASES = {"before the head": silent_before_head, "in silence": silent_after_even
 
 
 def leaves(front, server, phase):
-    """When does the agent hear of it? A client asks, and leaves as a browser does."""
+    """A client sends a request and leaves as a browser does. Returns when the agent notices."""
     client = Raw(front.url)
     client.send("POST", CHAT, b'{"stream":true}')
     until("the request", server.requests)
@@ -151,7 +152,7 @@ def test_the_agent_hears_that_the_client_left(weir, upstream, hop, name, phase):
     assert leaves(front, server, phase).gone() - left < 1.5
 
 
-# The page's idle timeouts, shortened. Caddy has none.
+# The page's idle timeouts, shortened. Caddy has no idle timeout.
 CUT = {
     "nginx": {"proxy_read_timeout 150s": "proxy_read_timeout 1s"},
     "envoy": {"stream_idle_timeout: 150s": "stream_idle_timeout: 1s"},
@@ -161,7 +162,7 @@ CUT = {
 
 @pytest.mark.parametrize("name", CUT)
 def test_silence_longer_than_the_idle_timeout(weir, upstream, hop, name):
-    """The heartbeat keeps a stream alive; without it the timeout ends it, and the client sees that."""
+    """The heartbeat keeps a stream alive. Without it the idle timeout ends the stream, and the client sees that."""
     go_on = threading.Event()
 
     def script(connection):
@@ -175,7 +176,7 @@ def test_silence_longer_than_the_idle_timeout(weir, upstream, hop, name):
     with Raw(quiet.url).post(CHAT) as cut, Raw(beating.url).post(CHAT) as whole:
         with pytest.raises((Closed, ConnectionError)):
             cut.read_body()
-        # As long again.
+        # Wait for the same time again.
         beats = whole.body.count(b"\n:")
         while whole.body.count(b"\n:") < beats + 6:
             whole.read_chunk()
@@ -185,7 +186,7 @@ def test_silence_longer_than_the_idle_timeout(weir, upstream, hop, name):
 
 @pytest.mark.parametrize("name", CUT)
 def test_a_model_that_thinks_for_longer_than_the_hop_waits(weir, upstream, hop, name):
-    """With `commit_after` there is a head, and then heartbeats."""
+    """With `commit_after`, the hop gets a head in time, and then heartbeats."""
     go_on = threading.Event()
 
     def script(connection):
@@ -247,7 +248,7 @@ def test_an_answer_that_was_broken_off_does_not_look_whole(weir, upstream, hop, 
 
 @pytest.mark.parametrize("name", ["envoy", "haproxy", "caddy"])
 def test_a_drain_is_seen_and_running_streams_go_on(weir, upstream, hop, name):
-    """The hop asks `/readyz`; when it says no, the hop sends nothing more, and cuts nothing."""
+    """The hop polls `/readyz`. Once that fails, the hop sends no new requests and does not cut running streams."""
     steps = events()
 
     def script(connection):
@@ -277,7 +278,8 @@ def test_a_drain_is_seen_and_running_streams_go_on(weir, upstream, hop, name):
 
 @pytest.mark.parametrize("name", HOPS)
 def test_whom_the_agent_believes_to_have_asked(weir, upstream, hop, name):
-    """The last address is the hop's, as Weir sees it, the one before it the client's, as the hop sees it."""
+    """In X-Forwarded-For, the last address is the hop's, as Weir sees it, and the one before it the client's, as the
+    hop sees it."""
     asked = []
 
     def script(connection):
@@ -288,14 +290,14 @@ def test_whom_the_agent_believes_to_have_asked(weir, upstream, hop, name):
     with Raw(front.url) as client:
         host = client.get("/", x_forwarded_for="6.6.6.6", x_forwarded_proto="https").host
     addresses = re.split(", *", asked[0]["x-forwarded-for"])
-    # Envoy adds to what it gets, the others replace it.
+    # Envoy appends to the header, the others replace it.
     assert addresses[:-2] == (["6.6.6.6"] if name == "envoy" else [])
-    # For Envoy a client on its own machine has the machine's address.
+    # Envoy reports the machine's own address for a client on the same machine.
     assert addresses[-1] == "127.0.0.1" and (addresses[-2] == "127.0.0.1" or name == "envoy")
     assert asked[0]["host"].partition(":")[0] == host.partition(":")[0] and asked[0]["x-forwarded-proto"] == "http"
 
 
-# From here on: what happens without a setting of the page.
+# From here on: what happens without one of the page's settings.
 
 
 def test_nginx_refuses_large_requests(weir, upstream, hop):
@@ -306,7 +308,8 @@ def test_nginx_refuses_large_requests(weir, upstream, hop):
 
 @pytest.mark.parametrize("kind, path, held", [("text/event-stream", CHAT, False), ("text/plain", "/log", True)])
 def test_nginx_holds_back_what_is_no_stream_for_weir(weir, upstream, hop, kind, path, held):
-    """By its defaults. Weir switches buffering off for streams, by `X-Accel-Buffering`; for the rest nginx must be told."""
+    """nginx with its defaults. For streams, Weir turns buffering off with `X-Accel-Buffering`; for other responses
+    nginx itself must be configured."""
     steps = Steps(kind, TOKEN, DONE)
     defaults = {"proxy_buffering off;": "", "proxy_http_version 1.1;": "proxy_http_version 1.0;"}
     front = hop("nginx", weir(upstream(steps).url), defaults)
@@ -336,7 +339,7 @@ def test_nginx_asks_twice_when_nobody_answers_in_time(weir, upstream, hop, chang
 
 
 def test_envoy_counts_its_timeout_from_the_request(weir, upstream, hop):
-    """Its default is 15 s. Events do not reset it."""
+    """Envoy's default is 15 s. Events do not reset it."""
 
     def script(connection):
         connection.request()
@@ -360,13 +363,13 @@ def test_haproxy_waits_for_more(weir, upstream, hop):
     "name, since, changes",
     [
         ("haproxy", (3, 3), {"option abortonclose": ""}),
-        # Where only the backend has it.
+        # The option is set only in the backend.
         ("haproxy", (3, 3), {"option abortonclose": "", "backend weir\n": "backend weir\n    option abortonclose\n"}),
         ("caddy", (2, 9), {"reverse_proxy 127.0.0.1:8080 {": "reverse_proxy 127.0.0.1:8080 {\nflush_interval -1"}),
     ],
 )
 def test_a_departure_that_the_hop_keeps_for_itself(weir, upstream, hop, name, since, changes):
-    """Until the version from which on it does not."""
+    """Up to some version, the hop does not forward that a client left."""
     server = upstream(silent_after_events)
     front = hop(name, weir(server.url, defaults={"heartbeat": "1h"}), changes)
     agent = leaves(front, server, "in silence")

@@ -1,4 +1,4 @@
-"""Does what is joined add up to what was sent, for any mixture of events?"""
+"""Tests that joined events add up to what was sent, for any mixture of events."""
 
 import json
 import random
@@ -11,7 +11,7 @@ PIECES = ["a", "Ã©", "\\n", "\\\"", "\\\\", "\\u00e9", "\\ud83d", "\\ude00", "ðŸ
 
 
 def text(rng) -> str:
-    """A raw JSON string body."""
+    """Returns a random raw JSON string body."""
     return "".join(rng.choice(PIECES) for _ in range(rng.randint(0, 4)))
 
 
@@ -49,7 +49,7 @@ def openai(rng, count):
 
 
 def openai_sum(blocks):
-    """Everything that an accumulator would keep, in an order that joins may not change."""
+    """Returns everything that a client would accumulate, in an order that joins may not change."""
     texts, tools, rest, usage = {}, {}, [], None
     for data in blocks:
         if data == "[DONE]":
@@ -57,7 +57,7 @@ def openai_sum(blocks):
             continue
         chunk = json.loads(data)
         if chunk.get("usage"):
-            # Counts are cumulative: of neighbours the last one says it all.
+            # Counts are cumulative, so of adjacent ones only the last matters.
             usage = chunk["usage"]["completion_tokens"]
         for choice in chunk["choices"]:
             at = choice["index"]
@@ -235,7 +235,7 @@ def convention_sum(events):
 
 
 def canonical(value) -> str:
-    """Halves of a surrogate pair are the same, joined or not."""
+    """Normalises surrogate pairs, so that joined and separate halves compare equal."""
     if isinstance(value, str):
         return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
     if isinstance(value, dict):
@@ -246,7 +246,7 @@ def canonical(value) -> str:
 
 
 def blocks(body: str):
-    """(name, data) of each block; only LF counts as a line end."""
+    """Yields (name, data) of each block. Only LF counts as a line end."""
     for block in body.replace("\r\n", "\n").split("\n\n"):
         lines = [line for line in block.split("\n") if line and not line.startswith(":")]
         data = [line[6:] for line in lines if line.startswith("data: ")]
@@ -267,7 +267,7 @@ DIALECTS = {
 @pytest.mark.parametrize("overflow", ["block", "drop_oldest"])
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_joined_streams_add_up(weir, upstream, dialect, overflow):
-    """Joins are lossless. Twenty random streams, each in one burst, through a queue of few events."""
+    """Joins are lossless: twenty random streams, each in one burst, pass through a queue of few events."""
     path, kind, make, add = DIALECTS[dialect]
     bodies = ["".join(make(random.Random(seed), 300)) for seed in range(20)]
     todo = list(bodies)
@@ -285,7 +285,7 @@ def test_joined_streams_add_up(weir, upstream, dialect, overflow):
             client.send("POST", path, b"{}").read_head()
             got = client.read_body().decode("utf-8", "surrogatepass")
         if overflow == "drop_oldest":
-            # What was dropped is known; what is left must still be whole events, and nothing critical lost.
+            # Drops are reported. The rest must still be whole events, and nothing critical may be lost.
             add(got)
         else:
             assert canonical(add(got)) == canonical(add(body))

@@ -1,4 +1,4 @@
-"""Do large bodies pass in both directions, byte for byte and without being kept in memory?"""
+"""Tests that large bodies pass in both directions, byte for byte and without being kept in memory."""
 
 import hashlib
 import json

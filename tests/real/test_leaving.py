@@ -1,4 +1,4 @@
-"""Is a leaving client noticed whatever it sent, and who else suffers from a slow one?"""
+"""Tests that Weir sees a client leave whatever it sent, and that a slow client does not slow others down."""
 
 import json
 import re
@@ -25,7 +25,7 @@ REQUEST = (
 @pytest.mark.parametrize("phase", ["head", "first event", "middle", "plain"])
 @pytest.mark.parametrize("leaves", ["fin", "rst"])
 def test_leaving_with_more_bytes_sent_than_the_request(weir, upstream, phase, extra, leaves):
-    """Read interest on the client socket is kept at all times. Cancelled within 1 s.
+    """Weir keeps read interest on the client socket, so the request is cancelled within 1 s.
     RFC 9112, 2.2: a CRLF after a body is to be ignored; pipelined requests are legal."""
     ready = threading.Event()
 
@@ -60,7 +60,7 @@ def test_leaving_with_more_bytes_sent_than_the_request(weir, upstream, phase, ex
 @pytest.mark.parametrize("protocol", ["h1", "h2"])
 @pytest.mark.parametrize("end", ["idle", "drop", "reset"])
 def test_a_stream_without_an_error_form_breaks_off(weir, upstream, protocol, end):
-    """Where an error event cannot be expressed, the body is aborted."""
+    """Where the format has no error event, the body is aborted."""
 
     def script(connection):
         connection.request()
@@ -124,7 +124,7 @@ def test_before_content_idle_does_not_run(weir, upstream):
 
 
 def test_connect_is_bounded(weir):
-    """504 after `connect`."""
+    """A connection that is not established within `connect` gives a 504."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(0)
@@ -178,7 +178,7 @@ def test_leaving_while_connecting_leaves_nothing_behind(weir):
 
 
 def test_a_slow_client_that_reads_gets_its_error_event_after_what_waits(weir, upstream):
-    """An upstream that breaks while critical events wait: they come first, then the error, then the end."""
+    """The upstream breaks while critical events wait. The client gets them first, then the error, then the end."""
     events = [f'data: {{"n":{n},"x":"{"x" * 50_000}"}}\n\n' for n in range(60)]
 
     def script(connection):
@@ -200,7 +200,7 @@ def test_a_slow_client_that_reads_gets_its_error_event_after_what_waits(weir, up
 
 @pytest.mark.parametrize("when", ["blocked", "not blocked"])
 def test_a_stop_while_critical_events_wait_outside_the_queue(weir, upstream, when):
-    """Critical events are never lost while the client still reads: a drain ends the stream after them."""
+    """Critical events are never lost while the client still reads: a drain ends the stream only after them."""
     events = [f'data: {{"n":{n},"x":"{"x" * 50_000}"}}\n\n' for n in range(200 if when == "blocked" else 20)]
 
     def script(connection):
@@ -227,7 +227,7 @@ def test_a_stop_while_critical_events_wait_outside_the_queue(weir, upstream, whe
 
 
 def test_many_http2_streams_with_one_that_floods(weir, upstream):
-    """Thirty streams on one connection; one is never read; the others come at once and end well."""
+    """Thirty streams share a connection and one is never read. The others arrive without delay and end normally."""
 
     def script(connection):
         while True:
@@ -290,7 +290,7 @@ def test_admin_answers_while_a_stream_floods(weir, upstream):
 
 
 def test_a_stream_beside_a_flood_on_one_worker(weir, upstream):
-    """A client that reads nothing of a flood costs another stream on that worker no time."""
+    """A flood to a client that reads nothing does not delay another stream on the same worker."""
     go = threading.Semaphore(0)
 
     def script(connection):
@@ -318,8 +318,8 @@ def test_a_stream_beside_a_flood_on_one_worker(weir, upstream):
 
 @pytest.mark.parametrize("max_events", [256, 4096, 65536])
 def test_a_full_queue_costs_the_same_whatever_its_size(weir, upstream, max_events):
-    """A flood of tokens that do not join (two choices in turn) to a client that reads nothing: other streams
-    of the worker go on. `queue.max_events` up to 65536 is allowed (docs/configuration.md)."""
+    """A flood of tokens that do not join (two choices in turn) goes to a client that reads nothing. Other streams of
+    the worker must continue. `queue.max_events` up to 65536 is allowed (docs/configuration.md)."""
     go = threading.Semaphore(0)
     pair = "".join(f'data: {{"choices":[{{"index":{i},"delta":{{"content":"word "}}}}]}}\n\n' for i in (0, 1))
 

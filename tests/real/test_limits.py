@@ -1,4 +1,4 @@
-"""Is every client bounded in time and size, and does a malformed one hurt nobody but itself?"""
+"""Tests that every client is bounded in time and size, and that a malformed one affects nobody else."""
 
 import json
 import os
@@ -27,7 +27,7 @@ MIB = 1024 * 1024
 
 @pytest.fixture
 def plain(upstream):
-    """Answers every request with `ok`."""
+    """An upstream that answers every request with `ok`."""
 
     def script(connection):
         while True:
@@ -42,14 +42,14 @@ def code(client: Raw) -> str:
 
 
 def serves(proxy) -> bool:
-    """An ordinary client is answered, and soon."""
+    """Checks that an ordinary client is answered without delay."""
     asked = time.monotonic()
     with Raw(proxy.url).get("/") as client:
         return client.read_body() == b"ok" and time.monotonic() - asked < 1
 
 
 def understood(connection) -> list[str]:
-    """The targets that a strict server reads out of everything a connection brought."""
+    """Returns the targets that a strict server parses from all bytes of a connection."""
     judge, targets = h11.Connection(h11.SERVER), []
     judge.receive_data(bytes(connection.received))
     while True:
@@ -89,7 +89,7 @@ def test_a_request_head_that_does_not_come_ends_the_connection(weir, plain, said
 
 
 def test_a_request_head_that_drips_ends_the_connection(weir, plain):
-    """Each field is progress, the head as a whole is late."""
+    """Each header arrives in time, but the head as a whole is late."""
     proxy = weir(plain.url, limits={"request_head": "400ms"})
     started = time.monotonic()
     with Raw(proxy.url).say("GET / HTTP/1.1\r\n") as client:
@@ -138,7 +138,7 @@ def test_half_heads_by_the_hundred_do_not_keep_others_out(weir, plain):
 
 
 def test_an_idle_connection_is_kept_for_keep_alive(weir, plain):
-    """Longer than `request_head`, which bounds heads that began."""
+    """The time is longer than `request_head`, which only bounds heads that have begun."""
     proxy = weir(plain.url, limits={"request_head": "300ms", "keep_alive": "1200ms"})
     with Raw(proxy.url) as client:
         client.get("/").read_body()
@@ -194,7 +194,7 @@ def test_an_idle_http2_connection_is_closed_after_keep_alive(weir, plain):
 
 @pytest.mark.parametrize("protocol", [Raw, H2])
 def test_a_silent_stream_is_not_idle(weir, upstream, protocol):
-    """Neither `request_head` nor `keep_alive` may end a request under way."""
+    """Neither `request_head` nor `keep_alive` may end a running request."""
     go_on = threading.Semaphore(0)
 
     def script(connection):
@@ -315,7 +315,7 @@ def test_an_endless_head_costs_no_memory(weir, plain):
 def test_an_http2_head_that_is_too_large_is_refused(weir, plain):
     proxy = weir(plain.url, limits={"max_header_bytes": "16KiB"})
     with H2(proxy.url) as client:
-        # A client that ignores SETTINGS_MAX_HEADER_LIST_SIZE.
+        # The client ignores SETTINGS_MAX_HEADER_LIST_SIZE.
         stream = client.request("GET", "/", **{f"x{number}": "x" * 1000 for number in range(20)})
         try:
             assert stream.read_head().status == 431
@@ -386,7 +386,7 @@ def descriptors(proxy) -> int:
 
 
 def test_descriptors_that_run_out_come_back(weir, upstream):
-    """Streams under way go on, and new clients are served as soon as there is room."""
+    """Descriptor exhaustion: running streams continue, and new clients are served once descriptors are free."""
     go_on = threading.Event()
 
     def script(connection):
@@ -413,7 +413,7 @@ def test_descriptors_that_run_out_come_back(weir, upstream):
     assert len(proxy.child.lines) < 20, "one complaint is enough"
 
 
-# Sense
+# Malformed requests
 
 GARBAGE = {
     "noise": random.Random(1).randbytes(4096).replace(b"\n", b"x") + b"\r\n\r\n",
@@ -471,7 +471,7 @@ def test_a_host_with_two_readings_is_a_400(weir, plain, host):
 
 
 def test_the_target_never_chooses_the_upstream(weir, plain):
-    """The authority of an absolute target takes the place of Host (RFC 9112 3.2.2)."""
+    """The authority of an absolute-form target replaces Host (RFC 9112 3.2.2)."""
     proxy = weir(plain.url)
     with Raw(proxy.url).say("GET http://other.test/x?y HTTP/1.1\r\nhost: h.test\r\n\r\n") as client:
         assert client.read_head().read_body() == b"ok"
@@ -529,7 +529,7 @@ HIDDEN = "GET /smuggled HTTP/1.1\r\nhost: h\r\n\r\n"
 INNER = "0\r\n\r\n" + HIDDEN
 LENGTH = f"content-length: {len(INNER)}\r\n"
 
-# Fields with two readings, and a body that one of them takes for a second request.
+# Ambiguous headers, and a body that one interpretation takes for a second request (request smuggling).
 CONFLICTS = {
     "length, then chunked": (LENGTH + "transfer-encoding: chunked\r\n", INNER),
     "chunked, then length": ("transfer-encoding: chunked\r\n" + LENGTH, INNER),
@@ -568,7 +568,7 @@ def test_a_body_with_two_readings_is_never_two_requests(weir, plain, conflict):
         status = client.read_head().status
         client.read_body()
         try:
-            # Whatever was left over would be answered before this one.
+            # Bytes left over would be answered before this request.
             client.get("/after").read_body()
         except REFUSED:
             pass
@@ -578,7 +578,7 @@ def test_a_body_with_two_readings_is_never_two_requests(weir, plain, conflict):
     assert (status == 200) == ("/outer" in seen)
 
 
-# What a chunked body is made of, and why it is none.
+# Chunked bodies, and why they are invalid.
 CHUNKS = {
     "hexadecimal with 0x": "0x5\r\nhello\r\n0\r\n\r\n",
     "negative": "-5\r\nhello\r\n0\r\n\r\n",
@@ -597,7 +597,7 @@ CHUNKS = {
 
 @pytest.mark.parametrize("kind", CHUNKS)
 def test_a_broken_chunked_body_is_aborted(weir, plain, kind):
-    """The call that was begun must not look complete to the upstream."""
+    """The request to the upstream must not look complete."""
     proxy = weir(plain.url)
     head = f"POST {CHAT} HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n"
     with Raw(proxy.url).say(head) as client:
@@ -665,7 +665,7 @@ def frame(kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> b
     return struct.pack(">IBBI", len(payload), kind, flags, stream)[1:] + payload
 
 
-# Indexed fields of the static table: GET, http, /; the authority as a literal.
+# Indexed headers of the static table: GET, http, /; the authority as a literal.
 GET = b"\x82\x86\x84\x01\x01h"
 DATA, HEADERS, RESET, SETTINGS, PING, WINDOW, CONTINUATION = 0, 1, 3, 4, 6, 8, 9
 ENDS, WHOLE = 1, 4
@@ -687,7 +687,7 @@ FLOODS = {
 
 @pytest.mark.parametrize("kind", FLOODS)
 def test_a_flood_of_http2_frames_hurts_nobody_else(weir, plain, kind):
-    """It is cut off, or taken in to its end; either way others are served and nothing grows."""
+    """A flood is cut off or read to its end. Either way others are served and memory does not grow."""
     proxy = weir(plain.url)
     assert serves(proxy)
     before, asked, served = proxy.rss(), len(plain.requests()), 0
@@ -701,7 +701,7 @@ def test_a_flood_of_http2_frames_hurts_nobody_else(weir, plain, kind):
                 pass
 
         def answers():
-            """Ends with the connection, or with the answer to the last frame."""
+            """Reads until the connection ends, or until the response to the last frame."""
             try:
                 got = b"?"
                 while got and end not in tail:
@@ -723,7 +723,7 @@ def test_a_flood_of_http2_frames_hurts_nobody_else(weir, plain, kind):
 
 
 def test_frames_by_hand_are_a_request(weir, plain):
-    """What the floods are made of is understood."""
+    """Checks that the handmade frames of the floods form a valid request."""
     with Raw(weir(plain.url).url).say(PREFACE + frame(SETTINGS) + frame(HEADERS, ENDS | WHOLE, 1, GET)):
         until("the request", plain.requests)
 
@@ -744,7 +744,7 @@ def test_an_http2_body_of_another_length_than_said_is_an_error(weir, plain, body
 
 
 def test_who_goes_on_as_if_there_was_a_tunnel_still_gets_the_answer(weir, plain):
-    """What lies unread when a connection closes resets it, and a reset may overtake the answer."""
+    """Unread bytes at the close of a connection cause a reset, which may overtake the response."""
     proxy = weir(plain.url)
     for _ in range(20):
         with Raw(proxy.url) as client:

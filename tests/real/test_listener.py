@@ -1,4 +1,4 @@
-"""Can clients and agents be reached over HTTP/2, TLS and Unix sockets, and is nothing else let in?"""
+"""Tests that clients and agents can be reached over HTTP/2, TLS and Unix sockets, and that nothing else is accepted."""
 
 import json
 import os
@@ -26,7 +26,7 @@ REFUSED = (ConnectionError, Closed, ssl.SSLError)
 
 
 class Agent:
-    """Sends the next event of a stream when it is told to, each path for itself."""
+    """An agent that sends the next event of a stream when told to, separately for each path."""
 
     def __init__(self, upstream, **where):
         self._permits = defaultdict(lambda: threading.Semaphore(0))
@@ -45,11 +45,11 @@ class Agent:
         self._permits[path].release(events)
 
     def connection(self, path=CHAT):
-        """The connection over which `path` was asked for."""
+        """Returns the connection on which `path` was requested."""
         return next(c for c in self.server.connections if f" {path} " in c.requests[-1].line)
 
     def lockstep(self, stream, path=CHAT):
-        """Every event arrives before the next one is sent, and nothing is lost at the end."""
+        """Checks that every event arrives before the next one is sent, and that nothing is lost at the end."""
         for number in range(len(EVENTS)):
             self.go_on(path)
             stream.until_bytes(b"".join(EVENTS[: number + 1]))
@@ -67,13 +67,13 @@ def tls(files, **more):
 
 @pytest.fixture
 def secure(weir, authority, tmp_path):
-    """`secure(upstream)`: Weir behind TLS."""
+    """`secure(upstream)` starts a Weir that listens with TLS."""
     return lambda url, **more: weir(url, listen=tls(authority.issue(tmp_path)), **more)
 
 
 @pytest.fixture(params=["prior knowledge", "alpn"])
 def http2(request, weir, secure, authority):
-    """`http2(upstream)`: a Weir and an HTTP/2 connection to it."""
+    """`http2(upstream)` starts a Weir and opens an HTTP/2 connection to it."""
 
     def start(url):
         if request.param == "alpn":
@@ -121,7 +121,7 @@ def test_a_closed_http2_connection_cancels_every_upstream(http2, agent):
 
 
 def test_an_http2_stream_that_is_not_read_does_not_hold_up_the_others(http2, upstream):
-    """Its flow control window fills; the connection's must not."""
+    """The stream's flow-control window fills up. The connection's window must not."""
     events = "".join(wire.openai(6)).removesuffix("data: [DONE]\n\n") * 200
 
     def script(connection):
@@ -137,7 +137,7 @@ def test_an_http2_stream_that_is_not_read_does_not_hold_up_the_others(http2, ups
         client.h2.increment_flow_control_window(2**24)
         unread = client.post("/unread")
         unread.read = False
-        # What came with the head was taken before.
+        # Count the bytes that came with the head.
         taken = len(unread.body)
         assert client.post("/read").read_body().endswith(b"data: [DONE]\n\n")
         assert 0 < len(unread.body) <= taken + 65535 and not unread.ended
@@ -199,7 +199,7 @@ def test_clients_that_confuse_tls_and_plain_text(weir, authority, tmp_path, fast
 
 
 def traffic(proxy: Weir) -> list[str]:
-    """The addresses of the traffic listeners, in the order of the configuration."""
+    """Returns the addresses of the traffic listeners, in the order of the configuration."""
     lines = [line for line in proxy.logs() if line["message"] == "listening"]
     return [line["address"] for line in lines if line["listener"] == "traffic"]
 
@@ -232,7 +232,7 @@ def test_a_unix_socket_left_behind_is_replaced_one_in_use_is_not(weir, fastapi, 
 
 
 def test_a_file_that_is_no_socket_is_not_replaced(tmp_path, fastapi):
-    """A typing mistake in `listen` must not delete somebody's file."""
+    """A typing mistake in `listen` must not delete a file."""
     file = tmp_path / "notes"
     file.write_text("precious")
     does_not_start(f"unix:{file}", fastapi.url)
@@ -277,7 +277,7 @@ def test_an_upstream_with_tls(weir, upstream, authority, tmp_path, named):
 
 
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
-# What the upstream's certificate says, and whether Weir is told of its authority.
+# Names in the upstream's certificate, and whether Weir trusts its authority.
 BAD_CERTIFICATES = {
     "of an unknown authority": ({}, False),
     "for another name": ({"names": ["other.internal"]}, True),
@@ -362,7 +362,7 @@ def test_client_certificates(weir, fastapi, authority, tmp_path, client_is, prot
 def test_certificates_that_changed_on_disk_are_shown_to_new_connections(
     secure, agent, authority, tmp_path
 ):
-    """The files are looked at every five seconds; what cannot be used is not."""
+    """Weir checks the files every five seconds, and ignores invalid ones."""
     proxy = secure(agent.server.url, defaults={"heartbeat": "off"})
     old = Raw(proxy.url, tls=authority.client()).post(CHAT)
 
@@ -418,7 +418,7 @@ def test_ipv6(weir, fastapi):
 
 
 def does_not_start(listen: str, upstream: str, admin: str = "127.0.0.1:0") -> str:
-    """What Weir says when it cannot start, on stderr."""
+    """Returns what Weir prints on stderr when it cannot start."""
     command = [BINARY, "--listen", listen, "--upstream", upstream, "--admin", admin]
     run = subprocess.run(command, capture_output=True, text=True, timeout=3)
     assert run.returncode in (1, 2)
@@ -428,7 +428,7 @@ def does_not_start(listen: str, upstream: str, admin: str = "127.0.0.1:0") -> st
 
 
 def test_an_address_in_use_is_named(weir, fastapi):
-    """By a foreign program, and by another Weir, whose sockets allow sharing."""
+    """The address is in use by another program, or by another Weir, whose sockets allow sharing."""
     with socket.create_server(("127.0.0.1", 0)) as foreign:
         port = foreign.getsockname()[1]
         assert f"127.0.0.1:{port}" in does_not_start(f"127.0.0.1:{port}", fastapi.url)

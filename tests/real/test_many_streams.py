@@ -1,4 +1,4 @@
-"""What do 5,000 streams at once cost, and does each of them arrive whole?"""
+"""Tests that 5,000 concurrent streams arrive whole, and measures their cost."""
 
 import asyncio
 import time
@@ -11,13 +11,13 @@ from support.process import python
 from support.wait import until
 
 STREAMS = 5000
-# Measured 25 to 35 KiB; a third of a page of slack per buffer would show.
+# Measured at 25 to 35 KiB. A third of a page of slack per buffer would show.
 BYTES_PER_STREAM = 64 * 1024
 TOKEN = b'"content": "Rain "'
 
 
 class Reader(asyncio.Protocol):
-    """Sends one request, counts tokens, remembers how it ended."""
+    """A client that sends one request, counts tokens, and remembers how the response ended."""
 
     def __init__(self, crowd: "Crowd"):
         self.crowd = crowd

@@ -1,4 +1,4 @@
-"""Are the rules of MCP's Streamable HTTP kept, which differ between its revisions?"""
+"""Tests the rules of MCP's Streamable HTTP, which differ between its revisions."""
 
 import json
 import time
@@ -73,7 +73,7 @@ def test_an_answer_that_is_missing_is_an_error_of_the_call(weir, upstream):
 @pytest.mark.parametrize("phase", ["before the head", "amid the stream"])
 @pytest.mark.parametrize("revision", [OLD, NEW])
 def test_leaving_cancels_from_the_last_revision_on(weir, upstream, revision, phase):
-    """Before it, a closed connection is no cancellation: the call goes on to its end."""
+    """Before the last revision, a closed connection is no cancellation: the call continues to its end."""
 
     def script(connection):
         connection.request()
@@ -91,7 +91,7 @@ def test_leaving_cancels_from_the_last_revision_on(weir, upstream, revision, pha
     gone: list[float] = []
 
     def left() -> bool:
-        # Long enough for a cancellation, which takes some milliseconds.
+        # Long enough for a cancellation, which takes a few milliseconds.
         return bool(gone) and time.monotonic() - gone[0] > 0.5
 
     server = upstream(script)

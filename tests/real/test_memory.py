@@ -1,4 +1,4 @@
-"""What does it cost at most, and does Weir go on when memory runs out?"""
+"""Tests the memory peaks, and that Weir continues when its memory limit is reached."""
 
 import json
 import subprocess
@@ -17,7 +17,8 @@ CHAT = "/v1/chat/completions"
 
 
 def test_requests_are_refused_and_stalled_clients_let_go_before_memory_runs_out(weir, upstream):
-    """Clients that take nothing fill their queues, until there is no room for more of them; then there is again."""
+    """Clients that read nothing fill their queues until no memory is left for more clients. Later there is memory
+    again."""
 
     def script(connection):
         while True:
@@ -49,7 +50,7 @@ def test_requests_are_refused_and_stalled_clients_let_go_before_memory_runs_out(
         assert ended["duration_ms"] < 60_000
         until("there is memory again", lambda: serves(proxy), within=30)
         assert proxy.rss() < LIMIT
-        # Freely: what agents pour meanwhile is more than all of it.
+        # A loose bound: the agents meanwhile send more than the limit several times over.
         assert proxy.peak() < LIMIT * 3
         stalled.close()
         until("the others have left", lambda: len(proxy.streams()) == 1)
@@ -60,7 +61,7 @@ def test_requests_are_refused_and_stalled_clients_let_go_before_memory_runs_out(
 
 
 def test_events_in_the_connections_of_stalled_clients_count_as_what_waits_for_them(weir, upstream):
-    """An event that is being written is in no queue any more."""
+    """An event that is being written is no longer in a queue, but still counts."""
     event = b"data: " + b"x" * (15 * MIB) + b"\n\n"
 
     def script(connection):
@@ -101,7 +102,7 @@ def gzip_bomb() -> bytes:
 
 
 def zstd_bomb() -> bytes:
-    """Blocks of one byte, said to be repeated: 8 KiB (RFC 8878, 3.1.1)."""
+    """Returns zstd blocks of one byte with a repeat count: 8 KiB (RFC 8878, 3.1.1)."""
     size = 128 * 1024
     header = (0xFD2FB528).to_bytes(4, "little") + b"\x00\x38"
     blocks = BOMB // size
@@ -114,7 +115,7 @@ def brotli_bomb() -> bytes:
 
 
 def once(*pieces: bytes | str, coding: str = ""):
-    """An upstream's script: these pieces as one stream."""
+    """Returns an upstream's script: these pieces as one stream."""
 
     def script(connection):
         while True:
@@ -175,5 +176,5 @@ def test_a_thousand_stalled_clients_cost_their_queues(weir, upstream):
         until("all of them stream", lambda: len(proxy.streams()) == number, within=30)
         waiting = lambda: sum(stream["queue_bytes"] > bound / 2 for stream in proxy.streams())
         until("something waits for each of them", lambda: waiting() == number, within=45)
-        # Beside the queue: what is being written and what is held while it is full, and the allocator's gaps.
+        # In addition to the queue: bytes being written, bytes held while it is full, and the allocator's fragmentation.
         assert proxy.peak() - before < number * (bound + 96 * 1024)

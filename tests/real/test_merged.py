@@ -1,7 +1,7 @@
-"""Do unmodified clients build the same answer from joined deltas?
+"""Tests that unmodified clients build the same response from joined deltas.
 
-1. A reader that takes nothing makes Weir join what waits, in each dialect.
-2. What it then reads is given, byte for byte, to the dialect's own client.
+1. A client that reads nothing makes Weir join the waiting events, in each dialect.
+2. What the client then reads is passed, byte for byte, to the dialect's own client.
 3. Text and tool arguments must be those that the backend sent.
 """
 
@@ -19,7 +19,7 @@ WORDS = 12_000
 QUEUE = {"max_events": 8, "overflow": "block"}
 RPC = {"jsonrpc": "2.0", "id": 1, "method": "SendStreamingMessage", "params": {}}
 
-# Path, body, and the clients of what comes.
+# The path, the body, and the clients that read the result.
 CASES = {
     "openai_chat": ("/v1/chat/completions", {}, [python.openai_python, node.openai_node]),
     "openai completions": ("/v1/completions", {}, [python.openai_completions]),
@@ -35,7 +35,7 @@ CASES = {
 
 
 def arguments(value: Any) -> str:
-    """The pieces of streamed tool arguments in what a client shows, one after the other."""
+    """Concatenates the pieces of streamed tool arguments in a client's result."""
     if isinstance(value, list):
         return "".join(map(arguments, value))
     if not isinstance(value, dict):
@@ -62,7 +62,7 @@ def test_what_was_joined_is_what_was_sent(weir, fastapi, upstream, name, dialect
     with Raw(proxy.url, receive_buffer=4096) as client:
         client.send("POST", path, json.dumps({**body, "stream": True}).encode(), content_type="application/json")
         client.read_head()
-        # It stands still when everything on the way is full, or all of it was joined.
+        # The backend stops when all buffers are full, or when it has sent everything and Weir joined it.
         settled("the backend stands still", lambda: fastapi.seen(run)["sent"])
         merged_body = client.read_body()
     ended = proxy.ended()

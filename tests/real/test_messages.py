@@ -1,4 +1,4 @@
-"""Do heads, interim answers and the ends of bodies mean the same on both sides?"""
+"""Tests that heads, interim responses and the ends of bodies mean the same on both sides."""
 
 import socket
 import threading
@@ -13,7 +13,7 @@ STREAM = "".join(wire.openai(3))
 
 
 def says(*answers: str | bytes, close: bool = False):
-    """An upstream's script: these words to each request in turn, then maybe its goodbye."""
+    """Returns an upstream's script: one of these responses per request, then optionally a close."""
 
     def script(connection):
         for answer in answers:
@@ -26,7 +26,7 @@ def says(*answers: str | bytes, close: bool = False):
 
 
 def fields(client: Raw, name: str) -> list[str]:
-    """All values of a field, in order."""
+    """Returns all values of a header, in order."""
     lines = client.head.decode("latin-1").split("\r\n")[1:]
     pairs = (line.partition(": ") for line in lines)
     return [value for key, _, value in pairs if key.lower() == name]
@@ -112,7 +112,7 @@ def test_a_stream_of_an_http10_server(weir, upstream):
 
 @pytest.mark.parametrize("kind", ["stream", "plain"])
 def test_a_client_that_speaks_http10(weir, upstream, kind):
-    """It knows no chunks: the body ends with the connection, or has a length."""
+    """HTTP/1.0 has no chunked transfer coding: the body has a length, or ends with the connection."""
     chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n"
     chunk = f"{len(STREAM.encode()):x}\r\n{STREAM}\r\n0\r\n\r\n"
     content_type = "text/event-stream" if kind == "stream" else "text/plain"
@@ -149,7 +149,7 @@ EARLY = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n"
 
 
 def test_early_hints_arrive_early(weir, upstream):
-    """Before the answer, which waits here until they were read."""
+    """The interim response arrives before the final one, which is only sent once the hints were read."""
     seen = threading.Event()
 
     def script(connection):
@@ -190,7 +190,7 @@ def test_early_hints_before_a_stream(weir, upstream):
 
 
 def test_a_client_that_waits_for_100_and_is_refused_sends_nothing(weir, upstream):
-    """The upstream says no by its status; the client never has to send its body."""
+    """The upstream refuses with its status, so the client never has to send its body."""
     server = upstream(says("HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n"))
     proxy = weir(server.url, defaults={"max_request_bytes": "1KiB"})
     head = "POST / HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ncontent-length: 2048\r\n\r\n"
@@ -201,7 +201,7 @@ def test_a_client_that_waits_for_100_and_is_refused_sends_nothing(weir, upstream
 
 
 def test_an_answer_before_the_whole_upload(weir, upstream):
-    """A server may refuse while the client still sends: the refusal is what counts."""
+    """A server may refuse while the client is still sending. The client must get the refusal."""
 
     def script(connection):
         while b"\r\n\r\n" not in connection._buffer and connection.heads == 0:
@@ -216,7 +216,7 @@ def test_an_answer_before_the_whole_upload(weir, upstream):
 
 @pytest.mark.parametrize("asked", ["a body that is too large", "no HTTP", "a body nobody wants"])
 def test_a_refusal_is_read_by_who_still_sends(weir, upstream, asked):
-    """Closed with bytes unread, a socket answers them with a reset, which can overtake the refusal."""
+    """A socket that is closed with unread bytes sends a reset, which can overtake the refusal."""
     heads = {
         "a body that is too large": (b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 500000\r\n\r\n", 413),
         "no HTTP": (b"POST / HTTP/1.1\r\nhost : h\r\n\r\n", 400),
@@ -226,7 +226,7 @@ def test_a_refusal_is_read_by_who_still_sends(weir, upstream, asked):
     proxy = weir(upstream(says(OK)).url, defaults={"max_request_bytes": "1KiB"})
     with Raw(proxy.url) as client:
         client.say(head)
-        # The answer is there, and still the client sends before it looks.
+        # The response has arrived, but the client continues to send before it reads.
         assert client.socket.recv(1, socket.MSG_PEEK)
         for _ in range(20):
             client.socket.sendall(b"x" * 10_000)

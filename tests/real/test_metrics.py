@@ -1,4 +1,4 @@
-"""Do the numbers say what the clients saw?"""
+"""Tests that the metrics match what the clients saw."""
 
 import json
 import time
@@ -59,11 +59,11 @@ def test_one_request_in_numbers(weir, fastapi):
 
 
 def test_time_to_first_token_is_the_clients(weir, fastapi, name):
-    """The wait for the first visible text, not for the head or the role that come before it."""
+    """Time to first token is measured to the first visible text, not to the head or the role before it."""
     proxy, run = weir(fastapi.url), name()
     with Raw(proxy.url).post(f"/v1/chat/completions?run={run}&hold=1") as client:
         client.until_events(1)
-        # Not a wait for anything: the time that must show up in the histogram.
+        # This is the time that must appear in the histogram.
         until("half a second of silence", lambda: waited(fastapi, run) > 0.5)
         fastapi.open(run)
         client.read_body()
@@ -98,7 +98,7 @@ FAMILIES = [
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_exists_before_the_first_request(weir, family):
-    """Alerts on ratios need a zero, not an absence. Port 9 of loopback: nobody is asked."""
+    """Alerts on ratios need a zero, not a missing series. Port 9 of loopback: no request is sent to it."""
     metrics = weir("http://127.0.0.1:9").metrics()
     assert metrics.value(family) >= 0
     assert f"# HELP {family.removesuffix('_count')} " in metrics.text

@@ -1,7 +1,7 @@
-"""Does one bad neighbour hurt anybody else? All of them share one thread of Weir, which is as near as they come.
+"""Tests that a bad neighbour does not affect others. All of them share one thread of Weir, the closest case there is.
 
-The good and the bad run in processes of their own (`backends/neighbours.py`). A machine that is busy elsewhere makes
-everything late: each comparison may be made again, and must hold once.
+The good and the bad agents and clients run in separate processes (`backends/neighbours.py`). On a busy machine
+everything is late, so each comparison may be repeated and must hold once.
 """
 
 import json
@@ -48,7 +48,7 @@ def tell(backend: Backend, step: str, **options) -> Figures:
 
 @pytest.fixture
 def proxies(weir, good, bad) -> tuple[Weir, Weir]:
-    """Two of them, alike: what the neighbour does to the one it shares, and what to one that only shares the machine."""
+    """Returns two identical proxies: one is shared with the neighbour, the other only shares the machine."""
     upstreams = {"good": {"endpoints": [good.url]}, "bad": {"endpoints": [bad.url]}}
     routes = [{"name": "bad", "match": {"path_prefix": "/bad"}, "upstream": "bad"}, {"name": "good", "upstream": "good"}]
     config = config_for("", upstreams=upstreams, routes=routes, workers=1)
@@ -56,7 +56,8 @@ def proxies(weir, good, bad) -> tuple[Weir, Weir]:
 
 
 def measured(proxy: Weir, good: Backend, seconds: float) -> Figures:
-    """How late the good one's events come, while plain requests are asked now and then, each on a connection of its own."""
+    """Measures the delay of the good agent's events, while plain requests are sent at intervals, each on a new
+    connection."""
     slowest, asked = 0.0, 0
     with ThreadPoolExecutor(1) as pool:
         events = pool.submit(tell, good, "measure", proxy=proxy.address, seconds=seconds)
@@ -69,7 +70,7 @@ def measured(proxy: Weir, good: Backend, seconds: float) -> Figures:
 
 
 def neighbouring(measured_at: Weir, bad_at: Weir, good: Backend, bad: Backend, kind: str) -> Figures:
-    """While the bad one is at work, all the time."""
+    """Measures while the bad neighbour is active."""
     tell(bad, "begin", proxy=bad_at.address, kind=kind)
     first = until("the neighbour is at work", lambda: tell(bad, "so_far")["done"])
     start = time.monotonic()
@@ -81,8 +82,8 @@ def neighbouring(measured_at: Weir, bad_at: Weir, good: Backend, bad: Backend, k
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_bad_neighbour_hurts_nobody(proxies, good, bad, kind, record_property):
-    """Both cores are busy with what the bad one does, which makes everybody's events late: so the measure is another
-    Weir beside it, which has no part in it."""
+    """The neighbour keeps both cores busy, which delays all events. So they are compared with those of a second Weir
+    that the neighbour does not use."""
     proxy, other = proxies
     alone = measured(proxy, good, 1)
     tried = []
@@ -99,7 +100,8 @@ def test_one_bad_neighbour_hurts_nobody(proxies, good, bad, kind, record_propert
 
 
 def test_a_burst_of_100_000_events_never_keeps_the_thread(proxies, good, bad, record_property):
-    """With a thread that is kept an event waits for half a burst, on average, and the unlucky ones for all of it."""
+    """If a burst occupied the thread, an event would wait for half a burst on average, and for a whole burst at
+    worst."""
     tried = []
     for _ in range(ATTEMPTS):
         beside = neighbouring(proxies[0], proxies[0], good, bad, "bursts")

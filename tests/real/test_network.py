@@ -1,7 +1,7 @@
-"""What reaches a client when names, certificates, the clock or the line fail between Weir and its neighbours?
+"""Tests faults between Weir and its neighbours: of names, certificates, the clock or the network link.
 
-Its running streams go on, or end with one error of the right kind; what is new gets the documented status; the metrics
-say the same; and when the fault is over nothing is left of it.
+Running streams continue or end with one error of the right kind; new requests get the documented status; the metrics
+agree; and after the fault nothing is left of it.
 """
 
 import glob
@@ -29,7 +29,7 @@ from support.weir import BINARY, Weir, config_for
 
 CHAT = "/v1/chat/completions"
 DONE = "data: [DONE]\n\n"
-# Each stream is known by its path.
+# Each stream is identified by its path.
 PATHS = [f"{CHAT}?{number}" for number in range(20)]
 STREAMS = 5
 DAY = 86_400
@@ -40,11 +40,11 @@ def token(number: int) -> str:
 
 
 class Agent:
-    """Its streams count until `over` is set. A plain request gets the agent's name."""
+    """An agent whose streams count until `over` is set. A plain request is answered with the agent's name."""
 
     def __init__(self, upstream, name: str = "agent", every: float = 0.02, **where):
         self.over = threading.Event()
-        # Events that were sent, by the path of the stream.
+        # The number of events sent, by the path of the stream.
         self.sent: dict[str, int] = defaultdict(int)
         self._name, self._every = name, every
         self.server = upstream(self._script, **where)
@@ -64,7 +64,7 @@ class Agent:
 
 
 class Running:
-    """Streams amid their events, the first of `PATHS`, and what each of them must have got in the end."""
+    """Running streams, the first of `PATHS`, and the events that each must have received in the end."""
 
     def __init__(self, agent: Agent, clients: Iterable[Raw | Stream]):
         self.agent = agent
@@ -72,13 +72,13 @@ class Running:
         self.go_on()
 
     def go_on(self) -> None:
-        """Events that are sent from now on still arrive."""
+        """Checks that events sent from now on still arrive."""
         marks = {path: token(self.agent.sent[path] + 1) for path in self.streams}
         for path, client in self.streams.items():
             client.until_bytes(marks[path].encode())
 
     def finish(self) -> None:
-        """Each has every event, in order, and nothing else."""
+        """Checks that each stream got every event, in order, and nothing else."""
         self.agent.over.set()
         for path, client in self.streams.items():
             assert client.read_body().decode() == "".join(map(token, range(self.agent.sent[path]))) + DONE
@@ -95,13 +95,13 @@ def chats(proxy: Weir) -> list[Raw]:
 
 
 def plain(proxy: Weir) -> bytes:
-    """What a new request gets, over a new connection to the agent."""
+    """Sends a new request, over a new connection to the agent, and returns the response."""
     with Raw(proxy.url).get("/plain") as client:
         return client.read_body()
 
 
 def refused(proxy: Weir, status: int, code: str) -> str:
-    """A new stream gets that status and that error; what the log says about it."""
+    """Checks that a new stream gets this status and error. Returns what the log says about it."""
     before = len(proxy.logs())
     with chat(proxy) as client:
         assert client.status == status
@@ -115,7 +115,7 @@ def errors(proxy: Weir) -> dict[str, float]:
 
 @contextmanager
 def nothing_is_left(proxy: Weir, kept: int = 0) -> Iterator[None]:
-    """No stream, no client and no descriptor more than before, but for connections to agents that are `kept`."""
+    """Checks that no stream, client or descriptor is left over, except for `kept` pooled connections to agents."""
 
     def descriptors() -> int:
         return len(os.listdir(f"/proc/{proxy.child.pid}/fd"))
@@ -129,12 +129,12 @@ def nothing_is_left(proxy: Weir, kept: int = 0) -> Iterator[None]:
 
 
 def only(url: str, **settings) -> dict:
-    """An upstream of which no connection is kept, so that each request makes its own."""
+    """Returns an upstream without pooled connections, so that each request opens its own."""
     return {"agent": {"endpoints": [url], "pool_idle": "0s", **settings}}
 
 
 def started_by(line: str, folder: Path, monkeypatch) -> None:
-    """Weir is started by this line of shell from here on; it keeps the process id."""
+    """Makes this shell line start Weir from here on. The process id stays the same."""
     script = folder / "weir.sh"
     script.write_text(f"#!/bin/sh\nexec {line}\n")
     script.chmod(0o755)
@@ -142,7 +142,7 @@ def started_by(line: str, folder: Path, monkeypatch) -> None:
 
 
 def replace(file: Path, text: str) -> None:
-    """In one step: nobody reads half of it."""
+    """Replaces a file atomically, so that no reader sees half of it."""
     fresh = file.with_suffix(".new")
     fresh.write_text(text)
     fresh.rename(file)
@@ -152,7 +152,7 @@ def replace(file: Path, text: str) -> None:
 
 
 class Names:
-    """What Weir can learn about names: it has an /etc of its own."""
+    """The names that Weir can resolve. It runs with its own /etc."""
 
     def __init__(self, etc: Path):
         self._etc = etc
@@ -164,7 +164,7 @@ class Names:
         replace(self._etc / "hosts", "".join(f"{address} {name}\n" for name, address in addresses.items()))
 
     def others_are_asked_of(self, server: str) -> None:
-        """What is not known is asked once; an answer is awaited for a second."""
+        """Sends queries for unknown names to `server`, with one attempt and a timeout of one second."""
         (self._etc / "nsswitch.conf").write_text("hosts: files dns\n")
         (self._etc / "resolv.conf").write_text(f"nameserver {server}\noptions timeout:1 attempts:1\n")
 
@@ -190,7 +190,7 @@ def test_a_name_that_moves_takes_new_requests_along_and_no_running_stream(weir, 
         assert plain(proxy) == b"old"
         kept = old.server.connections[-1]
         names.are({"agent.test": "127.0.0.2"})
-        # What is kept is used as long as it is kept.
+        # A pooled connection is used until it closes.
         kept.gone(within=5)
         assert plain(proxy) == b"new"
         later = Running(new, chats(proxy))
@@ -227,7 +227,7 @@ def test_a_name_that_is_lost_is_waited_for_within_connect_budget(weir, upstream,
     with nothing_is_left(proxy), Raw(proxy.url) as client:
         began = time.monotonic()
         client.send("GET", "/plain")
-        # It tries every 0.1 s.
+        # Weir retries every 0.1 s.
         until("several attempts", lambda: time.monotonic() - began > 0.3)
         names.are({"agent.test": "127.0.0.1"})
         assert client.read_head().read_body() == b"agent"
@@ -268,7 +268,8 @@ def test_a_name_server_that_is_silent_is_a_504_in_time(weir, upstream, names):
 
 @pytest.mark.parametrize("tickets", [0, 2], ids=["whole handshakes", "resumed sessions"])
 def test_an_agent_whose_certificate_expires_is_a_502_until_it_has_a_good_one(weir, upstream, authority, tmp_path, tickets):
-    """With tickets, as servers give them by default, a certificate is not shown again: its end must be seen then, too."""
+    """With session tickets, the default of servers, a resumed session does not show the certificate again. Weir must
+    still notice that it has expired."""
     expires = datetime.now(UTC) + timedelta(seconds=2)
     context = authority.server(authority.issue(tmp_path, until=expires))
     context.num_tickets = tickets
@@ -278,9 +279,8 @@ def test_an_agent_whose_certificate_expires_is_a_502_until_it_has_a_good_one(wei
         running = Running(agent, chats(proxy))
         assert plain(proxy) == b"agent"
         asked = agent.server.heads()
-        # It counts in whole seconds.
+        # Certificates count in whole seconds.
         until("it expires", lambda: datetime.now(UTC) > expires + timedelta(seconds=1))
-        # Weir breaks this with resumed sessions: it is answered with 200.
         assert "expired" in refused(proxy, 502, "upstream_tls")
         assert agent.server.heads() == asked, "no request left before the certificate was checked"
         assert errors(proxy) == {"upstream_tls": 1}
@@ -295,7 +295,8 @@ def test_an_agent_whose_certificate_expires_is_a_502_until_it_has_a_good_one(wei
 
 
 def test_the_certificate_of_a_listener_changes_under_traffic(weir, upstream, authority, tmp_path):
-    """Streams go on over the old one, every new connection gets an answer, and from some moment on the new one."""
+    """Running streams continue with the old certificate. Every new connection is answered, at some point with the new
+    one."""
     files = authority.issue(tmp_path)
     agent = Agent(upstream)
     listen = {"address": "127.0.0.1:0", "tls": {"cert": files.cert, "key": files.key}}
@@ -325,7 +326,7 @@ def test_the_certificate_of_a_listener_changes_under_traffic(weir, upstream, aut
                 running.go_on()
             finally:
                 stop.set()
-            # No connection of theirs failed.
+            # None of their connections failed.
             list(load)
             assert len(set(shown)) == 2
             assert expires() < until_old
@@ -341,13 +342,13 @@ def test_the_certificate_of_a_listener_changes_under_traffic(weir, upstream, aut
 
 @pytest.fixture
 def jump(tmp_path, monkeypatch):
-    """`jump(seconds)`: from now on Weir's wall clock, and it alone, is off by so much."""
+    """`jump(seconds)` sets Weir's wall clock, and only that clock, off by so many seconds."""
     found = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
     if not found:
         pytest.skip("no libfaketime here: apt-get install faketime")
     offset = tmp_path / "offset"
     settings = {"LD_PRELOAD": found[0], "FAKETIME_TIMESTAMP_FILE": offset, "FAKETIME_NO_CACHE": 1}
-    # A clock that is set does not change what ran by the other one, nor when files were written.
+    # Setting the wall clock changes neither the monotonic clock nor file times.
     settings |= {"DONT_FAKE_MONOTONIC": 1, "NO_FAKE_STAT": 1}
     replace(offset, "+0")
     words = " ".join(f"{name}={value}" for name, value in settings.items())
@@ -356,7 +357,8 @@ def jump(tmp_path, monkeypatch):
 
 
 def test_a_wall_clock_that_jumps_moves_no_timer(weir, upstream, jump):
-    """A day is longer than each default deadline: `total` is an hour. Only what is due by its own time ends."""
+    """The clock jumps by a day, which exceeds every default deadline (`total` is an hour). Only real time may end
+    streams."""
     over = threading.Event()
 
     def quiet(connection) -> None:
@@ -403,7 +405,7 @@ def test_a_wall_clock_that_jumps_moves_no_timer(weir, upstream, jump):
                 said = datetime.fromisoformat(ended["timestamp"]) - datetime.now(UTC)
                 assert abs(said.total_seconds() - seconds) < 60, "the clock has jumped"
                 assert 1000 <= ended["duration_ms"] < 4000
-                # Neither this connection nor the one to the agent has become too old.
+                # Neither this connection nor the one to the agent has expired.
                 assert kept.get("/plain").read_body() == b"agent"
                 running.go_on()
         over.set()
@@ -422,12 +424,12 @@ def test_a_wall_clock_that_jumps_moves_no_timer(weir, upstream, jump):
     assert metrics.value("weir_time_to_first_event_seconds_count") >= STREAMS
 
 
-# The line
+# The network link
 
 
 @pytest.fixture
 def line() -> Iterator[Callable[..., Link]]:
-    """`line(delay=..., loss=...)`: a way to this machine's own `near` that begins at its `far`."""
+    """`line(delay=..., loss=...)` makes a network link whose two ends, `near` and `far`, are both on this machine."""
     links: list[Link] = []
 
     def lay(**how: float) -> Link:
@@ -447,7 +449,7 @@ def test_delay_and_loss_on_both_sides_cost_no_event(weir, upstream, line, protoc
     link = line(delay=0.05, loss=0.05)
     agent = Agent(upstream, every=0.05, host=link.near)
     upstreams = only(link.across(agent.server.url))
-    # Who loses the first packets of a connection tries again after 1 s, then after 2, then after 4.
+    # When the first packets of a connection are lost, the kernel retries after 1 s, then after 2, then after 4.
     proxy = weir(listen=f"{link.near}:0", upstreams=upstreams, defaults={"deadlines": {"connect": "14s"}})
     url = link.across(proxy.url)
     with nothing_is_left(proxy):
@@ -461,7 +463,7 @@ def test_delay_and_loss_on_both_sides_cost_no_event(weir, upstream, line, protoc
             through(link, Running(agent, clients))
         proxy.outcomes(finished=len(PATHS))
     metrics = proxy.metrics()
-    # There and back again.
+    # Connecting takes a round trip.
     assert metrics.value("weir_upstream_connect_seconds_sum") > len(PATHS) * 2 * link.delay
     assert errors(proxy) == metrics.by("weir_events_dropped_total", "reason") == {}
 
@@ -505,7 +507,7 @@ def test_a_line_to_the_agent_that_is_dead_ends_its_streams_by_idle(weir, upstrea
             assert client.events()[-1].json()["error"]["code"] == "idle_timeout"
             assert body.count(b'"error"') == 1 and b"[DONE]" not in body
             client.close()
-        # The last event came a moment before.
+        # The last event came shortly before.
         assert 0.5 < time.monotonic() - cut < 2
         proxy.outcomes(idle_timeout=STREAMS)
         refused(proxy, 504, "upstream_connect")
@@ -513,17 +515,17 @@ def test_a_line_to_the_agent_that_is_dead_ends_its_streams_by_idle(weir, upstrea
         assert metrics.by("weir_upstream_errors_total", "reason") == {"idle_timeout": STREAMS, "upstream_connect": 1}
         assert metrics.by("weir_upstream_cancellations_total", "reason") == {"timeout": STREAMS}
         link.mend()
-        # The agent learns it as soon as it can be told.
+        # The agent is told immediately.
         for call in calls:
             call.gone()
         assert plain(proxy) == b"agent"
 
 
-# How often an event is sent, what the stream ends as, and after how many seconds.
+# The interval between events, the outcome of the stream, and the time until it ends, in seconds.
 DEAD_CLIENTS = {
-    # The system takes what little there is, and gives up five seconds after `client_stall`.
+    # The kernel buffers the few bytes, and gives up five seconds after `client_stall`.
     "a little": (0.2, "client_gone", 6.0),
-    # It takes no more; then `client_stall` runs, and a second in which the client may read why.
+    # The kernel's buffer is full. Then `client_stall` runs, and one more second in which the client may read the error.
     "a lot": (0.001, "client_stalled", 2.0),
 }
 

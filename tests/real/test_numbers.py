@@ -1,4 +1,5 @@
-"""Are the numbers true? Each dialect at a known pace; what the scrape says is compared with what was sent and when."""
+"""Tests that the metrics are accurate: each dialect runs at a known pace, and the scrape is compared with what was sent
+and when."""
 
 import json
 import time
@@ -13,10 +14,10 @@ from support.raw import Raw
 
 WORDS = 24
 PACE = 0.03
-# How far the scrape may be off: the way from the write to the read, and two clocks' readings.
+# The tolerance for the time from the write to the read, and for two clock readings.
 TTFT_SECONDS = 0.005
 SPEED_SHARE = 0.02
-# A machine that is busy elsewhere delays now and then; a wrong number is wrong each time.
+# A busy machine causes occasional delays, but a wrong number is wrong on every attempt.
 ATTEMPTS = 20
 
 
@@ -48,7 +49,7 @@ def langserve(count: int) -> Iterator[str]:
     for word in wire.words(count):
         chunk = {"content": word, "type": "AIMessageChunk", "id": "a"}
         yield event("on_chat_model_stream", {"chunk": chunk}, "r1")
-        # Each enclosing level repeats it.
+        # Each enclosing level of the graph repeats the event.
         yield event("on_chain_stream", {"chunk": word}, "r1")
     usage = {"input_tokens": 9, "output_tokens": 12, "total_tokens": 21}
     yield event("on_chat_model_end", {"output": {"content": "", "usage_metadata": usage}}, "r1")
@@ -59,14 +60,14 @@ def langserve(count: int) -> Iterator[str]:
 class Case(NamedTuple):
     path: str
     events: Callable[[int], Iterator[str]]
-    # Where the first text and the first tool event stand; the texts follow each other.
+    # The positions of the first text and the first tool event. The texts follow each other.
     text: int
     tool: int | None
     tokens: int = 12
     source: str = "usage"
     content_type: str = "text/event-stream"
     field: str = "x-nothing: 1"
-    # Events from one text to the next.
+    # The distance in events from one text to the next.
     stride: int = 1
 
 
@@ -90,7 +91,7 @@ CASES = {
 
 
 def measure(weir, upstream, case: Case) -> dict[str, float]:
-    """One stream: how far the scrape is from the truth, in seconds and shares."""
+    """Runs one stream. Returns how far the scrape deviates from the truth, in seconds and shares."""
     sent: list[float] = []
 
     def script(connection):
@@ -99,7 +100,7 @@ def measure(weir, upstream, case: Case) -> dict[str, float]:
         due = time.monotonic()
         for event in case.events(WORDS):
             due += PACE
-            # The pace of the model, nothing that is waited for.
+            # This sets the pace of the model; it does not wait for anything.
             time.sleep(max(0.0, due - time.monotonic()))
             sent.append(time.monotonic())
             connection.chunk(event)
@@ -199,7 +200,7 @@ def test_a_stream_that_is_cut_counts_what_was_seen(weir, upstream):
 
 
 def test_what_clients_and_models_call_things_adds_no_series(weir, upstream):
-    """10,000 models, paths and ids."""
+    """Sends 10,000 models, paths and ids."""
 
     def script(connection):
         while True:

@@ -1,4 +1,4 @@
-"""Is what is no stream left alone: status, head and body as the backend sent them?"""
+"""Tests that responses that are not streams keep their status, head and body."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ import pytest
 
 from support.raw import Raw
 
-# Differ between any two responses, or describe one connection only.
+# Headers that differ between any two responses, or that describe a single connection.
 OWN = {"date", "connection", "keep-alive", "transfer-encoding"}
 
 REQUESTS = [
@@ -31,7 +31,7 @@ def answer(url: str, method: str, path: str, **headers: str) -> tuple[object, ..
         body = b"" if method == "HEAD" or client.status in (204, 304) else client.read_body()
         lines = client.head.decode("latin-1").split("\r\n")
         fields = sorted(line for line in lines[1:] if line.split(":")[0].lower() not in OWN)
-        # A second request on the same connection: the first one's end was understood.
+        # A second request on the same connection shows that the end of the first response was understood.
         assert client.get("/json").read_body().endswith(b'"big":9223372036854775808}')
         return lines[0], fields, body
 
@@ -52,7 +52,7 @@ def test_a_conditional_request_is_answered_by_the_backend(weir, fastapi):
 
 
 def test_an_error_on_a_streaming_path_stays_an_error(weir, upstream):
-    """A 429 before the stream must not become a 200: SDKs retry by status."""
+    """A 429 before the stream must not become a 200, because SDKs retry by status."""
     error = b'{"error":{"message":"slow down","type":"rate_limit_error","code":"rate"}}'
 
     def script(connection):
@@ -68,7 +68,7 @@ def test_an_error_on_a_streaming_path_stays_an_error(weir, upstream):
 
 
 def test_expect_100_continue_is_answered(weir, fastapi, tmp_path):
-    """curl waits for the interim answer before it sends the body, and says so."""
+    """curl waits for the interim response before it sends the body, and reports it."""
     file = tmp_path / "body"
     file.write_bytes(b"x" * 2_000_000)
     command = ["curl", "--silent", "--verbose", "--header", "Expect: 100-continue"]

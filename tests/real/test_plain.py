@@ -1,4 +1,4 @@
-"""What of plain answers to clients that do not read, preambles, and a drain while a head is awaited?"""
+"""Tests of plain responses to clients that do not read, of preambles, and of a drain before a head has arrived."""
 
 import json
 import threading
@@ -29,8 +29,8 @@ def download(upstream):
 
 @pytest.mark.parametrize("deadline", ["client_stall", "total"])
 def test_a_plain_answer_that_an_http2_client_does_not_take_is_bounded(weir, upstream, deadline):
-    """Everything is bounded in time. Plain answers are bounded by `total`.
-    docs/behaviour.md: the client takes nothing of an answer: `client_stall` + 1 s, closed."""
+    """Everything is bounded in time. Plain responses are bounded by `total`.
+    docs/behaviour.md: a client that takes nothing of a response is closed after `client_stall` + 1 s."""
     server = download(upstream)
     proxy = weir(server.url, defaults={"deadlines": {deadline: "1s"}})
     with H2(proxy.url) as connection:
@@ -90,7 +90,7 @@ def test_a_preamble_comes_before_the_first_event_exists(weir, upstream):
 
 
 def test_a_head_that_is_awaited_when_the_drain_ends(weir, upstream):
-    """Before the head, failures are real statuses (503). The rest get told `drained`."""
+    """Before the head, failures have real statuses (503). Afterwards the client is told `drained`."""
 
     def script(connection):
         connection.request()
@@ -108,7 +108,7 @@ def test_a_head_that_is_awaited_when_the_drain_ends(weir, upstream):
 
 
 def test_finished_but_not_taken_is_logged_when_the_drain_ends(weir, upstream):
-    """A stream ends exactly once, and the log line says so."""
+    """A stream ends exactly once, and its log line says how."""
     events = [f'data: {{"n":{n},"x":"{"x" * 50_000}"}}\n\n' for n in range(100)]
     done = threading.Event()
 
@@ -134,7 +134,7 @@ def test_finished_but_not_taken_is_logged_when_the_drain_ends(weir, upstream):
     ("/agent", '{"a":1}\n'),
 ])
 def test_lines_are_never_told_in_comments(weir, upstream, path, first):
-    """NDJSON knows no comments: drop notices, preambles and heartbeats stay out."""
+    """NDJSON has no comments, so drop notices, preambles and heartbeats are not sent."""
     tokens = "".join(
         f'{{"model":"m","message":{{"role":"assistant","content":"t{n}"}},"done":false,"n":[{n}]}}\n' for n in range(500)
     )
@@ -153,7 +153,7 @@ def test_lines_are_never_told_in_comments(weir, upstream, path, first):
 
 
 def test_first_event_rules_plain_text_streams_too(weir, upstream):
-    """`text/plain` on a route with `dialect` may be a stream. first_event bounds the first content."""
+    """`text/plain` on a route with `dialect` may be a stream. `first_event` bounds the time to its first content."""
 
     def script(connection):
         connection.request()
@@ -170,7 +170,7 @@ def test_first_event_rules_plain_text_streams_too(weir, upstream):
 
 
 def test_cancel_over_http2_while_an_upload_is_stuck(weir):
-    """As in test_a_client_that_leaves_while_its_upload_is_stuck, by RST_STREAM."""
+    """As in test_a_client_that_leaves_while_its_upload_is_stuck, but with RST_STREAM."""
     import socket
 
     listener = socket.socket()

@@ -1,8 +1,8 @@
-"""Does a pod with Weir as a sidecar come and go without a torn stream? Its life is played with the real processes.
+"""Tests that a pod with Weir as a sidecar starts and stops without a broken stream, with the real processes.
 
-What the kubelet would do is in the shipped manifest: the hooks are called as they stand there, the configuration is that
-of its ConfigMap, with shorter times. Its order: the sidecar starts and is ready, then the agent starts; at the end the
-hooks of all containers at once, then SIGTERM for the agent, and for the sidecar when the agent is gone.
+The kubelet's part comes from the shipped manifest: the hooks are called as written, and the configuration is that of
+its ConfigMap with shorter times. The order is the kubelet's: the sidecar starts and is ready, then the agent starts; at
+the end all hooks run at once, then the agent gets SIGTERM, and the sidecar gets it once the agent has ended.
 """
 
 import signal
@@ -24,7 +24,7 @@ DELAY, LIMIT = 0.5, 3
 
 
 class Pod:
-    """One of the manifest's pods, without the kubelet."""
+    """One of the manifest's pods, run without the kubelet."""
 
     def __init__(self, weir, drain: dict | None = None):
         objects = {one["kind"]: one for one in yaml.safe_load_all(MANIFEST.read_text())}
@@ -44,13 +44,13 @@ class Pod:
         self._pool = ThreadPoolExecutor()
 
     def starts_agent(self, module: str = "sse_starlette_app") -> Backend:
-        """An agent that cuts its streams when it hears SIGTERM, as sse-starlette does."""
+        """Starts an agent that cuts its streams on SIGTERM, as sse-starlette does."""
         command = python("-m", "uvicorn", f"backends.{module}:app", "--host", "127.0.0.1", "--port", str(self.port))
         self.agent = Backend(command, r"running on http://127\.0\.0\.1:(\d+)")
         return self.agent
 
     def calls(self, hook: dict) -> Future:
-        """As the kubelet does, which waits for the answer; with the status and the time of it."""
+        """Calls a hook as the kubelet does and waits for the response. Returns its status and its time."""
 
         def call():
             with Raw(f"http://{self.weir.admin}").get(hook["path"]) as client:
@@ -87,7 +87,7 @@ def holding(pod: Pod, runs: list[str]) -> list[Raw]:
 
 def test_a_pod_comes_and_goes_under_fifty_streams(pod, name):
     one = pod()
-    # The sidecar is up before there is an agent, or the agent would never be started.
+    # The sidecar must be ready without an agent; otherwise the agent would never be started.
     assert one.weir.ask(one.probe)[0] == 200 and one.weir.ask("/readyz")[0] == 200
     with ThreadPoolExecutor(STREAMS) as pool:
         early = pool.submit(lambda: Raw(one.weir.url).get("/agent?count=3").read_body())
@@ -118,7 +118,7 @@ def test_a_pod_comes_and_goes_under_fifty_streams(pod, name):
         assert body.endswith(b'data: {"type": "done"}\n\n') and b"drained" not in body
     for client, body in zip(clients[1::2], bodies[1::2]):
         assert client.events()[-1].json()["code"] == "drained" and b'"done"' not in body
-    # The id by which it can be found again.
+    # The stream id finds the log line.
     told = {client.headers["weir-stream-id"] for client in clients[1::2]}
     ends = [line for line in one.weir.logs() if line["message"] == "stream ended"]
     assert told == {line["stream_id"] for line in ends if line["outcome"] == "drained"}
@@ -138,7 +138,7 @@ def test_hooks_answer_as_soon_as_the_last_stream_is_over(pod, name):
 
 
 def test_an_agent_without_the_hook_cuts_its_streams_and_every_client_is_told(pod, name):
-    """Why it has one: sse-starlette ends its streams at SIGTERM, whoever listens."""
+    """Shows why the agent needs a hook: sse-starlette ends its streams on SIGTERM, even while clients listen."""
     one = pod()
     agent = one.starts_agent()
     clients = holding(one, [name() for _ in range(10)])
@@ -152,7 +152,7 @@ def test_an_agent_without_the_hook_cuts_its_streams_and_every_client_is_told(pod
 
 
 def test_an_agent_with_its_own_knob_turned_needs_no_hook(pod, name):
-    """`AppStatus.disable_automatic_graceful_drain()`, and uvicorn waits without limit: what began, ends."""
+    """`AppStatus.disable_automatic_graceful_drain()`, and uvicorn waits without limit, so running streams finish."""
     one, run = pod(drain={"delay": "0s", "limit": "60s"}), name()
     agent = one.starts_agent("sse_starlette_patient_app")
     side = agent.child.line("its other port", lambda line: line.startswith("side: "))
@@ -169,7 +169,8 @@ def test_an_agent_with_its_own_knob_turned_needs_no_hook(pod, name):
 
 
 def test_a_job_ends_with_its_agent(pod):
-    """A native sidecar gets SIGTERM when the containers of its job are done; `drain.delay: 0s` is the advice for jobs."""
+    """A native sidecar gets SIGTERM once the containers of its job are done. For jobs, `drain.delay: 0s` is
+    recommended."""
     one = pod(drain={"delay": "0s", "limit": "25s"})
     one.starts_agent().child.stop()
     started = time.monotonic()

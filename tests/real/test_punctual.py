@@ -1,6 +1,6 @@
-"""Does each clock ring when it says, whatever dribbles in meanwhile? Within a tenth, or 100 ms.
+"""Tests that each deadline expires on time, whatever trickles in: within a tenth, or 100 ms.
 
-A machine that is busy elsewhere makes everything late: each case may be tried again, and must be in time once.
+On a busy machine everything is late, so each case may be repeated and must be on time once.
 """
 
 import threading
@@ -22,7 +22,7 @@ OK = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
 class Dribble:
-    """Says a little every 50 ms until the other side goes."""
+    """Sends a little every 50 ms until the peer closes the connection."""
 
     def __init__(self, say: Callable[[], object]):
         self._say, self._over = say, threading.Event()
@@ -43,7 +43,7 @@ class Dribble:
 
 
 def lasts(client: Raw) -> float:
-    """From now to the first thing that the server says, or its end."""
+    """Returns the time from now until the server sends something or closes."""
     started = time.monotonic()
     try:
         client.socket.recv(65536)
@@ -172,7 +172,7 @@ def test_an_upstream_that_is_silent(weir, upstream, case):
 
 
 def test_a_client_that_takes_nothing(weir, upstream):
-    """Told a second after `client_stall`: until then it may come and read why."""
+    """The client is cut off a second after `client_stall`; until then it may return and read the error."""
 
     def script(connection):
         connection.request()

@@ -1,4 +1,4 @@
-"""What does a full queue lose, join and say, in cases that are rare?"""
+"""Tests rare cases of what a full queue drops, joins and reports."""
 
 import json
 import re
@@ -19,7 +19,7 @@ def chunk(delta, index=0, finish=None, top=None, **choice) -> str:
 
 
 def served(weir, upstream, pieces, content_type="text/event-stream", **defaults):
-    """A proxy before an upstream that sends `pieces` at once."""
+    """Starts a proxy in front of an upstream that sends `pieces` at once."""
 
     def script(connection):
         connection.request()
@@ -65,8 +65,7 @@ BURSTS = {
 
 @pytest.mark.parametrize("kind", BURSTS)
 def test_a_burst_towards_a_client_that_reads_loses_nothing(weir, upstream, kind):
-    """Never worse than not being there. The client reads all the time; only the upstream's
-    write was large."""
+    """Weir must never make a stream worse. The client reads all the time; only the upstream's write was large."""
     body = "".join(BURSTS[kind](n) for n in range(2000)) + DONE
     proxy, _ = served(weir, upstream, [body])
     with Raw(proxy.url).post(CHAT) as client:
@@ -89,7 +88,7 @@ def test_a_burst_of_convention_tokens_with_counters(weir, upstream):
 
 
 def test_disconnect_does_not_hit_a_client_that_reads(weir, upstream):
-    """`disconnect`: for slow clients (docs: the client left, or stopped reading)."""
+    """`disconnect` ends slow clients only (docs: the client left, or stopped reading)."""
     body = "".join(chunk({"content": f"t{n} "}, **logprob(n)) for n in range(2000)) + DONE
     proxy, _ = served(weir, upstream, [body], queue={"overflow": "disconnect"})
     with Raw(proxy.url).post(CHAT) as client:
@@ -98,7 +97,7 @@ def test_disconnect_does_not_hit_a_client_that_reads(weir, upstream):
 
 
 def stalled_then_reads(proxy, server, path=CHAT, method="post"):
-    """The body that a client gets which begins to read only when nothing moves any more."""
+    """Returns a client that begins to read only when nothing moves any more."""
     with Raw(proxy.url, receive_buffer=4096) as client:
         getattr(client, method)(path)
         settled("nothing moves", lambda: server.connections[0].sent if server.connections else 0)
@@ -111,7 +110,7 @@ def stalled_then_reads(proxy, server, path=CHAT, method="post"):
 
 @pytest.mark.parametrize("kind", ["logprobs", "two choices in turn", "plain"])
 def test_notices_tell_every_character(weir, upstream, kind):
-    """Every drop is counted by class, and told: dropped=N chars=M."""
+    """Every drop is counted by class, and reported to the client: dropped=N chars=M."""
     total = 40_000
     body = [("".join(BURSTS[kind](n) for n in range(at, at + 1000))) for at in range(0, total, 1000)] + [DONE]
     proxy, server = served(weir, upstream, body, queue={"max_events": 64, "merge": False})
@@ -129,7 +128,7 @@ def texts_of(piece: str) -> str:
 
 
 def test_a_joined_event_carries_the_last_id(weir, upstream):
-    """A merged event carries the **last** part's stream id, so a resume after it is exact."""
+    """A merged event carries the id of its **last** part, so that a client resumes exactly after it."""
     total = 40_000
     one = lambda n: f"id: {n}\n" + chunk({"content": f"t{n} "})
     body = ["".join(one(n) for n in range(at, at + 1000)) for at in range(0, total, 1000)] + [DONE]
@@ -161,8 +160,8 @@ def test_log_probabilities_and_token_ids_grow_with_their_text(weir, upstream):
 
 
 def test_a_join_keeps_what_stands_beside_the_choices(weir, upstream):
-    """Merge only if both chunks carry only delta.content. Perplexity puts `citations` and
-    `search_results` at the top of a chunk; they appear late."""
+    """Chunks are merged only if both carry nothing but delta.content. Perplexity puts `citations` and `search_results`
+    at the top level of a chunk, and they appear late."""
     total = 40_000
     one = lambda n: chunk({"content": f"t{n} "}, top={"citations": ["http://a"]} if n == total - 7 else None)
     body = ["".join(one(n) for n in range(at, at + 1000)) for at in range(0, total, 1000)] + [DONE]
@@ -185,7 +184,7 @@ def test_a_last_event_without_its_blank_line_waits_like_the_others(weir, upstrea
 
 
 def test_a_last_event_without_its_blank_line_with_the_default_queue(weir, upstream):
-    """256 events in one write, one more without its blank line, a client that reads."""
+    """256 events in one write, then one without its blank line, to a client that reads."""
     events = "".join(f'data: {{"n":{n}}}\n\n' for n in range(256))
     proxy, _ = served(weir, upstream, [events + 'data: {"last":true}'])
     with Raw(proxy.url).get("/agent") as client:
@@ -208,7 +207,7 @@ def test_critical_events_before_one_that_is_too_large(weir, upstream, number):
 
 
 def test_too_large_is_no_timeout(weir, upstream):
-    """docs/metrics.md: reason of a cancellation is one of a closed set; `timeout` is a deadline."""
+    """docs/metrics.md: the reason of a cancellation is one of a closed set, and `timeout` means a deadline."""
     proxy, _ = served(weir, upstream, [chunk({"content": "a"}), "data: " + "x" * 5000 + "\n\n"], max_event_bytes="4KiB")
     with Raw(proxy.url).post(CHAT) as client:
         client.read_body()
@@ -217,7 +216,7 @@ def test_too_large_is_no_timeout(weir, upstream):
 
 
 def test_what_is_thrown_away_is_counted(weir, upstream):
-    """Every drop is counted by class. Tell the metrics whenever something was dropped."""
+    """Every drop is counted by class, whenever something was dropped."""
     body = ["".join(BURSTS["plain"](n) for n in range(1000))] * 40
 
     def script(connection):

@@ -1,4 +1,4 @@
-"""Which answers are streams? By content type; plain text only where the route names a dialect."""
+"""Tests which responses are treated as streams: by content type, and plain text only if the route names a dialect."""
 
 import threading
 
@@ -102,7 +102,7 @@ LABELS += [("application/x-ndjson", kind) for kind in MISLABELLED if "JSON" not 
 
 @pytest.mark.parametrize(("content_type", "kind"), LABELS)
 def test_what_is_no_stream_of_events_passes_as_it_came(weir, upstream, kind, content_type):
-    """Read as events it would vanish: a client that reads the body itself must find it."""
+    """Parsed as events the body would vanish, but a client that reads the body itself must get it."""
     client = answer(weir, upstream, content_type, MISLABELLED[kind])
     assert client.body.decode() == "".join(MISLABELLED[kind])
 

@@ -1,4 +1,4 @@
-"""Can the configuration change under load without a stream noticing?"""
+"""Tests that the configuration can change under load without affecting a stream."""
 
 import json
 import threading
@@ -15,14 +15,14 @@ def reloads(proxy, result: str) -> float:
 
 
 def rewrite(proxy, text: str) -> None:
-    """The file changes as one step, as editors and ConfigMaps do it."""
+    """Replaces the file atomically, as editors and ConfigMaps do."""
     fresh = proxy.file.with_suffix(".new")
     fresh.write_text(text)
     fresh.rename(proxy.file)
 
 
 def test_sighup_under_load(weir, fastapi, upstream, name):
-    """Running streams keep their backend, new requests go to the new one, none fails."""
+    """Running streams keep their backend, new requests go to the new one, and none fails."""
 
     def script(connection):
         while True:

@@ -1,7 +1,7 @@
-"""Is a stream ever cut without a word while instances are replaced?
+"""Tests that no stream is cut without an error event while instances are replaced.
 
-Behind a plain TCP balancer, which knows nothing of HTTP, one instance takes the place of another again and again, with
-50 live streams each time. `tests/run rollouts` does it a hundred times; `WEIR_ROLLOUTS` says how often, 3 by default.
+Behind a plain TCP balancer, which does not understand HTTP, one instance replaces another again and again, with 50 live
+streams each time. `tests/run rollouts` does it a hundred times; `WEIR_ROLLOUTS` sets the number, 3 by default.
 """
 
 import os
@@ -17,7 +17,7 @@ STREAMS = 50
 
 
 class Balancer:
-    """Passes bytes on, both ways, to whoever is the target when a connection comes."""
+    """A TCP balancer. It forwards bytes both ways to the target that was current when the connection came."""
 
     def __init__(self) -> None:
         self.target = ("127.0.0.1", 0)
@@ -42,7 +42,7 @@ class Balancer:
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
         except OSError:
-            # What broke on one side breaks on the other.
+            # A failure on one side is passed to the other.
             for one in (source, sink):
                 one.close()
 
@@ -52,7 +52,7 @@ class Balancer:
 
 
 def test_no_stream_is_cut_without_a_word(weir, fastapi, name):
-    """Half of the streams end by themselves within the limit; the others are told."""
+    """Half of the streams end by themselves within the limit. The others get an error event."""
     balancer = Balancer()
 
     def start():

@@ -1,4 +1,4 @@
-"""Does anything that a client or an agent says get into a log, a metric, the admin pages or an error of Weir's own?"""
+"""Tests that nothing from a client or an agent appears in logs, metrics, the admin pages or Weir's own errors."""
 
 import json
 import threading
@@ -8,7 +8,7 @@ import pytest
 from backends import wire
 from support.raw import Closed, Raw
 
-# One for each place where somebody could have put a secret.
+# One canary for each place where a secret could be.
 PLACES = ["authorization", "cookie", "api-key", "query", "body", "event", "field", "status", "trailer"]
 CANARY = {place: f"canary{number}zq{place.replace('-', '')}" for number, place in enumerate(PLACES)}
 
@@ -31,7 +31,7 @@ def ask(proxy, **headers: str) -> Raw:
 
 
 def told(proxy) -> str:
-    """Everything that Weir says of it elsewhere."""
+    """Returns everything that Weir prints or serves elsewhere."""
     pages = [proxy.ask(path)[1] for path in ("/metrics", "/streams", "/healthz", "/readyz", "/")]
     return "\n".join([*proxy.child.lines, *pages])
 

@@ -1,4 +1,4 @@
-"""Can a client that does not read cost memory, other clients their pace, or anyone a tool call?"""
+"""Tests that a client that does not read costs bounded memory, does not slow others, and loses no tool call."""
 
 import re
 import threading
@@ -17,12 +17,12 @@ from support.wait import settled, until
 
 MIB = 1024 * 1024
 FLOOD = 200 * MIB
-# The queue's bound is 1 MiB; the rest is what an allocator and one read may add.
+# The queue's bound is 1 MiB; the rest allows for the allocator and one read.
 GROWTH = 8 * MIB
 
 
 def text_and_tools(body: bytes) -> tuple[int, list[int]]:
-    """Characters of text, and the numbers of the tool calls in their order."""
+    """Returns the number of characters of text, and the numbers of the tool calls in order."""
     text = sum(len(part) for part in re.findall(rb'"content": "([^"]*)"', body))
     return text, [int(n) for n in re.findall(rb'"id": "t(\d+)"', body)]
 
@@ -33,7 +33,7 @@ def dropped(body: bytes) -> int:
 
 @pytest.fixture
 def flooding(upstream):
-    """An upstream that floods, except on /steady: there it sends one event per permit."""
+    """An upstream that floods, except on /steady, where it sends one event per permit."""
     permits = threading.Semaphore(0)
 
     def script(connection):
@@ -54,20 +54,20 @@ def flooding(upstream):
 
 
 def stalled(proxy, size: int, tools: int = 0) -> Raw:
-    """A client that reads the head and no more."""
+    """Opens a client that reads the head and nothing more."""
     client = Raw(proxy.url, receive_buffer=4096)
     return client.post(f"/v1/chat/completions?tools={tools}&size={size}")
 
 
 def warm_up(proxy) -> int:
-    """Memory after one ordinary stream."""
+    """Runs one ordinary stream and returns the memory after it."""
     with Raw(proxy.url) as client:
         client.post(f"/v1/chat/completions?tools=40&size={MIB}").read_body()
     return proxy.rss()
 
 
 def connection(server, size: int):
-    """The upstream's side of the stream of that size."""
+    """Returns the upstream's connection of the stream with this size."""
     return next(c for c in server.connections if f"size={size} " in c.requests[-1].line)
 
 
@@ -117,7 +117,7 @@ def test_a_client_that_comes_back_gets_every_tool_call(weir, flooding):
 
 
 def test_tokens_alone_never_hold_the_agent_back(weir, flooding):
-    """200 MB arrive while nobody reads: the agent finishes, memory stays, the loss is told."""
+    """200 MB arrive while the client does not read: the agent finishes, memory is bounded, the loss is reported."""
     proxy = weir(flooding.url)
     before = warm_up(proxy)
     with stalled(proxy, FLOOD) as client:
@@ -134,13 +134,13 @@ def test_tokens_alone_never_hold_the_agent_back(weir, flooding):
 
 
 def test_little_hides_in_the_kernel(weir, flooding):
-    """docs/behaviour.md: what lies there can be neither joined nor dropped, and is late."""
+    """docs/behaviour.md: bytes in kernel buffers can be neither joined nor dropped, and arrive late."""
     clients = 12
     proxy = weir(flooding.url)
     downstream, upstream = (urlsplit(url).port for url in (proxy.url, flooding.url))
 
     def hidden() -> float:
-        """KiB for each stalled client, towards it and from its agent."""
+        """Returns the KiB in kernel buffers per stalled client, towards it and from its agent."""
         return (held(downstream).written + held(upstream).unread) / clients / 1024
 
     with ExitStack() as stack:
@@ -154,7 +154,7 @@ def test_little_hides_in_the_kernel(weir, flooding):
         until("all are read on", lambda: all(c.sent > s for c, s in zip(flooding.connections, sent)))
         assert hidden() < 256
 
-        # One comes back: what it reads comes without a pause.
+        # One client resumes reading, and the data comes without a pause.
         slowest, last = 0.0, time.monotonic()
         while len(readers[0].body) < 6 * MIB:
             readers[0].read_chunk()
@@ -172,7 +172,7 @@ def test_other_overflow_rules(weir, flooding, overflow):
         if overflow == "disconnect":
             assert proxy.ended()["outcome"] == "client_stalled"
             connection(flooding, size).gone(1)
-            # What was queued may still be read; the end is no success.
+            # Queued events may still be read, but the stream must not end as a success.
             try:
                 assert b"[DONE]" not in client.read_body()
             except (Closed, ConnectionError):
@@ -208,7 +208,7 @@ def test_joined_events_look_like_the_others(weir, flooding):
 
 @pytest.fixture
 def plain(weir, upstream):
-    """A plain answer of 192 KiB, whose client may take nothing for two seconds."""
+    """A plain response of 192 KiB, whose client may pause for two seconds."""
 
     def script(connection):
         while True:
@@ -223,7 +223,7 @@ def plain(weir, upstream):
 
 
 def in_sips(connection):
-    """A stream of the connection that gets 1000 bytes, and more when it is told to."""
+    """Opens a stream with a window of 1000 bytes, which is only extended on demand."""
     connection.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1000})
     connection.flush()
     connection.receive()

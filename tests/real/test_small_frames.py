@@ -1,4 +1,4 @@
-"""What do HTTP/2 clients get of many small events? Their own pace each, and few frames when they come back."""
+"""Tests many small events over HTTP/2: each stream keeps its pace, and a stalled client gets few frames on return."""
 
 import json
 import re
@@ -17,15 +17,15 @@ from support.weir import config_for
 
 DATA, END_STREAM = 0, 1
 MIB = 1024 * 1024
-# Streams that are read, each with an event every so often.
+# The number of streams that are read, and the seconds between two events of each.
 READ, EVERY = 99, 0.2
 ATTEMPTS = 4
-# In milliseconds: what the client, one thread of Python for all frames, makes of it.
+# The noise in milliseconds of the client, a single Python thread for all frames.
 NOISE = 25
 
 
 class Timed(H2):
-    """A connection that notes when each event of a stream left its agent and came."""
+    """A connection that records when each event of a stream left its agent and when it arrived."""
 
     def __init__(self, url: str):
         self.noted: dict[int, list[tuple[float, float]]] = {}
@@ -40,7 +40,7 @@ class Timed(H2):
             self.noted.setdefault(number, []).extend((moment, now) for moment in left)
 
     def events_since(self, moment: float) -> None:
-        """Reads until each stream has had an event that left later than that."""
+        """Reads until each stream has received an event that left after `moment`."""
         while not (len(self.noted) == READ and all(noted[-1][0] >= moment for noted in self.noted.values())):
             self.receive()
 
@@ -51,7 +51,7 @@ class Timed(H2):
             self.receive()
         self.events_since(end := time.monotonic())
         noted = [one for stream in self.noted.values() for one in stream]
-        # Each stream had every event that it should have had by then: the pace is the agent's.
+        # Each stream received the events due by then: the agent sets the pace.
         for stream in self.noted.values():
             assert sum(start <= left < end for left, _ in stream) > 0.8 * (end - start) / EVERY
         return figures(noted, start, end)
@@ -73,7 +73,7 @@ def test_a_stream_that_is_not_read_leaves_the_99_others_of_its_connection_alone(
     tried = []
     for _ in range(ATTEMPTS):
         with Timed(proxy.url) as connection:
-            # The window of the connection is large, as that of browsers: one stream cannot use it up.
+            # The connection window is large, like that of browsers, so that one stream cannot use it up.
             connection.h2.increment_flow_control_window(16 * MIB)
             for _ in range(READ):
                 connection.request("GET", f"/paced?every={EVERY}")
@@ -94,14 +94,14 @@ def test_a_stream_that_is_not_read_leaves_the_99_others_of_its_connection_alone(
     pytest.fail(f"events came late: {tried}")
 
 
-# The pace of a fast model, and more than fit into a queue of 256: what waits is joined, and nothing of it is lost.
+# The pace of a fast model, and more events than a queue of 256 holds: they are joined, and none is lost.
 EVENTS, PACE = 600, 0.002
 SMALL = [f'data: {{"type":"token","content":"{number:03d}"}}\n\n' for number in range(EVENTS)]
 TEXT = "".join(f"{number:03d}" for number in range(EVENTS))
 
 
 class Counted(H2):
-    """A connection that notes the size of each DATA frame but the last of a stream."""
+    """A connection that records the size of each DATA frame except the last of a stream."""
 
     def __init__(self, url: str, window: int):
         self.sizes: list[int] = []
@@ -117,7 +117,7 @@ class Counted(H2):
             yield frame
 
     def until_silent(self, over: threading.Event) -> None:
-        """Receives frames, as every engine does at once, until nothing comes and nothing more will."""
+        """Receives frames at once, as every HTTP/2 engine does, until nothing comes and nothing more will."""
         self.socket.settimeout(0.3)
         while True:
             try:
@@ -130,7 +130,7 @@ class Counted(H2):
 
 @pytest.fixture
 def stalled(weir, upstream):
-    """`stalled(window)`: a stream of which nobody takes anything until its agent has written all events, one by one."""
+    """`stalled(window)` opens a stream that nobody reads until its agent has written all events, one by one."""
     wrote, opened = threading.Event(), []
 
     def script(connection):
@@ -161,7 +161,7 @@ def stalled(weir, upstream):
 
 @pytest.mark.parametrize("window", [0, 1000])
 def test_what_waited_for_a_stalled_client_comes_in_few_frames(stalled, window, record_property):
-    """And not in one for each of its events."""
+    """The waiting events do not arrive in one frame each."""
     connection, stream = stalled(window)
     before = len(connection.sizes)
     stream.read = True
@@ -174,17 +174,17 @@ def test_what_waited_for_a_stalled_client_comes_in_few_frames(stalled, window, r
     print(f"\nwindow {window}: {before} frames while it stalled, then {frames} for {EVENTS - before} events")
     assert "".join(re.findall(r'"content":"(\d+)"', body.decode())) == TEXT, "nothing is lost"
     assert body.endswith(b"data: [DONE]\n\n")
-    # Besides what filled the window: what the engine had in hand, and all the rest.
+    # After the frames that filled the window: one for what the engine already had, and the rest.
     assert before <= window / len(SMALL[0])
     assert len(frames) <= 4
 
 
-# Of Rust's h2, from 0.4.16 on, whatever the window; from 0.4.19 on half the connection's window if that is more.
+# The frame budget of Rust's h2: fixed from 0.4.16 on; from 0.4.19 on half the connection's window if that is more.
 BUDGET, SMALLEST = 25_600, 256
 
 
 def charged(sizes: list[int]) -> int:
-    """The most that was charged at any time while nothing was taken (h2, src/proto/streams/counts.rs)."""
+    """Returns the largest charge at any time while nothing was read (h2, src/proto/streams/counts.rs)."""
     spent = most = 0
     for size in sizes:
         spent = spent + SMALLEST - size if size < SMALLEST else max(0, spent - (size - SMALLEST))
@@ -192,10 +192,10 @@ def charged(sizes: list[int]) -> int:
     return most
 
 
-# Within larger windows nothing helps: each event is sent at once, and that nobody takes it does not show.
+# Larger windows cannot be helped: each event is sent at once, and Weir cannot see that nobody reads it.
 @pytest.mark.parametrize("window", [1000, 4096])
 def test_what_a_stalled_client_gets_is_within_the_budget_of_rusts_h2(stalled, window, record_property):
-    """It ends connections on which too many small frames wait."""
+    """Rust's h2 ends connections on which too many small frames wait."""
     connection, _ = stalled(window)
     cost = charged(connection.sizes)
     record_property("budget", json.dumps({"window": window, "frames": len(connection.sizes), "charged": cost}))

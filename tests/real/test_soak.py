@@ -1,6 +1,7 @@
-"""Does it stay as it is, hour after hour? Mixed traffic, with faults and reloads, in which each end is expected.
+"""Tests that Weir's memory and behaviour stay stable under mixed traffic with faults and reloads. Every end is
+expected.
 
-`tests/soak` runs it for half an hour; among the other tests it takes `WEIR_SOAK_SECONDS`, 15 by default.
+`tests/soak` runs this test for half an hour; otherwise it takes `WEIR_SOAK_SECONDS`, 15 by default.
 """
 
 import json
@@ -23,17 +24,17 @@ from support.weir import config_for
 SECONDS = float(os.environ.get("WEIR_SOAK_SECONDS", "15"))
 CLIENTS = 12
 MIB = 1024 * 1024
-# What an allocator may still learn after the first third.
+# The growth allowed to the allocator after the first third.
 GROWTH = 12 * MIB
 
 DIALECTS = {"/v1/chat/completions": wire.openai, "/v1/messages": wire.anthropic}
-# The agent behind it speaks HTTP/2.
+# The prefix of paths whose agent speaks HTTP/2.
 HTTP2 = "/http2"
 PLACES = [prefix + place for prefix in ("", HTTP2) for place in DIALECTS]
 
 
 def asked(path: str) -> tuple[str, list[bytes]]:
-    """What kind of stream, and the pieces of it that are sent."""
+    """Returns the kind of the stream, and the pieces to send."""
     place, _, kind = path.removeprefix(HTTP2).partition("?kind=")
     pieces = list(DIALECTS[place](random.randint(1, 60)))
     if kind in ("truncated", "reset", "leaves"):
@@ -42,7 +43,7 @@ def asked(path: str) -> tuple[str, list[bytes]]:
 
 
 def script(connection):
-    """What the path asks for; a connection serves many."""
+    """Sends what the path asks for. A connection serves many requests."""
     while True:
         kind, pieces = asked(connection.request(within=SECONDS + 60).line.split()[1])
         if kind == "plain":
@@ -65,12 +66,12 @@ def script(connection):
 
 
 def script_h2(stream: Stream) -> None:
-    """The same, a stream at a time; those beside it are nobody's business."""
+    """Serves one HTTP/2 stream in the same way."""
     kind, pieces = asked(stream.headers[":path"])
     if kind == "plain":
         stream.fields((":status", "200"), ("content-length", "5"))
         return stream.data(b"plain", last=True)
-    # A body that is longer than it says is an error of this stream alone.
+    # A body that is longer than its content-length is an error of this stream alone.
     announced = [("content-length", str(len(pieces[0]) + 1))] if kind == "malformed" else []
     stream.head("text/event-stream", "200", *announced)
     for piece in pieces:
@@ -86,7 +87,7 @@ def script_h2(stream: Stream) -> None:
 
 
 class Client(threading.Thread):
-    """One client after the other, each of its own kind."""
+    """Runs one client after the other, each of its own kind."""
 
     def __init__(self, url: str, until_then: float, seed: int):
         super().__init__(daemon=True)
@@ -186,7 +187,7 @@ def test_a_soak(weir, upstream, http2, capsys):
         config["drain"]["limit"] = f"{2 + reloads % 2}s"
         proxy.reload(config)
         reloads += 1
-        # Connections of the past need no place in this test's memory.
+        # Forget closed connections, so that the test's own memory does not grow.
         server.connections[:] = [one for one in server.connections if not one.closed_at]
         http2.connections[:] = [one for one in http2.connections if not one.closed.is_set()]
         for connection in list(http2.connections):

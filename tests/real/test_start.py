@@ -1,4 +1,4 @@
-"""Does the program start, say where it listens, answer its probes, and stop as it should?"""
+"""Tests that the program starts, logs where it listens, answers its probes, and stops correctly."""
 
 import json
 import os
@@ -17,7 +17,7 @@ def test_flags_alone_are_enough(fastapi):
         assert weir.ask("/healthz")[0] == 200
         assert weir.ask("/readyz")[0] == 200
         assert weir.streams() == []
-        # The drain delay of five seconds is skipped by a second signal.
+        # A second signal skips the drain delay of five seconds.
         weir.terminate()
         weir.logged("draining")
         weir.terminate()
@@ -58,7 +58,7 @@ def test_a_mistake_in_the_configuration_is_named_and_exits_with_2(tmp_path):
 
 
 def test_a_closed_stderr_costs_no_answer():
-    """Whoever read the log is gone: requests and the drain go on without it. Port 9: nobody is asked."""
+    """The reader of the log is gone: requests and the drain continue. Port 9: no request is sent to it."""
     read, write = os.pipe()
     flags = ["--listen", "127.0.0.1:0", "--upstream", "http://127.0.0.1:9", "--admin", "off"]
     child = subprocess.Popen([BINARY, *flags, "--workers", "1"], stderr=write)

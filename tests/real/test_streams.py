@@ -1,4 +1,4 @@
-"""Heads, dialects, endings, numbers: the rarer half."""
+"""Tests of rarer cases: heads, dialects, endings, numbers."""
 
 import gzip
 import json
@@ -50,7 +50,7 @@ def committed(weir, upstream, *pieces, path=CHAT, method="post", before=0.4, **h
 
 
 def test_commit_after_and_a_compressed_stream(weir, upstream):
-    """A compressed answer is decoded incrementally all the same."""
+    """A compressed response is still decoded incrementally."""
     client, proxy = committed(
         weir, upstream, gzip.compress(WHOLE.encode()), fields=("content-encoding: gzip",)
     )
@@ -58,7 +58,7 @@ def test_commit_after_and_a_compressed_stream(weir, upstream):
 
 
 def test_commit_after_and_lines(weir, upstream):
-    """A stream of another framing than the guess still has its data, or ends as a failure."""
+    """A stream whose framing differs from the guess still delivers its data, or ends as a failure."""
     lines = '{"a":1}\n{"a":2}\n{"last":true}\n'
     client, proxy = committed(weir, upstream, lines, path="/agent", content_type="application/x-ndjson")
     ended = proxy.ended()
@@ -69,7 +69,7 @@ def test_commit_after_and_lines(weir, upstream):
 
 @pytest.mark.parametrize("method, path", [("get", "/v1/models"), ("get", "/v1/embeddings")])
 def test_commit_after_does_not_hurt_what_is_no_stream(weir, upstream, method, path):
-    """Bodies and status codes of non-stream answers are identical to the upstream's."""
+    """The bodies and status codes of other responses are identical to the upstream's."""
     client, proxy = committed(
         weir, upstream, '{"data":[]}', path=path, method=method, content_type="application/json"
     )
@@ -100,7 +100,7 @@ def test_commit_after_then_a_failure(weir, upstream, path):
 
 
 def test_commit_after_and_the_head_deadline_names_itself(weir, upstream):
-    """The outcome, the log field and `code` are one word. Each end names its deadline."""
+    """The outcome, the log field and `code` are the same word, and each end names its deadline."""
 
     def script(connection):
         connection.request()
@@ -122,7 +122,7 @@ def test_commit_after_and_the_head_deadline_names_itself(weir, upstream):
     "path", ["/v1beta/models/g:streamGenerateContent?alt=sse", "/v1/models/g:streamGenerateContent?alt=sse"]
 )
 def test_no_comment_towards_gemini_clients(weir, upstream, path):
-    """Gemini SSE: bare LF between events; never any comment towards genai-py (it raises)."""
+    """Gemini over SSE: only bare LF between events and never a comment, because genai-py raises on comments."""
     event = 'data: {"candidates":[{"content":{"parts":[{"text":"a"}],"role":"model"}}]}\n\n'
     go = threading.Event()
 
@@ -156,7 +156,7 @@ ODD_FIRST = {
 
 @pytest.mark.parametrize("kind", ODD_FIRST)
 def test_one_odd_first_event_does_not_switch_the_dialect_off(weir, upstream, kind):
-    """Request-side evidence is the strongest. EOF without the terminal = truncated."""
+    """Evidence from the request is the strongest. EOF without the terminal event means truncated."""
     body = ODD_FIRST[kind] + "".join(OPENAI[:4])
     proxy = weir(scripted(upstream, body).url)
     with Raw(proxy.url).post(CHAT) as client:
@@ -184,7 +184,7 @@ def test_a_fixed_dialect_is_kept(weir, upstream):
 
 
 def test_a_bare_astream_that_is_cut_is_truncated(weir, upstream):
-    """Weir knows each dialect's terminal: root on_chain_end."""
+    """Weir knows each dialect's terminal event; here it is the root's on_chain_end."""
     events = [
         {"event": "on_chain_start", "run_id": "r", "name": "g", "parent_ids": [], "data": {}},
         {"event": "on_chat_model_stream", "run_id": "m", "parent_ids": ["r"], "data": {"chunk": {"content": "a"}}},
@@ -197,7 +197,7 @@ def test_a_bare_astream_that_is_cut_is_truncated(weir, upstream):
 
 
 def test_a_named_event_torn_before_its_data_is_dropped(weir, upstream):
-    """A torn last event is dropped. OpenAI SDKs raise on a block without data."""
+    """An incomplete last event is dropped, because OpenAI SDKs raise on a block without data."""
     for path, head, name in [
         ("/v1/messages", "".join(list(wire.anthropic(6))[:4]), "content_block_delta"),
         ("/threads/t/runs/stream", 'event: metadata\ndata: {"run_id":"r","attempt":1}\n\n', "messages"),
@@ -212,7 +212,7 @@ def test_a_named_event_torn_before_its_data_is_dropped(weir, upstream):
 
 
 def test_tokens_of_a_cut_anthropic_stream(weir, upstream):
-    """Honest numbers. message_start says output_tokens: 1; forty deltas came."""
+    """Token counts are honest: message_start says output_tokens: 1, but forty deltas came."""
     delta = wire.sse(
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "a"}},
         "content_block_delta",
@@ -226,7 +226,7 @@ def test_tokens_of_a_cut_anthropic_stream(weir, upstream):
 
 
 def test_usage_of_several_model_calls_is_summed(weir, upstream):
-    """LangGraph usage_metadata per message id: sum over ids, never over repeats of one id."""
+    """LangGraph sends usage_metadata per message id: ids are summed, repeats of one id are not."""
 
     def message(ident, tokens):
         usage = {"input_tokens": 1, "output_tokens": tokens, "total_tokens": tokens + 1}
@@ -244,7 +244,7 @@ def test_usage_of_several_model_calls_is_summed(weir, upstream):
 
 
 def test_usage_of_several_model_calls_in_astream_events(weir, upstream):
-    """Usage is per call; per run_id here."""
+    """Usage is per model call, here per run_id."""
 
     def event(kind, run, **data):
         return "event: data\ndata: " + json.dumps({"event": kind, "run_id": run, "parent_ids": ["r"], "data": data}) + "\n\n"
@@ -296,7 +296,7 @@ def test_ttft_is_the_first_text_and_not_what_comes_before(weir, upstream):
 
 
 def test_heartbeats_of_the_upstream_are_counted_as_they_come_in(weir, upstream):
-    """docs/metrics.md: weir_events_total by class, `in`: from the upstream; heartbeat is a class."""
+    """docs/metrics.md: weir_events_total counts events from the upstream by class (`in`), and heartbeat is a class."""
     body = "".join(list(wire.anthropic(6))[:3]) + 'event: ping\ndata: {"type":"ping"}\n\n' * 5 + "".join(list(wire.anthropic(6))[3:])
     proxy = weir(scripted(upstream, body).url)
     with Raw(proxy.url).post("/v1/messages") as client:
@@ -312,7 +312,7 @@ def test_heartbeats_of_the_upstream_are_counted_as_they_come_in(weir, upstream):
 
 
 def body_stuck(upstream):
-    """Takes a head and no more: the upload stops when the buffers are full."""
+    """Starts an upstream that reads only the head, so that the upload stops when the buffers are full."""
 
     class Stuck:
         pass
@@ -338,7 +338,7 @@ def body_stuck(upstream):
 
 
 def unread(client):
-    """Bytes of the client that wait in the kernel for Weir."""
+    """Returns the client's bytes that wait in the kernel for Weir."""
     (own, port), (other, at) = client.socket.getsockname(), client.socket.getpeername()
     with open("/proc/net/tcp") as table:
         for line in table:
@@ -350,8 +350,8 @@ def unread(client):
 
 @pytest.mark.parametrize("leaves", ["fin", "rst", "rst behind a full window"])
 def test_a_client_that_leaves_while_its_upload_is_stuck(weir, leaves):
-    """Client gone -> upstream connection closed within 1 s in every phase. A FIN comes behind all that
-    was sent: it is seen only when the window has room for it."""
+    """Client gone -> upstream connection closed within 1 s in every phase. A FIN follows all bytes that were sent, so
+    it arrives only once the window has room for them."""
     stuck = body_stuck(None)
     proxy = weir(stuck.url)
     size = 50 * 1024 * 1024
@@ -365,7 +365,7 @@ def test_a_client_that_leaves_while_its_upload_is_stuck(weir, leaves):
         while waiting < 20 or "full" in leaves:
             if not waiting or "full" in leaves:
                 client.socket.send(b"x" * 16384)
-            # What Weir reads, it reads at once.
+            # If Weir still reads, it does so at once.
             time.sleep(0.01 if waiting else 0)
             waiting = waiting + 1 if unread(client) else 0
     except TimeoutError:
@@ -377,14 +377,14 @@ def test_a_client_that_leaves_while_its_upload_is_stuck(weir, leaves):
     else:
         client.reset()
     load = lambda: proxy.metrics().value("weir_connections_active")
-    # The upstream cannot see it: its buffer is full. Weir's own connections can be counted.
+    # The upstream cannot see the end, because its buffer is full. So Weir's own connections are counted.
     until("the connection of the client is gone", lambda: load() == 0, within=4)
     assert time.monotonic() - left < 1.1
     stuck.close()
 
 
 def test_an_upload_that_the_upstream_does_not_take_is_bounded(weir):
-    """Everything is bounded in time. `request_body` is progress of the body."""
+    """Everything is bounded in time. `request_body` bounds the time without progress of the body."""
     stuck = body_stuck(None)
     proxy = weir(
         stuck.url,
@@ -400,7 +400,7 @@ def test_an_upload_that_the_upstream_does_not_take_is_bounded(weir):
         while True:
             client.socket.send(b"x" * 65536)
     except OSError:
-        # Answered and closed in the middle of the upload.
+        # The response came and the connection was closed during the upload.
         pass
     client.socket.settimeout(5)
     client.read_head()
@@ -416,7 +416,7 @@ PHASES = ["head", "commit", "first event", "middle", "plain", "plain middle", "s
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("how", ["h1 fin", "h1 rst", "h2 reset"])
 def test_leaving_in_every_phase(weir, upstream, phase, how):
-    """Client gone -> upstream connection closed within 1 s in every phase, for non-streams too."""
+    """Client gone -> upstream connection closed within 1 s in every phase, also for responses that are not streams."""
     ready = threading.Event()
 
     def script(connection):

@@ -1,4 +1,4 @@
-"""Do deadlines hold under pressure, and does nobody wait for an end that has come?"""
+"""Tests that deadlines hold under pressure, and that nobody waits for an end that has already come."""
 
 import json
 import threading
@@ -17,14 +17,14 @@ MIB = 1024 * 1024
 
 
 def endless(connection, block: bytes) -> None:
-    """Sends `block` again and again, as fast as it is taken, until the other side goes."""
+    """Sends `block` repeatedly, as fast as it is taken, until the peer closes the connection."""
     data = b"%x\r\n%s\r\n" % (len(block), block)
     while True:
         connection.send(data)
 
 
 def discard(client: Raw) -> threading.Thread:
-    """Reads and forgets until the end."""
+    """Reads and discards everything until the end, on a thread."""
 
     def run():
         try:
@@ -48,7 +48,7 @@ FLOODS = {
 @pytest.mark.parametrize("reads", [True, False], ids=["client reads", "client does not read"])
 @pytest.mark.parametrize("kind", FLOODS)
 def test_total_ends_a_flood(weir, upstream, kind, reads):
-    """`total`, the whole stream. Reset by: nothing."""
+    """`total` bounds the whole stream. Nothing resets it."""
 
     def script(connection):
         connection.request()
@@ -68,7 +68,7 @@ def test_total_ends_a_flood(weir, upstream, kind, reads):
 
 
 def test_client_stall_in_a_flood_of_tokens(weir, upstream):
-    """Something waits for the client. With drop_oldest the agent is never held back."""
+    """`client_stall` runs while something waits for the client. With drop_oldest the agent is never held back."""
 
     def script(connection):
         connection.request()
@@ -101,7 +101,7 @@ def test_progress_in_a_flood_of_comments(weir, upstream):
 
 
 def test_heartbeats_in_a_flood_of_comments(weir, upstream):
-    """After `heartbeat` without a byte to the client."""
+    """A heartbeat is sent after `heartbeat` without a byte to the client."""
 
     def script(connection):
         connection.request()
@@ -119,7 +119,7 @@ def test_heartbeats_in_a_flood_of_comments(weir, upstream):
 
 
 def test_total_bounds_a_plain_answer_that_never_pauses(weir, upstream):
-    """Anything else passes through (still streamed, still cancelled, still bounded by `total`)."""
+    """Plain responses are forwarded as they arrive, cancelled with their client, and bounded by `total`."""
 
     def script(connection):
         connection.request()
@@ -157,7 +157,7 @@ def test_total_bounds_a_plain_answer_to_a_slow_reader(weir, upstream):
 
 
 def test_one_large_event_that_is_not_read_is_a_stalled_client(weir, upstream):
-    """`client_stall` runs while something waits for the client. One reason everywhere."""
+    """`client_stall` runs while something waits for the client. Every report gives the same reason."""
     big = 'data: {"choices":[{"index":0,"delta":{"content":"' + "x" * (8 * MIB) + '"}}]}\n\n'
 
     def script(connection):
@@ -174,7 +174,7 @@ def test_one_large_event_that_is_not_read_is_a_stalled_client(weir, upstream):
 
 
 def test_an_http2_client_that_grants_no_window_is_stalled(weir, upstream):
-    """A few events, less than the connection buffers, and a client that takes none of them."""
+    """A few events, less than the connection buffers, to a client that takes none of them."""
 
     def script(connection):
         connection.request()
@@ -199,8 +199,8 @@ def test_an_http2_client_that_grants_no_window_is_stalled(weir, upstream):
 
 
 def test_an_http2_client_whose_window_ran_out_is_stalled(weir, upstream):
-    """What waits fits into the connection's own buffer, so the queue is empty."""
-    some = "".join(OPENAI[1:2] * 200)  # some 30 KB
+    """The waiting bytes fit into the connection's own buffer, so the queue is empty."""
+    some = "".join(OPENAI[1:2] * 200)  # about 30 KB
 
     def script(connection):
         connection.request()
@@ -225,7 +225,7 @@ def test_an_http2_client_whose_window_ran_out_is_stalled(weir, upstream):
 
 
 def test_finished_means_that_the_client_has_it_over_http2(weir, upstream):
-    """docs: finished = the upstream ended as its dialect demands, and the client has all of it."""
+    """docs: finished = the upstream ended as its dialect requires, and the client has all of it."""
     some = "".join(OPENAI[1:2] * 200) + "data: [DONE]\n\n"
 
     def script(connection):
@@ -262,7 +262,7 @@ TERMINALS = {
 @pytest.mark.parametrize("dialect", TERMINALS)
 @pytest.mark.parametrize("more", [False, True], ids=["silence", "more"])
 def test_after_its_terminal_nothing_comes_and_the_client_does_not_wait(weir, upstream, dialect, more):
-    """Nothing after a terminal. The upstream keeps its connection open (and talks on)."""
+    """Nothing follows a terminal event. The upstream keeps its connection open, and may continue to send."""
     path, body, content_type = TERMINALS[dialect]
 
     def script(connection):
@@ -311,7 +311,7 @@ def test_a_deadline_after_the_terminal_adds_no_error(weir, upstream, dialect):
 
 
 def test_a_drain_that_ends_a_stalled_client_is_logged(weir, upstream):
-    """The client, the log line and the metric all say the same reason."""
+    """The client, the log line and the metric all give the same reason."""
 
     def script(connection):
         connection.request()
@@ -330,7 +330,7 @@ def test_a_drain_that_ends_a_stalled_client_is_logged(weir, upstream):
 
 
 def test_a_farewell_is_within_total(weir, upstream):
-    """`total` = whole stream. A client that reads a little at a time does not stretch it."""
+    """`total` bounds the whole stream. A client that reads a little at a time does not extend it."""
     critical = f'data: {{"x":"{"x" * 30_000}"}}\n\n'
 
     def script(connection):

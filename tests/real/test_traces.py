@@ -1,4 +1,4 @@
-"""Do spans say what happened, to whom they belong, and never at the expense of a stream?"""
+"""Tests that spans report what happened, belong to the right trace, and never cost a stream anything."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ OPENAI = list(wire.openai(6))
 
 @pytest.fixture
 def collector():
-    """`collector()`, with what makes it a bad one."""
+    """`collector()` starts a collector. Arguments make it misbehave."""
     running = []
 
     def start(**how):
@@ -54,7 +54,7 @@ def answers(*pieces, end=True, content_type="text/event-stream", status="200 OK"
 
 
 def whole(url, path=CHAT, method="POST", **headers):
-    """One request and all of its answer, however it ends."""
+    """Sends one request and reads its whole response, however it ends."""
     with Raw(url) as client:
         client.send(method, path, b'{"stream":true}', content_type="application/json", **headers)
         client.read_head()
@@ -66,14 +66,14 @@ def whole(url, path=CHAT, method="POST", **headers):
 
 
 def spoken(server):
-    """The trace context that the agent got."""
+    """Returns the trace context that the agent received."""
     (request,) = server.requests()
     return request.headers["traceparent"].split("-"), request.headers.get("tracestate")
 
 
 @pytest.fixture
 def setting(weir, upstream, collector):
-    """An agent that runs `script`, a collector, and Weir between them."""
+    """Starts an agent that runs `script`, a collector, and Weir between them."""
 
     def start(script=None, traces=None, how=None, **sections):
         server, receiver = upstream(script or answers(*OPENAI)), collector(**(how or {}))
@@ -83,7 +83,7 @@ def setting(weir, upstream, collector):
     return start
 
 
-# Whose child
+# Parent spans
 
 
 @pytest.mark.parametrize("flags", ["01", "03"])
@@ -140,7 +140,7 @@ def test_without_a_collector_the_context_passes_untouched(weir, upstream):
     assert proxy.metrics().by("weir_trace_spans_total", "result") == {}
 
 
-# What they say
+# Attributes
 
 
 def test_a_stream_says_everything_about_itself(setting):
@@ -299,7 +299,7 @@ def test_a_plain_answer_has_a_span(setting, status, error):
 
 
 def part(*, then):
-    """A plain answer of 700 bytes that stops after 7."""
+    """Returns a plain response of 700 bytes that stops after 7."""
 
     def script(connection):
         connection.request()
@@ -398,7 +398,7 @@ def test_an_answer_without_a_body_has_passed(setting, method, status):
     ],
 )
 def test_only_what_asks_a_model_is_named_by_it(setting, method, path, name):
-    """Whatever the route says of the dialect: it may carry anything else as well."""
+    """The route's dialect does not matter, because the route may carry other requests as well."""
     script = answers('{"a":1}', content_type="application/json")
     _, receiver, proxy = setting(script, defaults={"dialect": "openai_chat"})
     whole(proxy.url, path, method)
@@ -416,7 +416,7 @@ def test_what_no_route_takes_has_none(setting):
     assert receiver.only().attributes["url.path"] == CHAT
 
 
-# How they get there
+# Export
 
 
 def test_exports_are_otlp_with_the_fields_that_were_asked_for(setting, monkeypatch, tmp_path):
@@ -478,7 +478,7 @@ def test_nothing_of_the_payload_is_told(setting, level):
 
 
 def test_what_waits_is_sent_when_the_process_ends(setting):
-    """Spans wait a second for others; the process ends sooner."""
+    """Spans wait a second to be sent together, but the process ends sooner."""
     _, receiver, proxy = setting()
     for _ in range(3):
         whole(proxy.url)
@@ -488,7 +488,7 @@ def test_what_waits_is_sent_when_the_process_ends(setting):
 
 
 def test_a_stream_that_is_drained_is_told_and_is_no_error(setting):
-    """It ends with the process, and its span still leaves."""
+    """The stream ends with the process, and its span is still sent."""
 
     def script(connection):
         connection.request()
@@ -546,7 +546,7 @@ def test_a_hanging_collector_does_not_hold_the_end_for_long(setting):
 
 
 def test_a_collector_that_hangs_hurts_no_stream_and_fills_no_memory(setting):
-    """Spans beyond the bound are dropped and counted; everything else goes on."""
+    """Spans beyond the limit are dropped and counted. Everything else continues."""
     answer = answers('{"a":1}', content_type="application/json")
     _, receiver, proxy = setting(answer, how={"hangs": True})
     flood, path = 6000, f"/v1/{'x' * 200}"
@@ -590,7 +590,7 @@ def test_a_collector_that_fails_is_told_of_once(weir, upstream, collector, how):
 
 @pytest.mark.parametrize(("status", "result"), [(200, "exported"), (400, "failed")])
 def test_an_answer_of_any_length_is_enough(setting, status, result):
-    """The status tells; nothing is sent twice."""
+    """Only the status of the response matters, and nothing is sent twice."""
     _, receiver, proxy = setting(how={"status": status, "answer": b"\0" * (65 << 10)})
     whole(proxy.url)
     until("the count", lambda: proxy.metrics().by("weir_trace_spans_total", "result") == {result: 1})
@@ -637,7 +637,7 @@ def test_variables_cannot_change_how_an_export_is_framed(setting, monkeypatch):
 
 
 def test_a_secret_that_is_gone_stops_no_reload(setting, tmp_path):
-    """The section is fixed at the start."""
+    """The `traces` section is fixed at the start, so a reload does not need the secret."""
     secret = tmp_path / "token"
     secret.write_text("first")
     _, receiver, proxy = setting(traces={"headers": {"x-token": f"file:{secret}"}})

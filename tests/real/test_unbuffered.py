@@ -1,7 +1,7 @@
-"""Does an event reach the client before its backend is allowed to send the next one?
+"""Tests that each event reaches the client before its backend may send the next one.
 
-Lock-step: the backend waits before every event for a permit that is only given once the event before it
-has arrived. A proxy that holds anything back stops the stream for ever, however fast the machine is.
+Lock-step: before every event the backend waits for a permit, which is given only once the previous event has arrived. A
+proxy that holds anything back stops the stream forever, however fast the machine is.
 """
 
 import threading
@@ -15,9 +15,9 @@ from support.raw import Raw
 
 
 def lockstep(client: Raw, open_next, number: int, wanted: bytes) -> None:
-    """Opens event by event; after each, exactly that many occurrences of `wanted` have arrived.
+    """Opens one event after the other and checks that `wanted` has arrived exactly that many times.
 
-    The first event is already on its way: WSGI servers send no head without it.
+    The first event is already on its way, because WSGI servers send no head without it.
     """
     for count in range(1, number + 1):
         if count > 1:
@@ -29,7 +29,7 @@ def lockstep(client: Raw, open_next, number: int, wanted: bytes) -> None:
 
 @pytest.mark.parametrize("backend", ["fastapi", "sse_starlette", "gthread", "uvicorn_worker"])
 def test_server_sent_events(request, weir, name, backend):
-    """LF from StreamingResponse, CRLF from sse-starlette, both gunicorn workers."""
+    """LF line ends from StreamingResponse, CRLF from sse-starlette, both gunicorn workers."""
     server, run = request.getfixturevalue(backend), name()
     server.open(run)
     with Raw(weir(server.url).url) as client:
@@ -48,7 +48,7 @@ def test_gzip_flushed_per_event_is_decoded_as_it_comes(weir, gzip, name):
 
 
 def test_a_compressing_middleware_is_asked_not_to(weir, gzip, name):
-    """GZipMiddleware holds NDJSON back until its compressor is full; Weir asks it for plain bytes."""
+    """GZipMiddleware holds NDJSON back until its compressor is full, so Weir asks it not to compress."""
     run = name()
     gzip.open(run)
     with Raw(weir(gzip.url).url) as client:
@@ -59,7 +59,7 @@ def test_a_compressing_middleware_is_asked_not_to(weir, gzip, name):
 
 @pytest.mark.parametrize("framing", ["\n", "\r\n", "\r"])
 def test_an_event_leaves_with_its_last_byte(weir, upstream, framing):
-    """The upstream sends one byte per HTTP chunk and says nothing more once an event is complete."""
+    """The upstream sends one byte per HTTP chunk, and nothing more once an event is complete."""
     events = [event.replace("\n", framing) for event in wire.convention(3)]
 
     def script(connection):
@@ -84,7 +84,7 @@ def test_an_event_leaves_with_its_last_byte(weir, upstream, framing):
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
 def test_every_split_of_compressed_bytes(weir, upstream, coding):
-    """A compressed answer cut at each byte carries the same events as a plain one."""
+    """A compressed response carries the same events as a plain one, wherever its bytes are cut."""
     whole = "".join(wire.openai(40))
     packer = zlib.compressobj(wbits=31 if coding == "gzip" else 15)
     packed = packer.compress(whole.encode()) + packer.flush()

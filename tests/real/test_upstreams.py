@@ -1,4 +1,4 @@
-"""Which endpoint is asked, which is left out, and when does it come back?"""
+"""Tests which endpoint gets a request, which is ejected, and when it returns."""
 
 import socket
 import threading
@@ -32,7 +32,7 @@ def left_out(proxy) -> float:
 
 
 def refused_port() -> int:
-    """A port that nobody listens on."""
+    """Returns a port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
 
@@ -67,7 +67,7 @@ def test_an_endpoint_that_refuses_is_passed_over_and_left_out(weir, upstream):
 
 @pytest.mark.parametrize("fault", ["silent", "broken"])
 def test_an_endpoint_whose_streams_fail_is_left_out(weir, upstream, fault):
-    """A head alone is no success: what counts is that something comes of it."""
+    """A response head alone is no success: what counts is how the stream ends."""
 
     def failing(connection):
         while True:
@@ -137,7 +137,7 @@ def test_checks_leave_an_endpoint_out_and_take_it_back(weir, upstream):
     health = {"path": "/health", "interval": "100ms"}
     proxy = weir(config=several(checked.url, other.url, health=health))
     until("checks", lambda: len(checks) >= 2)
-    # The other endpoint answers everything, checks included.
+    # The other endpoint answers all requests, health checks included.
     assert left_out(proxy) == 0
     sick.set()
     until("left out", lambda: left_out(proxy) == 1)
@@ -166,7 +166,8 @@ def test_checks_end_with_the_configuration_that_asked_for_them(weir, upstream):
 
 
 def test_connections_are_spread_over_the_workers(weir, upstream, tmp_path):
-    """A Unix socket has one queue, which one worker empties: without a hand-over it would serve all."""
+    """A Unix socket has one accept queue, which one worker empties. Without a hand-over that worker would serve
+    everything."""
 
     def streaming(connection):
         connection.request()

@@ -1,4 +1,4 @@
-//! The streams of `tests/data`.
+//! Loads the streams in `tests/data`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use weir::dialect::Dialect;
 use weir::wire::Framing;
 
-/// One stream, as its servers write it.
+/// One stream, as real servers write it.
 pub(crate) struct Fixture {
     pub(crate) path: PathBuf,
     pub(crate) dialect: Dialect,
@@ -14,7 +14,7 @@ pub(crate) struct Fixture {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The streams of a dialect, by name.
+/// Returns the streams of a dialect, sorted by name.
 pub(crate) fn fixtures(dialect: Dialect) -> Vec<Fixture> {
     let folder = Path::new("tests/data").join(dialect.as_str());
     let mut fixtures = Vec::new();

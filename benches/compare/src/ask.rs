@@ -1,4 +1,4 @@
-//! What a client asks the mock model to do: in the query of the path, which every proxy passes on as it is.
+//! What a client asks the mock model to do. It is in the query of the path, which every proxy forwards unchanged.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ pub enum Hold {
     /// Nothing is held back.
     #[default]
     Nothing,
-    /// Not even the head of the answer is sent.
+    /// Not even the response head is sent.
     Head,
     /// The head is sent, but no event.
     Events,
@@ -15,15 +15,15 @@ pub enum Hold {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ask {
-    /// Names the stream in the notes of the model.
+    /// Identifies the stream in the model's notes.
     pub id: u64,
-    /// Events a second; 0 is as fast as they are taken.
+    /// Events per second; 0 means as fast as they are taken.
     pub rate: u32,
-    /// Events with a stamp; 0 is until the model is told to finish.
+    /// The number of stamped events; 0 means until the model is told to finish.
     pub events: u32,
-    /// Events in one write. Each is its own HTTP chunk all the same.
+    /// Events per write. Each is still its own HTTP chunk.
     pub batch: u32,
-    /// Where in the period this stream sends, in nanoseconds.
+    /// When in the period this stream sends, in nanoseconds.
     pub phase: u64,
     pub hold: Hold,
     /// Whether the bytes that the proxy takes are counted.
@@ -66,7 +66,7 @@ impl fmt::Display for Ask {
 }
 
 impl Ask {
-    /// Reads a path; what it does not name keeps its default.
+    /// Parses a path. Parameters that it does not contain keep their defaults.
     pub fn read(path: &str) -> Option<Self> {
         let mut ask = Self::default();
         let rest = path.strip_prefix(PATH)?;

@@ -1,4 +1,4 @@
-//! What time is it, in nanoseconds that both ends of a connection share.
+//! The clock, in nanoseconds, which both ends of a connection share.
 
 use rustix::event::Timespec;
 use rustix::time::{ClockId, clock_gettime};
@@ -6,7 +6,7 @@ use rustix::time::{ClockId, clock_gettime};
 pub const SECOND: u64 = 1_000_000_000;
 pub const MILLISECOND: u64 = 1_000_000;
 
-/// CLOCK_MONOTONIC: the model and the load generator run on one machine, so a stamp of one is an age for the other.
+/// Returns CLOCK_MONOTONIC. The model and the load generator run on one machine, so the age of a stamp is a difference.
 pub fn now() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
     time.tv_sec.cast_unsigned() * SECOND + time.tv_nsec.cast_unsigned()

@@ -1,4 +1,4 @@
-//! What does a target do for an event: which system calls, how many waits, how much time?
+//! What a target does per event: its system calls, its waits and its processor time.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::model::Model;
 use crate::target::{self, Group, Running, Target};
 use crate::workload::{Shape, Steady, Window, Workload};
 
-/// Calls of one name, and how many of them failed.
+/// The number of calls of one system call, and how many of them failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Calls {
     all: u64,
@@ -85,7 +85,7 @@ pub fn cost(model: &Model, target: &Target, workload: &Workload, window: u64) ->
     Ok(())
 }
 
-/// Watches a window with strace on the target.
+/// Measures a window with strace on the target.
 fn trace(
     steady: &mut Steady,
     running: &Running,
@@ -117,7 +117,7 @@ fn trace(
     Ok((traced, summary.lines().filter_map(calls).collect()))
 }
 
-/// Whether every thread of these processes is traced.
+/// Reports whether every thread of these processes is traced.
 fn traced(processes: &[u32]) -> Result<bool> {
     for process in processes {
         for thread in fs::read_dir(format!("/proc/{process}/task"))? {
@@ -133,7 +133,7 @@ fn traced(processes: &[u32]) -> Result<bool> {
     Ok(true)
 }
 
-/// A line of the summary: share, seconds, microseconds a call, calls, errors if there were any, name.
+/// Parses a line of the summary: share, seconds, microseconds per call, calls, errors if there were any, name.
 fn calls(line: &str) -> Option<(String, Calls)> {
     let words: Vec<_> = line.split_whitespace().collect();
     let (failed, name) = match words[..] {

@@ -1,11 +1,11 @@
-//! Weir beside other proxies: the same streams through each, in turns, on one machine.
+//! Compares Weir with other proxies: the same streams through each, in turns, on one machine.
 //!
 //! ```text
 //! load ──► target ──► model         load and model are threads of this process,
 //!   one thread   its own processes   one thread   the target is a child
 //! ```
 //!
-//! `workload` says what the streams do, `target` what they go through, `table` and `report` how it is told.
+//! `workload` defines the streams, `target` the proxies, `table` and `report` the output.
 
 mod ask;
 mod clock;
@@ -112,7 +112,7 @@ fn main() -> Result<()> {
     if let Some(Command::Relay { listen, upstream }) = cli.command {
         return relay::run(listen, upstream);
     }
-    // Whatever ends this program must end its children; no destructor runs when a signal does.
+    // The children must end with this program, and a signal runs no destructors.
     ctrlc::set_handler(|| {
         target::kill_all();
         std::process::exit(130);
@@ -155,8 +155,8 @@ fn compare(options: &Compare, model: &Model, files: u64) -> Result<()> {
     let mut results = Results::new(names, &raw)?;
     for round in 0..rounds {
         for workload in &workloads {
-            // Each target is first as often as the others, and after the one as often as before it: what another
-            // leaves behind is for all.
+            // Each target is first equally often, and runs before each other target as often as after it, so that
+            // effects which a run has on the next one are the same for all.
             let turns = targets.iter().cycle().skip(round % targets.len());
             let mut turns: Vec<_> = turns.take(targets.len()).collect();
             if round % 2 == 1 {
@@ -218,7 +218,7 @@ impl Weir {
 }
 
 impl Compare {
-    /// The command that does this again, without what is only true of this machine.
+    /// Returns the command that repeats this run, without options that depend on this machine.
     fn command(&self) -> String {
         let mut command = "benches/compare/run".to_owned();
         if self.quick {
@@ -242,12 +242,12 @@ fn nanoseconds(seconds: f64) -> u64 {
     (seconds * clock::SECOND as f64) as u64
 }
 
-/// The root of the repository.
+/// Returns the root of the repository.
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Beside the program, where Cargo puts what may be deleted.
+/// Returns the default file for raw results, in Cargo's build directory, which may be deleted.
 fn default_raw() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
     let build = program
@@ -257,7 +257,7 @@ fn default_raw() -> Result<PathBuf> {
     Ok(build.join("compare.jsonl"))
 }
 
-/// A row in short, for whoever waits.
+/// Formats a row in short, to show progress.
 fn line(workload: &workload::Workload, row: &Row) -> String {
     let values = workload.columns.iter().filter_map(|column| {
         let value = row.values.get(column.name)?;
@@ -274,7 +274,7 @@ fn line(workload: &workload::Workload, row: &Row) -> String {
     values.chain(errors).collect::<Vec<_>>().join(", ")
 }
 
-/// As many open files as the crowd needs, if this user may; children get the same. Returns the limit.
+/// Raises the limit of open files to what the crowd needs, if permitted, and returns the limit. Children inherit it.
 fn raise_files() -> u64 {
     const WANTED: u64 = 65_536;
     let before = rustix::process::getrlimit(Resource::Nofile);
@@ -283,7 +283,7 @@ fn raise_files() -> u64 {
         current: Some(WANTED),
         maximum: Some(hard),
     };
-    // Only root may raise the hard limit; everyone may go up to it.
+    // Only root may raise the hard limit. Anyone may raise the soft limit up to it.
     if rustix::process::setrlimit(Resource::Nofile, all).is_err() {
         let up = Rlimit {
             current: before.maximum,

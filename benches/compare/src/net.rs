@@ -1,4 +1,4 @@
-//! Sockets and epoll, as the model, the load generator and the relay use them.
+//! Sockets and epoll for the model, the load generator and the relay.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
 const SOCKET: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
-/// What came of a read or a write that may not wait.
+/// The result of a non-blocking read or write.
 #[derive(Debug)]
 pub enum Moved {
     Bytes(usize),
@@ -31,7 +31,7 @@ pub fn read(socket: impl AsFd, buffer: &mut [u8]) -> Moved {
 }
 
 pub fn write(socket: impl AsFd, bytes: &[u8]) -> Moved {
-    // Not write(2): a peer that is gone must not raise a signal.
+    // Not write(2): writing to a closed connection must not raise SIGPIPE.
     match rustix::net::send(socket, bytes, rustix::net::SendFlags::NOSIGNAL) {
         Ok(count) => Moved::Bytes(count),
         Err(Errno::AGAIN | Errno::INTR | Errno::NOTCONN) => Moved::Nothing,
@@ -39,7 +39,7 @@ pub fn write(socket: impl AsFd, bytes: &[u8]) -> Moved {
     }
 }
 
-/// A listener that several threads may share an address of.
+/// Opens a listener whose address several threads may share.
 pub fn listen(address: SocketAddr) -> Result<OwnedFd> {
     let socket = rustix::net::socket_with(
         AddressFamily::INET,
@@ -60,7 +60,7 @@ pub fn accept(listener: impl AsFd) -> Option<OwnedFd> {
     Some(socket)
 }
 
-/// Begins to connect; the first write finds out whether it worked.
+/// Starts to connect. The first write shows whether it succeeded.
 pub fn connect(address: SocketAddr) -> io::Result<OwnedFd> {
     let socket = rustix::net::socket_with(
         AddressFamily::INET,
@@ -75,13 +75,13 @@ pub fn connect(address: SocketAddr) -> io::Result<OwnedFd> {
     }
 }
 
-/// Bounds what the kernel keeps of what was written; it takes twice the number, for its own use too.
+/// Bounds the kernel's send buffer. The kernel doubles the number to allow for its own bookkeeping.
 pub fn set_send_buffer(socket: impl AsFd, bytes: usize) {
-    // A bound that is refused shows in what is measured.
+    // A refused bound shows in the measurement.
     let _ = sockopt::set_socket_send_buffer_size(socket, bytes);
 }
 
-/// An address of this machine that nobody listens on.
+/// Returns a local address that nobody listens on.
 pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
@@ -116,7 +116,7 @@ impl Poll {
         )?)
     }
 
-    /// Puts what happened into `happened`, at the latest after `timeout`; `None` waits for ever.
+    /// Waits for events and puts them into `happened`. Returns after `timeout` at the latest; `None` waits forever.
     pub fn wait(
         &self,
         timeout: Option<&Timespec>,

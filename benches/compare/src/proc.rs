@@ -1,18 +1,18 @@
-//! What a group of processes has cost: /proc, read before and after.
+//! The resources that a group of processes has used: /proc, read before and after.
 
 use std::fs;
 
 use anyhow::{Context, Result};
 
-/// What was used up to a moment, summed over processes and their threads.
+/// Resources used so far, summed over processes and their threads.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
-    /// Time on a core, in nanoseconds.
+    /// Processor time, in nanoseconds.
     pub cpu: u64,
-    /// Ticks in user mode, and in the kernel: how `cpu` divides.
+    /// Timer ticks in user mode and in the kernel, which divide `cpu`.
     user: u64,
     system: u64,
-    /// Times that a thread gave up its core to wait.
+    /// How often a thread gave up its core to wait.
     pub waits: u64,
 }
 
@@ -25,7 +25,7 @@ impl Usage {
             sum.system += stat.system;
             for thread in fs::read_dir(format!("/proc/{process}/task"))? {
                 let thread = thread?.path();
-                // A thread may end between the two.
+                // A thread may end between the two reads.
                 let Ok(schedstat) = fs::read_to_string(thread.join("schedstat")) else {
                     continue;
                 };
@@ -49,13 +49,13 @@ impl Usage {
         }
     }
 
-    /// The part of `cpu` outside the kernel.
+    /// Returns the part of `cpu` spent outside the kernel.
     pub fn user_part(&self) -> f64 {
         self.cpu as f64 * self.user as f64 / (self.user + self.system).max(1) as f64
     }
 }
 
-/// Memory that belongs to these processes, in bytes; what several of them share counts once.
+/// Returns the memory of these processes, in bytes. Shared memory counts once.
 pub fn memory(processes: &[u32]) -> Result<u64> {
     let mut sum = 0;
     for process in processes {
@@ -65,16 +65,16 @@ pub fn memory(processes: &[u32]) -> Result<u64> {
     Ok(sum)
 }
 
-/// Bytes in the kernel's buffers of this machine's TCP connections to and from a port.
+/// Bytes in the kernel's buffers for this machine's TCP connections to and from a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hidden {
-    /// Written by the side that owns the port, and not read by the other: on both ends.
+    /// Written by the side that owns the port and not yet read by the other: the buffers of both ends.
     pub from: u64,
-    /// Come in at the other side, and not read there.
+    /// Received by the other side and not yet read there.
     pub received: u64,
 }
 
-/// What the kernel holds of the connections of `port`, to which others connect.
+/// Returns what the kernel buffers for connections to `port`.
 pub fn hidden(port: u16) -> Result<Hidden> {
     Ok(Hidden::read(&fs::read_to_string("/proc/net/tcp")?, port))
 }
@@ -104,7 +104,7 @@ impl Hidden {
     }
 }
 
-/// The processes of a group.
+/// Returns the processes of a process group.
 pub fn of_group(group: u32) -> Result<Vec<u32>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
@@ -150,7 +150,7 @@ impl Stat {
     }
 }
 
-/// The number behind a name in a file of lines.
+/// Returns the number after a name in a file with one entry per line.
 fn field(text: &str, name: &str) -> u64 {
     let line = text
         .lines()

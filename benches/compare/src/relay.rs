@@ -1,7 +1,7 @@
-//! The floor: a relay that copies bytes between two sockets and knows nothing else.
+//! The baseline: a relay that copies bytes between two sockets and does nothing else.
 //!
-//! What a proxy costs above this is what it does with the bytes; what this costs is the system calls that any
-//! proxy must make. It runs as a process of its own, so that its time can be counted like the others'.
+//! It costs the system calls that any proxy must make. What a proxy costs above it is due to what the proxy does with
+//! the bytes. The relay runs as its own process, so its time is measured like that of the others.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -11,10 +11,10 @@ use rustix::event::epoll::EventFlags;
 
 use crate::net::{self, Moved, Poll};
 
-/// As many as the other targets have workers.
+/// The number of threads: as many as the other targets have workers.
 const THREADS: usize = 2;
 const LISTENER: u64 = u64::MAX;
-/// Which side of a pair the client is.
+/// The index of the client's side in a pair.
 const CLIENT: usize = 0;
 
 #[derive(Debug)]
@@ -25,7 +25,7 @@ struct Pair {
 #[derive(Debug)]
 struct Side {
     socket: OwnedFd,
-    /// What this side has not taken yet; the other is not read until it has.
+    /// Bytes that this side has not taken yet. The other side is not read until it has.
     waiting: Vec<u8>,
 }
 
@@ -43,7 +43,7 @@ pub fn run(listen: SocketAddr, upstream: SocketAddr) -> Result<()> {
 
 fn serve(listen: SocketAddr, upstream: SocketAddr) -> Result<()> {
     let poll = Poll::new()?;
-    // Each thread has its own listener of the same address; the kernel spreads the connections.
+    // Each thread has its own listener for the same address, and the kernel distributes the connections.
     let listener = net::listen(listen)?;
     poll.add(&listener, LISTENER, EventFlags::IN)?;
     let mut pairs: Vec<Option<Pair>> = Vec::new();
@@ -84,20 +84,20 @@ fn serve(listen: SocketAddr, upstream: SocketAddr) -> Result<()> {
                 closed.push(at);
             }
         }
-        // Only now: a slot must not be used again while events of its last pair are to be looked at.
+        // Slots are freed only here: a slot must not be reused while events of its last pair remain to be handled.
         free.append(&mut closed);
     }
 }
 
 impl Pair {
-    /// Something happened on a side. Returns whether the pair lives on.
+    /// Handles an event on one side. Returns whether the pair lives on.
     fn happened(&mut self, side: usize, flags: EventFlags, buffer: &mut [u8]) -> bool {
         let closing = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
         if closing && side == CLIENT {
-            // Whatever is on its way to a client that left has nowhere to go.
+            // Bytes for a client that left are discarded.
             return false;
         }
-        // Edges are told once and do not say much: try what this side can take, then what it has.
+        // An edge is reported once and says little, so first write what this side can take, then read what it has.
         let had = !self.sides[side].waiting.is_empty();
         if !self.flush(side) {
             return false;
@@ -136,7 +136,7 @@ impl Pair {
                 Moved::Closed => return false,
             }
             if count < buffer.len() && !to_the_end {
-                // All was read; what comes later is another edge. But the end may have come with this one.
+                // All bytes were read, and later ones raise another edge. But the end may have come with this one.
                 return true;
             }
         }

@@ -1,5 +1,5 @@
-//! The tables as a part of a document, between two markers that the next run finds. A run writes the tables of its
-//! own workloads anew and leaves the others as they are.
+//! Writes the tables into a document, between two markers that the next run finds. A run replaces the tables of its own
+//! workloads and leaves the others unchanged.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ const BEGIN: &str = "<!-- compare:begin -->";
 const END: &str = "<!-- compare:end -->";
 const HEADING: &str = "## Beside other proxies";
 
-/// How each target is set, and what must not be read into the figures.
+/// How the targets are configured, and which conclusions the figures do not support.
 const READ_THIS: &str = "\
 Each target has two workers, keeps connections to the model where that is its way, and does not buffer answers; \
 the configuration is in `benches/compare/src/target`. `direct` is no proxy, `relay` copies bytes between two \
@@ -31,7 +31,7 @@ one machine: at saturation they take time from each other. What the kernel does 
 happens to run, and the memory of its buffers nowhere.
 ";
 
-/// Writes the tables into a document, each in the place of its last one, or at the end.
+/// Writes the tables into a document, each in place of its predecessor or at the end.
 pub fn write(
     path: &Path,
     workloads: &[Workload],
@@ -57,7 +57,7 @@ pub fn write(
     Ok(())
 }
 
-/// What is told of one workload.
+/// The part of the document about one workload.
 #[derive(Debug)]
 struct Section {
     name: String,
@@ -65,7 +65,7 @@ struct Section {
 }
 
 impl Section {
-    /// Those that a part holds, behind its head.
+    /// Returns the sections in a part of the document, after its head.
     fn of(part: &str) -> Vec<Self> {
         let section = |text: &str| {
             let (name, text) = text.split_once('\n').unwrap_or((text, ""));
@@ -106,7 +106,7 @@ fn place(document: &str, head: &str, fresh: Vec<Section>) -> Result<String> {
     Ok(format!("{before}{part}{END}{after}"))
 }
 
-/// On what, and what.
+/// Describes the machine and the versions of the targets.
 fn machine(targets: &[Target]) -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

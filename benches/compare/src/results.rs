@@ -1,4 +1,4 @@
-//! What all rounds have shown, in memory and as lines of JSON.
+//! The results of all rounds, in memory and as lines of JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -40,7 +40,7 @@ impl Results {
         target: &'static str,
         row: Row,
     ) -> Result<()> {
-        // JSON has no infinity; null is never.
+        // JSON has no infinity; null means never.
         let Row {
             values,
             errors,
@@ -55,7 +55,7 @@ impl Results {
         Ok(())
     }
 
-    /// The targets that were part of a workload.
+    /// Returns the targets that took part in a workload.
     pub fn targets(&self, workload: &str) -> Vec<&'static str> {
         let part = |target: &&str| {
             self.rows
@@ -65,14 +65,14 @@ impl Results {
         self.targets.iter().copied().filter(part).collect()
     }
 
-    /// One number of all rounds, in their order; a round that has none counts as `None`.
+    /// Returns one number for every round, in order; `None` for a round that has none.
     pub fn values(&self, workload: &str, target: &str, column: &str) -> Vec<Option<f64>> {
         self.of(workload, target)
             .map(|row| row.values.get(column).copied())
             .collect()
     }
 
-    /// Errors, counted over the rounds, and notes; each once, with the targets that it is about.
+    /// Returns the errors, summed over the rounds, and the notes, each once with the targets that it is about.
     pub fn remarks(&self, workload: &str) -> Vec<String> {
         let mut remarks: Vec<(String, Vec<&str>)> = Vec::new();
         let mut add =

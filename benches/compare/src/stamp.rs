@@ -1,13 +1,13 @@
-//! When was an event sent, and which one of its stream is it: a mark of fixed width inside the text of the event.
+//! Stamps: marks of fixed width in an event's text that say when it was sent and its number in the stream.
 //!
-//! Proxies may join the text of neighbouring events, so what is counted is stamps, not events. They may cut
-//! anywhere, so the finder remembers the beginning of a stamp whose end has not come yet.
+//! Proxies may join the text of neighbouring events, so stamps are counted, not events. Proxies may also cut anywhere,
+//! so the finder keeps the beginning of a stamp whose end has not arrived yet.
 
 use std::sync::LazyLock;
 
 use memchr::memmem;
 
-/// Two bytes that nothing else in an event contains, and that JSON does not escape.
+/// Two bytes that appear nowhere else in an event, and that JSON does not escape.
 const MARK: &[u8; 2] = b"@~";
 const SEQUENCE: usize = 8;
 const TIME: usize = 16;
@@ -15,14 +15,14 @@ pub const LEN: usize = MARK.len() + SEQUENCE + TIME;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// From 0, so that a gap is a loss.
+    /// Counts from 0 without gaps, so that a gap means a loss.
     pub sequence: u32,
-    /// CLOCK_MONOTONIC nanoseconds, directly before the write.
+    /// CLOCK_MONOTONIC nanoseconds, taken directly before the write.
     pub sent: u64,
 }
 
 impl Stamp {
-    /// Writes over the first `LEN` bytes of `place`.
+    /// Overwrites the first `LEN` bytes of `place`.
     pub fn write(self, place: &mut [u8]) {
         place[..MARK.len()].copy_from_slice(MARK);
         hex(
@@ -60,13 +60,13 @@ fn number(digits: &[u8]) -> Option<u64> {
 /// Finds the stamps of one stream.
 #[derive(Debug, Default)]
 pub struct Finder {
-    /// The beginning of a stamp that was cut.
+    /// The beginning of a stamp that was cut off.
     carry: [u8; LEN],
     carried: usize,
 }
 
 impl Finder {
-    /// Calls `found` for each stamp that ends in `bytes`; with `None` if what follows the mark is no stamp.
+    /// Calls `found` for each stamp that ends in `bytes`, or with `None` if what follows a mark is not a stamp.
     pub fn feed(&mut self, mut bytes: &[u8], mut found: impl FnMut(Option<Stamp>)) {
         static FINDER: LazyLock<memmem::Finder<'static>> =
             LazyLock::new(|| memmem::Finder::new(MARK));
@@ -75,7 +75,7 @@ impl Finder {
                 return;
             };
             if self.carried == 1 && *first != MARK[1] {
-                // Not a mark after all. This byte may begin one: the search below looks at it again.
+                // This is not a mark. The byte may begin one, so the search below looks at it again.
                 self.carried = 0;
                 break;
             }

@@ -1,6 +1,6 @@
-//! What is the figure of several rounds?
+//! Statistics over several rounds.
 
-/// Rounds of one number, for one target.
+/// The summary of one number over the rounds, for one target.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
     pub median: f64,
@@ -27,9 +27,9 @@ pub fn median(values: &[f64]) -> Option<f64> {
     Some(f64::midpoint(sorted[middle - 1], upper))
 }
 
-/// The median of what is compared within each round, for the rounds that have both.
+/// Returns the median of a comparison made within each round, over the rounds that have both numbers.
 ///
-/// The machine is faster in one round than in another; both sides of a pair have had the same machine.
+/// The machine is faster in some rounds than in others, but both sides of a pair ran on it in the same round.
 pub fn paired(
     ours: &[Option<f64>],
     theirs: &[Option<f64>],

@@ -1,10 +1,10 @@
-//! How do the rounds of a workload look as a table?
+//! Formats the rounds of a workload as a table.
 
 use crate::results::Results;
 use crate::stats::{paired, summary};
 use crate::workload::Workload;
 
-/// What ratios are to, and what is added to.
+/// The target that ratios refer to, and the one whose value is subtracted.
 const REFERENCE: &str = "nginx";
 const FLOOR: &str = "direct";
 
@@ -12,7 +12,7 @@ const FLOOR: &str = "direct";
 pub struct Table {
     pub head: Vec<String>,
     pub rows: Vec<Vec<String>>,
-    /// What was not as asked, and what else a reader must know, each with its target.
+    /// Deviations from what was asked, and other notes for the reader, each with its target.
     pub remarks: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Streams of agents and of tutorials: LangGraph, LangServe, conventions.
+//! Tests of the dialects of agents and tutorials: LangGraph, LangServe, conventions.
 
 use super::*;
 
@@ -81,7 +81,7 @@ fn only_the_outermost_run_ends_a_bare_astream() {
             r#"{{"event":"{event}","run_id":"{run}"{parents}}}"#
         ))
     };
-    // Each object, and whether the stream may end with it.
+    // Each row is an object, and whether the stream may end with it.
     let table: [&[(&str, &str, &str, bool)]; 5] = [
         &[
             ("on_chain_start", "r", "[]", false),
@@ -90,20 +90,20 @@ fn only_the_outermost_run_ends_a_bare_astream() {
             ("on_chain_end", "s", r#"["r"]"#, false),
             ("on_chain_end", "r", "[]", true),
         ],
-        // No parents: the run that began first.
+        // Without parents, the run that began first is the outermost.
         &[
             ("on_chain_start", "r", "?", false),
             ("on_chain_start", "s", "?", false),
             ("on_chain_end", "s", "?", false),
             ("on_chain_end", "r", "?", true),
         ],
-        // A model by itself.
+        // A model without a chain.
         &[
             ("on_chat_model_start", "m", "[]", false),
             ("on_chat_model_stream", "m", "[]", false),
             ("on_chat_model_end", "m", "[]", true),
         ],
-        // Only some of the objects are sent on.
+        // The application forwards only some of the objects.
         &[
             ("on_chat_model_stream", "m", r#"["r"]"#, true),
             ("on_tool_start", "t", r#"["r"]"#, true),

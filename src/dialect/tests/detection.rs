@@ -1,4 +1,4 @@
-//! Which dialect it is.
+//! Tests of dialect detection.
 
 use super::*;
 use crate::wire::members::Scanner;
@@ -177,7 +177,7 @@ fn a_wrong_guess_is_noticed() {
     assert!(detect::fits(Dialect::Convention, &token));
     assert!(!detect::fits(Dialect::Gemini, &token));
     assert!(detect::fits(Dialect::Opaque, &token));
-    // It shows nothing either way.
+    // A frame without data is no evidence for or against a dialect.
     let empty = frame(Framing::Sse, "id: 1\n\n");
     assert!(detect::fits(Dialect::OpenAiChat, &empty));
 }

@@ -1,9 +1,9 @@
-//! What the clients of each dialect are told of a failure.
+//! Tests of the error events and error responses of each dialect.
 
 use super::*;
 use crate::dialect::refusal;
 
-/// What a stream of `dialect` says at its failure, after `before`.
+/// Returns the error event of a stream of `dialect` that fails after `before`.
 fn said(dialect: Dialect, framing: Framing, before: &str, code: &str) -> Option<String> {
     let mut classifier = Classifier::of(dialect, &members());
     let mut decoder = Decoder::new(framing, 1 << 20);
@@ -11,10 +11,15 @@ fn said(dialect: Dialect, framing: Framing, before: &str, code: &str) -> Option<
         classifier.classify(&frame);
     };
     decoder.feed(before.as_bytes(), &mut classify).unwrap();
-    classifier.failure(framing, code, "M")
+    failure(&classifier, framing, code)
 }
 
-/// Those of a JSON-RPC call.
+fn failure(classifier: &Classifier, framing: Framing, code: &str) -> Option<String> {
+    let seen = classifier.error_context();
+    classifier.dialect().failure(framing, &seen, code, "M")
+}
+
+/// Returns the members of a JSON-RPC call.
 fn members() -> Members {
     let mut members = Members::default();
     for (key, value) in [
@@ -156,13 +161,13 @@ fn an_error_follows_what_the_stream_was_like() {
 
     let mut rest = Classifier::new(Dialect::A2a);
     assert!(
-        rest.failure(Framing::Sse, "truncated", "M")
+        failure(&rest, Framing::Sse, "truncated")
             .unwrap()
             .starts_with("event: error\ndata: {\"error\":{\"code\":503,")
     );
     let frame = block(r#"{"jsonrpc":"2.0","id":7,"result":{"task":{"id":"k"}}}"#);
     rest.classify(&frame);
-    let learned = rest.failure(Framing::Sse, "truncated", "M").unwrap();
+    let learned = failure(&rest, Framing::Sse, "truncated").unwrap();
     assert!(learned.contains("\"id\":7,"), "{learned}");
 }
 

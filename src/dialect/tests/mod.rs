@@ -1,4 +1,4 @@
-//! What single frames mean; whole streams stand in `tests/data`.
+//! Tests of the meaning of single frames. Whole streams are in `tests/data`.
 
 mod agents;
 mod detection;
@@ -20,7 +20,7 @@ fn frame(framing: Framing, text: &str) -> Frame<'static> {
     frames.remove(0)
 }
 
-/// A block of `data` alone, or with a name in front: `name|data`.
+/// Returns an SSE block with `data` only, or with an event name: `name|data`.
 fn block(text: &str) -> Frame<'static> {
     match text.split_once('|') {
         Some((name, data)) => frame(Framing::Sse, &format!("event: {name}\ndata: {data}\n\n")),

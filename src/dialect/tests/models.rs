@@ -1,8 +1,8 @@
-//! Streams of models and their servers: OpenAI, Anthropic, Gemini, Ollama.
+//! Tests of the dialects of models and their servers: OpenAI, Anthropic, Gemini, Ollama.
 
 use super::*;
 
-/// An OpenAI chunk with this choice.
+/// Returns an OpenAI chunk with one choice that has these members.
 fn choice(members: &str) -> String {
     format!(r#"{{"choices":[{{"index":0,{members}}}]}}"#)
 }
@@ -139,7 +139,7 @@ fn what_stands_beside_the_choices_is_not_lost_in_a_join() {
         (citations, "", false),
         (citations, r#","citations":["http://b"]"#, false),
         (citations, r#","sources":["http://a"]"#, false),
-        // On each chunk the same.
+        // The same on every chunk.
         (citations, citations, true),
         ("", r#","usage":{"completion_tokens":1}"#, false),
     ];

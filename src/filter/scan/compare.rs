@@ -1,6 +1,6 @@
-//! Is what is held a mark, or the beginning of one?
+//! Compares held text with a marker.
 
-/// How what is held stands to a mark.
+/// Whether held text is a marker, the beginning of one, or neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Match {
     No,
@@ -8,12 +8,12 @@ pub(super) enum Match {
     Whole,
 }
 
-/// White space, and line breaks.
+/// Reports whether a byte is white space or part of a line break.
 pub(super) const fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// Compares what is held with a mark.
+/// Compares held text with a marker.
 pub(super) fn compare(held: &[u8], mark: &[u8]) -> Match {
     if held == mark {
         Match::Whole
@@ -24,7 +24,7 @@ pub(super) fn compare(held: &[u8], mark: &[u8]) -> Match {
     }
 }
 
-/// The same for a tag, in which models put spaces and capitals now and then.
+/// Compares held text with a tag. Ignores case and white space within the tag, which models vary now and then.
 pub(super) fn compare_tag(held: &[u8], tag: &[u8]) -> Match {
     let mut wanted = tag.iter();
     for (at, byte) in held.iter().enumerate() {

@@ -1,21 +1,21 @@
-//! Which marks a text is searched for.
+//! The markers that a text is searched for.
 
 use crate::filter::markers::{Family, Kind, Pair};
 
-/// What is looked for, and what of it is hidden.
+/// The markers to look for, and which kinds of output are hidden.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
-    /// Pairs whose kind is to be hidden.
+    /// Marker pairs of the kinds that are hidden.
     pub pairs: Vec<Pair>,
-    /// gpt-oss's headers.
+    /// Looks for harmony headers (gpt-oss).
     pub harmony: bool,
-    /// Labels of lines: always, or only if the text begins with one.
+    /// When to look for `ReAct` labels.
     pub react: React,
-    /// Reasoning is to be hidden.
+    /// Hides reasoning.
     pub reasoning: bool,
-    /// Tools are to be hidden.
+    /// Hides tool calls and their results.
     pub tools: bool,
-    /// The text begins inside a thought whose opening mark stands in the prompt.
+    /// The text begins inside a thought, because its opening marker is in the prompt.
     pub starts_hidden: bool,
 }
 
@@ -24,7 +24,7 @@ pub struct Marks {
 pub enum React {
     /// In every text.
     Always,
-    /// In a text that begins with one: a line of prose may begin with `Action:`, too.
+    /// Only in a text that begins with a label, because a line of prose may begin with `Action:`, too.
     IfFirst,
     /// Never.
     #[default]
@@ -32,7 +32,8 @@ pub enum React {
 }
 
 impl Marks {
-    /// The marks of `families`, as far as their kind is hidden. `auto` looks for `ReAct` only where a text begins so.
+    /// Collects the markers of `families` for the kinds that are hidden. With `auto`, `ReAct` labels are looked for
+    /// only in texts that begin with one.
     pub fn new(families: &[Family], auto: bool, reasoning: bool, tools: bool) -> Self {
         let hides = |pair: &Pair| match pair.kind {
             Kind::Reasoning => reasoning,

@@ -1,4 +1,4 @@
-//! Parts the visible text of a stream from what its model marks as hidden, however the text is cut.
+//! Separates the visible text of a stream from the spans that its model marks as hidden, wherever the text is cut.
 //!
 //! ```text
 //!            opening mark                     closing mark
@@ -7,8 +7,8 @@
 //!      '------------------> Header ---------------------------'   (harmony: the header says what follows)
 //! ```
 //!
-//! It works on the raw bodies of JSON strings: what stays visible leaves as it was written, and a character that was
-//! cut in two stays so. Held back is only what may become a mark, 256 bytes at most.
+//! It works on the raw bodies of JSON strings: visible text is forwarded as it was written, and a character that was
+//! split across two events stays split. Only what may become a marker is held back, 256 bytes at most.
 
 mod compare;
 mod marks;
@@ -23,72 +23,72 @@ use super::markers::{Kind, Place};
 use super::react::{self, Label};
 use super::tool_name::{Listener, Style};
 
-/// Longer than any mark, and than any header of harmony that says something.
+/// The most bytes held back: longer than any marker, and than any harmony header that carries information.
 const MAX_HELD: usize = 256;
-/// The marks of harmony that open a header.
+/// The harmony markers that open a header.
 const HEADERS: [&[u8]; 2] = [b"<|channel|>", b"<|start|>"];
-/// The mark that ends a header.
+/// The harmony marker that ends a header.
 const MESSAGE: &[u8] = b"<|message|>";
-/// The marks that end a message.
+/// The harmony markers that end a message.
 const ENDS: [&[u8]; 3] = [b"<|end|>", b"<|return|>", b"<|call|>"];
 
-/// One text on its way.
+/// The scan of one text.
 #[derive(Debug)]
 pub struct Scanner {
     state: State,
-    /// What may become a mark: as written, and what it means.
+    /// Characters that may become a marker, as written.
     held: Vec<u8>,
     meaning: Vec<u8>,
-    /// Lengths of the characters held, as written and as meant.
+    /// The lengths of the held characters, as written and decoded.
     units: Vec<(u8, u8)>,
-    /// Only white space since the last line break.
+    /// There was only white space since the last line break.
     line_start: bool,
-    /// Something visible was said.
+    /// There was visible text other than white space.
     started: bool,
-    /// The same in front of the hidden span that goes on: nothing visible came since.
+    /// The value of `line_start` before the current hidden span. It is restored after the span.
     outer_line_start: bool,
-    /// Inside a fence of code that so many backticks opened.
+    /// The number of backticks that opened the current code fence.
     fence: Option<usize>,
-    /// On the line that opened it.
+    /// The text is still on the line that opened the code fence.
     on_fence: bool,
-    /// Backticks at the start of the line.
+    /// The number of backticks at the start of the line.
     ticks: usize,
-    /// A label was the last thing: what decorates it, and one space, belong to it.
+    /// A label has just ended: asterisks after it, and one space, belong to it.
     after_label: bool,
-    /// Lines are looked at for labels; `None` until the first line tells.
+    /// Whether lines are searched for labels; `None` until the first line decides.
     labels: Option<bool>,
-    /// For the name of the last hidden call.
+    /// Finds the name of the last hidden call.
     listener: Listener,
-    /// Hidden characters, of reasoning and of tools.
+    /// The number of hidden characters, of reasoning and of tools.
     pub hidden: [u64; 2],
-    /// Hidden spans that began, of reasoning and of tools.
+    /// The number of hidden spans that began, of reasoning and of tools.
     pub spans: [u64; 2],
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
     Visible,
-    /// Until one of these marks. Without any: for good.
+    /// A hidden span, until one of these markers. If there is none, it extends to the end of the text.
     Hidden(Kind, Closers),
-    /// Behind a mark that opens one: its text so far is held.
+    /// A harmony header, whose text so far is held.
     Header,
 }
 
 /// What ends a hidden span.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Closers {
-    /// The marks of the pair with this number.
+    /// The closing markers of the pair with this number.
     Pair(usize),
-    /// Any closing mark of reasoning: the opening one was not seen.
+    /// Any closing marker of reasoning, because the opening marker was not in the text.
     AnyReasoning,
-    /// The next mark of harmony.
+    /// The next harmony marker.
     Harmony,
     /// The next label.
     Label,
 }
 
 impl Scanner {
-    /// At the start of a text.
+    /// Creates a scanner for a new text.
     pub fn new(marks: &Marks) -> Self {
         let state = if marks.starts_hidden && marks.reasoning {
             State::Hidden(Kind::Reasoning, Closers::AnyReasoning)
@@ -122,8 +122,8 @@ impl Scanner {
         }
     }
 
-    /// The next piece, the raw body of a JSON string. What is visible of it, and of what was held, is appended to
-    /// `out` as it was written.
+    /// Scans the next piece, the raw body of a JSON string. Appends what is visible of it and of what was held to
+    /// `out`, as it was written.
     pub fn feed(&mut self, marks: &Marks, mut body: &[u8], out: &mut Vec<u8>) {
         while let Some((unit, rest)) = JsonChar::first(body) {
             body = rest;
@@ -141,30 +141,30 @@ impl Scanner {
         }
     }
 
-    /// The end of the text: what was held becomes visible, unless it stands in a hidden span.
+    /// Ends the text: what was held becomes visible, unless it is inside a hidden span.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         while !self.units.is_empty() {
             self.release(out);
         }
     }
 
-    /// Whether something is held back.
+    /// Reports whether something is held back.
     pub fn holds(&self) -> bool {
         !self.units.is_empty()
     }
 
-    /// What the last hidden call is called, if it said so; pending while it may still say.
+    /// Returns the tool name of the last hidden call, if it stated one; pending while it may still do so.
     pub fn called(&self) -> Poll<Option<&str>> {
         let goes_on = matches!(self.state, State::Hidden(Kind::Tool, _));
         self.listener.called(goes_on)
     }
 
-    /// Whether what comes next would be visible.
+    /// Reports whether the next character would be visible.
     pub fn is_visible(&self) -> bool {
         self.state == State::Visible
     }
 
-    /// Decides about what is held until something must be waited for.
+    /// Processes the held characters until more input is needed to decide.
     fn settle(&mut self, marks: &Marks, out: &mut Vec<u8>) {
         while !self.units.is_empty() {
             let found = match &self.state {
@@ -176,7 +176,7 @@ impl Scanner {
                 Found::Nothing => self.release(out),
                 Found::Perhaps if self.held.len() >= MAX_HELD => self.release(out),
                 Found::Perhaps => return,
-                // What stands in front of its message is held until it is known.
+                // The header is held until it is complete.
                 Found::Mark(State::Header) => self.state = State::Header,
                 Found::Mark(next) => {
                     let header = std::mem::take(&mut self.meaning);
@@ -247,7 +247,7 @@ impl Scanner {
         }
         for (number, pair) in marks.pairs.iter().enumerate() {
             let matching = if pair.is_tag { compare_tag } else { compare };
-            // An end without its beginning, which stood in the prompt: a mark all the same.
+            // A closing marker counts even without its opening marker, which may be in the prompt.
             if pair.kind == Kind::Reasoning
                 && !self.is_fenced()
                 && (self.line_start || !self.started)
@@ -325,7 +325,7 @@ impl Scanner {
         found
     }
 
-    /// The header of a message, which its last mark ends.
+    /// Looks for the end of a harmony header, which says what kind of message follows.
     fn look_for_message(&self, marks: &Marks) -> Found {
         let Some(header) = self.meaning.strip_suffix(MESSAGE) else {
             return Found::Perhaps;
@@ -336,7 +336,7 @@ impl Scanner {
         } else if has(b"analysis") {
             Kind::Reasoning
         } else {
-            // The answer, or what is said in front of a call.
+            // The answer, or the preamble to a call.
             return Found::Mark(State::Visible);
         };
         if marks.hides(kind) {
@@ -376,7 +376,7 @@ impl Scanner {
         self.state = next;
     }
 
-    /// Whether what comes next stands in a fence of code.
+    /// Reports whether the next character is inside a code fence.
     const fn is_fenced(&self) -> bool {
         match self.fence {
             None => self.ticks >= 3,
@@ -384,7 +384,7 @@ impl Scanner {
         }
     }
 
-    /// The first character held is none of a mark: it is shown, or hidden for good.
+    /// Releases the first held character, which does not begin a marker: it is visible text, or part of a hidden span.
     fn release(&mut self, out: &mut Vec<u8>) {
         let Some((raw, meant)) = self.units.first().copied() else {
             return;
@@ -401,7 +401,7 @@ impl Scanner {
                 self.listener.hear(meant);
                 self.line_start = first == b'\n' || (self.line_start && is_blank(first));
             }
-            // A header without an end was none.
+            // A header that does not end is ordinary text.
             State::Header | State::Visible => {
                 self.state = State::Visible;
                 out.extend_from_slice(self.held.get(..raw).unwrap_or_default());
@@ -412,13 +412,13 @@ impl Scanner {
         self.meaning.drain(..meant.min(self.meaning.len()));
     }
 
-    /// Where the text is after a visible character.
+    /// Tracks lines and code fences after a visible character.
     fn show(&mut self, first: u8) {
         if first == b'`' {
             if self.line_start || self.ticks > 0 {
                 self.ticks = self.ticks.saturating_add(1);
             } else if self.on_fence {
-                // Code within a line, in as many backticks.
+                // A backtick later on the opening line: it is inline code, not a fence.
                 self.fence = None;
             }
         } else {
@@ -441,7 +441,7 @@ impl Scanner {
     fn note_visible(&mut self) {
         self.line_start = false;
         self.started = true;
-        // The first word of a text tells whether it is written so.
+        // The first visible word decides whether the text uses labels.
         self.labels.get_or_insert(false);
     }
 
@@ -452,18 +452,18 @@ impl Scanner {
     }
 }
 
-/// What is held is.
+/// What the held characters are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Found {
-    /// No mark, whatever follows its first character.
+    /// The first character does not begin a marker.
     Nothing,
-    /// The beginning of one, perhaps.
+    /// The beginning of a marker, perhaps.
     Perhaps,
-    /// A mark, behind which this begins.
+    /// A marker, after which this state begins.
     Mark(State),
-    /// The same, a label of a line.
+    /// A label at the start of a line, after which this state begins.
     Label(State),
-    /// A mark of what is not hidden: it stays.
+    /// A label of output that is not hidden: it stays in the text.
     Verbatim,
 }
 

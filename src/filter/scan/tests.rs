@@ -212,7 +212,7 @@ fn every_byte_of_visible_text_leaves_as_it_was_written() {
     let marks = all();
     let body = br#"\ud83d\u00e9\/\"\\ \u003cthink\u003ehidden\u003c/think\u003e tail\u0041"#;
     for cut in 0..body.len() {
-        // Pieces are whole strings: never cut within an escape.
+        // Each piece is the body of a complete string, so it is never cut within an escape.
         let is_whole = serde_json::from_slice::<&serde_json::value::RawValue>(
             &[b"\"", &body[..cut], b"\""].concat(),
         )
@@ -227,7 +227,7 @@ fn every_byte_of_visible_text_leaves_as_it_was_written() {
         scanner.finish(&mut out);
         let expected =
             br#"\ud83d\u00e9\/\"\\ \u003cthink\u003ehidden\u003c/think\u003e tail\u0041"#;
-        // The tag does not stand at the start of a line: it is text.
+        // The tag is not at the start of a line, so it is text.
         assert_eq!(out, expected, "cut at {cut}");
     }
 }

@@ -4,6 +4,7 @@
 //! follow [`Overflow`]. Only droppable events are ever dropped; a critical one waits outside ([`Push::Full`]).
 //! All blocks lie one after the other in one buffer, so a reader that keeps up takes them without a copy.
 
+mod drop_oldest;
 mod parts;
 mod spare;
 mod store;
@@ -15,9 +16,11 @@ use tokio::time::Instant;
 
 use super::join::{self, Joined};
 use super::{Limits, Overflow};
+use crate::encode::Encoder;
 use crate::event::{Class, Event, Keep};
+use drop_oldest::Gap;
+use parts::Entry;
 pub use parts::{Counts, Push, Taken};
-use parts::{Entry, Gap, chars};
 use store::Store;
 
 /// Bytes that [`MOVED`] keeps.
@@ -48,17 +51,17 @@ pub struct Ring {
     droppable: usize,
     counts: Counts,
     limits: Limits,
-    notices: bool,
+    encoder: Encoder,
     /// The reader does not keep up: what does not fit may be dropped, or end the stream.
     slow: bool,
 }
 
 impl Ring {
-    /// An empty ring. `notices`: the client tolerates comments, so drops can be told.
-    pub fn new(limits: Limits, notices: bool) -> Self {
+    /// An empty ring. `encoder` writes what the client gets besides events.
+    pub fn new(limits: Limits, encoder: Encoder) -> Self {
         Self {
             limits,
-            notices,
+            encoder,
             store: Store::new(limits.max_bytes),
             entries: VecDeque::new(),
             live: 0,
@@ -102,13 +105,7 @@ impl Ring {
             return Push::Accepted;
         }
         if event.class.is_droppable() {
-            // Nothing older gives way, so this one is the oldest that can.
-            self.count_drop(event.class);
-            let gap = Gap {
-                events: 1,
-                chars: chars(event.text.map_or(&[], |text| text.of(block))),
-            };
-            self.gap.add(gap);
+            self.drop_new(block, event);
             return Push::Accepted;
         }
         Push::Full
@@ -119,20 +116,26 @@ impl Ring {
         self.append(block, &Event::bare(Class::Error), now);
     }
 
-    /// Adds a heartbeat if nothing waits; says whether it did.
-    pub fn heartbeat(&mut self, bytes: &[u8], now: Instant) -> bool {
-        let empty = self.is_empty();
-        if empty {
+    /// What is written besides events is written by `encoder` from here on.
+    pub const fn set_encoder(&mut self, encoder: Encoder) {
+        self.encoder = encoder;
+    }
+
+    /// Adds a heartbeat if nothing waits and the client has one; reports whether it did.
+    pub fn heartbeat(&mut self, now: Instant) -> bool {
+        let bytes = self.encoder.heartbeat().filter(|_| self.is_empty());
+        if let Some(bytes) = bytes {
             self.append(bytes, &Event::bare(Class::Heartbeat), now);
         }
-        empty
+        bytes.is_some()
     }
 
     /// Nothing follows: what is missing at the end is told without an event to tell it in front of.
     pub fn finish(&mut self, now: Instant) {
         let gap = std::mem::take(&mut self.gap);
-        if self.notices && gap.events > 0 {
-            self.append(gap.notice().as_bytes(), &Event::bare(Class::Heartbeat), now);
+        let notice = self.notice(gap);
+        if !notice.is_empty() {
+            self.append(notice.as_bytes(), &Event::bare(Class::Heartbeat), now);
         }
     }
 
@@ -153,7 +156,8 @@ impl Ring {
                 if events > 0 && bytes + entry.len > max_bytes {
                     break;
                 }
-                plain &= entry.start == end && (entry.gap.events == 0 || !self.notices);
+                plain &=
+                    entry.start == end && (entry.gap.events == 0 || !self.encoder.tells_drops());
                 end = entry.start + entry.len;
                 bytes += entry.len;
                 events += 1;
@@ -363,36 +367,6 @@ impl Ring {
         MOVED.set(old);
     }
 
-    /// Drops the oldest droppable events until `len` more bytes and one more event fit, or none is left.
-    fn drop_oldest(&mut self, len: usize) {
-        while !self.fits(len) {
-            let can_go = |entry: &Entry| !entry.dead && entry.class.is_droppable();
-            let rest = self.entries.iter().skip(self.droppable);
-            self.droppable += rest.take_while(|entry| !can_go(entry)).count();
-            let Some(entry) = self.entries.get_mut(self.droppable) else {
-                break;
-            };
-            entry.dead = true;
-            let entry = *entry;
-            (self.live, self.bytes) = (self.live - 1, self.bytes - entry.len);
-            self.count_drop(entry.class);
-            let block = self.store.block(entry.start, entry.len);
-            let mut gap = entry.gap;
-            gap.add(Gap {
-                events: 1,
-                chars: chars(entry.text.of(block)),
-            });
-            // The dead lie before every one that can go: the next one lives.
-            match self.entries.get_mut(self.droppable + 1) {
-                Some(next) => next.gap.add(gap),
-                None => self.gap.add(gap),
-            }
-        }
-        if self.entries.len() > 2 * self.live + 16 {
-            self.tidy();
-        }
-    }
-
     /// Closes the holes if that is what `len` more bytes need.
     fn make_room(&mut self, len: usize) {
         if self.store.is_worn(self.bytes, len) {
@@ -424,16 +398,8 @@ impl Ring {
     fn copy(&self, entries: usize, out: &mut Vec<u8>) {
         let entries = self.entries.iter().take(entries);
         for entry in entries.filter(|entry| !entry.dead) {
-            if self.notices && entry.gap.events > 0 {
-                out.extend_from_slice(entry.gap.notice().as_bytes());
-            }
+            out.extend_from_slice(self.notice(entry.gap).as_bytes());
             out.extend_from_slice(self.store.block(entry.start, entry.len));
-        }
-    }
-
-    fn count_drop(&mut self, class: Class) {
-        if let Some(count) = self.counts.dropped.get_mut(class.index()) {
-            *count += 1;
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use tokio::time::Instant;
 
+use super::drop_oldest::Gap;
 use crate::event::{Class, Content, Merge, Span};
 
 /// What happened so far; only grows.
@@ -20,13 +21,6 @@ pub struct Counts {
     pub dropped: [u64; Class::ALL.len()],
     /// Events thrown away because nobody was left to take them, by [`Class::index`].
     pub unsent: [u64; Class::ALL.len()],
-}
-
-/// What was dropped between two events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Gap {
-    pub(super) events: u64,
-    pub(super) chars: u64,
 }
 
 /// One event that waits.
@@ -65,33 +59,4 @@ pub struct Taken {
     pub events: usize,
     /// When the oldest of them came from the upstream.
     pub oldest: Instant,
-}
-
-impl Gap {
-    /// The comment that tells of it.
-    pub(super) fn notice(self) -> String {
-        let Self { events, chars } = self;
-        format!(": weir dropped={events} chars={chars}\n")
-    }
-
-    pub(super) const fn add(&mut self, other: Self) {
-        self.events += other.events;
-        self.chars += other.chars;
-    }
-}
-
-/// Characters of a raw JSON string body: an escape is one, the halves of a surrogate pair are two.
-pub(super) fn chars(raw: &[u8]) -> u64 {
-    let mut count = 0;
-    let mut rest = raw;
-    while let Some((first, after)) = rest.split_first() {
-        let skip = match (first, after.first()) {
-            (b'\\', Some(b'u')) => 5,
-            (b'\\', Some(_)) => 1,
-            _ => 0,
-        };
-        count += u64::from(first & 0xC0 != 0x80);
-        rest = after.get(skip..).unwrap_or_default();
-    }
-    count
 }

@@ -1,16 +1,16 @@
-//! Room for what waits a moment.
+//! Spare buffers that the queues of a thread share.
 //!
-//! Most queues hold one event from its read to its write, and nothing after it. They use the same room one after
-//! the other: it is in the processor's cache, and ten thousand quiet streams hold none.
+//! Most queues hold one event from its read to its write, and are empty afterwards. They use the same buffers in turn:
+//! these stay in the processor's cache, and ten thousand quiet streams hold none.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
 
 use super::parts::Entry;
 
-/// Larger buffers are not kept.
+/// The largest buffer that is kept, in bytes.
 const KEEP_BYTES: usize = 32 * 1024;
-/// Places for entries that are kept.
+/// The largest list of entries that is kept.
 const KEEP_ENTRIES: usize = 256;
 
 thread_local! {
@@ -18,7 +18,7 @@ thread_local! {
     static ENTRIES: Cell<VecDeque<Entry>> = const { Cell::new(VecDeque::new()) };
 }
 
-/// An empty buffer of at most `roof` bytes, which may have no room at all.
+/// Returns an empty buffer of at most `roof` bytes, which may have no allocation at all.
 pub(super) fn bytes(roof: usize) -> Vec<u8> {
     let spare = BYTES.take();
     if spare.capacity() <= roof {
@@ -28,7 +28,7 @@ pub(super) fn bytes(roof: usize) -> Vec<u8> {
     Vec::new()
 }
 
-/// Gives a buffer back that nothing is left in.
+/// Takes back a buffer whose content is no longer needed.
 pub(super) fn keep_bytes(mut buffer: Vec<u8>) {
     let spare = BYTES.take();
     let better = (spare.capacity()..=KEEP_BYTES).contains(&buffer.capacity());
@@ -36,12 +36,12 @@ pub(super) fn keep_bytes(mut buffer: Vec<u8>) {
     BYTES.set(if better { buffer } else { spare });
 }
 
-/// An empty list of entries.
+/// Returns an empty list of entries.
 pub(super) fn entries() -> VecDeque<Entry> {
     ENTRIES.take()
 }
 
-/// Gives a list back that nothing is left in.
+/// Takes back a list whose entries are no longer needed.
 pub(super) fn keep_entries(mut list: VecDeque<Entry>) {
     let spare = ENTRIES.take();
     let better = (spare.capacity()..=KEEP_ENTRIES).contains(&list.capacity());

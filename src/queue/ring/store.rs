@@ -1,25 +1,25 @@
-//! Where the blocks of a ring lie: one after the other, in one buffer that is hardly larger than its bound.
+//! The buffer of a ring: all blocks one after the other, in an allocation hardly larger than the ring's bound.
 
 use super::spare;
 
-/// Up to so much is taken as a copy, and the buffer stays.
+/// Up to this many bytes are copied out, and the buffer stays.
 const COPY_BYTES: usize = 2 * 1024;
-/// The smallest buffer: one event of most models.
+/// The smallest buffer: room for one event of most models.
 const FIRST_BYTES: usize = 256;
-/// A buffer that outgrows this belongs to a client that does not read.
+/// A buffer larger than this belongs to a client that does not read.
 const LARGE_BYTES: usize = 64 * 1024;
 const AT_ONCE_BYTES: usize = 1024 * 1024;
-/// Buffers from this bound on keep a share of it free of live blocks: room to let dead bytes lie for a while,
-/// without which every block would have to be moved for each new one.
+/// Buffers with at least this bound keep a share of it free of live blocks. Dead bytes can then stay for a while;
+/// without that room, every block would have to be moved for each new one.
 const ROOMY_BYTES: usize = 64 * 1024;
 const SLACK_SHARE: usize = 16;
 
-/// Blocks, and between them the holes of those that have left.
+/// The blocks, with holes between them where blocks were taken or dropped.
 #[derive(Debug)]
 pub(super) struct Store {
     bytes: Vec<u8>,
     max_live: usize,
-    /// The most bytes it may have. One block alone may have more.
+    /// The largest size of the buffer, in bytes. A single block alone may exceed it.
     roof: usize,
 }
 
@@ -29,7 +29,7 @@ impl Store {
         let (max_live, roof) = if max_bytes < ROOMY_BYTES {
             (max_bytes, max_bytes + slack)
         } else {
-            // The other share is for what is noted of each block.
+            // The other share is for the entry that describes each block.
             (max_bytes - 2 * slack, max_bytes - slack)
         };
         Self {
@@ -39,23 +39,24 @@ impl Store {
         }
     }
 
-    /// The most bytes that live blocks may have together.
+    /// Returns the most bytes that live blocks may have together.
     pub(super) const fn max_live(&self) -> usize {
         self.max_live
     }
 
-    /// Where the next block will begin.
+    /// Returns where the next block will begin.
     pub(super) const fn end(&self) -> usize {
         self.bytes.len()
     }
 
-    /// The `len` bytes at `start`.
+    /// Returns the `len` bytes at `start`.
     pub(super) fn block(&self, start: usize, len: usize) -> &[u8] {
         self.bytes.get(start..start + len).unwrap_or_default()
     }
 
-    /// Whether holes must be closed before `len` more bytes come, when `live` bytes are not dead: half of the
-    /// buffer is dead, or it cannot grow any more.
+    /// Reports whether holes must be closed before `len` more bytes are appended, given that `live` bytes belong to
+    /// live blocks. That is so when the buffer is full, and either more than half of it is dead or it must not grow
+    /// any more.
     pub(super) const fn is_worn(&self, live: usize, len: usize) -> bool {
         let needed = self.bytes.len() + len;
         let dead = self.bytes.len() > live;
@@ -64,7 +65,7 @@ impl Store {
             && (self.bytes.len() > 2 * live || needed > self.roof)
     }
 
-    /// Appends a block. The buffer grows up to its roof, and beyond it holds what it must.
+    /// Appends a block. The buffer grows up to `roof`, and beyond it only as far as the block requires.
     pub(super) fn put(&mut self, block: &[u8]) {
         if self.bytes.capacity() == 0 {
             self.bytes = spare::bytes(self.roof);
@@ -72,7 +73,7 @@ impl Store {
         let needed = self.bytes.len() + block.len();
         if needed > self.bytes.capacity() {
             let roomy = match 2 * self.bytes.capacity() {
-                // At once: pages that are not written cost nothing, moving what was written does.
+                // Grows in one step: pages that are never written cost nothing, but moving written bytes does.
                 twice if twice > LARGE_BYTES => twice.max(AT_ONCE_BYTES),
                 twice => twice.max(FIRST_BYTES),
             };
@@ -82,7 +83,8 @@ impl Store {
         self.bytes.extend_from_slice(block);
     }
 
-    /// Gets room for `bytes`, as far as a usual read goes: a buffer that grows step by step is copied at each.
+    /// Reserves room for `bytes`, up to the size of a usual read. A buffer that grew step by step would be copied
+    /// each time.
     pub(super) fn expect(&mut self, bytes: usize) {
         if self.bytes.capacity() == 0 {
             self.bytes = spare::bytes(self.roof);
@@ -106,8 +108,8 @@ impl Store {
         }
     }
 
-    /// Appends the bytes from `start` to `end` to `out`; gives the buffer itself when they are much, and all there
-    /// is on either side.
+    /// Appends the bytes from `start` to `end` to `out`. If `out` is empty and they are all the bytes there are, and
+    /// many, hands over the buffer itself.
     pub(super) fn take(&mut self, start: usize, end: usize, out: &mut Vec<u8>) {
         if out.is_empty() && start == 0 && end == self.bytes.len() && end > COPY_BYTES {
             *out = std::mem::take(&mut self.bytes);
@@ -116,12 +118,12 @@ impl Store {
         }
     }
 
-    /// Nothing lives any more: others may use its room.
+    /// Gives the buffer back for other queues to use. No block may be live.
     pub(super) fn empty(&mut self) {
         spare::keep_bytes(std::mem::take(&mut self.bytes));
     }
 
-    /// The memory it holds, bytes.
+    /// Returns the size of the allocation, in bytes.
     #[cfg(test)]
     pub(super) const fn capacity(&self) -> usize {
         self.bytes.capacity()

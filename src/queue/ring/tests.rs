@@ -1,5 +1,18 @@
+use super::drop_oldest::chars;
 use super::*;
+use crate::encode::Encoder;
 use crate::event::{Content, Keep, Merge, Span};
+use crate::wire::Framing;
+
+/// Its client skips comments, so it is told what was dropped.
+fn tells() -> Encoder {
+    Encoder::identity(None, Framing::Sse)
+}
+
+/// Its client knows no comments.
+fn silent() -> Encoder {
+    Encoder::identity(None, Framing::Ndjson)
+}
 
 const fn limits(max_events: usize, max_bytes: usize) -> Limits {
     Limits {
@@ -56,7 +69,7 @@ fn all(ring: &mut Ring) -> String {
 
 #[test]
 fn events_that_fit_stay_apart_and_leave_in_one_piece() {
-    let mut ring = Ring::new(limits(8, 100), true);
+    let mut ring = Ring::new(limits(8, 100), tells());
     push(&mut ring, token(1, "a"));
     push(&mut ring, token(1, "b"));
     let taken = take(&mut ring, usize::MAX);
@@ -65,7 +78,7 @@ fn events_that_fit_stay_apart_and_leave_in_one_piece() {
 
 #[test]
 fn equal_neighbours_are_joined_before_anything_is_dropped() {
-    let mut ring = Ring::new(limits(2, 100), true);
+    let mut ring = Ring::new(limits(2, 100), tells());
     for text in ["a", "b", "c", "d"] {
         push(&mut ring, token(1, text));
     }
@@ -77,7 +90,7 @@ fn equal_neighbours_are_joined_before_anything_is_dropped() {
 
 #[test]
 fn the_oldest_token_is_dropped_and_told_and_critical_events_stay() {
-    let mut ring = Ring::new(limits(3, 100), true);
+    let mut ring = Ring::new(limits(3, 100), tells());
     push(&mut ring, critical("T1"));
     push(&mut ring, token(1, "a"));
     push(&mut ring, critical("T2"));
@@ -88,7 +101,7 @@ fn the_oldest_token_is_dropped_and_told_and_critical_events_stay() {
 
 #[test]
 fn an_empty_queue_holds_no_room() {
-    let mut ring = Ring::new(limits(8, 100), true);
+    let mut ring = Ring::new(limits(8, 100), tells());
     for _ in 0..3 {
         push(&mut ring, token(1, "a"));
         assert!(ring.store.capacity() > 0 && ring.entries.capacity() > 0);
@@ -99,7 +112,7 @@ fn an_empty_queue_holds_no_room() {
 
 #[test]
 fn critical_events_wait_when_nothing_gives_way() {
-    let mut ring = Ring::new(limits(2, 100), true);
+    let mut ring = Ring::new(limits(2, 100), tells());
     push(&mut ring, critical("T1"));
     push(&mut ring, critical("T2"));
     assert_eq!(push(&mut ring, critical("T3")), Push::Full);
@@ -111,7 +124,7 @@ fn critical_events_wait_when_nothing_gives_way() {
 
 #[test]
 fn an_oversized_event_passes_alone() {
-    let mut ring = Ring::new(limits(4, 4), true);
+    let mut ring = Ring::new(limits(4, 4), tells());
     assert_eq!(push(&mut ring, critical("much too long")), Push::Accepted);
     assert_eq!(push(&mut ring, critical("T")), Push::Full);
     assert_eq!(all(&mut ring), "much too long\n");
@@ -129,7 +142,7 @@ fn rules_other_than_drop_oldest_drop_nothing() {
                 merge: false,
                 ..limits(1, 100)
             },
-            true,
+            tells(),
         );
         push(&mut ring, token(1, "a"));
         assert_eq!(push(&mut ring, token(1, "b")), expected);
@@ -145,7 +158,7 @@ fn a_burst_waits_for_a_reader_that_had_no_chance_yet() {
                 overflow,
                 ..limits(1, 100)
             },
-            true,
+            tells(),
         );
         ring.reader_is_slow(false);
         push(&mut ring, token(1, "a"));
@@ -172,7 +185,7 @@ fn a_snapshot_that_became_critical_is_not_dropped_for_what_it_was() {
             },
         )
     };
-    let mut ring = Ring::new(limits(2, 100), true);
+    let mut ring = Ring::new(limits(2, 100), tells());
     push(&mut ring, critical("T1"));
     push(&mut ring, snapshot(Class::Token, "a"));
     push(&mut ring, snapshot(Class::Tool, "a+tool"));
@@ -183,7 +196,7 @@ fn a_snapshot_that_became_critical_is_not_dropped_for_what_it_was() {
 
 #[test]
 fn what_is_missing_at_the_end_is_told() {
-    let mut ring = Ring::new(limits(1, 100), true);
+    let mut ring = Ring::new(limits(1, 100), tells());
     push(&mut ring, critical("T"));
     push(&mut ring, token(1, "abc"));
     ring.finish(Instant::now());
@@ -192,7 +205,7 @@ fn what_is_missing_at_the_end_is_told() {
 
 #[test]
 fn what_nobody_took_is_counted() {
-    let mut ring = Ring::new(limits(2, 100), true);
+    let mut ring = Ring::new(limits(2, 100), tells());
     push(&mut ring, critical("T"));
     push(&mut ring, token(1, "a"));
     push(&mut ring, token(2, "b"));
@@ -205,7 +218,7 @@ fn what_nobody_took_is_counted() {
 
 #[test]
 fn characters_of_text_that_joins_with_nothing_are_told() {
-    let mut ring = Ring::new(limits(1, 100), true);
+    let mut ring = Ring::new(limits(1, 100), tells());
     let (block, event) = token(1, "four");
     push(
         &mut ring,
@@ -240,7 +253,7 @@ fn memory_stays_at_the_bound_whatever_is_thrown_at_it() {
                 merge,
                 ..limits(100_000, BOUND)
             },
-            true,
+            tells(),
         );
         for number in 0..20_000 {
             let event = if number % every == 0 {
@@ -285,7 +298,7 @@ mod model {
             merge in any::<bool>(),
         ) {
             let bounds = Limits { merge, ..limits(6, 60) };
-            let mut ring = Ring::new(bounds, false);
+            let mut ring = Ring::new(bounds, silent());
             let (mut sent, mut got) = (Vec::new(), Vec::new());
             let (mut pushed, mut taken_events) = (0_u64, 0_u64);
             for (number, op) in ops.into_iter().enumerate() {

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::outlet::Outlet;
 use crate::dialect::Dialect;
+use crate::encode::Encoder;
 use crate::filter::Hidden;
-use crate::queue::{Counts, Sender};
-use crate::stream::deadline::Table;
+use crate::queue::Counts;
+use crate::stream::deadline::Lengths;
 use crate::stream::end::End;
 use crate::stream::meter::{Meter, TokenSource};
 use crate::stream::pipeline::Pipeline;
-use crate::stream::registry::StopSignal;
+use crate::stream::stop::StopSignal;
 use crate::wire::Framing;
 
 /// Where a pump reads from. Dropping it cancels the upstream call.
@@ -115,6 +117,15 @@ pub struct Report {
     pub end: End,
     /// A word for it that may be finer than the end's own.
     pub code: &'static str,
+    /// The upstream's side.
+    pub ingress: IngressReport,
+    /// The client's side.
+    pub egress: EgressReport,
+}
+
+/// How the upstream's side of a stream went.
+#[derive(Debug)]
+pub struct IngressReport {
     /// What it spoke.
     pub dialect: Dialect,
     /// The dialect that was announced, if it spoke another.
@@ -127,24 +138,29 @@ pub struct Report {
     pub framing: Framing,
     /// What was measured.
     pub meter: Meter,
-    /// What the queue did.
-    pub queue: Counts,
     /// How long the upstream was held back because the queue was full.
     pub held: Duration,
-    /// How long the client had taken nothing of what was thrown away.
-    pub abandoned_after: Duration,
-    /// Heartbeats sent.
-    pub heartbeats: u64,
     /// From the client's leaving to the end of the upstream call.
     pub cancelled_after: Option<Duration>,
     /// The upstream goes on without its client.
     pub detached: bool,
 }
 
+/// How the client's side of a stream went.
+#[derive(Debug)]
+pub struct EgressReport {
+    /// What the queue did.
+    pub queue: Counts,
+    /// How long the client had taken nothing when what waited for it was thrown away.
+    pub abandoned_after: Duration,
+    /// Heartbeats sent.
+    pub heartbeats: u64,
+}
+
 impl Report {
     /// Output tokens, and who says so. The last running count of a whole answer is its total.
     pub fn output_tokens(&self) -> (u64, TokenSource) {
-        match self.meter.output_tokens() {
+        match self.ingress.meter.output_tokens() {
             (count, TokenSource::Cumulative) if self.end == End::Finished => {
                 (count, TokenSource::Usage)
             }
@@ -154,10 +170,10 @@ impl Report {
 
     /// The first answer text that the client may see.
     pub fn first_visible(&self) -> Option<Instant> {
-        if self.hides {
-            self.meter.first_visible
+        if self.ingress.hides {
+            self.ingress.meter.first_visible
         } else {
-            self.meter.first_token
+            self.ingress.meter.first_token
         }
     }
 
@@ -169,36 +185,56 @@ impl Report {
             End::UpstreamError,
             End::UpstreamReset,
         ];
-        self.meter.tool_faults(by_upstream.contains(&self.end))
+        self.ingress
+            .meter
+            .tool_faults(by_upstream.contains(&self.end))
     }
 }
 
 /// Everything a pump is made of.
+#[derive(Debug)]
 pub struct Parts {
+    /// The upstream's side.
+    pub ingress: IngressParts,
+    /// The client's side.
+    pub egress: EgressParts,
+    /// Lengths of the deadlines of both.
+    pub lengths: Lengths,
+    /// Told when the stream must end.
+    pub stop: Arc<StopSignal>,
+}
+
+/// What the upstream's side is made of.
+pub struct IngressParts {
     /// The upstream's body.
     pub source: Box<dyn Source>,
     /// Bytes to events.
     pub pipeline: Pipeline,
-    /// The pump's end of the queue.
-    pub queue: Sender,
-    /// Deadlines.
-    pub table: Table,
-    /// Silence before a heartbeat; zero is off.
-    pub heartbeat: Duration,
-    /// Told when the stream must end.
-    pub stop: Arc<StopSignal>,
+    /// When the upstream had the request.
+    pub started: Instant,
     /// Sees each read.
     pub observer: Box<dyn Observer>,
-    /// Who reads the reply.
-    pub reader: Arc<dyn Reader>,
     /// A client that leaves does not end the upstream call.
     pub detaches: bool,
     /// Whether to take note of the model's name.
     pub wants_model: bool,
 }
 
-impl fmt::Debug for Parts {
+impl fmt::Debug for IngressParts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parts").finish_non_exhaustive()
+        f.debug_struct("IngressParts").finish_non_exhaustive()
     }
+}
+
+/// What the client's side is made of.
+#[derive(Debug)]
+pub struct EgressParts {
+    /// The client's voice.
+    pub encoder: Encoder,
+    /// Where events go.
+    pub outlet: Outlet,
+    /// The client's connection.
+    pub reader: Arc<dyn Reader>,
+    /// Silence before a heartbeat; zero is off.
+    pub heartbeat: Duration,
 }

@@ -1,21 +1,36 @@
-//! One stream at work: upstream | reader | timer | stop -> queue.
+//! The pump: the future that runs one stream.
 //!
 //! ```text
-//!            read            full
-//! Reading ---------> push ---------> Blocked --- room ---> Reading
-//!    |                                  |
-//!    +---- end of input, deadline, reader gone, stop ----> Ended(End)
+//!  upstream ──► Ingress ─────────────────────► Egress ──► client
+//!               source, pipeline, meter,       encoder, outlet,
+//!               upstream clocks                client clocks
+//!
+//!              a read overfills the queue
+//!   Reading ───────────────────────────────────► Blocked{until}
+//!    ▲ ▲ ▲ ◄──────── room, or the overflow rule ─────┘  │ the end is known, events before it wait
+//!    │ │ │                                              ▼
+//!    │ │ └── the slot came, or the client took ──  Ending(failure) ── room ──► over
+//!    │ │     something
+//!    │ │     Resting{until}  ◄── a read for a client that takes less than comes (`fair_read`)
+//!    │ │
+//!    │ └──── Yielding        ◄── 32 KiB read without a pause
+//!    │
+//!    └── end of input, deadline, client gone, stop ──► over
 //! ```
 //!
-//! The pump owns the upstream body: when the pump ends, the body is dropped and the upstream call is
-//! cancelled. It is a future of its own, and not the body of the response, because a body is not polled while the
-//! client does not read. Whoever drives the client's connection runs it, or a task does.
+//! A stream that is over is closed by `shutdown`: it decides what the client is told, and waits until the client has it.
+//! The pump is a future of its own, and not the body of the response, because a body is not polled while the client does
+//! not read: its timers would stop exactly when they are needed.
 
 mod api;
 pub mod coalesce;
+mod delivery;
+mod egress;
 mod fair_read;
-mod intake;
+mod ingress;
+mod outlet;
 mod shutdown;
+mod state;
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -27,74 +42,78 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::end::End;
-use super::meter::Meter;
-use super::pipeline::{Fault, Verdict};
-use super::registry::StopSignal;
-use crate::event::Terminal;
+use super::pipeline::Verdict;
+use super::stop::StopSignal;
 use crate::queue::Offer;
-pub use api::{Arrived, Failure, Observer, Parts, Progress, Reader, Report, Source};
+pub use api::{
+    Arrived, EgressParts, EgressReport, Failure, IngressParts, IngressReport, Observer, Parts,
+    Progress, Reader, Report, Source,
+};
+use egress::Egress;
 use fair_read::FairRead;
-use intake::Intake;
+use ingress::Ingress;
+pub use outlet::Outlet;
+use state::State;
 
-/// How long a full queue waits for its reader before it drops: what a network and a busy client need to take
-/// a burst. Long enough to lose nothing to it, short against any stall.
+/// How long a full queue waits for its client before the overflow rule acts: what a network and a busy client need to
+/// take a burst. Long enough to lose nothing to a burst, short against any stall.
 const OVERFLOW_GRACE: Duration = Duration::from_millis(100);
 
-/// Bytes read without a pause: then the thread's other streams have their turn. A stream whose reader takes less than
+/// Bytes read without a pause: then the thread's other streams have their turn. A stream whose client takes less than
 /// comes pauses after every read: all it could win is what is dropped.
 const SHARE_BYTES: u64 = 32 * 1024;
 
-/// One stream.
+/// A stream's work, up to its last word, for whoever drives the client's connection or for a task.
+pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Runs one stream from its first read to its end.
 ///
-/// In this order, here and in what it holds: what each read looks at lies together. Among hundreds of streams
-/// nothing of one is in the processor's cache when its next event comes, and each line fetched costs some 0.1 us,
-/// more than all that is done with it.
+/// **How it works.** The pump owns the upstream call: when the pump is dropped or ends, the source is dropped, and that
+/// cancels the call. It is itself owned by the stream's task ([`session`](crate::session)), which is polled by whoever
+/// drives the client's connection. Four things wake it: the source (more bytes), the outlet (the client took something
+/// or left), the stop signal, and one timer, which is armed for the earliest of all deadlines and moved only when
+/// something may now come earlier. It is bounded by the outlet's queue: while events wait for room the source is not
+/// read, and TCP back-pressure reaches the agent.
+///
+/// The fields are ordered, here and in what they hold, so that what each read looks at lies together. Among hundreds of
+/// streams nothing of one is in the processor's cache when its next event comes, and each line fetched costs some
+/// 0.1 us, more than all that is done with it.
 #[repr(C)]
 pub struct Pump {
-    /// `None` once the upstream call is over.
-    source: Option<Box<dyn Source>>,
-    /// The source has just been asked in vain, and knows whom to wake.
-    drained: bool,
-    /// The timer knows whom to wake since it was last set.
-    armed: bool,
-    /// The reader takes less than comes.
+    ingress: Ingress,
+    state: State,
+    wakers: Wakers,
+    /// The client takes less than comes.
     fair_read: Option<FairRead>,
-    /// Who is woken by the reader, the stop and the timer.
-    task: Option<Waker>,
     /// When the timer fires.
     timer_at: Instant,
-    /// Until when the upstream is not read, for the others' sake.
-    resume_at: Option<Instant>,
-    /// Until when the reader may come before the overflow rule acts.
-    grace_until: Option<Instant>,
-    intake: Intake,
+    egress: Egress,
     timer: Pin<Box<Sleep>>,
-    /// Others have their turn.
-    pause: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    heartbeat: Duration,
-    /// Takes of the reader that the queue has told of.
-    seen: u64,
     stop: Arc<StopSignal>,
-    /// How the stream ends once the events that wait for room are in the queue.
-    ending: Option<Failure>,
-    held_since: Option<Instant>,
-    held: Duration,
-    heartbeats: u64,
-    detaches: bool,
+    /// When the whole stream must be over.
+    total_at: Instant,
+}
+
+/// Who knows whom to wake, so that nobody is asked twice.
+struct Wakers {
+    /// The source was just asked in vain.
+    source: bool,
+    /// The timer was polled since it was last set.
+    timer: bool,
+    /// Who is woken by the outlet, the stop signal and the timer.
+    task: Option<Waker>,
 }
 
 impl std::fmt::Debug for Pump {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pump")
-            .field("pipeline", &self.intake.pipeline)
-            .finish_non_exhaustive()
+        f.debug_struct("Pump").finish_non_exhaustive()
     }
 }
 
 /// What the pump woke up for.
 enum Wake {
     Read(Result<Progress, Failure>),
-    Queue,
+    Outlet,
     Stop(End),
     Timer,
 }
@@ -103,58 +122,31 @@ impl Pump {
     /// A pump before its first read.
     pub fn new(parts: Parts) -> Self {
         let Parts {
-            source,
-            pipeline,
-            queue,
-            table,
-            heartbeat,
+            ingress,
+            egress,
+            lengths,
             stop,
-            observer,
-            reader,
-            detaches,
-            wants_model,
         } = parts;
         let now = Instant::now();
-        let table_next = table.next();
-        let intake = Intake {
-            queue,
-            reader,
-            observer,
-            blocked: Vec::new(),
-            offer: Offer::Accepted,
-            fault: None,
-            quiet: false,
-            events: 0,
-            share: 0,
-            last_push: now,
-            last_read: now,
-            table,
-            pipeline,
-            meter: Meter::new(wants_model),
-        };
-        let beat = (!heartbeat.is_zero()).then(|| now + heartbeat);
-        let timer_at = beat.map_or(table_next, |beat| beat.min(table_next));
-        Self {
-            source: Some(source),
-            drained: false,
-            armed: false,
+        let total_at = ingress.started + lengths.total;
+        let mut pump = Self {
+            ingress: Ingress::new(ingress, &lengths, now),
+            state: State::Reading,
+            wakers: Wakers {
+                source: false,
+                timer: false,
+                task: None,
+            },
             fair_read: None,
-            task: None,
-            timer_at,
-            resume_at: None,
-            grace_until: None,
-            intake,
-            timer: Box::pin(sleep_until(timer_at)),
-            pause: None,
-            heartbeat,
-            seen: 0,
+            timer_at: total_at,
+            egress: Egress::new(egress, &lengths, now),
+            timer: Box::pin(sleep_until(total_at)),
             stop,
-            ending: None,
-            held_since: None,
-            held: Duration::ZERO,
-            heartbeats: 0,
-            detaches,
-        }
+            total_at,
+        };
+        pump.timer_at = pump.next_timer();
+        pump.timer.as_mut().reset(pump.timer_at);
+        pump
     }
 
     /// Runs the stream to its end, tells the client how it ended, and waits until the client has it all.
@@ -164,69 +156,25 @@ impl Pump {
         self.close(failure).await
     }
 
-    /// The second half of [`Pump::run`].
-    pub async fn close(&mut self, failure: Failure) -> Report {
-        let now = Instant::now();
-        // Nothing is read of it any more.
-        self.fair_read = None;
-        self.held += self
-            .held_since
-            .map_or(Duration::ZERO, |since| now.duration_since(since));
-        let detached = self.detaches && failure.end == End::ClientGone && self.source.is_some();
-        if failure.end != End::Finished && !detached {
-            // Before anything else: this is what cancels the upstream call.
-            self.source = None;
-        }
-        if failure.end != End::ClientGone {
-            self.intake.flush(now);
-        }
-        let left = self.intake.queue.status().reader_gone_at;
-        let failure = self.part(failure).await;
-        let intake = &self.intake;
-        let status = intake.queue.status();
-        let mut counts = status.counts;
-        for item in &intake.blocked {
-            if let Some(count) = counts.unsent.get_mut(item.event.class.index()) {
-                *count += 1;
-            }
-        }
-        Report {
-            end: failure.end,
-            code: failure.code,
-            dialect: intake.pipeline.dialect(),
-            mismatched: intake.pipeline.mismatched(),
-            hidden: intake.pipeline.hidden(),
-            hides: intake.pipeline.hides(),
-            framing: intake.pipeline.framing(),
-            meter: intake.meter.clone(),
-            queue: counts,
-            abandoned_after: status.abandoned_after,
-            held: self.held,
-            heartbeats: self.heartbeats,
-            cancelled_after: left.filter(|_| !detached).map(|left| left.elapsed()),
-            detached,
-        }
-    }
-
     /// The first half of [`Pump::run`]: ready when the stream is over. Always to be polled in one task.
     pub fn poll_flow(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
-        if let Some(pause) = &mut self.pause {
+        if let State::Yielding(pause) = &mut self.state {
             ready!(pause.as_mut().poll(cx));
-            self.pause = None;
+            self.state = State::Reading;
         }
         loop {
             let wake = ready!(self.poll_wake(cx));
             let read = matches!(wake, Wake::Read(Ok(Progress::More | Progress::Drained)));
-            self.drained = matches!(wake, Wake::Read(Ok(Progress::Drained)));
+            self.wakers.source = matches!(wake, Wake::Read(Ok(Progress::Drained)));
             // A read that brought something has looked at the clock.
             let now = if read {
-                self.intake.last_read
+                self.ingress.intake.last_read
             } else {
                 Instant::now()
             };
             let mut step = match wake {
-                Wake::Read(result) => self.read(result, now),
-                Wake::Queue => self.room(now),
+                Wake::Read(result) => self.after_read(result, now),
+                Wake::Outlet => self.room(now),
                 Wake::Stop(end) => Some(end.into()),
                 Wake::Timer => None,
             };
@@ -238,41 +186,29 @@ impl Pump {
             if let Some(failure) = step {
                 return Poll::Ready(failure);
             }
-            let behind = read && self.intake.table.is_behind(now, OVERFLOW_GRACE);
-            if read && self.fair_read.is_none() && !behind {
-                coalesce::note(self.intake.events);
-                fair_read::note_other(now);
-            } else if read {
-                self.set_fair_read(behind || self.intake.queue.overflows());
-                self.resume_at = self
-                    .fair_read
-                    .as_ref()
-                    .and_then(|_| FairRead::next_slot(now));
+            if read {
+                self.share_thread(now);
             }
-            // Lazily: the timer moves only when it fired or something now comes earlier, which a read that was
-            // pushed on hardly ever brings about.
-            if self.intake.table.take_sooner()
-                || !read
-                || self.grace_until.is_some()
-                || self.resume_at.is_some()
-                || due
-            {
+            // Lazily: the timer moves only when it fired or something may now come earlier, which a read that was pushed
+            // on hardly ever brings about.
+            if self.take_sooner() || !read || !self.state.is_reading() || due {
                 let next = self.next_timer();
                 if due || next < self.timer_at {
                     self.timer_at = next;
                     self.timer.as_mut().reset(next);
-                    self.armed = false;
-                    self.intake.quiet = false;
+                    self.wakers.timer = false;
+                    self.egress.quiet = false;
                 }
             }
-            let pauses = self.intake.share > SHARE_BYTES || (read && self.fair_read.is_some());
-            if self.resume_at.is_none() && pauses {
-                self.intake.share = 0;
-                self.intake.quiet = false;
-                self.drained = false;
+            let pauses =
+                self.ingress.intake.share > SHARE_BYTES || (read && self.fair_read.is_some());
+            if pauses && self.state.is_reading() {
+                self.ingress.intake.share = 0;
+                self.egress.quiet = false;
+                self.wakers.source = false;
                 let mut pause = Box::pin(yield_now());
                 if pause.as_mut().poll(cx).is_pending() {
-                    self.pause = Some(pause);
+                    self.state = State::Yielding(pause);
                     return Poll::Pending;
                 }
             }
@@ -280,205 +216,222 @@ impl Pump {
     }
 
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
-        let intake = &mut self.intake;
-        let blocked = !intake.blocked.is_empty();
-        let quiet = std::mem::take(&mut intake.quiet);
-        if !blocked
-            && !std::mem::take(&mut self.drained)
-            && self.resume_at.is_none()
-            && let Some(source) = &mut self.source
-            && let Poll::Ready(result) = source.poll_read(cx, &mut |bytes| intake.take_in(bytes))
+        let (ingress, egress) = (&mut self.ingress, &mut self.egress);
+        let quiet = std::mem::take(&mut egress.quiet);
+        if self.state.is_reading()
+            && !std::mem::take(&mut self.wakers.source)
+            && let Some(source) = &mut ingress.source
         {
-            return Poll::Ready(Wake::Read(result));
+            let intake = &mut ingress.intake;
+            let read = source.poll_read(cx, &mut |bytes| intake.take_in(egress, bytes));
+            if let Poll::Ready(result) = read {
+                return Poll::Ready(Wake::Read(result));
+            }
         }
-        intake.share = 0;
-        let known = (self.task.as_ref()).is_some_and(|task| task.will_wake(cx.waker()));
-        if quiet && known && self.armed {
+        ingress.intake.share = 0;
+        let known = (self.wakers.task.as_ref()).is_some_and(|task| task.will_wake(cx.waker()));
+        if quiet && known && self.wakers.timer {
             // The upstream is what woke the pump. The others have its waker, and the push would have told.
             return Poll::Pending;
         }
         if !known {
-            self.task = Some(cx.waker().clone());
+            self.wakers.task = Some(cx.waker().clone());
         }
-        // A reader that comes back is read for at once.
-        let waits = blocked || self.resume_at.is_some();
-        if (intake.queue.poll_change(cx, &mut self.seen, waits)).is_ready() {
-            return Poll::Ready(Wake::Queue);
+        // A client that comes back is read for at once.
+        let takes = !self.state.is_reading();
+        let change = egress.outlet.poll_change(cx, &mut egress.seen, takes);
+        if change.is_ready() {
+            return Poll::Ready(Wake::Outlet);
         }
         if let Poll::Ready(end) = self.stop.poll(cx) {
             return Poll::Ready(Wake::Stop(end));
         }
-        self.armed = true;
+        self.wakers.timer = true;
         self.timer.as_mut().poll(cx).map(|()| Wake::Timer)
     }
 
     /// What follows from a read, whose events are in the queue as far as there was room.
-    fn read(&mut self, result: Result<Progress, Failure>, now: Instant) -> Option<Failure> {
-        let intake = &mut self.intake;
-        let is_over = intake.pipeline.terminal().is_some();
-        self.ending = match (result, intake.fault) {
-            (_, Some(Fault::Corrupt)) => Some(End::UpstreamError.into()),
-            (_, Some(Fault::TooLarge)) => Some(End::TooLarge.into()),
-            _ if is_over => None,
-            (Ok(Progress::More | Progress::Drained), None) => None,
-            (Ok(Progress::End), None) => match intake.finish(now) {
-                Verdict::Complete if intake.pipeline.terminal().is_some() => None,
-                Verdict::Complete => Some(End::Finished.into()),
-                Verdict::Truncated => Some(End::Truncated.into()),
-            },
-            (Err(failure), None) => match intake.finish(now) {
-                // The dialect's own end was there; how the transport ended does not matter.
-                Verdict::Complete if intake.pipeline.terminal().is_some() => None,
-                _ => Some(failure),
-            },
-        };
-        self.pushed(now).or_else(|| self.ended())
+    fn after_read(&mut self, result: Result<Progress, Failure>, now: Instant) -> Option<Failure> {
+        let ending = self.ending(result, now);
+        match self.egress.take_offer() {
+            Offer::Accepted => ending,
+            Offer::Disconnect => Some(disconnect()),
+            Offer::Full => self.wait_for_room(None, ending, now),
+            Offer::Wait => self.wait_for_room(Some(now + OVERFLOW_GRACE), ending, now),
+        }
     }
 
-    /// How the stream ends, once every event before its end is in the queue.
-    fn ended(&mut self) -> Option<Failure> {
-        if !self.intake.blocked.is_empty() {
+    /// How the stream ends with this read, if it does.
+    fn ending(&mut self, result: Result<Progress, Failure>, now: Instant) -> Option<Failure> {
+        let (intake, egress) = (&mut self.ingress.intake, &mut self.egress);
+        if let Some(end) = intake.fault().or_else(|| intake.terminal()) {
+            return Some(end.into());
+        }
+        if matches!(result, Ok(Progress::More | Progress::Drained)) {
             return None;
         }
-        self.ending.take().or_else(|| self.terminal())
+        let verdict = intake.finish(egress, now);
+        if verdict == Verdict::Complete
+            && let Some(end) = intake.terminal()
+        {
+            // The dialect's own end was there; how the transport ended does not matter.
+            return Some(end.into());
+        }
+        Some(match (result, verdict) {
+            (Err(failure), _) => failure,
+            (Ok(_), Verdict::Complete) => End::Finished.into(),
+            (Ok(_), Verdict::Truncated) => End::Truncated.into(),
+        })
     }
 
-    /// The end that the upstream's own terminal event means.
-    fn terminal(&self) -> Option<Failure> {
-        match self.intake.pipeline.terminal()? {
-            Terminal::Done | Terminal::MayEnd => Some(End::Finished.into()),
-            Terminal::Error | Terminal::MayFail => Some(End::UpstreamError.into()),
-        }
-    }
-
-    /// What follows from events that found no room.
-    fn pushed(&mut self, now: Instant) -> Option<Failure> {
-        match std::mem::replace(&mut self.intake.offer, Offer::Accepted) {
-            Offer::Accepted => return None,
-            Offer::Disconnect => {
-                return Some(Failure {
-                    message:
-                        "the client reads too slowly: its queue is full (overflow: disconnect)"
-                            .to_owned(),
-                    ..End::ClientStalled.into()
-                });
-            }
-            Offer::Full => {}
-            Offer::Wait => self.grace_until = Some(now + OVERFLOW_GRACE),
-        }
-        // The upstream is not read meanwhile.
-        self.held_since.get_or_insert(now);
-        self.intake.table.hold();
+    /// The source is not read until the events that found no room are in the queue.
+    fn wait_for_room(
+        &mut self,
+        until: Option<Instant>,
+        ending: Option<Failure>,
+        now: Instant,
+    ) -> Option<Failure> {
+        self.state = State::waiting(until, ending);
+        self.ingress.intake.hold(now);
         None
     }
 
-    /// The reader took something, or is gone.
+    /// The client took something, or is gone.
     fn room(&mut self, now: Instant) -> Option<Failure> {
-        let status = self.intake.queue.status();
+        let status = self.egress.outlet.status();
         if status.reader_gone {
             return Some(End::ClientGone.into());
         }
-        self.intake
+        self.egress
             .note_waiting(status.waiting_since.max(status.handed_off));
-        self.resume_at = None;
-        self.unblock(now)
+        match self.state {
+            State::Resting { .. } => {
+                self.state = State::Reading;
+                None
+            }
+            State::Blocked { .. } | State::Ending(_) => self.unblock(now),
+            State::Reading | State::Yielding(_) => None,
+        }
     }
 
-    /// Once more to the queue with what waits outside.
+    /// Offers the events that wait once more.
     fn unblock(&mut self, now: Instant) -> Option<Failure> {
-        self.grace_until = None;
-        if self.intake.blocked.is_empty() {
-            return None;
+        self.egress.retry(now);
+        let ending = match std::mem::replace(&mut self.state, State::Reading) {
+            State::Ending(ending) => Some(ending.failure),
+            _ => None,
+        };
+        match self.egress.take_offer() {
+            Offer::Accepted => {
+                self.ingress.intake.release(now);
+                ending
+            }
+            Offer::Disconnect => Some(disconnect()),
+            Offer::Full => self.wait_for_room(None, ending, now),
+            Offer::Wait => self.wait_for_room(Some(now + OVERFLOW_GRACE), ending, now),
         }
-        self.intake.unblock(now);
-        let pushed = self.pushed(now);
-        if pushed.is_none() && self.intake.blocked.is_empty() {
-            self.held += self
-                .held_since
-                .take()
-                .map_or(Duration::ZERO, |since| now.duration_since(since));
-            self.intake.table.release(now);
-            return self.ended();
-        }
-        pushed
     }
 
-    /// Whether the reader takes too little of what the upstream writes.
-    fn set_fair_read(&mut self, floods: bool) {
-        if floods == self.fair_read.is_some() {
+    /// After a read: whether the client takes too little of what comes, so that this stream reads less often.
+    fn share_thread(&mut self, now: Instant) {
+        let behind = self.egress.clocks.is_behind(now, OVERFLOW_GRACE);
+        if self.fair_read.is_none() && !behind {
+            coalesce::note(self.ingress.intake.events);
+            fair_read::note_other(now);
             return;
         }
-        self.fair_read = floods.then(FairRead::new);
-        if let Some(source) = &mut self.source {
-            source.set_low_rate(floods);
+        self.set_fair_read(behind || self.egress.outlet.overflows());
+        if self.fair_read.is_some()
+            && self.state.is_reading()
+            && let Some(until) = FairRead::next_slot(now)
+        {
+            self.state = State::Resting { until };
+        }
+    }
+
+    fn set_fair_read(&mut self, on: bool) {
+        if on == self.fair_read.is_some() {
+            return;
+        }
+        self.fair_read = on.then(FairRead::new);
+        if let Some(source) = &mut self.ingress.source {
+            source.set_low_rate(on);
         }
     }
 
     /// A deadline has passed, or it is time for a heartbeat, or the timer was early.
     fn tick(&mut self, now: Instant) -> Option<Failure> {
-        let intake = &mut self.intake;
-        let status = intake.queue.status();
-        intake.note_waiting(status.waiting_since.max(status.handed_off));
-        if let Some(end) = intake.table.expired(now) {
-            // An answer that may be complete, and nothing came after it: it was.
+        let status = self.egress.outlet.status();
+        self.egress
+            .note_waiting(status.waiting_since.max(status.handed_off));
+        if let Some(end) = self.expired(now) {
             let silence = matches!(
                 end,
                 End::FirstEventTimeout | End::IdleTimeout | End::ProgressTimeout
             );
-            if silence && self.resume_at.take().is_some() {
-                // Nobody listened: it may have something to say.
+            if silence && matches!(self.state, State::Resting { .. }) {
+                // Nobody listened: the upstream may have something to say.
+                self.state = State::Reading;
                 return None;
             }
-            let end = match intake.pipeline.may_end() {
-                Some(Terminal::MayFail) if silence => End::UpstreamError,
-                Some(_) if silence => End::Finished,
-                _ => end,
-            };
-            if end == End::FirstEventTimeout
-                && let Some(source) = &mut self.source
-            {
-                source.report_failure();
+            // An answer that may be complete, and nothing came after it: it was.
+            let possible = self.ingress.intake.possible_end().filter(|_| silence);
+            let end = possible.unwrap_or(end);
+            if end == End::FirstEventTimeout {
+                self.ingress.report_failure();
             }
             return Some(end.into());
         }
-        if self.resume_at.is_some_and(|at| at <= now) {
-            self.resume_at = None;
+        if self.state.until().is_some_and(|until| until <= now) {
+            if self.state.waits_for_room() {
+                self.egress.outlet.give_up();
+                self.set_fair_read(true);
+                return self.unblock(now);
+            }
+            self.state = State::Reading;
         }
-        if self.grace_until.is_some_and(|until| until <= now) {
-            intake.queue.give_up();
-            self.set_fair_read(true);
-            return self.unblock(now);
-        }
-        if self.next_heartbeat().is_some_and(|at| at <= now) {
-            self.beat(now);
+        let beat = self.egress.next_heartbeat();
+        if beat.is_some_and(|at| at <= now) && self.egress.beat(now) {
+            self.ingress.intake.observer.heartbeat();
         }
         None
     }
 
-    /// Silence for too long: a heartbeat, unless something waits for the client anyway.
-    fn beat(&mut self, now: Instant) {
-        let intake = &mut self.intake;
-        intake.last_push = now;
-        let bytes = intake
-            .pipeline
-            .dialect()
-            .heartbeat(intake.pipeline.framing());
-        if let Some(bytes) = bytes
-            && intake.queue.heartbeat(bytes, now)
-        {
-            self.heartbeats += 1;
-            intake.observer.heartbeat();
-        }
+    /// The deadline that has passed at `now`; the earliest one if several have.
+    fn expired(&self, now: Instant) -> Option<End> {
+        let total = (self.total_at <= now).then_some((self.total_at, End::TotalTimeout));
+        let all = [
+            self.ingress.intake.clocks.expired(now),
+            total,
+            self.egress.clocks.expired(now),
+        ];
+        let passed = all.into_iter().flatten();
+        passed.min_by_key(|(at, _)| *at).map(|(_, end)| end)
     }
 
     fn next_timer(&self) -> Instant {
-        let others = [self.next_heartbeat(), self.grace_until, self.resume_at];
-        let deadline = self.intake.table.next();
-        others.into_iter().flatten().fold(deadline, Instant::min)
+        let others = [
+            self.ingress.intake.clocks.next(),
+            self.egress.clocks.next(),
+            self.egress.next_heartbeat(),
+            self.state.until(),
+        ];
+        let others = others.into_iter().flatten();
+        others.fold(self.total_at, Instant::min)
     }
 
-    fn next_heartbeat(&self) -> Option<Instant> {
-        (!self.heartbeat.is_zero()).then(|| self.intake.last_push + self.heartbeat)
+    /// Reports whether a deadline of either side may have moved forward.
+    const fn take_sooner(&mut self) -> bool {
+        let upstream = self.ingress.intake.clocks.take_sooner();
+        self.egress.clocks.take_sooner() || upstream
+    }
+}
+
+/// The end that `overflow: disconnect` means.
+fn disconnect() -> Failure {
+    Failure {
+        message: "the client reads too slowly: its queue is full (overflow: disconnect)".to_owned(),
+        ..End::ClientStalled.into()
     }
 }
 

@@ -8,8 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::Pump;
-use super::api::{Failure, Progress};
-use crate::event::Terminal;
+use super::api::{EgressReport, Failure, Progress, Report};
 use crate::queue::Close;
 use crate::stream::end::End;
 
@@ -23,10 +22,48 @@ const STOPPING: Duration = Duration::from_millis(300);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Pump {
-    /// Says how it ended: nothing to add after a terminal of the upstream's own, else the dialect's error
-    /// event, else a body that breaks. Then waits until the client has it.
-    pub(super) async fn part(&mut self, failure: Failure) -> Failure {
-        self.settle(&failure);
+    /// The second half of [`Pump::run`]: ends a stream that is over, and reports how it went.
+    pub async fn close(&mut self, failure: Failure) -> Report {
+        let now = Instant::now();
+        // The source is read no more.
+        self.fair_read = None;
+        self.ingress.intake.end_hold(now);
+        let detached = self.ingress.detaches
+            && failure.end == End::ClientGone
+            && self.ingress.source.is_some();
+        if failure.end != End::Finished && !detached {
+            // Before anything else: this is what cancels the upstream call.
+            self.ingress.source = None;
+        }
+        if failure.end != End::ClientGone {
+            self.ingress.intake.flush(&mut self.egress, now);
+        }
+        let left = self.egress.outlet.status().reader_gone_at;
+        let failure = self.tell(failure).await;
+        let status = self.egress.outlet.status();
+        let mut queue = status.counts;
+        for item in &self.egress.blocked {
+            if let Some(count) = queue.unsent.get_mut(item.event.class.index()) {
+                *count += 1;
+            }
+        }
+        let cancelled_after = left.filter(|_| !detached).map(|left| left.elapsed());
+        Report {
+            end: failure.end,
+            code: failure.code,
+            ingress: self.ingress.intake.report(cancelled_after, detached),
+            egress: EgressReport {
+                queue,
+                abandoned_after: status.abandoned_after,
+                heartbeats: self.egress.heartbeats,
+            },
+        }
+    }
+
+    /// Tells the client how the stream ended: nothing to add after a terminal event of the upstream's own, else the
+    /// client's error event, else a body that breaks. Then waits until the client has it.
+    async fn tell(&mut self, failure: Failure) -> Failure {
+        self.close_outlet(&failure);
         if failure.end == End::ClientGone {
             return failure;
         }
@@ -38,32 +75,29 @@ impl Pump {
         }
     }
 
-    fn settle(&self, failure: &Failure) {
+    fn close_outlet(&self, failure: &Failure) {
         let now = Instant::now();
-        let pipeline = &self.intake.pipeline;
+        let (intake, outlet) = (&self.ingress.intake, &self.egress.outlet);
         match failure.end {
-            End::Finished => self.intake.queue.close(Close::Clean, None, now),
+            End::Finished => outlet.close(Close::Clean, None, now),
             // The upstream has said so itself.
-            End::UpstreamError
-                if pipeline.terminal() == Some(Terminal::Error)
-                    || pipeline.may_end() == Some(Terminal::MayFail) =>
-            {
-                self.intake.queue.close(Close::Clean, None, now);
-            }
-            End::ClientGone => self.intake.queue.abort(),
+            End::UpstreamError if intake.told_failure() => outlet.close(Close::Clean, None, now),
+            End::ClientGone => outlet.abort(),
             _ => {
                 if failure.end == End::ClientStalled {
-                    // It did not read for so long: free the memory, leave only the reason.
-                    self.intake.queue.clear();
+                    // The client did not read for so long: free the memory, leave only the reason.
+                    outlet.clear();
                 }
-                let last = pipeline.failure(failure.end.as_str(), &failure.message);
+                let (code, seen) = (failure.end.as_str(), intake.error_context());
+                let encoder = self.egress.encoder();
+                let last = encoder.failure(&seen, code, &failure.message);
                 let how = if last.is_some() {
                     Close::Clean
                 } else {
                     Close::Abort
                 };
                 let last = last.as_ref().map(String::as_bytes);
-                self.intake.queue.close(how, last, now);
+                outlet.close(how, last, now);
             }
         }
     }
@@ -76,25 +110,28 @@ impl Pump {
         // Whatever else: the farewell itself is bounded, too.
         let mut limit = match end {
             End::ClientStalled => (now + LAST_WORD, end),
-            End::Finished => (self.intake.table.total(), End::TotalTimeout),
-            _ => (self.intake.table.total().max(now + LAST_WORD), end),
+            End::Finished => (self.total_at, End::TotalTimeout),
+            _ => (self.total_at.max(now + LAST_WORD), end),
         };
         let mut stopping = false;
         let mut timer = pin!(sleep_until(linger));
         poll_fn(|cx| {
             loop {
                 // Before looking, so that no change is missed.
-                let changed = self.intake.queue.poll_change(cx, &mut self.seen, true);
+                let changed = self
+                    .egress
+                    .outlet
+                    .poll_change(cx, &mut self.egress.seen, true);
                 if !stopping && let Poll::Ready(asked) = self.stop.poll(cx) {
                     stopping = true;
                     limit = earlier(limit, (Instant::now() + STOPPING, unseen(asked)));
                 }
-                let status = self.intake.queue.status();
+                let status = self.egress.outlet.status();
                 if status.abandoned {
                     return Poll::Ready(unseen(End::ClientGone));
                 }
                 let in_connection =
-                    status.handed_off.is_some() || self.intake.reader.last_progress().is_some();
+                    status.handed_off.is_some() || self.egress.reader.last_progress().is_some();
                 if status.reader_gone || (status.events == 0 && !in_connection) {
                     return Poll::Ready(end);
                 }
@@ -102,27 +139,23 @@ impl Pump {
                     continue;
                 }
                 self.drain_source(cx);
-                self.intake
+                self.egress
                     .note_waiting(status.waiting_since.max(status.handed_off));
                 let now = Instant::now();
                 if now >= linger {
-                    self.source = None;
+                    self.ingress.source = None;
                 }
-                let stalled = self
-                    .intake
-                    .table
-                    .stalled()
-                    .map(|at| (at, End::ClientStalled));
+                let stalled = (self.egress.clocks.next()).map(|at| (at, End::ClientStalled));
                 let (next, passed) = stalled.map_or(limit, |stalled| earlier(limit, stalled));
                 if next <= now {
-                    self.intake.queue.clear();
-                    self.intake.queue.abort();
-                    self.intake.reader.give_up();
+                    self.egress.outlet.clear();
+                    self.egress.outlet.abort();
+                    self.egress.reader.give_up();
                     return Poll::Ready(unseen(passed));
                 }
                 // Nobody tells when a connection has written all that it took.
                 let look = (status.events == 0).then(|| now + LOOK_AGAIN);
-                let lingers = self.source.is_some().then_some(linger);
+                let lingers = self.ingress.source.is_some().then_some(linger);
                 let wake = [lingers, look]
                     .into_iter()
                     .flatten()
@@ -138,11 +171,11 @@ impl Pump {
 
     /// Reads on to the end of the body, so that its connection can be used again.
     fn drain_source(&mut self, cx: &mut Context<'_>) {
-        while let Some(source) = &mut self.source {
+        while let Some(source) = &mut self.ingress.source {
             match source.poll_read(cx, &mut |_| {}) {
                 Poll::Ready(Ok(Progress::More)) => {}
                 Poll::Ready(Ok(Progress::Drained)) => return,
-                Poll::Ready(_) => self.source = None,
+                Poll::Ready(_) => self.ingress.source = None,
                 Poll::Pending => return,
             }
         }
@@ -150,22 +183,22 @@ impl Pump {
 
     /// Reads on without the client, up to the end of the body, a deadline, or the end of the process.
     pub async fn run_detached(&mut self) {
-        let idle = self.intake.table.idle();
-        let total = self.intake.table.total();
+        let idle = self.ingress.intake.clocks.idle();
+        let total = self.total_at;
         let mut timer = pin!(sleep_until(total.min(Instant::now() + idle)));
         poll_fn(|cx| {
             let mut brought = false;
-            while let Some(source) = &mut self.source {
+            while let Some(source) = &mut self.ingress.source {
                 match source.poll_read(cx, &mut |_| brought = true) {
                     Poll::Ready(Ok(Progress::More)) => {}
                     Poll::Ready(Ok(Progress::Drained)) | Poll::Pending => break,
-                    Poll::Ready(_) => self.source = None,
+                    Poll::Ready(_) => self.ingress.source = None,
                 }
             }
             if brought {
                 timer.as_mut().reset(total.min(Instant::now() + idle));
             }
-            let is_over = self.source.is_none() || self.stop.poll(cx).is_ready();
+            let is_over = self.ingress.source.is_none() || self.stop.poll(cx).is_ready();
             if is_over || timer.as_mut().poll(cx).is_ready() {
                 Poll::Ready(())
             } else {
@@ -173,14 +206,14 @@ impl Pump {
             }
         })
         .await;
-        self.source = None;
+        self.ingress.source = None;
     }
 
     /// After a good end: waits a moment for the upstream to end its body. The stream itself has ended.
     pub async fn linger(&mut self) {
         let end = poll_fn(|cx| {
             self.drain_source(cx);
-            if self.source.is_none() {
+            if self.ingress.source.is_none() {
                 Poll::Ready(())
             } else {
                 Poll::Pending

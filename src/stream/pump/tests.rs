@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 
 use super::super::deadline::Lengths;
-use super::super::deadline::Table;
 use super::super::pipeline::{Pipeline, Settings};
 use super::*;
 use crate::dialect::{Choice, Dialect, Members};
+use crate::encode::Encoder;
 use crate::queue::{self, Close, Limits, Next, Overflow, Receiver};
 use crate::wire::Framing;
 use crate::wire::encoding::Coding;
@@ -102,22 +102,29 @@ fn pump(
         total: 100 * SECOND,
         client_stall: 3 * SECOND,
     };
-    let (tx, rx) = queue::queue(limits, true);
+    let encoder = Encoder::identity(Some(Dialect::OpenAiChat), Framing::Sse);
+    let (tx, rx) = queue::queue(limits, encoder);
     let stop = Arc::<StopSignal>::default();
     let pump = Pump::new(Parts {
-        source: Box::new(Script {
-            steps: steps.into(),
-            timer: None,
-        }),
-        pipeline: Pipeline::new(&settings),
-        queue: tx,
-        table: Table::new(lengths, Instant::now()),
-        heartbeat,
+        ingress: IngressParts {
+            source: Box::new(Script {
+                steps: steps.into(),
+                timer: None,
+            }),
+            pipeline: Pipeline::new(&settings),
+            started: Instant::now(),
+            observer: Box::new(Deaf),
+            detaches: false,
+            wants_model: false,
+        },
+        egress: EgressParts {
+            encoder,
+            outlet: Outlet::Direct(tx),
+            reader: Arc::new(Blind),
+            heartbeat,
+        },
+        lengths,
         stop: Arc::clone(&stop),
-        observer: Box::new(Deaf),
-        detaches: false,
-        wants_model: false,
-        reader: Arc::new(Blind),
     });
     (pump, rx, stop)
 }
@@ -158,8 +165,8 @@ async fn a_whole_stream_finishes_and_adds_nothing() {
     .await;
     assert_eq!(report.end, End::Finished);
     assert!(text.ends_with("data: [DONE]\n\n") && !text.contains("error"));
-    assert_eq!(report.meter.deltas, 2);
-    assert_eq!(report.meter.tokens_per_second(), Some(1.0));
+    assert_eq!(report.ingress.meter.deltas, 2);
+    assert_eq!(report.ingress.meter.tokens_per_second(), Some(1.0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,11 +219,11 @@ async fn silence_is_filled_with_heartbeats() {
     let (mut pump, rx, _stop) = pump(steps, ROOMY, SECOND);
     let (report, (text, _)) = tokio::join!(pump.run(), read(rx));
     assert!(
-        (3..=4).contains(&report.heartbeats),
+        (3..=4).contains(&report.egress.heartbeats),
         "{}",
-        report.heartbeats
+        report.egress.heartbeats
     );
-    assert_eq!(text.matches(":\n").count() as u64, report.heartbeats);
+    assert_eq!(text.matches(":\n").count() as u64, report.egress.heartbeats);
 }
 
 #[tokio::test(start_paused = true)]
@@ -236,7 +243,7 @@ async fn a_client_that_reads_nothing_is_stalled_and_critical_events_hold_the_ups
     let (mut stalled, rx, _stop) = pump(steps(), limits, Duration::ZERO);
     let report = stalled.run().await;
     assert_eq!(report.end, End::ClientStalled);
-    assert!(report.held > 2 * SECOND);
+    assert!(report.ingress.held > 2 * SECOND);
     assert!(started.elapsed() < 5 * SECOND);
     assert_eq!(read(rx).await, (String::new(), Close::Abort), "too late");
 
@@ -325,7 +332,7 @@ async fn a_client_that_reads_slowly_is_not_stalled() {
         (SECOND, done()),
     ];
     let (mut slow, rx, _stop) = pump(steps, ROOMY, Duration::ZERO);
-    slow.intake.reader = Arc::new(Slow);
+    slow.egress.reader = Arc::new(Slow);
     let late = async {
         tokio::time::sleep(10 * SECOND).await;
         read(rx).await

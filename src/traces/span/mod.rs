@@ -1,4 +1,4 @@
-//! One span: what is known when its request came, and what is attributes at its end.
+//! One span: collects what is known when its request comes, and what becomes attributes at its end.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,9 +17,8 @@ use super::semconv;
 use crate::dialect::Dialect;
 use crate::stream::end::End;
 use crate::stream::pump::Report;
-use crate::stream::registry::StreamId;
 
-/// The span of one request. Dropped without a word: the client left before there was an answer.
+/// The span of one request. If it is dropped without an outcome, the client left before there was a response.
 pub struct Span(Box<Open>);
 
 struct Open {
@@ -45,8 +44,8 @@ impl Span {
         }))
     }
 
-    /// Ends it with its stream.
-    pub fn stream(mut self, report: &Report, id: StreamId, status: StatusCode) {
+    /// Ends the span with its stream.
+    pub fn stream(mut self, report: &Report, id: String, status: StatusCode) {
         let Open {
             attributes,
             request,
@@ -56,14 +55,14 @@ impl Span {
         attributes.outcome = Some(outcome);
         attributes.trouble = report.end.is_trouble().then_some(outcome.into());
         attributes.say("weir.code", (report.code != outcome).then_some(report.code));
-        attributes.speaks(Some(report.dialect));
-        attributes.does(Some(report.dialect), &request.path);
+        attributes.speaks(Some(report.ingress.dialect));
+        attributes.does(Some(report.ingress.dialect), &request.path);
         attributes.status(status);
-        attributes.say("weir.stream_id", Some(id.to_string()));
+        attributes.say("weir.stream_id", Some(id));
         attributes.measured(report);
     }
 
-    /// Ends it with an answer of Weir's own.
+    /// Ends the span with a response that Weir itself made.
     pub fn failed(mut self, code: &'static str, dialect: Option<Dialect>, status: StatusCode) {
         let Open {
             attributes,
@@ -77,7 +76,8 @@ impl Span {
         attributes.status(status);
     }
 
-    /// The answer is no stream: ends it when dropped, as `passed` or `cut` has said by then.
+    /// Notes a response that is not a stream. The span then ends when it is dropped, with the outcome that
+    /// `passed` or `cut` has set by then.
     pub fn passing(&mut self, dialect: Option<Dialect>, status: StatusCode) {
         let Open {
             attributes,
@@ -91,12 +91,13 @@ impl Span {
         attributes.status(status);
     }
 
-    /// All of the plain answer was handed over.
+    /// Notes that the whole plain response was handed over.
     pub fn passed(&mut self) {
         self.0.attributes.outcome = Some("passed");
     }
 
-    /// The plain answer broke. Nothing in it tells its client of a drain, so that one is trouble as well.
+    /// Notes that the plain response broke off. Nothing in it can tell the client of a drain, so a drain
+    /// counts as trouble as well.
     pub fn cut(&mut self, end: End) {
         let attributes = &mut self.0.attributes;
         attributes.outcome = Some(end.as_str());
@@ -110,7 +111,7 @@ impl Drop for Span {
     fn drop(&mut self) {
         let open = &mut *self.0;
         if open.attributes.outcome.is_none() {
-            // A defect in Weir is no leaving client.
+            // A panic is a defect in Weir, and must not be counted as a client that left.
             let panics = std::thread::panicking();
             if panics {
                 open.attributes.trouble = Some("panic".into());
@@ -173,7 +174,7 @@ impl Open {
     }
 }
 
-/// The method, if it is one of those that the conventions know: others are as long as their clients like.
+/// Returns the method if the conventions know it. Other methods can be as long as clients like.
 fn known(method: &Method) -> Option<&'static str> {
     let known = [
         (Method::GET, "GET"),
@@ -189,7 +190,8 @@ fn known(method: &Method) -> Option<&'static str> {
     found.map(|(_, word)| *word)
 }
 
-/// The dialect, if the request asks for what its operation does: a route may carry anything else as well.
+/// Returns the dialect if the request asks for the dialect's operation: a route may carry other requests as
+/// well.
 fn asked(dialect: Option<Dialect>, request: &Request) -> Option<Dialect> {
     let asks = |dialect: &Dialect| {
         request.method == Method::POST && semconv::is_asked_at(*dialect, &request.path)

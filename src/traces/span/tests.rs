@@ -8,7 +8,7 @@ use crate::traces::parent::place;
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// The span that `end` leaves.
+/// Returns the span that `end` leaves behind.
 fn told(method: &str, end: impl FnOnce(Span)) -> SpanData {
     let kept = Kept::default();
     let outbox = Arc::new(outbox(kept.clone()));

@@ -1,10 +1,11 @@
-//! When the kernel acknowledges what an upstream sends: at once, unless it was shown that nobody waits for it.
+//! Delayed TCP acknowledgements: used only for upstreams that do not wait for an acknowledgement before they send.
 //!
-//! Linux acknowledges each small segment when it is read, with a packet of its own: a third of the kernel's work
-//! for a stream of single events. Delayed, it is one for every second event, and no event comes later, if the
-//! upstream sends without waiting (`TCP_NODELAY`). One that waits (Nagle's algorithm) would send each event 40 ms
-//! late. So a trial of two reads tells which it is, now and then, for the kernel forgets: it acknowledges at once
-//! again whenever a delayed acknowledgement had to be sent by the clock, as it is after each pause.
+//! Linux acknowledges each small segment when it is read, with a packet of its own: a third of the kernel's work for a
+//! stream of single events. Delayed acknowledgements take one packet for every second event, and no event is late if
+//! the upstream sends without waiting (`TCP_NODELAY`). An upstream that waits (Nagle's algorithm) would send each
+//! event 40 ms late. A trial of two reads tells which kind the upstream is. Trials are repeated from time to time,
+//! because the kernel forgets the setting: it acknowledges at once again whenever a delayed acknowledgement had to be
+//! sent by timer, as it is after each pause.
 
 use std::time::Duration;
 
@@ -12,20 +13,20 @@ use tokio::time::Instant;
 
 /// Reads before the first trial of a connection.
 const FIRST_TRIAL_READS: u32 = 8;
-/// Reads between trials that went well: so many are acknowledged at once after a pause.
+/// Reads between trials that succeed: after a pause, this many are acknowledged at once.
 const TRIAL_READS: u32 = 16;
-/// Most reads between trials that did not, each of which has made an event late if the upstream does wait.
+/// Most reads between trials that fail. Each of these has made an event late if the upstream does wait.
 const MAX_TRIAL_READS: u32 = 1 << 16;
-/// An upstream that waits sends 40 ms (`TCP_DELACK_MIN`) after what it waits for. One that has sent earlier than
-/// this does not.
+/// An upstream that waits sends 40 ms (`TCP_DELACK_MIN`) after the data whose acknowledgement it waits for. One that
+/// sends sooner than this does not wait.
 const SOON: Duration = Duration::from_millis(30);
 
-/// How what comes on one connection is acknowledged.
+/// How the data that arrives on one connection is acknowledged.
 #[derive(Debug)]
 pub(super) struct Acks {
-    /// Reads until `step`.
+    /// Reads left until the next `step`.
     reads: u32,
-    /// Reads before the last trial and, if it went well, the next.
+    /// Reads before the last trial and, if it succeeded, before the next.
     wait: u32,
     trial: Trial,
 }
@@ -35,7 +36,7 @@ enum Trial {
     None,
     /// The next read is not acknowledged at once.
     Begun,
-    /// This is when something was read that was not.
+    /// When data was read that was not acknowledged at once.
     Delayed(Instant),
 }
 
@@ -48,7 +49,7 @@ impl Acks {
         }
     }
 
-    /// The body of an answer begins; the head was acknowledged at once.
+    /// Begins the body of a response, whose head was acknowledged at once.
     pub(super) fn begin(&mut self) {
         self.trial = Trial::None;
         if self.wait == TRIAL_READS {
@@ -56,7 +57,7 @@ impl Acks {
         }
     }
 
-    /// One more read. Gives whether its acknowledgements shall be delayed from now on.
+    /// Counts one read. Returns whether acknowledgements are to be delayed from now on.
     #[inline]
     pub(super) fn read(&mut self) -> bool {
         self.reads -= 1;
@@ -93,7 +94,7 @@ impl Acks {
 mod tests {
     use super::*;
 
-    /// Reads at which a trial begins, of an upstream whose events are so far apart while it is tried.
+    /// Returns the reads at which a trial begins, for an upstream whose events are `apart` from each other.
     fn trials(apart: Duration, reads: u32) -> Vec<u32> {
         let mut acks = Acks::new();
         let mut now = Instant::now();

@@ -1,4 +1,4 @@
-//! Heads of HTTP/1.1 messages: requests to bytes, bytes to responses, and how long a response's body is.
+//! HTTP/1.1 heads: encodes requests, parses responses, and determines the length of a response body.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -7,32 +7,32 @@ use http::{Method, Response, StatusCode, Version, request, response};
 use crate::upstream::error::Malformed;
 use crate::upstream::fields::{MAX_FIELDS, content_length};
 
-/// Bytes of one response head.
+/// Most bytes of one response head.
 pub(super) const MAX_HEAD_BYTES: usize = 256 * 1024;
 
-/// How the end of a body is told (RFC 9112, 6.3).
+/// What determines the end of a body (RFC 9112, 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
-    /// By chunks.
+    /// The chunked transfer coding.
     Chunked,
-    /// By the end of the connection.
+    /// The end of the connection.
     Close,
-    /// By their number.
+    /// The number of its bytes.
     Exact(u64),
 }
 
 /// A response head, and what it says about its connection.
 #[derive(Debug)]
 pub struct Head {
-    /// Status and fields.
+    /// Status and headers.
     pub parts: response::Parts,
-    /// Of its body.
+    /// The length of its body.
     pub length: Length,
-    /// The connection may carry another request afterwards.
+    /// Whether the connection may carry another request afterwards.
     pub keep_alive: bool,
 }
 
-/// Writes a request head. `length` is that of its body, if there is one and it is known.
+/// Writes a request head. `length` is the length of its body: 0 without a body, `None` (chunked) if it is unknown.
 pub(super) fn encode(parts: &request::Parts, length: Option<u64>, out: &mut BytesMut) {
     let target = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     out.reserve(512);
@@ -40,14 +40,14 @@ pub(super) fn encode(parts: &request::Parts, length: Option<u64>, out: &mut Byte
         out.put_slice(part.as_bytes());
     }
     for (name, value) in &parts.headers {
-        // The length is told below, from what is really sent.
+        // The length is written below, from what is really sent.
         if name != header::CONTENT_LENGTH {
             put_field(name.as_str(), value.as_bytes(), out);
         }
     }
     match length {
         None => put_field("transfer-encoding", b"chunked", out),
-        // Only of these methods a server may wonder whether a body is missing (RFC 9110, 8.6).
+        // Only with these methods does a server expect a body, so that its absence must be stated (RFC 9110, 8.6).
         Some(0)
             if !matches!(parts.method, Method::POST | Method::PUT | Method::PATCH)
                 && !parts.headers.contains_key(header::CONTENT_LENGTH) => {}
@@ -75,11 +75,11 @@ fn put_field(name: &str, value: &[u8], out: &mut BytesMut) {
     }
 }
 
-/// Reads one response head from the front of `bytes`; `None` while it is not complete. Also says how long it
-/// is.
+/// Parses one response head at the start of `bytes`. Returns the head and its size in bytes, or `None` if it is not
+/// complete yet.
 ///
 /// # Errors
-/// When it is no HTTP/1 response head, or one whose body has two readings.
+/// If it is not an HTTP/1 response head, or the length of its body is ambiguous (response smuggling).
 pub fn parse(bytes: &[u8], is_head: bool) -> Result<Option<(Head, usize)>, Malformed> {
     let mut found = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut response = httparse::Response::new(&mut found);
@@ -111,10 +111,10 @@ pub fn parse(bytes: &[u8], is_head: bool) -> Result<Option<(Head, usize)>, Malfo
     Ok(Some((head, size)))
 }
 
-/// The trailers of a body, from the section that holds them.
+/// Parses the trailer section of a body.
 ///
 /// # Errors
-/// When they are no fields, or too many.
+/// If it contains anything but headers, or too many of them.
 #[inline(never)]
 pub(super) fn trailers(section: &[u8]) -> Result<Option<HeaderMap>, Malformed> {
     if section.len() <= 2 {
@@ -127,7 +127,7 @@ pub(super) fn trailers(section: &[u8]) -> Result<Option<HeaderMap>, Malformed> {
     }
 }
 
-/// Parsed fields as a map.
+/// Converts parsed headers to a map.
 fn fields(found: &[httparse::Header<'_>]) -> Result<HeaderMap, Malformed> {
     let mut headers = HeaderMap::with_capacity(found.len());
     for field in found {
@@ -141,7 +141,7 @@ fn fields(found: &[httparse::Header<'_>]) -> Result<HeaderMap, Malformed> {
     Ok(headers)
 }
 
-/// Whether `Connection` allows another request.
+/// Reports whether the version and `Connection` allow another request (keep-alive).
 fn keeps_alive(parts: &response::Parts) -> bool {
     let says = |word: &str| {
         let values = parts.headers.get_all(header::CONNECTION).iter();
@@ -156,8 +156,8 @@ fn keeps_alive(parts: &response::Parts) -> bool {
     }
 }
 
-/// How long the body is. A message that says it twice, or in a coding that nobody here reads, is refused: what
-/// follows it could be taken for another answer.
+/// Determines the length of the body. A message that gives it twice, or in a coding that is not supported, is refused,
+/// because what follows it could be taken for another response (response smuggling).
 fn length(parts: &mut response::Parts, is_head: bool) -> Result<Length, Malformed> {
     let length = content_length(&mut parts.headers)?;
     let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();

@@ -1,12 +1,12 @@
-//! One HTTP/1.1 connection to an upstream, driven by whoever waits for its answer.
+//! An HTTP/1.1 connection to an upstream, driven by the task that waits for the response.
 //!
 //! ```text
 //! begin ── poll_head ──► Head ── poll_body ──► Data* ── Eof ──► is_ready: the next request
 //! ```
 //!
-//! It has no task and, between two reads, no buffer: bytes are read into a buffer of the thread, and what is
-//! not framing is lent to whoever asked, in one piece for each read, however many chunks it came in. That is
-//! what a quiet stream costs nothing for, and why this is not a client library's connection.
+//! A connection has no task and, between two reads, no buffer. Bytes are read into a buffer of the thread; what is
+//! not framing is passed to the caller's sink, in one piece for each read, however many chunks it arrived in. A quiet
+//! stream therefore costs nothing, which is why this is not a client library's connection.
 
 mod acks;
 pub mod head;
@@ -36,33 +36,33 @@ use upload::Upload;
 
 use crate::wire::chunked::Chunked;
 
-/// Most bytes of one read: many small events at once, and yet a fair share of the thread's time.
+/// Most bytes of one read: enough for many small events, and yet a fair share of the thread's time.
 const READ_BYTES: usize = 16 * 1024;
-/// The same of a body that is read on although nobody takes it: 20 events, 10 us of the thread's time.
+/// The same for a body that is read although its client takes nothing: 20 events, 10 us of the thread's time.
 const NARROW_READ_BYTES: usize = 4 * 1024;
 
-/// Reads of one poll that may bring nothing but interim heads.
+/// Most reads in one poll that bring nothing but interim (1xx) heads.
 const READS_PER_POLL: usize = 4;
 
 thread_local! {
-    /// Where every connection of a thread reads into. Nothing stays in it between two reads.
+    /// The buffer that all connections of a thread read into. Nothing stays in it between two reads.
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
 }
 
-/// A connection.
+/// An HTTP/1.1 connection.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Connection {
     io: Io,
-    /// The request, until all of it was written.
+    /// The request, until all of it has been written.
     upload: Option<Box<Upload>>,
     state: State,
-    /// Read, and not yet understood: a part of a head, or the body's bytes that came with it.
+    /// Bytes that were read but not parsed: part of a head, or body bytes that arrived with it.
     unread: BytesMut,
     /// Most bytes of one read of the body.
     most: usize,
     acks: Acks,
-    /// The kernel's buffer for what is not read yet.
+    /// The size of the kernel's receive buffer, as last requested.
     receive: u32,
     is_head: bool,
     keep_alive: bool,
@@ -93,7 +93,7 @@ impl Connection {
         self.state = State::Head;
     }
 
-    /// Few bytes a read and, by and by, few in the kernel; or as many as usual.
+    /// Sets whether each read takes few bytes, while the kernel's buffer shrinks step by step; or as many as usual.
     pub(super) fn set_low_rate(&mut self, low_rate: bool) {
         self.most = if low_rate {
             NARROW_READ_BYTES
@@ -105,9 +105,10 @@ impl Connection {
         }
     }
 
-    /// A narrow read of so many bytes: the kernel's buffer shrinks by the room that it made, of which twice as much is
-    /// set aside. At once it would be smaller than what the upstream was invited to send: that would be thrown away, and
-    /// its sender would wait for seconds before it tried again.
+    /// Shrinks the kernel's receive buffer by the room that a narrow read of `read` bytes made. The kernel sets aside
+    /// twice the requested size, so this is half of them. Shrunk at once, the buffer would be smaller than the TCP
+    /// window already advertised: the kernel would drop what the upstream sends, and the upstream would wait for
+    /// seconds before it retransmits.
     fn shrink(&mut self, read: usize) {
         let made = u32::try_from(read / 2).unwrap_or(u32::MAX);
         let bytes = self.receive.saturating_sub(made);
@@ -119,12 +120,12 @@ impl Connection {
         self.io.set_receive_buffer(bytes);
     }
 
-    /// The request's body as it was, if nothing of the request has left.
+    /// Takes back the complete request body, if nothing of the request was sent.
     pub(super) fn take_unsent(&mut self) -> Option<RequestBody> {
         self.upload.take()?.into_unsent()
     }
 
-    /// Sends, and reads up to the end of the response head. Interim ones are told to `interim`.
+    /// Sends the request, and reads up to the end of the response head. Interim (1xx) heads are passed to `interim`.
     pub(super) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -135,7 +136,7 @@ impl Connection {
             Poll::Ready(Err(upload::Broken::Body)) => {
                 return Poll::Ready(Err(Failure::RequestBody));
             }
-            // It takes no more, but it may have said why.
+            // The upstream takes no more of the request, but may have sent a response that says why.
             Poll::Ready(Err(upload::Broken::Socket(error))) => refused = Some(error),
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
@@ -162,12 +163,12 @@ impl Connection {
             };
             return Poll::Ready(Err(failure));
         }
-        // Others have their turn, the deadline among them.
+        // Yields to other tasks, and to the deadline of this call.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// Reads once, to the end of `unread`.
+    /// Reads once and appends to `unread`.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Self { io, unread, .. } = self;
         poll_read(io, cx, READ_BYTES, |bytes| {
@@ -176,7 +177,8 @@ impl Connection {
         })
     }
 
-    /// The final head, once it is there. `before`: so much of `unread` was looked at in vain.
+    /// Parses the heads in `unread`, and returns the final one once it is complete. The first `before` bytes of
+    /// `unread` have been searched already.
     fn take_heads(
         &mut self,
         before: usize,
@@ -184,7 +186,7 @@ impl Connection {
     ) -> Result<Option<Head>, Malformed> {
         let mut seen = before;
         loop {
-            // A head that comes byte by byte is not read again for each of them.
+            // A head that arrives byte by byte is not parsed again for each of them.
             let fresh = self
                 .unread
                 .get(seen.saturating_sub(3)..)
@@ -220,28 +222,28 @@ impl Connection {
         };
         if matches!(self.state, State::Chunked(_) | State::Close) {
             self.acks.begin();
-            // After a request the kernel would wait 40 ms for another to send it along with. The upstream may wait
-            // for it with its first event (Nagle's algorithm).
+            // After a request the kernel would delay the acknowledgement by 40 ms, to send it along with the next one.
+            // The upstream may hold back its first event until then (Nagle's algorithm).
             self.io.delay_acks(false);
         }
         if self.unread.is_empty() {
-            // Between two reads a connection holds no memory.
+            // A connection holds no memory between two reads.
             self.unread = BytesMut::new();
         }
         head.parts
     }
 
-    /// Lends `sink` the next piece of the body: what one read brought.
+    /// Passes the next piece of the body to `sink`: what one read brought.
     ///
     /// # Errors
-    /// When the body broke. What came before was lent.
+    /// If the body broke. What arrived before was passed to `sink`.
     pub(super) fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut dyn FnMut(&[u8]),
     ) -> Poll<Result<Read, Broken>> {
         if self.upload.is_some() && matches!(self.poll_upload(cx), Poll::Ready(Err(_))) {
-            // The answer is under way all the same; nobody asks for the rest of the request.
+            // The response continues all the same; the upstream does not need the rest of the request.
             self.upload = None;
             self.keep_alive = false;
         }
@@ -263,8 +265,8 @@ impl Connection {
         }
     }
 
-    /// After a short read: has the task woken when there is more. There hardly ever is at once; then it is lent,
-    /// too, and this gives `false`.
+    /// Has the task woken when there is more, after a short read. Returns whether nothing more is available now. If
+    /// more is, which is rare, passes it to `sink` as well.
     fn poll_another(&mut self, cx: &mut Context<'_>, sink: &mut dyn FnMut(&[u8])) -> bool {
         if !matches!(
             self.state,
@@ -285,7 +287,7 @@ impl Connection {
         }
     }
 
-    /// One read.
+    /// Reads once, and passes the body's part to `sink`.
     fn poll_piece(
         &mut self,
         cx: &mut Context<'_>,
@@ -321,7 +323,7 @@ impl Connection {
         Poll::Ready(Ok(Piece { any, short }))
     }
 
-    /// The length of what is left of the body, if it was announced.
+    /// Returns how many bytes of the body are missing, if its length was announced.
     pub(super) const fn left(&self) -> Option<u64> {
         match &self.state {
             State::Exact(left) => Some(*left),
@@ -330,7 +332,7 @@ impl Connection {
         }
     }
 
-    /// Whether the next request may go out on it: everything of the last one is over, and it is still open.
+    /// Reports whether the next request may be sent: the last exchange is complete, and the connection is still open.
     pub(super) fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
         let is_old = self.opened.elapsed() > MAX_AGE;
         if is_old || !self.keep_alive || !matches!(self.state, State::Idle | State::Over(_)) {
@@ -340,7 +342,7 @@ impl Connection {
             return false;
         }
         self.state = State::Idle;
-        // Whatever can be read now, its end or bytes that nobody asked for, makes it useless.
+        // Anything that can be read now, the end or unsolicited bytes, makes the connection unusable.
         self.unread.is_empty() && poll_read(&mut self.io, cx, READ_BYTES, |_| ()).is_pending()
     }
 
@@ -354,15 +356,15 @@ impl Connection {
     }
 }
 
-/// What one read was.
+/// The result of one read.
 struct Piece {
-    /// It held something of the body.
+    /// It contained body bytes.
     any: bool,
-    /// There was no more.
+    /// It took fewer bytes than it could, so there were no more.
     short: bool,
 }
 
-/// Reads once, at most so many bytes, into the thread's buffer.
+/// Reads once, at most `most` bytes, into the thread's buffer, and calls `then` with them.
 fn poll_read<T>(
     io: &mut Io,
     cx: &mut Context<'_>,

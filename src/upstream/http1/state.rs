@@ -1,4 +1,4 @@
-//! How far an exchange has come, and what of its bytes is the body's.
+//! The state of an exchange, and which of the bytes read belong to the body.
 
 use http::HeaderMap;
 
@@ -10,24 +10,24 @@ use crate::wire::chunked::Chunked;
 pub(super) enum State {
     /// A request may be sent.
     Idle,
-    /// A request was sent, at least in part.
+    /// A request was sent, at least in part, and the response head is awaited.
     Head,
     Chunked(Chunked),
-    /// So many bytes are missing.
+    /// This many bytes of the body are missing.
     Exact(u64),
-    /// Up to the end of the connection.
+    /// The body ends with the connection.
     Close,
     /// The body is complete.
     Over(Option<Box<HeaderMap>>),
-    /// It broke here; told once.
+    /// The body broke. The error is reported once.
     Broken(Option<Broken>),
 }
 
-/// What some bytes of a connection held of a body.
+/// What the bytes of one read contained.
 pub(super) struct Undone {
-    /// Anything.
+    /// Some bytes of the body.
     pub(super) any: bool,
-    /// More came than the body.
+    /// Bytes beyond the end of the body.
     pub(super) surplus: bool,
 }
 
@@ -36,8 +36,8 @@ impl State {
         Self::Broken(Some(Broken::Malformed(malformed)))
     }
 
-    /// Lends the body's part of what one read brought; no bytes are the end of the connection. `None` if it ends
-    /// too early.
+    /// Passes the body's part of what one read brought to `sink`. Empty `bytes` are the end of the connection. Returns
+    /// `None` if it ends too early.
     pub(super) fn undo(&mut self, bytes: &mut [u8], sink: &mut dyn FnMut(&[u8])) -> Option<Undone> {
         let all = bytes.len();
         let (body, used) = match self {

@@ -1,4 +1,4 @@
-//! A connection over a pipe: heads, bodies, and how they break.
+//! An HTTP/1.1 connection over a pipe: heads, bodies, and how they break.
 
 use std::future::poll_fn;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
 
-/// A connection on which a GET was begun, and its other end.
+/// Returns a connection on which a GET was begun, and its other end.
 fn asked() -> (Connection, DuplexStream) {
     let (near, far) = duplex(1 << 16);
     let mut connection = Connection::new(Io::Other(Box::new(near)));

@@ -1,4 +1,4 @@
-//! A request on its way to the upstream: its head, then its body as the client sends it.
+//! Writes a request to the upstream: its head, then its body as the client sends it.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -13,26 +13,26 @@ use tokio::io::AsyncWrite;
 use super::head;
 use crate::upstream::request_body::RequestBody;
 
-/// Pieces handed to the socket in one write.
+/// Most pieces handed to the socket in one write.
 const PIECES: usize = 8;
 
-/// What of a request was not written yet.
+/// The part of a request that has not been written yet.
 #[derive(Debug)]
 pub(super) struct Upload {
     pieces: VecDeque<Bytes>,
     body: Option<RequestBody>,
-    /// Bytes of the body that must still come; `None` if it goes in chunks.
+    /// Bytes of the body that must still arrive; `None` with chunked transfer coding.
     left: Option<u64>,
     /// Some of the request may have reached the upstream.
     began: bool,
-    /// The body is complete; what waits is its rest.
+    /// All of the body is in `pieces` or already written.
     complete: bool,
 }
 
 /// Why a request could not be sent.
 #[derive(Debug)]
 pub(super) enum Broken {
-    /// The client's body broke off, or went beyond a bound; its verdict says which.
+    /// The client's body ended early or exceeded a limit; its verdict says which.
     Body,
     /// The upstream takes no more.
     Socket(io::Error),
@@ -56,23 +56,23 @@ impl Upload {
         }
     }
 
-    /// The body as it was, if nothing of the request left.
+    /// Returns the complete body, if nothing of the request was sent.
     pub(super) fn into_unsent(mut self) -> Option<RequestBody> {
         let mut body = self.body.take().filter(|_| !self.began)?;
-        // One piece of it at most waits with the head, behind its size if it goes in chunks.
+        // At most one piece of it waits behind the head, and behind its size line with chunked transfer coding.
         let position = if self.left.is_some() { 1 } else { 2 };
         body.give_back(self.pieces.remove(position));
         Some(body)
     }
 
-    /// Writes what can be written; ready when all of it was.
+    /// Writes what can be written; ready when everything has been.
     pub(super) fn poll<S: AsyncWrite + Unpin + ?Sized>(
         &mut self,
         cx: &mut Context<'_>,
         socket: &mut S,
     ) -> Poll<Result<(), Broken>> {
         loop {
-            // The first piece of a body goes out with the head, if it is there.
+            // The first piece of a body is written with the head, if it has arrived.
             while !self.complete && self.pieces.len() < 2 {
                 match self.poll_body(cx) {
                     Poll::Ready(Ok(())) => {}
@@ -165,7 +165,7 @@ impl Upload {
     fn end(&mut self, trailers: Option<http::HeaderMap>) -> Result<(), ()> {
         self.complete = true;
         match self.left {
-            // Cut short, although its reader saw no error.
+            // The body is shorter than announced, although reading it gave no error.
             Some(left) if left > 0 => return Err(()),
             Some(_) => {}
             None => self.pieces.push_back(head::encode_end(trailers.as_ref())),

@@ -1,4 +1,4 @@
-//! A connection, the task that drives it, and the places on it.
+//! An HTTP/2 connection, the task that drives it, and the places for its streams.
 
 use std::future::poll_fn;
 use std::io;
@@ -20,27 +20,28 @@ use crate::tasks;
 use crate::upstream::MAX_AGE;
 use crate::upstream::socket::Io;
 
-/// Streams of one connection at a time, if its server allows as many: what common servers allow. More get a
-/// connection more.
+/// Most concurrent streams of one connection, if its server allows as many: the number that common servers allow.
+/// Further streams get another connection.
 pub(super) const STREAMS: usize = 100;
-/// What an upstream may send ahead of who takes it.
+/// Flow-control window of a stream: what an upstream may send ahead of the body's reader.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
-/// All of that at a time, and room for one more: so no stream waits for who takes another.
+/// Flow-control window of the connection: the windows of all streams, and room for one more. No stream then waits for
+/// the reader of another (head-of-line blocking).
 const WINDOW_BYTES: u32 = 101 * STREAM_WINDOW_BYTES;
-/// What unread frames may cost together, 256 bytes less its length each. They are unread only until the streams' tasks
-/// have had their turn, but in one turn the connection's task reads 1 MiB, 20 MiB by this measure if its frames hold 20
-/// bytes. At the library's bound, 3 MiB here, that would close the connection, and end all of its streams.
+/// Budget for unread DATA frames, each of which costs 256 bytes less its length. Frames are unread only until the
+/// streams' tasks have run, but the connection's task reads 1 MiB in one turn, which costs 20 MiB if the frames hold
+/// 20 bytes each. With the library's default, 3 MiB here, that would close the connection and end all of its streams.
 const FRAME_BUDGET: usize = 32 << 20;
-/// Bytes of one response head, as with HTTP/1.1.
+/// Most bytes of one response head, as with HTTP/1.1.
 const MAX_HEAD_BYTES: u32 = 256 * 1024;
-/// Bytes of one request body that wait for the socket.
+/// Most bytes of one request body that wait for the socket.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
-/// After so long without a byte of any stream the peer is asked whether it is still there.
+/// Time without a byte on any stream after which the peer is sent a PING.
 const SILENCE: Duration = Duration::from_secs(15);
-/// So long it has to answer.
+/// Time that the peer has to reply to the PING.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A connection that others may share.
+/// A connection that several streams share.
 #[derive(Clone, Debug)]
 pub(in crate::upstream) struct Connection {
     sender: SendRequest<Bytes>,
@@ -52,23 +53,25 @@ struct Shared {
     opened: Instant,
     scheme: &'static str,
     streams: AtomicUsize,
-    /// It takes no more streams.
+    /// The connection takes no more streams.
     retired: AtomicBool,
-    /// It is over; and that was told once.
+    /// The connection has ended.
     over: AtomicBool,
+    /// A stream has reported that the connection has ended.
     told: AtomicBool,
-    /// Something was heard of it since its peer was last asked.
+    /// Bytes have arrived on a stream since the timer last looked.
     heard: AtomicBool,
-    /// When its last stream ended. Held for a read or a write.
+    /// When the last stream ended. Locked only for a read or a write.
     idle_since: Mutex<Instant>,
 }
 
 impl Connection {
-    /// Greets the peer over `io`, and waits until it has greeted, too: whoever does not speak HTTP/2 is found out before
-    /// any request was sent, and how many streams it allows is known.
+    /// Performs the HTTP/2 handshake over `io`, and waits until the peer has replied to a PING. By then, a peer that
+    /// does not speak HTTP/2 has been detected before any request was sent, and the number of streams it allows is
+    /// known.
     ///
     /// # Errors
-    /// When it does not.
+    /// If the peer does not speak HTTP/2, or the connection ends.
     pub(in crate::upstream) async fn open(io: Io, scheme: &'static str) -> io::Result<Self> {
         let opening = client::Builder::new()
             .enable_push(false)
@@ -108,20 +111,21 @@ impl Connection {
         Ok(Self { sender, shared })
     }
 
-    /// A place for one stream, if there is one and it was used within `max_age`.
+    /// Returns a place for one stream, if one is free and the connection was used within `max_age`.
     pub(super) fn place(&self, max_age: Duration) -> Option<Place> {
         let limit = self.sender.current_max_send_streams().min(STREAMS);
         let streams = self.shared.streams.load(Ordering::Relaxed);
         (self.is_useful(max_age) && streams < limit).then(|| self.first_place())
     }
 
-    /// A place on a connection that has just been opened.
+    /// Returns a place on a connection that has just been opened.
     pub(in crate::upstream) fn first_place(&self) -> Place {
         self.shared.streams.fetch_add(1, Ordering::Relaxed);
         Place(self.clone())
     }
 
-    /// Whether it is worth keeping: it takes more streams, and has some, or had some within `max_age`.
+    /// Reports whether the connection is worth keeping: it takes more streams, and has some or had some within
+    /// `max_age`.
     pub(super) fn is_useful(&self, max_age: Duration) -> bool {
         let idle_since = *self.shared.idle_since();
         !self.shared.retired.load(Ordering::Relaxed)
@@ -138,7 +142,7 @@ impl Shared {
     }
 }
 
-/// A place for one stream, until dropped.
+/// A place for one stream, held until dropped.
 #[derive(Debug)]
 pub(in crate::upstream) struct Place(Connection);
 
@@ -160,18 +164,18 @@ impl Place {
         self.0.sender.send_request(head, is_end)
     }
 
-    /// Nobody else gets a place on this connection.
+    /// Prevents further streams on this connection.
     pub(super) fn retire(&self) {
         self.0.shared.retired.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a stream's failure is its own, or the first that is told of the connection's.
+    /// Reports whether a stream's failure is its own, or the first one reported for the connection.
     pub(super) fn is_first_to_fail(&self) -> bool {
         let shared = &self.0.shared;
         !shared.over.load(Ordering::Relaxed) || !shared.told.swap(true, Ordering::Relaxed)
     }
 
-    /// For whoever hears something of it.
+    /// Returns a handle that notes when bytes arrive.
     pub(super) fn hearing(&self) -> Hearing {
         Hearing(Arc::clone(&self.0.shared))
     }
@@ -184,7 +188,7 @@ impl Drop for Place {
     }
 }
 
-/// Tells a connection's task that its peer is there.
+/// A handle that tells the connection's task that the peer is alive.
 #[derive(Debug)]
 pub(super) struct Hearing(Arc<Shared>);
 
@@ -194,7 +198,7 @@ impl Hearing {
     }
 }
 
-/// Reads and writes for all streams, until nobody holds the connection, or it breaks.
+/// Reads and writes for all streams, until nobody holds the connection or it breaks.
 async fn drive(
     mut connection: client::Connection<StrictIo<Io, FrameFlood>, Bytes>,
     mut pings: PingPong,
@@ -231,10 +235,10 @@ async fn drive(
     shared.over.store(true, Ordering::Relaxed);
 }
 
-/// Whether the upstream says, or it is certain, that it has not looked at the request (RFC 9113, 8.7).
+/// Reports whether the upstream has certainly not processed the request, or says so (RFC 9113, 8.7).
 pub(super) fn is_unseen(error: &h2::Error) -> bool {
     let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
-    // The library tells it of streams beyond the last one that the upstream says it has looked at.
+    // The library reports GOAWAY on streams beyond the last one that the upstream says it has processed.
     error.is_remote() && (refused || error.is_go_away())
 }
 

@@ -1,4 +1,4 @@
-//! One exchange on an HTTP/2 connection that several share.
+//! One exchange, as a stream of a shared HTTP/2 connection.
 //!
 //! ```text
 //! begin ── poll_head ──► Answered ── poll_body ──► Data* ── Eof
@@ -6,9 +6,10 @@
 //!                            └─ reader ──┴─ recv_buffer
 //! ```
 //!
-//! Who waits for the answer sends the request and takes the body. In between, a task of the stream's own (`recv_buffer`)
-//! reads whatever comes: a frame that lay unread would count against the connection, and so against its other
-//! streams. What is not taken counts only against the stream's own window, which is how its upstream is held back.
+//! The task that waits for the response sends the request and takes the body. In between, each stream has a task of
+//! its own (`recv_buffer`) that reads whatever arrives: an unread frame would count against the connection, and so
+//! against its other streams. Bytes that nobody has taken count only against the stream's own flow-control window,
+//! which is the back-pressure on the upstream.
 
 mod connection;
 mod pool;
@@ -35,17 +36,17 @@ use upload::Sending;
 
 /// Most bytes of one read.
 const READ_BYTES: usize = 16 * 1024;
-/// The same of a body that is read on although nobody takes it.
+/// The same for a body that is read although its client takes nothing.
 const NARROW_READ_BYTES: usize = 4 * 1024;
 
-/// A stream.
+/// An HTTP/2 stream.
 #[derive(Debug)]
 pub(super) struct Stream {
     phase: Phase,
     upload: Option<Sending>,
-    /// An empty body, kept in case that another connection must have the request.
+    /// An empty request body, kept in case the request must be sent on another connection.
     empty: Option<RequestBody>,
-    /// Of a request that the upstream says it has not looked at.
+    /// The body of a request that the upstream says it has not processed.
     unsent: Option<RequestBody>,
     /// Most bytes of one read of the body.
     most: usize,
@@ -56,13 +57,13 @@ pub(super) struct Stream {
 #[derive(Debug)]
 enum Phase {
     Idle,
-    /// To be sent.
+    /// The request is to be sent.
     Begun(Box<Begun>),
-    /// Sent, at least in part.
+    /// The request was sent, at least in part.
     Sent(ResponseFuture),
     Answered {
         incoming: Incoming,
-        /// Bytes that are missing, if it is known.
+        /// How many bytes are missing, if known.
         left: Option<u64>,
     },
     Over,
@@ -94,12 +95,12 @@ impl Stream {
         self.phase = Phase::Begun(Box::new(Begun { head, body }));
     }
 
-    /// Whether its failure is its own, or the first that is told of its connection's.
+    /// Reports whether a failure is the stream's own, or the first one reported for its connection.
     pub(super) fn is_first_to_fail(&self) -> bool {
         self.place.is_first_to_fail()
     }
 
-    /// Few bytes a read; or as many as usual.
+    /// Sets whether each read takes few bytes, or as many as usual.
     pub(super) const fn set_low_rate(&mut self, low_rate: bool) {
         self.most = if low_rate {
             NARROW_READ_BYTES
@@ -108,12 +109,12 @@ impl Stream {
         };
     }
 
-    /// The request's body as it was, if the upstream has not looked at the request.
+    /// Takes back the complete request body, if the upstream has not processed the request.
     pub(super) const fn take_unsent(&mut self) -> Option<RequestBody> {
         self.unsent.take()
     }
 
-    /// Sends, and waits for the response head. Interim ones are told to `interim`.
+    /// Sends the request, and waits for the response head. Interim (1xx) heads are passed to `interim`.
     pub(super) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -135,7 +136,7 @@ impl Stream {
                     }
                     return Poll::Ready(match ready!(Pin::new(response).poll(cx)) {
                         Ok(answer) => self.answered(answer).map_err(Failure::Malformed),
-                        // The stream was reset for that.
+                        // The stream was reset because the request body was cut off.
                         Err(_) if self.upload.as_ref().is_some_and(Sending::is_cut) => {
                             Err(Failure::RequestBody)
                         }
@@ -179,7 +180,8 @@ impl Stream {
         }
     }
 
-    /// The upstream has not looked at it: another connection may have it, whole.
+    /// Retires the connection and keeps the complete request body for another one: the upstream has not processed the
+    /// request.
     fn refused(&mut self, error: h2::Error) -> Failure {
         self.place.retire();
         self.unsent = match std::mem::replace(&mut self.phase, Phase::Over) {
@@ -200,7 +202,7 @@ impl Stream {
         if let Some(upload) = &self.upload {
             upload.keep_nothing();
         }
-        // Whoever reads it need not know.
+        // Callers need not know which version it was.
         parts.version = Version::HTTP_11;
         if parts.headers.len() > MAX_FIELDS {
             return Err(Malformed("more than 256 fields"));
@@ -217,7 +219,7 @@ impl Stream {
             Phase::Over
         } else {
             let incoming = Incoming::new(body, self.place.hearing());
-            // Its end may come in a frame of its own.
+            // The end of the body may arrive in a frame of its own.
             let left = if self.is_head || empty {
                 Some(0)
             } else {
@@ -228,10 +230,10 @@ impl Stream {
         Ok(parts)
     }
 
-    /// Lends `sink` what is there.
+    /// Passes what has arrived to `sink`.
     ///
     /// # Errors
-    /// When the body broke. What came before was lent.
+    /// If the body broke. What arrived before was passed to `sink`.
     pub(super) fn poll_body(
         &mut self,
         cx: &Context<'_>,
@@ -254,8 +256,8 @@ impl Stream {
         }
     }
 
-    /// Nothing more will be taken. A body of which all bytes came is let come to its end, which may be a frame of its
-    /// own: the agent should not hear that it was broken off.
+    /// Ends the exchange after the last read. If all bytes of the body have arrived, its end may still follow in a
+    /// frame of its own. The stream is kept open for that, so that the agent does not see it reset.
     pub(super) fn finish(self) {
         if let Phase::Answered {
             incoming,
@@ -266,7 +268,7 @@ impl Stream {
         }
     }
 
-    /// The length of what is left of the body, if it was announced.
+    /// Returns how many bytes of the body are missing, if its length was announced.
     pub(super) const fn left(&self) -> Option<u64> {
         match &self.phase {
             Phase::Answered { left, .. } => *left,
@@ -276,14 +278,14 @@ impl Stream {
     }
 }
 
-/// The same request as HTTP/2 says it: the authority is part of its target.
+/// Converts a request head to HTTP/2, where the authority is part of the target.
 fn head(parts: &request::Parts, scheme: &'static str) -> Request<()> {
     let mut head = Request::new(());
     *head.method_mut() = parts.method.clone();
     *head.version_mut() = Version::HTTP_2;
     *head.headers_mut() = parts.headers.clone();
     let host = head.headers_mut().remove(header::HOST);
-    // Only ever said of a connection that serves one request.
+    // Only set for a connection that serves a single request.
     head.headers_mut().remove(header::CONNECTION);
     let host = host.as_ref().and_then(|host| host.to_str().ok());
     let target = parts.uri.path_and_query().map_or("/", |path| path.as_str());
@@ -292,7 +294,7 @@ fn head(parts: &request::Parts, scheme: &'static str) -> Request<()> {
         .authority(host.unwrap_or("localhost"))
         .path_and_query(target)
         .build();
-    // A target that is none is refused when it is sent.
+    // An invalid target is refused when the request is sent.
     *head.uri_mut() = uri.unwrap_or_default();
     head
 }

@@ -1,4 +1,4 @@
-//! One worker's shared connections to one upstream, by endpoint.
+//! The pool of one worker's shared HTTP/2 connections to one upstream.
 
 use std::time::Duration;
 
@@ -6,16 +6,16 @@ use tokio::sync::Mutex;
 
 use super::connection::{Connection, Place};
 
-/// The connections that are open.
+/// The open connections.
 #[derive(Debug)]
 pub(in crate::upstream) struct Pool {
-    /// By endpoint. Held while one is opened: whoever comes meanwhile shares it.
+    /// By endpoint. Locked while a connection is opened, so that concurrent requests share it.
     open: Box<[Mutex<Vec<Connection>>]>,
     max_age: Duration,
 }
 
 impl Pool {
-    /// No connections to so many endpoints.
+    /// Creates an empty pool for this many endpoints.
     pub(in crate::upstream) fn new(endpoints: usize, max_age: Duration) -> Self {
         Self {
             open: (0..endpoints).map(|_| Mutex::default()).collect(),
@@ -23,10 +23,10 @@ impl Pool {
         }
     }
 
-    /// A place on a connection to `endpoint`, and whether the connection is a new one, which `connect` gave.
+    /// Returns a place on a connection to `endpoint`, and whether `connect` has just opened the connection.
     ///
     /// # Errors
-    /// What `connect` says.
+    /// If `connect` fails.
     pub(in crate::upstream) async fn place<E>(
         &self,
         endpoint: usize,
@@ -46,9 +46,9 @@ impl Pool {
         Ok((place, true))
     }
 
-    /// Lets go of those that are unused for too long.
+    /// Drops connections that have been unused for too long.
     pub(in crate::upstream) fn prune(&self) {
-        // One that is locked is in use.
+        // Those of a locked endpoint are in use.
         for mut open in self.open.iter().filter_map(|open| open.try_lock().ok()) {
             open.retain(|one| one.is_useful(self.max_age));
         }

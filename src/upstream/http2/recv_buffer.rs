@@ -1,4 +1,4 @@
-//! What of a stream's body has come and was not taken yet.
+//! The receive buffer of a stream: body bytes that have arrived and were not taken yet.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -13,46 +13,46 @@ use super::connection::{Hearing, Place, into_io};
 use crate::tasks;
 use crate::upstream::error::Broken;
 
-/// How long the end of a body may take that has come but for it.
+/// How long to wait for the end of a body of which all bytes have arrived.
 const LINGER: Duration = Duration::from_millis(250);
-/// Room that a quiet stream keeps between two reads.
+/// Capacity that a quiet stream keeps between two reads.
 const KEPT_BYTES: usize = 2 * 1024;
 
-/// A body that is read as it comes, up to its window, and taken when somebody asks. Dropping it before its end
+/// A body that a task reads as it arrives, up to its window, and that is taken on request. Dropping it before its end
 /// resets the stream.
 #[derive(Debug)]
 pub(super) struct Incoming {
     recv_buffer: Arc<RecvBuffer>,
     window: FlowControl,
-    /// `None` once it is left alone.
+    /// The task that reads; `None` once `finish` has taken it over.
     reader: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
 struct RecvBuffer {
-    /// Held for a copy in, or while what came is lent.
+    /// Locked while bytes are copied in or passed to a sink.
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     bytes: Vec<u8>,
-    /// So many of them were taken.
+    /// How many of `bytes` were taken.
     taken: usize,
     end: Option<Ended>,
     waiting: Option<Waker>,
 }
 
-/// The trailers, or how it broke.
+/// The trailers, or how the body broke.
 type Ended = Result<Option<Box<HeaderMap>>, Broken>;
 
-/// What was there to take.
+/// The result of taking bytes from the buffer.
 pub(super) enum Taken {
-    /// Bytes, which were lent.
+    /// Bytes, which were passed to the sink.
     Some {
-        /// So many.
+        /// How many.
         bytes: usize,
-        /// There are no more; the task is woken when there are.
+        /// Whether there are no more. If so, the task is woken when there are.
         drained: bool,
     },
     End(Ended),
@@ -70,7 +70,7 @@ impl Incoming {
         }
     }
 
-    /// Lends `sink` at most so many bytes of what has come.
+    /// Passes at most `most` of the bytes that have arrived to `sink`.
     pub(super) fn poll_take(
         &mut self,
         cx: &Context<'_>,
@@ -85,7 +85,7 @@ impl Incoming {
         }
         if bytes > 0 {
             drop(inner);
-            // It was received, so that much may be released.
+            // These bytes were received, so this much of the window may be released.
             if let Err(error) = self.window.release_capacity(bytes) {
                 tracing::debug!(%error, "a window was not opened");
             }
@@ -97,13 +97,13 @@ impl Incoming {
         }
     }
 
-    /// Bytes that are held in memory.
+    /// Returns how many bytes of memory the buffer holds.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.recv_buffer.lock().bytes.capacity()
     }
 
-    /// Has the rest come, if it comes soon; `place` is given back then.
+    /// Waits a short time, in a task, for the end of the body, and then gives back `place`.
     pub(super) fn finish(mut self, place: Place) {
         if let Some(mut reader) = self.reader.take().filter(|reader| !reader.is_finished()) {
             tasks::spawn(async move {
@@ -124,7 +124,7 @@ impl Drop for Incoming {
     }
 }
 
-/// Reads a body to its end.
+/// Reads a body to its end into `recv_buffer`.
 async fn read(mut body: RecvStream, recv_buffer: Arc<RecvBuffer>, heard: Hearing) {
     while let Some(piece) = body.data().await {
         heard.note();
@@ -137,7 +137,7 @@ async fn read(mut body: RecvStream, recv_buffer: Arc<RecvBuffer>, heard: Hearing
     recv_buffer.end(trailers.map(|some| some.map(Box::new)).map_err(broken));
 }
 
-/// How a body broke: a reset without a reason is an end that comes too early, as is that of the connection.
+/// Tells how a body broke: a reset without a reason is a truncated body, as is the end of the connection.
 fn broken(error: h2::Error) -> Broken {
     let cut = |error: &std::io::Error| {
         matches!(
@@ -187,8 +187,8 @@ impl Inner {
         bytes
     }
 
-    /// Lets go of what was taken once it is the larger part: a reader that is never quite done holds a window twice, at
-    /// most, and each byte is moved once.
+    /// Drops the bytes that were taken once they are the larger part. A reader that never takes everything thus makes
+    /// the buffer hold two windows at most, and each byte is moved once.
     fn make_room(&mut self) {
         if self.taken > self.bytes.len() / 2 {
             self.bytes.drain(..self.taken);

@@ -1,4 +1,4 @@
-//! A connection whose peer is the library's own server, in the same thread.
+//! HTTP/2 connections to the library's own server, in the same thread.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::*;
 use crate::tasks;
 use crate::upstream::socket::Io;
 
-/// Serves each request by `answer`.
+/// Serves each request with `answer`.
 fn serve<F, A>(io: DuplexStream, answer: A)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -54,7 +54,7 @@ async fn read(stream: &mut Stream) -> Result<Vec<u8>, Broken> {
     }
 }
 
-/// A whole window of frames of so few bytes.
+/// Sends a whole window of frames of 40 bytes.
 async fn small_frames(mut respond: SendResponse<Bytes>) {
     let mut body = respond.send_response(Response::new(()), false).unwrap();
     for _ in 0..1_600 {
@@ -66,7 +66,7 @@ async fn small_frames(mut respond: SendResponse<Bytes>) {
 
 #[tokio::test]
 async fn windows_full_of_small_frames_do_not_count_against_the_connection() {
-    // Room for all of it: what has come is there before anybody had a turn.
+    // The pipe has room for everything, so all of it has arrived before any stream's task runs.
     let (ours, theirs) = duplex(16 << 20);
     serve(theirs, small_frames);
     let connection = open(ours).await;
@@ -91,7 +91,7 @@ async fn nobody_has_to_take_small_frames_at_once() {
     for _ in 0..STREAMS - 1 {
         stalled.push(ask(&connection).await);
     }
-    // All of theirs has come, and been read, when a later one's has.
+    // Their bodies have all arrived and been read once that of a later stream has.
     assert_eq!(
         read(&mut ask(&connection).await).await.unwrap().len(),
         64_000
@@ -101,7 +101,7 @@ async fn nobody_has_to_take_small_frames_at_once() {
     }
 }
 
-/// More than the window, as the window opens.
+/// Sends more than the window, as the window opens.
 async fn much(mut respond: SendResponse<Bytes>) {
     let mut body = respond.send_response(Response::new(()), false).unwrap();
     for _ in 0..2_000 {
@@ -123,7 +123,7 @@ async fn a_reader_that_is_never_quite_done_holds_two_windows_at_most() {
     let mut stream = ask(&connection).await;
     let (mut taken, mut held) = (0, 0);
     loop {
-        // More comes than is taken.
+        // More arrives than is taken.
         for _ in 0..20 {
             tokio::task::yield_now().await;
         }
@@ -212,7 +212,7 @@ async fn a_place_is_given_back() {
     let (ours, theirs) = duplex(1 << 20);
     serve(theirs, |mut respond| async move {
         let mut body = respond.send_response(Response::new(()), false).unwrap();
-        // Until the stream is reset.
+        // Keeps the stream open until it is reset.
         let _reset = poll_fn(|cx| body.poll_reset(cx)).await;
     });
     let connection = open(ours).await;

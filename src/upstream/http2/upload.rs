@@ -1,7 +1,7 @@
-//! A request's body on its way to the upstream, as fast as the stream's window allows.
+//! Sends a request body to the upstream, as fast as the stream's flow-control window allows.
 //!
-//! What does not leave at once is sent by a task of its own: who waits for a stalled client cannot send, and the window
-//! that it had asked for would be missing to the bodies of the other streams.
+//! What cannot be sent at once is sent by a task of its own. The task that passes on the response may have to wait for
+//! a stalled client. It could not send meanwhile, and the other streams would lack the window that it had reserved.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use crate::tasks;
 use crate::upstream::request_body::RequestBody;
 
-/// A body under way. Dropping it leaves it where it is.
+/// A body that is being sent. Dropping it stops sending.
 #[derive(Debug)]
 pub(super) struct Sending {
     shared: Arc<Shared>,
@@ -26,14 +26,14 @@ pub(super) struct Sending {
 
 #[derive(Debug)]
 struct Shared {
-    /// Held while a piece is sent.
+    /// Locked while a piece is sent.
     upload: Mutex<Option<Upload>>,
-    /// The client's body broke off.
+    /// The client's body was cut off.
     cut: AtomicBool,
 }
 
 impl Sending {
-    /// Sends what can be sent at once.
+    /// Sends what can be sent at once, and starts a task for the rest.
     pub(super) fn new(stream: SendStream<Bytes>, body: RequestBody, cx: &mut Context<'_>) -> Self {
         let shared = Arc::new(Shared {
             upload: Mutex::new(Some(Upload::new(stream, body))),
@@ -46,19 +46,19 @@ impl Sending {
         Self { shared, task }
     }
 
-    /// Whether the client's body broke off, or went beyond a bound; its verdict says which.
+    /// Reports whether the client's body ended early or exceeded a limit; its verdict says which.
     pub(super) fn is_cut(&self) -> bool {
         self.shared.cut.load(Ordering::Relaxed)
     }
 
-    /// No other connection will have to have it.
+    /// Drops what was kept of the body: the request will not be sent on another connection.
     pub(super) fn keep_nothing(&self) {
         if let Some(upload) = self.shared.lock().as_mut() {
             upload.sent = None;
         }
     }
 
-    /// The body as it was, if all of it that was sent was kept.
+    /// Returns the complete body, if everything that was sent of it was kept.
     pub(super) fn into_unsent(self) -> Option<RequestBody> {
         self.shared.lock().take()?.into_unsent()
     }
@@ -73,7 +73,7 @@ impl Drop for Sending {
 }
 
 impl Shared {
-    /// Ready when there is nothing left to send, or nobody to send it to.
+    /// Ready when there is nothing left to send, or the stream takes no more.
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut upload = self.lock();
         let Some(sent) = upload.as_mut().map(|upload| upload.poll(cx)) else {
@@ -90,21 +90,21 @@ impl Shared {
     }
 }
 
-/// Bytes of a body that are kept in case that another connection must have them: more than most prompts.
+/// Most bytes of a body that are kept in case the request must be sent on another connection: more than most prompts.
 const KEPT_BYTES: usize = 64 * 1024;
 
-/// Bytes of the first piece that need not wait for the window to be known: they leave in one write with the head, as
+/// Most bytes of a first piece that does not wait for the window to be known. It leaves in one write with the head, as
 /// most prompts can.
 const AHEAD_BYTES: usize = 16 * 1024;
 
-/// A request's body: what was sent of it, and what was not.
+/// A request body: what was sent of it, and what was not.
 #[derive(Debug)]
 struct Upload {
     stream: SendStream<Bytes>,
     body: RequestBody,
-    /// Taken from the body, and not sent.
+    /// A piece taken from the body and not sent yet.
     piece: Option<Bytes>,
-    /// All that was sent; `None` if that is too much to be kept.
+    /// Everything that was sent; `None` if it is too much to keep, or no longer needed.
     sent: Option<Vec<Bytes>>,
     kept: usize,
     complete: bool,
@@ -113,7 +113,7 @@ struct Upload {
 /// Why a body could not be sent.
 #[derive(Debug)]
 enum Broken {
-    /// The client's body broke off, or went beyond a bound; its verdict says which.
+    /// The client's body ended early or exceeded a limit; its verdict says which.
     Body,
     /// The stream takes no more.
     Stream,
@@ -131,7 +131,7 @@ impl Upload {
         }
     }
 
-    /// The body as it was, if all of it that was sent was kept.
+    /// Returns the complete body, if everything that was sent of it was kept.
     fn into_unsent(mut self) -> Option<RequestBody> {
         let mut pieces = self.sent?;
         pieces.extend(self.piece);
@@ -140,7 +140,7 @@ impl Upload {
         Some(self.body)
     }
 
-    /// Sends what can be sent; ready when all of it was.
+    /// Sends what can be sent; ready when everything has been.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         while !self.complete {
             if self.piece.is_some() {
@@ -165,7 +165,7 @@ impl Upload {
             Err(frame) => {
                 let trailers = frame.into_trailers().unwrap_or_default();
                 self.complete = true;
-                // They come once.
+                // Trailers can be taken from the body only once, so the request cannot be sent again.
                 self.sent = None;
                 let sent = self.stream.send_trailers(trailers);
                 sent.map_err(|_| Broken::Stream)?;
@@ -174,7 +174,7 @@ impl Upload {
         Ok(())
     }
 
-    /// Sends as much of the piece at hand as the window takes.
+    /// Sends as much of the current piece as the window allows.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         if self.kept == 0
             && let Some(piece) = self.piece.take_if(|piece| piece.len() <= AHEAD_BYTES)

@@ -1,12 +1,14 @@
-//! Server-sent events: bytes to blocks.
+//! Decodes server-sent events: splits bytes into blocks.
 //!
-//! Follows WHATWG HTML "Interpreting an event stream", with the divergences a proxy needs: a block that
-//! carries a name but no data is kept (LangServe ends its streams with one), a block without its blank
-//! line at the end of the input is kept as unfinished, a lone `retry:` is glued to the next block, and a
-//! field `error:` with a JSON object (older llama.cpp servers) becomes an error event.
+//! Follows WHATWG HTML "Interpreting an event stream", with the divergences that a proxy needs:
 //!
-//! A block that is already canonical (LF, one space after each colon, no comment) leaves as the bytes that
-//! came in; only others are written anew. Between reads only the unfinished tail is kept.
+//! - A block with a name but no data is kept. LangServe ends its streams with one.
+//! - A block that lacks its blank line at the end of the input is kept as unfinished.
+//! - A lone `retry:` is sent as part of the next block.
+//! - A field `error:` with a JSON object (older llama.cpp servers) becomes an error event.
+//!
+//! A block that is already canonical (LF, one space after each colon, no comment) is emitted as the bytes
+//! that were read; other blocks are rewritten. Between reads only the unfinished block is buffered.
 
 use std::borrow::Cow;
 
@@ -15,29 +17,29 @@ use memchr::{memchr, memchr2, memmem};
 use super::{Error, Frame, Payload, json};
 use crate::event::Span;
 
-/// Splits bytes into blocks.
+/// A decoder that splits bytes into blocks.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Decoder {
-    /// The last line ended at a CR that was the last byte read: a following LF belongs to it.
+    /// The last byte read was a CR that ended a line. A following LF belongs to the same line end.
     skip_lf: bool,
-    /// Bytes of the byte order mark seen so far; `None` once the first other byte was read.
+    /// How many bytes of a byte order mark were read so far; `None` once the mark was removed or found absent.
     bom: Option<usize>,
     limit: usize,
     comments: u64,
-    /// The unfinished block. Invariant: starts at the beginning of a block.
+    /// The unfinished block. Invariant: the buffer starts at the beginning of a block.
     tail: Vec<u8>,
     scan: Scan,
-    /// A `retry` field waiting for the next block.
+    /// The value of a lone `retry` field, which is sent with the next block.
     retry: Option<Vec<u8>>,
 }
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
-/// LangServe's last event.
+/// The name of LangServe's last event, which has no data.
 const DATALESS: &[u8] = b"end";
 
 impl Decoder {
-    /// A decoder that refuses blocks beyond `limit` bytes.
+    /// Creates a decoder that rejects blocks larger than `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self {
             scan: Scan::default(),
@@ -50,10 +52,10 @@ impl Decoder {
         }
     }
 
-    /// Gives `sink` each block that `chunk` completes.
+    /// Passes each block that `chunk` completes to `sink`.
     ///
     /// # Errors
-    /// When a block grows beyond its bound.
+    /// If a block exceeds the size limit.
     pub fn feed(&mut self, chunk: &[u8], sink: &mut impl FnMut(Frame<'_>)) -> Result<(), Error> {
         let chunk = self.strip_start(chunk);
         if self.tail.is_empty() {
@@ -73,7 +75,7 @@ impl Decoder {
         self.check(self.tail.len())
     }
 
-    /// Gives `sink` the blocks that `bytes` begins with, and says how long they are together.
+    /// Passes the complete blocks at the start of `bytes` to `sink` and returns their total length.
     fn blocks(&mut self, bytes: &[u8], sink: &mut impl FnMut(Frame<'_>)) -> Result<usize, Error> {
         let mut used = 0;
         loop {
@@ -103,9 +105,9 @@ impl Decoder {
         }
     }
 
-    /// The block that the end of the input leaves unfinished, completed and judged: `whole` is true when
-    /// nothing but line ends was missing. A name alone was cut before its data, but for the one that is
-    /// known to come without.
+    /// Returns the block that is unfinished at the end of the input, with the missing line ends added. Its
+    /// `whole` is true if only line ends were missing. A block with a name but no data counts as cut off
+    /// before its data, except for the one event that is known to have none.
     pub fn finish(&mut self) -> Option<Frame<'static>> {
         let mut rest = std::mem::take(&mut self.tail);
         let in_comment = std::mem::take(&mut self.scan).in_comment;
@@ -127,12 +129,12 @@ impl Decoder {
         Some(Frame { whole, ..frame })
     }
 
-    /// Comments consumed since the last call.
+    /// Returns how many comments were consumed since the last call.
     pub const fn take_comments(&mut self) -> u64 {
         std::mem::replace(&mut self.comments, 0)
     }
 
-    /// Removes what belongs to the past: one byte order mark, the LF of a CRLF that was cut in two.
+    /// Removes one byte order mark, and the LF of a CRLF that was split across two chunks.
     fn strip_start<'a>(&mut self, mut chunk: &'a [u8]) -> &'a [u8] {
         if self.skip_lf {
             chunk = chunk.strip_prefix(b"\n").unwrap_or(chunk);
@@ -150,7 +152,7 @@ impl Decoder {
         } else if matching == chunk.len() {
             self.bom = Some(seen + matching);
         } else {
-            // Not a mark after all: what looked like one is ordinary text.
+            // Not a byte order mark: the bytes that looked like its start are ordinary text.
             self.tail
                 .extend_from_slice(BOM.get(..seen).unwrap_or_default());
             self.bom = None;
@@ -174,7 +176,7 @@ impl Decoder {
         })
     }
 
-    /// Writes a block anew, line by line, in canonical form. `None` if nothing of it is an event.
+    /// Rewrites a block in canonical form, line by line. Returns `None` if the block holds no event.
     fn rebuild(&mut self, raw: &[u8]) -> Option<Frame<'static>> {
         let mut block = Vec::with_capacity(raw.len() + 16);
         let mut name = None;
@@ -250,15 +252,15 @@ impl Decoder {
     }
 }
 
-/// What the scanner knows about the unfinished block; offsets are relative to its first byte.
+/// The scanner's state for the unfinished block. Offsets are relative to the block's first byte.
 #[derive(Debug, Default)]
 #[repr(C)]
 struct Scan {
-    /// Bytes of the current line already searched for a line end.
+    /// How much of the block was already searched for a line end.
     searched: usize,
-    /// A comment at the start of a block is thrown away as it comes; this one has no end yet.
+    /// Inside a comment at the start of a block. Such a comment is discarded as it arrives.
     in_comment: bool,
-    /// The last line end found was a CR at the very end of the buffer.
+    /// The last line end found is a CR that is the last byte of the buffer.
     ended_at_cr: bool,
     line_start: usize,
     shape: Shape,
@@ -286,15 +288,16 @@ impl Default for Shape {
 enum Step {
     /// A block of this many bytes, blank line included.
     Block(usize, Shape),
-    /// A whole comment of this many bytes in front of the block.
+    /// A complete comment of this many bytes before the block.
     Comment(usize),
-    /// No further line end.
+    /// The buffer holds no further line end.
     More,
-    /// This many bytes mean nothing: a blank line, a part of a comment.
+    /// This many bytes have no meaning: a blank line, or a part of a comment.
     Skip(usize),
 }
 
-/// Where the first line end is. A blank line is met as often as a long one.
+/// Returns the position of the first line end. The first byte is checked separately, because blank lines are as
+/// common as long ones.
 fn line_end(rest: &[u8]) -> Option<usize> {
     match rest.first() {
         Some(b'\n' | b'\r') => Some(0),
@@ -303,7 +306,7 @@ fn line_end(rest: &[u8]) -> Option<usize> {
 }
 
 impl Scan {
-    /// A whole block of one line of data, which is what most models send: found with one search.
+    /// Finds a complete block of one data line with a single search. Most models send such blocks.
     fn plain(&self, buffer: &[u8]) -> Option<(usize, Shape)> {
         const START: usize = b"data: ".len();
         if self.searched > 0 || self.in_comment {
@@ -319,7 +322,7 @@ impl Scan {
         Some((end + 2, shape))
     }
 
-    /// Finds the next thing in `buffer`, which starts at the beginning of a block.
+    /// Finds the next step in `buffer`, which starts at the beginning of a block.
     fn next(&mut self, buffer: &[u8]) -> Step {
         loop {
             let starts_comment = self.line_start == 0 && buffer.first() == Some(&b':');
@@ -374,7 +377,7 @@ impl Shape {
         };
         let end = at + line.len();
         if line.starts_with(b"data") {
-            // A second data line is joined by the rebuild.
+            // Several data lines are joined by `rebuild`.
             self.canonical &= self.data.is_none();
             self.data = value(b"data").map(|start| (start, end));
             self.canonical &= self.data.is_some();
@@ -385,13 +388,13 @@ impl Shape {
             self.id = true;
             self.canonical &= value(b"id").is_some() && memchr(0, line).is_none();
         } else {
-            // Comments, `retry`, `error`, unknown fields: rare enough to write anew.
+            // Comments, `retry`, `error` and unknown fields are rare: the block is rewritten.
             self.canonical = false;
         }
     }
 }
 
-/// Writes `field: value` and returns where the value lies.
+/// Appends `field: value` and returns the range of the value.
 fn put_field(block: &mut Vec<u8>, field: &[u8], value: &[u8]) -> (usize, usize) {
     block.extend_from_slice(field);
     block.extend_from_slice(b": ");
@@ -401,7 +404,7 @@ fn put_field(block: &mut Vec<u8>, field: &[u8], value: &[u8]) -> (usize, usize) 
     (start, start + value.len())
 }
 
-/// The first line of `bytes` without its end, and what follows; `None` without a line end.
+/// Returns the first line of `bytes` without its line end, and the rest. Returns `None` if there is no line end.
 fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = memchr2(b'\n', b'\r', bytes)?;
     let (line, rest) = bytes.split_at_checked(end)?;
@@ -409,7 +412,7 @@ fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((line, rest.get(if crlf { 2 } else { 1 }..)?))
 }
 
-/// Field name and value of a line: the value loses one leading space.
+/// Splits a line into field name and value, and removes one leading space from the value.
 fn split_field(line: &[u8]) -> (&[u8], &[u8]) {
     let Some(colon) = memchr(b':', line) else {
         return (line, b"");
@@ -419,7 +422,7 @@ fn split_field(line: &[u8]) -> (&[u8], &[u8]) {
     (field, value.strip_prefix(b" ").unwrap_or(value))
 }
 
-/// Whether `text` may stand in a comment or field value: one line, no NUL.
+/// Reports whether `text` may be used in a comment or field value: it has no line end and no NUL.
 pub fn is_one_line(text: &[u8]) -> bool {
     memmem::find(text, b"\0").is_none() && memchr2(b'\n', b'\r', text).is_none()
 }

@@ -5,7 +5,7 @@ fn feed(decoder: &mut Decoder, chunk: &[u8], out: &mut Vec<Frame<'static>>) -> R
     decoder.feed(chunk, &mut |frame| out.push(frame.into_owned()))
 }
 
-/// Blocks as (text, whole) after feeding `chunks`.
+/// Feeds `chunks` and returns the blocks as (text, whole).
 fn read(chunks: &[&[u8]]) -> Vec<(String, bool)> {
     let mut decoder = Decoder::new(4096);
     let mut out = Vec::new();

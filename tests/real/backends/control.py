@@ -1,8 +1,8 @@
-"""How does a test steer a backend that knows nothing of tests? By query parameters and a side channel.
+"""Lets a test control a backend, by query parameters and a side channel.
 
-A stream is named by `?run=NAME`. Its behaviour: `count=N` words, `hold=K` waits before event K until it
-is opened, `step=1` waits before every event, `cut=K` fails before event K, `endless=1` never ends.
-The side channel: `POST /_open?run=NAME&n=1` lets go on, `GET /_seen` says what became of each run.
+A stream is named by `?run=NAME`. Its behaviour: `count=N` words, `hold=K` waits before event K until it is opened,
+`step=1` waits before every event, `cut=K` fails before event K, `endless=1` never ends.
+The side channel: `POST /_open?run=NAME&n=1` gives permits, `GET /_seen` returns the state of each run.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ class Cut(Exception):
 
 
 class Run:
-    """One stream: what it was told, how far it came, how it ended."""
+    """One stream: its parameters, its progress, and how it ended."""
 
     def __init__(self, path: str, query: Mapping[str, str]):
         self.path = path
@@ -40,7 +40,7 @@ class Run:
 
 
 class Runs:
-    """All runs of one backend process, and the permits given to them."""
+    """All runs of one backend process, and their permits."""
 
     def __init__(self) -> None:
         self.all: list[Run] = []
@@ -67,7 +67,7 @@ class Runs:
             run.becomes("waiting")
 
     async def play(self, run: Run, events: Iterator[str]) -> AsyncIterator[str]:
-        """The events of an asyncio backend."""
+        """Yields the events of an asyncio backend."""
         try:
             for index, event in enumerate(events):
                 self._before(run, index)
@@ -76,7 +76,7 @@ class Runs:
                 run.becomes("streaming")
                 yield event
                 run.sent += 1
-                # Every real agent awaits its model here.
+                # A real agent awaits its model here.
                 await asyncio.sleep(0.01 if run.count is None else 0)
             run.becomes("finished")
         except Cut:
@@ -87,7 +87,7 @@ class Runs:
             raise
 
     def play_sync(self, run: Run, events: Iterator[str]) -> Iterator[str]:
-        """The events of a backend with threads."""
+        """Yields the events of a threaded backend."""
         try:
             for index, event in enumerate(events):
                 self._before(run, index)
@@ -111,7 +111,7 @@ class Runs:
 
 
 def words(count: int | None) -> Iterator[str]:
-    """The answer, in pieces that are awkward on purpose."""
+    """Yields the answer in pieces that are deliberately awkward."""
     pieces = ["Rain ", "in ", "Bergen: ", "\u00fcber ", "7\u202f\u00b0C ", "\U0001f327 ", '"quoted" ', "a\nb\\ "]
     source: Iterator[str] = itertools.cycle(pieces)
     return itertools.islice(source, count)

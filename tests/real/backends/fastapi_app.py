@@ -1,4 +1,4 @@
-"""A FastAPI agent as people write it: StreamingResponse in every dialect, beside ordinary routes."""
+"""A typical FastAPI agent: StreamingResponse in every dialect, and ordinary routes."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ def stream(
     media_type: str = "text/event-stream",
     headers: Mapping[str, str] | None = None,
 ) -> StreamingResponse:
-    # Some clients can set no query, but every one can set a field.
+    # Some clients cannot set a query, but all can set a header.
     query = QueryParams(request.headers.get("x-run", "") or request.query_params)
     run = runs.begin(request.url.path, query)
     return StreamingResponse(runs.play(run, dialect(run.count)), media_type=media_type, headers=headers)
@@ -141,7 +141,7 @@ async def upload(request: Request) -> dict[str, object]:
 
 
 def noise(size: int) -> Iterator[bytes]:
-    """Bytes that no coding shrinks and that are the same each time."""
+    """Yields incompressible bytes that are the same each time."""
     block = b""
     for number in range(size // 65536):
         block = hashlib.shake_128(number.to_bytes(4)).digest(65536)

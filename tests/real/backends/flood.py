@@ -1,4 +1,4 @@
-"""More than any client can read: megabytes of short tokens, with a tool call every so often."""
+"""A flood that no client can keep up with: megabytes of short tokens, with a tool call every so often."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def tool_call(number: int) -> str:
 
 
 def blocks(size: int, tools_every: int = 0) -> Iterator[str]:
-    """About `size` bytes of stream, a tool call after so many tokens, then the regular end."""
+    """Yields about `size` bytes of stream, with a tool call after every `tools_every` tokens, then the regular end."""
     tokens = TOKEN * (tools_every or 100)
     for number in range(size // len(tokens)):
         yield tokens + (tool_call(number) if tools_every else "")

@@ -1,4 +1,4 @@
-"""Agents behind compression: GZipMiddleware, and a hop that compresses each event whatever it is asked."""
+"""Agents behind compression: GZipMiddleware, and a hop that compresses each event even if asked not to."""
 
 import zlib
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from backends.side_channel import router
 runs = Runs()
 app = FastAPI()
 app.include_router(router(runs))
-# Event streams are excluded by default; NDJSON is held back until the compressor is full.
+# GZipMiddleware excludes event streams by default, but holds NDJSON back until the compressor is full.
 app.add_middleware(GZipMiddleware, minimum_size=1)
 
 

@@ -1,4 +1,4 @@
-"""A real LangGraph graph, streamed as the LangGraph platform and as LangServe write it (CRLF)."""
+"""A real LangGraph graph, streamed in the formats of the LangGraph platform and of LangServe (CRLF)."""
 
 import json
 from collections.abc import AsyncIterator

@@ -1,8 +1,8 @@
-"""How late do events come beside a bad neighbour? Two processes run this, so that neither slows the other's clock:
-in one are the good agent and its clients, in the other the bad agent and the bad client.
+"""Measures how late events arrive next to a bad neighbour. Two processes run this module, so that neither slows the
+other's clock: one runs the good agent and its clients, the other the bad agent and the bad client.
 
-`POST /_measure?proxy=..&seconds=..` times the events of the good one, `/_begin?proxy=..&kind=..` lets the bad one
-loose, `/_so_far` says how much it has done, `/_end` stops it.
+`POST /_measure?proxy=..&seconds=..` times the events of the good agent, `/_begin?proxy=..&kind=..` starts the bad
+client, `/_so_far` returns how much it has done, `/_end` stops it.
 """
 
 import asyncio
@@ -20,30 +20,31 @@ from edge.frames import CONTINUATION, END_HEADERS, END_STREAM, HEADERS, PING, PR
 
 STREAMS = 20
 HEADS = 300
-# Events of a burst, which is one write.
+# The events of a burst, which is a single write.
 EVENTS = 100_000
 STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 Figures = dict[str, float]
 
-# Of the 99th percentile, in milliseconds: what a scheduler makes of two measurements that are alike. Far below what anybody
-# sees: a model writes a token each 10 to 40.
+# The noise of the 99th percentile, in milliseconds: what the scheduler adds between two identical measurements. It is
+# far below what anyone would notice, since a model writes a token every 10 to 40 ms.
 NOISE = 1
 
 
 def bearable(apart: Figures, beside: Figures, noise: float = NOISE) -> bool:
-    """Whether the delay of the events has not doubled."""
+    """Reports whether the delay of the events is at most twice as long, apart from noise."""
     return beside["p99"] <= max(2 * apart["p99"], apart["p99"] + noise)
 
 
 def stamps(unread: bytes) -> tuple[list[float], bytes]:
-    """When each whole event left its agent, and the rest."""
+    """Returns when each complete event left its agent, and the remaining bytes."""
     events = list(re.finditer(rb'"at": ([\d.]+)}\n\n', unread))
     return [float(event[1]) for event in events], unread[events[-1].end() :] if events else unread
 
 
 def figures(noted: list[tuple[float, float]], start: float, end: float) -> Figures:
-    """What the events took that left in this time, however late they came. Each is noted as when it left and came."""
+    """Returns statistics on the delays of events that left between `start` and `end`, whenever they arrived. `noted`
+    holds the times of departure and arrival."""
     took = sorted((came - left) * 1000 for left, came in noted if start <= left < end)
     share = lambda part: round(took[int(len(took) * part)], 2)
     return {"events": len(took), "p50": share(0.5), "p99": share(0.99), "slowest": round(took[-1], 2)}
@@ -62,11 +63,11 @@ def address(proxy: str) -> tuple[str, int]:
     return host, int(port)
 
 
-# The good one
+# The good agent and its clients
 
 
 async def paced(writer: asyncio.StreamWriter, every: float) -> None:
-    """An event every so often, with the moment at which it leaves: all processes share this clock."""
+    """Sends events at an interval, each with the time at which it leaves. All processes share this clock."""
     writer.write(STREAM)
     while not writer.is_closing():
         writer.write(chunk(b'data: {"at": %.6f}\n\n' % time.monotonic()))
@@ -74,7 +75,7 @@ async def paced(writer: asyncio.StreamWriter, every: float) -> None:
 
 
 class Listener(asyncio.Protocol):
-    """A client that notes when each event left and came."""
+    """A client that records when each event left and when it arrived."""
 
     def __init__(self, path: str):
         self.path = path
@@ -96,7 +97,7 @@ class Listener(asyncio.Protocol):
 
 async def measure(proxy: str, seconds: str) -> Figures:
     loop = asyncio.get_running_loop()
-    # Each at its own pace, 20 to 50 ms, so that they do not come in step.
+    # Each stream has its own pace, 20 to 50 ms, so that they do not fall into step.
     paths = [f"/paced?every={0.02 + 0.03 * number / STREAMS}" for number in range(STREAMS)]
     opened = [await loop.create_connection(lambda path=path: Listener(path), *address(proxy)) for path in paths]
     clients = [client for _, client in opened]
@@ -116,7 +117,7 @@ async def measure(proxy: str, seconds: str) -> Figures:
     return figures([one for client in clients for one in client.noted], start, end)
 
 
-# The bad ones: clients that count what they have done
+# The bad clients, which count what they have done
 
 
 class Done:
@@ -136,7 +137,7 @@ async def connected(proxy: str) -> AsyncIterator[tuple[asyncio.StreamReader, asy
 
 
 async def half_head(proxy: str, done: Done) -> None:
-    """A byte of it every second, and never its end."""
+    """Sends one byte of a head every second, and never its end."""
     async with connected(proxy) as (_, writer):
         writer.write(b"GET /bad HTTP/1.1\r\nhost: h\r\nx: ")
         while True:
@@ -160,7 +161,7 @@ async def reads_nothing(proxy: str, done: Done) -> None:
 
 
 async def reads_bursts(proxy: str, done: Done) -> None:
-    """One after the other; all events of each must come."""
+    """Reads one burst after the other. All events of each must arrive."""
     while True:
         async with connected(proxy) as (reader, writer):
             writer.write(ask("/bad/burst"))
@@ -188,7 +189,7 @@ FLOODS: dict[str, Callable[[], Iterator[bytes]]] = {
 
 
 async def frames(proxy: str, done: Done, make: Callable[[], Iterator[bytes]]) -> None:
-    """As fast as they are taken, on one connection; when Weir closes it, on the next."""
+    """Sends frames as fast as they are taken. When Weir closes the connection, continues on a new one."""
     while True:
         with suppress(ConnectionError):
             async with connected(proxy) as (reader, writer):
@@ -214,7 +215,7 @@ KINDS: dict[str, Callable[[str, Done], Awaitable[None]]] = {
     "bursts": reads_bursts,
 }
 
-# The agent, and what it can be told
+# The agent and its commands
 
 BURST = b"".join(b'data: {"n":%d}\n\n' % number for number in range(EVENTS))
 at_work: list[tuple[asyncio.Task[None], Done]] = []

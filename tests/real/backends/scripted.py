@@ -1,8 +1,7 @@
-"""What does Weir do to a server that misbehaves on purpose? A raw-socket upstream driven by a script.
+"""A raw-socket upstream driven by a script, for servers that misbehave on purpose.
 
-A script is a function that gets each connection: it reads requests and sends any bytes, split where it
-likes, waits for signals, stalls, ends with FIN or RST. The connection records what it received and the
-moment its client went away.
+A script is a function that gets each connection. It reads requests, sends any bytes, split anywhere, waits for signals,
+stalls, and ends with FIN or RST. The connection records what it received and when its client left.
 """
 
 import re
@@ -20,7 +19,7 @@ from support.tls import TlsSocket
 
 
 class Request(NamedTuple):
-    """One request as it came."""
+    """One request as received."""
 
     line: str
     headers: dict[str, str]
@@ -33,7 +32,7 @@ class Gone(Exception):
 
 
 class Connection:
-    """One accepted connection. A thread of its own reads it, so a leaving client is always noticed."""
+    """One accepted connection. Its own thread reads it, so a leaving client is always noticed."""
 
     def __init__(self, accepted: "socket.socket | TlsSocket"):
         self.socket = accepted
@@ -86,7 +85,7 @@ class Connection:
         return body
 
     def _chunks_end(self) -> int:
-        """Where a chunked body ends; 0 while it goes on."""
+        """Returns where a chunked body ends; 0 if it is incomplete."""
         at = 0
         while line := re.compile(rb"([0-9a-fA-F]+)\r\n").match(self._buffer, at):
             at = line.end()
@@ -97,7 +96,7 @@ class Connection:
         return 0
 
     def request(self, within: float = 15) -> Request:
-        """The next request."""
+        """Returns the next request."""
         limit = time.monotonic() + within
         while True:
             try:
@@ -124,25 +123,25 @@ class Connection:
         self.send(b"%x\r\n%s\r\n" % (len(data), data))
 
     def end(self, trailers: str = "") -> None:
-        """The regular end of a chunked body."""
+        """Sends the regular end of a chunked body."""
         self.send(f"0\r\n{trailers}\r\n")
 
     def fin(self) -> None:
         try:
             self.socket.shutdown(socket.SHUT_WR)
         except OSError:
-            # The client was faster, or the test is over.
+            # The client closed first, or the test is over.
             raise Gone from None
 
     def reset(self) -> None:
-        # The reading thread holds the file open: disconnecting a lingering socket sends RST at once.
+        # The reading thread keeps the socket open. Disconnecting a lingering socket sends RST at once.
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.shutdown(socket.SHUT_RD)
         self._closed.wait(5)
         self.socket.close()
 
     def gone(self, within: float = 15) -> float:
-        """Waits for the client to leave; says when it did."""
+        """Waits for the client to leave, and returns when it did."""
         assert self._closed.wait(within), f"the client is still there after {within} s"
         assert self.closed_at is not None
         return self.closed_at
@@ -201,12 +200,12 @@ class Upstream:
         return [request for connection in list(self.connections) for request in connection.requests]
 
     def heads(self) -> int:
-        """Request heads received, complete bodies or not."""
+        """Returns the number of request heads received, with or without complete bodies."""
         return sum(connection.heads for connection in list(self.connections))
 
     def close(self) -> None:
         try:
-            # The thread that accepts would keep it open.
+            # The accepting thread would keep the listener open.
             self._listener.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass

@@ -1,6 +1,6 @@
-"""What does Weir do to an HTTP/2 server that misbehaves on purpose? A script runs for each of its streams.
+"""An HTTP/2 upstream that runs a script for each of its streams, for servers that misbehave on purpose.
 
-The library that frames does not judge here: any head may be sent, and any bytes beside it.
+The framing library does not validate here: a script may send any head, and any other bytes.
 """
 
 import socket
@@ -33,7 +33,7 @@ class Gone(Exception):
 
 
 class Stream:
-    """One request, whole, and the way to answer it."""
+    """One complete request, and the means to answer it."""
 
     def __init__(self, connection: "Connection", number: int, head: Head):
         self.connection = connection
@@ -44,7 +44,7 @@ class Stream:
         self.trailers: Head = []
         self.complete = threading.Event()
         self.over = threading.Event()
-        # Its script has come to its end.
+        # The script has ended.
         self.served = False
         # The code of the client's RST_STREAM.
         self.reset_code: int | None = None
@@ -54,11 +54,11 @@ class Stream:
         self.fields((":status", status), ("content-type", content_type), *more)
 
     def fields(self, *fields: tuple[str, str], last: bool = False) -> None:
-        """A block of fields, exactly these."""
+        """Sends a header block with exactly these headers."""
         self.connection.tell(lambda h2: h2.send_headers(self.number, list(fields), end_stream=last))
 
     def data(self, data: bytes | str, frame: int = 16384, last: bool = False) -> None:
-        """As frames of at most so many bytes, as the windows allow, in as few writes as possible."""
+        """Sends frames of at most `frame` bytes, as the windows allow, in as few writes as possible."""
         left = data.encode() if isinstance(data, str) else data
         while left:
             left = self.connection.write(self, left, frame)
@@ -72,7 +72,7 @@ class Stream:
         self.connection.tell(lambda h2: h2.reset_stream(self.number, code))
 
     def gone(self, within: float = 15) -> float:
-        """Waits until the client has reset the stream or left; says when."""
+        """Waits until the client has reset the stream or left, and returns when it did."""
         assert self.over.wait(within), f"stream {self.number} is still wanted after {within} s"
         assert self.closed_at is not None
         return self.closed_at
@@ -84,19 +84,19 @@ class Stream:
 
 
 class Connection:
-    """One accepted connection. A thread of its own reads it."""
+    """One accepted connection, read by its own thread."""
 
     def __init__(self, server: "UpstreamH2", accepted: socket.socket):
         self.socket = accepted
         self.streams: list[Stream] = []
         self.pings = 0
         self.goodbye: int | None = None
-        # The last stream, once there will be no more.
+        # The number of the last stream, after a GOAWAY.
         self.retired: int | None = None
         self.closed = threading.Event()
         self._server = server
         self._h2 = H2Connection(LENIENT)
-        # Of the frames, and of whoever waits for a window.
+        # Guards the frames, and wakes threads that wait for a window.
         self._moved = threading.Condition()
         self._h2.local_settings = Settings(False, {SettingCodes.MAX_CONCURRENT_STREAMS: server.streams})
         self.tell(lambda h2: h2.initiate_connection())
@@ -113,7 +113,7 @@ class Connection:
                 raise Gone from None
 
     def write(self, stream: Stream, data: bytes, frame: int) -> bytes:
-        """Sends what fits the windows; gives back the rest."""
+        """Sends what fits into the windows, and returns the rest."""
         with self._moved:
             try:
                 while not (room := self._h2.local_flow_control_window(stream.number)):
@@ -128,17 +128,17 @@ class Connection:
         return rest
 
     def idle(self) -> bool:
-        """No stream is open."""
+        """Reports whether no stream is open."""
         with self._moved:
             return self._h2.open_inbound_streams == 0
 
     def forget(self) -> None:
-        """The streams that have been served; a test that runs for long has no place for them."""
+        """Forgets streams that have been served, so that memory does not grow in long tests."""
         with self._moved:
             self.streams[:] = [stream for stream in self.streams if not stream.served]
 
     def raw(self, frames: bytes) -> None:
-        """Exactly these bytes, between two frames."""
+        """Sends exactly these bytes between two frames."""
         with self._moved:
             try:
                 self.socket.sendall(frames)
@@ -146,14 +146,15 @@ class Connection:
                 raise Gone from None
 
     def retire(self) -> None:
-        """As a server that is replaced: what came goes on, and nothing more is looked at."""
+        """Retires the connection like a server that is being replaced: running streams continue, new ones are
+        ignored."""
         with self._moved:
             if self.retired is None:
                 self.retired = self._h2.highest_inbound_stream_id
                 self.goaway(self.retired)
 
     def goaway(self, last: int, code: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
-        """What comes after stream `last` was not looked at, and will not be."""
+        """Sends a GOAWAY: streams after `last` were not processed and will not be."""
         payload = last.to_bytes(4) + int(code).to_bytes(4)
         self.raw(len(payload).to_bytes(3) + bytes([7, 0]) + bytes(4) + payload)
 
@@ -230,7 +231,7 @@ class UpstreamH2:
                 self.connections.append(Connection(self, accepted))
             except Gone:
                 continue
-            # Whoever has an answer may ask for its connection.
+            # Started only now: a test that has a response may look up its connection.
             self.connections[-1].start()
 
     def run(self, stream: Stream) -> None:
@@ -249,7 +250,7 @@ class UpstreamH2:
         return [stream for connection in list(self.connections) for stream in list(connection.streams)]
 
     def open(self) -> int:
-        """Connections that are there."""
+        """Returns the number of open connections."""
         return sum(not connection.closed.is_set() for connection in list(self.connections))
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""How does an ASGI app get a port nobody else has? `python -m backends.serve MODULE` prints it."""
+"""Runs an ASGI app on a free port. `python -m backends.serve MODULE` prints the port."""
 
 import importlib
 import json
@@ -12,7 +12,7 @@ def main() -> None:
     app = importlib.import_module(f"backends.{sys.argv[1]}").app
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    # Listening from here on: whoever connects before uvicorn accepts waits in the backlog.
+    # The socket listens from here on. Connections made before uvicorn accepts wait in the backlog.
     listener.listen(4096)
     print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)

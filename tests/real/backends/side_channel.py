@@ -1,4 +1,4 @@
-"""The control endpoints that every FastAPI backend of the suite carries."""
+"""The control endpoints of every FastAPI backend of the suite."""
 
 from fastapi import APIRouter
 

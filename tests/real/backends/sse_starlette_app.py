@@ -1,4 +1,4 @@
-"""sse-starlette as it comes: CRLF line ends and its own pings."""
+"""sse-starlette with its defaults: CRLF line ends and its own pings."""
 
 import json
 from collections.abc import AsyncIterator

@@ -1,6 +1,7 @@
-"""The same agent with its knob turned: SIGTERM does not end its streams.
+"""The sse-starlette agent, configured so that SIGTERM does not end its streams.
 
-It takes no connection then, so runs are let go on by a port of its own: `side: PORT` on standard output, a name a line.
+It then accepts no connections, so runs are continued through a separate port: `side: PORT` on standard output. Each
+line sent there is the name of a run.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What do agents put on the wire? The same answer in each dialect, framed as its servers frame it."""
+"""The bytes that agents send: the same answer in each dialect, framed as its servers frame it."""
 
 import itertools
 import json
@@ -139,7 +139,7 @@ def _gemini(count: int | None) -> Iterator[dict[str, Any]]:
 
 
 def gemini(count: int | None) -> Iterator[str]:
-    # Google's servers end their lines like this.
+    # Google's servers use CRLF line ends.
     return (sse(chunk).replace("\n", "\r\n") for chunk in _gemini(count))
 
 
@@ -227,7 +227,7 @@ def ag_ui(count: int | None) -> Iterator[str]:
 
 
 def a2a(count: int | None) -> Iterator[str]:
-    """The results, which the server wraps in answers to the call that it got."""
+    """Yields the results, which the server wraps in responses to the call that it received."""
 
     def status(state: str) -> str:
         return json.dumps({"statusUpdate": {**task, "status": {"state": f"TASK_STATE_{state}"}}})

@@ -1,4 +1,4 @@
-//! Where is the data in a chunked body, and where does the body end?
+//! Decodes the chunked transfer coding: finds the data and the end of a body.
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
@@ -6,12 +6,12 @@ enum State {
     #[default]
     Begin,
     Size(u64),
-    /// What may follow a size, up to the end of its line.
+    /// Chunk extensions, up to the end of the line.
     Extension(u64),
     Data(u64),
-    /// The end of the line behind the data.
+    /// The line break after the data.
     AfterData,
-    /// Trailers, and how much of the present line there is.
+    /// Trailers, and the length of the current line so far.
     Trailers(u64),
     End,
 }

@@ -1,4 +1,4 @@
-//! The load generator: one thread that opens streams, counts their stamps, and checks that each is what was asked.
+//! The load generator: one thread that opens streams, counts their stamps, and checks that each is as requested.
 
 mod chunked;
 mod stream;
@@ -16,17 +16,17 @@ use crate::net::{self, Moved, Poll};
 
 use stream::{Progress, Stream};
 
-/// So many connections may be on their way at once: below every listener's backlog.
+/// The most connections that are opened at once: fewer than every listener's backlog.
 const OPENING: usize = 128;
 
-/// What was not as asked, and how often.
+/// Deviations from what was asked, and how often each occurred.
 pub type Errors = BTreeMap<String, u64>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {
-    /// Reads whatever comes, at once.
+    /// Reads all bytes as soon as they arrive.
     Eager,
-    /// Reads nothing, ever.
+    /// Never reads.
     Stalled,
 }
 
@@ -34,18 +34,18 @@ pub enum Reader {
 pub struct Load {
     poll: Poll,
     to: SocketAddr,
-    /// Streams that wait for others to be connected.
+    /// Streams that wait until others are connected.
     queue: VecDeque<(Ask, Reader)>,
     streams: Vec<Option<Stream>>,
     free: Vec<usize>,
-    /// Streams whose request is out and whose answer has not begun.
+    /// Streams whose request was sent and whose response has not begun.
     opening: usize,
     begun: usize,
     ended: u64,
     received: u64,
-    /// What was not as asked, and how often.
+    /// Deviations from what was asked.
     errors: Errors,
-    /// Whether an ended stream is followed by another of its kind.
+    /// Whether an ended stream is replaced by another of its kind.
     pub again: bool,
     /// Whether latencies are recorded.
     pub recording: bool,
@@ -69,7 +69,7 @@ impl Load {
             errors: Errors::new(),
             again: false,
             recording: false,
-            // To a minute, three digits.
+            // Up to one minute, with three digits.
             latency: Histogram::new_with_max(60 * clock::SECOND, 3)?,
             happened: Vec::new(),
             buffer: vec![0; 64 << 10],
@@ -80,22 +80,23 @@ impl Load {
         self.queue.push_back((ask, reader));
     }
 
-    /// Streams whose answer has begun and not ended; a stalled reader's counts when its request is written.
+    /// Returns the number of streams whose response has begun and not ended. A stalled reader's stream counts once its
+    /// request is written.
     pub fn running(&self) -> usize {
         self.begun
     }
 
-    /// Streams that ended, one way or another.
+    /// Returns the number of streams that ended, for any reason.
     pub fn ended(&self) -> u64 {
         self.ended
     }
 
-    /// Stamps.
+    /// Returns the number of stamps received.
     pub fn received(&self) -> u64 {
         self.received
     }
 
-    /// Streams that are asked for, connected or not.
+    /// Returns the number of streams asked for, connected or not.
     pub fn asked(&self) -> usize {
         self.queue.len() + self.streams.len() - self.free.len()
     }
@@ -121,7 +122,7 @@ impl Load {
         &self.errors
     }
 
-    /// Closes a stream in the middle, and says when.
+    /// Closes a stream before its end, and returns when.
     pub fn leave(&mut self, id: u64) -> Option<u64> {
         let slot = self
             .streams
@@ -139,7 +140,7 @@ impl Load {
         }
     }
 
-    /// Works until `done` or `deadline`. Returns whether it is done.
+    /// Runs until `done` or `deadline`. Returns whether it is done.
     pub fn until(&mut self, deadline: u64, mut done: impl FnMut(&Self) -> bool) -> Result<bool> {
         loop {
             if done(self) {
@@ -153,7 +154,7 @@ impl Load {
         }
     }
 
-    /// Works for `nanoseconds`.
+    /// Runs for `nanoseconds`.
     pub fn during(&mut self, nanoseconds: u64) -> Result<()> {
         self.until(clock::now() + nanoseconds, |_| false)
             .map(|_| ())
@@ -166,7 +167,7 @@ impl Load {
         {
             self.connect(ask, reader)?;
         }
-        // A connection that was refused at once is something that happened.
+        // A connection that was refused at once counts as an event, so do not wait.
         let longest = if self.ended == ended { longest } else { 0 };
         let mut happened = std::mem::take(&mut self.happened);
         self.poll
@@ -188,7 +189,7 @@ impl Load {
         let mut stream = Stream::new(socket, ask, reader);
         self.opening += 1;
         let progress = stream.write();
-        // On one machine the connection is there at once, and the request fits: this is the usual way.
+        // On one machine the connection is usually established at once, and the request fits in the send buffer.
         let flags = if stream.writing() {
             EventFlags::OUT
         } else {
@@ -289,7 +290,7 @@ impl Load {
 fn wanted(reader: Reader) -> EventFlags {
     match reader {
         Reader::Eager => EventFlags::IN,
-        // Errors are told in any case.
+        // Errors are always reported.
         Reader::Stalled => EventFlags::empty(),
     }
 }

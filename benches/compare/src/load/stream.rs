@@ -1,4 +1,4 @@
-//! One stream of the load: its request, and whether the answer is what was asked for.
+//! One stream of the load: its request, and a check of the response.
 
 use std::os::fd::OwnedFd;
 
@@ -9,7 +9,7 @@ use crate::stamp::{Finder, Stamp};
 use super::Reader;
 use super::chunked::Chunked;
 
-/// What a body ends with, however a proxy frames it.
+/// The end of every body, whatever transfer coding a proxy uses.
 const DONE: &[u8] = b"data: [DONE]\n\n";
 
 #[derive(Debug)]
@@ -25,11 +25,11 @@ pub(super) struct Stream {
     body: Body,
 }
 
-/// What is checked of the data of a body.
+/// The check of a body's data.
 #[derive(Debug, Default)]
 struct Body {
     finder: Finder,
-    /// Stamps so far; also what the next one must say.
+    /// The number of stamps so far, which is the sequence number of the next one.
     next: u32,
     gaps: u64,
     wrong: u64,
@@ -39,14 +39,14 @@ struct Body {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     Nothing,
-    /// The head of the answer is there.
+    /// The response head has arrived.
     Begins,
-    /// The body is over; `began` if its head came with it.
+    /// The body has ended; `began` if the head arrived with it.
     Ended {
         began: bool,
         wrong: Vec<String>,
     },
-    /// This is no answer to what was asked.
+    /// The response does not answer the request.
     Broken(String),
 }
 
@@ -72,7 +72,7 @@ impl Stream {
         }
     }
 
-    /// Whether a part of the request is not written yet.
+    /// Reports whether part of the request is not written yet.
     pub(super) fn writing(&self) -> bool {
         self.written < self.request.len()
     }
@@ -141,7 +141,7 @@ impl Stream {
         )
     }
 
-    /// Breaks a stream; it has not begun for the caller if it begins with what breaks it.
+    /// Ends a stream that is broken. If the bytes that break it also begin it, the caller does not see it begin.
     fn broken(&mut self, progress: &Progress, what: &str) -> Progress {
         if *progress == Progress::Begins {
             self.begun = false;
@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     fn stream(ask: Ask) -> Stream {
-        // Any descriptor will do: these tests move no bytes.
+        // These tests move no bytes, so any descriptor will do.
         Stream::new(
             rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap(),
             ask,

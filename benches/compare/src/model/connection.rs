@@ -1,4 +1,4 @@
-//! One connection of the model: the request it reads, the stream it writes, and what the kernel has not taken yet.
+//! One connection of the model: the request it reads, the stream it writes, and the bytes the kernel has not taken yet.
 
 use std::os::fd::OwnedFd;
 
@@ -9,19 +9,19 @@ use crate::stamp::Stamp;
 
 use super::text::{HEAD, NOT_FOUND, Text};
 
-/// A request head that is larger is not ours.
+/// The largest request head. The load generator sends smaller ones.
 const MAX_REQUEST: usize = 64 << 10;
-/// What the kernel holds back here was not taken by anybody. By default it is up to 4 MiB, filled again a third at
-/// a time: thousands of writes in one go, which the readers beside wait for.
+/// The send buffer of streams whose bytes are counted: bytes in it were not taken by the proxy. The kernel's default is
+/// up to 4 MiB, refilled a third at a time: thousands of writes in one go, which delay the other streams' readers.
 const COUNTED_SEND_BUFFER: usize = 32 << 10;
 
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) socket: OwnedFd,
     received: Vec<u8>,
-    /// The stream that runs.
+    /// The running stream.
     pub(super) stream: Option<Stream>,
-    /// Bytes that the kernel has not taken, from `taken` on.
+    /// Bytes to write; those from `taken` on were not taken by the kernel yet.
     out: Vec<u8>,
     taken: usize,
     /// Bytes that the kernel took since the server last asked.
@@ -39,15 +39,15 @@ pub(super) struct Stream {
 /// The outcome of doing something with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// Nothing more can be done now: the request is not whole, or the kernel takes nothing.
+    /// Nothing more can be done now: the request is incomplete, or the kernel takes no more bytes.
     Waits,
     /// A stream has just begun.
     Begins,
     /// More can be written at once.
     Goes,
-    /// The stream is written to its end.
+    /// The stream was written completely.
     Ended,
-    /// The peer is gone, or talks what we do not understand.
+    /// The peer closed the connection, or sent a request that the model does not understand.
     Closed,
 }
 
@@ -63,7 +63,7 @@ impl Connection {
         }
     }
 
-    /// Reads all that is there, and answers a request that has become whole.
+    /// Reads all available bytes, and answers a request once it is complete.
     pub(super) fn readable(&mut self, buffer: &mut [u8]) -> State {
         loop {
             match net::read(&self.socket, buffer) {
@@ -75,7 +75,7 @@ impl Connection {
         self.answer()
     }
 
-    /// Begins the stream that the next request asks for, if the one before is over.
+    /// Begins the stream that the next request asks for, if the previous one has ended.
     pub(super) fn answer(&mut self) -> State {
         if self.stream.is_some() || self.received.is_empty() {
             return State::Waits;
@@ -114,7 +114,7 @@ impl Connection {
         }
     }
 
-    /// Writes the next events of the stream, one write for a batch. Says in `sent` how many.
+    /// Writes the next events of the stream, one write per batch. Adds their number to `sent`.
     pub(super) fn events(&mut self, text: &Text, sent: &mut u64) -> State {
         if self.waits() {
             return State::Waits;
@@ -145,7 +145,7 @@ impl Connection {
         self.flush()
     }
 
-    /// Writes the end of the stream, behind what waits.
+    /// Writes the end of the stream, after the bytes that wait.
     pub(super) fn end(&mut self, text: &Text) -> State {
         text.end(&mut self.out);
         match self.flush() {
@@ -157,12 +157,12 @@ impl Connection {
         }
     }
 
-    /// Whether the kernel has not taken everything yet.
+    /// Reports whether the kernel has not taken all bytes yet.
     pub(super) fn waits(&self) -> bool {
         self.taken < self.out.len()
     }
 
-    /// Hands the kernel what waits; it may take a part.
+    /// Writes the bytes that wait to the kernel, which may take only a part.
     pub(super) fn flush(&mut self) -> State {
         while self.waits() {
             match net::write(&self.socket, &self.out[self.taken..]) {
@@ -180,22 +180,23 @@ impl Connection {
     }
 }
 
-/// The time between two events of a stream, a little longer than its rate says.
+/// Returns the time between two events of a stream, which is slightly longer than its rate says.
 ///
-/// The kernel divides the time of a process into user and system by looking at it on each timer tick. Events
-/// that keep step with the tick would always be looked at in the same place.
+/// The kernel divides a process's time into user and system by sampling it on each timer tick. Events in step with the
+/// tick would always be sampled at the same point.
 pub(super) fn period(ask: &Ask) -> u64 {
     let period = clock::SECOND / u64::from(ask.rate.max(1));
     period + period * 15 / 100_000
 }
 
-/// The first time from `now` on that lies at `phase` of the period: streams are spread over it, whenever they began.
+/// Returns the first time from `now` on that lies at `phase` of the period. Streams are spread over the period,
+/// whenever they began.
 fn first_due(now: u64, period: u64, phase: u64) -> u64 {
     let start = now - now % period + phase % period;
     if start < now { start + period } else { start }
 }
 
-/// The length of the request, and what it asks for, once it is whole.
+/// Returns the length of the request, and what it asks for, once it is complete.
 fn request(bytes: &[u8]) -> Option<(usize, Option<Ask>)> {
     let head = memchr::memmem::find(bytes, b"\r\n\r\n")? + 4;
     let text = std::str::from_utf8(&bytes[..head]).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The mock model: an HTTP/1.1 server that streams what it is asked to, from one thread.
+//! The mock model: a single-threaded HTTP/1.1 server that streams what a request asks for.
 
 mod connection;
 mod server;
@@ -17,25 +17,25 @@ use rustix::event::EventfdFlags;
 
 use crate::clock;
 
-/// What the model tells while it runs.
+/// What the model reports while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// The request of this stream is there, and what is not held back of the head is sent.
+    /// The request of this stream has arrived, and the head was sent unless it is held back.
     Started { id: u64 },
     /// The peer closed the connection of this stream before its end.
     Left { id: u64, at: u64 },
 }
 
-/// What both sides see.
+/// State shared by the model's thread and its owner.
 #[derive(Debug, Default)]
 struct Shared {
     finish: AtomicBool,
     stop: AtomicBool,
-    /// Stamped events that were handed to the kernel, or wait for it.
+    /// Stamped events that were handed to the kernel or wait to be.
     sent: AtomicU64,
-    /// Bytes that the kernel took, of streams that asked to be counted.
+    /// Bytes that the kernel took, for streams that asked to be counted.
     counted: AtomicU64,
-    /// Streams that run.
+    /// Running streams.
     live: AtomicU64,
 }
 
@@ -70,7 +70,7 @@ impl Model {
         })
     }
 
-    /// Ends every stream that has no number of events of its own.
+    /// Ends every stream that was not given a number of events.
     pub fn finish(&self) {
         self.shared.finish.store(true, Relaxed);
         self.ring();
@@ -102,7 +102,7 @@ impl Model {
     }
 
     fn ring(&self) {
-        // It fails only if it rings already.
+        // This fails only if the bell was rung already.
         let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
     }
 

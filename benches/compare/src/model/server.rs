@@ -1,4 +1,4 @@
-//! The loop of the model: who is due, who can take more, who is gone.
+//! The event loop of the model: which streams are due, which sockets can take more, which peers have left.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -31,12 +31,12 @@ pub(super) struct Server {
     shared: Arc<Shared>,
     notes: Sender<Note>,
     text: Text,
-    /// A slot is used again; its generation says for whom a timer was.
+    /// Slots are reused. The generation of a slot tells which stream a timer was for.
     connections: Vec<Slot>,
     free: Vec<usize>,
-    /// Paced streams: when, which slot, which generation.
+    /// Paced streams: when due, slot, generation.
     due: BinaryHeap<Reverse<(u64, usize, u64)>>,
-    /// Streams without a pace that the kernel takes more of.
+    /// Unpaced streams whose socket can take more: slot, generation.
     ready: VecDeque<(usize, u64)>,
     buffer: Vec<u8>,
 }
@@ -74,7 +74,7 @@ impl Server {
     }
 
     pub(super) fn run(mut self) -> Result<()> {
-        // The kernel adds up to 50 us to a wait by default, to spare wake-ups. Here it would be jitter.
+        // By default the kernel delays a wake-up by up to 50 us to combine it with others. Here that would be jitter.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
         let mut happened = Vec::new();
         while !self.shared.stop.load(Relaxed) {
@@ -106,7 +106,7 @@ impl Server {
                 self.connections.push(Slot::default());
                 self.connections.len() - 1
             });
-            // Edge-triggered: registered once, and both directions are told without another system call.
+            // Edge-triggered: one registration covers both directions without further system calls.
             let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
             self.poll.add(&socket, slot as u64, flags)?;
             self.connections[slot].connection = Some(Connection::new(socket));
@@ -154,7 +154,7 @@ impl Server {
         }
     }
 
-    /// Everything waiting was taken: a stream without a pace goes on.
+    /// Continues a stream after all waiting bytes were taken, if it is not paced.
     fn goes(&mut self, slot: usize) {
         let Slot {
             connection: Some(connection),
@@ -199,7 +199,7 @@ impl Server {
                 }
             }
             State::Ended => {
-                // What pointed to the stream points to nothing now; the connection may carry the next one.
+                // Timers of the ended stream no longer match; the connection may carry the next stream.
                 *generation += 1;
                 self.shared.live.fetch_sub(1, Relaxed);
                 if let Some(connection) = connection {
@@ -249,7 +249,8 @@ impl Server {
     }
 
     fn send_ready(&mut self) {
-        // One write for each stream, then the sockets are looked at again: as many writers would share a core.
+        // One write per stream, then the sockets are polled again, as if the streams were separate writers sharing a
+        // core.
         for _ in 0..self.ready.len() {
             let Some((slot, generation)) = self.ready.pop_front() else {
                 break;

@@ -1,4 +1,4 @@
-//! What the model writes: the head and the events of an OpenAI-style answer, as uvicorn and vLLM write them.
+//! What the model writes: the head and the events of an OpenAI-style response, as uvicorn and vLLM write them.
 
 use std::io::Write;
 
@@ -13,7 +13,7 @@ pub(super) const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\
 
 pub(super) const NOT_FOUND: &[u8] = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
 
-/// Events in the form they are sent in, each its own HTTP chunk.
+/// Encoded events, each in its own HTTP chunk.
 #[derive(Debug)]
 pub(super) struct Text {
     first: Event,
@@ -24,7 +24,7 @@ pub(super) struct Text {
 #[derive(Debug)]
 struct Event {
     chunk: Vec<u8>,
-    /// Where the stamp goes.
+    /// The position of the stamp.
     at: usize,
 }
 
@@ -52,7 +52,7 @@ impl Text {
         stamp.write(&mut out[at..]);
     }
 
-    /// Adds the reason of the end, `[DONE]`, and the end of the body.
+    /// Adds the event with the finish reason, `[DONE]`, and the end of the body.
     pub(super) fn end(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.end);
     }
@@ -82,7 +82,7 @@ fn event(delta: &str, reason: &str) -> String {
 
 fn chunk(data: &str) -> Vec<u8> {
     let mut chunk = Vec::new();
-    // Writing to a vector cannot fail.
+    // Writing to a `Vec` cannot fail.
     let _ = write!(chunk, "{:x}\r\n{data}\r\n", data.len());
     chunk
 }

@@ -1,4 +1,4 @@
-//! Caddy, told to pass on each write at once.
+//! Caddy, configured to forward each write immediately.
 
 use std::process::Command;
 
@@ -29,7 +29,7 @@ http://:{port} {{
             .args(["run", "--adapter", "caddyfile", "--config"])
             .arg(place.file("Caddyfile", &config)?);
         command.env("GOMAXPROCS", WORKERS.to_string());
-        // Its own directories, not the user's.
+        // Use its own directories, not the user's.
         for name in ["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"] {
             command.env(name, place.directory);
         }

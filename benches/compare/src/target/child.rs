@@ -1,4 +1,4 @@
-//! A child process that is gone when its owner is, whatever ends the owner.
+//! A child process that ends when its owner does, for whatever reason.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
@@ -10,10 +10,11 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
-/// The groups of the children that run, each with its directory: no destructor runs when a signal ends this program.
+/// The process groups of running children, each with its directory. They are kept here because no destructor runs when
+/// a signal ends this program.
 static GROUPS: Mutex<BTreeMap<u32, PathBuf>> = Mutex::new(BTreeMap::new());
 
-/// A process, what it started itself, and the directory that they have for their files.
+/// A process, the processes it started, and the directory for their files.
 #[derive(Debug)]
 pub struct Group {
     child: Child,
@@ -22,7 +23,7 @@ pub struct Group {
 
 impl Group {
     pub fn spawn(command: &mut Command, directory: TempDir) -> Result<Self> {
-        // A group of its own, so that what it starts is found and killed with it.
+        // Its own process group, so that processes it starts are found and killed with it.
         command.process_group(0);
         let mut groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
         let child = command.spawn();
@@ -36,12 +37,12 @@ impl Group {
         self.child.id()
     }
 
-    /// How it ended, if it has.
+    /// Returns how the process ended, if it has.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
-    /// Asks it to end by SIGINT, and waits until it has.
+    /// Sends SIGINT and waits until the process has ended.
     pub fn interrupt(&mut self) -> Result<()> {
         if let Some(process) = Pid::from_raw(self.id().cast_signed()) {
             rustix::process::kill_process(process, Signal::INT)?;
@@ -60,7 +61,7 @@ impl Drop for Group {
     }
 }
 
-/// Kills every child that runs, and removes what was written for it.
+/// Kills every running child, and removes its files.
 pub fn kill_all() {
     let groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
     for (group, directory) in &*groups {
@@ -69,7 +70,7 @@ pub fn kill_all() {
     }
 }
 
-/// Nothing that a target has is worth a goodbye, and a drain would only take time.
+/// Kills a process group with SIGKILL: targets have nothing to save, and draining would only take time.
 fn kill(group: u32) {
     if let Some(group) = Pid::from_raw(group.cast_signed()) {
         let _ = rustix::process::kill_process_group(group, Signal::KILL);

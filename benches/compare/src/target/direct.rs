@@ -1,4 +1,4 @@
-//! No proxy: what the model, the kernel and the load generator cost by themselves.
+//! No proxy: the cost of the model, the kernel and the load generator alone.
 
 use anyhow::bail;
 

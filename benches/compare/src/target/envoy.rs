@@ -1,4 +1,4 @@
-//! Envoy, with the limits lifted that would end a long stream or refuse a crowd.
+//! Envoy, without the limits that would end a long stream or refuse many connections.
 
 use std::process::Command;
 

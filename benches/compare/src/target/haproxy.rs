@@ -1,4 +1,4 @@
-//! HAProxy in HTTP mode; it does not buffer answers. How many connections it takes follows from its limit of files.
+//! HAProxy in HTTP mode. It does not buffer responses. Its limit of connections follows from its limit of files.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! What is compared. A target is one file here: how to write its configuration, and how to start it.
+//! The targets of the comparison. Each target is a file here, which says how to configure it and how to start it.
 
 mod caddy;
 mod child;
@@ -20,17 +20,17 @@ use tempfile::TempDir;
 pub use child::{Group, kill_all};
 pub use process::Running;
 
-/// As many workers or threads as each target gets, if it can be told.
+/// The number of workers or threads of each target, where it can be configured.
 const WORKERS: usize = 2;
 
-/// One target. To add one: a file with a `Stanza`, and a line in `ALL`.
+/// The definition of a target. To add one, add a file with a `Stanza` and a line in `ALL`.
 #[derive(Clone, Copy, Debug)]
 pub struct Stanza {
     pub name: &'static str,
     program: fn(&Options) -> Program,
-    /// What the program says about its version, cut to the number.
+    /// Returns the program's version number.
     version: fn(&Path) -> Result<String>,
-    /// Writes the configuration, and says how to start.
+    /// Writes the configuration, and returns the command to start.
     command: fn(&Place<'_>) -> Result<Command>,
 }
 
@@ -45,21 +45,21 @@ const ALL: &[Stanza] = &[
     envoy::STANZA,
 ];
 
-/// What is started for a target.
+/// The program to start for a target.
 #[derive(Clone, Debug)]
 enum Program {
     At(PathBuf),
-    /// Nothing: the clients talk to the model.
+    /// None: the clients talk to the model directly.
     None,
-    /// It takes part only if the command line says where it is.
+    /// Missing: the target takes part only if the command line says where its program is.
     Unasked,
 }
 
-/// What the command line says about targets.
+/// Command-line options for targets.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub weir: PathBuf,
-    /// Another weir, to compare a change with what was before.
+    /// Another build of Weir, to compare a change with the state before it.
     pub before: Option<PathBuf>,
 }
 
@@ -67,7 +67,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Place<'a> {
     program: &'a Path,
-    /// An empty directory of its own.
+    /// An empty directory for this target.
     directory: &'a Path,
     listen: SocketAddr,
     upstream: SocketAddr,
@@ -82,18 +82,18 @@ impl Place<'_> {
     }
 }
 
-/// A target that is there.
+/// A target that is available.
 #[derive(Clone, Debug)]
 pub struct Target {
     pub name: &'static str,
     pub version: String,
-    /// What is started, if anything.
+    /// The program to start, if any.
     pub program: Option<PathBuf>,
     stanza: Stanza,
 }
 
 impl Target {
-    /// Starts it in front of `upstream`, and returns when it answers.
+    /// Starts the target in front of `upstream`, and returns once it answers.
     pub fn start(&self, upstream: SocketAddr) -> Result<Running> {
         match &self.program {
             None => Ok(Running::none(upstream)),
@@ -101,13 +101,13 @@ impl Target {
         }
     }
 
-    /// Whether it has processes whose cost can be read.
+    /// Reports whether the target has processes whose cost can be measured.
     pub fn is_proxy(&self) -> bool {
         self.program.is_some()
     }
 }
 
-/// The targets of these names, or all that are installed.
+/// Returns the targets with these names, or all that are installed.
 pub fn find(names: &[String], options: &Options) -> Result<Vec<Target>> {
     if let Some(unknown) = names
         .iter()
@@ -126,7 +126,7 @@ pub fn find(names: &[String], options: &Options) -> Result<Vec<Target>> {
             Ok(Some(target)) => found.push(target),
             Ok(None) if named => bail!("{}: it is not said where that is", stanza.name),
             Ok(None) => {}
-            // What is not installed is left out, but there is no comparison without Weir.
+            // Programs that are not installed are left out, but there is no comparison without Weir.
             Err(error) if !named && stanza.name != weir::STANZA.name => {
                 eprintln!("without {}: {error:#}", stanza.name);
             }
@@ -154,23 +154,23 @@ impl Stanza {
     }
 }
 
-/// A directory for the files of one process; it goes with its owner.
+/// Creates a directory for the files of one process, which is removed with its owner.
 pub fn directory() -> Result<TempDir> {
     Ok(tempfile::Builder::new().prefix("weir-compare-").tempdir()?)
 }
 
-/// A program on PATH, or where Debian puts servers, which is not on everyone's PATH.
+/// Finds a program on PATH, or in Debian's directory of servers, which is not always on PATH.
 pub fn on_path(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
-    // A name that is nowhere is still a name to report.
+    // A program that is not found is still reported by its name.
     directories
         .map(|directory| directory.join(name))
         .find(|file| file.is_file())
         .unwrap_or_else(|| name.into())
 }
 
-/// The first word with a digit that a program prints about its version.
+/// Returns the first word with a digit in a program's version output.
 fn version_of(program: &Path, argument: &str) -> Result<String> {
     let output = Command::new(program).arg(argument).output()?;
     let text = [output.stdout, output.stderr].concat();

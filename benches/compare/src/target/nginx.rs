@@ -1,4 +1,4 @@
-//! nginx, as its documentation has it for streams: without response buffering, upstream connections kept.
+//! nginx, configured for streams as its documentation says: no response buffering, upstream keep-alive.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ pub(super) const STANZA: Stanza = Stanza {
     version: |program| version_of(program, "-v"),
     command: |place| {
         let directory = place.directory.display();
-        // Workers of a master that is root would otherwise be somebody who cannot enter the directory.
+        // With a master that runs as root, workers would otherwise run as a user who cannot enter the directory.
         let user = if rustix::process::geteuid().is_root() {
             "user root;"
         } else {

@@ -1,4 +1,4 @@
-//! A target that runs: started, and asked until it answers.
+//! A running target: starts it, and waits until it answers.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -16,20 +16,20 @@ use crate::proc;
 use super::child::Group;
 use super::{Place, Stanza};
 
-/// How long a target may take to answer first.
+/// How long a target may take until its first response.
 const START: u64 = 20 * clock::SECOND;
 
 #[derive(Debug)]
 pub struct Running {
     /// Where it listens.
     pub address: SocketAddr,
-    /// From the spawn to the end of the first answer, in nanoseconds.
+    /// The time from the spawn to the end of the first response, in nanoseconds.
     pub started_in: u64,
     group: Option<Group>,
 }
 
 impl Running {
-    /// The target that is no process.
+    /// A target without a process.
     pub(super) fn none(address: SocketAddr) -> Self {
         Self {
             address,
@@ -64,7 +64,7 @@ impl Running {
         })
     }
 
-    /// The process and its workers.
+    /// Returns the process and its workers.
     pub fn processes(&self) -> Result<Vec<u32>> {
         self.group
             .as_ref()
@@ -72,7 +72,7 @@ impl Running {
     }
 }
 
-/// Polls until a request is answered: a socket that takes connections may have nobody behind it yet.
+/// Polls until a request is answered. A socket may accept connections before the server behind it is ready.
 fn wait_for_answer(group: &mut Group, address: SocketAddr) -> Result<()> {
     let deadline = clock::now() + START;
     loop {
@@ -98,7 +98,7 @@ fn wait_for_answer(group: &mut Group, address: SocketAddr) -> Result<()> {
     }
 }
 
-/// The last lines of what it wrote.
+/// Returns the last lines of the log.
 fn said(group: &Group) -> String {
     let log = std::fs::read(group.directory.path().join("log")).unwrap_or_default();
     let log = String::from_utf8_lossy(&log);

@@ -1,4 +1,4 @@
-//! The floor: this program's own byte relay.
+//! The baseline: this program's own byte relay.
 
 use std::process::Command;
 

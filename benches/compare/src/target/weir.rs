@@ -1,4 +1,4 @@
-//! Weir, with every default but the number of workers. So it writes a line for each stream, which the others do not.
+//! Weir, with defaults except for the number of workers. So it logs a line per stream, which the others do not.
 
 use std::process::Command;
 
@@ -13,7 +13,7 @@ pub(super) const STANZA: Stanza = Stanza {
     command,
 };
 
-/// The same, built before a change whose effect is to be seen.
+/// Another build of Weir, from before a change whose effect is measured.
 pub(super) const BEFORE: Stanza = Stanza {
     name: "before",
     program: |options| options.before.clone().map_or(Program::Unasked, Program::At),

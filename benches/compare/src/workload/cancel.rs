@@ -1,4 +1,4 @@
-//! How long does the model work for a client that has left?
+//! How long the model keeps working for a client that has left.
 
 use std::collections::HashMap;
 
@@ -14,9 +14,9 @@ use crate::target::{Running, Target};
 use super::{Bench, Column, Row, Run, Workload, column};
 
 const SAMPLES: usize = 200;
-/// Samples at one time.
+/// Concurrent samples.
 const WIDTH: usize = 20;
-/// Later is never.
+/// A cancellation that takes longer counts as never.
 const PATIENCE: u64 = 2 * SECOND;
 
 #[derive(Clone, Copy, Debug)]
@@ -69,13 +69,13 @@ fn run(bench: &Bench<'_>, target: &Target) -> Result<Row> {
         for batch in 0..SAMPLES / WIDTH {
             never += sample(bench, &running, phase.hold, &mut seen, &mut row.errors)?;
             if batch == 0 && never == WIDTH {
-                // Who takes no notice twenty times takes none the other times.
+                // A target that does not notice twenty times will not notice the other times.
                 break;
             }
         }
         for (column, quantile) in [(phase.p50, 0.5), (phase.p99, 0.99)] {
             let total = seen.len() as f64 + never as f64;
-            // What never came is the slowest.
+            // Cancellations that never arrived are the slowest samples.
             let value = if quantile * total > seen.len() as f64 {
                 f64::INFINITY
             } else {
@@ -88,7 +88,8 @@ fn run(bench: &Bench<'_>, target: &Target) -> Result<Row> {
     Ok(row)
 }
 
-/// Opens some streams, leaves them in their phase, and records when the model saw it. Returns how many it did not see.
+/// Opens some streams, closes them in their phase, and records when the model noticed. Returns how many it did not
+/// notice.
 fn sample(
     bench: &Bench<'_>,
     running: &Running,
@@ -116,7 +117,7 @@ fn sample(
     let mut started = 0;
     let mut reached = false;
     while !reached && clock::now() < deadline {
-        // The notes of the model wake nobody: look for them often.
+        // The model's notes wake no thread, so poll often.
         load.during(MILLISECOND)?;
         let notes = bench.model.notes.try_iter();
         started += notes
@@ -125,7 +126,7 @@ fn sample(
         let amid = || ids.iter().all(|id| load.received_by(*id) >= 3);
         reached = started == WIDTH && (hold != Hold::Nothing || amid());
     }
-    // A proxy may need a moment to pass on the head, and no one can see that it has.
+    // A proxy may need a moment to forward the head, and nothing here shows whether it has.
     load.during(20 * MILLISECOND)?;
     if !reached {
         load.error("stream that does not begin", 1);
@@ -135,7 +136,7 @@ fn sample(
         if let Some(at) = load.leave(*id) {
             left.insert(*id, at);
         }
-        // One after the other, as clients do.
+        // One after the other, as real clients leave.
         load.during(MILLISECOND)?;
     }
     let deadline = clock::now() + PATIENCE;

@@ -1,4 +1,4 @@
-//! What a stream costs that is short, on a connection that is new.
+//! The cost of a short stream on a new connection.
 
 use anyhow::Result;
 
@@ -10,7 +10,7 @@ use crate::target::Target;
 
 use super::{Bench, Column, Row, Run, WARM_UP, Workload, column};
 
-/// Streams at one time.
+/// Concurrent streams.
 const WIDTH: usize = 32;
 const EVENTS: u32 = 10;
 

@@ -1,4 +1,4 @@
-//! What many streams cost that say little.
+//! The cost of many streams that are mostly quiet.
 
 use anyhow::Result;
 
@@ -7,7 +7,7 @@ use crate::target::Target;
 use super::steady::{self, Shape};
 use super::{Bench, Row, Run, Workload, columns};
 
-/// Open files beside those of the streams.
+/// Open files other than those of the streams.
 const SPARE: u64 = 256;
 
 pub(super) const SCALE: Workload = Workload {
@@ -34,7 +34,7 @@ pub(super) const MEMORY: Workload = Workload {
 };
 
 fn crowd(bench: &Bench<'_>, target: &Target, wanted: usize) -> Result<Row> {
-    // Both ends of a connection count here: the client and the model are one process, and a proxy has two as well.
+    // Each stream takes two files: the client and the model are one process, and a proxy has two connections as well.
     let streams = wanted.min((bench.files.saturating_sub(SPARE) / 2) as usize);
     let mut row = steady::run(
         bench,

@@ -1,4 +1,4 @@
-//! What is measured. A workload is one file here: what the streams do, and which numbers come of it.
+//! The workloads. Each is a file here, which defines what the streams do and which numbers result.
 
 mod cancel;
 mod churn;
@@ -20,54 +20,54 @@ use crate::target::Target;
 
 pub use steady::{Shape, Steady, Window};
 
-/// What a number is, and how it is shown.
+/// A measured number and how it is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
     pub name: &'static str,
     pub digits: usize,
-    /// Whether its ratio to nginx is told.
+    /// Whether the table shows its ratio to nginx.
     pub ratio: bool,
-    /// Whether what it is above the direct way is told.
+    /// Whether the table shows what a target adds to the value without a proxy.
     pub added: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub struct Workload {
     pub name: &'static str,
-    /// One sentence for the head of its table.
+    /// One sentence to introduce the table.
     pub what: &'static str,
     pub columns: &'static [Column],
     run: Run,
-    /// Whether it tells anything about the way without a proxy.
+    /// Whether it also measures connections without a proxy.
     direct: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Run {
-    /// Streams that all do the same, for a window.
+    /// Identical streams, measured for a window.
     Steady(Shape),
-    /// Something of its own.
+    /// Its own function.
     Own(fn(&Bench<'_>, &Target) -> Result<Row>),
 }
 
-/// What came of a workload with a target, once.
+/// The result of one run of a workload with a target.
 #[derive(Clone, Debug, Default)]
 pub struct Row {
-    /// By the name of the column. Infinite is never.
+    /// By column name. Infinity means never.
     pub values: BTreeMap<&'static str, f64>,
-    /// What was not as asked. A row with one is no good figure.
+    /// Deviations from what was asked. A row with any is not a valid figure.
     pub errors: Errors,
-    /// What else a reader must know.
+    /// Other notes for the reader.
     pub notes: Vec<String>,
 }
 
-/// What every workload gets.
+/// The environment of every workload.
 #[derive(Debug)]
 pub struct Bench<'a> {
     pub model: &'a Model,
-    /// How long a window is, in nanoseconds.
+    /// The length of a window, in nanoseconds.
     pub window: u64,
-    /// Files that a process may open.
+    /// The limit of open files per process.
     pub files: u64,
 }
 
@@ -83,7 +83,7 @@ const ALL: &[Workload] = &[
     start::WORKLOAD,
 ];
 
-/// Streams that are long settled before this has passed.
+/// The warm-up. Streams reach their steady state well within this time.
 const WARM_UP: u64 = clock::SECOND;
 
 impl Workload {
@@ -91,7 +91,7 @@ impl Workload {
         self.direct || target.is_proxy()
     }
 
-    /// What its streams do, if that is all there is to it.
+    /// Returns the shape of a workload that consists of steady streams only.
     pub fn shape(&self) -> Option<Shape> {
         match self.run {
             Run::Steady(shape) => Some(shape),
@@ -135,7 +135,7 @@ impl Column {
     }
 }
 
-/// The workloads of these names, or all.
+/// Returns the workloads with these names, or all.
 pub fn find(names: &[String]) -> Result<Vec<Workload>> {
     if let Some(unknown) = names
         .iter()
@@ -149,7 +149,7 @@ pub fn find(names: &[String]) -> Result<Vec<Workload>> {
     Ok(ALL.iter().filter(wanted).copied().collect())
 }
 
-/// The columns that several workloads have.
+/// Columns that several workloads share.
 mod columns {
     use super::{Column, column};
 

@@ -1,4 +1,4 @@
-//! What an event costs, and how late it is, when models speak at the pace of models.
+//! The cost and the delay of an event when models produce tokens at a realistic pace.
 
 use super::{Run, Shape, Workload, columns};
 

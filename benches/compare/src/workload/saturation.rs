@@ -1,4 +1,4 @@
-//! What an event costs when there is always a next one.
+//! The cost of an event at saturation, when the next event is always ready.
 
 use super::{Column, Run, Shape, Workload, columns};
 

@@ -1,4 +1,4 @@
-//! What do clients that do not read cost, and who pays?
+//! The cost of clients that do not read, and their effect on other clients.
 
 use anyhow::Result;
 
@@ -13,7 +13,7 @@ use super::{Bench, Column, Row, Run, Workload, column};
 
 const STALLED: u64 = 64;
 const MIB: f64 = 1_048_576.0;
-/// Until everything is full that becomes full.
+/// The time until all buffers that can fill are full.
 const FILL: u64 = 3 * SECOND;
 
 const GROWTH: Column = column("memory grows MiB", 1);
@@ -79,7 +79,7 @@ fn run(bench: &Bench<'_>, target: &Target) -> Result<Row> {
     let toward = proc::hidden(running.address.port())?.from;
     let unread = proc::hidden(model.address.port())?.received;
     let grown = proc::memory(&processes)?.saturating_sub(memory);
-    // Whether one was closed meanwhile.
+    // Find out whether any was closed in the meantime.
     stalled.during(MILLISECOND)?;
 
     let mut row = Row::default();

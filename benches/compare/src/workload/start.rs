@@ -1,4 +1,4 @@
-//! How long from nothing to the first answer, and what is there then?
+//! The time from the start of a process to its first response, and the memory used by then.
 
 use anyhow::Result;
 

@@ -1,4 +1,4 @@
-//! Streams that all run at the same time, and a window in which they are watched.
+//! Streams that all run at the same time, and a window in which they are measured.
 
 use anyhow::Result;
 
@@ -11,24 +11,24 @@ use crate::target::{Running, Target};
 
 use super::{Bench, Row, WARM_UP, columns};
 
-/// How many streams, and what each does.
+/// The number of streams, and what each does.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     pub streams: usize,
-    /// Events a second of one stream; 0 is flat out.
+    /// Events per second and stream; 0 means as fast as possible.
     pub rate: u32,
-    /// Events in one write.
+    /// Events per write.
     pub batch: u32,
 }
 
-/// Streams that run, until they are ended.
+/// Running streams.
 #[derive(Debug)]
 pub struct Steady {
     pub load: Load,
     sent_before: u64,
 }
 
-/// What a window has shown.
+/// The measurements of a window.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
     pub events: u64,
@@ -37,7 +37,7 @@ pub struct Window {
 }
 
 impl Steady {
-    /// Opens the streams, and returns when all run and are warm.
+    /// Opens the streams, and returns when all of them run and the warm-up is over.
     pub fn begin(model: &Model, running: &Running, shape: Shape) -> Result<Self> {
         let Shape {
             streams,
@@ -86,7 +86,7 @@ impl Steady {
         })
     }
 
-    /// Ends the streams, and checks that each is whole.
+    /// Ends the streams, and checks that each is complete.
     pub fn end(mut self, model: &Model) -> Result<Errors> {
         self.close(model)?;
         let sent = model.sent() - self.sent_before;
@@ -102,7 +102,7 @@ impl Steady {
         Ok(self.load.errors().clone())
     }
 
-    /// Ends the streams, when the model has others too, so that there is no sum to check.
+    /// Ends the streams without checking their total, for when the model serves other streams, too.
     pub fn close(&mut self, model: &Model) -> Result<()> {
         let early = self.load.ended();
         self.load.error("stream that ends early", early);
@@ -118,7 +118,7 @@ impl Steady {
     }
 }
 
-/// The whole of a workload that is nothing but steady.
+/// Runs a workload that consists of steady streams only.
 pub(super) fn run(bench: &Bench<'_>, target: &Target, shape: Shape) -> Result<Row> {
     let running = target.start(bench.model.address)?;
     let processes = running.processes()?;

@@ -2,23 +2,21 @@
 
 use std::task::{Context, Poll, ready};
 
-use super::detach::Calling;
-use super::response_kind::coding;
 use crate::stream::end::End;
 use crate::stream::pump::{Failure, Progress, Source};
-use crate::upstream::{self, Answer, Body, Broken, Read};
-use crate::wire::encoding::{self, Decoder};
+use crate::upstream::{self, Answer, Body, Broken, Calling, Read};
+use crate::wire::encoding::{self, Coding, Decoder};
 
 /// A body whose head is known.
-pub(super) struct Reads(Body);
+pub(crate) struct BodySource(Body);
 
-impl Reads {
-    pub(super) const fn new(body: Body) -> Self {
+impl BodySource {
+    pub(crate) const fn new(body: Body) -> Self {
         Self(body)
     }
 }
 
-impl Source for Reads {
+impl Source for BodySource {
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -42,7 +40,7 @@ impl Source for Reads {
 }
 
 /// How a transport broke: against the protocol, reset, or cut short.
-pub(super) const fn broken(error: &Broken) -> End {
+pub(crate) const fn broken(error: &Broken) -> End {
     match error {
         Broken::Malformed(_) => End::UpstreamError,
         Broken::Reset(_) => End::UpstreamReset,
@@ -51,13 +49,13 @@ pub(super) const fn broken(error: &Broken) -> End {
 }
 
 /// A call whose head is still awaited, although the client already has one.
-pub(super) enum CallSource {
+pub(crate) enum CallSource {
     Calling(Calling),
     Reading(Box<Decoded>),
 }
 
 impl CallSource {
-    pub(super) fn new(calling: Calling) -> Self {
+    pub(crate) fn new(calling: Calling) -> Self {
         Self::Calling(calling)
     }
 }
@@ -93,8 +91,8 @@ impl Source for CallSource {
 }
 
 /// The body of an answer whose coding nobody could know when its stream began.
-pub(super) struct Decoded {
-    reads: Reads,
+pub(crate) struct Decoded {
+    reads: BodySource,
     decoder: Option<Decoder>,
 }
 
@@ -110,9 +108,10 @@ impl Decoded {
         if !answer.head.status.is_success() {
             return Err(refused(""));
         }
-        let coding = coding(&answer.head).ok_or_else(|| refused(" in an unknown coding"))?;
+        let coding =
+            Coding::of(&answer.head.headers).ok_or_else(|| refused(" in an unknown coding"))?;
         Ok(Self {
-            reads: Reads::new(answer.body),
+            reads: BodySource::new(answer.body),
             decoder: Decoder::new(coding),
         })
     }

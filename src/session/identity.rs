@@ -1,16 +1,16 @@
 //! How one request is recognised across processes: `X-Request-Id` and the W3C trace context.
 //!
 //! Valid ones are continued as they are, missing or unusable ones are made, so that every line of every log
-//! can be joined. Where spans are exported, `traced` puts Weir's own between the caller's and the agent's.
+//! can be joined. Where spans are exported, `proxy::request_span` puts Weir's own between the caller's and the agent's.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::stream::registry::hex;
+use super::stream_id::hex;
 
 /// Names a request, from client to agent and back.
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// [Trace Context](https://www.w3.org/TR/trace-context/), 3.2.
-pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// Longest request id that is continued; it stands in every log line.
 const MAX_REQUEST_ID: usize = 128;
@@ -19,10 +19,10 @@ const MAX_REQUEST_ID: usize = 128;
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// `X-Request-Id`; visible ASCII.
-    pub(super) request_id: HeaderValue,
+    pub request_id: HeaderValue,
     traceparent: HeaderValue,
     /// The trace begins here.
-    pub(super) is_own: bool,
+    pub is_own: bool,
 }
 
 impl Identity {
@@ -53,7 +53,7 @@ impl Identity {
     }
 
     /// As it came, or as it was made.
-    pub(super) fn traceparent(&self) -> &str {
+    pub fn traceparent(&self) -> &str {
         self.traceparent.to_str().unwrap_or_default()
     }
 

@@ -1,0 +1,22 @@
+//! The preamble: padding ahead of a stream, for intermediaries that hold back the first 1 to 4 KiB of a body.
+
+use bytes::Bytes;
+
+use super::Encoder;
+
+impl Encoder {
+    /// A comment of `bytes` bytes; empty where the client does not skip comments.
+    pub fn preamble(self, bytes: usize) -> Bytes {
+        if bytes < 2 || !self.knows_comments() {
+            return Bytes::new();
+        }
+        let mut comment = vec![b' '; bytes];
+        if let Some(first) = comment.first_mut() {
+            *first = b':';
+        }
+        if let Some(last) = comment.last_mut() {
+            *last = b'\n';
+        }
+        Bytes::from(comment)
+    }
+}

@@ -1,0 +1,236 @@
+//! Phase 4, answer: a stream becomes a live one; everything else passes as it came.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Response, StatusCode, header, response};
+use tokio::time::{Instant, timeout_at};
+
+use super::account;
+use super::admit::Admitted;
+use super::call::Outcome;
+use super::reject::Rejection;
+use super::request_span;
+use super::response_kind::{framing, is_plain_text};
+use crate::app::App;
+use crate::body_deadline::BodyDeadline;
+use crate::client_conn::ClientConn;
+use crate::dialect::{Choice, Dialect, detect};
+use crate::encode::Encoder;
+use crate::reply::body::Body;
+use crate::reply::head;
+use crate::session::identity::REQUEST_ID;
+use crate::session::source::{BodySource, CallSource};
+use crate::session::{self, Start, Started};
+use crate::stream::pump::{Reader, Source};
+use crate::upstream::fields::strip_hop_by_hop;
+use crate::upstream::{self, Answer, Calling};
+use crate::wire::Framing;
+use crate::wire::encoding::Coding;
+
+/// First bytes of a body that show its framing: the longest SSE field name and its colon.
+const SNIFF_BYTES: usize = 6;
+
+/// What is known of a stream before it starts.
+struct Stream {
+    head: response::Parts,
+    framing: Framing,
+    coding: Coding,
+    source: Box<dyn Source>,
+    /// When the upstream had the request.
+    sent: Instant,
+    dialect: Option<Dialect>,
+}
+
+/// Answers a request on its connection.
+pub(super) async fn answer(
+    app: &Arc<App>,
+    conn: &Arc<ClientConn>,
+    mut admitted: Admitted,
+    outcome: Outcome,
+) -> Response<Body> {
+    let answered = match outcome {
+        Outcome::Answered(Ok(answer)) => respond(app, conn, &mut admitted, answer).await,
+        Outcome::Answered(Err(error)) => Err(Rejection::from(&error)),
+        Outcome::Commit(calling) => commit(app, conn, &mut admitted, calling),
+        Outcome::CutOff => Err(Rejection::cut_off()),
+    };
+    answered.unwrap_or_else(|rejection| admitted.reject(app, &rejection))
+}
+
+async fn respond(
+    app: &Arc<App>,
+    conn: &Arc<ClientConn>,
+    admitted: &mut Admitted,
+    answer: Answer,
+) -> Result<Response<Body>, Rejection> {
+    account::head(&admitted.context, &answer);
+    let Answer {
+        head,
+        mut body,
+        sent,
+        ..
+    } = answer;
+    let dialect = spoken(admitted, &head);
+    let framing = match framing(&head, dialect) {
+        _ if admitted.is_head() => None,
+        None if may_be_plain_stream(admitted, &head) => sniff(admitted, &mut body, sent).await?,
+        framing => framing,
+    };
+    let Some(framing) = framing else {
+        return pass(app, conn, admitted, head, body);
+    };
+    let Some(coding) = Coding::of(&head.headers) else {
+        admitted.context.metrics.coding_unknown.inc();
+        return pass(app, conn, admitted, head, body);
+    };
+    let stream = Stream {
+        head,
+        framing,
+        coding,
+        source: Box::new(BodySource::new(body)),
+        sent,
+        dialect,
+    };
+    start(app, conn, admitted, stream)
+}
+
+/// The dialect of a response, as far as anything but its events can tell.
+fn spoken(admitted: &Admitted, head: &response::Parts) -> Option<Dialect> {
+    match admitted.context.route.policy.dialect {
+        Choice::Auto => detect::from_answer(&head.headers).or_else(|| admitted.asked_for()),
+        Choice::Fixed(dialect) => Some(dialect),
+    }
+}
+
+/// Plain text is looked into only where the route says which dialect to expect.
+fn may_be_plain_stream(admitted: &Admitted, head: &response::Parts) -> bool {
+    matches!(admitted.context.route.policy.dialect, Choice::Fixed(_))
+        && head.status.is_success()
+        && Coding::of(&head.headers) == Some(Coding::Identity)
+        && is_plain_text(head)
+}
+
+/// The framing that the first bytes show. Waits for them no longer than for a first event.
+async fn sniff(
+    admitted: &Admitted,
+    body: &mut upstream::Body,
+    sent: Instant,
+) -> Result<Option<Framing>, Rejection> {
+    let route = &admitted.context.route;
+    let limit = route.policy.deadlines.first_event;
+    match timeout_at(sent + limit, body.peek(SNIFF_BYTES)).await {
+        Ok(bytes) => Ok(Framing::from_first_bytes(bytes)),
+        Err(_) => Err(Rejection::from(&upstream::Error::FirstEventTimeout {
+            upstream: route.upstream.name.to_string(),
+            limit,
+        })),
+    }
+}
+
+/// Passes a response that is no stream, byte for byte.
+fn pass(
+    app: &Arc<App>,
+    conn: &Arc<ClientConn>,
+    admitted: &mut Admitted,
+    mut head: response::Parts,
+    body: upstream::Body,
+) -> Result<Response<Body>, Rejection> {
+    let context = Arc::clone(&admitted.context);
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        // Nobody asked for it.
+        return Err(Rejection::upstream(
+            "upstream_error",
+            "upstream_error: the upstream switched protocols unasked",
+        ));
+    }
+    if head.status.is_server_error() {
+        context.metrics.upstream_error("status_5xx");
+    }
+    strip_hop_by_hop(&mut head.headers);
+    head.extensions = http::Extensions::new();
+    head.version = http::Version::HTTP_11;
+    context.metrics.request("unary", head.status);
+    let deadlines = context.route.policy.deadlines;
+    let total_at = context.started + deadlines.total;
+    // A body is not polled while its client takes nothing, so somebody else has to keep the time.
+    let deadline = BodyDeadline::current();
+    match &deadline {
+        Some(deadline) => deadline.begin(total_at, deadlines.client_stall),
+        None => conn.end_by(total_at),
+    }
+    let witness = request_span::passing(app, conn, admitted, head.status, deadline.clone());
+    let body = Body::pass(body, deadline, witness).holding(account::timed(&context));
+    Ok(Response::from_parts(head, body))
+}
+
+/// Sends the head before the upstream's is known.
+fn commit(
+    app: &Arc<App>,
+    conn: &Arc<ClientConn>,
+    admitted: &mut Admitted,
+    calling: Calling,
+) -> Result<Response<Body>, Rejection> {
+    let dialect = admitted.asked_for();
+    let framing = dialect.map_or(Framing::Sse, Dialect::default_framing);
+    let content_type = Encoder::identity(dialect, framing).content_type();
+    let (mut head, ()) = Response::new(()).into_parts();
+    head.headers
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    let stream = Stream {
+        head,
+        framing,
+        coding: Coding::Identity,
+        source: Box::new(CallSource::new(calling)),
+        sent: admitted.context.started,
+        dialect,
+    };
+    start(app, conn, admitted, stream)
+}
+
+/// Starts a live stream.
+fn start(
+    app: &Arc<App>,
+    conn: &Arc<ClientConn>,
+    admitted: &mut Admitted,
+    stream: Stream,
+) -> Result<Response<Body>, Rejection> {
+    let Stream {
+        mut head,
+        framing,
+        coding,
+        source,
+        sent,
+        dialect,
+    } = stream;
+    let context = Arc::clone(&admitted.context);
+    let max = admitted.loaded.config.limits.max_streams;
+    let Some(registration) = app.streams.register(&context, max) else {
+        return Err(Rejection::too_many_streams(max));
+    };
+    head::stream(&mut head.headers, &registration.live.id.to_string());
+    head.headers
+        .entry(REQUEST_ID)
+        .or_insert_with(|| context.identity.request_id.clone());
+    head.extensions = http::Extensions::new();
+    head.version = http::Version::HTTP_11;
+    context.metrics.request("stream", head.status);
+    let start = Start {
+        framing,
+        coding,
+        source,
+        sent,
+        dialect,
+        members: admitted.members(),
+        status: head.status,
+        detaches: admitted.detaches,
+        reader: Arc::clone(conn) as Arc<dyn Reader>,
+        span: admitted.span.take(),
+    };
+    let Started {
+        receiver,
+        task,
+        preamble,
+    } = session::start(&app.metrics, registration, start);
+    let body = Body::stream(receiver, task, Arc::clone(&context.metrics), preamble);
+    Ok(Response::from_parts(head, body))
+}

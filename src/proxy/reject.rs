@@ -1,0 +1,261 @@
+//! The one way to answer a request with an error of Weir's own: counted, named, logged, its span ended.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use http::{HeaderValue, Method, Response, StatusCode, Version, header};
+
+use crate::dialect::{self, Dialect, Members};
+use crate::metrics::Metrics;
+use crate::reply::body::Body;
+use crate::session::RequestContext;
+use crate::session::identity::{Identity, REQUEST_ID};
+use crate::traces::Span;
+use crate::upstream::Error;
+
+/// Why a request gets an error of Weir's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rejection {
+    pub(super) status: StatusCode,
+    /// One of Weir's words: metric label, log field, and `code` of the body.
+    pub(super) code: &'static str,
+    /// A sentence for the client.
+    pub(super) message: Cow<'static, str>,
+    /// Where the request ends is not certain, so the connection must not go on.
+    pub(super) closes: bool,
+    pub(super) blame: Blame,
+}
+
+/// Who or what is the reason. Decides how it is counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// The request, or how the client sent it.
+    Client,
+    /// The process goes away, and the upstream call is cancelled.
+    Drain,
+    /// `limits.max_streams` is reached.
+    Overload,
+    /// The upstream; with what the system said of it.
+    Upstream { cause: Option<String> },
+}
+
+impl Rejection {
+    /// A rejection for which the client is the reason, and after which the connection may go on.
+    pub(super) const fn new(status: StatusCode, code: &'static str, message: &'static str) -> Self {
+        Self {
+            status,
+            code,
+            message: Cow::Borrowed(message),
+            closes: false,
+            blame: Blame::Client,
+        }
+    }
+
+    /// A bad gateway.
+    pub(super) fn upstream(code: &'static str, message: &'static str) -> Self {
+        Self {
+            blame: Blame::Upstream { cause: None },
+            ..Self::new(StatusCode::BAD_GATEWAY, code, message)
+        }
+    }
+
+    /// `limits.max_streams` streams run already.
+    pub(super) fn too_many_streams(max: usize) -> Self {
+        let message = format!("overloaded: limits.max_streams ({max}) is reached");
+        Self {
+            message: message.into(),
+            blame: Blame::Overload,
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "")
+        }
+    }
+
+    /// The process goes away before there is a response.
+    pub(super) fn cut_off() -> Self {
+        Self {
+            blame: Blame::Drain,
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "draining",
+                "draining: this instance went away before the upstream answered",
+            )
+        }
+    }
+}
+
+impl From<&Error> for Rejection {
+    fn from(error: &Error) -> Self {
+        let status = match error {
+            Error::Connect { .. }
+            | Error::Dns { .. }
+            | Error::Protocol { .. }
+            | Error::Reset { .. }
+            | Error::Tls { .. } => StatusCode::BAD_GATEWAY,
+            Error::ConnectTimeout { .. }
+            | Error::FirstEventTimeout { .. }
+            | Error::HeadTimeout { .. }
+            | Error::TotalTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Error::RequestAborted => StatusCode::BAD_REQUEST,
+            Error::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Error::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        };
+        let cause = || std::error::Error::source(error).map(ToString::to_string);
+        Self {
+            message: error.to_string().into(),
+            blame: if error.is_upstream() {
+                Blame::Upstream { cause: cause() }
+            } else {
+                Blame::Client
+            },
+            ..Self::new(status, error.code(), "")
+        }
+    }
+}
+
+/// The request that is rejected.
+#[derive(Debug)]
+pub(super) struct Rejected<'a> {
+    pub(super) identity: &'a Identity,
+    pub(super) method: &'a Method,
+    pub(super) path: &'a str,
+    pub(super) client: Option<IpAddr>,
+    pub(super) version: Version,
+    /// The dialect that it asks for: the shape of the body.
+    pub(super) dialect: Option<Dialect>,
+    pub(super) members: Members,
+    /// Its facts, if a route took it.
+    pub(super) context: Option<&'a RequestContext>,
+    pub(super) span: Option<Span>,
+}
+
+/// Rejects a request: counts it, ends its span, logs it, and returns the response, which names the request.
+pub(super) fn reject(
+    metrics: &Metrics,
+    request: Rejected<'_>,
+    rejection: &Rejection,
+) -> Response<Body> {
+    count(metrics, request.context, rejection);
+    log(&request, rejection);
+    if let Some(span) = request.span {
+        span.failed(rejection.code, request.dialect, rejection.status);
+    }
+    let (content_type, bytes) = dialect::refusal(
+        request.dialect,
+        &request.members,
+        rejection.status.as_u16(),
+        rejection.code,
+        &rejection.message,
+    );
+    let mut response = Response::new(Body::fixed(bytes));
+    *response.status_mut() = rejection.status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(REQUEST_ID, request.identity.request_id.clone());
+    if rejection.status == StatusCode::SERVICE_UNAVAILABLE {
+        // Another instance, or this one in a moment.
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if rejection.closes && request.version <= Version::HTTP_11 {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn count(metrics: &Metrics, context: Option<&RequestContext>, rejection: &Rejection) {
+    let Some(context) = context else {
+        metrics.refused(rejection.code);
+        return;
+    };
+    let route = &context.metrics;
+    let kind = match rejection.blame {
+        Blame::Overload => "stream",
+        Blame::Client | Blame::Drain | Blame::Upstream { .. } => "unary",
+    };
+    route.request(kind, rejection.status);
+    match rejection.blame {
+        Blame::Client | Blame::Overload => {}
+        Blame::Drain => route.cancelled("drained"),
+        Blame::Upstream { .. } => route.upstream_error(rejection.code),
+    }
+}
+
+fn log(request: &Rejected<'_>, rejection: &Rejection) {
+    let (code, message) = (rejection.code, &*rejection.message);
+    let request_id = request.identity.request_id.to_str().ok();
+    let route = request.context.map(|context| &*context.route.name);
+    if let Blame::Upstream { cause } = &rejection.blame {
+        tracing::warn!(route, code, request_id, cause, "{message}");
+        return;
+    }
+    tracing::debug!(
+        route,
+        code,
+        request_id,
+        method = %request.method,
+        path = request.path,
+        client = request.client.map(tracing::field::display),
+        "request refused"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+
+    /// Rejects a request that no route took, and returns the response and what was counted under `code`.
+    fn rejected(rejection: &Rejection) -> (Response<Body>, bool) {
+        let metrics = Metrics::new();
+        let identity = Identity::of(&mut HeaderMap::new());
+        let request = Rejected {
+            identity: &identity,
+            method: &Method::GET,
+            path: "/",
+            client: None,
+            version: Version::HTTP_11,
+            dialect: None,
+            members: Members::default(),
+            context: None,
+            span: None,
+        };
+        let response = reject(&metrics, request, rejection);
+        assert_eq!(response.headers()[REQUEST_ID], identity.request_id);
+        let sample = format!(
+            "weir_requests_refused_total{{reason=\"{}\"}} 1",
+            rejection.code
+        );
+        (response, metrics.encode().contains(&sample))
+    }
+
+    #[test]
+    fn each_reason_is_counted_under_its_own_word_and_named() {
+        for code in [
+            "bad_request",
+            "draining",
+            "expectation_failed",
+            "method_not_allowed",
+            "not_found",
+            "overloaded",
+            "transfer_coding_not_supported",
+            "upgrade_not_supported",
+        ] {
+            let rejection = Rejection::new(StatusCode::BAD_REQUEST, code, "no");
+            let (response, counted) = rejected(&rejection);
+            assert!(counted, "{code}");
+            assert!(!response.headers().contains_key(header::RETRY_AFTER));
+        }
+    }
+
+    #[test]
+    fn the_head_says_what_the_client_can_do() {
+        let (response, _) = rejected(&Rejection::too_many_streams(3));
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        let uncertain = Rejection {
+            closes: true,
+            ..Rejection::new(StatusCode::BAD_REQUEST, "bad_request", "no")
+        };
+        let (response, _) = rejected(&uncertain);
+        assert_eq!(response.headers()[header::CONNECTION], "close");
+    }
+}

@@ -1,0 +1,210 @@
+//! What is told of a live stream: its counts as it goes, its metrics and its one line in the log at its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::time::Instant;
+
+use super::registry::LiveStream;
+use crate::dialect::Dialect;
+use crate::event::Class;
+use crate::metrics::{RouteMetrics, STALL};
+use crate::stream::end::End;
+use crate::stream::meter::TokenSource;
+use crate::stream::pump::{Arrived, Observer, Report};
+
+/// So many events in one read ...
+const BURST_EVENTS: usize = 8;
+/// ... after so long a silence were held back by something on the way.
+const BURST_SILENCE: Duration = Duration::from_millis(500);
+
+/// Counts what a read brought, as it comes.
+pub(super) struct ReadCounts {
+    live: Arc<LiveStream>,
+    /// Told to whoever looks at the stream.
+    dialect: Option<Dialect>,
+    /// Which first moments were counted.
+    seen: [bool; 4],
+}
+
+impl ReadCounts {
+    pub(super) const fn new(live: Arc<LiveStream>) -> Self {
+        Self {
+            live,
+            dialect: None,
+            seen: [false; 4],
+        }
+    }
+
+    /// Counts the first moments that came with this read.
+    fn firsts(&mut self, firsts: [Option<Instant>; 4]) {
+        let context = &self.live.context;
+        let metrics = &context.metrics;
+        let histograms = [
+            &metrics.first_event,
+            &metrics.first_answer,
+            &metrics.first_reasoning,
+            &metrics.first_tool,
+        ];
+        for ((first, seen), histogram) in firsts.iter().zip(&mut self.seen).zip(histograms) {
+            if let Some(first) = first
+                && !std::mem::replace(seen, true)
+            {
+                histogram.observe(first.duration_since(context.started).as_secs_f64());
+            }
+        }
+    }
+}
+
+impl Observer for ReadCounts {
+    fn read(&mut self, arrived: Arrived<'_>) {
+        let Arrived {
+            meter,
+            events,
+            gap,
+            now,
+            last,
+            dialect,
+        } = arrived;
+        if self.dialect != Some(dialect) {
+            self.dialect = Some(dialect);
+            self.live.speaks(dialect);
+        }
+        if let Some(gap) = gap {
+            self.live.context.metrics.gap.observe(gap.as_secs_f64());
+        }
+        if events >= BURST_EVENTS && now.duration_since(last) > BURST_SILENCE {
+            self.live.context.metrics.bursts.inc();
+        }
+        let firsts = meter.firsts();
+        if firsts.map(|first| first.is_some()) != self.seen {
+            self.firsts(firsts);
+        }
+    }
+
+    fn heartbeat(&mut self) {
+        self.live.context.metrics.heartbeats.inc();
+    }
+}
+
+pub(super) fn record(metrics: &RouteMetrics, report: &Report, started: Instant) {
+    let (ingress, egress) = (&report.ingress, &report.egress);
+    let duration = started.elapsed();
+    metrics.outcome(report.end);
+    metrics.stream_seconds.observe(duration.as_secs_f64());
+    metrics.events(&ingress.meter.events, &egress.queue.taken);
+    metrics.dropped(&egress.queue.dropped);
+    metrics.unsent(&egress.queue.unsent);
+    metrics.merged.inc_by(egress.queue.merged);
+    if let Some(announced) = ingress.mismatched {
+        metrics.mismatch(announced);
+    }
+    metrics.hidden(ingress.hidden);
+    if let Some(visible) = report.first_visible() {
+        metrics
+            .first_visible
+            .observe(visible.duration_since(started).as_secs_f64());
+    }
+    metrics.tool_faults(ingress.dialect, report.tool_faults());
+    metrics.held.inc_by(ingress.held.as_secs_f64());
+    if egress.abandoned_after > STALL {
+        metrics
+            .client_stall
+            .observe(egress.abandoned_after.as_secs_f64());
+    }
+    if let Some(after) = ingress.cancelled_after {
+        metrics.cancel_seconds.observe(after.as_secs_f64());
+    }
+    let (tokens, source) = report.output_tokens();
+    let reasoning = match source {
+        TokenSource::Estimated => ingress.meter.reasoning_deltas,
+        TokenSource::Cumulative | TokenSource::Usage => {
+            ingress.meter.usage.reasoning.unwrap_or(0).min(tokens)
+        }
+    };
+    metrics.tokens(source, tokens - reasoning, reasoning);
+    if let Some(speed) = ingress.meter.tokens_per_second() {
+        metrics.speed.observe(speed);
+        metrics.per_token.observe(speed.recip());
+    }
+    match report.end {
+        End::Finished => {}
+        End::Truncated | End::UpstreamError | End::UpstreamReset => {
+            metrics.upstream_error(report.code);
+        }
+        end @ (End::FirstEventTimeout | End::IdleTimeout | End::ProgressTimeout) => {
+            metrics.upstream_error(end.as_str());
+            metrics.cancelled("timeout");
+        }
+        _ if ingress.detached => {}
+        end => metrics.cancelled(end.as_str()),
+    }
+}
+
+/// One line for each finished stream: everything about it, nothing of what was sniff.
+pub(super) fn log(live: &LiveStream, report: &Report, status: StatusCode) {
+    let context = &*live.context;
+    let (ingress, egress) = (&report.ingress, &report.egress);
+    let since_start = |at: Option<Instant>| at.map(|at| millis(at.duration_since(context.started)));
+    let meter = &ingress.meter;
+    let (tokens, source) = report.output_tokens();
+    let pings = meter
+        .events
+        .get(Class::Heartbeat.index())
+        .copied()
+        .unwrap_or(0);
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                stream_id = %live.id,
+                request_id = context.identity.request_id.to_str().unwrap_or_default(),
+                trace_id = context.identity.trace_id(),
+                route = %context.route.name,
+                client = context.client.map(tracing::field::display),
+                method = %context.method,
+                path = &*context.path,
+                outcome = report.end.as_str(),
+                code = report.code,
+                dialect = ingress.dialect.as_str(),
+                announced = ingress.mismatched.map(Dialect::as_str),
+                tool_faults = report.tool_faults(),
+                framing = ingress.framing.as_str(),
+                status = status.as_u16(),
+                ttfe_ms = since_start(meter.first_event),
+                ttft_ms = since_start(meter.first_token),
+                duration_ms = millis(context.started.elapsed()),
+                tokens,
+                tokens_source = source.as_str(),
+                tokens_per_s = meter.tokens_per_second().map(rounded),
+                events_in = meter.events.iter().sum::<u64>() - pings,
+                events_out = egress.queue.taken.iter().sum::<u64>(),
+                bytes_in = meter.bytes_in,
+                bytes_out = egress.queue.taken_bytes,
+                dropped = egress.queue.dropped.iter().sum::<u64>(),
+                unsent = egress.queue.unsent.iter().sum::<u64>(),
+                merged = egress.queue.merged,
+                hidden = ingress.hidden.characters.iter().sum::<u64>(),
+                max_queue = egress.queue.max_bytes,
+                held_ms = millis(ingress.held),
+                heartbeats = egress.heartbeats,
+                "stream ended"
+            )
+        };
+    }
+    if report.end.is_trouble() {
+        line!(warn);
+    } else {
+        line!(info);
+    }
+}
+
+/// Milliseconds, to the microsecond.
+pub(crate) fn millis(duration: Duration) -> f64 {
+    rounded(duration.as_secs_f64() * 1000.0)
+}
+
+/// Three decimals: what follows is noise.
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}

@@ -1,0 +1,78 @@
+//! Stream ids.
+
+use std::fmt;
+
+/// 128 random bits: cannot be guessed, so knowing it is a capability.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StreamId([u8; 16]);
+
+impl StreamId {
+    /// A new id from the operating system's random source.
+    pub fn random() -> Self {
+        let mut bytes = [0; 16];
+        // Without a random source nothing safe can be served; the id then only fails to be unique.
+        if getrandom::fill(&mut bytes).is_err() {
+            tracing::error!(
+                "the operating system gives no random bytes; stream ids are not unique"
+            );
+        }
+        Self(bytes)
+    }
+
+    /// Reads an id as [`StreamId`] displays it: 32 hexadecimal digits, in either case. `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        let pairs: &[[u8; 2]; 16] = pairs.try_into().ok().filter(|_| rest.is_empty())?;
+        let mut bytes = [0; 16];
+        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+            let digit = |digit: &u8| char::from(*digit).to_digit(16);
+            *byte = u8::try_from(digit(high)? * 16 + digit(low)?).ok()?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl fmt::Debug for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Lower-case hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
+    let digits = |byte: &u8| [digit(byte >> 4), digit(byte & 15)];
+    bytes.iter().flat_map(digits).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_read_as_it_is_written_and_nothing_else_is_one() {
+        let id = StreamId::random();
+        let text = id.to_string();
+        assert_eq!(StreamId::parse(&text), Some(id));
+        assert_eq!(StreamId::parse(&text.to_uppercase()), Some(id));
+        let signed = format!("+{}", text.get(1..).unwrap());
+        let longer = format!("{text}0");
+        for bad in [
+            "",
+            "0",
+            text.get(1..).unwrap(),
+            &signed,
+            &longer,
+            "é",
+            &"é".repeat(16),
+        ] {
+            assert_eq!(StreamId::parse(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The task of a live stream: runs its pump to the end, accounts for it, and contains a panic.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::StatusCode;
+
+use super::account;
+use super::registry::Registration;
+use crate::metrics::{Active, Metrics};
+use crate::stream::end::End;
+use crate::stream::pump::{Failure, Pump, Running};
+use crate::traces::Span;
+
+/// Runs a live stream up to its last word.
+///
+/// Written out, not an `async` block: each read passes here, and should find the pump without a detour.
+#[repr(C)]
+pub(super) struct StreamTask {
+    /// `None` once the stream is over.
+    pump: Option<Pump>,
+    /// What is left to do once it is over.
+    end: Option<Running>,
+    metrics: Arc<Metrics>,
+    info: Option<Box<StreamInfo>>,
+}
+
+/// What is to be told of a stream, and what counts it while it lives.
+pub(super) struct StreamInfo {
+    registration: Registration,
+    _active: Active,
+    status: StatusCode,
+    span: Option<Span>,
+}
+
+impl StreamInfo {
+    pub(super) const fn new(
+        registration: Registration,
+        active: Active,
+        status: StatusCode,
+        span: Option<Span>,
+    ) -> Self {
+        Self {
+            registration,
+            _active: active,
+            status,
+            span,
+        }
+    }
+}
+
+impl StreamTask {
+    pub(super) fn new(pump: Pump, info: StreamInfo, metrics: Arc<Metrics>) -> Self {
+        Self {
+            pump: Some(pump),
+            end: None,
+            metrics,
+            info: Some(Box::new(info)),
+        }
+    }
+}
+
+impl Future for StreamTask {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let guard = PanicGuard(&mut self);
+        let this = &mut *guard.0;
+        if let Some(pump) = &mut this.pump {
+            let failure = ready!(pump.poll_flow(cx));
+            if let (Some(pump), Some(info)) = (this.pump.take(), this.info.take()) {
+                this.end = Some(Box::pin(end(pump, failure, info)));
+            }
+        }
+        match &mut this.end {
+            Some(end) => end.as_mut().poll(cx),
+            None => Poll::Ready(()),
+        }
+    }
+}
+
+/// Counts a panic of the task, which is over then: nobody may go on with the state that it left.
+struct PanicGuard<'a>(&'a mut StreamTask);
+
+impl Drop for PanicGuard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.metrics.panics.inc();
+            (self.0.pump, self.0.end, self.0.info) = (None, None, None);
+        }
+    }
+}
+
+/// Ends a stream, and accounts for it.
+async fn end(mut pump: Pump, failure: Failure, mut info: Box<StreamInfo>) {
+    let report = pump.close(failure).await;
+    let live = &info.registration.live;
+    account::record(&live.context.metrics, &report, live.context.started);
+    account::log(live, &report, info.status);
+    if let Some(span) = info.span.take() {
+        span.stream(&report, live.id.to_string(), info.status);
+    }
+    if report.ingress.detached {
+        pump.run_detached().await;
+    }
+    drop(info);
+    if report.end == End::Finished {
+        pump.linger().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::task::Waker;
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::dialect::{Choice, Members};
+    use crate::encode::Encoder;
+    use crate::queue::{self, Close, Limits, Next, Overflow};
+    use crate::stream::deadline::Lengths;
+    use crate::stream::pipeline::{Pipeline, Settings};
+    use crate::stream::pump::{
+        Arrived, EgressParts, IngressParts, Observer, Outlet, Parts, Progress, Reader, Source,
+    };
+    use crate::stream::stop::StopSignal;
+    use crate::wire::Framing;
+    use crate::wire::encoding::Coding;
+
+    /// An upstream that shows a mistake of ours.
+    struct Mistake;
+
+    impl Source for Mistake {
+        fn poll_read(
+            &mut self,
+            _: &mut Context<'_>,
+            _: &mut dyn FnMut(&[u8]),
+        ) -> Poll<Result<Progress, Failure>> {
+            panic!("a mistake")
+        }
+    }
+
+    #[derive(Debug)]
+    struct Deaf;
+
+    impl Observer for Deaf {
+        fn read(&mut self, _: Arrived<'_>) {}
+        fn heartbeat(&mut self) {}
+    }
+
+    impl Reader for Deaf {
+        fn last_progress(&self) -> Option<Instant> {
+            None
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_the_stream_and_is_counted_once() {
+        let second = Duration::from_secs(1);
+        let settings = Settings {
+            framing: Framing::Sse,
+            coding: Coding::Identity,
+            choice: Choice::Auto,
+            hint: None,
+            members: Members::default(),
+            max_event_bytes: 1024,
+            hide: Arc::default(),
+        };
+        let lengths = Lengths {
+            first_event: second,
+            idle: second,
+            progress: second,
+            total: second,
+            client_stall: second,
+        };
+        let limits = Limits {
+            max_events: 8,
+            max_bytes: 1024,
+            merge: false,
+            overflow: Overflow::Block,
+        };
+        let encoder = Encoder::identity(None, Framing::Sse);
+        let (sender, mut receiver) = queue::queue(limits, encoder);
+        let pump = Pump::new(Parts {
+            ingress: IngressParts {
+                source: Box::new(Mistake),
+                pipeline: Pipeline::new(&settings),
+                started: Instant::now(),
+                observer: Box::new(Deaf),
+                detaches: false,
+                wants_model: false,
+            },
+            egress: EgressParts {
+                encoder,
+                outlet: Outlet::Direct(sender),
+                reader: Arc::new(Deaf),
+                heartbeat: Duration::ZERO,
+            },
+            lengths,
+            stop: Arc::<StopSignal>::default(),
+        });
+        let metrics = Arc::new(Metrics::new());
+        let mut task = StreamTask {
+            pump: Some(pump),
+            end: None,
+            metrics: Arc::clone(&metrics),
+            info: None,
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        let first = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut task).poll(&mut cx)));
+        assert!(first.is_err());
+        assert!(
+            Pin::new(&mut task).poll(&mut cx).is_ready(),
+            "nobody goes on"
+        );
+        assert_eq!(metrics.panics.get(), 1);
+        let next = receiver.poll_next(&mut cx, usize::MAX, &mut Vec::new());
+        assert!(matches!(next, Poll::Ready(Next::End(Close::Abort))));
+    }
+}

@@ -1,0 +1,216 @@
+//! The upstream's side of a stream: source, pipeline, meter, and the clocks that run while the upstream is silent.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::api::{Arrived, IngressParts, IngressReport, Observer, Source};
+use super::delivery::Delivered;
+use super::egress::Egress;
+use crate::dialect::ErrorContext;
+use crate::event::Terminal;
+use crate::stream::deadline::{Lengths, UpstreamClocks};
+use crate::stream::end::End;
+use crate::stream::meter::Meter;
+use crate::stream::pipeline::{Fault, Pipeline, Verdict};
+
+/// The least that an event takes of its thread's time, in bytes read.
+const EVENT_BYTES: usize = 128;
+
+/// One upstream of a stream.
+#[repr(C)]
+pub(super) struct Ingress {
+    /// `None` once the upstream call is over. Dropping it cancels the call.
+    pub(super) source: Option<Box<dyn Source>>,
+    pub(super) intake: Intake,
+    /// A client that leaves does not end the upstream call.
+    pub(super) detaches: bool,
+}
+
+/// Everything that a read changes while the source lends its bytes.
+#[repr(C)]
+pub(super) struct Intake {
+    /// What was read is no stream.
+    fault: Option<Fault>,
+    /// Events of the last read.
+    pub(super) events: usize,
+    /// Bytes read since the pump last waited; small events count as larger ones.
+    pub(super) share: u64,
+    pub(super) last_read: Instant,
+    pub(super) clocks: UpstreamClocks,
+    pub(super) observer: Box<dyn Observer>,
+    pipeline: Pipeline,
+    meter: Meter,
+    /// Since when the upstream is not read because the queue is full.
+    held_since: Option<Instant>,
+    held: Duration,
+}
+
+impl Ingress {
+    pub(super) fn new(parts: IngressParts, lengths: &Lengths, now: Instant) -> Self {
+        let IngressParts {
+            source,
+            pipeline,
+            started,
+            observer,
+            detaches,
+            wants_model,
+        } = parts;
+        Self {
+            source: Some(source),
+            intake: Intake {
+                fault: None,
+                events: 0,
+                share: 0,
+                last_read: now,
+                clocks: UpstreamClocks::new(lengths, started),
+                observer,
+                pipeline,
+                meter: Meter::new(wants_model),
+                held_since: None,
+                held: Duration::ZERO,
+            },
+            detaches,
+        }
+    }
+
+    /// Whoever balances over several agents wants to know that nothing of use came in time.
+    pub(super) fn report_failure(&mut self) {
+        if let Some(source) = &mut self.source {
+            source.report_failure();
+        }
+    }
+}
+
+impl Intake {
+    /// One read returned these bytes. They are gone when this returns: what must stay is copied.
+    pub(super) fn take_in(&mut self, egress: &mut Egress, bytes: &[u8]) {
+        if self.fault.is_some() || egress.is_disconnected() {
+            return;
+        }
+        let now = Instant::now();
+        let mut delivery = egress.delivery(Some(&mut self.meter), bytes.len(), now);
+        let fault = self.pipeline.feed(bytes, &mut delivery);
+        let delivered = delivery.done();
+        self.fault = fault.err();
+        self.share += bytes.len().max(delivered.events * EVENT_BYTES) as u64;
+        self.meter.bytes_in += bytes.len() as u64;
+        self.note(egress, &delivered, now);
+    }
+
+    /// The upstream's body is over, well or not; returns what that means.
+    pub(super) fn finish(&mut self, egress: &mut Egress, now: Instant) -> Verdict {
+        let mut delivery = egress.delivery(Some(&mut self.meter), 0, now);
+        let verdict = self.pipeline.finish(&mut delivery);
+        let delivered = delivery.done();
+        self.note(egress, &delivered, now);
+        verdict
+    }
+
+    /// Sends what was held back: nothing more will come.
+    pub(super) fn flush(&mut self, egress: &mut Egress, now: Instant) {
+        let mut delivery = egress.delivery(Some(&mut self.meter), 0, now);
+        self.pipeline.flush(&mut delivery);
+        let delivered = delivery.done();
+        egress.accept(&delivered);
+    }
+
+    fn note(&mut self, egress: &mut Egress, delivered: &Delivered, now: Instant) {
+        self.clocks.note_read(now);
+        if delivered.content {
+            self.clocks.note_content(now);
+        }
+        if delivered.events > 0 {
+            egress.last_push = now;
+        }
+        self.events = delivered.events;
+        let gap = self.meter.end_read(self.pipeline.take_heartbeats(), now);
+        let dialect = self.pipeline.dialect();
+        egress.follow(dialect, self.pipeline.framing());
+        self.observer.read(Arrived {
+            meter: &self.meter,
+            events: delivered.events,
+            gap,
+            last: self.last_read,
+            now,
+            dialect,
+        });
+        self.last_read = now;
+        egress.accept(delivered);
+    }
+
+    /// The upstream is not read from now on, because the queue is full.
+    pub(super) fn hold(&mut self, now: Instant) {
+        self.held_since.get_or_insert(now);
+        self.clocks.hold();
+    }
+
+    /// The upstream is read again.
+    pub(super) fn release(&mut self, now: Instant) {
+        self.end_hold(now);
+        self.clocks.release(now);
+    }
+
+    /// Adds up how long the upstream was held back.
+    pub(super) fn end_hold(&mut self, now: Instant) {
+        self.held += self
+            .held_since
+            .take()
+            .map_or(Duration::ZERO, |since| now.duration_since(since));
+    }
+
+    /// The end that a fault of the bytes read means.
+    pub(super) fn fault(&self) -> Option<End> {
+        self.fault.map(|fault| match fault {
+            Fault::Corrupt => End::UpstreamError,
+            Fault::TooLarge => End::TooLarge,
+        })
+    }
+
+    /// The end that the upstream's own terminal event means.
+    pub(super) fn terminal(&self) -> Option<End> {
+        self.pipeline.terminal().map(|terminal| match terminal {
+            Terminal::Done | Terminal::MayEnd => End::Finished,
+            Terminal::Error | Terminal::MayFail => End::UpstreamError,
+        })
+    }
+
+    /// The end that silence means from here on, if what came may be all.
+    pub(super) fn possible_end(&self) -> Option<End> {
+        self.pipeline.may_end().map(|terminal| match terminal {
+            Terminal::MayFail => End::UpstreamError,
+            _ => End::Finished,
+        })
+    }
+
+    /// Reports whether the upstream has told its client itself that it failed.
+    pub(super) fn told_failure(&self) -> bool {
+        self.pipeline.terminal() == Some(Terminal::Error)
+            || self.pipeline.may_end() == Some(Terminal::MayFail)
+    }
+
+    /// What an error event to the client has to agree with.
+    pub(super) fn error_context(&self) -> ErrorContext {
+        self.pipeline.error_context()
+    }
+
+    /// How this side of the stream went.
+    pub(super) fn report(
+        &self,
+        cancelled_after: Option<Duration>,
+        detached: bool,
+    ) -> IngressReport {
+        let pipeline = &self.pipeline;
+        IngressReport {
+            dialect: pipeline.dialect(),
+            mismatched: pipeline.mismatched(),
+            hidden: pipeline.hidden(),
+            hides: pipeline.hides(),
+            framing: pipeline.framing(),
+            meter: self.meter.clone(),
+            held: self.held,
+            cancelled_after,
+            detached,
+        }
+    }
+}
