@@ -10,7 +10,7 @@ use weir::queue::ring::Ring;
 use weir::queue::{Limits, Overflow};
 use weir::wire::Framing;
 
-/// Its client skips comments, so it is told what was dropped.
+/// Returns the encoder of a client that skips comments, so that drops are reported to it.
 fn tells() -> Encoder {
     Encoder::identity(None, Framing::Sse)
 }

@@ -33,7 +33,7 @@ pub struct App {
     /// New requests are refused.
     pub refusing: AtomicBool,
     /// How much memory is left.
-    pub memory: Memory,
+    pub memory: Arc<Memory>,
     /// Set when what is still under way must end.
     pub cut: watch::Sender<bool>,
     /// Requests under way, streams included.
@@ -168,7 +168,7 @@ impl App {
             streams: Arc::default(),
             draining: AtomicBool::new(false),
             refusing: AtomicBool::new(false),
-            memory: Memory::default(),
+            memory: Arc::default(),
             cut: watch::Sender::new(false),
             requests: Arc::default(),
             connections: AtomicUsize::new(0),

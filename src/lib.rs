@@ -24,11 +24,10 @@
 // layer 0: words
 pub mod event;
 
-// layer 1: pure
+// layer 1: pure, without a clock or I/O; so are queue::ring and most of stream
 pub mod dialect;
 pub mod encode;
 pub mod filter;
-pub mod stream;
 pub mod wire;
 
 // layer 2: parts
@@ -38,25 +37,30 @@ pub mod queue;
 pub mod strict;
 
 // layer 3: engines
+pub mod certificate;
+pub mod stream;
 pub mod tasks;
-pub mod traces;
 pub mod upstream;
 
-// layer 4: edges
-pub mod admin;
-pub mod app;
+// layer 4: a connection, a stream's life
 pub(crate) mod body_deadline;
-pub mod certificate;
 pub mod client_conn;
-pub mod drain;
 pub mod memory;
-pub mod proxy;
 pub mod reply;
-pub mod route;
-pub mod server;
 pub mod session;
+pub mod traces;
 
-// layer 5: program
+// layer 5: the process
+pub mod app;
+pub mod drain;
+pub mod route;
+
+// layer 6: edges
+pub mod admin;
+pub mod proxy;
+pub mod server;
+
+// layer 7: program
 pub mod cli;
 pub mod command;
 pub mod demo;

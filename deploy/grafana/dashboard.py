@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes weir.json, the dashboard: deploy/grafana/dashboard.py [--check]
 
-One page for whoever is on call: are tokens flowing, how fast, and why did streams end? `--check` only tells whether the file
-is what this program would write.
+One page for whoever is on call: whether tokens flow, how fast, and why streams end. `--check` only reports whether the
+file is up to date.
 """
 
 import json
@@ -31,7 +31,7 @@ def total(metric: str, by: str = "", labels: str = "", where: str = ROUTE) -> st
     return f"sum by ({by}) ({metric}{{{selector}}})"
 
 
-# Kind, title, what it tells, unit, and each line: its query and its name.
+# Kind, title, description, unit, and the query and name of each line.
 Panel = tuple[str, str, str, str, list[tuple[str, str]]]
 Row = tuple[str, int, list[Panel]]
 
@@ -140,7 +140,7 @@ ROWS: list[Row] = [
     ),
 ]
 
-# Columns of the grid, of 24.
+# The width of a panel by its height, in a grid of 24 columns.
 WIDTH = {4: 4, 8: 8}
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes weir/values.schema.json: what values.yaml may hold, and within `config` what weir.yaml may.
+"""Writes weir/values.schema.json: the schema of values.yaml, and within `config` that of weir.yaml.
 
-With --check it only says whether the file is as it would be written.
+With --check it only reports whether the file is up to date.
 """
 
 import json
@@ -40,19 +40,19 @@ def or_null(schema: Schema) -> Schema:
 
 
 def partial(schema: Any) -> Any:
-    """A part of the configuration: the chart may add what is required."""
+    """Returns the schema without required keys, because the chart may add them."""
     if isinstance(schema, list):
         return [partial(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
     kept = {key: partial(value) for key, value in schema.items() if key not in ("required", "$schema", "title", "default")}
-    # `properties` named like that are none of it.
+    # Keys inside `properties` are names of settings, not schema keywords.
     return {**kept, "properties": {k: partial(v) for k, v in schema["properties"].items()}} if "properties" in schema else kept
 
 
 def values() -> Schema:
     config = json.loads((HERE.parent / "weir.schema.json").read_text())
-    # The pod's probes, hooks and threads hang on these: they have values of their own.
+    # The pod's probes, hooks and threads depend on these keys, which have values of their own.
     for key in ("admin", "drain", "listen", "workers"):
         del config["properties"][key]
     monitor = section(enabled=FLAG, interval=DURATION, labels=TEXTS)
@@ -72,7 +72,7 @@ def values() -> Schema:
         config=partial(config),
         workers={"anyOf": [whole(1), one_of("auto")]},
         ports=section(http=PORT, admin=PORT),
-        # Weir's own bounds, in seconds.
+        # Weir's own limits, in seconds.
         drain=section(delay=whole(0, maximum=600), limit=whole(0, maximum=86400)),
         tls=section(secretName=TEXT, clientCertificates=FLAG),
         upstreamTls=section(secretName=TEXT),
@@ -112,7 +112,7 @@ def values() -> Schema:
         serviceMonitor=monitor,
         prometheusRule=section(enabled=FLAG, labels=TEXTS),
         dashboard=section(enabled=FLAG, labels=TEXTS, annotations=TEXTS),
-        # Helm's own.
+        # Used by Helm itself.
         **{"global": ANY_MAP},
     )
     return {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Values of the chart", **top}

@@ -14,7 +14,7 @@ use crate::admin;
 use crate::app::{App, Loaded};
 use crate::config::{self, Config, Overrides};
 use crate::drain::Drain;
-use crate::memory;
+use crate::memory::{self, Watched};
 use crate::metrics::Metrics;
 use crate::server::listener::{self, Bound};
 use crate::server::worker;
@@ -103,7 +103,16 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
         addresses.push(address);
         tasks::spawn(admin::serve(Arc::clone(&app), Arc::clone(&drain), listener));
     }
-    tasks::spawn(memory::watch(Arc::clone(&app)));
+    let watched = Watched {
+        memory: Arc::clone(&app.memory),
+        metrics: Arc::clone(&metrics),
+        streams: Arc::clone(&app.streams),
+        requests: Arc::clone(&app.requests),
+    };
+    let in_force = Arc::clone(&app);
+    tasks::spawn(memory::watch(watched, move || {
+        in_force.loaded().config.limits.memory
+    }));
     ready(&addresses);
 
     let mut stamp = stamp(source.file.as_deref());

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use crate::config::defaults as preset;
 use crate::config::error::{Path, Problems, Report};
 use crate::config::group::Group;
-use crate::config::kind::Placed;
+use crate::config::kind::{Placed, or};
 use crate::config::listen::{ListenSection, ListenTls as RawTls};
+use crate::config::number::bound;
 use crate::config::overrides::{self, Overrides};
 use crate::config::raw::{self, Root};
 use crate::config::{
@@ -77,16 +78,6 @@ fn read(path: &FilePath) -> std::io::Result<Vec<u8>> {
         .take(bound)
         .read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-/// Returns the value of a field, or the default.
-pub(crate) fn or<T: Copy>(field: Option<&Placed<T>>, default: T) -> T {
-    field.map_or(default, |placed| placed.value)
-}
-
-/// Converts a limit to `usize`, saturating.
-pub(crate) fn bound(bytes: u64) -> usize {
-    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 fn decode(text: &str, report: &mut Report) -> Option<Root> {

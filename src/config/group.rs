@@ -6,19 +6,8 @@ use std::marker::PhantomData;
 use serde_json::{Map, Value as Json, json};
 
 use crate::config::error::{Path, Report, nearest, shown};
-use crate::config::kind::{Below, Kind, Placed, Shape};
+use crate::config::kind::{Below, Key, Kind, Placed, Shape};
 use crate::config::tree::{Key as Written, Node, Value};
-
-/// One key of a section.
-#[derive(Clone, Debug)]
-pub(crate) struct Key {
-    /// Name as written in the file.
-    pub(crate) name: &'static str,
-    /// What the key does; a sentence for the docs and the schema.
-    pub(crate) doc: String,
-    /// Which values the key takes.
-    pub(crate) shape: Shape,
-}
 
 /// A section with a fixed set of keys.
 pub(crate) trait Group: Default {
@@ -260,8 +249,8 @@ macro_rules! group {
         }
 
         impl $crate::config::group::Group for $group {
-            fn keys() -> Vec<$crate::config::group::Key> {
-                vec![ $( $crate::config::group::Key {
+            fn keys() -> Vec<$crate::config::kind::Key> {
+                vec![ $( $crate::config::kind::Key {
                     name: $crate::config::group::name!($field $($file)?),
                     doc: concat!($($doc),+).trim().to_owned(),
                     shape: <$kind as $crate::config::kind::Kind>::shape(&$make),

@@ -48,14 +48,25 @@ pub(crate) struct Shape {
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Below {
     /// A section with these keys.
-    Keys(Vec<super::group::Key>),
+    Keys(Vec<Key>),
     /// A list of sections with these keys.
-    List(Vec<super::group::Key>),
+    List(Vec<Key>),
     /// A map from names to sections with these keys.
-    Names(Vec<super::group::Key>),
+    Names(Vec<Key>),
     /// None: the value is not a section.
     #[default]
     Nothing,
+}
+
+/// One key of a section.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    /// Name as written in the file.
+    pub(crate) name: &'static str,
+    /// What the key does; a sentence for the docs and the schema.
+    pub(crate) doc: String,
+    /// Which values the key takes.
+    pub(crate) shape: Shape,
 }
 
 impl Shape {
@@ -74,6 +85,11 @@ impl Shape {
             below: Below::Nothing,
         }
     }
+}
+
+/// Returns the value of a field, or the default.
+pub(crate) fn or<T: Copy>(field: Option<&Placed<T>>, default: T) -> T {
+    field.map_or(default, |placed| placed.value)
 }
 
 /// Returns the text of a scalar and whether it was quoted, or reports that `node` is not a scalar.

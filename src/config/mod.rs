@@ -5,6 +5,7 @@
 
 mod address;
 mod check;
+mod collector;
 mod defaults;
 mod effective;
 mod error;

@@ -195,3 +195,7 @@ impl Kind for Count {
         )
     }
 }
+/// Converts a limit to `usize`, saturating.
+pub(crate) fn bound(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}

@@ -11,14 +11,15 @@ use http::{HeaderValue, Method};
 use serde_json::json;
 
 use crate::config::address;
+use crate::config::collector;
 use crate::config::defaults::{self as preset, Preset};
 use crate::config::error::{Path, Report};
-use crate::config::group::{Group, Key, Named, Section, Sections, group, label};
+use crate::config::group::{Group, Named, Section, Sections, group, label};
+use crate::config::kind::Key;
 use crate::config::listen::{ListenEntry, file, listen_text};
 use crate::config::number::{Count, Share, Size, Time};
 use crate::config::secret::{self, Source};
 use crate::config::text::{Flag, OneOf, Text, Unbuilt};
-use crate::config::traces;
 use crate::config::tree::Node;
 use crate::config::words::{self, Marker};
 use crate::config::wrap::{Fields, OneOrMany, OrAuto, OrNull, OrOff, Preferred, field_value};
@@ -107,7 +108,7 @@ group! {
         /// with it. `null` exports nothing. Builds without the cargo feature `otel` take only `null`.
         endpoint: OrNull<Text<Endpoint>> =
             OrNull {
-                inner: Text { form: "a URL such as `http://collector:4318`", parse: traces::collector, preset: None },
+                inner: Text { form: "a URL such as `http://collector:4318`", parse: collector::collector, preset: None },
                 why: preset::TRACES_WHY,
             };
         /// Header fields of each export, such as `authorization`. A value is `env:NAME`, the variable that holds it, or
@@ -122,7 +123,7 @@ group! {
         /// `weir`.
         service_name: OrNull<Text<String>> =
             OrNull {
-                inner: Text { form: "a name", parse: traces::service_name, preset: None },
+                inner: Text { form: "a name", parse: collector::service_name, preset: None },
                 why: preset::SERVICE_NAME_WHY,
             };
         /// Share of the traces that begin at Weir which are recorded. Traces that begin before it keep what was decided

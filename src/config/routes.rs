@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use crate::config::check::bound;
 use crate::config::defaults as preset;
 use crate::config::error::{Path, Report, nearest, shown};
 use crate::config::kind::Placed;
+use crate::config::number::bound;
 use crate::config::raw::{self, Root};
 use crate::config::words::Marker;
 use crate::config::{Deadlines, Match, Policy, Route, Upstream};

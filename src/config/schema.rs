@@ -2,8 +2,9 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::config::group::{Group, Key, object};
+use crate::config::group::{Group, object};
 use crate::config::kind::Below;
+use crate::config::kind::Key;
 use crate::config::raw::{Policy, Root};
 
 /// The documentation of one key.

@@ -2,17 +2,11 @@
 
 use http::{HeaderName, HeaderValue, header};
 
-use crate::config::check::or;
 use crate::config::defaults as preset;
-use crate::config::error::{Path, Report, shown};
+use crate::config::error::{Path, Report};
+use crate::config::kind::or;
 use crate::config::raw::{self, Root};
-use crate::config::{Endpoint, SecretField, Traces, address, secret, upstreams};
-
-/// Path that receives traces in OTLP/HTTP.
-const TRACES_PATH: &str = "/v1/traces";
-
-/// Longest service name. It is limited because every export contains it.
-const MAX_SERVICE_NAME: usize = 255;
+use crate::config::{Endpoint, SecretField, Traces, secret, upstreams};
 
 /// Headers that control the framing of an export request. Only the exporter may set them.
 pub(crate) const FRAMING: [HeaderName; 12] = [
@@ -81,31 +75,10 @@ pub(crate) fn checked(root: &Root, is_reload: bool, report: &mut Report) -> Trac
     }
 }
 
-/// Parses the URL of a collector. Appends the path for traces unless the URL ends with it.
-pub(crate) fn collector(text: &str) -> Result<Endpoint, String> {
-    let mut endpoint = address::endpoint(text)?;
-    if !endpoint.path_prefix.ends_with(TRACES_PATH) {
-        endpoint.path_prefix.push_str(TRACES_PATH);
-    }
-    Ok(endpoint)
-}
-
-/// Parses a service name: any printable text.
-pub(crate) fn service_name(text: &str) -> Result<String, String> {
-    let fits = (1..=MAX_SERVICE_NAME).contains(&text.len()) && !text.contains(char::is_control);
-    if fits {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "{} is not a name (1 to {MAX_SERVICE_NAME} printable bytes)",
-            shown(text)
-        ))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::collector::collector;
     use crate::config::{self, Overrides};
 
     fn load(traces: &str) -> Result<Traces, String> {

@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::check::or;
 use crate::config::defaults as preset;
 use crate::config::error::{Path, Report};
-use crate::config::kind::Placed;
+use crate::config::kind::{Placed, or};
 use crate::config::overrides::{self, Overrides};
 use crate::config::raw::{self, Root};
 use crate::config::{Eject, Endpoint, Health, Roots, Upstream, UpstreamTls, pem};

@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::redact::Redactor;
-use crate::event::{Content, Event, Merge, Span};
+use crate::event::Span;
 use crate::wire::json::is_whole;
 use crate::wire::{Frame, Payload};
 
@@ -104,55 +103,4 @@ pub(super) fn with_lines(frame: &Frame<'_>, text: &[u8]) -> Vec<u8> {
         }
     }
     block
-}
-
-/// Returns the event with `text` in place of its text. Empties the log probabilities and token ids, which describe the
-/// old text.
-pub(super) fn with_text(
-    frame: &Frame<'_>,
-    event: &Event,
-    text: &[u8],
-) -> Option<(Frame<'static>, Event)> {
-    let (span, Some(Payload::InBlock(data))) = (event.text?, &frame.data) else {
-        return None;
-    };
-    let at = span.start as usize - data.start as usize;
-    let mut edits = Redactor {
-        reasoning: false,
-        tools: false,
-        marks: None,
-        skip: None,
-        traces: true,
-    }
-    .run(frame.data())
-    .edits;
-    edits.push((at..at + span.len(), text.to_vec()));
-    edits.sort_by_key(|(range, _)| range.start);
-    // Edits in front of the text move it.
-    let moved: isize = edits
-        .iter()
-        .take_while(|(range, _)| range.start < at)
-        .map(|(range, with)| with.len().cast_signed() - range.len().cast_signed())
-        .sum();
-    let frame = apply(frame, &edits)?;
-    let start = (span.start as usize).checked_add_signed(moved)?;
-    let span = Span::new(start..start + text.len());
-    let event = Event {
-        text: span,
-        // Two such events may still be merged, because everything around the text is unchanged.
-        merge: event.merge.and_then(|merge| {
-            Some(Merge {
-                text: span?,
-                ..merge
-            })
-        }),
-        varying: None,
-        content: if text.is_empty() {
-            Content::None
-        } else {
-            event.content
-        },
-        ..*event
-    };
-    Some((frame, event))
 }

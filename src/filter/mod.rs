@@ -16,6 +16,7 @@ pub mod markers;
 mod react;
 mod redact;
 mod reindex;
+mod retext;
 mod rules;
 pub mod scan;
 mod tool_name;
@@ -334,7 +335,7 @@ impl Filter {
             let goes = visible.is_empty()
                 && event.class == Class::Token
                 && self.framing != Framing::JsonArray;
-            let changed = edit::with_text(&frame, &event, &visible);
+            let changed = retext::with_text(&frame, &event, &visible);
             if lane.scanner.holds() {
                 lane.last = changed.clone();
             }
@@ -400,7 +401,7 @@ impl Filter {
         let Some((frame, event)) = like.filter(|_| !text.is_empty()) else {
             return;
         };
-        let Some((mut frame, event)) = edit::with_text(&frame, &event, text) else {
+        let Some((mut frame, event)) = retext::with_text(&frame, &event, text) else {
             return;
         };
         // Everything else in that event was sent with the event itself.

@@ -260,7 +260,7 @@ const fn empty(kind: Value, key: &[u8]) -> Option<&'static [u8]> {
     match kind {
         Value::Array => Some(b"[]"),
         Value::String => Some(b"\"\""),
-        // A call. An object with the name of a reasoning field holds settings, and stays.
+        // Only a call is emptied as an object. An object with the name of a reasoning field holds settings, and stays.
         Value::Object if matches!(key, b"function_call") => Some(b"null"),
         Value::Null | Value::Object | Value::Scalar => None,
     }

@@ -6,13 +6,14 @@
 mod cgroup;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::app::App;
 use crate::config::MemoryLimit;
+use crate::metrics::Metrics;
+use crate::session::registry::Registry;
 use crate::stream::end::End;
 use cgroup::Group;
 
@@ -161,29 +162,48 @@ pub fn limit(limit: MemoryLimit) -> Option<u64> {
     }
 }
 
+/// What the watch looks at and acts on.
+#[derive(Debug)]
+pub struct Watched {
+    /// Told whether memory is short.
+    pub memory: Arc<Memory>,
+    /// Where the limit and the use are shown.
+    pub metrics: Arc<Metrics>,
+    /// Streams that may have to end.
+    pub streams: Arc<Registry>,
+    /// Requests in progress.
+    pub requests: Arc<AtomicUsize>,
+}
+
 /// Looks at the memory in use for as long as the process runs.
-pub async fn watch(app: Arc<App>) {
+pub async fn watch(watched: Watched, limit: impl Fn() -> MemoryLimit) {
+    let Watched {
+        memory,
+        metrics,
+        streams,
+        requests,
+    } = watched;
     let (mut gauge, mut pending_release, mut last) =
         (Gauge::default(), PendingRelease::default(), None);
     loop {
         // What cannot be read for a moment is as it was.
-        let now = match app.loaded().config.limits.memory {
+        let now = match limit() {
             MemoryLimit::Off => None,
             limit => gauge.read(limit).or(last),
         };
         last = now;
         let (limit, used) = now.map_or((0, 0), |it| (it.limit, it.used));
-        app.metrics
+        metrics
             .memory_limit
             .set(i64::try_from(limit).unwrap_or(i64::MAX));
-        app.metrics
+        metrics
             .memory_used
             .set(i64::try_from(used).unwrap_or(i64::MAX));
-        let before = app.memory.is_short();
+        let before = memory.is_short();
         // Where nothing is under way there is nothing to be had back: what is used is not Weir's, or it can use it again.
-        let idle = app.requests.load(Ordering::Relaxed) == 0;
+        let idle = requests.load(Ordering::Relaxed) == 0;
         let short = !idle && now.is_some_and(|it| it.is_short(before));
-        app.memory.0.store(short, Ordering::Relaxed);
+        memory.0.store(short, Ordering::Relaxed);
         if short && !before {
             tracing::warn!(
                 used,
@@ -198,7 +218,7 @@ pub async fn watch(app: Arc<App>) {
             pending_release = PendingRelease::default();
         }
         if let Some(now) = now.filter(|it| it.percent() >= END_PERCENT) {
-            let ended = end_stalled(&app, now, &mut pending_release);
+            let ended = end_stalled(&streams, now, &mut pending_release);
             if ended > 0 {
                 tracing::warn!(
                     ended,
@@ -214,14 +234,13 @@ pub async fn watch(app: Arc<App>) {
 
 /// Ends the streams of clients that take nothing, those for which most waits first, until enough of it was let go; says
 /// how many there were.
-fn end_stalled(app: &App, used: Use, pending_release: &mut PendingRelease) -> usize {
+fn end_stalled(streams: &Registry, used: Use, pending_release: &mut PendingRelease) -> usize {
     let now = Instant::now();
     let (excess, patience) = (used.excess(pending_release.expected(now)), used.patience());
     if excess == 0 {
         return 0;
     }
-    let mut stalled: Vec<_> = app
-        .streams
+    let mut stalled: Vec<_> = streams
         .list()
         .into_iter()
         .filter(|live| !live.stop.is_asked())

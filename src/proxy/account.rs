@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::admit::Admitted;
+use super::admitted::Admitted;
 use crate::session::RequestContext;
 use crate::session::account::millis;
 use crate::upstream::Answer;

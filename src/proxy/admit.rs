@@ -3,80 +3,24 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use http::{Method, Response, StatusCode, Version, request};
+use http::{Response, StatusCode, request};
 use tokio::time::Instant;
 
+use super::admitted::Admitted;
 use super::body_sniff::{self, BodySniff};
 use super::reject::{Rejected, Rejection, reject};
 use super::{Peer, request_span, validate};
 use crate::app::{App, Loaded};
 use crate::config::Route;
-use crate::dialect::{Choice, Dialect, Members, RequestHead, detect};
+use crate::dialect::{Choice, Members, RequestHead, detect};
 use crate::metrics::RouteMetrics;
 use crate::reply::body::Body;
 use crate::route;
 use crate::session::RequestContext;
 use crate::session::identity::Identity;
-use crate::traces::Span;
 
 /// Characters of a path that stand in a log line.
 const MAX_PATH: usize = 256;
-
-/// A request that found its route.
-#[derive(Debug)]
-pub(super) struct Admitted {
-    pub(super) context: Arc<RequestContext>,
-    /// The configuration that was in force when it came.
-    pub(super) loaded: Arc<Loaded>,
-    /// What the head of the request, or the route, says of the dialect.
-    pub(super) hint: Option<Dialect>,
-    /// What its body says, where that matters.
-    pub(super) sniff: Option<BodySniff>,
-    /// Its upstream call goes on when the client leaves.
-    pub(super) detaches: bool,
-    /// Its span, where spans are exported, until it is handed on.
-    pub(super) span: Option<Span>,
-    version: Version,
-}
-
-impl Admitted {
-    /// Reports whether it asks for a head alone.
-    pub(super) fn is_head(&self) -> bool {
-        self.context.method == Method::HEAD
-    }
-
-    /// The dialect that the request asks for, as far as it has been read.
-    pub(super) fn asked_for(&self) -> Option<Dialect> {
-        match (&self.sniff, self.context.route.policy.dialect) {
-            (Some(sniff), Choice::Auto) => detect::from_body(&sniff.members(), self.hint),
-            _ => self.hint,
-        }
-    }
-
-    /// What the request's body says, as far as it has been read.
-    pub(super) fn members(&self) -> Members {
-        let members = self.sniff.as_ref().map(BodySniff::members);
-        members.unwrap_or_default()
-    }
-
-    /// Answers it with an error of Weir's own.
-    pub(super) fn reject(&mut self, app: &App, rejection: &Rejection) -> Response<Body> {
-        let span = self.span.take();
-        let context = &*self.context;
-        let request = Rejected {
-            identity: &context.identity,
-            method: &context.method,
-            path: &context.path,
-            client: context.client,
-            version: self.version,
-            dialect: self.asked_for(),
-            members: self.members(),
-            context: Some(context),
-            span,
-        };
-        reject(&app.metrics, request, rejection)
-    }
-}
 
 /// Admits a request that may be forwarded, and begins its span; or returns the response that it gets instead.
 pub(super) fn admit(

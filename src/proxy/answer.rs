@@ -6,7 +6,7 @@ use http::{HeaderValue, Response, StatusCode, header, response};
 use tokio::time::{Instant, timeout_at};
 
 use super::account;
-use super::admit::Admitted;
+use super::admitted::Admitted;
 use super::call::Outcome;
 use super::reject::Rejection;
 use super::request_span;

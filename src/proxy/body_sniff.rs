@@ -4,8 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{Method, header, request};
 
-use super::admit::Admitted;
-use crate::dialect::{Choice, Dialect, Members};
+use crate::dialect::{Dialect, Members};
 use crate::wire::members::Scanner;
 
 /// The members of a body that matter, as far as it has passed.
@@ -56,24 +55,6 @@ pub(super) fn accepts_stream(parts: &request::Parts) -> bool {
             .any(is_stream)
             && !text.contains("application/json")
     })
-}
-
-/// Whether the client waits for a stream: it says so, or nothing else comes from where it asks.
-pub(super) fn is_stream(admitted: &Admitted, accepts: bool) -> bool {
-    let asks = match admitted.members().raw("stream") {
-        b"true" => Some(true),
-        b"false" => Some(false),
-        _ => None,
-    };
-    let is_post = admitted.context.method == Method::POST;
-    match (admitted.context.route.policy.dialect, asks) {
-        _ if accepts => true,
-        (_, Some(asks)) => asks,
-        (Choice::Fixed(dialect), None) => is_post && !dialect.streams_on_request(),
-        (Choice::Auto, None) => {
-            is_post && admitted.asked_for().is_some_and(Dialect::always_streams)
-        }
-    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::admit::Admitted;
-use super::body_sniff;
+use super::admitted::Admitted;
 use super::detach::DetachableCall;
 use crate::app::App;
 use crate::upstream::{Answer, Calling, Error};
@@ -43,7 +42,7 @@ pub(super) async fn call(
         }
         () = passed(commit_after) => {}
     }
-    if body_sniff::is_stream(admitted, accepts_stream) {
+    if admitted.awaits_stream(accepts_stream) {
         return calling
             .into_inner()
             .map_or(Outcome::CutOff, Outcome::Commit);

@@ -10,6 +10,7 @@
 
 mod account;
 mod admit;
+mod admitted;
 mod answer;
 mod body_sniff;
 mod call;
@@ -32,7 +33,7 @@ use crate::app::App;
 use crate::client_conn::ClientConn;
 use crate::reply::body::Body;
 use crate::upstream::request::Origin;
-use admit::Admitted;
+use admitted::Admitted;
 use prepare::Prepared;
 
 /// Who asks, and on which worker.

@@ -4,7 +4,7 @@ use http::{Request, header, request};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
-use super::admit::Admitted;
+use super::admitted::Admitted;
 use super::body_sniff::{self, BodySniff};
 use super::reject::Rejection;
 use super::{Peer, interim};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
-use super::admit::Admitted;
+use super::admitted::Admitted;
 use crate::app::App;
 use crate::body_deadline::BodyDeadline;
 use crate::client_conn::{ClientConn, Overdue};

@@ -4,6 +4,7 @@
 //! wake-up per push. Dropping the [`Receiver`] tells the pump that the reader is gone.
 
 mod join;
+mod limits;
 mod lists;
 pub mod ring;
 
@@ -15,32 +16,9 @@ use tokio::time::Instant;
 
 use crate::encode::Encoder;
 use crate::event::Event;
+pub use limits::{Limits, Overflow};
 pub use ring::{Counts, Taken};
 use ring::{Push, Ring};
-
-/// Bounds and rules of one queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Most events that may wait.
-    pub max_events: usize,
-    /// Most bytes that may wait; of 64 KiB and more one eighth is for notes and room to move.
-    pub max_bytes: usize,
-    /// Whether equal neighbours may be joined before anything is dropped.
-    pub merge: bool,
-    /// What happens to a droppable event when nothing else helps.
-    pub overflow: Overflow,
-}
-
-/// What happens at the bound, after merging and compacting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overflow {
-    /// The upstream is not read until there is room.
-    Block,
-    /// The stream ends as `client_stalled`, so that a resumable client comes back.
-    Disconnect,
-    /// The oldest droppable event leaves.
-    DropOldest,
-}
 
 /// How a queue ends for its reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,6 +14,8 @@ mod answer;
 mod attributes;
 #[cfg(feature = "otel")]
 mod client;
+#[cfg(feature = "otel")]
+mod exporter;
 #[cfg(not(feature = "otel"))]
 mod off;
 #[cfg(feature = "otel")]
@@ -30,10 +32,10 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Method};
 use tokio::time::Instant;
 
+#[cfg(feature = "otel")]
+pub use exporter::Traces;
 #[cfg(not(feature = "otel"))]
 pub use off::{Span, Traces};
-#[cfg(feature = "otel")]
-pub use outbox::Traces;
 #[cfg(feature = "otel")]
 pub use span::Span;
 

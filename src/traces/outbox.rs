@@ -1,13 +1,10 @@
 //! Passes ended spans to the collector: through a bounded queue, and the exporter's own thread behind it.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::HeaderValue;
-use opentelemetry::{InstrumentationScope, KeyValue};
-use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry::InstrumentationScope;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
@@ -15,11 +12,6 @@ use opentelemetry_sdk::trace::{
 };
 use prometheus::IntCounter;
 
-use super::client::{Client, PATIENCE};
-use super::parent::place;
-use super::span::Span;
-use super::{Parent, Request};
-use crate::config;
 use crate::metrics::Metrics;
 
 /// Most spans that wait or are being exported, some 2 KiB each. Further spans are dropped, and counted.
@@ -31,14 +23,6 @@ const DELAY: Duration = Duration::from_secs(1);
 /// Longest time for the last export before the process ends.
 const LAST: Duration = Duration::from_secs(2);
 
-/// The trace exporter.
-#[derive(Debug)]
-pub struct Traces {
-    outbox: Arc<Outbox>,
-    /// The share of traces that is recorded, among those that begin here.
-    sample: f64,
-}
-
 /// The bounded queue of spans that have ended.
 #[derive(Debug)]
 pub(super) struct Outbox {
@@ -49,61 +33,12 @@ pub(super) struct Outbox {
     dropped: IntCounter,
 }
 
-impl Traces {
-    /// Starts the exporter; returns `None` without a collector.
-    ///
-    /// # Errors
-    /// When a TLS file cannot be used, or when an OpenTelemetry environment variable asks for something that
-    /// is not built in.
-    pub fn start(config: &config::Traces, metrics: &Metrics) -> io::Result<Option<Self>> {
-        let Some(client) = Client::new(config)? else {
-            return Ok(None);
-        };
-        let rejected = client.rejected();
-        let built = SpanExporter::builder()
-            .with_http()
-            .with_http_client(client)
-            .with_protocol(Protocol::HttpBinary)
-            .with_timeout(PATIENCE)
-            // A placeholder: the client knows the real address.
-            .with_endpoint("http://collector/v1/traces")
-            .build();
-        let exporter = built.map_err(|error| io::Error::other(format!("traces: {error}")))?;
-        let outbox = Outbox::new(exporter, metrics, rejected);
-        let outbox = outbox.on_behalf_of(&resource(config.service_name.as_deref()));
-        Ok(Some(Self {
-            outbox: Arc::new(outbox),
-            sample: config.sample,
-        }))
-    }
-
-    /// Returns the span of a request, if it is recorded, and the `traceparent` for its upstream, if it
-    /// changes.
-    pub fn begin(
-        &self,
-        parent: Parent<'_>,
-        request: Request,
-    ) -> (Option<Span>, Option<HeaderValue>) {
-        let (place, told) = place(parent, self.sample);
-        let span = place.map(|place| Span::new(Arc::clone(&self.outbox), place, request));
-        (span, told)
-    }
-
-    /// Exports the spans that wait, and stops. Blocks for two seconds at most.
-    pub fn flush(&self) {
-        let before = self.outbox.failed.get();
-        let ended = self.outbox.close();
-        // Read in this order: a span that no longer waits has already been counted as exported or failed.
-        let waiting = self.outbox.waiting.load(Ordering::Acquire) as u64;
-        let lost = waiting + self.outbox.failed.get().saturating_sub(before);
-        if ended.is_err() || lost > 0 {
-            tracing::warn!(lost, "spans were not exported before the end");
-        }
-    }
-}
-
 impl Outbox {
-    fn new(inner: impl Exporter + 'static, metrics: &Metrics, rejected: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(
+        inner: impl Exporter + 'static,
+        metrics: &Metrics,
+        rejected: Arc<AtomicU64>,
+    ) -> Self {
         let waiting = Arc::<AtomicUsize>::default();
         let exporter = Counted {
             inner,
@@ -127,9 +62,18 @@ impl Outbox {
         }
     }
 
-    fn on_behalf_of(mut self, resource: &Resource) -> Self {
+    pub(super) fn on_behalf_of(mut self, resource: &Resource) -> Self {
         self.processor.set_resource(resource);
         self
+    }
+
+    /// Exports the spans that wait, and stops; also returns how many were lost.
+    pub(super) fn drain(&self) -> (OTelSdkResult, u64) {
+        let before = self.failed.get();
+        let ended = self.close();
+        // Read in this order: a span that no longer waits has already been counted as exported or failed.
+        let waiting = self.waiting.load(Ordering::Acquire) as u64;
+        (ended, waiting + self.failed.get().saturating_sub(before))
     }
 
     /// Exports the spans that wait, and stops.
@@ -187,20 +131,6 @@ impl<E: Exporter> Exporter for Counted<E> {
     fn set_resource(&mut self, resource: &Resource) {
         self.inner.set_resource(resource);
     }
-}
-
-/// Returns the resource that OpenTelemetry's environment variables describe. The service name in the
-/// configuration file takes precedence over theirs.
-fn resource(service_name: Option<&str>) -> Resource {
-    let found = Resource::builder().build();
-    let told = found.get(&"service.name".into());
-    let told = told.filter(|name| !name.as_str().starts_with("unknown_service"));
-    let parent = service_name.map(|name| name.to_owned().into());
-    let name = parent.or(told).unwrap_or_else(|| "weir".into());
-    Resource::builder()
-        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
-        .with_service_name(name)
-        .build()
 }
 
 #[cfg(test)]

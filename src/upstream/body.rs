@@ -7,8 +7,8 @@ use http::HeaderMap;
 use http_body::SizeHint;
 
 use super::error::Broken;
-use super::exchange::Read;
 use super::pool::Lease;
+use super::progress::Read;
 
 /// An upstream's response body. The task that reads it also drives its connection (HTTP/1.1), so one wake-up reads,
 /// decodes and hands over. Dropping it closes the connection, or resets the stream on a shared one; reading it to the

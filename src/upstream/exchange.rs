@@ -1,11 +1,11 @@
 //! One request and its response, on a connection of its own (HTTP/1.1) or as a stream of a shared one (HTTP/2).
 
-use std::io;
 use std::task::{Context, Poll};
 
 use http::{HeaderMap, StatusCode, request, response};
 
-use super::error::{Broken, Malformed};
+use super::error::Broken;
+use super::progress::{Failure, Read};
 use super::request_body::RequestBody;
 use super::{http1, http2};
 
@@ -14,29 +14,6 @@ use super::{http1, http2};
 pub(super) enum Exchange {
     Own(http1::Connection),
     Shared(Box<http2::Stream>),
-}
-
-/// Why there is no response head.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// The upstream sent something other than a valid response head.
-    Malformed(Malformed),
-    /// The request body was cut off; its verdict says why.
-    RequestBody,
-    /// The connection or stream ended.
-    Reset(io::Error),
-}
-
-/// The result of one read of a response body.
-#[derive(Debug)]
-pub enum Read {
-    /// Bytes, which were passed to the sink.
-    Data {
-        /// Whether nothing more is available. If so, the task is woken when there is more and need not read before.
-        drained: bool,
-    },
-    /// The body is complete. Holds the trailers if there were any.
-    Eof(Option<Box<HeaderMap>>),
 }
 
 impl Exchange {

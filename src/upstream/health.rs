@@ -11,9 +11,10 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::connect;
 use super::endpoint::Endpoints;
-use super::exchange::{Exchange, Failure};
+use super::exchange::Exchange;
 use super::http1;
 use super::http2::Stream;
+use super::progress::Failure;
 use super::{Connector, Error};
 use crate::config::{Endpoint, Upstream};
 

@@ -15,6 +15,7 @@ mod health;
 pub mod http1;
 mod http2;
 mod pool;
+mod progress;
 pub mod request;
 mod request_body;
 mod socket;
@@ -38,9 +39,9 @@ pub use endpoint::Endpoints;
 use endpoint::Picked;
 pub use error::{Broken, Error, Malformed};
 use exchange::Exchange;
-pub use exchange::Read;
 use http2::Stream;
 use pool::{Lease, Pool};
+pub use progress::Read;
 use request::Origin;
 use request_body::{Cut, Verdict};
 pub use request_body::{Received, RequestBody, RequestLimits};
@@ -341,7 +342,7 @@ impl Client {
         }
     }
 
-    fn failed(&self, failure: exchange::Failure, mut lease: Lease, verdict: &Verdict) -> Failure {
+    fn failed(&self, failure: progress::Failure, mut lease: Lease, verdict: &Verdict) -> Failure {
         if let Some(cut) = verdict.cut() {
             return Failure::from(match cut {
                 Cut::Aborted => Error::RequestAborted,
@@ -351,10 +352,10 @@ impl Client {
         }
         let upstream = self.upstream.name.to_string();
         let error = match failure {
-            exchange::Failure::Malformed(source) => Error::Protocol { upstream, source },
+            progress::Failure::Malformed(source) => Error::Protocol { upstream, source },
             // The body was shorter than announced, although its transfer gave no error.
-            exchange::Failure::RequestBody => return Error::RequestAborted.into(),
-            exchange::Failure::Reset(source) => Error::Reset { upstream, source },
+            progress::Failure::RequestBody => return Error::RequestAborted.into(),
+            progress::Failure::Reset(source) => Error::Reset { upstream, source },
         };
         let unsent = lease.exchange.take_unsent().map(Box::new);
         if unsent.is_none() {

@@ -36,7 +36,7 @@ def plainly(text: str) -> str:
 
 
 def agent(connection):
-    """Behaves as the path says."""
+    """An agent that behaves as the path says."""
     while True:
         path = connection.request().line.split()[1]
         if path == "/plain":

@@ -9,7 +9,7 @@ fn all() -> Marks {
     marks(&Family::ALL, true, true)
 }
 
-/// What is visible of a text that comes in pieces of so many characters.
+/// Returns the visible part of a text that is fed in pieces of `cut` characters.
 fn visible(marks: &Marks, text: &str, cut: usize) -> String {
     let mut scanner = Scanner::new(marks);
     let mut out = Vec::new();

@@ -4,38 +4,9 @@
 //! mark until the ring is tidied; what was dropped is noted at the next event that stays.
 
 use super::Ring;
+use super::gap::{Gap, chars};
 use super::parts::Entry;
 use crate::event::{Class, Event};
-
-/// What was dropped between two events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Gap {
-    pub(super) events: u64,
-    pub(super) chars: u64,
-}
-
-impl Gap {
-    pub(super) const fn add(&mut self, other: Self) {
-        self.events += other.events;
-        self.chars += other.chars;
-    }
-}
-
-/// Characters of a raw JSON string body: an escape is one, the halves of a surrogate pair are two.
-pub(super) fn chars(raw: &[u8]) -> u64 {
-    let mut count = 0;
-    let mut rest = raw;
-    while let Some((first, after)) = rest.split_first() {
-        let skip = match (first, after.first()) {
-            (b'\\', Some(b'u')) => 5,
-            (b'\\', Some(_)) => 1,
-            _ => 0,
-        };
-        count += u64::from(first & 0xC0 != 0x80);
-        rest = after.get(skip..).unwrap_or_default();
-    }
-    count
-}
 
 impl Ring {
     /// Drops the oldest droppable events until `len` more bytes and one more event fit, or none is left.

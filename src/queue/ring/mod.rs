@@ -5,6 +5,7 @@
 //! All blocks lie one after the other in one buffer, so a reader that keeps up takes them without a copy.
 
 mod drop_oldest;
+mod gap;
 mod parts;
 mod spare;
 mod store;
@@ -15,10 +16,10 @@ use std::collections::VecDeque;
 use tokio::time::Instant;
 
 use super::join::{self, Joined};
-use super::{Limits, Overflow};
+use super::limits::{Limits, Overflow};
 use crate::encode::Encoder;
 use crate::event::{Class, Event, Keep};
-use drop_oldest::Gap;
+use gap::Gap;
 use parts::Entry;
 pub use parts::{Counts, Push, Taken};
 use store::Store;

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::drop_oldest::Gap;
+use super::gap::Gap;
 use crate::event::{Class, Content, Merge, Span};
 
 /// What happened so far; only grows.

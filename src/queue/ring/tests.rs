@@ -1,4 +1,4 @@
-use super::drop_oldest::chars;
+use super::gap::chars;
 use super::*;
 use crate::encode::Encoder;
 use crate::event::{Content, Keep, Merge, Span};

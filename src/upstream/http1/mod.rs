@@ -26,7 +26,7 @@ use tokio::time::Instant;
 
 use super::MAX_AGE;
 use super::error::{Broken, Malformed};
-use super::exchange::{Failure, Read};
+use super::progress::{Failure, Read};
 use super::request_body::RequestBody;
 use super::socket::{Io, NARROW_RECEIVE_BUFFER_BYTES, RECEIVE_BUFFER_BYTES};
 use acks::Acks;

@@ -25,8 +25,8 @@ use http::{HeaderMap, Method, Request, StatusCode, Uri, Version, header, request
 use http_body::Body as _;
 
 use super::error::{Broken, Malformed};
-use super::exchange::{Failure, Read};
 use super::fields::{MAX_FIELDS, content_length};
+use super::progress::{Failure, Read};
 use super::request_body::RequestBody;
 pub(super) use connection::Connection;
 use connection::Place;

@@ -1,4 +1,4 @@
-{{/* What would be taken by Helm, and fail on the cluster or later. Each says which value to change. */}}
+{{/* Rejects values that Helm accepts but that fail on the cluster or later. Each message names the value at fault. */}}
 {{- define "weir.checks" -}}
 {{- $values := .Values -}}
 {{- $agent := $values.agent.container -}}

@@ -1,4 +1,4 @@
-{{/* weir.yaml: what the chart knows, and over it what was given. */}}
+{{/* weir.yaml: the settings of the chart, overridden by `config`. */}}
 {{- define "weir.config" -}}
 {{- $listen := dict "address" (printf "0.0.0.0:%v" .Values.ports.http) -}}
 {{- if .Values.tls.secretName -}}
@@ -15,7 +15,7 @@
   "drain" (dict "delay" (printf "%vs" .Values.drain.delay) "limit" (printf "%vs" .Values.drain.limit))
 -}}
 {{- if eq .Values.mode "sidecar" -}}
-{{- /* An agent that is still starting is waited for. */ -}}
+{{- /* Waits for an agent that is still starting. */ -}}
 {{- $agent := dict "endpoints" (list (printf "http://127.0.0.1:%v" .Values.agent.port)) "connect_budget" "30s" -}}
 {{- $_ := set $config "upstreams" (dict "agent" $agent) -}}
 {{- $_ := set $config "routes" (list (dict "name" "agent" "upstream" "agent")) -}}

@@ -12,7 +12,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* What selects the pods; never changes. */}}
+{{/* The selector of the pods, which never changes. */}}
 {{- define "weir.selector" -}}
 app.kubernetes.io/name: {{ include "weir.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
@@ -29,7 +29,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
-{{/* Of the configuration. Another one has another name, so that pods which stay a while keep their own. */}}
+{{/* The name of the ConfigMap. A changed configuration gets a new name, so running pods keep their own ConfigMap. */}}
 {{- define "weir.configName" -}}
 {{- if .Values.restartOnChange -}}
 {{- printf "%s-%s" (include "weir.fullname" . | trunc 54) (include "weir.config" . | sha256sum | trunc 8) }}

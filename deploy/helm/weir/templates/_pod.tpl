@@ -1,9 +1,9 @@
-{{/* Answers when the last stream is over, or a little after the last moment for that. */}}
+{{/* The drain request. It is answered when the last stream has ended, or shortly after drain.limit. */}}
 {{- define "weir.drain" -}}
 {{- printf "/drain?wait=%ds" (add .Values.drain.limit 2) -}}
 {{- end }}
 
-{{/* Weir's container, without what only a sidecar has. */}}
+{{/* Weir's container, without the parts that only a sidecar has. */}}
 {{- define "weir.container" -}}
 name: weir
 image: {{ include "weir.image" . }}
@@ -18,7 +18,7 @@ envFrom: {{- toYaml . | nindent 2 }}
 ports:
   - { name: weir, containerPort: {{ .Values.ports.http }} }
   - { name: weir-admin, containerPort: {{ .Values.ports.admin }} }
-# None of them asks the agent: it is not Weir that a restart would help then.
+# No probe asks the agent: restarting Weir would not help an agent that fails.
 startupProbe:
   httpGet: { path: /healthz, port: weir-admin }
   periodSeconds: 1
@@ -34,12 +34,12 @@ readinessProbe:
   failureThreshold: 2
 lifecycle:
   preStop:
-    # The hooks of a pod's containers run at once, before anything gets SIGTERM; a sidecar gets it last of all.
+    # All hooks of a pod run at once, before any container gets SIGTERM. A sidecar gets it last.
     httpGet: { path: {{ include "weir.drain" . | quote }}, port: weir-admin }
 resources: {{- toYaml .Values.resources | nindent 2 }}
 securityContext: {{- toYaml .Values.securityContext | nindent 2 }}
 volumeMounts:
-  # The directory, not the file: a file that is mounted by itself is never updated.
+  # Mounts the directory, because a file that is mounted by itself is never updated.
   - { name: weir-config, mountPath: /etc/weir, readOnly: true }
   {{- if .Values.tls.secretName }}
   - { name: weir-tls, mountPath: /etc/weir-tls, readOnly: true }
@@ -68,7 +68,7 @@ volumeMounts:
 {{- end }}
 {{- end }}
 
-{{/* The agent's container: what was given, and what keeps it alive while Weir drains. */}}
+{{/* The agent's container as given, with a hook that keeps it alive while Weir drains. */}}
 {{- define "weir.agent" -}}
 {{- $agent := deepCopy .Values.agent.container -}}
 {{- $hook := dict "httpGet" (dict "path" (include "weir.drain" .) "port" .Values.ports.admin) -}}

@@ -1,0 +1,88 @@
+//! A request between its admission and its answer.
+
+use std::sync::Arc;
+
+use http::{Method, Response, Version};
+
+use super::body_sniff::BodySniff;
+use super::reject::{Rejected, Rejection, reject};
+use crate::app::{App, Loaded};
+use crate::dialect::{Choice, Dialect, Members, detect};
+use crate::reply::body::Body;
+use crate::session::RequestContext;
+use crate::traces::Span;
+
+/// A request that found its route.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) context: Arc<RequestContext>,
+    /// The configuration that was in force when it came.
+    pub(super) loaded: Arc<Loaded>,
+    /// What the head of the request, or the route, says of the dialect.
+    pub(super) hint: Option<Dialect>,
+    /// What its body says, where that matters.
+    pub(super) sniff: Option<BodySniff>,
+    /// Its upstream call goes on when the client leaves.
+    pub(super) detaches: bool,
+    /// Its span, where spans are exported, until it is handed on.
+    pub(super) span: Option<Span>,
+    pub(super) version: Version,
+}
+
+impl Admitted {
+    /// Reports whether it asks for a head alone.
+    pub(super) fn is_head(&self) -> bool {
+        self.context.method == Method::HEAD
+    }
+
+    /// The dialect that the request asks for, as far as it has been read.
+    pub(super) fn asked_for(&self) -> Option<Dialect> {
+        match (&self.sniff, self.context.route.policy.dialect) {
+            (Some(sniff), Choice::Auto) => detect::from_body(&sniff.members(), self.hint),
+            _ => self.hint,
+        }
+    }
+
+    /// What the request's body says, as far as it has been read.
+    pub(super) fn members(&self) -> Members {
+        let members = self.sniff.as_ref().map(BodySniff::members);
+        members.unwrap_or_default()
+    }
+
+    /// Reports whether the client waits for a stream: it says so (`accepts`, by its head), or nothing else comes from
+    /// where it asks.
+    pub(super) fn awaits_stream(&self, accepts: bool) -> bool {
+        let asks = match self.members().raw("stream") {
+            b"true" => Some(true),
+            b"false" => Some(false),
+            _ => None,
+        };
+        let is_post = self.context.method == Method::POST;
+        match (self.context.route.policy.dialect, asks) {
+            _ if accepts => true,
+            (_, Some(asks)) => asks,
+            (Choice::Fixed(dialect), None) => is_post && !dialect.streams_on_request(),
+            (Choice::Auto, None) => {
+                is_post && self.asked_for().is_some_and(Dialect::always_streams)
+            }
+        }
+    }
+
+    /// Answers it with an error of Weir's own.
+    pub(super) fn reject(&mut self, app: &App, rejection: &Rejection) -> Response<Body> {
+        let span = self.span.take();
+        let context = &*self.context;
+        let request = Rejected {
+            identity: &context.identity,
+            method: &context.method,
+            path: &context.path,
+            client: context.client,
+            version: self.version,
+            dialect: self.asked_for(),
+            members: self.members(),
+            context: Some(context),
+            span,
+        };
+        reject(&app.metrics, request, rejection)
+    }
+}

@@ -1,0 +1,25 @@
+//! The bounds of a queue, and what gives way at them. Data.
+
+/// Bounds and rules of one queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most events that may wait.
+    pub max_events: usize,
+    /// Most bytes that may wait; of 64 KiB and more one eighth is for notes and room to move.
+    pub max_bytes: usize,
+    /// Whether equal neighbours may be joined before anything is dropped.
+    pub merge: bool,
+    /// What happens to a droppable event when nothing else helps.
+    pub overflow: Overflow,
+}
+
+/// What happens at the bound, after merging and compacting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    /// The upstream is not read until there is room.
+    Block,
+    /// The stream ends as `client_stalled`, so that a resumable client comes back.
+    Disconnect,
+    /// The oldest droppable event leaves.
+    DropOldest,
+}
