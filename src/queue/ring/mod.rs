@@ -87,6 +87,12 @@ impl Ring {
             self.append(block, event, now);
             return Push::Accepted;
         }
+        self.push_full(block, event, now)
+    }
+
+    /// The rest of [`Ring::push`], for an event that does not fit. Not inlined: it is not the common case.
+    #[inline(never)]
+    fn push_full(&mut self, block: &[u8], event: &Event, now: Instant) -> Push {
         if self.limits.merge && self.join_tail(block, event) {
             return Push::Accepted;
         }
