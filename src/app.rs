@@ -1,4 +1,4 @@
-//! What all workers share: the configuration in force, the live streams, the metrics, the drain state.
+//! The state that all workers share: the configuration in force, the live streams, the metrics, the drain state.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,40 +18,40 @@ use crate::tasks;
 use crate::traces::Traces;
 use crate::upstream::{self, Client, Endpoints, connector};
 
-/// The process, as every request sees it.
+/// The shared state of the process.
 #[derive(Debug)]
 pub struct App {
     loaded: ArcSwap<Loaded>,
-    /// Metrics.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Where spans go, if they go anywhere.
+    /// Exports spans; `None` if they are not exported.
     pub traces: Option<Traces>,
-    /// Live streams.
+    /// The live streams.
     pub streams: Arc<Registry>,
-    /// Draining: readiness is off.
+    /// The process drains: it reports that it is not ready (graceful shutdown).
     pub draining: AtomicBool,
-    /// New requests are refused.
+    /// New requests are refused, because the process drains.
     pub refusing: AtomicBool,
-    /// How much memory is left.
+    /// Shows whether memory is short.
     pub memory: Arc<Memory>,
-    /// Set when what is still under way must end.
+    /// Set when requests that are still in progress must end.
     pub cut: watch::Sender<bool>,
-    /// Requests under way, streams included.
+    /// The number of requests in progress, including streams.
     pub requests: Arc<AtomicUsize>,
-    /// Open client connections.
+    /// The number of open client connections.
     pub connections: AtomicUsize,
     /// The certificates of the listeners, by address.
     pub certificates: Vec<(String, Arc<ReloadingCertificate>)>,
-    /// What each worker has to do.
+    /// The load of each worker.
     pub load: Vec<Load>,
 }
 
-/// Connections and requests of one worker: what decides who serves the next connection.
+/// The number of connections and requests of one worker. It decides which worker serves the next connection.
 #[derive(Debug, Default)]
 pub struct Load(Arc<AtomicUsize>);
 
 impl Load {
-    /// How many there are.
+    /// Returns the number.
     pub fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
@@ -62,25 +62,25 @@ impl Load {
     }
 }
 
-/// A configuration with everything built from it.
+/// A configuration, with everything that is built from it.
 #[derive(Debug)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// Handles of each route, in the order of the routes.
+    /// The metrics of each route, in the order of the routes.
     pub metrics: Vec<Arc<RouteMetrics>>,
-    /// For each worker: its client of each upstream.
+    /// For each worker, its client for each upstream.
     clients: Vec<HashMap<Arc<str>, Arc<Client>>>,
-    /// The endpoints of each upstream, as all workers see them.
+    /// The endpoints of each upstream, shared by all workers.
     endpoints: Vec<(Arc<str>, Arc<Endpoints>)>,
     longest_stall: Duration,
 }
 
 impl Loaded {
-    /// Builds clients and metric handles, and starts the checks of the endpoints in this runtime.
+    /// Builds clients and metric handles, and starts the health checks of the endpoints in this runtime.
     ///
     /// # Errors
-    /// When a TLS file of an upstream cannot be used.
+    /// If a TLS file of an upstream cannot be used.
     pub fn new(config: Config, metrics: &Metrics) -> io::Result<Self> {
         let mut clients: Vec<HashMap<Arc<str>, Arc<Client>>> =
             vec![HashMap::new(); config.workers.max(1)];
@@ -124,25 +124,25 @@ impl Loaded {
         })
     }
 
-    /// Each upstream's name and endpoints.
+    /// Returns the name and the endpoints of each upstream.
     pub fn endpoints(&self) -> impl Iterator<Item = (&str, &Arc<Endpoints>)> {
         self.endpoints
             .iter()
             .map(|(name, endpoints)| (&**name, endpoints))
     }
 
-    /// The longest time that any route allows its clients to take nothing.
+    /// Returns the longest time for which any route allows its clients to stall.
     pub const fn longest_stall(&self) -> Duration {
         self.longest_stall
     }
 
-    /// A worker's client for the upstream of `route`.
+    /// Returns a worker's client for the upstream of `route`.
     pub fn client(&self, worker: usize, route: &Route) -> Option<Arc<Client>> {
         let clients = self.clients.get(worker).or_else(|| self.clients.first())?;
         clients.get(&route.upstream.name).map(Arc::clone)
     }
 
-    /// Closes a worker's idle upstream connections that are too old.
+    /// Closes the idle upstream connections of a worker that are too old.
     pub fn prune(&self, worker: usize) {
         for client in self.clients.get(worker).into_iter().flatten() {
             client.1.prune();
@@ -151,7 +151,7 @@ impl Loaded {
 }
 
 impl App {
-    /// A process that runs on `loaded`.
+    /// Creates the state of a process with the configuration `loaded`.
     pub fn new(
         loaded: Loaded,
         metrics: Arc<Metrics>,
@@ -175,30 +175,30 @@ impl App {
         }
     }
 
-    /// The configuration in force; running streams keep the one they started with.
+    /// Returns the configuration in force. Running streams keep the one they started with.
     pub fn loaded(&self) -> Arc<Loaded> {
         self.loaded.load_full()
     }
 
-    /// Puts another configuration in force.
+    /// Replaces the configuration in force.
     pub fn replace(&self, loaded: Loaded) {
         self.loaded.store(Arc::new(loaded));
     }
 
-    /// Ready when what is still under way must end.
+    /// Is ready when requests that are still in progress must end.
     pub async fn cut_off(&self) {
         // The sender lives as long as `self`.
         let _ = self.cut.subscribe().wait_for(|cut| *cut).await;
     }
 
-    /// Counts a request as under way on `worker` until the guards are dropped.
+    /// Counts a request on `worker` as in progress until the guards are dropped.
     pub fn request(&self, worker: usize) -> (UnderWay, Option<UnderWay>) {
         let load = self.load.get(worker).map(Load::enter);
         (UnderWay::enter(&self.requests), load)
     }
 }
 
-/// Something under way, counted until it is dropped.
+/// Counts something as in progress until it is dropped.
 #[derive(Debug)]
 pub struct UnderWay(Arc<AtomicUsize>);
 

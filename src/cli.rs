@@ -29,26 +29,26 @@ static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
 
 const EXAMPLES: &str = "\
 Examples:
-  weir --upstream http://127.0.0.1:8000                    one agent, no file
+  weir --upstream http://127.0.0.1:8000                    proxy one agent, without a configuration file
   weir --listen 127.0.0.1:8080 --upstream unix:/run/agent.sock
-  weir --config /etc/weir/weir.yaml                        as the file says
-  weir check /etc/weir/weir.yaml                           all problems at once
-  weir demo                                                see it work, without an agent
+  weir --config /etc/weir/weir.yaml                        use a configuration file
+  weir check /etc/weir/weir.yaml                           check the file and report all problems
+  weir demo                                                try it with a scripted demo agent
 
-A flag goes before its WEIR_* variable, a variable before the file, the file before the defaults.
-Exit codes: 0 clean, 1 failure while running, 2 wrong usage or configuration.";
+Flags override WEIR_* variables, which override the file, which overrides the defaults.
+Exit codes: 0 success, 1 failure while running, 2 invalid usage or configuration.";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
   weir check weir.yaml
-  weir check weir.yaml > effective.yaml     with every default; can be loaded again
+  weir check weir.yaml > effective.yaml     write the configuration with all defaults filled in
   weir check --upstream http://127.0.0.1:8000
 
-Exit codes: 0 valid, 2 invalid; problems go to stderr as FILE:LINE:COLUMN: KEY: MESSAGE.";
+Exit codes: 0 valid, 2 invalid. Problems are written to stderr as FILE:LINE:COLUMN: KEY: MESSAGE.";
 
 /// A streaming reverse proxy for agents.
 ///
-/// Forwards token streams without delay, and limits, times, measures and repairs them.
+/// Forwards token streams without delay, enforces limits and deadlines, collects metrics, and repairs broken streams.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "weir", version, long_version = LONG_VERSION.as_str(), after_help = EXAMPLES)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
@@ -78,7 +78,7 @@ pub enum Command {
     Healthcheck(Healthcheck),
     /// Print the JSON Schema of the configuration file
     Schema,
-    /// Run the proxy (what `weir` does without a command)
+    /// Run the proxy (the default command)
     Serve(Serve),
 }
 

@@ -27,231 +27,236 @@ const MIB: u64 = 1 << 20;
 /// `listen`
 pub(crate) const LISTEN: Preset<&str> = preset(
     "0.0.0.0:8080",
-    "A proxy in a container is reached from outside it; 8080 needs no privilege.",
+    "A proxy in a container must be reachable from outside; port 8080 needs no privileges.",
 );
 /// `admin.listen`
 pub(crate) const ADMIN_LISTEN: Preset<&str> = preset(
     "127.0.0.1:9464",
-    "Loopback, because the page shows live streams; 9464 is the usual port of OpenTelemetry's Prometheus exporter.",
+    "Loopback, because the admin page shows live streams. 9464 is the usual port of OpenTelemetry's Prometheus exporter.",
 );
 /// `workers`
 pub(crate) const WORKERS_WHY: &str =
-    "One thread for each core that the process may use; a stream stays on its thread.";
+    "One thread for each core that the process may use. A stream stays on its thread.";
 /// Placeholder for the numeric form of `workers`. Never used, because the default is `auto`.
 pub(crate) const WORKERS: Preset<u64> = preset(1, WORKERS_WHY);
 /// `log.format`
 pub(crate) const LOG_FORMAT: Preset<&str> = preset(
     "auto",
-    "People read a terminal, programs read everything else.",
+    "A terminal is read by people, any other output by programs.",
 );
 /// `log.level`
 pub(crate) const LOG_LEVEL: Preset<&str> = preset(
     "info",
-    "One line for each finished stream; nothing for each event.",
+    "Logs one line for each finished stream, and none for single events.",
 );
 
 /// `traces.endpoint`
-pub(crate) const TRACES_WHY: &str = "Nobody is sent anything who was not named.";
+pub(crate) const TRACES_WHY: &str = "Weir sends spans only to a collector that is configured.";
 /// `traces.headers`
-pub(crate) const TRACE_HEADERS_WHY: &str = "Collectors inside a cluster ask for none; what others ask for is a secret, which stays out of the file.";
+pub(crate) const TRACE_HEADERS_WHY: &str = "Collectors inside a cluster need no headers. Others need a secret, which does not belong in the file.";
 /// `traces.service_name`
 pub(crate) const SERVICE_NAME_WHY: &str =
-    "Operators of OpenTelemetry set it for all programs alike, by variables.";
+    "OpenTelemetry deployments usually set it by environment variables, for all programs alike.";
 /// `traces.sample`
 pub(crate) const SAMPLE: Preset<f64> = preset(
     1.0,
-    "One span for each request is little; collectors can choose later, by what happened.",
+    "One span for each request is cheap, and collectors can sample later by outcome (tail sampling).",
 );
 
 /// `drain.delay`
 pub(crate) const DRAIN_DELAY: Preset<Duration> = preset(
     secs(5),
-    "Load balancers go on sending for some seconds after readiness turned false.",
+    "Load balancers keep sending requests for some seconds after readiness turns false.",
 );
 /// `drain.limit`
 pub(crate) const DRAIN_LIMIT: Preset<Duration> = preset(
     secs(25),
-    "Five seconds below the 30 s after which Kubernetes kills a pod.",
+    "Five seconds less than the 30 s after which Kubernetes kills a pod.",
 );
 
 /// `limits.max_connections` if the limit of open files is unknown or `unlimited`.
 pub(crate) const MAX_CONNECTIONS: u64 = 10_000;
 /// `limits.max_connections`
-pub(crate) const MAX_CONNECTIONS_WHY: &str = "A little below half the limit of open files, because a stream needs a socket on each side; 10000 where that limit is unknown.";
+pub(crate) const MAX_CONNECTIONS_WHY: &str = "Slightly below half the limit of open files, because a stream needs a socket on each side; 10000 if that limit is unknown.";
 /// `limits.memory`
-pub(crate) const MEMORY_WHY: &str = "The memory limit of the container or service (its control group), page cache that can be given back not counted; none where there is no such limit.";
+pub(crate) const MEMORY_WHY: &str = "The memory limit of the container or service (its control group). Reclaimable page cache does not count as used. Without such a limit, memory is not limited.";
 /// `limits.max_streams`
 pub(crate) const MAX_STREAMS: Preset<u64> = preset(
     10_000,
-    "Far above what one agent process serves; with it the queues together stay below 10 GiB.",
+    "Far more than one agent process serves, and all queues together stay below 10 GiB.",
 );
 /// `limits.max_header_bytes`
 pub(crate) const MAX_HEADER_BYTES: Preset<u64> = preset(
     64 * KIB,
-    "Room for large cookies and tokens; other proxies stop between 8 and 64 KiB.",
+    "Enough for large cookies and tokens. Other proxies allow between 8 and 64 KiB.",
 );
 /// `limits.max_headers`
 pub(crate) const MAX_HEADERS: Preset<u64> = preset(
     100,
-    "Browsers send 20 to 30; chains of proxies add some more.",
+    "Browsers send 20 to 30 headers, and chains of proxies add a few.",
 );
 /// `limits.request_head`
 pub(crate) const REQUEST_HEAD: Preset<Duration> = preset(
     secs(10),
-    "Slower than any real client, fast enough to stop slow-header attacks.",
+    "Longer than any real client needs, and short enough to stop slow-header attacks (Slowloris).",
 );
 /// `limits.request_body`
 pub(crate) const REQUEST_BODY: Preset<Duration> = preset(
     secs(60),
-    "A mobile upload may pause for some seconds, not for a minute.",
+    "A mobile upload may pause for some seconds, but not for a minute.",
 );
 /// `limits.keep_alive`
 pub(crate) const KEEP_ALIVE: Preset<Duration> = preset(
     secs(75),
-    "Longer than the 60 s of common load balancers, so that they close first and never hit a closing connection.",
+    "Longer than the 60 s of common load balancers, so that they close first and never send a request on a closing connection.",
 );
 
 /// `upstreams.*.pool_idle`
 pub(crate) const POOL_IDLE: Preset<Duration> = preset(
     secs(4),
-    "Below the 5 s after which uvicorn closes idle connections, so that no request meets a closing one.",
+    "Less than the 5 s after which uvicorn closes idle connections, so that no request is sent on a closing one.",
 );
 /// `upstreams.*.connect_budget`
 pub(crate) const CONNECT_BUDGET: Preset<Duration> = preset(
     secs(0),
-    "A refused connection fails at once; set it where the agent starts together with Weir.",
+    "A refused connection fails at once. Set this if the agent starts together with Weir.",
 );
 /// `upstreams.*.http2`
 pub(crate) const HTTP2: Preset<bool> = preset(
     false,
-    "A connection for each stream makes cancellation exact, and one agent's trouble its own.",
+    "One connection for each stream makes cancellation exact, and a connection failure affects only one stream.",
 );
 /// `upstreams.*.tls.roots`
 pub(crate) const ROOTS: Preset<&str> =
     preset("bundled", "Works in images without a certificate store.");
 /// `upstreams.*.tls.ca_file`, `cert`, `key`
 pub(crate) const NO_FILE_WHY: &str =
-    "Needed for private certificate authorities and for client certificates only.";
+    "Needed only for private certificate authorities and for client certificates.";
 /// `upstreams.*.tls.server_name`
 pub(crate) const SERVER_NAME_WHY: &str =
-    "The host of the endpoint is the name that its certificate carries.";
+    "Certificates normally contain the host name of the endpoint.";
 /// `upstreams.*.eject.failures`
 pub(crate) const EJECT_FAILURES: Preset<u64> =
-    preset(5, "One or two failures are noise, five in a row are not.");
+    preset(5, "One or two failures are noise; five in a row are not.");
 /// `upstreams.*.eject.for`
 pub(crate) const EJECT_FOR: Preset<Duration> = preset(
     secs(10),
-    "About the time in which a crashed agent is started again.",
+    "About the time that a crashed agent needs to restart.",
 );
 /// `upstreams.*.health.path`
 pub(crate) const HEALTH_PATH_WHY: &str =
-    "Agents have no common health path; passive ejection works without one.";
+    "Agents have no common health path, and passive ejection works without one.";
 /// `upstreams.*.health.interval`
 pub(crate) const HEALTH_INTERVAL: Preset<Duration> = preset(
     secs(5),
-    "Sees a recovered agent soon, and costs it next to nothing.",
+    "Notices a recovered agent soon and causes almost no load.",
 );
 
 /// `dialect`
 pub(crate) const DIALECT: Preset<&str> = preset(
     "auto",
-    "Request, response head and first event tell the dialects apart.",
+    "The request, the response head and the first event identify the dialect.",
 );
 /// `deadlines.connect`
 pub(crate) const CONNECT: Preset<Duration> = preset(
     secs(5),
-    "Two lost SYN packets are survived; a dead host is found before a user gives up.",
+    "Long enough to survive two lost SYN packets, short enough to detect a dead host before a user gives up.",
 );
 /// `deadlines.head`
 pub(crate) const HEAD: Preset<Duration> = preset(
     secs(120),
-    "Some agents answer only when the first token exists.",
+    "Some agents send the response head only with the first token.",
 );
 /// `deadlines.first_event`
 pub(crate) const FIRST_EVENT: Preset<Duration> = preset(
     secs(120),
-    "Long prompts and cold models need a minute; nobody waits longer than two.",
+    "Long prompts and cold models need a minute, and users do not wait longer than two.",
 );
 /// `deadlines.idle`
-pub(crate) const IDLE: Preset<Duration> =
-    preset(secs(300), "Tools of an agent may be silent for minutes.");
+pub(crate) const IDLE: Preset<Duration> = preset(
+    secs(300),
+    "An agent's tool calls may be silent for minutes.",
+);
 /// `deadlines.progress`
 pub(crate) const PROGRESS: Preset<Duration> = preset(
     secs(600),
-    "Catches agents that only send heartbeats, after the longest usual tool call.",
+    "Detects agents that send only heartbeats, but allows for the longest usual tool call.",
 );
 /// `deadlines.total`
-pub(crate) const TOTAL: Preset<Duration> =
-    preset(secs(3600), "Ends loops; no interactive run takes longer.");
+pub(crate) const TOTAL: Preset<Duration> = preset(
+    secs(3600),
+    "Ends agents that loop. No interactive run takes longer.",
+);
 /// `deadlines.client_stall`
 pub(crate) const CLIENT_STALL: Preset<Duration> =
-    preset(secs(30), "A phone that changes networks is back in less.");
+    preset(secs(30), "A phone that changes networks reconnects sooner.");
 /// `heartbeat`
 pub(crate) const HEARTBEAT: Preset<Duration> = preset(
     secs(15),
-    "A quarter of the 60 s after which common proxies and load balancers cut silence.",
+    "A quarter of the 60 s after which common proxies and load balancers close silent connections.",
 );
 /// `queue.max_events`
-pub(crate) const MAX_EVENTS: Preset<u64> = preset(256, "Some seconds of a fast model.");
+pub(crate) const MAX_EVENTS: Preset<u64> =
+    preset(256, "A few seconds of output from a fast model.");
 /// `queue.max_bytes`
 pub(crate) const MAX_BYTES: Preset<u64> = preset(
     MIB,
-    "Bounds the memory of one slow client; ordinary tokens never reach it.",
+    "Limits the memory of one slow client. Ordinary tokens never reach it.",
 );
 /// `queue.merge`
 pub(crate) const MERGE: Preset<bool> = preset(
     true,
-    "Joining neighbouring tokens loses nothing, dropping them does.",
+    "Merging neighbouring tokens loses nothing, while dropping them does.",
 );
 /// `queue.overflow`
 pub(crate) const OVERFLOW: Preset<&str> = preset(
     "drop_oldest",
-    "A slow client neither stops the agent nor loses what matters: only tokens, reasoning and status may leave.",
+    "A slow client neither stops the agent nor loses important events: only tokens, reasoning and status events may be dropped.",
 );
 /// `max_event_bytes`
 pub(crate) const MAX_EVENT_BYTES: Preset<u64> = preset(
     16 * MIB,
-    "Room for an event that carries an image or a whole state.",
+    "Enough for an event that contains an image or a whole state.",
 );
 /// `max_request_bytes`
-pub(crate) const MAX_REQUEST_BYTES: Preset<u64> =
-    preset(64 * MIB, "Room for some attached images and documents.");
+pub(crate) const MAX_REQUEST_BYTES: Preset<u64> = preset(
+    64 * MIB,
+    "Enough for several attached images and documents.",
+);
 /// `forwarded`
 pub(crate) const FORWARDED: Preset<bool> = preset(
     false,
-    "The `X-Forwarded-*` fields are what agents read, and they are always sent.",
+    "Agents read the `X-Forwarded-*` headers, which are always sent.",
 );
 /// `commit_after`
 pub(crate) const COMMIT_AFTER_WHY: &str =
-    "Until the head is sent, a failure can still be a real status code.";
+    "Until the head is sent, a failure can still be reported by its status code.";
 /// Placeholder for `commit_after` as a duration. Never used, because the default is `off`.
 pub(crate) const COMMIT_AFTER: Preset<Duration> = preset(secs(0), COMMIT_AFTER_WHY);
 /// `preamble_bytes`
 pub(crate) const PREAMBLE_BYTES: Preset<u64> = preset(
     0,
-    "Needed only behind intermediaries that hold the first kilobytes back.",
+    "Needed only behind intermediaries that buffer the first kilobytes.",
 );
 /// `retry.attempts`
-pub(crate) const RETRY_WHY: &str = "One request starts at most one run of the agent.";
+pub(crate) const RETRY_WHY: &str = "A request starts at most one run of the agent.";
 /// `on_disconnect`
-pub(crate) const ON_DISCONNECT_WHY: &str = "An answer that nobody reads costs money.";
+pub(crate) const ON_DISCONNECT_WHY: &str = "Generating a response that nobody reads costs money.";
 /// `hide.reasoning`, `hide.tools`
 pub(crate) const HIDE: Preset<&str> = preset(
     "keep",
-    "Weir changes nothing of a stream unless it is told to.",
+    "Weir removes nothing from a stream unless configured to.",
 );
 /// `hide.markers`
-pub(crate) const MARKERS: Preset<&str> = preset(
-    "auto",
-    "The marks of the families do not get into each other's way.",
-);
+pub(crate) const MARKERS: Preset<&str> =
+    preset("auto", "The markers of the families do not conflict.");
 /// `hide.starts_hidden`
 pub(crate) const STARTS_HIDDEN: Preset<bool> = preset(
     false,
-    "Most templates leave the opening marker to the model.",
+    "With most chat templates, the model writes the opening marker itself.",
 );
 
 /// `routes[].match.path_prefix`
-pub(crate) const PATH_PREFIX: Preset<&str> = preset("/", "Every path.");
+pub(crate) const PATH_PREFIX: Preset<&str> = preset("/", "Matches every path.");
 /// `routes[].match.host`, `methods`, `headers`
 pub(crate) const ANY_WHY: &str = "No condition.";

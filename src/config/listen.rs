@@ -15,13 +15,13 @@ use crate::config::{Address, address};
 group! {
     /// A listener written as a section.
     ListenSection requires ["address"] {
-        /// Where clients connect: `host:port`, `:port` or `unix:/path`.
+        /// Address to listen on: `host:port`, `:port` or `unix:/path`.
         address: Text<Address> = listen_text();
-        /// TLS of this listener; `null` is plain text.
+        /// TLS settings of this listener. `null` means plain text.
         tls: OrNull<Section<ListenTls>> =
             OrNull {
                 inner: Section(std::marker::PhantomData),
-                why: "Most sidecars and load balancers talk plain text inside a pod or a cluster.",
+                why: "Most sidecars and load balancers use plain text inside a pod or a cluster.",
             };
     }
 }
@@ -29,15 +29,14 @@ group! {
 group! {
     /// The section `listen.tls`.
     ListenTls requires ["cert", "key"] {
-        /// Certificate chain, a PEM file with the server's own certificate first. Read again when
-        /// it changes.
+        /// PEM file with the certificate chain, the server's own certificate first. Reloaded when it changes.
         cert: Text<PathBuf> = file();
-        /// Private key, a PEM file. Read again when it changes.
+        /// PEM file with the private key. Reloaded when it changes.
         key: Text<PathBuf> = file();
-        /// When set, clients must show a certificate that one of these authorities signed; a PEM
-        /// file.
+        /// PEM file with certificate authorities. If set, clients must present a certificate signed by one of them
+        /// (mutual TLS).
         client_ca: OrNull<Text<PathBuf>> =
-            OrNull { inner: file(), why: "Clients are not asked for certificates." };
+            OrNull { inner: file(), why: "By default, clients need no certificate." };
     }
 }
 

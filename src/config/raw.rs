@@ -41,31 +41,31 @@ const GIB: u64 = 1 << 30;
 group! {
     /// The top level of the file.
     Root {
-        /// Where clients connect: `host:port`, `:port`, `unix:/path`, a section with `address` and
-        /// `tls`, or a list of these.
+        /// Address to listen on for clients: `host:port`, `:port`, `unix:/path`, a section with `address` and `tls`, or
+        /// a list of these.
         listen: Preferred<OneOrMany<ListenEntry>> =
             Preferred { inner: OneOrMany { inner: ListenEntry }, preset: preset::LISTEN };
-        /// The listener for metrics, health, live streams and drain.
+        /// Listener for metrics, health checks, the page of live streams, and drain requests.
         admin: Section<Admin> = Section(PhantomData);
-        /// Worker threads. Read at start only.
+        /// Number of worker threads. Read only at start.
         workers: OrAuto<Count> =
             OrAuto {
                 inner: Count { preset: preset::WORKERS, range: (1, 1024) },
                 why: preset::WORKERS_WHY,
             };
-        /// Log lines.
+        /// Format and level of the log.
         log: Section<Log> = Section(PhantomData);
-        /// Spans for OpenTelemetry, see `docs/traces.md`. Read at start only.
+        /// Export of OpenTelemetry spans; see `docs/traces.md`. Read only at start.
         traces: Section<Traces> = Section(PhantomData);
-        /// How a stopping process treats what still runs.
+        /// Graceful shutdown.
         drain: Section<Drain> = Section(PhantomData);
-        /// Bounds of the whole process.
+        /// Limits of the whole process.
         limits: Section<Limits> = Section(PhantomData);
-        /// Agents by name. At least one, here or by `--upstream`.
+        /// Groups of equal agents, by name. At least one is required, here or by `--upstream`.
         upstreams: Named<Upstream> = Named(PhantomData);
-        /// What every route has unless it says otherwise, key by key.
+        /// Settings of all routes. A route can override each key separately.
         defaults: Section<Policy> = Section(PhantomData);
-        /// Which request goes where. The first match wins; no match is answered with 404. Without
+        /// Routing rules. The first route that matches takes the request; if none matches, the response is 404. Without
         /// routes, all requests go to the only upstream.
         routes: Sections<Route> = Sections(PhantomData);
     }
@@ -86,11 +86,11 @@ group! {
 group! {
     /// The section `log`.
     Log {
-        /// `json` is one object per line, `text` is for people, `auto` is text on a terminal and
-        /// JSON otherwise.
+        /// Log format: `json` writes one object per line, `text` is meant for people, `auto` chooses `text` on a
+        /// terminal and `json` otherwise.
         format: OneOf<LogFormat> =
             OneOf { words: words::LOG_FORMATS.to_vec(), preset: preset::LOG_FORMAT };
-        /// `off`, `error`, `warn`, `info`, `debug` or `trace`, or filter directives such as
+        /// Log level: `off`, `error`, `warn`, `info`, `debug` or `trace`, or filter directives such as
         /// `info,weir::config=debug`.
         level: Text<String> =
             Text {
@@ -104,32 +104,32 @@ group! {
 group! {
     /// The section `traces`.
     Traces {
-        /// Collector that takes OTLP/HTTP, such as `http://collector:4318`; `/v1/traces` is appended unless the URL ends
-        /// with it. `null` exports nothing. Builds without the cargo feature `otel` take only `null`.
+        /// URL of the OTLP/HTTP collector, such as `http://collector:4318`. `/v1/traces` is appended unless the URL
+        /// ends with it. `null` disables the export. Builds without the cargo feature `otel` accept only `null`.
         endpoint: OrNull<Text<Endpoint>> =
             OrNull {
                 inner: Text { form: "a URL such as `http://collector:4318`", parse: collector::collector, preset: None },
                 why: preset::TRACES_WHY,
             };
-        /// Header fields of each export, such as `authorization`. A value is `env:NAME`, the variable that holds it, or
-        /// `file:PATH`, the file that does.
+        /// Headers sent with each export, such as `authorization`. Each value says where it is read from: `env:NAME` is
+        /// an environment variable, `file:PATH` is a file.
         headers: Fields<Source> =
             Fields {
                 form: "`env:NAME` or `file:PATH`",
                 parse: secret::source,
                 why: preset::TRACE_HEADERS_WHY,
             };
-        /// `service.name` of the spans. `null` takes it from `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES`, or is
-        /// `weir`.
+        /// `service.name` of the spans. If `null`, it comes from `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES`, or
+        /// else it is `weir`.
         service_name: OrNull<Text<String>> =
             OrNull {
                 inner: Text { form: "a name", parse: collector::service_name, preset: None },
                 why: preset::SERVICE_NAME_WHY,
             };
-        /// Share of the traces that begin at Weir which are recorded. Traces that begin before it keep what was decided
-        /// there.
+        /// Share of the traces beginning at Weir that are recorded. Traces that begin at a caller keep the caller's
+        /// sampling decision.
         sample: Share = Share { preset: preset::SAMPLE };
-        /// TLS towards the collector, for an `https://` endpoint.
+        /// TLS to the collector, for an `https://` endpoint.
         tls: Section<UpstreamTls> = Section(PhantomData);
     }
 }
@@ -137,11 +137,10 @@ group! {
 group! {
     /// The section `drain`.
     Drain {
-        /// How long new requests are still served after a drain began. Readiness is false from the
-        /// start.
+        /// How long new requests are still served after the drain begins. Readiness turns false at once.
         delay: Time = time(preset::DRAIN_DELAY, NONE, MINUTES_10);
-        /// When streams that still run are ended as `drained`, counted from the start of the drain.
-        /// Keep it below the pod's grace period.
+        /// Time after the start of the drain at which remaining streams are ended as `drained`. Keep it below the pod's
+        /// grace period.
         limit: Time = time(preset::DRAIN_LIMIT, NONE, DAY);
     }
 }
@@ -149,26 +148,26 @@ group! {
 group! {
     /// The section `limits`.
     Limits {
-        /// Client connections at one time, over all listeners.
+        /// Maximum number of simultaneous client connections, over all listeners.
         max_connections: OrAuto<Count> =
             OrAuto {
                 inner: count(Preset { value: preset::MAX_CONNECTIONS, why: "" }, 1, 1_000_000),
                 why: preset::MAX_CONNECTIONS_WHY,
             };
-        /// Streams at one time, over all routes. More are answered with 503.
+        /// Maximum number of simultaneous streams, over all routes. Further ones are rejected with 503.
         max_streams: Count = count(preset::MAX_STREAMS, 1, 1_000_000);
-        /// Bytes of one request head. Longer heads are answered with 431.
+        /// Maximum size of a request head. Larger heads are rejected with 431.
         max_header_bytes: Size = size(preset::MAX_HEADER_BYTES, 8 * KIB, 1024 * KIB);
-        /// Header fields in one request head.
+        /// Maximum number of headers in a request head.
         max_headers: Count = count(preset::MAX_HEADERS, 10, 1_000);
-        /// Longest time for a request head to arrive, TLS handshake included.
+        /// Time limit for receiving a request head, including the TLS handshake.
         request_head: Time = time(preset::REQUEST_HEAD, MS, HOUR);
-        /// Longest silence while a request body arrives.
+        /// Maximum silence while a request body is being received.
         request_body: Time = time(preset::REQUEST_BODY, MS, HOUR);
-        /// How long an idle client connection is kept.
+        /// Keep-alive timeout: how long an idle client connection is kept open.
         keep_alive: Time = time(preset::KEEP_ALIVE, MS, DAY);
-        /// Memory of the process. From 85 % on requests are answered with 503, from 95 % on streams are ended whose
-        /// clients take nothing.
+        /// Memory limit of the process, for load shedding. From 85 % on, new requests are rejected with 503. From 95 %
+        /// on, streams whose clients do not read are ended.
         memory: OrAuto<OrOff<Size>> =
             OrAuto {
                 inner: OrOff {
@@ -183,26 +182,26 @@ group! {
 group! {
     /// One upstream, `upstreams.<name>`.
     Upstream requires ["endpoints"] {
-        /// Equal agents: `http://`, `https://`, `dns+http://`, `dns+https://` or `unix:/path`.
-        /// Names are resolved at each connect. A path is put before each request path.
+        /// URLs of interchangeable agents: `http://`, `https://`, `dns+http://`, `dns+https://` or `unix:/path`. Host
+        /// names are resolved for each new connection. A path in the URL is put in front of each request path.
         endpoints: OneOrMany<Text<Endpoint>> =
             OneOrMany {
                 inner: Text { form: "a URL such as `http://127.0.0.1:8000`", parse: address::endpoint, preset: None },
             };
-        /// How long an unused connection to the agent is kept. Keep it below the agent's own
-        /// keep-alive time. `0s` keeps none.
+        /// How long an idle connection to the agent is kept for reuse. Keep it below the agent's own keep-alive
+        /// timeout. `0s` keeps none.
         pool_idle: Time = time(preset::POOL_IDLE, NONE, HOUR);
-        /// How long connecting is tried again while the agent refuses, as it does when it still
-        /// starts.
+        /// How long connecting is retried if the agent refuses connections, for example because it is still starting.
         connect_budget: Time = time(preset::CONNECT_BUDGET, NONE, MINUTES_10);
-        /// HTTP/2 towards the agent, up to 100 streams on each connection: over TLS by ALPN, else with prior
-        /// knowledge. An agent that speaks only HTTP/1.1 is an error then.
+        /// Use HTTP/2 to the agent, with up to 100 streams on each connection: over TLS negotiated by ALPN, otherwise
+        /// with prior knowledge. There is no fallback to HTTP/1.1: an agent that does not speak HTTP/2 is an error.
         http2: Flag = Flag { preset: preset::HTTP2 };
-        /// TLS towards the agent, for `https://` endpoints.
+        /// TLS to the agent, for `https://` endpoints.
         tls: Section<UpstreamTls> = Section(PhantomData);
-        /// Leaving out an endpoint that fails. The last one left is never left out.
+        /// Passive ejection: an endpoint that keeps failing gets no requests for a while. The last remaining endpoint
+        /// is never ejected.
         eject: Section<Eject> = Section(PhantomData);
-        /// Asking each endpoint whether it is well.
+        /// Active health checks of each endpoint.
         health: Section<Health> = Section(PhantomData);
     }
 }
@@ -210,16 +209,16 @@ group! {
 group! {
     /// The sections `upstreams.<name>.tls` and `traces.tls`.
     UpstreamTls {
-        /// Which authorities are trusted: `bundled` is Mozilla's list, `system` the store of the
-        /// machine, `none` only `ca_file`.
+        /// Trusted certificate authorities: `bundled` is Mozilla's list, `system` is the certificate store of the
+        /// machine, `none` trusts only `ca_file`.
         roots: OneOf<Roots> = OneOf { words: words::ROOTS.to_vec(), preset: preset::ROOTS };
-        /// More authorities, a PEM file.
+        /// PEM file with additional trusted certificate authorities.
         ca_file: OrNull<Text<PathBuf>> = maybe_file();
-        /// Client certificate chain, a PEM file. Goes with `key`.
+        /// PEM file with the client certificate chain. Requires `key`.
         cert: OrNull<Text<PathBuf>> = maybe_file();
-        /// Client key, a PEM file. Goes with `cert`.
+        /// PEM file with the private key of the client certificate. Requires `cert`.
         key: OrNull<Text<PathBuf>> = maybe_file();
-        /// Name that the agent's certificate must carry, if it is not the host of the endpoint.
+        /// Name that the server's certificate must contain, if it is not the host of the endpoint.
         server_name: OrNull<Text<String>> =
             OrNull {
                 inner: Text { form: "a host name", parse: address::host_name, preset: None },
@@ -231,9 +230,9 @@ group! {
 group! {
     /// The section `upstreams.<name>.eject`.
     Eject {
-        /// Failures in a row after which an endpoint is left out. 0 is off.
+        /// Number of consecutive failures after which an endpoint is ejected. 0 disables ejection.
         failures: Count = count(preset::EJECT_FAILURES, 0, 1_000);
-        /// How long it is left out.
+        /// How long an endpoint stays ejected.
         pause("for"): Time = time(preset::EJECT_FOR, MS, HOUR);
     }
 }
@@ -241,13 +240,13 @@ group! {
 group! {
     /// The section `upstreams.<name>.health`.
     Health {
-        /// Path that is asked for; any status below 400 is well. `null` is off.
+        /// Path to request. Any status below 400 counts as healthy. `null` disables the checks.
         path: OrNull<Text<String>> =
             OrNull {
                 inner: Text { form: "a path that begins with `/`", parse: address::request_path, preset: None },
                 why: preset::HEALTH_PATH_WHY,
             };
-        /// Time between two checks.
+        /// Time between two checks of an endpoint.
         interval: Time = time(preset::HEALTH_INTERVAL, Duration::from_millis(100), HOUR);
     }
 }
@@ -255,37 +254,35 @@ group! {
 group! {
     /// The section `defaults`, and the same keys in a route.
     Policy {
-        /// Which kind of stream to expect.
+        /// Dialect of the streams: the protocol and event format of the agent. `auto` detects it.
         dialect: OneOf<Choice> = OneOf { words: words::dialects(), preset: preset::DIALECT };
-        /// Time limits of a stream. Each ends the stream under its own name.
+        /// Time limits of a stream. Each ends the stream with an outcome of its own.
         deadlines: Section<Deadlines> = Section(PhantomData);
-        /// Silence towards the client after which a heartbeat is sent, or `off`.
+        /// How long the client receives nothing before a heartbeat is sent, or `off`.
         heartbeat: OrOff<Time> =
             OrOff { inner: time(preset::HEARTBEAT, Duration::from_millis(10), HOUR), off: None };
-        /// What may wait for a slow client.
+        /// Queue of the events that wait for a slow client.
         queue: Section<Queue> = Section(PhantomData);
-        /// Bytes of one event. A longer one ends the stream as `too_large`.
+        /// Maximum size of one event. A larger one ends the stream as `too_large`.
         max_event_bytes: Size = size(preset::MAX_EVENT_BYTES, KIB, GIB);
-        /// Bytes of one request body. Longer ones are answered with 413.
+        /// Maximum size of a request body. Larger bodies are rejected with 413.
         max_request_bytes: Size = size(preset::MAX_REQUEST_BYTES, 0, 1024 * GIB);
-        /// Also tell the agent who asked by the `Forwarded` field of RFC 7239.
+        /// Whether to send the agent the `Forwarded` header (RFC 7239) in addition to `X-Forwarded-*`.
         forwarded: Flag = Flag { preset: preset::FORWARDED };
-        /// Send the response head after this time even if the agent has not answered, for
-        /// intermediaries that wait only so long for a head. Failures after it can no longer be
-        /// status codes.
+        /// Send the response head after this time even if the agent has not responded, for intermediaries that limit
+        /// the wait for a head. Later failures can no longer be reported by the status code.
         commit_after: OrOff<Time> =
             OrOff {
                 inner: time(preset::COMMIT_AFTER, MS, MINUTES_10),
                 off: Some(preset::COMMIT_AFTER_WHY),
             };
-        /// Size of a comment sent first, for intermediaries that hold the first bytes back. 0 is
-        /// off.
+        /// Size of a comment sent ahead of the stream, for intermediaries that buffer the first bytes. 0 disables it.
         preamble_bytes: Size = size(preset::PREAMBLE_BYTES, 0, 64 * KIB);
-        /// Sending a request again.
+        /// Retries of failed requests.
         retry: Section<Retry> = Section(PhantomData);
-        /// What happens to the run when its client leaves.
+        /// What happens to the agent's run when the client disconnects.
         on_disconnect: Unbuilt = unbuilt("cancel", preset::ON_DISCONNECT_WHY);
-        /// Hiding parts of a stream from the client.
+        /// Parts of a stream that are hidden from the client.
         hide: Section<Hide> = Section(PhantomData);
     }
 }
@@ -293,20 +290,20 @@ group! {
 group! {
     /// The section `deadlines`.
     Deadlines {
-        /// TCP and TLS to the agent.
+        /// Time limit for connecting to the agent, including the TLS handshake.
         connect: Time = time(preset::CONNECT, MS, MINUTES_10);
-        /// From the end of the request to the response head.
+        /// Time limit from the end of the request to the response head.
         head: Time = time(preset::HEAD, MS, WEEK);
-        /// From the end of the request to the first event with content; acts once the head is there.
+        /// Time limit from the end of the request to the first event with content. It takes effect once the response
+        /// head has arrived.
         first_event: Time = time(preset::FIRST_EVENT, MS, WEEK);
-        /// Longest silence after the first content; every byte counts, heartbeats of the agent
-        /// included.
+        /// Maximum silence of the agent after the first content. Every byte counts, including the agent's heartbeats.
         idle: Time = time(preset::IDLE, MS, WEEK);
-        /// Longest time between two events with content.
+        /// Maximum time between two events with content.
         progress: Time = time(preset::PROGRESS, MS, WEEK);
-        /// The whole stream.
+        /// Maximum duration of the whole stream.
         total: Time = time(preset::TOTAL, MS, WEEK);
-        /// Longest time that something waits for the client while the client takes nothing.
+        /// Maximum time that data waits for the client while the client accepts none of it.
         client_stall: Time = time(preset::CLIENT_STALL, MS, WEEK);
     }
 }
@@ -314,14 +311,15 @@ group! {
 group! {
     /// The section `queue`.
     Queue {
-        /// Most events that may wait.
+        /// Maximum number of queued events.
         max_events: Count = count(preset::MAX_EVENTS, 1, 65_536);
-        /// Most bytes that may wait; from 64 KiB on, one eighth of them is for notes and room to move. A single event may be larger; it then waits alone.
+        /// Maximum size of the queue. From 64 KiB on, one eighth of it is reserved for bookkeeping and fragmentation. A
+        /// single event may be larger; it is then queued alone.
         max_bytes: Size = size(preset::MAX_BYTES, 1, GIB);
-        /// Whether neighbouring tokens are joined before any is dropped.
+        /// Whether neighbouring tokens are merged before any is dropped.
         merge: Flag = Flag { preset: preset::MERGE };
-        /// What happens when the queue is full: `drop_oldest` loses the oldest token, `block` stops
-        /// reading the agent, `disconnect` ends the stream as `client_stalled`.
+        /// What happens when the queue is full: `drop_oldest` drops the oldest token, `block` stops reading from the
+        /// agent (back-pressure), `disconnect` ends the stream as `client_stalled`.
         overflow: OneOf<Overflow> =
             OneOf { words: words::OVERFLOWS.to_vec(), preset: preset::OVERFLOW };
     }
@@ -330,7 +328,7 @@ group! {
 group! {
     /// The section `retry`.
     Retry {
-        /// How often a request is sent again before its first event.
+        /// How often a request is retried before its first event.
         attempts: Unbuilt =
             Unbuilt { preset: Preset { value: "0", why: preset::RETRY_WHY }, json: json!(0) };
     }
@@ -339,12 +337,13 @@ group! {
 group! {
     /// The section `hide`.
     Hide {
-        /// What happens to reasoning: `drop` leaves it out, `status` also says so where the dialect can.
+        /// What happens to reasoning: `keep` passes it on, `drop` removes it, `status` removes it and tells the client
+        /// so if the dialect has an event for that.
         reasoning: OneOf<HideMode> = OneOf { words: words::HIDES.to_vec(), preset: preset::HIDE };
-        /// What happens to calls of tools and their results.
+        /// What happens to tool calls and their results. Takes the same values as `reasoning`.
         tools: OneOf<HideMode> = OneOf { words: words::HIDES.to_vec(), preset: preset::HIDE };
-        /// How models mark either in their text: `auto` for all families, or a list of families
-        /// (see `docs/leakage.md`) and of own pairs as `OPEN ... CLOSE`.
+        /// Markers of reasoning and tool calls in text: `auto` for all families, or a list of families (see
+        /// `docs/leakage.md`) and of custom pairs, written `OPEN ... CLOSE`.
         markers: OneOrMany<Text<Marker>> =
             OneOrMany {
                 inner: Text {
@@ -353,8 +352,7 @@ group! {
                     preset: Some(preset::MARKERS),
                 },
             };
-        /// Whether each text begins inside a thought, because the opening marker stands in the
-        /// prompt.
+        /// Whether each text begins inside reasoning, because the prompt already contains the opening marker.
         starts_hidden: Flag = Flag { preset: preset::STARTS_HIDDEN };
     }
 }
@@ -362,11 +360,11 @@ group! {
 group! {
     /// One route, `routes[]`, without the keys that it shares with `defaults`.
     RouteHead requires ["name"] {
-        /// Name in metrics and logs. Each name once.
+        /// Name of the route in metrics and logs. Must be unique.
         name: Text<String> = Text { form: "a name", parse: label, preset: None };
-        /// Which requests the route takes. All conditions must hold.
+        /// Conditions that a request must meet. All of them must hold.
         matches("match"): Section<Match> = Section(PhantomData);
-        /// Name of the upstream.
+        /// Name of the upstream that receives the requests.
         upstream: Text<String> =
             Text { form: "the name of an upstream", parse: label, preset: None };
     }
@@ -375,26 +373,26 @@ group! {
 group! {
     /// The section `routes[].match`.
     Match {
-        /// Beginning of the path, at a segment border: `/v1` takes `/v1` and `/v1/x`, not `/v10`.
+        /// Path prefix, matched by whole segments: `/v1` matches `/v1` and `/v1/x`, but not `/v10`.
         path_prefix: Text<String> =
             Text {
                 form: "a path that begins with `/`",
                 parse: address::path_prefix,
                 preset: Some(preset::PATH_PREFIX),
             };
-        /// Host of the request without port; `*.example.com` takes every subdomain.
+        /// Host of the request, without the port. `*.example.com` matches every subdomain.
         host: OrNull<Text<String>> =
             OrNull {
                 inner: Text { form: "a host name", parse: address::host_pattern, preset: None },
                 why: preset::ANY_WHY,
             };
-        /// One method, or a list of methods.
+        /// HTTP method, or a list of methods.
         methods: OrNull<OneOrMany<Text<Method>>> =
             OrNull {
                 inner: OneOrMany { inner: Text { form: "a method", parse: address::method, preset: None } },
                 why: preset::ANY_WHY,
             };
-        /// Header fields that must be present with exactly these values.
+        /// Headers that must be present with exactly these values.
         headers: Fields<HeaderValue> =
             Fields {
                 form: "the value of a header field",

@@ -1,7 +1,7 @@
-//! What happens as memory runs out: new requests are refused, then clients that take nothing lose their streams.
+//! Load shedding when memory runs out: new requests are refused, then the streams of stalled clients are ended.
 //!
-//! A process that the kernel kills takes all of its streams along. So the memory in use is looked at every now and
-//! then, long before.
+//! If the kernel kills the process for using too much memory, all of its streams are lost. To prevent that, the memory
+//! in use is checked regularly, and the load is reduced well before the limit.
 
 mod cgroup;
 
@@ -17,50 +17,60 @@ use crate::session::registry::Registry;
 use crate::stream::end::End;
 use cgroup::Group;
 
-/// Percent of the limit from which on requests are refused.
+/// New requests are refused from this percentage of the limit.
 const REFUSE_PERCENT: u64 = 85;
-/// Percent below which they are served again.
+/// They are served again below this percentage.
 const SERVE_PERCENT: u64 = 80;
-/// Percent from which on streams are ended whose clients take nothing.
+/// The streams of stalled clients are ended from this percentage.
 const END_PERCENT: u64 = 95;
-/// Percent from which on a client need not have taken nothing for long: what the kernel does next is worse.
+/// From this percentage, [`STALLED_AT_LAST`] is enough for a client to count as stalled: otherwise the kernel would
+/// soon kill the process.
 const LAST_PERCENT: u64 = 98;
-/// How often it is looked at where there is plenty ...
+/// How often memory is checked while there is plenty.
 const EVERY: Duration = Duration::from_millis(500);
-/// ... and where it is short, or could be.
+/// How often memory is checked when it is short, or may soon be.
 const EVERY_WHEN_SHORT: Duration = Duration::from_millis(20);
-/// What agents can write in a millisecond, all together: it is looked again before that can have used up what is left.
+/// How many bytes all agents together can write in one millisecond. The next check comes before they can have used up
+/// the memory below [`SERVE_PERCENT`].
 const BYTES_IN_A_MILLISECOND: u64 = 2 * 1024 * 1024;
-/// How often it is looked for a limit: one that is changed in place is in force after that.
+/// How often the limit is read again. A limit that is changed while the process runs takes effect within this time.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// A client that took nothing for so long takes nothing.
+/// A client that has taken nothing for this long counts as stalled.
 const STALLED: Duration = Duration::from_secs(1);
 /// The same from [`LAST_PERCENT`] on.
 const STALLED_AT_LAST: Duration = Duration::from_millis(200);
 
-/// For so long at most what streams held that were ended counts as used: until they are gone, and the allocator has given
-/// it back.
+/// How long the memory of ended streams is expected to be released: until then, the streams have ended and the
+/// allocator has returned their memory.
 const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(1);
 
-/// Whether memory is short.
+/// The flag that shows whether memory is short.
+///
+/// **How it works.** [`App`](crate::app::App) owns the flag; [`watch`], a task that runs as long as the process, is the
+/// only writer. The flag wakes nobody: `proxy::admit` reads it for each request. The watch wakes itself by a timer,
+/// every 20 to 500 ms, and more often the less memory is left. From 85 % of the limit until use falls below 80 % it sets
+/// the flag, provided that requests are in progress. From 95 % it also asks the streams of stalled clients to end, those
+/// with the most waiting bytes first, until enough for 80 % would be released; each stop signal wakes the pump of its
+/// stream. A client is stalled if it has taken nothing for 1 s, and from 98 % for 200 ms. The limit is that of the
+/// control groups or of the configuration; without one, nothing is refused or ended.
 #[derive(Debug, Default)]
 pub struct Memory(AtomicBool);
 
 impl Memory {
-    /// New requests are refused.
+    /// Reports whether new requests are refused.
     pub fn is_short(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Bytes of a limit, and of what is used of it.
+/// A memory limit and how much of it is used, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Use {
     limit: u64,
     used: u64,
 }
 
-/// Where memory in use is read.
+/// Reads the memory in use.
 #[derive(Debug, Default)]
 struct Gauge {
     groups: Vec<Group>,
@@ -68,7 +78,8 @@ struct Gauge {
 }
 
 impl Gauge {
-    /// As of now, of the limit that is nearest; `None` without one.
+    /// Reads the current use of the limit that is closest to being reached. Returns `None` if there is no limit, or if
+    /// the use cannot be read.
     fn read(&mut self, limit: MemoryLimit) -> Option<Use> {
         match limit {
             MemoryLimit::Off => None,
@@ -92,7 +103,7 @@ impl Gauge {
 }
 
 impl Use {
-    /// What is to be had back for requests to be served again, beside what is on its way back.
+    /// Returns how many bytes must be released before requests can be served again, in addition to the `expected` bytes.
     const fn excess(self, expected: u64) -> u64 {
         let served = self.limit / 100 * SERVE_PERCENT;
         self.used.saturating_sub(served).saturating_sub(expected)
@@ -103,7 +114,7 @@ impl Use {
         self.used.saturating_mul(100) / limit
     }
 
-    /// For how long a client must have taken nothing to lose its stream.
+    /// Returns how long a client must have taken nothing for its stream to be ended.
     const fn patience(self) -> Duration {
         if self.percent() >= LAST_PERCENT {
             STALLED_AT_LAST
@@ -112,13 +123,13 @@ impl Use {
         }
     }
 
-    /// When to look again.
+    /// Returns the time until the next check.
     fn next(self) -> Duration {
         let left = (self.limit / 100 * SERVE_PERCENT).saturating_sub(self.used);
         Duration::from_millis(left / BYTES_IN_A_MILLISECOND).clamp(EVERY_WHEN_SHORT, EVERY)
     }
 
-    /// Whether memory is short, if it was before or was not.
+    /// Reports whether memory is short. `before`: whether it was short at the last check.
     fn is_short(self, before: bool) -> bool {
         let from = if before {
             SERVE_PERCENT
@@ -129,8 +140,8 @@ impl Use {
     }
 }
 
-/// What streams held that were ended. It is looked at again long before all of that shows: without it more and more of
-/// them would be ended for the same bytes.
+/// The memory of ended streams that has not been released yet. Memory is checked again long before the release shows:
+/// without this record, more and more streams would be ended for the same bytes.
 #[derive(Debug, Default)]
 struct PendingRelease {
     bytes: u64,
@@ -138,7 +149,7 @@ struct PendingRelease {
 }
 
 impl PendingRelease {
-    /// Bytes that are still to come back.
+    /// Returns how many bytes are still expected to be released.
     fn expected(&mut self, now: Instant) -> u64 {
         let is_due = |at: Instant| now.duration_since(at) >= GIVEN_BACK_WITHIN;
         if self.last.is_some_and(is_due) {
@@ -153,7 +164,7 @@ impl PendingRelease {
     }
 }
 
-/// The limit in force, in bytes.
+/// Returns the limit in force, in bytes.
 pub fn limit(limit: MemoryLimit) -> Option<u64> {
     match limit {
         MemoryLimit::Off => None,
@@ -162,20 +173,20 @@ pub fn limit(limit: MemoryLimit) -> Option<u64> {
     }
 }
 
-/// What the watch looks at and acts on.
+/// What [`watch`] reads and acts on.
 #[derive(Debug)]
 pub struct Watched {
-    /// Told whether memory is short.
+    /// Set while memory is short.
     pub memory: Arc<Memory>,
-    /// Where the limit and the use are shown.
+    /// Show the limit and the use.
     pub metrics: Arc<Metrics>,
-    /// Streams that may have to end.
+    /// The streams that may be ended.
     pub streams: Arc<Registry>,
-    /// Requests in progress.
+    /// The number of requests in progress.
     pub requests: Arc<AtomicUsize>,
 }
 
-/// Looks at the memory in use for as long as the process runs.
+/// Checks the memory in use for as long as the process runs.
 pub async fn watch(watched: Watched, limit: impl Fn() -> MemoryLimit) {
     let Watched {
         memory,
@@ -186,7 +197,7 @@ pub async fn watch(watched: Watched, limit: impl Fn() -> MemoryLimit) {
     let (mut gauge, mut pending_release, mut last) =
         (Gauge::default(), PendingRelease::default(), None);
     loop {
-        // What cannot be read for a moment is as it was.
+        // If the use cannot be read, the last value is kept.
         let now = match limit() {
             MemoryLimit::Off => None,
             limit => gauge.read(limit).or(last),
@@ -200,7 +211,8 @@ pub async fn watch(watched: Watched, limit: impl Fn() -> MemoryLimit) {
             .memory_used
             .set(i64::try_from(used).unwrap_or(i64::MAX));
         let before = memory.is_short();
-        // Where nothing is under way there is nothing to be had back: what is used is not Weir's, or it can use it again.
+        // Without requests in progress, refusing new ones releases nothing: the memory is used by others, or Weir can
+        // reuse it.
         let idle = requests.load(Ordering::Relaxed) == 0;
         let short = !idle && now.is_some_and(|it| it.is_short(before));
         memory.0.store(short, Ordering::Relaxed);
@@ -214,7 +226,7 @@ pub async fn watch(watched: Watched, limit: impl Fn() -> MemoryLimit) {
             tracing::info!(used, limit, "memory is there again: requests are served");
         }
         if !short {
-            // It is back, or others use it by now.
+            // The memory has been released, or others use it by now.
             pending_release = PendingRelease::default();
         }
         if let Some(now) = now.filter(|it| it.percent() >= END_PERCENT) {
@@ -232,8 +244,8 @@ pub async fn watch(watched: Watched, limit: impl Fn() -> MemoryLimit) {
     }
 }
 
-/// Ends the streams of clients that take nothing, those for which most waits first, until enough of it was let go; says
-/// how many there were.
+/// Ends the streams of stalled clients, those with the most waiting bytes first, until enough bytes will be released.
+/// Returns how many were ended.
 fn end_stalled(streams: &Registry, used: Use, pending_release: &mut PendingRelease) -> usize {
     let now = Instant::now();
     let (excess, patience) = (used.excess(pending_release.expected(now)), used.patience());

@@ -140,7 +140,7 @@ fn pass(
         // Nobody asked for it.
         return Err(Rejection::upstream(
             "upstream_error",
-            "upstream_error: the upstream switched protocols unasked",
+            "the upstream switched protocols unasked",
         ));
     }
     if head.status.is_server_error() {

@@ -60,7 +60,7 @@ pub(super) async fn prepare(
     let Some(client) = loaded.client(peer.worker, route) else {
         return Err(Rejection::upstream(
             "upstream_connect",
-            "upstream_connect: the route has no upstream",
+            "the route has no upstream",
         ));
     };
     let deadlines = policy.deadlines;

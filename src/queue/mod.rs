@@ -1,7 +1,7 @@
-//! The bounded hand-over between a stream's pump and its reply.
+//! The bounded queue between a stream's pump and the response that the client reads.
 //!
-//! One lock per queue, held for a few lines and never across an await. One push per upstream read, one
-//! wake-up per push. Dropping the [`Receiver`] tells the pump that the reader is gone.
+//! Each queue has one lock, which is held for a few lines and never across an await. One read of the upstream costs
+//! one lock and at most one wake-up. Dropping the [`Receiver`] tells the pump that the client has left.
 
 mod join;
 mod limits;
@@ -23,78 +23,92 @@ use ring::{Push, Ring};
 /// How a queue ends for its reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Close {
-    /// The body must be seen to break.
+    /// The response is truncated, and the client must notice it.
     Abort,
-    /// The body ends well.
+    /// The response is complete.
     Clean,
 }
 
-/// What became of an event.
+/// What happened to an event that was offered to the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offer {
-    /// It is in, or was dropped as the rules say.
+    /// It waits in the queue, was merged, or was dropped according to the overflow rule.
     Accepted,
     /// The overflow rule ends the stream.
     Disconnect,
-    /// It must wait until something is taken, and all that follow with it.
+    /// It must wait outside until the reader takes something, and so must all events that follow.
     Full,
-    /// The same, but only as long as the reader may still come: a burst is no fault of who reads it.
-    /// [`Sender::give_up`] ends the patience.
+    /// The same, but only for a grace period, because a burst is not the reader's fault. [`Sender::give_up`] ends the
+    /// period, and the overflow rule applies from then on.
     Wait,
 }
 
-/// How the queue stands after a push.
+/// The state of the queue after a push.
 #[derive(Clone, Copy, Debug)]
 pub struct PushOutcome {
-    /// Since when something waits.
+    /// Since when events have waited without anything being taken.
     pub waiting_since: Option<Instant>,
-    /// The reader is gone, or there was an alarm: the pump has more to look at than its upstream.
+    /// The reader has left, or the queue was alarmed: the pump must check more than its upstream.
     pub alarmed: bool,
 }
 
-/// What a pump wants to know of its queue.
+/// The status of a queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Status {
-    /// Events that wait.
+    /// How many events wait.
     pub events: usize,
-    /// Bytes that wait.
+    /// How many bytes wait.
     pub bytes: usize,
-    /// Since when something waits without anything being taken.
+    /// Since when events have waited without anything being taken.
     pub waiting_since: Option<Instant>,
-    /// Since when the connection holds on to what it took last: it asks for more as soon as that is written.
+    /// Since when the connection holds the bytes it took last. It asks for more as soon as it has written them.
     pub handed_off: Option<Instant>,
-    /// Bytes that it took then.
+    /// How many bytes it took then.
     pub handed_off_bytes: usize,
-    /// Events that came, whatever became of them.
+    /// How many events the pump has pushed, whatever happened to them.
     pub came: u64,
-    /// Bytes that came with them.
+    /// How many bytes were read with these events.
     pub came_bytes: u64,
-    /// The reader is gone.
+    /// The reader has left.
     pub reader_gone: bool,
-    /// When it left.
+    /// When the reader left.
     pub reader_gone_at: Option<Instant>,
-    /// It left although something waited for it.
+    /// The reader left although events waited for it.
     pub abandoned: bool,
-    /// The last spell in which something waited and was never taken: it was thrown away.
+    /// How long the events had waited that were discarded last without being taken.
     pub abandoned_after: Duration,
-    /// Totals.
+    /// The totals.
     pub counts: Counts,
 }
 
-/// What each push and take looks at lies first (see [`Pump`](crate::stream::pump::Pump)).
+/// The state of one queue.
+///
+/// **How it works.** [`queue`] creates the state, and its handles share it behind one lock: the pump owns the
+/// [`Sender`], the body of the response owns the [`Receiver`], and the registry of live streams has a [`Probe`]. A
+/// push, a heartbeat or a close wakes the reader if it waits. A take wakes the pump only if the pump asked for takes
+/// when it last called [`Sender::poll_change`]; a pump that reads on learns of takes at its next push. Dropping the
+/// receiver always wakes the pump, and dropping the sender without a close ends the response as truncated. An alarm
+/// wakes nobody: the pump sees it at its next push. Every waker is called after the lock is released. The queue is
+/// bounded by [`Limits`], in events and in bytes; only an event that comes to an empty queue, and what a close adds,
+/// may exceed them. Events that do not fit are merged first. If that is not enough, they wait outside
+/// ([`Offer::Wait`]) while the reader may still catch up, and then the overflow rule applies ([`Overflow`]). Critical
+/// events that still do not fit wait outside ([`Offer::Full`]). While events wait outside, the pump does not read its
+/// upstream.
+///
+/// The fields that each push and take uses come first (see [`Pump`](crate::stream::pump::Pump)).
 #[derive(Debug)]
 #[repr(C)]
 struct State {
-    /// Somebody has something to tell the pump.
+    /// The pump must check more than its upstream.
     alarmed: bool,
-    /// The reader had its chance since something did not fit, and took nothing.
+    /// The reader took nothing within the grace period, so the overflow rule applies.
     slow: bool,
-    /// The pump wants to hear of takes, not only of the reader's leaving.
+    /// The pump must be woken when the reader takes something, not only when it leaves.
     wants_takes: bool,
     close: Option<Close>,
     came: u64,
     came_bytes: u64,
-    /// How often the reader took something. Counted, not timed: two takes may fall on one instant.
+    /// How often the reader took something. A count, because two takes may happen at the same instant.
     takes: u64,
     reader: Option<Waker>,
     waiting_since: Option<Instant>,
@@ -107,7 +121,7 @@ struct State {
     pump: Option<Waker>,
 }
 
-/// A new queue: the pump's end and the reply's end. `encoder` writes heartbeats and drop notices.
+/// Creates a queue, and returns the pump's end and the response's end. `encoder` writes heartbeats and drop notices.
 pub fn queue(limits: Limits, encoder: Encoder) -> (Sender, Receiver) {
     let mut ring = Ring::new(limits, encoder);
     ring.reader_is_slow(false);
@@ -137,35 +151,36 @@ fn lock(shared: &Mutex<State>) -> MutexGuard<'_, State> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The pump's end.
+/// The pump's end of a queue.
 #[derive(Debug)]
 pub struct Sender(Arc<Mutex<State>>);
 
 impl Sender {
-    /// Takes in the events of a read of `bytes`: one lock, at most one wake-up.
+    /// Locks the queue for the events of a read of `bytes` bytes, with at most one wake-up at the end.
     pub fn pushing(&self, bytes: usize, now: Instant) -> Pushing<'_> {
         let state = lock(&self.0);
         Pushing { state, bytes, now }
     }
 
-    /// The reader took nothing for too long: until it does, what does not fit follows the overflow rule.
+    /// Records that the reader took nothing for too long. Until it takes something, the overflow rule applies to events
+    /// that do not fit.
     pub fn give_up(&self) {
         let mut state = lock(&self.0);
         state.slow = true;
         state.ring.reader_is_slow(true);
     }
 
-    /// Whether the reader takes nothing, and what does not fit follows the overflow rule.
+    /// Reports whether the reader takes nothing, so that the overflow rule applies to events that do not fit.
     pub fn overflows(&self) -> bool {
         lock(&self.0).slow
     }
 
-    /// Heartbeats and drop notices are written by `encoder` from here on.
+    /// Sets the encoder that writes heartbeats and drop notices from here on.
     pub fn set_encoder(&self, encoder: Encoder) {
         lock(&self.0).ring.set_encoder(encoder);
     }
 
-    /// Adds a heartbeat if nothing waits and the client has one; reports whether it did.
+    /// Adds a heartbeat if nothing waits and the client's dialect has one. Returns whether it was added.
     pub fn heartbeat(&self, now: Instant) -> bool {
         let mut state = lock(&self.0);
         let added = state.ring.heartbeat(now);
@@ -174,7 +189,7 @@ impl Sender {
         added
     }
 
-    /// Ends the queue, after `last` if there is one. Later calls change nothing.
+    /// Ends the queue, after the block `last` if there is one. Only the first call has an effect.
     pub fn close(&self, how: Close, last: Option<&[u8]>, now: Instant) {
         let mut state = lock(&self.0);
         if state.close.is_none() {
@@ -189,19 +204,19 @@ impl Sender {
         wake(state);
     }
 
-    /// Ends the queue so that the reader sees it break, whatever was said before.
+    /// Ends the queue as truncated, even if it was closed before.
     pub fn abort(&self) {
         let mut state = lock(&self.0);
         state.close = Some(Close::Abort);
         wake(state);
     }
 
-    /// Throws away what waits.
+    /// Discards all waiting events.
     pub fn clear(&self) {
         lock(&self.0).clear();
     }
 
-    /// Ready when the reader is gone, and with `takes` each time it took something since the last call.
+    /// Is ready when the reader has left and, if `takes` is set, when it has taken something since the last call.
     pub fn poll_change(&self, cx: &mut Context<'_>, seen: &mut u64, takes: bool) -> Poll<()> {
         let mut state = lock(&self.0);
         state.wants_takes = takes;
@@ -219,12 +234,12 @@ impl Sender {
         Poll::Pending
     }
 
-    /// How it stands.
+    /// Returns the status of the queue.
     pub fn status(&self) -> Status {
         status(&lock(&self.0))
     }
 
-    /// A way to look at it from elsewhere.
+    /// Returns a handle that observes the queue from elsewhere.
     pub fn probe(&self) -> Probe {
         Probe(Arc::clone(&self.0))
     }
@@ -247,23 +262,23 @@ fn status(state: &State) -> Status {
     }
 }
 
-/// Looks at a queue: for gauges and for people, now and then.
+/// Observes a queue, for metrics, the admin interface and the memory limit.
 #[derive(Debug)]
 pub struct Probe(Arc<Mutex<State>>);
 
 impl Probe {
-    /// Lets the pump, which looks here at each push, look around.
+    /// Makes the pump check more than its upstream after its next push.
     pub fn alarm(&self) {
         lock(&self.0).alarmed = true;
     }
 
-    /// How it stands.
+    /// Returns the status of the queue.
     pub fn status(&self) -> Status {
         status(&lock(&self.0))
     }
 }
 
-/// Events on their way in. Whoever else looks at the queue waits meanwhile.
+/// Pushes the events of one read. The queue stays locked meanwhile.
 #[derive(Debug)]
 pub struct Pushing<'a> {
     state: MutexGuard<'a, State>,
@@ -276,7 +291,7 @@ impl Pushing<'_> {
     pub fn push(&mut self, block: &[u8], event: &Event) -> Offer {
         let State { ring, slow, .. } = &mut *self.state;
         if block.len() <= self.bytes / 2 {
-            // Others follow.
+            // More events follow.
             ring.expect(self.bytes);
         }
         match ring.push(block, event, self.now) {
@@ -287,7 +302,7 @@ impl Pushing<'_> {
         }
     }
 
-    /// That was all: so many events, whatever became of them.
+    /// Ends the push of `events` events, whatever happened to them, and wakes the reader.
     pub fn done(mut self, events: usize) -> PushOutcome {
         let state = &mut *self.state;
         state.came += events as u64;
@@ -303,7 +318,7 @@ impl Pushing<'_> {
 }
 
 impl Drop for Sender {
-    /// A pump that vanishes without a word must not look like a good end.
+    /// Ends the queue as truncated if it was not closed: a pump that disappears must not look like a complete response.
     fn drop(&mut self) {
         let mut state = lock(&self.0);
         state.close.get_or_insert(Close::Abort);
@@ -337,28 +352,29 @@ fn wake(mut state: MutexGuard<'_, State>) {
     }
 }
 
-/// What a reader sees next.
+/// What a reader gets next.
 #[derive(Debug)]
 pub enum Next {
     /// Bytes to send.
     Data {
-        /// How long the client had taken nothing although something waited.
+        /// How long the client had taken nothing although events waited.
         waited: Duration,
-        /// How long the oldest of it has waited.
+        /// How long the oldest of these events has waited.
         aged: Duration,
-        /// Nothing is left, and the end is not there yet.
+        /// The queue is empty, but not closed.
         last: bool,
     },
     /// The end.
     End(Close),
 }
 
-/// The reply's end.
+/// The response's end of a queue.
 #[derive(Debug)]
 pub struct Receiver(Arc<Mutex<State>>);
 
 impl Receiver {
-    /// Appends the next bytes to `out`, at most `max_bytes` unless one event is larger; then tells the end, for ever.
+    /// Appends the next events to `out`, at most `max_bytes` unless a single event is larger. Once the queue is closed
+    /// and empty, every call returns the end.
     pub fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
@@ -397,7 +413,7 @@ impl Receiver {
         let empty = state.ring.is_empty();
         state.waiting_since = (!empty).then_some(now);
         let last = empty && state.close.is_none();
-        // A pump that reads on learns of takes when it looks: one wake-up less for each event.
+        // A pump that reads its upstream learns of takes at its next push. This saves a wake-up for each event.
         let pump = state.wants_takes.then(|| state.pump.take()).flatten();
         drop(state);
         if let Some(pump) = pump {

@@ -1,4 +1,4 @@
-//! The body of a response: a queue drained, an upstream passed through, or a few fixed bytes.
+//! The body of a response: a live stream, an upstream body passed through, or a few fixed bytes.
 
 use std::io;
 use std::pin::Pin;
@@ -18,18 +18,18 @@ use crate::upstream::{self, Broken, Received};
 
 use super::stream::{Held, Stream, Took};
 
-/// Bytes handed to the connection at a time: more would only hide in its buffers.
+/// How many bytes are handed to the connection at a time. More would only wait in the connection's buffers.
 pub(crate) const FRAME_BYTES: usize = 32 * 1024;
 
-/// The same for a shared connection, of HTTP/2: its engine asks for more when the client has taken these, so what
-/// lies there cannot be told from what was taken.
+/// The same for a shared (HTTP/2) connection. Its engine asks for more only when the client has taken these bytes,
+/// and does not show how many of them it still holds.
 const SHARED_FRAME_BYTES: usize = 16 * 1024;
 
-/// A response body, with whatever must live as long as it does.
+/// A response body, with the values that must live as long as it does.
 pub struct Body {
     kind: Kind,
     breaking: Breaking,
-    /// Of a stream: whether its request is complete.
+    /// For a stream: shows whether all of its request has been read.
     received: Option<Received>,
     /// Dropped with the body.
     held: Option<Held>,
@@ -41,11 +41,11 @@ impl std::fmt::Debug for Body {
     }
 }
 
-/// How a body breaks off: after everything before the break has left. The connection throws away what it
-/// has not written yet when it sees an error.
+/// Delays the error of a body that breaks off until everything before it has been written: the connection discards
+/// unwritten data when a body returns an error.
 #[derive(Default)]
 struct Breaking {
-    /// Bytes were handed over since the connection last had a moment to write them.
+    /// Bytes were handed over, and the connection has not had a chance to write them since.
     fresh: bool,
     error: Option<io::Error>,
     conn: Option<Arc<ClientConn>>,
@@ -57,7 +57,7 @@ impl Breaking {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        // Polled again when the socket takes something; the connection's deadline bounds the wait.
+        // The body is polled again when the socket accepts data; the connection's deadline bounds the wait.
         if self
             .conn
             .as_ref()
@@ -69,9 +69,9 @@ impl Breaking {
     }
 }
 
-/// Is told how a passed body ended. Dropped before, the body was given up.
+/// Learns how a body that is passed through ended. If it is dropped before, the body was abandoned.
 pub(crate) trait Witness: Send + Sync {
-    /// All of it was handed over, or the upstream broke it.
+    /// Called when the whole body has been handed over, or when the upstream broke it off.
     fn ended(&mut self, how: Result<(), &Broken>);
 }
 
@@ -84,14 +84,14 @@ enum Kind {
 struct Pass {
     body: upstream::Body,
     ready: Vec<Bytes>,
-    /// Of a shared connection: hears what the client takes.
+    /// On a shared connection: records what the client takes.
     bounds: Option<Arc<BodyDeadline>>,
     witness: Option<Box<dyn Witness>>,
     done: bool,
 }
 
 impl Body {
-    /// A few bytes, or none.
+    /// Creates a body of a few bytes, or an empty one.
     pub fn fixed(bytes: Bytes) -> Self {
         Self {
             kind: Kind::Fixed((!bytes.is_empty()).then_some(bytes)),
@@ -101,7 +101,8 @@ impl Body {
         }
     }
 
-    /// An upstream's body, byte for byte. On a shared connection it tells `bounds` what the client takes.
+    /// Creates a body that passes an upstream's body through unchanged. On a shared connection, `bounds` records what
+    /// the client takes.
     pub(crate) fn pass(
         body: upstream::Body,
         bounds: Option<Arc<BodyDeadline>>,
@@ -123,7 +124,8 @@ impl Body {
         }
     }
 
-    /// A stream, after `preamble`. It does not flow before somebody drives it or releases it.
+    /// Creates the body of a stream that begins with `preamble`. The stream does not run until it is driven or
+    /// released.
     pub fn stream(
         queue: Receiver,
         pump: Running,
@@ -139,32 +141,33 @@ impl Body {
         }
     }
 
-    /// The same body, on its way over `conn`.
+    /// Sets the connection that the body is sent over.
     pub fn over(mut self, conn: Arc<ClientConn>) -> Self {
         self.breaking.conn = Some(conn);
         self
     }
 
-    /// The same body, in answer to a request that may not be complete yet.
+    /// Sets the state of the request that the body responds to, which may still be incomplete.
     pub fn after(mut self, received: Received) -> Self {
         self.received = Some(received);
         self
     }
 
-    /// Has a stream flow without anybody who drives it.
+    /// Lets a stream run in a task of its own.
     pub(crate) fn release(&mut self) {
         if let Kind::Stream(stream) = &mut self.kind {
             stream.release();
         }
     }
 
-    /// Whether its connection has nothing else to do than to send it: it is a stream, and its request is complete.
+    /// Reports whether the connection only has to send this body: it is a stream, and its request has been read
+    /// completely.
     pub(crate) fn is_alone(&self) -> bool {
         let received = self.received.as_ref();
         matches!(self.kind, Kind::Stream(..)) && received.is_some_and(Received::is_complete)
     }
 
-    /// The stream, with what is to be kept as long, for whoever writes it without an engine.
+    /// Returns the stream, with the values that live as long, to be written without the HTTP engine.
     pub(crate) fn into_stream(self) -> Option<Box<Stream>> {
         match self.kind {
             Kind::Stream(mut stream) => {
@@ -175,7 +178,7 @@ impl Body {
         }
     }
 
-    /// The same body, keeping `held` until it is dropped.
+    /// Keeps `held` until the body is dropped.
     pub fn holding(mut self, held: impl Send + Sync + 'static) -> Self {
         self.held = Some(Box::new((self.held.take(), held)));
         self
@@ -253,7 +256,7 @@ impl Kind {
     }
 }
 
-/// How a body ends that must be seen to break.
+/// Returns the error that shows a client that its stream was truncated.
 pub(crate) fn broke() -> io::Error {
     io::Error::other("the stream broke")
 }
@@ -265,7 +268,7 @@ impl Pass {
         }
     }
 
-    /// A body of known length is not asked for its end.
+    /// Reports the end of a body of known length, because the connection does not poll for it.
     fn look(&mut self) {
         if self.witness.is_some() && self.ready.is_empty() && self.body.is_end_stream() {
             self.ended(Ok(()));

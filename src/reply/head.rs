@@ -1,13 +1,13 @@
-//! The head of a stream: the upstream's, less what would buffer it, plus what keeps others from doing so.
+//! The head of a stream: the upstream's head, with headers that keep intermediaries from buffering the stream.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::upstream::fields::strip_hop_by_hop;
 
-/// Where a client finds the id of its stream.
+/// The header that carries the id of a stream.
 pub const STREAM_ID: HeaderName = HeaderName::from_static("weir-stream-id");
 
-/// Turns an upstream's response fields into those of a stream.
+/// Turns the headers of an upstream's response into those of a stream.
 pub fn stream(headers: &mut HeaderMap, id: &str) {
     strip_hop_by_hop(headers);
     for name in [
@@ -18,7 +18,7 @@ pub fn stream(headers: &mut HeaderMap, id: &str) {
     ] {
         headers.remove(name);
     }
-    // Caches must not keep it, and nobody on the way may recode it.
+    // Caches must not store the stream, and intermediaries must not transform it.
     let given: Vec<&str> = headers
         .get_all(header::CACHE_CONTROL)
         .iter()
@@ -37,7 +37,7 @@ pub fn stream(headers: &mut HeaderMap, id: &str) {
     if let Ok(value) = HeaderValue::from_str(&directives) {
         headers.insert(header::CACHE_CONTROL, value);
     }
-    // The one word that makes nginx and its relatives pass bytes on as they come.
+    // Turns off response buffering in nginx and proxies derived from it.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     if let Ok(value) = HeaderValue::from_str(id) {
         headers.insert(STREAM_ID, value);

@@ -1,4 +1,4 @@
-//! What the client gets: bodies, and the head of a stream.
+//! Responses as the client receives them: bodies, and the head of a stream.
 
 pub mod body;
 pub mod head;

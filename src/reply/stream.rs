@@ -1,4 +1,4 @@
-//! A stream as its client's connection sees it: what to write next, and the pump that brings it.
+//! A stream as the client's connection sees it: the bytes to write next, and the pump that produces them.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -11,23 +11,23 @@ use crate::queue::{Close, Next, Receiver};
 use crate::stream::pump::Running;
 use crate::tasks;
 
-/// Guards that count what is under way.
+/// Guards that count what is in progress.
 pub(super) type Held = Box<dyn Send + Sync>;
 
-/// A stream on its way to its client. It does not flow before somebody drives it or releases it.
+/// A stream that is sent to its client. It does not run until it is driven or released.
 #[repr(C)]
 pub(crate) struct Stream {
-    /// `None` when it is over, or runs in a task of its own.
+    /// `None` when the pump has ended, or runs in a task of its own.
     pump: Option<Running>,
-    /// Nothing is left in the queue, and nothing can come before the pump has run again.
+    /// The queue is empty, and stays empty until the pump has run again.
     drained: bool,
-    /// The preamble has left.
+    /// The preamble has been taken.
     begun: bool,
     queue: Receiver,
     metrics: Arc<RouteMetrics>,
-    /// Goes first, as it is.
+    /// Sent first, unchanged.
     preamble: Bytes,
-    /// Dropped with it.
+    /// Dropped with the stream.
     held: Option<Held>,
 }
 
@@ -37,12 +37,12 @@ impl std::fmt::Debug for Stream {
     }
 }
 
-/// What comes next.
+/// What comes next in the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Took {
     /// Bytes to write.
     Some,
-    /// The end, for ever.
+    /// The end. Every later call returns it again.
     End(Close),
 }
 
@@ -64,13 +64,13 @@ impl Stream {
         }
     }
 
-    /// Drops `held` when it is dropped itself.
+    /// Keeps `held` until the stream is dropped.
     pub(super) fn keep(&mut self, held: Option<Held>) {
         self.held = held;
     }
 
-    /// Runs the pump in the caller's task, which saves a wake-up for each read. To be called whenever the task
-    /// wakes up, whether or not the client takes anything: the pump keeps the stream's deadlines.
+    /// Runs the pump in the caller's task, which saves a wake-up for each read. Must be called whenever the task wakes
+    /// up, whether or not the client takes anything, because the pump enforces the stream's deadlines.
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
         self.drained = false;
         if let Some(pump) = &mut self.pump
@@ -80,7 +80,7 @@ impl Stream {
         }
     }
 
-    /// Runs the pump in a task of its own: nobody here may be there when it has something to do.
+    /// Moves the pump to a task of its own, because the caller's task may not be polled when the pump has work to do.
     pub(crate) fn release(&mut self) {
         self.drained = false;
         if let Some(pump) = self.pump.take()
@@ -90,7 +90,7 @@ impl Stream {
         }
     }
 
-    /// Appends what is to be written next to `out`: whole events, at most `max_bytes` unless one is larger.
+    /// Appends what must be written next to `out`: whole events, at most `max_bytes` unless a single event is larger.
     pub(crate) fn poll_take(
         &mut self,
         cx: &mut Context<'_>,
@@ -104,7 +104,7 @@ impl Stream {
             out.extend_from_slice(&std::mem::take(&mut self.preamble));
             return Poll::Ready(Took::Some);
         }
-        // With its pump in this task a stream needs nobody to wake it.
+        // If the pump runs in this task, the queue does not need to wake the task.
         let mut asleep = Context::from_waker(Waker::noop());
         let alone = self.pump.is_some();
         let cx = if alone { &mut asleep } else { cx };
@@ -125,7 +125,7 @@ impl Stream {
 }
 
 impl Drop for Stream {
-    /// The pump still has to say how the stream ended, and to end the upstream call.
+    /// Lets the pump run on: it still has to report how the stream ended, and to end the upstream call.
     fn drop(&mut self) {
         self.release();
     }

@@ -21,6 +21,8 @@ const BURST_SILENCE: Duration = Duration::from_millis(500);
 
 /// Counts what a read brought, as it comes.
 pub(super) struct ReadCounts {
+    /// At hand, because every read with text counts on it.
+    metrics: Arc<RouteMetrics>,
     live: Arc<LiveStream>,
     /// Told to whoever looks at the stream.
     dialect: Option<Dialect>,
@@ -29,8 +31,9 @@ pub(super) struct ReadCounts {
 }
 
 impl ReadCounts {
-    pub(super) const fn new(live: Arc<LiveStream>) -> Self {
+    pub(super) fn new(live: Arc<LiveStream>) -> Self {
         Self {
+            metrics: Arc::clone(&live.context.metrics),
             live,
             dialect: None,
             seen: [false; 4],
@@ -39,8 +42,7 @@ impl ReadCounts {
 
     /// Counts the first moments that came with this read.
     fn firsts(&mut self, firsts: [Option<Instant>; 4]) {
-        let context = &self.live.context;
-        let metrics = &context.metrics;
+        let (metrics, started) = (&self.metrics, self.live.context.started);
         let histograms = [
             &metrics.first_event,
             &metrics.first_answer,
@@ -51,7 +53,7 @@ impl ReadCounts {
             if let Some(first) = first
                 && !std::mem::replace(seen, true)
             {
-                histogram.observe(first.duration_since(context.started).as_secs_f64());
+                histogram.observe(first.duration_since(started).as_secs_f64());
             }
         }
     }
@@ -72,10 +74,10 @@ impl Observer for ReadCounts {
             self.live.speaks(dialect);
         }
         if let Some(gap) = gap {
-            self.live.context.metrics.gap.observe(gap.as_secs_f64());
+            self.metrics.gap.observe(gap.as_secs_f64());
         }
         if events >= BURST_EVENTS && now.duration_since(last) > BURST_SILENCE {
-            self.live.context.metrics.bursts.inc();
+            self.metrics.bursts.inc();
         }
         let firsts = meter.firsts();
         if firsts.map(|first| first.is_some()) != self.seen {
@@ -84,7 +86,7 @@ impl Observer for ReadCounts {
     }
 
     fn heartbeat(&mut self) {
-        self.live.context.metrics.heartbeats.inc();
+        self.metrics.heartbeats.inc();
     }
 }
 

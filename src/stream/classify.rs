@@ -1,45 +1,45 @@
-//! What the frames of one stream mean: which dialect it speaks, and whether it is over.
+//! Classifies the frames of one stream: detects its dialect, and finds its terminal event.
 
 use crate::dialect::{Choice, Classifier, Dialect, ErrorContext, Members, detect};
 use crate::event::{Class, Event, Terminal};
 use crate::wire::Frame;
 
-/// Events of another kind after which an announced dialect is no longer expected.
+/// After this many events that do not fit it, an announced dialect is no longer expected.
 const MAX_FOREIGN_FRAMES: usize = 8;
 
-/// One stream's frames to events.
+/// Converts the frames of one stream to events.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct StreamClassifier {
-    /// The dialect is final: an event confirmed it.
+    /// The dialect is final, because an event has confirmed it.
     settled: bool,
-    /// A terminal event was seen; nothing after it is forwarded.
+    /// The terminal event, once it has been seen. Nothing after it is forwarded.
     terminal: Option<Terminal>,
-    /// An event after which the end of the input is an end, although more may follow.
+    /// Set by an event after which the stream may end, although more events may follow.
     may_end: Option<Terminal>,
     heartbeats: u64,
     classifier: Classifier,
     announced: Announced,
-    /// Events before the first of the announced dialect, and what the last of them showed.
+    /// The number of events before the first one of the announced dialect, and the dialect of the last of them.
     foreign_frames: (usize, Dialect),
-    /// The dialect that was announced and never came.
+    /// The dialect that was announced but not used.
     mismatched: Option<Dialect>,
     members: Members,
 }
 
-/// Who named the dialect before the first event.
+/// Who announced the dialect before the first event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Announced {
-    /// The route: no other is looked for.
+    /// The route: no other dialect is considered.
     ByRoute,
-    /// The request or the head of the answer.
+    /// The request, or the head of the response.
     ByPeers,
     Nobody,
 }
 
 impl StreamClassifier {
-    /// Before the first frame: the route's word on the dialect, what request and answer say of it, and what the
-    /// request's body says.
+    /// Creates a classifier. `choice` is the dialect that the route sets, `hint` the one that the request and the head
+    /// of the response indicate, and `members` are members of the request's body.
     pub(super) fn new(choice: Choice, hint: Option<Dialect>, members: Members) -> Self {
         let (announced, dialect) = match (choice, hint) {
             (Choice::Fixed(dialect), _) => (Announced::ByRoute, dialect),
@@ -59,7 +59,7 @@ impl StreamClassifier {
         }
     }
 
-    /// What the next frame means; `None` if it goes no further.
+    /// Classifies the next frame. Returns `None` if it is not forwarded.
     pub(super) fn read(&mut self, frame: &Frame<'_>) -> Option<&Event> {
         if self.terminal.is_some() {
             return None;
@@ -77,7 +77,7 @@ impl StreamClassifier {
             Some(dialect) => self.classifier.classify_foreign(dialect, frame),
         };
         if event.class == Class::Heartbeat {
-            // Consumed: the proxy has its own timer.
+            // Not forwarded: the proxy sends heartbeats of its own.
             self.heartbeats += 1;
             return None;
         }
@@ -89,10 +89,10 @@ impl StreamClassifier {
         Some(event)
     }
 
-    /// The end of the input; says whether it is a good one.
+    /// Ends the input. Returns whether the stream may end here.
     pub(super) fn finish(&mut self) -> bool {
         if !self.settled && self.foreign_frames.0 > 0 {
-            // Nothing of what was announced ever came.
+            // No event of the announced dialect was received.
             self.switch_to(self.foreign_frames.1);
         }
         self.terminal = self.terminal.or(match self.may_end {
@@ -130,9 +130,9 @@ impl StreamClassifier {
         std::mem::replace(&mut self.heartbeats, 0)
     }
 
-    /// The first frame that fits confirms what was announced; without an announcement the first one names the
-    /// dialect. Gives what a frame speaks for itself while the announcement still stands: a trace id or a status
-    /// ahead of the answer must not make the answer a foreign.
+    /// Settles the dialect: the first frame that fits confirms the announced dialect, and without an announcement the
+    /// first frame determines it. Returns the frame's own dialect if the frame does not fit but the announcement still
+    /// stands: a trace id or a status ahead of the response must not change the dialect of the response.
     #[inline(never)]
     fn settle(&mut self, frame: &Frame<'_>) -> Option<Dialect> {
         let dialect = self.dialect();
@@ -153,7 +153,7 @@ impl StreamClassifier {
         None
     }
 
-    /// It speaks `dialect`, whatever was announced.
+    /// Switches to `dialect`, whatever was announced.
     fn switch_to(&mut self, dialect: Dialect) {
         if self.announced != Announced::Nobody && dialect != self.dialect() {
             let expected = self.dialect();

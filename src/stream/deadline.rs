@@ -1,8 +1,8 @@
-//! When a stream must end: deadlines as data, one table for each side.
+//! The deadlines of a stream, as plain data: one set for the upstream and one for the client.
 //!
-//! Events set time stamps; nothing here arms a timer. The pump keeps one timer for the earliest `next` of both sides and
-//! asks `expired` when it fires. Before the first content `first_event` rules alone; after it `idle` and `progress` do.
-//! While the upstream is not read because the client is slow, the upstream is not at fault: its clocks stand still.
+//! Events set time stamps; nothing here sets a timer. The pump keeps one timer for the earliest `next` of both sides
+//! and calls `expired` when it fires. Before the first content only `first_event` applies; afterwards `idle` and
+//! `progress` do. While the upstream is not read because the client is slow, its deadlines do not apply.
 
 use std::time::Duration;
 
@@ -10,28 +10,28 @@ use tokio::time::Instant;
 
 use super::end::End;
 
-/// Lengths of a stream's deadlines.
+/// The lengths of a stream's deadlines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lengths {
-    /// Request sent to first content.
+    /// From sending the request to the first content.
     pub first_event: Duration,
-    /// Silence after first content.
+    /// How long the upstream may be silent after the first content.
     pub idle: Duration,
-    /// Between events with content.
+    /// How much time may pass between events with content.
     pub progress: Duration,
-    /// Whole stream.
+    /// How long the whole stream may last.
     pub total: Duration,
-    /// Something waits for the client and nothing is taken.
+    /// How long the client may take nothing while data waits for it.
     pub client_stall: Duration,
 }
 
-/// Deadlines of one upstream.
+/// The deadlines of one upstream.
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub struct UpstreamClocks {
-    /// When bytes last came.
+    /// When bytes were last received.
     read: Instant,
-    /// When content last came; `None` before the first.
+    /// When content was last received; `None` before the first content.
     content: Option<Instant>,
     /// The upstream is not read because the queue is full.
     held: bool,
@@ -44,7 +44,7 @@ pub struct UpstreamClocks {
 }
 
 impl UpstreamClocks {
-    /// The clocks of an upstream whose request was sent at `started`.
+    /// Creates the deadlines of an upstream whose request was sent at `started`.
     pub const fn new(lengths: &Lengths, started: Instant) -> Self {
         Self {
             read: started,
@@ -58,23 +58,23 @@ impl UpstreamClocks {
         }
     }
 
-    /// Bytes came, of whatever kind.
+    /// Records that bytes of any kind were received.
     pub const fn note_read(&mut self, now: Instant) {
         self.read = now;
     }
 
-    /// An event with content came.
+    /// Records that an event with content was received.
     pub const fn note_content(&mut self, now: Instant) {
         self.sooner |= self.content.is_none();
         self.content = Some(now);
     }
 
-    /// The upstream is not read from now on, because the queue is full.
+    /// Records that the upstream is no longer read, because the queue is full.
     pub const fn hold(&mut self) {
         self.held = true;
     }
 
-    /// The upstream is read again: silence while it was not read does not count.
+    /// Records that the upstream is read again. The time for which it was not read does not count as silence.
     pub const fn release(&mut self, now: Instant) {
         self.held = false;
         self.sooner = true;
@@ -84,22 +84,22 @@ impl UpstreamClocks {
         }
     }
 
-    /// How long silence may last.
+    /// Returns how long the upstream may be silent.
     pub const fn idle(&self) -> Duration {
         self.idle
     }
 
-    /// Reports whether a deadline may have moved forward since the last call. Most events only put one off.
+    /// Reports whether a deadline may have moved forward since the last call. Most events only postpone one.
     pub const fn take_sooner(&mut self) -> bool {
         std::mem::replace(&mut self.sooner, false)
     }
 
-    /// The next moment at which one of them may have expired.
+    /// Returns the earliest deadline, if any.
     pub fn next(&self) -> Option<Instant> {
         self.all().into_iter().flatten().map(|(at, _)| at).min()
     }
 
-    /// The earliest deadline that has passed at `now`.
+    /// Returns the earliest deadline that has passed at `now`, if any.
     pub fn expired(&self, now: Instant) -> Option<(Instant, End)> {
         let all = self.all().into_iter().flatten();
         all.filter(|(at, _)| *at <= now).min_by_key(|(at, _)| *at)
@@ -122,11 +122,11 @@ impl UpstreamClocks {
     }
 }
 
-/// Deadlines of one client.
+/// The deadline of one client.
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub struct ClientClocks {
-    /// Since when something waits for the client; `None` when nothing does.
+    /// Since when data waits for the client; `None` if none does.
     waiting: Option<Instant>,
     /// A deadline may have moved forward.
     sooner: bool,
@@ -134,7 +134,7 @@ pub struct ClientClocks {
 }
 
 impl ClientClocks {
-    /// The clocks of a client for whom nothing waits.
+    /// Creates the deadline of a client for which no data waits.
     pub const fn new(lengths: &Lengths) -> Self {
         Self {
             waiting: None,
@@ -143,13 +143,14 @@ impl ClientClocks {
         }
     }
 
-    /// Something waits for the client since `since`, which last took something then; `None`: nothing waits.
+    /// Records that data has waited since `since`, and that the client took none of it since then. `None` means that no
+    /// data waits.
     pub const fn note_waiting(&mut self, since: Option<Instant>) {
         self.sooner |= since.is_some() && self.waiting.is_none();
         self.waiting = since;
     }
 
-    /// Reports whether something has waited for the client for longer than `limit`.
+    /// Reports whether data has waited for the client for longer than `limit`.
     pub fn is_behind(&self, now: Instant, limit: Duration) -> bool {
         self.waiting
             .is_some_and(|since| now.duration_since(since) > limit)
@@ -160,12 +161,12 @@ impl ClientClocks {
         std::mem::replace(&mut self.sooner, false)
     }
 
-    /// When the client will have taken nothing for too long, unless it takes something.
+    /// Returns when the client will have stalled for too long, unless it takes something before.
     pub fn next(&self) -> Option<Instant> {
         self.waiting.map(|since| since + self.stall)
     }
 
-    /// The deadline, if it has passed at `now`.
+    /// Returns the deadline if it has passed at `now`.
     pub fn expired(&self, now: Instant) -> Option<(Instant, End)> {
         let passed = self.next().filter(|at| *at <= now)?;
         Some((passed, End::ClientStalled))

@@ -1,40 +1,41 @@
-//! Why a stream stopped: exactly one of these, the same word for the client, the log and the metric.
+//! The reasons why a stream ends. Each stream has exactly one, with the same name for the client, the log and the
+//! metrics.
 
 use std::fmt;
 
-/// The one reason a stream ended.
+/// The reason why a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
     /// The client closed its connection or its HTTP/2 stream.
     ClientGone,
-    /// Something waited for the client for longer than `client_stall`.
+    /// The client took nothing for longer than `client_stall`, although data waited for it.
     ClientStalled,
-    /// The process is going away and the stream outlived `drain.limit`.
+    /// The process shuts down, and the stream lasted longer than `drain.limit` (graceful shutdown).
     Drained,
-    /// The upstream ended as its dialect demands.
+    /// The upstream ended the stream as its dialect requires.
     Finished,
-    /// No event with content within `first_event`.
+    /// No event with content came within `first_event`.
     FirstEventTimeout,
-    /// Silence of the upstream for longer than `idle`.
+    /// The upstream was silent for longer than `idle`.
     IdleTimeout,
-    /// Bytes, but no event with content for longer than `progress`.
+    /// The upstream sent bytes, but no event with content for longer than `progress`.
     ProgressTimeout,
-    /// Stopped on request.
+    /// The stream was stopped on request.
     Stopped,
-    /// One event exceeded `max_event_bytes`, or compressed data expanded beyond reason.
+    /// One event exceeded `max_event_bytes`, or compressed data expanded too much.
     TooLarge,
     /// The stream as a whole lasted longer than `total`.
     TotalTimeout,
-    /// The upstream's body ended before its dialect's terminal.
+    /// The upstream's body ended before the terminal event of its dialect.
     Truncated,
-    /// The upstream said so itself, or its answer could not be read.
+    /// The upstream reported an error, or its response could not be read.
     UpstreamError,
-    /// The upstream's connection was reset or broke the protocol in mid-body.
+    /// The connection to the upstream was reset, or violated the protocol, in the middle of the body.
     UpstreamReset,
 }
 
 impl End {
-    /// Every end, in the order of [`End::index`].
+    /// All reasons, in the order of [`End::index`].
     pub const ALL: [Self; 13] = [
         Self::ClientGone,
         Self::ClientStalled,
@@ -51,7 +52,7 @@ impl End {
         Self::UpstreamReset,
     ];
 
-    /// Whether somebody should look into it.
+    /// Reports whether the end points to a problem.
     pub const fn is_trouble(self) -> bool {
         !matches!(
             self,
@@ -59,7 +60,7 @@ impl End {
         )
     }
 
-    /// The word for it, everywhere.
+    /// Returns the name, which is the same everywhere.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ClientGone => "client_gone",
@@ -78,12 +79,12 @@ impl End {
         }
     }
 
-    /// Position in [`End::ALL`].
+    /// Returns the position in [`End::ALL`].
     pub const fn index(self) -> usize {
         self as usize
     }
 
-    /// One sentence for the client. Says nothing of the upstream's address or words.
+    /// Returns the message for the client, one sentence. It reveals neither the upstream's address nor its own message.
     pub const fn message(self) -> &'static str {
         match self {
             Self::ClientGone => "client_gone: the client left",

@@ -1,4 +1,4 @@
-//! What one stream measured: counted in plain fields as events arrive, read once at its end.
+//! The measurements of one stream: plain fields, updated as events arrive and reported at its end.
 
 use std::time::Duration;
 
@@ -8,61 +8,61 @@ use super::tools::Tools;
 use crate::dialect::{calls, model};
 use crate::event::{Call, Class, Content, Event, Step, Usage};
 
-/// One stream's numbers. Times are taken when the read that brought the event returned.
+/// The measurements of one stream. The time of an event is the time at which the read that contained it returned.
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub struct Meter {
-    /// Bytes read.
+    /// How many bytes were read.
     pub bytes_in: u64,
-    /// Token and reasoning events: the estimate of output tokens where the upstream states none.
+    /// Token and reasoning events: the estimate of the output tokens if the upstream reports no count.
     pub deltas: u64,
-    /// Those of them that are reasoning.
+    /// How many of `deltas` are reasoning events.
     pub reasoning_deltas: u64,
-    /// The read that goes on brought text.
+    /// The current read has returned text.
     text: bool,
-    /// Last text of either kind.
+    /// The last text, answer or reasoning.
     pub last_token: Option<Instant>,
-    /// First event of any kind.
+    /// The first event of any kind.
     pub first_event: Option<Instant>,
-    /// First non-empty answer text.
+    /// The first non-empty answer text.
     pub first_token: Option<Instant>,
-    /// First answer text that the client may see.
+    /// The first answer text that the client may see.
     pub first_visible: Option<Instant>,
-    /// First non-empty reasoning text.
+    /// The first non-empty reasoning text.
     pub first_reasoning: Option<Instant>,
-    /// First tool event.
+    /// The first tool event.
     pub first_tool: Option<Instant>,
-    /// Events in, by [`Class::index`].
+    /// Events received, by [`Class::index`].
     pub events: [u64; Class::ALL.len()],
-    /// What the upstream stated, summed over its model calls.
+    /// The token counts that the upstream reported, summed over its model calls.
     pub usage: Usage,
-    /// A total was stated, not only a count that runs on.
+    /// The upstream reported a total, not only a running count.
     total_stated: bool,
-    /// The share of the last few calls. Bounded: see [`MAX_CALLS`].
+    /// The share of each of the last [`MAX_CALLS`] model calls.
     calls: Vec<Usage>,
-    /// Tool calls with streamed arguments, once there are any.
+    /// The tool calls with streamed arguments, once there are any.
     tools: Option<Box<Tools>>,
-    /// What the first event calls the model, if somebody wants to know.
+    /// The name of the model in the first event, if `wants_model` is set.
     pub model: Option<Box<str>>,
     wants_model: bool,
 }
 
-/// Who says how many tokens came out.
+/// Where the number of output tokens comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenSource {
-    /// The upstream's running count, of a stream that ended before it stated the total.
+    /// The upstream's running count, in a stream that ended before the total was reported.
     Cumulative,
-    /// Nobody: deltas were counted.
+    /// The upstream reported no count, so deltas were counted.
     Estimated,
-    /// The upstream's total.
+    /// The total that the upstream reported.
     Usage,
 }
 
 impl TokenSource {
-    /// All of them, in order.
+    /// All sources, in order.
     pub const ALL: [Self; 3] = [Self::Cumulative, Self::Estimated, Self::Usage];
 
-    /// The word used in metrics and logs.
+    /// Returns the name used in metrics and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Cumulative => "cumulative",
@@ -72,8 +72,9 @@ impl TokenSource {
     }
 }
 
-/// Agents run a few model calls at once and tell each one's counts within a few events. A call that was
-/// told before so many others is forgotten: its counts stay, but a repeat would be added again.
+/// How many model calls are tracked. Agents run only a few at once, and report the counts of each within a few events.
+/// When there are more, the oldest call is forgotten: its counts stay in the sum, but would be added again if they were
+/// repeated.
 const MAX_CALLS: usize = 64;
 
 impl Default for Meter {
@@ -101,7 +102,7 @@ impl Default for Meter {
 }
 
 impl Meter {
-    /// One that takes note of the model's name, or not.
+    /// Creates a meter. `wants_model`: whether it records the name of the model.
     pub fn new(wants_model: bool) -> Self {
         Self {
             wants_model,
@@ -109,7 +110,7 @@ impl Meter {
         }
     }
 
-    /// Counts an event that came `now` in `block`.
+    /// Counts an event that arrived at `now`, with the bytes `block`.
     pub fn observe(&mut self, block: &[u8], event: &Event, now: Instant) {
         if let Some(count) = self.events.get_mut(event.class.index()) {
             *count += 1;
@@ -136,7 +137,7 @@ impl Meter {
         }
         if let Some(usage) = &event.usage {
             self.state(usage);
-            // Beside text it is a running count; by itself, or with an end, it is the total.
+            // Counts beside text are running counts; by themselves, or with an end, they are the total.
             let is_running = event.class == Class::Usage && event.content != Content::None;
             self.total_stated |= usage.output.is_some() && !is_running;
         }
@@ -164,14 +165,15 @@ impl Meter {
         }
     }
 
-    /// Tool calls whose arguments are no whole value; in a stream that `ended` by itself, also those that did not end.
+    /// Returns how many tool calls have incomplete arguments. In a stream that the upstream `ended`, calls that did not
+    /// end count as well.
     pub fn tool_faults(&self, ended: bool) -> u64 {
         let (faults, open) = self.tools.as_ref().map_or((0, 0), |tools| tools.faults());
         faults + if ended { open as u64 } else { 0 }
     }
 
-    /// That was all of one read, besides `heartbeats`, which were consumed. Gives the time since the last text if
-    /// this read brought text.
+    /// Ends one read, in which `heartbeats` heartbeats were consumed. Returns the time since the last text if this read
+    /// returned text.
     pub fn end_read(&mut self, heartbeats: u64, now: Instant) -> Option<Duration> {
         if let Some(count) = self.events.get_mut(Class::Heartbeat.index()) {
             *count += heartbeats;
@@ -183,7 +185,7 @@ impl Meter {
         Some(now.duration_since(last))
     }
 
-    /// First moments, one after the other: of any event, of the answer, of reasoning, of a tool.
+    /// Returns when the first event, the first answer text, the first reasoning and the first tool event arrived.
     pub const fn firsts(&self) -> [Option<Instant>; 4] {
         [
             self.first_event,
@@ -193,7 +195,7 @@ impl Meter {
         ]
     }
 
-    /// Adds what is told of one call: within a call counts are cumulative.
+    /// Adds reported token counts of one model call. Within a call, counts are cumulative.
     fn state(&mut self, usage: &Usage) {
         let known = self.calls.iter().position(|call| call.call == usage.call);
         let at = known.unwrap_or_else(|| {
@@ -214,7 +216,7 @@ impl Meter {
         }
     }
 
-    /// Output tokens, and who says so. Some servers state zero until the end.
+    /// Returns the number of output tokens, and where it comes from. Some servers report zero until the end.
     pub const fn output_tokens(&self) -> (u64, TokenSource) {
         match self.usage.output {
             Some(stated) if stated > 0 || self.deltas == 0 => {
@@ -229,7 +231,8 @@ impl Meter {
         }
     }
 
-    /// Output tokens per second after the first, from first to last text; `None` for fewer than two.
+    /// Returns the output tokens per second, from the first to the last text and without the first token. Returns
+    /// `None` for fewer than two tokens.
     pub fn tokens_per_second(&self) -> Option<f64> {
         let first = [self.first_token, self.first_reasoning]
             .into_iter()
@@ -242,8 +245,8 @@ impl Meter {
     }
 }
 
-/// A count of one call grows to what is stated, and the total with it. It never falls: frameworks that add
-/// the counts of chunks state zero for what an earlier chunk said.
+/// Raises a count of one call to the reported value, and the total by the difference. A count never falls: frameworks
+/// that add up the counts of chunks report zero where an earlier chunk had a value.
 fn raise(count: &mut Option<u64>, stated: Option<u64>, total: &mut Option<u64>) {
     let Some(stated) = stated else { return };
     let before = count.unwrap_or(0);
@@ -258,7 +261,7 @@ mod tests {
     use crate::dialect::{Classifier, Dialect};
     use crate::wire::{Decoder, Frame, Framing};
 
-    /// What a stream of these SSE blocks is measured to be.
+    /// Returns the measurements of a stream of these SSE blocks.
     fn measured(dialect: Dialect, blocks: &[String]) -> Meter {
         let mut classifier = Classifier::new(dialect);
         let mut meter = Meter::default();
@@ -275,7 +278,7 @@ mod tests {
         format!("event: {name}\ndata: {data}\n\n")
     }
 
-    /// A LangGraph event with one message and its counts.
+    /// Returns a LangGraph event with one message and its counts.
     fn message(name: &str, kind: &str, id: &str, input: u64, output: u64) -> String {
         let usage = format!(r#"{{"input_tokens":{input},"output_tokens":{output}}}"#);
         let message =
@@ -292,7 +295,7 @@ mod tests {
             (vec![one("m1", 100), one("m1", 100)], 100, 9),
             (vec![one("m1", 1), one("m2", 20), one("m1", 100)], 120, 18),
             (vec![one("m1", 100), whole("m1", 100)], 100, 9),
-            // Two models of two subgraphs; each message is told twice.
+            // Two models in two subgraphs; each message is sent twice.
             (
                 vec![
                     message("messages/partial|a:1", "ai", "m1", 9, 5),
@@ -303,7 +306,7 @@ mod tests {
                 9,
                 18,
             ),
-            // Chunks of one message, made to be added: zero says nothing.
+            // Chunks of one message, whose counts are meant to be added: zero has no meaning.
             (
                 vec![
                     message("messages", "AIMessageChunk", "m1", 9, 0),
@@ -383,7 +386,7 @@ mod tests {
             measured(Dialect::OpenAiChat, &blocks).output_tokens()
         };
         assert_eq!(of(&[1, 3, 9]), (9, TokenSource::Cumulative));
-        // Ollama states zero until the end, and the end was cut.
+        // Ollama reports zero until the end, and the end was cut off.
         assert_eq!(of(&[0, 0, 0]), (3, TokenSource::Estimated));
     }
 

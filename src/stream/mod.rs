@@ -1,7 +1,7 @@
-//! A live stream's logic: how bytes become events, when and why a stream ends, and the pump that runs it.
+//! The logic of a live stream: how bytes become events, when and why the stream ends, and the pump that runs it.
 //!
-//! `pipeline`, `classify`, `meter`, `tools`, `deadline` and `end` are pure: no clock, no I/O. `pump` is the future that
-//! joins an ingress (the upstream's side) to an egress (the client's side).
+//! `pipeline`, `classify`, `meter`, `tools`, `deadline` and `end` are pure: they read no clock and do no I/O. `pump` is
+//! the future that connects an ingress (the upstream's side) to an egress (the client's side).
 
 mod classify;
 pub mod deadline;

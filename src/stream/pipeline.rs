@@ -1,4 +1,6 @@
-//! Bytes to events: undo the coding, cut into frames, classify. A plain value: no clock, no I/O.
+//! Converts the bytes of a stream to events: decodes the content coding, splits into frames, classifies, filters.
+//!
+//! A [`Pipeline`] is a plain value: it reads no clock and does no I/O.
 
 use std::sync::Arc;
 
@@ -10,12 +12,12 @@ use crate::wire::{self, Decoder, Frame, Framing};
 
 use super::classify::StreamClassifier;
 
-/// Why the bytes are no stream.
+/// Why the bytes are not a valid stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The compressed body is corrupt.
     Corrupt,
-    /// One event, or the expansion of the body, exceeds its bound.
+    /// One event, or the expansion of the compressed body, exceeds its limit.
     TooLarge,
 }
 
@@ -34,42 +36,42 @@ impl From<encoding::Error> for Fault {
     }
 }
 
-/// What the end of the input means.
+/// Whether a stream is complete at the end of its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Everything was there.
+    /// The stream is complete.
     Complete,
-    /// Something is missing.
+    /// A part of the stream is missing.
     Truncated,
 }
 
-/// What one stream needs to know to cut itself into events.
+/// The settings of a pipeline.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Framing by content type; the first bytes may say otherwise.
+    /// The framing according to the content type; the first bytes may show another one.
     pub framing: Framing,
-    /// Content coding of the body.
+    /// The content coding of the body.
     pub coding: Coding,
-    /// The route's word on the dialect.
+    /// The dialect that the route sets, or that it must be detected.
     pub choice: Choice,
-    /// What request and answer say of the dialect.
+    /// The dialect that the request and the head of the response indicate.
     pub hint: Option<Dialect>,
-    /// What the request's body says.
+    /// The members of the request's body that matter for the dialect.
     pub members: Members,
-    /// Bound of one event.
+    /// The largest event, in bytes.
     pub max_event_bytes: usize,
-    /// What the client does not get.
+    /// What is hidden from the client.
     pub hide: Arc<Rules>,
 }
 
-/// Where a stream's events go.
+/// Receives the events of a stream.
 pub trait Sink {
-    /// The upstream sent this.
+    /// Called for an event that the upstream sent.
     fn arrived(&mut self, block: &[u8], event: &Event);
-    /// The client may see this.
+    /// Called for an event that the client may see.
     fn leaves(&mut self, block: &[u8], event: &Event);
 
-    /// Both.
+    /// Called instead of both for an event that the client may see as it was sent.
     fn passes(&mut self, block: &[u8], event: &Event) {
         self.arrived(block, event);
         self.leaves(block, event);
@@ -84,19 +86,19 @@ impl<F: FnMut(&[u8], &Event)> Sink for F {
     }
 }
 
-/// One stream's bytes to events.
+/// Converts the bytes of one stream to events.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Pipeline {
     coding: Option<Box<encoding::Decoder>>,
     decoder: Decoder,
     classifier: StreamClassifier,
-    /// What the client does not get; `None` if it gets everything.
+    /// Removes what is hidden from the client; `None` if nothing is.
     filter: Option<Box<Filter>>,
 }
 
 impl Pipeline {
-    /// A pipeline before its first byte.
+    /// Creates a pipeline for one stream.
     pub fn new(settings: &Settings) -> Self {
         Self {
             coding: encoding::Decoder::new(settings.coding).map(Box::new),
@@ -111,11 +113,10 @@ impl Pipeline {
         }
     }
 
-    /// Gives `sink` each event that `chunk` completes, up to a terminal one: its bytes to send on, and what they
-    /// mean.
+    /// Passes each event that `chunk` completes to `sink`, up to a terminal event: its bytes and their meaning.
     ///
     /// # Errors
-    /// When the bytes are no stream. Events before the fault were given.
+    /// If the bytes are not a valid stream. The events before the fault have been passed on.
     pub fn feed(&mut self, chunk: &[u8], sink: &mut impl Sink) -> Result<(), Fault> {
         let Self {
             coding,
@@ -132,7 +133,7 @@ impl Pipeline {
         result
     }
 
-    /// The end of the input: completes a last event that lacks only its end, and judges the whole.
+    /// Ends the input: passes on a last event that lacks only its end, and returns whether the stream is complete.
     pub fn finish(&mut self, sink: &mut impl Sink) -> Verdict {
         let coding = self.coding.as_ref();
         let torn_coding = coding.is_some_and(|coding| !coding.is_complete());
@@ -154,19 +155,19 @@ impl Pipeline {
         }
     }
 
-    /// Gives `sink` what was held back and may be seen: the stream ends here.
+    /// Passes what the filter held back, and the client may see, to `sink`, because the stream ends here.
     pub fn flush(&mut self, sink: &mut impl Sink) {
         if let Some(filter) = &mut self.filter {
             filter.finish(&mut |block, event| sink.leaves(block, event));
         }
     }
 
-    /// Whether the client may get less than the upstream sends.
+    /// Reports whether the client may receive less than the upstream sends.
     pub const fn hides(&self) -> bool {
         self.filter.is_some()
     }
 
-    /// What was hidden so far.
+    /// Returns what was hidden so far.
     pub fn hidden(&self) -> Hidden {
         self.filter
             .as_ref()
@@ -174,43 +175,44 @@ impl Pipeline {
             .unwrap_or_default()
     }
 
-    /// What the stream speaks, as far as it is known.
+    /// Returns the dialect of the stream, as far as it is known.
     pub const fn dialect(&self) -> Dialect {
         self.classifier.dialect()
     }
 
-    /// How its frames are separated.
+    /// Returns the framing of the stream.
     pub const fn framing(&self) -> Framing {
         self.decoder.framing()
     }
 
-    /// What the end of the input would mean now, although more may follow: a good end, or one that failed.
+    /// Returns how the stream would end if its input ended now, although more events may follow: successfully or as
+    /// failed. Returns `None` if no event has allowed that.
     pub const fn may_end(&self) -> Option<Terminal> {
         self.classifier.may_end()
     }
 
-    /// What an error event to the client has to agree with.
+    /// Returns what an error event to the client must agree with.
     pub fn error_context(&self) -> ErrorContext {
         self.classifier.error_context()
     }
 
-    /// The dialect that was announced and never came.
+    /// Returns the dialect that was announced but not used, if any.
     pub const fn mismatched(&self) -> Option<Dialect> {
         self.classifier.mismatched()
     }
 
-    /// The terminal event seen.
+    /// Returns the terminal event, once it has been seen.
     pub const fn terminal(&self) -> Option<Terminal> {
         self.classifier.terminal()
     }
 
-    /// Heartbeats of the upstream consumed since the last call.
+    /// Returns how many heartbeats of the upstream were consumed since the last call.
     pub const fn take_heartbeats(&mut self) -> u64 {
         self.classifier.take_heartbeats()
     }
 }
 
-/// One frame on its way.
+/// Classifies and filters one frame, and passes the result to `sink`.
 fn pass(
     classifier: &mut StreamClassifier,
     filter: &mut Option<Box<Filter>>,
@@ -232,7 +234,7 @@ fn pass(
     });
 }
 
-/// Whether an event counts as content for deadlines and time to first event.
+/// Reports whether an event counts as content for the deadlines.
 pub const fn is_content(event: &Event) -> bool {
     !matches!(event.content, Content::None)
 }

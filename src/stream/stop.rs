@@ -1,4 +1,4 @@
-//! A request to end a stream, from anywhere in the process.
+//! Ends a stream on request, from anywhere in the process.
 
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -16,7 +16,7 @@ struct Asked {
 }
 
 impl StopSignal {
-    /// Asks for the end; the first reason given stays.
+    /// Asks the stream to end, and wakes its pump. If called several times, the first reason counts.
     pub fn ask(&self, end: End) {
         let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         asked.end.get_or_insert(end);
@@ -27,13 +27,13 @@ impl StopSignal {
         }
     }
 
-    /// Reports whether the end was asked for.
+    /// Reports whether the stream was asked to end.
     pub fn is_asked(&self) -> bool {
         let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         asked.end.is_some()
     }
 
-    /// Ready with the reason once the end was asked for.
+    /// Is ready with the reason once the stream was asked to end.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<End> {
         let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(end) = asked.end {

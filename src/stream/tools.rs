@@ -1,18 +1,19 @@
-//! Are the tool calls of a stream whole? Their arguments come in pieces, and must add up to one JSON value.
+//! Checks whether the tool calls of a stream are complete: their arguments arrive in pieces, which must add up to one
+//! JSON value.
 
 use crate::event::{Call, Step};
 use crate::wire::json_complete::Whole;
 
-/// Calls of one stream that are followed at once; agents make a handful. More are not looked at, unless the oldest is one
-/// whose end nobody tells: it is over then.
+/// How many open calls of one stream are tracked; agents make only a few at once. Further calls are ignored, unless the
+/// end of the oldest call is not signalled: that one then counts as ended.
 const MAX_OPEN: usize = 64;
 
-/// The open calls of one stream, and what was wrong with those that ended.
+/// The open tool calls of one stream, and the number of incomplete ones among those that have ended.
 #[derive(Clone, Debug, Default)]
 pub struct Tools {
     open: Vec<Open>,
     faults: u64,
-    /// No call is followed any more.
+    /// Calls are no longer tracked.
     lost: bool,
 }
 
@@ -21,12 +22,12 @@ struct Open {
     group: u32,
     id: u64,
     arguments: Whole,
-    /// Its end is told.
+    /// Whether its end is signalled.
     is_told: bool,
 }
 
 impl Tools {
-    /// A step of a call, and the raw body of the JSON string it brought.
+    /// Records a step of a call. `text` is the raw body of the JSON string that came with it.
     pub fn note(&mut self, call: Call, text: &[u8]) {
         if self.lost {
             return;
@@ -43,7 +44,7 @@ impl Tools {
                 self.end(|open| open.group == call.group);
             }
             Step::Begins => {
-                // The same again is another call that took its place.
+                // The same id again is another call, which replaces the first.
                 self.end(|open| open.group == call.group && open.id == call.id);
                 self.begin(call, text);
             }
@@ -53,13 +54,14 @@ impl Tools {
         }
     }
 
-    /// A step could not be read: no call can be followed any more.
+    /// Stops tracking calls, because a step could not be read.
     pub fn lose(&mut self) {
         self.open.clear();
         self.lost = true;
     }
 
-    /// Calls that ended and were not whole, and those that are still open although their end should have been told.
+    /// Returns how many calls ended incomplete, and how many are still open although their end is signalled or their
+    /// arguments are incomplete.
     pub fn faults(&self) -> (u64, usize) {
         let is_open = |open: &&Open| open.is_told || !open.arguments.is_whole();
         (self.faults, self.open.iter().filter(is_open).count())
@@ -69,7 +71,7 @@ impl Tools {
         let is_it = |open: &&mut Open| open.group == call.group && open.id == call.id;
         match self.open.iter_mut().find(is_it) {
             Some(open) => open.arguments.feed(text),
-            // Some servers leave the beginning out.
+            // Some servers omit the first step.
             None => self.begin(call, text),
         }
     }

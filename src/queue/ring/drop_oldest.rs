@@ -1,7 +1,7 @@
-//! Drop-oldest: which events leave a full ring, and how the client is told what is missing.
+//! The overflow rule `drop_oldest`: drops events from a full ring, and tells the client what is missing.
 //!
-//! Only droppable events (token, reasoning, status, heartbeat) ever leave, the oldest first. A dropped entry stays as a
-//! mark until the ring is tidied; what was dropped is noted at the next event that stays.
+//! Only droppable events (token, reasoning, status, heartbeat) are dropped, the oldest first. A dropped entry is marked
+//! as dead, and stays until the ring is tidied. The next event that stays records what was dropped before it.
 
 use super::Ring;
 use super::gap::{Gap, chars};
@@ -28,7 +28,7 @@ impl Ring {
                 events: 1,
                 chars: chars(entry.text.of(block)),
             });
-            // The dead lie before every one that can go: the next one lives.
+            // All dead entries lie before the first one that can be dropped, so the next entry is live.
             match self.entries.get_mut(self.droppable + 1) {
                 Some(next) => next.gap.add(gap),
                 None => self.gap.add(gap),
@@ -39,7 +39,7 @@ impl Ring {
         }
     }
 
-    /// Drops the event that comes: nothing older gives way, so this one is the oldest that can.
+    /// Drops the new event: no older event can be dropped, so it is the oldest droppable one.
     pub(super) fn drop_new(&mut self, block: &[u8], event: &Event) {
         self.count_drop(event.class);
         self.gap.add(Gap {
@@ -48,7 +48,7 @@ impl Ring {
         });
     }
 
-    /// The client's words for what is missing; empty if nothing is, or it cannot be told.
+    /// Returns the drop notice for what is missing; empty if nothing is missing, or if the client cannot be told.
     pub(super) fn notice(&self, gap: Gap) -> String {
         if gap.events == 0 {
             return String::new();

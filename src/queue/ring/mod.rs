@@ -1,8 +1,9 @@
-//! What waits for a slow client: bounded in events and bytes, and what gives way at the bound.
+//! The events that wait for a client: a ring that is bounded in events and bytes, with the rules for a full ring.
 //!
-//! When an event does not fit: join it to an equal tail, join equal neighbours already waiting, then
-//! follow [`Overflow`]. Only droppable events are ever dropped; a critical one waits outside ([`Push::Full`]).
-//! All blocks lie one after the other in one buffer, so a reader that keeps up takes them without a copy.
+//! An event that does not fit is merged with the last event if both are alike. Otherwise, neighbours that already wait
+//! and are alike are merged. If that does not make enough room, the [`Overflow`] rule applies. Only droppable events
+//! are ever dropped; a critical event waits outside ([`Push::Full`]). All blocks lie one after the other in one buffer,
+//! so a reader can take a large run of events without a copy.
 
 mod drop_oldest;
 mod gap;
@@ -24,41 +25,41 @@ use parts::Entry;
 pub use parts::{Counts, Push, Taken};
 use store::Store;
 
-/// Bytes that [`MOVED`] keeps.
+/// The largest buffer that [`MOVED`] keeps, in bytes.
 const KEEP_MOVED_BYTES: usize = 1024 * 1024;
 
 thread_local! {
-    /// Blocks on their way to another place in their ring. Kept: a buffer of this size, had and given back again
-    /// and again, would leave holes in the memory of the process.
+    /// A buffer for blocks that move to another place in their ring. It is kept, because allocating and freeing a
+    /// buffer of this size again and again would fragment the memory of the process.
     static MOVED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// A sync, bounded queue of encoded events.
+/// A bounded queue of encoded events, without locks or wakers.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Ring {
-    /// Entries that are not dead.
+    /// The number of entries that are not dead.
     live: usize,
-    /// Bytes of live entries.
+    /// The number of bytes of these entries.
     bytes: usize,
     entries: VecDeque<Entry>,
-    /// Blocks of all entries in order; holes where something was taken or dropped.
+    /// The blocks of all entries in order, with holes where blocks were taken or dropped.
     store: Store,
-    /// Told in front of the next event pushed.
+    /// What was dropped since the last event pushed. The next event pushed records it.
     gap: Gap,
-    /// Entries before this one were compacted with their neighbours.
+    /// Entries before this index have been compacted with their neighbours.
     compacted: usize,
-    /// No entry before this one can be dropped.
+    /// No entry before this index can be dropped.
     droppable: usize,
     counts: Counts,
     limits: Limits,
     encoder: Encoder,
-    /// The reader does not keep up: what does not fit may be dropped, or end the stream.
+    /// The reader does not keep up, so the overflow rule applies to events that do not fit.
     slow: bool,
 }
 
 impl Ring {
-    /// An empty ring. `encoder` writes what the client gets besides events.
+    /// Creates an empty ring. `encoder` writes heartbeats and drop notices.
     pub fn new(limits: Limits, encoder: Encoder) -> Self {
         Self {
             limits,
@@ -75,13 +76,13 @@ impl Ring {
         }
     }
 
-    /// Whether the reader had its chance and did not keep up. Until then what does not fit waits outside:
-    /// a burst is no fault of who reads it.
+    /// Sets whether the reader is slow. While it is not, events that do not fit wait outside, because a burst is not
+    /// the reader's fault.
     pub const fn reader_is_slow(&mut self, slow: bool) {
         self.slow = slow;
     }
 
-    /// Takes an event in, or says why not.
+    /// Pushes an event, or returns why it was not accepted.
     pub fn push(&mut self, block: &[u8], event: &Event, now: Instant) -> Push {
         if self.fits(block.len()) {
             self.append(block, event, now);
@@ -107,7 +108,7 @@ impl Ring {
         }
         if self.fits(block.len()) {
             self.append(block, event, now);
-            // It was tried with its neighbour above.
+            // A merge with its neighbour was tried above.
             self.compacted = self.entries.len();
             return Push::Accepted;
         }
@@ -118,17 +119,17 @@ impl Ring {
         Push::Full
     }
 
-    /// Adds Weir's own last event; it always fits.
+    /// Adds the last event of a stream, which Weir writes itself. It always fits.
     pub fn push_final(&mut self, block: &[u8], now: Instant) {
         self.append(block, &Event::bare(Class::Error), now);
     }
 
-    /// What is written besides events is written by `encoder` from here on.
+    /// Sets the encoder that writes heartbeats and drop notices from here on.
     pub const fn set_encoder(&mut self, encoder: Encoder) {
         self.encoder = encoder;
     }
 
-    /// Adds a heartbeat if nothing waits and the client has one; reports whether it did.
+    /// Adds a heartbeat if nothing waits and the client's dialect has one. Returns whether it was added.
     pub fn heartbeat(&mut self, now: Instant) -> bool {
         let bytes = self.encoder.heartbeat().filter(|_| self.is_empty());
         if let Some(bytes) = bytes {
@@ -137,7 +138,7 @@ impl Ring {
         bytes.is_some()
     }
 
-    /// Nothing follows: what is missing at the end is told without an event to tell it in front of.
+    /// Ends the ring: adds a drop notice if events were dropped after the last event that stayed.
     pub fn finish(&mut self, now: Instant) {
         let gap = std::mem::take(&mut self.gap);
         let notice = self.notice(gap);
@@ -146,7 +147,7 @@ impl Ring {
         }
     }
 
-    /// Appends as many whole events as fit in `max_bytes` to `out`, at least one; everything if it fits.
+    /// Appends as many whole events as fit in `max_bytes` to `out`, but at least one. Returns `None` if nothing waits.
     pub fn take(&mut self, max_bytes: usize, out: &mut Vec<u8>) -> Option<Taken> {
         if self.entries.len() == 1
             && let Some(taken) = self.take_only(out)
@@ -163,8 +164,8 @@ impl Ring {
                 if events > 0 && bytes + entry.len > max_bytes {
                     break;
                 }
-                plain &=
-                    entry.start == end && (entry.gap.events == 0 || !self.encoder.tells_drops());
+                // With a gap it is copied, whether or not the client is told.
+                plain &= entry.start == end && entry.gap.events == 0;
                 end = entry.start + entry.len;
                 bytes += entry.len;
                 events += 1;
@@ -194,7 +195,7 @@ impl Ring {
         Some(Taken { events, oldest })
     }
 
-    /// The one event that waits, as nearly always when its reader keeps up.
+    /// Takes the only event that waits. This is nearly always the case while the reader keeps up.
     fn take_only(&mut self, out: &mut Vec<u8>) -> Option<Taken> {
         let only = self.entries.back()?;
         if only.dead || only.gap.events > 0 {
@@ -213,20 +214,20 @@ impl Ring {
         Some(Taken { events, oldest })
     }
 
-    /// Nothing lives any more: others may use its room.
+    /// Gives the buffers back for other queues to use. No entry may be live.
     fn empty(&mut self) {
         spare::keep_entries(std::mem::take(&mut self.entries));
         self.store.empty();
     }
 
-    /// Makes room at once for a read of `bytes`, of which all or nearly all will wait here.
+    /// Reserves room for a read of `bytes` bytes, most of which will wait here.
     pub fn expect(&mut self, bytes: usize) {
         if self.live == 0 {
             self.store.expect(bytes);
         }
     }
 
-    /// Throws away all that waits: nobody will take it.
+    /// Discards everything that waits, because nobody will take it.
     pub fn clear(&mut self) {
         for entry in self.entries.drain(..).filter(|entry| !entry.dead) {
             if let Some(count) = self.counts.unsent.get_mut(entry.class.index()) {
@@ -237,27 +238,28 @@ impl Ring {
         (self.live, self.bytes) = (0, 0);
     }
 
-    /// Events that wait.
+    /// Returns how many events wait.
     pub const fn len(&self) -> usize {
         self.live
     }
 
-    /// Whether nothing waits.
+    /// Reports whether nothing waits.
     pub const fn is_empty(&self) -> bool {
         self.live == 0
     }
 
-    /// Bytes that wait.
+    /// Returns how many bytes wait.
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// What happened so far.
+    /// Returns the counts so far.
     pub const fn counts(&self) -> &Counts {
         &self.counts
     }
 
-    /// An event beyond the bound may stand alone: otherwise it could never pass.
+    /// Reports whether an event of `len` bytes fits. Any event fits into an empty ring: otherwise an event larger than
+    /// the limit could never pass.
     const fn fits(&self, len: usize) -> bool {
         self.live == 0
             || (self.live < self.limits.max_events && self.bytes + len <= self.store.max_live())
@@ -286,7 +288,7 @@ impl Ring {
         self.counts.max_bytes = self.counts.max_bytes.max(self.bytes);
     }
 
-    /// Joins an event to the last one waiting, in place.
+    /// Merges an event with the last one that waits, in place. Returns whether it was merged.
     fn join_tail(&mut self, block: &[u8], event: &Event) -> bool {
         if self.gap.events > 0 {
             return false;
@@ -319,7 +321,7 @@ impl Ring {
         tail.merge = Some(merge);
         tail.text = merge.text;
         if merge.keep == Keep::Replace {
-            // The newer one says all that the older said, and maybe more: none of it may get lost.
+            // The newer event contains all of the older one, and maybe more. None of it may be lost.
             tail.content = event.content;
             if tail.class.is_droppable() {
                 tail.class = event.class;
@@ -331,8 +333,8 @@ impl Ring {
         true
     }
 
-    /// Joins equal neighbours that already wait, and drops heartbeats: something better follows them.
-    /// Each entry is looked at once, however often the ring is full.
+    /// Merges neighbours that already wait, and discards heartbeats, because an event follows them. Each entry is
+    /// processed once, however often the ring is full.
     fn compact(&mut self) {
         let from = std::mem::replace(&mut self.compacted, self.entries.len());
         let fresh: Vec<Entry> = self.entries.drain(from.min(self.entries.len())..).collect();
@@ -374,14 +376,14 @@ impl Ring {
         MOVED.set(old);
     }
 
-    /// Closes the holes if that is what `len` more bytes need.
+    /// Closes the holes in the buffer if `len` more bytes need the room.
     fn make_room(&mut self, len: usize) {
         if self.store.is_worn(self.bytes, len) {
             self.tidy();
         }
     }
 
-    /// Closes the holes and forgets the dead.
+    /// Closes the holes in the buffer and removes dead entries.
     fn tidy(&mut self) {
         let (mut seen, mut gone, mut end) = (0, 0, 0);
         let (store, compacted) = (&mut self.store, self.compacted);
@@ -401,7 +403,7 @@ impl Ring {
         self.droppable = 0;
     }
 
-    /// Appends the blocks of the first `entries` to `out`, with notices where something is missing.
+    /// Appends the blocks of the first `entries` entries to `out`, with a drop notice wherever events are missing.
     fn copy(&self, entries: usize, out: &mut Vec<u8>) {
         let entries = self.entries.iter().take(entries);
         for entry in entries.filter(|entry| !entry.dead) {

@@ -1,29 +1,29 @@
-//! What a ring is made of and what it says.
+//! The entries of a ring, and the results of its operations.
 
 use tokio::time::Instant;
 
 use super::gap::Gap;
 use crate::event::{Class, Content, Merge, Span};
 
-/// What happened so far; only grows.
+/// The totals of a ring. They never fall.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Counts {
-    /// The most bytes that ever waited.
+    /// The largest number of bytes that waited at once.
     pub max_bytes: usize,
     /// Bytes taken by the reader.
     pub taken_bytes: u64,
-    /// Events taken by the reader, by [`Class::index`]; heartbeats and Weir's own end included.
+    /// Events taken by the reader, by [`Class::index`], including heartbeats and the last event that Weir writes.
     pub taken: [u64; Class::ALL.len()],
-    /// Events that were joined to another.
+    /// Events that were merged with another one.
     pub merged: u64,
     /// Dropped events, by [`Class::index`].
     pub dropped: [u64; Class::ALL.len()],
-    /// Events thrown away because nobody was left to take them, by [`Class::index`].
+    /// Events discarded because nobody was left to take them, by [`Class::index`].
     pub unsent: [u64; Class::ALL.len()],
 }
 
-/// One event that waits.
+/// An event that waits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     /// Where the block starts in the buffer.
@@ -32,31 +32,31 @@ pub(super) struct Entry {
     pub(super) class: Class,
     pub(super) content: Content,
     pub(super) merge: Option<Merge>,
-    /// Where its text lies in the block.
+    /// Where the text lies in the block.
     pub(super) text: Span,
     pub(super) arrived: Instant,
-    /// Dropped directly before this one.
+    /// What was dropped directly before this event.
     pub(super) gap: Gap,
-    /// Dropped: it stays as a mark until the ring is tidied, so that nothing is moved for it.
+    /// The event was dropped. The entry stays until the ring is tidied, so that nothing has to be moved for it.
     pub(super) dead: bool,
 }
 
-/// What became of an event.
+/// What happened to an event that was pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Push {
-    /// It waits, was joined, or was dropped as the rules say.
+    /// It waits, was merged, or was dropped according to the overflow rule.
     Accepted,
-    /// The rule of this queue is to end the stream.
+    /// The overflow rule ends the stream.
     Disconnect,
-    /// It must wait outside until something is taken.
+    /// It must wait outside until the reader takes something.
     Full,
 }
 
-/// What a reader got: one or more whole blocks.
+/// What a reader took: one or more whole events.
 #[derive(Clone, Copy, Debug)]
 pub struct Taken {
-    /// How many events they are.
+    /// How many events it took.
     pub events: usize,
-    /// When the oldest of them came from the upstream.
+    /// When the oldest of them was received from the upstream.
     pub oldest: Instant,
 }

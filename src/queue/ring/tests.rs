@@ -4,12 +4,12 @@ use crate::encode::Encoder;
 use crate::event::{Content, Keep, Merge, Span};
 use crate::wire::Framing;
 
-/// Its client skips comments, so it is told what was dropped.
+/// An encoder whose client skips comments, and so is told what was dropped.
 fn tells() -> Encoder {
     Encoder::identity(None, Framing::Sse)
 }
 
-/// Its client knows no comments.
+/// An encoder whose client does not know comments.
 fn silent() -> Encoder {
     Encoder::identity(None, Framing::Ndjson)
 }
@@ -52,7 +52,7 @@ fn critical(text: &str) -> (Vec<u8>, Event) {
     (format!("{text}\n").into_bytes(), Event::bare(Class::Tool))
 }
 
-/// What is taken, and how many events it is.
+/// Takes events, and returns their text and their number.
 fn take(ring: &mut Ring, max_bytes: usize) -> Option<(String, usize)> {
     let mut out = Vec::new();
     let taken = ring.take(max_bytes, &mut out)?;
@@ -290,8 +290,8 @@ mod model {
     }
 
     proptest! {
-        /// Random traffic: bounds hold, critical events arrive all and in order, counts add up, and text
-        /// that was neither dropped nor refused arrives whole and in order.
+        /// With random traffic, the limits hold, all critical events arrive in order, and the counts do not exceed
+        /// what was pushed.
         #[test]
         fn whatever_happens_critical_events_survive_in_order(
             ops in proptest::collection::vec(op(), 1..200),

@@ -1,4 +1,4 @@
-//! What a pump is made of, and what it says at its end.
+//! The parts that a pump is made of, and the report that it returns at its end.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,44 +19,44 @@ use crate::stream::pipeline::Pipeline;
 use crate::stream::stop::StopSignal;
 use crate::wire::Framing;
 
-/// Where a pump reads from. Dropping it cancels the upstream call.
+/// The upstream body that a pump reads. Dropping it cancels the upstream call.
 pub trait Source: Send {
-    /// Lends `sink` what is there.
+    /// Lends `sink` the bytes that are available.
     ///
     /// # Errors
-    /// The end that the failure means, with a sentence for the client.
+    /// Returns how the stream ends if the body fails, with a message for the client.
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut dyn FnMut(&[u8]),
     ) -> Poll<Result<Progress, Failure>>;
 
-    /// Nothing of use came in time. Whoever balances over several agents wants to know.
+    /// Reports to the load balancing that the upstream sent nothing useful in time.
     fn report_failure(&mut self) {}
 
-    /// Whether to read little at a time, and to leave little unread: nobody takes what comes.
+    /// Sets whether each read takes few bytes and little is buffered before it, because the client cannot keep up.
     fn set_low_rate(&mut self, _low_rate: bool) {}
 }
 
-/// How a read went.
+/// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// It brought something, and there may be more.
+    /// It returned bytes, and more may be available.
     More,
-    /// It brought all that was there; who asked is woken when there is more.
+    /// It returned all bytes that were available. The reading task is woken when there are more.
     Drained,
-    /// The body ended well.
+    /// The body is complete.
     End,
 }
 
-/// A body that broke.
+/// Why a stream failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What kind of end this is.
+    /// The reason, as one of the known ends.
     pub end: End,
-    /// The same, or a finer word, for the log and the metrics.
+    /// The reason for the log and the metrics; may be more specific than `end`.
     pub code: &'static str,
-    /// A sentence for the client.
+    /// The message for the client, one sentence.
     pub message: String,
 }
 
@@ -70,52 +70,54 @@ impl From<End> for Failure {
     }
 }
 
-/// Who reads the reply, as far as its connection can tell.
+/// The client that reads the response, as far as its connection knows about it.
 pub trait Reader: fmt::Debug + Send + Sync {
-    /// While bytes wait in the connection: when the client last took some of them. `None` when nothing
-    /// waits there, or when it cannot be told for this stream alone.
+    /// Returns when the client last took data, while data waits in the connection. Returns `None` if no data waits
+    /// there, or if this is not known for the stream alone.
     fn last_progress(&self) -> Option<Instant>;
 
-    /// The connection serves others as well: what it takes for one of them it holds until that one's window opens.
+    /// Reports whether several streams share the connection. Such a connection holds the data it took for a stream
+    /// until the flow-control window of that stream opens.
     fn is_shared(&self) -> bool {
         false
     }
 
-    /// The stream is over, and the client has not taken what it was told last: nothing more is to be waited for.
+    /// Tells the connection that the stream is over although the client has not taken all of its data, so that it does
+    /// not wait for the client any longer.
     fn give_up(&self) {}
 }
 
-/// What one read of the upstream brought.
+/// What one read of the upstream returned.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrived<'a> {
-    /// What the stream measured so far.
+    /// The measurements of the stream so far.
     pub meter: &'a Meter,
-    /// Events of this read.
+    /// How many events this read returned.
     pub events: usize,
-    /// Time since the text before, if this read brought text.
+    /// The time since the previous text, if this read returned text.
     pub gap: Option<Duration>,
-    /// When it returned.
+    /// When this read returned.
     pub now: Instant,
-    /// When the read before returned.
+    /// When the previous read returned.
     pub last: Instant,
-    /// What the stream speaks, as far as it is known.
+    /// The dialect of the stream, as far as it is known.
     pub dialect: Dialect,
 }
 
-/// Sees a stream as it goes: one call per read, not per event.
+/// Observes a running stream, with one call for each read rather than each event.
 pub trait Observer: Send {
-    /// A read returned.
+    /// Called when a read has returned.
     fn read(&mut self, arrived: Arrived<'_>);
-    /// A heartbeat went out.
+    /// Called when a heartbeat was sent.
     fn heartbeat(&mut self);
 }
 
-/// How a stream went.
+/// The report of a stream that has ended.
 #[derive(Debug)]
 pub struct Report {
-    /// The one reason it ended.
+    /// Why the stream ended.
     pub end: End,
-    /// A word for it that may be finer than the end's own.
+    /// The reason for the log and the metrics; may be more specific than `end`.
     pub code: &'static str,
     /// The upstream's side.
     pub ingress: IngressReport,
@@ -123,42 +125,43 @@ pub struct Report {
     pub egress: EgressReport,
 }
 
-/// How the upstream's side of a stream went.
+/// The report of the upstream's side of a stream.
 #[derive(Debug)]
 pub struct IngressReport {
-    /// What it spoke.
+    /// The dialect of the stream.
     pub dialect: Dialect,
-    /// The dialect that was announced, if it spoke another.
+    /// The dialect that was announced, if the stream used another one.
     pub mismatched: Option<Dialect>,
-    /// What its client did not get.
+    /// What was hidden from the client.
     pub hidden: Hidden,
-    /// Its client may have got less than its upstream sent.
+    /// Whether the client may have received less than the upstream sent.
     pub hides: bool,
-    /// How it was framed.
+    /// The framing of the stream.
     pub framing: Framing,
-    /// What was measured.
+    /// The measurements.
     pub meter: Meter,
-    /// How long the upstream was held back because the queue was full.
+    /// How long the upstream was not read because the queue was full.
     pub held: Duration,
-    /// From the client's leaving to the end of the upstream call.
+    /// The time from the client's departure to the end of the upstream call.
     pub cancelled_after: Option<Duration>,
-    /// The upstream goes on without its client.
+    /// Whether the upstream call continues without its client.
     pub detached: bool,
 }
 
-/// How the client's side of a stream went.
+/// The report of the client's side of a stream.
 #[derive(Debug)]
 pub struct EgressReport {
-    /// What the queue did.
+    /// The counts of the queue.
     pub queue: Counts,
-    /// How long the client had taken nothing when what waited for it was thrown away.
+    /// How long the client had taken nothing when the data that waited for it was discarded.
     pub abandoned_after: Duration,
-    /// Heartbeats sent.
+    /// How many heartbeats were sent.
     pub heartbeats: u64,
 }
 
 impl Report {
-    /// Output tokens, and who says so. The last running count of a whole answer is its total.
+    /// Returns the number of output tokens, and where it comes from. The last running count of a complete response is
+    /// its total.
     pub fn output_tokens(&self) -> (u64, TokenSource) {
         match self.ingress.meter.output_tokens() {
             (count, TokenSource::Cumulative) if self.end == End::Finished => {
@@ -168,7 +171,7 @@ impl Report {
         }
     }
 
-    /// The first answer text that the client may see.
+    /// Returns when the first answer text arrived that the client may see.
     pub fn first_visible(&self) -> Option<Instant> {
         if self.ingress.hides {
             self.ingress.meter.first_visible
@@ -177,7 +180,7 @@ impl Report {
         }
     }
 
-    /// Tool calls that are not whole; those that a client's leaving or a deadline cut are not meant.
+    /// Returns how many tool calls are incomplete. Those cut off by a client that left or by a deadline do not count.
     pub fn tool_faults(&self) -> u64 {
         let by_upstream = [
             End::Finished,
@@ -191,32 +194,32 @@ impl Report {
     }
 }
 
-/// Everything a pump is made of.
+/// The parts of a pump.
 #[derive(Debug)]
 pub struct Parts {
     /// The upstream's side.
     pub ingress: IngressParts,
     /// The client's side.
     pub egress: EgressParts,
-    /// Lengths of the deadlines of both.
+    /// The lengths of the deadlines of both sides.
     pub lengths: Lengths,
-    /// Told when the stream must end.
+    /// Tells the pump that the stream must end.
     pub stop: Arc<StopSignal>,
 }
 
-/// What the upstream's side is made of.
+/// The parts of the upstream's side.
 pub struct IngressParts {
     /// The upstream's body.
     pub source: Box<dyn Source>,
-    /// Bytes to events.
+    /// Converts the bytes to events.
     pub pipeline: Pipeline,
-    /// When the upstream had the request.
+    /// When the request was sent to the upstream.
     pub started: Instant,
-    /// Sees each read.
+    /// Observes each read.
     pub observer: Box<dyn Observer>,
-    /// A client that leaves does not end the upstream call.
+    /// Whether the upstream call continues when the client leaves.
     pub detaches: bool,
-    /// Whether to take note of the model's name.
+    /// Whether to record the name of the model.
     pub wants_model: bool,
 }
 
@@ -226,15 +229,15 @@ impl fmt::Debug for IngressParts {
     }
 }
 
-/// What the client's side is made of.
+/// The parts of the client's side.
 #[derive(Debug)]
 pub struct EgressParts {
-    /// The client's voice.
+    /// Encodes the stream for the client.
     pub encoder: Encoder,
-    /// Where events go.
+    /// Where the events go.
     pub outlet: Outlet,
     /// The client's connection.
     pub reader: Arc<dyn Reader>,
-    /// Silence before a heartbeat; zero is off.
+    /// How long the stream is silent before a heartbeat is sent; zero turns heartbeats off.
     pub heartbeat: Duration,
 }

@@ -1,34 +1,37 @@
-//! One turn of a thread: everything it reads between two waits.
+//! Coalesces events under load: before a busy worker thread parks, it yields the core, so that it then finds more
+//! events at once.
 //!
-//! A thread that found much will find much when it looks again, and the sooner it looks, the smaller the pieces: each
-//! costs a read, a write and a wake-up, on cores that those who write and read need, too. So after such a turn it
-//! lets them have the core first, if they want it. 64 streams flat out on two cores take a quarter less processor
-//! time for each event that way, and a tenth more events pass (`benches/compare/run --workloads saturation`). After
-//! a turn of a few events it does not: each event would wait for whoever else is busy, which beside two endless loops
-//! was 0.8 ms instead of 0.05. Nor does it for floods, which have their own rule: what they bring goes nowhere, so
-//! nobody waits for more of it.
+//! A turn is everything that a thread reads between two waits. After a busy turn more events are on their way, and
+//! the sooner the thread polls again, the fewer it finds. Each batch costs a read, a write and a wake-up, on cores that
+//! the upstreams and the clients need as well. So after a busy turn the thread yields the core to them. With 64 streams
+//! at full speed on two cores, this takes a quarter less processor time for each event, and a tenth more events pass
+//! (`benches/compare/run --workloads saturation`).
+//!
+//! After a turn of a few events the thread does not yield: each event would have to wait for other busy processes,
+//! which beside two endless loops took 0.8 ms instead of 0.05. Events of floods are not counted. They have their own
+//! rule (`fair_read`): most of them are dropped, so nothing is gained by reading more of them.
 
 use std::cell::Cell;
 use std::time::Duration;
 
-/// Events of a turn from which on it was a busy one: with 16 nothing is gained, with 2 events wait.
+/// The number of events from which a turn counts as busy. With 16 nothing is gained; with 2 events are delayed.
 const BUSY: usize = 8;
-/// From so many on it lets some time pass as well, in which more comes: a third of the time for each event is saved that
-/// way, and a third more of them pass.
+/// The number of events from which the thread also sleeps for [`PAUSE`], so that more events arrive. This saves a third
+/// of the time for each event, and a third more of them pass.
 const FLAT_OUT: usize = 32;
-/// The kernel adds its slack of 50 us.
+/// How long the thread sleeps. The kernel adds its timer slack of 50 us.
 const PAUSE: Duration = Duration::from_micros(20);
 
 thread_local! {
     static EVENTS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// A read brought so many events.
+/// Counts the events of one read.
 pub(super) fn note(events: usize) {
     EVENTS.set(EVENTS.get().saturating_add(events));
 }
 
-/// Ends the turn: to be called before a thread waits.
+/// Ends the turn. Called each time before a thread parks.
 pub fn end_turn() {
     match what_follows() {
         Next::Wait => {}
@@ -44,7 +47,7 @@ enum Next {
     Pause,
 }
 
-/// What the turn that ends here calls for.
+/// Returns what the thread does after this turn, and starts to count the next one.
 fn what_follows() -> Next {
     match EVENTS.take() {
         0..BUSY => Next::Wait,

@@ -1,4 +1,4 @@
-//! The events of one read on their way from the pipeline to the outlet, under one lock of the queue.
+//! Delivers the events of one read from the pipeline to the outlet, under a single lock of the queue.
 
 use tokio::time::Instant;
 
@@ -8,17 +8,18 @@ use crate::queue::{Offer, Pushing};
 use crate::stream::meter::Meter;
 use crate::stream::pipeline::{Sink, is_content};
 
-/// An event that waits for room, as its client gets it.
+/// An event that waits for room in the queue, already encoded for the client.
 pub(super) struct Waiting {
     block: Box<[u8]>,
     pub(super) event: Event,
 }
 
-/// The sink of the pipeline: meters what arrives, encodes what leaves, and offers it to the queue.
+/// The sink of the pipeline: meters the events that arrive, encodes those that the client may see, and offers them
+/// to the queue.
 pub(super) struct Delivery<'a> {
     pushing: Pushing<'a>,
     encoder: Encoder,
-    /// Counts them; `None` if they were counted before.
+    /// Counts the events; `None` if they were counted before.
     meter: Option<&'a mut Meter>,
     blocked: &'a mut Vec<Waiting>,
     now: Instant,
@@ -27,16 +28,16 @@ pub(super) struct Delivery<'a> {
     offer: Offer,
 }
 
-/// How a delivery went.
+/// The result of a delivery.
 pub(super) struct Delivered {
-    /// Events that arrived.
+    /// How many events arrived.
     pub(super) events: usize,
-    /// One of them had content for the reader.
+    /// Whether any of them had content.
     pub(super) content: bool,
-    /// What the queue said of the last one.
+    /// How the queue received the last event.
     pub(super) offer: Offer,
     pub(super) waiting_since: Option<Instant>,
-    /// The client is gone, or somebody wants the pump to look around.
+    /// The client has left, or the queue was alarmed: the pump must check more than its upstream.
     pub(super) alarmed: bool,
 }
 
@@ -59,7 +60,7 @@ impl Sink for Delivery<'_> {
     }
 
     fn passes(&mut self, block: &[u8], event: &Event) {
-        // Nothing is hidden: the first text is the first visible one.
+        // Nothing is hidden, so the first text is also the first visible text.
         self.arrived(block, event);
         self.offer(self.encoder.event(block, event), event);
     }
@@ -85,13 +86,13 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// Offers an event that had to wait.
+    /// Offers an event again that had to wait.
     pub(super) fn again(&mut self, waiting: Waiting) {
         let Waiting { block, event } = waiting;
         self.offer(&block, &event);
     }
 
-    /// To the queue, or behind those that wait already.
+    /// Offers an event to the queue, or puts it behind the events that already wait.
     fn offer(&mut self, block: &[u8], event: &Event) {
         if self.offer == Offer::Disconnect {
             return;
@@ -108,7 +109,7 @@ impl<'a> Delivery<'a> {
         });
     }
 
-    /// That was all of it.
+    /// Ends the delivery.
     pub(super) fn done(self) -> Delivered {
         let outcome = self.pushing.done(self.events);
         Delivered {

@@ -15,26 +15,26 @@ use crate::stream::deadline::{ClientClocks, Lengths};
 use crate::stream::meter::Meter;
 use crate::wire::Framing;
 
-/// One client of a stream.
+/// The client's side of a stream.
 #[repr(C)]
 pub(super) struct Egress {
     pub(super) outlet: Outlet,
     pub(super) reader: Arc<dyn Reader>,
-    /// Events that wait for room in the queue: the upstream is not read while there are any.
+    /// Events that wait for room in the queue. While there are any, the upstream is not read.
     pub(super) blocked: Vec<Waiting>,
-    /// What the queue said of the last event offered to it, until the pump has acted on it.
+    /// How the queue received the last events, if not all were accepted, until the pump has acted on it.
     offer: Offer,
     encoder: Encoder,
-    /// All of a read is in the queue, and nobody there had anything else to tell.
+    /// All events of the last read are in the queue, which reported nothing else to the pump.
     pub(super) quiet: bool,
     /// When something was last written, heartbeats included.
     pub(super) last_push: Instant,
     pub(super) clocks: ClientClocks,
-    /// Silence before a heartbeat; zero is off.
+    /// How long the stream is silent before a heartbeat is sent; zero turns heartbeats off.
     heartbeat: Duration,
     /// Heartbeats sent.
     pub(super) heartbeats: u64,
-    /// Takes of the client that the outlet has told of.
+    /// The number of takes by the client that the outlet has reported.
     pub(super) seen: u64,
 }
 
@@ -61,19 +61,20 @@ impl Egress {
         }
     }
 
-    /// The client's voice.
+    /// Returns the encoder of the client.
     pub(super) const fn encoder(&self) -> Encoder {
         self.encoder
     }
 
-    /// The upstream turned out to speak `dialect` in `framing`. Only the first events change anything.
+    /// Adopts the dialect and the framing that the upstream turned out to use. Only the first events change them.
     pub(super) fn follow(&mut self, dialect: Dialect, framing: Framing) {
         if self.encoder.follow(dialect, framing) {
             self.outlet.set_encoder(self.encoder);
         }
     }
 
-    /// Opens the outlet for the events of a read of `bytes`. `meter` counts them, unless they were counted before.
+    /// Opens the outlet for the events of a read of `bytes` bytes. `meter` counts the events; `None` if they were
+    /// counted before.
     pub(super) fn delivery<'a>(
         &'a mut self,
         meter: Option<&'a mut Meter>,
@@ -84,7 +85,7 @@ impl Egress {
         Delivery::new(pushing, self.encoder, meter, &mut self.blocked, now)
     }
 
-    /// Offers the events that wait once more.
+    /// Offers the waiting events to the queue again.
     pub(super) fn retry(&mut self, now: Instant) {
         self.last_push = now;
         let waiting = std::mem::take(&mut self.blocked);
@@ -96,7 +97,7 @@ impl Egress {
         self.accept(&delivered);
     }
 
-    /// Takes note of how a delivery went.
+    /// Records the result of a delivery.
     pub(super) fn accept(&mut self, delivered: &Delivered) {
         if delivered.offer != Offer::Accepted {
             self.offer = delivered.offer;
@@ -110,19 +111,20 @@ impl Egress {
         self.offer == Offer::Disconnect
     }
 
-    /// What the queue said, once.
+    /// Takes the result of the last offers, and resets it.
     pub(super) const fn take_offer(&mut self) -> Offer {
         std::mem::replace(&mut self.offer, Offer::Accepted)
     }
 
-    /// Something waits since `since`; what the connection still takes counts as progress.
+    /// Records that data has waited for the client since `since`. Data that the connection still writes counts as
+    /// progress.
     pub(super) fn note_waiting(&mut self, since: Option<Instant>) {
-        // `None` is less than any moment; of two moments the later one counts.
+        // `None` is less than any time; of two times, the later one counts.
         self.clocks
             .note_waiting(since.max(self.reader.last_progress()));
     }
 
-    /// Sends a heartbeat, unless something waits for the client anyway; reports whether it did.
+    /// Sends a heartbeat, unless other data waits for the client anyway. Returns whether it was sent.
     pub(super) fn beat(&mut self, now: Instant) -> bool {
         self.last_push = now;
         let sent = self.outlet.heartbeat(now);
@@ -130,7 +132,7 @@ impl Egress {
         sent
     }
 
-    /// When the next heartbeat is due; `None` if they are off.
+    /// Returns when the next heartbeat is due; `None` if heartbeats are off.
     pub(super) fn next_heartbeat(&self) -> Option<Instant> {
         (!self.heartbeat.is_zero()).then(|| self.last_push + self.heartbeat)
     }

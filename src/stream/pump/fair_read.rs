@@ -1,43 +1,45 @@
-//! A stream whose reader takes nothing, and whose upstream writes on all the same.
+//! Fair reading: streams whose clients cannot keep up with their upstreams ("floods") take turns.
 //!
-//! What is read of it is for the most part read to be joined or dropped. Its upstream must not be held back, but
-//! nor must the thread's other streams: where there are several of its kind, they read one after the other.
+//! Most of what is read for such a client is only merged or dropped. Its upstream must not be held back, but neither
+//! must the other streams of the thread: if there are several floods on a thread, they read one after the other.
 
 use std::cell::Cell;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// So many only take turns with the others.
+/// Up to this many floods are not limited; they only yield after each read.
 const FEW: u32 = 2;
-/// More of them read once in a slot each, and narrowly: 4 KiB, some 20 events in as many microseconds. So often comes
-/// each one's turn: 32 KiB a second, 150 tokens, which is what a fast model writes.
+/// The time in which each of more floods gets one slot. In a slot a flood reads once, at most 4 KiB: some 20 events,
+/// which take as many microseconds. That is 32 KiB or 150 tokens a second, as much as a fast model writes.
 const ROUND: Duration = Duration::from_millis(128);
-/// No slot is longer, so few of them get more: 1 MiB a second together. At 4 MiB the upstreams' writing, on the same
-/// two cores, trebled the 99th percentile of the other streams' delay; at 1 MiB it added a fifth.
+/// The longest slot. It gives a small number of floods more, 1 MiB a second together. At 4 MiB, the writing of the
+/// upstreams, on the same two cores, trebled the 99th percentile of the other streams' delay; at 1 MiB it added a
+/// fifth.
 const LONGEST: Duration = Duration::from_millis(4);
-/// Nor is one shorter, so more than 128 get less: it is a fifth of what one core takes in. This is the length when
-/// nobody else has anything to wait for.
+/// The shortest slot. It gives more than 128 floods less each; together they take a fifth of what one core can
+/// read. It also applies while the thread has no other active streams.
 const SHORTEST: Duration = Duration::from_millis(1);
-/// After the last read of another stream, so long there are others.
+/// How long after its last read a stream that is no flood still counts as active.
 const OTHERS: Duration = Duration::from_secs(1);
 
 thread_local! {
     static FLOODS: Cell<u32> = const { Cell::new(0) };
-    /// The last slot given away.
+    /// The last slot that was assigned.
     static TAKEN: Cell<Option<Instant>> = const { Cell::new(None) };
-    /// The last read of a stream that is none of them.
+    /// The last read of a stream that is no flood.
     static OTHER: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// A stream was read whose reader takes what comes. Where there are no floods nobody asks, and every read comes here.
+/// Records a read of a stream that is no flood. Every such read calls this, so it costs nothing if there are no
+/// floods.
 pub(super) fn note_other(now: Instant) {
     if FLOODS.get() > FEW {
         OTHER.set(Some(now));
     }
 }
 
-/// One such stream, for as long as this lives.
+/// Counts a stream as a flood until it is dropped.
 #[derive(Debug)]
 pub(super) struct FairRead(());
 
@@ -47,7 +49,7 @@ impl FairRead {
         Self(())
     }
 
-    /// When one of them may read again; `None`: at once.
+    /// Assigns the next slot, in which a flood may read again. Returns `None` if it may read at once.
     pub(super) fn next_slot(now: Instant) -> Option<Instant> {
         let floods = FLOODS.get();
         if floods <= FEW {
@@ -61,7 +63,7 @@ impl FairRead {
         } else {
             SHORTEST
         };
-        // Those that took a slot and went on without it leave no gap.
+        // A flood that did not wait for its slot must not leave a gap.
         let last = now + length * floods;
         let slot = TAKEN.get().map_or(now, |taken| taken.clamp(now, last)) + length;
         TAKEN.set(Some(slot));

@@ -14,34 +14,34 @@ use crate::stream::end::End;
 use crate::stream::meter::Meter;
 use crate::stream::pipeline::{Fault, Pipeline, Verdict};
 
-/// The least that an event takes of its thread's time, in bytes read.
+/// The least that an event costs, as a number of bytes read: many small events take as long as larger ones.
 const EVENT_BYTES: usize = 128;
 
-/// One upstream of a stream.
+/// The upstream's side of a stream.
 #[repr(C)]
 pub(super) struct Ingress {
     /// `None` once the upstream call is over. Dropping it cancels the call.
     pub(super) source: Option<Box<dyn Source>>,
     pub(super) intake: Intake,
-    /// A client that leaves does not end the upstream call.
+    /// The upstream call continues when the client leaves.
     pub(super) detaches: bool,
 }
 
-/// Everything that a read changes while the source lends its bytes.
+/// Everything that a read changes while the source lends its bytes, apart from the source itself.
 #[repr(C)]
 pub(super) struct Intake {
-    /// What was read is no stream.
+    /// Why the bytes read are not a valid stream.
     fault: Option<Fault>,
-    /// Events of the last read.
+    /// How many events the last read returned.
     pub(super) events: usize,
-    /// Bytes read since the pump last waited; small events count as larger ones.
+    /// Bytes read since the pump last waited. Each event counts as at least [`EVENT_BYTES`].
     pub(super) share: u64,
     pub(super) last_read: Instant,
-    pub(super) clocks: UpstreamClocks,
     pub(super) observer: Box<dyn Observer>,
+    pub(super) clocks: UpstreamClocks,
     pipeline: Pipeline,
     meter: Meter,
-    /// Since when the upstream is not read because the queue is full.
+    /// Since when the upstream is not read, because the queue is full.
     held_since: Option<Instant>,
     held: Duration,
 }
@@ -74,7 +74,7 @@ impl Ingress {
         }
     }
 
-    /// Whoever balances over several agents wants to know that nothing of use came in time.
+    /// Reports to the load balancing that the upstream sent nothing useful in time.
     pub(super) fn report_failure(&mut self) {
         if let Some(source) = &mut self.source {
             source.report_failure();
@@ -83,7 +83,7 @@ impl Ingress {
 }
 
 impl Intake {
-    /// One read returned these bytes. They are gone when this returns: what must stay is copied.
+    /// Takes in the bytes of one read. They are only lent: what must be kept is copied.
     pub(super) fn take_in(&mut self, egress: &mut Egress, bytes: &[u8]) {
         if self.fault.is_some() || egress.is_disconnected() {
             return;
@@ -98,7 +98,7 @@ impl Intake {
         self.note(egress, &delivered, now);
     }
 
-    /// The upstream's body is over, well or not; returns what that means.
+    /// Ends the input, whether or not the upstream's body ended well. Returns whether the stream is complete.
     pub(super) fn finish(&mut self, egress: &mut Egress, now: Instant) -> Verdict {
         let mut delivery = egress.delivery(Some(&mut self.meter), 0, now);
         let verdict = self.pipeline.finish(&mut delivery);
@@ -107,7 +107,7 @@ impl Intake {
         verdict
     }
 
-    /// Sends what was held back: nothing more will come.
+    /// Sends the events that the filter held back, because no more bytes will come.
     pub(super) fn flush(&mut self, egress: &mut Egress, now: Instant) {
         let mut delivery = egress.delivery(Some(&mut self.meter), 0, now);
         self.pipeline.flush(&mut delivery);
@@ -139,19 +139,19 @@ impl Intake {
         egress.accept(delivered);
     }
 
-    /// The upstream is not read from now on, because the queue is full.
+    /// Records that the upstream is no longer read, because the queue is full.
     pub(super) fn hold(&mut self, now: Instant) {
         self.held_since.get_or_insert(now);
         self.clocks.hold();
     }
 
-    /// The upstream is read again.
+    /// Records that the upstream is read again.
     pub(super) fn release(&mut self, now: Instant) {
         self.end_hold(now);
         self.clocks.release(now);
     }
 
-    /// Adds up how long the upstream was held back.
+    /// Adds the time since [`Intake::hold`] to the total for which the upstream was not read.
     pub(super) fn end_hold(&mut self, now: Instant) {
         self.held += self
             .held_since
@@ -159,7 +159,7 @@ impl Intake {
             .map_or(Duration::ZERO, |since| now.duration_since(since));
     }
 
-    /// The end that a fault of the bytes read means.
+    /// Returns how the stream ends because of a fault in the bytes read, if there is one.
     pub(super) fn fault(&self) -> Option<End> {
         self.fault.map(|fault| match fault {
             Fault::Corrupt => End::UpstreamError,
@@ -167,7 +167,7 @@ impl Intake {
         })
     }
 
-    /// The end that the upstream's own terminal event means.
+    /// Returns how the stream ends because of the upstream's terminal event, if there was one.
     pub(super) fn terminal(&self) -> Option<End> {
         self.pipeline.terminal().map(|terminal| match terminal {
             Terminal::Done | Terminal::MayEnd => End::Finished,
@@ -175,7 +175,7 @@ impl Intake {
         })
     }
 
-    /// The end that silence means from here on, if what came may be all.
+    /// Returns how the stream ends if the upstream now stays silent, provided that the response may be complete.
     pub(super) fn possible_end(&self) -> Option<End> {
         self.pipeline.may_end().map(|terminal| match terminal {
             Terminal::MayFail => End::UpstreamError,
@@ -183,18 +183,18 @@ impl Intake {
         })
     }
 
-    /// Reports whether the upstream has told its client itself that it failed.
+    /// Reports whether the upstream itself has told the client that it failed.
     pub(super) fn told_failure(&self) -> bool {
         self.pipeline.terminal() == Some(Terminal::Error)
             || self.pipeline.may_end() == Some(Terminal::MayFail)
     }
 
-    /// What an error event to the client has to agree with.
+    /// Returns what an error event to the client must agree with.
     pub(super) fn error_context(&self) -> ErrorContext {
         self.pipeline.error_context()
     }
 
-    /// How this side of the stream went.
+    /// Returns what happened on this side of the stream.
     pub(super) fn report(
         &self,
         cancelled_after: Option<Duration>,

@@ -5,22 +5,17 @@
 //!               source, pipeline, meter,       encoder, outlet,
 //!               upstream clocks                client clocks
 //!
-//!              a read overfills the queue
-//!   Reading ───────────────────────────────────► Blocked{until}
-//!    ▲ ▲ ▲ ◄──────── room, or the overflow rule ─────┘  │ the end is known, events before it wait
-//!    │ │ │                                              ▼
-//!    │ │ └── the slot came, or the client took ──  Ending(failure) ── room ──► over
-//!    │ │     something
-//!    │ │     Resting{until}  ◄── a read for a client that takes less than comes (`fair_read`)
-//!    │ │
-//!    │ └──── Yielding        ◄── 32 KiB read without a pause
-//!    │
-//!    └── end of input, deadline, client gone, stop ──► over
+//!   Reading ─┬─ a read overfills the queue ────────► Blocked ─── room, or the overflow rule ──► Reading
+//!            ├─ the same, and it ends the stream ──► Ending ──── room, or the overflow rule ──► over
+//!            ├─ a read for a slow client ──────────► Resting ─── its slot, or a take ─────────► Reading
+//!            ├─ 32 KiB read without a pause ───────► Yielding ── other tasks have run ────────► Reading
+//!            └─ the end of the input ─────────────────────────────────────────────────────────► over
+//!   any state ─ a deadline, a client that left, a stop ───────────────────────────────────────► over
 //! ```
 //!
-//! A stream that is over is closed by `shutdown`: it decides what the client is told, and waits until the client has it.
-//! The pump is a future of its own, and not the body of the response, because a body is not polled while the client does
-//! not read: its timers would stop exactly when they are needed.
+//! When a stream is over, `shutdown` closes it: it decides what the client is told, and waits until the client has
+//! received it. The pump is a future of its own, not the body of the response, because a body is not polled while the
+//! client does not read: its timers would stop exactly when they are needed.
 
 mod api;
 pub mod coalesce;
@@ -55,52 +50,52 @@ use ingress::Ingress;
 pub use outlet::Outlet;
 use state::State;
 
-/// How long a full queue waits for its client before the overflow rule acts: what a network and a busy client need to
-/// take a burst. Long enough to lose nothing to a burst, short against any stall.
+/// How long a full queue waits for its client before the overflow rule applies. A network and a busy client need some
+/// time to take a burst: this is long enough to drop nothing in a burst, and short compared with any stall.
 const OVERFLOW_GRACE: Duration = Duration::from_millis(100);
 
-/// Bytes read without a pause: then the thread's other streams have their turn. A stream whose client takes less than
-/// comes pauses after every read: all it could win is what is dropped.
+/// How many bytes a stream reads without a pause; then it yields to the thread's other streams. A stream whose client
+/// cannot keep up pauses after every read, because whatever it reads faster is dropped.
 const SHARE_BYTES: u64 = 32 * 1024;
 
-/// A stream's work, up to its last word, for whoever drives the client's connection or for a task.
+/// The future that runs a stream to its end. It is polled by the task of the client's connection, or by its own task.
 pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Runs one stream from its first read to its end.
 ///
 /// **How it works.** The pump owns the upstream call: when the pump is dropped or ends, the source is dropped, and that
-/// cancels the call. It is itself owned by the stream's task ([`session`](crate::session)), which is polled by whoever
-/// drives the client's connection. Four things wake it: the source (more bytes), the outlet (the client took something
-/// or left), the stop signal, and one timer, which is armed for the earliest of all deadlines and moved only when
-/// something may now come earlier. It is bounded by the outlet's queue: while events wait for room the source is not
-/// read, and TCP back-pressure reaches the agent.
+/// cancels the call. The stream's task ([`session`](crate::session)) owns the pump; the task that serves the client's
+/// connection polls it. Four things wake the pump: the source (more bytes), the outlet (the client took something or
+/// left), the stop signal, and one timer, which is set to the earliest of all deadlines and reset only when a deadline
+/// may have moved forward. The outlet's queue bounds the pump: while events wait for room, the source is not read, and
+/// TCP back-pressure reaches the agent.
 ///
-/// The fields are ordered, here and in what they hold, so that what each read looks at lies together. Among hundreds of
-/// streams nothing of one is in the processor's cache when its next event comes, and each line fetched costs some
-/// 0.1 us, more than all that is done with it.
+/// The fields are ordered, here and in the types they contain, so that the data every read uses lies together. With
+/// hundreds of streams, none of a stream's data is in the processor's cache when its next event arrives, and loading
+/// one cache line costs about 0.1 us, more than all the work done with it.
 #[repr(C)]
 pub struct Pump {
-    ingress: Ingress,
     state: State,
     wakers: Wakers,
-    /// The client takes less than comes.
+    /// Set while the client cannot keep up with its upstream.
     fair_read: Option<FairRead>,
-    /// When the timer fires.
+    /// The time that the timer is set to.
     timer_at: Instant,
     egress: Egress,
+    ingress: Ingress,
     timer: Pin<Box<Sleep>>,
     stop: Arc<StopSignal>,
-    /// When the whole stream must be over.
+    /// When the stream as a whole must be over.
     total_at: Instant,
 }
 
-/// Who knows whom to wake, so that nobody is asked twice.
+/// Which wakers are registered, so that nothing is polled a second time for no reason.
 struct Wakers {
-    /// The source was just asked in vain.
+    /// The last read drained the source, which has registered the waker.
     source: bool,
-    /// The timer was polled since it was last set.
+    /// The timer has been polled since it was last reset.
     timer: bool,
-    /// Who is woken by the outlet, the stop signal and the timer.
+    /// The task that the outlet, the stop signal and the timer wake.
     task: Option<Waker>,
 }
 
@@ -110,7 +105,7 @@ impl std::fmt::Debug for Pump {
     }
 }
 
-/// What the pump woke up for.
+/// Why the pump woke up.
 enum Wake {
     Read(Result<Progress, Failure>),
     Outlet,
@@ -119,7 +114,7 @@ enum Wake {
 }
 
 impl Pump {
-    /// A pump before its first read.
+    /// Creates a pump that has not read anything yet.
     pub fn new(parts: Parts) -> Self {
         let Parts {
             ingress,
@@ -129,8 +124,13 @@ impl Pump {
         } = parts;
         let now = Instant::now();
         let total_at = ingress.started + lengths.total;
-        let mut pump = Self {
-            ingress: Ingress::new(ingress, &lengths, now),
+        let ingress = Ingress::new(ingress, &lengths, now);
+        let egress = Egress::new(egress, &lengths, now);
+        let timer_at = [ingress.intake.clocks.next(), egress.next_heartbeat()]
+            .into_iter()
+            .flatten()
+            .fold(total_at, Instant::min);
+        Self {
             state: State::Reading,
             wakers: Wakers {
                 source: false,
@@ -138,25 +138,24 @@ impl Pump {
                 task: None,
             },
             fair_read: None,
-            timer_at: total_at,
-            egress: Egress::new(egress, &lengths, now),
-            timer: Box::pin(sleep_until(total_at)),
+            timer_at,
+            egress,
+            ingress,
+            timer: Box::pin(sleep_until(timer_at)),
             stop,
             total_at,
-        };
-        pump.timer_at = pump.next_timer();
-        pump.timer.as_mut().reset(pump.timer_at);
-        pump
+        }
     }
 
-    /// Runs the stream to its end, tells the client how it ended, and waits until the client has it all.
+    /// Runs the stream to its end, tells the client how it ended, and waits until the client has received everything.
     /// [`Pump::linger`] may follow.
     pub async fn run(&mut self) -> Report {
         let failure = poll_fn(|cx| self.poll_flow(cx)).await;
         self.close(failure).await
     }
 
-    /// The first half of [`Pump::run`]: ready when the stream is over. Always to be polled in one task.
+    /// Runs the first half of [`Pump::run`], and is ready when the stream is over. Must always be polled in the same
+    /// task.
     pub fn poll_flow(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
         if let State::Yielding(pause) = &mut self.state {
             ready!(pause.as_mut().poll(cx));
@@ -166,7 +165,7 @@ impl Pump {
             let wake = ready!(self.poll_wake(cx));
             let read = matches!(wake, Wake::Read(Ok(Progress::More | Progress::Drained)));
             self.wakers.source = matches!(wake, Wake::Read(Ok(Progress::Drained)));
-            // A read that brought something has looked at the clock.
+            // A read that returned bytes has read the clock.
             let now = if read {
                 self.ingress.intake.last_read
             } else {
@@ -180,7 +179,7 @@ impl Pump {
             };
             let due = self.timer_at <= now;
             if step.is_none() && due {
-                // Whatever else there was to do: a flood must not outrun its deadlines.
+                // Deadlines apply however much else there is to do: a flood of events must not delay them.
                 step = self.tick(now);
             }
             if let Some(failure) = step {
@@ -189,8 +188,8 @@ impl Pump {
             if read {
                 self.share_thread(now);
             }
-            // Lazily: the timer moves only when it fired or something may now come earlier, which a read that was pushed
-            // on hardly ever brings about.
+            // The timer is reset lazily: only when it has fired, or when a deadline may have moved forward. A read
+            // whose events were all accepted hardly ever moves one forward.
             if self.take_sooner() || !read || !self.state.is_reading() || due {
                 let next = self.next_timer();
                 if due || next < self.timer_at {
@@ -231,13 +230,13 @@ impl Pump {
         ingress.intake.share = 0;
         let known = (self.wakers.task.as_ref()).is_some_and(|task| task.will_wake(cx.waker()));
         if quiet && known && self.wakers.timer {
-            // The upstream is what woke the pump. The others have its waker, and the push would have told.
+            // The upstream woke the pump. The others have its waker, and the push would have reported a change.
             return Poll::Pending;
         }
         if !known {
             self.wakers.task = Some(cx.waker().clone());
         }
-        // A client that comes back is read for at once.
+        // While the source is not read, a take by the client must wake the pump.
         let takes = !self.state.is_reading();
         let change = egress.outlet.poll_change(cx, &mut egress.seen, takes);
         if change.is_ready() {
@@ -250,7 +249,7 @@ impl Pump {
         self.timer.as_mut().poll(cx).map(|()| Wake::Timer)
     }
 
-    /// What follows from a read, whose events are in the queue as far as there was room.
+    /// Decides what follows a read. Its events are in the queue, as far as there was room.
     fn after_read(&mut self, result: Result<Progress, Failure>, now: Instant) -> Option<Failure> {
         let ending = self.ending(result, now);
         match self.egress.take_offer() {
@@ -261,7 +260,7 @@ impl Pump {
         }
     }
 
-    /// How the stream ends with this read, if it does.
+    /// Returns how the stream ends with this read, if it does.
     fn ending(&mut self, result: Result<Progress, Failure>, now: Instant) -> Option<Failure> {
         let (intake, egress) = (&mut self.ingress.intake, &mut self.egress);
         if let Some(end) = intake.fault().or_else(|| intake.terminal()) {
@@ -274,7 +273,7 @@ impl Pump {
         if verdict == Verdict::Complete
             && let Some(end) = intake.terminal()
         {
-            // The dialect's own end was there; how the transport ended does not matter.
+            // The dialect's terminal event was received; how the transport ended does not matter.
             return Some(end.into());
         }
         Some(match (result, verdict) {
@@ -284,7 +283,7 @@ impl Pump {
         })
     }
 
-    /// The source is not read until the events that found no room are in the queue.
+    /// Stops reading the source until the events that did not fit are in the queue (back-pressure).
     fn wait_for_room(
         &mut self,
         until: Option<Instant>,
@@ -296,7 +295,7 @@ impl Pump {
         None
     }
 
-    /// The client took something, or is gone.
+    /// Reacts to a client that took something or left.
     fn room(&mut self, now: Instant) -> Option<Failure> {
         let status = self.egress.outlet.status();
         if status.reader_gone {
@@ -314,7 +313,7 @@ impl Pump {
         }
     }
 
-    /// Offers the events that wait once more.
+    /// Offers the waiting events to the queue again.
     fn unblock(&mut self, now: Instant) -> Option<Failure> {
         self.egress.retry(now);
         let ending = match std::mem::replace(&mut self.state, State::Reading) {
@@ -332,7 +331,7 @@ impl Pump {
         }
     }
 
-    /// After a read: whether the client takes too little of what comes, so that this stream reads less often.
+    /// Decides after a read whether the client falls behind, so that this stream must read less often.
     fn share_thread(&mut self, now: Instant) {
         let behind = self.egress.clocks.is_behind(now, OVERFLOW_GRACE);
         if self.fair_read.is_none() && !behind {
@@ -359,7 +358,7 @@ impl Pump {
         }
     }
 
-    /// A deadline has passed, or it is time for a heartbeat, or the timer was early.
+    /// Reacts to a timer that fired: a deadline has passed, a heartbeat is due, or the timer was early.
     fn tick(&mut self, now: Instant) -> Option<Failure> {
         let status = self.egress.outlet.status();
         self.egress
@@ -370,11 +369,11 @@ impl Pump {
                 End::FirstEventTimeout | End::IdleTimeout | End::ProgressTimeout
             );
             if silence && matches!(self.state, State::Resting { .. }) {
-                // Nobody listened: the upstream may have something to say.
+                // The source was not read: the upstream may have sent something.
                 self.state = State::Reading;
                 return None;
             }
-            // An answer that may be complete, and nothing came after it: it was.
+            // The response may have been complete, and nothing followed: it was complete.
             let possible = self.ingress.intake.possible_end().filter(|_| silence);
             let end = possible.unwrap_or(end);
             if end == End::FirstEventTimeout {
@@ -397,7 +396,7 @@ impl Pump {
         None
     }
 
-    /// The deadline that has passed at `now`; the earliest one if several have.
+    /// Returns the deadline that has passed at `now`; the earliest one if several have.
     fn expired(&self, now: Instant) -> Option<End> {
         let total = (self.total_at <= now).then_some((self.total_at, End::TotalTimeout));
         let all = [
@@ -427,7 +426,7 @@ impl Pump {
     }
 }
 
-/// The end that `overflow: disconnect` means.
+/// Returns how a stream ends under `overflow: disconnect`.
 fn disconnect() -> Failure {
     Failure {
         message: "the client reads too slowly: its queue is full (overflow: disconnect)".to_owned(),

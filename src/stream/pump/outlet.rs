@@ -1,4 +1,4 @@
-//! Where a stream's events go after the encoder.
+//! The destination of a stream's events after the encoder.
 
 use std::task::{Context, Poll};
 
@@ -7,10 +7,10 @@ use tokio::time::Instant;
 use crate::encode::Encoder;
 use crate::queue::{Close, Pushing, Sender, Status};
 
-/// The way to a stream's client. A plain stream pays one match, no virtual call.
+/// The path to a stream's client. An enum: a plain stream costs one match and no virtual call.
 #[derive(Debug)]
 pub enum Outlet {
-    /// Straight into the queue of the one client.
+    /// Directly to the queue of a single client.
     Direct(Sender),
 }
 
@@ -21,47 +21,48 @@ impl Outlet {
         }
     }
 
-    /// Takes in the events of a read of `bytes`: one lock, at most one wake-up.
+    /// Locks the queue for the events of a read of `bytes` bytes, with at most one wake-up at the end.
     pub(super) fn pushing(&self, bytes: usize, now: Instant) -> Pushing<'_> {
         self.queue().pushing(bytes, now)
     }
 
-    /// What is written besides events is written by `encoder` from here on.
+    /// Sets the encoder that writes heartbeats and drop notices from here on.
     pub(super) fn set_encoder(&self, encoder: Encoder) {
         self.queue().set_encoder(encoder);
     }
 
-    /// The client took nothing for too long: what does not fit follows the overflow rule until it does.
+    /// Records that the client took nothing for too long. Until it takes something, the overflow rule applies to events
+    /// that do not fit.
     pub(super) fn give_up(&self) {
         self.queue().give_up();
     }
 
-    /// Reports whether what does not fit follows the overflow rule.
+    /// Reports whether the overflow rule applies to events that do not fit.
     pub(super) fn overflows(&self) -> bool {
         self.queue().overflows()
     }
 
-    /// Adds a heartbeat if nothing waits; reports whether it did.
+    /// Adds a heartbeat if nothing waits. Returns whether it was added.
     pub(super) fn heartbeat(&self, now: Instant) -> bool {
         self.queue().heartbeat(now)
     }
 
-    /// Ends the client's stream, after `last` if there is one. Later calls change nothing.
+    /// Ends the client's stream, after the block `last` if there is one. Only the first call has an effect.
     pub(super) fn close(&self, how: Close, last: Option<&[u8]>, now: Instant) {
         self.queue().close(how, last, now);
     }
 
-    /// Ends the client's stream so that it is seen to break, whatever was said before.
+    /// Ends the client's stream as truncated, even if it was closed before.
     pub(super) fn abort(&self) {
         self.queue().abort();
     }
 
-    /// Throws away what waits.
+    /// Discards all waiting events.
     pub(super) fn clear(&self) {
         self.queue().clear();
     }
 
-    /// Ready when the client is gone, and with `takes` each time it took something since the last call.
+    /// Is ready when the client has left and, if `takes` is set, when it has taken something since the last call.
     pub(super) fn poll_change(
         &self,
         cx: &mut Context<'_>,
@@ -71,7 +72,7 @@ impl Outlet {
         self.queue().poll_change(cx, seen, takes)
     }
 
-    /// How it stands.
+    /// Returns the status of the queue.
     pub(super) fn status(&self) -> Status {
         self.queue().status()
     }

@@ -1,4 +1,4 @@
-//! The end of a stream: what its client is told, and that it gets it.
+//! The end of a stream: tells the client how it ended, and waits until the client has received that.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -12,27 +12,27 @@ use super::api::{EgressReport, Failure, Progress, Report};
 use crate::queue::Close;
 use crate::stream::end::End;
 
-/// After a good end, how long the upstream may take to close its body so that its connection is kept.
+/// How long the upstream may take to end its body after a successful stream, so that its connection can be reused.
 const LINGER: Duration = Duration::from_millis(250);
-/// How long a client that was not reading may take to come and read why its stream ended.
+/// How long a client that was not reading may take to read why its stream ended.
 const LAST_WORD: Duration = Duration::from_secs(1);
-/// The same when the process goes away.
+/// The same while the process shuts down.
 const STOPPING: Duration = Duration::from_millis(300);
-/// How often a connection is asked whether it still holds something.
+/// How often a connection is asked whether it still holds unwritten data.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Pump {
-    /// The second half of [`Pump::run`]: ends a stream that is over, and reports how it went.
+    /// Runs the second half of [`Pump::run`]: closes a stream that is over, and returns its report.
     pub async fn close(&mut self, failure: Failure) -> Report {
         let now = Instant::now();
-        // The source is read no more.
+        // The source is not read any more.
         self.fair_read = None;
         self.ingress.intake.end_hold(now);
         let detached = self.ingress.detaches
             && failure.end == End::ClientGone
             && self.ingress.source.is_some();
         if failure.end != End::Finished && !detached {
-            // Before anything else: this is what cancels the upstream call.
+            // This comes first, because it cancels the upstream call.
             self.ingress.source = None;
         }
         if failure.end != End::ClientGone {
@@ -60,8 +60,9 @@ impl Pump {
         }
     }
 
-    /// Tells the client how the stream ended: nothing to add after a terminal event of the upstream's own, else the
-    /// client's error event, else a body that breaks. Then waits until the client has it.
+    /// Tells the client how the stream ended, and waits until the client has received it. After a terminal event of the
+    /// upstream nothing is added. Otherwise the client gets the error event of its dialect, or a truncated body if the
+    /// dialect has none.
     async fn tell(&mut self, failure: Failure) -> Failure {
         self.close_outlet(&failure);
         if failure.end == End::ClientGone {
@@ -80,12 +81,12 @@ impl Pump {
         let (intake, outlet) = (&self.ingress.intake, &self.egress.outlet);
         match failure.end {
             End::Finished => outlet.close(Close::Clean, None, now),
-            // The upstream has said so itself.
+            // The upstream itself has reported the failure.
             End::UpstreamError if intake.told_failure() => outlet.close(Close::Clean, None, now),
             End::ClientGone => outlet.abort(),
             _ => {
                 if failure.end == End::ClientStalled {
-                    // The client did not read for so long: free the memory, leave only the reason.
+                    // The client has not read for too long: free the memory, and leave only the reason.
                     outlet.clear();
                 }
                 let (code, seen) = (failure.end.as_str(), intake.error_context());
@@ -102,12 +103,13 @@ impl Pump {
         }
     }
 
-    /// Waits until the client took everything. A good end that it never saw was none; a bad one stays.
+    /// Waits until the client has taken everything, and returns how the stream ended. A successful stream whose end the
+    /// client never received counts as failed; any other end stays as it is.
     async fn deliver(&mut self, end: End) -> End {
         let now = Instant::now();
         let linger = now + LINGER;
         let unseen = |instead| if end == End::Finished { instead } else { end };
-        // Whatever else: the farewell itself is bounded, too.
+        // The delivery of the end has a time limit of its own.
         let mut limit = match end {
             End::ClientStalled => (now + LAST_WORD, end),
             End::Finished => (self.total_at, End::TotalTimeout),
@@ -117,7 +119,7 @@ impl Pump {
         let mut timer = pin!(sleep_until(linger));
         poll_fn(|cx| {
             loop {
-                // Before looking, so that no change is missed.
+                // Registers the waker before the status is read, so that no change is missed.
                 let changed = self
                     .egress
                     .outlet
@@ -153,7 +155,7 @@ impl Pump {
                     self.egress.reader.give_up();
                     return Poll::Ready(unseen(passed));
                 }
-                // Nobody tells when a connection has written all that it took.
+                // A connection does not report when it has written everything it took, so it is polled.
                 let look = (status.events == 0).then(|| now + LOOK_AGAIN);
                 let lingers = self.ingress.source.is_some().then_some(linger);
                 let wake = [lingers, look]
@@ -169,7 +171,7 @@ impl Pump {
         .await
     }
 
-    /// Reads on to the end of the body, so that its connection can be used again.
+    /// Reads and discards the rest of the body, so that its connection can be reused.
     fn drain_source(&mut self, cx: &mut Context<'_>) {
         while let Some(source) = &mut self.ingress.source {
             match source.poll_read(cx, &mut |_| {}) {
@@ -181,7 +183,7 @@ impl Pump {
         }
     }
 
-    /// Reads on without the client, up to the end of the body, a deadline, or the end of the process.
+    /// Reads on without the client until the body ends, a deadline passes, or the stream is told to stop.
     pub async fn run_detached(&mut self) {
         let idle = self.ingress.intake.clocks.idle();
         let total = self.total_at;
@@ -209,7 +211,7 @@ impl Pump {
         self.ingress.source = None;
     }
 
-    /// After a good end: waits a moment for the upstream to end its body. The stream itself has ended.
+    /// Waits a short time, after a successful stream, for the upstream to end its body.
     pub async fn linger(&mut self) {
         let end = poll_fn(|cx| {
             self.drain_source(cx);
@@ -219,12 +221,12 @@ impl Pump {
                 Poll::Pending
             }
         });
-        // In time or not: the stream itself has ended well.
+        // A timeout is not an error: the stream itself was successful.
         let _ = tokio::time::timeout(LINGER, end).await;
     }
 }
 
-/// The one that comes first, with the end it means.
+/// Returns the earlier of two deadlines, each with the end that it causes.
 fn earlier(one: (Instant, End), other: (Instant, End)) -> (Instant, End) {
     if other.0 < one.0 { other } else { one }
 }

@@ -1,4 +1,4 @@
-//! What a pump is doing: exactly one thing at a time.
+//! The states of a pump.
 
 use std::pin::Pin;
 
@@ -6,36 +6,37 @@ use tokio::time::Instant;
 
 use super::api::Failure;
 
-/// A pump's state. The drawing in the module's header shows how they follow each other.
+/// The state of a pump. The diagram in the header of `pump` shows the transitions.
 pub(super) enum State {
     /// The source is read as soon as it has something.
     Reading,
     /// Events wait for room in the queue, and the source is not read (back-pressure).
     Blocked {
-        /// When the overflow rule takes over; `None`: nothing but room helps.
+        /// When the overflow rule applies; `None` if the events can only wait for room.
         until: Option<Instant>,
     },
-    /// The client takes less than comes, and other streams of its kind read first.
+    /// The client cannot keep up, and other streams in this situation read first.
     Resting {
-        /// When it may read again.
+        /// When the stream may read again.
         until: Instant,
     },
-    /// The thread's other tasks have their turn.
+    /// The thread's other tasks run first.
     Yielding(Pin<Box<dyn Future<Output = ()> + Send>>),
-    /// The end is known; events before it still wait for room. Boxed, because it is rare and large.
+    /// The end is known, but events before it still wait for room. Boxed, because it is rare and large.
     Ending(Box<Ending>),
 }
 
-/// An end that is still to come.
+/// An end that is known but has not taken effect.
 pub(super) struct Ending {
-    /// How the stream ends once those events are in the queue.
+    /// How the stream ends once the waiting events are in the queue.
     pub(super) failure: Failure,
     /// As in [`State::Blocked`].
     pub(super) until: Option<Instant>,
 }
 
 impl State {
-    /// The state of a pump whose events wait until then, with the end that follows them if it is known.
+    /// Returns the state of a pump whose events wait for room until `until`, with the end that follows them if it is
+    /// known.
     pub(super) fn waiting(until: Option<Instant>, ending: Option<Failure>) -> Self {
         match ending {
             None => Self::Blocked { until },
@@ -53,7 +54,7 @@ impl State {
         matches!(self, Self::Blocked { .. } | Self::Ending(_))
     }
 
-    /// When it is over by itself.
+    /// Returns when the state ends by itself.
     pub(super) fn until(&self) -> Option<Instant> {
         match self {
             Self::Reading | Self::Yielding(_) => None,

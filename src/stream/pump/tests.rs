@@ -1,4 +1,4 @@
-//! The pump against a scripted upstream and a paused clock.
+//! Tests of the pump against a scripted upstream, with a paused clock.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ use crate::queue::{self, Close, Limits, Next, Overflow, Receiver};
 use crate::wire::Framing;
 use crate::wire::encoding::Coding;
 
-/// Chunks, each after a delay; then the end, or silence for ever.
+/// An upstream that sends chunks, each after a delay, and then ends or stays silent.
 struct Script {
     steps: VecDeque<(Duration, Step)>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -59,7 +59,7 @@ impl Observer for Deaf {
     fn heartbeat(&mut self) {}
 }
 
-/// A connection that never says what it holds.
+/// A connection that never reports waiting data.
 #[derive(Debug)]
 struct Blind;
 
@@ -136,7 +136,7 @@ const ROOMY: Limits = Limits {
     overflow: Overflow::DropOldest,
 };
 
-/// All that a reading client gets, and how it ends.
+/// Returns everything that a reading client receives, and how the stream ends for it.
 async fn read(mut rx: Receiver) -> (String, Close) {
     let mut out = Vec::new();
     loop {
@@ -314,7 +314,7 @@ async fn what_came_before_the_end_is_delivered_before_it() {
     }
 }
 
-/// A connection that always took something just now.
+/// A connection whose client has always just taken some data.
 #[derive(Debug)]
 struct Slow;
 
