@@ -1,30 +1,32 @@
 //! Weir: a streaming reverse proxy for LLM agents.
 //!
-//! A client's request finds its route and is forwarded once. An answer that is a stream of events gets a pump:
+//! A client's request is matched to a route and forwarded once. A response that is a stream of events gets a pump:
 //! one future that owns the upstream's body, decodes it, classifies and meters each event, and pushes it into a
-//! bounded queue. The response body drains that queue at the client's pace. Ownership is the signal: when the
-//! client leaves, its end of the queue is dropped, the pump ends, and with it the upstream connection.
+//! bounded queue. The response body drains that queue at the client's pace. Cancellation follows ownership: when the
+//! client leaves, its end of the queue is dropped, the pump ends, and with it the upstream call.
 //!
 //! ```text
-//! server ──► proxy ──► route ──► upstream ──► a stream? ── no ──► reply (as it came)
+//! server ──► proxy ──► route ──► upstream ──► a stream? ── no ──► reply (unchanged)
 //!   accepts    admits    picks     calls           │ yes
 //!                                                  ▼
-//!   stream::pump   one per stream: reads, deadlines, the end
-//!     └─ stream::pipeline   wire::encoding ──► wire::{sse, ndjson, ...} ──► dialect ──► filter
-//!                           bytes              frames                      events      what may be seen
-//!          └─ queue   merges, drops the oldest tokens, waits for the critical
-//!               └─ reply   what is ready ──► server::flow   in one write ──► client
+//!   session   starts, registers and logs the stream
+//!   └─ stream::pump   one per stream: reads, deadlines, the end
+//!      ├─ stream::pipeline   wire::encoding ──► wire::{sse, ndjson, ...} ──► dialect ──► filter
+//!      │                     bytes              frames                      events      hides events
+//!      └─ encode ──► queue   merges, drops the oldest tokens, keeps critical events
+//!                      └─ reply ──► server::stream_writer ──► client
 //!
-//! beside it: config (read only), metrics, traces, admin, drain
+//! beside it: config (read only), metrics, traces, admin, drain, memory
 //! ```
 //!
-//! To read it in order: [`event`] is the vocabulary; then [`proxy`], `stream::pump`, [`queue`], [`reply`].
-//! Modules import from lower layers only; `tests/layers.rs` holds them to it.
+//! To read the source in order, start with [`event`], which defines the terms; then [`proxy`], [`session`],
+//! `stream::pump`, [`encode`], [`queue`] and [`reply`]. Modules import only from their own and lower layers, which
+//! `tests/layers.rs` checks.
 
-// layer 0: words
+// layer 0: terms
 pub mod event;
 
-// layer 1: pure, without a clock or I/O; so are queue::ring and most of stream
+// layer 1: pure, without a clock or I/O; queue::ring and most of stream are pure as well
 pub mod dialect;
 pub mod encode;
 pub mod filter;
@@ -42,7 +44,7 @@ pub mod stream;
 pub mod tasks;
 pub mod upstream;
 
-// layer 4: a connection, a stream's life
+// layer 4: a connection, the life of a stream
 pub(crate) mod body_deadline;
 pub mod client_conn;
 pub mod memory;

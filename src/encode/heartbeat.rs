@@ -3,8 +3,8 @@
 use super::Encoder;
 
 impl Encoder {
-    /// A heartbeat that this client's library is known to skip between two events; `None` if there is no such thing in
-    /// this dialect and framing.
+    /// Returns a heartbeat that the client's library is known to skip between two events. Returns `None` if there is
+    /// none in this dialect and framing.
     pub fn heartbeat(self) -> Option<&'static [u8]> {
         self.dialect.heartbeat(self.framing)
     }

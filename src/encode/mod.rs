@@ -1,15 +1,15 @@
-//! The client's voice: every byte of a stream that Weir itself writes, and how an event reaches the client.
+//! Encodes a stream for its client: the events, and all bytes that Weir itself adds.
 //!
-//! An [`Encoder`] is a plain value: a dialect and a framing. The pump, its shutdown and the queue's ring ask it for
-//! heartbeats, error events, drop notices, the preamble and the content type; none of them asks the input pipeline. It
-//! is the only place that knows whether the client gets the upstream's own dialect (identity, which passes blocks
-//! untouched) or another one (a writer for that dialect, one file each in this folder).
+//! An [`Encoder`] is a plain value: a dialect and a framing. The pump, its shutdown and the queue's ring use it for
+//! heartbeats, error events, drop notices, the preamble and the content type; none of them uses the input pipeline for
+//! that. Only the encoder knows how the client receives an event. The identity encoder passes the upstream's own
+//! dialect on unchanged; a writer for another dialect would be a file of its own in this folder.
 //!
 //! | file | what is written |
 //! |---|---|
 //! | `heartbeat` | bytes that keep a silent connection alive |
-//! | `drop_notice` | how many tokens a slow client has lost |
-//! | `preamble` | padding against intermediaries that hold the first bytes back |
+//! | `drop_notice` | how many events and characters a slow client has lost |
+//! | `preamble` | padding against intermediaries that buffer the first bytes |
 
 mod drop_notice;
 mod heartbeat;
@@ -19,7 +19,7 @@ use crate::dialect::{Dialect, ErrorContext};
 use crate::event::Event;
 use crate::wire::Framing;
 
-/// Writes a stream for one client. Copied freely: two bytes.
+/// Encodes a stream for one client. Cheap to copy: two bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Encoder {
     dialect: Dialect,
@@ -27,7 +27,7 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// The identity encoder: the client gets what the upstream sends. `dialect` is what is known of it so far.
+    /// Creates the identity encoder: the client gets what the upstream sends. `dialect` is the dialect known so far.
     pub fn identity(dialect: Option<Dialect>, framing: Framing) -> Self {
         Self {
             dialect: dialect.unwrap_or(Dialect::Opaque),
@@ -35,8 +35,8 @@ impl Encoder {
         }
     }
 
-    /// The first events may show another dialect or framing than the heads announced: the identity encoder adopts
-    /// them. Returns whether anything changed.
+    /// Adopts the dialect and the framing that the first events show, which may differ from those that the heads
+    /// announced. Returns whether anything changed.
     pub fn follow(&mut self, dialect: Dialect, framing: Framing) -> bool {
         let found = Self { dialect, framing };
         let changed = *self != found;
@@ -44,18 +44,18 @@ impl Encoder {
         changed
     }
 
-    /// What the client gets for an event: identity passes its block untouched.
+    /// Returns the bytes that the client gets for an event. The identity encoder returns the block unchanged.
     pub const fn event<'a>(self, block: &'a [u8], _: &Event) -> &'a [u8] {
         block
     }
 
-    /// The event that ends a stream as failed, given what its client has `seen`. `None` if the dialect has none: then
-    /// only a body that breaks tells the client.
+    /// Returns the event that ends a failed stream, given what its client has `seen`. Returns `None` if the dialect
+    /// has no such event: then only a truncated body shows the failure.
     pub fn failure(self, seen: &ErrorContext, code: &str, message: &str) -> Option<String> {
         self.dialect.failure(self.framing, seen, code, message)
     }
 
-    /// The content type of a head that is sent before the upstream's head is known.
+    /// Returns the content type for a head that is sent before the upstream's head is known.
     pub const fn content_type(self) -> &'static str {
         match self.framing {
             Framing::JsonArray => "application/json",
@@ -65,12 +65,12 @@ impl Encoder {
         }
     }
 
-    /// How the client's stream is framed.
+    /// Returns the framing of the client's stream.
     pub const fn framing(self) -> Framing {
         self.framing
     }
 
-    /// Whether the client skips SSE comments, so that one may be put between two events.
+    /// Reports whether the client skips SSE comments, so that one may be written between two events.
     const fn knows_comments(self) -> bool {
         matches!(self.framing, Framing::Sse) && self.dialect.tolerates_comments()
     }

@@ -1,11 +1,11 @@
-//! The preamble: padding ahead of a stream, for intermediaries that hold back the first 1 to 4 KiB of a body.
+//! The preamble: padding before a stream, for intermediaries that buffer the first 1 to 4 KiB of a body.
 
 use bytes::Bytes;
 
 use super::Encoder;
 
 impl Encoder {
-    /// A comment of `bytes` bytes; empty where the client does not skip comments.
+    /// Returns a comment of `bytes` bytes; empty if the client does not skip comments.
     pub fn preamble(self, bytes: usize) -> Bytes {
         if bytes < 2 || !self.knows_comments() {
             return Bytes::new();

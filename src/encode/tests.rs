@@ -1,4 +1,4 @@
-//! What Weir itself writes to a client, by dialect and framing.
+//! Tests of what Weir itself writes to a client, by dialect and framing.
 
 use super::*;
 use crate::event::Class;

@@ -46,13 +46,13 @@ const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(1);
 
 /// The flag that shows whether memory is short.
 ///
-/// **How it works.** [`App`](crate::app::App) owns the flag; [`watch`], a task that runs as long as the process, is the
-/// only writer. The flag wakes nobody: `proxy::admit` reads it for each request. The watch wakes itself by a timer,
-/// every 20 to 500 ms, and more often the less memory is left. From 85 % of the limit until use falls below 80 % it sets
-/// the flag, provided that requests are in progress. From 95 % it also asks the streams of stalled clients to end, those
-/// with the most waiting bytes first, until enough for 80 % would be released; each stop signal wakes the pump of its
-/// stream. A client is stalled if it has taken nothing for 1 s, and from 98 % for 200 ms. The limit is that of the
-/// control groups or of the configuration; without one, nothing is refused or ended.
+/// **How it works.** [`App`](crate::app::App) owns the flag, and [`watch`], a task that runs as long as the process, is
+/// its only writer. The flag wakes nobody: `proxy::admit` reads it for each request. A timer wakes the watch every 20
+/// to 500 ms, more often the less memory is left. The watch sets the flag when 85 % of the limit are used, and clears
+/// it below 80 % or when no request is in progress. From 95 % it also asks the streams of stalled clients to end, those
+/// with the most waiting bytes first, until their waiting bytes make up the excess over 80 %; each stop signal wakes
+/// the pump of its stream. A client counts as stalled if it has taken nothing for 1 s; from 98 % on, 200 ms are enough.
+/// The limit is that of the control groups or of the configuration; without a limit, nothing is refused or ended.
 #[derive(Debug, Default)]
 pub struct Memory(AtomicBool);
 
@@ -103,7 +103,8 @@ impl Gauge {
 }
 
 impl Use {
-    /// Returns how many bytes must be released before requests can be served again, in addition to the `expected` bytes.
+    /// Returns how many bytes must be released before requests can be served again, in addition to the `expected`
+    /// bytes.
     const fn excess(self, expected: u64) -> u64 {
         let served = self.limit / 100 * SERVE_PERCENT;
         self.used.saturating_sub(served).saturating_sub(expected)

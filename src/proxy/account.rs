@@ -1,4 +1,4 @@
-//! Phase 5, account: what is counted of a request besides its stream, at the moment it is over.
+//! Phase 5, account: counts and times a request apart from its stream.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::session::RequestContext;
 use crate::session::account::millis;
 use crate::upstream::Answer;
 
-/// Counts and logs, when dropped, that the client left before there was a response.
+/// Returns a guard that, when dropped, counts and logs that the client left before there was a response.
 pub(super) fn leaving(admitted: &Admitted) -> OnDrop<impl FnOnce() + Send + Sync + use<>> {
     let context = Arc::clone(&admitted.context);
     OnDrop(Some(move || {
@@ -26,7 +26,7 @@ pub(super) fn leaving(admitted: &Admitted) -> OnDrop<impl FnOnce() + Send + Sync
     }))
 }
 
-/// Times a plain response until it is dropped.
+/// Returns a guard that, when dropped, records how long a plain response took.
 pub(super) fn timed(context: &Arc<RequestContext>) -> OnDrop<impl FnOnce() + Send + Sync + use<>> {
     let context = Arc::clone(context);
     OnDrop(Some(move || {
@@ -35,7 +35,7 @@ pub(super) fn timed(context: &Arc<RequestContext>) -> OnDrop<impl FnOnce() + Sen
     }))
 }
 
-/// Times the head of a response, and the new connection that it came over.
+/// Records how long the head of a response took, and the connection setup if the connection was new.
 pub(super) fn head(context: &RequestContext, answer: &Answer) {
     let metrics = &context.metrics;
     let waited = answer.sent.elapsed().as_secs_f64();
@@ -45,12 +45,12 @@ pub(super) fn head(context: &RequestContext, answer: &Answer) {
     }
 }
 
-/// Runs once when dropped.
+/// Runs a closure once, when dropped.
 #[must_use]
 pub(super) struct OnDrop<F: FnOnce()>(Option<F>);
 
 impl<F: FnOnce()> OnDrop<F> {
-    /// Not any more.
+    /// Drops the guard without running the closure.
     pub(super) fn forget(mut self) {
         self.0 = None;
     }

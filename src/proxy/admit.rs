@@ -1,4 +1,5 @@
-//! Phase 1, admit: what can be decided from the head alone. Ambiguous requests, drain, overload, no route.
+//! Phase 1, admit: decides what can be decided from the head alone. Rejects ambiguous requests (request smuggling),
+//! requests during drain or overload (load shedding), and requests without a route.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,10 +20,10 @@ use crate::route;
 use crate::session::RequestContext;
 use crate::session::identity::Identity;
 
-/// Characters of a path that stand in a log line.
+/// How many characters of a path a log line shows.
 const MAX_PATH: usize = 256;
 
-/// Admits a request that may be forwarded, and begins its span; or returns the response that it gets instead.
+/// Admits a request that may be forwarded, and begins its span. Otherwise returns the response that rejects it.
 pub(super) fn admit(
     app: &App,
     peer: &Peer,
@@ -78,7 +79,7 @@ pub(super) fn admit(
     })
 }
 
-/// The process takes requests, and the head is unambiguous.
+/// Checks that the head is unambiguous and that the process accepts requests.
 fn check(app: &App, parts: &request::Parts) -> Result<(), Rejection> {
     validate::check(parts)?;
     if app.refusing.load(Ordering::Relaxed) {
@@ -104,7 +105,7 @@ struct Routed {
     metrics: Arc<RouteMetrics>,
 }
 
-/// The route that takes the request, in the configuration that is in force.
+/// Returns the route of the request, in the configuration that is in force.
 fn routed(app: &App, parts: &request::Parts) -> Result<(Arc<Loaded>, Routed), Rejection> {
     let loaded = app.loaded();
     let index = route::find(&loaded.config.routes, parts);
@@ -124,7 +125,7 @@ fn routed(app: &App, parts: &request::Parts) -> Result<(Arc<Loaded>, Routed), Re
     }
 }
 
-/// As much of a path as stands in a log line.
+/// Returns as much of a path as a log line shows.
 fn shown(path: &str) -> Arc<str> {
     let end = path.char_indices().nth(MAX_PATH).map(|(end, _)| end);
     end.and_then(|end| path.get(..end)).unwrap_or(path).into()

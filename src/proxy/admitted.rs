@@ -1,4 +1,4 @@
-//! A request between its admission and its answer.
+//! A request between its admission and its response.
 
 use std::sync::Arc;
 
@@ -12,30 +12,30 @@ use crate::reply::body::Body;
 use crate::session::RequestContext;
 use crate::traces::Span;
 
-/// A request that found its route.
+/// A request that has been admitted, with its route.
 #[derive(Debug)]
 pub(super) struct Admitted {
     pub(super) context: Arc<RequestContext>,
-    /// The configuration that was in force when it came.
+    /// The configuration that was in force when the request arrived.
     pub(super) loaded: Arc<Loaded>,
-    /// What the head of the request, or the route, says of the dialect.
+    /// The dialect that the route sets or the head of the request indicates.
     pub(super) hint: Option<Dialect>,
-    /// What its body says, where that matters.
+    /// What the body of the request says, if that matters.
     pub(super) sniff: Option<BodySniff>,
-    /// Its upstream call goes on when the client leaves.
+    /// Whether the upstream call continues when the client leaves.
     pub(super) detaches: bool,
-    /// Its span, where spans are exported, until it is handed on.
+    /// The span, if spans are exported, until it is handed on.
     pub(super) span: Option<Span>,
     pub(super) version: Version,
 }
 
 impl Admitted {
-    /// Reports whether it asks for a head alone.
+    /// Reports whether the request asks only for a head.
     pub(super) fn is_head(&self) -> bool {
         self.context.method == Method::HEAD
     }
 
-    /// The dialect that the request asks for, as far as it has been read.
+    /// Returns the dialect that the request asks for, as far as the request has been read.
     pub(super) fn asked_for(&self) -> Option<Dialect> {
         match (&self.sniff, self.context.route.policy.dialect) {
             (Some(sniff), Choice::Auto) => detect::from_body(&sniff.members(), self.hint),
@@ -43,14 +43,14 @@ impl Admitted {
         }
     }
 
-    /// What the request's body says, as far as it has been read.
+    /// Returns the members of the request's body that matter, as far as the body has been read.
     pub(super) fn members(&self) -> Members {
         let members = self.sniff.as_ref().map(BodySniff::members);
         members.unwrap_or_default()
     }
 
-    /// Reports whether the client waits for a stream: it says so (`accepts`, by its head), or nothing else comes from
-    /// where it asks.
+    /// Reports whether the client expects a stream: it says so in the head (`accepts`) or in the body, or its dialect
+    /// always responds with a stream.
     pub(super) fn awaits_stream(&self, accepts: bool) -> bool {
         let asks = match self.members().raw("stream") {
             b"true" => Some(true),
@@ -68,7 +68,7 @@ impl Admitted {
         }
     }
 
-    /// Answers it with an error of Weir's own.
+    /// Responds to the request with an error of Weir itself.
     pub(super) fn reject(&mut self, app: &App, rejection: &Rejection) -> Response<Body> {
         let span = self.span.take();
         let context = &*self.context;

@@ -1,4 +1,4 @@
-//! Phase 4, answer: a stream becomes a live one; everything else passes as it came.
+//! Phase 4, answer: starts a live stream if the response is a stream, and passes any other response through unchanged.
 
 use std::sync::Arc;
 
@@ -27,21 +27,21 @@ use crate::upstream::{self, Answer, Calling};
 use crate::wire::Framing;
 use crate::wire::encoding::Coding;
 
-/// First bytes of a body that show its framing: the longest SSE field name and its colon.
+/// How many bytes of a body show its framing: the length of the longest SSE field name with its colon.
 const SNIFF_BYTES: usize = 6;
 
-/// What is known of a stream before it starts.
+/// What is known about a stream before it starts.
 struct Stream {
     head: response::Parts,
     framing: Framing,
     coding: Coding,
     source: Box<dyn Source>,
-    /// When the upstream had the request.
+    /// When the request was sent to the upstream.
     sent: Instant,
     dialect: Option<Dialect>,
 }
 
-/// Answers a request on its connection.
+/// Responds to a request with the outcome of its upstream call.
 pub(super) async fn answer(
     app: &Arc<App>,
     conn: &Arc<ClientConn>,
@@ -94,7 +94,7 @@ async fn respond(
     start(app, conn, admitted, stream)
 }
 
-/// The dialect of a response, as far as anything but its events can tell.
+/// Returns the dialect of a response, as far as it is known without its events.
 fn spoken(admitted: &Admitted, head: &response::Parts) -> Option<Dialect> {
     match admitted.context.route.policy.dialect {
         Choice::Auto => detect::from_answer(&head.headers).or_else(|| admitted.asked_for()),
@@ -102,7 +102,8 @@ fn spoken(admitted: &Admitted, head: &response::Parts) -> Option<Dialect> {
     }
 }
 
-/// Plain text is looked into only where the route says which dialect to expect.
+/// Reports whether a response of plain text may be a stream. Only a route that sets the dialect has its plain text
+/// inspected.
 fn may_be_plain_stream(admitted: &Admitted, head: &response::Parts) -> bool {
     matches!(admitted.context.route.policy.dialect, Choice::Fixed(_))
         && head.status.is_success()
@@ -110,7 +111,7 @@ fn may_be_plain_stream(admitted: &Admitted, head: &response::Parts) -> bool {
         && is_plain_text(head)
 }
 
-/// The framing that the first bytes show. Waits for them no longer than for a first event.
+/// Returns the framing that the first bytes show. Waits for them no longer than for a first event.
 async fn sniff(
     admitted: &Admitted,
     body: &mut upstream::Body,
@@ -127,7 +128,7 @@ async fn sniff(
     }
 }
 
-/// Passes a response that is no stream, byte for byte.
+/// Passes a response that is not a stream through, byte for byte.
 fn pass(
     app: &Arc<App>,
     conn: &Arc<ClientConn>,
@@ -137,7 +138,7 @@ fn pass(
 ) -> Result<Response<Body>, Rejection> {
     let context = Arc::clone(&admitted.context);
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        // Nobody asked for it.
+        // The request did not ask for an upgrade.
         return Err(Rejection::upstream(
             "upstream_error",
             "the upstream switched protocols unasked",
@@ -152,7 +153,7 @@ fn pass(
     context.metrics.request("unary", head.status);
     let deadlines = context.route.policy.deadlines;
     let total_at = context.started + deadlines.total;
-    // A body is not polled while its client takes nothing, so somebody else has to keep the time.
+    // The body is not polled while its client takes nothing, so the connection or its task enforces the deadlines.
     let deadline = BodyDeadline::current();
     match &deadline {
         Some(deadline) => deadline.begin(total_at, deadlines.client_stall),
@@ -163,7 +164,7 @@ fn pass(
     Ok(Response::from_parts(head, body))
 }
 
-/// Sends the head before the upstream's is known.
+/// Sends a head before the upstream's head is known.
 fn commit(
     app: &Arc<App>,
     conn: &Arc<ClientConn>,

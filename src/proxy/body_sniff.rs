@@ -1,4 +1,4 @@
-//! What a request's body says as it passes: which dialect it asks for, and whether it asks for a stream.
+//! Reads from a request's body, while it is forwarded, which dialect it asks for and whether it asks for a stream.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,12 +7,12 @@ use http::{Method, header, request};
 use crate::dialect::{Dialect, Members};
 use crate::wire::members::Scanner;
 
-/// The members of a body that matter, as far as it has passed.
+/// The members of a body that matter, as far as the body has been forwarded.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BodySniff(Arc<Mutex<Members>>);
 
 impl BodySniff {
-    /// Looks at each piece of the body; keeps no more of it than those members.
+    /// Returns a listener for the pieces of the body. It keeps only the members that matter.
     pub(super) fn listener(&self) -> impl FnMut(&[u8]) + Send + 'static {
         let sniff = self.clone();
         let mut scanner = Scanner::default();
@@ -27,13 +27,13 @@ impl BodySniff {
     }
 
     fn lock(&self) -> MutexGuard<'_, Members> {
-        // Notes are whole whenever the lock is free.
+        // Each change is complete when the lock is released, so a poisoned lock is harmless.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether the body must be listened to: it decides where the head does not, and JSON-RPC calls have an id that the
-/// answer repeats.
+/// Reports whether the body must be read: it identifies the dialect if the head does not, and an error response to a
+/// JSON-RPC call repeats the id of the call.
 pub(super) fn matters(hint: Option<Dialect>, commits: bool, parts: &request::Parts) -> bool {
     let is_json = parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| {
         let kind = kind.to_str().unwrap_or_default().to_ascii_lowercase();
@@ -43,12 +43,12 @@ pub(super) fn matters(hint: Option<Dialect>, commits: bool, parts: &request::Par
     commits || (decides && is_json && parts.method == Method::POST)
 }
 
-/// What the head of a request says.
+/// Reports whether the head of a request asks for a stream.
 pub(super) fn accepts_stream(parts: &request::Parts) -> bool {
     let mut accepted = parts.headers.get_all(header::ACCEPT).iter();
     accepted.any(|value| {
         let text = value.to_str().unwrap_or_default().to_ascii_lowercase();
-        // Who takes either waits for neither.
+        // A client that accepts JSON as well does not rely on a stream.
         let is_stream = |kind: &&str| text.contains(kind);
         ["text/event-stream", "ndjson", "jsonl"]
             .iter()

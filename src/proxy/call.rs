@@ -1,4 +1,5 @@
-//! Phase 3, call: the upstream is called and its head awaited, or the client's head goes out first.
+//! Phase 3, call: calls the upstream and waits for its head, but after `commit_after` a head is sent to the client
+//! first.
 
 use std::future::pending;
 use std::time::Duration;
@@ -10,21 +11,21 @@ use super::detach::DetachableCall;
 use crate::app::App;
 use crate::upstream::{Answer, Calling, Error};
 
-/// What came of a call.
+/// The outcome of an upstream call.
 #[expect(
     clippy::large_enum_variant,
     reason = "it lives for a moment, and nearly every call ends with a response"
 )]
 pub(super) enum Outcome {
-    /// The head of a response, or a failure.
+    /// The upstream sent the head of a response, or the call failed.
     Answered(Result<Answer, Error>),
-    /// `commit_after` has passed, and the client waits for a stream: its head goes out, the call goes on.
+    /// `commit_after` has passed, and the client expects a stream: a head is sent to it, and the call continues.
     Commit(Calling),
-    /// The process goes away.
+    /// The process shuts down.
     CutOff,
 }
 
-/// Calls the upstream of an admitted request; `total_at` is when the call must be over at the latest.
+/// Calls the upstream of an admitted request. `total_at` is the deadline of the whole call.
 pub(super) async fn call(
     app: &App,
     admitted: &Admitted,
@@ -56,7 +57,7 @@ pub(super) async fn call(
     }
 }
 
-/// Ready after `limit`; without one never.
+/// Is ready after `limit`; never if there is no limit.
 async fn passed(limit: Option<Duration>) {
     match limit {
         Some(limit) => sleep(limit).await,

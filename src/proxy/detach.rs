@@ -1,7 +1,7 @@
-//! Upstream calls that go on when their client leaves.
+//! Upstream calls that continue when their client leaves.
 //!
-//! Closing the connection cancels a call, except where the dialect says otherwise (`Dialect::survives_client`): there the
-//! client sends a message to cancel, and comes back for the response.
+//! A client that closes its connection cancels its call, unless the dialect says otherwise
+//! (`Dialect::survives_client`): such a client cancels with a message, and reconnects for the response.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,10 +12,11 @@ use tokio::time::{Instant, timeout_at};
 use crate::tasks;
 use crate::upstream::{Answer, Calling, Error, Read};
 
-/// A call up to the head of its answer. Dropped before that, it goes on by itself if it is to outlive its client.
+/// A call up to the head of its response. If it is dropped before and `detaches` is set, the call continues in a task
+/// of its own.
 pub(super) struct DetachableCall {
     calling: Option<Calling>,
-    /// Until when at most.
+    /// When a call that continues must be over.
     limit: Instant,
     detaches: bool,
 }
@@ -29,7 +30,7 @@ impl DetachableCall {
         }
     }
 
-    /// The call by itself.
+    /// Returns the call itself.
     pub(super) fn into_inner(mut self) -> Option<Calling> {
         self.calling.take()
     }
@@ -66,7 +67,7 @@ impl Drop for DetachableCall {
     }
 }
 
-/// Waits for the answer and reads all of it, for nobody.
+/// Waits for the response, and reads and discards all of it.
 async fn read_out(calling: Calling, limit: Instant) {
     let reading = async {
         let Ok(mut answer) = calling.await else {
@@ -76,6 +77,6 @@ async fn read_out(calling: Calling, limit: Instant) {
             std::future::poll_fn(|cx| answer.body.poll_read(cx, &mut |_| {})).await
         {}
     };
-    // It has had its time.
+    // A timeout is not an error: the call has used up its time.
     let _ = timeout_at(limit, reading).await;
 }

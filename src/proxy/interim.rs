@@ -1,4 +1,4 @@
-//! Interim (1xx) responses of an upstream, sent on to clients that can take them.
+//! Forwards interim (1xx) responses of an upstream to clients that can receive them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,11 +9,11 @@ use crate::client_conn::ClientConn;
 use crate::upstream::Interim;
 use crate::upstream::fields::strip_hop_by_hop;
 
-/// Interim responses to one request that are sent on; more are a flood.
+/// How many interim responses to one request are forwarded. More are dropped as a flood.
 const MAX_TOLD: usize = 32;
 
-/// Passes interim responses to `conn`; `None` if the client cannot have them: HTTP/1.0 has none, and the
-/// HTTP/2 engine cannot send them.
+/// Returns a callback that forwards interim responses to `conn`. Returns `None` if the client cannot receive them:
+/// HTTP/1.0 has no interim responses, and the HTTP/2 engine cannot send them.
 pub(super) fn forwarder(parts: &request::Parts, conn: &Arc<ClientConn>) -> Option<Interim> {
     if parts.version != Version::HTTP_11 {
         return None;
@@ -21,7 +21,7 @@ pub(super) fn forwarder(parts: &request::Parts, conn: &Arc<ClientConn>) -> Optio
     let conn = Arc::clone(conn);
     let told = AtomicUsize::new(0);
     Some(Arc::new(move |status, headers| {
-        // 100 is sniff by Weir itself when it begins to read the body; nobody asked for 101.
+        // Weir itself sends 100 when it begins to read the body, and a 101 was not requested.
         let is_own = status == StatusCode::CONTINUE || status == StatusCode::SWITCHING_PROTOCOLS;
         if !is_own && told.fetch_add(1, Ordering::Relaxed) < MAX_TOLD {
             conn.interim(&encode(status, headers.clone()));

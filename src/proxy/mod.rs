@@ -1,11 +1,11 @@
-//! One request, in phases:
+//! Handles one request, in phases:
 //!
 //! ```text
-//! admit ──► prepare ──► call ──► answer ──► account
-//!  head alone  what is   the      stream,    what is counted
-//!  decides     forwarded upstream or as it   when it is over
-//!    │           │        │       came
-//!    └───────────┴────────┴─────────┴──► reject: the one way to answer with an error of Weir's own
+//! admit ──────► prepare ──────► call ─────────► answer ─────────► account
+//! checks the    builds the      calls the       starts a stream   counts, and
+//! head          upstream call   upstream        or passes through records times
+//!   │             │               │               │
+//!   └─────────────┴───────────────┴───────────────┴──► reject: builds all error responses of Weir itself
 //! ```
 
 mod account;
@@ -36,18 +36,18 @@ use crate::upstream::request::Origin;
 use admitted::Admitted;
 use prepare::Prepared;
 
-/// Who asks, and on which worker.
+/// The client of a request, and the worker that serves it.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// For the forwarded headers.
+    /// The origin, for the `X-Forwarded-*` headers.
     pub origin: Origin,
     /// The worker that serves the connection.
     pub worker: usize,
-    /// The connection.
+    /// The client's connection.
     pub conn: Arc<ClientConn>,
 }
 
-/// Answers one request.
+/// Handles one request, and returns the response.
 pub async fn serve(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
     let started = Instant::now();
     let under_way = app.request(peer.worker);
@@ -61,7 +61,7 @@ pub async fn serve(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> R
     response.map(|_| body.over(Arc::clone(&peer.conn)).holding((under_way, open)))
 }
 
-/// Forwards an admitted request, and answers with what comes of it.
+/// Forwards an admitted request, and returns the response.
 async fn forward(
     app: &Arc<App>,
     peer: &Peer,

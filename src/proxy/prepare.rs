@@ -1,4 +1,4 @@
-//! Phase 2, prepare: the request as it is forwarded, and the upstream call that is to be made.
+//! Phase 2, prepare: builds the request that is forwarded, and the upstream call.
 
 use http::{Request, header, request};
 use hyper::body::Incoming;
@@ -16,18 +16,18 @@ use crate::upstream::{Calling, Error, Received, RequestBody, RequestLimits};
 pub(super) struct Prepared {
     /// The upstream call. Nothing is sent before it is polled.
     pub(super) calling: Calling,
-    /// When the whole of it must be over.
+    /// The deadline of the whole call.
     pub(super) total_at: Instant,
-    /// Whether all of the request has been read.
+    /// Shows whether all of the request has been read.
     pub(super) received: Received,
     /// Whether the head of the request asks for a stream.
     pub(super) accepts_stream: bool,
 }
 
-/// Prepares the call of a request.
+/// Prepares the upstream call of a request.
 ///
 /// # Errors
-/// When it cannot be forwarded: too many streams, too large, no upstream.
+/// If the request cannot be forwarded: too many streams, too large, no upstream.
 pub(super) async fn prepare(
     app: &App,
     peer: &Peer,
@@ -39,7 +39,7 @@ pub(super) async fn prepare(
     let route = &admitted.context.route;
     let max_streams = loaded.config.limits.max_streams;
     if admitted.hint.is_some() && app.streams.len() >= max_streams {
-        // This will most likely be one stream too many: better said before an agent works for it.
+        // This will most likely be one stream too many. It is rejected before an agent does any work for it.
         return Err(Rejection::too_many_streams(max_streams));
     }
     let policy = &route.policy;
@@ -53,7 +53,7 @@ pub(super) async fn prepare(
     if body.is_too_large() {
         return Err(Rejection::from(&Error::RequestTooLarge));
     }
-    // To ask for the body is to answer `Expect: 100-continue`, which is the upstream's to do.
+    // Reading the body would send `100 Continue` to the client, but only the upstream may decide that.
     if admitted.sniff.is_some() && !parts.headers.contains_key(header::EXPECT) {
         body.listen().await;
     }

@@ -1,4 +1,5 @@
-//! The one way to answer a request with an error of Weir's own: counted, named, logged, its span ended.
+//! Rejects requests: every error response of Weir itself is built here. The rejection is counted and logged, and the
+//! span of the request is ended.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -13,34 +14,34 @@ use crate::session::identity::{Identity, REQUEST_ID};
 use crate::traces::Span;
 use crate::upstream::Error;
 
-/// Why a request gets an error of Weir's own.
+/// Why a request is rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rejection {
     pub(super) status: StatusCode,
-    /// One of Weir's words: metric label, log field, and `code` of the body.
+    /// The error code of Weir, used as metric label, log field and `code` in the body.
     pub(super) code: &'static str,
-    /// A sentence for the client.
+    /// The message for the client, one sentence.
     pub(super) message: Cow<'static, str>,
-    /// Where the request ends is not certain, so the connection must not go on.
+    /// The connection must be closed, because the end of the request is uncertain (request smuggling).
     pub(super) closes: bool,
     pub(super) blame: Blame,
 }
 
-/// Who or what is the reason. Decides how it is counted.
+/// What caused a rejection. It decides how the rejection is counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Blame {
     /// The request, or how the client sent it.
     Client,
-    /// The process goes away, and the upstream call is cancelled.
+    /// The process shuts down, and the upstream call is cancelled.
     Drain,
     /// `limits.max_streams` is reached.
     Overload,
-    /// The upstream; with what the system said of it.
+    /// The upstream, with the underlying error.
     Upstream { cause: Option<String> },
 }
 
 impl Rejection {
-    /// A rejection for which the client is the reason, and after which the connection may go on.
+    /// Creates a rejection that the client caused, after which the connection stays open.
     pub(super) const fn new(status: StatusCode, code: &'static str, message: &'static str) -> Self {
         Self {
             status,
@@ -51,7 +52,7 @@ impl Rejection {
         }
     }
 
-    /// A bad gateway.
+    /// Creates a rejection with the status 502, bad gateway.
     pub(super) fn upstream(code: &'static str, message: &'static str) -> Self {
         Self {
             blame: Blame::Upstream { cause: None },
@@ -59,7 +60,7 @@ impl Rejection {
         }
     }
 
-    /// `limits.max_streams` streams run already.
+    /// Creates the rejection of a stream beyond `limits.max_streams`.
     pub(super) fn too_many_streams(max: usize) -> Self {
         let message = format!("overloaded: limits.max_streams ({max}) is reached");
         Self {
@@ -69,7 +70,7 @@ impl Rejection {
         }
     }
 
-    /// The process goes away before there is a response.
+    /// Creates the rejection of a request that the shutdown cuts off before there is a response.
     pub(super) fn cut_off() -> Self {
         Self {
             blame: Blame::Drain,
@@ -111,7 +112,7 @@ impl From<&Error> for Rejection {
     }
 }
 
-/// The request that is rejected.
+/// A request that is rejected.
 #[derive(Debug)]
 pub(super) struct Rejected<'a> {
     pub(super) identity: &'a Identity,
@@ -119,15 +120,16 @@ pub(super) struct Rejected<'a> {
     pub(super) path: &'a str,
     pub(super) client: Option<IpAddr>,
     pub(super) version: Version,
-    /// The dialect that it asks for: the shape of the body.
+    /// The dialect that the request asks for. It decides the form of the body.
     pub(super) dialect: Option<Dialect>,
     pub(super) members: Members,
-    /// Its facts, if a route took it.
+    /// The data of the request, if it has a route.
     pub(super) context: Option<&'a RequestContext>,
     pub(super) span: Option<Span>,
 }
 
-/// Rejects a request: counts it, ends its span, logs it, and returns the response, which names the request.
+/// Rejects a request: counts and logs the rejection, ends the span, and returns the response, which carries the
+/// request id.
 pub(super) fn reject(
     metrics: &Metrics,
     request: Rejected<'_>,
@@ -151,7 +153,7 @@ pub(super) fn reject(
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(REQUEST_ID, request.identity.request_id.clone());
     if rejection.status == StatusCode::SERVICE_UNAVAILABLE {
-        // Another instance, or this one in a moment.
+        // Another instance may serve the request, or this one a moment later.
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     if rejection.closes && request.version <= Version::HTTP_11 {
@@ -203,7 +205,7 @@ mod tests {
 
     use super::*;
 
-    /// Rejects a request that no route took, and returns the response and what was counted under `code`.
+    /// Rejects a request without a route. Returns the response, and whether it was counted under its code.
     fn rejected(rejection: &Rejection) -> (Response<Body>, bool) {
         let metrics = Metrics::new();
         let identity = Identity::of(&mut HeaderMap::new());
@@ -244,6 +246,55 @@ mod tests {
             assert!(counted, "{code}");
             assert!(!response.headers().contains_key(header::RETRY_AFTER));
         }
+    }
+
+    #[test]
+    fn what_a_route_took_is_counted_there() {
+        let metrics = Metrics::new();
+        let context = RequestContext::example(&metrics);
+        let reject = |rejection: &Rejection| {
+            let request = Rejected {
+                identity: &context.identity,
+                method: &context.method,
+                path: &context.path,
+                client: None,
+                version: Version::HTTP_2,
+                dialect: None,
+                members: Members::default(),
+                context: Some(&context),
+                span: None,
+            };
+            let response = reject(&metrics, request, rejection);
+            assert_eq!(response.headers()[REQUEST_ID], context.identity.request_id);
+        };
+        let is = |series: &str, value: u64| {
+            let text = metrics.encode();
+            let line = format!("{series} {value}\n");
+            assert!(text.contains(&line), "{line} in {text}");
+        };
+        reject(&Rejection::upstream(
+            "upstream_connect",
+            "the route has no upstream",
+        ));
+        is(
+            "weir_requests_total{code=\"502\",kind=\"unary\",route=\"r\"}",
+            1,
+        );
+        is(
+            "weir_upstream_errors_total{reason=\"upstream_connect\",route=\"r\"}",
+            1,
+        );
+        reject(&Rejection::too_many_streams(1));
+        is(
+            "weir_requests_total{code=\"503\",kind=\"stream\",route=\"r\"}",
+            1,
+        );
+        reject(&Rejection::cut_off());
+        is(
+            "weir_requests_total{code=\"503\",kind=\"unary\",route=\"r\"}",
+            1,
+        );
+        is("weir_requests_refused_total{reason=\"overloaded\"}", 0);
     }
 
     #[test]

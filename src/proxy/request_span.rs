@@ -1,4 +1,4 @@
-//! The span of a request, where spans are exported: begun once a route took it, ended with its answer.
+//! The span of a request, if spans are exported: begins when the request has a route, and ends with the response.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::stream::end::End;
 use crate::traces::{Parent, Request, Span};
 use crate::upstream::Broken;
 
-/// Begins the span of an admitted request. The upstream is told of it, as the parent of its own.
+/// Begins the span of an admitted request. The upstream gets it in `traceparent`, as the parent of its own span.
 pub(super) fn begin(
     app: &App,
     context: &RequestContext,
@@ -45,7 +45,7 @@ pub(super) fn begin(
     span
 }
 
-/// Ends the span of a response that is no stream with its body.
+/// Hands the span of a response that is not a stream to a witness, which ends it with the body.
 pub(super) fn passing(
     app: &Arc<App>,
     conn: &Arc<ClientConn>,
@@ -64,14 +64,14 @@ pub(super) fn passing(
     }))
 }
 
-/// The span of a plain answer whose body is on its way.
+/// The span of a plain response whose body is being sent.
 struct Passing {
     span: Span,
-    /// How the body ended is told.
+    /// The end of the body has been recorded.
     is_over: bool,
     app: Arc<App>,
     conn: Arc<ClientConn>,
-    /// Of a shared connection.
+    /// The deadlines of the body, on a shared connection.
     deadline: Option<Arc<BodyDeadline>>,
 }
 
@@ -86,7 +86,7 @@ impl Witness for Passing {
 }
 
 impl Passing {
-    /// Why the body was given up.
+    /// Returns why the body was abandoned.
     fn why(&self) -> End {
         let missed = self
             .deadline
@@ -103,7 +103,7 @@ impl Passing {
 
 impl Drop for Passing {
     fn drop(&mut self) {
-        // Of a panic the span tells by itself.
+        // The span itself records a panic.
         if !self.is_over && !std::thread::panicking() {
             self.span.cut(self.why());
         }

@@ -1,4 +1,4 @@
-//! What its head says an answer is: a stream or not, and how it is coded.
+//! Decides from the head of a response whether it is a stream, and with which framing.
 
 use http::{StatusCode, header, response};
 
@@ -9,7 +9,7 @@ fn content_type(head: &response::Parts) -> Option<&str> {
     head.headers.get(header::CONTENT_TYPE)?.to_str().ok()
 }
 
-/// The framing of a response that is a stream, `spoken` being the dialect it is expected in.
+/// Returns the framing of a response, or `None` if it is not a stream. `spoken` is the expected dialect.
 pub(super) fn framing(head: &response::Parts, spoken: Option<Dialect>) -> Option<Framing> {
     if !head.status.is_success() || head.status == StatusCode::NO_CONTENT {
         return None;
@@ -17,13 +17,13 @@ pub(super) fn framing(head: &response::Parts, spoken: Option<Dialect>) -> Option
     let value = content_type(head)?;
     Framing::from_content_type(value).or_else(|| {
         let essence = value.split(';').next().unwrap_or_default().trim();
-        // A length is known of what is whole.
+        // A response with a known length is complete, and so not a stream.
         let may_stream = !head.headers.contains_key(header::CONTENT_LENGTH);
         spoken.filter(|_| may_stream)?.framing(essence)
     })
 }
 
-/// Whether it is text of no particular kind, which a stream can hide behind.
+/// Reports whether a response is plain text, which may turn out to be a stream.
 pub(super) fn is_plain_text(head: &response::Parts) -> bool {
     content_type(head).is_some_and(|value| {
         let essence = value.split(';').next().unwrap_or_default().trim();

@@ -1,7 +1,7 @@
-//! What a request must be before anybody asks what it wants: one reading of its host and of its length.
+//! Rejects ambiguous requests (request smuggling): those whose host or length servers could interpret differently.
 //!
-//! The parser below is lenient where two servers could read the same bytes differently. Weir is not: what it
-//! forwards is read the same way by everyone behind it.
+//! The HTTP parser accepts some messages that different servers interpret differently. Weir rejects them, so that
+//! every server behind it interprets a forwarded request in the same way.
 
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request};
@@ -15,7 +15,7 @@ fn bad(message: &'static str) -> Rejection {
     }
 }
 
-/// Refuses a request with two readings, or one that asks for something other than an answer.
+/// Checks a request. Refuses one that is ambiguous, or that asks for a tunnel or an unknown expectation.
 pub(super) fn check(parts: &request::Parts) -> Result<(), Rejection> {
     transfer_coding(parts)?;
     purpose(parts)?;
@@ -24,15 +24,15 @@ pub(super) fn check(parts: &request::Parts) -> Result<(), Rejection> {
     expectation(parts)
 }
 
-/// RFC 9112, 3.2: a path, or the whole of an `http` URI; `*` for the server itself and OPTIONS alone.
+/// Checks the request target (RFC 9112, 3.2): a path or an absolute `http` URI, or `*` for OPTIONS.
 fn target(parts: &request::Parts) -> Result<(), Rejection> {
     let path = parts.uri.path();
     let is_path = path.starts_with('/') || (path == "*" && parts.method == Method::OPTIONS);
     let is_http = match (parts.uri.scheme(), parts.uri.authority()) {
         (Some(scheme), Some(_)) => *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS,
-        // An authority without a scheme is for CONNECT.
+        // An authority without a scheme is only for CONNECT.
         (None, authority) => authority.is_none(),
-        // Of HTTP/2, with a Host field instead.
+        // HTTP/2, with a Host header instead of an authority.
         (Some(_), None) => parts.version == Version::HTTP_2,
     };
     if is_path && is_http {
@@ -42,7 +42,7 @@ fn target(parts: &request::Parts) -> Result<(), Rejection> {
     }
 }
 
-/// Of a list; empty ones say nothing (RFC 9110, 5.6.1.2).
+/// Returns the elements of a list. Empty elements are ignored (RFC 9110, 5.6.1.2).
 fn elements(list: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     let elements = list.as_bytes().split(|byte| *byte == b',');
     elements
@@ -50,7 +50,8 @@ fn elements(list: &HeaderValue) -> impl Iterator<Item = &[u8]> {
         .filter(|element| !element.is_empty())
 }
 
-/// RFC 9110, 10.1.1: what is not understood is a 417. A server behind may understand it, and answer before the body.
+/// Checks `Expect` (RFC 9110, 10.1.1): an unknown expectation gets a 417. If it were forwarded, a server behind Weir
+/// might know it, and respond before the body.
 fn expectation(parts: &request::Parts) -> Result<(), Rejection> {
     let mut expected = parts.headers.get_all(header::EXPECT).iter();
     let is_known = |word: &[u8]| word.eq_ignore_ascii_case(b"100-continue");
@@ -67,10 +68,10 @@ fn expectation(parts: &request::Parts) -> Result<(), Rejection> {
     })
 }
 
-/// No tunnels: neither CONNECT nor upgrades. An offer of h2c may be left unanswered (RFC 9110, 7.8).
+/// Refuses tunnels: CONNECT and upgrades. An offer of h2c may be ignored (RFC 9110, 7.8).
 fn purpose(parts: &request::Parts) -> Result<(), Rejection> {
     if parts.method == Method::CONNECT {
-        // What follows is meant for somebody else.
+        // The bytes that follow are meant for another server.
         return Err(Rejection {
             closes: true,
             ..Rejection::new(
@@ -93,7 +94,8 @@ fn purpose(parts: &request::Parts) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// RFC 9112, 6.1: a coding that is not understood is a 501. Only the final `chunked` is understood here.
+/// Checks `Transfer-Encoding` (RFC 9112, 6.1): an unknown coding gets a 501. Only the chunked transfer coding is
+/// known here.
 fn transfer_coding(parts: &request::Parts) -> Result<(), Rejection> {
     let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else {
@@ -115,7 +117,8 @@ fn transfer_coding(parts: &request::Parts) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// RFC 9112, 3.2: one valid Host, no more. RFC 9113, 8.3.1: it does not contradict `:authority`.
+/// Checks that there is exactly one valid Host (RFC 9112, 3.2), and that it does not contradict `:authority`
+/// (RFC 9113, 8.3.1).
 fn host(parts: &request::Parts) -> Result<(), Rejection> {
     let host = single_host(&parts.headers)?;
     let authority = parts.uri.authority();
@@ -131,7 +134,7 @@ fn host(parts: &request::Parts) -> Result<(), Rejection> {
             let same = host
                 .as_bytes()
                 .eq_ignore_ascii_case(authority.as_str().as_bytes());
-            // Of HTTP/1.1 the target wins (RFC 9112, 3.2.2), and only its authority is forwarded.
+            // In HTTP/1.1 the target overrides Host (RFC 9112, 3.2.2), and only its authority is forwarded.
             if same || parts.version <= Version::HTTP_11 {
                 Ok(())
             } else {
@@ -154,7 +157,7 @@ fn single_host(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Rejection> {
     Ok(host)
 }
 
-/// `host[:port]`, without a user and without a list.
+/// Checks that a host is `host[:port]`, without user information, and not a list.
 fn valid(host: &[u8]) -> Result<(), Rejection> {
     let refused = || bad("expected Host to be a name or address, and maybe a port");
     if host.iter().any(|byte| matches!(byte, b'@' | b',')) {

@@ -290,7 +290,7 @@ impl Pushing<'_> {
     /// Offers the next event.
     pub fn push(&mut self, block: &[u8], event: &Event) -> Offer {
         let State { ring, slow, .. } = &mut *self.state;
-        if block.len() <= self.bytes / 2 {
+        if ring.is_empty() && block.len() <= self.bytes / 2 {
             // More events follow.
             ring.expect(self.bytes);
         }

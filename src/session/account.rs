@@ -1,4 +1,4 @@
-//! What is told of a live stream: its counts as it goes, its metrics and its one line in the log at its end.
+//! The accounting of a live stream: its counts while it runs, its metrics and its log line at its end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,19 +14,19 @@ use crate::stream::end::End;
 use crate::stream::meter::TokenSource;
 use crate::stream::pump::{Arrived, Observer, Report};
 
-/// So many events in one read ...
+/// A read with this many events ...
 const BURST_EVENTS: usize = 8;
-/// ... after so long a silence were held back by something on the way.
+/// ... after a silence this long is a burst: something between the agent and Weir has held the events back.
 const BURST_SILENCE: Duration = Duration::from_millis(500);
 
-/// Counts what a read brought, as it comes.
+/// Counts what each read returns.
 pub(super) struct ReadCounts {
-    /// At hand, because every read with text counts on it.
+    /// Kept here as well as in `live`, because every read with text uses it.
     metrics: Arc<RouteMetrics>,
     live: Arc<LiveStream>,
-    /// Told to whoever looks at the stream.
+    /// The dialect that the list of live streams shows.
     dialect: Option<Dialect>,
-    /// Which first moments were counted.
+    /// Which of the times in [`Meter::firsts`](crate::stream::meter::Meter::firsts) were counted.
     seen: [bool; 4],
 }
 
@@ -40,7 +40,7 @@ impl ReadCounts {
         }
     }
 
-    /// Counts the first moments that came with this read.
+    /// Counts the times of first events that came with this read.
     fn firsts(&mut self, firsts: [Option<Instant>; 4]) {
         let (metrics, started) = (&self.metrics, self.live.context.started);
         let histograms = [
@@ -144,7 +144,7 @@ pub(super) fn record(metrics: &RouteMetrics, report: &Report, started: Instant) 
     }
 }
 
-/// One line for each finished stream: everything about it, nothing of what was sniff.
+/// Writes the log line of a stream that has ended: all its figures, but none of its content.
 pub(super) fn log(live: &LiveStream, report: &Report, status: StatusCode) {
     let context = &*live.context;
     let (ingress, egress) = (&report.ingress, &report.egress);
@@ -201,12 +201,12 @@ pub(super) fn log(live: &LiveStream, report: &Report, status: StatusCode) {
     }
 }
 
-/// Milliseconds, to the microsecond.
+/// Returns milliseconds, rounded to the microsecond.
 pub(crate) fn millis(duration: Duration) -> f64 {
     rounded(duration.as_secs_f64() * 1000.0)
 }
 
-/// Three decimals: what follows is noise.
+/// Rounds to three decimals; the others carry no information.
 fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }

@@ -1,4 +1,4 @@
-//! The facts of a request that found its route. Plain data.
+//! The data of a request that has a route.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,21 +10,41 @@ use super::identity::Identity;
 use crate::config::Route;
 use crate::metrics::RouteMetrics;
 
-/// One request, for its log line, its metrics, its span and the list of live streams.
+/// The data of one request, for its log line, its metrics, its span and the list of live streams.
 #[derive(Debug)]
 pub struct RequestContext {
     /// `X-Request-Id` and the trace context.
     pub identity: Identity,
     /// The client's address; `None` over a Unix socket.
     pub client: Option<IpAddr>,
-    /// Method.
+    /// The method.
     pub method: Method,
-    /// Path without its query, cut to a bounded length.
+    /// The path without its query, truncated to a bounded length.
     pub path: Arc<str>,
-    /// The route that took it, as configured when it came.
+    /// The route of the request, as configured when the request arrived.
     pub route: Arc<Route>,
     /// The route's metrics.
     pub metrics: Arc<RouteMetrics>,
-    /// When its head was read.
+    /// When the head of the request had been read.
     pub started: Instant,
+}
+
+#[cfg(test)]
+impl RequestContext {
+    /// The context of a GET for `/` on a route `r`, counted in `metrics`.
+    pub(crate) fn example(metrics: &crate::metrics::Metrics) -> Arc<Self> {
+        use crate::config::{self, Overrides};
+
+        let text = "upstreams: { a: { endpoints: [\"http://127.0.0.1:1\"] } }\nroutes: [{ name: r, upstream: a }]\n";
+        let config = config::load(Some(("f", text)), &Overrides::default()).unwrap();
+        Arc::new(Self {
+            identity: Identity::of(&mut http::HeaderMap::new()),
+            client: None,
+            method: Method::GET,
+            path: "/".into(),
+            route: Arc::clone(&config.routes[0]),
+            metrics: metrics.route("r"),
+            started: Instant::now(),
+        })
+    }
 }

@@ -1,32 +1,32 @@
-//! How one request is recognised across processes: `X-Request-Id` and the W3C trace context.
+//! The identity of a request across processes: `X-Request-Id` and the W3C trace context.
 //!
-//! Valid ones are continued as they are, missing or unusable ones are made, so that every line of every log
-//! can be joined. Where spans are exported, `proxy::request_span` puts Weir's own between the caller's and the agent's.
+//! Valid values are kept unchanged; missing or invalid ones are replaced, so that the log lines of all processes can be
+//! correlated. If spans are exported, `proxy::request_span` puts Weir's span between the caller's and the agent's.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::stream_id::hex;
 
-/// Names a request, from client to agent and back.
+/// The header with the id of a request, from the client to the agent and back.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// [Trace Context](https://www.w3.org/TR/trace-context/), 3.2.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-/// Longest request id that is continued; it stands in every log line.
+/// The longest request id that is kept, because it appears in every log line.
 const MAX_REQUEST_ID: usize = 128;
 
-/// The names of one request.
+/// The identity of one request.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// `X-Request-Id`; visible ASCII.
+    /// The value of `X-Request-Id`: visible ASCII.
     pub request_id: HeaderValue,
     traceparent: HeaderValue,
-    /// The trace begins here.
+    /// Whether the trace begins here.
     pub is_own: bool,
 }
 
 impl Identity {
-    /// Reads them from a request head, and writes into it what was missing.
+    /// Reads the identity from the headers of a request, and adds to them what was missing.
     pub fn of(headers: &mut HeaderMap) -> Self {
         let given = only(headers, &REQUEST_ID).filter(|id| is_request_id(id.as_bytes()));
         let request_id = given.unwrap_or_else(|| {
@@ -37,8 +37,8 @@ impl Identity {
         let given = only(headers, &TRACEPARENT).filter(|trace| is_traceparent(trace.as_bytes()));
         let is_own = given.is_none();
         let traceparent = given.unwrap_or_else(|| {
-            // Sampled: with the usual parent-based samplers "not sampled" would switch the agent's own
-            // traces off.
+            // Marked as sampled: with the usual parent-based samplers, "not sampled" would turn off the agent's own
+            // traces.
             let text = format!("00-{}-{}-01", hex(&random::<16>()), hex(&random::<8>()));
             let made = value(text.as_bytes());
             headers.insert(TRACEPARENT, made.clone());
@@ -52,18 +52,18 @@ impl Identity {
         }
     }
 
-    /// As it came, or as it was made.
+    /// Returns the value of `traceparent`, as it was received or generated.
     pub fn traceparent(&self) -> &str {
         self.traceparent.to_str().unwrap_or_default()
     }
 
-    /// The trace id, 32 hexadecimal digits.
+    /// Returns the trace id, 32 hexadecimal digits.
     pub fn trace_id(&self) -> &str {
         self.traceparent().get(3..35).unwrap_or_default()
     }
 }
 
-/// The value of a field that stands there once.
+/// Returns the value of a header that occurs exactly once.
 fn only(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
@@ -76,7 +76,7 @@ fn value(text: &[u8]) -> HeaderValue {
 
 fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [1; N];
-    // Names only have to differ; without a random source they do not, and the stream id says so.
+    // These ids only have to be unique. Without a random source they are not, and `StreamId::random` logs it.
     let _ = getrandom::fill(&mut bytes);
     bytes
 }
@@ -85,7 +85,8 @@ fn is_request_id(id: &[u8]) -> bool {
     (1..=MAX_REQUEST_ID).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
 }
 
-/// `version-traceid-parentid-flags` in lower-case hexadecimal; later versions may append to it.
+/// Reports whether the text is `version-traceid-parentid-flags` in lower-case hexadecimal. Later versions may append
+/// to it.
 fn is_traceparent(text: &[u8]) -> bool {
     let is_hex = |part: &[u8]| (part.iter()).all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let is_id = |part: &[u8]| is_hex(part) && part.iter().any(|byte| *byte != b'0');

@@ -1,18 +1,20 @@
-//! The run of a live stream: what it is to the rest of the process, from its first read to its one line in the log.
+//! The life of a stream in the process, from its start to its log line.
 //!
-//! A request enters this room once, when its response turned out to be a stream: [`start`] joins the upstream's body
-//! (`source`), the pipeline, the queue and the pump to one future (`task`), registers the stream (`registry`), and
-//! returns what the client's connection needs to drain it. From then on the connection polls the task; everything that is
+//! When a response turns out to be a stream, the proxy registers it (`registry`) and calls [`start`]. This connects the
+//! upstream's body (`source`), the pipeline, the queue and the pump to one future (`task`), and returns what the
+//! client's connection needs to drain the stream. From then on the connection polls the task. Everything that is
 //! counted or logged for the stream is in `account`.
 //!
 //! | file | what |
 //! |---|---|
-//! | `context` | the facts of a request that everybody needs: who, what, which route, since when |
+//! | `context` | the data of a request that all parts need: its client, its route, its start |
 //! | `identity` | `X-Request-Id` and the W3C trace context |
-//! | `registry` | the live streams: find one by id, its viewers, stop it |
+//! | `registry` | the live streams: finds a stream by id, knows its viewers, stops it |
 //! | `source` | upstream bodies as sources of a pump |
-//! | `task` | the future that runs a stream and survives a panic of it |
-//! | `account` | metrics, and the one log line |
+//! | `start` | builds a stream from its parts |
+//! | `stream_id` | the ids of streams |
+//! | `task` | the future that runs a stream, and contains its panics |
+//! | `account` | the metrics and the log line of a stream |
 
 pub(crate) mod account;
 pub mod context;

@@ -1,4 +1,4 @@
-//! The live streams of the process: find one by its id, see what it does, stop it.
+//! The live streams of the process: finds a stream by its id, shows its state, stops it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -14,37 +14,38 @@ use crate::stream::end::End;
 use crate::stream::pump::Reader;
 use crate::stream::stop::StopSignal;
 
-/// One live stream, as others see it.
+/// A live stream, as the rest of the process sees it.
 #[derive(Debug)]
 pub struct LiveStream {
-    /// Its id.
+    /// The id of the stream.
     pub id: StreamId,
-    /// The request that it answers.
+    /// The request that the stream responds to.
     pub context: Arc<RequestContext>,
-    /// The way to stop it.
+    /// Stops the stream.
     pub stop: Arc<StopSignal>,
-    /// Who receives it. Held for a few lines.
+    /// Who receives the stream. Locked only for a few lines.
     viewers: Mutex<Vec<Viewer>>,
-    /// What it speaks, as far as it is known.
+    /// The dialect, as far as it is known.
     dialect: AtomicU8,
 }
 
-/// Somebody who receives a stream: the queue of what waits for them, and their connection.
+/// A client that receives a stream: its queue and its connection.
 #[derive(Debug)]
 pub struct Viewer {
-    /// What waits.
+    /// The queue of the events that wait for the client.
     pub queue: Probe,
-    /// What the connection knows of its client.
+    /// The connection of the client.
     pub reader: Arc<dyn Reader>,
 }
 
 impl Viewer {
-    /// Since when something waits for the client while it takes nothing, in the queue or in its connection, and how
-    /// many bytes do.
+    /// Returns since when data has waited for the client without being taken, in the queue or in its connection, and
+    /// how many bytes wait.
     fn stalled(&self) -> Option<(Instant, usize)> {
         let status = self.queue.status();
         let taken = self.reader.last_progress();
-        // A connection of its own does not say when it has written all: that it holds something is known otherwise.
+        // A connection of a single stream does not report when it has written everything. It holds unwritten data only
+        // if `last_progress` returns a time.
         let holds = taken.is_some() || self.reader.is_shared();
         let (handed_off, bytes) = match status.handed_off {
             Some(since) if holds => (Some(since), status.handed_off_bytes),
@@ -59,38 +60,39 @@ impl Viewer {
 }
 
 impl LiveStream {
-    /// Takes note of a new viewer.
+    /// Adds a viewer.
     pub fn add_viewer(&self, viewer: Viewer) {
         self.viewers().push(viewer);
     }
 
-    /// Notes that it turned out to speak `dialect`.
+    /// Records the dialect that the stream turned out to use.
     pub fn speaks(&self, dialect: Dialect) {
         self.dialect.store(dialect as u8, Ordering::Relaxed);
     }
 
-    /// What it speaks.
+    /// Returns the dialect.
     pub fn dialect(&self) -> Dialect {
         let known = usize::from(self.dialect.load(Ordering::Relaxed));
         let all = Dialect::ALL.get(known);
         all.copied().unwrap_or(Dialect::Opaque)
     }
 
-    /// How the queue of its viewer stands; `None` before there is one. Of several viewers the slowest counts.
+    /// Returns the status of the viewer's queue; `None` before there is a viewer. Of several viewers, the slowest
+    /// counts.
     pub fn queue(&self) -> Option<Status> {
         let viewers = self.viewers();
         let all = viewers.iter().map(|viewer| viewer.queue.status());
         all.max_by_key(|status| status.bytes)
     }
 
-    /// Since when something waits for its slowest viewer while that one takes nothing, and how many bytes do.
+    /// Returns since when data has waited for the slowest viewer without being taken, and how many bytes wait.
     pub fn stalled(&self) -> Option<(Instant, usize)> {
         let viewers = self.viewers();
         let stalled = viewers.iter().filter_map(Viewer::stalled);
         stalled.max_by_key(|(_, bytes)| *bytes)
     }
 
-    /// Asks the stream to end; the first reason given stays.
+    /// Asks the stream to end. If called several times, the first reason counts.
     pub fn stop(&self, end: End) {
         self.stop.ask(end);
         for viewer in &*self.viewers() {
@@ -106,13 +108,14 @@ impl LiveStream {
 /// All live streams of the process.
 #[derive(Debug, Default)]
 pub struct Registry {
-    /// Held for an insert, a removal, a look-up or a copy of the list.
+    /// Locked only for an insertion, a removal, a look-up or a copy of the list.
     live: Mutex<HashMap<StreamId, Arc<LiveStream>>>,
     count: AtomicUsize,
 }
 
 impl Registry {
-    /// Registers a stream unless `max` are live; it leaves when the registration is dropped.
+    /// Registers a stream, or returns `None` if `max` streams are live. The stream is removed when the registration is
+    /// dropped.
     pub fn register(
         self: &Arc<Self>,
         context: &Arc<RequestContext>,
@@ -138,22 +141,22 @@ impl Registry {
         })
     }
 
-    /// The live stream with this id.
+    /// Returns the live stream with this id.
     pub fn find(&self, id: StreamId) -> Option<Arc<LiveStream>> {
         self.lock().get(&id).map(Arc::clone)
     }
 
-    /// How many live.
+    /// Returns how many streams are live.
     pub fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Reports whether none lives.
+    /// Reports whether no stream is live.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// All of them, as of now.
+    /// Returns all live streams.
     pub fn list(&self) -> Vec<Arc<LiveStream>> {
         self.lock().values().cloned().collect()
     }
@@ -163,7 +166,7 @@ impl Registry {
     }
 }
 
-/// A stream's place in the registry, kept until it is dropped.
+/// The registration of a stream, which ends when it is dropped.
 #[derive(Debug)]
 pub struct Registration {
     registry: Arc<Registry>,
@@ -180,31 +183,13 @@ impl Drop for Registration {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
-
-    use super::super::identity::Identity;
     use super::*;
-    use crate::config::{self, Overrides};
     use crate::metrics::Metrics;
-
-    fn context() -> Arc<RequestContext> {
-        let text = "upstreams: { a: { endpoints: [\"http://127.0.0.1:1\"] } }\nroutes: [{ name: r, upstream: a }]\n";
-        let config = config::load(Some(("f", text)), &Overrides::default()).unwrap();
-        Arc::new(RequestContext {
-            identity: Identity::of(&mut HeaderMap::new()),
-            client: None,
-            method: http::Method::GET,
-            path: "/".into(),
-            route: Arc::clone(&config.routes[0]),
-            metrics: Metrics::new().route("r"),
-            started: Instant::now(),
-        })
-    }
 
     #[tokio::test]
     async fn streams_are_counted_bounded_found_and_stopped_once() {
         let registry = Arc::new(Registry::default());
-        let context = context();
+        let context = RequestContext::example(&Metrics::new());
         let first = registry.register(&context, 1).unwrap();
         assert!(registry.register(&context, 1).is_none());
         let id = first.live.id;
@@ -222,7 +207,9 @@ mod tests {
     #[test]
     fn every_dialect_is_remembered() {
         let registry = Arc::new(Registry::default());
-        let stream = registry.register(&context(), 1).unwrap();
+        let stream = registry
+            .register(&RequestContext::example(&Metrics::new()), 1)
+            .unwrap();
         for dialect in Dialect::ALL {
             stream.live.speaks(dialect);
             assert_eq!(stream.live.dialect(), dialect);

@@ -1,4 +1,4 @@
-//! Upstream bodies as sources of a pump, and what their failures mean for a stream.
+//! Upstream bodies as sources of a pump, and how a stream ends when they fail.
 
 use std::task::{Context, Poll, ready};
 
@@ -7,7 +7,7 @@ use crate::stream::pump::{Failure, Progress, Source};
 use crate::upstream::{self, Answer, Body, Broken, Calling, Read};
 use crate::wire::encoding::{self, Coding, Decoder};
 
-/// A body whose head is known.
+/// The body of a response whose head is known.
 pub(crate) struct BodySource(Body);
 
 impl BodySource {
@@ -39,7 +39,7 @@ impl Source for BodySource {
     }
 }
 
-/// How a transport broke: against the protocol, reset, or cut short.
+/// Returns how a stream ends whose upstream connection broke: by a protocol violation, a reset, or truncation.
 pub(crate) const fn broken(error: &Broken) -> End {
     match error {
         Broken::Malformed(_) => End::UpstreamError,
@@ -48,7 +48,7 @@ pub(crate) const fn broken(error: &Broken) -> End {
     }
 }
 
-/// A call whose head is still awaited, although the client already has one.
+/// An upstream call whose head is not known yet, although the client has already received a head.
 pub(crate) enum CallSource {
     Calling(Calling),
     Reading(Box<Decoded>),
@@ -90,7 +90,7 @@ impl Source for CallSource {
     }
 }
 
-/// The body of an answer whose coding nobody could know when its stream began.
+/// The body of a response whose content coding was not known when the stream began.
 pub(crate) struct Decoded {
     reads: BodySource,
     decoder: Option<Decoder>,
@@ -104,7 +104,8 @@ impl Decoded {
             message: format!("the upstream answered {status}{what}"),
             ..End::UpstreamError.into()
         };
-        // A body that is no stream after all passes as it is: better under a wrong name than not at all.
+        // A body that turns out not to be a stream is passed on all the same: a wrong content type is better than no
+        // response.
         if !answer.head.status.is_success() {
             return Err(refused(""));
         }
@@ -162,7 +163,7 @@ impl Source for Decoded {
     }
 }
 
-/// What a call that failed means for the stream that began without it.
+/// Returns how a stream ends that began before its upstream call failed.
 fn failed(error: &upstream::Error) -> Failure {
     let end = match error {
         upstream::Error::FirstEventTimeout { .. } | upstream::Error::HeadTimeout { .. } => {

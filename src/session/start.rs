@@ -1,4 +1,4 @@
-//! How a stream begins: its parts are made, joined and registered.
+//! Starts a stream: creates its parts and connects them.
 
 use std::sync::Arc;
 
@@ -23,27 +23,27 @@ use crate::traces::Span;
 use crate::wire::Framing;
 use crate::wire::encoding::Coding;
 
-/// What is known when a stream starts.
+/// What a stream is started from.
 pub struct Start {
-    /// Framing by content type; the first bytes may say otherwise.
+    /// The framing according to the content type; the first bytes may show another one.
     pub framing: Framing,
-    /// Content coding of the body.
+    /// The content coding of the body.
     pub coding: Coding,
     /// The upstream's body.
     pub source: Box<dyn Source>,
-    /// When the upstream had the request.
+    /// When the request was sent to the upstream.
     pub sent: Instant,
-    /// The dialect, as far as it can be told before the first event.
+    /// The dialect, as far as it is known before the first event.
     pub dialect: Option<Dialect>,
-    /// What the request's body says.
+    /// The members of the request's body that matter for the dialect.
     pub members: Members,
     /// The status that the client gets.
     pub status: StatusCode,
-    /// A client that leaves does not end the upstream call.
+    /// Whether the upstream call continues when the client leaves.
     pub detaches: bool,
     /// The client's connection.
     pub reader: Arc<dyn Reader>,
-    /// The request's span, where spans are exported.
+    /// The span of the request, if spans are exported.
     pub span: Option<Span>,
 }
 
@@ -53,13 +53,13 @@ impl std::fmt::Debug for Start {
     }
 }
 
-/// A stream that has begun, for its client's connection.
+/// A started stream, for the connection of its client.
 pub struct Started {
     /// What the client reads from.
     pub receiver: Receiver,
-    /// What fills it; to be polled for as long as it runs.
+    /// The task that fills `receiver`. It must be polled until it ends.
     pub task: Running,
-    /// What goes out ahead of the stream.
+    /// What is sent before the stream.
     pub preamble: Bytes,
 }
 
@@ -69,7 +69,7 @@ impl std::fmt::Debug for Started {
     }
 }
 
-/// Starts the stream that `registration` made room for. It flows as soon as somebody polls its task.
+/// Starts the stream of `registration`. It runs as soon as its task is polled.
 pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -> Started {
     let Start {
         framing,

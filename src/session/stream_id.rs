@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-/// 128 random bits: cannot be guessed, so knowing it is a capability.
+/// The id of a stream: 128 random bits. It cannot be guessed, so knowing it is a capability.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StreamId([u8; 16]);
 
 impl StreamId {
-    /// A new id from the operating system's random source.
+    /// Creates an id from the operating system's random source.
     pub fn random() -> Self {
         let mut bytes = [0; 16];
-        // Without a random source nothing safe can be served; the id then only fails to be unique.
+        // Without a random source the id can be guessed and is not unique, so the failure is logged.
         if getrandom::fill(&mut bytes).is_err() {
             tracing::error!(
                 "the operating system gives no random bytes; stream ids are not unique"
@@ -19,7 +19,8 @@ impl StreamId {
         Self(bytes)
     }
 
-    /// Reads an id as [`StreamId`] displays it: 32 hexadecimal digits, in either case. `None` for anything else.
+    /// Parses an id as [`StreamId`] displays it: 32 hexadecimal digits, in either case. Returns `None` for anything
+    /// else.
     pub fn parse(text: &str) -> Option<Self> {
         let (pairs, rest) = text.as_bytes().as_chunks::<2>();
         let pairs: &[[u8; 2]; 16] = pairs.try_into().ok().filter(|_| rest.is_empty())?;
@@ -44,7 +45,7 @@ impl fmt::Debug for StreamId {
     }
 }
 
-/// Lower-case hexadecimal digits.
+/// Returns the bytes as lower-case hexadecimal digits.
 pub(super) fn hex(bytes: &[u8]) -> String {
     let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
     let digits = |byte: &u8| [digit(byte >> 4), digit(byte & 15)];

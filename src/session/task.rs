@@ -1,4 +1,4 @@
-//! The task of a live stream: runs its pump to the end, accounts for it, and contains a panic.
+//! The task of a live stream: runs its pump to the end, accounts for the stream, and contains a panic.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,20 +13,20 @@ use crate::stream::end::End;
 use crate::stream::pump::{Failure, Pump, Running};
 use crate::traces::Span;
 
-/// Runs a live stream up to its last word.
+/// The future that runs a live stream to its end.
 ///
-/// Written out, not an `async` block: each read passes here, and should find the pump without a detour.
+/// It is written out rather than an `async` block, because each read polls it, and the path to the pump must be short.
 #[repr(C)]
 pub(super) struct StreamTask {
-    /// `None` once the stream is over.
+    /// The pump; `None` once the stream is over.
     pump: Option<Pump>,
-    /// What is left to do once it is over.
+    /// What is left to do when the stream is over.
     end: Option<Running>,
     metrics: Arc<Metrics>,
     info: Option<Box<StreamInfo>>,
 }
 
-/// What is to be told of a stream, and what counts it while it lives.
+/// What a stream is reported with at its end, and the guards that count it while it is live.
 pub(super) struct StreamInfo {
     registration: Registration,
     _active: Active,
@@ -80,7 +80,7 @@ impl Future for StreamTask {
     }
 }
 
-/// Counts a panic of the task, which is over then: nobody may go on with the state that it left.
+/// Counts a panic of the task and ends it, because its state must not be used after a panic.
 struct PanicGuard<'a>(&'a mut StreamTask);
 
 impl Drop for PanicGuard<'_> {
@@ -92,7 +92,7 @@ impl Drop for PanicGuard<'_> {
     }
 }
 
-/// Ends a stream, and accounts for it.
+/// Closes a stream and accounts for it.
 async fn end(mut pump: Pump, failure: Failure, mut info: Box<StreamInfo>) {
     let report = pump.close(failure).await;
     let live = &info.registration.live;
@@ -131,7 +131,7 @@ mod tests {
     use crate::wire::Framing;
     use crate::wire::encoding::Coding;
 
-    /// An upstream that shows a mistake of ours.
+    /// An upstream that panics, as a bug in Weir would.
     struct Mistake;
 
     impl Source for Mistake {

@@ -9,5 +9,6 @@
 )]
 
 mod metrics;
+mod rejections;
 mod streams;
 mod support;

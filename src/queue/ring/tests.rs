@@ -1,3 +1,5 @@
+//! Tests of the ring.
+
 use super::gap::chars;
 use super::*;
 use crate::encode::Encoder;

@@ -64,11 +64,11 @@ pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Runs one stream from its first read to its end.
 ///
 /// **How it works.** The pump owns the upstream call: when the pump is dropped or ends, the source is dropped, and that
-/// cancels the call. The stream's task ([`session`](crate::session)) owns the pump; the task that serves the client's
-/// connection polls it. Four things wake the pump: the source (more bytes), the outlet (the client took something or
-/// left), the stop signal, and one timer, which is set to the earliest of all deadlines and reset only when a deadline
-/// may have moved forward. The outlet's queue bounds the pump: while events wait for room, the source is not read, and
-/// TCP back-pressure reaches the agent.
+/// cancels the call. The stream's task ([`session`](crate::session)) owns the pump, and is polled by the task that
+/// serves the client's connection or runs as a task of its own. Four things wake the pump: the source (more bytes), the
+/// outlet (the client took something or left), the stop signal, and one timer, which is set to the earliest of all
+/// deadlines and reset only when a deadline may have moved forward. The outlet's queue bounds the pump: while events
+/// wait for room, the source is not read, and TCP back-pressure reaches the agent.
 ///
 /// The fields are ordered, here and in the types they contain, so that the data every read uses lies together. With
 /// hundreds of streams, none of a stream's data is in the processor's cache when its next event arrives, and loading

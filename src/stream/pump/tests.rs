@@ -81,7 +81,24 @@ fn done() -> Step {
     Step::Send("data: [DONE]\n\n".into())
 }
 
+/// A pump whose stream speaks OpenAI's dialect, as its route says.
 fn pump(
+    steps: Vec<(Duration, Step)>,
+    limits: Limits,
+    heartbeat: Duration,
+) -> (Pump, Receiver, Arc<StopSignal>) {
+    let choice = Choice::Fixed(Dialect::OpenAiChat);
+    pump_of(choice, steps, limits, heartbeat)
+}
+
+/// A pump whose stream nobody announced.
+fn unannounced(steps: Vec<(Duration, Step)>, limits: Limits) -> (Pump, Receiver) {
+    let (pump, rx, _) = pump_of(Choice::Auto, steps, limits, Duration::ZERO);
+    (pump, rx)
+}
+
+fn pump_of(
+    choice: Choice,
     steps: Vec<(Duration, Step)>,
     limits: Limits,
     heartbeat: Duration,
@@ -89,7 +106,7 @@ fn pump(
     let settings = Settings {
         framing: Framing::Sse,
         coding: Coding::Identity,
-        choice: Choice::Fixed(Dialect::OpenAiChat),
+        choice,
         hint: None,
         members: Members::default(),
         max_event_bytes: 4096,
@@ -102,7 +119,7 @@ fn pump(
         total: 100 * SECOND,
         client_stall: 3 * SECOND,
     };
-    let encoder = Encoder::identity(Some(Dialect::OpenAiChat), Framing::Sse);
+    let encoder = Encoder::identity(None, Framing::Sse);
     let (tx, rx) = queue::queue(limits, encoder);
     let stop = Arc::<StopSignal>::default();
     let pump = Pump::new(Parts {
@@ -359,4 +376,48 @@ async fn a_stop_is_told_to_the_client() {
     let (report, (text, _), ()) = tokio::join!(pump.run(), read(rx), stopping);
     assert_eq!(report.end, End::Drained);
     assert!(text.contains("drained"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn drops_are_told_in_the_words_of_the_dialect_that_comes() {
+    let small = Limits {
+        max_events: 2,
+        merge: false,
+        ..ROOMY
+    };
+    let gemini = |text: &str| {
+        Step::Send(format!(
+            "data: {{\"candidates\":[{{\"content\":{{\"parts\":[{{\"text\":\"{text}\"}}]}}}}]}}\n\n"
+        ))
+    };
+    let last = || Step::Send("data: {\"candidates\":[{\"finishReason\":\"STOP\"}]}\n\n".into());
+    // Google's Python client raises on a comment; OpenAI's skip it.
+    let table: [(Vec<Step>, bool); 2] = [
+        (
+            (0..8)
+                .map(|n| gemini(&n.to_string()))
+                .chain([last()])
+                .collect(),
+            false,
+        ),
+        (
+            (0..8)
+                .map(|n| token(&n.to_string()))
+                .chain([done()])
+                .collect(),
+            true,
+        ),
+    ];
+    for (steps, told) in table {
+        let steps = steps.into_iter().map(|step| (SECOND / 4, step));
+        let steps = steps.chain([(Duration::ZERO, Step::End)]).collect();
+        let (mut pump, rx) = unannounced(steps, small);
+        let late = async {
+            tokio::time::sleep(5 * SECOND / 2).await;
+            read(rx).await
+        };
+        let (report, (text, _)) = tokio::join!(pump.run(), late);
+        assert!(report.egress.queue.dropped.iter().sum::<u64>() > 0);
+        assert_eq!(text.contains(": weir dropped="), told, "{text}");
+    }
 }
