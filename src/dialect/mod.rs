@@ -27,7 +27,7 @@ mod openai_responses;
 mod parts;
 mod protocol;
 mod reader;
-mod refusal;
+mod rejection_body;
 mod repeat;
 mod request;
 mod spec;
@@ -37,7 +37,7 @@ mod vercel_v4;
 
 use std::fmt;
 
-pub use refusal::refusal;
+pub use rejection_body::refusal;
 use repeat::Repeat;
 pub use request::{KEYS, Members, RequestHead};
 pub use spec::{BlockIndex, ErrorContext, GenAi, HideFacts};

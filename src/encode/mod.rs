@@ -8,14 +8,16 @@
 //! | file | what is written |
 //! |---|---|
 //! | `heartbeat` | bytes that keep a silent connection alive |
+//! | `error_event` | how a client is told that its stream failed |
 //! | `drop_notice` | how many events and characters a slow client has lost |
 //! | `preamble` | padding against intermediaries that buffer the first bytes |
 
 mod drop_notice;
+mod error_event;
 mod heartbeat;
 mod preamble;
 
-use crate::dialect::{Dialect, ErrorContext};
+use crate::dialect::Dialect;
 use crate::event::Event;
 use crate::wire::Framing;
 
@@ -47,12 +49,6 @@ impl Encoder {
     /// Returns the bytes that the client gets for an event. The identity encoder returns the block unchanged.
     pub const fn event<'a>(self, block: &'a [u8], _: &Event) -> &'a [u8] {
         block
-    }
-
-    /// Returns the event that ends a failed stream, given what its client has `seen`. Returns `None` if the dialect
-    /// has no such event: then only a truncated body shows the failure.
-    pub fn failure(self, seen: &ErrorContext, code: &str, message: &str) -> Option<String> {
-        self.dialect.failure(self.framing, seen, code, message)
     }
 
     /// Returns the content type for a head that is sent before the upstream's head is known.

@@ -1,6 +1,7 @@
 //! Tests of what Weir itself writes to a client, by dialect and framing.
 
 use super::*;
+use crate::dialect::ErrorContext;
 use crate::event::Class;
 
 const SSE: Encoder = Encoder {

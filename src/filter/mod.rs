@@ -13,10 +13,10 @@
 mod edit;
 mod json_char;
 pub mod markers;
-mod react;
+mod react_text;
 mod redact;
 mod reindex;
-mod retext;
+mod rewrite_text;
 mod rules;
 pub mod scan;
 mod tool_name;
@@ -335,7 +335,7 @@ impl Filter {
             let goes = visible.is_empty()
                 && event.class == Class::Token
                 && self.framing != Framing::JsonArray;
-            let changed = retext::with_text(&frame, &event, &visible);
+            let changed = rewrite_text::with_text(&frame, &event, &visible);
             if lane.scanner.holds() {
                 lane.last = changed.clone();
             }
@@ -401,7 +401,7 @@ impl Filter {
         let Some((frame, event)) = like.filter(|_| !text.is_empty()) else {
             return;
         };
-        let Some((mut frame, event)) = retext::with_text(&frame, &event, text) else {
+        let Some((mut frame, event)) = rewrite_text::with_text(&frame, &event, text) else {
             return;
         };
         // Everything else in that event was sent with the event itself.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Response, StatusCode, header, response};
 use tokio::time::{Instant, timeout_at};
 
-use super::account;
+use super::accounting;
 use super::admitted::Admitted;
 use super::call::Outcome;
 use super::reject::Rejection;
@@ -63,7 +63,7 @@ async fn respond(
     admitted: &mut Admitted,
     answer: Answer,
 ) -> Result<Response<Body>, Rejection> {
-    account::head(&admitted.context, &answer);
+    accounting::head(&admitted.context, &answer);
     let Answer {
         head,
         mut body,
@@ -160,7 +160,7 @@ fn pass(
         None => conn.end_by(total_at),
     }
     let witness = request_span::passing(app, conn, admitted, head.status, deadline.clone());
-    let body = Body::pass(body, deadline, witness).holding(account::timed(&context));
+    let body = Body::pass(body, deadline, witness).holding(accounting::timed(&context));
     Ok(Response::from_parts(head, body))
 }
 

@@ -8,7 +8,7 @@
 //!   └─────────────┴───────────────┴───────────────┴──► reject: builds all error responses of Weir itself
 //! ```
 
-mod account;
+mod accounting;
 mod admit;
 mod admitted;
 mod answer;
@@ -79,7 +79,7 @@ async fn forward(
         received,
         accepts_stream,
     } = prepared;
-    let leaving = account::leaving(&admitted);
+    let leaving = accounting::leaving(&admitted);
     let outcome = call::call(app, &admitted, calling, total_at, accepts_stream).await;
     let response = answer::answer(app, &peer.conn, admitted, outcome).await;
     leaving.forget();

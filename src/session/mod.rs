@@ -3,7 +3,7 @@
 //! When a response turns out to be a stream, the proxy registers it (`registry`) and calls [`start`]. This connects the
 //! upstream's body (`source`), the pipeline, the queue and the pump to one future (`task`), and returns what the
 //! client's connection needs to drain the stream. From then on the connection polls the task. Everything that is
-//! counted or logged for the stream is in `account`.
+//! counted or logged for the stream is in `accounting`.
 //!
 //! | file | what |
 //! |---|---|
@@ -14,9 +14,9 @@
 //! | `start` | builds a stream from its parts |
 //! | `stream_id` | the ids of streams |
 //! | `task` | the future that runs a stream, and contains its panics |
-//! | `account` | the metrics and the log line of a stream |
+//! | `accounting` | the metrics and the log line of a stream |
 
-pub(crate) mod account;
+pub(crate) mod accounting;
 pub mod context;
 pub mod identity;
 pub mod registry;

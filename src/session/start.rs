@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use tokio::time::Instant;
 
-use super::account::ReadCounts;
+use super::accounting::ReadCounts;
 use super::context::RequestContext;
 use super::registry::{Registration, Viewer};
 use super::task::{StreamInfo, StreamTask};

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use http::StatusCode;
 
-use super::account;
+use super::accounting;
 use super::registry::Registration;
 use crate::metrics::{Active, Metrics};
 use crate::stream::end::End;
@@ -96,8 +96,8 @@ impl Drop for PanicGuard<'_> {
 async fn end(mut pump: Pump, failure: Failure, mut info: Box<StreamInfo>) {
     let report = pump.close(failure).await;
     let live = &info.registration.live;
-    account::record(&live.context.metrics, &report, live.context.started);
-    account::log(live, &report, info.status);
+    accounting::record(&live.context.metrics, &report, live.context.started);
+    accounting::log(live, &report, info.status);
     if let Some(span) = info.span.take() {
         span.stream(&report, live.id.to_string(), info.status);
     }

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use opentelemetry_http::{HttpClient, HttpError};
 use tokio::time::{Instant, timeout};
 
-use super::answer::rejected;
+use super::export_response::rejected;
 use crate::config::{self, Eject, Endpoint, Health, SecretField, Upstream};
 use crate::upstream::{self, Connector};
 

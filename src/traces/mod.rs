@@ -9,11 +9,11 @@
 //! no span, and no code that makes one.
 
 #[cfg(feature = "otel")]
-mod answer;
-#[cfg(feature = "otel")]
 mod attributes;
 #[cfg(feature = "otel")]
 mod client;
+#[cfg(feature = "otel")]
+mod export_response;
 #[cfg(feature = "otel")]
 mod exporter;
 #[cfg(not(feature = "otel"))]

@@ -20,7 +20,7 @@ pub use marks::{Marks, React};
 
 use super::json_char::JsonChar;
 use super::markers::{Kind, Place};
-use super::react::{self, Label};
+use super::react_text::{self, Label};
 use super::tool_name::{Listener, Style};
 
 /// The most bytes held back: longer than any marker, and than any harmony header that carries information.
@@ -223,10 +223,10 @@ impl Scanner {
     fn look_for_opening(&self, marks: &Marks) -> Found {
         let mut found = Found::Nothing;
         if self.labels != Some(false) && self.line_start && !self.is_fenced() {
-            match react::label(&self.meaning) {
-                react::Look::Is(label) => return Self::labelled(marks, label),
-                react::Look::MayBe => found = Found::Perhaps,
-                react::Look::No => {}
+            match react_text::label(&self.meaning) {
+                react_text::Look::Is(label) => return Self::labelled(marks, label),
+                react_text::Look::MayBe => found = Found::Perhaps,
+                react_text::Look::No => {}
             }
         }
         if marks.harmony {
@@ -315,10 +315,10 @@ impl Scanner {
                     look(compare, mark, State::Header);
                 }
             }
-            Closers::Label if self.line_start => match react::label(&self.meaning) {
-                react::Look::Is(label) => return Self::labelled(marks, label),
-                react::Look::MayBe => return Found::Perhaps,
-                react::Look::No => {}
+            Closers::Label if self.line_start => match react_text::label(&self.meaning) {
+                react_text::Look::Is(label) => return Self::labelled(marks, label),
+                react_text::Look::MayBe => return Found::Perhaps,
+                react_text::Look::No => {}
             },
             Closers::Label => {}
         }

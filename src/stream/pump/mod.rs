@@ -19,6 +19,7 @@
 
 mod api;
 pub mod coalesce;
+mod decide_end;
 mod delivery;
 mod egress;
 mod fair_read;
@@ -37,7 +38,6 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::end::End;
-use super::pipeline::Verdict;
 use super::stop::StopSignal;
 use crate::queue::Offer;
 pub use api::{
@@ -251,36 +251,13 @@ impl Pump {
 
     /// Decides what follows a read. Its events are in the queue, as far as there was room.
     fn after_read(&mut self, result: Result<Progress, Failure>, now: Instant) -> Option<Failure> {
-        let ending = self.ending(result, now);
+        let ending = self.end_of_input(result, now);
         match self.egress.take_offer() {
             Offer::Accepted => ending,
             Offer::Disconnect => Some(disconnect()),
             Offer::Full => self.wait_for_room(None, ending, now),
             Offer::Wait => self.wait_for_room(Some(now + OVERFLOW_GRACE), ending, now),
         }
-    }
-
-    /// Returns how the stream ends with this read, if it does.
-    fn ending(&mut self, result: Result<Progress, Failure>, now: Instant) -> Option<Failure> {
-        let (intake, egress) = (&mut self.ingress.intake, &mut self.egress);
-        if let Some(end) = intake.fault().or_else(|| intake.terminal()) {
-            return Some(end.into());
-        }
-        if matches!(result, Ok(Progress::More | Progress::Drained)) {
-            return None;
-        }
-        let verdict = intake.finish(egress, now);
-        if verdict == Verdict::Complete
-            && let Some(end) = intake.terminal()
-        {
-            // The dialect's terminal event was received; how the transport ended does not matter.
-            return Some(end.into());
-        }
-        Some(match (result, verdict) {
-            (Err(failure), _) => failure,
-            (Ok(_), Verdict::Complete) => End::Finished.into(),
-            (Ok(_), Verdict::Truncated) => End::Truncated.into(),
-        })
     }
 
     /// Stops reading the source until the events that did not fit are in the queue (back-pressure).
@@ -363,23 +340,8 @@ impl Pump {
         let status = self.egress.outlet.status();
         self.egress
             .note_waiting(status.waiting_since.max(status.handed_off));
-        if let Some(end) = self.expired(now) {
-            let silence = matches!(
-                end,
-                End::FirstEventTimeout | End::IdleTimeout | End::ProgressTimeout
-            );
-            if silence && matches!(self.state, State::Resting { .. }) {
-                // The source was not read: the upstream may have sent something.
-                self.state = State::Reading;
-                return None;
-            }
-            // The response may have been complete, and nothing followed: it was complete.
-            let possible = self.ingress.intake.possible_end().filter(|_| silence);
-            let end = possible.unwrap_or(end);
-            if end == End::FirstEventTimeout {
-                self.ingress.report_failure();
-            }
-            return Some(end.into());
+        if let Some(failure) = self.end_by_deadline(now) {
+            return Some(failure);
         }
         if self.state.until().is_some_and(|until| until <= now) {
             if self.state.waits_for_room() {
@@ -394,18 +356,6 @@ impl Pump {
             self.ingress.intake.observer.heartbeat();
         }
         None
-    }
-
-    /// Returns the deadline that has passed at `now`; the earliest one if several have.
-    fn expired(&self, now: Instant) -> Option<End> {
-        let total = (self.total_at <= now).then_some((self.total_at, End::TotalTimeout));
-        let all = [
-            self.ingress.intake.clocks.expired(now),
-            total,
-            self.egress.clocks.expired(now),
-        ];
-        let passed = all.into_iter().flatten();
-        passed.min_by_key(|(at, _)| *at).map(|(_, end)| end)
     }
 
     fn next_timer(&self) -> Instant {

@@ -1,1 +1,1 @@
-"""Tables of messages with one reading, two, or none; `test_edge_*` runs them through the process."""
+"""Tables of valid, ambiguous and malformed HTTP messages. The `test_edge_*` modules send them through Weir."""

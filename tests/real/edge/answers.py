@@ -1,4 +1,4 @@
-"""What upstreams answer: one reading, or 502, or a stream that says that it broke."""
+"""HTTP/1.1 responses of upstreams. Each is passed on, becomes a 502, or fails in a way that the client can see."""
 
 from dataclasses import dataclass, field
 
@@ -14,28 +14,28 @@ LATE = f"{OK}\r\ncontent-length: 4\r\n\r\nevil"
 
 @dataclass(frozen=True)
 class Bad:
-    """502, and nothing of it."""
+    """The client gets a 502, and no part of the response."""
 
 
 @dataclass(frozen=True)
 class Good:
-    """The client gets this status and body, and the next client its own answer."""
+    """The client gets this status and body, and the next client gets its own response."""
 
     status: int = 200
     body: bytes = b""
     fields: dict[str, str | None] = field(default_factory=dict)
-    # Another request may use the same connection.
+    # Whether another request uses the same connection; `None` if either is allowed.
     kept: bool | None = None
 
 
 @dataclass(frozen=True)
 class Torn:
-    """A plain body that is cut off: the client sees that it is not whole."""
+    """A truncated plain body: the client must get a 502, or be able to see that the body is incomplete."""
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A stream that ends with an error event of this kind, behind the events that were whole."""
+    """A stream that breaks off: the client gets the complete events, then an error event with one of these codes."""
 
     outcomes: tuple[str, ...]
 
@@ -46,7 +46,7 @@ class Answer:
     words: bytes
     outcome: Bad | Good | Torn | Broken
     method: str = "GET"
-    # The upstream says no more: FIN behind the words, or RST.
+    # How the upstream ends the connection after the bytes: `fin` (FIN), `rst` (RST), or not at all.
     ends: str = ""
 
 
@@ -161,7 +161,7 @@ FIELDS = {
     "a folded length": "content-length:\r\n 5",
 }
 
-# Of a stream, behind a first event.
+# Invalid chunk sizes and invalid chunks, each sent after the first event of a stream.
 SIZES = ["0x5", "-5", "+5", " 5", "5 x", "5_", "g", "5.0", "10000000000000005", "f" * 20, "5\0", "5\x0b", ""]
 FRAMES = {
     "the size ends with LF": f"{len(EVENT):x}\n{EVENT}\r\n",
@@ -198,7 +198,7 @@ def lines():
     for name, (line, status) in GOOD_LINES.items():
         yield Answer(f"line, {name}", answer("content-length: 2", line=line, body="ok"), Good(status, b"ok"))
     yield Answer("line, 300 KiB", answer(line=f"HTTP/1.1 200 {'x' * 307_200}"), Bad())
-    # As an upgrade that nobody asked for, with what it would carry.
+    # An upgrade that no client asked for, with data of the new protocol.
     for name in ("websocket", "h2c", "foo"):
         words = answer(f"upgrade: {name}", "connection: upgrade", line="HTTP/1.1 101 Switching Protocols", body="hello")
         yield Answer(f"line, 101 to {name}", words, Bad())
@@ -258,7 +258,7 @@ def lengths():
 
 
 def bodies():
-    """What comes behind an answer is nobody's, and spoils the connection."""
+    """Body lengths, hop-by-hop headers, redirects. A connection with bytes after a response is not used again."""
     for method, status in (("GET", "204 No Content"), ("GET", "304 Not Modified"), ("HEAD", "200 OK")):
         for length in ("content-length: 4", "transfer-encoding: chunked", "x: y"):
             body = "4\r\nevil\r\n" + END if "chunked" in length else "evil"

@@ -1,4 +1,7 @@
-"""What upstreams answer over HTTP/2, frame by frame: one reading, or 502, or a stream that says that it broke."""
+"""HTTP/2 responses of upstreams, frame by frame.
+
+Each is passed on, becomes a 502, or fails in a way that the client can see.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,7 +29,7 @@ OK = (":status", "200")
 PLAIN = ("content-type", "text/plain")
 SSE = ("content-type", "text/event-stream")
 LAST = END_HEADERS | END_STREAM
-# `STREAM` stands for the number of the stream.
+# A placeholder for the stream id. `numbered` replaces it.
 STREAM = 0x7FFFFFFF
 EVENTS = EVENT.encode()
 
@@ -37,7 +40,7 @@ class Frames:
     words: Callable[[int], bytes]
     outcome: Bad | Good | Torn | Broken
     method: str = "GET"
-    # Whether others on the same connection go on.
+    # Whether the other streams on the same connection continue.
     lives: bool = True
 
 
@@ -78,7 +81,7 @@ GOOD = {
     "a redirect": (head((":status", "307"), ("location", "http://127.0.0.1:1/"), flags=LAST), Good(307, b"", {"location": "http://127.0.0.1:1/"})),
     "an error of its own": (head((":status", "429"), ("retry-after", "7")) + data(b"slow", END_STREAM), Good(429, b"slow", {"retry-after": "7"})),
     "a reset behind the end": (WHOLE + frame(RST_STREAM, 0, STREAM, bytes(4)), Good(200, b"ok")),
-    # The library leaves it out.
+    # The HTTP/2 library drops this pseudo-header.
     "a path in an answer": (head(OK, (":path", "/"), flags=LAST), Good(200, b"", {":path": None})),
     "no content": (head((":status", "204"), flags=LAST), Good(204, b"")),
     "text with high bytes": (head(OK, ("x-text", "caf\u00e9")) + data(b"ok", END_STREAM), Good(200, b"ok")),
@@ -120,7 +123,7 @@ BAD = {
     "a reset behind early hints": head((":status", "103")) + frame(RST_STREAM, 0, STREAM, (2).to_bytes(4)),
 }
 
-# Of these the library thinks the worst: it closes the connection, as RFC 9113 allows.
+# The HTTP/2 library treats these as connection errors, as RFC 9113 allows.
 FATAL = {
     "a status of two digits",
     "a status of four digits",
@@ -141,7 +144,7 @@ FATAL = {
     "a window of nothing",
 }
 
-# What breaks the connection, and so everything on it.
+# Connection errors: they end every stream on the connection.
 ENDS = {
     "data before the head": data(b"evil", END_STREAM),
     "data on no stream": data(b"evil", END_STREAM, stream=0),

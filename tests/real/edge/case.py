@@ -1,4 +1,4 @@
-"""One message to a proxy, and what a proxy that lets nobody be misled makes of it."""
+"""A request to a proxy, and what the proxy must do with it to prevent request smuggling."""
 
 from dataclasses import dataclass, field
 
@@ -8,27 +8,27 @@ SMUGGLED = b"GET /smuggled HTTP/1.1\r\nhost: h.test\r\n\r\n"
 
 @dataclass(frozen=True)
 class Refused:
-    """An answer with one of these statuses. The upstream hears nothing, and nothing behind it is served."""
+    """The response has one of these statuses. The upstream gets nothing, and no request behind this one is served."""
 
     statuses: tuple[int, ...] = (400,)
-    # Whether the connection may go on: where the message's end is certain.
+    # Whether the connection may stay open, because it is certain where the request ends.
     may_go_on: bool = False
 
 
 @dataclass(frozen=True)
 class Passes:
-    """Forwarded in the one spelling that everyone reads alike."""
+    """The request is forwarded in a form that all servers parse alike."""
 
     line: str = ""
     fields: dict[str, str | None] = field(default_factory=dict)
     body: bytes | None = None
-    # The connection closes behind the answer.
+    # Whether the connection closes after the response; `None` if either is allowed.
     closes: bool | None = None
 
 
 @dataclass(frozen=True)
 class Cut:
-    """The body breaks: the upstream may see a beginning, and never an end."""
+    """The body is cut off: the upstream may get the beginning of the request, but never its end."""
 
 
 Outcome = Refused | Passes | Cut
@@ -39,7 +39,7 @@ class Case:
     name: str
     words: bytes
     outcome: Outcome
-    # The client says no more: FIN behind the words.
+    # Whether the client closes its sending side after the bytes (FIN).
     leaves: bool = False
 
 

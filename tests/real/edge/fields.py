@@ -1,4 +1,4 @@
-"""Fields of a request: their syntax, and which of them end at this hop."""
+"""Headers and trailers of a request: their syntax, and which of them Weir removes."""
 
 from edge.case import HOST, SMUGGLED, Case, Cut, Passes, Refused, chunked, head, post
 
@@ -44,7 +44,7 @@ PLAIN = {
     "a name in capitals": ("X: y", "y"),
 }
 
-# What `Connection` names goes no further, and neither does it.
+# Weir removes hop-by-hop headers, and the headers that `Connection` names.
 ENDING = {
     "named": (["connection: x", "x: y"], "x"),
     "named among others": (["connection: close, x", "x: y"], "x"),
@@ -66,7 +66,7 @@ ENDING = {
     "an offer of h2c alone": (["upgrade: h2c"], "upgrade"),
 }
 
-# These frame or address the message: `Connection` cannot take them away.
+# These headers frame or address the request, so naming them in `Connection` does not remove them.
 STAYING = {
     "Host": (["connection: host"], "host", "h.test"),
     "Host, among others": (["connection: close, Host"], "host", "h.test"),
@@ -99,7 +99,7 @@ def syntax():
     yield Case("fields, 99", head("GET /case HTTP/1.1", *["x: y"] * 98), Passes(fields={"x": "y"}))
     yield Case("fields, 20,000", head("GET /case HTTP/1.1", *["x: y"] * 20_000), Refused((400, 431)))
     yield Case("fields, 8 MiB", head("GET /case HTTP/1.1", *[f"x: {'y' * 8000}"] * 1000), Refused((400, 431)))
-    # Alone they are line ends (RFC 9112, 2.2), and leave as CRLF.
+    # A single LF is accepted as a line end (RFC 9112, 2.2) and forwarded as CRLF.
     bare = b"GET /case HTTP/1.1\nhost: h.test\nx: y\n\n"
     yield Case("fields, line ends of LF", bare, Passes(fields={"x": "y"}))
     yield Case("fields, line ends of CR", b"GET /case HTTP/1.1\rhost: h.test\r\r" + SMUGGLED, Refused())
@@ -130,7 +130,7 @@ def hop_by_hop():
 
 
 def trailers():
-    """Those that frame, route or authorise go no further; what is no field breaks the body."""
+    """Trailers that frame, route or authorise a request are removed. A malformed trailer cuts the body off."""
     for trailer in TRAILERS:
         name = trailer.partition(":")[0]
         words = chunked(f"5\r\nhello\r\n0\r\n{trailer}\r\n\r\n")

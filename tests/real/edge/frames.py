@@ -1,4 +1,4 @@
-"""What HTTP/2 clients send, frame by frame (RFC 9113): well formed, malformed, or an attack."""
+"""HTTP/2 connections of clients, frame by frame (RFC 9113): well-formed, malformed, or an attack."""
 
 import struct
 from dataclasses import dataclass, field
@@ -12,22 +12,22 @@ END_STREAM, END_HEADERS, PADDED, WITH_PRIORITY, ACK = 1, 4, 8, 32, 1
 
 @dataclass(frozen=True)
 class Refused:
-    """The stream is reset, or answered with 400; or the connection ends. The upstream hears nothing."""
+    """The stream is reset or gets an error status, or the connection ends. The upstream gets nothing."""
 
 
 @dataclass(frozen=True)
 class Ends:
-    """The connection ends, with a GOAWAY that names an error or without a word."""
+    """The connection ends, either with a GOAWAY that has an error code or without a GOAWAY."""
 
 
 @dataclass(frozen=True)
 class Broken:
-    """The stream breaks: the upstream may see a beginning of the request, and never an end."""
+    """The stream breaks off: the upstream may get the beginning of the request, but never its end."""
 
 
 @dataclass(frozen=True)
 class Passes:
-    """Answered with 200, and the upstream saw these fields (`None`: none) and this body."""
+    """The response is a 200, and the upstream got these headers (`None`: not present) and this body."""
 
     fields: dict[str, str | None] = field(default_factory=dict)
     body: bytes = b""
@@ -39,7 +39,7 @@ class Talk:
     words: bytes
     outcome: Refused | Ends | Broken | Passes
     stream: int = 1
-    # The words stand for all, the preface and first SETTINGS included.
+    # Whether the bytes are the whole connection, so that the test adds no preface and no SETTINGS.
     bare: bool = False
 
 
@@ -49,7 +49,7 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"", length: int 
 
 
 def block(fields: list[tuple[str, str]]) -> bytes:
-    """A field block of literals, so that it says the same on every connection."""
+    """Returns a header block of literals (HPACK), which does not depend on the connection's dynamic table."""
     out = b""
     for name, value in fields:
         out += b"\x00" + text(name) + text(value)
@@ -279,7 +279,7 @@ def connections():
     padded = frame(HEADERS, PADDED | WITH_PRIORITY | END_HEADERS | END_STREAM, 1, b"\x03" + b"\0\0\0\0\x10" + block(GET) + b"\0" * 3)
     yield Talk("frame, a head with padding and priority", padded, Passes())
     nothing = frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 0))
-    # Each is well formed; nobody needs so many at once.
+    # Each frame is valid, but no client needs so many at once.
     for name, one in {"PING": frame(PING, 0, 0, bytes(8)), "SETTINGS": frame(SETTINGS, 0, 0), "PRIORITY": frame(PRIORITY, 0, 3, bytes(5))}.items():
         yield Talk(f"frame, a flood of {name}", one * 5_000, Ends())
     yield Talk("frame, WINDOW_UPDATE of nothing for a stream", post() + nothing, Broken())

@@ -1,10 +1,10 @@
-"""How long a request's body is: said once, in one way, or the request is refused."""
+"""The length of a request body: a request whose length is ambiguous is refused."""
 
 from edge.case import SMUGGLED, Case, Cut, Passes, Refused, chunked, head, post
 
 WHOLE = b"5\r\nhello\r\n0\r\n\r\n"
 
-# What smugglers put around the name and the value of Transfer-Encoding.
+# Characters that attackers put around the name and the value of Transfer-Encoding (request smuggling).
 CONTROLS = {"tab": "\t", "vertical tab": "\x0b", "form feed": "\x0c", "CR": "\r", "NUL": "\0", "backspace": "\b"}
 CONTROLS |= {"escape": "\x1b", "unit separator": "\x1f", "DEL": "\x7f", "NEL": "\x85", "no-break space": "\xa0", "ff": "\xff"}
 PLACES = {
@@ -15,7 +15,7 @@ PLACES = {
     "in the value": "transfer-encoding: chun{}ked",
     "behind the value": "transfer-encoding: chunked{}",
 }
-# A tab is white space around a value (RFC 9110, 5.5).
+# A tab before or after a value is optional white space (RFC 9110, 5.5).
 HARMLESS = {("tab", "before the value"), ("tab", "behind the value")}
 
 CODINGS = {
@@ -92,11 +92,11 @@ def codings():
             if (control, place) in HARMLESS:
                 yield Case(name, post(form.format(byte), body=WHOLE), Passes(body=b"hello"))
             else:
-                # Beside a length, so that whoever overlooks the field finds another request behind it.
+                # A server that ignores this header uses `Content-Length`, and finds another request after the body.
                 yield Case(name, post(form.format(byte), "content-length: 5", body=WHOLE) + SMUGGLED, Refused((400, 501)))
     for name, field in CODINGS.items():
         yield Case(f"coding, {name}", post(field, body=WHOLE) + SMUGGLED, Refused((400, 501)))
-    # Another field, which says nothing of the length.
+    # This is a different header, which does not affect the length.
     yield Case("coding, an underscore", post("transfer_encoding: chunked"), Passes(body=b""))
     for line in ("POST", "GET", "OPTIONS", "HEAD", "DELETE"):
         field = "transfer-encoding: chunked"
@@ -114,11 +114,11 @@ def lengths():
     yield Case("length, a space before the colon", post("content-length : 5", body="hello") + SMUGGLED, Refused())
     yield Case("length, folded", post("content-length:\r\n 5", body="hello") + SMUGGLED, Refused())
     yield Case("length, in the field before", post("x: y\r\n content-length: 5", body="hello") + SMUGGLED, Refused())
-    # Longer than what is looked at of a line: refused where the line came in two parts, and one length otherwise.
+    # Longer than the part of a line that Weir examines. Refused if the line arrived in two parts, otherwise accepted.
     yield Case("length, 100 zeros in front", post(f"content-length: {'0' * 100}5", body="hello"), Passes(body=b"hello"))
     for zeros in ("05", "0000000005"):
         yield Case(f"length, {zeros}", post(f"content-length: {zeros}", body="hello"), Passes(body=b"hello"))
-    # Alike, it is either one length or none (RFC 9110, 8.6).
+    # Two equal lengths may be accepted as one, or refused (RFC 9110, 8.6).
     alike = post("content-length: 5", "content-length: 5", body="hello")
     yield Case("length, two alike", alike, Passes(body=b"hello", fields={"content-length": "5"}))
     for method in ("POST", "GET", "OPTIONS", "HEAD", "DELETE", "PUT", "PATCH"):
@@ -134,7 +134,7 @@ def lengths():
 
 
 def both():
-    """Both: refused (RFC 9112, 6.1), whichever comes first and whatever they say."""
+    """A length together with a transfer coding is refused (RFC 9112, 6.1), in either order and with any values."""
     coding = "transfer-encoding: chunked"
     for length in ("0", "5", "15", "100", "+5", "5, 6"):
         for order, fields in {"first": (f"content-length: {length}", coding), "last": (coding, f"content-length: {length}")}.items():
@@ -245,5 +245,5 @@ def cases():
     yield from lengths()
     yield from both()
     yield from chunks()
-    # One that is refused takes what is behind it along.
+    # No request behind a refused one is served.
     yield Case("behind a bad field", head("GET /case HTTP/1.1", "x\0: y") + SMUGGLED, Refused())

@@ -1,4 +1,4 @@
-"""Request lines and hosts: what is asked for, and of whom."""
+"""Request lines and `Host` headers: which resource a request asks for, and on which host."""
 
 from edge.case import HOST, SMUGGLED, Case, Passes, Refused, head
 
@@ -146,7 +146,7 @@ def cases():
     yield Case("line, a NUL alone", b"\0" * 32 + b"\r\n\r\n", Refused())
     yield Case("line, a TLS hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\r\n\r\n", Refused())
     yield Case("line, an answer", b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", Refused())
-    # No route has it: it asks about the server itself.
+    # `OPTIONS *` asks about the server itself, so no route matches it.
     yield Case("line, OPTIONS of the server", head("OPTIONS * HTTP/1.1"), Refused((404,), may_go_on=True))
     for host in PASSING_HOSTS:
         yield Case(f"host, {host}", head(host=f"host: {host}"), Passes(fields={"host": host}))

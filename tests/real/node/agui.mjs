@@ -1,4 +1,4 @@
-// Does AG-UI's HttpAgent, which verifies the order of events, see the same run?
+// Reads a run with AG-UI's HttpAgent, which verifies the order of events.
 
 import { HttpAgent } from "@ag-ui/client";
 import { failed, now, report, result, task } from "./task.mjs";

@@ -1,4 +1,4 @@
-// Does the AI SDK, as useChat uses it, build the same message?
+// Builds a message from a stream with the AI SDK, in the way that useChat does.
 
 import { DefaultChatTransport, readUIMessageStream } from "ai";
 import { failed, now, report, result, task } from "./task.mjs";

@@ -1,4 +1,4 @@
-// Does @anthropic-ai/sdk's MessageStream see the same events, errors and cancellations?
+// Reads a stream with the MessageStream of @anthropic-ai/sdk: events, errors, cancellation.
 
 import Anthropic from "@anthropic-ai/sdk";
 import { failed, now, report, result, task } from "./task.mjs";

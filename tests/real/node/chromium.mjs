@@ -1,9 +1,9 @@
-// Do a real browser's EventSource and @microsoft/fetch-event-source see the same events?
+// Reads a stream in a real browser, with its EventSource or with @microsoft/fetch-event-source.
 
 import { chromium } from "playwright-core";
 import { now, report, result, task } from "./task.mjs";
 
-// Runs inside the page; `leaving` is called just before the client closes.
+// Runs inside the page. Calls `leaving` just before the client closes its connection.
 async function eventsource({ query, stopAfter }) {
   const seen = { events: [], text: "", error: null };
   const source = new EventSource(`/agent?${new URLSearchParams(query)}`);
@@ -76,7 +76,7 @@ try {
   await page.goto(`${task.base}/page`);
   const run = task.client === "eventsource" ? eventsource : fetchEventSource;
   Object.assign(result, await page.evaluate(run, task), { leftAt: result.leftAt });
-  // The page stays open until the backend has seen the client leave: closing it would hang up, too.
+  // Keeps the page open until the backend has seen the disconnect, because closing the page would disconnect, too.
   if (result.leftAt !== null) await cancelled();
 } finally {
   await browser.close();

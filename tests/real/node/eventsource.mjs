@@ -1,4 +1,4 @@
-// Does the eventsource package see the same events by name, failures, and cancellations?
+// Reads a stream with the eventsource package: named events, failures, cancellation.
 
 import { EventSource } from "eventsource";
 import { now, report, result, task } from "./task.mjs";
@@ -23,7 +23,7 @@ await new Promise((resolve) => {
   for (const name of ["status", "token", "tool_call", "tool_result", "done", "message"]) {
     source.addEventListener(name, seen);
   }
-  // Both an event named `error` and a lost connection arrive here; only the first has data.
+  // This handler gets events named `error` and lost connections. Only the events have data.
   source.addEventListener("error", (event) => {
     result.error = event.data ?? `connection: ${event.message}`;
     end();

@@ -1,4 +1,4 @@
-// Does Google's package see the same chunks?
+// Reads a stream with Google's @google/genai package.
 
 import { GoogleGenAI } from "@google/genai";
 import { failed, now, report, result, task } from "./task.mjs";

@@ -1,4 +1,4 @@
-// Does LangGraph's package see the same parts?
+// Reads a stream with LangGraph's @langchain/langgraph-sdk package.
 
 import { Client } from "@langchain/langgraph-sdk";
 import { failed, now, report, result, task } from "./task.mjs";

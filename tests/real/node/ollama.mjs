@@ -1,4 +1,4 @@
-// Does the ollama package see the same lines?
+// Reads a stream with the ollama package.
 
 import { Ollama } from "ollama";
 import { failed, now, report, result, task } from "./task.mjs";

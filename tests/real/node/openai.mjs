@@ -1,4 +1,4 @@
-// Does the openai package see the same chunks, errors and cancellations?
+// Reads a stream of chat completions with the openai package: chunks, errors, cancellation.
 
 import OpenAI from "openai";
 import { failed, now, report, result, task } from "./task.mjs";

@@ -3,7 +3,7 @@
 import { chromium } from "playwright-core";
 import { report, result, task } from "./task.mjs";
 
-// Runs inside the page: what it shows of the stream, as soon as that is `least` words or the stream has ended.
+// Runs inside the page. Returns what the page shows of the stream, once it shows `least` words or the stream has ended.
 function shown({ least, ended }) {
   const words = Number(document.getElementById("events").textContent) || 0;
   const end = document.getElementById("end").textContent;
@@ -33,7 +33,7 @@ try {
     return words;
   };
   await page.goto(task.url);
-  // The first stream finds a browser that is still starting, so its gaps are the browser's.
+  // The browser is still starting during the first stream, which distorts its gaps. So the picture is of a second one.
   await until(true);
   await page.click("#go");
   result.words = await until(false);

@@ -1,4 +1,4 @@
-// Does the openai package see the same events of the Responses API?
+// Reads a stream of the Responses API with the openai package.
 
 import OpenAI from "openai";
 import { failed, now, report, result, task } from "./task.mjs";

@@ -1,4 +1,4 @@
-// What every client script shares: the task it was given, the clock, and how it reports.
+// Shared by all client scripts: the task, the clock, and the report.
 
 export const task = JSON.parse(process.argv[2]);
 export const result = { events: [], text: "", error: null, leftAt: null };

@@ -1,4 +1,4 @@
-"""How are the backend programs started, steered and questioned?"""
+"""Starts the backend programs, and controls and queries them."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from support.wait import until
 
 
 class Backend:
-    """A backend process. Its side channel is asked directly, never through Weir."""
+    """A backend process. Tests reach its side channel directly, never through Weir."""
 
     def __init__(self, command: list[str], ready: str):
         self.child = Child(command)
@@ -30,19 +30,19 @@ class Backend:
         return cls(python(*command), r"Listening at: http://127\.0\.0\.1:(\d+)")
 
     def open(self, run: str, number: int = 1) -> None:
-        """Lets `run` go on, by `number` events."""
+        """Lets `run` send `number` more events."""
         request = Request(f"{self.url}/_open?run={run}&n={number}", method="POST")
         with urlopen(request, timeout=10) as response:
             assert response.status == 200
 
     def seen(self, run: str) -> dict[str, Any]:
-        """What became of the newest stream named `run`; empty when there is none."""
+        """Returns the state of the newest stream named `run`, or an empty dictionary if there is none."""
         with urlopen(f"{self.url}/_seen", timeout=10) as response:
             mine = [one for one in json.load(response) if one["name"] == run]
         return mine[-1] if mine else {}
 
     def becomes(self, run: str, state: str) -> dict[str, Any]:
-        """Waits until `run` is in `state`."""
+        """Waits until `run` is in `state`, and returns its record."""
         return until(f"{run} is {state}", lambda: self._in(run, state))
 
     def _in(self, run: str, state: str) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""What arrives at a collector of traces? A small OTLP/HTTP receiver that decodes what it gets."""
+"""A small OpenTelemetry collector (OTLP/HTTP) that decodes the spans it receives."""
 
 import ssl
 import threading
@@ -16,7 +16,7 @@ from support.wait import until
 
 
 class Export(NamedTuple):
-    """One request of an exporter."""
+    """One export request."""
 
     path: str
     headers: dict[str, str]
@@ -24,7 +24,7 @@ class Export(NamedTuple):
 
 
 class Span(NamedTuple):
-    """One span, as it was told."""
+    """One decoded span."""
 
     trace: str
     id: str
@@ -73,7 +73,7 @@ def span(wire: Wire, resource: dict[str, Any]) -> Span:
 
 
 class Collector:
-    """Answers each export with `status` and `answer`; while `hangs` is set, with nothing."""
+    """Responds to each export with `status` and `answer`. With `hangs`, it does not respond until it is closed or freed."""
 
     def __init__(
         self,
@@ -115,12 +115,12 @@ class Collector:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def spans(self) -> list[Span]:
-        """Every span so far; an export that is repeated counts once."""
+        """Returns all spans received so far. A span that was exported again counts once."""
         found = {one.id: one for export in list(self.exports) for one in decoded(export.body)}
         return list(found.values())
 
     def only(self) -> Span:
-        """The one span that is told, and no other."""
+        """Waits for a span, and fails if there is more than one."""
         (one,) = until("a span", self.spans)
         return one
 

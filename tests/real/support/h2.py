@@ -1,4 +1,4 @@
-"""What does one stream of an HTTP/2 connection get while others are open? A client over a plain socket."""
+"""An HTTP/2 client on a plain socket, which reads each of several open streams separately."""
 
 import ssl
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ GOAWAY = 7
 
 
 class Stream:
-    """One request and what came back."""
+    """One request and its response."""
 
     def __init__(self, connection: "H2", number: int):
         self._connection = connection
@@ -27,7 +27,7 @@ class Stream:
         self.body = bytearray()
         self.ended = False
         self.reset_by_peer: int | None = None
-        # Without it the window of this stream stays as full as it is.
+        # If false, received data is not acknowledged, so the window of this stream is not reopened.
         self.read = True
 
     def read_head(self) -> "Stream":
@@ -49,12 +49,12 @@ class Stream:
         return sse.events(self.body.decode(errors="ignore"))
 
     def send(self, data: bytes, last: bool = False) -> None:
-        """A part of the request body."""
+        """Sends a part of the request body."""
         self._connection.h2.send_data(self.number, data, end_stream=last)
         self._connection.flush()
 
     def reset(self) -> None:
-        """RST_STREAM: this request is no longer wanted."""
+        """Cancels the request with RST_STREAM."""
         self._connection.h2.reset_stream(self.number, ErrorCodes.CANCEL)
         self._connection.flush()
 
@@ -65,7 +65,7 @@ class Stream:
 
 
 class H2:
-    """One HTTP/2 connection: by prior knowledge, or as agreed in the TLS handshake."""
+    """One HTTP/2 connection, by prior knowledge or negotiated in the TLS handshake (ALPN)."""
 
     def __init__(self, url: str, tls: ssl.SSLContext | None = None):
         self.socket, self.host = connect(url, tls=tls)
@@ -80,7 +80,7 @@ class H2:
         self.flush()
 
     def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Stream:
-        """Sends a request; without `body`, a POST stays open for `Stream.send`."""
+        """Sends a request. Without `body`, a POST stays open for `Stream.send`."""
         fields = [
             (":method", method),
             (":scheme", self.scheme),
@@ -106,14 +106,14 @@ class H2:
         self.socket.sendall(self.h2.data_to_send())
 
     def receive(self) -> None:
-        """Takes in what the server sends next, whichever stream it is for."""
+        """Receives what the server sends next, on any stream."""
         got = self.socket.recv(65536)
         if not got:
             raise Closed
         self._unread += got
         for frame in self._frames():
             if frame[3] == GOAWAY:
-                # The library would refuse whatever follows, the rest of open streams included.
+                # After a GOAWAY the library would reject further frames, even those of streams that are still open.
                 self.goodbye = int.from_bytes(frame[13:17])
                 continue
             for event in self.h2.receive_data(frame):
@@ -121,7 +121,7 @@ class H2:
         self.flush()
 
     def _frames(self) -> Iterator[bytes]:
-        """The whole frames received so far: three bytes of length, six more of head, the payload."""
+        """Yields the complete frames received: three bytes of length, six more bytes of header, the payload."""
         while len(self._unread) >= 9:
             end = 9 + int.from_bytes(self._unread[:3])
             if len(self._unread) < end:

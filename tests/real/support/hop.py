@@ -1,4 +1,4 @@
-"""What if something stands between the client and Weir? Real proxies, configured by the documentation's own words."""
+"""Runs real proxies in front of Weir, with the configurations from the documentation."""
 
 import glob
 import os
@@ -16,19 +16,19 @@ from support.weir import Weir
 
 PAGE = ROOT / "docs/intermediaries.md"
 PROGRAMS = ROOT / ".cache/hops"
-# Nobody else listens there, and a reader sees at once what is meant.
+# The ports in the documented configurations. The tests replace them by free ports.
 TRAFFIC, ADMIN, PUBLIC = "8080", "9464", "8000"
 
 
 def snippet(name: str) -> str:
-    """The fenced block of the page behind `<!-- snippet: name -->`."""
+    """Returns the fenced block of the page that follows `<!-- snippet: name -->`."""
     found = re.findall(rf"<!-- snippet: {re.escape(name)} -->\n+```\w*\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     assert len(found) == 1, f"{PAGE.name} has {len(found)} snippets named {name}"
     return found[0]
 
 
 def program(name: str) -> str:
-    """Debian's packages unpacked, not installed (they would start daemons), or what is on PATH."""
+    """Returns the path of a proxy: from an unpacked Debian package (installing it would start a daemon), or on PATH."""
     places = [PROGRAMS / "usr/sbin" / name, PROGRAMS / "usr/bin" / name, PROGRAMS / "envoy/_bin" / name]
     found = next((str(place) for place in places if place.exists()), None) or shutil.which(name)
     assert found, f"no {name}: `tests/run real` installs it"
@@ -40,17 +40,17 @@ def libraries() -> dict[str, str]:
 
 
 class Kind(NamedTuple):
-    """One sort of proxy."""
+    """One kind of proxy."""
 
-    # Its configuration, of which the snippet is a part.
+    # Builds its configuration, which contains the snippet.
     file: Callable[[str, Path], str]
     command: Callable[[Path, Path], list[str]]
-    # How its snippet says where it listens: all of it, and with the port's place marked.
+    # The listen address in the snippet, and the text that replaces it, with a placeholder for the port.
     listens: tuple[str, str]
 
 
 def _nginx(text: str, folder: Path) -> str:
-    # Workers of a master that is root would otherwise be somebody who cannot enter the folder.
+    # If the master runs as root, its workers run as another user by default, who cannot read the folder.
     user = "user root;" if os.geteuid() == 0 else ""
     places = "".join(
         f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -93,7 +93,7 @@ KINDS = {
 
 
 def changed(text: str, changes: dict[str, str]) -> str:
-    """`text` with each key replaced; what is not there cannot be replaced."""
+    """Returns `text` with each key replaced. Fails if a key is not in it."""
     for old, new in changes.items():
         assert old in text, f"{old!r} is not in\n{text}"
         text = text.replace(old, new)
@@ -101,19 +101,19 @@ def changed(text: str, changes: dict[str, str]) -> str:
 
 
 class Hop:
-    """The proxy of this name as the page has it, in front of `weir`; `changes` are made to its text first."""
+    """The named proxy in front of `weir`, configured as on the page, after `changes` are made to that text."""
 
     def __init__(self, name: str, weir: Weir, folder: Path, changes: dict[str, str]):
         self.name = name
         kind = KINDS[name]
         traffic, admin = (address.rpartition(":")[2] for address in (weir.address, weir.admin))
         text = changed(snippet(name), changes)
-        # First the port that readers choose, so that no other number is taken for it.
+        # The public port first, because another port that is put in may contain the same digits.
         text = text.replace(kind.listens[0], "@listen@").replace(ADMIN, admin).replace(TRAFFIC, traffic)
         assert "@listen@" in text and traffic in text, text
         folder.mkdir()
         for _ in range(5):
-            # The program opens it a moment later. Whoever is faster wins, and then there is another port.
+            # Another process may take the port before the proxy opens it. Then another port is tried.
             with socket.create_server(("127.0.0.1", 0)) as free:
                 port = free.getsockname()[1]
             file = folder / "config.yaml" if name == "envoy" else folder / "config"
@@ -143,7 +143,7 @@ class Hop:
 
 
 def version(name: str) -> tuple[int, ...]:
-    """Of an installed program."""
+    """Returns the version of an installed proxy."""
     words = {"nginx": "-v", "haproxy": "-v", "envoy": "--version", "caddy": "version"}
     said = subprocess.run(
         [program(name), words[name]], capture_output=True, text=True, env={**os.environ, **libraries()}

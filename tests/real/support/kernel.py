@@ -1,4 +1,4 @@
-"""What does the kernel do about this machine's TCP connections?"""
+"""Reads what the kernel knows about the TCP connections of this machine."""
 
 import socket
 import struct
@@ -9,14 +9,14 @@ ESTABLISHED = "01"
 
 
 class Held(NamedTuple):
-    # Written by the side that owns the port, and not read by the other: on both ends.
+    # Bytes that the owner of the port wrote and its peer has not read, in the buffers of both ends.
     written: int
-    # Of this, what has arrived at the other end.
+    # The part of `written` that is in the peer's receive buffer.
     unread: int
 
 
 def held(port: int) -> Held:
-    """Bytes of payload, of all connections of `port` together."""
+    """Returns the payload bytes in the kernel, for all connections of `port` together."""
     written = unread = 0
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, local, remote, state, queues = line.split()[:5]
@@ -32,7 +32,7 @@ def held(port: int) -> Held:
 
 
 def segments_received(connection: socket.socket) -> int:
-    """TCP segments that the other end sent: data, and acknowledgements on their own."""
+    """Returns how many TCP segments the peer sent: data, and acknowledgements without data."""
     info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
-    # tcpi_segs_in of Linux's struct tcp_info.
+    # The field tcpi_segs_in of Linux's struct tcp_info.
     return struct.unpack_from("I", info, 140)[0]

@@ -1,7 +1,7 @@
-"""What if the way between two programs is slow, loses packets, or goes away? A link of this machine to itself.
+"""A network link of this machine to itself that can delay packets, lose them, or be cut.
 
-It is a tunnel device: whatever is sent to `far` comes to this program, which brings it back as if `far` had sent it to
-`near`. On the way it may be late or lost. No kernel module, no namespace, and the device goes with the process.
+The link is a tunnel device. This program reads each packet sent to `far` and returns it as if `far` had sent it to
+`near`, late or not at all. It needs no kernel module and no namespace. The device disappears with the process.
 """
 
 import fcntl
@@ -15,19 +15,19 @@ import time
 from collections import deque
 from contextlib import suppress
 
-# From Linux's if_tun.h and sockios.h.
+# Constants of Linux, from if_tun.h and sockios.h.
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 SIOCSIFFLAGS, SIOCSIFADDR, SIOCSIFNETMASK, IFF_UP = 0x8914, 0x8916, 0x891C, 0x1
 
 
 class Link:
-    """Every packet takes `delay` seconds for its way; a share of `loss` of them does not arrive. Needs root."""
+    """Delays each packet by `delay` seconds, and loses a share of `loss` of them. Needs root."""
 
     def __init__(self, delay: float = 0.0, loss: float = 0.0):
         self.delay, self.loss = delay, loss
         self.passed = self.lost = 0
         self._up, self._over = True, False
-        # Which packets are lost is chance, but the same chance each time.
+        # The seed is fixed, so that each run loses the same packets.
         self._chance = random.Random(1)
         self._device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
         try:
@@ -41,7 +41,7 @@ class Link:
     def _configure(self) -> tuple[str, str]:
         wanted = struct.pack("16sH22x", b"weir%d", IFF_TUN | IFF_NO_PI)
         name = fcntl.ioctl(self._device, TUNSETIFF, wanted)[:16]
-        # Of the block for tests of networks (RFC 2544). The number is this device's alone while it lives.
+        # From the address block for network tests (RFC 2544). The device number is unique while the device exists.
         block = f"198.18.{int(name.strip(bytes(1)).removeprefix(b'weir'))}"
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
             for request, address in ((SIOCSIFADDR, f"{block}.1"), (SIOCSIFNETMASK, "255.255.255.252")):
@@ -51,11 +51,11 @@ class Link:
         return f"{block}.1", f"{block}.2"
 
     def across(self, url: str) -> str:
-        """What is served at `near`, by way of the link."""
+        """Returns `url` with `near` replaced by `far`, so that requests go through the link."""
         return url.replace(self.near, self.far)
 
     def cut(self) -> None:
-        """From now on nothing arrives, and nobody is told."""
+        """Loses all packets from now on, without any error to either side."""
         self._up = False
 
     def mend(self) -> None:
@@ -71,7 +71,7 @@ class Link:
             if not select.select([self._device], [], [], max(0.0, min(wait, 0.05)))[0]:
                 continue
             packet = os.read(self._device, 65536)
-            # The kernel greets routers over IPv6.
+            # Ignores the kernel's IPv6 router solicitations.
             if packet[0] >> 4 == 4:
                 under_way.append((time.monotonic() + self.delay, packet))
 
@@ -80,7 +80,7 @@ class Link:
             self.lost += 1
             return
         self.passed += 1
-        # Sender and receiver change places: no checksum depends on their order.
+        # Swaps source and destination addresses. Checksums stay valid, because they do not depend on the order.
         with suppress(OSError):
             os.write(self._device, packet[:12] + packet[16:20] + packet[12:16] + packet[20:])
 

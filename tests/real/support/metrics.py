@@ -1,4 +1,4 @@
-"""What does a scrape of /metrics say?"""
+"""Parses a scrape of `/metrics`."""
 
 import re
 
@@ -21,13 +21,13 @@ class Metrics:
             self.samples.append((name, dict(_LABEL.findall(labels or "")), float(value)))
 
     def value(self, name: str, **labels: str) -> float:
-        """Sum over all series of `name` that carry `labels`; a family without series is an error."""
+        """Returns the sum over all series of `name` with these `labels`. Fails if the family has no series."""
         family = [sample for sample in self.samples if sample[0] == name]
         assert family, f"no metric {name}"
         return sum(v for _, have, v in family if labels.items() <= have.items())
 
     def by(self, name: str, label: str) -> dict[str, float]:
-        """Non-zero sums per value of `label`."""
+        """Returns the non-zero sums for each value of `label`."""
         sums: dict[str, float] = {}
         for have, labels, value in self.samples:
             if have == name and value:

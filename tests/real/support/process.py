@@ -1,4 +1,4 @@
-"""How does a test start another program, read what it says, and end exactly that program?"""
+"""Starts another program, reads its output, and ends exactly that program."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ ROOT = REAL.parents[1]
 
 
 class Child:
-    """A child process whose lines (stdout and stderr) are kept as they come."""
+    """A child process whose output lines (stdout and stderr) are kept."""
 
     def __init__(self, command: Sequence[str], cwd: Path = REAL, env: dict[str, str] | None = None):
         self.lines: list[str] = []
@@ -42,7 +42,7 @@ class Child:
             self.lines.append(line.rstrip("\n"))
 
     def line(self, what: str, accept: Callable[[str], bool]) -> str:
-        """The first line that `accept` takes, past or future."""
+        """Returns the first line, past or future, for which `accept` returns true."""
 
         def look() -> str | None:
             found = next((line for line in list(self.lines) if accept(line)), None)
@@ -62,7 +62,7 @@ class Child:
         return self._popen.poll()
 
     def wait(self, within: float) -> int:
-        """The exit code; the process is killed and the test fails when it does not end in time."""
+        """Returns the exit code. If the process does not end in time, kills it and fails the test."""
         try:
             code = self._popen.wait(within)
         except subprocess.TimeoutExpired:
@@ -73,7 +73,7 @@ class Child:
         return code
 
     def stop(self) -> None:
-        """Ends a helper whose exit code does not matter."""
+        """Ends a helper process whose exit code does not matter."""
         if self.exited() is None:
             self.signal(signal.SIGTERM)
             try:

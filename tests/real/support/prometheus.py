@@ -1,4 +1,4 @@
-"""What does a real Prometheus make of Weir's metrics? The program of Debian's package, unpacked, not installed."""
+"""Runs a real Prometheus on Weir's metrics, from Debian's package, which is unpacked but not installed."""
 
 import json
 import socket
@@ -15,14 +15,14 @@ PROGRAMS = ROOT / ".cache/prometheus/usr/bin"
 
 
 def promtool(*words: str) -> str:
-    """Its output; it must not complain."""
+    """Returns the output of promtool, which must succeed."""
     done = subprocess.run([PROGRAMS / "promtool", *words], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 class Prometheus:
-    """Scrapes `address` every half second, and evaluates the shipped rules as often."""
+    """A Prometheus that scrapes `address` and evaluates the shipped rules every half second."""
 
     def __init__(self, folder: Path, address: str):
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -45,14 +45,14 @@ class Prometheus:
         self.child.line("that it is ready", lambda line: "Server is ready to receive web requests" in line)
 
     def query(self, expr: str) -> list[dict[str, Any]]:
-        """The samples of an instant query."""
+        """Returns the samples of an instant query."""
         with urlopen(f"{self.url}/api/v1/query?{urlencode({'query': expr})}", timeout=10) as response:
             said = json.load(response)
         assert said["status"] == "success", said
         return said["data"]["result"]
 
     def scraped(self, times: int) -> None:
-        """Waits until it has scraped so often since now."""
+        """Waits for this many further scrapes."""
         count = "sum(scrape_samples_scraped * 0 + count_over_time(up[1h]))"
         before = float((self.query(count) or [{"value": [0, "0"]}])[0]["value"][1])
         until("scrapes", lambda: float((self.query(count) or [{"value": [0, "0"]}])[0]["value"][1]) >= before + times)

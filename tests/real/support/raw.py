@@ -1,4 +1,4 @@
-"""What exactly is on the wire, and when? A client that is nothing but a socket."""
+"""An HTTP/1.1 client on a plain socket, for tests of the exact bytes and their timing."""
 
 import socket
 import ssl
@@ -17,7 +17,7 @@ class Closed(Exception):
 def connect(
     url: str, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None
 ) -> tuple[socket.socket, str]:
-    """A connection to `http://host:port` or `unix:/path`, and what to call its other end."""
+    """Connects to `http://host:port` or `unix:/path`. Returns the socket and the value for `Host`."""
     path = url.removeprefix("unix:") if url.startswith("unix:") else ""
     connection = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
     if receive_buffer:
@@ -31,7 +31,7 @@ def connect(
 
 
 class Raw:
-    """One connection, one request at a time."""
+    """One connection, with one request at a time."""
 
     def __init__(self, url: str, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None):
         self.socket, self.host = connect(url, receive_buffer, tls)
@@ -54,7 +54,7 @@ class Raw:
         return self
 
     def say(self, words: str | bytes) -> "Raw":
-        """Sends exactly this."""
+        """Sends exactly these bytes."""
         self.body, self.trailers, self.ended = bytearray(), b"", False
         self.socket.sendall(words.encode() if isinstance(words, str) else words)
         return self
@@ -88,7 +88,7 @@ class Raw:
         return self
 
     def read_chunk(self) -> bytes:
-        """The next HTTP chunk of the body; empty at its end."""
+        """Returns the next HTTP chunk of the body, or nothing at its end."""
         while b"\r\n" not in self._unread:
             self._receive()
         size_text, _, rest = self._unread.partition(b"\r\n")
@@ -110,7 +110,7 @@ class Raw:
         return chunk
 
     def read_body(self) -> bytes:
-        """The rest of the body, by length or by chunks."""
+        """Returns the rest of the body, which is delimited by its length or chunked."""
         if "chunked" in self.headers.get("transfer-encoding", ""):
             while not self.ended:
                 self.read_chunk()
@@ -123,11 +123,11 @@ class Raw:
         return bytes(self.body)
 
     def events(self) -> list[sse.Event]:
-        """All complete events so far."""
+        """Returns all complete events received so far."""
         return sse.events(self.body.decode(errors="ignore"))
 
     def until_events(self, number: int) -> list[sse.Event]:
-        """Reads until at least `number` events are there, or the body ends."""
+        """Reads until at least `number` events have arrived, or the body ends. Returns the events."""
         while len(found := self.events()) < number and not self.ended:
             self.read_chunk()
         return found
@@ -140,7 +140,7 @@ class Raw:
             self.read_chunk()
 
     def until_closed(self, within: float = PATIENCE) -> bytes:
-        """Everything that comes until the server ends the connection, in whichever way."""
+        """Returns everything received until the server closes or resets the connection."""
         self.socket.settimeout(within)
         got = self._unread
         try:
@@ -154,7 +154,7 @@ class Raw:
         self.socket.close()
 
     def reset(self) -> None:
-        """Leaves without goodbye: RST."""
+        """Closes the connection abruptly, with an RST."""
         linger = struct.pack("ii", 1, 0)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.socket.close()

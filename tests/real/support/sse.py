@@ -1,4 +1,4 @@
-"""Which events does a body carry, whatever its framing? An independent reader for comparisons."""
+"""An independent SSE parser, to compare bodies by their events, whatever their framing."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 
 class Event(NamedTuple):
-    """One block: its name, its data lines joined, its id; what is absent is None."""
+    """One SSE block: its name, its joined data lines, its id. Absent fields are None."""
 
     name: str | None
     data: str | None
@@ -17,14 +17,14 @@ class Event(NamedTuple):
 
 
 def blocks(text: str) -> tuple[list[str], str]:
-    """Complete blocks with their lines normalised to LF, and what follows the last of them."""
+    """Returns the complete blocks, with line ends normalised to LF, and the rest after the last one."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     *whole, rest = text.split("\n\n")
     return whole, rest
 
 
 def parse(block: str) -> Event | None:
-    """None for a block of comments only. A block without data is an event here: LangServe ends so."""
+    """Returns None for a block of comments only. A block without data is an event: LangServe ends with one."""
     fields: dict[str, list[str]] = {}
     for line in block.split("\n"):
         if not line or line.startswith(":"):
@@ -38,7 +38,7 @@ def parse(block: str) -> Event | None:
 
 
 def events(body: bytes | str) -> list[Event]:
-    """Every complete event of a body."""
+    """Returns all complete events of a body."""
     text = body.decode() if isinstance(body, bytes) else body
     whole, _ = blocks(text)
     return [event for event in map(parse, whole) if event]
@@ -49,7 +49,7 @@ def comments(body: bytes) -> list[str]:
 
 
 def content(event: Event) -> str:
-    """The text of one event in the convention dialect or in OpenAI's, if it has any."""
+    """Returns the text of an event in the convention dialect or in OpenAI's, or an empty string."""
     if event.data is None or not event.data.startswith("{"):
         return ""
     data = event.json()

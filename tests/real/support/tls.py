@@ -1,4 +1,4 @@
-"""Where do certificates come from, and how does a scripted server speak TLS?"""
+"""Certificates for the tests, and TLS for scripted servers."""
 
 import socket
 import ssl
@@ -11,7 +11,7 @@ import trustme
 
 
 class Files(NamedTuple):
-    """A certificate chain and its key, as Weir is configured with them."""
+    """The files of a certificate chain and its key, for Weir's configuration."""
 
     cert: str
     key: str
@@ -24,13 +24,13 @@ class Authority:
         self._ca = trustme.CA()
 
     def file(self, folder: Path) -> str:
-        """The authority's own certificate."""
+        """Writes the authority's own certificate, and returns its path."""
         path = folder / f"ca-{id(self)}.pem"
         self._ca.cert_pem.write_to_path(path)
         return str(path)
 
     def issue(self, folder: Path, *names: str, until: datetime | None = None) -> Files:
-        """A certificate for `names`, or for localhost; files of the same folder are replaced."""
+        """Issues a certificate for `names`, or for localhost. Replaces earlier files in the same folder."""
         leaf = self._ca.issue_cert(*(names or ("localhost", "127.0.0.1")), not_after=until)
         files = Files(str(folder / "cert.pem"), str(folder / "key.pem"))
         for path, blobs in ((files.cert, leaf.cert_chain_pems), (files.key, [leaf.private_key_pem])):
@@ -40,7 +40,7 @@ class Authority:
         return files
 
     def client(self, *protocols: str, own: Files | None = None) -> ssl.SSLContext:
-        """A client that trusts this authority, offers `protocols` and shows the certificate `own`."""
+        """Returns a client context that trusts this authority, offers `protocols` and presents the certificate `own`."""
         context = ssl.create_default_context()
         self._ca.configure_trust(context)
         if protocols:
@@ -50,7 +50,7 @@ class Authority:
         return context
 
     def server(self, files: Files, ask: bool = False) -> ssl.SSLContext:
-        """A server with that certificate; with `ask` it wants one of this authority from its clients."""
+        """Returns a server context with that certificate. With `ask`, clients must present one of this authority."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(files.cert, files.key)
         if ask:
@@ -62,7 +62,7 @@ class Authority:
 class TlsSocket:
     """The server's end of a TLS connection that one thread reads and another writes.
 
-    `ssl.SSLSocket` must not be used by two threads at once; here the TLS state has a lock of its own.
+    `ssl.SSLSocket` must not be used by two threads at once. Here a lock protects the TLS state.
     """
 
     def __init__(self, accepted: socket.socket, context: ssl.SSLContext):

@@ -1,4 +1,4 @@
-"""How does a test wait? For a condition, with a limit; never for an amount of time."""
+"""Waits for conditions, each with a time limit. Tests never sleep for a fixed time."""
 
 import time
 from collections.abc import Callable
@@ -6,12 +6,12 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# Longest time any step may take on a busy machine.
+# The longest time that a step may take on a busy machine, in seconds.
 PATIENCE = 15.0
 
 
 def until(what: str, condition: Callable[[], T], within: float = PATIENCE) -> T:
-    """Returns the first true value of `condition`; fails as `what` when there is none in time."""
+    """Returns the first true value of `condition`. Fails, and names `what`, if there is none in time."""
     limit = time.monotonic() + within
     while True:
         value = condition()
@@ -22,7 +22,7 @@ def until(what: str, condition: Callable[[], T], within: float = PATIENCE) -> T:
 
 
 def settled(what: str, number: Callable[[], int], for_s: float = 0.4) -> int:
-    """Returns `number` once it has not changed for `for_s`."""
+    """Returns `number` once it has not changed for `for_s` seconds."""
     last, since = number(), time.monotonic()
     limit = since + PATIENCE
     while time.monotonic() - since < for_s:

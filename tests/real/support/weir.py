@@ -1,4 +1,4 @@
-"""How is the real binary started, asked, and stopped?"""
+"""Starts, queries and stops the real binary."""
 
 import json
 import os
@@ -18,7 +18,7 @@ BINARY = Path(os.environ.get("WEIR_BIN") or ROOT / "target/release/weir").resolv
 
 
 def config_for(upstream: str, **sections: Any) -> dict[str, Any]:
-    """A whole configuration with one upstream and one route named `all`; `sections` are added."""
+    """Returns a complete configuration with one upstream and one route named `all`, plus `sections`."""
     return {
         "listen": "127.0.0.1:0",
         "admin": {"listen": "127.0.0.1:0"},
@@ -30,7 +30,7 @@ def config_for(upstream: str, **sections: Any) -> dict[str, Any]:
 
 
 class Weir:
-    """A running Weir."""
+    """A running Weir process."""
 
     def __init__(self, *flags: str):
         assert BINARY.exists(), f"{BINARY} is missing: `cargo build --release`, or set WEIR_BIN"
@@ -45,11 +45,11 @@ class Weir:
         return self.logged("listening", listener=listener)["address"]
 
     def logs(self) -> list[dict[str, Any]]:
-        """Every log line so far. All output must be JSON: a panic message is not."""
+        """Returns all log lines so far. Fails if one is not JSON, such as a panic message."""
         return [json.loads(line) for line in list(self.child.lines)]
 
     def logged(self, message: str, **fields: Any) -> dict[str, Any]:
-        """The first log line with this message and these fields, past or future."""
+        """Returns the first log line, past or future, with this message and these fields."""
         wanted = {"message": message, **fields}
 
         def matches(line: str) -> bool:
@@ -58,11 +58,11 @@ class Weir:
         return json.loads(self.child.line(f"log line {wanted}", matches))
 
     def ended(self, **fields: Any) -> dict[str, Any]:
-        """The line of a finished stream."""
+        """Returns the log line of a finished stream."""
         return self.logged("stream ended", **fields)
 
     def ask(self, path: str, method: str = "GET") -> tuple[int, str]:
-        """Status and body of a request to the admin listener."""
+        """Sends a request to the admin listener. Returns the status and the body."""
         request = Request(f"http://{self.admin}{path}", method=method)
         try:
             with urlopen(request, timeout=10) as response:
@@ -76,7 +76,7 @@ class Weir:
         return Metrics(text)
 
     def streams(self) -> list[dict[str, Any]]:
-        """What runs at this moment."""
+        """Returns the live streams."""
         body = json.loads(self.ask("/streams")[1])
         return body["streams"] if isinstance(body, dict) else body
 
@@ -95,11 +95,11 @@ class Weir:
             raise AssertionError(f"{error}; counted {seen}") from None
 
     def rss(self) -> int:
-        """Resident bytes of the process."""
+        """Returns the resident memory of the process in bytes."""
         return self._memory("VmRSS")
 
     def peak(self) -> int:
-        """The most that were resident since `forget_peak`."""
+        """Returns the peak resident memory since `forget_peak`, in bytes."""
         return self._memory("VmHWM")
 
     def forget_peak(self) -> None:
@@ -115,7 +115,7 @@ class Weir:
         self.child.signal(signal.SIGHUP)
 
     def reload(self, config: dict[str, Any]) -> None:
-        """Puts another configuration in place, in one step, and waits until it is in force."""
+        """Replaces the configuration file atomically, and waits until the new configuration is in force."""
         before = self._reloads()
         fresh = self.file.with_suffix(".new")
         fresh.write_text(json.dumps(config))
@@ -130,13 +130,13 @@ class Weir:
         self.child.signal(signal.SIGTERM)
 
     def stopped(self, within: float = 15.0) -> int:
-        """Waits for the end and returns the exit code."""
+        """Waits until the process ends, and returns its exit code."""
         if self.code is None:
             self.code = self.child.wait(within)
         return self.code
 
     def close(self) -> None:
-        """Stops it as an operator would, and holds it to a clean exit."""
+        """Stops the process with SIGTERM, as an operator would, and fails unless it exits with 0."""
         if self.code is None:
             if self.child.exited() is None:
                 self.terminate()

@@ -1,4 +1,4 @@
-"""The Python clients of agents, unmodified: langgraph-sdk, a2a-sdk."""
+"""The unmodified Python clients of agents: langgraph-sdk, a2a-sdk."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ def langgraph_python(base: str, query: dict[str, str], stop_after: int | None = 
             result.events.append([part.event, part.data])
             if part.event == "messages" and part.data[0]["type"] == "AIMessageChunk":
                 result.text += part.data[0]["content"]
-            # The SDK hands errors out; RemoteGraph raises on them.
+            # The SDK delivers errors as events. RemoteGraph raises an exception on them.
             if part.event == "error":
                 result.error = str(part.data)
             if len(result.events) == stop_after:

@@ -1,4 +1,4 @@
-"""The JavaScript clients: each a script under node/ that is given its task as JSON and prints its result."""
+"""The JavaScript clients. Each is a script under node/ that gets its task as JSON and prints its result."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ Client = Callable[..., Result]
 
 
 def script(file: str, **options: str) -> Client:
-    """A client that runs `node FILE`."""
+    """Returns a client that runs `node FILE`."""
 
     def run(base: str, query: dict[str, str], stop_after: int | None = None) -> Result:
         task = {"base": base, "query": query, "stopAfter": stop_after, **options}

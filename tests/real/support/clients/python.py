@@ -1,4 +1,4 @@
-"""The Python clients of models, unmodified: openai, anthropic, google-genai, ollama; httpx-sse and curl."""
+"""The unmodified Python clients of models (openai, anthropic, google-genai, ollama), httpx-sse, and curl."""
 
 import json
 import signal
@@ -84,7 +84,7 @@ def genai_python(base: str, query: dict[str, str], stop_after: int | None = None
     client = genai.Client(api_key="k", http_options=options)
     try:
         for chunk in client.models.generate_content_stream(model="m", contents="Weather?"):
-            # The headers of each answer are not part of what it says.
+            # The response headers are not part of the content.
             result.events.append(chunk.model_dump(mode="json", exclude_unset=True, exclude={"sdk_http_response"}))
             parts = chunk.candidates[0].content.parts if chunk.candidates else []
             result.text += "".join(part.text or "" for part in parts or [])

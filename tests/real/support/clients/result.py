@@ -1,4 +1,4 @@
-"""What did a client see?"""
+"""The result of a client: what it saw of a stream."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 
 @dataclass
 class Result:
-    """The events as the client library shows them, their text, and how it ended."""
+    """The events as the client library shows them, their text, and how the stream ended."""
 
     events: list[Any] = field(default_factory=list)
     text: str = ""
-    # What the library raised or reported: all its words, in one string.
+    # The error that the library raised or reported, with its type, code and message in one string.
     error: str | None = None
-    # The moment just before the client was told to leave, on the clock that backends use.
+    # The time just before the client was told to disconnect, on the clock that the backends use.
     left_at: float | None = None

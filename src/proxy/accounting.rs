@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::admitted::Admitted;
 use crate::session::RequestContext;
-use crate::session::account::millis;
+use crate::session::accounting::millis;
 use crate::upstream::Answer;
 
 /// Returns a guard that, when dropped, counts and logs that the client left before there was a response.
