@@ -3,7 +3,7 @@
 import { chromium } from "playwright-core";
 import { report, result, task } from "./task.mjs";
 
-// Runs inside the page. Returns what the page shows of the stream, once it shows `least` words or the stream has ended.
+// Runs inside the page. Returns its counts once the stream has ended or, unless `ended`, once it shows `least` words.
 function shown({ least, ended }) {
   const words = Number(document.getElementById("events").textContent) || 0;
   const end = document.getElementById("end").textContent;

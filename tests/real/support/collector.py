@@ -73,7 +73,7 @@ def span(wire: Wire, resource: dict[str, Any]) -> Span:
 
 
 class Collector:
-    """Responds to each export with `status` and `answer`. With `hangs`, it does not respond until it is closed or freed."""
+    """Responds to each export with `status` and `answer`. With `hangs`, it waits until `free` is set."""
 
     def __init__(
         self,

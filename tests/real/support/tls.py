@@ -40,7 +40,7 @@ class Authority:
         return files
 
     def client(self, *protocols: str, own: Files | None = None) -> ssl.SSLContext:
-        """Returns a client context that trusts this authority, offers `protocols` and presents the certificate `own`."""
+        """Returns a client context that trusts this authority, offers `protocols` and presents `own`."""
         context = ssl.create_default_context()
         self._ca.configure_trust(context)
         if protocols:
