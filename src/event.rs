@@ -113,6 +113,11 @@ pub enum Terminal {
     /// An error reported by the upstream, after which its dialect allows further events. From here on, the end of
     /// the input is the end of a failed stream.
     MayFail,
+    /// Something begins after a possible end, such as another run or another choice: the end of input would truncate
+    /// it. An event with text, reasoning or a tool call does the same without saying so.
+    Reopens,
+    /// Any event may be the last: the end of input is a good end, but silence proves nothing.
+    MayEndWithInput,
 }
 
 /// Token counts reported by the upstream.
@@ -313,6 +318,11 @@ impl Event {
             call: Some(Call { step, group, id }),
             ..self
         }
+    }
+
+    /// Reports whether the stream ends with the event, or may end with it.
+    pub const fn ends_stream(&self) -> bool {
+        !matches!(self.terminal, None | Some(Terminal::Reopens))
     }
 
     /// Returns the event as one that ends its stream.

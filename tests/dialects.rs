@@ -99,7 +99,9 @@ fn golden(events: &[(Frame<'_>, Event)]) -> String {
             Some(Terminal::Done) => out.push_str(" terminal=done"),
             Some(Terminal::Error) => out.push_str(" terminal=error"),
             Some(Terminal::MayEnd) => out.push_str(" terminal=may_end"),
+            Some(Terminal::MayEndWithInput) => out.push_str(" terminal=may_end_with_input"),
             Some(Terminal::MayFail) => out.push_str(" terminal=may_fail"),
+            Some(Terminal::Reopens) => out.push_str(" terminal=reopens"),
             None => {}
         }
         if let Some(usage) = event.usage {

@@ -19,7 +19,7 @@ use weir::event::{Class, Content, Event};
 use weir::filter::markers::Family;
 use weir::filter::scan::Marks;
 use weir::filter::{Hide, Rules};
-use weir::stream::pipeline::{Pipeline, Settings};
+use weir::stream::pipeline::{InputEnd, Pipeline, Settings};
 use weir::wire::encoding::Coding;
 use weir::wire::{Decoder, Frame, Framing};
 
@@ -57,7 +57,7 @@ fn through(dialect: Dialect, framing: Framing, rules: &Arc<Rules>, chunks: &[&[u
     for chunk in chunks {
         pipeline.feed(chunk, &mut keep).unwrap();
     }
-    pipeline.finish(&mut keep);
+    pipeline.finish(InputEnd::Clean, &mut keep);
     out
 }
 

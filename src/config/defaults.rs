@@ -182,6 +182,11 @@ pub(crate) const PROGRESS: Preset<Duration> = preset(
     secs(600),
     "Detects agents that send only heartbeats, but allows for the longest usual tool call.",
 );
+/// `deadlines.after_end`
+pub(crate) const AFTER_END: Preset<Duration> = preset(
+    secs(3),
+    "Some agents never close the body. Raise it for agents that are silent for longer between two answers of one run.",
+);
 /// `deadlines.total`
 pub(crate) const TOTAL: Preset<Duration> = preset(
     secs(3600),

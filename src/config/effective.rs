@@ -222,6 +222,7 @@ fn deadlines(deadlines: &Deadlines) -> Json {
         "first_event": show_duration(deadlines.first_event),
         "idle": show_duration(deadlines.idle),
         "progress": show_duration(deadlines.progress),
+        "after_end": show_duration(deadlines.after_end),
         "total": show_duration(deadlines.total),
         "client_stall": show_duration(deadlines.client_stall),
     })

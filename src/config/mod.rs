@@ -260,6 +260,8 @@ pub struct Deadlines {
     pub idle: Duration,
     /// Longest time between two events with content.
     pub progress: Duration,
+    /// Longest silence of the upstream once the response may be complete.
+    pub after_end: Duration,
     /// The whole stream.
     pub total: Duration,
     /// Longest time that data waits for the client while the client reads nothing.

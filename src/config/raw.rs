@@ -301,6 +301,10 @@ group! {
         idle: Time = time(preset::IDLE, MS, WEEK);
         /// Maximum time between two events with content.
         progress: Time = time(preset::PROGRESS, MS, WEEK);
+        /// Maximum silence of the agent once the response may be complete: after a finish reason, a final answer or a
+        /// `done` event. The stream then ends as finished. The agent's heartbeats count as silence; further content
+        /// means that the response was not complete.
+        after_end: Time = time(preset::AFTER_END, MS, WEEK);
         /// Maximum duration of the whole stream.
         total: Time = time(preset::TOTAL, MS, WEEK);
         /// Maximum time that data waits for the client while the client accepts none of it.

@@ -322,6 +322,7 @@ fn deadlines(layers: &Layers<'_, raw::Deadlines>) -> Deadlines {
         ),
         idle: layers.get(|deadlines| &deadlines.idle, preset::IDLE.value),
         progress: layers.get(|deadlines| &deadlines.progress, preset::PROGRESS.value),
+        after_end: layers.get(|deadlines| &deadlines.after_end, preset::AFTER_END.value),
         total: layers.get(|deadlines| &deadlines.total, preset::TOTAL.value),
         client_stall: layers.get(
             |deadlines| &deadlines.client_stall,

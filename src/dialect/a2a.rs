@@ -162,7 +162,8 @@ fn event(frame: &Frame<'_>, payload: Payload, fields: &Fields<'_>) -> Event {
         // A stream of this kind has exactly one message, which is the whole answer.
         Payload::Message => of(Class::Structure, Content::Token).ending(Terminal::MayEnd),
         Payload::Status => match fields.progress {
-            Progress::Working => of(Class::Status, Content::Other),
+            // Its message may be the text of the answer.
+            Progress::Working => of(Class::State, Content::Other),
             Progress::Failed => of(Class::Error, Content::Other).ending(Terminal::MayFail),
             Progress::Over => of(Class::Finish, Content::Other).ending(Terminal::MayEnd),
         },

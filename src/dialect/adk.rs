@@ -2,7 +2,8 @@
 //!
 //! Partial events carry the text; then one without `partial` repeats all of it. The stream may end
 //! after an event that ADK itself considers a final response: one that is not partial and has
-//! neither a tool call nor the result of one, or one with a long-running call.
+//! neither a tool call nor the result of one, or one with a long-running call. A result that escalates
+//! ends its agent, and with it possibly the run.
 
 use super::object::Object;
 use super::parts::{self, Parts};
@@ -119,8 +120,8 @@ struct Step {
     partial: bool,
     parts: Parts,
     usage: Option<Usage>,
-    /// Whether the event has a long-running tool call, or a result that the model is not to
-    /// summarise.
+    /// Whether the event has a long-running tool call, a result that the model is not to summarise, or one that
+    /// ends its agent (`escalate`).
     runs_on: bool,
     /// A hash of the members that must be equal before two events are merged.
     rest: u64,
@@ -143,7 +144,10 @@ impl Step {
                     let at = reader.clone();
                     reader.object(|reader, key| {
                         match key {
-                            b"skipSummarization" => step.runs_on |= reader.truthy()?,
+                            // The agent that called the tool is done with it.
+                            b"skipSummarization" | b"escalate" => {
+                                step.runs_on |= reader.truthy()?;
+                            }
                             _ => reader.skip()?,
                         }
                         Some(())

@@ -126,7 +126,8 @@ fn event(frame: &Frame<'_>, meaning: Meaning, fields: Fields<'_>) -> Event {
         Meaning::Error => Event::bare(Class::Error).ending(Terminal::MayFail),
         Meaning::Heartbeat => Event::bare(Class::Heartbeat),
         Meaning::Interrupt | Meaning::State => of(Class::State, Content::Other),
-        Meaning::Status => of(Class::Status, Content::Other),
+        // The application shows it, and may wait for it.
+        Meaning::Status => of(Class::State, Content::Other),
         Meaning::Tool => of(Class::Tool, Content::Tool),
         Meaning::Usage => Event {
             usage: fields.usage(),
@@ -135,7 +136,7 @@ fn event(frame: &Frame<'_>, meaning: Meaning, fields: Fields<'_>) -> Event {
         // This repeats all tokens as one text.
         Meaning::Whole => of(Class::Structure, Content::Other),
         Meaning::Reasoning if fields.has_status || fields.text.is_none() => {
-            of(Class::Status, Content::Other)
+            of(Class::State, Content::Other)
         }
         Meaning::Reasoning => delta(frame, Class::Reasoning, Content::Reasoning, fields),
         Meaning::Token => delta(frame, Class::Token, Content::Token, fields),

@@ -100,11 +100,13 @@ fn classify(frame: &Frame<'_>, objects: &mut langserve::State) -> Option<Event> 
         b"messages" | b"messages-tuple" => messages(frame),
         b"messages/partial" => partial(frame),
         b"messages/complete" => complete(frame),
-        b"messages/metadata" => Some(Event::bare(Class::Status)),
+        b"messages/metadata" => Some(Event::bare(Class::Structure)),
         b"metadata" => Some(Event::bare(Class::Structure)),
         b"values" => values(frame),
         b"updates" | b"command" => other(Class::State),
-        b"checkpoints" | b"custom" | b"debug" | b"lifecycle" | b"tasks" => other(Class::Status),
+        b"checkpoints" | b"debug" | b"lifecycle" | b"tasks" => other(Class::State),
+        // The application's own data.
+        b"custom" => other(Class::Opaque),
         b"tools" => Some(Event {
             content: Content::Tool,
             ..Event::bare(Class::Tool)

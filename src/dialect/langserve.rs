@@ -94,7 +94,7 @@ impl State {
         let event = self.astream(frame)?;
         Some(match self.root {
             Some(_) => event,
-            None => event.ending(Terminal::MayEnd),
+            None => event.ending(Terminal::MayEndWithInput),
         })
     }
 
@@ -140,6 +140,7 @@ impl State {
         let is_chain = object.event == b"on_chain_end";
         let event = object.into_event(frame)?;
         Some(match (ends_root, is_chain) {
+            (false, _) if starts_root => event.ending(Terminal::Reopens),
             (false, _) => event,
             (true, true) => Event::bare(Class::Finish).ending(Terminal::MayEnd),
             // A model or a tool that runs without a chain.
@@ -244,7 +245,9 @@ impl<'a> Object<'a> {
             }
             .in_lane(text::key((self.event, self.run_id))),
             b"on_tool_start" | b"on_tool_end" | b"on_tool_error" => of(Class::Tool, Content::Tool),
-            event if event.starts_with(b"on_") => of(Class::Status, Content::Other),
+            // The application's own data.
+            b"on_custom_event" => of(Class::Opaque, Content::Other),
+            event if event.starts_with(b"on_") => of(Class::State, Content::Other),
             _ => return None,
         })
     }

@@ -104,12 +104,9 @@ impl Parser for State {
             Kind::Error => of(Class::Error).ending(Terminal::MayFail),
             Kind::Result if is_answer => of(Class::Done).ending(Terminal::Done),
             Kind::Result => of(Class::Done).ending(Terminal::MayEnd),
-            Kind::Method(b"notifications/progress" | b"notifications/message")
-                if message.id.is_empty() =>
-            {
-                of(Class::Status)
-            }
-            // Other notifications, and requests to the client.
+            // The next one says more.
+            Kind::Method(b"notifications/progress") if message.id.is_empty() => of(Class::Status),
+            // Other notifications, log messages among them, and requests to the client.
             Kind::Method(_) => of(Class::State),
         })
     }

@@ -66,6 +66,10 @@ struct State {
     /// The choices whose role was sent, one bit each. Only the first role of a choice makes a chunk
     /// critical, because some servers repeat the role on every chunk.
     roles: u64,
+    /// The choices that have begun, one bit each.
+    begun: u64,
+    /// The choices whose finish reason was sent.
+    finished: u64,
 }
 
 impl Parser for State {
@@ -79,7 +83,9 @@ impl Parser for State {
         if chunk.failed {
             return Some(Event::bare(Class::Error).ending(Terminal::Error));
         }
-        Some(self.event(frame, chunk))
+        let (begun, finished) = (chunk.begun, chunk.finished);
+        let event = self.event(frame, chunk);
+        Some(self.with_end(event, begun, finished))
     }
 }
 
@@ -148,13 +154,35 @@ impl State {
         text::with_lists(text::joining(event, Keep::First, key), chunk.lists)
     }
 
+    /// Returns the event of a chunk with what it means for the end: after the finish reason of every choice that has
+    /// begun, `[DONE]` is optional, because some servers never send it.
+    const fn with_end(&mut self, event: Event, begun: u64, finished: u64) -> Event {
+        let is_new = begun & !self.begun != 0;
+        self.begun |= begun;
+        self.finished |= finished;
+        if event.terminal.is_some() {
+            return event;
+        }
+        if finished != 0 && self.begun & !self.finished == 0 {
+            event.ending(Terminal::MayEnd)
+        } else if is_new && self.finished != 0 {
+            event.ending(Terminal::Reopens)
+        } else {
+            event
+        }
+    }
+
     const fn is_first_role(&mut self, choice: u64) -> bool {
-        // All indices from 63 on share the last bit.
-        let bit = 1 << if choice < 63 { choice } else { 63 };
+        let bit = bit(choice);
         let is_first = self.roles & bit == 0;
         self.roles |= bit;
         is_first
     }
+}
+
+/// Returns the bit of a choice. All indices from 63 on share the last one.
+const fn bit(choice: u64) -> u64 {
+    1 << if choice < 63 { choice } else { 63 }
 }
 
 /// A member that carries text.
@@ -179,6 +207,10 @@ struct Chunk {
     choices: usize,
     /// The index of the last choice.
     choice: u64,
+    /// The choices of the chunk, one bit each.
+    begun: u64,
+    /// Those of them with a finish reason.
+    finished: u64,
     tool_index: u64,
     /// A hash of the content filter's results (Azure), which are repeated on every chunk.
     verdicts: u64,
@@ -244,20 +276,25 @@ impl Chunk {
     }
 
     fn choice(&mut self, reader: &mut Reader<'_>) -> Option<()> {
+        let (mut index, mut finished) = (0, false);
         reader.object(|reader, key| {
             match key {
-                b"index" => self.choice = reader.number()?,
+                b"index" => index = reader.number()?,
                 b"delta" => {
                     reader.object(|reader, key| self.delta(reader, key))?;
                 }
                 b"text" => self.text(reader, Field::Text, Content::Token)?,
-                b"finish_reason" => self.finish |= reader.truthy()?,
+                b"finish_reason" => finished = reader.truthy()?,
                 b"content_filter_results" => self.verdicts = text::key(reader.raw()?),
                 key if LISTS.contains(&key) => self.lists |= reader.says_something()?,
                 _ => self.crowded |= reader.says_something()?,
             }
             Some(())
         })?;
+        self.choice = index;
+        self.begun |= bit(index);
+        self.finish |= finished;
+        self.finished |= if finished { bit(index) } else { 0 };
         Some(())
     }
 

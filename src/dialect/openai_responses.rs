@@ -89,6 +89,10 @@ struct State {
     /// Whether the events come from the Agents SDK, whose clients do not know the API's error
     /// event.
     wrapped: bool,
+    /// Whether the response has called a tool of the agent: its output is part of the run, and takes its time.
+    calls: bool,
+    /// Whether the last response of the run is complete.
+    completed: bool,
 }
 
 impl Parser for State {
@@ -101,15 +105,22 @@ impl Parser for State {
         if let Some(event) = wrapper(fields.wrapper) {
             self.wrapped = true;
             return match event {
-                Wrapper::Raw => fields
-                    .event(frame)
-                    .or(Some(of(Class::State, Content::Other))),
+                Wrapper::Raw => match fields.event(frame) {
+                    Some(event) => Some(self.in_run(event, &fields)),
+                    None => Some(of(Class::State, Content::Other)),
+                },
                 Wrapper::Item if fields.item_name.starts_with(b"tool_") => {
-                    Some(of(Class::Tool, Content::Tool))
+                    let event = of(Class::Tool, Content::Tool);
+                    // A run may end with the output of a tool.
+                    Some(if self.completed {
+                        event.ending(Terminal::MayEndWithInput)
+                    } else {
+                        event
+                    })
                 }
                 // The whole message again, a handoff, or a request for approval.
                 Wrapper::Item => Some(of(Class::State, Content::Other)),
-                Wrapper::Agent => Some(of(Class::Status, Content::Other)),
+                Wrapper::Agent => Some(of(Class::State, Content::Other)),
             };
         }
         fields.event(frame)
@@ -128,6 +139,27 @@ impl Parser for State {
             wrapped: self.wrapped,
             ..ErrorContext::default()
         }
+    }
+}
+
+impl State {
+    /// Returns an event of one response of a run. A response that called a tool may be the last one, but the run is
+    /// silent for as long as the tool works.
+    fn in_run(&mut self, event: Event, fields: &Fields<'_>) -> Event {
+        match (fields.kind, event.terminal) {
+            (b"response.created", _) => (self.calls, self.completed) = (false, false),
+            (b"response.output_item.added" | b"response.output_item.done", _) => {
+                self.calls |= fields.item_kind.ends_with(b"_call");
+            }
+            (_, Some(Terminal::MayEnd)) => {
+                self.completed = true;
+                if self.calls {
+                    return event.ending(Terminal::MayEndWithInput);
+                }
+            }
+            _ => {}
+        }
+        event
     }
 }
 
@@ -183,11 +215,17 @@ impl<'a> Fields<'a> {
     fn read(data: &'a [u8]) -> Option<Self> {
         let mut fields = Self::default();
         let mut reader = Reader::new(data);
+        // Members have no order: the wrapped event may stand before the type that says that there is one.
+        let mut early = None;
         let is_object = reader.object(|reader, key| match key {
-            b"data" if wrapper(fields.kind).is_some() && reader.kind()? == Kind::Object => {
-                fields.wrapper = fields.kind;
-                reader.object(|reader, key| fields.member(reader, key))?;
-                Some(())
+            b"data" if reader.kind()? == Kind::Object => {
+                if wrapper(fields.kind).is_some() {
+                    fields.wrapper = fields.kind;
+                    reader.object(|reader, key| fields.member(reader, key))?;
+                    return Some(());
+                }
+                early = Some(reader.clone());
+                reader.skip()
             }
             b"name" => {
                 fields.item_name = reader.word()?;
@@ -198,6 +236,11 @@ impl<'a> Fields<'a> {
         reader.end()?;
         if fields.wrapper.is_empty() && wrapper(fields.kind).is_some() {
             fields.wrapper = fields.kind;
+            if let Some(mut wrapped) = early {
+                wrapped.object(|reader, key| fields.member(reader, key))?;
+            }
+        } else if let Some(mut other) = early {
+            fields.member(&mut other, b"data")?;
         }
         is_object.then_some(fields)
     }
@@ -244,6 +287,9 @@ impl<'a> Fields<'a> {
             usage: self.usage.map(|usage| text::of_call(usage, self.response)),
             ..Event::bare(class).ending(terminal)
         };
+        if self.kind == b"keepalive" {
+            return Some(Event::bare(Class::Heartbeat));
+        }
         let Some(kind) = self.kind.strip_prefix(b"response.") else {
             let is_error = self.kind == b"error" || frame.name() == b"error";
             return is_error.then(|| Event::bare(Class::Error).ending(Terminal::Error));
@@ -267,7 +313,7 @@ impl<'a> Fields<'a> {
             }
             b"completed" | b"incomplete" | b"cancelled" => end(Class::Finish, Terminal::MayEnd),
             b"failed" => end(Class::Error, Terminal::MayFail),
-            b"created" => Event::bare(Class::Structure),
+            b"created" => Event::bare(Class::Structure).ending(Terminal::Reopens),
             b"queued" | b"in_progress" | b"compaction.compacting" => Event::bare(Class::Status),
             b"output_item.added" | b"output_item.done"
                 if self.item_kind.ends_with(b"_call") || self.item_kind.starts_with(b"mcp_") =>

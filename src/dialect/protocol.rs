@@ -72,7 +72,9 @@ pub(super) fn classify(frame: &Frame<'_>, state: &mut State) -> Option<Event> {
             Some(text::superseded(event, frame, text::key(fields.namespace)))
         }
         b"updates" | b"input.requested" => of(Class::State, Content::Other),
-        b"checkpoints" | b"custom" | b"lifecycle" | b"tasks" => of(Class::Status, Content::Other),
+        b"checkpoints" | b"lifecycle" | b"tasks" => of(Class::State, Content::Other),
+        // The application's own data.
+        b"custom" => of(Class::Opaque, Content::Other),
         _ => None,
     }
 }

@@ -71,7 +71,9 @@ impl Parser for State {
         let event = part.event(frame)?;
         self.failed |= event.class == Class::Error;
         Some(match event.terminal {
-            Some(_) if self.failed => event.ending(Terminal::MayFail),
+            Some(Terminal::MayEnd | Terminal::MayFail) if self.failed => {
+                event.ending(Terminal::MayFail)
+            }
             _ => event,
         })
     }
@@ -155,15 +157,17 @@ impl<'a> Part<'a> {
             b"reasoning-start" | b"reasoning-end" | b"reasoning-file" => {
                 Event::bare(Class::Structure).on(Side::Reasoning)
             }
-            b"start" | b"start-step" | b"finish-step" | b"reset-step" | b"text-start"
-            | b"text-end" | b"message-metadata" => Event::bare(Class::Structure),
+            b"start" | b"start-step" => Event::bare(Class::Structure).ending(Terminal::Reopens),
+            b"finish-step" | b"reset-step" | b"text-start" | b"text-end" | b"message-metadata" => {
+                Event::bare(Class::Structure)
+            }
             b"source-url" | b"source-document" | b"file" | b"custom" => {
                 of(Class::Structure, Content::Other)
             }
             b"error" => Event::bare(Class::Error).ending(Terminal::MayFail),
             b"abort" | b"finish" => Event::bare(Class::Finish).ending(Terminal::MayEnd),
             kind if kind.starts_with(b"data-") && self.transient => {
-                of(Class::Status, Content::Other)
+                of(Class::State, Content::Other)
             }
             kind if kind.starts_with(b"data-") => self.superseded(frame, Class::State),
             _ => return None,

@@ -157,8 +157,7 @@ impl Filter {
             // The text goes on, even if this is its last piece.
             return;
         }
-        let ends_all =
-            matches!(event.class, Class::Done | Class::Error) || event.terminal.is_some();
+        let ends_all = matches!(event.class, Class::Done | Class::Error) || event.ends_stream();
         let Some(at) = self.lanes.iter().position(|lane| lane.id == event.lane) else {
             if ends_all || event.class == Class::Finish {
                 self.finish(sink);

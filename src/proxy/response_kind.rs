@@ -11,7 +11,7 @@ fn content_type(head: &response::Parts) -> Option<&str> {
 
 /// Returns the framing of a response, or `None` if it is not a stream. `spoken` is the expected dialect.
 pub(super) fn framing(head: &response::Parts, spoken: Option<Dialect>) -> Option<Framing> {
-    if !head.status.is_success() || head.status == StatusCode::NO_CONTENT {
+    if !head.status.is_success() || head.status == StatusCode::NO_CONTENT || is_part(head) {
         return None;
     }
     let value = content_type(head)?;
@@ -23,10 +23,16 @@ pub(super) fn framing(head: &response::Parts, spoken: Option<Dialect>) -> Option
     })
 }
 
+/// Reports whether a response is a range of something: the client puts the ranges together, byte for byte.
+fn is_part(head: &response::Parts) -> bool {
+    head.status == StatusCode::PARTIAL_CONTENT || head.headers.contains_key(header::CONTENT_RANGE)
+}
+
 /// Reports whether a response is plain text, which may turn out to be a stream.
 pub(super) fn is_plain_text(head: &response::Parts) -> bool {
-    content_type(head).is_some_and(|value| {
-        let essence = value.split(';').next().unwrap_or_default().trim();
-        essence.eq_ignore_ascii_case("text/plain")
-    })
+    !is_part(head)
+        && content_type(head).is_some_and(|value| {
+            let essence = value.split(';').next().unwrap_or_default().trim();
+            essence.eq_ignore_ascii_case("text/plain")
+        })
 }

@@ -134,6 +134,7 @@ fn lengths(context: &RequestContext) -> Lengths {
     let deadlines = &context.route.policy.deadlines;
     Lengths {
         first_event: deadlines.first_event,
+        after_end: deadlines.after_end,
         idle: deadlines.idle,
         progress: deadlines.progress,
         total: deadlines.total,

@@ -172,6 +172,7 @@ mod tests {
         };
         let lengths = Lengths {
             first_event: second,
+            after_end: second,
             idle: second,
             progress: second,
             total: second,

@@ -1,7 +1,7 @@
 //! Classifies the frames of one stream: detects its dialect, and finds its terminal event.
 
 use crate::dialect::{Choice, Classifier, Dialect, ErrorContext, Members, detect};
-use crate::event::{Class, Event, Terminal};
+use crate::event::{Class, Content, Event, Terminal};
 use crate::wire::Frame;
 
 /// After this many events that do not fit it, an announced dialect is no longer expected.
@@ -35,6 +35,15 @@ enum Announced {
     /// The request, or the head of the response.
     ByPeers,
     Nobody,
+}
+
+/// How the input ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputEnd {
+    /// The body was complete.
+    Clean,
+    /// The body broke off: a reset, or a framing that is not finished.
+    Broken,
 }
 
 impl StreamClassifier {
@@ -82,22 +91,24 @@ impl StreamClassifier {
             return None;
         }
         match event.terminal {
-            Some(may @ (Terminal::MayEnd | Terminal::MayFail)) => self.may_end = Some(may),
-            Some(terminal) => self.terminal = Some(terminal),
-            None => {}
+            None if self.may_end.is_none() => {}
+            Some(terminal @ (Terminal::Done | Terminal::Error)) => self.terminal = Some(terminal),
+            terminal => self.may_end = possible_end(self.may_end, terminal, event.content),
         }
         Some(event)
     }
 
-    /// Ends the input. Returns whether the stream may end here.
-    pub(super) fn finish(&mut self) -> bool {
+    /// Ends the input. `how` decides whether a possible end was one. Returns whether the stream may end here.
+    pub(super) fn finish(&mut self, how: InputEnd) -> bool {
         if !self.settled && self.foreign_frames.0 > 0 {
             // No event of the announced dialect was received.
             self.switch_to(self.foreign_frames.1);
         }
-        self.terminal = self.terminal.or(match self.may_end {
-            Some(Terminal::MayFail) => Some(Terminal::Error),
-            may_end => may_end,
+        self.terminal = self.terminal.or(match (self.may_end, how) {
+            (Some(Terminal::MayFail), _) => Some(Terminal::Error),
+            // A client without Weir would see the body break, too.
+            (_, InputEnd::Broken) => None,
+            (may_end, InputEnd::Clean) => may_end,
         });
         self.terminal.is_some() || !self.classifier.needs_terminal()
     }
@@ -161,4 +172,21 @@ impl StreamClassifier {
         }
         self.classifier = Classifier::of(dialect, &self.members);
     }
+}
+
+/// Returns the possible end after an event with this statement about the end and this content; `before` it, there may
+/// have been one. More content takes a possible end back. Once the upstream has reported a failure, only another
+/// statement about the end changes that.
+#[inline(never)]
+fn possible_end(
+    before: Option<Terminal>,
+    terminal: Option<Terminal>,
+    content: Content,
+) -> Option<Terminal> {
+    let goes_on = match terminal {
+        Some(Terminal::Reopens) => true,
+        Some(_) => return terminal,
+        None => matches!(content, Content::Reasoning | Content::Token | Content::Tool),
+    };
+    before.filter(|before| !goes_on || *before == Terminal::MayFail)
 }

@@ -15,6 +15,8 @@ use super::end::End;
 pub struct Lengths {
     /// From sending the request to the first content.
     pub first_event: Duration,
+    /// How long the upstream may be silent once the response may be complete.
+    pub after_end: Duration,
     /// How long the upstream may be silent after the first content.
     pub idle: Duration,
     /// How much time may pass between events with content.
@@ -37,8 +39,11 @@ pub struct UpstreamClocks {
     held: bool,
     /// A deadline may have moved forward.
     sooner: bool,
+    /// Since when the response may be complete, and the end that silence then means.
+    possible_end: Option<(Instant, End)>,
     started: Instant,
     first_event: Duration,
+    after_end: Duration,
     idle: Duration,
     progress: Duration,
 }
@@ -51,8 +56,10 @@ impl UpstreamClocks {
             content: None,
             held: false,
             sooner: true,
+            possible_end: None,
             started,
             first_event: lengths.first_event,
+            after_end: lengths.after_end,
             idle: lengths.idle,
             progress: lengths.progress,
         }
@@ -69,6 +76,17 @@ impl UpstreamClocks {
         self.content = Some(now);
     }
 
+    /// Records that the response may be complete since `now`, and that silence then means `end`; or that it is not.
+    pub fn note_possible_end(&mut self, end: Option<End>, now: Instant) {
+        self.possible_end = end.map(|end| (now, end));
+        self.sooner = true;
+    }
+
+    /// Reports whether the response may be complete.
+    pub const fn may_end(&self) -> bool {
+        self.possible_end.is_some()
+    }
+
     /// Records that the upstream is no longer read, because the queue is full.
     pub const fn hold(&mut self) {
         self.held = true;
@@ -81,6 +99,9 @@ impl UpstreamClocks {
         self.read = now;
         if self.content.is_some() {
             self.content = Some(now);
+        }
+        if let Some((since, _)) = &mut self.possible_end {
+            *since = now;
         }
     }
 
@@ -105,18 +126,22 @@ impl UpstreamClocks {
         all.filter(|(at, _)| *at <= now).min_by_key(|(at, _)| *at)
     }
 
-    fn all(&self) -> [Option<(Instant, End)>; 2] {
+    fn all(&self) -> [Option<(Instant, End)>; 3] {
         if self.held {
-            return [None; 2];
+            return [None; 3];
         }
+        let after_end = self
+            .possible_end
+            .map(|(since, end)| (since + self.after_end, end));
         match self.content {
             None => {
                 let first = self.started + self.first_event;
-                [Some((first, End::FirstEventTimeout)), None]
+                [Some((first, End::FirstEventTimeout)), None, after_end]
             }
             Some(content) => [
                 Some((self.read + self.idle, End::IdleTimeout)),
                 Some((content + self.progress, End::ProgressTimeout)),
+                after_end,
             ],
         }
     }
@@ -183,6 +208,7 @@ mod tests {
 
     const LENGTHS: Lengths = Lengths {
         first_event: secs(10),
+        after_end: secs(2),
         idle: secs(5),
         progress: secs(20),
         total: secs(100),
@@ -220,6 +246,29 @@ mod tests {
         }
         let noisy = end(clocks.expired(start + secs(21)));
         assert_eq!(noisy, Some(End::ProgressTimeout));
+    }
+
+    #[test]
+    fn after_a_possible_end_a_short_silence_is_the_end() {
+        let (mut clocks, start) = upstream();
+        clocks.note_content(start);
+        clocks.note_possible_end(Some(End::Finished), start);
+        assert!(clocks.take_sooner());
+        // Heartbeats are silence.
+        clocks.note_read(start + secs(1));
+        assert_eq!(clocks.next(), Some(start + secs(2)));
+        let silent = end(clocks.expired(start + secs(2)));
+        assert_eq!(silent, Some(End::Finished));
+        // More follows: it was none.
+        clocks.note_possible_end(None, start + secs(2));
+        assert_eq!(clocks.expired(start + secs(5)), None);
+        // What was not read was not silent.
+        clocks.note_possible_end(Some(End::UpstreamError), start + secs(3));
+        clocks.hold();
+        clocks.release(start + secs(60));
+        assert_eq!(clocks.expired(start + secs(61)), None);
+        let silent = end(clocks.expired(start + secs(62)));
+        assert_eq!(silent, Some(End::UpstreamError));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::filter::{Filter, Hidden, Rules};
 use crate::wire::encoding::{self, Coding};
 use crate::wire::{self, Decoder, Frame, Framing};
 
+pub use super::classify::InputEnd;
 use super::classify::StreamClassifier;
 
 /// Why the bytes are not a valid stream.
@@ -134,7 +135,7 @@ impl Pipeline {
     }
 
     /// Ends the input: passes on a last event that lacks only its end, and returns whether the stream is complete.
-    pub fn finish(&mut self, sink: &mut impl Sink) -> Verdict {
+    pub fn finish(&mut self, how: InputEnd, sink: &mut impl Sink) -> Verdict {
         let coding = self.coding.as_ref();
         let torn_coding = coding.is_some_and(|coding| !coding.is_complete());
         let mut torn = false;
@@ -147,8 +148,14 @@ impl Pipeline {
             }
         }
         self.flush(sink);
-        let ended = self.classifier.finish();
-        if ended && !torn && (self.terminal().is_some() || !torn_coding) {
+        let is_over = self.terminal().is_some();
+        let how = if torn || torn_coding {
+            InputEnd::Broken
+        } else {
+            how
+        };
+        let ended = self.classifier.finish(how);
+        if ended && !torn && (is_over || !torn_coding) {
             Verdict::Complete
         } else {
             Verdict::Truncated
@@ -260,7 +267,7 @@ mod tests {
             out.push((String::from_utf8(block.to_vec()).unwrap(), event.class));
         };
         pipeline.feed(input.as_bytes(), &mut keep).unwrap();
-        let verdict = pipeline.finish(&mut keep);
+        let verdict = pipeline.finish(InputEnd::Clean, &mut keep);
         (out, verdict, pipeline.dialect())
     }
 

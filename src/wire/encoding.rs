@@ -36,24 +36,28 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// Returns the content coding that a response head names; `None` for one that Weir cannot decode.
+    /// Returns the content coding of a response; `None` if Weir cannot decode it, or if there are several. `identity`,
+    /// `none` and empty values, which some servers send, are no coding, alone or in a list.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
-        let Some(value) = values.next() else {
-            return Some(Self::Identity);
-        };
-        if values.next().is_some() {
-            return None;
+        let mut found = Self::Identity;
+        for value in headers.get_all(header::CONTENT_ENCODING) {
+            for name in value.to_str().ok()?.split(',') {
+                match (Self::from_name(name)?, found) {
+                    (Self::Identity, _) => {}
+                    (coding, Self::Identity) => found = coding,
+                    _ => return None,
+                }
+            }
         }
-        Self::from_header(value.to_str().ok()?)
+        Some(found)
     }
 
-    /// Parses a header value. Returns `None` for a coding that Weir cannot decode, and for a list of codings.
-    pub fn from_header(value: &str) -> Option<Self> {
-        let value = value.trim();
-        let is = |name: &str| value.eq_ignore_ascii_case(name);
+    /// Parses the name of a coding. Returns `None` for one that Weir cannot decode.
+    fn from_name(name: &str) -> Option<Self> {
+        let name = name.trim();
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
         match () {
-            () if value.is_empty() || is("identity") => Some(Self::Identity),
+            () if name.is_empty() || is("identity") || is("none") => Some(Self::Identity),
             () if is("gzip") || is("x-gzip") => Some(Self::Gzip),
             () if is("deflate") => Some(Self::Deflate),
             () if is("br") => Some(Self::Brotli),

@@ -17,18 +17,22 @@ const HEADING: &str = "## Beside other proxies";
 
 /// How the targets are configured, and which conclusions the figures do not support.
 const READ_THIS: &str = "\
-Each target has two workers, keeps connections to the model where that is its way, and does not buffer answers; \
-the configuration is in `benches/compare/src/target`. `direct` is no proxy, `relay` copies bytes between two \
-sockets and is the floor, except that it keeps no connections. Weir reads, meters and bounds every event, and \
-writes a log line for each stream; the others pass bytes on and write none. When a client takes less than its model \
-sends, Weir drops its oldest tokens (`queue.overflow`) and the others stop reading the model; at saturation the load \
-generator can be that client, and what did not arrive is told below the table. Figures are medians of the rounds \
-(least..most). Targets take turns within a round; `x nginx` and `added` (to direct) compare within a round, and are \
-the median of that. `CPU` is the time of the target's threads, user and kernel.
+The configuration of the targets is in `benches/compare/src/target`. Each has two workers and does not buffer \
+responses. All except `relay` reuse connections to the model. `direct` is no proxy. `relay` only copies bytes between \
+two sockets, so it shows the least that a proxy costs, apart from opening a connection for each client. Weir reads, \
+meters and bounds every event, and writes a log line for each stream; the others pass bytes on and write none. When a \
+client takes less than its model sends, Weir drops the oldest tokens of that stream (`queue.overflow`), and the \
+others stop reading the model. At saturation this can happen to the load generator; the lines below a table say what \
+did not arrive.
 
-Not measured: real networks, TLS, HTTP/2, compression, large requests, many cores. Model, load and target share \
-one machine: at saturation they take time from each other. What the kernel does for a socket is counted where it \
-happens to run, and the memory of its buffers nowhere.
+Targets take turns within a round. Figures are medians of the rounds (least..most). `x nginx` (the ratio to nginx) \
+and `added` (the difference to direct) are computed within each round; the table shows their medians. `CPU` is the \
+time of the target's threads, user and kernel.
+
+Not measured: real networks, TLS, HTTP/2, compression, large requests, many cores. Model, load generator and target \
+share one machine, so at saturation they take time from each other. The kernel's work for a socket is charged to the \
+thread that it interrupts, whichever process that belongs to. The memory of the kernel's socket buffers is not \
+counted at all.
 ";
 
 /// Writes the tables into a document, each in place of its predecessor or at the end.

@@ -113,12 +113,8 @@ fn only_the_outermost_run_ends_a_bare_astream() {
     for events in table {
         let mut classifier = Classifier::new(Dialect::LangServe);
         for (event, run, parents, ends) in events {
-            let terminal = classifier.classify(&object(event, run, parents)).terminal;
-            assert_eq!(
-                terminal,
-                ends.then_some(Terminal::MayEnd),
-                "{event} {run} {parents}"
-            );
+            let event_of = classifier.classify(&object(event, run, parents));
+            assert_eq!(event_of.ends_stream(), *ends, "{event} {run} {parents}");
         }
     }
 }
@@ -129,7 +125,7 @@ fn a_convention_is_a_word_in_any_spelling() {
         ("Tool-Call|{}", Class::Tool),
         ("text.delta|a", Class::Token),
         (r#"message|{"type":"token","content":"a"}"#, Class::Token),
-        (r#"{"event":"node_start"}"#, Class::Status),
+        (r#"{"event":"node_start"}"#, Class::State),
         (r#"{"kind":"final_answer","value":"a"}"#, Class::Structure),
         (r#"{"type":"ai","event":"token"}"#, Class::Opaque),
         (r#"{"node":"a","state":{}}"#, Class::State),

@@ -7,7 +7,7 @@ use super::Pump;
 use super::api::{Failure, Progress};
 use super::state::State;
 use crate::stream::end::End;
-use crate::stream::pipeline::Verdict;
+use crate::stream::pipeline::{InputEnd, Verdict};
 
 impl Pump {
     /// Returns how the stream ends with this read, if it does.
@@ -23,7 +23,12 @@ impl Pump {
         if matches!(result, Ok(Progress::More | Progress::Drained)) {
             return None;
         }
-        let verdict = intake.finish(egress, now);
+        let how = if result.is_ok() {
+            InputEnd::Clean
+        } else {
+            InputEnd::Broken
+        };
+        let verdict = intake.finish(how, egress, now);
         if verdict == Verdict::Complete
             && let Some(end) = intake.terminal()
         {
@@ -40,16 +45,14 @@ impl Pump {
     /// Returns how the stream ends because a deadline has passed at `now`, if one has.
     pub(super) fn end_by_deadline(&mut self, now: Instant) -> Option<Failure> {
         let end = self.expired(now)?;
-        let silence = matches!(
-            end,
-            End::FirstEventTimeout | End::IdleTimeout | End::ProgressTimeout
-        );
+        // `Finished` and `UpstreamError` by deadline: nothing followed a possible end for `after_end`.
+        let silence = !matches!(end, End::ClientStalled | End::TotalTimeout);
         if silence && matches!(self.state, State::Resting { .. }) {
             // The source was not read: the upstream may have sent something.
             self.state = State::Reading;
             return None;
         }
-        // The response may have been complete, and nothing followed: it was complete.
+        // Any event may have been the last, and nothing followed for long: it was.
         let possible = self.ingress.intake.possible_end().filter(|_| silence);
         let end = possible.unwrap_or(end);
         if end == End::FirstEventTimeout {

@@ -12,7 +12,7 @@ use crate::event::Terminal;
 use crate::stream::deadline::{Lengths, UpstreamClocks};
 use crate::stream::end::End;
 use crate::stream::meter::Meter;
-use crate::stream::pipeline::{Fault, Pipeline, Verdict};
+use crate::stream::pipeline::{Fault, InputEnd, Pipeline, Verdict};
 
 /// The least that an event costs, as a number of bytes read: many small events take as long as larger ones.
 const EVENT_BYTES: usize = 128;
@@ -99,9 +99,9 @@ impl Intake {
     }
 
     /// Ends the input, whether or not the upstream's body ended well. Returns whether the stream is complete.
-    pub(super) fn finish(&mut self, egress: &mut Egress, now: Instant) -> Verdict {
+    pub(super) fn finish(&mut self, how: InputEnd, egress: &mut Egress, now: Instant) -> Verdict {
         let mut delivery = egress.delivery(Some(&mut self.meter), 0, now);
-        let verdict = self.pipeline.finish(&mut delivery);
+        let verdict = self.pipeline.finish(how, &mut delivery);
         let delivered = delivery.done();
         self.note(egress, &delivered, now);
         verdict
@@ -122,6 +122,10 @@ impl Intake {
         }
         if delivered.events > 0 {
             egress.last_push = now;
+            let end = self.silent_end();
+            if end.is_some() || self.clocks.may_end() {
+                self.clocks.note_possible_end(end, now);
+            }
         }
         self.events = delivered.events;
         let gap = self.meter.end_read(self.pipeline.take_heartbeats(), now);
@@ -151,6 +155,15 @@ impl Intake {
         self.clocks.release(now);
     }
 
+    /// Returns the end that a short silence means from here on: the upstream has said its last word.
+    const fn silent_end(&self) -> Option<End> {
+        match self.pipeline.may_end() {
+            Some(Terminal::MayEnd) => Some(End::Finished),
+            Some(Terminal::MayFail) => Some(End::UpstreamError),
+            _ => None,
+        }
+    }
+
     /// Adds the time since [`Intake::hold`] to the total for which the upstream was not read.
     pub(super) fn end_hold(&mut self, now: Instant) {
         self.held += self
@@ -170,7 +183,9 @@ impl Intake {
     /// Returns how the stream ends because of the upstream's terminal event, if there was one.
     pub(super) fn terminal(&self) -> Option<End> {
         self.pipeline.terminal().map(|terminal| match terminal {
-            Terminal::Done | Terminal::MayEnd => End::Finished,
+            Terminal::Done | Terminal::MayEnd | Terminal::MayEndWithInput | Terminal::Reopens => {
+                End::Finished
+            }
             Terminal::Error | Terminal::MayFail => End::UpstreamError,
         })
     }

@@ -114,6 +114,7 @@ fn pump_of(
     };
     let lengths = Lengths {
         first_event: 10 * SECOND,
+        after_end: 3 * SECOND,
         idle: 5 * SECOND,
         progress: 20 * SECOND,
         total: 100 * SECOND,

@@ -1,0 +1,309 @@
+//! When a stream is over: certain ends, possible ends, and what takes a possible end back, in every dialect that has the
+//! kind, however the input is cut.
+#![expect(
+    clippy::unwrap_used,
+    reason = "test code: a broken step must stop the test"
+)]
+
+use std::sync::Arc;
+
+use weir::dialect::{Choice, Dialect, Members};
+use weir::event::{Event, Terminal};
+use weir::stream::pipeline::{InputEnd, Pipeline, Settings, Verdict};
+use weir::wire::Framing;
+use weir::wire::encoding::Coding;
+
+/// How a stream stands after its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stand {
+    /// A possible end, before the input ended.
+    possible: Option<Terminal>,
+    /// The verdict on a body that ends well.
+    clean: Verdict,
+    /// The verdict on a body that breaks.
+    broken: Verdict,
+}
+
+fn settings(hint: Option<Dialect>) -> Settings {
+    Settings {
+        framing: Framing::Sse,
+        coding: Coding::Identity,
+        choice: Choice::Auto,
+        hint,
+        members: Members::default(),
+        max_event_bytes: 1 << 20,
+        hide: Arc::default(),
+    }
+}
+
+fn stand_in_pieces(hint: Option<Dialect>, input: &str, piece: usize) -> Stand {
+    let run = |how| {
+        let mut pipeline = Pipeline::new(&settings(hint));
+        let mut sink = |_: &[u8], _: &Event| {};
+        for bytes in input.as_bytes().chunks(piece) {
+            pipeline.feed(bytes, &mut sink).unwrap();
+        }
+        let possible = pipeline.may_end();
+        (possible, pipeline.finish(how, &mut sink))
+    };
+    let ((possible, clean), (_, broken)) = (run(InputEnd::Clean), run(InputEnd::Broken));
+    Stand {
+        possible,
+        clean,
+        broken,
+    }
+}
+
+/// How a stream of these blocks stands, in one read and byte by byte.
+fn stand(hint: Option<Dialect>, blocks: &[&str]) -> Stand {
+    let input = blocks.concat();
+    let whole = stand_in_pieces(hint, &input, input.len().max(1));
+    assert_eq!(stand_in_pieces(hint, &input, 1), whole, "{input}");
+    assert_eq!(stand_in_pieces(hint, &input, 7), whole, "{input}");
+    whole
+}
+
+fn data(json: &str) -> String {
+    format!("data: {json}\n\n")
+}
+
+/// A stream with a possible end: what comes before it, the end, what may follow an end, and what takes it back.
+struct Case {
+    dialect: Dialect,
+    before: String,
+    end: String,
+    harmless: Vec<String>,
+    more: Vec<String>,
+}
+
+fn cases() -> Vec<Case> {
+    let chat = |index: u8, delta: &str, finish: &str| {
+        data(&format!(
+            r#"{{"object":"chat.completion.chunk","choices":[{{"finish_reason":{finish},"delta":{delta},"index":{index}}}]}}"#
+        ))
+    };
+    let adk = |author: &str, rest: &str| {
+        data(&format!(
+            r#"{{"invocationId":"i","author":"{author}",{rest}}}"#
+        ))
+    };
+    let parts = |text: &str| format!(r#""content":{{"parts":[{{"text":"{text}"}}]}}"#);
+    let ag_ui = |kind: &str, rest: &str| data(&format!(r#"{{"type":"{kind}"{rest}}}"#));
+    let raw = |kind: &str, rest: &str| {
+        data(&format!(
+            r#"{{"type":"raw_response_event","data":{{"type":"response.{kind}"{rest}}}}}"#
+        ))
+    };
+    let part = |kind: &str, rest: &str| data(&format!(r#"{{"type":"{kind}"{rest}}}"#));
+    vec![
+        Case {
+            dialect: Dialect::OpenAiChat,
+            before: chat(0, r#"{"role":"assistant","content":"a"}"#, "null"),
+            end: chat(0, "{}", r#""stop""#),
+            harmless: vec![
+                data(
+                    r#"{"object":"chat.completion.chunk","choices":[],"usage":{"completion_tokens":1}}"#,
+                ),
+                chat(0, r#"{"content":""}"#, "null"),
+                ": ping\n\n".to_owned(),
+            ],
+            more: vec![
+                chat(0, r#"{"content":"b"}"#, "null"),
+                chat(1, r#"{"role":"assistant"}"#, "null"),
+            ],
+        },
+        Case {
+            dialect: Dialect::OpenAiChat,
+            before: data(
+                r#"{"object":"text_completion","choices":[{"index":0,"text":"a","finish_reason":null}]}"#,
+            ),
+            end: data(
+                r#"{"object":"text_completion","choices":[{"index":0,"text":"","finish_reason":"length"}]}"#,
+            ),
+            harmless: Vec::new(),
+            more: vec![data(
+                r#"{"object":"text_completion","choices":[{"index":0,"text":"b","finish_reason":null}]}"#,
+            )],
+        },
+        Case {
+            dialect: Dialect::Adk,
+            before: adk("one", &format!(r#""partial":true,{}"#, parts("a"))),
+            end: adk("one", &parts("a")),
+            harmless: Vec::new(),
+            more: vec![
+                adk("two", &format!(r#""partial":true,{}"#, parts("b"))),
+                adk(
+                    "two",
+                    r#""content":{"parts":[{"functionCall":{"name":"f","args":{}}}]}"#,
+                ),
+            ],
+        },
+        Case {
+            dialect: Dialect::Adk,
+            before: adk(
+                "one",
+                r#""content":{"parts":[{"functionCall":{"name":"f","args":{}}}]}"#,
+            ),
+            end: adk(
+                "one",
+                r#""content":{"parts":[{"functionResponse":{"name":"f","response":{}}}]},"actions":{"escalate":true}"#,
+            ),
+            harmless: Vec::new(),
+            more: vec![adk("two", &format!(r#""partial":true,{}"#, parts("b")))],
+        },
+        Case {
+            dialect: Dialect::AgUi,
+            before: ag_ui("RUN_STARTED", r#","threadId":"t","runId":"r""#),
+            end: ag_ui("RUN_FINISHED", r#","threadId":"t","runId":"r""#),
+            harmless: vec![ag_ui("STATE_SNAPSHOT", r#","snapshot":{}"#)],
+            more: vec![
+                ag_ui("RUN_STARTED", r#","threadId":"t","runId":"s""#),
+                ag_ui("STEP_STARTED", r#","stepName":"s""#),
+                ag_ui("TEXT_MESSAGE_CONTENT", r#","messageId":"m","delta":"b""#),
+            ],
+        },
+        Case {
+            dialect: Dialect::OpenAiResponses,
+            before: raw("created", r#","response":{"id":"r1"}"#),
+            end: raw("completed", r#","response":{"id":"r1"}"#),
+            harmless: vec![data(
+                r#"{"type":"run_item_stream_event","name":"message_output_created","item":{}}"#,
+            )],
+            more: vec![
+                raw("created", r#","response":{"id":"r2"}"#),
+                raw("output_text.delta", r#","delta":"b","item_id":"i""#),
+            ],
+        },
+        Case {
+            dialect: Dialect::VercelUi,
+            before: part("start", r#","messageId":"m""#),
+            end: part("finish", ""),
+            harmless: Vec::new(),
+            more: vec![
+                part("start-step", ""),
+                part("text-delta", r#","id":"t","delta":"b""#),
+            ],
+        },
+        Case {
+            dialect: Dialect::Gemini,
+            before: data(r#"{"candidates":[{"content":{"parts":[{"text":"a"}]}}]}"#),
+            end: data(r#"{"candidates":[{"finishReason":"STOP"}]}"#),
+            harmless: vec![data(r#"{"traceId":"t"}"#)],
+            more: vec![data(
+                r#"{"candidates":[{"content":{"parts":[{"text":"b"}]}}]}"#,
+            )],
+        },
+    ]
+}
+
+#[test]
+fn a_clean_end_of_input_behind_the_last_word_is_a_good_end() {
+    for case in cases() {
+        let hint = Some(case.dialect);
+        let cut = stand(hint, &[&case.before]);
+        assert_eq!(cut.clean, Verdict::Truncated, "{:?}", case.dialect);
+        let good = Stand {
+            possible: Some(Terminal::MayEnd),
+            clean: Verdict::Complete,
+            // A client without Weir would see the body break, too.
+            broken: Verdict::Truncated,
+        };
+        assert_eq!(
+            stand(hint, &[&case.before, &case.end]),
+            good,
+            "{}",
+            case.end
+        );
+        for harmless in &case.harmless {
+            let blocks = [&*case.before, &case.end, harmless];
+            assert_eq!(stand(hint, &blocks), good, "{harmless}");
+        }
+    }
+}
+
+#[test]
+fn what_begins_after_a_possible_end_takes_it_back() {
+    for case in cases() {
+        let hint = Some(case.dialect);
+        for more in &case.more {
+            let open = Stand {
+                possible: None,
+                clean: Verdict::Truncated,
+                broken: Verdict::Truncated,
+            };
+            let blocks = [&*case.before, &case.end, more];
+            assert_eq!(stand(hint, &blocks), open, "{more}");
+            if more.contains(r#""index":1"#) {
+                // The other choice has an end of its own.
+                continue;
+            }
+            let again = [&*case.before, &case.end, more, &case.end];
+            let over = stand(hint, &again);
+            assert_eq!(over.clean, Verdict::Complete, "{more}");
+        }
+    }
+}
+
+#[test]
+fn every_choice_needs_its_finish_reason() {
+    let choice = |index: u8, finish: &str| {
+        format!(r#"{{"finish_reason":{finish},"delta":{{"content":"x"}},"index":{index}}}"#)
+    };
+    let chunk = |choices: &[String]| {
+        data(&format!(
+            r#"{{"object":"chat.completion.chunk","choices":[{}]}}"#,
+            choices.join(",")
+        ))
+    };
+    let both = chunk(&[choice(0, "null"), choice(1, "null")]);
+    let one = chunk(&[choice(0, r#""stop""#)]);
+    let other = chunk(&[choice(1, r#""length""#)]);
+    let hint = Some(Dialect::OpenAiChat);
+    assert_eq!(stand(hint, &[&both, &one]).clean, Verdict::Truncated);
+    assert_eq!(stand(hint, &[&both, &one, &other]).clean, Verdict::Complete);
+    let together = chunk(&[choice(0, r#""stop""#), choice(1, r#""stop""#)]);
+    assert_eq!(stand(hint, &[&both, &together]).clean, Verdict::Complete);
+}
+
+#[test]
+fn a_run_that_waits_for_its_tool_may_end_with_its_input_and_not_with_silence() {
+    let raw = |kind: &str, rest: &str| {
+        data(&format!(
+            r#"{{"data":{{"type":"response.{kind}"{rest}}},"type":"raw_response_event"}}"#
+        ))
+    };
+    let blocks = [
+        raw("created", r#","response":{"id":"r1"}"#),
+        raw(
+            "output_item.done",
+            r#","item":{"type":"function_call","id":"f"}"#,
+        ),
+        raw("completed", r#","response":{"id":"r1"}"#),
+    ];
+    let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
+    let hint = Some(Dialect::OpenAiResponses);
+    let waiting = stand(hint, &blocks);
+    assert_eq!(waiting.possible, Some(Terminal::MayEndWithInput));
+    assert_eq!(waiting.clean, Verdict::Complete);
+    let output = data(r#"{"type":"run_item_stream_event","name":"tool_output","item":{}}"#);
+    let ended = stand(hint, &[&blocks[..], &[&output]].concat());
+    assert_eq!(ended.clean, Verdict::Complete);
+}
+
+/// Every dialect that has a terminal event is not content with nothing at all.
+#[test]
+fn an_announced_stream_without_an_event_is_truncated() {
+    for dialect in Dialect::ALL {
+        let verdict = stand(Some(dialect), &[]).clean;
+        let needs_terminal = !matches!(
+            dialect,
+            Dialect::Convention | Dialect::LangGraph | Dialect::Mcp | Dialect::Opaque
+        );
+        let expected = if needs_terminal {
+            Verdict::Truncated
+        } else {
+            Verdict::Complete
+        };
+        assert_eq!(verdict, expected, "{dialect}");
+    }
+}
