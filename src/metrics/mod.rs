@@ -105,6 +105,7 @@ pub(crate) struct Families {
     connect_seconds: HistogramVec,
     cancel_seconds: HistogramVec,
     bursts: IntCounterVec,
+    repeats: IntCounterVec,
     cancellations: IntCounterVec,
     upstream_errors: IntCounterVec,
     coding_unknown: IntCounterVec,
@@ -363,6 +364,11 @@ impl Families {
             bursts: count(
                 "weir_upstream_bursts_total",
                 "Reads of 8 events or more after 0.5 s of silence: something before Weir buffers.",
+                &["route"],
+            ),
+            repeats: count(
+                "weir_upstream_repeats_total",
+                "Safe requests answered only when sent again, because a reused connection was closed.",
                 &["route"],
             ),
             cancellations: count(

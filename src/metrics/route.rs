@@ -65,6 +65,8 @@ pub struct RouteMetrics {
     pub cancel_seconds: Histogram,
     /// Reads that brought many events after a silence.
     pub bursts: IntCounter,
+    /// Requests that were sent once more.
+    pub repeats: IntCounter,
     cancellations: IntCounterVec,
     upstream_errors: IntCounterVec,
     mismatches: Vec<IntCounter>,
@@ -187,6 +189,7 @@ impl RouteMetrics {
             connect_seconds: families.connect_seconds.with_label_values(&[name]),
             cancel_seconds: families.cancel_seconds.with_label_values(&[name]),
             bursts: families.bursts.with_label_values(&[name]),
+            repeats: families.repeats.with_label_values(&[name]),
             cancellations: families.cancellations.clone(),
             upstream_errors: families.upstream_errors.clone(),
             hidden: [&families.hidden_spans, &families.hidden_characters].map(|family| {

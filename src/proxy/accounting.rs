@@ -40,6 +40,9 @@ pub(super) fn head(context: &RequestContext, answer: &Answer) {
     let metrics = &context.metrics;
     let waited = answer.sent.elapsed().as_secs_f64();
     metrics.headers_seconds.observe(waited);
+    if answer.repeated {
+        metrics.repeats.inc();
+    }
     if let Some(connected) = answer.connected {
         metrics.connect_seconds.observe(connected.as_secs_f64());
     }

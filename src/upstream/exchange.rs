@@ -79,6 +79,15 @@ impl Exchange {
         }
     }
 
+    /// Reports whether the upstream has sent anything since the request began. On a shared connection nobody asks: there
+    /// the protocol says what was not processed.
+    pub(super) const fn has_heard(&self) -> bool {
+        match self {
+            Self::Own(connection) => connection.has_heard(),
+            Self::Shared(_) => true,
+        }
+    }
+
     /// Takes back the complete request body, if the upstream has seen nothing of the request.
     pub(super) fn take_unsent(&mut self) -> Option<RequestBody> {
         match self {

@@ -140,6 +140,8 @@ pub struct Answer {
     pub sent: Instant,
     /// How long connecting took, if a new connection was needed.
     pub connected: Option<Duration>,
+    /// Whether it is the answer to a repeated request.
+    pub repeated: bool,
 }
 
 /// A call on its way to the head of its response. Dropping it cancels it.
@@ -184,10 +186,15 @@ impl Client {
         deadlines: &Deadlines,
         interim: Option<Interim>,
     ) -> Result<Answer, Error> {
-        let (parts, mut body) = request.into_parts();
+        let (parts, body) = request.into_parts();
         let verdict = body.verdict();
+        let may_repeat =
+            parts.method.is_safe() && http_body::Body::size_hint(&body).exact() == Some(0);
+        let mut body = Some(body);
+        let mut repeated = false;
         loop {
-            let Leased { lease, connected } = self.lease(deadlines).await?;
+            let from = if repeated { Supply::New } else { Supply::Pool };
+            let Leased { lease, connected } = self.lease(from, deadlines).await?;
             let Some(endpoint) = lease.picked.endpoint() else {
                 return Err(self.no_endpoint());
             };
@@ -206,15 +213,26 @@ impl Client {
                 Ok(answer) => {
                     return Ok(Answer {
                         connected,
+                        repeated,
                         ..answer
                     });
                 }
                 Err(Failure {
                     error,
                     unsent: Some(unsent),
+                    ..
                 }) if connected.is_none() => {
                     tracing::debug!(upstream = %self.upstream.name, %error, "reused connection was closed, trying another");
-                    body = *unsent;
+                    body = Some(*unsent);
+                }
+                // The agent may have closed the idle connection while the request was on its way.
+                Err(Failure {
+                    error,
+                    is_silent: true,
+                    ..
+                }) if connected.is_none() && may_repeat && !repeated => {
+                    tracing::debug!(upstream = %self.upstream.name, %error, "reused connection was closed, repeating the request");
+                    (body, repeated) = (None, true);
                 }
                 Err(Failure { error, .. }) => return Err(error),
             }
@@ -222,7 +240,7 @@ impl Client {
     }
 
     /// Takes an idle connection from the pool, or else opens one within `deadlines.connect` and `connect_budget`.
-    async fn lease(&self, deadlines: &Deadlines) -> Result<Leased, Error> {
+    async fn lease(&self, from: Supply, deadlines: &Deadlines) -> Result<Leased, Error> {
         let started = Instant::now();
         let mut avoid = None;
         let mut tried = 0;
@@ -231,8 +249,10 @@ impl Client {
                 .endpoints
                 .pick(avoid)
                 .ok_or_else(|| self.no_endpoint())?;
-            let kept = poll_fn(|cx| Poll::Ready(self.pool.take(picked.index, cx))).await;
-            if let Some(wire) = kept {
+            let kept = poll_fn(|cx| Poll::Ready(self.pool.take(picked.index, cx)));
+            if from == Supply::Pool
+                && let Some(wire) = kept.await
+            {
                 return Ok(self.leased(Exchange::Own(wire), picked, None));
             }
             let began = Instant::now();
@@ -304,7 +324,7 @@ impl Client {
             body,
             interim,
         } = request;
-        lease.exchange.begin(head, Some(body));
+        lease.exchange.begin(head, body);
         let began = Instant::now();
         let mut late = pin!(sleep(limit));
         let head = poll_fn(|cx| {
@@ -358,10 +378,15 @@ impl Client {
             progress::Failure::Reset(source) => Error::Reset { upstream, source },
         };
         let unsent = lease.exchange.take_unsent().map(Box::new);
+        let is_silent = matches!(error, Error::Reset { .. }) && !lease.exchange.has_heard();
         if unsent.is_none() {
             lease.failed();
         }
-        Failure { error, unsent }
+        Failure {
+            error,
+            unsent,
+            is_silent,
+        }
     }
 
     fn no_endpoint(&self) -> Error {
@@ -376,7 +401,8 @@ impl Client {
 /// A request as sent in one attempt.
 struct Sent<'a> {
     head: &'a head::Parts,
-    body: RequestBody,
+    /// `None` for a request that is repeated, whose body is empty.
+    body: Option<RequestBody>,
     interim: Option<&'a Interim>,
 }
 
@@ -399,7 +425,15 @@ async fn answer(head: response::Parts, lease: Lease, verdict: &Verdict) -> Answe
         body,
         sent: verdict.sent().unwrap_or_else(Instant::now),
         connected: None,
+        repeated: false,
     }
+}
+
+/// Where a connection may come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Supply {
+    New,
+    Pool,
 }
 
 /// A connection to use, and how long connecting took, or `None` if it was reused.
@@ -412,6 +446,8 @@ struct Leased {
 struct Failure {
     error: Error,
     unsent: Option<Box<RequestBody>>,
+    /// The connection ended without a byte of a response.
+    is_silent: bool,
 }
 
 impl From<Error> for Failure {
@@ -419,6 +455,7 @@ impl From<Error> for Failure {
         Self {
             error,
             unsent: None,
+            is_silent: false,
         }
     }
 }

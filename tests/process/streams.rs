@@ -1,6 +1,6 @@
 //! Streams through a real Weir process, over real sockets. Each promise of the documentation has a test.
 
-use crate::support::{Client, Upstream, Weir, get, token};
+use crate::support::{Client, Upstream, Weir, get, read_request, token};
 
 const CHAT: &str = "/v1/chat/completions";
 const PLAIN: &str = "upstreams: { agent: { endpoints: [\"$UPSTREAM\"] } }";
@@ -390,4 +390,46 @@ fn no_coding_is_none_and_a_range_is_no_stream() {
     let all = client.until("data: x");
     assert!(all.ends_with("\r\n\r\na: 1\ndata: x"), "{all}");
     assert!(all.contains("content-range: bytes 3-14/40"), "{all}");
+}
+
+/// The agent closes an idle connection just as the next request is on its way.
+#[test]
+fn a_safe_request_is_repeated_once_when_a_reused_connection_closes() {
+    for (method, served) in [
+        ("GET", true),
+        ("HEAD", true),
+        ("OPTIONS", true),
+        ("POST", false),
+    ] {
+        let upstream = Upstream::start();
+        // Each worker has connections of its own.
+        let weir = Weir::start(&format!("workers: 1\n{PLAIN}"), upstream.address());
+        let ask = |method: &str| {
+            let mut client = Client::connect(&weir.address);
+            client.send(format!(
+                "{method} /x HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+            ));
+            client
+        };
+        let whole = "HTTP/1.1 200 OK\r\nx-served: 1\r\ncontent-length: 0\r\n\r\n";
+        let mut first = ask("GET");
+        let mut kept = upstream.accept();
+        kept.send(whole);
+        first.until("x-served: 1");
+        let mut second = ask(method);
+        // The request is read, and nothing is said.
+        assert!(read_request(&mut kept.stream).starts_with(method));
+        drop(kept);
+        if served {
+            let mut again = upstream.accept();
+            assert!(again.request.starts_with(method), "{}", again.request);
+            again.send(whole);
+            second.until("x-served: 1");
+        } else {
+            let all = second.until("upstream_reset");
+            assert!(all.starts_with("HTTP/1.1 502 "), "{all}");
+        }
+        let repeats = weir.metric("weir_upstream_repeats_total{route=\"default\"}");
+        assert_eq!(repeats, f64::from(u8::from(served)), "{method}");
+    }
 }

@@ -8,7 +8,7 @@
 //!   Reading ─┬─ a read overfills the queue ────────► Blocked ─── room, or the overflow rule ──► Reading
 //!            ├─ the same, and it ends the stream ──► Ending ──── room, or the overflow rule ──► over
 //!            ├─ a read for a slow client ──────────► Resting ─── its slot, or a take ─────────► Reading
-//!            ├─ 32 KiB read without a pause ───────► Yielding ── other tasks have run ────────► Reading
+//!            ├─ 32 KiB read without a pause ───────► Yielding ── other tasks have run ────────► Reading, or Blocked again
 //!            └─ the end of the input ─────────────────────────────────────────────────────────► over
 //!   any state ─ a deadline, a client that left, a stop ───────────────────────────────────────► over
 //! ```
@@ -157,9 +157,9 @@ impl Pump {
     /// Runs the first half of [`Pump::run`], and is ready when the stream is over. Must always be polled in the same
     /// task.
     pub fn poll_flow(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
-        if let State::Yielding(pause) = &mut self.state {
+        if let State::Yielding { pause, then } = &mut self.state {
             ready!(pause.as_mut().poll(cx));
-            self.state = State::Reading;
+            self.state = then.take().map_or(State::Reading, |then| *then);
         }
         loop {
             let wake = ready!(self.poll_wake(cx));
@@ -201,13 +201,15 @@ impl Pump {
             }
             let pauses =
                 self.ingress.intake.share > SHARE_BYTES || (read && self.fair_read.is_some());
-            if pauses && self.state.is_reading() {
+            if pauses && !matches!(self.state, State::Resting { .. }) {
                 self.ingress.intake.share = 0;
                 self.egress.quiet = false;
                 self.wakers.source = false;
                 let mut pause = Box::pin(yield_now());
                 if pause.as_mut().poll(cx).is_pending() {
-                    self.state = State::Yielding(pause);
+                    let then = std::mem::replace(&mut self.state, State::Reading);
+                    let then = (!then.is_reading()).then(|| Box::new(then));
+                    self.state = State::Yielding { pause, then };
                     return Poll::Pending;
                 }
             }
@@ -286,7 +288,7 @@ impl Pump {
                 None
             }
             State::Blocked { .. } | State::Ending(_) => self.unblock(now),
-            State::Reading | State::Yielding(_) => None,
+            State::Reading | State::Yielding { .. } => None,
         }
     }
 

@@ -21,7 +21,11 @@ pub(super) enum State {
         until: Instant,
     },
     /// The thread's other tasks run first.
-    Yielding(Pin<Box<dyn Future<Output = ()> + Send>>),
+    Yielding {
+        pause: Pin<Box<dyn Future<Output = ()> + Send>>,
+        /// What the pump was doing, if events waited for room; else it was reading.
+        then: Option<Box<Self>>,
+    },
     /// The end is known, but events before it still wait for room. Boxed, because it is rare and large.
     Ending(Box<Ending>),
 }
@@ -57,7 +61,7 @@ impl State {
     /// Returns when the state ends by itself.
     pub(super) fn until(&self) -> Option<Instant> {
         match self {
-            Self::Reading | Self::Yielding(_) => None,
+            Self::Reading | Self::Yielding { .. } => None,
             Self::Blocked { until } => *until,
             Self::Resting { until } => Some(*until),
             Self::Ending(ending) => ending.until,

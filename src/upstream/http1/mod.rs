@@ -65,6 +65,8 @@ pub(super) struct Connection {
     /// The size of the kernel's receive buffer, as last requested.
     receive: u32,
     is_head: bool,
+    /// Whether the upstream has sent anything since the request began.
+    heard: bool,
     keep_alive: bool,
     opened: Instant,
 }
@@ -80,6 +82,7 @@ impl Connection {
             acks: Acks::new(),
             receive: RECEIVE_BUFFER_BYTES,
             is_head: false,
+            heard: false,
             keep_alive: true,
             opened: Instant::now(),
         }
@@ -89,6 +92,7 @@ impl Connection {
     pub(super) fn begin(&mut self, parts: &request::Parts, body: Option<RequestBody>) {
         self.set_low_rate(false);
         self.is_head = parts.method == http::Method::HEAD;
+        self.heard = false;
         self.upload = Some(Box::new(Upload::new(parts, body)));
         self.state = State::Head;
     }
@@ -123,6 +127,11 @@ impl Connection {
     /// Takes back the complete request body, if nothing of the request was sent.
     pub(super) fn take_unsent(&mut self) -> Option<RequestBody> {
         self.upload.take()?.into_unsent()
+    }
+
+    /// Reports whether the upstream has sent anything since the request began.
+    pub(super) const fn has_heard(&self) -> bool {
+        self.heard
     }
 
     /// Sends the request, and reads up to the end of the response head. Interim (1xx) heads are passed to `interim`.
@@ -184,6 +193,7 @@ impl Connection {
         before: usize,
         interim: &mut impl FnMut(StatusCode, &HeaderMap),
     ) -> Result<Option<Head>, Malformed> {
+        self.heard = true;
         let mut seen = before;
         loop {
             // A head that arrives byte by byte is not parsed again for each of them.
