@@ -307,3 +307,32 @@ fn an_announced_stream_without_an_event_is_truncated() {
         assert_eq!(verdict, expected, "{dialect}");
     }
 }
+
+/// Named pings are heartbeats wherever they come: before the first event, between events, and after the last word.
+#[test]
+fn named_pings_are_heartbeats_in_every_dialect() {
+    let pings = [
+        "event: ping\ndata: {}\n\n".to_owned(),
+        "event: keepalive\ndata: 1766000000\n\n".to_owned(),
+        data(r#"{"type":"keepalive","sequence_number":3}"#),
+        data(r#"{"sequence_number":3,"type":"heartbeat"}"#),
+        "event: heartbeat\ndata: {\"type\":\"heartbeat\"}\n\n".to_owned(),
+    ];
+    for case in cases() {
+        for ping in &pings {
+            for hint in [Some(case.dialect), None] {
+                let blocks = [&**ping, &case.before, ping, &case.end, ping];
+                let mut events = 0;
+                let mut pipeline = Pipeline::new(&settings(hint));
+                let mut sink = |_: &[u8], _: &Event| events += 1;
+                pipeline
+                    .feed(blocks.concat().as_bytes(), &mut sink)
+                    .unwrap();
+                let (dialect, possible) = (pipeline.dialect(), pipeline.may_end());
+                assert_eq!(pipeline.take_heartbeats(), 3, "{dialect} {ping}");
+                assert_eq!(possible, Some(Terminal::MayEnd), "{dialect} {ping}");
+                assert_eq!((events, dialect), (2, case.dialect), "{ping}");
+            }
+        }
+    }
+}

@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use http::Method;
+
 use super::first_frame::FirstFrame;
 use super::object::Object;
 use super::reader::Reader;
@@ -30,6 +32,7 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
     parser: |members| Box::new(State::new(members)),
     refusal: Some(refusal),
     reads_request_body: true,
+    subscribes: |parts| parts.method == Method::GET && parts.uri.path().ends_with(":subscribe"),
     gen_ai: GenAi::AGENT,
     failure,
     ..PLAIN

@@ -62,9 +62,11 @@ fn match_body(members: &Members) -> Sign {
 /// The state that is kept between events.
 #[derive(Debug, Default)]
 struct State {
-    /// A hash of the id of the message that the last chunk belonged to. The first chunk of a
-    /// message opens it.
-    open: u64,
+    /// A hash of the id of the message that the last chunk of text belonged to. The first chunk of a
+    /// message opens it, and those without an id go on with it.
+    text: u64,
+    /// The same for chunks of reasoning.
+    reasoning: u64,
 }
 
 impl Parser for State {
@@ -132,17 +134,19 @@ impl State {
         class: Class,
         content: Content,
     ) -> Event {
-        let opens = !fields.message.is_empty() && text::key(fields.message) != self.open;
+        let (open, side) = if class == Class::Reasoning {
+            (&mut self.reasoning, Side::Reasoning)
+        } else {
+            (&mut self.text, Side::Answer)
+        };
         let event = fields.text(frame, class, content);
-        if !opens {
+        if fields.message.is_empty() {
+            return event.in_lane(*open);
+        }
+        let message = text::key(fields.message);
+        if std::mem::replace(open, message) == message {
             return event;
         }
-        self.open = text::key(fields.message);
-        let side = if class == Class::Reasoning {
-            Side::Reasoning
-        } else {
-            Side::Answer
-        };
         Event {
             class: Class::Structure,
             merge: None,

@@ -56,6 +56,32 @@ pub fn is_ambiguous(frame: &Frame<'_>) -> bool {
     }
 }
 
+/// The words for a ping, as an event name or as the `type` of an object. The Responses API sends `keepalive`,
+/// Anthropic `ping`, others the rest.
+const PINGS: [&[u8]; 5] = [
+    b"ping",
+    b"heartbeat",
+    b"keepalive",
+    b"keep-alive",
+    b"keep_alive",
+];
+
+/// Reports whether `frame` only says that the upstream is alive, in whatever dialect: an event of that name, or a small
+/// object of that type.
+pub fn is_ping(frame: &Frame<'_>) -> bool {
+    /// `type`, and a number or a time or both.
+    const MAX_MEMBERS: usize = 3;
+    if !frame.name().is_empty() {
+        return PINGS.contains(&frame.name());
+    }
+    // Nothing with an answer in it is as short.
+    if frame.data().len() > 128 {
+        return false;
+    }
+    let first = FirstFrame::new(frame);
+    first.len() <= MAX_MEMBERS && PINGS.contains(&first.word("type"))
+}
+
 /// Reports whether `frame` may belong to a stream of `dialect`. If not, the detection from the
 /// request was wrong, and [`from_frame`] decides.
 pub fn fits(dialect: Dialect, frame: &Frame<'_>) -> bool {

@@ -30,6 +30,8 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
     }),
     reads_request_body: true,
     survives_client,
+    // The standalone stream, for messages that belong to no call.
+    subscribes: |parts| parts.method == Method::GET,
     failure,
     ..PLAIN
 };

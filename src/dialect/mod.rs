@@ -182,6 +182,11 @@ impl Dialect {
         (self.spec().survives_client)(parts)
     }
 
+    /// Reports whether a request subscribes to whatever may happen: its stream may be silent for as long as it lasts.
+    pub fn subscribes(self, parts: &http::request::Parts) -> bool {
+        (self.spec().subscribes)(parts)
+    }
+
     /// Reports whether it is a catch-all that anything more specific overrides.
     pub const fn is_generic(self) -> bool {
         self.spec().generic
@@ -258,6 +263,10 @@ impl Classifier {
             return self.repeat.meaning();
         }
         self.last = self.read(frame);
+        if self.last.class == Class::Structure && self.last.text.is_some() {
+            // A text begins, and pieces without an id go on with it.
+            self.repeat.forget();
+        }
         self.repeat.learn(frame, &self.last);
         &self.last
     }
@@ -272,13 +281,19 @@ impl Classifier {
     /// Parses the whole frame to find its meaning.
     #[inline(never)]
     fn read(&mut self, frame: &Frame<'_>) -> Event {
-        self.parser.classify(frame).unwrap_or_else(|| {
-            if frame.data().is_empty() {
-                Event::bare(Class::Opaque)
-            } else {
-                Event::opaque()
-            }
-        })
+        let event = self.parser.classify(frame);
+        if let Some(event) = event.filter(|event| event.class != Class::Opaque) {
+            return event;
+        }
+        if !self.dialect.is_opaque() && detect::is_ping(frame) {
+            Event::bare(Class::Heartbeat)
+        } else if let Some(event) = event {
+            event
+        } else if frame.data().is_empty() {
+            Event::bare(Class::Opaque)
+        } else {
+            Event::opaque()
+        }
     }
 
     /// Returns the dialect of the classifier.

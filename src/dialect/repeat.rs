@@ -141,6 +141,14 @@ impl Repeat {
         }
     }
 
+    /// Forgets what is known: the same envelope may have another meaning from here on.
+    pub(super) fn forget(&mut self) {
+        *self = Self {
+            misses: self.misses,
+            ..Self::default()
+        };
+    }
+
     /// Remembers the meaning of `frame` if it depends only on the envelope.
     pub(super) fn learn(&mut self, frame: &Frame<'_>, event: &Event) {
         let (Some(text), Some(merge)) = (event.text, event.merge) else {

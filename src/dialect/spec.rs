@@ -53,6 +53,8 @@ pub(super) struct DialectSpec {
     pub(super) streams_on_request: bool,
     /// Whether the upstream call continues when the client of such a request disconnects.
     pub(super) survives_client: fn(&request::Parts) -> bool,
+    /// Whether a request subscribes to whatever may happen: its stream may be silent for as long as it lasts.
+    pub(super) subscribes: fn(&request::Parts) -> bool,
     /// Whether it is a catch-all, which is recognised only if nothing more specific is.
     pub(super) generic: bool,
     /// What leakage control must know about its events.
@@ -80,6 +82,7 @@ pub(super) const PLAIN: DialectSpec = DialectSpec {
     reads_request_body: false,
     streams_on_request: false,
     survives_client: |_| false,
+    subscribes: |_| false,
     generic: false,
     hide: HideFacts::NONE,
     gen_ai: GenAi::NONE,

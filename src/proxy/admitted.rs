@@ -24,6 +24,8 @@ pub(super) struct Admitted {
     pub(super) sniff: Option<BodySniff>,
     /// Whether the upstream call continues when the client leaves.
     pub(super) detaches: bool,
+    /// Its stream may be silent for as long as it lasts.
+    pub(super) subscribes: bool,
     /// The span, if spans are exported, until it is handed on.
     pub(super) span: Option<Span>,
     pub(super) version: Version,

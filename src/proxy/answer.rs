@@ -224,6 +224,7 @@ fn start(
         members: admitted.members(),
         status: head.status,
         detaches: admitted.detaches,
+        subscribes: admitted.subscribes,
         reader: Arc::clone(conn) as Arc<dyn Reader>,
         span: admitted.span.take(),
     };

@@ -41,6 +41,8 @@ pub struct Start {
     pub status: StatusCode,
     /// Whether the upstream call continues when the client leaves.
     pub detaches: bool,
+    /// The stream may be silent for as long as it lasts: no first event is expected.
+    pub subscribes: bool,
     /// The client's connection.
     pub reader: Arc<dyn Reader>,
     /// The span of the request, if spans are exported.
@@ -80,6 +82,7 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
         members,
         status,
         detaches,
+        subscribes,
         reader,
         span,
     } = start;
@@ -116,7 +119,7 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
             reader,
             heartbeat: policy.heartbeat,
         },
-        lengths: lengths(&context),
+        lengths: lengths(&context, subscribes),
         stop: Arc::clone(&live.stop),
     });
     let active = context.metrics.stream_active(framing);
@@ -130,10 +133,14 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
     }
 }
 
-fn lengths(context: &RequestContext) -> Lengths {
+fn lengths(context: &RequestContext, subscribes: bool) -> Lengths {
     let deadlines = &context.route.policy.deadlines;
     Lengths {
-        first_event: deadlines.first_event,
+        first_event: if subscribes {
+            deadlines.total
+        } else {
+            deadlines.first_event
+        },
         after_end: deadlines.after_end,
         idle: deadlines.idle,
         progress: deadlines.progress,

@@ -78,6 +78,10 @@ impl StreamClassifier {
         }
         let foreign = if self.settled || frame.raw {
             None
+        } else if self.announced != Announced::ByRoute && detect::is_ping(frame) {
+            // Every dialect may begin with one, so it shows none.
+            self.heartbeats += 1;
+            return None;
         } else {
             self.settle(frame)
         };

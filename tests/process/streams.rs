@@ -433,3 +433,29 @@ fn a_safe_request_is_repeated_once_when_a_reused_connection_closes() {
         assert_eq!(repeats, f64::from(u8::from(served)), "{method}");
     }
 }
+
+/// MCP's standalone stream: silent until something happens.
+#[test]
+fn a_subscription_is_not_cut_before_its_first_event() {
+    let upstream = Upstream::start();
+    let short = with("deadlines: { first_event: 200ms, total: 1s }, heartbeat: 100ms");
+    let weir = Weir::start(&short, upstream.address());
+    let mut client = Client::connect(&weir.address);
+    client.send(
+        "GET /mcp HTTP/1.1\r\nhost: h\r\naccept: text/event-stream\r\nmcp-session-id: s\r\n\r\n",
+    );
+    let mut agent = upstream.accept();
+    agent.head("text/event-stream");
+    // As many heartbeats as fit in twice the deadline, and still no end.
+    client.until(&"2\r\n:\n\r\n".repeat(5));
+    agent.chunk("data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n");
+    client.until("list_changed");
+    // The deadline of the whole stream applies.
+    let line = weir.ended();
+    assert_eq!(line["outcome"], "total_timeout", "{line}");
+    // Elsewhere the same silence is a timeout.
+    let mut other = Client::post(&weir.address, CHAT);
+    let mut agent = upstream.accept();
+    agent.head("text/event-stream");
+    other.until("first_event_timeout");
+}

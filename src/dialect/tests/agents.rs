@@ -142,3 +142,31 @@ fn a_convention_is_a_word_in_any_spelling() {
     assert!(joins(Dialect::Convention, &of(1), &of(1)));
     assert!(!joins(Dialect::Convention, &of(1), &of(2)));
 }
+
+#[test]
+fn chunks_of_ag_ui_without_an_id_go_on_with_the_open_message() {
+    let chunk = |kind: &str, id: Option<&str>, text: &str| {
+        let id = id.map_or(String::new(), |id| format!(r#""messageId":"{id}","#));
+        block(&format!(
+            r#"{{"type":"{kind}_MESSAGE_CHUNK",{id}"delta":"{text}"}}"#
+        ))
+    };
+    let mut classifier = Classifier::new(Dialect::AgUi);
+    let mut lanes = Vec::new();
+    for (kind, id, text) in [
+        ("TEXT", Some("m1"), "a"),
+        ("TEXT", None, "b"),
+        ("REASONING", Some("r1"), "x"),
+        ("REASONING", None, "y"),
+        ("TEXT", None, "c"),
+        ("TEXT", Some("m2"), "d"),
+        ("TEXT", None, "e"),
+        ("TEXT", None, "f"),
+    ] {
+        lanes.push(classifier.classify(&chunk(kind, id, text)).lane);
+    }
+    let [a, b, x, y, c, d, e, f] = lanes.try_into().unwrap();
+    assert!(a == b && b == c, "the first message");
+    assert!(x == y && x != a, "a thought beside it");
+    assert!(d == e && e == f && d != a, "the second message");
+}

@@ -422,3 +422,31 @@ async fn drops_are_told_in_the_words_of_the_dialect_that_comes() {
         assert_eq!(text.contains(": weir dropped="), told, "{text}");
     }
 }
+
+/// One read that overfills the queue, and is more than a stream's share: other streams have their turn at once, not only
+/// when there is room.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_waits_for_room_lets_others_run_first() {
+    let many: String = (0..600)
+        .map(|n| match token(&n.to_string()) {
+            Step::Send(text) => text,
+            Step::End | Step::Break => String::new(),
+        })
+        .collect();
+    let small = Limits {
+        max_events: 4,
+        merge: false,
+        overflow: Overflow::Block,
+        ..ROOMY
+    };
+    let steps = vec![(Duration::ZERO, Step::Send(many))];
+    let (mut pump, _rx, _) = pump(steps, small, Duration::ZERO);
+    let yields = poll_fn(|cx| {
+        assert!(pump.poll_flow(cx).is_pending());
+        Poll::Ready(matches!(
+            &pump.state,
+            State::Yielding { then: Some(then), .. } if then.waits_for_room()
+        ))
+    });
+    assert!(yields.await);
+}
