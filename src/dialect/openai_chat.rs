@@ -180,6 +180,15 @@ impl State {
     }
 }
 
+/// The most bytes of a scalar that says nothing about the answer.
+const MAX_HARMLESS: usize = 64;
+
+/// Reports whether a raw value beside the text may be lost in a merge: a short scalar, or nothing.
+fn is_harmless(raw: &[u8]) -> bool {
+    raw.len() <= MAX_HARMLESS && !raw.starts_with(b"{") && !raw.starts_with(b"[")
+        || matches!(raw, b"[]" | b"{}")
+}
+
 /// Returns the bit of a choice. All indices from 63 on share the last one.
 const fn bit(choice: u64) -> u64 {
     1 << if choice < 63 { choice } else { 63 }
@@ -193,6 +202,7 @@ enum Field {
     FunctionArguments,
     Reasoning,
     ReasoningContent,
+    ReasoningText,
     Refusal,
     Text,
 }
@@ -244,7 +254,17 @@ impl Chunk {
         let is_object = reader.object(|reader, key| {
             match key {
                 b"error" => chunk.failed = reader.truthy()?,
-                b"usage" => chunk.usage = reader.usage()?,
+                b"usage" => chunk.usage = reader.usage()?.or(chunk.usage),
+                // Groq states the counts here, in the last chunk.
+                b"x_groq" => {
+                    reader.object(|reader, key| match key {
+                        b"usage" => {
+                            chunk.usage = chunk.usage.or(reader.usage()?);
+                            Some(())
+                        }
+                        _ => reader.skip(),
+                    })?;
+                }
                 b"choices" => {
                     chunk.has_choices = reader.kind()? == Kind::Array;
                     chunk.choices = reader.array(|reader, _| chunk.choice(reader))?;
@@ -266,10 +286,11 @@ impl Chunk {
     }
 
     /// Hashes a member beside the choices. Chunks may be merged only if these members are equal,
-    /// because a merge keeps one copy.
+    /// because a merge keeps one copy. A short scalar may differ: padding of random length (Mistral's
+    /// `p`), times, counters and nonces say nothing about the answer.
     fn beside(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
         let raw = reader.raw()?;
-        if raw != b"null" {
+        if !is_harmless(raw) {
             self.beside = text::key((self.beside, key, raw));
         }
         Some(())
@@ -287,7 +308,7 @@ impl Chunk {
                 b"finish_reason" => finished = reader.truthy()?,
                 b"content_filter_results" => self.verdicts = text::key(reader.raw()?),
                 key if LISTS.contains(&key) => self.lists |= reader.says_something()?,
-                _ => self.crowded |= reader.says_something()?,
+                _ => self.crowded |= !is_harmless(reader.raw()?),
             }
             Some(())
         })?;
@@ -307,7 +328,9 @@ impl Chunk {
             b"reasoning_content" => {
                 self.text(reader, Field::ReasoningContent, Content::Reasoning)?;
             }
-            b"reasoning_details" => {
+            // Copilot's names; the second one is encrypted.
+            b"reasoning_text" => self.text(reader, Field::ReasoningText, Content::Reasoning)?,
+            b"reasoning_details" | b"reasoning_opaque" => {
                 if reader.says_something()? {
                     self.crowded = true;
                     self.adds(Content::Reasoning);
@@ -325,6 +348,7 @@ impl Chunk {
                 self.tool |= is_call;
                 self.calls += usize::from(is_call);
             }
+            b"obfuscation" | b"p" => reader.skip()?,
             b"audio" => self.strange |= reader.says_something()?,
             b"annotations" | b"images" => self.annotated |= reader.says_something()?,
             _ => self.crowded |= reader.says_something()?,
@@ -389,6 +413,10 @@ impl Chunk {
 
     /// Reads a text member. A value that is neither a string nor empty counts as strange.
     fn text(&mut self, reader: &mut Reader<'_>, field: Field, content: Content) -> Option<()> {
+        if reader.kind()? == Kind::Array && content == Content::Token {
+            reader.array(|reader, _| self.part(reader, field))?;
+            return Some(());
+        }
         if reader.kind()? != Kind::String {
             self.strange |= reader.says_something()?;
             return Some(());
@@ -398,6 +426,32 @@ impl Chunk {
             self.text = Some((field, range));
             self.texts += 1;
             self.adds(content);
+        }
+        Some(())
+    }
+
+    /// Reads a part of a content array (Mistral): `{"type":"text","text":...}`, or a thought, which
+    /// is an array of texts itself.
+    fn part(&mut self, reader: &mut Reader<'_>, field: Field) -> Option<()> {
+        let (mut known, mut thought, mut text) = (false, false, None);
+        let is_object = reader.object(|reader, key| {
+            match key {
+                b"type" => known = matches!(reader.word()?, b"text" | b"thinking"),
+                b"text" if reader.kind()? == Kind::String => text = reader.string()?,
+                b"thinking" => thought |= reader.says_something()?,
+                _ => reader.skip()?,
+            }
+            Some(())
+        })?;
+        self.strange |= !(is_object && known);
+        if thought {
+            self.adds(Content::Reasoning);
+            self.crowded = true;
+        }
+        if let Some(range) = text.filter(|range| !range.is_empty()) {
+            self.text = Some((field, range));
+            self.texts += 1;
+            self.adds(Content::Token);
         }
         Some(())
     }

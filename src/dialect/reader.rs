@@ -116,7 +116,15 @@ impl<'a> Reader<'a> {
     /// value.
     pub(super) fn usage(&mut self) -> Option<Option<Usage>> {
         let mut usage = Usage::default();
-        let found = self.object(|reader, key| usage.member(reader, key).map(drop))?;
+        let mut total = None;
+        let found = self.object(|reader, key| match key {
+            b"total_tokens" => {
+                total = reader.count()?;
+                Some(())
+            }
+            _ => usage.member(reader, key).map(drop),
+        })?;
+        usage.include_reasoning(total);
         Some(found.then_some(usage))
     }
 
@@ -127,6 +135,19 @@ impl<'a> Reader<'a> {
 }
 
 impl Usage {
+    /// Adds the reasoning to an output that excludes it (xAI), which only the total shows: OpenAI's total is the sum
+    /// of input and output, and the output includes the reasoning.
+    fn include_reasoning(&mut self, total: Option<u64>) {
+        let (Some(total), Some(input)) = (total, self.input) else {
+            return;
+        };
+        if let (Some(output), Some(reasoning @ 1..)) = (&mut self.output, self.reasoning)
+            && total == input.saturating_add(*output).saturating_add(reasoning)
+        {
+            *output = output.saturating_add(reasoning);
+        }
+    }
+
     /// Consumes a member, and reads it if it is a token count. Returns whether it was one.
     pub(super) fn member(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<bool> {
         match key {

@@ -11,10 +11,12 @@ use crate::wire::json::{Cursor, Kind as Value};
 /// Values nested deeper than this are left unchanged.
 const MAX_DEPTH: usize = 48;
 /// Members that hold reasoning in any dialect.
-const REASONING: [&[u8]; 4] = [
+const REASONING: [&[u8]; 6] = [
     b"reasoning",
     b"reasoning_content",
     b"reasoning_details",
+    b"reasoning_opaque",
+    b"reasoning_text",
     b"thinking",
 ];
 /// The types of content blocks that hold reasoning, and the members of such a block that contain it.

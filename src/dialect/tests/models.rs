@@ -290,3 +290,91 @@ fn ollama_lines_end_with_done() {
         assert_eq!((event.class, event.terminal), (class, terminal), "{line}");
     }
 }
+
+/// Counts as servers state them, and the output with its reasoning share.
+#[test]
+fn reasoning_is_part_of_the_output_whoever_states_it() {
+    let usage = |json: &str| {
+        let mut classifier = Classifier::new(Dialect::OpenAiChat);
+        let event = *classifier.classify(&block(json));
+        let usage = event.usage.unwrap();
+        (usage.input, usage.output, usage.reasoning)
+    };
+    let counts = |output: u64, total: u64| {
+        format!(
+            r#""usage":{{"total_tokens":{total},"completion_tokens_details":{{"reasoning_tokens":30}},"completion_tokens":{output},"prompt_tokens":9}}"#
+        )
+    };
+    // xAI: the total tells that the output excludes the reasoning.
+    let xai = format!(r#"{{"choices":[],{}}}"#, counts(4, 43));
+    assert_eq!(usage(&xai), (Some(9), Some(34), Some(30)));
+    let openai = format!(r#"{{"choices":[],{}}}"#, counts(34, 43));
+    assert_eq!(usage(&openai), (Some(9), Some(34), Some(30)));
+    let groq = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"x_groq":{"id":"r","usage":{"prompt_tokens":9,"completion_tokens":4}}}"#;
+    assert_eq!(usage(groq), (Some(9), Some(4), None));
+}
+
+/// Members that differ in each chunk and say nothing about the answer do not keep chunks apart.
+#[test]
+fn padding_and_counters_are_no_content_and_do_not_prevent_merging() {
+    let mut keys = Vec::new();
+    let mut classifier = Classifier::new(Dialect::OpenAiChat);
+    for (number, padding) in ["a", "abcdefgh", "xyz"].into_iter().enumerate() {
+        for (beside, within) in [
+            (format!(r#","p":"{padding}""#), String::new()),
+            (
+                format!(r#","nonce":{number},"t":{number}.5"#),
+                String::new(),
+            ),
+            (String::new(), format!(r#","p":"{padding}""#)),
+        ] {
+            let json = format!(
+                r#"{{"object":"chat.completion.chunk","choices":[{{"index":0,"delta":{{"content":"t{number}"{within}}}}}]{beside}}}"#
+            );
+            let event = *classifier.classify(&block(&json));
+            assert_eq!((event.class, event.content), (Class::Token, Content::Token));
+            keys.push(event.merge.expect(&json).key);
+        }
+    }
+    assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+    // What may be part of the answer does.
+    let cited = r#"{"choices":[{"index":0,"delta":{"content":"a"}}],"citations":["x"]}"#;
+    let event = *classifier.classify(&block(cited));
+    assert_ne!(event.merge.map(|merge| merge.key), Some(keys[0]));
+}
+
+#[test]
+fn reasoning_is_reasoning_under_every_name() {
+    let mut classifier = Classifier::new(Dialect::OpenAiChat);
+    for (delta, class, content) in [
+        (
+            r#""reasoning_text":"x""#,
+            Class::Reasoning,
+            Content::Reasoning,
+        ),
+        (
+            r#""reasoning_opaque":"gAAA""#,
+            Class::Reasoning,
+            Content::Reasoning,
+        ),
+        (
+            r#""content":[{"type":"thinking","thinking":[{"type":"text","text":"x"}]}]"#,
+            Class::Reasoning,
+            Content::Reasoning,
+        ),
+        (
+            r#""content":[{"type":"text","text":"a"}]"#,
+            Class::Token,
+            Content::Token,
+        ),
+        (
+            r#""content":[{"text":"x","type":"image"}]"#,
+            Class::Opaque,
+            Content::Token,
+        ),
+    ] {
+        let json = format!(r#"{{"choices":[{{"index":0,"delta":{{{delta}}}}}]}}"#);
+        let event = *classifier.classify(&block(&json));
+        assert_eq!((event.class, event.content), (class, content), "{delta}");
+    }
+}
