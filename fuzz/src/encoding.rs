@@ -11,7 +11,7 @@ const MAX_OUT: usize = 64 << 20;
 pub fn check(data: &[u8]) {
     let [pick, cut, body @ ..] = data else { return };
     let name = CODINGS[usize::from(*pick) % CODINGS.len()];
-    let coding = Coding::from_header(name).expect("a known coding");
+    let coding = Coding::from_name(name).expect("a known coding");
     let mut decoder = Decoder::new(coding).expect("a coding to undo");
     let mut out = 0;
     for read in body.chunks(usize::from(*cut).max(1)) {

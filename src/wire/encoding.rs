@@ -53,7 +53,7 @@ impl Coding {
     }
 
     /// Parses the name of a coding. Returns `None` for one that Weir cannot decode.
-    fn from_name(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         let name = name.trim();
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         match () {
