@@ -281,18 +281,14 @@ impl Classifier {
     /// Parses the whole frame to find its meaning.
     #[inline(never)]
     fn read(&mut self, frame: &Frame<'_>) -> Event {
-        let event = self.parser.classify(frame);
-        if let Some(event) = event.filter(|event| event.class != Class::Opaque) {
-            return event;
-        }
-        if !self.dialect.is_opaque() && detect::is_ping(frame) {
-            Event::bare(Class::Heartbeat)
-        } else if let Some(event) = event {
-            event
-        } else if frame.data().is_empty() {
-            Event::bare(Class::Opaque)
-        } else {
-            Event::opaque()
+        match self.parser.classify(frame) {
+            Some(event) if event.class != Class::Opaque => event,
+            _ if !self.dialect.is_opaque() && detect::is_ping(frame) => {
+                Event::bare(Class::Heartbeat)
+            }
+            Some(event) => event,
+            None if frame.data().is_empty() => Event::bare(Class::Opaque),
+            None => Event::opaque(),
         }
     }
 

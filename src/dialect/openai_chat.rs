@@ -84,8 +84,11 @@ impl Parser for State {
             return Some(Event::bare(Class::Error).ending(Terminal::Error));
         }
         let (begun, finished) = (chunk.begun, chunk.finished);
-        let event = self.event(frame, chunk);
-        Some(self.with_end(event, begun, finished))
+        let mut event = self.event(frame, chunk);
+        if finished != 0 || begun & !self.begun != 0 {
+            event.terminal = self.end(begun, finished);
+        }
+        Some(event)
     }
 }
 
@@ -154,21 +157,19 @@ impl State {
         text::with_lists(text::joining(event, Keep::First, key), chunk.lists)
     }
 
-    /// Returns the event of a chunk with what it means for the end: after the finish reason of every choice that has
-    /// begun, `[DONE]` is optional, because some servers never send it.
-    const fn with_end(&mut self, event: Event, begun: u64, finished: u64) -> Event {
+    /// Returns what a chunk means for the end in which these choices begin or finish. After the finish reason of every
+    /// choice that has begun, `[DONE]` is optional, because some servers never send it.
+    #[inline(never)]
+    const fn end(&mut self, begun: u64, finished: u64) -> Option<Terminal> {
         let is_new = begun & !self.begun != 0;
         self.begun |= begun;
         self.finished |= finished;
-        if event.terminal.is_some() {
-            return event;
-        }
         if finished != 0 && self.begun & !self.finished == 0 {
-            event.ending(Terminal::MayEnd)
+            Some(Terminal::MayEnd)
         } else if is_new && self.finished != 0 {
-            event.ending(Terminal::Reopens)
+            Some(Terminal::Reopens)
         } else {
-            event
+            None
         }
     }
 
