@@ -254,6 +254,18 @@ impl Chunk {
         let mut reader = Reader::new(data);
         let is_object = reader.object(|reader, key| {
             match key {
+                b"id"
+                | b"object"
+                | b"created"
+                | b"model"
+                | b"system_fingerprint"
+                | b"service_tier"
+                | b"obfuscation"
+                | b"provider" => reader.skip()?,
+                b"choices" => {
+                    chunk.has_choices = reader.kind()? == Kind::Array;
+                    chunk.choices = reader.array(|reader, _| chunk.choice(reader))?;
+                }
                 b"error" => chunk.failed = reader.truthy()?,
                 b"usage" => chunk.usage = reader.usage()?.or(chunk.usage),
                 // Groq states the counts here, in the last chunk.
@@ -266,18 +278,6 @@ impl Chunk {
                         _ => reader.skip(),
                     })?;
                 }
-                b"choices" => {
-                    chunk.has_choices = reader.kind()? == Kind::Array;
-                    chunk.choices = reader.array(|reader, _| chunk.choice(reader))?;
-                }
-                b"id"
-                | b"object"
-                | b"created"
-                | b"model"
-                | b"system_fingerprint"
-                | b"service_tier"
-                | b"obfuscation"
-                | b"provider" => reader.skip()?,
                 _ => chunk.beside(reader, key)?,
             }
             Some(())
@@ -414,11 +414,12 @@ impl Chunk {
 
     /// Reads a text member. A value that is neither a string nor empty counts as strange.
     fn text(&mut self, reader: &mut Reader<'_>, field: Field, content: Content) -> Option<()> {
-        if reader.kind()? == Kind::Array && content == Content::Token {
+        let kind = reader.kind()?;
+        if kind == Kind::Array && content == Content::Token {
             reader.array(|reader, _| self.part(reader, field))?;
             return Some(());
         }
-        if reader.kind()? != Kind::String {
+        if kind != Kind::String {
             self.strange |= reader.says_something()?;
             return Some(());
         }
@@ -445,9 +446,10 @@ impl Chunk {
             Some(())
         })?;
         self.strange |= !(is_object && known);
+        // A merge would turn strings into arrays, or the other way round.
+        self.crowded = true;
         if thought {
             self.adds(Content::Reasoning);
-            self.crowded = true;
         }
         if let Some(range) = text.filter(|range| !range.is_empty()) {
             self.text = Some((field, range));

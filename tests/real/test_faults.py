@@ -3,6 +3,7 @@ gets."""
 
 import os
 import signal
+import socket as sockets
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -101,13 +102,19 @@ def test_an_agent_that_restarts_under_200_streams_serves_the_next(weir, upstream
         second.close()
 
 
+def accepts(path) -> bool:
+    """Whether something listens on a Unix socket: its file is there a moment earlier."""
+    with sockets.socket(sockets.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 @pytest.mark.parametrize("log", ["2>&-", "2>/dev/full", "2>&1 | head -1"], ids=["closed", "full", "gone"])
 def test_a_log_that_cannot_be_written_hurts_no_stream(fastapi, tmp_path, name, log):
     socket = tmp_path / "weir.sock"
     weir = f"'{BINARY}' serve --listen unix:{socket} --admin off --log-format json --upstream {fastapi.url}"
     shell = subprocess.Popen(["sh", "-c", f"echo $$ >{tmp_path}/pid; exec {weir} {log}" if "|" not in log else f"{weir} {log}"])
     try:
-        until("it listens", socket.exists)
+        until("it listens", lambda: accepts(socket))
         for _ in range(3):
             with Raw(f"unix:{socket}").post(f"/v1/chat/completions?run={name()}") as client:
                 assert client.read_body().endswith(b"data: [DONE]\n\n")
