@@ -414,20 +414,26 @@ impl Chunk {
 
     /// Reads a text member. A value that is neither a string nor empty counts as strange.
     fn text(&mut self, reader: &mut Reader<'_>, field: Field, content: Content) -> Option<()> {
-        let kind = reader.kind()?;
-        if kind == Kind::Array && content == Content::Token {
-            reader.array(|reader, _| self.part(reader, field))?;
-            return Some(());
-        }
-        if kind != Kind::String {
-            self.strange |= reader.says_something()?;
-            return Some(());
+        if reader.kind()? != Kind::String {
+            return self.no_text(reader, field, content);
         }
         let range = reader.string()?.unwrap_or_default();
         if !range.is_empty() {
             self.text = Some((field, range));
             self.texts += 1;
             self.adds(content);
+        }
+        Some(())
+    }
+
+    /// Reads a text member that is no string: `null`, or an array of parts. Not inlined: it is not the
+    /// common case.
+    #[inline(never)]
+    fn no_text(&mut self, reader: &mut Reader<'_>, field: Field, content: Content) -> Option<()> {
+        if reader.kind()? == Kind::Array && content == Content::Token {
+            reader.array(|reader, _| self.part(reader, field))?;
+        } else {
+            self.strange |= reader.says_something()?;
         }
         Some(())
     }
