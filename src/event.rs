@@ -216,6 +216,20 @@ pub enum Side {
     Reasoning,
     /// Tool calls and their results.
     Tool,
+    /// The application's own data, of any shape, which may repeat what the model wrote.
+    Application,
+}
+
+/// Which texts are over with an event: the next piece in their lane begins another text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TextsOver {
+    /// None, as far as the event says.
+    #[default]
+    None,
+    /// The text in the event's lane, after the event's own piece if it has one.
+    InLane,
+    /// All texts before the event. One in the event's own lane goes on if it has begun a hidden span.
+    All,
 }
 
 /// What happens to a tool call whose arguments are streamed.
@@ -274,6 +288,8 @@ pub struct Event {
     pub lane: u64,
     /// The part of the output that the event belongs to.
     pub side: Side,
+    /// Which texts are over with the event.
+    pub texts_over: TextsOver,
 }
 
 impl Event {
@@ -290,6 +306,7 @@ impl Event {
             call: None,
             lane: 0,
             side: Side::Answer,
+            texts_over: TextsOver::None,
         }
     }
 
@@ -310,6 +327,11 @@ impl Event {
     /// Returns the event with its side set.
     pub const fn on(self, side: Side) -> Self {
         Self { side, ..self }
+    }
+
+    /// Returns the event as one with which these texts are over.
+    pub const fn with_texts_over(self, texts_over: TextsOver) -> Self {
+        Self { texts_over, ..self }
     }
 
     /// Returns the event as a step of a tool call.

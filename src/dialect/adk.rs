@@ -12,7 +12,7 @@ use super::spec::{
     self, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign,
 };
 use super::text;
-use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
+use crate::event::{Class, Content, Event, Keep, Terminal, TextsOver, Usage};
 use crate::wire::{Frame, Framing};
 
 pub(super) const SPEC: DialectSpec = DialectSpec {
@@ -92,6 +92,13 @@ impl State {
             },
             usage,
             terminal: is_final.then_some(Terminal::MayEnd),
+            // Agents that run in parallel write one text each, and a whole event ends a call of the model.
+            lane: step.author,
+            texts_over: if step.partial {
+                TextsOver::None
+            } else {
+                TextsOver::InLane
+            },
             ..Event::bare(class)
         };
         let Some(range) = parts.only_text().filter(|_| !repeats) else {
@@ -123,6 +130,8 @@ struct Step {
     /// Whether the event has a long-running tool call, a result that the model is not to summarise, or one that
     /// ends its agent (`escalate`).
     runs_on: bool,
+    /// A hash of the agent that speaks, and of its branch of the run.
+    author: u64,
     /// A hash of the members that must be equal before two events are merged.
     rest: u64,
 }
@@ -136,8 +145,9 @@ impl Step {
                 b"error" | b"errorCode" => step.failed |= reader.truthy()?,
                 b"author" => {
                     step.is_known = true;
-                    step.other(reader, key)?;
+                    step.spoken_by(reader, key)?;
                 }
+                b"branch" => step.spoken_by(reader, key)?,
                 b"partial" => step.partial = reader.truthy()?,
                 b"longRunningToolIds" => step.runs_on |= reader.says_something()?,
                 b"actions" => {
@@ -169,6 +179,13 @@ impl Step {
         })?;
         reader.end()?;
         is_object.then_some(step)
+    }
+
+    /// Notes a member that says who speaks. The sum does not depend on the members' order.
+    fn spoken_by(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
+        let author = text::key((key, reader.clone().raw()?));
+        self.author = self.author.wrapping_add(author);
+        self.other(reader, key)
     }
 
     fn other(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {

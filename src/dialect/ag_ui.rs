@@ -9,10 +9,10 @@ use super::object::Object;
 use super::reader::Reader;
 use super::request::Members;
 use super::spec::{
-    self, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign,
+    self, Carries, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign,
 };
 use super::text;
-use crate::event::{Class, Content, Event, Keep, Side, Step, Terminal, Usage};
+use crate::event::{Class, Content, Event, Keep, Side, Step, Terminal, TextsOver, Usage};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
@@ -34,7 +34,13 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
             .text("value", words);
         format!("data: {}\n\n", event.end())
     }),
-    hide: HideFacts::CLOSES_TEXTS,
+    hide: HideFacts {
+        carries: Some(Carries {
+            kind: b"RAW",
+            member: b"event",
+        }),
+        ..HideFacts::CLOSES_TEXTS
+    },
     gen_ai: GenAi::AGENT,
     failure,
     ..PLAIN
@@ -67,6 +73,8 @@ struct State {
     text: u64,
     /// The same for chunks of reasoning.
     reasoning: u64,
+    /// The same for chunks of a tool call.
+    call: u64,
 }
 
 impl Parser for State {
@@ -102,6 +110,7 @@ impl Parser for State {
                 0,
                 text::key(fields.call),
             ),
+            b"TOOL_CALL_CHUNK" => self.call_chunk(frame, &fields),
             b"TOOL_CALL_START" => {
                 of(Class::Tool, Content::Tool).of_call(Step::Begins, 0, text::key(fields.call))
             }
@@ -114,7 +123,7 @@ impl Parser for State {
                 text::superseded(of(Class::State, Content::Other), frame, key)
             }
             b"STATE_DELTA" | b"ACTIVITY_DELTA" => of(Class::State, Content::Other),
-            b"CUSTOM" | b"RAW" => of(Class::Opaque, Content::Other),
+            b"CUSTOM" | b"RAW" => of(Class::Opaque, Content::Other).on(Side::Application),
             kind if is_bracket(kind) && kind.starts_with(b"TEXT_") => {
                 Event::bare(Class::Structure).in_lane(text::key(fields.message))
             }
@@ -151,8 +160,30 @@ impl State {
             class: Class::Structure,
             merge: None,
             side,
+            // A message that opens this way closes the one before it.
+            texts_over: TextsOver::All,
             ..event
         }
+    }
+
+    /// Returns the event of a chunk of a tool call. Only the first one needs an id.
+    fn call_chunk(&mut self, frame: &Frame<'_>, fields: &Fields<'_>) -> Event {
+        let step = if fields.call.is_empty() {
+            Step::Piece
+        } else {
+            let call = text::key(fields.call);
+            if std::mem::replace(&mut self.call, call) == call {
+                Step::Piece
+            } else {
+                Step::FirstPiece
+            }
+        };
+        let event = Event {
+            content: Content::Tool,
+            ..fields.text(frame, Class::Tool, Content::Tool)
+        };
+        let merge = event.merge.filter(|_| step == Step::Piece);
+        Event { merge, ..event }.of_call(step, 0, self.call)
     }
 }
 

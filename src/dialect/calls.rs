@@ -17,7 +17,8 @@ const LEVELS: usize = 6;
 /// carries.
 ///
 /// `several` is the [`Call`] of the event. Its id distinguishes the copies of a message that is
-/// sent more than once in different envelopes. Returns `None` if the block cannot be parsed; some
+/// sent more than once in different envelopes. Its group, unless it is zero, is that of the calls of
+/// the message, whatever id the message has. Returns `None` if the block cannot be parsed; some
 /// calls may then be missing.
 pub fn in_block(block: &[u8], several: Call, mut each: impl FnMut(Call, &[u8])) -> Option<()> {
     let mut each = |call: Call, text: &[u8]| {
@@ -27,7 +28,12 @@ pub fn in_block(block: &[u8], several: Call, mut each: impl FnMut(Call, &[u8])) 
         } else {
             call.id
         };
-        each(Call { id, ..call }, text);
+        let group = if is_piece && several.group != 0 {
+            several.group
+        } else {
+            call.group
+        };
+        each(Call { id, group, ..call }, text);
     };
     value(&mut Reader::new(data(block)?), LEVELS, &mut each)
 }
@@ -163,7 +169,7 @@ fn message_chunks(
 }
 
 /// Returns the group number for the calls of the message with this id.
-fn group(id: &[u8]) -> u32 {
+pub(super) fn group(id: &[u8]) -> u32 {
     let [a, b, c, d, ..] = text::key(id).to_le_bytes();
     u32::from_le_bytes([a, b, c, d])
 }

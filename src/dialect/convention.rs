@@ -11,7 +11,7 @@ use super::object::Object;
 use super::reader::Reader;
 use super::spec::{self, DialectSpec, ErrorContext, Failure, PLAIN, Parser, Sign};
 use super::text;
-use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
+use crate::event::{Class, Content, Event, Keep, Terminal, TextsOver, Usage};
 use crate::wire::json::{self, Kind};
 use crate::wire::{Frame, Framing};
 
@@ -60,6 +60,8 @@ struct State {
     typed: bool,
     /// The member that carries the text of tokens.
     text: Option<&'static str>,
+    /// Whether tokens say which agent wrote them.
+    authored: bool,
 }
 
 impl Parser for State {
@@ -67,7 +69,14 @@ impl Parser for State {
         let (event, place) = classify(frame)?;
         self.typed |= frame.data().starts_with(b"{");
         self.text = self.text.or(place);
-        Some(event)
+        self.authored |= event.class == Class::Token && event.lane != 0;
+        Some(match event.texts_over {
+            TextsOver::None => event,
+            // Nobody says whose text it is.
+            _ if !self.authored => event.in_lane(0),
+            _ if event.lane == 0 => event.with_texts_over(TextsOver::All),
+            _ => event,
+        })
     }
 
     /// The conventions have no rule for the end of a stream.
@@ -128,13 +137,21 @@ fn event(frame: &Frame<'_>, meaning: Meaning, fields: Fields<'_>) -> Event {
         Meaning::Interrupt | Meaning::State => of(Class::State, Content::Other),
         // The application shows it, and may wait for it.
         Meaning::Status => of(Class::State, Content::Other),
-        Meaning::Tool => of(Class::Tool, Content::Tool),
+        // What the model writes after the step or the tool is another text.
+        Meaning::Step => of(Class::State, Content::Other)
+            .in_lane(fields.author)
+            .with_texts_over(TextsOver::InLane),
+        Meaning::Tool => of(Class::Tool, Content::Tool)
+            .in_lane(fields.author)
+            .with_texts_over(TextsOver::InLane),
         Meaning::Usage => Event {
             usage: fields.usage(),
             ..Event::bare(Class::Usage)
         },
         // This repeats all tokens as one text.
-        Meaning::Whole => of(Class::Structure, Content::Other),
+        Meaning::Whole => of(Class::Structure, Content::Other)
+            .in_lane(fields.author)
+            .with_texts_over(TextsOver::InLane),
         Meaning::Reasoning if fields.has_status || fields.text.is_none() => {
             of(Class::State, Content::Other)
         }
@@ -152,7 +169,7 @@ fn delta(frame: &Frame<'_>, class: Class, content: Content, fields: Fields<'_>) 
             ..Event::bare(class)
         };
     };
-    let event = text::event(frame, class, content, range);
+    let event = text::event(frame, class, content, range).in_lane(fields.author);
     let Some(span) = event.text else { return event };
     let (start, end) = (span.start as usize, span.end as usize);
     let key = text::key((frame.block.get(..start), frame.block.get(end..)));
@@ -170,6 +187,8 @@ enum Meaning {
     Reasoning,
     State,
     Status,
+    /// A step, a node or an agent begins or ends.
+    Step,
     Token,
     Tool,
     Usage,
@@ -198,9 +217,9 @@ fn meaning(word: &[u8]) -> Option<Meaning> {
         b"tool" | b"tool_call" | b"tool_start" | b"tool_use" | b"tool_args" | b"tool_end"
         | b"tool_result" | b"tool_output" | b"tool_error" | b"tool_complete" | b"action"
         | b"observation" | b"function_call" => Meaning::Tool,
-        b"status" | b"progress" | b"node" | b"node_start" | b"node_end" | b"step"
-        | b"step_started" | b"step_completed" | b"agent_start" | b"agent_end" | b"info"
-        | b"metadata" | b"start" | b"run_id" => Meaning::Status,
+        b"node" | b"node_start" | b"node_end" | b"step" | b"step_started" | b"step_completed"
+        | b"agent_start" | b"agent_end" | b"start" => Meaning::Step,
+        b"status" | b"progress" | b"info" | b"metadata" | b"run_id" => Meaning::Status,
         b"state" | b"values" | b"update" | b"updates" => Meaning::State,
         b"interrupt" | b"approval" | b"approval_required" | b"human_input" | b"input_required" => {
             Meaning::Interrupt
@@ -231,6 +250,8 @@ struct Fields<'a> {
     has_node: bool,
     has_state: bool,
     has_status: bool,
+    /// A hash of the members that say who speaks, or in which message; zero if there are none.
+    author: u64,
     /// Token counts in an object of their own.
     nested_usage: Option<Usage>,
     /// Token counts beside the other members.
@@ -241,6 +262,18 @@ struct Fields<'a> {
 /// with the text in one of its members.
 const PLACES: [&[u8]; 8] = [
     b"content", b"text", b"delta", b"token", b"data", b"chunk", b"message", b"value",
+];
+/// The members that say which agent speaks, or in which message. An `id` alone may count events.
+const AUTHORS: [&[u8]; 9] = [
+    b"agent",
+    b"agent_id",
+    b"agent_name",
+    b"author",
+    b"langgraph_node",
+    b"messageId",
+    b"message_id",
+    b"source",
+    b"speaker",
 ];
 const PLACES_IN_DATA: [&[u8]; 4] = [b"content", b"text", b"token", b"chunk"];
 /// The distance between the ranks of two places, which leaves room for the members of `data`.
@@ -286,8 +319,9 @@ impl<'a> Fields<'a> {
             b"usage" => self.nested_usage = reader.usage()?,
             b"node" => {
                 self.has_node = true;
-                reader.skip()?;
+                self.spoken_by(reader, key)?;
             }
+            key if AUTHORS.contains(&key) => self.spoken_by(reader, key)?,
             b"state" => {
                 self.has_state = true;
                 reader.skip()?;
@@ -306,6 +340,15 @@ impl<'a> Fields<'a> {
                     self.own_usage.member(reader, key)?;
                 }
             },
+        }
+        Some(())
+    }
+
+    /// Notes a member that says who speaks. The sum does not depend on the members' order.
+    fn spoken_by(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
+        let value = reader.raw()?;
+        if !matches!(value, b"null" | b"\"\"") {
+            self.author = self.author.wrapping_add(text::key((key, value)));
         }
         Some(())
     }

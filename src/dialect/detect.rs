@@ -37,6 +37,20 @@ pub fn from_frame(frame: &Frame<'_>) -> Dialect {
     surest(|spec| (spec.match_first_frame)(&first)).map_or(Dialect::Opaque, |(dialect, _)| dialect)
 }
 
+/// Returns the dialect of a frame from the middle of a stream, or [`Dialect::Opaque`] if none knows it.
+pub fn from_any_frame(frame: &Frame<'_>) -> Dialect {
+    let first = from_frame(frame);
+    if !first.is_opaque() && !first.is_generic() {
+        return first;
+    }
+    let mut specific = Dialect::ALL
+        .into_iter()
+        .filter(|dialect| !dialect.is_opaque() && !dialect.is_generic());
+    specific
+        .find(|dialect| first_frame::is_understood(*dialect, frame))
+        .unwrap_or(first)
+}
+
 /// Reports whether streams of several dialects may begin with `frame`; then the next frame decides.
 /// LangGraph's `metadata` looks like LangServe's if the server does not count attempts, and both
 /// the AI SDK and tutorials begin with a bare `start`.

@@ -12,7 +12,7 @@ use super::spec::{
     self, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign,
 };
 use super::{Dialect, langserve, protocol, text};
-use crate::event::{Class, Content, Event, Keep, Terminal};
+use crate::event::{Class, Content, Event, Keep, Side, Terminal};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
@@ -106,7 +106,7 @@ fn classify(frame: &Frame<'_>, objects: &mut langserve::State) -> Option<Event> 
         b"updates" | b"command" => other(Class::State),
         b"checkpoints" | b"debug" | b"lifecycle" | b"tasks" => other(Class::State),
         // The application's own data.
-        b"custom" => other(Class::Opaque),
+        b"custom" => other(Class::Opaque).map(|event| event.on(Side::Application)),
         b"tools" => Some(Event {
             content: Content::Tool,
             ..Event::bare(Class::Tool)
@@ -120,7 +120,11 @@ fn classify(frame: &Frame<'_>, objects: &mut langserve::State) -> Option<Event> 
 
 /// Classifies `[message, metadata]`.
 fn messages(frame: &Frame<'_>) -> Option<Event> {
-    let message = first_message(frame.data())?;
+    let mut message = first_message(frame.data())?;
+    if message.id.is_empty() {
+        // Then only its node says whose text it is.
+        message.id = node(frame.data());
+    }
     match message.kind {
         b"AIMessageChunk" => Some(message.delta(frame, frame.name(), Keep::Last)),
         _ if message.is_tool_result() => Some(Event {
@@ -195,6 +199,31 @@ fn values(frame: &Frame<'_>) -> Option<Event> {
         return Some(event);
     }
     Some(text::superseded(event, frame, text::key(frame.name())))
+}
+
+/// Returns where in the graph the message of `[message, metadata]` was written, empty if the metadata does not say.
+fn node(data: &[u8]) -> &[u8] {
+    let mut reader = Reader::new(data);
+    let (mut place, mut name): (&[u8], &[u8]) = (b"", b"");
+    let read = reader.array(|reader, at| {
+        if at == 0 || reader.kind()? != Kind::Object {
+            return reader.skip();
+        }
+        reader.object(|reader, key| {
+            match key {
+                b"langgraph_checkpoint_ns" => place = reader.word()?,
+                b"langgraph_node" => name = reader.word()?,
+                _ => reader.skip()?,
+            }
+            Some(())
+        })?;
+        Some(())
+    });
+    match read {
+        Some(_) if !place.is_empty() => place,
+        Some(_) => name,
+        None => b"",
+    }
 }
 
 fn first_message(data: &[u8]) -> Option<Message<'_>> {

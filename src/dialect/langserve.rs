@@ -12,7 +12,7 @@ use super::spec::{
     self, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign,
 };
 use super::text;
-use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
+use crate::event::{Class, Content, Event, Keep, Side, Terminal, TextsOver, Usage};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
@@ -228,16 +228,16 @@ impl<'a> Object<'a> {
         Some(match self.event {
             b"on_chat_model_stream" | b"on_llm_stream" => {
                 let envelope = (self.event, self.run_id);
-                let event = self.chunk.delta(frame, envelope, Keep::First);
-                // The end event states the counts of the same run, but its message may have another
-                // id.
-                let usage = event.usage.map(|usage| text::of_call(usage, self.run_id));
-                Event { usage, ..event }
+                // A run is one message, whose id may change from chunk to chunk, and in its end event.
+                let chunk = self.chunk.of_run(self.run_id);
+                chunk.delta(frame, envelope, Keep::First)
             }
             b"on_chat_model_end" | b"on_llm_end" => Event {
                 usage: (self.usage).map(|usage| text::of_call(usage, self.run_id)),
                 ..Event::bare(Class::Usage)
-            },
+            }
+            .in_lane(text::key(self.run_id))
+            .with_texts_over(TextsOver::InLane),
             // These repeat the model's text at each enclosing level.
             b"on_chain_stream" | b"on_parser_stream" => Event {
                 text: self.repeat.and_then(|range| frame.in_block(range)),
@@ -246,7 +246,7 @@ impl<'a> Object<'a> {
             .in_lane(text::key((self.event, self.run_id))),
             b"on_tool_start" | b"on_tool_end" | b"on_tool_error" => of(Class::Tool, Content::Tool),
             // The application's own data.
-            b"on_custom_event" => of(Class::Opaque, Content::Other),
+            b"on_custom_event" => of(Class::Opaque, Content::Other).on(Side::Application),
             event if event.starts_with(b"on_") => of(Class::State, Content::Other),
             _ => return None,
         })

@@ -4,6 +4,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
+use super::calls;
 use super::reader::Reader;
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Step, Usage};
@@ -16,6 +17,8 @@ pub(super) struct Message<'a> {
     /// `AIMessageChunk`, `ai`, `tool`, ...
     pub(super) kind: &'a [u8],
     pub(super) id: &'a [u8],
+    /// Whether `id` is the run's and not the message's own.
+    in_run: bool,
     usage: Option<Usage>,
     /// Whether there are tool calls or fragments of them.
     pub(super) tool: bool,
@@ -38,6 +41,18 @@ impl<'a> Message<'a> {
         let mut message = Self::default();
         reader.object(|reader, key| message.member(reader, key))?;
         Some(message)
+    }
+
+    /// Identifies the message by the run that writes it, if the run is known.
+    pub(super) fn of_run(self, run: &'a [u8]) -> Self {
+        if run.is_empty() {
+            return self;
+        }
+        Self {
+            id: run,
+            in_run: true,
+            ..self
+        }
     }
 
     /// Returns what kind of content the message adds.
@@ -90,7 +105,13 @@ impl<'a> Message<'a> {
             ..Event::bare(class)
         };
         if self.fragments {
-            return event.of_call(Step::Several, 0, text::key(envelope));
+            // Otherwise the group is the message's id, which is read with the calls.
+            let group = if self.in_run {
+                calls::group(self.id)
+            } else {
+                0
+            };
+            return event.of_call(Step::Several, group, text::key(envelope));
         }
         if self.crowded || !matches!(class, Class::Token | Class::Reasoning) {
             return event;

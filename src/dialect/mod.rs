@@ -40,7 +40,7 @@ use std::fmt;
 pub use rejection_body::refusal;
 use repeat::Repeat;
 pub use request::{KEYS, Members, RequestHead};
-pub use spec::{BlockIndex, ErrorContext, GenAi, HideFacts};
+pub use spec::{BlockIndex, Carries, ErrorContext, GenAi, HideFacts};
 use spec::{DialectSpec, Failure, Parser};
 
 use crate::event::{Class, Event};

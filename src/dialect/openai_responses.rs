@@ -16,7 +16,7 @@ use super::spec::{
     self, BlockIndex, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign,
 };
 use super::text;
-use crate::event::{Class, Content, Event, Keep, LISTS, Side, Step, Terminal, Usage};
+use crate::event::{Class, Content, Event, Keep, LISTS, Side, Step, Terminal, TextsOver, Usage};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
@@ -93,6 +93,8 @@ struct State {
     calls: bool,
     /// Whether the last response of the run is complete.
     completed: bool,
+    /// The number of responses that began. Each counts its items from zero.
+    responses: u64,
 }
 
 impl Parser for State {
@@ -100,7 +102,9 @@ impl Parser for State {
         if frame.data().starts_with(b"[DONE]") {
             return Some(Event::bare(Class::Done).ending(Terminal::Done));
         }
-        let fields = Fields::read(frame.data())?;
+        let mut fields = Fields::read(frame.data())?;
+        self.responses += u64::from(fields.kind == b"response.created");
+        fields.response_number = self.responses;
         self.number = fields.number.or(self.number);
         if let Some(event) = wrapper(fields.wrapper) {
             self.wrapped = true;
@@ -193,8 +197,12 @@ struct Fields<'a> {
     wrapper: &'a [u8],
     /// The name of an item of the Agents SDK.
     item_name: &'a [u8],
-    /// The id of the item that the event belongs to.
+    /// The id of the item that the event belongs to. Some gateways make a new one for each event.
     item: &'a [u8],
+    /// The place of the item in the response, which is stable.
+    output: Option<u64>,
+    /// Which response of the stream it is.
+    response_number: u64,
     /// The index of the part within the item.
     part: u64,
     kind: &'a [u8],
@@ -249,6 +257,7 @@ impl<'a> Fields<'a> {
         match key {
             b"type" => self.kind = reader.word()?,
             b"item_id" => self.item = reader.word()?,
+            b"output_index" => self.output = reader.count()?,
             b"content_index" => self.part = reader.number()?,
             b"sequence_number" => {
                 let (number, at) = reader.count_at()?;
@@ -303,9 +312,9 @@ impl<'a> Fields<'a> {
             }
             b"function_call_arguments.delta" | b"mcp_call_arguments.delta" => self
                 .text(frame, Class::Tool, Content::Tool)?
-                .of_call(Step::GoesOn, 0, text::key(self.item)),
+                .of_call(Step::GoesOn, 0, self.item_key()),
             b"function_call_arguments.done" | b"mcp_call_arguments.done" => {
-                of(Class::Tool, Content::Tool).of_call(Step::Ends, 0, text::key(self.item))
+                of(Class::Tool, Content::Tool).of_call(Step::Ends, 0, self.item_key())
             }
             // Their deltas are not JSON.
             b"custom_tool_call_input.delta" | b"code_interpreter_call_code.delta" => {
@@ -313,7 +322,9 @@ impl<'a> Fields<'a> {
             }
             b"completed" | b"incomplete" | b"cancelled" => end(Class::Finish, Terminal::MayEnd),
             b"failed" => end(Class::Error, Terminal::MayFail),
-            b"created" => Event::bare(Class::Structure).ending(Terminal::Reopens),
+            b"created" => Event::bare(Class::Structure)
+                .ending(Terminal::Reopens)
+                .with_texts_over(TextsOver::All),
             b"queued" | b"in_progress" | b"compaction.compacting" => Event::bare(Class::Status),
             b"output_item.added" | b"output_item.done"
                 if self.item_kind.ends_with(b"_call") || self.item_kind.starts_with(b"mcp_") =>
@@ -340,8 +351,16 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// Identifies the item: by its place, or by its id where there is no place.
+    fn item_key(&self) -> u64 {
+        match self.output {
+            Some(place) => text::key((self.response_number, place)),
+            None => text::key(self.item),
+        }
+    }
+
     fn lane(&self) -> u64 {
-        text::key((self.item, self.part))
+        text::key((self.item_key(), self.part))
     }
 
     fn text(&self, frame: &Frame<'_>, class: Class, content: Content) -> Option<Event> {
@@ -352,7 +371,7 @@ impl<'a> Fields<'a> {
         let joined = text::joining(
             event,
             Keep::Last,
-            text::key((self.kind, self.item, self.part, self.rest)),
+            text::key((self.kind, self.item_key(), self.part, self.rest)),
         );
         let joined = text::with_lists(joined, self.lists);
         let varying = self.number_at.clone();

@@ -74,7 +74,7 @@ pub(super) fn classify(frame: &Frame<'_>, state: &mut State) -> Option<Event> {
         b"updates" | b"input.requested" => of(Class::State, Content::Other),
         b"checkpoints" | b"lifecycle" | b"tasks" => of(Class::State, Content::Other),
         // The application's own data.
-        b"custom" => of(Class::Opaque, Content::Other),
+        b"custom" => of(Class::Opaque, Content::Other).map(|event| event.on(Side::Application)),
         _ => None,
     }
 }

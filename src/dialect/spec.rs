@@ -100,6 +100,8 @@ pub struct HideFacts {
     pub keeps_emptied_events: bool,
     /// The number by which clients keep blocks in a list: the blocks after a removed one move up.
     pub block_index: Option<BlockIndex>,
+    /// The events that carry an event of the model's provider.
+    pub carries: Option<Carries>,
 }
 
 impl HideFacts {
@@ -109,6 +111,7 @@ impl HideFacts {
         mixes_calls_with_text: false,
         keeps_emptied_events: false,
         block_index: None,
+        carries: None,
     };
     /// Each text is closed by an event of its own.
     pub(super) const CLOSES_TEXTS: Self = Self {
@@ -120,6 +123,15 @@ impl HideFacts {
         mixes_calls_with_text: true,
         ..Self::NONE
     };
+}
+
+/// Events that carry another event as it came from the model's provider.
+#[derive(Clone, Copy, Debug)]
+pub struct Carries {
+    /// Their `type`.
+    pub kind: &'static [u8],
+    /// The top-level member that holds the other event.
+    pub member: &'static [u8],
 }
 
 /// The numbering of a message's blocks in a dialect.

@@ -167,9 +167,11 @@ impl<'a> Part<'a> {
             b"error" => Event::bare(Class::Error).ending(Terminal::MayFail),
             b"abort" | b"finish" => Event::bare(Class::Finish).ending(Terminal::MayEnd),
             kind if kind.starts_with(b"data-") && self.transient => {
-                of(Class::State, Content::Other)
+                of(Class::State, Content::Other).on(Side::Application)
             }
-            kind if kind.starts_with(b"data-") => self.superseded(frame, Class::State),
+            kind if kind.starts_with(b"data-") => {
+                self.superseded(frame, Class::State).on(Side::Application)
+            }
             _ => return None,
         };
         Some(Event {

@@ -7,7 +7,7 @@ use super::object::{self, Object};
 use super::reader::Reader;
 use super::spec::{DialectSpec, ErrorContext, Failure, PLAIN, Parser, Sign};
 use super::text;
-use crate::event::{Class, Content, Event, Keep, Side, Step, Terminal, Usage};
+use crate::event::{Class, Content, Event, Keep, Side, Step, Terminal, TextsOver, Usage};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
@@ -64,7 +64,8 @@ impl Parser for State {
             b"g" => text(frame, Class::Reasoning, Content::Reasoning)?,
             // Redacted reasoning and signatures: the API expects them back.
             b"i" | b"j" => Event::bare(Class::Structure).on(Side::Reasoning),
-            b"f" => Event::bare(Class::Structure),
+            // Another call of the model.
+            b"f" => Event::bare(Class::Structure).with_texts_over(TextsOver::InLane),
             b"h" | b"k" => of(Class::Structure, Content::Other),
             b"2" | b"8" => of(Class::State, Content::Other),
             b"c" => arguments(frame)?,

@@ -10,9 +10,11 @@
 //! are emptied, the text is split at the model's markers ([`scan`]), and texts that are repeated in full are scanned on
 //! their own. All other bytes are forwarded unchanged.
 
+mod copies;
 mod edit;
 mod json_char;
 pub mod markers;
+mod notes;
 mod react_text;
 mod redact;
 mod reindex;
@@ -25,6 +27,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::task::Poll;
 
+use copies::Copies;
 use markers::Kind;
 use redact::Redactor;
 use reindex::Reindex;
@@ -32,7 +35,7 @@ pub use rules::{Hidden, Hide, Rules};
 use scan::Scanner;
 
 use crate::dialect::{Classifier, Dialect};
-use crate::event::{Class, Content, Event, Side, Step};
+use crate::event::{Class, Content, Event, Side, Step, TextsOver};
 use crate::wire::{Frame, Framing, Payload};
 
 /// The most texts of one stream that are scanned at once; beyond that the oldest one is ended.
@@ -46,6 +49,7 @@ pub struct Filter {
     reader: Classifier,
     framing: Framing,
     lanes: Vec<Lane>,
+    copies: Copies,
     reindex: Reindex,
     hidden: Hidden,
     /// The kind of output that is being dropped; `None` once the client was sent something visible.
@@ -73,6 +77,7 @@ impl Filter {
             reader: Classifier::new(Dialect::Opaque),
             framing,
             lanes: Vec::new(),
+            copies: Copies::default(),
             reindex: Reindex::default(),
             hidden: Hidden::default(),
             run: None,
@@ -105,21 +110,22 @@ impl Filter {
             sink(&frame.block, event);
             return;
         }
+        if event.side == Side::Application {
+            self.take_copy(dialect, frame, event, sink);
+            return;
+        }
         self.flush_before(dialect, event, sink);
         if let Some(kind) = self.side(dialect, event) {
             let hidden = event
                 .text
-                .map_or(0, |text| characters(text.of(&frame.block)));
-            if let Some(total) = self.hidden.characters.get_mut(kind as usize) {
-                *total += hidden;
-            }
+                .map_or(b"".as_slice(), |text| text.of(&frame.block));
             self.reindex.leave_out(dialect, frame);
-            self.note_event(kind, frame, sink);
+            self.leave_out(kind, hidden, frame, sink);
             return;
         }
         let flat = edit::flat(frame);
         let event = if matches!(flat, Cow::Owned(_)) {
-            *self.reader.classify(&flat)
+            self.read_again(&flat, event)
         } else {
             *event
         };
@@ -153,6 +159,11 @@ impl Filter {
         event: &Event,
         sink: &mut impl FnMut(&[u8], &Event),
     ) {
+        if event.texts_over == TextsOver::All {
+            for at in 0..self.lanes.len() {
+                self.interrupt(at, sink);
+            }
+        }
         if event.text.is_some() && event.content == Content::Token {
             // The text goes on, even if this is its last piece.
             return;
@@ -171,18 +182,30 @@ impl Filter {
         // In the other dialects an empty piece of text has the same class as the end of a text.
         let has_brackets = dialect.hide_facts().closes_texts;
         let is_end = event.class == Class::Finish
+            || event.texts_over == TextsOver::InLane
             || (event.class == Class::Structure && has_brackets)
             || event.call.is_some_and(|call| call.step == Step::Ends);
         if is_end {
             let lane = self.lanes.remove(at);
             self.end(lane, sink);
-        } else if matches!(event.class, Class::Structure | Class::Tool) {
+        } else if event.class == Class::Tool
+            || (event.class == Class::Structure && event.content != Content::None)
+        {
             self.interrupt(at, sink);
         }
     }
 
-    /// Releases the held part of a text that another event interrupts, because it cannot become a marker any more.
-    /// Inside a hidden span it stays held.
+    /// Classifies an event that was changed. It stays at its place in the stream.
+    fn read_again(&mut self, frame: &Frame<'_>, before: &Event) -> Event {
+        Event {
+            lane: before.lane,
+            texts_over: before.texts_over,
+            ..*self.reader.classify(frame)
+        }
+    }
+
+    /// Releases the held part of a text that another event interrupts, because it cannot become a marker any more, and
+    /// lets the text begin anew. Inside a hidden span it goes on.
     fn interrupt(&mut self, at: usize, sink: &mut impl FnMut(&[u8], &Event)) {
         let mut visible = Vec::new();
         let Some(lane) = self
@@ -193,6 +216,7 @@ impl Filter {
             return;
         };
         lane.scanner.finish(&mut visible);
+        lane.scanner.restart(&self.rules.marks);
         let last = lane.last.take();
         self.carry(last, &visible, sink);
     }
@@ -235,6 +259,7 @@ impl Filter {
                 .text
                 .map(|text| text.start as usize - start..text.end as usize - start),
             traces: false,
+            all_texts: false,
         };
         let scrubbed = scrub.run(frame.data());
         let source = frame.clone();
@@ -246,7 +271,7 @@ impl Filter {
         let (frame, event, was_changed) = match changed {
             None => (frame, event, false),
             Some(frame) => {
-                let mut event = *self.reader.classify(&frame);
+                let mut event = self.read_again(&frame, &event);
                 if self.framing == Framing::JsonArray && !frame.block.starts_with(b",") {
                     // The first element must stay the first, so it is neither merged nor dropped.
                     event.merge = None;
@@ -290,7 +315,9 @@ impl Filter {
         sink: &mut impl FnMut(&[u8], &Event),
     ) -> Option<(Cow<'a, Frame<'a>>, Event)> {
         // State events that repeat a model's deltas carry text, too.
-        let is_text = event.content == Content::Token || event.class == Class::State;
+        let is_text = event.content == Content::Token
+            || event.class == Class::State
+            || event.side == Side::Application;
         let Some(text) = event.text.filter(|_| is_text) else {
             return Some(self.without_marks_in_lines(frame, event));
         };
@@ -304,11 +331,17 @@ impl Filter {
                 last: None,
             },
         };
+        if event.side == Side::Application && lane.scanner.is_visible() && !lane.scanner.holds() {
+            // Its data may be pieces of a text or a whole text each time.
+            lane.scanner.restart(&rules.marks);
+        }
         let before = lane.scanner.spans;
         let raw = text.of(&frame.block);
         let mut visible = Vec::with_capacity(raw.len());
         lane.scanner.feed(&rules.marks, raw, &mut visible);
-        if matches!(event.class, Class::Finish | Class::Done) {
+        if matches!(event.class, Class::Finish | Class::Done)
+            || event.texts_over == TextsOver::InLane
+        {
             lane.scanner.finish(&mut visible);
         }
         let [thoughts, calls] = lane.scanner.spans;
@@ -342,6 +375,10 @@ impl Filter {
                 .filter(|_| !goes)
                 .map(|(frame, event)| (Cow::Owned(frame), event))
         };
+        if event.texts_over == TextsOver::InLane {
+            add(&mut self.hidden.characters, lane.scanner.hidden);
+            return result;
+        }
         if self.lanes.len() == MAX_LANES {
             let oldest = self.lanes.remove(0);
             self.end(oldest, sink);
@@ -424,42 +461,6 @@ impl Filter {
             .reindex
             .counted(self.reader.dialect(), Cow::Owned(frame), event);
         sink(&frame.block, &event);
-    }
-
-    /// Notes that an event, or the part of it that is of `kind`, is left out.
-    fn note_event(&mut self, kind: Kind, frame: &Frame<'_>, sink: &mut impl FnMut(&[u8], &Event)) {
-        let is_told = kind == Kind::Tool && self.rules.tools == Hide::Status;
-        let name = is_told.then(|| tool_name::in_event(frame.data())).flatten();
-        self.note_run(kind, name, sink);
-    }
-
-    /// Notes that output of `kind` is left out. If the route sends statuses, the client gets one for the first output
-    /// left out after something visible, and one for each other tool name.
-    fn note_run(&mut self, kind: Kind, name: Option<&str>, sink: &mut impl FnMut(&[u8], &Event)) {
-        let goes_on = self.run == Some(kind);
-        if goes_on && name.is_none_or(|name| name == self.told) {
-            return;
-        }
-        self.run = Some(kind);
-        name.unwrap_or_default().clone_into(&mut self.told);
-        if let Some(spans) = self.hidden.spans.get_mut(kind as usize) {
-            *spans += u64::from(!goes_on);
-        }
-        if self.rules.of(kind) != Hide::Status {
-            return;
-        }
-        let words = match (kind, name) {
-            (Kind::Reasoning, _) => "Thinking...".to_owned(),
-            (Kind::Tool, None) => "Using a tool...".to_owned(),
-            (Kind::Tool, Some(name)) => format!("Using {name}..."),
-        };
-        if let Some(block) = self.reader.dialect().status(self.framing, &words) {
-            let event = Event {
-                content: Content::Other,
-                ..Event::bare(Class::Status)
-            };
-            sink(block.as_bytes(), &event);
-        }
     }
 }
 

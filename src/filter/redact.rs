@@ -77,6 +77,8 @@ pub(super) struct Redactor<'a> {
     pub(super) skip: Option<Range<usize>>,
     /// Empties the members with an entry for each token, too.
     pub(super) traces: bool,
+    /// Any string may be such a text.
+    pub(super) all_texts: bool,
 }
 
 /// The edits to a payload, in order, and how many characters they hide: of reasoning, and of tools.
@@ -105,7 +107,7 @@ impl Redactor<'_> {
         match cursor.kind()? {
             Value::Object if depth < MAX_DEPTH => self.object(data, cursor, depth, out),
             Value::Array if depth < MAX_DEPTH => self.array(data, cursor, key, depth, out),
-            Value::String if TEXTS.contains(&key) => {
+            Value::String if self.all_texts || TEXTS.contains(&key) => {
                 let range = cursor.string()?;
                 self.text(data, range, out);
                 Some(())

@@ -22,6 +22,7 @@ pub(super) fn with_text(
         marks: None,
         skip: None,
         traces: true,
+        all_texts: false,
     }
     .run(frame.data())
     .edits;

@@ -122,6 +122,18 @@ impl Scanner {
         }
     }
 
+    /// Lets the text begin anew after what was scanned: a marker of its beginning is a marker again. Nothing may be held.
+    pub fn restart(&mut self, marks: &Marks) {
+        let new = Self::new(marks);
+        *self = Self {
+            state: std::mem::replace(&mut self.state, State::Visible),
+            listener: std::mem::take(&mut self.listener),
+            hidden: self.hidden,
+            spans: self.spans,
+            ..new
+        };
+    }
+
     /// Scans the next piece, the raw body of a JSON string. Appends what is visible of it and of what was held to
     /// `out`, as it was written.
     pub fn feed(&mut self, marks: &Marks, mut body: &[u8], out: &mut Vec<u8>) {

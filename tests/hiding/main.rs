@@ -23,6 +23,9 @@ use weir::stream::pipeline::{InputEnd, Pipeline, Settings};
 use weir::wire::encoding::Coding;
 use weir::wire::{Decoder, Frame, Framing};
 
+mod anew;
+mod copies;
+#[path = "../support/mod.rs"]
 mod support;
 
 use support::{Fixture, fixtures};

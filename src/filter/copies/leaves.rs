@@ -1,0 +1,134 @@
+//! Finds the string in a payload of any shape that most likely is a piece of text.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
+
+use crate::wire::json::{Cursor, Kind};
+
+/// Values nested deeper than this are not searched.
+const MAX_DEPTH: usize = 48;
+/// The members that most likely hold the text, the likeliest first.
+const LIKELY: [&[u8]; 12] = [
+    b"token",
+    b"delta",
+    b"text",
+    b"content",
+    b"chunk",
+    b"answer",
+    b"message",
+    b"output",
+    b"response",
+    b"result",
+    b"value",
+    b"data",
+];
+/// The top-level members that hold the application's data in the dialects that wrap it.
+const OWN: [&[u8]; 5] = [b"data", b"event", b"params", b"payload", b"value"];
+/// Members that name things, if they hold one word. Ids are never text, either.
+const NAMES: [&[u8]; 11] = [
+    b"agent", b"author", b"event", b"kind", b"model", b"name", b"node", b"role", b"source",
+    b"status", b"type",
+];
+
+/// The strings of a payload.
+#[derive(Debug, Default)]
+pub(super) struct Leaves {
+    /// The one that most likely is the text.
+    pub(super) best: Option<Leaf>,
+    /// A hash of the members that name the payload: texts of different names are different texts.
+    pub(super) names: u64,
+    /// Whether a string holds JSON.
+    pub(super) nested: bool,
+    /// Whether the member that is read is one of [`OWN`].
+    is_own: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Leaf {
+    /// Lower is likelier.
+    rank: (usize, bool, usize, u64),
+    /// A hash of where in the payload it is.
+    pub(super) path: u64,
+    pub(super) range: Range<usize>,
+}
+
+impl Leaves {
+    /// Reads the value at `cursor`, which has this name and place. Returns `None` if it is not JSON.
+    pub(super) fn read(
+        &mut self,
+        data: &[u8],
+        cursor: &mut Cursor<'_>,
+        name: &[u8],
+        path: u64,
+        depth: usize,
+    ) -> Option<()> {
+        match cursor.kind()? {
+            Kind::Object if depth < MAX_DEPTH => {
+                cursor.enter_object()?;
+                while let Some(name) = cursor.next_key()? {
+                    if depth == 0 {
+                        self.is_own = OWN.contains(&name);
+                    }
+                    self.read(data, cursor, name, key(name, path), depth + 1)?;
+                }
+            }
+            Kind::Array if depth < MAX_DEPTH => {
+                cursor.enter_array()?;
+                while cursor.next_element()? {
+                    self.read(data, cursor, name, key("element", path), depth + 1)?;
+                }
+            }
+            Kind::String => {
+                let range = cursor.string()?;
+                self.string(data, range, name, path, depth);
+            }
+            _ => {
+                cursor.skip()?;
+            }
+        }
+        Some(())
+    }
+
+    fn string(&mut self, data: &[u8], range: Range<usize>, name: &[u8], path: u64, depth: usize) {
+        let text = data.get(range.clone()).unwrap_or_default();
+        self.nested |= holds_json(text);
+        let is_id = name.ends_with(b"id") || name.ends_with(b"ids");
+        if is_id || (NAMES.contains(&name) && is_word(text)) {
+            if !is_id {
+                // The sum does not depend on the order of the members.
+                self.names = self.names.wrapping_add(key(path, text));
+            }
+            return;
+        }
+        let likely = LIKELY.iter().position(|likely| *likely == name);
+        let rank = (likely.unwrap_or(LIKELY.len()), !self.is_own, depth, path);
+        if self.best.as_ref().is_none_or(|best| rank < best.rank) {
+            self.best = Some(Leaf { rank, path, range });
+        }
+    }
+}
+
+/// Reports whether the raw body of a JSON string is JSON again, or a line of SSE that carries it.
+fn holds_json(text: &[u8]) -> bool {
+    let text = text.trim_ascii_start();
+    let text = text
+        .strip_prefix(b"data:")
+        .unwrap_or(text)
+        .trim_ascii_start();
+    [&b"{\\\""[..], b"[{\\\"", b"[\\\""]
+        .iter()
+        .any(|start| text.starts_with(start))
+}
+
+/// Reports whether a string is one word, such as the name of a node.
+fn is_word(text: &[u8]) -> bool {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.:/|".contains(byte);
+    text.iter().all(is_part)
+}
+
+/// Returns a hash of both.
+pub(super) fn key(a: impl Hash, b: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (a, b).hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,169 @@
+//! What an application repeats of a model's output in events of its own.
+
+use super::{Hide, rules, through};
+use weir::dialect::Dialect;
+use weir::wire::Framing;
+
+/// Returns what is left of a stream that goes on with `rest` after its first event, which is the same however it is cut.
+fn left(dialect: Dialect, rest: &str) -> String {
+    let first = match dialect {
+        Dialect::AgUi => "data: {\"type\":\"RUN_STARTED\",\"threadId\":\"t\",\"runId\":\"r\"}\n\n",
+        Dialect::LangGraph => "event: metadata\ndata: {\"run_id\":\"r\",\"attempt\":1}\n\n",
+        Dialect::LangServe => {
+            "data: {\"event\":\"on_chain_start\",\"run_id\":\"r\",\"parent_ids\":[],\"data\":{}}\n\n"
+        }
+        Dialect::VercelUi => "data: {\"type\":\"start\",\"messageId\":\"m\"}\n\n",
+        other => unreachable!("{other}"),
+    };
+    let stream = format!("{first}{rest}");
+    let rules = rules(Hide::Drop, Hide::Drop);
+    let whole = through(dialect, Framing::Sse, &rules, &[stream.as_bytes()]);
+    let singles: Vec<&[u8]> = stream.as_bytes().chunks(1).collect();
+    assert_eq!(through(dialect, Framing::Sse, &rules, &singles), whole);
+    let whole = String::from_utf8(whole).unwrap();
+    whole.strip_prefix(first).unwrap().to_owned()
+}
+
+fn raw(event: &str) -> String {
+    format!("data: {{\"type\":\"RAW\",\"event\":{event},\"source\":\"s\"}}\n\n")
+}
+
+#[test]
+fn an_event_of_the_provider_that_another_one_carries_hides_what_it_would() {
+    let chat = |members: &str| format!("{{\"choices\":[{{\"index\":0,\"delta\":{{{members}}}}}]}}");
+    let anthropic = |kind: &str, member: &str, text: &str| {
+        format!(
+            "{{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{{\"type\":\"{kind}\",\"{member}\":\"{text}\"}}}}"
+        )
+    };
+    let graph = |text: &str| {
+        format!(
+            "{{\"event\":\"on_chat_model_stream\",\"run_id\":\"r\",\"data\":{{\"chunk\":{{\"type\":\"AIMessageChunk\",\"content\":\"{text}\"}}}}}}"
+        )
+    };
+    let table = [
+        vec![
+            chat("\"content\":\"<thi\""),
+            chat("\"content\":\"nk>SECRET\""),
+            chat("\"content\":\" SECRET</think>Ra\""),
+            chat("\"content\":\"in\""),
+        ],
+        vec![
+            chat("\"reasoning_content\":\"SECRET\""),
+            chat(
+                "\"tool_calls\":[{\"index\":0,\"function\":{\"name\":\"SECRET\",\"arguments\":\"\"}}]",
+            ),
+            chat("\"content\":\"Ra\""),
+            chat("\"content\":\"in\""),
+        ],
+        vec![
+            anthropic("thinking_delta", "thinking", "SECRET"),
+            anthropic("input_json_delta", "partial_json", "SECRET"),
+            anthropic("text_delta", "text", "Ra"),
+            anthropic("text_delta", "text", "in"),
+        ],
+        vec![
+            graph("<think>SEC"),
+            graph("SECRET</think>"),
+            graph("Ra"),
+            graph("in"),
+        ],
+    ];
+    for events in table {
+        let stream: String = events.iter().map(|event| raw(event)).collect();
+        let shown = left(Dialect::AgUi, &stream);
+        assert!(!shown.contains("SEC"), "{shown}");
+        for word in ["Ra", "in"] {
+            assert!(shown.contains(&format!("\"{word}\"")), "{word}\n{shown}");
+        }
+    }
+}
+
+#[test]
+fn pieces_of_a_thought_in_the_applications_own_data_are_hidden() {
+    type Wrap = fn(&str) -> String;
+    let wrap: [(Dialect, Wrap); 7] = [
+        (Dialect::LangGraph, |text| {
+            format!("event: custom\ndata: {{\"token\":\"{text}\"}}\n\n")
+        }),
+        (Dialect::LangGraph, |text| {
+            format!(
+                "event: custom\ndata: {{\"type\":\"x\",\"payload\":{{\"n\":1,\"piece\":\"{text}\"}}}}\n\n"
+            )
+        }),
+        (Dialect::LangGraph, |text| {
+            format!("event: custom|sub:1\ndata: \"{text}\"\n\n")
+        }),
+        (Dialect::LangServe, |text| {
+            format!(
+                "data: {{\"event\":\"on_custom_event\",\"name\":\"x\",\"run_id\":\"r\",\"data\":{{\"chunk\":\"{text}\"}}}}\n\n"
+            )
+        }),
+        (Dialect::AgUi, |text| {
+            format!(
+                "data: {{\"type\":\"CUSTOM\",\"name\":\"x\",\"value\":{{\"delta\":\"{text}\"}}}}\n\n"
+            )
+        }),
+        (Dialect::AgUi, |text| {
+            raw(&format!("{{\"unheard\":{{\"of\":\"{text}\"}}}}"))
+        }),
+        (Dialect::VercelUi, |text| {
+            format!(
+                "data: {{\"type\":\"data-token\",\"data\":{{\"token\":\"{text}\"}},\"transient\":true}}\n\n"
+            )
+        }),
+    ];
+    let pieces = [
+        "<thi",
+        "nk>SECRET",
+        " SECRET</th",
+        "ink>Ra",
+        "in < sn",
+        "ow",
+    ];
+    for (dialect, event) in wrap {
+        let stream: String = pieces.iter().map(|piece| event(piece)).collect();
+        let shown = left(dialect, &stream);
+        assert!(!shown.contains("SECRET"), "{dialect}\n{shown}");
+        for word in ["Ra", "in < sn", "ow"] {
+            assert!(shown.contains(&event(word)), "{dialect} {word}\n{shown}");
+        }
+        let whole = event("Rain") + &event("<think>SECRET</think>Snow");
+        let shown = left(dialect, &whole);
+        assert!(!shown.contains("SECRET"), "{dialect}\n{shown}");
+        assert_eq!(shown, event("Rain") + &event("Snow"), "{dialect}");
+    }
+}
+
+#[test]
+fn data_without_a_thought_stays_as_it_is() {
+    for (dialect, stream) in [
+        (
+            Dialect::LangGraph,
+            "event: custom\ndata: {\"progress\":0.5,\"title\":\"a < b\",\"text\":\"x\"}\n\nevent: custom\ndata: {\"rows\":[{\"name\":\"x < y\",\"n\":1}]}\n\n",
+        ),
+        (
+            Dialect::AgUi,
+            "data: {\"type\":\"CUSTOM\",\"name\":\"x\",\"value\":{\"a\":[\"b\",\"c\"]}}\n\ndata: {\"type\":\"CUSTOM\",\"name\":\"x\",\"value\":7}\n\n",
+        ),
+    ] {
+        assert_eq!(left(dialect, stream), stream, "{dialect}");
+    }
+}
+
+#[test]
+fn text_that_cannot_be_searched_does_not_leave() {
+    for (dialect, stream) in [
+        (
+            Dialect::LangGraph,
+            "event: custom\ndata: {\"line\":\"{\\\"token\\\":\\\"<thi\\\"}\"}\n\nevent: custom\ndata: {\"line\":\"{\\\"token\\\":\\\"nk>SECRET\\\"}\"}\n\n",
+        ),
+        (
+            Dialect::AgUi,
+            "data: {\"type\":\"RAW\",\"event\":\"data: {\\\"token\\\":\\\"SECRET\\\"}\"}\n\n",
+        ),
+    ] {
+        let shown = left(dialect, stream);
+        assert_eq!(shown, "", "{dialect}");
+    }
+}
