@@ -1,5 +1,6 @@
 """Builds the Dockerfile's images without a daemon: runs its steps in an empty folder and assembles the file system."""
 
+import os
 import re
 import shlex
 import shutil
@@ -13,6 +14,13 @@ DOCKERFILE = ROOT / "deploy/docker/Dockerfile"
 # The packages of distroless/cc that a Rust program can need. The others are left out, which makes the test stricter.
 PACKAGES = ("base-files", "libc6", "libgcc-s1")
 USER = 65532
+# The images are built to see that they can be, and that the program runs in them. How fast it is does not matter here,
+# and optimising it would take minutes.
+UNOPTIMISED = {
+    "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "256",
+    "CARGO_PROFILE_RELEASE_LTO": "off",
+    "CARGO_PROFILE_RELEASE_OPT_LEVEL": "0",
+}
 
 
 class Step(NamedTuple):
@@ -76,9 +84,10 @@ def build(stage: str, work: Path, target: Path) -> Path:
                     else:
                         shutil.copy(sent / one, source / to)
             case "RUN":
-                # Share one target folder with other builds, so that libraries are compiled once.
-                (source / "target").symlink_to(target)
-                run("bash", "-euc", step.rest, cwd=source)
+                # Keep what was compiled for the next time, apart from optimised builds.
+                (target / "images").mkdir(parents=True, exist_ok=True)
+                (source / "target").symlink_to(target / "images")
+                run("bash", "-euc", step.rest, cwd=source, env=os.environ | UNOPTIMISED)
             case other:
                 raise AssertionError(f"a step of an unknown kind: {other}")
     return source
