@@ -365,7 +365,7 @@ const THINK: &[Rows] = &[
     ),
 ];
 
-/// `<tool_call>` is a single token in most vocabularies (GLM, Hermes, Qwen, MiMo: llama.cpp chat-parser.cpp; ERNIE: vLLM
+/// `<tool_call>` is a single token in most vocabularies (GLM, Hermes, Qwen: llama.cpp chat-parser.cpp; ERNIE: vLLM
 /// ernie45_tool_parser.py). `<tool_calls>` is one in some, and plain text for Apriel (vLLM jamba_tool_parser.py,
 /// hunyuan_a13b_tool_parser.py, llama.cpp Apriel-1.6-15b-Thinker-fixed.jinja): within a line it counts only with the
 /// list that follows it. MiniMax M2: llama.cpp unsloth-MiniMax-M2.jinja; M3: SGLang minimax_m3.py. Seed-OSS, Nemotron 2
