@@ -157,8 +157,8 @@ const DEEPSEEK: &[Rows] = &[
     ),
 ];
 
-/// Qwen-Coder, which now and then leaves out the `<tool_call>` around it: Ollama qwen3coder.go, llama.cpp
-/// chat-parser.cpp. Llama 3.1, Functionary, Hermes: llama.cpp chat-parser.cpp. MiniCPM 5: SGLang minicpm5_detector.py.
+/// Qwen-Coder, also without the `<tool_call>` around it: vLLM qwen3coder_tool_parser.py. Llama 3.1, Functionary, Hermes:
+/// llama.cpp chat-parser.cpp. MiniCPM 5: SGLang minicpm5_detector.py.
 const FUNCTION: &[Rows] = &[
     Pairs(Tool, LineStart, Value, &[("<function=", "</function>")]),
     Pairs(Tool, LineStart, Attributes, &[("<function", "</function>")]),
