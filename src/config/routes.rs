@@ -14,7 +14,7 @@ use crate::config::raw::{self, Root};
 use crate::config::words::Marker;
 use crate::config::{Deadlines, Match, Policy, Route, Upstream};
 use crate::dialect::Choice;
-use crate::filter::markers::{self, Family, Pair, Place};
+use crate::filter::markers::{self, Family, Form, Pair, Place};
 use crate::filter::scan::Marks;
 use crate::filter::{Hide, Rules};
 use crate::queue::{Limits as QueueLimits, Overflow};
@@ -292,7 +292,7 @@ fn hide(layers: &Layers<'_, raw::Hide>) -> (Rules, Vec<String>) {
                     close: vec![close],
                     kind: markers::Kind::Reasoning,
                     place: Place::Anywhere,
-                    is_tag: false,
+                    form: Form::Exact,
                 });
                 word
             }

@@ -31,9 +31,8 @@ mod support;
 use support::{Fixture, fixtures};
 
 /// Two hidden spans, some text, and the beginning of a tag that never becomes a marker.
-const MARKED: &str =
-    "<think>SECRET</think>Rain < snow\\n<tool_call>SECRET</tool_call> 4 \\u00b0C <thin";
-const VISIBLE: &str = "Rain < snow\\n 4 \\u00b0C <thin";
+const MARKED: &str = "<think>SECRET</think>Rain < snow\\n<invoke id=\\\"S\\\">SECRET</invoke> 4 \\u00b0C <tool_call a=\\\"b";
+const VISIBLE: &str = "Rain < snow\\n 4 \\u00b0C <tool_call a=\\\"b";
 
 fn rules(reasoning: Hide, tools: Hide) -> Arc<Rules> {
     let hides = |hide| hide != Hide::Keep;

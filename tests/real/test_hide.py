@@ -258,6 +258,12 @@ def test_a_client_that_can_be_told_is_told_once_for_each_span(weir, upstream):
          ["lookup", "order"]),
         ("convention", [{"type": "token", "content": "Thought: x\nAction: lookup\nAction Input: ann\nObservation: bob\n"}],
          ["lookup"]),
+        ("convention", [{"type": "token", "content": text} for text in
+                        ['Sure.\n<inv', 'oke name="web', '_search" id="1">', "x</invoke>\n<function=", "read_file",
+                         "><parameter=path>x</parameter></function>"]], ["web_search", "read_file"]),
+        ("convention", [{"type": "token", "content": text} for text in
+                        ["<|tool_calls_section_", "begin|><|tool_call_begin|>functions.look", "up:0<|tool_call_argument_begin|>{}"]],
+         ["lookup"]),
         ("ag_ui", [{"type": "TOOL_CALL_START", "toolCallId": "c", "toolCallName": "web_search"},
                    {"type": "TOOL_CALL_ARGS", "toolCallId": "c", "delta": "{}"},
                    {"type": "TOOL_CALL_END", "toolCallId": "c"}], ["web_search"]),

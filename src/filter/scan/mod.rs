@@ -11,16 +11,19 @@
 //! split across two events stays split. Only what may become a marker is held back, 256 bytes at most.
 
 mod compare;
+mod firsts;
+mod look;
 mod marks;
 
 use std::task::Poll;
 
-use compare::{Match, compare, compare_tag, is_blank};
+use compare::is_blank;
+use firsts::Firsts;
+use look::Found;
 pub use marks::{Marks, React};
 
 use super::json_char::JsonChar;
-use super::markers::{Kind, Place};
-use super::react_text::{self, Label};
+use super::markers::Kind;
 use super::tool_name::{Listener, Style};
 
 /// The most bytes held back: longer than any marker, and than any harmony header that carries information.
@@ -29,13 +32,20 @@ const MAX_HELD: usize = 256;
 const HEADERS: [&[u8]; 2] = [b"<|channel|>", b"<|start|>"];
 /// The harmony marker that ends a header.
 const MESSAGE: &[u8] = b"<|message|>";
-/// The harmony markers that end a message.
-const ENDS: [&[u8]; 3] = [b"<|end|>", b"<|return|>", b"<|call|>"];
+/// The harmony markers that end a message; the last two are those of Muse Glimmer.
+const ENDS: [&[u8]; 5] = [
+    b"<|end|>",
+    b"<|return|>",
+    b"<|call|>",
+    b"<|eom|>",
+    b"<|eot|>",
+];
 
 /// The scan of one text.
 #[derive(Debug)]
 pub struct Scanner {
     state: State,
+    firsts: Firsts,
     /// Characters that may become a marker, as written.
     held: Vec<u8>,
     meaning: Vec<u8>,
@@ -101,6 +111,7 @@ impl Scanner {
         }
         Self {
             state,
+            firsts: Firsts::new(marks),
             held: Vec::new(),
             meaning: Vec::new(),
             units: Vec::new(),
@@ -202,11 +213,11 @@ impl Scanner {
                     self.enter(next);
                     match &self.state {
                         State::Hidden(_, Closers::Harmony) => {
-                            self.listener.begin_with(&header);
+                            self.listener.begin_with_header(&header);
                         }
                         State::Hidden(..) => {
-                            self.listener
-                                .begin(pair.and_then(|pair| Style::of_mark(&pair.open)));
+                            let style = pair.and_then(|pair| Style::of_mark(&pair.open));
+                            self.listener.begin_with_mark(style, &header);
                         }
                         State::Header | State::Visible => {}
                     }
@@ -232,145 +243,6 @@ impl Scanner {
         }
     }
 
-    fn look_for_opening(&self, marks: &Marks) -> Found {
-        let mut found = Found::Nothing;
-        if self.labels != Some(false) && self.line_start && !self.is_fenced() {
-            match react_text::label(&self.meaning) {
-                react_text::Look::Is(label) => return Self::labelled(marks, label),
-                react_text::Look::MayBe => found = Found::Perhaps,
-                react_text::Look::No => {}
-            }
-        }
-        if marks.harmony {
-            for mark in HEADERS {
-                match compare(&self.meaning, mark) {
-                    Match::Whole => return Found::Mark(State::Header),
-                    Match::Prefix => found = Found::Perhaps,
-                    Match::No => {}
-                }
-            }
-            for mark in ENDS {
-                match compare(&self.meaning, mark) {
-                    Match::Whole => return Found::Mark(State::Visible),
-                    Match::Prefix => found = Found::Perhaps,
-                    Match::No => {}
-                }
-            }
-        }
-        for (number, pair) in marks.pairs.iter().enumerate() {
-            let matching = if pair.is_tag { compare_tag } else { compare };
-            // A closing marker counts even without its opening marker, which may be in the prompt.
-            if pair.kind == Kind::Reasoning
-                && !self.is_fenced()
-                && (self.line_start || !self.started)
-            {
-                for mark in &pair.close {
-                    match matching(&self.meaning, mark.as_bytes()) {
-                        Match::Whole => return Found::Mark(State::Visible),
-                        Match::Prefix => found = Found::Perhaps,
-                        Match::No => {}
-                    }
-                }
-            }
-            let may_stand = match pair.place {
-                Place::Anywhere => !self.is_fenced(),
-                Place::LineStart => !self.is_fenced() && (self.line_start || !self.started),
-                Place::TextStart => !self.started,
-            };
-            if !may_stand {
-                continue;
-            }
-            match matching(&self.meaning, pair.open.as_bytes()) {
-                Match::Whole => {
-                    return Found::Mark(State::Hidden(pair.kind, Closers::Pair(number)));
-                }
-                Match::Prefix => found = Found::Perhaps,
-                Match::No => {}
-            }
-        }
-        found
-    }
-
-    fn look_for_closing(&self, marks: &Marks, kind: Kind, closers: &Closers) -> Found {
-        let mut found = Found::Nothing;
-        let mut look =
-            |matching: fn(&[u8], &[u8]) -> Match, mark: &[u8], next: State| match matching(
-                &self.meaning,
-                mark,
-            ) {
-                Match::Whole => found = Found::Mark(next),
-                Match::Prefix if found == Found::Nothing => found = Found::Perhaps,
-                Match::No | Match::Prefix => {}
-            };
-        match closers {
-            Closers::Pair(number) => {
-                if let Some(pair) = marks.pairs.get(*number) {
-                    let matching = if pair.is_tag { compare_tag } else { compare };
-                    for mark in &pair.close {
-                        look(matching, mark.as_bytes(), State::Visible);
-                    }
-                }
-            }
-            Closers::AnyReasoning => {
-                for pair in marks.pairs.iter().filter(|pair| pair.kind == kind) {
-                    let matching = if pair.is_tag { compare_tag } else { compare };
-                    for mark in &pair.close {
-                        look(matching, mark.as_bytes(), State::Visible);
-                    }
-                }
-            }
-            Closers::Harmony => {
-                for mark in ENDS {
-                    look(compare, mark, State::Visible);
-                }
-                for mark in HEADERS {
-                    look(compare, mark, State::Header);
-                }
-            }
-            Closers::Label if self.line_start => match react_text::label(&self.meaning) {
-                react_text::Look::Is(label) => return Self::labelled(marks, label),
-                react_text::Look::MayBe => return Found::Perhaps,
-                react_text::Look::No => {}
-            },
-            Closers::Label => {}
-        }
-        found
-    }
-
-    /// Looks for the end of a harmony header, which says what kind of message follows.
-    fn look_for_message(&self, marks: &Marks) -> Found {
-        let Some(header) = self.meaning.strip_suffix(MESSAGE) else {
-            return Found::Perhaps;
-        };
-        let has = |word: &[u8]| header.windows(word.len()).any(|part| part == word);
-        let kind = if has(b"to=") {
-            Kind::Tool
-        } else if has(b"analysis") {
-            Kind::Reasoning
-        } else {
-            // The answer, or the preamble to a call.
-            return Found::Mark(State::Visible);
-        };
-        if marks.hides(kind) {
-            Found::Mark(State::Hidden(kind, Closers::Harmony))
-        } else {
-            Found::Mark(State::Visible)
-        }
-    }
-
-    fn labelled(marks: &Marks, label: Label) -> Found {
-        let kind = match label {
-            Label::FinalAnswer => return Found::Label(State::Visible),
-            Label::Thought => Kind::Reasoning,
-            Label::Tool => Kind::Tool,
-        };
-        if marks.hides(kind) {
-            Found::Label(State::Hidden(kind, Closers::Label))
-        } else {
-            Found::Verbatim
-        }
-    }
-
     fn enter(&mut self, next: State) {
         if let State::Hidden(kind, _) = &next
             && let Some(spans) = self.spans.get_mut(*kind as usize)
@@ -378,11 +250,12 @@ impl Scanner {
             *spans += 1;
         }
         match (&self.state, &next) {
-            (State::Visible, State::Visible) => self.line_start = false,
             (State::Visible | State::Header, State::Hidden(..)) => {
                 self.outer_line_start = self.line_start;
             }
-            (_, State::Visible) => self.line_start = self.outer_line_start,
+            (State::Hidden(..) | State::Header, State::Visible) => {
+                self.line_start = self.outer_line_start;
+            }
             _ => {}
         }
         self.state = next;
@@ -462,21 +335,6 @@ impl Scanner {
         self.meaning.clear();
         self.units.clear();
     }
-}
-
-/// What the held characters are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Found {
-    /// The first character does not begin a marker.
-    Nothing,
-    /// The beginning of a marker, perhaps.
-    Perhaps,
-    /// A marker, after which this state begins.
-    Mark(State),
-    /// A label at the start of a line, after which this state begins.
-    Label(State),
-    /// A label of output that is not hidden: it stays in the text.
-    Verbatim,
 }
 
 #[cfg(test)]

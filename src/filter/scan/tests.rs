@@ -1,5 +1,5 @@
 use super::*;
-use crate::filter::markers::{Family, Pair};
+use crate::filter::markers::{Family, Form, Pair, Place};
 
 fn marks(families: &[Family], reasoning: bool, tools: bool) -> Marks {
     Marks::new(families, families.len() > 3, reasoning, tools)
@@ -99,6 +99,198 @@ fn what_is_marked_is_hidden_however_it_is_cut() {
     }
 }
 
+/// Asserts what is visible of a text, however it is cut.
+fn assert_visible(marks: &Marks, text: &str, expected: &str) {
+    for cut in 1..=text.chars().count() {
+        let shown = visible(marks, text, cut);
+        assert_eq!(shown, expected, "{text} in pieces of {cut}");
+    }
+}
+
+/// Asserts that a text stays as it is.
+fn assert_stays(marks: &Marks, text: &str) {
+    for cut in [1, 2, 5, text.len()] {
+        assert_eq!(visible(marks, text, cut), text, "in pieces of {cut}");
+    }
+}
+
+#[test]
+fn every_pair_of_every_family_hides_its_span_and_nothing_else() {
+    let marks = all();
+    for pair in Family::ALL.into_iter().flat_map(Family::pairs) {
+        let opens = match pair.form {
+            Form::Exact => vec![pair.open.clone()],
+            Form::Attributes => vec![format!("{} name=\"wx\">", pair.open)],
+            Form::Tag => match pair.open.strip_suffix('>') {
+                Some(name) => vec![pair.open.clone(), format!("{name} name=\"wx\" id='1'>")],
+                None => vec![pair.open.clone()],
+            },
+            Form::Value => vec![format!("{}wx>", pair.open)],
+        };
+        let is_early = pair.place == Place::TextStart;
+        let (before, within) = if is_early {
+            ("", "\n")
+        } else {
+            ("Rain.\n", "Rain ")
+        };
+        for open in opens {
+            for close in &pair.close {
+                let text = format!("{before}{open}SECRET{close}\nSnow");
+                assert_visible(&marks, &text, &format!("{before}\nSnow"));
+            }
+            assert_visible(&marks, &format!("{before}{open}SECRET"), before);
+            let fenced = format!("Rain:\n```xml\n{open}x\n```\nSnow");
+            assert_stays(&marks, &fenced);
+            let text = format!("{within}{open}SECRET");
+            match pair.place {
+                Place::Anywhere | Place::TextStart => assert_visible(&marks, &text, within),
+                Place::LineStart => assert_stays(&marks, &text),
+            }
+            // Without its last character the marker is none.
+            let mut cut = open.clone();
+            cut.pop();
+            let text = format!("{before}{cut}? Snow");
+            if !text.contains("<tool_call>") && !text.contains("<tool_calls>") {
+                assert_stays(&marks, &text);
+            }
+        }
+    }
+}
+
+#[test]
+fn calls_and_thoughts_are_hidden_as_models_write_them() {
+    let table = [
+        (
+            "Sure.\n\n<minimax:tool_call>\n<invoke name=\"wx\">\n<parameter name=\"city\">Oslo</parameter>\n</invoke>\n</minimax:tool_call>",
+            "Sure.\n\n",
+        ),
+        (
+            "<mm:think>hm</mm:think>Sure.]<]minimax[>[<tool_call>]<]minimax[>[<invoke name=\"wx\">]<]minimax[>[<city>Oslo]<]minimax[>[</city>]<]minimax[>[</invoke>]<]minimax[>[</tool_call>",
+            "Sure.",
+        ),
+        ("a[1] b] c]<d", "a[1] b] c]<d"),
+        (
+            "Sure.<|tool_calls_section_begin|><|tool_call_begin|>functions.wx:0<|tool_call_argument_begin|>{}<|tool_call_end|><|tool_calls_section_end|>",
+            "Sure.",
+        ),
+        (
+            "Sure.\n<|tool_call_begin|>functions.wx:0<|tool_call_argument_begin|>{}<|tool_call_end|><|tool_calls_section_end|>Rain",
+            "Sure.\nRain",
+        ),
+        (
+            "<|open|>think<|sep|>hm<|close|>think<|sep|><|open|>response<|sep|>Sure.<|open|>tools<|sep|><|open|>call tool=\"wx\" index=\"1\"<|sep|>x<|close|>call<|sep|><|close|>tools<|sep|>",
+            "Sure.",
+        ),
+        (
+            "Sure.\n\n<｜DSML｜function_calls>\n<｜DSML｜invoke name=\"wx\">\n</｜DSML｜invoke>\n</｜DSML｜function_calls>\nRain",
+            "Sure.\n\n\nRain",
+        ),
+        (
+            "Sure.\n\n<｜DSML｜ calls>\n<｜DSML｜ invoke name=\"wx\">{}</｜DSML｜ invoke>\n</｜DSML｜ calls>",
+            "Sure.\n\n",
+        ),
+        (
+            "Sure.\n<function=wx>\n<parameter=city>\nOslo\n</parameter>\n</function>\n</tool_call>\nRain",
+            "Sure.\n\n\nRain",
+        ),
+        (
+            "The <function=...> form\n<function=...> is old.",
+            "The <function=...> form\n<function=...> is old.",
+        ),
+        (
+            "<invoke name=...> is a tag, <invoke name=\"x\"> too.",
+            "<invoke name=...> is a tag, <invoke name=\"x\"> too.",
+        ),
+        (
+            "Sure. <tool_calls>\n[{\"name\": \"wx\"}]</tool_calls> Rain, <tool_calls> or not",
+            "Sure.  Rain, <tool_calls> or not",
+        ),
+        (
+            "Sure.\n\n<|message_sep|>\n\nfunction call<|role_sep|>\n{\"name\": \"wx\"}",
+            "Sure.\n\n",
+        ),
+        (
+            "Here are my reasoning steps:\nHm.\n[BEGIN FINAL RESPONSE]\nRain",
+            "\nRain",
+        ),
+        ("functools[{\"name\": \"wx\"}]", ""),
+        (
+            "Use functools[1].\nfunctools[2]",
+            "Use functools[1].\nfunctools[2]",
+        ),
+        (
+            "to=self<|message|>, <|start|>assistant to=self<|message|>hm<|eom|><|start|>assistant to=user<|message|>Rain<|eot|>",
+            "to=self<|message|>, Rain",
+        ),
+        (
+            "Rain.\n</tool_call>\nSnow </tool_call>",
+            "Rain.\n\nSnow </tool_call>",
+        ),
+        ("Rain.\n</invoke>\n</tool>", "Rain.\n</invoke>\n</tool>"),
+    ];
+    let marks = all();
+    for (text, expected) in table {
+        assert_visible(&marks, text, expected);
+    }
+}
+
+#[test]
+fn a_tag_longer_than_any_is_prose() {
+    let long = format!("Rain.\n<think signature=\"{}\">Snow", "x".repeat(300));
+    assert_stays(&all(), &long);
+}
+
+#[test]
+fn a_call_in_a_marker_of_its_own_is_named() {
+    let table = [
+        ("<function=wx>", "wx"),
+        ("<function name=\"wx\">", "wx"),
+        ("<invoke name=\"wx\">", "wx"),
+        ("<tool_call id=\"1\" name='wx'>", "wx"),
+        ("<｜DSML｜ invoke name=\"wx\">", "wx"),
+        ("<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"wx\">", "wx"),
+        ("<minimax:tool_call>\n<invoke name=\"wx\">", "wx"),
+        (
+            "]<]minimax[>[<tool_call>\n]<]minimax[>[<invoke name=\"wx\">",
+            "wx",
+        ),
+        (
+            "<|tool_calls_section_begin|><|tool_call_begin|>functions.wx:0<",
+            "wx",
+        ),
+        ("<|tool_call_begin|>wx:0<", "wx"),
+        (
+            "<|open|>tools<|sep|><|open|>call tool=\"wx\" index=\"1\"<|sep|>",
+            "wx",
+        ),
+        ("<|open|>call tool=\"wx\"", "wx"),
+        ("<|python_tag|>wx.call(", "wx"),
+        ("<|tools_prefix|>[{\"wx\": {}", "wx"),
+        ("<|tool_call:start|>wx\n", "wx"),
+        ("<tool_calls>\n<tool_call>wx<tool_sep>", "wx"),
+        ("<ifm|tool_calls>\n<ifm|tool_call>wx\n", "wx"),
+        (
+            "<｜tool_calls_begin｜>\n<｜tool_call_begin｜>function<｜tool_sep｜><steptml:invoke name=\"wx\">",
+            "wx",
+        ),
+        ("<|action_start|> <|plugin|>\n{\"name\": \"wx\"", "wx"),
+        ("<atem:function_calls>\n<atem:invoke name=\"wx\">", "wx"),
+        ("functools[{\"name\": \"wx\"", "wx"),
+    ];
+    let marks = all();
+    for (text, name) in table {
+        for cut in 1..=text.chars().count() {
+            let mut scanner = Scanner::new(&marks);
+            for piece in text.chars().collect::<Vec<_>>().chunks(cut) {
+                let piece: String = piece.iter().collect();
+                let body = serde_json::to_string(&piece).unwrap();
+                scanner.feed(&marks, &body.as_bytes()[1..body.len() - 1], &mut Vec::new());
+            }
+            assert_eq!(scanner.called(), Poll::Ready(Some(name)), "{text} {cut}");
+        }
+    }
+}
+
 #[test]
 fn harmony_tells_what_each_message_is() {
     let table = [
@@ -189,7 +381,7 @@ fn what_is_kept_stays_as_it_is() {
             close: vec!["))".to_owned()],
             kind: Kind::Reasoning,
             place: Place::Anywhere,
-            is_tag: false,
+            form: Form::Exact,
         }],
         reasoning: true,
         ..Marks::default()

@@ -2,9 +2,11 @@
 //!
 //! The name is taken only from where a call states it. Arguments and results are hidden and are never searched.
 
+mod text;
+
 use std::task::Poll;
 
-use memchr::memmem;
+pub(super) use text::Style;
 
 use crate::wire::json::{Cursor, Kind};
 
@@ -23,15 +25,6 @@ const CALLS: [&[u8]; 6] = [
     b"additional_kwargs",
     b"kwargs",
 ];
-/// Markers that contain one of these words open a tool result, not a call.
-const RESULTS: [&str; 5] = [
-    "tool_result",
-    "observation",
-    "response",
-    "TOOL_RESULT",
-    "outputs",
-];
-
 /// Returns the tool name in an event that carries a call or its result.
 pub(super) fn in_event(data: &[u8]) -> Option<&str> {
     let mut names = Names {
@@ -119,36 +112,6 @@ const fn is_part(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
 }
 
-/// How a call in text states its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Style {
-    /// After a marker: in JSON, in a tag, or in front of the arguments.
-    Marked,
-    /// As [`Style::Marked`], or as the first line.
-    Line,
-    /// After a label, on the same line.
-    Label,
-}
-
-impl Style {
-    /// Returns the style of the call that this marker opens; `None` if it does not open a call.
-    pub(super) fn of_mark(open: &str) -> Option<Self> {
-        if RESULTS.iter().any(|word| open.contains(word)) {
-            return None;
-        }
-        Some(match open {
-            "<tool_call>" => Self::Line,
-            _ => Self::Marked,
-        })
-    }
-
-    /// Returns the style of the call that this label begins; `None` if it does not begin a call.
-    pub(super) fn of_label(label: &[u8]) -> Option<Self> {
-        let has = |word: &[u8]| memmem::find(label, word).is_some();
-        (has(b"Action") && !has(b"Input")).then_some(Self::Label)
-    }
-}
-
 /// Collects the beginning of a hidden call in text until it has stated its name.
 #[derive(Debug, Default)]
 pub(super) struct Listener {
@@ -168,17 +131,28 @@ impl Listener {
         }
     }
 
+    /// Begins a hidden span after a marker, which may name the tool itself: `<invoke name="x">`.
+    pub(super) fn begin_with_mark(&mut self, style: Option<Style>, mark: &[u8]) {
+        self.begin(style);
+        if style.is_some()
+            && let Some(name) = text::in_tag(mark)
+        {
+            self.name = Some(name.to_owned());
+            self.style = None;
+        }
+    }
+
     /// Begins a hidden span after a harmony header, which names the tool that is called.
-    pub(super) fn begin_with(&mut self, header: &[u8]) {
+    pub(super) fn begin_with_header(&mut self, header: &[u8]) {
         self.begin(None);
-        self.name = in_header(header).map(String::from);
+        self.name = text::in_header(header).map(String::from);
     }
 
     /// Adds one character of the span.
     pub(super) fn hear(&mut self, character: &[u8]) {
         let Some(style) = self.style else { return };
         self.said.extend_from_slice(character);
-        self.name = in_text(style, &self.said).map(String::from);
+        self.name = text::in_text(style, &self.said).map(String::from);
         if self.name.is_some() || self.said.len() >= WITHIN {
             self.style = None;
         }
@@ -191,66 +165,6 @@ impl Listener {
         }
         Poll::Ready(self.name.as_deref())
     }
-}
-
-/// Returns the name in the harmony header of a call.
-fn in_header(header: &[u8]) -> Option<&str> {
-    let to = memmem::find(header, b"to=")?;
-    let rest = header.get(to + b"to=".len()..)?;
-    first(rest.strip_prefix(b"functions.").unwrap_or(rest)).map(|(name, _)| name)
-}
-
-/// Returns the name in the text of a call received so far; `None` while more characters of the name may follow.
-fn in_text(style: Style, said: &[u8]) -> Option<&str> {
-    let said = said.trim_ascii_start();
-    if style == Style::Label {
-        let (name, end) = first(said)?;
-        return matches!(end, b'\n' | b'\r' | b'[' | b'(').then_some(name);
-    }
-    let said = said.strip_prefix(b"[").unwrap_or(said).trim_ascii_start();
-    if said.starts_with(b"{") {
-        return in_json(said);
-    }
-    for introduction in ["<function=", "<invoke name=\"", "<name>", "call:"] {
-        if let Some(rest) = said.strip_prefix(introduction.as_bytes()) {
-            return first(rest).map(|(name, _)| name);
-        }
-    }
-    if let Some(rest) = said.strip_prefix("<｜tool▁call▁begin｜>".as_bytes()) {
-        let (name, _) = first(rest)?;
-        // Older DeepSeek models write the kind of tool first, then its name.
-        let kind = b"function".as_slice();
-        let behind = rest.strip_prefix(kind).filter(|_| name == "function");
-        return match behind {
-            None => Some(name),
-            Some(rest) => {
-                first(rest.strip_prefix("<｜tool▁sep｜>".as_bytes())?).map(|(name, _)| name)
-            }
-        };
-    }
-    let (name, end) = first(said)?;
-    let is_call =
-        matches!(end, b'<' | b'[' | b'(' | b'{') || (style == Style::Line && end == b'\n');
-    is_call.then_some(name)
-}
-
-/// Returns the name from the members of the object itself, not from those of its arguments.
-fn in_json(said: &[u8]) -> Option<&str> {
-    let mut cursor = Cursor::new(said);
-    cursor.enter_object()?;
-    while let Some(key) = cursor.next_key()? {
-        if matches!(key, b"name" | b"tool_name") && cursor.kind()? == Kind::String {
-            return name(said.get(cursor.string()?)?);
-        }
-        cursor.skip()?;
-    }
-    None
-}
-
-/// Returns the name at the start of `rest` and the byte after it, once the name is complete.
-fn first(rest: &[u8]) -> Option<(&str, u8)> {
-    let end = rest.iter().position(|byte| !is_part(*byte))?;
-    Some((name(rest.get(..end)?)?, *rest.get(end)?))
 }
 
 #[cfg(test)]
@@ -310,75 +224,5 @@ mod tests {
         for (data, name) in table {
             assert_eq!(in_event(data.as_bytes()), name, "{data}");
         }
-    }
-
-    #[test]
-    fn texts_name_their_tools_and_nothing_else() {
-        use Style::{Label, Line, Marked};
-        const NAME: Option<&str> = Some("web_search");
-        let table = [
-            (Line, r#"{"name": "web_search", "arguments""#, NAME),
-            (
-                Line,
-                r#"{"arguments": {"name":"alice"}, "name": "web_search"}"#,
-                NAME,
-            ),
-            (Line, r#"{"arguments": {"name":"alice""#, None),
-            (Line, r#"{"name": "web_se"#, None),
-            (
-                Marked,
-                r#"[{"tool_call_id":"0","tool_name":"web_search","parameters":{"name":"x"}}"#,
-                NAME,
-            ),
-            (Line, "\n<function=web_search>\n", NAME),
-            (
-                Marked,
-                "<invoke name=\"web_search\"><parameter name=\"name\">x",
-                NAME,
-            ),
-            (Line, "web_search\n", NAME),
-            (Marked, "search for rain", None),
-            (Marked, "\nAlice owes 30", None),
-            (Line, "web_search", None),
-            (Line, "web_search<arg_key>name</arg_key>", NAME),
-            (Marked, "web_search[ARGS]{\"name\": \"alice\"}", NAME),
-            (Marked, "[web_search(name=\"alice\")]", NAME),
-            (Marked, "call:web_search{", NAME),
-            (
-                Marked,
-                "<｜tool▁call▁begin｜>function<｜tool▁sep｜>web_search\n",
-                NAME,
-            ),
-            (Marked, "<｜tool▁call▁begin｜>function<｜tool▁s", None),
-            (
-                Marked,
-                "<｜tool▁call▁begin｜>web_search<｜tool▁sep｜>{",
-                NAME,
-            ),
-            (Line, "{\"city\": \"x\"}", None),
-            (Label, " web_search\n", NAME),
-            (Label, " look it up\n", None),
-        ];
-        for (style, said, name) in table {
-            assert_eq!(in_text(style, said.as_bytes()), name, "{said}");
-        }
-        let header = b"<|channel|>commentary to=functions.web_search <|constrain|>json";
-        assert_eq!(in_header(header), NAME);
-    }
-
-    #[test]
-    fn only_calls_have_names() {
-        for open in [
-            "<tool_result>",
-            "<observation>",
-            "<|tool_response>",
-            "<｜tool▁outputs▁begin｜>",
-        ] {
-            assert_eq!(Style::of_mark(open), None, "{open}");
-        }
-        assert!(Style::of_mark("<tool_use>").is_some());
-        assert_eq!(Style::of_label(b"**Action 1:"), Some(Style::Label));
-        assert_eq!(Style::of_label(b"Action Input:"), None);
-        assert_eq!(Style::of_label(b"Observation:"), None);
     }
 }
