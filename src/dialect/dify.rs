@@ -5,8 +5,8 @@
 //! on the version of the server; audio may follow.
 //!
 //! Sources: langgenius/dify, below `api/core/app` (`entities/task_entities.py`, `apps/base_app_generator.py`,
-//! `apps/*/generate_task_pipeline.py`, `apps/*/generate_response_converter.py`), and the clients: `sdks/nodejs-client`
-//! there, and langgenius/webapp-conversation.
+//! `apps/*/generate_task_pipeline.py`, `apps/*/generate_response_converter.py`), and its clients there:
+//! `web/service/base.ts` and `sdks/nodejs-client/src/http/sse.ts`.
 
 use std::ops::Range;
 
