@@ -35,9 +35,17 @@ fn token(dialect: Dialect) -> (Framing, &'static str) {
             Framing::Sse,
             "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\" rain\"}}\n\n",
         ),
+        Dialect::Cohere => (
+            Framing::Sse,
+            "event: content-delta\ndata: {\"type\":\"content-delta\",\"index\":0,\"delta\":{\"message\":{\"content\":{\"text\":\" rain\"}}}}\n\n",
+        ),
         Dialect::Convention => (
             Framing::Sse,
             "data: {\"type\":\"token\",\"content\":\" rain\"}\n\n",
+        ),
+        Dialect::Dify => (
+            Framing::Sse,
+            "data: {\"event\":\"message\",\"conversation_id\":\"c-4d1c\",\"message_id\":\"m-4d1c\",\"created_at\":1,\"task_id\":\"t-4d1c\",\"id\":\"m-4d1c\",\"answer\":\" rain\",\"from_variable_selector\":null}\n\n",
         ),
         Dialect::Gemini => (
             Framing::Sse,
@@ -68,6 +76,10 @@ fn token(dialect: Dialect) -> (Framing, &'static str) {
             "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"sequence_number\":7,\"item_id\":\"msg_4d1c\",\"output_index\":0,\"content_index\":0,\"delta\":\" rain\",\"logprobs\":[]}\n\n",
         ),
         Dialect::Opaque => (Framing::Sse, "event: tick\ndata: {\"price\":1}\n\n"),
+        Dialect::Tgi => (
+            Framing::Sse,
+            "data:{\"index\":7,\"token\":{\"id\":4212,\"text\":\" rain\",\"logprob\":-0.25,\"special\":false},\"generated_text\":null,\"details\":null}\n\n",
+        ),
         Dialect::VercelUi => (
             Framing::Sse,
             "data: {\"type\":\"text-delta\",\"id\":\"t1\",\"delta\":\" rain\"}\n\n",

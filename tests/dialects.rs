@@ -66,6 +66,8 @@ fn every_dialect_has_a_stream_of_each_kind() {
             // These are protocols between agents and tools: they carry no reasoning and no token counts, and the
             // calls are the streams themselves.
             Dialect::A2a | Dialect::Mcp => &["reasoning", "tools", "usage"],
+            // The text of a model as it is: thoughts and calls are marked in it.
+            Dialect::Tgi => &["reasoning", "tools"],
             _ => &[],
         };
         let has = |kind: &str| {

@@ -94,6 +94,14 @@ fn cases() -> Vec<Case> {
             r#"{{"type":"raw_response_event","data":{{"type":"response.{kind}"{rest}}}}}"#
         ))
     };
+    let dify = |word: &str, rest: &str| {
+        data(&format!(
+            r#"{{"task_id":"k","workflow_run_id":"r","event":"{word}"{rest}}}"#
+        ))
+    };
+    let cohere = |kind: &str, delta: &str| {
+        data(&format!(r#"{{"index":0,"type":"{kind}","delta":{delta}}}"#))
+    };
     let part = |kind: &str, rest: &str| data(&format!(r#"{{"type":"{kind}"{rest}}}"#));
     vec![
         Case {
@@ -161,6 +169,51 @@ fn cases() -> Vec<Case> {
                 ag_ui("STEP_STARTED", r#","stepName":"s""#),
                 ag_ui("TEXT_MESSAGE_CONTENT", r#","messageId":"m","delta":"b""#),
             ],
+        },
+        // A chat, whose end is that of its message.
+        Case {
+            dialect: Dialect::Dify,
+            before: dify("message", r#","message_id":"m","answer":"a""#),
+            end: dify("message_end", r#","message_id":"m","metadata":{}"#),
+            harmless: vec![
+                dify(
+                    "workflow_finished",
+                    r#","message_id":"m","data":{"status":"succeeded"}"#,
+                ),
+                "event: ping\n\n".to_owned(),
+            ],
+            more: vec![
+                dify("message", r#","message_id":"m","answer":"b""#),
+                dify("node_started", r#","message_id":"m","data":{}"#),
+            ],
+        },
+        Case {
+            dialect: Dialect::Dify,
+            before: dify("text_chunk", r#","data":{"text":"a"}"#),
+            end: dify("workflow_finished", r#","data":{"status":"succeeded"}"#),
+            harmless: Vec::new(),
+            more: vec![
+                dify("text_chunk", r#","data":{"text":"b"}"#),
+                dify("workflow_started", r#","data":{}"#),
+            ],
+        },
+        // A run that waits for the user.
+        Case {
+            dialect: Dialect::Dify,
+            before: dify("human_input_required", r#","data":{}"#),
+            end: dify("workflow_paused", r#","data":{}"#),
+            harmless: Vec::new(),
+            more: vec![dify("node_started", r#","data":{}"#)],
+        },
+        Case {
+            dialect: Dialect::Cohere,
+            before: cohere("content-delta", r#"{"message":{"content":{"text":"a"}}}"#),
+            end: cohere("message-end", r#"{"finish_reason":"COMPLETE"}"#),
+            harmless: vec![": ping\n\n".to_owned()],
+            more: vec![cohere(
+                "content-delta",
+                r#"{"message":{"content":{"text":"b"}}}"#,
+            )],
         },
         Case {
             dialect: Dialect::OpenAiResponses,
@@ -288,6 +341,41 @@ fn a_run_that_waits_for_its_tool_may_end_with_its_input_and_not_with_silence() {
     let output = data(r#"{"type":"run_item_stream_event","name":"tool_output","item":{}}"#);
     let ended = stand(hint, &[&blocks[..], &[&output]].concat());
     assert_eq!(ended.clean, Verdict::Complete);
+}
+
+#[test]
+fn a_failure_is_no_good_end_whatever_follows() {
+    let dify = r#"{"event":"workflow_finished","task_id":"k","data":{"status":"failed"}}"#;
+    let cohere = r#"{"type":"message-end","delta":{"finish_reason":"ERROR","error":"x"}}"#;
+    for (dialect, failure) in [(Dialect::Dify, dify), (Dialect::Cohere, cohere)] {
+        let failed = stand(Some(dialect), &[&data(failure)]);
+        assert_eq!(failed.possible, Some(Terminal::MayFail), "{dialect}");
+        assert_eq!(failed.clean, Verdict::Complete, "{dialect}");
+        let mut pipeline = Pipeline::new(&settings(Some(dialect)));
+        let blocks = [&*data(failure), &*data("[DONE]")].concat();
+        let mut sink = |_: &[u8], _: &Event| {};
+        pipeline.feed(blocks.as_bytes(), &mut sink).unwrap();
+        pipeline.finish(InputEnd::Clean, &mut sink);
+        assert_eq!(pipeline.terminal(), Some(Terminal::Error), "{dialect}");
+    }
+}
+
+/// The last token ends a stream at once, also if the body then breaks.
+#[test]
+fn the_last_token_of_tgi_is_the_end() {
+    let token = |text: &str, whole: &str| {
+        data(&format!(
+            r#"{{"generated_text":{whole},"token":{{"text":"{text}","special":false}}}}"#
+        ))
+    };
+    let (first, last) = (token("a", "null"), token("b", r#""ab""#));
+    let hint = Some(Dialect::Tgi);
+    assert_eq!(stand(hint, &[&first]).clean, Verdict::Truncated);
+    let over = stand(hint, &[&first, &last]);
+    assert_eq!(
+        (over.clean, over.broken),
+        (Verdict::Complete, Verdict::Complete)
+    );
 }
 
 /// Every dialect that has a terminal event is not content with nothing at all.

@@ -11,7 +11,9 @@ mod a2a;
 mod adk;
 mod ag_ui;
 mod anthropic;
+mod cohere;
 mod convention;
+mod dify;
 mod first_frame;
 mod gemini;
 mod langgraph;
@@ -32,6 +34,7 @@ mod repeat;
 mod request;
 mod spec;
 mod text;
+mod tgi;
 mod vercel_ui;
 mod vercel_v4;
 
@@ -77,8 +80,12 @@ dialects! {
     AgUi: ag_ui,
     /// Anthropic Messages.
     Anthropic: anthropic,
+    /// Cohere chat, version 2.
+    Cohere: cohere,
     /// Tutorial conventions: `{"type":"token",...}`, `event: tool_call`, plain text tokens.
     Convention: convention,
+    /// Dify: chats, completions, agents, workflows.
+    Dify: dify,
     /// Gemini `streamGenerateContent`, as SSE or as one JSON array.
     Gemini: gemini,
     /// LangGraph Platform / Agent Server.
@@ -95,6 +102,8 @@ dialects! {
     OpenAiChat: openai_chat,
     /// OpenAI Responses; the events of the OpenAI Agents SDK.
     OpenAiResponses: openai_responses,
+    /// Hugging Face text-generation-inference, `/generate_stream`.
+    Tgi: tgi,
     /// Vercel AI SDK UI message stream, version 1.
     VercelUi: vercel_ui,
     /// Vercel AI SDK data stream of version 4: lines of a code and JSON.
@@ -172,7 +181,7 @@ impl Dialect {
         self.spec().reads_request_body
     }
 
-    /// Reports whether a response is a stream only if the request says `"stream": true`.
+    /// Reports whether a response is a stream only if the body of the request asks for it.
     pub const fn streams_on_request(self) -> bool {
         self.spec().streams_on_request
     }

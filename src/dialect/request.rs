@@ -56,8 +56,18 @@ impl<'a> RequestHead<'a> {
 }
 
 /// The members of a request body that say what kind of request it is.
-pub const KEYS: [&str; 9] = [
-    "stream", "id", "jsonrpc", "method", "threadId", "runId", "messages", "tools", "context",
+pub const KEYS: [&str; 11] = [
+    "stream",
+    "id",
+    "jsonrpc",
+    "method",
+    "threadId",
+    "runId",
+    "messages",
+    "tools",
+    "context",
+    "inputs",
+    "response_mode",
 ];
 
 /// The top-level members of a request body that are among [`KEYS`], as far as they are known.
@@ -96,6 +106,15 @@ impl Members {
     /// Reports whether the member exists.
     pub fn has(&self, key: &str) -> bool {
         !self.raw(key).is_empty()
+    }
+
+    /// Reports whether the body asks for a stream; `None` if it does not say.
+    pub fn asks_for_stream(&self) -> Option<bool> {
+        match (self.raw("stream"), self.word("response_mode")) {
+            (b"true", _) | (_, b"streaming") => Some(true),
+            (b"false", _) | (_, b"blocking") => Some(false),
+            _ => None,
+        }
     }
 
     /// Returns the id as JSON if the body is a JSON-RPC request.

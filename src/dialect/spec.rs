@@ -49,7 +49,8 @@ pub(super) struct DialectSpec {
     /// Whether the body of a request must be read, because the body identifies the dialect where
     /// the head does not, or because an error repeats the id of the request.
     pub(super) reads_request_body: bool,
-    /// Whether a response is a stream only if the request says `"stream": true`.
+    /// Whether a response is a stream only if the body of the request asks for it, with `"stream": true` or
+    /// `"response_mode": "streaming"`.
     pub(super) streams_on_request: bool,
     /// Whether the upstream call continues when the client of such a request disconnects.
     pub(super) survives_client: fn(&request::Parts) -> bool,

@@ -11,24 +11,29 @@ use crate::wire::json::{Cursor, Kind as Value};
 /// Values nested deeper than this are left unchanged.
 const MAX_DEPTH: usize = 48;
 /// Members that hold reasoning in any dialect.
-const REASONING: [&[u8]; 6] = [
+const REASONING: [&[u8]; 9] = [
+    b"agent_log",
     b"reasoning",
     b"reasoning_content",
     b"reasoning_details",
     b"reasoning_opaque",
     b"reasoning_text",
     b"thinking",
+    b"thought",
+    b"tool_plan",
 ];
 /// The types of content blocks that hold reasoning, and the members of such a block that contain it.
 const THOUGHTS: [&[u8]; 3] = [b"reasoning", b"redacted_thinking", b"thinking"];
 const THOUGHT: [&[u8]; 5] = [b"content", b"data", b"summary", b"text", b"thinking"];
-/// Members that hold tool calls.
-const TOOLS: [&[u8]; 5] = [
+/// Members that hold tool calls or their results. Dify's log of an agent holds thoughts as well.
+const TOOLS: [&[u8]; 7] = [
+    b"agent_log",
     b"function_call",
     b"toolCalls",
     b"invalid_tool_calls",
     b"tool_call_chunks",
     b"tool_calls",
+    b"tool_output",
 ];
 /// Members that make a part of a Google content a tool call or its result.
 const CALLS: [&[u8]; 6] = [
@@ -40,12 +45,13 @@ const CALLS: [&[u8]; 6] = [
     b"toolResponse",
 ];
 /// Members that may repeat an answer in full.
-const TEXTS: [&[u8]; 12] = [
+const TEXTS: [&[u8]; 13] = [
     b"answer",
     b"chunk",
     b"content",
     b"data",
     b"delta",
+    b"generated_text",
     b"message",
     b"output",
     b"response",
@@ -105,7 +111,7 @@ impl Redactor<'_> {
         out: &mut Scrubbed,
     ) -> Option<()> {
         match cursor.kind()? {
-            Value::Object if depth < MAX_DEPTH => self.object(data, cursor, depth, out),
+            Value::Object if depth < MAX_DEPTH => self.object(data, cursor, key, depth, out),
             Value::Array if depth < MAX_DEPTH => self.array(data, cursor, key, depth, out),
             Value::String if self.all_texts || TEXTS.contains(&key) => {
                 let range = cursor.string()?;
@@ -120,10 +126,13 @@ impl Redactor<'_> {
         &self,
         data: &[u8],
         cursor: &mut Cursor<'_>,
+        name: &[u8],
         depth: usize,
         out: &mut Scrubbed,
     ) -> Option<()> {
         let about = About::read(data, cursor.clone())?;
+        // The application gives the outputs of a workflow their names (Dify).
+        let is_outputs = name == b"outputs";
         cursor.enter_object()?;
         while let Some(key) = cursor.next_key()? {
             let hides = if self.reasoning && about.hides(key) {
@@ -145,6 +154,8 @@ impl Redactor<'_> {
                 self.replace(data, cursor.skip()?, empty, None, out);
             } else if ARGUMENTS.contains(&key) {
                 cursor.skip()?;
+            } else if is_outputs && cursor.kind()? == Value::String {
+                self.value(data, cursor, b"output", depth + 1, out)?;
             } else {
                 self.value(data, cursor, key, depth + 1, out)?;
             }
@@ -264,8 +275,10 @@ const fn empty(kind: Value, key: &[u8]) -> Option<&'static [u8]> {
     match kind {
         Value::Array => Some(b"[]"),
         Value::String => Some(b"\"\""),
-        // Only a call is emptied as an object. An object with the name of a reasoning field holds settings, and stays.
+        // Only a call or a result is emptied as an object. An object with the name of a reasoning field holds settings,
+        // and stays.
         Value::Object if matches!(key, b"function_call") => Some(b"null"),
+        Value::Object if matches!(key, b"tool_output") => Some(b"{}"),
         Value::Null | Value::Object | Value::Scalar => None,
     }
 }

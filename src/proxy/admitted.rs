@@ -54,11 +54,7 @@ impl Admitted {
     /// Reports whether the client expects a stream: it says so in the head (`accepts`) or in the body, or its dialect
     /// always responds with a stream.
     pub(super) fn awaits_stream(&self, accepts: bool) -> bool {
-        let asks = match self.members().raw("stream") {
-            b"true" => Some(true),
-            b"false" => Some(false),
-            _ => None,
-        };
+        let asks = self.members().asks_for_stream();
         let is_post = self.context.method == Method::POST;
         match (self.context.route.policy.dialect, asks) {
             _ if accepts => true,

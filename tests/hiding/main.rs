@@ -288,6 +288,9 @@ fn nothing_is_touched_where_nothing_is_to_hide() {
         (Dialect::AgUi, "text.sse"),
         (Dialect::VercelV4, "text.lines"),
         (Dialect::Ollama, "text.ndjson"),
+        (Dialect::Cohere, "text.sse"),
+        (Dialect::Dify, "text.sse"),
+        (Dialect::Tgi, "text.sse"),
         (Dialect::Gemini, "text.sse"),
         (Dialect::LangGraph, "text.sse"),
     ] {
@@ -402,6 +405,9 @@ fn what_repeats_a_hidden_side_does_not_tell_it() {
         })
         .chain(["event: end\n\n".to_owned()])
         .collect();
+    let dify = |word: &str, members: &str| {
+        format!("data: {{\"event\":\"{word}\",\"task_id\":\"k\",\"id\":\"i\",{members}}}\n\n")
+    };
     let artifact = |append: bool, text: &str| {
         format!(
             "data: {{\"artifactUpdate\":{{\"taskId\":\"k\",\"append\":{append},\"artifact\":{{\"artifactId\":\"a\",\"parts\":[{{\"text\":\"{text}\"}}]}}}}}}\n\n"
@@ -437,6 +443,27 @@ fn what_repeats_a_hidden_side_does_not_tell_it() {
         (
             Dialect::Gemini,
             "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"Rain\"},{\"toolCall\":{\"toolType\":\"SECRET\"}}]},\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"candidatesTokenCount\":1}}\n\n".to_owned(),
+        ),
+        (
+            Dialect::Tgi,
+            "data:{\"index\":1,\"token\":{\"id\":1,\"text\":\"<think>\",\"logprob\":-1,\"special\":false},\"generated_text\":null,\"details\":null}\n\ndata:{\"index\":2,\"token\":{\"id\":2,\"text\":\"SECRET\",\"logprob\":-1,\"special\":false},\"generated_text\":null,\"details\":null}\n\ndata:{\"index\":3,\"token\":{\"id\":3,\"text\":\"</s>\",\"logprob\":-1,\"special\":true},\"generated_text\":\"<think>SECRET</think>Rain\",\"details\":null}\n\n".to_owned(),
+        ),
+        (
+            Dialect::Dify,
+            [
+                dify("message_replace", "\"answer\":\"<think>SECRET</think>Rain\""),
+                dify("agent_thought", "\"thought\":\"SECRET\",\"tool\":\"\""),
+                dify("agent_thought", "\"thought\":\"SECRET\",\"tool\":\"SECRET\",\"observation\":\"SECRET\""),
+                dify("agent_log", "\"data\":{\"label\":\"ROUND 1\",\"data\":{\"output\":\"SECRET\"}}"),
+                dify("node_finished", "\"data\":{\"node_type\":\"agent\",\"outputs\":{\"text\":\"Rain\",\"reasoning_content\":\"SECRET\"},\"execution_metadata\":{\"agent_log\":[{\"label\":\"SECRET\"}]}}"),
+                dify("node_finished", "\"data\":{\"node_type\":\"tool\",\"outputs\":{\"text\":\"SECRET\"}}"),
+                dify("workflow_finished", "\"data\":{\"status\":\"succeeded\",\"outputs\":{\"reply\":\"<think>SECRET</think>Rain\"}}"),
+            ]
+            .concat(),
+        ),
+        (
+            Dialect::Cohere,
+            "data: {\"type\":\"content-delta\",\"index\":1,\"delta\":{\"message\":{\"content\":{\"text\":\"Rain\"}}}}\n\ndata: {\"type\":\"citation-start\",\"index\":0,\"delta\":{\"message\":{\"citations\":{\"start\":0,\"end\":4,\"text\":\"Rain\",\"sources\":[{\"type\":\"tool\",\"id\":\"t:0\",\"tool_output\":{\"content\":\"SECRET\"}}]}}}}\n\ndata: {\"type\":\"tool-plan-delta\",\"delta\":{\"message\":{\"tool_plan\":\"SECRET\"}}}\n\n".to_owned(),
         ),
     ];
     for (dialect, stream) in table {

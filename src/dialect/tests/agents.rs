@@ -1,4 +1,4 @@
-//! Tests of the dialects of agents and tutorials: LangGraph, LangServe, conventions.
+//! Tests of the dialects of agents and tutorials: LangGraph, LangServe, conventions, Dify.
 
 use super::*;
 
@@ -169,4 +169,100 @@ fn chunks_of_ag_ui_without_an_id_go_on_with_the_open_message() {
     assert!(a == b && b == c, "the first message");
     assert!(x == y && x != a, "a thought beside it");
     assert!(d == e && e == f && d != a, "the second message");
+}
+
+#[test]
+fn dify_goes_by_the_word_and_an_id() {
+    let table = [
+        (
+            r#"{"event":"message","task_id":"k","answer":"a"}"#,
+            Class::Token,
+        ),
+        (
+            r#"{"event":"agent_message","message_id":"m","answer":"a"}"#,
+            Class::Token,
+        ),
+        // With files, the server sends text under this name.
+        (
+            r#"{"event":"message_file","message_id":"m","answer":"a"}"#,
+            Class::Token,
+        ),
+        (
+            r#"{"event":"message_file","message_id":"m","url":"u"}"#,
+            Class::Structure,
+        ),
+        (
+            r#"{"event":"text_chunk","task_id":"k","data":{"text":"a","from_variable_selector":[]}}"#,
+            Class::Token,
+        ),
+        (
+            r#"{"event":"text_replace","task_id":"k","data":{"text":"a"}}"#,
+            Class::Structure,
+        ),
+        (
+            r#"{"event":"agent_thought","task_id":"k","thought":"a","tool":""}"#,
+            Class::State,
+        ),
+        (
+            r#"{"event":"agent_thought","task_id":"k","thought":"a","tool":"wx"}"#,
+            Class::Tool,
+        ),
+        (
+            r#"{"event":"node_retry","task_id":"k","data":{}}"#,
+            Class::State,
+        ),
+        (
+            r#"{"event":"loop_next","task_id":"k","data":{}}"#,
+            Class::State,
+        ),
+        (
+            r#"{"event":"node_started","task_id":"k","data":{"node_type":"tool"}}"#,
+            Class::Tool,
+        ),
+        (r#"{"event":"error","code":"c"}"#, Class::Error),
+        (r#"{"event":"message","answer":"a"}"#, Class::Opaque),
+        (r#"{"event":"message","task_id":"k"}"#, Class::Opaque),
+        (r#"{"event":"new_event","task_id":"k"}"#, Class::Opaque),
+        (r#"["message"]"#, Class::Opaque),
+    ];
+    for (text, class) in table {
+        assert_eq!(read(Dialect::Dify, &block(text)).0, class, "{text}");
+    }
+    let ping = frame(Framing::Sse, "event: ping\n\n");
+    assert_eq!(read(Dialect::Dify, &ping).0, Class::Heartbeat);
+    let piece = |variable: &str, text: &str| {
+        format!(
+            r#"{{"event":"message","task_id":"k","answer":"{text}","from_variable_selector":["{variable}"]}}"#
+        )
+    };
+    assert!(joins(Dialect::Dify, &piece("a", "x"), &piece("a", "y")));
+    assert!(!joins(Dialect::Dify, &piece("a", "x"), &piece("b", "y")));
+}
+
+#[test]
+fn the_end_of_a_chatflow_is_the_later_of_its_two_ends() {
+    let workflow =
+        r#"{"event":"workflow_finished","message_id":"m","data":{"status":"succeeded"}}"#;
+    let message = r#"{"event":"message_end","message_id":"m","metadata":{}}"#;
+    let audio = r#"{"event":"tts_message","message_id":"m","audio":"qqqq"}"#;
+    let silence = r#"{"event":"tts_message_end","message_id":"m","audio":""}"#;
+    let (sure, unsure) = (Some(Terminal::MayEnd), Some(Terminal::MayEndWithInput));
+    let table: [&[(&str, Option<Terminal>)]; 4] = [
+        &[(workflow, unsure), (message, sure)],
+        &[(message, sure), (workflow, sure)],
+        &[
+            (audio, None),
+            (message, unsure),
+            (workflow, unsure),
+            (silence, sure),
+        ],
+        &[(audio, None), (silence, None), (message, sure)],
+    ];
+    for events in table {
+        let mut classifier = Classifier::new(Dialect::Dify);
+        for (event, terminal) in events {
+            let read = classifier.classify(&block(event)).terminal;
+            assert_eq!(read, *terminal, "{event}");
+        }
+    }
 }

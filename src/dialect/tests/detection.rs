@@ -32,6 +32,18 @@ fn the_request_tells_the_dialect() {
         ("/v1/message:stream", Some(Dialect::A2a)),
         ("/v1/tasks/k1:subscribe", Some(Dialect::A2a)),
         ("/mcp", None),
+        ("/v1/chat-messages", Some(Dialect::Dify)),
+        ("/v1/completion-messages", Some(Dialect::Dify)),
+        ("/v1/workflows/run", Some(Dialect::Dify)),
+        ("/v1/workflows/w1/run", Some(Dialect::Dify)),
+        ("/v1/workflow/r1/events", Some(Dialect::Dify)),
+        ("/v1/messages/m1/events", None),
+        ("/v2/chat", Some(Dialect::Cohere)),
+        ("/v1/chat", None),
+        ("/generate_stream", Some(Dialect::Tgi)),
+        ("/models/m/generate_stream", Some(Dialect::Tgi)),
+        ("/v2/models/m/generate_stream", None),
+        ("/generate", None),
         ("/agent/stream", Some(Dialect::LangServe)),
         ("/agent/stream_log", Some(Dialect::LangServe)),
         (
@@ -89,6 +101,16 @@ fn the_body_tells_what_the_path_does_not() {
         (run.to_owned(), Some(Dialect::AgUi)),
         (r#"{"messages":[],"tools":[]}"#.to_owned(), None),
         (
+            r#"{"inputs":"Rain?","parameters":{},"stream":true}"#.to_owned(),
+            Some(Dialect::Tgi),
+        ),
+        (r#"{"inputs":"Rain?"}"#.to_owned(), None),
+        (r#"{"inputs":{"q":"Rain?"},"stream":true}"#.to_owned(), None),
+        (
+            r#"{"inputs":{},"query":"Rain?","response_mode":"streaming","user":"u"}"#.to_owned(),
+            Some(Dialect::Dify),
+        ),
+        (
             r#"{"jsonrpc":"2.0","method":"notifications/x"}"#.to_owned(),
             None,
         ),
@@ -96,6 +118,12 @@ fn the_body_tells_what_the_path_does_not() {
     for (body, dialect) in table {
         assert_eq!(detect::from_body(&of(&body), None), dialect, "{body}");
     }
+    let asks = |body: &str| of(body).asks_for_stream();
+    assert_eq!(asks(r#"{"stream":true}"#), Some(true));
+    assert_eq!(asks(r#"{"stream":false}"#), Some(false));
+    assert_eq!(asks(r#"{"response_mode":"streaming"}"#), Some(true));
+    assert_eq!(asks(r#"{"response_mode":"blocking"}"#), Some(false));
+    assert_eq!(asks(r#"{"stream":"yes","response_mode":1}"#), None);
     let hinted = Some(Dialect::LangServe);
     assert_eq!(detect::from_body(&of("{}"), hinted), hinted);
     assert_eq!(detect::from_body(&of(run), hinted), Some(Dialect::AgUi));
@@ -159,6 +187,37 @@ fn the_first_frame_tells_the_dialect() {
         (r#"{"type":"text-start","id":"t"}"#, Dialect::VercelUi),
         (r#"{"type":"finish"}"#, Dialect::Convention),
         (r#"{"author":"a","invocationId":"i"}"#, Dialect::Adk),
+        (
+            r#"{"event":"message","task_id":"k","answer":"a"}"#,
+            Dialect::Dify,
+        ),
+        (
+            r#"{"event":"error","message_id":"m","code":"c","status":400,"message":"x"}"#,
+            Dialect::Dify,
+        ),
+        // Tutorials have the same words without the ids.
+        (r#"{"event":"message","content":"a"}"#, Dialect::Convention),
+        (r#"{"event":"message","answer":"a"}"#, Dialect::Convention),
+        (r#"{"event":"error","message":"x"}"#, Dialect::Convention),
+        (r#"{"event":"ping"}"#, Dialect::Convention),
+        (
+            r#"{"event":"on_chat_model_stream","run_id":"r","data":{}}"#,
+            Dialect::LangServe,
+        ),
+        (
+            r#"message-start|{"type":"message-start","id":"c"}"#,
+            Dialect::Cohere,
+        ),
+        (
+            r#"content-delta|{"type":"content-delta","index":0,"delta":{"message":{"content":{"text":"a"}}}}"#,
+            Dialect::Cohere,
+        ),
+        (
+            r#"{"index":1,"token":{"id":1,"text":"a","logprob":-1,"special":false},"generated_text":null,"details":null}"#,
+            Dialect::Tgi,
+        ),
+        (r#"{"error":"x","error_type":"overloaded"}"#, Dialect::Tgi),
+        (r#"{"type":"token","token":"a"}"#, Dialect::Convention),
         (
             r#"{"type":"event","method":"messages","params":{}}"#,
             Dialect::LangGraph,

@@ -53,6 +53,10 @@ fn every_dialect_gets_the_bytes_its_clients_raise_on() {
             "event: error\ndata: {\"type\":\"error\",\"error\":\"M\",\"message\":\"M\",\"code\":\"truncated\"}\n\n",
         ),
         (
+            Dialect::Dify,
+            "data: {\"event\":\"error\",\"status\":400,\"code\":\"truncated\",\"message\":\"M\"}\n\n",
+        ),
+        (
             Dialect::Gemini,
             "data: {\"error\":{\"code\":503,\"message\":\"truncated: M\",\"status\":\"UNAVAILABLE\"}}\n\n",
         ),
@@ -80,6 +84,10 @@ fn every_dialect_gets_the_bytes_its_clients_raise_on() {
         (
             Dialect::Opaque,
             "event: error\ndata: {\"type\":\"error\",\"error\":\"M\",\"message\":\"M\",\"code\":\"truncated\"}\n\n",
+        ),
+        (
+            Dialect::Tgi,
+            "data: {\"error\":\"truncated: M\",\"error_type\":\"incomplete_generation\"}\n\n",
         ),
         (
             Dialect::VercelUi,
@@ -199,6 +207,12 @@ fn bodies_before_the_head_have_the_shape_of_the_dialect() {
             503,
             r#"{"type":"error","error":{"type":"overloaded_error","message":"connect_failed: M"}}"#,
         ),
+        (Dialect::Cohere, 502, r#"{"message":"connect_failed: M"}"#),
+        (
+            Dialect::Dify,
+            502,
+            r#"{"code":"connect_failed","message":"M","status":502}"#,
+        ),
         (
             Dialect::Gemini,
             429,
@@ -212,6 +226,21 @@ fn bodies_before_the_head_have_the_shape_of_the_dialect() {
         (Dialect::Ollama, 502, r#"{"error":"connect_failed: M"}"#),
         (Dialect::OpenAiChat, 502, openai),
         (Dialect::OpenAiResponses, 502, openai),
+        (
+            Dialect::Tgi,
+            503,
+            r#"{"error":"connect_failed: M","error_type":"overloaded"}"#,
+        ),
+        (
+            Dialect::Tgi,
+            413,
+            r#"{"error":"connect_failed: M","error_type":"validation"}"#,
+        ),
+        (
+            Dialect::Tgi,
+            502,
+            r#"{"error":"connect_failed: M","error_type":"generation"}"#,
+        ),
     ];
     for (dialect, status, expected) in table {
         let (kind, text) = body(Some(dialect), status);

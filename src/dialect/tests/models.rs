@@ -1,4 +1,5 @@
-//! Tests of the dialects of models and their servers: OpenAI, Anthropic, Gemini, Ollama.
+//! Tests of the dialects of models and their servers: OpenAI, Anthropic, Gemini, Ollama, Cohere,
+//! text-generation-inference.
 
 use super::*;
 
@@ -376,5 +377,89 @@ fn reasoning_is_reasoning_under_every_name() {
         let json = format!(r#"{{"choices":[{{"index":0,"delta":{{{delta}}}}}]}}"#);
         let event = *classifier.classify(&block(&json));
         assert_eq!((event.class, event.content), (class, content), "{delta}");
+    }
+}
+
+#[test]
+fn cohere_deltas_join_within_one_content_or_call() {
+    let content = |index: u8, field: &str, more: &str| {
+        format!(
+            r#"content-delta|{{"type":"content-delta","index":{index},"delta":{{"message":{{"content":{{"{field}":"a"{more}}}}}}}}}"#
+        )
+    };
+    let arguments = |index: u8| {
+        format!(
+            r#"tool-call-delta|{{"type":"tool-call-delta","index":{index},"delta":{{"message":{{"tool_calls":{{"function":{{"arguments":"a"}}}}}}}}}}"#
+        )
+    };
+    let plan = r#"{"type":"tool-plan-delta","delta":{"message":{"tool_plan":"a"}}}"#.to_owned();
+    let text = content(0, "text", "");
+    let table = [
+        (text.clone(), text.clone(), true),
+        (text.clone(), content(1, "text", ""), false),
+        (text.clone(), content(0, "thinking", ""), false),
+        (text.clone(), content(0, "text", r#","shiny":1"#), false),
+        (arguments(0), arguments(0), true),
+        (arguments(0), arguments(1), false),
+        (plan.clone(), plan.clone(), true),
+        (plan, text, false),
+    ];
+    for (older, newer, expected) in table {
+        assert_eq!(joins(Dialect::Cohere, &older, &newer), expected, "{newer}");
+    }
+    let both = block(&content(0, "thinking", r#","text":"b""#));
+    assert_eq!(
+        read(Dialect::Cohere, &both),
+        (Class::Token, Content::Token),
+        "the answer takes precedence"
+    );
+    // Some servers give the type only as the name of the event.
+    let named = block(r#"content-delta|{"index":0,"delta":{"message":{"content":{"text":"a"}}}}"#);
+    assert_eq!(read(Dialect::Cohere, &named).0, Class::Token);
+}
+
+#[test]
+fn a_token_of_tgi_is_known_by_its_text() {
+    let token = |id: u8, text: &str, more: &str| {
+        format!(
+            r#"{{"index":{id},"token":{{"id":{id},"text":"{text}","logprob":-0.{id},"special":false}}{more},"generated_text":null,"details":null}}"#
+        )
+    };
+    assert!(joins(Dialect::Tgi, &token(1, "a", ""), &token(2, "b", "")));
+    let asked = token(
+        2,
+        "b",
+        r#","top_tokens":[{"id":9,"text":"c","logprob":-2,"special":false}]"#,
+    );
+    assert!(!joins(Dialect::Tgi, &token(1, "a", ""), &asked));
+    let none = token(2, "b", r#","top_tokens":[]"#);
+    assert!(joins(Dialect::Tgi, &token(1, "a", ""), &none));
+    let table = [
+        (
+            r#"{"token":{"text":"</s>","special":true},"generated_text":null}"#,
+            Class::Structure,
+            Content::None,
+        ),
+        (
+            r#"{"token":{"text":"</s>","special":true},"generated_text":"Rain"}"#,
+            Class::Done,
+            Content::None,
+        ),
+        (
+            r#"{"token":{"text":"Rain","special":false},"generated_text":""}"#,
+            Class::Done,
+            Content::Token,
+        ),
+        (
+            r#"{"error":"x","error_type":"validation"}"#,
+            Class::Error,
+            Content::None,
+        ),
+        (r#"{"token":"a"}"#, Class::Opaque, Content::Other),
+        (r#"{"generated_text":"a"}"#, Class::Opaque, Content::Other),
+        ("[DONE]", Class::Done, Content::None),
+    ];
+    for (text, class, content) in table {
+        assert_eq!(read(Dialect::Tgi, &block(text)), (class, content), "{text}");
     }
 }
