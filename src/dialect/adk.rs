@@ -113,7 +113,7 @@ impl State {
             return event;
         }
         let is_thought = parts.content == Content::Reasoning;
-        let key = text::key((is_thought, event.usage.is_some(), step.rest));
+        let key = text::key((is_thought, event.usage.is_some(), step.author, step.rest));
         text::joining(event, Keep::Last, key)
     }
 }
@@ -130,7 +130,7 @@ struct Step {
     /// Whether the event has a long-running tool call, a result that the model is not to summarise, or one that
     /// ends its agent (`escalate`).
     runs_on: bool,
-    /// A hash of the agent that speaks, and of its branch of the run.
+    /// A hash of the agent that speaks, and of its branch and its run.
     author: u64,
     /// A hash of the members that must be equal before two events are merged.
     rest: u64,
@@ -147,7 +147,7 @@ impl Step {
                     step.is_known = true;
                     step.spoken_by(reader, key)?;
                 }
-                b"branch" => step.spoken_by(reader, key)?,
+                b"branch" | b"invocationId" => step.spoken_by(reader, key)?,
                 b"partial" => step.partial = reader.truthy()?,
                 b"longRunningToolIds" => step.runs_on |= reader.says_something()?,
                 b"actions" => {
@@ -183,13 +183,13 @@ impl Step {
 
     /// Notes a member that says who speaks. The sum does not depend on the members' order.
     fn spoken_by(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
-        let author = text::key((key, reader.clone().raw()?));
+        let author = text::key((key, reader.raw()?));
         self.author = self.author.wrapping_add(author);
-        self.other(reader, key)
+        Some(())
     }
 
     fn other(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
-        self.rest = text::key((self.rest, key, reader.raw()?));
+        self.rest = text::beside(self.rest, key, reader.raw()?);
         Some(())
     }
 }

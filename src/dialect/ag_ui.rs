@@ -221,7 +221,7 @@ impl<'a> Fields<'a> {
                 b"delta" if reader.kind()? == Kind::String => fields.delta = reader.string()?,
                 b"timestamp" => fields.varying = Some(reader.count_at()?.1),
                 b"usage" => fields.read_usage(reader)?,
-                _ => fields.rest = text::key((fields.rest, key, reader.raw()?)),
+                _ => fields.rest = text::beside(fields.rest, key, reader.raw()?),
             }
             Some(())
         })?;

@@ -10,6 +10,7 @@ use super::first_frame::FirstFrame;
 use super::object::Object;
 use super::reader::Reader;
 use super::spec::{self, DialectSpec, ErrorContext, Failure, PLAIN, Parser, Sign};
+use super::stamps::Stamps;
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Terminal, TextsOver, Usage};
 use crate::wire::json::{self, Kind};
@@ -62,11 +63,13 @@ struct State {
     text: Option<&'static str>,
     /// Whether tokens say which agent wrote them.
     authored: bool,
+    /// Members of tokens that differ in each of them.
+    stamps: Stamps,
 }
 
 impl Parser for State {
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
-        let (event, place) = classify(frame)?;
+        let (event, place) = classify(frame, &mut self.stamps)?;
         self.typed |= frame.data().starts_with(b"{");
         self.text = self.text.or(place);
         self.authored |= event.class == Class::Token && event.lane != 0;
@@ -94,7 +97,7 @@ impl Parser for State {
 }
 
 /// Returns the meaning of a frame, and the member that carries its text.
-fn classify(frame: &Frame<'_>) -> Option<(Event, Option<&'static str>)> {
+fn classify(frame: &Frame<'_>, stamps: &mut Stamps) -> Option<(Event, Option<&'static str>)> {
     let data = frame.data();
     let name = match frame.name() {
         b"message" | b"data" => b"",
@@ -118,10 +121,10 @@ fn classify(frame: &Frame<'_>) -> Option<(Event, Option<&'static str>)> {
         None => return None,
     };
     let place = fields.place().filter(|_| meaning == Meaning::Token);
-    Some((event(frame, meaning, fields), place))
+    Some((event(frame, meaning, fields, stamps), place))
 }
 
-fn event(frame: &Frame<'_>, meaning: Meaning, fields: Fields<'_>) -> Event {
+fn event(frame: &Frame<'_>, meaning: Meaning, fields: Fields<'_>, stamps: &mut Stamps) -> Event {
     let of = |class, content| Event {
         content,
         ..Event::bare(class)
@@ -155,13 +158,19 @@ fn event(frame: &Frame<'_>, meaning: Meaning, fields: Fields<'_>) -> Event {
         Meaning::Reasoning if fields.has_status || fields.text.is_none() => {
             of(Class::State, Content::Other)
         }
-        Meaning::Reasoning => delta(frame, Class::Reasoning, Content::Reasoning, fields),
-        Meaning::Token => delta(frame, Class::Token, Content::Token, fields),
+        Meaning::Reasoning => delta(frame, Class::Reasoning, Content::Reasoning, fields, stamps),
+        Meaning::Token => delta(frame, Class::Token, Content::Token, fields, stamps),
     }
 }
 
-/// Returns the event of a delta. Two deltas are merged if their blocks differ only in the text.
-fn delta(frame: &Frame<'_>, class: Class, content: Content, fields: Fields<'_>) -> Event {
+/// Returns the event of a delta. Two deltas are merged if their payloads differ only in the text and in stamps.
+fn delta(
+    frame: &Frame<'_>,
+    class: Class,
+    content: Content,
+    fields: Fields<'_>,
+    stamps: &mut Stamps,
+) -> Event {
     let Some((_, range)) = fields.text else {
         // A token whose text is in an unknown place.
         return Event {
@@ -169,11 +178,24 @@ fn delta(frame: &Frame<'_>, class: Class, content: Content, fields: Fields<'_>) 
             ..Event::bare(class)
         };
     };
-    let event = text::event(frame, class, content, range).in_lane(fields.author);
-    let Some(span) = event.text else { return event };
-    let (start, end) = (span.start as usize, span.end as usize);
-    let key = text::key((frame.block.get(..start), frame.block.get(end..)));
-    text::joining(event, Keep::First, key)
+    let event = text::event(frame, class, content, range.clone()).in_lane(fields.author);
+    // The key is made of all bytes between these, which are in order.
+    let mut left_out = [Some(range), None, None, None, None, None, None];
+    for (place, (name, at)) in
+        (left_out.iter_mut().skip(1)).zip(fields.scalars.into_iter().flatten())
+    {
+        let value = frame.data().get(at.clone()).unwrap_or_default();
+        *place = stamps.note(name, value).then_some(at);
+    }
+    left_out.sort_unstable_by_key(|range| range.as_ref().map_or(usize::MAX, |range| range.start));
+    let (mut key, mut from) = (text::key((class, frame.name())), 0);
+    for range in left_out.into_iter().flatten() {
+        key = text::key((key, frame.data().get(from..range.start)));
+        from = range.end;
+    }
+    let key = text::key((key, frame.data().get(from..)));
+    // A client that reconnects asks for what comes after the last stamp or id.
+    text::joining(event, Keep::Last, key)
 }
 
 /// The meaning of a word.
@@ -252,6 +274,8 @@ struct Fields<'a> {
     has_status: bool,
     /// A hash of the members that say who speaks, or in which message; zero if there are none.
     author: u64,
+    /// Other strings and numbers: their names, and where they are in the payload.
+    scalars: [Option<(&'a [u8], Range<usize>)>; MAX_SCALARS],
     /// Token counts in an object of their own.
     nested_usage: Option<Usage>,
     /// Token counts beside the other members.
@@ -263,6 +287,8 @@ struct Fields<'a> {
 const PLACES: [&[u8]; 8] = [
     b"content", b"text", b"delta", b"token", b"data", b"chunk", b"message", b"value",
 ];
+/// The most strings and numbers of one event that may be stamps.
+const MAX_SCALARS: usize = 6;
 /// The members that say which agent speaks, or in which message. An `id` alone may count events.
 const AUTHORS: [&[u8]; 9] = [
     b"agent",
@@ -331,15 +357,28 @@ impl<'a> Fields<'a> {
                 let place = STEP * position(&PLACES, key).unwrap_or_default();
                 reader.object(|reader, key| match position(&PLACES_IN_DATA, key) {
                     Some(inner) => self.text(reader, place + 1 + inner),
-                    None => reader.skip(),
+                    None => self.scalar(reader, key),
                 })?;
             }
             _ => match position(&PLACES, key) {
                 Some(place) => self.text(reader, STEP * place)?,
                 None => {
+                    self.scalar(&mut reader.clone(), key)?;
                     self.own_usage.member(reader, key)?;
                 }
             },
+        }
+        Some(())
+    }
+
+    /// Notes a member that may be a stamp.
+    fn scalar(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
+        let kind = reader.kind()?;
+        let (_, at) = reader.raw_at()?;
+        if matches!(kind, Kind::Scalar | Kind::String)
+            && let Some(free) = self.scalars.iter_mut().find(|scalar| scalar.is_none())
+        {
+            *free = Some((key, at));
         }
         Some(())
     }

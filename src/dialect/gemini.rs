@@ -272,7 +272,7 @@ impl Chunk {
     }
 
     fn other(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
-        self.rest = text::key((self.rest, key, reader.raw()?));
+        self.rest = text::beside(self.rest, key, reader.raw()?);
         Some(())
     }
 }

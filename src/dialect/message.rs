@@ -136,7 +136,7 @@ impl<'a> Message<'a> {
             b"kwargs" => {
                 // Only one level is read: the input must not control the depth of recursion.
                 reader.object(|reader, key| match key {
-                    b"kwargs" => self.other(reader, key),
+                    b"kwargs" => self.beside(reader, key),
                     _ => self.member(reader, key),
                 })?;
             }
@@ -161,12 +161,12 @@ impl<'a> Message<'a> {
                         self.tool |= reader.says_something()?;
                         Some(())
                     }
-                    _ => self.other(reader, key),
+                    _ => self.beside(reader, key),
                 })?;
             }
             // This marks the last chunk, which clients may wait for.
             b"chunk_position" => self.crowded |= reader.says_something()?,
-            _ => self.other(reader, key)?,
+            _ => self.beside(reader, key)?,
         }
         Some(())
     }
@@ -227,6 +227,13 @@ impl<'a> Message<'a> {
         Some(())
     }
 
+    /// Notes a member beside the text of the message.
+    fn beside(&mut self, reader: &mut Reader<'a>, key: &[u8]) -> Option<()> {
+        text::beside(0, key, reader.raw()?).hash(&mut self.rest);
+        Some(())
+    }
+
+    /// Notes a member of a content block, whose index and id tell it from others.
     fn other(&mut self, reader: &mut Reader<'a>, key: &[u8]) -> Option<()> {
         key.hash(&mut self.rest);
         reader.raw()?.hash(&mut self.rest);

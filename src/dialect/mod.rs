@@ -33,6 +33,7 @@ mod rejection_body;
 mod repeat;
 mod request;
 mod spec;
+mod stamps;
 mod text;
 mod tgi;
 mod vercel_ui;

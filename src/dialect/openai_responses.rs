@@ -258,7 +258,7 @@ impl<'a> Fields<'a> {
             b"type" => self.kind = reader.word()?,
             b"item_id" => self.item = reader.word()?,
             b"output_index" => self.output = reader.count()?,
-            b"content_index" => self.part = reader.number()?,
+            b"content_index" | b"summary_index" => self.part = reader.number()?,
             b"sequence_number" => {
                 let (number, at) = reader.count_at()?;
                 (self.number, self.number_at) = (number, Some(at));
@@ -286,7 +286,7 @@ impl<'a> Fields<'a> {
                     Some(())
                 })?;
             }
-            _ => self.rest = text::key((self.rest, key, reader.raw()?)),
+            _ => self.rest = text::beside(self.rest, key, reader.raw()?),
         }
         Some(())
     }

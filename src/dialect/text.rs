@@ -91,6 +91,26 @@ pub(super) fn of_call(usage: Usage, id: &[u8]) -> Usage {
     }
 }
 
+/// The most bytes of a number or a string that says nothing about the answer.
+const MAX_HARMLESS: usize = 64;
+
+/// Adds a member beside the text to a hash of what must be equal before two events are merged. A number or a short
+/// string may differ: padding, times, counters and nonces say nothing about the answer. What identifies the text (an id,
+/// an index, an author) is read by name, and does not come here.
+pub(super) fn beside(rest: u64, name: &[u8], raw: &[u8]) -> u64 {
+    let is_harmless = match raw.first() {
+        Some(b'"') => raw.len() <= MAX_HARMLESS,
+        Some(b'-' | b'0'..=b'9') => true,
+        Some(b'n') | None => true,
+        _ => matches!(raw, b"[]" | b"{}"),
+    };
+    if is_harmless {
+        rest
+    } else {
+        key((rest, name, raw))
+    }
+}
+
 /// Returns a merge key. Equal parts give equal keys within one process.
 pub(super) fn key(parts: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();

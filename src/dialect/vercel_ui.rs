@@ -125,7 +125,7 @@ impl<'a> Part<'a> {
                         Some(())
                     })?;
                 }
-                _ => part.rest = text::key((part.rest, key, reader.raw()?)),
+                _ => part.rest = text::beside(part.rest, key, reader.raw()?),
             }
             Some(())
         })?;

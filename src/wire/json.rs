@@ -105,7 +105,11 @@ impl<'a> Cursor<'a> {
             return Some(None);
         }
         let mut number: u64 = 0;
-        for digit in digits {
+        for (at, digit) in digits.iter().enumerate() {
+            // Some servers write counts as floating-point numbers: `18.0`.
+            if at > 0 && *digit == b'.' && digits.iter().skip(at + 1).all(|digit| *digit == b'0') {
+                break;
+            }
             let Some(next) = (digit.is_ascii_digit())
                 .then(|| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
                 .flatten()

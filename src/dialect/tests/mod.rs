@@ -4,6 +4,7 @@ mod agents;
 mod detection;
 mod failures;
 mod models;
+mod varying;
 
 use http::{HeaderMap, HeaderValue};
 
