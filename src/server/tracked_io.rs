@@ -1,6 +1,7 @@
 //! A client's socket that reports its reads and writes to its [`ClientConn`].
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -10,8 +11,11 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::client_conn::ClientConn;
 
-/// Most bytes read and discarded after the last response, so that the response arrives (lingering close).
-const MAX_LINGER_BYTES: usize = 1 << 20;
+/// Most bytes read and discarded after the last response, so that the response arrives (lingering close). This is the
+/// rest of most requests that were answered early; reading it takes some milliseconds of the thread's time.
+const MAX_LINGER_BYTES: usize = 16 << 20;
+/// Most bytes of one read of them.
+const LINGER_READ_BYTES: usize = 16 * 1024;
 
 /// A socket whose progress is reported. It lies below TLS, where it sees what the kernel really took.
 #[derive(Debug)]
@@ -94,16 +98,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for TrackedIo<S> {
 }
 
 impl<S: AsyncRead + Unpin> TrackedIo<S> {
-    /// Reads what the client still sends until it closes as well, or has sent enough. A socket that is closed
-    /// with unread bytes sends a reset, which can overtake the last response. The connection's deadline
-    /// bounds the time.
+    /// Reads what the client still sends until it closes as well. A socket that is closed with unread bytes
+    /// sends a reset, which can overtake the last response. If the client has sent enough, nothing more is read,
+    /// but it still has time to read the response. The connection's deadline bounds the time.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut scratch = [0; 4096];
-        while let Some(left) = self
-            .closing
-            .filter(|left| *left > 0 && !self.conn.has_enough())
-        {
-            let mut buf = ReadBuf::new(&mut scratch);
+        while let Some(left) = self.closing.filter(|_| !self.conn.has_enough()) {
+            if left == 0 {
+                return Poll::Pending;
+            }
+            let mut space = [const { MaybeUninit::uninit() }; LINGER_READ_BYTES];
+            let mut buf = ReadBuf::uninit(&mut space);
             let read = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buf));
             let bytes = buf.filled().len();
             if read.is_err() || bytes == 0 {
