@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::socket::{self, Vanished};
 use crate::client_conn::ClientConn;
 
 /// Most bytes read and discarded after the last response, so that the response arrives (lingering close). This is the
@@ -24,6 +25,8 @@ pub(super) struct TrackedIo<S> {
     conn: Arc<ClientConn>,
     /// Set once the write side is shut down: how many bytes the client may still send.
     closing: Option<usize>,
+    /// When the kernel gives the connection up; `None` before the first response.
+    vanished: Option<Vanished>,
 }
 
 impl<S> TrackedIo<S> {
@@ -32,19 +35,36 @@ impl<S> TrackedIo<S> {
             socket,
             conn,
             closing: None,
-        }
-    }
-
-    fn note(&self, written: &Poll<io::Result<usize>>) {
-        match written {
-            Poll::Pending => self.conn.note_full(),
-            Poll::Ready(Ok(_)) => self.conn.note_written(),
-            Poll::Ready(Err(_)) => {}
+            vanished: None,
         }
     }
 }
 
 impl<S: PeerState> TrackedIo<S> {
+    fn note(&mut self, written: &Poll<io::Result<usize>>) {
+        match written {
+            Poll::Pending => {
+                self.conn.note_full();
+                self.expect_acks(true);
+            }
+            Poll::Ready(Ok(_)) => self.conn.note_written(),
+            Poll::Ready(Err(_)) => {}
+        }
+    }
+
+    /// Has the kernel give up the connection when its client acknowledges nothing. This changes only when a request
+    /// with another `client_stall` begins, and when the socket fills up or has taken everything again.
+    fn expect_acks(&mut self, full: bool) {
+        let Some(stall) = self.conn.allowed_stall() else {
+            return;
+        };
+        let vanished = Some(Vanished { stall, full });
+        if self.vanished != vanished {
+            self.vanished = vanished;
+            self.socket.give_up_after(Vanished { stall, full });
+        }
+    }
+
     /// Fails if a check is due and the client has left.
     fn look(&self) -> io::Result<()> {
         if self.conn.take_look() && self.socket.is_peer_closed() {
@@ -54,15 +74,22 @@ impl<S: PeerState> TrackedIo<S> {
     }
 }
 
-/// A socket that can tell, without being read, whether its peer has left.
+/// A socket that can tell, without being read, whether its peer has left, and that notices when it has vanished.
 pub(super) trait PeerState {
     /// Reports whether the peer will send nothing beyond what has already arrived.
     fn is_peer_closed(&self) -> bool;
+
+    /// Sets when the kernel gives up a peer that acknowledges nothing. A Unix socket's peer cannot vanish.
+    fn give_up_after(&self, _vanished: Vanished) {}
 }
 
 impl PeerState for TcpStream {
     fn is_peer_closed(&self) -> bool {
         is_peer_closed(self.ready(Interest::READABLE))
+    }
+
+    fn give_up_after(&self, vanished: Vanished) {
+        socket::give_up_after(self, vanished);
     }
 }
 
@@ -151,6 +178,7 @@ impl<S: AsyncRead + AsyncWrite + PeerState + Unpin> AsyncWrite for TrackedIo<S> 
         // The layers above flush only after they have written everything.
         ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
         self.conn.note_flushed();
+        self.expect_acks(false);
         Poll::Ready(Ok(()))
     }
 
