@@ -157,6 +157,14 @@ impl ClientConn {
         }
     }
 
+    /// Returns how long the client may stall; `None` if no request has set a limit, or the client was given up.
+    pub(crate) fn allowed_stall(&self) -> Option<Duration> {
+        match self.stall.load(Ordering::Relaxed) {
+            NEVER | 0 => None,
+            limit => Some(Duration::from_micros(limit).saturating_sub(AFTER_STALL)),
+        }
+    }
+
     /// Sets the time at which the response to the only request in progress must be complete.
     pub(crate) fn end_by(&self, at: Instant) {
         let until = micros(at.saturating_duration_since(self.epoch));

@@ -113,3 +113,19 @@ fn interim_responses_are_bounded() {
     assert_eq!(conn.take_interim().unwrap().len(), 65_000);
     assert_eq!(conn.take_interim(), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_limit_of_the_open_requests_is_allowed() {
+    let conn = Arc::new(ClientConn::new(HEAD, KEEP));
+    assert_eq!(conn.allowed_stall(), None);
+    let open = conn.request(false);
+    conn.allow_stall(Duration::from_secs(30));
+    conn.allow_stall(Duration::from_secs(3));
+    assert_eq!(conn.allowed_stall(), Some(Duration::from_secs(30)));
+    drop(open);
+    let _open = conn.request(false);
+    conn.allow_stall(Duration::from_secs(3));
+    assert_eq!(conn.allowed_stall(), Some(Duration::from_secs(3)));
+    conn.give_up();
+    assert_eq!(conn.allowed_stall(), None, "it is closed by Weir itself");
+}

@@ -28,9 +28,6 @@ use crate::upstream::request::Origin;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Failed accepts come in bursts; at most one is logged in this time.
 const LOG_EVERY: Duration = Duration::from_secs(5);
-/// Added to the longest `client_stall` for the kernel's timeout of unacknowledged data, so that Weir ends a
-/// stalled client first, and can report it.
-const VANISHED: Duration = Duration::from_secs(5);
 /// A worker hands a connection on if its load is this much higher than that of the least busy worker ...
 const SLACK: usize = 4;
 /// ... plus the load of the least busy worker divided by this.
@@ -200,7 +197,7 @@ impl Acceptor {
         let tls = tls.as_ref();
         match stream {
             Stream::Tcp(stream) => {
-                socket::tune(&stream, app.loaded().longest_stall() + VANISHED);
+                socket::tune(&stream, app.loaded().longest_stall());
                 run(app, worker, origin, stream, tls, held);
             }
             Stream::Unix(stream) => run(app, worker, origin, stream, tls, held),

@@ -16,6 +16,12 @@ const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Unsent bytes above which the socket takes no more.
 const NOT_SENT_BYTES: u32 = 16 * 1024;
 const BACKLOG: i32 = 1024;
+/// Added to `client_stall` for the kernel's timeout of what a client does not acknowledge. The kernel counts from its
+/// first retransmission, 0.2 to 0.6 s after the data was sent, so the connection ends within `client_stall` + 1 s.
+const UNACKNOWLEDGED: Duration = Duration::from_millis(250);
+/// The same while more data waits than the kernel takes. Weir then ends the stream itself, and tells the client why;
+/// the kernel does not know the difference between a client that has vanished and one that does not read.
+const UNREAD: Duration = Duration::from_secs(5);
 
 /// Binds one listener per worker to `address`. For port 0, all of them get the same free port.
 ///
@@ -62,16 +68,34 @@ pub fn unix(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Sets the options of an accepted connection. The kernel gives up after `stall` without an acknowledgement,
-/// so that a half-open connection is noticed although small heartbeats still fit the kernel's buffers.
+/// Sets the options of an accepted connection. No request has set a `client_stall` yet; the longest one is
+/// `stall`.
 pub fn tune(socket: &tokio::net::TcpStream, stall: Duration) {
     let options = SockRef::from(socket);
     let results = [
         options.set_tcp_nodelay(true),
         options.set_tcp_notsent_lowat(NOT_SENT_BYTES),
-        options.set_tcp_user_timeout(Some(stall)),
     ];
     for error in results.into_iter().filter_map(Result::err) {
+        tracing::debug!(%error, "a socket option was refused");
+    }
+    give_up_after(socket, Vanished { stall, full: true });
+}
+
+/// When the kernel gives up a connection whose client acknowledges nothing, although small heartbeats still fit its
+/// buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vanished {
+    /// The `client_stall` in force.
+    pub stall: Duration,
+    /// More data waits than the kernel takes.
+    pub full: bool,
+}
+
+/// Sets when the kernel gives up a connection.
+pub fn give_up_after(socket: &tokio::net::TcpStream, Vanished { stall, full }: Vanished) {
+    let limit = stall + if full { UNREAD } else { UNACKNOWLEDGED };
+    if let Err(error) = SockRef::from(socket).set_tcp_user_timeout(Some(limit)) {
         tracing::debug!(%error, "a socket option was refused");
     }
 }

@@ -1,6 +1,7 @@
 //! A client's socket that reports its reads and writes to its [`ClientConn`].
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -8,10 +9,14 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::socket::{self, Vanished};
 use crate::client_conn::ClientConn;
 
-/// Most bytes read and discarded after the last response, so that the response arrives (lingering close).
-const MAX_LINGER_BYTES: usize = 1 << 20;
+/// Most bytes read and discarded after the last response, so that the response arrives (lingering close). This is the
+/// rest of most requests that were answered early; reading it takes some milliseconds of the thread's time.
+const MAX_LINGER_BYTES: usize = 16 << 20;
+/// Most bytes of one read of them.
+const LINGER_READ_BYTES: usize = 16 * 1024;
 
 /// A socket whose progress is reported. It lies below TLS, where it sees what the kernel really took.
 #[derive(Debug)]
@@ -20,6 +25,8 @@ pub(super) struct TrackedIo<S> {
     conn: Arc<ClientConn>,
     /// Set once the write side is shut down: how many bytes the client may still send.
     closing: Option<usize>,
+    /// When the kernel gives the connection up; `None` before the first response.
+    vanished: Option<Vanished>,
 }
 
 impl<S> TrackedIo<S> {
@@ -28,19 +35,36 @@ impl<S> TrackedIo<S> {
             socket,
             conn,
             closing: None,
-        }
-    }
-
-    fn note(&self, written: &Poll<io::Result<usize>>) {
-        match written {
-            Poll::Pending => self.conn.note_full(),
-            Poll::Ready(Ok(_)) => self.conn.note_written(),
-            Poll::Ready(Err(_)) => {}
+            vanished: None,
         }
     }
 }
 
 impl<S: PeerState> TrackedIo<S> {
+    fn note(&mut self, written: &Poll<io::Result<usize>>) {
+        match written {
+            Poll::Pending => {
+                self.conn.note_full();
+                self.expect_acks(true);
+            }
+            Poll::Ready(Ok(_)) => self.conn.note_written(),
+            Poll::Ready(Err(_)) => {}
+        }
+    }
+
+    /// Has the kernel give up the connection when its client acknowledges nothing. This changes only when a request
+    /// with another `client_stall` begins, and when the socket fills up or has taken everything again.
+    fn expect_acks(&mut self, full: bool) {
+        let Some(stall) = self.conn.allowed_stall() else {
+            return;
+        };
+        let vanished = Some(Vanished { stall, full });
+        if self.vanished != vanished {
+            self.vanished = vanished;
+            self.socket.give_up_after(Vanished { stall, full });
+        }
+    }
+
     /// Fails if a check is due and the client has left.
     fn look(&self) -> io::Result<()> {
         if self.conn.take_look() && self.socket.is_peer_closed() {
@@ -50,15 +74,22 @@ impl<S: PeerState> TrackedIo<S> {
     }
 }
 
-/// A socket that can tell, without being read, whether its peer has left.
+/// A socket that can tell, without being read, whether its peer has left, and that notices when it has vanished.
 pub(super) trait PeerState {
     /// Reports whether the peer will send nothing beyond what has already arrived.
     fn is_peer_closed(&self) -> bool;
+
+    /// Sets when the kernel gives up a peer that acknowledges nothing. A Unix socket's peer cannot vanish.
+    fn give_up_after(&self, _vanished: Vanished) {}
 }
 
 impl PeerState for TcpStream {
     fn is_peer_closed(&self) -> bool {
         is_peer_closed(self.ready(Interest::READABLE))
+    }
+
+    fn give_up_after(&self, vanished: Vanished) {
+        socket::give_up_after(self, vanished);
     }
 }
 
@@ -94,16 +125,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for TrackedIo<S> {
 }
 
 impl<S: AsyncRead + Unpin> TrackedIo<S> {
-    /// Reads what the client still sends until it closes as well, or has sent enough. A socket that is closed
-    /// with unread bytes sends a reset, which can overtake the last response. The connection's deadline
-    /// bounds the time.
+    /// Reads what the client still sends until it closes as well. A socket that is closed with unread bytes
+    /// sends a reset, which can overtake the last response. If the client has sent enough, nothing more is read,
+    /// but it still has time to read the response. The connection's deadline bounds the time.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut scratch = [0; 4096];
-        while let Some(left) = self
-            .closing
-            .filter(|left| *left > 0 && !self.conn.has_enough())
-        {
-            let mut buf = ReadBuf::new(&mut scratch);
+        while let Some(left) = self.closing.filter(|_| !self.conn.has_enough()) {
+            if left == 0 {
+                return Poll::Pending;
+            }
+            let mut space = [const { MaybeUninit::uninit() }; LINGER_READ_BYTES];
+            let mut buf = ReadBuf::uninit(&mut space);
             let read = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buf));
             let bytes = buf.filled().len();
             if read.is_err() || bytes == 0 {
@@ -147,6 +178,7 @@ impl<S: AsyncRead + AsyncWrite + PeerState + Unpin> AsyncWrite for TrackedIo<S> 
         // The layers above flush only after they have written everything.
         ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
         self.conn.note_flushed();
+        self.expect_acks(false);
         Poll::Ready(Ok(()))
     }
 

@@ -137,9 +137,9 @@ impl RequestBody {
     }
 
     /// Returns the same body, with a `listener` that gets each piece as it passes.
-    pub fn heard_by(self, listener: Option<impl FnMut(&[u8]) + Send + 'static>) -> Self {
-        let listener = listener.map(|listener| Box::new(listener) as Listener);
-        Self { listener, ..self }
+    pub fn heard_by(mut self, listener: Option<impl FnMut(&[u8]) + Send + 'static>) -> Self {
+        self.listener = listener.map(|listener| Box::new(listener) as Listener);
+        self
     }
 
     /// Passes to the listener what arrived with the head, before the request is sent.
@@ -180,6 +180,11 @@ impl RequestBody {
     /// Returns a handle that tells later whether all of the body has arrived.
     pub fn received(&self) -> Received {
         Received(self.verdict())
+    }
+
+    /// Records that the upstream takes no more: nobody waits for the client any longer, and the response is due.
+    pub(super) fn refused(&self) {
+        self.verdict.took(Some(Instant::now()));
     }
 
     /// Takes back the piece that was handed over last.

@@ -68,6 +68,8 @@ pub(super) struct Connection {
     /// Whether the upstream has sent anything since the request began.
     heard: bool,
     keep_alive: bool,
+    /// The error of a write: the upstream takes no more of the request. What it has sent is still read.
+    refused: Option<io::Error>,
     opened: Instant,
 }
 
@@ -84,6 +86,7 @@ impl Connection {
             is_head: false,
             heard: false,
             keep_alive: true,
+            refused: None,
             opened: Instant::now(),
         }
     }
@@ -93,6 +96,7 @@ impl Connection {
         self.set_low_rate(false);
         self.is_head = parts.method == http::Method::HEAD;
         self.heard = false;
+        self.refused = None;
         self.upload = Some(Box::new(Upload::new(parts, body)));
         self.state = State::Head;
     }
@@ -135,35 +139,38 @@ impl Connection {
     }
 
     /// Sends the request, and reads up to the end of the response head. Interim (1xx) heads are passed to `interim`.
+    ///
+    /// An upstream may answer before it has read the whole request, and close. A write then fails although the response
+    /// can be read. So what has arrived is read before anything more is written, and a failed write only ends the
+    /// upload: the response is awaited as usual.
     pub(super) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
         mut interim: impl FnMut(StatusCode, &HeaderMap),
     ) -> Poll<Result<response::Parts, Failure>> {
-        let mut refused = None;
-        match self.poll_upload(cx) {
-            Poll::Ready(Err(upload::Broken::Body)) => {
-                return Poll::Ready(Err(Failure::RequestBody));
-            }
-            // The upstream takes no more of the request, but may have sent a response that says why.
-            Poll::Ready(Err(upload::Broken::Socket(error))) => refused = Some(error),
-            Poll::Ready(Ok(())) | Poll::Pending => {}
+        // What arrives before the request is no answer to it.
+        if self.upload.as_ref().is_some_and(|upload| upload.began())
+            && let Poll::Ready(head) = self.poll_answer(cx, &mut interim)
+        {
+            return Poll::Ready(head);
         }
+        if let Poll::Ready(Err(upload::Cut)) = self.poll_upload(cx) {
+            return Poll::Ready(Err(Failure::RequestBody));
+        }
+        self.poll_answer(cx, &mut interim)
+    }
+
+    /// Reads up to the end of the response head.
+    fn poll_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        interim: &mut impl FnMut(StatusCode, &HeaderMap),
+    ) -> Poll<Result<response::Parts, Failure>> {
         for _ in 0..READS_PER_POLL {
             let before = self.unread.len();
-            let read = match self.poll_more(cx) {
-                Poll::Pending => match refused.take() {
-                    None => return Poll::Pending,
-                    Some(error) => Err(error),
-                },
-                Poll::Ready(read) => read,
-            };
-            let failure = match read {
-                Ok(0) => {
-                    let error = refused.take();
-                    Failure::Reset(error.unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()))
-                }
-                Ok(_) => match self.take_heads(before, &mut interim) {
+            let failure = match ready!(self.poll_more(cx)) {
+                Ok(0) => Failure::Reset(self.ended()),
+                Ok(_) => match self.take_heads(before, interim) {
                     Ok(Some(head)) => return Poll::Ready(Ok(self.answered(head))),
                     Ok(None) => continue,
                     Err(malformed) => Failure::Malformed(malformed),
@@ -175,6 +182,12 @@ impl Connection {
         // Yields to other tasks, and to the deadline of this call.
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Returns why the connection ended before a response head.
+    fn ended(&mut self) -> io::Error {
+        let refused = self.refused.take();
+        refused.unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     /// Reads once and appends to `unread`.
@@ -309,13 +322,17 @@ impl Connection {
             unread,
             most,
             acks,
+            refused,
             ..
         } = self;
         let (undone, short) = if unread.is_empty() {
             let mut read = 0;
             let undo = |bytes: &mut [u8]| {
                 read = bytes.len();
-                (state.undo(bytes, sink), bytes.len() < *most)
+                if read == 0 && refused.as_ref().is_some_and(is_reset) {
+                    return (None, true);
+                }
+                (state.undo(bytes, sink), read < *most)
             };
             let undone = ready!(poll_read(io, cx, *most, undo)).map_err(Broken::Reset)?;
             if acks.read() {
@@ -328,7 +345,10 @@ impl Connection {
         } else {
             (state.undo(&mut std::mem::take(unread), sink), false)
         };
-        let Undone { any, surplus } = undone.ok_or(Broken::Truncated)?;
+        let Some(Undone { any, surplus }) = undone else {
+            let reset = self.refused.take_if(|error| is_reset(error));
+            return Poll::Ready(Err(reset.map_or(Broken::Truncated, Broken::Reset)));
+        };
         self.keep_alive &= !surplus;
         Poll::Ready(Ok(Piece { any, short }))
     }
@@ -345,7 +365,8 @@ impl Connection {
     /// Reports whether the next request may be sent: the last exchange is complete, and the connection is still open.
     pub(super) fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
         let is_old = self.opened.elapsed() > MAX_AGE;
-        if is_old || !self.keep_alive || !matches!(self.state, State::Idle | State::Over(_)) {
+        let is_usable = self.keep_alive && self.refused.is_none();
+        if is_old || !is_usable || !matches!(self.state, State::Idle | State::Over(_)) {
             return false;
         }
         if self.upload.is_some() && !matches!(self.poll_upload(cx), Poll::Ready(Ok(()))) {
@@ -356,14 +377,32 @@ impl Connection {
         self.unread.is_empty() && poll_read(&mut self.io, cx, READ_BYTES, |_| ()).is_pending()
     }
 
-    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), upload::Broken>> {
+    /// Writes what can be written of the request. Ready when nothing more can be, or with an error if the client's body
+    /// was cut off.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), upload::Cut>> {
+        if self.refused.is_some() {
+            return Poll::Ready(Ok(()));
+        }
         let Some(upload) = &mut self.upload else {
             return Poll::Ready(Ok(()));
         };
-        ready!(upload.poll(cx, &mut self.io))?;
-        self.upload = None;
+        match ready!(upload.poll(cx, &mut self.io)) {
+            Ok(()) => self.upload = None,
+            Err(upload::Broken::Body) => return Poll::Ready(Err(upload::Cut)),
+            Err(upload::Broken::Socket(error)) => {
+                self.refused = Some(error);
+                // If nothing was sent, the request may go to another connection.
+                self.upload = self.upload.take().and_then(Upload::refused);
+            }
+        }
         Poll::Ready(Ok(()))
     }
+}
+
+/// Reports whether the upstream reset the connection. The write that got this error took it from the socket, so that
+/// the next read shows an orderly end instead.
+fn is_reset(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ConnectionReset
 }
 
 /// The result of one read.

@@ -206,3 +206,81 @@ async fn a_narrow_connection_reads_little_until_its_next_request() {
     }
     assert_eq!(most, [NARROW_READ_BYTES, READ_BYTES]);
 }
+
+/// A connection whose upstream takes nothing more: each write fails with this error.
+#[derive(Debug)]
+struct Refusing(DuplexStream, io::ErrorKind);
+
+impl crate::upstream::socket::Stream for Refusing {}
+
+impl tokio::io::AsyncRead for Refusing {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl tokio::io::AsyncWrite for Refusing {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(self.1.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Returns a connection whose GET cannot be sent, and the end that responds to it.
+fn refused(kind: io::ErrorKind) -> (Connection, DuplexStream) {
+    let (near, far) = duplex(1 << 16);
+    let mut connection = Connection::new(Io::Other(Box::new(Refusing(near, kind))));
+    connection.begin(&get(), None);
+    (connection, far)
+}
+
+#[tokio::test]
+async fn an_answer_is_awaited_although_a_write_failed() {
+    let (mut connection, mut far) = refused(io::ErrorKind::BrokenPipe);
+    let once = poll_fn(|cx| Poll::Ready(connection.poll_head(cx, |_, _| {}).is_pending()));
+    assert!(once.await, "nothing has come yet");
+    far.write_all(b"HTTP/1.1 401 No\r\ncontent-length: 2\r\n\r\nno")
+        .await
+        .unwrap();
+    let parts = head(&mut connection).await.unwrap();
+    assert_eq!(parts.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(body(&mut connection).await.0, b"no");
+    assert!(!is_ready(&mut connection).await, "it takes no request");
+}
+
+#[tokio::test]
+async fn a_failed_write_is_told_if_no_answer_follows() {
+    let (mut connection, far) = refused(io::ErrorKind::BrokenPipe);
+    drop(far);
+    let Err(Failure::Reset(error)) = head(&mut connection).await else {
+        panic!("a head from nowhere");
+    };
+    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+}
+
+#[tokio::test]
+async fn a_reset_that_a_write_has_seen_ends_no_body() {
+    for (kind, whole) in [
+        (io::ErrorKind::BrokenPipe, true),
+        (io::ErrorKind::ConnectionReset, false),
+    ] {
+        let (mut connection, mut far) = refused(kind);
+        far.write_all(b"HTTP/1.1 403 No\r\n\r\nno").await.unwrap();
+        drop(far);
+        head(&mut connection).await.unwrap();
+        let (all, end) = body(&mut connection).await;
+        assert_eq!(all, b"no");
+        assert_eq!(end.is_ok(), whole, "{kind:?}");
+    }
+}

@@ -38,6 +38,10 @@ pub(super) enum Broken {
     Socket(io::Error),
 }
 
+/// The client's body ended early or exceeded a limit; its verdict says which.
+#[derive(Debug)]
+pub(super) struct Cut;
+
 impl Upload {
     pub(super) fn new(parts: &request::Parts, body: Option<RequestBody>) -> Self {
         let length = match &body {
@@ -54,6 +58,19 @@ impl Upload {
             left: length,
             began: false,
         }
+    }
+
+    /// Reports whether some of the request may have reached the upstream.
+    pub(super) const fn began(&self) -> bool {
+        self.began
+    }
+
+    /// Ends the upload, because the upstream takes no more. Keeps a request of which nothing was sent.
+    pub(super) fn refused(self: Box<Self>) -> Option<Box<Self>> {
+        if let Some(body) = &self.body {
+            body.refused();
+        }
+        (!self.began).then_some(self)
     }
 
     /// Returns the complete body, if nothing of the request was sent.

@@ -14,6 +14,7 @@ use h2::{Ping, PingPong, Reason, SendStream};
 use http::Request;
 use tokio::time::{Instant, sleep};
 
+use super::last_words::LastWords;
 use crate::strict::StrictIo;
 use crate::strict::frame_flood::FrameFlood;
 use crate::tasks;
@@ -54,7 +55,7 @@ struct Shared {
     scheme: &'static str,
     streams: AtomicUsize,
     /// The connection takes no more streams.
-    retired: AtomicBool,
+    retired: Arc<AtomicBool>,
     /// The connection has ended.
     over: AtomicBool,
     /// A stream has reported that the connection has ended.
@@ -73,6 +74,8 @@ impl Connection {
     /// # Errors
     /// If the peer does not speak HTTP/2, or the connection ends.
     pub(in crate::upstream) async fn open(io: Io, scheme: &'static str) -> io::Result<Self> {
+        let retired = Arc::<AtomicBool>::default();
+        let io = LastWords::new(io, Arc::clone(&retired));
         let opening = client::Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW_BYTES)
@@ -101,7 +104,7 @@ impl Connection {
             opened: Instant::now(),
             scheme,
             streams: AtomicUsize::new(0),
-            retired: AtomicBool::new(false),
+            retired,
             over: AtomicBool::new(false),
             told: AtomicBool::new(false),
             heard: AtomicBool::new(false),
@@ -200,7 +203,7 @@ impl Hearing {
 
 /// Reads and writes for all streams, until nobody holds the connection or it breaks.
 async fn drive(
-    mut connection: client::Connection<StrictIo<Io, FrameFlood>, Bytes>,
+    mut connection: client::Connection<StrictIo<LastWords<Io>, FrameFlood>, Bytes>,
     mut pings: PingPong,
     shared: Arc<Shared>,
 ) {

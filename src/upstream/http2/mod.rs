@@ -12,6 +12,7 @@
 //! which is the back-pressure on the upstream.
 
 mod connection;
+mod last_words;
 mod pool;
 mod recv_buffer;
 mod upload;
