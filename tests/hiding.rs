@@ -425,6 +425,12 @@ fn what_repeats_a_hidden_side_does_not_tell_it() {
             "event: updates\ndata: {\"tools\":{\"messages\":[{\"type\":\"tool\",\"content\":\"SECRET\"},{\"type\":\"ai\",\"content\":\"<think>SECRET</think>Rain\"}]}}\n\n".to_owned(),
         ),
         (
+            Dialect::Mastra,
+            r#"data: {"type":"finish","runId":"r","from":"AGENT","payload":{"output":{"steps":[{"text":"Rain","reasoningText":"SECRET","reasoning":[{"type":"reasoning","payload":{"text":"SECRET"}}],"toolResults":[{"payload":{"result":"SECRET"}}],"content":[{"type":"reasoning","text":"SECRET"},{"type":"tool-call","input":{"a":"SECRET"}}]}]},"messages":{"nonUser":[{"role":"assistant","parts":[{"type":"reasoning","details":[{"type":"text","text":"SECRET"}]},{"type":"tool-invocation","toolInvocation":{"args":"SECRET"}}]}]}}}
+
+"#.to_owned(),
+        ),
+        (
             Dialect::Convention,
             "data: {\"type\":\"final_answer\",\"data\":\"<think>SECRET</think>Rain\"}\n\n".to_owned(),
         ),
@@ -443,6 +449,21 @@ fn what_repeats_a_hidden_side_does_not_tell_it() {
         assert!(!shown.contains("SECRET"), "{dialect}\n{shown}");
         assert!(shown.contains("Rain"), "{dialect}\n{shown}");
     }
+}
+
+#[test]
+fn the_thoughts_of_agents_that_are_tools_are_hidden_though_their_texts_stay() {
+    let rules = rules(Hide::Drop, Hide::Keep);
+    let output = |kind: &str, text: &str| {
+        format!(
+            r#"data: {{"type":"tool-output","runId":"r","from":"USER","payload":{{"toolCallId":"c","output":{{"payload":{{"text":"{text}","id":"t"}},"type":"{kind}"}}}}}}"#
+        ) + "\n\n"
+    };
+    let stream = output("reasoning-delta", "SECRET") + &output("text-delta", "Rain");
+    let out = through(Dialect::Mastra, Framing::Sse, &rules, &[stream.as_bytes()]);
+    let shown = String::from_utf8_lossy(&out);
+    assert!(!shown.contains("SECRET"), "{shown}");
+    assert!(shown.ends_with(&output("text-delta", "Rain")), "{shown}");
 }
 
 #[test]

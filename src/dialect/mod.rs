@@ -16,6 +16,7 @@ mod first_frame;
 mod gemini;
 mod langgraph;
 mod langserve;
+mod mastra;
 mod mcp;
 mod message;
 pub mod model;
@@ -85,6 +86,8 @@ dialects! {
     LangGraph: langgraph,
     /// LangServe `/stream`, `/stream_log`, `/stream_events`; `astream_events` objects.
     LangServe: langserve,
+    /// Mastra: chunks of agents, networks and workflows.
+    Mastra: mastra,
     /// MCP Streamable HTTP.
     Mcp: mcp,
     /// Ollama chat and generate, NDJSON.

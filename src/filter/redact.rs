@@ -11,8 +11,9 @@ use crate::wire::json::{Cursor, Kind as Value};
 /// Values nested deeper than this are left unchanged.
 const MAX_DEPTH: usize = 48;
 /// Members that hold reasoning in any dialect.
-const REASONING: [&[u8]; 6] = [
+const REASONING: [&[u8]; 7] = [
     b"reasoning",
+    b"reasoningText",
     b"reasoning_content",
     b"reasoning_details",
     b"reasoning_opaque",
@@ -21,11 +22,24 @@ const REASONING: [&[u8]; 6] = [
 ];
 /// The types of content blocks that hold reasoning, and the members of such a block that contain it.
 const THOUGHTS: [&[u8]; 3] = [b"reasoning", b"redacted_thinking", b"thinking"];
-const THOUGHT: [&[u8]; 5] = [b"content", b"data", b"summary", b"text", b"thinking"];
+const THOUGHT: [&[u8]; 6] = [
+    b"content",
+    b"data",
+    b"details",
+    b"summary",
+    b"text",
+    b"thinking",
+];
 /// Members that hold tool calls.
-const TOOLS: [&[u8]; 5] = [
+const TOOLS: [&[u8]; 11] = [
+    b"dynamicToolCalls",
+    b"dynamicToolResults",
     b"function_call",
+    b"staticToolCalls",
+    b"staticToolResults",
     b"toolCalls",
+    b"toolInvocations",
+    b"toolResults",
     b"invalid_tool_calls",
     b"tool_call_chunks",
     b"tool_calls",
@@ -90,21 +104,23 @@ impl Redactor<'_> {
     pub(super) fn run(&self, data: &[u8]) -> Scrubbed {
         let mut out = Scrubbed::default();
         // A payload that is not JSON has no members to empty.
-        let _ = self.value(data, &mut Cursor::new(data), b"", 0, &mut out);
+        let _ = self.value(data, &mut Cursor::new(data), b"", 0, false, &mut out);
         out
     }
 
+    /// Scrubs a value. `thinks`: it is within an object that holds a thought, so its texts are reasoning.
     fn value(
         &self,
         data: &[u8],
         cursor: &mut Cursor<'_>,
         key: &[u8],
         depth: usize,
+        thinks: bool,
         out: &mut Scrubbed,
     ) -> Option<()> {
         match cursor.kind()? {
-            Value::Object if depth < MAX_DEPTH => self.object(data, cursor, depth, out),
-            Value::Array if depth < MAX_DEPTH => self.array(data, cursor, key, depth, out),
+            Value::Object if depth < MAX_DEPTH => self.object(data, cursor, depth, thinks, out),
+            Value::Array if depth < MAX_DEPTH => self.array(data, cursor, key, depth, thinks, out),
             Value::String if TEXTS.contains(&key) => {
                 let range = cursor.string()?;
                 self.text(data, range, out);
@@ -119,12 +135,14 @@ impl Redactor<'_> {
         data: &[u8],
         cursor: &mut Cursor<'_>,
         depth: usize,
+        thinks: bool,
         out: &mut Scrubbed,
     ) -> Option<()> {
         let about = About::read(data, cursor.clone())?;
         cursor.enter_object()?;
         while let Some(key) = cursor.next_key()? {
-            let hides = if self.reasoning && about.hides(key) {
+            let is_thought = about.hides(key) || (thinks && THOUGHT.contains(&key));
+            let hides = if self.reasoning && is_thought {
                 Some(Kind::Reasoning)
             } else if self.tools && (TOOLS.contains(&key) || about.tells_result(key)) {
                 Some(Kind::Tool)
@@ -144,7 +162,8 @@ impl Redactor<'_> {
             } else if ARGUMENTS.contains(&key) {
                 cursor.skip()?;
             } else {
-                self.value(data, cursor, key, depth + 1, out)?;
+                let thinks = thinks || about.wraps_thought(key);
+                self.value(data, cursor, key, depth + 1, thinks, out)?;
             }
         }
         Some(())
@@ -156,6 +175,7 @@ impl Redactor<'_> {
         cursor: &mut Cursor<'_>,
         key: &[u8],
         depth: usize,
+        thinks: bool,
         out: &mut Scrubbed,
     ) -> Option<()> {
         // The range of each element, and the kind of output if the element is removed.
@@ -169,7 +189,7 @@ impl Redactor<'_> {
                 cursor.skip()?;
             } else {
                 let before = out.edits.len();
-                self.value(data, cursor, key, depth + 1, out)?;
+                self.value(data, cursor, key, depth + 1, thinks, out)?;
                 edits.extend(out.edits.drain(before..));
             }
             elements.push((range, goes));
@@ -202,11 +222,13 @@ impl Redactor<'_> {
         }
         let about = About::read(data, cursor.clone())?;
         Some(match key {
-            b"parts" if self.tools && about.calls => Some(Kind::Tool),
+            b"parts" if self.tools && (about.calls || is_tool_part(about.kind)) => Some(Kind::Tool),
             b"output" if self.reasoning && about.kind == b"reasoning" => Some(Kind::Reasoning),
             b"output" if self.tools && is_tool_item(about.kind) => Some(Kind::Tool),
             b"content" if self.reasoning && THOUGHTS.contains(&about.kind) => Some(Kind::Reasoning),
-            b"content" if self.tools && is_tool_block(about.kind) => Some(Kind::Tool),
+            b"content" if self.tools && (is_tool_block(about.kind) || is_tool_part(about.kind)) => {
+                Some(Kind::Tool)
+            }
             _ => None,
         })
     }
@@ -283,6 +305,11 @@ fn is_tool_block(kind: &[u8]) -> bool {
         || matches!(kind, b"function_call" | b"input_json_delta")
 }
 
+/// Reports whether a part of a message of the AI SDK, or a block of its content, is a tool call or a result.
+fn is_tool_part(kind: &[u8]) -> bool {
+    kind.starts_with(b"tool-") || kind == b"dynamic-tool"
+}
+
 /// What an object's own members say about it.
 #[derive(Debug, Default)]
 struct About<'a> {
@@ -320,6 +347,11 @@ impl<'a> About<'a> {
     fn tells_result(&self, key: &[u8]) -> bool {
         let is_result = self.role == b"tool" || matches!(self.kind, b"tool" | b"ToolMessage");
         is_result && matches!(key, b"artifact" | b"content")
+    }
+
+    /// Reports whether an object in this member holds a thought: the chunk of another agent's reasoning in Mastra.
+    fn wraps_thought(&self, key: &[u8]) -> bool {
+        self.kind == b"reasoning-delta" && key == b"payload"
     }
 
     /// Reports whether this member holds reasoning.

@@ -33,6 +33,10 @@ fn the_request_tells_the_dialect() {
         ("/v1/tasks/k1:subscribe", Some(Dialect::A2a)),
         ("/mcp", None),
         ("/agent/stream", Some(Dialect::LangServe)),
+        ("/agents/a/stream", Some(Dialect::LangServe)),
+        ("/api/agents/a/stream", Some(Dialect::Mastra)),
+        ("/api/agents/a/network", Some(Dialect::Mastra)),
+        ("/api/agents/a/generate", None),
         ("/agent/stream_log", Some(Dialect::LangServe)),
         (
             "/v1beta/models/g:streamGenerateContent?alt=sse",
@@ -157,6 +161,14 @@ fn the_first_frame_tells_the_dialect() {
         ),
         (r#"{"message":{"text":"hi"}}"#, Dialect::Opaque),
         (r#"{"type":"text-start","id":"t"}"#, Dialect::VercelUi),
+        (
+            r#"{"type":"text-start","runId":"r","from":"AGENT","payload":{"id":"t"}}"#,
+            Dialect::Mastra,
+        ),
+        (
+            r#"{"type":"start","runId":"r","from":"WEIR","payload":{}}"#,
+            Dialect::Convention,
+        ),
         (r#"{"type":"finish"}"#, Dialect::Convention),
         (r#"{"author":"a","invocationId":"i"}"#, Dialect::Adk),
         (
