@@ -425,6 +425,13 @@ fn what_repeats_a_hidden_side_does_not_tell_it() {
             "event: updates\ndata: {\"tools\":{\"messages\":[{\"type\":\"tool\",\"content\":\"SECRET\"},{\"type\":\"ai\",\"content\":\"<think>SECRET</think>Rain\"}]}}\n\n".to_owned(),
         ),
         (
+            Dialect::LangGraph,
+            r#"event: updates
+data: {"agent":{"messages":[{"type":"ai","content":"Rain","additional_kwargs":{"reasoning":{"summary":[{"type":"summary_text","text":"SECRET"}]}}},{"type":"ai","content":[{"type":"reasoning","summary":[{"type":"summary_text","text":"SECRET"}]},{"type":"reasoning_content","reasoning_content":{"text":"SECRET"}},{"type":"non_standard","value":{"type":"redacted_thinking","data":"SECRET"}}]}],"last":{"type":"reasoning_content","reasoning_content":{"text":"SECRET"}}}}
+
+"#.to_owned(),
+        ),
+        (
             Dialect::Mastra,
             r#"data: {"type":"finish","runId":"r","from":"AGENT","payload":{"output":{"steps":[{"text":"Rain","reasoningText":"SECRET","reasoning":[{"type":"reasoning","payload":{"text":"SECRET"}}],"toolResults":[{"payload":{"result":"SECRET"}}],"content":[{"type":"reasoning","text":"SECRET"},{"type":"tool-call","input":{"a":"SECRET"}}]}]},"messages":{"nonUser":[{"role":"assistant","parts":[{"type":"reasoning","details":[{"type":"text","text":"SECRET"}]},{"type":"tool-invocation","toolInvocation":{"args":"SECRET"}}]}]}}}
 

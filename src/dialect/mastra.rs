@@ -268,19 +268,14 @@ impl<'a> Chunk<'a> {
                     Class::Finish | Class::Error => of(Class::State, Content::Other),
                     _ => event,
                 };
-                (
-                    Event {
-                        terminal: None,
-                        ..event
-                    },
-                    &self.inner,
-                )
+                let terminal = None;
+                (Event { terminal, ..event }, &self.inner)
             }
-            (None, b"tool-output") => (self.output(frame, Class::Tool), &self.inner),
-            (None, b"step-output" | b"workflow-step-output") => {
+            (_, b"tool-output") => (self.output(frame, Class::Tool), &self.inner),
+            (_, b"step-output" | b"workflow-step-output") => {
                 (self.output(frame, Class::State), &self.inner)
             }
-            (None, kind) => {
+            (_, kind) => {
                 let event = self.of_agent(frame, kind, &self.payload);
                 (event.or_else(|| self.of_others(frame))?, &self.payload)
             }
@@ -356,33 +351,18 @@ impl<'a> Chunk<'a> {
                 state.ending(Terminal::MayEndWithInput)
             }
             b"network-object" => text::superseded(state, frame, text::key((self.kind, self.run))),
-            kind if kind.starts_with(b"tool-execution-") => self.execution(Class::Tool),
+            kind if kind.starts_with(b"tool-execution-") => {
+                step(kind, of(Class::Tool, Content::Tool))
+            }
             kind if kind.starts_with(b"agent-execution-")
                 || kind.starts_with(b"workflow-execution-")
                 || kind.starts_with(b"routing-agent-") =>
             {
-                self.execution(Class::State)
+                step(kind, state)
             }
             kind if kind.starts_with(b"network-") || kind.starts_with(b"workflow-step-") => state,
             _ => return None,
         })
-    }
-
-    /// Classifies a step of a network.
-    fn execution(&self, class: Class) -> Event {
-        let content = if class == Class::Tool {
-            Content::Tool
-        } else {
-            Content::Other
-        };
-        let event = of(class, content);
-        match self.kind {
-            kind if kind.ends_with(b"-start") => event.ending(Terminal::Reopens),
-            kind if kind.ends_with(b"-approval") || kind.ends_with(b"-suspended") => {
-                event.ending(Terminal::MayEndWithInput)
-            }
-            _ => event,
-        }
     }
 
     /// Classifies what a tool or a step puts out while it runs, which may be the chunk of an agent.
@@ -448,6 +428,17 @@ impl<'a> Payload<'a> {
             _ => *rest = other(*rest, reader, key)?,
         }
         Some(())
+    }
+}
+
+/// Adds what a step of a network does to the stream.
+fn step(kind: &[u8], event: Event) -> Event {
+    match kind {
+        _ if kind.ends_with(b"-start") => event.ending(Terminal::Reopens),
+        _ if kind.ends_with(b"-approval") || kind.ends_with(b"-suspended") => {
+            event.ending(Terminal::MayEndWithInput)
+        }
+        _ => event,
     }
 }
 

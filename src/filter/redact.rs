@@ -21,7 +21,13 @@ const REASONING: [&[u8]; 7] = [
     b"thinking",
 ];
 /// The types of content blocks that hold reasoning, and the members of such a block that contain it.
-const THOUGHTS: [&[u8]; 3] = [b"reasoning", b"redacted_thinking", b"thinking"];
+const THOUGHTS: [&[u8]; 5] = [
+    b"reasoning",
+    b"reasoning_content",
+    b"redacted_thinking",
+    b"summary_text",
+    b"thinking",
+];
 const THOUGHT: [&[u8]; 6] = [
     b"content",
     b"data",
@@ -100,27 +106,50 @@ pub(super) struct Scrubbed {
     pub(super) hidden: [u64; 2],
 }
 
+/// Where a value is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    depth: usize,
+    /// Whether it is within an object that holds a thought, so that its texts are reasoning.
+    thinks: bool,
+}
+
+impl Place {
+    /// Returns the place of a value in this one.
+    const fn below(self, thinks: bool) -> Self {
+        Self {
+            depth: self.depth + 1,
+            thinks: self.thinks || thinks,
+        }
+    }
+}
+
 impl Redactor<'_> {
     pub(super) fn run(&self, data: &[u8]) -> Scrubbed {
         let mut out = Scrubbed::default();
         // A payload that is not JSON has no members to empty.
-        let _ = self.value(data, &mut Cursor::new(data), b"", 0, false, &mut out);
+        let _ = self.value(
+            data,
+            &mut Cursor::new(data),
+            b"",
+            Place::default(),
+            &mut out,
+        );
         out
     }
 
-    /// Scrubs a value. `thinks`: it is within an object that holds a thought, so its texts are reasoning.
+    /// Scrubs a value.
     fn value(
         &self,
         data: &[u8],
         cursor: &mut Cursor<'_>,
         key: &[u8],
-        depth: usize,
-        thinks: bool,
+        place: Place,
         out: &mut Scrubbed,
     ) -> Option<()> {
         match cursor.kind()? {
-            Value::Object if depth < MAX_DEPTH => self.object(data, cursor, depth, thinks, out),
-            Value::Array if depth < MAX_DEPTH => self.array(data, cursor, key, depth, thinks, out),
+            Value::Object if place.depth < MAX_DEPTH => self.object(data, cursor, place, out),
+            Value::Array if place.depth < MAX_DEPTH => self.array(data, cursor, key, place, out),
             Value::String if TEXTS.contains(&key) => {
                 let range = cursor.string()?;
                 self.text(data, range, out);
@@ -134,14 +163,13 @@ impl Redactor<'_> {
         &self,
         data: &[u8],
         cursor: &mut Cursor<'_>,
-        depth: usize,
-        thinks: bool,
+        place: Place,
         out: &mut Scrubbed,
     ) -> Option<()> {
         let about = About::read(data, cursor.clone())?;
         cursor.enter_object()?;
         while let Some(key) = cursor.next_key()? {
-            let is_thought = about.hides(key) || (thinks && THOUGHT.contains(&key));
+            let is_thought = about.hides(key) || (place.thinks && THOUGHT.contains(&key));
             let hides = if self.reasoning && is_thought {
                 Some(Kind::Reasoning)
             } else if self.tools && (TOOLS.contains(&key) || about.tells_result(key)) {
@@ -162,8 +190,8 @@ impl Redactor<'_> {
             } else if ARGUMENTS.contains(&key) {
                 cursor.skip()?;
             } else {
-                let thinks = thinks || about.wraps_thought(key);
-                self.value(data, cursor, key, depth + 1, thinks, out)?;
+                let place = place.below(about.wraps_thought(key));
+                self.value(data, cursor, key, place, out)?;
             }
         }
         Some(())
@@ -174,8 +202,7 @@ impl Redactor<'_> {
         data: &[u8],
         cursor: &mut Cursor<'_>,
         key: &[u8],
-        depth: usize,
-        thinks: bool,
+        place: Place,
         out: &mut Scrubbed,
     ) -> Option<()> {
         // The range of each element, and the kind of output if the element is removed.
@@ -189,7 +216,7 @@ impl Redactor<'_> {
                 cursor.skip()?;
             } else {
                 let before = out.edits.len();
-                self.value(data, cursor, key, depth + 1, thinks, out)?;
+                self.value(data, cursor, key, place.below(false), out)?;
                 edits.extend(out.edits.drain(before..));
             }
             elements.push((range, goes));
@@ -349,9 +376,10 @@ impl<'a> About<'a> {
         is_result && matches!(key, b"artifact" | b"content")
     }
 
-    /// Reports whether an object in this member holds a thought: the chunk of another agent's reasoning in Mastra.
+    /// Reports whether an object in this member holds a thought: Bedrock's reasoning content, and the chunk of another
+    /// agent's reasoning in Mastra.
     fn wraps_thought(&self, key: &[u8]) -> bool {
-        self.kind == b"reasoning-delta" && key == b"payload"
+        key == b"reasoning_content" || (self.kind == b"reasoning-delta" && key == b"payload")
     }
 
     /// Reports whether this member holds reasoning.
