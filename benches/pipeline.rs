@@ -51,6 +51,10 @@ fn token(dialect: Dialect) -> (Framing, &'static str) {
             Framing::Sse,
             "event: data\ndata: {\"event\":\"on_chat_model_stream\",\"run_id\":\"r2\",\"name\":\"llm\",\"tags\":[],\"metadata\":{},\"data\":{\"chunk\":{\"content\":\" rain\",\"type\":\"AIMessageChunk\",\"id\":\"run-4d1c\"}},\"parent_ids\":[\"r1\"]}\n\n",
         ),
+        Dialect::LibreChat => (
+            Framing::Sse,
+            "event: message\ndata: {\"event\":\"on_message_delta\",\"data\":{\"id\":\"step_4d1c\",\"delta\":{\"content\":[{\"type\":\"text\",\"text\":\" rain\"}]}}}\n\n",
+        ),
         Dialect::Mastra => (
             Framing::Sse,
             "data: {\"type\":\"text-delta\",\"runId\":\"4d1c\",\"from\":\"AGENT\",\"payload\":{\"id\":\"t1\",\"text\":\" rain\"}}\n\n",

@@ -425,6 +425,14 @@ fn what_repeats_a_hidden_side_does_not_tell_it() {
             "event: updates\ndata: {\"tools\":{\"messages\":[{\"type\":\"tool\",\"content\":\"SECRET\"},{\"type\":\"ai\",\"content\":\"<think>SECRET</think>Rain\"}]}}\n\n".to_owned(),
         ),
         (
+            Dialect::LibreChat,
+            r#"data: {"sync":true,"resumeState":{"aggregatedContent":[{"type":"think","think":"SECRET"},{"type":"tool_call","tool_call":{"args":"SECRET"}},{"type":"text","text":"Rain"}]}}
+
+data: {"final":true,"responseMessage":{"content":[{"type":"think","think":"SECRET"},{"type":"tool_call","tool_call":{"args":"SECRET"}},{"type":"text","text":"Rain"}]}}
+
+"#.to_owned(),
+        ),
+        (
             Dialect::LangGraph,
             r#"event: updates
 data: {"agent":{"messages":[{"type":"ai","content":"Rain","additional_kwargs":{"reasoning":{"summary":[{"type":"summary_text","text":"SECRET"}]}}},{"type":"ai","content":[{"type":"reasoning","summary":[{"type":"summary_text","text":"SECRET"}]},{"type":"reasoning_content","reasoning_content":{"text":"SECRET"}},{"type":"non_standard","value":{"type":"redacted_thinking","data":"SECRET"}}]}],"last":{"type":"reasoning_content","reasoning_content":{"text":"SECRET"}}}}

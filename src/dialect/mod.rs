@@ -16,6 +16,7 @@ mod first_frame;
 mod gemini;
 mod langgraph;
 mod langserve;
+mod librechat;
 mod mastra;
 mod mcp;
 mod message;
@@ -86,6 +87,8 @@ dialects! {
     LangGraph: langgraph,
     /// LangServe `/stream`, `/stream_log`, `/stream_events`; `astream_events` objects.
     LangServe: langserve,
+    /// LibreChat: the steps and deltas of its agents.
+    LibreChat: librechat,
     /// Mastra: chunks of agents, networks and workflows.
     Mastra: mastra,
     /// MCP Streamable HTTP.

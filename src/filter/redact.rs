@@ -11,21 +11,23 @@ use crate::wire::json::{Cursor, Kind as Value};
 /// Values nested deeper than this are left unchanged.
 const MAX_DEPTH: usize = 48;
 /// Members that hold reasoning in any dialect.
-const REASONING: [&[u8]; 7] = [
+const REASONING: [&[u8]; 8] = [
     b"reasoning",
     b"reasoningText",
     b"reasoning_content",
     b"reasoning_details",
     b"reasoning_opaque",
     b"reasoning_text",
+    b"think",
     b"thinking",
 ];
 /// The types of content blocks that hold reasoning, and the members of such a block that contain it.
-const THOUGHTS: [&[u8]; 5] = [
+const THOUGHTS: [&[u8]; 6] = [
     b"reasoning",
     b"reasoning_content",
     b"redacted_thinking",
     b"summary_text",
+    b"think",
     b"thinking",
 ];
 const THOUGHT: [&[u8]; 6] = [
@@ -252,6 +254,7 @@ impl Redactor<'_> {
             b"parts" if self.tools && (about.calls || is_tool_part(about.kind)) => Some(Kind::Tool),
             b"output" if self.reasoning && about.kind == b"reasoning" => Some(Kind::Reasoning),
             b"output" if self.tools && is_tool_item(about.kind) => Some(Kind::Tool),
+            b"aggregatedContent" if self.tools && is_tool_block(about.kind) => Some(Kind::Tool),
             b"content" if self.reasoning && THOUGHTS.contains(&about.kind) => Some(Kind::Reasoning),
             b"content" if self.tools && (is_tool_block(about.kind) || is_tool_part(about.kind)) => {
                 Some(Kind::Tool)

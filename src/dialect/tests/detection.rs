@@ -34,6 +34,7 @@ fn the_request_tells_the_dialect() {
         ("/mcp", None),
         ("/agent/stream", Some(Dialect::LangServe)),
         ("/agents/a/stream", Some(Dialect::LangServe)),
+        ("/api/agents/chat/stream/s", Some(Dialect::LibreChat)),
         ("/api/agents/a/stream", Some(Dialect::Mastra)),
         ("/api/agents/a/network", Some(Dialect::Mastra)),
         ("/api/agents/a/generate", None),
@@ -160,6 +161,18 @@ fn the_first_frame_tells_the_dialect() {
             Dialect::A2a,
         ),
         (r#"{"message":{"text":"hi"}}"#, Dialect::Opaque),
+        (
+            r#"message|{"event":"on_run_step","data":{"id":"s"}}"#,
+            Dialect::LibreChat,
+        ),
+        (
+            r#"{"event":"on_chat_model_stream","data":{}}"#,
+            Dialect::LangServe,
+        ),
+        (
+            r#"message|{"created":true,"message":{"text":"?"}}"#,
+            Dialect::LibreChat,
+        ),
         (r#"{"type":"text-start","id":"t"}"#, Dialect::VercelUi),
         (
             r#"{"type":"text-start","runId":"r","from":"AGENT","payload":{"id":"t"}}"#,

@@ -65,6 +65,10 @@ fn every_dialect_gets_the_bytes_its_clients_raise_on() {
             "event: error\ndata: {\"status_code\":502,\"message\":\"M\"}\n\n",
         ),
         (
+            Dialect::LibreChat,
+            "event: error\ndata: {\"error\":\"M\",\"text\":\"M\",\"message\":\"M\",\"code\":\"truncated\"}\n\n",
+        ),
+        (
             Dialect::Mastra,
             "data: {\"type\":\"error\",\"runId\":\"\",\"from\":\"SYSTEM\",\"payload\":{\"error\":{\"message\":\"M\",\"name\":\"Error\",\"code\":\"truncated\"}}}\n\ndata: [DONE]\n\n",
         ),
