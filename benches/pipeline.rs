@@ -76,6 +76,10 @@ fn token(dialect: Dialect) -> (Framing, &'static str) {
             "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"sequence_number\":7,\"item_id\":\"msg_4d1c\",\"output_index\":0,\"content_index\":0,\"delta\":\" rain\",\"logprobs\":[]}\n\n",
         ),
         Dialect::Opaque => (Framing::Sse, "event: tick\ndata: {\"price\":1}\n\n"),
+        Dialect::Strands => (
+            Framing::Sse,
+            "data: {\"event\": {\"contentBlockDelta\": {\"delta\": {\"text\": \" rain\"}, \"contentBlockIndex\": 0}}}\n\n",
+        ),
         Dialect::VercelUi => (
             Framing::Sse,
             "data: {\"type\":\"text-delta\",\"id\":\"t1\",\"delta\":\" rain\"}\n\n",

@@ -425,6 +425,16 @@ fn what_repeats_a_hidden_side_does_not_tell_it() {
             "event: updates\ndata: {\"tools\":{\"messages\":[{\"type\":\"tool\",\"content\":\"SECRET\"},{\"type\":\"ai\",\"content\":\"<think>SECRET</think>Rain\"}]}}\n\n".to_owned(),
         ),
         (
+            Dialect::Strands,
+            r#"data: {"data":"<think>SECRET","delta":{"text":"<think>SECRET"}}
+
+data: {"data":" SECRET</think>Rain","delta":{"text":" SECRET</think>Rain"}}
+
+data: {"message":{"role":"assistant","content":[{"reasoningContent":{"reasoningText":{"text":"SECRET"}}},{"reasoningContent":{"redactedContent":"SECRET"}},{"toolUse":{"input":"SECRET"}},{"text":"Rain"}]}}
+
+"#.to_owned(),
+        ),
+        (
             Dialect::LibreChat,
             r#"data: {"sync":true,"resumeState":{"aggregatedContent":[{"type":"think","think":"SECRET"},{"type":"tool_call","tool_call":{"args":"SECRET"}},{"type":"text","text":"Rain"}]}}
 

@@ -33,6 +33,7 @@ mod rejection_body;
 mod repeat;
 mod request;
 mod spec;
+mod strands;
 mod text;
 mod vercel_ui;
 mod vercel_v4;
@@ -101,6 +102,8 @@ dialects! {
     OpenAiChat: openai_chat,
     /// OpenAI Responses; the events of the OpenAI Agents SDK.
     OpenAiResponses: openai_responses,
+    /// Strands Agents' `stream_async` events; Bedrock's Converse events.
+    Strands: strands,
     /// Vercel AI SDK UI message stream, version 1.
     VercelUi: vercel_ui,
     /// Vercel AI SDK data stream of version 4: lines of a code and JSON.

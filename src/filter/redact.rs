@@ -30,10 +30,11 @@ const THOUGHTS: [&[u8]; 6] = [
     b"think",
     b"thinking",
 ];
-const THOUGHT: [&[u8]; 6] = [
+const THOUGHT: [&[u8]; 7] = [
     b"content",
     b"data",
     b"details",
+    b"redactedContent",
     b"summary",
     b"text",
     b"thinking",
@@ -52,14 +53,16 @@ const TOOLS: [&[u8]; 11] = [
     b"tool_call_chunks",
     b"tool_calls",
 ];
-/// Members that make a part of a Google content a tool call or its result.
-const CALLS: [&[u8]; 6] = [
+/// Members that make a part of a Google content, or a block of a Bedrock message, a tool call or its result.
+const CALLS: [&[u8]; 8] = [
     b"codeExecutionResult",
     b"executableCode",
     b"functionCall",
     b"functionResponse",
     b"toolCall",
     b"toolResponse",
+    b"toolResult",
+    b"toolUse",
 ];
 /// Members that may repeat an answer in full.
 const TEXTS: [&[u8]; 12] = [
@@ -183,9 +186,10 @@ impl Redactor<'_> {
                 && let Some(empty) = empty(cursor.kind()?, key)
             {
                 self.replace(data, cursor.skip()?, empty, Some(kind), out);
-            } else if self.traces && TRACES.contains(&key) {
+            } else if self.traces && (TRACES.contains(&key) || about.repeats(key)) {
                 let empty: &[u8] = match cursor.kind()? {
                     Value::Array => b"[]",
+                    Value::Object => b"{}",
                     _ => b"null",
                 };
                 self.replace(data, cursor.skip()?, empty, None, out);
@@ -256,7 +260,10 @@ impl Redactor<'_> {
             b"output" if self.tools && is_tool_item(about.kind) => Some(Kind::Tool),
             b"aggregatedContent" if self.tools && is_tool_block(about.kind) => Some(Kind::Tool),
             b"content" if self.reasoning && THOUGHTS.contains(&about.kind) => Some(Kind::Reasoning),
-            b"content" if self.tools && (is_tool_block(about.kind) || is_tool_part(about.kind)) => {
+            b"content"
+                if self.tools
+                    && (about.calls || is_tool_block(about.kind) || is_tool_part(about.kind)) =>
+            {
                 Some(Kind::Tool)
             }
             _ => None,
@@ -347,6 +354,8 @@ struct About<'a> {
     role: &'a [u8],
     thought: bool,
     calls: bool,
+    /// Whether there is text in `data`.
+    has_data: bool,
 }
 
 impl<'a> About<'a> {
@@ -364,6 +373,7 @@ impl<'a> About<'a> {
                     let range = cursor.string_or_skip()?;
                     about.role = range.and_then(|range| data.get(range)).unwrap_or_default();
                 }
+                b"data" => about.has_data = cursor.string_or_skip()?.is_some(),
                 b"thought" => about.thought = cursor.truthy_or_skip()?,
                 _ => {
                     cursor.skip()?;
@@ -371,6 +381,11 @@ impl<'a> About<'a> {
             }
         }
         Some(about)
+    }
+
+    /// Reports whether this member repeats the text beside it: Strands' `delta` beside its `data`.
+    fn repeats(&self, key: &[u8]) -> bool {
+        self.has_data && key == b"delta"
     }
 
     /// Reports whether this member holds the result of a tool.
@@ -382,7 +397,8 @@ impl<'a> About<'a> {
     /// Reports whether an object in this member holds a thought: Bedrock's reasoning content, and the chunk of another
     /// agent's reasoning in Mastra.
     fn wraps_thought(&self, key: &[u8]) -> bool {
-        key == b"reasoning_content" || (self.kind == b"reasoning-delta" && key == b"payload")
+        matches!(key, b"reasoningContent" | b"reasoning_content")
+            || (self.kind == b"reasoning-delta" && key == b"payload")
     }
 
     /// Reports whether this member holds reasoning.

@@ -173,6 +173,12 @@ fn the_first_frame_tells_the_dialect() {
             r#"message|{"created":true,"message":{"text":"?"}}"#,
             Dialect::LibreChat,
         ),
+        (
+            r#"{"event":{"messageStart":{"role":"assistant"}}}"#,
+            Dialect::Strands,
+        ),
+        (r#"{"data":"a","delta":{"text":"a"}}"#, Dialect::Strands),
+        (r#"{"event":{"name":"a"}}"#, Dialect::Opaque),
         (r#"{"type":"text-start","id":"t"}"#, Dialect::VercelUi),
         (
             r#"{"type":"text-start","runId":"r","from":"AGENT","payload":{"id":"t"}}"#,

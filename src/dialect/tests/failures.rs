@@ -90,6 +90,10 @@ fn every_dialect_gets_the_bytes_its_clients_raise_on() {
             "event: error\ndata: {\"type\":\"error\",\"error\":\"M\",\"message\":\"M\",\"code\":\"truncated\"}\n\n",
         ),
         (
+            Dialect::Strands,
+            "data: {\"error\":\"M\",\"error_type\":\"truncated\",\"message\":\"M\"}\n\n",
+        ),
+        (
             Dialect::VercelUi,
             "data: {\"type\":\"error\",\"errorText\":\"truncated: M\"}\n\ndata: [DONE]\n\n",
         ),
