@@ -59,6 +59,14 @@ fn token(dialect: Dialect) -> (Framing, &'static str) {
             Framing::Sse,
             "event: data\ndata: {\"event\":\"on_chat_model_stream\",\"run_id\":\"r2\",\"name\":\"llm\",\"tags\":[],\"metadata\":{},\"data\":{\"chunk\":{\"content\":\" rain\",\"type\":\"AIMessageChunk\",\"id\":\"run-4d1c\"}},\"parent_ids\":[\"r1\"]}\n\n",
         ),
+        Dialect::LibreChat => (
+            Framing::Sse,
+            "event: message\ndata: {\"event\":\"on_message_delta\",\"data\":{\"id\":\"step_4d1c\",\"delta\":{\"content\":[{\"type\":\"text\",\"text\":\" rain\"}]}}}\n\n",
+        ),
+        Dialect::Mastra => (
+            Framing::Sse,
+            "data: {\"type\":\"text-delta\",\"runId\":\"4d1c\",\"from\":\"AGENT\",\"payload\":{\"id\":\"t1\",\"text\":\" rain\"}}\n\n",
+        ),
         Dialect::Mcp => (
             Framing::Sse,
             "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{\"progressToken\":1,\"progress\":0.5}}\n\n",
@@ -76,6 +84,10 @@ fn token(dialect: Dialect) -> (Framing, &'static str) {
             "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"sequence_number\":7,\"item_id\":\"msg_4d1c\",\"output_index\":0,\"content_index\":0,\"delta\":\" rain\",\"logprobs\":[]}\n\n",
         ),
         Dialect::Opaque => (Framing::Sse, "event: tick\ndata: {\"price\":1}\n\n"),
+        Dialect::Strands => (
+            Framing::Sse,
+            "data: {\"event\": {\"contentBlockDelta\": {\"delta\": {\"text\": \" rain\"}, \"contentBlockIndex\": 0}}}\n\n",
+        ),
         Dialect::Tgi => (
             Framing::Sse,
             "data:{\"index\":7,\"token\":{\"id\":4212,\"text\":\" rain\",\"logprob\":-0.25,\"special\":false},\"generated_text\":null,\"details\":null}\n\n",

@@ -169,7 +169,8 @@ fn every_cut_yields_the_same_events() {
         let whole = fixture.events(&[bytes]);
         let single: Vec<&[u8]> = bytes.chunks(1).collect();
         assert_eq!(fixture.events(&single), whole, "byte by byte");
-        for cut in 0..bytes.len() {
+        // Long streams are cut at fewer places.
+        for cut in (0..bytes.len()).step_by(1 + bytes.len() / 400) {
             let (head, tail) = bytes.split_at(cut);
             assert_eq!(
                 fixture.events(&[head, tail]),
@@ -205,7 +206,8 @@ fn the_first_frame_with_data_shows_the_dialect() {
 #[test]
 fn a_damaged_stream_is_classified_without_panic() {
     for fixture in fixtures() {
-        for position in (0..fixture.bytes.len()).step_by(3) {
+        // As many places in each stream, at all distances from the edges of its members.
+        for position in (0..fixture.bytes.len()).step_by(3 + fixture.bytes.len() / 100) {
             for byte in *b"\"\\{}[],:\n" {
                 let mut damaged = fixture.bytes.clone();
                 damaged[position] = byte;

@@ -103,6 +103,11 @@ fn cases() -> Vec<Case> {
         data(&format!(r#"{{"index":0,"type":"{kind}","delta":{delta}}}"#))
     };
     let part = |kind: &str, rest: &str| data(&format!(r#"{{"type":"{kind}"{rest}}}"#));
+    let chunk = |kind: &str, payload: &str| {
+        data(&format!(
+            r#"{{"type":"{kind}","payload":{{{payload}}},"from":"AGENT","runId":"r"}}"#
+        ))
+    };
     vec![
         Case {
             dialect: Dialect::OpenAiChat,
@@ -235,6 +240,16 @@ fn cases() -> Vec<Case> {
             more: vec![
                 part("start-step", ""),
                 part("text-delta", r#","id":"t","delta":"b""#),
+            ],
+        },
+        Case {
+            dialect: Dialect::Mastra,
+            before: chunk("start", ""),
+            end: chunk("finish", ""),
+            harmless: vec![chunk("is-task-complete", "")],
+            more: vec![
+                chunk("step-start", ""),
+                chunk("text-delta", r#""id":"t","text":"b""#),
             ],
         },
         Case {

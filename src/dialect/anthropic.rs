@@ -233,7 +233,7 @@ impl<'a> Message<'a> {
                     })?;
                 }
                 b"usage" => message.usage = reader.usage()?,
-                _ => message.crowded |= reader.says_something()?,
+                _ => message.crowded |= text::beside(0, key, reader.raw()?) != 0,
             }
             Some(())
         })?;
@@ -247,7 +247,7 @@ impl<'a> Message<'a> {
             b"text" | b"thinking" | b"partial_json" if reader.kind()? == Kind::String => {
                 self.text = reader.string()?.map(|range| (key, range));
             }
-            _ => self.crowded |= reader.says_something()?,
+            _ => self.crowded |= text::beside(0, key, reader.raw()?) != 0,
         }
         Some(())
     }

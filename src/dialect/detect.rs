@@ -9,6 +9,7 @@ use super::Dialect;
 use super::first_frame::{self, FirstFrame};
 use super::request::{Members, RequestHead};
 use super::spec::{DialectSpec, Sign};
+use super::strands;
 use crate::wire::Frame;
 
 /// Returns the dialect that the head of a request asks for, if it can be detected.
@@ -53,7 +54,7 @@ pub fn from_any_frame(frame: &Frame<'_>) -> Dialect {
 
 /// Reports whether streams of several dialects may begin with `frame`; then the next frame decides.
 /// LangGraph's `metadata` looks like LangServe's if the server does not count attempts, and both
-/// the AI SDK and tutorials begin with a bare `start`.
+/// the AI SDK, Strands and tutorials begin with a bare `start`, and Strands with a Python value written as text.
 pub fn is_ambiguous(frame: &Frame<'_>) -> bool {
     /// A bare `start` is shorter, even with white space.
     const MAX_BARE: usize = 32;
@@ -62,6 +63,7 @@ pub fn is_ambiguous(frame: &Frame<'_>) -> bool {
         // A first frame without data, such as one with only an id.
         _ if data.is_empty() => true,
         b"metadata" => !FirstFrame::new(frame).has("attempt"),
+        b"" if strands::is_python(data) => true,
         b"" if data.len() <= MAX_BARE => {
             let first = FirstFrame::new(frame);
             first.len() == 1 && first.word("type") == b"start"

@@ -11,7 +11,7 @@ use super::reader::Reader;
 use super::spec::{
     self, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign,
 };
-use super::text;
+use super::{librechat, text};
 use crate::event::{Class, Content, Event, Keep, Side, Terminal, TextsOver, Usage};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
@@ -42,7 +42,8 @@ fn failure(framing: Framing, failure: &Failure<'_>, _: &ErrorContext) -> Option<
 }
 
 fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
-    if first.word("event").starts_with(b"on_") || first.has_array("ops") {
+    let event = first.word("event");
+    if event.starts_with(b"on_") && !librechat::is_event(event) || first.has_array("ops") {
         return Sign::Certain;
     }
     let may_be = match first.name() {

@@ -154,9 +154,7 @@ impl<'a> Message<'a> {
             b"usage_metadata" => self.usage = reader.usage()?,
             b"additional_kwargs" => {
                 reader.object(|reader, key| match key {
-                    b"reasoning_content" if reader.kind()? == Kind::String => {
-                        self.text(reader, Content::Reasoning)
-                    }
+                    b"reasoning" | b"reasoning_content" => self.thought(reader, key),
                     b"tool_calls" | b"function_call" => {
                         self.tool |= reader.says_something()?;
                         Some(())
@@ -197,19 +195,60 @@ impl<'a> Message<'a> {
                 Some(())
             }
             b"text" if reader.kind()? == Kind::String => self.text(reader, Content::Token),
-            b"thinking" | b"reasoning" if reader.kind()? == Kind::String => {
-                self.text(reader, Content::Reasoning)
+            b"reasoning" | b"reasoning_content" | b"summary" | b"thinking" => {
+                self.thought(reader, key)
             }
             _ => self.other(reader, key),
         })?;
         match kind {
-            b"text" | b"thinking" | b"reasoning" => {}
+            b"text" | b"thinking" | b"reasoning" | b"reasoning_content" => {}
             b"tool_use" | b"tool_call" | b"tool_call_chunk" | b"input_json_delta" => {
                 self.tool = true;
             }
             _ => self.crowded = true,
         }
         self.crowded |= !found;
+        Some(())
+    }
+
+    /// Reads a member that holds a thought: a text, a list of texts (the summary of a Responses model, or Mistral's
+    /// thinking), or an object with either (Bedrock's reasoning content, or a whole reasoning item).
+    fn thought(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
+        match reader.kind()? {
+            Kind::String => self.text(reader, Content::Reasoning),
+            Kind::Array => {
+                key.hash(&mut self.rest);
+                let parts = reader.array(|reader, _| self.thought_part(reader))?;
+                self.crowded |= parts > 1;
+                Some(())
+            }
+            Kind::Object => {
+                key.hash(&mut self.rest);
+                reader.object(|reader, key| match key {
+                    b"summary" if reader.kind()? == Kind::Array => {
+                        let parts = reader.array(|reader, _| self.thought_part(reader))?;
+                        self.crowded |= parts > 1;
+                        Some(())
+                    }
+                    b"text" if reader.kind()? == Kind::String => {
+                        self.text(reader, Content::Reasoning)
+                    }
+                    _ => self.other(reader, key),
+                })?;
+                Some(())
+            }
+            Kind::Null | Kind::Scalar => self.other(reader, key),
+        }
+    }
+
+    fn thought_part(&mut self, reader: &mut Reader<'a>) -> Option<()> {
+        if reader.kind()? == Kind::String {
+            return self.text(reader, Content::Reasoning);
+        }
+        reader.object(|reader, key| match key {
+            b"text" if reader.kind()? == Kind::String => self.text(reader, Content::Reasoning),
+            _ => self.other(reader, key),
+        })?;
         Some(())
     }
 

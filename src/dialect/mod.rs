@@ -18,6 +18,8 @@ mod first_frame;
 mod gemini;
 mod langgraph;
 mod langserve;
+mod librechat;
+mod mastra;
 mod mcp;
 mod message;
 pub mod model;
@@ -34,6 +36,7 @@ mod repeat;
 mod request;
 mod spec;
 mod stamps;
+mod strands;
 mod text;
 mod tgi;
 mod vercel_ui;
@@ -93,6 +96,10 @@ dialects! {
     LangGraph: langgraph,
     /// LangServe `/stream`, `/stream_log`, `/stream_events`; `astream_events` objects.
     LangServe: langserve,
+    /// LibreChat: the steps and deltas of its agents.
+    LibreChat: librechat,
+    /// Mastra: chunks of agents, networks and workflows.
+    Mastra: mastra,
     /// MCP Streamable HTTP.
     Mcp: mcp,
     /// Ollama chat and generate, NDJSON.
@@ -103,6 +110,8 @@ dialects! {
     OpenAiChat: openai_chat,
     /// OpenAI Responses; the events of the OpenAI Agents SDK.
     OpenAiResponses: openai_responses,
+    /// Strands Agents' `stream_async` events; Bedrock's Converse events.
+    Strands: strands,
     /// Hugging Face text-generation-inference, `/generate_stream`.
     Tgi: tgi,
     /// Vercel AI SDK UI message stream, version 1.

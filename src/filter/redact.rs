@@ -11,38 +11,63 @@ use crate::wire::json::{Cursor, Kind as Value};
 /// Values nested deeper than this are left unchanged.
 const MAX_DEPTH: usize = 48;
 /// Members that hold reasoning in any dialect.
-const REASONING: [&[u8]; 9] = [
+const REASONING: [&[u8]; 11] = [
     b"agent_log",
     b"reasoning",
+    b"reasoningText",
     b"reasoning_content",
     b"reasoning_details",
     b"reasoning_opaque",
     b"reasoning_text",
+    b"think",
     b"thinking",
     b"thought",
     b"tool_plan",
 ];
 /// The types of content blocks that hold reasoning, and the members of such a block that contain it.
-const THOUGHTS: [&[u8]; 3] = [b"reasoning", b"redacted_thinking", b"thinking"];
-const THOUGHT: [&[u8]; 5] = [b"content", b"data", b"summary", b"text", b"thinking"];
+const THOUGHTS: [&[u8]; 6] = [
+    b"reasoning",
+    b"reasoning_content",
+    b"redacted_thinking",
+    b"summary_text",
+    b"think",
+    b"thinking",
+];
+const THOUGHT: [&[u8]; 7] = [
+    b"content",
+    b"data",
+    b"details",
+    b"redactedContent",
+    b"summary",
+    b"text",
+    b"thinking",
+];
 /// Members that hold tool calls or their results. Dify's log of an agent holds thoughts as well.
-const TOOLS: [&[u8]; 7] = [
+const TOOLS: [&[u8]; 13] = [
     b"agent_log",
+    b"dynamicToolCalls",
+    b"dynamicToolResults",
     b"function_call",
+    b"staticToolCalls",
+    b"staticToolResults",
     b"toolCalls",
+    b"toolInvocations",
+    b"toolResults",
     b"invalid_tool_calls",
     b"tool_call_chunks",
     b"tool_calls",
     b"tool_output",
 ];
-/// Members that make a part of a Google content a tool call or its result.
-const CALLS: [&[u8]; 6] = [
+/// Members that make a part of a Google content, or a block of a Bedrock message, a tool call or its result.
+const CALLS: [&[u8]; 8] = [
     b"codeExecutionResult",
     b"executableCode",
     b"functionCall",
     b"functionResponse",
     b"toolCall",
     b"toolResponse",
+    b"toolResult",
+    b"toolUse",
 ];
 /// Members that may repeat an answer in full.
 const TEXTS: [&[u8]; 13] = [
@@ -94,26 +119,64 @@ pub(super) struct Scrubbed {
     pub(super) hidden: [u64; 2],
 }
 
+/// Where a value is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    depth: usize,
+    /// Whether it is within an object that holds a thought, so that its texts are reasoning.
+    thinks: bool,
+    /// Whether it is an output of a workflow (Dify), to which the application gives its name.
+    is_output: bool,
+}
+
+impl Place {
+    /// Returns the place of a value in this one.
+    const fn below(self, thinks: bool) -> Self {
+        Self {
+            depth: self.depth + 1,
+            thinks: self.thinks || thinks,
+            ..self
+        }
+    }
+
+    /// Returns the place of an object with this name as that of its members.
+    fn of_members(self, name: &[u8]) -> Self {
+        Self {
+            is_output: name == b"outputs",
+            ..self
+        }
+    }
+}
+
 impl Redactor<'_> {
     pub(super) fn run(&self, data: &[u8]) -> Scrubbed {
         let mut out = Scrubbed::default();
         // A payload that is not JSON has no members to empty.
-        let _ = self.value(data, &mut Cursor::new(data), b"", 0, &mut out);
+        let _ = self.value(
+            data,
+            &mut Cursor::new(data),
+            b"",
+            Place::default(),
+            &mut out,
+        );
         out
     }
 
+    /// Scrubs a value.
     fn value(
         &self,
         data: &[u8],
         cursor: &mut Cursor<'_>,
         key: &[u8],
-        depth: usize,
+        place: Place,
         out: &mut Scrubbed,
     ) -> Option<()> {
         match cursor.kind()? {
-            Value::Object if depth < MAX_DEPTH => self.object(data, cursor, key, depth, out),
-            Value::Array if depth < MAX_DEPTH => self.array(data, cursor, key, depth, out),
-            Value::String if self.all_texts || TEXTS.contains(&key) => {
+            Value::Object if place.depth < MAX_DEPTH => {
+                self.object(data, cursor, place.of_members(key), out)
+            }
+            Value::Array if place.depth < MAX_DEPTH => self.array(data, cursor, key, place, out),
+            Value::String if self.all_texts || place.is_output || TEXTS.contains(&key) => {
                 let range = cursor.string()?;
                 self.text(data, range, out);
                 Some(())
@@ -126,16 +189,14 @@ impl Redactor<'_> {
         &self,
         data: &[u8],
         cursor: &mut Cursor<'_>,
-        name: &[u8],
-        depth: usize,
+        place: Place,
         out: &mut Scrubbed,
     ) -> Option<()> {
         let about = About::read(data, cursor.clone())?;
-        // The application gives the outputs of a workflow their names (Dify).
-        let is_outputs = name == b"outputs";
         cursor.enter_object()?;
         while let Some(key) = cursor.next_key()? {
-            let hides = if self.reasoning && about.hides(key) {
+            let is_thought = about.hides(key) || (place.thinks && THOUGHT.contains(&key));
+            let hides = if self.reasoning && is_thought {
                 Some(Kind::Reasoning)
             } else if self.tools && (TOOLS.contains(&key) || about.tells_result(key)) {
                 Some(Kind::Tool)
@@ -146,18 +207,18 @@ impl Redactor<'_> {
                 && let Some(empty) = empty(cursor.kind()?, key)
             {
                 self.replace(data, cursor.skip()?, empty, Some(kind), out);
-            } else if self.traces && TRACES.contains(&key) {
+            } else if self.traces && (TRACES.contains(&key) || about.repeats(key)) {
                 let empty: &[u8] = match cursor.kind()? {
                     Value::Array => b"[]",
+                    Value::Object => b"{}",
                     _ => b"null",
                 };
                 self.replace(data, cursor.skip()?, empty, None, out);
             } else if ARGUMENTS.contains(&key) {
                 cursor.skip()?;
-            } else if is_outputs && cursor.kind()? == Value::String {
-                self.value(data, cursor, b"output", depth + 1, out)?;
             } else {
-                self.value(data, cursor, key, depth + 1, out)?;
+                let place = place.below(about.wraps_thought(key));
+                self.value(data, cursor, key, place, out)?;
             }
         }
         Some(())
@@ -168,7 +229,7 @@ impl Redactor<'_> {
         data: &[u8],
         cursor: &mut Cursor<'_>,
         key: &[u8],
-        depth: usize,
+        place: Place,
         out: &mut Scrubbed,
     ) -> Option<()> {
         // The range of each element, and the kind of output if the element is removed.
@@ -182,7 +243,7 @@ impl Redactor<'_> {
                 cursor.skip()?;
             } else {
                 let before = out.edits.len();
-                self.value(data, cursor, key, depth + 1, out)?;
+                self.value(data, cursor, key, place.below(false), out)?;
                 edits.extend(out.edits.drain(before..));
             }
             elements.push((range, goes));
@@ -215,11 +276,17 @@ impl Redactor<'_> {
         }
         let about = About::read(data, cursor.clone())?;
         Some(match key {
-            b"parts" if self.tools && about.calls => Some(Kind::Tool),
+            b"parts" if self.tools && (about.calls || is_tool_part(about.kind)) => Some(Kind::Tool),
             b"output" if self.reasoning && about.kind == b"reasoning" => Some(Kind::Reasoning),
             b"output" if self.tools && is_tool_item(about.kind) => Some(Kind::Tool),
+            b"aggregatedContent" if self.tools && is_tool_block(about.kind) => Some(Kind::Tool),
             b"content" if self.reasoning && THOUGHTS.contains(&about.kind) => Some(Kind::Reasoning),
-            b"content" if self.tools && is_tool_block(about.kind) => Some(Kind::Tool),
+            b"content"
+                if self.tools
+                    && (about.calls || is_tool_block(about.kind) || is_tool_part(about.kind)) =>
+            {
+                Some(Kind::Tool)
+            }
             _ => None,
         })
     }
@@ -298,6 +365,11 @@ fn is_tool_block(kind: &[u8]) -> bool {
         || matches!(kind, b"function_call" | b"input_json_delta")
 }
 
+/// Reports whether a part of a message of the AI SDK, or a block of its content, is a tool call or a result.
+fn is_tool_part(kind: &[u8]) -> bool {
+    kind.starts_with(b"tool-") || kind == b"dynamic-tool"
+}
+
 /// What an object's own members say about it.
 #[derive(Debug, Default)]
 struct About<'a> {
@@ -305,6 +377,8 @@ struct About<'a> {
     role: &'a [u8],
     thought: bool,
     calls: bool,
+    /// Whether there is text in `data`.
+    has_data: bool,
 }
 
 impl<'a> About<'a> {
@@ -322,6 +396,7 @@ impl<'a> About<'a> {
                     let range = cursor.string_or_skip()?;
                     about.role = range.and_then(|range| data.get(range)).unwrap_or_default();
                 }
+                b"data" => about.has_data = cursor.string_or_skip()?.is_some(),
                 b"thought" => about.thought = cursor.truthy_or_skip()?,
                 _ => {
                     cursor.skip()?;
@@ -331,10 +406,22 @@ impl<'a> About<'a> {
         Some(about)
     }
 
+    /// Reports whether this member repeats the text beside it: Strands' `delta` beside its `data`.
+    fn repeats(&self, key: &[u8]) -> bool {
+        self.has_data && key == b"delta"
+    }
+
     /// Reports whether this member holds the result of a tool.
     fn tells_result(&self, key: &[u8]) -> bool {
         let is_result = self.role == b"tool" || matches!(self.kind, b"tool" | b"ToolMessage");
         is_result && matches!(key, b"artifact" | b"content")
+    }
+
+    /// Reports whether an object in this member holds a thought: Bedrock's reasoning content, and the chunk of another
+    /// agent's reasoning in Mastra.
+    fn wraps_thought(&self, key: &[u8]) -> bool {
+        matches!(key, b"reasoningContent" | b"reasoning_content")
+            || (self.kind == b"reasoning-delta" && key == b"payload")
     }
 
     /// Reports whether this member holds reasoning.

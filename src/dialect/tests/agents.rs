@@ -266,3 +266,30 @@ fn the_end_of_a_chatflow_is_the_later_of_its_two_ends() {
         }
     }
 }
+
+#[test]
+fn chunks_of_mastra_are_merged_within_their_run_and_text() {
+    let chunk = |kind: &str, run: &str, id: &str, more: &str| {
+        format!(
+            r#"{{"type":"{kind}","runId":"{run}","from":"AGENT","payload":{{"id":"{id}","text":"a"{more}}}}}"#
+        )
+    };
+    let joins = |a: &str, b: &str| joins(Dialect::Mastra, a, b);
+    let first = chunk("reasoning-delta", "r", "t", "");
+    assert!(joins(&first, &first));
+    let later = chunk("reasoning-delta", "r", "t", r#","at":1766000000"#);
+    assert!(joins(&first, &later), "a time says nothing");
+    for other in [
+        chunk("text-delta", "r", "t", ""),
+        chunk("reasoning-delta", "s", "t", ""),
+        chunk("reasoning-delta", "r", "u", ""),
+        chunk(
+            "reasoning-delta",
+            "r",
+            "t",
+            r#","providerMetadata":{"x":{}}"#,
+        ),
+    ] {
+        assert!(!joins(&first, &other), "{other}");
+    }
+}

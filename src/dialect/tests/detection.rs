@@ -45,6 +45,11 @@ fn the_request_tells_the_dialect() {
         ("/v2/models/m/generate_stream", None),
         ("/generate", None),
         ("/agent/stream", Some(Dialect::LangServe)),
+        ("/agents/a/stream", Some(Dialect::LangServe)),
+        ("/api/agents/chat/stream/s", Some(Dialect::LibreChat)),
+        ("/api/agents/a/stream", Some(Dialect::Mastra)),
+        ("/api/agents/a/network", Some(Dialect::Mastra)),
+        ("/api/agents/a/generate", None),
         ("/agent/stream_log", Some(Dialect::LangServe)),
         (
             "/v1beta/models/g:streamGenerateContent?alt=sse",
@@ -184,7 +189,33 @@ fn the_first_frame_tells_the_dialect() {
             Dialect::A2a,
         ),
         (r#"{"message":{"text":"hi"}}"#, Dialect::Opaque),
+        (
+            r#"message|{"event":"on_run_step","data":{"id":"s"}}"#,
+            Dialect::LibreChat,
+        ),
+        (
+            r#"{"event":"on_chat_model_stream","data":{}}"#,
+            Dialect::LangServe,
+        ),
+        (
+            r#"message|{"created":true,"message":{"text":"?"}}"#,
+            Dialect::LibreChat,
+        ),
+        (
+            r#"{"event":{"messageStart":{"role":"assistant"}}}"#,
+            Dialect::Strands,
+        ),
+        (r#"{"data":"a","delta":{"text":"a"}}"#, Dialect::Strands),
+        (r#"{"event":{"name":"a"}}"#, Dialect::Opaque),
         (r#"{"type":"text-start","id":"t"}"#, Dialect::VercelUi),
+        (
+            r#"{"type":"text-start","runId":"r","from":"AGENT","payload":{"id":"t"}}"#,
+            Dialect::Mastra,
+        ),
+        (
+            r#"{"type":"start","runId":"r","from":"WEIR","payload":{}}"#,
+            Dialect::Convention,
+        ),
         (r#"{"type":"finish"}"#, Dialect::Convention),
         (r#"{"author":"a","invocationId":"i"}"#, Dialect::Adk),
         (

@@ -69,6 +69,14 @@ fn every_dialect_gets_the_bytes_its_clients_raise_on() {
             "event: error\ndata: {\"status_code\":502,\"message\":\"M\"}\n\n",
         ),
         (
+            Dialect::LibreChat,
+            "event: error\ndata: {\"error\":\"M\",\"text\":\"M\",\"message\":\"M\",\"code\":\"truncated\"}\n\n",
+        ),
+        (
+            Dialect::Mastra,
+            "data: {\"type\":\"error\",\"runId\":\"\",\"from\":\"SYSTEM\",\"payload\":{\"error\":{\"message\":\"M\",\"name\":\"Error\",\"code\":\"truncated\"}}}\n\ndata: [DONE]\n\n",
+        ),
+        (
             Dialect::Mcp,
             "data: {\"jsonrpc\":\"2.0\",\"id\":\"a7\",\"error\":{\"code\":-32000,\"message\":\"truncated: M\"}}\n\n",
         ),
@@ -84,6 +92,10 @@ fn every_dialect_gets_the_bytes_its_clients_raise_on() {
         (
             Dialect::Opaque,
             "event: error\ndata: {\"type\":\"error\",\"error\":\"M\",\"message\":\"M\",\"code\":\"truncated\"}\n\n",
+        ),
+        (
+            Dialect::Strands,
+            "data: {\"error\":\"M\",\"error_type\":\"truncated\",\"message\":\"M\"}\n\n",
         ),
         (
             Dialect::Tgi,

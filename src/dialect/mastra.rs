@@ -1,0 +1,452 @@
+//! Mastra's agent, network and workflow streams: unnamed blocks, each a chunk with `type`, `runId`, `from` and
+//! `payload`, then `[DONE]`.
+//!
+//! Read from `@mastra/core` (`stream/types`), `@mastra/hono` and `@mastra/client-js` of the repository mastra-ai/mastra.
+//! The client splits the body at empty lines and ignores every piece that does not begin with `data: `, so a comment
+//! must be a block of its own.
+
+use std::ops::Range;
+
+use super::Dialect;
+use super::first_frame::FirstFrame;
+use super::object::Object;
+use super::reader::Reader;
+use super::request::RequestHead;
+use super::spec::{
+    self, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign,
+};
+use super::text;
+use crate::event::{Class, Content, Event, Keep, Side, Step, Terminal, Usage};
+use crate::wire::json::Kind;
+use crate::wire::{Frame, Framing};
+
+pub(super) const SPEC: DialectSpec = DialectSpec {
+    word: "mastra",
+    match_head,
+    match_first_frame,
+    parser: |_| Box::<State>::default(),
+    comments: false,
+    heartbeat: |framing| match framing {
+        // With the empty line: the client would take the next event for the rest of the comment.
+        Framing::Sse => Some(b":\n\n"),
+        _ => spec::comment(framing),
+    },
+    always_streams: true,
+    status: Some(|words| {
+        let data = Object::new().text("text", words);
+        let part = Object::new()
+            .text("type", "data-status")
+            .raw("data", &data.end())
+            .raw("transient", "true");
+        format!("data: {}\n\n", part.end())
+    }),
+    hide: HideFacts::CLOSES_TEXTS,
+    gen_ai: GenAi::AGENT,
+    failure,
+    ..PLAIN
+};
+
+/// Returns the event that ends a failed stream, and the sentinel.
+fn failure(framing: Framing, failure: &Failure<'_>, _: &ErrorContext) -> Option<String> {
+    let error = Object::new()
+        .text("message", failure.message)
+        .text("name", "Error")
+        .text("code", failure.code);
+    let payload = Object::new().raw("error", &error.end());
+    let chunk = Object::new()
+        .text("type", "error")
+        .text("runId", "")
+        .text("from", "SYSTEM")
+        .raw("payload", &payload.end());
+    let block = spec::block(framing, "", &chunk.end())?;
+    Some(block + "data: [DONE]\n\n")
+}
+
+/// Matches `/api/agents/A/stream`, `.../network`, and their variants.
+fn match_head(head: &RequestHead<'_>) -> Sign {
+    let mut parts = head.parts();
+    let is_stream = matches!(
+        parts.next(),
+        Some(
+            "network"
+                | "resume-stream"
+                | "resume-stream-until-idle"
+                | "stream"
+                | "stream-until-idle"
+        )
+    );
+    let has_agent = parts.next().is_some_and(|id| !id.is_empty());
+    let is_agent = parts.next() == Some("agents") && parts.next() == Some("api");
+    Sign::Likely.when(is_stream && has_agent && is_agent)
+}
+
+fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
+    let is_chunk = matches!(
+        first.word("from"),
+        b"AGENT" | b"NETWORK" | b"SYSTEM" | b"USER" | b"WORKFLOW"
+    ) && first.has("runId");
+    Sign::Certain.when(is_chunk && first.is_understood(Dialect::Mastra))
+}
+
+/// The state that is kept between chunks.
+#[derive(Debug, Default)]
+struct State {
+    /// Whether the upstream sent an error. The stream then counts as failed, whatever follows.
+    failed: bool,
+    /// A hash of the id of the run that `total` counts.
+    run: u64,
+    /// What the steps of the run have used so far.
+    total: Usage,
+}
+
+impl Parser for State {
+    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+        if frame.data().starts_with(b"[DONE]") {
+            let terminal = if self.failed {
+                Terminal::Error
+            } else {
+                Terminal::Done
+            };
+            return Some(Event::bare(Class::Done).ending(terminal));
+        }
+        let chunk = Chunk::read(frame.data())?;
+        let event = chunk.event(frame)?;
+        self.failed |= event.class == Class::Error;
+        let terminal = match event.terminal {
+            Some(Terminal::MayEnd | Terminal::MayEndWithInput) if self.failed => {
+                Some(Terminal::MayFail)
+            }
+            terminal => terminal,
+        };
+        let usage = self.count(&chunk);
+        let class = match event.class {
+            Class::Structure | Class::State if usage.is_some() => Class::Usage,
+            class => class,
+        };
+        Some(Event {
+            class,
+            terminal,
+            usage,
+            ..event
+        })
+    }
+}
+
+impl State {
+    /// Returns what the run has used so far, if the chunk says so. Steps add up; the end of the run repeats the sum.
+    fn count(&mut self, chunk: &Chunk<'_>) -> Option<Usage> {
+        type Join = fn(u64, u64) -> u64;
+        let join: Join = match chunk.kind {
+            b"step-finish"
+            | b"routing-agent-end"
+            | b"agent-execution-end"
+            | b"workflow-execution-end" => u64::saturating_add,
+            b"finish" | b"network-execution-event-finish" | b"workflow-finish" => u64::max,
+            _ => return None,
+        };
+        let usage = chunk.usage?;
+        let run = text::key(chunk.run);
+        if self.run != run {
+            self.run = run;
+            self.total = Usage::default();
+        }
+        let joined = |old: Option<u64>, new: Option<u64>| match (old, new) {
+            (Some(old), Some(new)) => Some(join(old, new)),
+            (old, new) => old.or(new),
+        };
+        self.total = Usage {
+            input: joined(self.total.input, usage.input),
+            output: joined(self.total.output, usage.output),
+            reasoning: joined(self.total.reasoning, usage.reasoning),
+            call: 0,
+        };
+        Some(text::of_call(self.total, chunk.run))
+    }
+}
+
+const fn of(class: Class, content: Content) -> Event {
+    Event {
+        content,
+        ..Event::bare(class)
+    }
+}
+
+/// The prefix that a network puts before the chunk types of its agents, whose chunks are its payloads.
+const OF_AGENT: &[u8] = b"agent-execution-event-";
+
+/// One chunk.
+#[derive(Debug, Default)]
+struct Chunk<'a> {
+    kind: &'a [u8],
+    run: &'a [u8],
+    id: &'a [u8],
+    is_enveloped: bool,
+    transient: bool,
+    payload: Payload<'a>,
+    /// The payload of the chunk in the payload: of another agent, or of the output of a tool or a step.
+    inner: Payload<'a>,
+    /// The type of the chunk in the output of a tool or a step.
+    output: &'a [u8],
+    usage: Option<Usage>,
+    /// A hash of the members that must be equal before two chunks are merged.
+    rest: u64,
+}
+
+/// The members of a payload that matter.
+#[derive(Debug, Default)]
+struct Payload<'a> {
+    /// The id of the text.
+    id: &'a [u8],
+    call: &'a [u8],
+    text: Option<Range<usize>>,
+    arguments: Option<Range<usize>>,
+}
+
+impl<'a> Chunk<'a> {
+    fn read(data: &'a [u8]) -> Option<Self> {
+        let mut chunk = Self::default();
+        let mut reader = Reader::new(data);
+        let is_object = reader.object(|reader, key| {
+            match key {
+                b"type" => chunk.kind = reader.word()?,
+                b"runId" => chunk.run = reader.word()?,
+                b"id" => chunk.id = reader.word()?,
+                b"transient" => chunk.transient = reader.truthy()?,
+                b"from" => {
+                    chunk.is_enveloped = true;
+                    reader.skip()?;
+                }
+                b"payload" => {
+                    reader.object(|reader, key| chunk.payload_member(reader, key))?;
+                }
+                _ => chunk.rest = other(chunk.rest, reader, key)?,
+            }
+            Some(())
+        })?;
+        reader.end()?;
+        is_object.then_some(chunk)
+    }
+
+    fn payload_member(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
+        match key {
+            b"usage" => self.usage = reader.usage()?.or(self.usage),
+            // Another agent's chunk.
+            b"payload" => {
+                reader.object(|reader, key| self.inner.member(reader, key, &mut self.rest))?;
+            }
+            b"output" => {
+                reader.object(|reader, key| {
+                    match key {
+                        b"usage" => self.usage = reader.usage()?.or(self.usage),
+                        b"type" => self.output = reader.word()?,
+                        b"payload" => {
+                            let (inner, rest) = (&mut self.inner, &mut self.rest);
+                            reader.object(|reader, key| inner.member(reader, key, rest))?;
+                        }
+                        _ => self.rest = other(self.rest, reader, key)?,
+                    }
+                    Some(())
+                })?;
+            }
+            _ => self.payload.member(reader, key, &mut self.rest)?,
+        }
+        Some(())
+    }
+
+    fn event(&self, frame: &Frame<'_>) -> Option<Event> {
+        if self.kind.starts_with(b"data-") {
+            return Some(self.data(frame));
+        }
+        if !self.is_enveloped {
+            return None;
+        }
+        let (event, payload) = match (self.kind.strip_prefix(OF_AGENT), self.kind) {
+            (Some(kind), _) => {
+                let event = self.of_agent(frame, kind, &self.inner)?;
+                // The network goes on after its agents.
+                let event = match event.class {
+                    Class::Finish | Class::Error => of(Class::State, Content::Other),
+                    _ => event,
+                };
+                let terminal = None;
+                (Event { terminal, ..event }, &self.inner)
+            }
+            (_, b"tool-output") => (self.output(frame, Class::Tool), &self.inner),
+            (_, b"step-output" | b"workflow-step-output") => {
+                (self.output(frame, Class::State), &self.inner)
+            }
+            (_, kind) => {
+                let event = self.of_agent(frame, kind, &self.payload);
+                (event.or_else(|| self.of_others(frame))?, &self.payload)
+            }
+        };
+        Some(event.in_lane(text::key((self.run, payload.id))))
+    }
+
+    /// Classifies a chunk of an agent.
+    fn of_agent(&self, frame: &Frame<'_>, kind: &[u8], payload: &Payload<'_>) -> Option<Event> {
+        let call = |event: Event, step| event.of_call(step, 0, text::key((self.run, payload.call)));
+        let tool = of(Class::Tool, Content::Tool);
+        Some(match kind {
+            b"text-delta" => self.text(frame, payload, Class::Token, Content::Token),
+            b"reasoning-delta" => self.text(frame, payload, Class::Reasoning, Content::Reasoning),
+            b"tool-call-delta" => {
+                let event = match &payload.arguments {
+                    Some(range) => {
+                        self.joining(frame, payload, (Class::Tool, Content::Tool), range)
+                    }
+                    None => tool,
+                };
+                call(event, Step::GoesOn)
+            }
+            b"tool-call-input-streaming-start" => call(tool, Step::Begins),
+            b"tool-call-input-streaming-end" | b"tool-call" => call(tool, Step::Ends),
+            b"tool-result" | b"tool-error" | b"tool-output-denied" => tool,
+            // The run waits for an answer.
+            b"tool-call-approval" | b"tool-call-suspended" => {
+                tool.ending(Terminal::MayEndWithInput)
+            }
+            b"start" | b"step-start" => Event::bare(Class::Structure).ending(Terminal::Reopens),
+            b"text-start" | b"text-end" | b"step-finish" | b"response-metadata" => {
+                Event::bare(Class::Structure)
+            }
+            b"reasoning-start"
+            | b"reasoning-end"
+            | b"reasoning-signature"
+            | b"redacted-reasoning"
+            | b"reasoning-file" => Event::bare(Class::Structure).on(Side::Reasoning),
+            b"source" | b"file" | b"custom" => of(Class::Structure, Content::Other),
+            b"finish" | b"abort" => Event::bare(Class::Finish).ending(Terminal::MayEnd),
+            // The client shows the reason. The run may try again.
+            b"tripwire" => of(Class::Finish, Content::Other).ending(Terminal::MayEnd),
+            b"error" => Event::bare(Class::Error).ending(Terminal::MayFail),
+            // The object so far.
+            b"object" => text::superseded(
+                of(Class::State, Content::Other),
+                frame,
+                text::key((self.kind, self.run)),
+            ),
+            b"object-result" | b"raw" | b"watch" | b"goal" | b"is-task-complete" => {
+                of(Class::State, Content::Other)
+            }
+            b"background-task-output" => tool,
+            kind if kind.starts_with(b"background-task-") => of(Class::State, Content::Other),
+            _ => return None,
+        })
+    }
+
+    /// Classifies a chunk of a network or a workflow.
+    fn of_others(&self, frame: &Frame<'_>) -> Option<Event> {
+        let state = of(Class::State, Content::Other);
+        Some(match self.kind {
+            b"routing-agent-text-delta" => {
+                self.text(frame, &self.payload, Class::Token, Content::Token)
+            }
+            b"routing-agent-text-start" => Event::bare(Class::Structure),
+            b"workflow-start" => Event::bare(Class::Structure).ending(Terminal::Reopens),
+            b"workflow-finish" | b"workflow-canceled" | b"network-execution-event-finish" => {
+                Event::bare(Class::Finish).ending(Terminal::MayEnd)
+            }
+            b"workflow-paused" | b"workflow-step-suspended" => {
+                state.ending(Terminal::MayEndWithInput)
+            }
+            b"network-object" => text::superseded(state, frame, text::key((self.kind, self.run))),
+            kind if kind.starts_with(b"tool-execution-") => {
+                step(kind, of(Class::Tool, Content::Tool))
+            }
+            kind if kind.starts_with(b"agent-execution-")
+                || kind.starts_with(b"workflow-execution-")
+                || kind.starts_with(b"routing-agent-") =>
+            {
+                step(kind, state)
+            }
+            kind if kind.starts_with(b"network-") || kind.starts_with(b"workflow-step-") => state,
+            _ => return None,
+        })
+    }
+
+    /// Classifies what a tool or a step puts out while it runs, which may be the chunk of an agent.
+    fn output(&self, frame: &Frame<'_>, class: Class) -> Event {
+        let (of_text, content) = match self.output {
+            b"text-delta" => (Class::Token, Content::Token),
+            b"reasoning-delta" => (Class::Reasoning, Content::Reasoning),
+            _ if class == Class::Tool => return of(class, Content::Tool),
+            _ => return of(class, Content::Other),
+        };
+        if class == Class::Tool {
+            self.text(frame, &self.inner, class, Content::Tool)
+        } else {
+            self.text(frame, &self.inner, of_text, content)
+        }
+    }
+
+    /// Classifies the application's own data. A later part with the same id replaces it.
+    fn data(&self, frame: &Frame<'_>) -> Event {
+        let event = of(Class::State, Content::Other);
+        if self.transient || self.id.is_empty() {
+            return event;
+        }
+        text::superseded(event, frame, text::key((self.kind, self.id)))
+    }
+
+    fn text(
+        &self,
+        frame: &Frame<'_>,
+        payload: &Payload<'_>,
+        class: Class,
+        content: Content,
+    ) -> Event {
+        match &payload.text {
+            Some(range) => self.joining(frame, payload, (class, content), range),
+            None => Event::bare(class),
+        }
+    }
+
+    fn joining(
+        &self,
+        frame: &Frame<'_>,
+        payload: &Payload<'_>,
+        (class, content): (Class, Content),
+        range: &Range<usize>,
+    ) -> Event {
+        let event = text::event(frame, class, content, range.clone());
+        let ids = (self.run, payload.id, payload.call);
+        let key = text::key((self.kind, self.output, ids, self.rest));
+        text::joining(event, Keep::First, key)
+    }
+}
+
+impl<'a> Payload<'a> {
+    fn member(&mut self, reader: &mut Reader<'a>, key: &'a [u8], rest: &mut u64) -> Option<()> {
+        match key {
+            b"id" => self.id = reader.word()?,
+            b"toolCallId" => self.call = reader.word()?,
+            b"text" if reader.kind()? == Kind::String => self.text = reader.string()?,
+            b"argsTextDelta" if reader.kind()? == Kind::String => {
+                self.arguments = reader.string()?;
+            }
+            _ => *rest = other(*rest, reader, key)?,
+        }
+        Some(())
+    }
+}
+
+/// Adds what a step of a network does to the stream.
+fn step(kind: &[u8], event: Event) -> Event {
+    match kind {
+        _ if kind.ends_with(b"-start") => event.ending(Terminal::Reopens),
+        _ if kind.ends_with(b"-approval") || kind.ends_with(b"-suspended") => {
+            event.ending(Terminal::MayEndWithInput)
+        }
+        _ => event,
+    }
+}
+
+/// Adds a member to a hash. Numbers beside a text, such as times and counters, say nothing about it.
+fn other(rest: u64, reader: &mut Reader<'_>, key: &[u8]) -> Option<u64> {
+    if reader.kind()? == Kind::Scalar {
+        reader.skip()?;
+        return Some(rest);
+    }
+    Some(text::key((rest, key, reader.raw()?)))
+}
