@@ -157,6 +157,11 @@ impl ClientConn {
         }
     }
 
+    /// Returns a value that changes when [`ClientConn::allowed_stall`] does, and costs less.
+    pub(crate) fn stall_mark(&self) -> u64 {
+        self.stall.load(Ordering::Relaxed)
+    }
+
     /// Returns how long the client may stall; `None` if no request has set a limit, or the client was given up.
     pub(crate) fn allowed_stall(&self) -> Option<Duration> {
         match self.stall.load(Ordering::Relaxed) {

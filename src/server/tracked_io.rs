@@ -25,8 +25,8 @@ pub(super) struct TrackedIo<S> {
     conn: Arc<ClientConn>,
     /// Set once the write side is shut down: how many bytes the client may still send.
     closing: Option<usize>,
-    /// When the kernel gives the connection up; `None` before the first response.
-    vanished: Option<Vanished>,
+    /// For which limit, and for which state of the socket, the kernel was told when to give the connection up.
+    told: (u64, bool),
 }
 
 impl<S> TrackedIo<S> {
@@ -35,7 +35,7 @@ impl<S> TrackedIo<S> {
             socket,
             conn,
             closing: None,
-            vanished: None,
+            told: (0, false),
         }
     }
 }
@@ -54,13 +54,18 @@ impl<S: PeerState> TrackedIo<S> {
 
     /// Has the kernel give up the connection when its client acknowledges nothing. This changes only when a request
     /// with another `client_stall` begins, and when the socket fills up or has taken everything again.
+    #[inline]
     fn expect_acks(&mut self, full: bool) {
-        let Some(stall) = self.conn.allowed_stall() else {
-            return;
-        };
-        let vanished = Some(Vanished { stall, full });
-        if self.vanished != vanished {
-            self.vanished = vanished;
+        let now = (self.conn.stall_mark(), full);
+        if self.told != now {
+            self.told = now;
+            self.tell(full);
+        }
+    }
+
+    #[cold]
+    fn tell(&self, full: bool) {
+        if let Some(stall) = self.conn.allowed_stall() {
             self.socket.give_up_after(Vanished { stall, full });
         }
     }

@@ -105,11 +105,7 @@ impl<'a> Cursor<'a> {
             return Some(None);
         }
         let mut number: u64 = 0;
-        for (at, digit) in digits.iter().enumerate() {
-            // Some servers write counts as floating-point numbers: `18.0`.
-            if at > 0 && *digit == b'.' && digits.iter().skip(at + 1).all(|digit| *digit == b'0') {
-                break;
-            }
+        for digit in whole_part(digits) {
             let Some(next) = (digit.is_ascii_digit())
                 .then(|| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
                 .flatten()
@@ -212,6 +208,12 @@ const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
+/// Returns a number without the fraction that some servers add to their counts (`18.0`); other numbers as they are.
+fn whole_part(number: &[u8]) -> &[u8] {
+    let whole = number.strip_suffix(b".0").unwrap_or(number);
+    if whole.is_empty() { number } else { whole }
+}
+
 /// Reports whether `bytes` hold exactly one complete JSON value. Used to detect truncation.
 pub fn is_whole(bytes: &[u8]) -> bool {
     let mut cursor = Cursor::new(bytes);
@@ -276,6 +278,7 @@ mod tests {
     fn numbers_that_are_not_counts_are_no_numbers() {
         let read = |text: &str| Cursor::new(text.as_bytes()).u64_or_skip();
         assert_eq!(read("12"), Some(Some(12)));
+        assert_eq!(read("18.0"), Some(Some(18)));
         for text in ["-1", "1.5", "1e3", "null", "\"7\"", "99999999999999999999"] {
             assert_eq!(read(text), Some(None), "{text}");
         }
