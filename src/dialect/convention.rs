@@ -10,7 +10,6 @@ use super::first_frame::FirstFrame;
 use super::object::Object;
 use super::reader::Reader;
 use super::spec::{self, DialectSpec, ErrorContext, Failure, PLAIN, Parser, Sign};
-use super::stamps::Stamps;
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Terminal, TextsOver, Usage};
 use crate::wire::json::{self, Kind};
@@ -63,13 +62,11 @@ struct State {
     text: Option<&'static str>,
     /// Whether tokens say which agent wrote them.
     authored: bool,
-    /// Members of tokens that differ in each of them.
-    stamps: Stamps,
 }
 
 impl Parser for State {
     fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
-        let (event, place) = classify(frame, &mut self.stamps)?;
+        let (event, place) = classify(frame)?;
         self.typed |= frame.data().starts_with(b"{");
         self.text = self.text.or(place);
         self.authored |= event.class == Class::Token && event.lane != 0;
@@ -97,7 +94,7 @@ impl Parser for State {
 }
 
 /// Returns the meaning of a frame, and the member that carries its text.
-fn classify(frame: &Frame<'_>, stamps: &mut Stamps) -> Option<(Event, Option<&'static str>)> {
+fn classify(frame: &Frame<'_>) -> Option<(Event, Option<&'static str>)> {
     let data = frame.data();
     let name = match frame.name() {
         b"message" | b"data" => b"",
@@ -121,10 +118,10 @@ fn classify(frame: &Frame<'_>, stamps: &mut Stamps) -> Option<(Event, Option<&'s
         None => return None,
     };
     let place = fields.place().filter(|_| meaning == Meaning::Token);
-    Some((event(frame, meaning, fields, stamps), place))
+    Some((event(frame, meaning, fields), place))
 }
 
-fn event(frame: &Frame<'_>, meaning: Meaning, fields: Fields<'_>, stamps: &mut Stamps) -> Event {
+fn event(frame: &Frame<'_>, meaning: Meaning, fields: Fields<'_>) -> Event {
     let of = |class, content| Event {
         content,
         ..Event::bare(class)
@@ -158,19 +155,14 @@ fn event(frame: &Frame<'_>, meaning: Meaning, fields: Fields<'_>, stamps: &mut S
         Meaning::Reasoning if fields.has_status || fields.text.is_none() => {
             of(Class::State, Content::Other)
         }
-        Meaning::Reasoning => delta(frame, Class::Reasoning, Content::Reasoning, fields, stamps),
-        Meaning::Token => delta(frame, Class::Token, Content::Token, fields, stamps),
+        Meaning::Reasoning => delta(frame, Class::Reasoning, Content::Reasoning, fields),
+        Meaning::Token => delta(frame, Class::Token, Content::Token, fields),
     }
 }
 
-/// Returns the event of a delta. Two deltas are merged if their payloads differ only in the text and in stamps.
-fn delta(
-    frame: &Frame<'_>,
-    class: Class,
-    content: Content,
-    fields: Fields<'_>,
-    stamps: &mut Stamps,
-) -> Event {
+/// Returns the event of a delta. Two deltas are merged if their payloads differ only in the text: any other member may
+/// say whose text it is.
+fn delta(frame: &Frame<'_>, class: Class, content: Content, fields: Fields<'_>) -> Event {
     let Some((_, range)) = fields.text else {
         // A token whose text is in an unknown place.
         return Event {
@@ -179,22 +171,10 @@ fn delta(
         };
     };
     let event = text::event(frame, class, content, range.clone()).in_lane(fields.author);
-    // The key is made of all bytes between these, which are in order.
-    let mut left_out = [Some(range), None, None, None, None, None, None];
-    for (place, (name, at)) in
-        (left_out.iter_mut().skip(1)).zip(fields.scalars.into_iter().flatten())
-    {
-        let value = frame.data().get(at.clone()).unwrap_or_default();
-        *place = stamps.note(name, value).then_some(at);
-    }
-    left_out.sort_unstable_by_key(|range| range.as_ref().map_or(usize::MAX, |range| range.start));
-    let (mut key, mut from) = (text::key((class, frame.name())), 0);
-    for range in left_out.into_iter().flatten() {
-        key = text::key((key, frame.data().get(from..range.start)));
-        from = range.end;
-    }
-    let key = text::key((key, frame.data().get(from..)));
-    // A client that reconnects asks for what comes after the last stamp or id.
+    let data = frame.data();
+    let (before, after) = (data.get(..range.start), data.get(range.end..));
+    let key = text::key((class, frame.name(), before, after));
+    // A client that reconnects asks for what comes after the last id.
     text::joining(event, Keep::Last, key)
 }
 
@@ -274,12 +254,6 @@ struct Fields<'a> {
     has_status: bool,
     /// A hash of the members that say who speaks, or in which message; zero if there are none.
     author: u64,
-    /// Other strings and numbers: their names, and where they are in the payload.
-    scalars: [Option<(&'a [u8], Range<usize>)>; MAX_SCALARS],
-    /// Token counts in an object of their own.
-    nested_usage: Option<Usage>,
-    /// Token counts beside the other members.
-    own_usage: Usage,
 }
 
 /// The members that may carry the text, the best one first. `data` may be a string or an object
@@ -287,8 +261,6 @@ struct Fields<'a> {
 const PLACES: [&[u8]; 8] = [
     b"content", b"text", b"delta", b"token", b"data", b"chunk", b"message", b"value",
 ];
-/// The most strings and numbers of one event that may be stamps.
-const MAX_SCALARS: usize = 6;
 /// The members that say which agent speaks, or in which message. An `id` alone may count events.
 const AUTHORS: [&[u8]; 9] = [
     b"agent",
@@ -357,28 +329,15 @@ impl<'a> Fields<'a> {
                 let place = STEP * position(&PLACES, key).unwrap_or_default();
                 reader.object(|reader, key| match position(&PLACES_IN_DATA, key) {
                     Some(inner) => self.text(reader, place + 1 + inner),
-                    None => self.scalar(reader, key),
+                    None => reader.skip(),
                 })?;
             }
             _ => match position(&PLACES, key) {
                 Some(place) => self.text(reader, STEP * place)?,
                 None => {
-                    self.scalar(&mut reader.clone(), key)?;
                     self.own_usage.member(reader, key)?;
                 }
             },
-        }
-        Some(())
-    }
-
-    /// Notes a member that may be a stamp.
-    fn scalar(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
-        let kind = reader.kind()?;
-        let (_, at) = reader.raw_at()?;
-        if matches!(kind, Kind::Scalar | Kind::String)
-            && let Some(free) = self.scalars.iter_mut().find(|scalar| scalar.is_none())
-        {
-            *free = Some((key, at));
         }
         Some(())
     }

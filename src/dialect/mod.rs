@@ -35,7 +35,6 @@ mod rejection_body;
 mod repeat;
 mod request;
 mod spec;
-mod stamps;
 mod strands;
 mod text;
 mod tgi;

@@ -97,12 +97,6 @@ impl<'a> Reader<'a> {
         self.data.get(range)
     }
 
-    /// Like [`Reader::raw`], and also returns the range of the value.
-    pub(super) fn raw_at(&mut self) -> Option<(&'a [u8], Range<usize>)> {
-        let range = self.cursor.skip()?;
-        Some((self.data.get(range.clone())?, range))
-    }
-
     /// Reports whether the value carries information: it is not `null`, `false`, `""`, `[]` or
     /// `{}`.
     pub(super) fn says_something(&mut self) -> Option<bool> {

@@ -94,11 +94,36 @@ pub(super) fn of_call(usage: Usage, id: &[u8]) -> Usage {
 /// The most bytes of a number or a string that says nothing about the answer.
 const MAX_HARMLESS: usize = 64;
 
+/// Members that say who wrote a text, whatever the dialect.
+const SPEAKERS: [&[u8]; 20] = [
+    b"agent",
+    b"agentId",
+    b"agentName",
+    b"agent_id",
+    b"agent_name",
+    b"author",
+    b"branch",
+    b"langgraph_node",
+    b"model",
+    b"modelVersion",
+    b"model_name",
+    b"name",
+    b"node",
+    b"role",
+    b"runId",
+    b"run_id",
+    b"source",
+    b"speaker",
+    b"threadId",
+    b"thread_id",
+];
+
 /// Adds a member beside the text to a hash of what must be equal before two events are merged. A number or a short
-/// string may differ: padding, times, counters and nonces say nothing about the answer. What identifies the text (an id,
-/// an index, an author) is read by name, and does not come here.
+/// string may differ unless it says who wrote the text: padding, times, counters and nonces say nothing about the
+/// answer. The id or index of the text is read by name, and does not come here.
 pub(super) fn beside(rest: u64, name: &[u8], raw: &[u8]) -> u64 {
     let is_harmless = match raw.first() {
+        _ if SPEAKERS.contains(&name) => false,
         Some(b'"') => raw.len() <= MAX_HARMLESS,
         Some(b'-' | b'0'..=b'9') => true,
         Some(b'n') | None => true,

@@ -210,7 +210,7 @@ impl Redactor<'_> {
             } else if self.traces && (TRACES.contains(&key) || about.repeats(key)) {
                 let empty: &[u8] = match cursor.kind()? {
                     Value::Array => b"[]",
-                    Value::Object => b"{}",
+                    Value::Object if about.repeats(key) => b"{}",
                     _ => b"null",
                 };
                 self.replace(data, cursor.skip()?, empty, None, out);

@@ -3,15 +3,7 @@
 use super::*;
 
 /// Events with a varying member at `@` and an id of the text at `#`.
-const EVENTS: [(Dialect, &str); 11] = [
-    (
-        Dialect::Convention,
-        r##"data: {"type":"token","content":"a","agent":"#","n":"@"}"##,
-    ),
-    (
-        Dialect::Convention,
-        r##"data: {"type":"token","agent":"#","data":{"text":"a","ts":"2026-@"}}"##,
-    ),
+const EVENTS: [(Dialect, &str); 9] = [
     (
         Dialect::OpenAiChat,
         r##"data: {"nonce":"@","p":"@","choices":[{"index":#,"delta":{"content":"a"}}]}"##,
