@@ -160,7 +160,7 @@ fn event(frame: &Frame<'_>, meaning: Meaning, fields: Fields<'_>) -> Event {
     }
 }
 
-/// Returns the event of a delta. Two deltas are merged if their payloads differ only in the text: any other member may
+/// Returns the event of a delta. Two deltas are merged if their blocks differ only in the text: any other member may
 /// say whose text it is.
 fn delta(frame: &Frame<'_>, class: Class, content: Content, fields: Fields<'_>) -> Event {
     let Some((_, range)) = fields.text else {
@@ -170,12 +170,11 @@ fn delta(frame: &Frame<'_>, class: Class, content: Content, fields: Fields<'_>) 
             ..Event::bare(class)
         };
     };
-    let event = text::event(frame, class, content, range.clone()).in_lane(fields.author);
-    let data = frame.data();
-    let (before, after) = (data.get(..range.start), data.get(range.end..));
-    let key = text::key((class, frame.name(), before, after));
-    // A client that reconnects asks for what comes after the last id.
-    text::joining(event, Keep::Last, key)
+    let event = text::event(frame, class, content, range).in_lane(fields.author);
+    let Some(span) = event.text else { return event };
+    let (start, end) = (span.start as usize, span.end as usize);
+    let key = text::key((frame.block.get(..start), frame.block.get(end..)));
+    text::joining(event, Keep::First, key)
 }
 
 /// The meaning of a word.
@@ -254,6 +253,10 @@ struct Fields<'a> {
     has_status: bool,
     /// A hash of the members that say who speaks, or in which message; zero if there are none.
     author: u64,
+    /// Token counts in an object of their own.
+    nested_usage: Option<Usage>,
+    /// Token counts beside the other members.
+    own_usage: Usage,
 }
 
 /// The members that may carry the text, the best one first. `data` may be a string or an object
