@@ -34,6 +34,7 @@ pub mod wire;
 
 // layer 2: parts
 pub mod config;
+pub mod log;
 pub mod metrics;
 pub mod queue;
 pub mod strict;
@@ -66,4 +67,3 @@ pub mod server;
 pub mod cli;
 pub mod command;
 pub mod demo;
-pub mod log;

@@ -12,6 +12,7 @@ use weir::{demo, log};
 /// jemalloc, which returns freed memory to the system from a background thread (how soon: `.cargo/config.toml`).
 /// The C library's allocator keeps all memory below the last block in use, and memory that is kept counts as used
 /// where memory is limited.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -41,8 +42,9 @@ fn main() -> ExitCode {
                 Ok(config) => config,
                 Err(problems) => return fail(&problems.to_string(), 2),
             };
-            log::install(&config.log);
-            match serve::serve(config, source, |_| {}) {
+            let served =
+                log::install(&config.log).and_then(|_flush| serve::serve(config, source, |_| {}));
+            match served {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => fail(&error.to_string(), 1),
             }

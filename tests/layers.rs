@@ -34,6 +34,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("wire", 1),
     // parts
     ("config", 2),
+    ("log", 2),
     ("metrics", 2),
     ("queue", 2),
     ("strict", 2),
@@ -61,7 +62,6 @@ const LAYERS: &[(&str, u8)] = &[
     ("cli", 7),
     ("command", 7),
     ("demo", 7),
-    ("log", 7),
     ("lib", 8),
     ("main", 8),
 ];

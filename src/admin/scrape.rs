@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::app::App;
+use crate::log;
 
 /// Returns all metrics in the Prometheus text format, version 0.0.4.
 pub(super) fn scrape(app: &App) -> String {
@@ -36,5 +37,6 @@ pub(super) fn scrape(app: &App) -> String {
             samples.certificate(name, not_after);
         }
     }
+    samples.log_lines_dropped(log::lines_dropped());
     app.metrics.encode()
 }

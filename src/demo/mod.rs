@@ -44,7 +44,7 @@ pub fn run(demo: &Demo, say: impl FnOnce(String)) -> Result<(), Error> {
     let mut config: Config = source.load()?;
     // No load balancer has to notice the shutdown, so there is no drain delay.
     config.drain.delay = Duration::ZERO;
-    log::install(&config.log);
+    let _flush = log::install(&config.log)?;
     serve(config, source, |addresses| say(greeting(addresses, agent)))?;
     Ok(())
 }

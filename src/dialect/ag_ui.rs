@@ -85,10 +85,10 @@ impl Parser for State {
             ..Event::bare(class)
         };
         Some(match fields.kind {
-            b"RUN_STARTED" | b"STEP_STARTED" => {
-                Event::bare(Class::Structure).ending(Terminal::Reopens)
-            }
-            b"STEP_FINISHED" => Event::bare(Class::Structure),
+            b"RUN_STARTED" | b"STEP_STARTED" => Event::bare(Class::Structure)
+                .ending(Terminal::Reopens)
+                .with_texts_over(TextsOver::All),
+            b"STEP_FINISHED" => Event::bare(Class::Structure).with_texts_over(TextsOver::All),
             b"RUN_FINISHED" => Event {
                 usage: fields.usage,
                 ..Event::bare(Class::Finish).ending(Terminal::MayEnd)

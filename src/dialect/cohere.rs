@@ -179,7 +179,7 @@ impl<'a> Message<'a> {
                 b"delta" => {
                     reader.object(|reader, key| message.delta(reader, key))?;
                 }
-                _ => message.crowded |= reader.says_something()?,
+                _ => message.crowded |= text::beside(0, key, reader.raw()?) != 0,
             }
             Some(())
         })?;
@@ -204,7 +204,7 @@ impl<'a> Message<'a> {
                     Some(())
                 })?;
             }
-            _ => self.crowded |= reader.says_something()?,
+            _ => self.crowded |= text::beside(0, key, reader.raw()?) != 0,
         }
         Some(())
     }

@@ -265,16 +265,23 @@ const PLACES: [&[u8]; 8] = [
     b"content", b"text", b"delta", b"token", b"data", b"chunk", b"message", b"value",
 ];
 /// The members that say which agent speaks, or in which message. An `id` alone may count events.
-const AUTHORS: [&[u8]; 9] = [
+const AUTHORS: [&[u8]; 16] = [
     b"agent",
+    b"agentId",
+    b"agentName",
     b"agent_id",
     b"agent_name",
     b"author",
+    b"branch",
     b"langgraph_node",
     b"messageId",
     b"message_id",
+    b"name",
+    b"node_name",
+    b"sender",
     b"source",
     b"speaker",
+    b"worker",
 ];
 const PLACES_IN_DATA: [&[u8]; 4] = [b"content", b"text", b"token", b"chunk"];
 /// The distance between the ranks of two places, which leaves room for the members of `data`.

@@ -3,7 +3,7 @@
 //! The request comes first because the shape of an error must be known even if no event ever
 //! arrives.
 
-use http::HeaderMap;
+use http::{HeaderMap, Method, header, request};
 
 use super::Dialect;
 use super::first_frame::{self, FirstFrame};
@@ -29,6 +29,22 @@ pub fn from_body(members: &Members, hinted: Option<Dialect>) -> Option<Dialect> 
 /// Returns the dialect that the head of a response announces, if any.
 pub fn from_answer(headers: &HeaderMap) -> Option<Dialect> {
     surest(|spec| (spec.match_response)(headers)).map(|(dialect, _)| dialect)
+}
+
+/// Reports whether a request is one of those with which a client of MCP opens a stream for whatever may come: their
+/// servers need not give it a session, and then nothing but the path tells it from others.
+pub fn subscribes(parts: &request::Parts) -> bool {
+    let wants_events = |accept: &http::HeaderValue| {
+        let accept = accept.as_bytes();
+        memchr::memmem::find(accept, b"text/event-stream").is_some()
+    };
+    parts.method == Method::GET
+        && matches!(parts.uri.path().rsplit('/').next(), Some("mcp" | "sse"))
+        && parts
+            .headers
+            .get_all(header::ACCEPT)
+            .iter()
+            .any(wants_events)
 }
 
 /// Returns the dialect of the first frame with data, or [`Dialect::Opaque`] if the frame matches
@@ -87,15 +103,24 @@ const PINGS: [&[u8]; 5] = [
 pub fn is_ping(frame: &Frame<'_>) -> bool {
     /// `type`, and a number or a time or both.
     const MAX_MEMBERS: usize = 3;
-    if !frame.name().is_empty() {
-        return PINGS.contains(&frame.name());
+    let is_word = |word: &[u8]| PINGS.iter().any(|ping| ping.eq_ignore_ascii_case(word));
+    if !matches!(frame.name(), b"" | b"message") {
+        return is_word(frame.name());
     }
     // Nothing with an answer in it is as short.
     if frame.data().len() > 128 {
         return false;
     }
     let first = FirstFrame::new(frame);
-    first.len() <= MAX_MEMBERS && PINGS.contains(&first.word("type"))
+    if !first.is_object() {
+        return is_word(frame.data()) && !first.is_line();
+    }
+    // `{"type":"ping"}`, `{"event":"ping"}`, `{"ping":true}`.
+    let named = |ping: &[u8]| std::str::from_utf8(ping).is_ok_and(|ping| first.has(ping));
+    first.len() <= MAX_MEMBERS
+        && (is_word(first.word("type"))
+            || is_word(first.word("event"))
+            || (first.len() == 1 && PINGS.iter().any(|ping| named(ping))))
 }
 
 /// Reports whether `frame` may belong to a stream of `dialect`. If not, the detection from the

@@ -16,7 +16,7 @@ use super::reader::Reader;
 use super::request::RequestHead;
 use super::spec::{self, DialectSpec, ErrorContext, Failure, GenAi, PLAIN, Parser, Sign};
 use super::text;
-use crate::event::{Class, Content, Event, Keep, Side, Terminal, Usage};
+use crate::event::{Class, Content, Event, Keep, Side, Terminal, TextsOver, Usage};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
@@ -136,7 +136,10 @@ impl Parser for State {
                 of(Class::Finish, Content::None).ending(self.end())
             }
             b"workflow_paused" => of(Class::State, Content::Other).ending(Terminal::MayEnd),
-            b"workflow_started" | b"node_started" => fields.step().ending(Terminal::Reopens),
+            b"workflow_started" | b"node_started" => fields
+                .step()
+                .ending(Terminal::Reopens)
+                .with_texts_over(TextsOver::All),
             b"error" => of(Class::Error, Content::None).ending(Terminal::Error),
             b"ping" => Event::bare(Class::Heartbeat),
             word if is_step(word) => fields.step(),
@@ -273,7 +276,7 @@ impl<'a> Fields<'a> {
     }
 
     fn other(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
-        self.rest = text::key((self.rest, key, reader.raw()?));
+        self.rest = text::beside(self.rest, key, reader.raw()?);
         Some(())
     }
 
@@ -294,6 +297,8 @@ impl<'a> Fields<'a> {
         } else {
             of(Class::State, Content::None)
         };
+        // A round of the agent: what the model writes next is another text.
+        let event = event.with_texts_over(TextsOver::All);
         text::superseded(event, frame, text::key((self.id, self.calls)))
     }
 

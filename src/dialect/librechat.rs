@@ -230,7 +230,7 @@ impl<'a> Fields<'a> {
     }
 
     fn other(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
-        self.rest = text::key((self.rest, key, reader.raw()?));
+        self.rest = text::beside(self.rest, key, reader.raw()?);
         Some(())
     }
 

@@ -442,11 +442,7 @@ fn step(kind: &[u8], event: Event) -> Event {
     }
 }
 
-/// Adds a member to a hash. Numbers beside a text, such as times and counters, say nothing about it.
+/// Adds a member to a hash.
 fn other(rest: u64, reader: &mut Reader<'_>, key: &[u8]) -> Option<u64> {
-    if reader.kind()? == Kind::Scalar {
-        reader.skip()?;
-        return Some(rest);
-    }
-    Some(text::key((rest, key, reader.raw()?)))
+    Some(text::beside(rest, key, reader.raw()?))
 }

@@ -190,6 +190,14 @@ fn is_harmless(raw: &[u8]) -> bool {
         || matches!(raw, b"[]" | b"{}")
 }
 
+/// Returns the first counts, or the others if the first ones say nothing: Groq adds an empty `usage`.
+fn more_telling(first: Option<Usage>, other: Option<Usage>) -> Option<Usage> {
+    match (first, other) {
+        (Some(empty), Some(_)) if empty == Usage::default() => other,
+        _ => first.or(other),
+    }
+}
+
 /// Returns the bit of a choice. All indices from 63 on share the last one.
 const fn bit(choice: u64) -> u64 {
     1 << if choice < 63 { choice } else { 63 }
@@ -261,18 +269,20 @@ impl Chunk {
                 | b"system_fingerprint"
                 | b"service_tier"
                 | b"obfuscation"
-                | b"provider" => reader.skip()?,
+                | b"provider"
+                // llama.cpp's measurements up to this chunk.
+                | b"timings" => reader.skip()?,
                 b"choices" => {
                     chunk.has_choices = reader.kind()? == Kind::Array;
                     chunk.choices = reader.array(|reader, _| chunk.choice(reader))?;
                 }
                 b"error" => chunk.failed = reader.truthy()?,
-                b"usage" => chunk.usage = reader.usage()?.or(chunk.usage),
+                b"usage" => chunk.usage = more_telling(reader.usage()?, chunk.usage),
                 // Groq states the counts here, in the last chunk.
                 b"x_groq" => {
                     reader.object(|reader, key| match key {
                         b"usage" => {
-                            chunk.usage = chunk.usage.or(reader.usage()?);
+                            chunk.usage = more_telling(chunk.usage, reader.usage()?);
                             Some(())
                         }
                         _ => reader.skip(),
@@ -352,7 +362,7 @@ impl Chunk {
             b"obfuscation" | b"p" => reader.skip()?,
             b"audio" => self.strange |= reader.says_something()?,
             b"annotations" | b"images" => self.annotated |= reader.says_something()?,
-            _ => self.crowded |= reader.says_something()?,
+            _ => self.crowded |= text::beside(0, key, reader.raw()?) != 0,
         }
         Some(())
     }

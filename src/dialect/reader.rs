@@ -157,7 +157,9 @@ impl Usage {
             b"completion_tokens" | b"output_tokens" | b"completionTokens" | b"outputTokens" => {
                 self.output = reader.count()?.or(self.output);
             }
-            b"reasoningTokens" => self.reasoning = reader.count()?.or(self.reasoning),
+            b"reasoningTokens" | b"reasoning_tokens" => {
+                self.reasoning = reader.count()?.or(self.reasoning);
+            }
             b"completion_tokens_details" | b"output_tokens_details" | b"output_token_details" => {
                 reader.object(|reader, key| match key {
                     b"reasoning_tokens" | b"reasoning" => {

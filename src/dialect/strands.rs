@@ -16,7 +16,7 @@ use super::spec::{
     self, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign,
 };
 use super::text;
-use crate::event::{Class, Content, Event, Keep, Side, Terminal, Usage};
+use crate::event::{Class, Content, Event, Keep, Side, Terminal, TextsOver, Usage};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
@@ -297,7 +297,7 @@ impl<'a> Fields<'a> {
     }
 
     fn other(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
-        self.rest = text::key((self.rest, key, reader.raw()?));
+        self.rest = text::beside(self.rest, key, reader.raw()?);
         Some(())
     }
 
@@ -313,7 +313,9 @@ impl<'a> Fields<'a> {
             Meaning::Unknown if self.kind.starts_with(b"multiagent_") => state,
             Meaning::Unknown => return None,
             Meaning::State => state,
-            Meaning::Starts => Event::bare(Class::Structure).ending(Terminal::Reopens),
+            Meaning::Starts => Event::bare(Class::Structure)
+                .ending(Terminal::Reopens)
+                .with_texts_over(TextsOver::All),
             Meaning::Structure | Meaning::Pauses => Event::bare(Class::Structure),
             Meaning::Delta => return Some(self.piece(frame).in_lane(lane)),
             Meaning::Data => return Some(self.own_text(frame)),

@@ -118,12 +118,19 @@ const SPEAKERS: [&[u8]; 20] = [
     b"thread_id",
 ];
 
+/// Reports whether a member names or counts what a text belongs to: `toolCallId`, `block_index`.
+fn is_identity(name: &[u8]) -> bool {
+    [&b"id"[..], b"Id", b"ID", b"index", b"Index"]
+        .iter()
+        .any(|end| name.ends_with(end))
+}
+
 /// Adds a member beside the text to a hash of what must be equal before two events are merged. A number or a short
-/// string may differ unless it says who wrote the text: padding, times, counters and nonces say nothing about the
+/// string may differ unless it says who wrote the text or counts it: padding, times, counters and nonces say nothing about the
 /// answer. The id or index of the text is read by name, and does not come here.
 pub(super) fn beside(rest: u64, name: &[u8], raw: &[u8]) -> u64 {
     let is_harmless = match raw.first() {
-        _ if SPEAKERS.contains(&name) => false,
+        _ if SPEAKERS.contains(&name) || is_identity(name) => false,
         Some(b'"') => raw.len() <= MAX_HARMLESS,
         Some(b'-' | b'0'..=b'9') => true,
         Some(b'n') | None => true,

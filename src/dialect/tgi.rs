@@ -125,7 +125,7 @@ impl Token {
                 }
                 b"index" => reader.skip()?,
                 // The alternatives to the token, which the request asked for.
-                _ => token.crowded |= reader.says_something()?,
+                _ => token.crowded |= text::beside(0, key, reader.raw()?) != 0,
             }
             Some(())
         })?;
@@ -138,7 +138,7 @@ impl Token {
             b"text" if reader.kind()? == Kind::String => self.text = reader.string()?,
             b"special" => self.special |= reader.truthy()?,
             b"id" | b"logprob" => reader.skip()?,
-            _ => self.crowded |= reader.says_something()?,
+            _ => self.crowded |= text::beside(0, key, reader.raw()?) != 0,
         }
         Some(())
     }

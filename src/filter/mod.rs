@@ -164,6 +164,12 @@ impl Filter {
                 self.interrupt(at, sink);
             }
         }
+        if event.class == Class::Tool
+            || event.content == Content::Tool
+            || event.texts_over != TextsOver::None
+        {
+            self.begin_anew(event.lane, sink);
+        }
         if event.text.is_some() && event.content == Content::Token {
             // The text goes on, even if this is its last piece.
             return;
@@ -192,6 +198,26 @@ impl Filter {
             || (event.class == Class::Structure && event.content != Content::None)
         {
             self.interrupt(at, sink);
+        }
+    }
+
+    /// Lets texts begin anew after an event that is in another lane, `own`: a model writes again after its tool has
+    /// answered, and few dialects say to which text the tool belonged. What is held back of the only text leaves now.
+    /// Of several texts nobody can say which one the event interrupts, so what may become a marker stays held.
+    fn begin_anew(&mut self, own: u64, sink: &mut impl FnMut(&[u8], &Event)) {
+        let only = self.lanes.len() == 1;
+        for at in 0..self.lanes.len() {
+            let Some(lane) = self.lanes.get_mut(at) else {
+                return;
+            };
+            if lane.id == own || !lane.scanner.is_visible() {
+                continue;
+            }
+            if only {
+                self.interrupt(at, sink);
+            } else if !lane.scanner.holds() {
+                lane.scanner.restart(&self.rules.marks);
+            }
         }
     }
 
@@ -263,6 +289,7 @@ impl Filter {
         };
         let scrubbed = scrub.run(frame.data());
         let source = frame.clone();
+        let said = event.content;
         let changed = if scrubbed.edits.is_empty() {
             None
         } else {
@@ -291,7 +318,9 @@ impl Filter {
         // Events that carry only a call, and chunks whose only content was hidden, are dropped.
         let is_call =
             event.class == Class::Tool && rules.tools.hides() && self.framing != Framing::JsonArray;
+        // An event that only repeats what was said closes a part of the message, and stays.
         let says_nothing = was_changed
+            && said != Content::None
             && event.content == Content::None
             && event.class == Class::Structure
             && event.usage.is_none()
@@ -331,13 +360,18 @@ impl Filter {
                 last: None,
             },
         };
-        if event.side == Side::Application && lane.scanner.is_visible() && !lane.scanner.holds() {
-            // Its data may be pieces of a text or a whole text each time.
-            lane.scanner.restart(&rules.marks);
-        }
         let before = lane.scanner.spans;
         let raw = text.of(&frame.block);
         let mut visible = Vec::with_capacity(raw.len());
+        if event.side == Side::Application && lane.scanner.is_visible() && !lane.scanner.holds() {
+            // Its data may be pieces of a text, or a whole text each time, with whole thoughts in it.
+            let mut whole = Scanner::new(&rules.marks);
+            whole.feed(&rules.marks, raw, &mut visible);
+            if whole.spans != [0, 0] && whole.is_visible() && !whole.holds() {
+                lane.scanner.restart(&rules.marks);
+            }
+            visible.clear();
+        }
         lane.scanner.feed(&rules.marks, raw, &mut visible);
         if matches!(event.class, Class::Finish | Class::Done)
             || event.texts_over == TextsOver::InLane

@@ -11,23 +11,28 @@ use crate::wire::json::{Cursor, Kind as Value};
 /// Values nested deeper than this are left unchanged.
 const MAX_DEPTH: usize = 48;
 /// Members that hold reasoning in any dialect.
-const REASONING: [&[u8]; 11] = [
+const REASONING: [&[u8]; 15] = [
     b"agent_log",
     b"reasoning",
+    b"reasoningContent",
     b"reasoningText",
     b"reasoning_content",
+    b"reasoning_delta",
     b"reasoning_details",
     b"reasoning_opaque",
+    b"reasoning_summary",
     b"reasoning_text",
     b"think",
     b"thinking",
+    b"thinking_content",
     b"thought",
     b"tool_plan",
 ];
 /// The types of content blocks that hold reasoning, and the members of such a block that contain it.
-const THOUGHTS: [&[u8]; 6] = [
+const THOUGHTS: [&[u8]; 7] = [
     b"reasoning",
     b"reasoning_content",
+    b"reasoning_text",
     b"redacted_thinking",
     b"summary_text",
     b"think",
@@ -125,7 +130,7 @@ struct Place {
     depth: usize,
     /// Whether it is within an object that holds a thought, so that its texts are reasoning.
     thinks: bool,
-    /// Whether it is an output of a workflow (Dify), to which the application gives its name.
+    /// Whether it is an input or output of a workflow (Dify), to which the application gives its name.
     is_output: bool,
 }
 
@@ -142,7 +147,7 @@ impl Place {
     /// Returns the place of an object with this name as that of its members.
     fn of_members(self, name: &[u8]) -> Self {
         Self {
-            is_output: name == b"outputs",
+            is_output: matches!(name, b"inputs" | b"outputs"),
             ..self
         }
     }
@@ -214,7 +219,11 @@ impl Redactor<'_> {
                     _ => b"null",
                 };
                 self.replace(data, cursor.skip()?, empty, None, out);
-            } else if ARGUMENTS.contains(&key) {
+            } else if key == b"rawEvent" && (self.reasoning || self.tools) {
+                // AG-UI: the event of the framework, which repeats a piece of the text. Pieces cannot be searched
+                // one by one.
+                self.replace(data, cursor.skip()?, b"null", None, out);
+            } else if ARGUMENTS.contains(&key) && !(self.tools && key == b"input") {
                 cursor.skip()?;
             } else {
                 let place = place.below(about.wraps_thought(key));
@@ -352,7 +361,7 @@ const fn empty(kind: Value, key: &[u8]) -> Option<&'static [u8]> {
 
 /// Reports whether an item of a response is a tool call or describes tools.
 fn is_tool_item(kind: &[u8]) -> bool {
-    kind.ends_with(b"_call") || kind.starts_with(b"mcp_")
+    kind.ends_with(b"_call") || kind.ends_with(b"_call_output") || kind.starts_with(b"mcp_")
 }
 
 /// Reports whether a content block of a message is a tool call, a piece of one, or a result.

@@ -1,6 +1,6 @@
 //! Gauges that are set only when a scrape asks for them, so they cost streams nothing.
 
-use prometheus::{GaugeVec, IntGaugeVec, Opts, Registry};
+use prometheus::{GaugeVec, IntCounter, IntGaugeVec, Opts, Registry};
 
 use super::{gauges, register};
 
@@ -12,6 +12,7 @@ pub struct Samples {
     ejected: IntGaugeVec,
     not_after: GaugeVec,
     load: IntGaugeVec,
+    log_lines_dropped: IntCounter,
 }
 
 impl Samples {
@@ -34,6 +35,13 @@ impl Samples {
                 "weir_upstream_endpoints_ejected",
                 "Endpoints left out because they fail.",
                 &["upstream"],
+            ),
+            log_lines_dropped: register(
+                registry,
+                IntCounter::new(
+                    "weir_log_lines_dropped_total",
+                    "Log lines dropped because nobody read the log fast enough.",
+                ),
             ),
             load: counts(
                 "weir_worker_load",
@@ -73,6 +81,12 @@ impl Samples {
         self.load
             .with_label_values(&[worker.as_str()])
             .set(count(load));
+    }
+
+    /// Sets how many log lines were dropped so far.
+    pub fn log_lines_dropped(&self, total: u64) {
+        let known = self.log_lines_dropped.get();
+        self.log_lines_dropped.inc_by(total.saturating_sub(known));
     }
 
     /// Sets when the certificate of the listener at `name` expires, in seconds since 1970.

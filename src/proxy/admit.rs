@@ -57,7 +57,8 @@ pub(super) fn admit(
     let commits = route.policy.commit_after.is_some();
     let sniff = body_sniff::matters(hint, commits, parts).then(BodySniff::default);
     let detaches = hint.is_some_and(|dialect| dialect.survives_client(parts));
-    let subscribes = hint.is_some_and(|dialect| dialect.subscribes(parts));
+    let subscribes =
+        detect::subscribes(parts) || hint.is_some_and(|dialect| dialect.subscribes(parts));
     let context = Arc::new(RequestContext {
         identity,
         client: peer.origin.client,

@@ -16,12 +16,15 @@ fn bad(message: &'static str) -> Rejection {
 }
 
 /// Checks a request. Refuses one that is ambiguous, or that asks for a tunnel or an unknown expectation.
+///
+/// Whatever ends the connection comes first: what else an ambiguous request asks for must not keep it open.
 pub(super) fn check(parts: &request::Parts) -> Result<(), Rejection> {
     transfer_coding(parts)?;
-    purpose(parts)?;
+    method(parts)?;
     target(parts)?;
     host(parts)?;
-    expectation(parts)
+    expectation(parts)?;
+    upgrade(parts)
 }
 
 /// Checks the request target (RFC 9112, 3.2): a path or an absolute `http` URI, or `*` for OPTIONS.
@@ -68,19 +71,24 @@ fn expectation(parts: &request::Parts) -> Result<(), Rejection> {
     })
 }
 
-/// Refuses tunnels: CONNECT and upgrades. An offer of h2c may be ignored (RFC 9110, 7.8).
-fn purpose(parts: &request::Parts) -> Result<(), Rejection> {
-    if parts.method == Method::CONNECT {
-        // The bytes that follow are meant for another server.
-        return Err(Rejection {
-            closes: true,
-            ..Rejection::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "CONNECT is not served here",
-            )
-        });
+/// Refuses CONNECT. Its target is no path, so it is refused before the target is checked.
+fn method(parts: &request::Parts) -> Result<(), Rejection> {
+    if parts.method != Method::CONNECT {
+        return Ok(());
     }
+    // The bytes that follow are meant for another server.
+    Err(Rejection {
+        closes: true,
+        ..Rejection::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "CONNECT is not served here",
+        )
+    })
+}
+
+/// Refuses upgrades. An offer of h2c may be ignored (RFC 9110, 7.8).
+fn upgrade(parts: &request::Parts) -> Result<(), Rejection> {
     let mut upgrades = parts.headers.get_all(header::UPGRADE).iter();
     let is_offer =
         |value: &HeaderValue| elements(value).all(|protocol| protocol.eq_ignore_ascii_case(b"h2c"));
@@ -234,6 +242,29 @@ mod tests {
             Some(400)
         );
         assert_eq!(status(Version::HTTP_2, "/x", &[]), Some(400));
+    }
+
+    #[test]
+    fn an_ambiguous_request_ends_its_connection_whatever_else_it_asks_for() {
+        let upgrade = [("upgrade", "websocket"), ("expect", "x")];
+        let ambiguous: [&[(&str, &str)]; 4] = [
+            &[("host", "a"), ("host", "b")],
+            &[("host", "a b")],
+            &[],
+            &[("host", "h"), ("transfer-encoding", "gzip")],
+        ];
+        for fields in ambiguous {
+            for more in [&upgrade[..], &upgrade[..1], &upgrade[1..]] {
+                let mut request = Request::builder().uri("/");
+                for (name, value) in fields.iter().chain(more) {
+                    request = request.header(*name, *value);
+                }
+                let (parts, ()) = request.body(()).unwrap().into_parts();
+                let refusal = check(&parts).unwrap_err();
+                assert!(refusal.closes, "{fields:?} {more:?}: {}", refusal.status);
+                assert!(refusal.status != StatusCode::EXPECTATION_FAILED);
+            }
+        }
     }
 
     #[test]

@@ -141,7 +141,7 @@ impl Source for Decoded {
         if let Some(error) = fault {
             return Poll::Ready(Err(match error {
                 encoding::Error::Corrupt => End::UpstreamError.into(),
-                encoding::Error::Expansion => End::TooLarge.into(),
+                encoding::Error::Expansion | encoding::Error::Window => End::TooLarge.into(),
             }));
         }
         let torn = self

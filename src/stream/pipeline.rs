@@ -32,7 +32,7 @@ impl From<encoding::Error> for Fault {
     fn from(error: encoding::Error) -> Self {
         match error {
             encoding::Error::Corrupt => Self::Corrupt,
-            encoding::Error::Expansion => Self::TooLarge,
+            encoding::Error::Expansion | encoding::Error::Window => Self::TooLarge,
         }
     }
 }

@@ -3,9 +3,10 @@
 //! All output that the input so far determines is emitted at once, in slices of bounded size. No compressed
 //! event is held back, and a decompression bomb does not grow memory.
 
-use std::fmt;
+use std::{fmt, io};
 
 use compression_codecs::core::util::{PartialBuffer, WriteBuffer};
+use compression_codecs::zstd::params::DParameter;
 use compression_codecs::{
     BrotliDecoder, DecodeV2, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder,
 };
@@ -17,6 +18,11 @@ use thiserror::Error;
 const FREE_BYTES: u64 = 1024 * 1024;
 /// Most output bytes per input byte, once there is more output than [`FREE_BYTES`]. Verbose JSON reaches 20 to 50.
 const MAX_RATIO: u64 = 200;
+/// The largest window of a zstd frame, as a power of two: 8 MiB, which RFC 8878, 3.1.1.1.2, recommends to support. The
+/// window is memory that each stream takes.
+const MAX_ZSTD_WINDOW: u32 = 23;
+/// The first seven bits of a brotli stream with a large window, up to 1 GiB. RFC 7932, 9.1, leaves them invalid.
+const LARGE_BROTLI_WINDOW: u8 = 0b001_0001;
 /// Output is emitted in slices of at most this size.
 const SLICE_BYTES: usize = 16 * 1024;
 
@@ -76,6 +82,9 @@ pub enum Error {
     /// The output is too large for the input (decompression bomb).
     #[error("the compressed body expands more than {MAX_RATIO} times")]
     Expansion,
+    /// The decoder would have to remember more output than it may.
+    #[error("the compressed body needs a window of more than 8 MiB (zstd) or 16 MiB (brotli)")]
+    Window,
 }
 
 /// A streaming decoder for one coding.
@@ -114,7 +123,10 @@ impl Decoder {
             Coding::Deflate => Codec::DeflateUnknown,
             Coding::Gzip => Codec::Gzip(Box::default()),
             Coding::Identity => return None,
-            Coding::Zstd => Codec::Zstd(Box::default()),
+            Coding::Zstd => {
+                let most = DParameter::window_log_max(MAX_ZSTD_WINDOW);
+                Codec::Zstd(Box::new(ZstdDecoder::new_with_params(&[most])))
+            }
         };
         Some(Self {
             codec,
@@ -141,6 +153,11 @@ impl Decoder {
             } else {
                 Codec::Raw(Box::default())
             };
+        }
+        let is_start = self.input == 0 || self.ended;
+        if is_start && matches!(self.codec, Codec::Brotli(_)) && first & 0x7F == LARGE_BROTLI_WINDOW
+        {
+            return Err(Error::Window.into());
         }
         self.input += input.len() as u64;
         let mut slice = vec![0; SLICE_BYTES];
@@ -190,7 +207,15 @@ impl Codec {
             Self::Zlib(codec) => codec.decode(input, output),
             Self::Zstd(codec) => codec.decode(input, output),
         };
-        result.map_err(|_| Error::Corrupt)
+        // The library has no other sign of it (ZSTD_error_frameParameter_windowTooLarge).
+        let is_window = |error: &io::Error| error.to_string().contains("too much memory");
+        result.map_err(|error| {
+            if is_window(&error) {
+                Error::Window
+            } else {
+                Error::Corrupt
+            }
+        })
     }
 
     fn restart(&mut self) -> Result<(), Error> {
@@ -263,6 +288,34 @@ mod tests {
             assert_eq!(decode(coding, &bytes).unwrap().0.concat(), parts.concat());
             assert!(!decode(coding, &[&whole[..whole.len() / 2]]).unwrap().1);
         }
+    }
+
+    #[test]
+    fn windows_are_bounded() {
+        // Magic number, a frame header without a content size, and the window: exponent and mantissa.
+        let zstd = |log: u8| {
+            [
+                &[0x28, 0xB5, 0x2F, 0xFD, 0x00, (log - 10) << 3][..],
+                &[1, 0, 0],
+            ]
+            .concat()
+        };
+        assert!(decode(Coding::Zstd, &[&zstd(23)]).is_ok());
+        for log in [24, 27, 31] {
+            let head = zstd(log);
+            assert_eq!(decode(Coding::Zstd, &[&head]), Err(Error::Window), "{log}");
+            let bytes: Vec<&[u8]> = head.chunks(1).collect();
+            assert_eq!(decode(Coding::Zstd, &bytes), Err(Error::Window), "{log}");
+        }
+        assert_eq!(
+            decode(Coding::Brotli, &[&[0x11, 0x1E, 0x03]]),
+            Err(Error::Window)
+        );
+        // 16 MiB, the largest of RFC 7932, and an empty last block.
+        assert_eq!(
+            decode(Coding::Brotli, &[&[0x3F]]).map(|(out, _)| out.concat()),
+            Ok(Vec::new())
+        );
     }
 
     #[test]

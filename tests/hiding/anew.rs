@@ -25,12 +25,6 @@ fn words(text: &str) -> String {
 
 /// Streams whose visible text is `A < B`, in this order, then `Rain.`; everything hidden is `SECRET`.
 fn streams() -> Vec<(Dialect, &'static str, String)> {
-    let thought = |wrap: &dyn Fn(&str) -> String| -> String {
-        ["<thi", "nk>SECRET", " SECRET</th", "ink>Rain."]
-            .iter()
-            .map(|piece| wrap(piece))
-            .collect()
-    };
     let plain = |piece: &str| token("", piece);
     let start = [plain("A "), plain("< B")].concat();
     let mut all = Vec::new();
@@ -41,7 +35,7 @@ fn streams() -> Vec<(Dialect, &'static str, String)> {
         ("node", convention("node_start", ",\"node\":\"x\"")),
         ("agent", convention("agent_start", ",\"agent\":\"x\"")),
     ] {
-        let stream = [start.clone(), between, thought(&plain)].concat();
+        let stream = [start.clone(), between, thoughts(&plain)].concat();
         all.push((Dialect::Convention, name, stream));
     }
     let by =
@@ -51,12 +45,12 @@ fn streams() -> Vec<(Dialect, &'static str, String)> {
     all.push((
         Dialect::Convention,
         "another agent",
-        [by("a")("A < B"), thought(&by("b"))].concat(),
+        [by("a")("A < B"), thoughts(&by("b"))].concat(),
     ));
     all.push((
         Dialect::Convention,
         "another message",
-        [message("a")("A < B"), thought(&message("b"))].concat(),
+        [message("a")("A < B"), thoughts(&message("b"))].concat(),
     ));
     all.push((
         Dialect::Convention,
@@ -64,7 +58,7 @@ fn streams() -> Vec<(Dialect, &'static str, String)> {
         [
             by("a")("A < B"),
             convention("tool_call", ",\"name\":\"x\""),
-            thought(&by("a")),
+            thoughts(&by("a")),
         ]
         .concat(),
     ));
@@ -76,7 +70,7 @@ fn streams() -> Vec<(Dialect, &'static str, String)> {
         [
             partial("a")("A < B"),
             adk("a", false, call),
-            thought(&partial("a")),
+            thoughts(&partial("a")),
         ]
         .concat(),
     ));
@@ -87,7 +81,7 @@ fn streams() -> Vec<(Dialect, &'static str, String)> {
             partial("a")("A < B"),
             adk("a", false, &words("A < B"))
                 .replace("\"invocationId\"", "\"x\":1,\"invocationId\""),
-            thought(&partial("a")),
+            thoughts(&partial("a")),
         ]
         .concat(),
     ));
@@ -103,7 +97,7 @@ fn streams() -> Vec<(Dialect, &'static str, String)> {
     all.push((
         Dialect::Adk,
         "another author",
-        [partial("a")("A < B"), thought(&partial("b"))].concat(),
+        [partial("a")("A < B"), thoughts(&partial("b"))].concat(),
     ));
     let line = |code: &str, value: &str| format!("{code}:{value}\n");
     let v4 = |piece: &str| line("0", &format!("\"{piece}\""));
@@ -121,7 +115,7 @@ fn streams() -> Vec<(Dialect, &'static str, String)> {
         all.push((
             Dialect::VercelV4,
             name,
-            [v4("A < B"), between, thought(&v4)].concat(),
+            [v4("A < B"), between, thoughts(&v4)].concat(),
         ));
     }
     let gemini = |part: &str| {
@@ -131,7 +125,7 @@ fn streams() -> Vec<(Dialect, &'static str, String)> {
     all.push((
         Dialect::Gemini,
         "after a call",
-        [part("A < B"), gemini(call), thought(&part)].concat(),
+        [part("A < B"), gemini(call), thoughts(&part)].concat(),
     ));
     let graph = |id: &'static str, node: &'static str| {
         move |piece: &str| {
@@ -143,12 +137,12 @@ fn streams() -> Vec<(Dialect, &'static str, String)> {
     all.push((
         Dialect::LangGraph,
         "another message",
-        [graph("\"a\"", "n")("A < B"), thought(&graph("\"b\"", "n"))].concat(),
+        [graph("\"a\"", "n")("A < B"), thoughts(&graph("\"b\"", "n"))].concat(),
     ));
     all.push((
         Dialect::LangGraph,
         "another node, no ids",
-        [graph("null", "n")("A < B"), thought(&graph("null", "o"))].concat(),
+        [graph("null", "n")("A < B"), thoughts(&graph("null", "o"))].concat(),
     ));
     let chunk = |id: &str, piece: &str| {
         let id = if id.is_empty() {
@@ -188,7 +182,87 @@ fn streams() -> Vec<(Dialect, &'static str, String)> {
         ]
         .concat(),
     ));
+    let dify = |event: &str, more: &str| {
+        format!("data: {{\"event\":\"{event}\",\"task_id\":\"t\",\"message_id\":\"m\"{more}}}\n\n")
+    };
+    let answer = |piece: &str| dify("agent_message", &format!(",\"answer\":\"{piece}\""));
+    let thought = |calls: &str| {
+        dify(
+            "agent_thought",
+            &format!(",\"id\":\"1\",\"tool\":\"{calls}\""),
+        )
+    };
+    for (name, between) in [
+        ("call", thought("x")),
+        ("round", thought("")),
+        (
+            "node",
+            dify("node_started", ",\"data\":{\"node_type\":\"llm\"}"),
+        ),
+    ] {
+        let stream = [answer("A < B"), between, thoughts(&answer)].concat();
+        all.push((Dialect::Dify, name, stream));
+    }
+    let strands = |text: &str| format!("data: {{\"data\":\"{text}\"}}\n\n");
+    all.push((
+        Dialect::Strands,
+        "another round",
+        [
+            "data: {\"init_event_loop\":true}\n\n".to_owned(),
+            strands("A < B"),
+            "data: {\"current_tool_use\":{\"name\":\"x\"}}\n\n".to_owned(),
+            "data: {\"start_event_loop\":true}\n\n".to_owned(),
+            thoughts(&strands),
+        ]
+        .concat(),
+    ));
+    let agui = |kind: &str, more: &str| format!("data: {{\"type\":\"{kind}\"{more}}}\n\n");
+    let same = |piece: &str| {
+        agui(
+            "TEXT_MESSAGE_CONTENT",
+            &format!(",\"messageId\":\"m\",\"delta\":\"{piece}\""),
+        )
+    };
+    for (name, between) in [
+        (
+            "call in a message",
+            agui(
+                "TOOL_CALL_START",
+                ",\"toolCallId\":\"c\",\"toolCallName\":\"x\"",
+            ),
+        ),
+        (
+            "step in a message",
+            agui("STEP_STARTED", ",\"stepName\":\"x\""),
+        ),
+        (
+            "chunk of a call in a message",
+            agui("TOOL_CALL_CHUNK", ",\"toolCallId\":\"c\",\"delta\":\"{}\""),
+        ),
+    ] {
+        let stream = [same("A < B"), between, thoughts(&same)].concat();
+        all.push((Dialect::AgUi, name, stream));
+    }
+    let by_node = |piece: &str| token(",\"node\":\"agent\"", piece);
+    all.push((
+        Dialect::Convention,
+        "a tool of another node",
+        [
+            by_node("A < B"),
+            convention("tool_start", ",\"node\":\"tools\",\"name\":\"x\""),
+            thoughts(&by_node),
+        ]
+        .concat(),
+    ));
     all
+}
+
+/// Returns a thought and a text after it, in pieces that `wrap` makes events of.
+fn thoughts(wrap: &dyn Fn(&str) -> String) -> String {
+    ["<thi", "nk>SECRET", " SECRET</th", "ink>Rain."]
+        .iter()
+        .map(|piece| wrap(piece))
+        .collect()
 }
 
 fn framing(dialect: Dialect) -> Framing {

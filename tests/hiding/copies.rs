@@ -80,6 +80,44 @@ fn an_event_of_the_provider_that_another_one_carries_hides_what_it_would() {
 }
 
 #[test]
+fn what_says_that_it_is_a_thought_or_a_call_does_not_leave() {
+    for data in [
+        r#"{"type":"thinking_delta","delta":"SECRET"}"#,
+        r#"{"kind":"thought","text":"SECRET"}"#,
+        r#"{"type":"reasoning_chunk","n":1,"text":"SECRET"}"#,
+        r#"{"thinking":{"text":"SECRET"}}"#,
+        r#"{"type":"tool_call","name":"x","args":{"q":"SECRET"}}"#,
+        r#"{"event":"tool_result","content":"SECRET"}"#,
+        r#"{"event_kind":"part_delta","delta":{"part_delta_kind":"thinking","content_delta":"SECRET"}}"#,
+    ] {
+        for (dialect, event) in [
+            (
+                Dialect::LangGraph,
+                format!("event: custom\ndata: {data}\n\n"),
+            ),
+            (
+                Dialect::AgUi,
+                format!("data: {{\"type\":\"CUSTOM\",\"name\":\"x\",\"value\":{data}}}\n\n"),
+            ),
+            (Dialect::AgUi, raw(data)),
+        ] {
+            assert_eq!(left(dialect, &event), "", "{dialect}");
+        }
+    }
+    let tool = r#"{"event":"on_tool_start","run_id":"a","data":{"input":{"q":"SECRET"}}}"#;
+    assert_eq!(left(Dialect::AgUi, &raw(tool)), "");
+}
+
+#[test]
+fn prose_that_names_a_tag_stays_in_data_as_elsewhere() {
+    let stream: String = ["Use the ", "<think>", " tag to reason. ", "More text."]
+        .iter()
+        .map(|piece| format!("event: custom\ndata: {{\"token\":\"{piece}\"}}\n\n"))
+        .collect();
+    assert_eq!(left(Dialect::LangGraph, &stream), stream);
+}
+
+#[test]
 fn pieces_of_a_thought_in_the_applications_own_data_are_hidden() {
     type Wrap = fn(&str) -> String;
     let wrap: [(Dialect, Wrap); 7] = [

@@ -522,6 +522,49 @@ fn the_thoughts_of_agents_that_are_tools_are_hidden_though_their_texts_stay() {
 }
 
 #[test]
+fn events_that_close_a_part_stay_whatever_they_repeat() {
+    let rules = rules(Hide::Drop, Hide::Drop);
+    let text = "<think>SECRET</think>Rain";
+    let responses = |kind: &str, more: &str| {
+        format!(
+            "data: {{\"type\":\"response.{kind}\",\"output_index\":0,\"content_index\":0,{more}}}\n\n"
+        )
+    };
+    let stream = [
+        responses("output_text.delta", &format!("\"delta\":\"{text}\"")),
+        responses("output_text.done", &format!("\"text\":\"{text}\"")),
+        responses(
+            "content_part.done",
+            &format!("\"part\":{{\"type\":\"output_text\",\"text\":\"{text}\"}}"),
+        ),
+        responses(
+            "output_item.done",
+            &format!(
+                "\"item\":{{\"type\":\"message\",\"content\":[{{\"type\":\"output_text\",\"text\":\"{text}\"}}]}}"
+            ),
+        ),
+    ]
+    .concat();
+    let out = through(
+        Dialect::OpenAiResponses,
+        Framing::Sse,
+        &rules,
+        &[stream.as_bytes()],
+    );
+    assert_eq!(
+        String::from_utf8_lossy(&out),
+        stream.replace("<think>SECRET</think>", "")
+    );
+    let end = "data: {\"type\":\"TEXT_MESSAGE_END\",\"messageId\":\"m\",\"rawEvent\":{\"content\":\"<think>SE\"}}\n\n";
+    let out = through(Dialect::AgUi, Framing::Sse, &rules, &[end.as_bytes()]);
+    let shown = String::from_utf8_lossy(&out);
+    assert!(
+        shown.contains("TEXT_MESSAGE_END") && !shown.contains("SE\""),
+        "{shown}"
+    );
+}
+
+#[test]
 fn arguments_of_tools_that_stay_are_never_looked_into() {
     let rules = rules(Hide::Drop, Hide::Keep);
     let stream = "event: response.function_call_arguments.delta\ndata: {\"type\":\"response.function_call_arguments.delta\",\"item_id\":\"f\",\"output_index\":0,\"delta\":\"<think>x</think>\"}\n\n";

@@ -1,10 +1,12 @@
 """Tests what clients and metrics see when a process dies or the log cannot be written, and what the next client
 gets."""
 
+import fcntl
 import os
 import signal
 import socket as sockets
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -128,6 +130,30 @@ def test_a_log_that_cannot_be_written_hurts_no_stream(fastapi, tmp_path, name, l
         code = shell.wait(15)
     if "|" not in log:
         assert code == 0
+
+
+def test_a_log_that_nobody_reads_holds_up_nobody(fastapi, tmp_path, name):
+    """Its reader lives, but takes nothing: the pipe holds a few lines, and the rest waits or is dropped."""
+    socket, admin = tmp_path / "weir.sock", tmp_path / "admin.sock"
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    command = [BINARY, "serve", "--listen", f"unix:{socket}", "--admin", f"unix:{admin}", "--upstream", fastapi.url]
+    weir = subprocess.Popen([*command, "--log-format", "json"], stderr=writer)
+    os.close(writer)
+    try:
+        until("it listens", lambda: accepts(socket))
+        for _ in range(40):
+            with Raw(f"unix:{socket}").post(f"/v1/chat/completions?run={name()}") as client:
+                assert client.read_body().endswith(b"data: [DONE]\n\n")
+        with Raw(f"unix:{admin}").get("/metrics") as client:
+            assert b"weir_log_lines_dropped_total 0\n" in client.read_body()
+        began = time.monotonic()
+        weir.send_signal(signal.SIGTERM)
+        assert weir.wait(15) == 0
+        assert time.monotonic() - began < 12, "what cannot be written is given up"
+    finally:
+        weir.kill()
+        os.close(reader)
 
 
 def pids_of(socket: Path) -> list[int]:

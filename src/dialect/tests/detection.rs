@@ -1,6 +1,23 @@
 //! Tests of dialect detection.
 
 use super::*;
+
+#[test]
+fn a_stream_for_whatever_may_come_is_known_by_its_path() {
+    let asks = |method: &str, path: &str, accept: &str| {
+        let request = http::Request::builder().method(method).uri(path);
+        let (parts, ()) = request
+            .header("accept", accept)
+            .body(())
+            .unwrap()
+            .into_parts();
+        detect::subscribes(&parts)
+    };
+    let events = "application/json, text/event-stream";
+    assert!(asks("GET", "/mcp", events) && asks("GET", "/api/sse", "text/event-stream"));
+    assert!(!asks("POST", "/mcp", events) && !asks("GET", "/mcp", "*/*"));
+    assert!(!asks("GET", "/agent", "text/event-stream"));
+}
 use crate::wire::members::Scanner;
 
 #[test]

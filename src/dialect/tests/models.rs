@@ -243,7 +243,7 @@ fn a_gemini_chunk_has_the_class_of_its_most_critical_part() {
         (of(r#"{"text":"a","thoughtSignature":"s"}"#, ""), false),
         (of(r#"{"text":"a"},{"text":"b"}"#, ""), false),
         (of(text, r#","modelVersion":"m""#), false),
-        (of(text, r#","responseId":"r""#), true),
+        (of(text, r#","nonce":"r""#), true),
         (of(text, r#","usageMetadata":{}"#), false),
     ];
     for (newer, expected) in table {

@@ -30,7 +30,7 @@ const EVENTS: [(Dialect, &str); 9] = [
     ),
     (
         Dialect::Gemini,
-        r##"data: {"candidates":[{"index":#,"content":{"parts":[{"text":"a"}]}}],"responseId":"@","n":@}"##,
+        r##"data: {"candidates":[{"index":#,"content":{"parts":[{"text":"a"}]}}],"nonce":"@","n":@}"##,
     ),
     (
         Dialect::LangGraph,

@@ -3,7 +3,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
-use crate::wire::json::{Cursor, Kind};
+use super::super::markers::Kind;
+use crate::wire::json::{Cursor, Kind as Value};
 
 /// Values nested deeper than this are not searched.
 const MAX_DEPTH: usize = 48;
@@ -24,6 +25,17 @@ const LIKELY: [&[u8]; 12] = [
 ];
 /// The top-level members that hold the application's data in the dialects that wrap it.
 const OWN: [&[u8]; 5] = [b"data", b"event", b"params", b"payload", b"value"];
+/// Members whose word says what an event is.
+const KINDS: [&[u8]; 6] = [
+    b"event",
+    b"event_kind",
+    b"kind",
+    b"part_delta_kind",
+    b"part_kind",
+    b"type",
+];
+/// Members that hold a thought as an object.
+const THOUGHTS: [&[u8]; 3] = [b"reasoning", b"thinking", b"thought"];
 /// Members that name things, if they hold one word. Ids are never text, either.
 const NAMES: [&[u8]; 11] = [
     b"agent", b"author", b"event", b"kind", b"model", b"name", b"node", b"role", b"source",
@@ -37,6 +49,8 @@ pub(super) struct Leaves {
     pub(super) best: Option<Leaf>,
     /// A hash of the members that name the payload: texts of different names are different texts.
     pub(super) names: u64,
+    /// What the payload says that it is, if that is a thought or a call.
+    pub(super) tells: Option<Kind>,
     /// Whether a string holds JSON.
     pub(super) nested: bool,
     /// Whether the member that is read is one of [`OWN`].
@@ -63,22 +77,25 @@ impl Leaves {
         depth: usize,
     ) -> Option<()> {
         match cursor.kind()? {
-            Kind::Object if depth < MAX_DEPTH => {
+            Value::Object if depth < MAX_DEPTH => {
                 cursor.enter_object()?;
                 while let Some(name) = cursor.next_key()? {
                     if depth == 0 {
                         self.is_own = OWN.contains(&name);
                     }
+                    if cursor.kind()? == Value::Object && THOUGHTS.contains(&name) {
+                        self.tells = Some(Kind::Reasoning);
+                    }
                     self.read(data, cursor, name, key(name, path), depth + 1)?;
                 }
             }
-            Kind::Array if depth < MAX_DEPTH => {
+            Value::Array if depth < MAX_DEPTH => {
                 cursor.enter_array()?;
                 while cursor.next_element()? {
                     self.read(data, cursor, name, key("element", path), depth + 1)?;
                 }
             }
-            Kind::String => {
+            Value::String => {
                 let range = cursor.string()?;
                 self.string(data, range, name, path, depth);
             }
@@ -92,6 +109,9 @@ impl Leaves {
     fn string(&mut self, data: &[u8], range: Range<usize>, name: &[u8], path: u64, depth: usize) {
         let text = data.get(range.clone()).unwrap_or_default();
         self.nested |= holds_json(text);
+        if KINDS.contains(&name) && is_word(text) {
+            self.tells = self.tells.or_else(|| told(text));
+        }
         let is_id = name.ends_with(b"id") || name.ends_with(b"ids");
         if is_id || (NAMES.contains(&name) && is_word(text)) {
             if !is_id {
@@ -108,16 +128,30 @@ impl Leaves {
     }
 }
 
-/// Reports whether the raw body of a JSON string is JSON again, or a line of SSE that carries it.
+/// Returns what a word says of its event, such as `thinking_delta` or `tool_call`.
+fn told(word: &[u8]) -> Option<Kind> {
+    let has = |part: &[u8]| {
+        word.windows(part.len())
+            .any(|window| window.eq_ignore_ascii_case(part))
+    };
+    if has(b"reasoning") || has(b"thinking") || has(b"thought") {
+        Some(Kind::Reasoning)
+    } else if has(b"tool") || has(b"function_call") {
+        Some(Kind::Tool)
+    } else {
+        None
+    }
+}
+
+/// Reports whether the raw body of a JSON string is a whole JSON object or list again, or lines of SSE.
 fn holds_json(text: &[u8]) -> bool {
-    let text = text.trim_ascii_start();
-    let text = text
-        .strip_prefix(b"data:")
-        .unwrap_or(text)
-        .trim_ascii_start();
-    [&b"{\\\""[..], b"[{\\\"", b"[\\\""]
-        .iter()
-        .any(|start| text.starts_with(start))
+    let text = text.trim_ascii();
+    let is_sse = text.starts_with(b"data:") || text.starts_with(b"event:");
+    let is_whole = matches!(
+        (text.first(), text.last()),
+        (Some(b'{'), Some(b'}')) | (Some(b'['), Some(b']'))
+    );
+    is_sse || (is_whole && text.windows(2).any(|pair| pair == b"\\\""))
 }
 
 /// Reports whether a string is one word, such as the name of a node.

@@ -12,7 +12,7 @@ use super::markers::Kind;
 use super::redact::Redactor;
 use super::{Filter, add, edit};
 use crate::dialect::Dialect;
-use crate::event::{Content, Event, Span};
+use crate::event::{Class, Content, Event, Span};
 use crate::wire::{Frame, Payload};
 
 impl Filter {
@@ -28,6 +28,11 @@ impl Filter {
         let flat = edit::flat(frame);
         let (text, is_carried) = match self.copies.read(dialect, &flat, event) {
             Copy::Data(text) => (text, false),
+            Copy::Tells(kind) if self.rules.of(kind).hides() => {
+                self.leave_out(kind, frame.data(), frame, sink);
+                return;
+            }
+            Copy::Tells(_) => (*event, false),
             Copy::Unreadable => {
                 let kind = if self.rules.reasoning.hides() {
                     Kind::Reasoning
@@ -39,7 +44,12 @@ impl Filter {
             }
             Copy::Carried(dialect, inner) => {
                 self.flush_before(dialect, &inner, sink);
-                if let Some(kind) = self.side(dialect, &inner) {
+                // A copy need not be kept for the text beside a call.
+                let is_call = inner.class == Class::Tool && self.rules.tools.hides();
+                let kind = self
+                    .side(dialect, &inner)
+                    .or_else(|| is_call.then_some(Kind::Tool));
+                if let Some(kind) = kind {
                     let hidden = inner
                         .text
                         .map_or(b"".as_slice(), |text| text.of(&flat.block));

@@ -3,10 +3,11 @@
 
 use std::ops::Range;
 
+use super::super::markers::Kind;
 use super::leaves::{Leaves, key};
 use crate::dialect::{Classifier, Dialect, detect};
 use crate::event::{Class, Event, Span};
-use crate::wire::json::{Cursor, Kind};
+use crate::wire::json::{Cursor, Kind as Value};
 use crate::wire::{Frame, Payload};
 
 /// What an event of the application holds.
@@ -16,6 +17,8 @@ pub(super) enum Copy {
     Data(Event),
     /// An event of this dialect, with its lane and its place in the block.
     Carried(Dialect, Event),
+    /// Something of this kind, by its own words.
+    Tells(Kind),
     /// Text in a form that cannot be searched, such as JSON within a string.
     Unreadable,
 }
@@ -68,6 +71,9 @@ impl Copies {
                 ..event
             });
         }
+        if let Some(kind) = leaves.tells {
+            return Copy::Tells(kind);
+        }
         if leaves.nested {
             return Copy::Unreadable;
         }
@@ -114,7 +120,7 @@ fn carried(data: &[u8], kind: &[u8], member: &[u8]) -> Option<Range<usize>> {
         if name == b"type" {
             let word = cursor.string_or_skip()?;
             is_kind = word.and_then(|range| data.get(range)) == Some(kind);
-        } else if name == member && cursor.kind()? == Kind::Object {
+        } else if name == member && cursor.kind()? == Value::Object {
             found = Some(cursor.skip()?);
         } else {
             cursor.skip()?;

@@ -25,7 +25,8 @@ impl Ring {
             let block = self.store.block(entry.start, entry.len);
             let mut gap = entry.gap;
             gap.add(Gap {
-                events: 1,
+                // A heartbeat is nothing that a client misses.
+                events: u64::from(entry.class != Class::Heartbeat),
                 chars: chars(entry.text.of(block)),
             });
             // All dead entries lie before the first one that can be dropped, so the next entry is live.

@@ -345,6 +345,8 @@ impl Ring {
         old.clear();
         old.extend_from_slice(self.store.block(start, self.store.end() - start));
         self.store.truncate(start);
+        // What was dropped before a heartbeat is told with the next event.
+        let mut untold = Gap::default();
         for mut entry in fresh {
             if entry.dead {
                 continue;
@@ -353,8 +355,10 @@ impl Ring {
             let begin = entry.start - start;
             let block = old.get(begin..begin + entry.len).unwrap_or_default();
             if entry.class == Class::Heartbeat {
+                untold.add(entry.gap);
                 continue;
             }
+            entry.gap.add(std::mem::take(&mut untold));
             let joined = self.limits.merge && entry.gap.events == 0 && {
                 let event = Event {
                     content: entry.content,
@@ -370,6 +374,7 @@ impl Ring {
                 self.entries.push_back(entry);
             }
         }
+        self.gap.add(untold);
         self.compacted = self.entries.len();
         self.droppable = self.droppable.min(from);
         old.shrink_to(KEEP_MOVED_BYTES);

@@ -206,6 +206,29 @@ fn what_is_missing_at_the_end_is_told() {
 }
 
 #[test]
+fn a_heartbeat_does_not_take_a_notice_with_it() {
+    let dropped_then_heartbeat = || {
+        let mut ring = Ring::new(limits(1, 100), tells());
+        push(&mut ring, critical("T1"));
+        push(&mut ring, token(1, "lost"));
+        assert_eq!(all(&mut ring), "T1\n");
+        assert!(ring.heartbeat(Instant::now()));
+        ring
+    };
+    let mut ring = dropped_then_heartbeat();
+    push(&mut ring, critical("T2"));
+    assert_eq!(all(&mut ring), ": weir dropped=1 chars=4\nT2\n");
+    let mut ring = dropped_then_heartbeat();
+    assert!(all(&mut ring).starts_with(": weir dropped=1 chars=4\n"));
+    push(&mut ring, critical("T2"));
+    assert_eq!(all(&mut ring), "T2\n", "it is told once");
+    let mut ring = dropped_then_heartbeat();
+    push(&mut ring, token(1, "t"));
+    ring.finish(Instant::now());
+    assert_eq!(all(&mut ring).matches("dropped=").count(), 1);
+}
+
+#[test]
 fn what_nobody_took_is_counted() {
     let mut ring = Ring::new(limits(2, 100), tells());
     push(&mut ring, critical("T"));

@@ -1,14 +1,46 @@
 //! Sets up logging to stderr, as JSON or as text.
 
-use std::io::{IsTerminal, stderr};
+mod writer;
+
+use std::io::{self, IsTerminal, stderr};
 use std::panic::{self, PanicHookInfo};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
 
+use writer::Writer;
+
+/// How long the end of the process waits for the log to be written.
+const FLUSH: Duration = Duration::from_millis(900);
+
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Returns how many lines were dropped because the log was not read fast enough.
+pub fn lines_dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
+/// Has what was logged written before the process ends.
+#[derive(Debug)]
+#[must_use = "dropped at the end of the process"]
+pub struct Flush(Writer);
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        self.0.flush_within(FLUSH);
+    }
+}
+
 /// Installs the logger for the life of the process.
-pub fn install(log: &Log) {
+///
+/// # Errors
+/// The thread that writes cannot be started.
+pub fn install(log: &Log) -> io::Result<Flush> {
+    let writer = Writer::start(stderr(), &DROPPED)?;
+    let flush = Flush(writer.clone());
     let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
     let json = match log.format {
         LogFormat::Auto => !stderr().is_terminal(),
@@ -20,7 +52,7 @@ pub fn install(log: &Log) {
         // Otherwise a failed write (full disk, closed pipe) would itself be reported on stderr, which panics.
         .log_internal_errors(false)
         .with_ansi(false)
-        .with_writer(stderr);
+        .with_writer(move || writer.clone());
     let installed = if json {
         builder
             .json()
@@ -35,6 +67,7 @@ pub fn install(log: &Log) {
     if installed.is_ok() {
         panic::set_hook(Box::new(log_panic));
     }
+    Ok(flush)
 }
 
 /// Logs a panic as a defect in Weir, in the format of all other lines. A panic message that was formatted at run time
@@ -85,7 +118,7 @@ mod tests {
         panic::set_hook(before);
         let lines = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         assert_eq!(lines.matches("this is a defect in Weir").count(), 2);
-        assert_eq!(lines.matches("src/log.rs").count(), 2);
+        assert_eq!(lines.matches("src/log/mod.rs").count(), 2);
         assert!(lines.contains("\"words\":\"a mistake\""), "{lines}");
         assert!(!lines.contains("secret"));
     }
