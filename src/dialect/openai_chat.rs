@@ -362,7 +362,7 @@ impl Chunk {
             b"obfuscation" | b"p" => reader.skip()?,
             b"audio" => self.strange |= reader.says_something()?,
             b"annotations" | b"images" => self.annotated |= reader.says_something()?,
-            _ => self.crowded |= text::beside(0, key, reader.raw()?) != 0,
+            _ => self.crowded |= reader.says_something()?,
         }
         Some(())
     }

@@ -147,6 +147,7 @@ def test_alerts_read_only_metrics_that_there_are(observed):
         until(f"series of {name}", lambda name=name: observed.query(name), within=10)
 
 
+@pytest.mark.timeout(600)
 def test_the_rules_hold_what_their_tests_say():
     promtool("check", "rules", "deploy/prometheus/rules.yaml")
     promtool("test", "rules", "deploy/prometheus/rules_test.yaml")

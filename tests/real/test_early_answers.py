@@ -70,7 +70,11 @@ def upload(client: Raw, size: int, coding: str = "length", *fields: str) -> tupl
     while not select.select([client.socket], [], [], 0)[0] and left:
         assert time.monotonic() < limit
         if select.select([client.socket], [client.socket], [], 1)[1]:
-            left = left[client.socket.send(left[:65536]) :]
+            try:
+                left = left[client.socket.send(left[:65536]) :]
+            except ConnectionError:
+                # What was answered before can still be read.
+                break
     client.socket.setblocking(True)
     client.socket.settimeout(PATIENCE)
     client.read_head()

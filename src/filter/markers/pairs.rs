@@ -273,7 +273,16 @@ const LFM: &[Rows] = &[Pairs(
 )];
 
 /// llama.cpp chat-parser.cpp, for which the call extends to the end.
-const LLAMA: &[Rows] = &[Pairs(Tool, Anywhere, Exact, &[("<|python_tag|>", "")])];
+const LLAMA: &[Rows] = &[Pairs(
+    Tool,
+    Anywhere,
+    Exact,
+    &[
+        ("<|python_tag|>", ""),
+        // Llama 4: SGLang's gateway, pythonic parser.
+        ("<|python_start|>", "<|python_end|>"),
+    ],
+)];
 
 /// llama.cpp chat-parser.cpp; nothing follows a call.
 const MISTRAL: &[Rows] = &[
@@ -316,6 +325,7 @@ const PROMPT: &[Rows] = &[
             "function_call",
             "function_calls",
             "invoke",
+            "tool_response",
             "tool_result",
             "observation",
         ],

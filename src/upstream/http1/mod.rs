@@ -41,6 +41,8 @@ const READ_BYTES: usize = 16 * 1024;
 /// The same for a body that is read although its client takes nothing: 20 events, 10 us of the thread's time.
 const NARROW_READ_BYTES: usize = 4 * 1024;
 
+/// A request of at most this size is read in one go by every server, whatever it answers.
+const MOST_READ_BY_ALL: u64 = 16 * 1024;
 /// Most reads in one poll that bring nothing but interim (1xx) heads.
 const READS_PER_POLL: usize = 4;
 
@@ -68,6 +70,8 @@ pub(super) struct Connection {
     /// Whether the upstream has sent anything since the request began.
     heard: bool,
     keep_alive: bool,
+    /// How many bytes of the last request were written, once that is all of it.
+    written: u64,
     /// The error of a write: the upstream takes no more of the request. What it has sent is still read.
     refused: Option<io::Error>,
     opened: Instant,
@@ -86,6 +90,7 @@ impl Connection {
             is_head: false,
             heard: false,
             keep_alive: true,
+            written: 0,
             refused: None,
             opened: Instant::now(),
         }
@@ -236,7 +241,15 @@ impl Connection {
     }
 
     fn answered(&mut self, head: Head) -> response::Parts {
-        self.keep_alive = head.keep_alive;
+        let written = self
+            .upload
+            .as_ref()
+            .map_or(self.written, |upload| upload.written());
+        // An upstream that refuses a large request may not have read all of it, although the kernel has taken it. Then
+        // it closes the connection a moment later, and the next request on it would be lost.
+        let is_early = self.upload.is_some() || written > MOST_READ_BY_ALL;
+        let refuses = !head.parts.status.is_success();
+        self.keep_alive = head.keep_alive && !(refuses && is_early);
         self.state = match head.length {
             Length::Chunked => State::Chunked(Chunked::default()),
             Length::Exact(0) => State::Over(None),
@@ -387,7 +400,10 @@ impl Connection {
             return Poll::Ready(Ok(()));
         };
         match ready!(upload.poll(cx, &mut self.io)) {
-            Ok(()) => self.upload = None,
+            Ok(()) => {
+                self.written = upload.written();
+                self.upload = None;
+            }
             Err(upload::Broken::Body) => return Poll::Ready(Err(upload::Cut)),
             Err(upload::Broken::Socket(error)) => {
                 self.refused = Some(error);

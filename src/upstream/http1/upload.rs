@@ -27,6 +27,7 @@ pub(super) struct Upload {
     began: bool,
     /// All of the body is in `pieces` or already written.
     complete: bool,
+    written: u64,
 }
 
 /// Why a request could not be sent.
@@ -57,7 +58,13 @@ impl Upload {
             body,
             left: length,
             began: false,
+            written: 0,
         }
+    }
+
+    /// Returns how many bytes of the request were written so far.
+    pub(super) const fn written(&self) -> u64 {
+        self.written
     }
 
     /// Reports whether some of the request may have reached the upstream.
@@ -125,6 +132,7 @@ impl Upload {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         self.began = true;
+        self.written += written as u64;
         while let Some(piece) = self.pieces.front_mut() {
             if written < piece.len() {
                 piece.advance(written);
