@@ -62,8 +62,11 @@ def context(into: Path) -> None:
             shutil.copy(source, into / name)
 
 
-def build(stage: str, work: Path, target: Path) -> Path:
-    """Runs the steps of a stage and of the stages it is based on. Returns the folder that is /src in the image."""
+def build(stage: str, work: Path, target: Path, program: Path | None = None) -> Path:
+    """Runs the steps of a stage and of the stages it is based on. Returns the folder that is /src in the image.
+
+    With a `program` nothing is compiled: it takes the place of what the stage would compile.
+    """
     sent, source = work / "context", work / "src"
     sent.mkdir()
     source.mkdir()
@@ -83,6 +86,9 @@ def build(stage: str, work: Path, target: Path) -> Path:
                         shutil.copytree(sent / one, source / to)
                     else:
                         shutil.copy(sent / one, source / to)
+            case "RUN" if program:
+                (source / "target/release").mkdir(parents=True)
+                shutil.copy(program, source / "target/release/weir")
             case "RUN":
                 # Keep what was compiled for the next time, apart from optimised builds.
                 (target / "images").mkdir(parents=True, exist_ok=True)

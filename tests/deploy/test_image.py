@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
@@ -10,13 +11,20 @@ import pytest
 from conftest import ROOT, run, tool
 from image import DOCKERFILE, USER, build, file_system, inside, stages
 
-# The static image compiles all libraries again, which takes minutes.
+# The static image compiles all libraries again, which takes minutes. The other one gets the published program: its
+# stage runs the same command in the same context.
 STATIC = pytest.mark.skipif(not os.environ.get("WEIR_IMAGE_STATIC"), reason="`tests/run image` does it")
 IMAGES = [("weir", "build"), pytest.param(("static", "build-static"), marks=STATIC)]
 
 
 def test_the_linter_has_nothing_to_say():
     assert run(tool("hadolint"), DOCKERFILE) == ""
+
+
+def test_both_images_compile_the_same():
+    runs = [step.rest for name in ("build", "build-static") for step in stages()[name].steps if step.word == "RUN"]
+    assert len(runs) == 2 and all("cargo build --locked --release --features otel --bin weir" in run for run in runs)
+    assert stages()["build"].base == stages()["build-static"].base
 
 
 def test_every_image_runs_as_nobody_and_looks_after_itself():
@@ -36,7 +44,8 @@ def test_the_build_needs_the_rust_that_the_project_names():
 def image(request, tmp_path_factory):
     final, builder = request.param
     target = (ROOT / os.environ.get("CARGO_TARGET_DIR", "target")).resolve()
-    source = build(builder, tmp_path_factory.mktemp("build"), target)
+    program = Path(os.environ["WEIR_BIN"]) if final == "weir" else None
+    source = build(builder, tmp_path_factory.mktemp("build"), target, program)
     root = file_system(final, source, tmp_path_factory.mktemp("root"))
     root.chmod(0o755)
     return root
