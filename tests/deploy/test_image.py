@@ -3,12 +3,11 @@
 import os
 import re
 import subprocess
-from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
 
-from conftest import ROOT, run, tool
+from conftest import ROOT, WEIR, run, tool
 from image import DOCKERFILE, USER, build, file_system, inside, stages
 
 # The static image compiles all libraries again, which takes minutes. The other one gets the published program: its
@@ -44,7 +43,7 @@ def test_the_build_needs_the_rust_that_the_project_names():
 def image(request, tmp_path_factory):
     final, builder = request.param
     target = (ROOT / os.environ.get("CARGO_TARGET_DIR", "target")).resolve()
-    program = Path(os.environ["WEIR_BIN"]) if final == "weir" else None
+    program = WEIR if final == "weir" else None
     source = build(builder, tmp_path_factory.mktemp("build"), target, program)
     root = file_system(final, source, tmp_path_factory.mktemp("root"))
     root.chmod(0o755)
