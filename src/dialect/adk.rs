@@ -33,12 +33,15 @@ fn failure(framing: Framing, failure: &Failure<'_>, _: &ErrorContext) -> Option<
     spec::block(framing, "", &error.end())
 }
 
+/// The most agents of one stream whose texts are told apart.
+const MAX_AGENTS: usize = 64;
+
 /// The state that is kept between events.
 #[derive(Debug, Default)]
 struct State {
-    /// Whether partial events carried text since the last whole event. The next whole event then
-    /// only repeats it.
-    streamed: bool,
+    /// The agents whose partial events carried text since their last whole event. Their next whole event
+    /// then only repeats it.
+    streamed: Vec<u64>,
     /// The number of whole events so far. Each ends one model call, whose token counts it and its
     /// partial events state.
     wholes: u64,
@@ -80,8 +83,22 @@ impl State {
                 Content::None | Content::Other | Content::Tool => Class::Structure,
             }
         };
-        let repeats = !step.partial && self.streamed && !parts.tool;
-        self.streamed = step.partial && (self.streamed || parts.only_text().is_some());
+        let known = self
+            .streamed
+            .iter()
+            .position(|author| *author == step.author);
+        let repeats = !step.partial && known.is_some() && !parts.tool;
+        match known {
+            Some(at) if !step.partial => {
+                self.streamed.swap_remove(at);
+            }
+            None if step.partial && parts.only_text().is_some() => {
+                if self.streamed.len() < MAX_AGENTS {
+                    self.streamed.push(step.author);
+                }
+            }
+            _ => {}
+        }
         // This is the rule of ADK itself.
         let is_final = step.runs_on || !(step.partial || parts.calls || parts.ends_with_result);
         let event = Event {

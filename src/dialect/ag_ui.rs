@@ -87,8 +87,8 @@ impl Parser for State {
         Some(match fields.kind {
             b"RUN_STARTED" | b"STEP_STARTED" => Event::bare(Class::Structure)
                 .ending(Terminal::Reopens)
-                .with_texts_over(TextsOver::All),
-            b"STEP_FINISHED" => Event::bare(Class::Structure).with_texts_over(TextsOver::All),
+                .with_texts_over(TextsOver::InLane),
+            b"STEP_FINISHED" => Event::bare(Class::Structure).with_texts_over(TextsOver::InLane),
             b"RUN_FINISHED" => Event {
                 usage: fields.usage,
                 ..Event::bare(Class::Finish).ending(Terminal::MayEnd)

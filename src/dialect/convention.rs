@@ -74,7 +74,6 @@ impl Parser for State {
             TextsOver::None => event,
             // Nobody says whose text it is.
             _ if !self.authored => event.in_lane(0),
-            _ if event.lane == 0 => event.with_texts_over(TextsOver::All),
             _ => event,
         })
     }

@@ -139,7 +139,7 @@ impl Parser for State {
             b"workflow_started" | b"node_started" => fields
                 .step()
                 .ending(Terminal::Reopens)
-                .with_texts_over(TextsOver::All),
+                .with_texts_over(TextsOver::InLane),
             b"error" => of(Class::Error, Content::None).ending(Terminal::Error),
             b"ping" => Event::bare(Class::Heartbeat),
             word if is_step(word) => fields.step(),
@@ -298,7 +298,7 @@ impl<'a> Fields<'a> {
             of(Class::State, Content::None)
         };
         // A round of the agent: what the model writes next is another text.
-        let event = event.with_texts_over(TextsOver::All);
+        let event = event.with_texts_over(TextsOver::InLane);
         text::superseded(event, frame, text::key((self.id, self.calls)))
     }
 

@@ -315,7 +315,7 @@ impl<'a> Fields<'a> {
             Meaning::State => state,
             Meaning::Starts => Event::bare(Class::Structure)
                 .ending(Terminal::Reopens)
-                .with_texts_over(TextsOver::All),
+                .with_texts_over(TextsOver::InLane),
             Meaning::Structure | Meaning::Pauses => Event::bare(Class::Structure),
             Meaning::Delta => return Some(self.piece(frame).in_lane(lane)),
             Meaning::Data => return Some(self.own_text(frame)),

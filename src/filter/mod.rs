@@ -174,7 +174,10 @@ impl Filter {
             // The text goes on, even if this is its last piece.
             return;
         }
-        let ends_all = matches!(event.class, Class::Done | Class::Error) || event.ends_stream();
+        // A possible end of one agent's text is none of the others'.
+        let is_of_one = event.texts_over == TextsOver::InLane && event.lane != 0;
+        let ends_all = matches!(event.class, Class::Done | Class::Error)
+            || (event.ends_stream() && !is_of_one);
         let Some(at) = self.lanes.iter().position(|lane| lane.id == event.lane) else {
             if ends_all || event.class == Class::Finish {
                 self.finish(sink);
@@ -202,10 +205,11 @@ impl Filter {
     }
 
     /// Lets texts begin anew after an event that is in another lane, `own`: a model writes again after its tool has
-    /// answered, and few dialects say to which text the tool belonged. What is held back of the only text leaves now.
-    /// Of several texts nobody can say which one the event interrupts, so what may become a marker stays held.
+    /// answered, and few dialects say to which text the tool belonged. What is held back of the only text leaves now,
+    /// unless the event is known to be another's. Of several texts nobody can say which one it interrupts, so what may
+    /// become a marker stays held.
     fn begin_anew(&mut self, own: u64, sink: &mut impl FnMut(&[u8], &Event)) {
-        let only = self.lanes.len() == 1;
+        let only = self.lanes.len() == 1 && own == 0;
         for at in 0..self.lanes.len() {
             let Some(lane) = self.lanes.get_mut(at) else {
                 return;

@@ -330,6 +330,62 @@ fn agents_that_write_at_once_have_texts_of_their_own() {
 }
 
 #[test]
+fn what_another_agent_does_amid_a_mark_does_not_break_it() {
+    let rules = rules(Hide::Drop, Hide::Keep);
+    let by = |agent: &str, piece: &str| token(&format!(",\"agent\":\"{agent}\""), piece);
+    let dify = |variable: &str, piece: &str| {
+        format!(
+            "data: {{\"event\":\"message\",\"task_id\":\"t\",\"answer\":\"{piece}\",\"from_variable_selector\":[\"{variable}\"]}}\n\n"
+        )
+    };
+    let node =
+        "data: {\"event\":\"node_started\",\"task_id\":\"t\",\"data\":{\"node_type\":\"llm\"}}\n\n";
+    let table = [
+        (
+            Dialect::Adk,
+            [
+                adk("a", true, &words("<thi")),
+                adk("b", false, &words("Snow.")),
+                adk("a", true, &words("nk>SECRET</think>Rain.")),
+            ],
+        ),
+        (
+            Dialect::Convention,
+            [
+                by("a", "<thi"),
+                convention("tool_call", ",\"agent\":\"b\",\"name\":\"x\""),
+                by("a", "nk>SECRET</think>Rain."),
+            ],
+        ),
+        (
+            Dialect::Convention,
+            [
+                by("b", "Snow.") + &by("a", "<thi"),
+                convention("tool_call", ",\"name\":\"x\""),
+                by("a", "nk>SECRET</think>Rain."),
+            ],
+        ),
+        (
+            Dialect::Dify,
+            [
+                dify("b", "Snow.") + &dify("a", "<thi"),
+                node.to_owned(),
+                dify("a", "nk>SECRET</think>Rain."),
+            ],
+        ),
+    ];
+    for (dialect, events) in table {
+        let out = through(dialect, Framing::Sse, &rules, &[events.concat().as_bytes()]);
+        let shown = String::from_utf8_lossy(&out);
+        assert!(!shown.contains("SECRET"), "{dialect}\n{shown}");
+        assert!(
+            text(dialect, Framing::Sse, &out).contains("Rain."),
+            "{dialect}\n{shown}"
+        );
+    }
+}
+
+#[test]
 fn an_empty_piece_amid_a_mark_does_not_break_it() {
     let rules = rules(Hide::Drop, Hide::Drop);
     let delta = |members: &str| {
