@@ -88,16 +88,11 @@ impl State {
             .iter()
             .position(|author| *author == step.author);
         let repeats = !step.partial && known.is_some() && !parts.tool;
-        match known {
-            Some(at) if !step.partial => {
-                self.streamed.swap_remove(at);
-            }
-            None if step.partial && parts.only_text().is_some() => {
-                if self.streamed.len() < MAX_AGENTS {
-                    self.streamed.push(step.author);
-                }
-            }
-            _ => {}
+        let begins = step.partial && known.is_none() && parts.only_text().is_some();
+        if let Some(at) = known.filter(|_| !step.partial) {
+            self.streamed.swap_remove(at);
+        } else if begins && self.streamed.len() < MAX_AGENTS {
+            self.streamed.push(step.author);
         }
         // This is the rule of ADK itself.
         let is_final = step.runs_on || !(step.partial || parts.calls || parts.ends_with_result);
