@@ -3,6 +3,7 @@
 pub mod chunked;
 pub mod config;
 pub mod dialects;
+pub mod dust;
 pub mod encoding;
 pub mod frames;
 pub mod strict;

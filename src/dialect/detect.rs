@@ -6,6 +6,7 @@
 use http::{HeaderMap, Method, header, request};
 
 use super::Dialect;
+pub use super::abridge::abridged;
 use super::first_frame::{self, FirstFrame};
 use super::request::{Members, RequestHead};
 use super::spec::{DialectSpec, Sign};
@@ -56,6 +57,8 @@ pub fn from_frame(frame: &Frame<'_>) -> Dialect {
 
 /// Returns the dialect of a frame from the middle of a stream, or [`Dialect::Opaque`] if none knows it.
 pub fn from_any_frame(frame: &Frame<'_>) -> Dialect {
+    let short = abridged(frame);
+    let frame = short.as_ref().unwrap_or(frame);
     let first = from_frame(frame);
     if !first.is_opaque() && !first.is_generic() {
         return first;

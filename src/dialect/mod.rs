@@ -8,6 +8,7 @@ pub mod calls;
 pub mod detect;
 
 mod a2a;
+mod abridge;
 mod adk;
 mod ag_ui;
 mod anthropic;

@@ -302,6 +302,17 @@ impl Pushing<'_> {
         }
     }
 
+    /// Offers the next event, and takes over the buffer of its block if nothing else waits.
+    pub fn push_large(&mut self, block: &mut Vec<u8>, event: &Event) -> Offer {
+        if self.state.ring.is_empty() {
+            self.state
+                .ring
+                .push_whole(std::mem::take(block), event, self.now);
+            return Offer::Accepted;
+        }
+        self.push(block, event)
+    }
+
     /// Ends the push of `events` events, whatever happened to them, and wakes the reader.
     pub fn done(mut self, events: usize) -> PushOutcome {
         let state = &mut *self.state;

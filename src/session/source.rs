@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 use crate::stream::end::End;
 use crate::stream::pump::{Failure, Progress, Source};
 use crate::upstream::{self, Answer, Body, Broken, Calling, Read};
-use crate::wire::encoding::{self, Coding, Decoder};
+use crate::wire::encoding::Coding;
 
 /// The body of a response whose head is known.
 pub(crate) struct BodySource(Body);
@@ -51,7 +51,7 @@ pub(crate) const fn broken(error: &Broken) -> End {
 /// An upstream call whose head is not known yet, although the client has already received a head.
 pub(crate) enum CallSource {
     Calling(Calling),
-    Reading(Box<Decoded>),
+    Reading(BodySource),
 }
 
 impl CallSource {
@@ -66,101 +66,45 @@ impl Source for CallSource {
         cx: &mut Context<'_>,
         sink: &mut dyn FnMut(&[u8]),
     ) -> Poll<Result<Progress, Failure>> {
-        loop {
-            match self {
-                Self::Reading(reads) => return reads.poll_read(cx, sink),
-                Self::Calling(calling) => match ready!(calling.as_mut().poll(cx)) {
-                    Ok(answer) => *self = Self::Reading(Box::new(Decoded::new(answer)?)),
-                    Err(error) => return Poll::Ready(Err(failed(&error))),
-                },
-            }
+        match self {
+            Self::Reading(body) => body.poll_read(cx, sink),
+            Self::Calling(calling) => match ready!(calling.as_mut().poll(cx)) {
+                Ok(answer) => {
+                    let coding = coding(&answer)?;
+                    *self = Self::Reading(BodySource::new(answer.body));
+                    Poll::Ready(Ok(Progress::Begins(coding)))
+                }
+                Err(error) => Poll::Ready(Err(failed(&error))),
+            },
         }
     }
 
     fn report_failure(&mut self) {
-        if let Self::Reading(reads) = self {
-            reads.report_failure();
+        if let Self::Reading(body) = self {
+            body.report_failure();
         }
     }
 
     fn set_low_rate(&mut self, low_rate: bool) {
-        if let Self::Reading(reads) = self {
-            reads.set_low_rate(low_rate);
+        if let Self::Reading(body) = self {
+            body.set_low_rate(low_rate);
         }
     }
 }
 
-/// The body of a response whose content coding was not known when the stream began.
-pub(crate) struct Decoded {
-    reads: BodySource,
-    decoder: Option<Decoder>,
-}
-
-impl Decoded {
-    fn new(answer: Answer) -> Result<Self, Failure> {
-        let status = answer.head.status.as_u16();
-        let refused = |what: &str| Failure {
-            code: "upstream_status",
-            message: format!("the upstream answered {status}{what}"),
-            ..End::UpstreamError.into()
-        };
-        // A body that turns out not to be a stream is passed on all the same: a wrong content type is better than no
-        // response.
-        if !answer.head.status.is_success() {
-            return Err(refused(""));
-        }
-        let coding =
-            Coding::of(&answer.head.headers).ok_or_else(|| refused(" in an unknown coding"))?;
-        Ok(Self {
-            reads: BodySource::new(answer.body),
-            decoder: Decoder::new(coding),
-        })
+/// Returns the content coding of an answer whose body can be passed on. A body that turns out not to be a stream is
+/// passed on all the same: a wrong content type is better than no response.
+fn coding(answer: &Answer) -> Result<Coding, Failure> {
+    let status = answer.head.status;
+    let refused = |what: &str| Failure {
+        code: "upstream_status",
+        message: format!("the upstream answered {}{what}", status.as_u16()),
+        ..End::UpstreamError.into()
+    };
+    if !status.is_success() {
+        return Err(refused(""));
     }
-}
-
-impl Source for Decoded {
-    fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        sink: &mut dyn FnMut(&[u8]),
-    ) -> Poll<Result<Progress, Failure>> {
-        let Self { reads, decoder } = self;
-        let mut fault = None;
-        let mut decode = |piece: &[u8]| match decoder {
-            None => sink(piece),
-            Some(decoder) if fault.is_none() => {
-                let plain = |bytes: &[u8]| {
-                    sink(bytes);
-                    Ok::<(), encoding::Error>(())
-                };
-                fault = decoder.feed(piece, plain).err();
-            }
-            Some(_) => {}
-        };
-        let read = ready!(reads.poll_read(cx, &mut decode));
-        if let Some(error) = fault {
-            return Poll::Ready(Err(match error {
-                encoding::Error::Corrupt => End::UpstreamError.into(),
-                encoding::Error::Expansion | encoding::Error::Window => End::TooLarge.into(),
-            }));
-        }
-        let torn = self
-            .decoder
-            .as_ref()
-            .is_some_and(|decoder| !decoder.is_complete());
-        Poll::Ready(match read {
-            Ok(Progress::End) if torn => Err(End::Truncated.into()),
-            read => read,
-        })
-    }
-
-    fn report_failure(&mut self) {
-        self.reads.report_failure();
-    }
-
-    fn set_low_rate(&mut self, low_rate: bool) {
-        self.reads.set_low_rate(low_rate);
-    }
+    Coding::of(&answer.head.headers).ok_or_else(|| refused(" in an unknown coding"))
 }
 
 /// Returns how a stream ends that began before its upstream call failed.

@@ -150,6 +150,8 @@ impl StreamClassifier {
     /// stands: a trace id or a status ahead of the response must not change the dialect of the response.
     #[inline(never)]
     fn settle(&mut self, frame: &Frame<'_>) -> Option<Dialect> {
+        let short = detect::abridged(frame);
+        let frame = short.as_ref().unwrap_or(frame);
         let dialect = self.dialect();
         if dialect.is_opaque() || !detect::fits(dialect, frame) {
             let shown = match self.announced {

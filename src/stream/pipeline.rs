@@ -2,13 +2,14 @@
 //!
 //! A [`Pipeline`] is a plain value: it reads no clock and does no I/O.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::dialect::{Choice, Dialect, ErrorContext, Members};
 use crate::event::{Content, Event, Terminal};
 use crate::filter::{Filter, Hidden, Rules};
 use crate::wire::encoding::{self, Coding};
-use crate::wire::{self, Decoder, Frame, Framing};
+use crate::wire::{self, Decoder, Flow, Frame, Framing};
 
 pub use super::classify::InputEnd;
 use super::classify::StreamClassifier;
@@ -73,9 +74,17 @@ pub trait Sink {
     fn leaves(&mut self, block: &[u8], event: &Event);
 
     /// Called instead of both for an event that the client may see as it was sent.
-    fn passes(&mut self, block: &[u8], event: &Event) {
-        self.arrived(block, event);
-        self.leaves(block, event);
+    fn passes(&mut self, block: Cow<'_, [u8]>, event: &Event) {
+        self.arrived(&block, event);
+        self.leaves(&block, event);
+    }
+
+    /// Called when that many bytes of a compressed body have been decoded.
+    fn decoded(&mut self, _bytes: usize) {}
+
+    /// Reports whether the sink takes more. If not, the pipeline keeps what follows until it is fed again.
+    fn has_room(&self) -> bool {
+        true
     }
 }
 
@@ -114,7 +123,13 @@ impl Pipeline {
         }
     }
 
-    /// Passes each event that `chunk` completes to `sink`, up to a terminal event: its bytes and their meaning.
+    /// Sets the content coding of the body. To be called before the first bytes, if it was not known at the start.
+    pub fn set_coding(&mut self, coding: Coding) {
+        self.coding = encoding::Decoder::new(coding).map(Box::new);
+    }
+
+    /// Passes each event that `chunk` completes to `sink`, up to a terminal event, and as long as `sink` has room: its
+    /// bytes and their meaning. The next call goes on from there, with an empty `chunk` if nothing new has come.
     ///
     /// # Errors
     /// If the bytes are not a valid stream. The events before the fault have been passed on.
@@ -125,16 +140,51 @@ impl Pipeline {
             classifier,
             filter,
         } = self;
-        let mut frames = |frame: Frame<'_>| pass(classifier, filter, &frame, sink);
+        let mut frames = |frame: Frame<'_>, sink: &mut _| {
+            pass(classifier, filter, frame, sink);
+            Flow::while_true(Sink::has_room(sink))
+        };
+        let is_full = !sink.has_room();
         let result = match coding {
-            None => decoder.feed(chunk, &mut frames).map_err(Fault::from),
-            Some(coding) => coding.feed(chunk, |bytes| Ok(decoder.feed(bytes, &mut frames)?)),
+            None if is_full && decoder.is_paused() => {
+                decoder.hold(chunk);
+                Ok(())
+            }
+            None => (decoder.feed(chunk, &mut |frame| frames(frame, sink))).map_err(Fault::from),
+            Some(coding) if is_full && (decoder.is_paused() || coding.is_paused()) => {
+                coding.hold(chunk);
+                Ok(())
+            }
+            Some(coding) => {
+                // What is decoded comes first.
+                let before = decoder.feed(&[], &mut |frame| frames(frame, sink));
+                if decoder.is_paused() || !sink.has_room() {
+                    coding.hold(chunk);
+                    before.map_err(Fault::from)
+                } else {
+                    coding.feed(chunk, |bytes| {
+                        sink.decoded(bytes.len());
+                        decoder.feed(bytes, &mut |frame| frames(frame, sink))?;
+                        Ok(Flow::while_true(!decoder.is_paused() && sink.has_room()))
+                    })
+                }
+            }
         };
         classifier.note_heartbeats(decoder.take_comments());
         result
     }
 
-    /// Ends the input: passes on a last event that lacks only its end, and returns whether the stream is complete.
+    /// Reports whether the sink had no room for all of what was fed.
+    pub fn is_paused(&self) -> bool {
+        self.decoder.is_paused()
+            || self
+                .coding
+                .as_ref()
+                .is_some_and(|coding| coding.is_paused())
+    }
+
+    /// Ends the input, all of which was fed: passes on a last event that lacks only its end, and returns whether the
+    /// stream is complete.
     pub fn finish(&mut self, how: InputEnd, sink: &mut impl Sink) -> Verdict {
         let coding = self.coding.as_ref();
         let torn_coding = coding.is_some_and(|coding| !coding.is_complete());
@@ -144,7 +194,7 @@ impl Pipeline {
         {
             torn = !frame.whole;
             if frame.whole {
-                pass(&mut self.classifier, &mut self.filter, &frame, sink);
+                pass(&mut self.classifier, &mut self.filter, frame, sink);
             }
         }
         self.flush(sink);
@@ -223,20 +273,20 @@ impl Pipeline {
 fn pass(
     classifier: &mut StreamClassifier,
     filter: &mut Option<Box<Filter>>,
-    frame: &Frame<'_>,
+    frame: Frame<'_>,
     sink: &mut impl Sink,
 ) {
     let Some(filter) = filter else {
-        if let Some(event) = classifier.read(frame) {
-            sink.passes(&frame.block, event);
+        if let Some(event) = classifier.read(&frame) {
+            sink.passes(frame.block, event);
         }
         return;
     };
-    let Some(event) = classifier.read(frame).copied() else {
+    let Some(event) = classifier.read(&frame).copied() else {
         return;
     };
     sink.arrived(&frame.block, &event);
-    filter.take(classifier.dialect(), frame, &event, &mut |block, event| {
+    filter.take(classifier.dialect(), &frame, &event, &mut |block, event| {
         sink.leaves(block, event);
     });
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use memchr::memchr2;
 
-use super::{Error, Frame, Payload};
+use super::{Error, Flow, Frame, Payload, buffer};
 use crate::event::Span;
 
 /// The separator written between two elements.
@@ -17,7 +17,7 @@ const COMMA: &[u8] = b",\n";
 #[derive(Debug)]
 pub(super) struct Decoder {
     at: Place,
-    /// The unfinished element.
+    /// The unfinished element, after the comma that separates it from the previous one.
     tail: Vec<u8>,
     /// How many elements are complete.
     count: u64,
@@ -52,28 +52,30 @@ impl Decoder {
         }
     }
 
-    /// Passes each piece that `chunk` completes to `sink`.
+    /// Passes each piece that `chunk` completes to `sink`, until `sink` pauses. Returns how much of `chunk` is used; the
+    /// rest must be passed again.
     ///
     /// # Errors
     /// If an element exceeds the size limit.
-    pub(super) fn feed(
+    pub(super) fn feed<F: Into<Flow>>(
         &mut self,
         chunk: &[u8],
-        sink: &mut impl FnMut(Frame<'_>),
-    ) -> Result<(), Error> {
+        sink: &mut impl FnMut(Frame<'_>) -> F,
+    ) -> Result<usize, Error> {
         // Where the unfinished element begins in the chunk.
         let mut start = 0;
         let mut pos = 0;
         while let Some(byte) = chunk.get(pos).copied() {
             pos += 1;
+            let mut flow = Flow::Go;
             match (self.at, byte) {
                 (Place::Start, b'[') => {
                     self.at = Place::Between;
-                    sink(bracket(b"["));
+                    flow = sink(bracket(b"[")).into();
                 }
                 (Place::Between, b']') => {
                     self.at = Place::End;
-                    sink(bracket(b"]"));
+                    flow = sink(bracket(b"]")).into();
                 }
                 (Place::Between, byte) if byte == b',' || byte.is_ascii_whitespace() => {}
                 (Place::Start | Place::End, _) => {}
@@ -88,12 +90,12 @@ impl Decoder {
                 (Place::Element(0), b',' | b']') => {
                     // A number or literal ends before the byte that follows it.
                     pos -= 1;
-                    self.complete(chunk.get(start..pos).unwrap_or_default(), sink)?;
+                    flow = self.complete(chunk.get(start..pos).unwrap_or_default(), sink)?;
                 }
                 (Place::Element(depth), b'}' | b']') => {
                     self.at = Place::Element(depth.saturating_sub(1));
                     if depth <= 1 {
-                        self.complete(chunk.get(start..pos).unwrap_or_default(), sink)?;
+                        flow = self.complete(chunk.get(start..pos).unwrap_or_default(), sink)?;
                     }
                 }
                 (Place::Element(_), _) => {}
@@ -105,13 +107,15 @@ impl Decoder {
                 }
                 (Place::Escape(depth), _) => self.at = Place::String(depth),
             }
+            if flow == Flow::Pause {
+                return Ok(pos);
+            }
         }
         if !matches!(self.at, Place::Start | Place::Between | Place::End) {
             let rest = chunk.get(start..).unwrap_or_default();
-            self.check(self.tail.len() + rest.len())?;
-            self.tail.extend_from_slice(rest);
+            self.grow(rest)?;
         }
-        Ok(())
+        Ok(chunk.len())
     }
 
     /// Returns an incomplete frame if the input ended before the closing bracket.
@@ -122,24 +126,46 @@ impl Decoder {
         })
     }
 
-    fn complete(&mut self, rest: &[u8], sink: &mut impl FnMut(Frame<'_>)) -> Result<(), Error> {
+    fn complete<F: Into<Flow>>(
+        &mut self,
+        rest: &[u8],
+        sink: &mut impl FnMut(Frame<'_>) -> F,
+    ) -> Result<Flow, Error> {
         self.at = Place::Between;
-        self.check(self.tail.len() + rest.len())?;
-        let comma = if self.count == 0 { b"" } else { COMMA };
+        self.grow(rest)?;
+        let start = self.comma().len();
         self.count += 1;
-        let mut block = [comma, &self.tail, rest].concat();
+        let mut block = std::mem::take(&mut self.tail);
         // White space before the next comma is not part of the element.
         block.truncate(block.trim_ascii_end().len());
-        self.tail.clear();
-        if let Some(data) = Span::new(comma.len()..block.len()) {
-            sink(Frame {
-                data: Some(Payload::InBlock(data)),
-                block: Cow::Owned(block),
-                name: None,
-                whole: true,
-                raw: false,
-            });
+        let Some(data) = Span::new(start..block.len()) else {
+            return Ok(Flow::Go);
+        };
+        let flow = sink(Frame {
+            data: Some(Payload::InBlock(data)),
+            block: Cow::Owned(block),
+            name: None,
+            whole: true,
+            raw: false,
+        });
+        Ok(flow.into())
+    }
+
+    /// Returns what separates the current element from the previous one.
+    const fn comma(&self) -> &'static [u8] {
+        if self.count == 0 { b"" } else { COMMA }
+    }
+
+    /// Appends `more` to the unfinished element.
+    fn grow(&mut self, more: &[u8]) -> Result<(), Error> {
+        let comma = self.comma();
+        if self.tail.is_empty() {
+            self.tail.reserve_exact(comma.len() + more.len());
+            self.tail.extend_from_slice(comma);
         }
+        self.check(self.tail.len() - comma.len() + more.len())?;
+        buffer::reserve(&mut self.tail, more.len(), self.limit);
+        self.tail.extend_from_slice(more);
         Ok(())
     }
 

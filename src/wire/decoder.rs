@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::{Error, Frame, Framing, array, json, lines, ndjson, sse};
+use super::{Error, Flow, Frame, Framing, array, json, lines, ndjson, sse};
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 /// SSE field names that an event stream can begin with. llama.cpp servers send `error`.
@@ -17,6 +17,8 @@ const FIELDS: [&[u8]; 5] = [b"data", b"event", b"id", b"retry", b"error"];
 pub struct Decoder {
     kind: Kind,
     limit: usize,
+    /// What followed the frame after which the decoder was paused.
+    held: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -37,6 +39,7 @@ impl Decoder {
         Self {
             kind: Kind::Undecided(framing, Vec::new()),
             limit: max_event_bytes,
+            held: Vec::new(),
         }
     }
 
@@ -52,11 +55,45 @@ impl Decoder {
         }
     }
 
-    /// Passes each frame that `chunk` completes to `sink`.
+    /// Passes each frame that `chunk` completes to `sink`, until `sink` pauses. The next call goes on from there, with an
+    /// empty `chunk` if nothing new has come.
     ///
     /// # Errors
     /// If an event exceeds the size limit. The decoder cannot be used any further then.
-    pub fn feed(&mut self, chunk: &[u8], sink: &mut impl FnMut(Frame<'_>)) -> Result<(), Error> {
+    pub fn feed<F: Into<Flow>>(
+        &mut self,
+        chunk: &[u8],
+        sink: &mut impl FnMut(Frame<'_>) -> F,
+    ) -> Result<(), Error> {
+        if self.held.is_empty() {
+            let used = self.decode(chunk, sink)?;
+            self.hold(chunk.get(used..).unwrap_or_default());
+        } else {
+            let mut held = std::mem::take(&mut self.held);
+            held.extend_from_slice(chunk);
+            let used = self.decode(&held, sink)?;
+            held.drain(..used.min(held.len()));
+            self.held = held;
+        }
+        Ok(())
+    }
+
+    /// Keeps `chunk` for the next call of [`Decoder::feed`], because there is no room for its frames now.
+    pub fn hold(&mut self, chunk: &[u8]) {
+        self.held.extend_from_slice(chunk);
+    }
+
+    /// Reports whether there are bytes to go on with.
+    pub const fn is_paused(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Decodes `chunk` as far as `sink` lets it. Returns how much of it is used.
+    fn decode<F: Into<Flow>>(
+        &mut self,
+        chunk: &[u8],
+        sink: &mut impl FnMut(Frame<'_>) -> F,
+    ) -> Result<usize, Error> {
         match &mut self.kind {
             Kind::Undecided(announced, held) => {
                 let joined;
@@ -69,13 +106,15 @@ impl Decoder {
                 match decide(*announced, first) {
                     Some(framing) => {
                         self.settle(framing);
-                        self.feed(first, sink)
+                        let used = self.decode(first, sink)?;
+                        self.hold(first.get(used..).unwrap_or_default());
+                        Ok(chunk.len())
                     }
                     // Only white space can reach the limit here.
                     None if first.len() > self.limit => Err(Error::TooLarge { limit: self.limit }),
                     None => {
                         held.extend_from_slice(chunk);
-                        Ok(())
+                        Ok(chunk.len())
                     }
                 }
             }
@@ -86,7 +125,7 @@ impl Decoder {
                 if let Some(frame) = raw(chunk.into()) {
                     sink(frame);
                 }
-                Ok(())
+                Ok(chunk.len())
             }
             Kind::Sse(decoder) => decoder.feed(chunk, sink),
         }

@@ -13,6 +13,8 @@ use compression_codecs::{
 use http::{HeaderMap, header};
 use thiserror::Error;
 
+use super::Flow;
+
 /// The expansion ratio is checked only beyond this much output. Legitimate text compresses far less than a
 /// decompression bomb.
 const FREE_BYTES: u64 = 1024 * 1024;
@@ -94,6 +96,9 @@ pub struct Decoder {
     output: u64,
     /// The end of a compressed member was reached; another member may follow.
     ended: bool,
+    /// The sink has paused. What is left of the input is in `held`, and the codec may have more output of what it took.
+    paused: bool,
+    held: Vec<u8>,
 }
 
 enum Codec {
@@ -133,18 +138,55 @@ impl Decoder {
             input: 0,
             output: 0,
             ended: false,
+            paused: false,
+            held: Vec::new(),
         })
     }
 
-    /// Passes all output that `input` determines to `sink`.
-    #[inline(never)]
-    pub fn feed<E: From<Error>>(
+    /// Passes all output that `input` determines to `sink`, until `sink` pauses. The next call goes on from there, with
+    /// an empty `input` if nothing new has come.
+    pub fn feed<E: From<Error>, F: Into<Flow>>(
         &mut self,
         input: &[u8],
-        mut sink: impl FnMut(&[u8]) -> Result<(), E>,
+        sink: impl FnMut(&[u8]) -> Result<F, E>,
     ) -> Result<(), E> {
-        let Some(first) = input.first() else {
-            return Ok(());
+        self.input += input.len() as u64;
+        if self.held.is_empty() {
+            let used = self.decode(input, sink)?;
+            self.held
+                .extend_from_slice(input.get(used..).unwrap_or_default());
+        } else {
+            let mut held = std::mem::take(&mut self.held);
+            held.extend_from_slice(input);
+            let used = self.decode(&held, sink)?;
+            held.drain(..used.min(held.len()));
+            self.held = held;
+        }
+        Ok(())
+    }
+
+    /// Keeps `input` for the next call of [`Decoder::feed`], because there is no room for its output now.
+    pub fn hold(&mut self, input: &[u8]) {
+        self.input += input.len() as u64;
+        self.held.extend_from_slice(input);
+        self.paused |= !input.is_empty();
+    }
+
+    /// Reports whether there is output to go on with.
+    pub const fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Decodes `input` as far as `sink` lets it. Returns how much of it is used.
+    #[inline(never)]
+    fn decode<E: From<Error>, F: Into<Flow>>(
+        &mut self,
+        input: &[u8],
+        mut sink: impl FnMut(&[u8]) -> Result<F, E>,
+    ) -> Result<usize, E> {
+        let resumed = std::mem::take(&mut self.paused);
+        let Some(first) = input.first().or(resumed.then_some(&0)) else {
+            return Ok(0);
         };
         if matches!(self.codec, Codec::DeflateUnknown) {
             // RFC 1950: the low four bits of the first byte are the method, 8.
@@ -154,18 +196,17 @@ impl Decoder {
                 Codec::Raw(Box::default())
             };
         }
-        let is_start = self.input == 0 || self.ended;
+        let is_start = !input.is_empty() && (self.ended || self.input == input.len() as u64);
         if is_start && matches!(self.codec, Codec::Brotli(_)) && first & 0x7F == LARGE_BROTLI_WINDOW
         {
             return Err(Error::Window.into());
         }
-        self.input += input.len() as u64;
         let mut slice = vec![0; SLICE_BYTES];
         let mut input = PartialBuffer::new(input);
         loop {
             if self.ended {
                 if input.unwritten().is_empty() {
-                    return Ok(());
+                    return Ok(input.written_len());
                 }
                 self.codec.restart()?;
                 self.ended = false;
@@ -178,18 +219,22 @@ impl Decoder {
             if self.output > FREE_BYTES && self.output / MAX_RATIO > self.input {
                 return Err(Error::Expansion.into());
             }
-            sink(produced)?;
+            let flow = sink(produced)?.into();
             let full = produced.len() == SLICE_BYTES;
             let stuck = produced.is_empty() && input.written_len() == before;
             if !self.ended && !full && (input.unwritten().is_empty() || stuck) {
-                return Ok(());
+                return Ok(input.written_len());
+            }
+            if flow == Flow::Pause {
+                self.paused = true;
+                return Ok(input.written_len());
             }
         }
     }
 
     /// Reports whether the input so far is complete: it is empty, or ends where the coding ends.
     pub const fn is_complete(&self) -> bool {
-        self.ended || self.input == 0
+        (self.ended || self.input == 0) && !self.paused
     }
 }
 

@@ -4,9 +4,11 @@
 //! form (LF, one space after the colon, no byte order mark, no comments) and never change the payload.
 
 mod array;
+mod buffer;
 pub mod chunked;
 mod decoder;
 pub mod encoding;
+mod flow;
 pub mod json;
 pub mod json_complete;
 mod lines;
@@ -20,6 +22,7 @@ use thiserror::Error;
 
 use crate::event::Span;
 pub use decoder::Decoder;
+pub use flow::Flow;
 
 /// How a stream separates its frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

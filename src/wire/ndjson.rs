@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
-use super::{Error, Frame, Payload, json};
+use super::{Error, Flow, Frame, Payload, buffer, json};
 use crate::event::Span;
 
 /// A decoder that splits bytes into lines.
@@ -27,15 +27,17 @@ impl Decoder {
         }
     }
 
-    /// Passes each line that `chunk` completes to `sink`.
+    /// Passes each line that `chunk` completes to `sink`, until `sink` pauses. Returns how much of `chunk` is used; the
+    /// rest must be passed again.
     ///
     /// # Errors
     /// If a line exceeds the size limit.
-    pub fn feed(
+    pub fn feed<F: Into<Flow>>(
         &mut self,
         mut chunk: &[u8],
-        sink: &mut impl FnMut(Frame<'_>),
-    ) -> Result<(), Error> {
+        sink: &mut impl FnMut(Frame<'_>) -> F,
+    ) -> Result<usize, Error> {
+        let given = chunk.len();
         while let Some((line, rest)) =
             memchr(b'\n', chunk).and_then(|end| chunk.split_at_checked(end + 1))
         {
@@ -43,17 +45,19 @@ impl Decoder {
             let line = if self.tail.is_empty() {
                 Cow::Borrowed(line)
             } else {
+                buffer::reserve(&mut self.tail, line.len(), self.limit);
                 self.tail.extend_from_slice(line);
                 Cow::Owned(std::mem::take(&mut self.tail))
             };
             self.check(line.len())?;
-            if let Some(frame) = frame(line) {
-                sink(frame);
+            if frame(line).map(&mut *sink).map(Into::into) == Some(Flow::Pause) {
+                return Ok(given - chunk.len());
             }
         }
         self.check(self.tail.len() + chunk.len())?;
+        buffer::reserve(&mut self.tail, chunk.len(), self.limit);
         self.tail.extend_from_slice(chunk);
-        Ok(())
+        Ok(given)
     }
 
     /// Returns the last line if it lacks its LF. Its `whole` is true if its JSON is complete.
@@ -80,11 +84,16 @@ fn frame(line: Cow<'_, [u8]>) -> Option<Frame<'_>> {
     if text.trim_ascii().is_empty() {
         return None;
     }
-    let data = Some(Payload::InBlock(Span::new(0..text.len())?));
-    let block = if text.len() + 1 == line.len() {
-        line
-    } else {
-        Cow::Owned([text, b"\n"].concat())
+    let len = text.len();
+    let data = Some(Payload::InBlock(Span::new(0..len)?));
+    let block = match line {
+        line if len + 1 == line.len() => line,
+        Cow::Borrowed(_) => Cow::Owned([text, b"\n"].concat()),
+        Cow::Owned(mut line) => {
+            line.truncate(len);
+            line.push(b'\n');
+            Cow::Owned(line)
+        }
     };
     Some(Frame {
         block,

@@ -28,6 +28,10 @@ use store::Store;
 /// The largest buffer that [`MOVED`] keeps, in bytes.
 const KEEP_MOVED_BYTES: usize = 1024 * 1024;
 
+/// What an event in the ring takes beside its block: an entry, the spare room of the list, and entries of dropped events
+/// that have not been removed yet.
+const NOTE_BYTES: usize = 3 * size_of::<Entry>();
+
 thread_local! {
     /// A buffer for blocks that move to another place in their ring. It is kept, because allocating and freeing a
     /// buffer of this size again and again would fragment the memory of the process.
@@ -89,6 +93,16 @@ impl Ring {
             return Push::Accepted;
         }
         self.push_full(block, event, now)
+    }
+
+    /// Pushes an event to an empty ring, and takes over the buffer of its block.
+    pub fn push_whole(&mut self, block: Vec<u8>, event: &Event, now: Instant) {
+        // Those that are left have been dropped.
+        self.entries.clear();
+        (self.compacted, self.droppable) = (0, 0);
+        let len = block.len();
+        self.store.adopt(block);
+        self.note(0, len, event, now);
     }
 
     /// The rest of [`Ring::push`], for an event that does not fit. Not inlined: it is not the common case.
@@ -261,15 +275,24 @@ impl Ring {
     /// Reports whether an event of `len` bytes fits. Any event fits into an empty ring: otherwise an event larger than
     /// the limit could never pass.
     const fn fits(&self, len: usize) -> bool {
+        let notes = (self.live * NOTE_BYTES).saturating_sub(self.store.free_notes());
         self.live == 0
-            || (self.live < self.limits.max_events && self.bytes + len <= self.store.max_live())
+            || (self.live < self.limits.max_events
+                && self.bytes + len + notes <= self.store.max_live())
     }
 
     fn append(&mut self, block: &[u8], event: &Event, now: Instant) {
         self.make_room(block.len());
+        let start = self.store.end();
+        self.store.put(block);
+        self.note(start, block.len(), event, now);
+    }
+
+    /// Adds the entry of an event whose block has been stored at `start`.
+    fn note(&mut self, start: usize, len: usize, event: &Event, now: Instant) {
         let entry = Entry {
-            start: self.store.end(),
-            len: block.len(),
+            start,
+            len,
             class: event.class,
             content: event.content,
             merge: event.merge,
@@ -278,13 +301,12 @@ impl Ring {
             gap: std::mem::take(&mut self.gap),
             dead: false,
         };
-        self.store.put(block);
         if self.entries.capacity() == 0 {
             self.entries = spare::entries();
         }
         self.entries.push_back(entry);
         self.live += 1;
-        self.bytes += block.len();
+        self.bytes += len;
         self.counts.max_bytes = self.counts.max_bytes.max(self.bytes);
     }
 
@@ -337,7 +359,12 @@ impl Ring {
     /// processed once, however often the ring is full.
     fn compact(&mut self) {
         let from = std::mem::replace(&mut self.compacted, self.entries.len());
-        let fresh: Vec<Entry> = self.entries.drain(from.min(self.entries.len())..).collect();
+        // A large event is not moved.
+        let from = from.min(self.entries.len());
+        let fresh = self.entries.range(from..);
+        let large = fresh.rev().position(|entry| entry.len > KEEP_MOVED_BYTES);
+        let from = large.map_or(from, |behind| self.entries.len() - behind);
+        let fresh: Vec<Entry> = self.entries.drain(from..).collect();
         let Some(start) = fresh.first().map(|entry| entry.start) else {
             return;
         };

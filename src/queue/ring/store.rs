@@ -1,6 +1,6 @@
 //! The buffer of a ring: all blocks one after the other, in an allocation hardly larger than the ring's bound.
 
-use super::spare;
+use super::{NOTE_BYTES, spare};
 
 /// Up to this many bytes are copied out, and the buffer stays.
 const COPY_BYTES: usize = 2 * 1024;
@@ -13,6 +13,8 @@ const AT_ONCE_BYTES: usize = 1024 * 1024;
 /// without that room, every block would have to be moved for each new one.
 const ROOMY_BYTES: usize = 64 * 1024;
 const SLACK_SHARE: usize = 16;
+/// In any ring, the entries of this many events take nothing of the room for blocks.
+const FREE_EVENTS: usize = 256;
 
 /// The blocks, with holes between them where blocks were taken or dropped.
 #[derive(Debug)]
@@ -21,6 +23,7 @@ pub(super) struct Store {
     max_live: usize,
     /// The largest size of the buffer, in bytes. A single block alone may exceed it.
     roof: usize,
+    free_notes: usize,
 }
 
 impl Store {
@@ -36,12 +39,23 @@ impl Store {
             bytes: Vec::new(),
             max_live,
             roof,
+            free_notes: if slack > FREE_EVENTS * NOTE_BYTES {
+                slack
+            } else {
+                FREE_EVENTS * NOTE_BYTES
+            },
         }
     }
 
     /// Returns the most bytes that live blocks may have together.
     pub(super) const fn max_live(&self) -> usize {
         self.max_live
+    }
+
+    /// Returns how many bytes the entries may take that describe the blocks. What they take beyond it is taken from the
+    /// room for blocks.
+    pub(super) const fn free_notes(&self) -> usize {
+        self.free_notes
     }
 
     /// Returns where the next block will begin.
@@ -81,6 +95,11 @@ impl Store {
             self.bytes.reserve_exact(target - self.bytes.len());
         }
         self.bytes.extend_from_slice(block);
+    }
+
+    /// Makes `block`, the only one, the buffer.
+    pub(super) fn adopt(&mut self, block: Vec<u8>) {
+        self.bytes = block;
     }
 
     /// Reserves room for `bytes`, up to the size of a usual read. A buffer that grew step by step would be copied

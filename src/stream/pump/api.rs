@@ -18,6 +18,7 @@ use crate::stream::meter::{Meter, TokenSource};
 use crate::stream::pipeline::Pipeline;
 use crate::stream::stop::StopSignal;
 use crate::wire::Framing;
+use crate::wire::encoding::Coding;
 
 /// The upstream body that a pump reads. Dropping it cancels the upstream call.
 pub trait Source: Send {
@@ -41,6 +42,8 @@ pub trait Source: Send {
 /// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
+    /// The body begins, and has this content coding. Only of a source that learns it after the stream has begun.
+    Begins(Coding),
     /// It returned bytes, and more may be available.
     More,
     /// It returned all bytes that were available. The reading task is woken when there are more.

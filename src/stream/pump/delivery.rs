@@ -1,5 +1,7 @@
 //! Delivers the events of one read from the pipeline to the outlet, under a single lock of the queue.
 
+use std::borrow::Cow;
+
 use tokio::time::Instant;
 
 use crate::encode::Encoder;
@@ -7,10 +9,17 @@ use crate::event::{Content, Event};
 use crate::queue::{Offer, Pushing};
 use crate::stream::meter::Meter;
 use crate::stream::pipeline::{Sink, is_content};
+use crate::stream::pump::TURN_WORK;
+
+/// The least that an event costs, as a number of bytes read: many small events take as long as larger ones.
+const EVENT_BYTES: usize = 128;
+
+/// Larger events are handed on without a copy.
+const LARGE_BYTES: usize = 64 * 1024;
 
 /// An event that waits for room in the queue, already encoded for the client.
 pub(super) struct Waiting {
-    block: Box<[u8]>,
+    block: Vec<u8>,
     pub(super) event: Event,
 }
 
@@ -24,6 +33,8 @@ pub(super) struct Delivery<'a> {
     blocked: &'a mut Vec<Waiting>,
     now: Instant,
     events: usize,
+    /// How many bytes of a compressed body were decoded.
+    decoded: usize,
     content: bool,
     offer: Offer,
 }
@@ -32,6 +43,8 @@ pub(super) struct Delivery<'a> {
 pub(super) struct Delivered {
     /// How many events arrived.
     pub(super) events: usize,
+    /// What the delivery cost, as a number of bytes read.
+    pub(super) work: usize,
     /// Whether any of them had content.
     pub(super) content: bool,
     /// How the queue received the last event.
@@ -59,10 +72,22 @@ impl Sink for Delivery<'_> {
         self.offer(self.encoder.event(block, event), event);
     }
 
-    fn passes(&mut self, block: &[u8], event: &Event) {
+    fn passes(&mut self, block: Cow<'_, [u8]>, event: &Event) {
         // Nothing is hidden, so the first text is also the first visible text.
-        self.arrived(block, event);
-        self.offer(self.encoder.event(block, event), event);
+        self.arrived(&block, event);
+        match block {
+            Cow::Owned(block) if block.len() > LARGE_BYTES => self.offer_large(block, event),
+            block => self.offer(self.encoder.event(&block, event), event),
+        }
+    }
+
+    fn decoded(&mut self, bytes: usize) {
+        self.decoded += bytes;
+    }
+
+    /// Nothing more is taken while an event waits outside the queue, and after a turn's work.
+    fn has_room(&self) -> bool {
+        self.blocked.is_empty() && self.work() <= TURN_WORK
     }
 }
 
@@ -81,6 +106,7 @@ impl<'a> Delivery<'a> {
             blocked,
             now,
             events: 0,
+            decoded: 0,
             content: false,
             offer: Offer::Accepted,
         }
@@ -89,7 +115,26 @@ impl<'a> Delivery<'a> {
     /// Offers an event again that had to wait.
     pub(super) fn again(&mut self, waiting: Waiting) {
         let Waiting { block, event } = waiting;
-        self.offer(&block, &event);
+        self.offer_large(block, &event);
+    }
+
+    /// Like [`Delivery::offer`], without a copy if the queue is empty or the event has to wait.
+    fn offer_large(&mut self, mut block: Vec<u8>, event: &Event) {
+        if self.offer == Offer::Disconnect {
+            return;
+        }
+        if self.blocked.is_empty() {
+            self.offer = if block.len() > LARGE_BYTES {
+                self.pushing.push_large(&mut block, event)
+            } else {
+                self.pushing.push(&block, event)
+            };
+            if matches!(self.offer, Offer::Accepted | Offer::Disconnect) {
+                return;
+            }
+        }
+        let event = *event;
+        self.blocked.push(Waiting { block, event });
     }
 
     /// Offers an event to the queue, or puts it behind the events that already wait.
@@ -109,11 +154,17 @@ impl<'a> Delivery<'a> {
         });
     }
 
+    fn work(&self) -> usize {
+        self.decoded.max(self.events * EVENT_BYTES)
+    }
+
     /// Ends the delivery.
     pub(super) fn done(self) -> Delivered {
+        let work = self.work();
         let outcome = self.pushing.done(self.events);
         Delivered {
             events: self.events,
+            work,
             content: self.content,
             offer: self.offer,
             waiting_since: outcome.waiting_since,

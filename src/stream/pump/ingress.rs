@@ -13,9 +13,7 @@ use crate::stream::deadline::{Lengths, UpstreamClocks};
 use crate::stream::end::End;
 use crate::stream::meter::Meter;
 use crate::stream::pipeline::{Fault, InputEnd, Pipeline, Verdict};
-
-/// The least that an event costs, as a number of bytes read: many small events take as long as larger ones.
-const EVENT_BYTES: usize = 128;
+use crate::wire::encoding::Coding;
 
 /// The upstream's side of a stream.
 #[repr(C)]
@@ -34,8 +32,8 @@ pub(super) struct Intake {
     fault: Option<Fault>,
     /// How many events the last read returned.
     pub(super) events: usize,
-    /// Bytes read since the pump last waited. Each event counts as at least [`EVENT_BYTES`].
-    pub(super) share: u64,
+    /// What was done since the pump last waited, as a number of bytes read.
+    pub(super) share: usize,
     pub(super) last_read: Instant,
     pub(super) observer: Box<dyn Observer>,
     pub(super) clocks: UpstreamClocks,
@@ -93,9 +91,19 @@ impl Intake {
         let fault = self.pipeline.feed(bytes, &mut delivery);
         let delivered = delivery.done();
         self.fault = fault.err();
-        self.share += bytes.len().max(delivered.events * EVENT_BYTES) as u64;
+        self.share += bytes.len().max(delivered.work);
         self.meter.bytes_in += bytes.len() as u64;
         self.note(egress, &delivered, now);
+    }
+
+    /// Reports whether bytes that were read have not been taken in, for want of room or because the turn was over.
+    pub(super) fn is_paused(&self) -> bool {
+        self.pipeline.is_paused()
+    }
+
+    /// Sets the content coding of the body, which was not known when the stream began.
+    pub(super) fn set_coding(&mut self, coding: Coding) {
+        self.pipeline.set_coding(coding);
     }
 
     /// Ends the input, whether or not the upstream's body ended well. Returns whether the stream is complete.

@@ -8,7 +8,7 @@
 //!   Reading ─┬─ a read overfills the queue ────────► Blocked ─── room, or the overflow rule ──► Reading
 //!            ├─ the same, and it ends the stream ──► Ending ──── room, or the overflow rule ──► over
 //!            ├─ a read for a slow client ──────────► Resting ─── its slot, or a take ─────────► Reading
-//!            ├─ 32 KiB read without a pause ───────► Yielding ── other tasks have run ────────► Reading, or Blocked again
+//!            ├─ a turn's work is done ─────────────► Yielding ── other tasks have run ────────► Reading, or Blocked again
 //!            └─ the end of the input ─────────────────────────────────────────────────────────► over
 //!   any state ─ a deadline, a client that left, a stop ───────────────────────────────────────► over
 //! ```
@@ -54,9 +54,10 @@ use state::State;
 /// time to take a burst: this is long enough to drop nothing in a burst, and short compared with any stall.
 const OVERFLOW_GRACE: Duration = Duration::from_millis(100);
 
-/// How many bytes a stream reads without a pause; then it yields to the thread's other streams. A stream whose client
-/// cannot keep up pauses after every read, because whatever it reads faster is dropped.
-const SHARE_BYTES: u64 = 32 * 1024;
+/// How much a stream does without a pause, as a number of bytes read or decoded, of which each event counts for at least
+/// 128; then it yields to the thread's other streams. What it has read by then, it keeps undecoded. A stream whose
+/// client cannot keep up pauses after every read, because whatever it reads faster is dropped.
+const TURN_WORK: usize = 32 * 1024;
 
 /// The future that runs a stream to its end. It is polled by the task of the client's connection, or by its own task.
 pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -200,7 +201,7 @@ impl Pump {
                 }
             }
             let pauses =
-                self.ingress.intake.share > SHARE_BYTES || (read && self.fair_read.is_some());
+                self.ingress.intake.share > TURN_WORK || (read && self.fair_read.is_some());
             if pauses && !matches!(self.state, State::Resting { .. }) {
                 self.ingress.intake.share = 0;
                 self.egress.quiet = false;
@@ -224,9 +225,20 @@ impl Pump {
             && let Some(source) = &mut ingress.source
         {
             let intake = &mut ingress.intake;
-            let read = source.poll_read(cx, &mut |bytes| intake.take_in(egress, bytes));
-            if let Poll::Ready(result) = read {
-                return Poll::Ready(Wake::Read(result));
+            if intake.is_paused() {
+                intake.take_in(egress, &[]);
+                return Poll::Ready(Wake::Read(Ok(Progress::More)));
+            }
+            loop {
+                match source.poll_read(cx, &mut |bytes| intake.take_in(egress, bytes)) {
+                    Poll::Ready(Ok(Progress::Begins(coding))) => intake.set_coding(coding),
+                    // The source waits until all of this is taken in.
+                    Poll::Ready(Ok(Progress::Drained)) if intake.is_paused() => {
+                        return Poll::Ready(Wake::Read(Ok(Progress::More)));
+                    }
+                    Poll::Ready(result) => return Poll::Ready(Wake::Read(result)),
+                    Poll::Pending => break,
+                }
             }
         }
         ingress.intake.share = 0;

@@ -175,7 +175,7 @@ impl Pump {
     fn drain_source(&mut self, cx: &mut Context<'_>) {
         while let Some(source) = &mut self.ingress.source {
             match source.poll_read(cx, &mut |_| {}) {
-                Poll::Ready(Ok(Progress::More)) => {}
+                Poll::Ready(Ok(Progress::More | Progress::Begins(_))) => {}
                 Poll::Ready(Ok(Progress::Drained)) => return,
                 Poll::Ready(_) => self.ingress.source = None,
                 Poll::Pending => return,
@@ -192,7 +192,7 @@ impl Pump {
             let mut brought = false;
             while let Some(source) = &mut self.ingress.source {
                 match source.poll_read(cx, &mut |_| brought = true) {
-                    Poll::Ready(Ok(Progress::More)) => {}
+                    Poll::Ready(Ok(Progress::More | Progress::Begins(_))) => {}
                     Poll::Ready(Ok(Progress::Drained)) | Poll::Pending => break,
                     Poll::Ready(_) => self.ingress.source = None,
                 }

@@ -10,12 +10,20 @@
 //! A block that is already canonical (LF, one space after each colon, no comment) is emitted as the bytes
 //! that were read; other blocks are rewritten. Between reads only the unfinished block is buffered.
 
+mod build;
+mod large;
+
 use std::borrow::Cow;
 
 use memchr::{memchr, memchr2, memmem};
 
-use super::{Error, Frame, Payload, json};
+use super::{Error, Flow, Frame, Payload, json};
 use crate::event::Span;
+use build::Builder;
+use large::Large;
+
+/// An unfinished block of more bytes than this is taken in as [`Large`].
+const LARGE_BYTES: usize = 256 * 1024;
 
 /// A decoder that splits bytes into blocks.
 #[derive(Debug)]
@@ -32,6 +40,9 @@ pub struct Decoder {
     scan: Scan,
     /// The value of a lone `retry` field, which is sent with the next block.
     retry: Option<Vec<u8>>,
+    /// The unfinished block, if it is large. `tail` is empty then.
+    large: Option<Box<Large>>,
+    large_bytes: usize,
 }
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
@@ -49,46 +60,83 @@ impl Decoder {
             retry: None,
             limit,
             comments: 0,
+            large: None,
+            large_bytes: LARGE_BYTES,
         }
     }
 
-    /// Passes each block that `chunk` completes to `sink`.
+    /// Passes each block that `chunk` completes to `sink`, until `sink` pauses. Returns how much of `chunk` is used; the
+    /// rest must be passed again.
     ///
     /// # Errors
     /// If a block exceeds the size limit.
-    pub fn feed(&mut self, chunk: &[u8], sink: &mut impl FnMut(Frame<'_>)) -> Result<(), Error> {
-        let chunk = self.strip_start(chunk);
-        if self.tail.is_empty() {
-            let used = self.blocks(chunk, sink)?;
-            let rest = chunk.get(used..).unwrap_or_default();
-            self.tail.extend_from_slice(rest);
+    pub fn feed<F: Into<Flow>>(
+        &mut self,
+        chunk: &[u8],
+        sink: &mut impl FnMut(Frame<'_>) -> F,
+    ) -> Result<usize, Error> {
+        let input = self.strip_start(chunk);
+        if input.is_empty() {
+            return Ok(chunk.len());
+        }
+        if let Some(large) = self.large.take() {
+            return self.feed_large(large, input, chunk.len(), sink);
+        }
+        let waited = self.tail.len();
+        let (used, flow) = if waited == 0 {
+            let (used, flow) = self.blocks(input, sink)?;
+            if flow == Flow::Go {
+                let rest = input.get(used..).unwrap_or_default();
+                self.tail.extend_from_slice(rest);
+            }
+            (used, flow)
         } else {
             let mut bytes = std::mem::take(&mut self.tail);
-            bytes.extend_from_slice(chunk);
-            let used = self.blocks(&bytes, sink)?;
-            self.tail = match bytes.get(used..) {
-                Some(rest) if used > 0 => rest.to_vec(),
-                _ => bytes,
-            };
-        }
+            bytes.extend_from_slice(input);
+            let (used, flow) = self.blocks(&bytes, sink)?;
+            if flow == Flow::Go {
+                self.tail = match bytes.get(used..) {
+                    Some(rest) if used > 0 => rest.to_vec(),
+                    _ => bytes,
+                };
+            }
+            (used, flow)
+        };
         self.skip_lf = std::mem::take(&mut self.scan.ended_at_cr);
-        self.check(self.tail.len())
+        match flow {
+            Flow::Go => {
+                self.check(self.tail.len())?;
+                if self.tail.len() > self.large_bytes && !self.scan.in_comment {
+                    self.scan = Scan::default();
+                    let tail = std::mem::take(&mut self.tail);
+                    let large = Large::new(&tail, self.retry.as_deref(), self.limit);
+                    self.large = Some(Box::new(large));
+                }
+                Ok(chunk.len())
+            }
+            // What waited holds no complete block, so the last one ended in this chunk.
+            Flow::Pause => Ok(chunk.len() - (input.len() + waited - used)),
+        }
     }
 
-    /// Passes the complete blocks at the start of `bytes` to `sink` and returns their total length.
-    fn blocks(&mut self, bytes: &[u8], sink: &mut impl FnMut(Frame<'_>)) -> Result<usize, Error> {
+    /// Passes the complete blocks at the start of `bytes` to `sink`, until it pauses. Returns their total length.
+    fn blocks<F: Into<Flow>>(
+        &mut self,
+        bytes: &[u8],
+        sink: &mut impl FnMut(Frame<'_>) -> F,
+    ) -> Result<(usize, Flow), Error> {
         let mut used = 0;
         loop {
             let rest = bytes.get(used..).unwrap_or_default();
             if rest.is_empty() {
-                return Ok(used);
+                return Ok((used, Flow::Go));
             }
             let step = match self.scan.plain(rest) {
                 Some((len, shape)) => Step::Block(len, shape),
                 None => self.scan.next(rest),
             };
             used += match step {
-                Step::More => return Ok(used),
+                Step::More => return Ok((used, Flow::Go)),
                 Step::Comment(len) => {
                     self.comments += 1;
                     len
@@ -96,8 +144,9 @@ impl Decoder {
                 Step::Skip(len) => len,
                 Step::Block(len, shape) => {
                     self.check(len)?;
-                    if let Some(frame) = self.frame(rest.get(..len).unwrap_or_default(), shape) {
-                        sink(frame);
+                    let frame = self.frame(rest.get(..len).unwrap_or_default(), shape);
+                    if frame.map(&mut *sink).map(Into::into) == Some(Flow::Pause) {
+                        return Ok((used + len, Flow::Pause));
                     }
                     len
                 }
@@ -111,10 +160,14 @@ impl Decoder {
     pub fn finish(&mut self) -> Option<Frame<'static>> {
         let mut rest = std::mem::take(&mut self.tail);
         let in_comment = std::mem::take(&mut self.scan).in_comment;
-        if rest.is_empty() || in_comment {
+        let mut line_ended = matches!(rest.last(), Some(b'\n' | b'\r'));
+        if let Some(large) = self.large.take() {
+            // It begins with the field that waited for it.
+            self.retry = None;
+            (rest, line_ended) = large.into_unfinished();
+        } else if rest.is_empty() || in_comment {
             return None;
         }
-        let line_ended = matches!(rest.last(), Some(b'\n' | b'\r'));
         rest.extend_from_slice(b"\n\n");
         let frame = self.rebuild(&rest)?;
         let whole = match frame.data().trim_ascii_start().first() {
@@ -178,69 +231,49 @@ impl Decoder {
 
     /// Rewrites a block in canonical form, line by line. Returns `None` if the block holds no event.
     fn rebuild(&mut self, raw: &[u8]) -> Option<Frame<'static>> {
-        let mut block = Vec::with_capacity(raw.len() + 16);
-        let mut name = None;
-        let mut payloads: Vec<(usize, usize)> = Vec::new();
-        let mut has_id = false;
         let retry = self.retry.take();
-        if let Some(retry) = &retry {
-            put_field(&mut block, b"retry", retry);
-        }
-        let mut own_retry = None;
+        let mut builder = Builder::new(raw.len(), retry.as_deref());
         let mut rest = raw;
         while let Some((line, after)) = split_line(rest) {
             rest = after;
-            let (field, value) = split_field(line);
-            match field {
-                // A comment, or the blank line.
-                b"" => {}
-                b"data" => payloads.push(put_field(&mut block, field, value)),
-                b"error" if value.first() == Some(&b'{') && json::is_whole(value) => {
-                    let text = [b"{\"error\":", value, b"}"].concat();
-                    payloads.push(put_field(&mut block, b"data", &text));
-                }
-                b"event" => {
-                    let (start, end) = put_field(&mut block, field, value);
-                    name = Span::new(start..end);
-                }
-                b"id" => {
-                    if memchr(0, value).is_none() {
-                        put_field(&mut block, field, value);
-                        has_id = true;
-                    }
-                }
-                b"retry" => own_retry = Some(value.to_vec()),
-                _ => {
-                    put_field(&mut block, field, value);
-                }
-            }
+            builder.line(line);
         }
-        if payloads.is_empty() && name.is_none() && !has_id {
-            self.retry = own_retry.or(retry);
-            return None;
+        self.built(builder, retry)
+    }
+
+    /// Returns the block of a builder, or `None` if it holds no event. `retry` is the lone `retry` field before it,
+    /// which then waits for the next block.
+    fn built(&mut self, builder: Builder, retry: Option<Vec<u8>>) -> Option<Frame<'static>> {
+        builder
+            .finish()
+            .map_err(|own| self.retry = own.or(retry))
+            .ok()
+    }
+
+    /// Takes in `input` while a large block is unfinished. `given` is the size of the chunk that it is the end of.
+    fn feed_large<F: Into<Flow>>(
+        &mut self,
+        mut large: Box<Large>,
+        input: &[u8],
+        given: usize,
+        sink: &mut impl FnMut(Frame<'_>) -> F,
+    ) -> Result<usize, Error> {
+        let fed = large.feed(input, self.limit);
+        self.check(large.arrived())?;
+        self.skip_lf = fed.at_cr && fed.used == input.len();
+        if !fed.done {
+            self.large = Some(large);
+            return Ok(given);
         }
-        if let Some(retry) = own_retry {
-            put_field(&mut block, b"retry", &retry);
+        let retry = self.retry.take();
+        let frame = self.built(large.into_builder(), retry);
+        let before = given - input.len() + fed.used;
+        let rest = input.get(fed.used..).unwrap_or_default();
+        let flow = frame.map(&mut *sink).map(Into::into);
+        if rest.is_empty() || flow == Some(Flow::Pause) {
+            return Ok(before);
         }
-        block.push(b'\n');
-        let data = match payloads.as_slice() {
-            [] => None,
-            [(start, end)] => Span::new(*start..*end).map(Payload::InBlock),
-            many => {
-                let lines: Vec<&[u8]> = many
-                    .iter()
-                    .filter_map(|(start, end)| block.get(*start..*end))
-                    .collect();
-                Some(Payload::Joined(lines.join(&b'\n')))
-            }
-        };
-        Some(Frame {
-            block: Cow::Owned(block),
-            name,
-            data,
-            whole: true,
-            raw: false,
-        })
+        self.feed(rest, sink).map(|used| before + used)
     }
 
     const fn check(&self, bytes: usize) -> Result<(), Error> {
@@ -394,32 +427,12 @@ impl Shape {
     }
 }
 
-/// Appends `field: value` and returns the range of the value.
-fn put_field(block: &mut Vec<u8>, field: &[u8], value: &[u8]) -> (usize, usize) {
-    block.extend_from_slice(field);
-    block.extend_from_slice(b": ");
-    let start = block.len();
-    block.extend_from_slice(value);
-    block.push(b'\n');
-    (start, start + value.len())
-}
-
 /// Returns the first line of `bytes` without its line end, and the rest. Returns `None` if there is no line end.
 fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = memchr2(b'\n', b'\r', bytes)?;
     let (line, rest) = bytes.split_at_checked(end)?;
     let crlf = rest.starts_with(b"\r\n");
     Some((line, rest.get(if crlf { 2 } else { 1 }..)?))
-}
-
-/// Splits a line into field name and value, and removes one leading space from the value.
-fn split_field(line: &[u8]) -> (&[u8], &[u8]) {
-    let Some(colon) = memchr(b':', line) else {
-        return (line, b"");
-    };
-    let (field, value) = line.split_at_checked(colon).unwrap_or((line, b""));
-    let value = value.get(1..).unwrap_or_default();
-    (field, value.strip_prefix(b" ").unwrap_or(value))
 }
 
 /// Reports whether `text` may be used in a comment or field value: it has no line end and no NUL.

@@ -2,7 +2,9 @@ use super::*;
 
 /// Adds the blocks that `chunk` completes to `out`.
 fn feed(decoder: &mut Decoder, chunk: &[u8], out: &mut Vec<Frame<'static>>) -> Result<(), Error> {
-    decoder.feed(chunk, &mut |frame| out.push(frame.into_owned()))
+    decoder
+        .feed(chunk, &mut |frame| out.push(frame.into_owned()))
+        .map(drop)
 }
 
 /// Feeds `chunks` and returns the blocks as (text, whole).
@@ -170,6 +172,65 @@ fn every_split_yields_the_same_blocks() {
         let bytes: Vec<&[u8]> = input.chunks(1).collect();
         assert_eq!(read(&bytes), whole, "byte by byte");
     }
+}
+
+/// Feeds `input` in pieces of `cut` bytes, with another idea of a large block, and returns the frames.
+fn frames(input: &[u8], cut: usize, large_bytes: usize) -> Vec<Frame<'static>> {
+    let mut decoder = Decoder::new(4096);
+    decoder.large_bytes = large_bytes;
+    let mut out = Vec::new();
+    for chunk in input.chunks(cut) {
+        feed(&mut decoder, chunk, &mut out).unwrap();
+    }
+    out.extend(decoder.finish());
+    out
+}
+
+#[test]
+fn large_blocks_are_read_as_small_ones() {
+    let inputs: [&[u8]; 8] = [
+        b"event: a\ndata: {\"x\":\"\xC3\xA9\"}\n\n: ping\n\ndata:b\n\ndata: [DONE]\n\n",
+        b"id: 1\r\nevent: a\r\ndata: 1\r\n\r\n: hb\r\n\r\nretry: 9\r\n\r\ndata: 2\r\ndata:3\r\n\r\ndata: 4\n\n",
+        b"data: 1\rdata: 2\r\rdata:3\r\r: c\r",
+        b"data: x\n: inner\nid:\0\nid: k\nerror: {\"a\":{}}\n\nevent: end\n\n",
+        b"data\ndata:\ndata: \ndata:  x\nretry: 7\ndatabase: y\n\nfoo\n\nid\n\ndata: z\n\n",
+        b"data: {\"a\":1,\ndata: \"b\":2}",
+        b"event: a\ndata:{\"torn\":",
+        b"event: end\n",
+    ];
+    for input in inputs {
+        let expected = frames(input, usize::MAX, usize::MAX);
+        assert!(!expected.is_empty());
+        for cut in 1..input.len() {
+            for large_bytes in [0, 1, 5, 20] {
+                let found = frames(input, cut, large_bytes);
+                let text = String::from_utf8_lossy(input);
+                assert_eq!(found, expected, "{text:?} cut into {cut}, {large_bytes}");
+            }
+        }
+    }
+}
+
+/// The payload is found again in the block, and the block is written once.
+#[test]
+fn a_large_block_of_short_lines_is_held_once() {
+    let line = b"data:x\n";
+    let mut decoder = Decoder::new(1 << 20);
+    let mut sizes = Vec::new();
+    let mut see = |frame: Frame<'_>| {
+        let Cow::Owned(block) = frame.block else {
+            panic!("a copy would be needed")
+        };
+        let Some(Payload::Joined(joined)) = frame.data else {
+            panic!("one payload of many lines")
+        };
+        sizes.push((block.len(), joined.len(), joined.capacity()));
+    };
+    let input = [line.repeat(100_000), b"\n".to_vec()].concat();
+    for chunk in input.chunks(1 << 14) {
+        decoder.feed(chunk, &mut see).unwrap();
+    }
+    assert_eq!(sizes, [(800_001, 199_999, 200_000)]);
 }
 
 #[test]

@@ -6,12 +6,13 @@ client, `/_so_far` returns how much it has done, `/_end` stops it.
 """
 
 import asyncio
+import gzip
 import json
 import re
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import chain, islice, repeat
 from urllib.parse import parse_qsl
 
@@ -174,6 +175,30 @@ async def reads_bursts(proxy: str, done: Done) -> None:
             done.number += 1
 
 
+async def reads_answers(path: str, proxy: str, done: Done) -> None:
+    """Reads one whole answer after the other."""
+    while True:
+        async with connected(proxy) as (reader, writer):
+            writer.write(ask(path))
+            last = b""
+            while not last.endswith(b"\r\n0\r\n\r\n"):
+                more = await reader.read(1 << 20)
+                assert more, "the answer was cut"
+                last = last[-16:] + more
+            done.number += 1
+
+
+async def ignores_dust(proxy: str, done: Done) -> None:
+    """Begins streams of compressed dust, and reads none of them."""
+    while True:
+        async with AsyncExitStack() as stack:
+            for _ in range(5):
+                _, writer = await stack.enter_async_context(connected(proxy))
+                writer.write(ask("/bad/dust"))
+            done.number += 1
+            await asyncio.sleep(0.5)
+
+
 def resets() -> Iterator[bytes]:
     get = block([(":method", "GET"), (":scheme", "http"), (":authority", "h"), (":path", "/bad")])
     for number in range(1, 2**31, 2):
@@ -213,11 +238,18 @@ KINDS: dict[str, Callable[[str, Done], Awaitable[None]]] = {
     "a client that reads nothing": reads_nothing,
     **{kind: lambda proxy, done, make=make: frames(proxy, done, make) for kind, make in FLOODS.items()},
     "bursts": reads_bursts,
+    "compressed dust": lambda proxy, done: reads_answers("/bad/dust", proxy, done),
+    "compressed dust that nobody reads": ignores_dust,
+    "large first events": lambda proxy, done: reads_answers("/bad/large", proxy, done),
 }
 
 # The agent and its commands
 
 BURST = b"".join(b'data: {"n":%d}\n\n' % number for number in range(EVENTS))
+# A few kilobytes that hold half a million events which may not be dropped.
+DUST = gzip.compress(b"".join(b"id:%d\n\n" % (number * number % 1009 % 10) for number in range(520_000)))
+# One event of 15 MiB. No dialect knows it, and each looks at it.
+LARGE = b'data: {"first":0%s}\n\n' % b"".join(b',"k%d":%d' % (number, number) for number in range(920_000))
 at_work: list[tuple[asyncio.Task[None], Done]] = []
 
 
@@ -274,6 +306,10 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
                 await pour(writer)
             elif path == "/bad/burst":
                 writer.write(STREAM + chunk(BURST) + b"0\r\n\r\n")
+            elif path == "/bad/dust":
+                writer.write(STREAM.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n") + chunk(DUST) + b"0\r\n\r\n")
+            elif path == "/bad/large":
+                writer.write(STREAM + chunk(LARGE) + b"0\r\n\r\n")
             else:
                 writer.write(await step(path, options) if path in STEPS else OK)
             await writer.drain()
