@@ -20,6 +20,9 @@ pub use limits::{Limits, Overflow};
 pub use ring::{Counts, Taken};
 use ring::{Push, Ring};
 
+/// Larger events are handed on in their own buffers, without a copy.
+pub const LARGE_BYTES: usize = 64 * 1024;
+
 /// How a queue ends for its reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Close {
@@ -168,6 +171,16 @@ impl Sender {
         let mut state = lock(&self.0);
         state.slow = true;
         state.ring.reader_is_slow(true);
+    }
+
+    /// Reports what would happen to an event of at least `len` bytes that is still coming in: whether it must wait.
+    pub fn foresee(&self, len: usize) -> Offer {
+        let state = lock(&self.0);
+        match state.slow {
+            _ if !state.ring.is_too_small_for(len) => Offer::Accepted,
+            true => Offer::Full,
+            false => Offer::Wait,
+        }
     }
 
     /// Reports whether the reader takes nothing, so that the overflow rule applies to events that do not fit.
@@ -374,6 +387,8 @@ pub enum Next {
         aged: Duration,
         /// The queue is empty, but not closed.
         last: bool,
+        /// If not empty, these are the bytes: a large event, in its own buffer.
+        large: Vec<u8>,
     },
     /// The end.
     End(Close),
@@ -384,7 +399,7 @@ pub enum Next {
 pub struct Receiver(Arc<Mutex<State>>);
 
 impl Receiver {
-    /// Appends the next events to `out`, at most `max_bytes` unless a single event is larger. Once the queue is closed
+    /// Appends the next events to `out`, at most `max_bytes` unless a single event is larger, or returns a large event. Once the queue is closed
     /// and empty, every call returns the end.
     pub fn poll_next(
         &mut self,
@@ -395,7 +410,13 @@ impl Receiver {
         let mut state = lock(&self.0);
         state.handed_off = None;
         let before = out.len();
-        let Some(taken) = state.ring.take(max_bytes, out) else {
+        let (mut large, mut taken) = (Vec::new(), None);
+        if state.ring.bytes() > LARGE_BYTES
+            && let Some((bytes, event)) = state.ring.take_large()
+        {
+            (large, taken) = (bytes, Some(event));
+        }
+        let Some(taken) = taken.or_else(|| state.ring.take(max_bytes, out)) else {
             if let Some(close) = state.close {
                 return Poll::Ready(Next::End(close));
             }
@@ -411,7 +432,7 @@ impl Receiver {
         let now = Instant::now();
         state.takes += 1;
         state.handed_off = Some(now);
-        state.handed_off_bytes = out.len() - before;
+        state.handed_off_bytes = out.len() - before + large.len();
         if std::mem::take(&mut state.slow) {
             state.ring.reader_is_slow(false);
         }
@@ -430,7 +451,12 @@ impl Receiver {
         if let Some(pump) = pump {
             pump.wake();
         }
-        Poll::Ready(Next::Data { waited, aged, last })
+        Poll::Ready(Next::Data {
+            waited,
+            aged,
+            last,
+            large,
+        })
     }
 }
 

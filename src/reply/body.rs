@@ -248,6 +248,7 @@ impl Kind {
                 let took = stream.poll_take(cx, max_bytes, &mut bytes);
                 took.map(|took| match took {
                     Took::Some => Some(Ok(Frame::data(bytes.into()))),
+                    Took::Large(bytes) => Some(Ok(Frame::data(bytes.into()))),
                     Took::End(Close::Clean) => None,
                     Took::End(Close::Abort) => Some(Err(broke())),
                 })

@@ -38,10 +38,12 @@ impl std::fmt::Debug for Stream {
 }
 
 /// What comes next in the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Took {
     /// Bytes to write.
     Some,
+    /// A large event to write, in its own buffer.
+    Large(Vec<u8>),
     /// The end. Every later call returns it again.
     End(Close),
 }
@@ -90,7 +92,8 @@ impl Stream {
         }
     }
 
-    /// Appends what must be written next to `out`: whole events, at most `max_bytes` unless a single event is larger.
+    /// Appends what must be written next to `out`: whole events, at most `max_bytes` unless a single event is larger. A
+    /// large event is returned instead.
     pub(crate) fn poll_take(
         &mut self,
         cx: &mut Context<'_>,
@@ -111,13 +114,22 @@ impl Stream {
         self.queue
             .poll_next(cx, max_bytes, out)
             .map(|next| match next {
-                Next::Data { waited, aged, last } => {
+                Next::Data {
+                    waited,
+                    aged,
+                    last,
+                    large,
+                } => {
                     self.drained = last && alone;
                     if waited > STALL {
                         self.metrics.client_stall.observe(waited.as_secs_f64());
                     }
                     self.metrics.added.observe(aged.as_secs_f64());
-                    Took::Some
+                    if large.is_empty() {
+                        Took::Some
+                    } else {
+                        Took::Large(large)
+                    }
                 }
                 Next::End(close) => Took::End(close),
             })

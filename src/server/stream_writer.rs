@@ -52,6 +52,8 @@ pub(super) struct StreamWriter<S> {
     stream: S,
     /// What the client sent during the response.
     early: BytesMut,
+    /// What follows `rest`, the last part first: a large event is not copied into a chunk.
+    parts: Vec<Bytes>,
 }
 
 impl<S> StreamWriter<S> {
@@ -65,6 +67,7 @@ impl<S> StreamWriter<S> {
             body,
             stream,
             early: early.into(),
+            parts: Vec::new(),
         }
     }
 
@@ -124,6 +127,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StreamWriter<S> {
                     chunk.clear();
                     chunk.shrink_to(KEEP_BYTES);
                 }
+                Took::Large(event) => {
+                    self.rest = format!("{:x}\r\n", event.len()).into();
+                    self.parts = vec![Bytes::from_static(b"\r\n"), event.into()];
+                }
                 Took::End(close) => {
                     self.end = Some(close);
                     if close == Close::Clean {
@@ -176,14 +183,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StreamWriter<S> {
     }
 
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.rest.has_remaining() {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.rest))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        loop {
+            while self.rest.has_remaining() {
+                let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.rest))?;
+                if written == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                self.rest.advance(written);
             }
-            self.rest.advance(written);
+            let Some(next) = self.parts.pop() else {
+                return Poll::Ready(Ok(()));
+            };
+            self.rest = next;
         }
-        Poll::Ready(Ok(()))
     }
 }
 

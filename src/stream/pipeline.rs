@@ -183,6 +183,11 @@ impl Pipeline {
                 .is_some_and(|coding| coding.is_paused())
     }
 
+    /// Returns how many bytes of an unfinished event are held.
+    pub fn pending(&self) -> usize {
+        self.decoder.pending()
+    }
+
     /// Ends the input, all of which was fed: passes on a last event that lacks only its end, and returns whether the
     /// stream is complete.
     pub fn finish(&mut self, how: InputEnd, sink: &mut impl Sink) -> Verdict {

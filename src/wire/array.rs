@@ -169,6 +169,11 @@ impl Decoder {
         Ok(())
     }
 
+    /// Returns how many bytes of an unfinished element are held.
+    pub(super) const fn pending(&self) -> usize {
+        self.tail.len()
+    }
+
     const fn check(&self, bytes: usize) -> Result<(), Error> {
         if bytes > self.limit {
             Err(Error::TooLarge { limit: self.limit })

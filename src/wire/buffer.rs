@@ -2,7 +2,8 @@
 
 /// Up to this many bytes a buffer doubles when it is full.
 const SMALL_BYTES: usize = 256 * 1024;
-/// How much larger a larger buffer becomes.
+/// A larger buffer gets this much at once, and beyond it eight times as much.
+const AT_ONCE_BYTES: usize = 64 * 1024 * 1024;
 const STEP: usize = 8;
 
 /// Reserves room for `more` bytes in a buffer that will hold at most `limit`.
@@ -12,7 +13,8 @@ const STEP: usize = 8;
 pub(super) fn reserve(bytes: &mut Vec<u8>, more: usize, limit: usize) {
     let needed = bytes.len().saturating_add(more);
     if needed > bytes.capacity() && needed > SMALL_BYTES {
-        let target = needed.saturating_mul(STEP).min(limit).max(needed);
+        let target = needed.saturating_mul(STEP).max(AT_ONCE_BYTES);
+        let target = target.min(limit).max(needed);
         bytes.reserve_exact(target - bytes.len());
     }
 }

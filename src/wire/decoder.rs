@@ -88,6 +88,17 @@ impl Decoder {
         !self.held.is_empty()
     }
 
+    /// Returns how many bytes of an unfinished frame are held.
+    pub fn pending(&self) -> usize {
+        match &self.kind {
+            Kind::Undecided(_, held) => held.len(),
+            Kind::Array(decoder) => decoder.pending(),
+            Kind::Lines(decoder) | Kind::Ndjson(decoder) => decoder.pending(),
+            Kind::Raw => 0,
+            Kind::Sse(decoder) => decoder.pending(),
+        }
+    }
+
     /// Decodes `chunk` as far as `sink` lets it. Returns how much of it is used.
     fn decode<F: Into<Flow>>(
         &mut self,

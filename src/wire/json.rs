@@ -157,20 +157,24 @@ impl<'a> Cursor<'a> {
     fn skip_nested(&mut self) -> Option<()> {
         let mut depth = 0_usize;
         loop {
-            match *self.bytes.get(self.pos)? {
+            // Nothing else changes the depth or hides a bracket.
+            let counts = |byte: &u8| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']');
+            let rest = self.bytes.get(self.pos..)?;
+            let found = rest.iter().position(counts)?;
+            self.pos += found;
+            match rest.get(found)? {
                 b'"' => {
                     self.string()?;
                     continue;
                 }
                 b'{' | b'[' => depth += 1,
-                b'}' | b']' => {
-                    depth -= 1;
+                _ => {
+                    depth = depth.saturating_sub(1);
                     if depth == 0 {
                         self.pos += 1;
                         return Some(());
                     }
                 }
-                _ => {}
             }
             self.pos += 1;
         }

@@ -68,6 +68,11 @@ impl Decoder {
         frame(line.into()).map(|frame| Frame { whole, ..frame })
     }
 
+    /// Returns how many bytes of an unfinished line are held.
+    pub const fn pending(&self) -> usize {
+        self.tail.len()
+    }
+
     const fn check(&self, bytes: usize) -> Result<(), Error> {
         if bytes > self.limit {
             Err(Error::TooLarge { limit: self.limit })

@@ -18,6 +18,7 @@ import json
 # Tests that run alone: they load the machine, or measure times or memory that other tests would affect.
 ALONE = {
     "acknowledgements",
+    "attacked",
     "leaving",
     "memory",
     "neighbours",

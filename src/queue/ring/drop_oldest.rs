@@ -7,6 +7,7 @@ use super::Ring;
 use super::gap::{Gap, chars};
 use super::parts::Entry;
 use crate::event::{Class, Event};
+use crate::queue::limits::Overflow;
 
 impl Ring {
     /// Drops the oldest droppable events until `len` more bytes and one more event fit, or none is left.
@@ -38,6 +39,20 @@ impl Ring {
         if self.entries.len() > 2 * self.live + 16 {
             self.tidy();
         }
+    }
+
+    /// Reports whether an event of `len` bytes, of which nothing else is known, has to wait until the ring is empty: it is
+    /// larger than the ring, and nothing can be dropped for it.
+    pub fn is_too_small_for(&self, len: usize) -> bool {
+        let can_go = |entry: &Entry| !entry.dead && entry.class.is_droppable();
+        let is_larger = !self.is_empty() && len > self.store.max_live();
+        is_larger
+            && match self.limits.overflow {
+                _ if !self.slow => true,
+                Overflow::Block => true,
+                Overflow::Disconnect => false,
+                Overflow::DropOldest => !self.entries.iter().skip(self.droppable).any(can_go),
+            }
     }
 
     /// Drops the new event: no older event can be dropped, so it is the oldest droppable one.

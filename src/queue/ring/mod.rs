@@ -209,6 +209,20 @@ impl Ring {
         Some(Taken { events, oldest })
     }
 
+    /// Takes the only event that waits, in its own buffer, if it is large. Returns `None` if it is not.
+    pub fn take_large(&mut self) -> Option<(Vec<u8>, Taken)> {
+        let [only] = self.entries.make_contiguous() else {
+            return None;
+        };
+        let mut block = Vec::new();
+        let (start, len) = (only.start, only.len);
+        if len <= store::COPY_BYTES || start > 0 || len < self.store.end() {
+            return None;
+        }
+        let taken = self.take(usize::MAX, &mut block)?;
+        Some((block, taken))
+    }
+
     /// Takes the only event that waits. This is nearly always the case while the reader keeps up.
     fn take_only(&mut self, out: &mut Vec<u8>) -> Option<Taken> {
         let only = self.entries.back()?;
@@ -410,6 +424,12 @@ impl Ring {
 
     /// Closes the holes in the buffer if `len` more bytes need the room.
     fn make_room(&mut self, len: usize) {
+        if self.live == 0 && !self.entries.is_empty() {
+            // All of it has been dropped.
+            self.entries.clear();
+            self.store.empty();
+            (self.compacted, self.droppable) = (0, 0);
+        }
         if self.store.is_worn(self.bytes, len) {
             self.tidy();
         }

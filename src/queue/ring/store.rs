@@ -3,7 +3,7 @@
 use super::{NOTE_BYTES, spare};
 
 /// Up to this many bytes are copied out, and the buffer stays.
-const COPY_BYTES: usize = 2 * 1024;
+pub(super) const COPY_BYTES: usize = 2 * 1024;
 /// The smallest buffer: room for one event of most models.
 const FIRST_BYTES: usize = 256;
 /// A buffer larger than this belongs to a client that does not read.

@@ -6,16 +6,13 @@ use tokio::time::Instant;
 
 use crate::encode::Encoder;
 use crate::event::{Content, Event};
-use crate::queue::{Offer, Pushing};
+use crate::queue::{LARGE_BYTES, Offer, Pushing};
 use crate::stream::meter::Meter;
 use crate::stream::pipeline::{Sink, is_content};
 use crate::stream::pump::TURN_WORK;
 
 /// The least that an event costs, as a number of bytes read: many small events take as long as larger ones.
 const EVENT_BYTES: usize = 128;
-
-/// Larger events are handed on without a copy.
-const LARGE_BYTES: usize = 64 * 1024;
 
 /// An event that waits for room in the queue, already encoded for the client.
 pub(super) struct Waiting {

@@ -101,6 +101,11 @@ impl Intake {
         self.pipeline.is_paused()
     }
 
+    /// Returns how many bytes of an unfinished event have been read.
+    pub(super) fn pending(&self) -> usize {
+        self.pipeline.pending()
+    }
+
     /// Sets the content coding of the body, which was not known when the stream began.
     pub(super) fn set_coding(&mut self, coding: Coding) {
         self.pipeline.set_coding(coding);

@@ -5,7 +5,8 @@
 //!               source, pipeline, meter,       encoder, outlet,
 //!               upstream clocks                client clocks
 //!
-//!   Reading ─┬─ a read overfills the queue ────────► Blocked ─── room, or the overflow rule ──► Reading
+//!   Reading ─┬─ a read overfills the queue, or ────► Blocked ─── room, or the overflow rule ──► Reading
+//!            │  its event will
 //!            ├─ the same, and it ends the stream ──► Ending ──── room, or the overflow rule ──► over
 //!            ├─ a read for a slow client ──────────► Resting ─── its slot, or a take ─────────► Reading
 //!            ├─ a turn's work is done ─────────────► Yielding ── other tasks have run ────────► Reading, or Blocked again
@@ -39,7 +40,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::end::End;
 use super::stop::StopSignal;
-use crate::queue::Offer;
+use crate::queue::{LARGE_BYTES, Offer};
 pub use api::{
     Arrived, EgressParts, EgressReport, Failure, IngressParts, IngressReport, Observer, Parts,
     Progress, Reader, Report, Source,
@@ -266,11 +267,24 @@ impl Pump {
     /// Decides what follows a read. Its events are in the queue, as far as there was room.
     fn after_read(&mut self, result: Result<Progress, Failure>, now: Instant) -> Option<Failure> {
         let ending = self.end_of_input(result, now);
-        match self.egress.take_offer() {
+        match self.foreseen(ending.is_none()) {
             Offer::Accepted => ending,
             Offer::Disconnect => Some(disconnect()),
             Offer::Full => self.wait_for_room(None, ending, now),
             Offer::Wait => self.wait_for_room(Some(now + OVERFLOW_GRACE), ending, now),
+        }
+    }
+
+    /// Returns how the queue received the last events. If it has accepted them and the stream `goes_on`, returns how it
+    /// will receive a large event that is coming in: the rest of that is not read before there is room, so that a stream
+    /// holds no more large events than necessary.
+    fn foreseen(&mut self, goes_on: bool) -> Offer {
+        let pending = self.ingress.intake.pending();
+        match self.egress.take_offer() {
+            Offer::Accepted if goes_on && pending > LARGE_BYTES => {
+                self.egress.outlet.foresee(pending)
+            }
+            offer => offer,
         }
     }
 
@@ -311,7 +325,7 @@ impl Pump {
             State::Ending(ending) => Some(ending.failure),
             _ => None,
         };
-        match self.egress.take_offer() {
+        match self.foreseen(ending.is_none()) {
             Offer::Accepted => {
                 self.ingress.intake.release(now);
                 ending

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 
 use crate::encode::Encoder;
-use crate::queue::{Close, Pushing, Sender, Status};
+use crate::queue::{Close, Offer, Pushing, Sender, Status};
 
 /// The path to a stream's client. An enum: a plain stream costs one match and no virtual call.
 #[derive(Debug)]
@@ -35,6 +35,11 @@ impl Outlet {
     /// that do not fit.
     pub(super) fn give_up(&self) {
         self.queue().give_up();
+    }
+
+    /// Reports what would happen to an event of at least `len` bytes that is still coming in.
+    pub(super) fn foresee(&self, len: usize) -> Offer {
+        self.queue().foresee(len)
     }
 
     /// Reports whether the overflow rule applies to events that do not fit.

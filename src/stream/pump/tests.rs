@@ -159,7 +159,7 @@ async fn read(mut rx: Receiver) -> (String, Close) {
     let mut out = Vec::new();
     loop {
         match poll_fn(|cx| rx.poll_next(cx, usize::MAX, &mut out)).await {
-            Next::Data { .. } => {}
+            Next::Data { large, .. } => out.extend_from_slice(&large),
             Next::End(close) => return (String::from_utf8(out).unwrap(), close),
         }
     }

@@ -182,6 +182,12 @@ impl Decoder {
         Some(Frame { whole, ..frame })
     }
 
+    /// Returns how many bytes of an unfinished block are held.
+    pub fn pending(&self) -> usize {
+        let large = self.large.as_ref().map_or(0, |large| large.arrived());
+        self.tail.len() + large
+    }
+
     /// Returns how many comments were consumed since the last call.
     pub const fn take_comments(&mut self) -> u64 {
         std::mem::replace(&mut self.comments, 0)
