@@ -50,10 +50,11 @@ pub struct Peer {
 /// Handles one request, and returns the response.
 pub async fn serve(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
     let started = Instant::now();
-    let under_way = app.request(peer.worker);
+    // Shared with the call, which may continue when the client leaves.
+    let under_way = Arc::new(app.request(peer.worker));
     let open = peer.conn.request(request.version() == Version::HTTP_2);
     let (mut parts, incoming) = request.into_parts();
-    let mut response = match admit::admit(app, peer, &mut parts, started) {
+    let mut response = match admit::admit(app, peer, &mut parts, started, &under_way) {
         Ok(admitted) => forward(app, peer, admitted, parts, incoming).await,
         Err(rejected) => *rejected,
     };
@@ -80,8 +81,9 @@ async fn forward(
         accepts_stream,
     } = prepared;
     let leaving = accounting::leaving(&admitted);
+    let entered = Arc::clone(&admitted.entered);
     let outcome = call::call(app, &admitted, calling, total_at, accepts_stream).await;
     let response = answer::answer(app, &peer.conn, admitted, outcome).await;
     leaving.forget();
-    response.map(|body| body.after(received))
+    response.map(|body| body.after(received).holding(entered))
 }
