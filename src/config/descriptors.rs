@@ -21,7 +21,7 @@ const AT_START: usize = 16;
 /// Descriptors of one worker, apart from its listeners.
 const PER_WORKER: usize = 3;
 /// Of the descriptors that are free at the start, one in this many is kept back ...
-const KEPT_BACK_PART: usize = 8;
+const KEPT_BACK_PART: usize = 16;
 /// ... but no more than this: twice the connections that the admin listener ever needs.
 const MAX_KEPT_BACK: usize = 512;
 /// ... and no fewer than this.
@@ -204,10 +204,10 @@ mod tests {
             let parts = Descriptors::divide(Some(512), &users);
             (parts.clients, parts.agents)
         };
-        assert_eq!(parts(None, None), (213, 214));
-        assert_eq!(parts(Some(10_000), Some(10_000)), (214, 213));
-        assert_eq!(parts(Some(100), None), (100, 327));
-        assert_eq!(parts(Some(10_000), Some(27)), (396, 31));
+        assert_eq!(parts(None, None), (229, 229));
+        assert_eq!(parts(Some(10_000), Some(10_000)), (229, 229));
+        assert_eq!(parts(Some(100), None), (100, 358));
+        assert_eq!(parts(Some(10_000), Some(27)), (427, 31));
     }
 
     #[test]
@@ -221,9 +221,9 @@ mod tests {
             };
             Descriptors::divide(files, &users).requests(&users)
         };
-        assert_eq!(requests(Some(512), false, 10_000), 214 - 26);
+        assert_eq!(requests(Some(512), false, 10_000), 229 - 28);
         assert_eq!(requests(Some(512), true, 10_000), 20_000);
-        assert_eq!(requests(Some(128), true, 10_000), 4_600);
+        assert_eq!(requests(Some(128), true, 10_000), 4_800);
         assert_eq!(requests(Some(1 << 20), false, 10_000), 20_000);
         assert_eq!(requests(Some(1 << 20), false, 50_000), 100_000);
         assert_eq!(requests(None, false, 10), 20_000);

@@ -30,6 +30,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::app::App;
+use crate::body_deadline::BodyDeadline;
 use crate::client_conn::ClientConn;
 use crate::reply::body::Body;
 use crate::upstream::request::Origin;
@@ -58,6 +59,13 @@ pub async fn serve(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> R
         Ok(admitted) => forward(app, peer, admitted, parts, incoming).await,
         Err(rejected) => *rejected,
     };
+    if response.body().is_fixed()
+        && let Some(deadline) = BodyDeadline::current()
+    {
+        // Weir's own response: on a shared connection nothing else ends it if the client does not take it.
+        let limit = app.loaded().config.limits.request_head;
+        deadline.begin(Instant::now() + limit, limit);
+    }
     let body = std::mem::replace(response.body_mut(), Body::fixed(Bytes::new()));
     response.map(|_| body.over(Arc::clone(&peer.conn)).holding((under_way, open)))
 }

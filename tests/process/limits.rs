@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, Request, StatusCode};
 use tokio::time::Instant;
 
-use crate::support::{Client, Upstream, Weir, eventually, get};
+use crate::support::{Client, PATIENCE, Upstream, Weir, eventually, get};
 
 const PLAIN: &str = "upstreams: { agent: { endpoints: [\"$UPSTREAM\"] } }\nworkers: 2";
 const OVERLOADED: &str = "weir_requests_refused_total{reason=\"overloaded\"}";
@@ -34,7 +34,7 @@ fn ask(address: &str, path: &str) -> Client {
 }
 
 fn active(weir: &Weir) -> usize {
-    weir.metric("weir_requests_active") as usize
+    weir.count("weir_requests_active")
 }
 
 /// Checks that the admin listener answers within a second.
@@ -115,6 +115,14 @@ impl Crowd {
     }
 }
 
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let limited = async { tokio::time::timeout(PATIENCE, future).await };
+    runtime.unwrap().block_on(limited).unwrap()
+}
+
 async fn note(response: h2::client::ResponseFuture, refused: Arc<Mutex<Vec<Refused>>>) {
     let Ok(response) = response.await else { return };
     let (head, mut body) = response.into_parts();
@@ -146,9 +154,9 @@ fn requests_beyond_the_limit_are_a_503_until_one_ends() {
     assert!(refusal.contains("retry-after: 1\r\n"), "{refusal}");
     assert!(refusal.contains("overloaded"), "{refusal}");
     assert!(refusal.contains("limits.max_requests (2)"), "{refusal}");
-    assert_eq!(weir.metric(OVERLOADED), 1.0);
+    assert_eq!(weir.count(OVERLOADED), 1);
     assert_eq!(active(&weir), 2);
-    assert_eq!(weir.metric("weir_requests_limit"), 2.0);
+    assert_eq!(weir.count("weir_requests_limit"), 2);
     answers_probe(&weir);
     agent.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
     first.until("\r\n\r\nok");
@@ -175,10 +183,65 @@ fn http2_connections_leave_room_for_others() {
         assert!(body.contains("this connection has its share"), "{body}");
     }
     assert!(active(&weir) < 100);
-    assert_eq!(weir.metric(OVERLOADED) as usize, refused.len());
+    assert_eq!(weir.count(OVERLOADED), refused.len());
     let mut other = ask(&weir.address, "/quick");
     assert!(other.until("ok").starts_with("HTTP/1.1 200 "));
     answers_probe(&weir);
+}
+
+#[test]
+fn a_refused_client_that_does_not_take_its_answer_holds_nothing() {
+    let yaml = with("max_requests: 1, request_head: 300ms");
+    let upstream = Upstream::start();
+    let weir = Weir::start(&yaml, upstream.address());
+    let _held = ask(&weir.address, "/slow");
+    let _agent = upstream.accept();
+    let reset = block_on(async move {
+        let socket = tokio::net::TcpStream::connect(&weir.address).await.unwrap();
+        let (sender, connection) = h2::client::Builder::new()
+            .initial_window_size(0)
+            .handshake::<_, bytes::Bytes>(socket)
+            .await
+            .unwrap();
+        let asking = async {
+            let request = Request::get("http://h/").body(()).unwrap();
+            let mut sender = sender.ready().await.unwrap();
+            let (response, _) = sender.send_request(request, true).unwrap();
+            let response = response.await.unwrap();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            response.into_body().data().await.unwrap().unwrap_err()
+        };
+        tokio::select! {
+            reset = asking => reset,
+            ended = connection => panic!("{ended:?}"),
+        }
+    });
+    assert!(reset.is_reset(), "{reset}");
+}
+
+#[test]
+fn heads_with_too_many_headers_are_refused_over_http2_as_well() {
+    let upstream = Upstream::start();
+    let weir = Weir::start(&with("max_headers: 10"), upstream.address());
+    let status = block_on(async move {
+        let socket = tokio::net::TcpStream::connect(&weir.address).await.unwrap();
+        let (sender, connection) = h2::client::handshake(socket).await.unwrap();
+        let asking = async {
+            let mut request = Request::get("http://h/").body(()).unwrap();
+            for number in 0..11 {
+                let value = number.to_string().parse().unwrap();
+                request.headers_mut().append("x-number", value);
+            }
+            let mut sender = sender.ready().await.unwrap();
+            let (response, _) = sender.send_request(request, true).unwrap();
+            response.await.unwrap().status()
+        };
+        tokio::select! {
+            status = asking => status,
+            ended = connection => panic!("{ended:?}"),
+        }
+    });
+    assert_eq!(status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
 }
 
 #[test]
@@ -207,25 +270,46 @@ fn clients_and_agents_leave_descriptors_for_the_admin_listener() {
         crowd.ask(&weir.address);
         crowd.settle(&weir);
     }
-    let limit = weir.metric("weir_requests_limit") as usize;
+    let limit = weir.count("weir_requests_limit");
     assert!((30..80).contains(&limit), "{limit}");
     assert!((limit - 8..limit).contains(&active(&weir)));
     // As many connections as are accepted, and more.
     let connections: Vec<_> = (0..FILES)
         .map(|_| TcpStream::connect(&weir.address).unwrap())
         .collect();
-    let refused = || weir.metric("weir_connections_refused_total");
-    eventually("connections are refused", || refused() > 0.0);
+    let refused = || weir.count("weir_connections_refused_total");
+    eventually("connections are refused", || refused() > 0);
     for _ in 0..5 {
         answers_probe(&weir);
     }
-    assert!(weir.metric("process_open_fds") < FILES as f64);
+    assert!(weir.count("process_open_fds") < FILES);
     drop(connections);
     eventually("connections are accepted", || {
-        weir.metric("weir_connections_active") <= 4.0
+        weir.count("weir_connections_active") <= 4
     });
     let mut other = ask(&weir.address, "/quick");
     assert!(other.until("ok").starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn a_reload_closes_idle_connections_to_agents_and_no_others() {
+    let agent = Upstream::start().serve(|mut agent| {
+        if agent.request.starts_with("GET /quick ") {
+            agent.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        }
+        // Until Weir closes the connection.
+        let _ = std::io::copy(&mut agent.stream, &mut std::io::sink());
+    });
+    let yaml = "upstreams: { agent: { endpoints: [\"$UPSTREAM\"], pool_idle: 10m } }";
+    let weir = Weir::start(yaml, agent);
+    let is_open = |count| weir.count("weir_upstream_connections") == count;
+    let _slow = ask(&weir.address, "/slow");
+    eventually("the slow request", || is_open(1));
+    ask(&weir.address, "/quick").until("ok");
+    assert!(is_open(2), "one is idle");
+    weir.reload(&yaml.replace("$UPSTREAM", &format!("http://{agent}")));
+    eventually("the idle one is closed", || is_open(1));
+    assert_eq!(active(&weir), 1);
 }
 
 #[test]
@@ -240,10 +324,10 @@ fn more_requests_than_descriptors_are_a_503_that_blames_no_agent() {
         assert!(body.contains("no file descriptor is left"), "{body}");
     }
     answers_probe(&weir);
-    let open = weir.metric("weir_upstream_connections");
-    assert!((10.0..60.0).contains(&open), "{open}");
+    let open = weir.count("weir_upstream_connections");
+    assert!((10..60).contains(&open), "{open}");
     let blamed = "weir_upstream_errors_total{reason=\"upstream_connect\",route=\"default\"}";
-    assert_eq!(weir.metric(blamed), 0.0);
+    assert_eq!(weir.count(blamed), 0);
     let ejected = "weir_upstream_endpoints_ejected{upstream=\"agent\"}";
-    assert_eq!(weir.metric(ejected), 0.0);
+    assert_eq!(weir.count(ejected), 0);
 }

@@ -7,7 +7,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// The longest time that any step may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -102,13 +104,21 @@ impl Weir {
 
     /// Returns the value of a series, given its full name with labels.
     pub(crate) fn metric(&self, series: &str) -> f64 {
+        self.sample(series).parse().unwrap()
+    }
+
+    /// Returns the value of a series whose values are whole numbers.
+    pub(crate) fn count(&self, series: &str) -> usize {
+        self.sample(series).parse().unwrap()
+    }
+
+    fn sample(&self, series: &str) -> String {
         let text = get(&self.admin, "/metrics");
         let line = text
             .lines()
             .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no series {series} in\n{text}"))
-            .parse()
-            .unwrap()
+            .to_owned()
     }
 
     /// Rewrites the configuration file and requests a reload.

@@ -215,5 +215,5 @@ def test_check_prints_how_the_files_are_divided(tmp_path, silent):
     file.write_text(json.dumps({"workers": 2, "upstreams": {"a": {"endpoints": [silent.url]}}}))
     command = ["sh", "-c", 'ulimit -n 512 && exec "$0" check "$1"', str(BINARY), str(file)]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "# open files: 512; 213 for clients, 214 for connections to agents, the others are kept back\n" in text
-    assert "# at most 213 connections, 188 requests and 188 streams at one time; 18 calls may outlive their client\n" in text
+    assert "# open files: 512; 229 for clients, 229 for connections to agents, the others are kept back\n" in text
+    assert "# at most 229 connections, 201 requests and 201 streams at one time; 20 calls may outlive their client\n" in text
