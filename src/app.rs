@@ -9,14 +9,16 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use crate::capacity::Capacity;
 use crate::certificate::ReloadingCertificate;
 use crate::config::{Config, Route};
 use crate::memory::Memory;
 use crate::metrics::{Metrics, RouteMetrics};
+use crate::session::detached::DetachedCalls;
 use crate::session::registry::Registry;
 use crate::tasks;
 use crate::traces::Traces;
-use crate::upstream::{self, Client, Endpoints, connector};
+use crate::upstream::{self, Client, Endpoints, Sockets, connector};
 
 /// The shared state of the process.
 #[derive(Debug)]
@@ -36,8 +38,14 @@ pub struct App {
     pub memory: Arc<Memory>,
     /// Set when requests that are still in progress must end.
     pub cut: watch::Sender<bool>,
-    /// The number of requests in progress, including streams.
+    /// The number of requests in progress, including streams, and those that are being refused.
     pub requests: Arc<AtomicUsize>,
+    /// The requests in progress that count towards `limits.max_requests`: those that were admitted.
+    pub admitted: Arc<Capacity>,
+    /// The calls that continue without their client.
+    pub detached: Arc<DetachedCalls>,
+    /// The open connections to agents.
+    pub sockets: Arc<Sockets>,
     /// The number of open client connections.
     pub connections: AtomicUsize,
     /// The certificates of the listeners, by address.
@@ -81,7 +89,9 @@ impl Loaded {
     ///
     /// # Errors
     /// If a TLS file of an upstream cannot be used.
-    pub fn new(config: Config, metrics: &Metrics) -> io::Result<Self> {
+    pub fn new(config: Config, metrics: &Metrics, sockets: &Arc<Sockets>) -> io::Result<Self> {
+        let share = config.limits.descriptors;
+        let budget = Sockets::budget(sockets, share.agents, share.idle);
         let mut clients: Vec<HashMap<Arc<str>, Arc<Client>>> =
             vec![HashMap::new(); config.workers.max(1)];
         let mut all = Vec::new();
@@ -102,6 +112,7 @@ impl Loaded {
                     Arc::clone(upstream),
                     Arc::clone(&endpoints),
                     connector.clone(),
+                    budget.clone(),
                 );
                 worker.insert(Arc::clone(&upstream.name), Arc::new(client));
             }
@@ -142,6 +153,13 @@ impl Loaded {
         clients.get(&route.upstream.name).map(Arc::clone)
     }
 
+    /// Closes all idle upstream connections, and keeps none from here on, because another configuration is in force.
+    fn retire(&self) {
+        for client in self.clients.iter().flat_map(HashMap::values) {
+            client.retire();
+        }
+    }
+
     /// Closes the idle upstream connections of a worker that are too old.
     pub fn prune(&self, worker: usize) {
         for client in self.clients.get(worker).into_iter().flatten() {
@@ -154,6 +172,7 @@ impl App {
     /// Creates the state of a process with the configuration `loaded`.
     pub fn new(
         loaded: Loaded,
+        sockets: Arc<Sockets>,
         metrics: Arc<Metrics>,
         traces: Option<Traces>,
         certificates: Vec<(String, Arc<ReloadingCertificate>)>,
@@ -171,6 +190,9 @@ impl App {
             memory: Arc::default(),
             cut: watch::Sender::new(false),
             requests: Arc::default(),
+            admitted: Arc::default(),
+            detached: Arc::default(),
+            sockets,
             connections: AtomicUsize::new(0),
         }
     }
@@ -182,7 +204,7 @@ impl App {
 
     /// Replaces the configuration in force.
     pub fn replace(&self, loaded: Loaded) {
-        self.loaded.store(Arc::new(loaded));
+        self.loaded.swap(Arc::new(loaded)).retire();
     }
 
     /// Is ready when requests that are still in progress must end.
@@ -192,11 +214,14 @@ impl App {
     }
 
     /// Counts a request on `worker` as in progress until the guards are dropped.
-    pub fn request(&self, worker: usize) -> (UnderWay, Option<UnderWay>) {
+    pub fn request(&self, worker: usize) -> InProgress {
         let load = self.load.get(worker).map(Load::enter);
         (UnderWay::enter(&self.requests), load)
     }
 }
+
+/// Counts a request as in progress, in the process and on its worker.
+pub type InProgress = (UnderWay, Option<UnderWay>);
 
 /// Counts something as in progress until it is dropped.
 #[derive(Debug)]

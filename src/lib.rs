@@ -33,6 +33,7 @@ pub mod filter;
 pub mod wire;
 
 // layer 2: parts
+pub mod capacity;
 pub mod config;
 pub mod log;
 pub mod metrics;

@@ -181,8 +181,13 @@ fn what_is_in_force_without_a_key_is_its_documented_default() {
         let Some(default) = &key.default else {
             continue;
         };
-        let resolved = *default == "auto"
-            && ["workers", "limits.max_connections"].contains(&key.path.as_str());
+        let numbers = [
+            "workers",
+            "limits.max_connections",
+            "limits.max_requests",
+            "limits.max_detached",
+        ];
+        let resolved = *default == "auto" && numbers.contains(&key.path.as_str());
         let unbuilt = key.form.starts_with("only ");
         if resolved || unbuilt || key.path.starts_with("listen") {
             continue;

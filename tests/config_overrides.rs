@@ -213,11 +213,19 @@ fn routes_inherit_key_by_key() {
 fn what_is_probably_not_meant_is_a_warning() {
     let file = "upstreams: {a: {endpoints: \"http://a\", pool_idle: 5s}}\n\
                 admin: {listen: \":9464\"}\n\
+                limits: {max_connections: 1000000, max_requests: 1000000}\n\
                 defaults: {heartbeat: 2m, deadlines: {idle: 20m, total: 15m}}\n\
                 routes: [{name: all, upstream: a}, {name: late, upstream: a, match: {path_prefix: /x}}]\n";
-    let config = load(Some(file), Overrides::default()).unwrap();
+    let mut config = load(Some(file), Overrides::default()).unwrap();
+    // As with a limit of 512 open files.
+    config.limits.descriptors.limit = Some(512);
+    config.limits.descriptors.clients = 214;
+    config.limits.descriptors.agents = 213;
+    assert_eq!(config.limits.connections(), 214);
     let warnings = config::warnings(&config).join("\n");
     for part in [
+        "limits.max_connections: 1000000 do not fit the limit of open files (512); at most 214",
+        "limits.max_requests: 1000000 do not fit the limit of open files (512); there are at most 213",
         "admin.listen: 0.0.0.0:9464",
         "upstreams.a.pool_idle: 5s",
         "heartbeat 2m",
@@ -231,12 +239,19 @@ fn what_is_probably_not_meant_is_a_warning() {
 #[test]
 fn worst_case_memory_counts_queue_waiting_event_and_arriving_event() {
     let file = "upstreams: {a: {endpoints: \"http://a\"}}\n\
-                limits: {max_streams: 10, max_connections: 2, max_header_bytes: 8KiB}\n\
+                limits: {max_streams: 10, max_connections: 2, max_requests: 20, max_header_bytes: 8KiB}\n\
                 defaults: {max_event_bytes: 2KiB, queue: {max_bytes: 4KiB}, preamble_bytes: 1KiB}\n";
     let config = load(Some(file), Overrides::default()).unwrap();
     assert_eq!(config::queue_bytes(&config), 10 * 4096);
     assert_eq!(
         config::worst_case_bytes(&config),
-        10 * (4096 + 2 * 2048 + 1024 + 65_536) + 2 * 8192
+        10 * (4096 + 2 * 2048 + 1024 + 65_536)
+            + 20 * (2 * 8192 + 512 * 100 + 128 * 1024)
+            + 2 * (8192 + 1024 * 1024)
     );
+    // A stream is a request.
+    let file = file.replace("max_requests: 20", "max_requests: 5");
+    let config = load(Some(&file), Overrides::default()).unwrap();
+    assert_eq!(config::queue_bytes(&config), 5 * 4096);
+    assert_eq!(config.limits.max_detached, 1, "a tenth, but at least one");
 }

@@ -33,6 +33,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("stream::tools", 1),
     ("wire", 1),
     // parts
+    ("capacity", 2),
     ("config", 2),
     ("log", 2),
     ("metrics", 2),

@@ -55,7 +55,14 @@ pub(super) fn streams(app: &App) -> String {
     let mut live = app.streams.list();
     live.sort_by_key(|live| live.context.started);
     let list: Vec<_> = live.iter().map(|live| stream(live)).collect();
-    json!({ "active": list.len(), "draining": app.draining.load(Ordering::Relaxed), "streams": list }).to_string()
+    json!({
+        "active": list.len(),
+        "requests": app.admitted.len(),
+        "detached": app.detached.len(),
+        "draining": app.draining.load(Ordering::Relaxed),
+        "streams": list,
+    })
+    .to_string()
 }
 
 fn stream(live: &LiveStream) -> serde_json::Value {
@@ -65,6 +72,7 @@ fn stream(live: &LiveStream) -> serde_json::Value {
         .and_then(|queue| queue.waiting_since)
         .map_or(Duration::ZERO, |since| since.elapsed());
     let state = match events {
+        _ if live.is_detached() => "detached",
         0 => "waiting",
         _ if stalled > STALLED => "stalled",
         _ => "streaming",

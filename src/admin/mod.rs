@@ -25,8 +25,6 @@ use crate::drain::Drain;
 use crate::server::socket;
 use crate::tasks;
 
-/// Maximum number of concurrent connections. Further ones are closed immediately.
-const MAX_CONNECTIONS: usize = 256;
 /// Deadline for a request head to arrive.
 const HEAD: Duration = Duration::from_secs(10);
 /// A connection whose client acknowledges nothing for this long is closed as half-open.
@@ -66,9 +64,11 @@ pub fn bind(address: &Address) -> io::Result<(Listener, String)> {
     }
 }
 
-/// Serves the admin listener for the lifetime of the process.
+/// Serves the admin listener for the lifetime of the process. It has file descriptors of its own: clients and agents
+/// cannot use them up. Connections beyond that are closed immediately.
 pub async fn serve(app: Arc<App>, drain: Arc<Drain>, listener: Listener) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let max = app.loaded().config.limits.descriptors.admin;
+    let places = Arc::new(Semaphore::new(max));
     let admin = AdminService {
         app,
         drain,

@@ -32,6 +32,9 @@ pub(super) fn scrape(app: &App) -> String {
     for (worker, load) in app.load.iter().enumerate() {
         samples.load(worker, load.get());
     }
+    samples.requests(app.admitted.len(), loaded.config.limits.max_requests);
+    samples.detached(app.detached.len());
+    samples.upstream_connections(app.sockets.open());
     for (name, acceptor) in &app.certificates {
         if let Some(not_after) = acceptor.not_after() {
             samples.certificate(name, not_after);

@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
+use crate::capacity::Share;
 use crate::stream::pump::Reader;
 
 /// Stands for "not set".
@@ -103,6 +104,10 @@ pub struct ClientConn {
     resting: AtomicU64,
     /// Interim responses that wait until they can be written between two messages.
     interim: Mutex<BytesMut>,
+    /// Its share of the requests that the process has in progress. Calls that continue without their client count, too.
+    pub(crate) requests: Share,
+    /// Its share of the live streams.
+    pub(crate) streams: Share,
 }
 
 impl ClientConn {
@@ -129,6 +134,8 @@ impl ClientConn {
             has_interim: AtomicBool::new(false),
             heard: AtomicBool::new(false),
             rung: AtomicBool::new(false),
+            requests: Share::default(),
+            streams: Share::default(),
         }
     }
 

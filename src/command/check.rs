@@ -61,9 +61,20 @@ fn summary(name: &str, config: &Config) -> String {
         config.workers
     ));
     line(format!(
-        "at most {} connections and {} streams at one time",
-        limits.max_connections, limits.max_streams
+        "at most {} connections, {} requests and {} streams at one time; {} calls may outlive their client",
+        limits.connections(),
+        limits.max_requests,
+        limits.streams(),
+        limits.max_detached
     ));
+    let parts = limits.descriptors;
+    match parts.limit {
+        Some(files) => line(format!(
+            "open files: {files}; {} for clients, {} for connections to agents, the others are kept back",
+            parts.clients, parts.agents
+        )),
+        None => line("open files: no limit is known".to_owned()),
+    }
     line(format!(
         "memory if every queue is full: {}",
         rough_size(config::queue_bytes(config))
@@ -96,6 +107,15 @@ mod tests {
         };
         let output = check(None, &overrides);
         assert_eq!((output.stderr.as_str(), output.code), ("", 0));
+        let limits = config::load(None, &overrides).unwrap().limits;
+        let numbers = format!(
+            "# at most {} connections, {} requests and {} streams at one time; {} calls may outlive their client\n",
+            limits.max_connections,
+            limits.max_requests,
+            limits.streams(),
+            limits.max_requests / 10
+        );
+        assert!(output.stdout.contains(&numbers), "{}", output.stdout);
         let again = config::load(
             Some(("effective.yaml", &output.stdout)),
             &Overrides::default(),
@@ -103,13 +123,9 @@ mod tests {
         .unwrap();
         let first = config::load(None, &overrides).unwrap();
         assert_eq!(config::effective(&again), config::effective(&first));
-        assert!(
-            output
-                .stdout
-                .contains("# memory if every queue is full: 9.7 GiB\n"),
-            "{}",
-            output.stdout
-        );
+        let queues = rough_size(limits.streams() as u64 * (1 << 20));
+        let queues = format!("# memory if every queue is full: {queues}\n");
+        assert!(output.stdout.contains(&queues), "{}", output.stdout);
     }
 
     #[test]

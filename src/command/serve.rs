@@ -83,8 +83,10 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
     let bound = bound?;
     let admin = config.admin.listen.as_ref().map(admin::bind).transpose()?;
     let traces = Traces::start(&config.traces, &metrics)?;
+    let sockets = Arc::default();
     let app = Arc::new(App::new(
-        Loaded::new(config, &metrics)?,
+        Loaded::new(config, &metrics, &sockets)?,
+        sockets,
         Arc::clone(&metrics),
         traces,
         bound.iter().filter_map(Bound::certificate).collect(),
@@ -188,7 +190,7 @@ fn reload(app: &App, source: &Source) {
                 traces: old.config.traces.clone(),
                 ..config
             };
-            Loaded::new(config, &app.metrics).map_err(|error| error.to_string())
+            Loaded::new(config, &app.metrics, &app.sockets).map_err(|error| error.to_string())
         });
     match built {
         Ok(new) => {

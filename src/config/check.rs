@@ -6,6 +6,7 @@ use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use crate::config::defaults as preset;
+use crate::config::descriptors::{self, Descriptors, Users};
 use crate::config::error::{Path, Problems, Report};
 use crate::config::group::Group;
 use crate::config::kind::{Placed, or};
@@ -14,8 +15,8 @@ use crate::config::number::bound;
 use crate::config::overrides::{self, Overrides};
 use crate::config::raw::{self, Root};
 use crate::config::{
-    Address, Admin, Config, Drain, Limits, Listen, ListenTls, Log, LogFormat, MemoryLimit, address,
-    pem, routes, traces, tree, upstreams,
+    Address, Admin, Config, Drain, Limits, Listen, ListenTls, Log, LogFormat, MemoryLimit,
+    Upstream, address, pem, routes, traces, tree, upstreams,
 };
 
 /// Largest file that is read. Some thousand routes fit; a ConfigMap holds 1 MiB.
@@ -110,15 +111,23 @@ fn checked(
             .iter()
             .any(|route| Arc::ptr_eq(&route.upstream, upstream))
     });
+    let upstreams: Vec<_> = used.collect();
+    let workers = workers(root);
+    let sharers = Sharers {
+        workers,
+        listeners: listen.len(),
+        upstreams: &upstreams,
+    };
+    let limits = limits(root.limits.as_ref().map(|limits| &limits.value), &sharers);
     Some(Config {
         listen,
         admin,
-        workers: workers(root),
+        workers,
         log: log(root),
         traces,
         drain,
-        limits: limits(root.limits.as_ref().map(|limits| &limits.value)),
-        upstreams: used.collect(),
+        limits,
+        upstreams,
         routes: Some(routes).filter(|routes| !routes.is_empty())?,
     })
 }
@@ -241,13 +250,34 @@ fn workers(root: &Root) -> usize {
     }
 }
 
-fn limits(raw: Option<&raw::Limits>) -> Limits {
+/// Who shares the file descriptors, besides what `limits` says.
+struct Sharers<'a> {
+    workers: usize,
+    listeners: usize,
+    upstreams: &'a [Arc<Upstream>],
+}
+
+fn limits(raw: Option<&raw::Limits>, sharers: &Sharers<'_>) -> Limits {
     let none = raw::Limits::default();
     let raw = raw.unwrap_or(&none);
-    let max_connections = raw.max_connections.as_ref().and_then(|count| count.value);
-    Limits {
-        max_connections: bound(max_connections.unwrap_or_else(connections_that_fit)),
+    let given = |count: &Option<Placed<Option<u64>>>| count.as_ref()?.value.map(bound);
+    let users = Users {
+        workers: sharers.workers,
+        listeners: sharers.listeners,
+        upstreams: sharers.upstreams,
+        max_connections: given(&raw.max_connections),
+        max_requests: given(&raw.max_requests),
         max_streams: bound(or(raw.max_streams.as_ref(), preset::MAX_STREAMS.value)),
+    };
+    let descriptors = Descriptors::divide(descriptors::limit(), &users);
+    let max_requests = (users.max_requests).unwrap_or_else(|| descriptors.requests(&users));
+    Limits {
+        max_connections: (users.max_connections).unwrap_or_else(|| descriptors.connections()),
+        max_requests,
+        max_detached: given(&raw.max_detached)
+            .unwrap_or_else(|| (max_requests / preset::DETACHED_PART).max(1)),
+        max_streams: users.max_streams,
+        descriptors,
         max_header_bytes: bound(or(
             raw.max_header_bytes.as_ref(),
             preset::MAX_HEADER_BYTES.value,
@@ -261,45 +291,5 @@ fn limits(raw: Option<&raw::Limits>) -> Limits {
             Some(Some(None)) => MemoryLimit::Off,
             Some(Some(Some(bytes))) => MemoryLimit::Bytes(bytes),
         },
-    }
-}
-
-/// Returns half of the limit of open files, after some descriptors are set aside for listeners, logs, files and health
-/// checks.
-fn connections_that_fit() -> u64 {
-    const ASIDE: u64 = 64;
-    std::fs::read_to_string("/proc/self/limits")
-        .ok()
-        .and_then(|text| open_files(&text))
-        .map_or(preset::MAX_CONNECTIONS, |files| {
-            (files.saturating_sub(ASIDE) / 2).clamp(16, 1_000_000)
-        })
-}
-
-/// Returns the soft limit of open files in `/proc/self/limits`, or `None` if it is missing or `unlimited`.
-fn open_files(limits: &str) -> Option<u64> {
-    limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"))?
-        .split_whitespace()
-        .next()?
-        .parse()
-        .ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn open_files_are_the_soft_limit() {
-        let text = "Limit                     Soft Limit           Hard Limit           Units     \n\
-                    Max open files            1024                 524288               files     \n";
-        assert_eq!(open_files(text), Some(1024));
-        assert_eq!(
-            open_files("Max open files            unlimited            unlimited            files"),
-            None
-        );
-        assert_eq!(open_files(""), None);
     }
 }

@@ -75,9 +75,17 @@ pub(crate) const DRAIN_LIMIT: Preset<Duration> = preset(
 );
 
 /// `limits.max_connections` if the limit of open files is unknown or `unlimited`.
-pub(crate) const MAX_CONNECTIONS: u64 = 10_000;
+pub(crate) const MAX_CONNECTIONS: usize = 10_000;
 /// `limits.max_connections`
-pub(crate) const MAX_CONNECTIONS_WHY: &str = "Slightly below half the limit of open files, because a stream needs a socket on each side; 10000 if that limit is unknown.";
+pub(crate) const MAX_CONNECTIONS_WHY: &str = "Somewhat below half the limit of open files, because a request needs a socket on each side; 10000 if that limit is unknown.";
+/// Most requests that `limits.max_requests: auto` allows, unless `limits.max_streams` is set to more than half of it.
+pub(crate) const MAX_REQUESTS: usize = 20_000;
+/// `limits.max_requests`
+pub(crate) const MAX_REQUESTS_WHY: &str = "As many as there are file descriptors for connections to agents: somewhat below half the limit of open files (100 requests share one if all upstreams use HTTP/2). At most 20000, or twice `limits.max_streams` if that is more.";
+/// `limits.max_detached: auto` is `limits.max_requests` divided by this.
+pub(crate) const DETACHED_PART: usize = 10;
+/// `limits.max_detached`
+pub(crate) const MAX_DETACHED_WHY: &str = "A tenth of `limits.max_requests`, at least 1. Such calls must not take the place of clients that wait.";
 /// `limits.memory`
 pub(crate) const MEMORY_WHY: &str = "The memory limit of the container or service (its control group). Reclaimable page cache does not count as used. Without such a limit, memory is not limited.";
 /// `limits.max_streams`

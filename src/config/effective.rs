@@ -9,8 +9,8 @@ use serde_json::{Map, Value as Json, json};
 use crate::config::units::{show_duration, show_size};
 use crate::config::words::{self, word_of};
 use crate::config::{
-    Address, Config, Deadlines, Endpoint, Listen, Match, MemoryLimit, Policy, Route, Target,
-    Traces, Upstream, UpstreamTls,
+    Address, Config, Deadlines, Endpoint, Limits, Listen, Match, MemoryLimit, Policy, Route,
+    Target, Traces, Upstream, UpstreamTls,
 };
 
 /// Replaces every value that may be secret.
@@ -21,6 +21,14 @@ const MASK: &str = "***";
 const STREAM_BYTES: u64 = 64 << 10;
 /// Additional memory of a stream on an HTTP/2 upstream connection: a full flow-control window.
 const WINDOW_BYTES: u64 = 64 << 10;
+/// Memory of one request apart from its head: the beginning of its body, which is read ahead, and what is buffered of a
+/// plain response.
+const REQUEST_BYTES: u64 = 128 << 10;
+/// What an entry of a request head takes in addition to its bytes, as received and as sent to the agent.
+const HEADER_BYTES: u64 = 512;
+/// Memory of one client connection apart from the head that it reads: what an HTTP/2 client has uploaded before the
+/// agents take it, a full flow-control window.
+const CONNECTION_BYTES: u64 = 1 << 20;
 
 /// Returns the whole configuration in the form of the file, with `auto` resolved where it is a number and the header
 /// values in `match.headers` masked. Keys of features that this version does not have are left out.
@@ -35,6 +43,8 @@ pub fn effective(config: &Config) -> Json {
         "drain": { "delay": show_duration(config.drain.delay), "limit": show_duration(config.drain.limit) },
         "limits": {
             "max_connections": limits.max_connections,
+            "max_requests": limits.max_requests,
+            "max_detached": limits.max_detached,
             "max_streams": limits.max_streams,
             "max_header_bytes": show_size(limits.max_header_bytes as u64),
             "max_headers": limits.max_headers,
@@ -55,7 +65,9 @@ pub fn effective(config: &Config) -> Json {
 /// Returns the most memory that streams and connections can use at one time:
 ///
 /// `max_streams * (max(queue.max_bytes, max_event_bytes) + 2 * max_event_bytes + preamble_bytes
-///  + 64 KiB, or 128 KiB with http2) + max_connections * max_header_bytes`
+///  + 64 KiB, or 128 KiB with http2)
+///  + max_requests * (2 * max_header_bytes + 512 * max_headers + 128 KiB)
+///  + max_connections * (max_header_bytes + 1 MiB)`
 ///
 /// with the values of the most expensive route. Per stream, this covers a queue filled to its limit (or by one event
 /// larger than the limit), one event that waits for room in the queue, and one that is still arriving. Real streams
@@ -81,15 +93,26 @@ pub fn worst_case_bytes(config: &Config) -> u64 {
         .map(|route| per_stream(route))
         .max()
         .unwrap_or_default();
-    let heads = (config.limits.max_connections as u64)
-        .saturating_mul(config.limits.max_header_bytes as u64);
-    (config.limits.max_streams as u64)
+    (config.limits.streams() as u64)
         .saturating_mul(stream)
-        .saturating_add(heads)
+        .saturating_add(request_bytes(&config.limits))
+}
+
+/// Returns the most memory that requests and connections use at one time, apart from streams.
+///
+/// A request holds its head twice, as it was received and as it is sent to the agent, until it was sent. A connection
+/// holds the head that it reads.
+fn request_bytes(limits: &Limits) -> u64 {
+    let head = limits.max_header_bytes as u64;
+    let fields = (limits.max_headers as u64).saturating_mul(HEADER_BYTES);
+    let request = head * 2 + fields + REQUEST_BYTES;
+    let requests = (limits.max_requests as u64).saturating_mul(request);
+    let connections = (limits.connections() as u64).saturating_mul(head + CONNECTION_BYTES);
+    requests.saturating_add(connections)
 }
 
 /// Returns the most memory that full queues can use at one time: `max_streams * queue.max_bytes` of the route with the
-/// largest queue.
+/// largest queue. There are no more streams than `max_requests`.
 pub fn queue_bytes(config: &Config) -> u64 {
     let queue = config
         .routes
@@ -97,7 +120,7 @@ pub fn queue_bytes(config: &Config) -> u64 {
         .map(|route| route.policy.queue.max_bytes as u64)
         .max()
         .unwrap_or_default();
-    (config.limits.max_streams as u64).saturating_mul(queue)
+    (config.limits.streams() as u64).saturating_mul(queue)
 }
 
 fn listen(listen: &Listen) -> Json {

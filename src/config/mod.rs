@@ -7,6 +7,7 @@ mod address;
 mod check;
 mod collector;
 mod defaults;
+mod descriptors;
 mod effective;
 mod error;
 mod group;
@@ -29,6 +30,7 @@ mod words;
 mod wrap;
 
 pub use check::{load, load_file, reload_file};
+pub use descriptors::Descriptors;
 pub use effective::{effective, queue_bytes, worst_case_bytes};
 pub use error::{Place, Problem, Problems};
 pub use overrides::Overrides;
@@ -167,6 +169,10 @@ pub struct Drain {
 pub struct Limits {
     /// Maximum number of concurrent client connections, over all listeners.
     pub max_connections: usize,
+    /// Maximum number of concurrent requests of every kind, over all connections.
+    pub max_requests: usize,
+    /// Maximum number of upstream calls that continue although their client has left.
+    pub max_detached: usize,
     /// Maximum number of concurrent streams, over all routes.
     pub max_streams: usize,
     /// Maximum size of a request head in bytes.
@@ -181,6 +187,20 @@ pub struct Limits {
     pub keep_alive: Duration,
     /// Memory limit; requests are refused when the process comes close to it (load shedding).
     pub memory: MemoryLimit,
+    /// How the file descriptors of the process are divided.
+    pub descriptors: Descriptors,
+}
+
+impl Limits {
+    /// Returns the maximum number of concurrent client connections that the file descriptors allow.
+    pub fn connections(&self) -> usize {
+        self.max_connections.min(self.descriptors.clients)
+    }
+
+    /// Returns the maximum number of concurrent streams that `max_requests` allows: each stream is a request.
+    pub fn streams(&self) -> usize {
+        self.max_streams.min(self.max_requests)
+    }
 }
 
 /// The memory limit of the process.

@@ -148,13 +148,28 @@ group! {
 group! {
     /// The section `limits`.
     Limits {
-        /// Maximum number of simultaneous client connections, over all listeners.
+        /// Maximum number of simultaneous client connections, over all listeners. Further ones are closed at once.
         max_connections: OrAuto<Count> =
             OrAuto {
-                inner: count(Preset { value: preset::MAX_CONNECTIONS, why: "" }, 1, 1_000_000),
+                inner: count(Preset { value: 0, why: "" }, 1, 1_000_000),
                 why: preset::MAX_CONNECTIONS_WHY,
             };
-        /// Maximum number of simultaneous streams, over all routes. Further ones are rejected with 503.
+        /// Maximum number of simultaneous requests of every kind, streams included. Further ones are rejected with 503,
+        /// and so are those of an HTTP/2 connection that already has four times as many as are still free.
+        max_requests: OrAuto<Count> =
+            OrAuto {
+                inner: count(Preset { value: 0, why: "" }, 1, 1_000_000),
+                why: preset::MAX_REQUESTS_WHY,
+            };
+        /// Maximum number of calls to agents that continue although their client has left (MCP). Beyond it, leaving
+        /// cancels the call. One client address gets at most half of them. They count as requests, too.
+        max_detached: OrAuto<Count> =
+            OrAuto {
+                inner: count(Preset { value: 0, why: "" }, 0, 1_000_000),
+                why: preset::MAX_DETACHED_WHY,
+            };
+        /// Maximum number of simultaneous streams, over all routes. Further ones are rejected with 503, as with
+        /// `max_requests`.
         max_streams: Count = count(preset::MAX_STREAMS, 1, 1_000_000);
         /// Maximum size of a request head. Larger heads are rejected with 431.
         max_header_bytes: Size = size(preset::MAX_HEADER_BYTES, 8 * KIB, 1024 * KIB);

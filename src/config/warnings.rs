@@ -19,6 +19,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     {
         list.push(format!("admin.listen: {address} can be reached from other machines and asks for no password; anyone there can read live streams' facts and start a drain"));
     }
+    of_descriptors(config, &mut list);
     for upstream in &config.upstreams {
         of_upstream(upstream, &mut list);
     }
@@ -37,6 +38,25 @@ pub fn warnings(config: &Config) -> Vec<String> {
         }
     }
     list
+}
+
+fn of_descriptors(config: &Config, list: &mut Vec<String>) {
+    let limits = &config.limits;
+    let parts = limits.descriptors;
+    let Some(files) = parts.limit else { return };
+    if limits.max_connections > parts.clients {
+        list.push(format!(
+            "limits.max_connections: {} do not fit the limit of open files ({files}); at most {} are accepted",
+            limits.max_connections, parts.clients
+        ));
+    }
+    let is_shared = (config.upstreams.iter()).all(|upstream| upstream.http2);
+    if limits.max_requests > parts.agents && !is_shared {
+        list.push(format!(
+            "limits.max_requests: {} do not fit the limit of open files ({files}); there are at most {} connections to agents",
+            limits.max_requests, parts.agents
+        ));
+    }
 }
 
 fn of_upstream(upstream: &Upstream, list: &mut Vec<String>) {

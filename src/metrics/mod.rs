@@ -27,7 +27,7 @@ pub use samples::Samples;
 pub const STALL: Duration = Duration::from_millis(100);
 
 /// The reasons for which requests are refused before a route takes them.
-const REFUSALS: [&str; 10] = [
+const REFUSALS: [&str; 11] = [
     "bad_request",
     "draining",
     "expectation_failed",
@@ -36,6 +36,7 @@ const REFUSALS: [&str; 10] = [
     "not_found",
     "overloaded",
     "request_head",
+    "too_many_headers",
     "transfer_coding_not_supported",
     "upgrade_not_supported",
 ];

@@ -208,11 +208,13 @@ impl RouteMetrics {
         self.requests.count(&self.name, kind, status.as_u16());
     }
 
-    /// Counts a request whose client left before there was a response. 499 is the customary status code for
-    /// it.
-    pub fn left(&self) {
+    /// Counts a request whose client left before there was a response, and its cancelled call unless that
+    /// `continues`. 499 is the customary status code for it.
+    pub fn left(&self, continues: bool) {
         self.requests.count(&self.name, "unary", 499);
-        self.cancelled("client_gone");
+        if !continues {
+            self.cancelled("client_gone");
+        }
     }
 
     /// Counts a stream as open until the guard is dropped.

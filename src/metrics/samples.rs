@@ -1,6 +1,6 @@
 //! Gauges that are set only when a scrape asks for them, so they cost streams nothing.
 
-use prometheus::{GaugeVec, IntCounter, IntGaugeVec, Opts, Registry};
+use prometheus::{GaugeVec, IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
 
 use super::{gauges, register};
 
@@ -12,6 +12,10 @@ pub struct Samples {
     ejected: IntGaugeVec,
     not_after: GaugeVec,
     load: IntGaugeVec,
+    requests: IntGauge,
+    requests_limit: IntGauge,
+    detached: IntGauge,
+    upstream_connections: IntGauge,
     log_lines_dropped: IntCounter,
 }
 
@@ -20,6 +24,7 @@ impl Samples {
         let counts = |name, help, labels: &[&str]| {
             register(registry, IntGaugeVec::new(Opts::new(name, help), labels))
         };
+        let plain = |name, help| register(registry, IntGauge::new(name, help));
         Self {
             queue_events: counts(
                 "weir_queue_events",
@@ -47,6 +52,19 @@ impl Samples {
                 "weir_worker_load",
                 "Connections and requests of a worker.",
                 &["worker"],
+            ),
+            requests: plain(
+                "weir_requests_active",
+                "Requests in progress that count towards limits.max_requests.",
+            ),
+            requests_limit: plain("weir_requests_limit", "limits.max_requests in force."),
+            detached: plain(
+                "weir_detached_calls",
+                "Upstream calls that continue without their client.",
+            ),
+            upstream_connections: plain(
+                "weir_upstream_connections",
+                "Open connections to upstreams, idle ones included.",
             ),
             not_after: gauges(
                 registry,
@@ -81,6 +99,22 @@ impl Samples {
         self.load
             .with_label_values(&[worker.as_str()])
             .set(count(load));
+    }
+
+    /// Sets how many requests are in progress, and how many there may be.
+    pub fn requests(&self, active: usize, limit: usize) {
+        self.requests.set(count(active));
+        self.requests_limit.set(count(limit));
+    }
+
+    /// Sets how many upstream calls continue without their client.
+    pub fn detached(&self, calls: usize) {
+        self.detached.set(count(calls));
+    }
+
+    /// Sets how many connections to upstreams are open.
+    pub fn upstream_connections(&self, open: usize) {
+        self.upstream_connections.set(count(open));
     }
 
     /// Sets how many log lines were dropped so far.

@@ -5,13 +5,17 @@ use std::sync::Arc;
 use super::admitted::Admitted;
 use crate::session::RequestContext;
 use crate::session::accounting::millis;
+use crate::session::detached::Detachable;
 use crate::upstream::Answer;
 
 /// Returns a guard that, when dropped, counts and logs that the client left before there was a response.
 pub(super) fn leaving(admitted: &Admitted) -> OnDrop<impl FnOnce() + Send + Sync + use<>> {
     let context = Arc::clone(&admitted.context);
+    let detaches = admitted.detaches.clone();
     OnDrop(Some(move || {
-        context.metrics.left();
+        // The call was dropped before this guard, so it has decided whether it continues.
+        let continues = (detaches.as_ref()).is_some_and(Detachable::is_detached);
+        context.metrics.left(continues);
         tracing::info!(
             request_id = context.identity.request_id.to_str().unwrap_or_default(),
             trace_id = context.identity.trace_id(),

@@ -1,5 +1,5 @@
 //! Phase 1, admit: decides what can be decided from the head alone. Rejects ambiguous requests (request smuggling),
-//! requests during drain or overload (load shedding), and requests without a route.
+//! requests during drain or overload (load shedding), those beyond `limits.max_requests`, and requests without a route.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,32 +11,39 @@ use super::admitted::Admitted;
 use super::body_sniff::{self, BodySniff};
 use super::reject::{Rejected, Rejection, reject};
 use super::{Peer, request_span, validate};
-use crate::app::{App, Loaded};
+use crate::app::{App, InProgress, Loaded};
+use crate::capacity::Entered;
 use crate::config::Route;
 use crate::dialect::{Choice, Members, RequestHead, detect};
 use crate::metrics::RouteMetrics;
 use crate::reply::body::Body;
 use crate::route;
 use crate::session::RequestContext;
+use crate::session::detached::Detachable;
 use crate::session::identity::Identity;
 
 /// How many characters of a path a log line shows.
 const MAX_PATH: usize = 256;
 
 /// Admits a request that may be forwarded, and begins its span. Otherwise returns the response that rejects it.
+/// `under_way` counts the request as in progress.
 pub(super) fn admit(
     app: &App,
     peer: &Peer,
     parts: &mut request::Parts,
     started: Instant,
+    under_way: &Arc<InProgress>,
 ) -> Result<Admitted, Box<Response<Body>>> {
     let identity = Identity::of(&mut parts.headers);
     let query = parts.uri.query().unwrap_or_default();
     let head = RequestHead::new(parts.uri.path(), query, &parts.headers);
     let hint = detect::from_request(&head);
     let path = shown(parts.uri.path());
-    let decided = check(app, parts).and_then(|()| routed(app, parts));
-    let (loaded, Routed { route, metrics }) = decided.map_err(|rejection| {
+    let decided = check(app, peer, parts).and_then(|entered| {
+        let (loaded, routed) = routed(app, parts)?;
+        Ok((entered, loaded, routed))
+    });
+    let (entered, loaded, Routed { route, metrics }) = decided.map_err(|rejection| {
         let request = Rejected {
             identity: &identity,
             method: &parts.method,
@@ -56,7 +63,13 @@ pub(super) fn admit(
     };
     let commits = route.policy.commit_after.is_some();
     let sniff = body_sniff::matters(hint, commits, parts).then(BodySniff::default);
-    let detaches = hint.is_some_and(|dialect| dialect.survives_client(parts));
+    let entered = Arc::new(entered);
+    let survives = hint.is_some_and(|dialect| dialect.survives_client(parts));
+    let detaches = survives.then(|| {
+        let held = (Arc::clone(&entered), Arc::clone(under_way));
+        let max = loaded.config.limits.max_detached;
+        Detachable::new(&app.detached, peer.origin.client, max, Arc::new(held))
+    });
     let subscribes =
         detect::subscribes(parts) || hint.is_some_and(|dialect| dialect.subscribes(parts));
     let context = Arc::new(RequestContext {
@@ -71,6 +84,7 @@ pub(super) fn admit(
     let scheme = peer.origin.scheme;
     let span = request_span::begin(app, &context, &mut parts.headers, scheme);
     Ok(Admitted {
+        entered,
         context,
         loaded,
         hint,
@@ -82,9 +96,14 @@ pub(super) fn admit(
     })
 }
 
-/// Checks that the head is unambiguous and that the process accepts requests.
-fn check(app: &App, parts: &request::Parts) -> Result<(), Rejection> {
+/// Checks that the head is unambiguous and that the process accepts requests, and counts one more.
+fn check(app: &App, peer: &Peer, parts: &request::Parts) -> Result<Entered, Rejection> {
     validate::check(parts)?;
+    let limits = app.loaded().config.limits;
+    if parts.headers.len() > limits.max_headers {
+        // The HTTP/1.1 engine rejects such heads itself; the HTTP/2 engine only knows their size.
+        return Err(Rejection::too_many_headers(limits.max_headers));
+    }
     if app.refusing.load(Ordering::Relaxed) {
         return Err(Rejection::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -99,7 +118,8 @@ fn check(app: &App, parts: &request::Parts) -> Result<(), Rejection> {
             "overloaded: this instance is short of memory (limits.memory), ask again",
         ));
     }
-    Ok(())
+    let entered = app.admitted.enter(limits.max_requests, &peer.conn.requests);
+    entered.map_err(|full| Rejection::too_many("max_requests", limits.max_requests, full))
 }
 
 /// A route and its metrics.

@@ -7,14 +7,18 @@ use http::{Method, Response, Version};
 use super::body_sniff::BodySniff;
 use super::reject::{Rejected, Rejection, reject};
 use crate::app::{App, Loaded};
+use crate::capacity::Entered;
 use crate::dialect::{Choice, Dialect, Members, detect};
 use crate::reply::body::Body;
 use crate::session::RequestContext;
+use crate::session::detached::Detachable;
 use crate::traces::Span;
 
 /// A request that has been admitted, with its route.
 #[derive(Debug)]
 pub(super) struct Admitted {
+    /// Counts the request towards `limits.max_requests`, until its response was sent and its call has ended.
+    pub(super) entered: Arc<Entered>,
     pub(super) context: Arc<RequestContext>,
     /// The configuration that was in force when the request arrived.
     pub(super) loaded: Arc<Loaded>,
@@ -22,8 +26,8 @@ pub(super) struct Admitted {
     pub(super) hint: Option<Dialect>,
     /// What the body of the request says, if that matters.
     pub(super) sniff: Option<BodySniff>,
-    /// Whether the upstream call continues when the client leaves.
-    pub(super) detaches: bool,
+    /// Lets the upstream call continue when the client leaves; `None` if it is cancelled.
+    pub(super) detaches: Option<Detachable>,
     /// Its stream may be silent for as long as it lasts.
     pub(super) subscribes: bool,
     /// The span, if spans are exported, until it is handed on.

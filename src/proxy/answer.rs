@@ -205,9 +205,8 @@ fn start(
     } = stream;
     let context = Arc::clone(&admitted.context);
     let max = admitted.loaded.config.limits.max_streams;
-    let Some(registration) = app.streams.register(&context, max) else {
-        return Err(Rejection::too_many_streams(max));
-    };
+    let registration = app.streams.register(&context, max, &conn.streams);
+    let registration = registration.map_err(|full| Rejection::too_many_streams(max, full))?;
     head::stream(&mut head.headers, &registration.live.id.to_string());
     head.headers
         .entry(REQUEST_ID)
@@ -223,7 +222,7 @@ fn start(
         dialect,
         members: admitted.members(),
         status: head.status,
-        detaches: admitted.detaches,
+        detaches: admitted.detaches.take(),
         subscribes: admitted.subscribes,
         reader: Arc::clone(conn) as Arc<dyn Reader>,
         span: admitted.span.take(),

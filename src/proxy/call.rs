@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::admitted::Admitted;
-use super::detach::DetachableCall;
+use super::detach::{Bounds, DetachableCall};
 use crate::app::App;
 use crate::upstream::{Answer, Calling, Error};
 
@@ -33,8 +33,15 @@ pub(super) async fn call(
     total_at: Instant,
     accepts_stream: bool,
 ) -> Outcome {
-    let commit_after = admitted.context.route.policy.commit_after;
-    let mut calling = DetachableCall::new(calling, total_at, admitted.detaches);
+    let policy = &admitted.context.route.policy;
+    let commit_after = policy.commit_after;
+    let bounds = || Bounds {
+        total_at,
+        idle: policy.deadlines.idle,
+        cut: app.cut.subscribe(),
+    };
+    let detaches = (admitted.detaches.clone()).map(|detaches| (detaches, bounds()));
+    let mut calling = DetachableCall::new(calling, detaches);
     tokio::select! {
         result = &mut calling => return Outcome::Answered(result),
         () = app.cut_off() => {

@@ -30,6 +30,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::app::App;
+use crate::body_deadline::BodyDeadline;
 use crate::client_conn::ClientConn;
 use crate::reply::body::Body;
 use crate::upstream::request::Origin;
@@ -50,13 +51,21 @@ pub struct Peer {
 /// Handles one request, and returns the response.
 pub async fn serve(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
     let started = Instant::now();
-    let under_way = app.request(peer.worker);
+    // Shared with the call, which may continue when the client leaves.
+    let under_way = Arc::new(app.request(peer.worker));
     let open = peer.conn.request(request.version() == Version::HTTP_2);
     let (mut parts, incoming) = request.into_parts();
-    let mut response = match admit::admit(app, peer, &mut parts, started) {
+    let mut response = match admit::admit(app, peer, &mut parts, started, &under_way) {
         Ok(admitted) => forward(app, peer, admitted, parts, incoming).await,
         Err(rejected) => *rejected,
     };
+    if response.body().is_fixed()
+        && let Some(deadline) = BodyDeadline::current()
+    {
+        // Weir's own response: on a shared connection nothing else ends it if the client does not take it.
+        let limit = app.loaded().config.limits.request_head;
+        deadline.begin(Instant::now() + limit, limit);
+    }
     let body = std::mem::replace(response.body_mut(), Body::fixed(Bytes::new()));
     response.map(|_| body.over(Arc::clone(&peer.conn)).holding((under_way, open)))
 }
@@ -80,8 +89,9 @@ async fn forward(
         accepts_stream,
     } = prepared;
     let leaving = accounting::leaving(&admitted);
+    let entered = Arc::clone(&admitted.entered);
     let outcome = call::call(app, &admitted, calling, total_at, accepts_stream).await;
     let response = answer::answer(app, &peer.conn, admitted, outcome).await;
     leaving.forget();
-    response.map(|body| body.after(received))
+    response.map(|body| body.after(received).holding(entered))
 }

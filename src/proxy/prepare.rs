@@ -38,9 +38,11 @@ pub(super) async fn prepare(
     let loaded = &admitted.loaded;
     let route = &admitted.context.route;
     let max_streams = loaded.config.limits.max_streams;
-    if admitted.hint.is_some() && app.streams.len() >= max_streams {
+    if admitted.hint.is_some()
+        && let Err(full) = app.streams.check(max_streams, &peer.conn.streams)
+    {
         // This will most likely be one stream too many. It is rejected before an agent does any work for it.
-        return Err(Rejection::too_many_streams(max_streams));
+        return Err(Rejection::too_many_streams(max_streams, full));
     }
     let policy = &route.policy;
     let limits = RequestLimits {

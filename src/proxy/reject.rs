@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use http::{HeaderValue, Method, Response, StatusCode, Version, header};
 
+use crate::capacity::Full;
 use crate::dialect::{self, Dialect, Members};
 use crate::metrics::Metrics;
 use crate::reply::body::Body;
@@ -34,10 +35,12 @@ pub(super) enum Blame {
     Client,
     /// The process shuts down, and the upstream call is cancelled.
     Drain,
-    /// `limits.max_streams` is reached.
+    /// There is no room for another stream.
     Overload,
     /// The upstream, with the underlying error.
     Upstream { cause: Option<String> },
+    /// Weir has no file descriptor left for the call, with the system's error if there was one.
+    Weir { cause: Option<String> },
 }
 
 impl Rejection {
@@ -60,13 +63,37 @@ impl Rejection {
         }
     }
 
-    /// Creates the rejection of a stream beyond `limits.max_streams`.
-    pub(super) fn too_many_streams(max: usize) -> Self {
-        let message = format!("overloaded: limits.max_streams ({max}) is reached");
+    /// Creates the rejection of what exceeds `limits.{key}`, which is `max`.
+    pub(super) fn too_many(key: &'static str, max: usize, full: Full) -> Self {
+        let message = match full {
+            Full::Limit => format!("overloaded: limits.{key} ({max}) is reached, ask again"),
+            Full::Share => format!(
+                "overloaded: this connection has its share of limits.{key} ({max}), ask again"
+            ),
+        };
         Self {
             message: message.into(),
-            blame: Blame::Overload,
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "")
+        }
+    }
+
+    /// Creates the rejection of a stream beyond `limits.max_streams`.
+    pub(super) fn too_many_streams(max: usize, full: Full) -> Self {
+        Self {
+            blame: Blame::Overload,
+            ..Self::too_many("max_streams", max, full)
+        }
+    }
+
+    /// Creates the rejection of a head with more headers than allowed.
+    pub(super) fn too_many_headers(max: usize) -> Self {
+        Self {
+            message: format!("the request has more than limits.max_headers ({max}) headers").into(),
+            ..Self::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "too_many_headers",
+                "",
+            )
         }
     }
 
@@ -98,14 +125,15 @@ impl From<&Error> for Rejection {
             Error::RequestAborted => StatusCode::BAD_REQUEST,
             Error::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Error::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Error::NoSocket { .. } => StatusCode::SERVICE_UNAVAILABLE,
         };
         let cause = || std::error::Error::source(error).map(ToString::to_string);
         Self {
             message: error.to_string().into(),
-            blame: if error.is_upstream() {
-                Blame::Upstream { cause: cause() }
-            } else {
-                Blame::Client
+            blame: match error {
+                Error::NoSocket { .. } => Blame::Weir { cause: cause() },
+                error if error.is_upstream() => Blame::Upstream { cause: cause() },
+                _ => Blame::Client,
             },
             ..Self::new(status, error.code(), "")
         }
@@ -170,11 +198,11 @@ fn count(metrics: &Metrics, context: Option<&RequestContext>, rejection: &Reject
     let route = &context.metrics;
     let kind = match rejection.blame {
         Blame::Overload => "stream",
-        Blame::Client | Blame::Drain | Blame::Upstream { .. } => "unary",
+        Blame::Client | Blame::Drain | Blame::Upstream { .. } | Blame::Weir { .. } => "unary",
     };
     route.request(kind, rejection.status);
     match rejection.blame {
-        Blame::Client | Blame::Overload => {}
+        Blame::Client | Blame::Overload | Blame::Weir { .. } => {}
         Blame::Drain => route.cancelled("drained"),
         Blame::Upstream { .. } => route.upstream_error(rejection.code),
     }
@@ -238,6 +266,7 @@ mod tests {
             "method_not_allowed",
             "not_found",
             "overloaded",
+            "too_many_headers",
             "transfer_coding_not_supported",
             "upgrade_not_supported",
         ] {
@@ -284,7 +313,7 @@ mod tests {
             "weir_upstream_errors_total{reason=\"upstream_connect\",route=\"r\"}",
             1,
         );
-        reject(&Rejection::too_many_streams(1));
+        reject(&Rejection::too_many_streams(1, Full::Limit));
         is(
             "weir_requests_total{code=\"503\",kind=\"stream\",route=\"r\"}",
             1,
@@ -295,11 +324,24 @@ mod tests {
             1,
         );
         is("weir_requests_refused_total{reason=\"overloaded\"}", 0);
+        let no_socket = Error::NoSocket {
+            upstream: "a".to_owned(),
+            source: None,
+        };
+        reject(&Rejection::from(&no_socket));
+        is(
+            "weir_requests_total{code=\"503\",kind=\"unary\",route=\"r\"}",
+            2,
+        );
+        is(
+            "weir_upstream_errors_total{reason=\"upstream_connect\",route=\"r\"}",
+            1,
+        );
     }
 
     #[test]
     fn the_head_says_what_the_client_can_do() {
-        let (response, _) = rejected(&Rejection::too_many_streams(3));
+        let (response, _) = rejected(&Rejection::too_many_streams(3, Full::Share));
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
         let uncertain = Rejection {

@@ -141,6 +141,11 @@ impl Body {
         }
     }
 
+    /// Reports whether the body is a few bytes of Weir itself.
+    pub(crate) const fn is_fixed(&self) -> bool {
+        matches!(self.kind, Kind::Fixed(_))
+    }
+
     /// Sets the connection that the body is sent over.
     pub fn over(mut self, conn: Arc<ClientConn>) -> Self {
         self.breaking.conn = Some(conn);

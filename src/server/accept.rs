@@ -229,9 +229,10 @@ fn run<S>(
 struct Open(Arc<App>);
 
 impl Open {
-    /// Returns `None` if `limits.max_connections` is reached; the connection is then closed.
+    /// Returns `None` if there are `limits.max_connections`, or as many as there are file descriptors for; the
+    /// connection is then closed.
     fn enter(app: &Arc<App>) -> Option<Self> {
-        let max = app.loaded().config.limits.max_connections;
+        let max = app.loaded().config.limits.connections();
         if app.connections.fetch_add(1, Ordering::Relaxed) >= max {
             app.connections.fetch_sub(1, Ordering::Relaxed);
             app.metrics.connections_refused.inc();

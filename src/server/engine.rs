@@ -45,6 +45,12 @@ const FIRST_BYTES: usize = 1024;
 const MAX_SEND_BYTES: usize = 32 * 1024;
 /// Most concurrent requests on one HTTP/2 connection.
 const MAX_CONCURRENT: u32 = 256;
+/// The same for a connection that begins while nearly `limits.max_requests` are in progress. It may last for hours, and
+/// the library cannot change the number later, so the number is not as small as the share that the connection has now:
+/// `capacity` refuses what exceeds that.
+const MIN_CONCURRENT: u32 = 16;
+/// How many bytes of uploads an HTTP/2 client may send before agents take them: on each stream, and on all together.
+const WINDOW_BYTES: u32 = 1024 * 1024;
 /// An HTTP/2 peer that is silent for this long gets a PING, and has as long again to acknowledge it.
 const PING: Duration = Duration::from_secs(20);
 
@@ -99,8 +105,8 @@ type Http2<S> = http2::Connection<TokioIo<StrictIo<Interim<S>, FrameFlood>>, Ser
 /// (`ClientConn::is_flushed`).
 ///
 /// Memory is bounded here: by `max_header_bytes` (at least 8 KiB) for what the HTTP/1.1 engine reads and for
-/// what it buffers to write, by `MAX_SEND_BYTES` for each of at most `MAX_CONCURRENT` HTTP/2 streams, and by
-/// `MAX_EARLY_BYTES` for what a client sends while a `StreamWriter` writes. Time is bounded elsewhere: when a
+/// what it buffers to write, by `MAX_SEND_BYTES` for each of at most `MAX_CONCURRENT` HTTP/2 streams, by
+/// `WINDOW_BYTES` for what they upload, and by `MAX_EARLY_BYTES` for what a client sends while a `StreamWriter` writes. Time is bounded elsewhere: when a
 /// deadline passes, the `Connection` calls `close` or `tell`, or drops the engine; `body_deadline` ends plain
 /// responses over HTTP/2, and pumps end their streams.
 #[repr(C)]
@@ -267,10 +273,13 @@ where
             }
             First::Http2 => {
                 let io = StrictIo::new(seen.freeze(), stream, FrameFlood::of_client());
+                let share = u32::try_from(self.service.share()).unwrap_or(u32::MAX);
                 let engine = http2::Builder::new(Streams)
                     .timer(TokioTimer::new())
                     .max_header_list_size(u32::try_from(self.max_header_bytes).unwrap_or(u32::MAX))
-                    .max_concurrent_streams(MAX_CONCURRENT)
+                    .max_concurrent_streams(share.clamp(MIN_CONCURRENT, MAX_CONCURRENT))
+                    .initial_stream_window_size(WINDOW_BYTES)
+                    .initial_connection_window_size(WINDOW_BYTES)
                     .max_send_buf_size(MAX_SEND_BYTES)
                     .keep_alive_interval(PING)
                     .keep_alive_timeout(PING)

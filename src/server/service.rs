@@ -38,6 +38,12 @@ impl Service {
             handover: Arc::default(),
         }
     }
+
+    /// Returns how many requests one more connection could have in progress now.
+    pub(super) fn share(&self) -> usize {
+        let max = self.app.loaded().config.limits.max_requests;
+        self.app.admitted.share(max)
+    }
 }
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Answer>, Infallible>> + Send>>;

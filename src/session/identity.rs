@@ -63,11 +63,13 @@ impl Identity {
     }
 }
 
-/// Returns the value of a header that occurs exactly once.
+/// Returns a copy of the value of a header that occurs exactly once. A clone would share the memory of the whole head,
+/// and keep it for as long as the request lasts.
 fn only(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
-    values.next().is_none().then(|| first.clone())
+    let copy = HeaderValue::from_bytes(first.as_bytes()).ok()?;
+    values.next().is_none().then_some(copy)
 }
 
 fn value(text: &[u8]) -> HeaderValue {

@@ -8,6 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | `context` | the data of a request that all parts need: its client, its route, its start |
+//! | `detached` | calls that continue without their client, and how many there may be |
 //! | `identity` | `X-Request-Id` and the W3C trace context |
 //! | `registry` | the live streams: finds a stream by id, knows its viewers, stops it |
 //! | `source` | upstream bodies as sources of a pump |
@@ -18,6 +19,7 @@
 
 pub(crate) mod accounting;
 pub mod context;
+pub mod detached;
 pub mod identity;
 pub mod registry;
 pub(crate) mod source;

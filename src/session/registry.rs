@@ -1,13 +1,14 @@
 //! The live streams of the process: finds a stream by its id, shows its state, stops it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
 use super::context::RequestContext;
 use super::stream_id::StreamId;
+use crate::capacity::{Capacity, Entered, Full, Share};
 use crate::dialect::Dialect;
 use crate::queue::{Probe, Status};
 use crate::stream::end::End;
@@ -27,6 +28,8 @@ pub struct LiveStream {
     viewers: Mutex<Vec<Viewer>>,
     /// The dialect, as far as it is known.
     dialect: AtomicU8,
+    /// The upstream call continues without its client.
+    detached: AtomicBool,
 }
 
 /// A client that receives a stream: its queue and its connection.
@@ -77,6 +80,16 @@ impl LiveStream {
         all.copied().unwrap_or(Dialect::Opaque)
     }
 
+    /// Records that the upstream call continues without its client.
+    pub fn detach(&self) {
+        self.detached.store(true, Ordering::Relaxed);
+    }
+
+    /// Reports whether the upstream call continues without its client.
+    pub fn is_detached(&self) -> bool {
+        self.detached.load(Ordering::Relaxed)
+    }
+
     /// Returns the status of the viewer's queue; `None` before there is a viewer. Of several viewers, the slowest
     /// counts.
     pub fn queue(&self) -> Option<Status> {
@@ -110,35 +123,43 @@ impl LiveStream {
 pub struct Registry {
     /// Locked only for an insertion, a removal, a look-up or a copy of the list.
     live: Mutex<HashMap<StreamId, Arc<LiveStream>>>,
-    count: AtomicUsize,
+    count: Arc<Capacity>,
 }
 
 impl Registry {
-    /// Registers a stream, or returns `None` if `max` streams are live. The stream is removed when the registration is
-    /// dropped.
+    /// Registers a stream of the connection with this `share`. The stream is removed when the registration is dropped.
+    ///
+    /// # Errors
+    /// If `max` streams are live, or the connection has its share of them.
     pub fn register(
         self: &Arc<Self>,
         context: &Arc<RequestContext>,
         max: usize,
-    ) -> Option<Registration> {
-        let took = self
-            .count
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
-                (count < max).then_some(count + 1)
-            });
-        took.ok()?;
+        share: &Share,
+    ) -> Result<Registration, Full> {
+        let entered = self.count.enter(max, share)?;
         let live = Arc::new(LiveStream {
             id: StreamId::random(),
             context: Arc::clone(context),
             stop: Arc::default(),
             viewers: Mutex::default(),
             dialect: AtomicU8::new(Dialect::Opaque as u8),
+            detached: AtomicBool::new(false),
         });
         self.lock().insert(live.id, Arc::clone(&live));
-        Some(Registration {
+        Ok(Registration {
             registry: Arc::clone(self),
             live,
+            _entered: entered,
         })
+    }
+
+    /// Reports whether one more stream could be registered now.
+    ///
+    /// # Errors
+    /// As [`Registry::register`].
+    pub fn check(&self, max: usize, share: &Share) -> Result<(), Full> {
+        self.count.check(max, share)
     }
 
     /// Returns the live stream with this id.
@@ -148,7 +169,7 @@ impl Registry {
 
     /// Returns how many streams are live.
     pub fn len(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
+        self.count.len()
     }
 
     /// Reports whether no stream is live.
@@ -172,12 +193,12 @@ pub struct Registration {
     registry: Arc<Registry>,
     /// The stream.
     pub live: Arc<LiveStream>,
+    _entered: Entered,
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
         self.registry.lock().remove(&self.live.id);
-        self.registry.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -190,8 +211,11 @@ mod tests {
     async fn streams_are_counted_bounded_found_and_stopped_once() {
         let registry = Arc::new(Registry::default());
         let context = RequestContext::example(&Metrics::new());
-        let first = registry.register(&context, 1).unwrap();
-        assert!(registry.register(&context, 1).is_none());
+        let share = Share::default();
+        let first = registry.register(&context, 1, &share).unwrap();
+        let second = registry.register(&context, 1, &Share::default());
+        assert_eq!(second.err(), Some(Full::Limit));
+        assert_eq!(registry.check(2, &share), Ok(()));
         let id = first.live.id;
         assert!(Arc::ptr_eq(&registry.find(id).unwrap(), &first.live));
         assert!(registry.find(StreamId::random()).is_none());
@@ -208,7 +232,11 @@ mod tests {
     fn every_dialect_is_remembered() {
         let registry = Arc::new(Registry::default());
         let stream = registry
-            .register(&RequestContext::example(&Metrics::new()), 1)
+            .register(
+                &RequestContext::example(&Metrics::new()),
+                1,
+                &Share::default(),
+            )
             .unwrap();
         for dialect in Dialect::ALL {
             stream.live.speaks(dialect);

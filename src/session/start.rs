@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::accounting::ReadCounts;
 use super::context::RequestContext;
+use super::detached::Detachable;
 use super::registry::{Registration, Viewer};
 use super::task::{StreamInfo, StreamTask};
 use crate::dialect::{Dialect, Members};
@@ -39,8 +40,8 @@ pub struct Start {
     pub members: Members,
     /// The status that the client gets.
     pub status: StatusCode,
-    /// Whether the upstream call continues when the client leaves.
-    pub detaches: bool,
+    /// Lets the upstream call continue when the client leaves; `None` if it is cancelled.
+    pub detaches: Option<Detachable>,
     /// The stream may be silent for as long as it lasts: no first event is expected.
     pub subscribes: bool,
     /// The client's connection.
@@ -110,7 +111,7 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
             pipeline,
             started: sent,
             observer: Box::new(ReadCounts::new(Arc::clone(&live))),
-            detaches,
+            detaches: detaches.is_some(),
             wants_model: span.is_some(),
         },
         egress: EgressParts {
@@ -124,7 +125,13 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
     });
     let active = context.metrics.stream_active(framing);
     let preamble = encoder.preamble(policy.preamble_bytes);
-    let info = StreamInfo::new(registration, active, status, span);
+    let info = StreamInfo {
+        registration,
+        detaches,
+        _active: active,
+        status,
+        span,
+    };
     let task = StreamTask::new(pump, info, Arc::clone(metrics));
     Started {
         receiver,

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use http::StatusCode;
 
 use super::accounting;
+use super::detached::Detachable;
 use super::registry::Registration;
 use crate::metrics::{Active, Metrics};
 use crate::stream::end::End;
@@ -28,26 +29,13 @@ pub(super) struct StreamTask {
 
 /// What a stream is reported with at its end, and the guards that count it while it is live.
 pub(super) struct StreamInfo {
-    registration: Registration,
-    _active: Active,
-    status: StatusCode,
-    span: Option<Span>,
-}
-
-impl StreamInfo {
-    pub(super) const fn new(
-        registration: Registration,
-        active: Active,
-        status: StatusCode,
-        span: Option<Span>,
-    ) -> Self {
-        Self {
-            registration,
-            _active: active,
-            status,
-            span,
-        }
-    }
+    pub(super) registration: Registration,
+    /// Lets the upstream call continue when the client leaves.
+    pub(super) detaches: Option<Detachable>,
+    /// Counts the stream in the metrics.
+    pub(super) _active: Active,
+    pub(super) status: StatusCode,
+    pub(super) span: Option<Span>,
 }
 
 impl StreamTask {
@@ -94,6 +82,13 @@ impl Drop for PanicGuard<'_> {
 
 /// Closes a stream and accounts for it.
 async fn end(mut pump: Pump, failure: Failure, mut info: Box<StreamInfo>) {
+    let detaches = info.detaches.take();
+    let detached = detaches
+        .filter(|_| failure.end == End::ClientGone)
+        .and_then(Detachable::detach);
+    if detached.is_none() {
+        pump.end_with_client();
+    }
     let report = pump.close(failure).await;
     let live = &info.registration.live;
     accounting::record(&live.context.metrics, &report, live.context.started);
@@ -102,9 +97,10 @@ async fn end(mut pump: Pump, failure: Failure, mut info: Box<StreamInfo>) {
         span.stream(&report, live.id.to_string(), info.status);
     }
     if report.ingress.detached {
+        live.detach();
         pump.run_detached().await;
     }
-    drop(info);
+    drop((info, detached));
     if report.end == End::Finished {
         pump.linger().await;
     }

@@ -20,9 +20,17 @@ pub(super) async fn connect(
     connector: Option<&TlsConnector>,
 ) -> Result<Io, Error> {
     let name = || upstream.name.to_string();
-    let failed = |source| Error::Connect {
-        upstream: name(),
-        source,
+    let failed = |source: io::Error| {
+        if is_out_of_descriptors(&source) {
+            return Error::NoSocket {
+                upstream: name(),
+                source: Some(source),
+            };
+        }
+        Error::Connect {
+            upstream: name(),
+            source,
+        }
     };
     let (stream, host) = match &endpoint.target {
         Target::Unix(path) => (
@@ -31,9 +39,14 @@ pub(super) async fn connect(
         ),
         Target::Tcp(host, port) => {
             let addresses = resolve(host, *port).await;
-            let addresses = addresses.map_err(|source| Error::Dns {
-                upstream: name(),
-                source,
+            let addresses = addresses.map_err(|source| {
+                if is_out_of_descriptors(&source) {
+                    return failed(source);
+                }
+                Error::Dns {
+                    upstream: name(),
+                    source,
+                }
             })?;
             (
                 Io::Tcp(connect_any(&addresses).await.map_err(failed)?),
@@ -73,6 +86,12 @@ pub(super) async fn shared(
         upstream: upstream.name.to_string(),
         source,
     })
+}
+
+/// Reports whether the process or the system has no file descriptor left: `EMFILE` and `ENFILE`, for which the standard
+/// library has no kind.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {

@@ -70,6 +70,18 @@ pub enum Error {
         /// The limit.
         limit: Duration,
     },
+    /// There are too many connections to agents, or too many open files, to open another one. Weir is short of file
+    /// descriptors; no upstream is to blame.
+    #[error(
+        "overloaded: no file descriptor is left for a connection to upstream \"{upstream}\" (limit of open files), ask again"
+    )]
+    NoSocket {
+        /// Key under `upstreams`.
+        upstream: String,
+        /// The error of the system; `None` if it was not asked.
+        #[source]
+        source: Option<std::io::Error>,
+    },
     /// No response head arrived in time.
     #[error("upstream \"{upstream}\" sent no response head within deadlines.head ({limit:?})")]
     HeadTimeout {
@@ -131,6 +143,7 @@ impl Error {
             }
             Self::FirstEventTimeout { .. } => "first_event_timeout",
             Self::HeadTimeout { .. } => "head_timeout",
+            Self::NoSocket { .. } => "overloaded",
             Self::Protocol { .. } => "upstream_error",
             Self::RequestAborted => "request_aborted",
             Self::RequestTimeout => "request_timeout",
@@ -141,11 +154,14 @@ impl Error {
         }
     }
 
-    /// Reports whether the upstream, not the client, is to blame.
+    /// Reports whether the upstream is to blame, not the client or Weir itself.
     pub const fn is_upstream(&self) -> bool {
         !matches!(
             self,
-            Self::RequestAborted | Self::RequestTimeout | Self::RequestTooLarge
+            Self::NoSocket { .. }
+                | Self::RequestAborted
+                | Self::RequestTimeout
+                | Self::RequestTooLarge
         )
     }
 

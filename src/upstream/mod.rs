@@ -19,6 +19,7 @@ mod progress;
 pub mod request;
 mod request_body;
 mod socket;
+mod sockets;
 mod tls;
 
 use std::future::poll_fn;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use http::{HeaderMap, Request, StatusCode, request as head, response};
+use http::{HeaderMap, Request, StatusCode, response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
@@ -45,6 +46,8 @@ pub use progress::Read;
 use request::Origin;
 use request_body::{Cut, Verdict};
 pub use request_body::{Received, RequestBody, RequestLimits};
+use sockets::Counted;
+pub use sockets::{Budget, Sockets};
 
 use crate::config::{Deadlines, Endpoint, Upstream};
 
@@ -63,8 +66,9 @@ const MAX_AGE: Duration = Duration::from_secs(60);
 /// An HTTP/2 connection has a task that drives its socket; for each stream, another task buffers the response body and
 /// wakes the task that reads it. `deadlines.connect` and `connect_budget` bound connecting, `deadlines.head` bounds
 /// the wait for the response head. The pool keeps at most 64 idle HTTP/1.1 connections, each for at most `pool_idle`;
-/// an HTTP/2 connection carries at most 100 streams; and no connection takes a request once it is older than 60 s. The
-/// number of concurrent calls is bounded by the callers, not here.
+/// an HTTP/2 connection carries at most 100 streams; and no connection takes a request once it is older than 60 s. All
+/// clients together open as many connections as the [`Budget`] allows. The number of concurrent calls is bounded by the
+/// callers, not here.
 #[derive(Debug)]
 pub struct Client {
     upstream: Arc<Upstream>,
@@ -72,6 +76,7 @@ pub struct Client {
     connector: Option<Connector>,
     pool: Arc<Pool>,
     shared: http2::Pool,
+    budget: Budget,
 }
 
 /// A TLS connector, with a `Debug` that shows none of its contents.
@@ -156,8 +161,9 @@ impl Client {
         upstream: Arc<Upstream>,
         endpoints: Arc<Endpoints>,
         connector: Option<Connector>,
+        budget: Budget,
     ) -> Self {
-        let pool = Arc::new(Pool::new(upstream.pool_idle));
+        let pool = Arc::new(Pool::new(upstream.pool_idle, budget.clone()));
         let shared = http2::Pool::new(upstream.endpoints.len(), upstream.pool_idle);
         Self {
             upstream,
@@ -165,7 +171,14 @@ impl Client {
             connector,
             pool,
             shared,
+            budget,
         }
+    }
+
+    /// Closes all idle connections, and keeps none from here on. Calls in progress continue.
+    pub fn retire(&self) {
+        self.pool.retire();
+        self.shared.retire();
     }
 
     /// Closes idle connections that are too old.
@@ -186,7 +199,7 @@ impl Client {
         deadlines: &Deadlines,
         interim: Option<Interim>,
     ) -> Result<Answer, Error> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let verdict = body.verdict();
         let may_repeat =
             parts.method.is_safe() && http_body::Body::size_hint(&body).exact() == Some(0);
@@ -194,22 +207,29 @@ impl Client {
         let mut repeated = false;
         loop {
             let from = if repeated { Supply::New } else { Supply::Pool };
-            let Leased { lease, connected } = self.lease(from, deadlines).await?;
+            let Leased {
+                mut lease,
+                connected,
+            } = self.lease(from, deadlines).await?;
             let Some(endpoint) = lease.picked.endpoint() else {
                 return Err(self.no_endpoint());
             };
-            // `parts` is kept for a second attempt, which only a reused connection can need.
-            let forwarded = request::forwarded(parts.clone(), endpoint, origin);
+            // Only a request on a reused connection may be sent a second time. Others do not keep their head, which may
+            // be large, while they wait for the response.
+            let head = if connected.is_some() {
+                std::mem::replace(&mut parts, Request::new(()).into_parts().0)
+            } else {
+                parts.clone()
+            };
+            let forwarded = request::forwarded(head, endpoint, origin);
             let forwarded = forwarded.map_err(|_| Error::Connect {
                 upstream: self.upstream.name.to_string(),
                 source: io::Error::new(io::ErrorKind::InvalidInput, "request target"),
             })?;
-            let request = Sent {
-                head: &forwarded,
-                body,
-                interim: interim.as_ref(),
-            };
-            match self.send(lease, request, deadlines.head, &verdict).await {
+            lease.exchange.begin(&forwarded, body);
+            drop(forwarded);
+            let sending = self.send(lease, interim.as_ref(), deadlines.head, &verdict);
+            match sending.await {
                 Ok(answer) => {
                     return Ok(Answer {
                         connected,
@@ -251,16 +271,23 @@ impl Client {
                 .ok_or_else(|| self.no_endpoint())?;
             let kept = poll_fn(|cx| Poll::Ready(self.pool.take(picked.index, cx)));
             if from == Supply::Pool
-                && let Some(wire) = kept.await
+                && let Some((wire, socket)) = kept.await
             {
-                return Ok(self.leased(Exchange::Own(wire), picked, None));
+                let opened = Opened {
+                    exchange: Exchange::Own(wire),
+                    socket: Some(socket),
+                    is_new: false,
+                };
+                return Ok(self.leased(opened, picked, None));
             }
             let began = Instant::now();
             match self.open(&picked, deadlines.connect).await {
-                Ok((exchange, new)) => {
-                    let connected = new.then(|| began.elapsed());
-                    return Ok(self.leased(exchange, picked, connected));
+                Ok(opened) => {
+                    let connected = opened.is_new.then(|| began.elapsed());
+                    return Ok(self.leased(opened, picked, connected));
                 }
+                // No endpoint is to blame, and trying another one would not help.
+                Err(error @ Error::NoSocket { .. }) => return Err(error),
                 Err(error) => {
                     picked.failed();
                     tried += 1;
@@ -279,18 +306,18 @@ impl Client {
         }
     }
 
-    fn leased(&self, exchange: Exchange, picked: Picked, connected: Option<Duration>) -> Leased {
-        let pool = Arc::clone(&self.pool);
+    fn leased(&self, opened: Opened, picked: Picked, connected: Option<Duration>) -> Leased {
         let lease = Lease {
-            exchange,
+            exchange: opened.exchange,
             picked,
-            pool,
+            pool: Arc::clone(&self.pool),
+            socket: opened.socket,
         };
         Leased { lease, connected }
     }
 
-    /// Opens a connection, or takes a place on a shared one. Also returns whether the connection is new.
-    async fn open(&self, picked: &Picked, limit: Duration) -> Result<(Exchange, bool), Error> {
+    /// Opens a connection, or takes a place on a shared one.
+    async fn open(&self, picked: &Picked, limit: Duration) -> Result<Opened, Error> {
         let Some(endpoint) = picked.endpoint() else {
             return Err(self.no_endpoint());
         };
@@ -298,12 +325,26 @@ impl Client {
         let upstream = &self.upstream;
         let opening = async {
             if !upstream.http2 {
+                let socket = self.socket()?;
                 let io = connect::connect(upstream, endpoint, connector).await?;
-                return Ok((Exchange::Own(http1::Connection::new(io)), true));
+                return Ok(Opened {
+                    exchange: Exchange::Own(http1::Connection::new(io)),
+                    socket: Some(socket),
+                    is_new: true,
+                });
             }
-            let connecting = connect::shared(upstream, endpoint, connector);
-            let (place, new) = self.shared.place(picked.index, connecting).await?;
-            Ok((Exchange::Shared(Box::new(Stream::new(place))), new))
+            let connecting = async {
+                let socket = self.socket()?;
+                let connection = connect::shared(upstream, endpoint, connector).await?;
+                connection.holds(socket);
+                Ok(connection)
+            };
+            let (place, is_new) = self.shared.place(picked.index, connecting).await?;
+            Ok(Opened {
+                exchange: Exchange::Shared(Box::new(Stream::new(place))),
+                socket: None,
+                is_new,
+            })
         };
         let late = |_| Error::ConnectTimeout {
             upstream: upstream.name.to_string(),
@@ -312,19 +353,22 @@ impl Client {
         timeout(limit, opening).await.map_err(late)?
     }
 
+    /// Counts a connection that is about to be opened.
+    fn socket(&self) -> Result<Counted, Error> {
+        self.budget.open().ok_or_else(|| Error::NoSocket {
+            upstream: self.upstream.name.to_string(),
+            source: None,
+        })
+    }
+
+    /// Sends the request that has begun on `lease`, and waits for the response head.
     async fn send(
         &self,
         mut lease: Lease,
-        request: Sent<'_>,
+        interim: Option<&Interim>,
         limit: Duration,
         verdict: &Verdict,
     ) -> Result<Answer, Failure> {
-        let Sent {
-            head,
-            body,
-            interim,
-        } = request;
-        lease.exchange.begin(head, body);
         let began = Instant::now();
         let mut late = pin!(sleep(limit));
         let head = poll_fn(|cx| {
@@ -398,14 +442,6 @@ impl Client {
     }
 }
 
-/// A request as sent in one attempt.
-struct Sent<'a> {
-    head: &'a head::Parts,
-    /// `None` for a request that is repeated, whose body is empty.
-    body: Option<RequestBody>,
-    interim: Option<&'a Interim>,
-}
-
 async fn answer(head: response::Parts, lease: Lease, verdict: &Verdict) -> Answer {
     if lease.exchange.left().is_some() {
         // Without an announced length, the first piece of the body shows whether the agent is healthy.
@@ -434,6 +470,14 @@ async fn answer(head: response::Parts, lease: Lease, verdict: &Verdict) -> Answe
 enum Supply {
     New,
     Pool,
+}
+
+/// A connection, or a place on a shared one.
+struct Opened {
+    exchange: Exchange,
+    /// Counts the connection as open. A shared one is counted by itself.
+    socket: Option<Counted>,
+    is_new: bool,
 }
 
 /// A connection to use, and how long connecting took, or `None` if it was reused.

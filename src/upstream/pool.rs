@@ -4,6 +4,7 @@
 //! old. The age limit is below uvicorn's keep-alive timeout of 5 s, so an upstream hardly ever closes a connection
 //! while a request is being sent on it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 use super::endpoint::Picked;
 use super::exchange::Exchange;
 use super::http1::Connection;
+use super::sockets::{Budget, Counted};
 
 /// Idle connections of one upstream, by endpoint.
 #[derive(Debug)]
@@ -20,41 +22,65 @@ pub(super) struct Pool {
     /// Locked only for a push or a pop.
     idle: Mutex<Vec<Idle>>,
     max_age: Duration,
+    budget: Budget,
+    /// Another configuration is in force: this pool keeps no more connections.
+    retired: AtomicBool,
 }
 
-/// Most idle connections per upstream and worker. More than a burst reuses would only cost file descriptors.
+/// Most idle connections per upstream and worker, if the process has file descriptors for as many. More than a burst
+/// reuses would only cost descriptors.
 const MAX_IDLE: usize = 64;
 
 #[derive(Debug)]
 struct Idle {
     wire: Connection,
+    /// Counts the connection as open.
+    socket: Counted,
+    /// Counts it as idle.
+    _kept: Counted,
     endpoint: usize,
     since: Instant,
 }
 
 impl Pool {
-    pub(super) const fn new(max_age: Duration) -> Self {
+    pub(super) const fn new(max_age: Duration, budget: Budget) -> Self {
         Self {
             idle: Mutex::new(Vec::new()),
             max_age,
+            budget,
+            retired: AtomicBool::new(false),
         }
     }
 
     /// Takes an idle connection to `endpoint` that is still open.
-    pub(super) fn take(&self, endpoint: usize, cx: &mut Context<'_>) -> Option<Connection> {
+    pub(super) fn take(
+        &self,
+        endpoint: usize,
+        cx: &mut Context<'_>,
+    ) -> Option<(Connection, Counted)> {
         let now = Instant::now();
         loop {
-            let mut wire = {
+            let Idle {
+                mut wire, socket, ..
+            } = {
                 let mut idle = self.lock();
                 let at = idle
                     .iter()
                     .rposition(|one| one.endpoint == endpoint && now < one.since + self.max_age)?;
-                idle.swap_remove(at).wire
+                idle.swap_remove(at)
             };
             if wire.is_ready(cx) {
-                return Some(wire);
+                return Some((wire, socket));
             }
         }
+    }
+
+    /// Closes all idle connections, and keeps none from here on.
+    pub(super) fn retire(&self) {
+        let mut idle = self.lock();
+        self.retired.store(true, Ordering::Relaxed);
+        idle.clear();
+        idle.shrink_to_fit();
     }
 
     /// Closes idle connections that are too old.
@@ -67,11 +93,17 @@ impl Pool {
         }
     }
 
-    fn put(&self, wire: Connection, endpoint: usize) {
+    fn put(&self, wire: Connection, socket: Counted, endpoint: usize) {
         let mut idle = self.lock();
-        if idle.len() < MAX_IDLE && !self.max_age.is_zero() {
+        let keeps = !self.max_age.is_zero() && !self.retired.load(Ordering::Relaxed);
+        if idle.len() < MAX_IDLE
+            && keeps
+            && let Some(kept) = self.budget.keep()
+        {
             idle.push(Idle {
                 wire,
+                socket,
+                _kept: kept,
                 endpoint,
                 since: Instant::now(),
             });
@@ -91,6 +123,8 @@ pub(super) struct Lease {
     pub(super) exchange: Exchange,
     pub(super) picked: Picked,
     pub(super) pool: Arc<Pool>,
+    /// Counts the connection as open; `None` for a shared one, which is counted by itself.
+    pub(super) socket: Option<Counted>,
 }
 
 impl Lease {
@@ -99,8 +133,10 @@ impl Lease {
     pub(super) fn give_back(self, cx: &mut Context<'_>) {
         match self.exchange {
             Exchange::Own(mut wire) => {
-                if wire.is_ready(cx) {
-                    self.pool.put(wire, self.picked.index);
+                if wire.is_ready(cx)
+                    && let Some(socket) = self.socket
+                {
+                    self.pool.put(wire, socket, self.picked.index);
                 }
             }
             Exchange::Shared(stream) => stream.finish(),

@@ -8,6 +8,8 @@
     reason = "test code: a broken step must stop the test"
 )]
 
+mod detached;
+mod limits;
 mod metrics;
 mod rejections;
 mod streams;

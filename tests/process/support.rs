@@ -9,6 +9,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// The longest time that any step may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -24,13 +26,25 @@ pub(crate) struct Weir {
 impl Weir {
     /// Starts `weir --config` with `yaml`, in which `$UPSTREAM` is `upstream`.
     pub(crate) fn start(yaml: &str, upstream: SocketAddr) -> Self {
+        Self::spawn(yaml, upstream, Command::new(env!("CARGO_BIN_EXE_weir")))
+    }
+
+    /// Like `start`, with a limit of open files.
+    pub(crate) fn start_with_files(yaml: &str, upstream: SocketAddr, files: usize) -> Self {
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_weir")]);
+        Self::spawn(yaml, upstream, command)
+    }
+
+    fn spawn(yaml: &str, upstream: SocketAddr, mut command: Command) -> Self {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(
             file.path(),
             yaml.replace("$UPSTREAM", &format!("http://{upstream}")),
         )
         .unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_weir"))
+        let mut child = command
             .args([
                 "--listen",
                 "127.0.0.1:0",
@@ -90,13 +104,21 @@ impl Weir {
 
     /// Returns the value of a series, given its full name with labels.
     pub(crate) fn metric(&self, series: &str) -> f64 {
+        self.sample(series).parse().unwrap()
+    }
+
+    /// Returns the value of a series whose values are whole numbers.
+    pub(crate) fn count(&self, series: &str) -> usize {
+        self.sample(series).parse().unwrap()
+    }
+
+    fn sample(&self, series: &str) -> String {
         let text = get(&self.admin, "/metrics");
         let line = text
             .lines()
             .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no series {series} in\n{text}"))
-            .parse()
-            .unwrap()
+            .to_owned()
     }
 
     /// Rewrites the configuration file and requests a reload.
@@ -235,7 +257,10 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(address: &str) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::over(TcpStream::connect(address).unwrap())
+    }
+
+    pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Self {
             stream,
@@ -285,6 +310,15 @@ impl Client {
         let _ = self.stream.read_to_end(&mut rest);
         self.seen.extend(rest);
         String::from_utf8_lossy(&self.seen).into_owned()
+    }
+}
+
+/// Waits until `is` returns true.
+pub(crate) fn eventually(what: &str, is: impl Fn() -> bool) {
+    let limit = Instant::now() + PATIENCE;
+    while !is() {
+        assert!(Instant::now() < limit, "{what}: not in time");
+        thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -1,7 +1,7 @@
 """Fixtures for all tests: the binary, the backends, and direct connections to compare with."""
 
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import json
 ALONE = {
     "acknowledgements",
     "attacked",
+    "fair_shares",
     "leaving",
     "memory",
     "neighbours",
@@ -42,14 +43,20 @@ def pytest_configure() -> None:
 
 @pytest.fixture
 def weir(tmp_path: Path) -> Iterator[Callable[..., Weir]]:
-    """`weir(upstream)` starts Weir. Takes any configuration section by name, or `weir(config={...})`."""
+    """`weir(upstream)` starts Weir. Takes any configuration section by name, or `weir(config={...})`; and `under`, a
+    command that executes it."""
     running: list[Weir] = []
 
-    def start(upstream: str = "", config: dict[str, Any] | None = None, **sections: Any) -> Weir:
+    def start(
+        upstream: str = "",
+        config: dict[str, Any] | None = None,
+        under: Sequence[str] = (),
+        **sections: Any,
+    ) -> Weir:
         file = tmp_path / f"weir-{len(running)}.yaml"
         # JSON is valid YAML.
         file.write_text(json.dumps(config or config_for(upstream, **sections), indent=1))
-        one = Weir("--config", str(file))
+        one = Weir("--config", str(file), under=under)
         one.file = file
         running.append(one)
         return one

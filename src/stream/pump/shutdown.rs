@@ -22,6 +22,11 @@ const STOPPING: Duration = Duration::from_millis(300);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Pump {
+    /// Makes the upstream call end when the client leaves, although it may continue otherwise.
+    pub const fn end_with_client(&mut self) {
+        self.ingress.detaches = false;
+    }
+
     /// Runs the second half of [`Pump::run`]: closes a stream that is over, and returns its report.
     pub async fn close(&mut self, failure: Failure) -> Report {
         let now = Instant::now();

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use crate::strict::frame_flood::FrameFlood;
 use crate::tasks;
 use crate::upstream::MAX_AGE;
 use crate::upstream::socket::Io;
+use crate::upstream::sockets::Counted;
 
 /// Most concurrent streams of one connection, if its server allows as many: the number that common servers allow.
 /// Further streams get another connection.
@@ -64,6 +65,8 @@ struct Shared {
     heard: AtomicBool,
     /// When the last stream ended. Locked only for a read or a write.
     idle_since: Mutex<Instant>,
+    /// Counts the connection as open.
+    socket: OnceLock<Counted>,
 }
 
 impl Connection {
@@ -109,9 +112,16 @@ impl Connection {
             told: AtomicBool::new(false),
             heard: AtomicBool::new(false),
             idle_since: Mutex::new(Instant::now()),
+            socket: OnceLock::new(),
         });
         tasks::spawn(drive(connection, pings, Arc::clone(&shared)));
         Ok(Self { sender, shared })
+    }
+
+    /// Keeps the count of the connection until it has ended.
+    pub(in crate::upstream) fn holds(&self, socket: Counted) {
+        // The first one stays: there is one for each connection.
+        let _ = self.shared.socket.set(socket);
     }
 
     /// Returns a place for one stream, if one is free and the connection was used within `max_age`.

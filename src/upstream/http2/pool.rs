@@ -1,5 +1,6 @@
 //! The pool of one worker's shared HTTP/2 connections to one upstream.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -12,6 +13,8 @@ pub(in crate::upstream) struct Pool {
     /// By endpoint. Locked while a connection is opened, so that concurrent requests share it.
     open: Box<[Mutex<Vec<Connection>>]>,
     max_age: Duration,
+    /// Another configuration is in force: no more connections are kept.
+    retired: AtomicBool,
 }
 
 impl Pool {
@@ -20,6 +23,7 @@ impl Pool {
         Self {
             open: (0..endpoints).map(|_| Mutex::default()).collect(),
             max_age,
+            retired: AtomicBool::new(false),
         }
     }
 
@@ -42,8 +46,21 @@ impl Pool {
         }
         let new = connect.await?;
         let place = new.first_place();
-        open.push(new);
+        if self.retired.load(Ordering::Relaxed) {
+            open.clear();
+        } else {
+            open.push(new);
+        }
         Ok((place, true))
+    }
+
+    /// Closes connections without streams, and lets the others end with their last stream.
+    pub(in crate::upstream) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+        // Those of a locked endpoint are in use. `place` drops them.
+        for mut open in self.open.iter().filter_map(|open| open.try_lock().ok()) {
+            open.clear();
+        }
     }
 
     /// Drops connections that have been unused for too long.

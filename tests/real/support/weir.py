@@ -4,7 +4,7 @@ import json
 import os
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -32,9 +32,10 @@ def config_for(upstream: str, **sections: Any) -> dict[str, Any]:
 class Weir:
     """A running Weir process."""
 
-    def __init__(self, *flags: str):
+    def __init__(self, *flags: str, under: Sequence[str] = ()):
+        """Starts the binary with `flags`; with `under`, by this command, which ends by executing it."""
         assert BINARY.exists(), f"{BINARY} is missing: `cargo build --release`, or set WEIR_BIN"
-        self.child = Child([str(BINARY), *flags])
+        self.child = Child([*under, str(BINARY), *flags])
         self.code: int | None = None
         self.file = Path()
         self.address = self._listening("traffic")
