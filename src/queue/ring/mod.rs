@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
+use super::LARGE_BYTES;
 use super::join::{self, Joined};
 use super::limits::{Limits, Overflow};
 use crate::encode::Encoder;
@@ -209,17 +210,29 @@ impl Ring {
         Some(Taken { events, oldest })
     }
 
-    /// Takes the only event that waits, in its own buffer, if it is large. Returns `None` if it is not.
+    /// Takes the oldest event in its own buffer, if it is large. Returns `None` if it is not.
     pub fn take_large(&mut self) -> Option<(Vec<u8>, Taken)> {
-        let [only] = self.entries.make_contiguous() else {
-            return None;
-        };
-        let mut block = Vec::new();
-        let (start, len) = (only.start, only.len);
-        if len <= store::COPY_BYTES || start > 0 || len < self.store.end() {
+        let oldest = *self.entries.front()?;
+        if oldest.dead || oldest.gap.events > 0 || oldest.len <= LARGE_BYTES {
             return None;
         }
-        let taken = self.take(usize::MAX, &mut block)?;
+        let block = self.store.split(oldest.start, oldest.len)?;
+        self.entries.pop_front();
+        for entry in &mut self.entries {
+            entry.start -= oldest.len;
+        }
+        if let Some(count) = self.counts.taken.get_mut(oldest.class.index()) {
+            *count += 1;
+        }
+        self.counts.taken_bytes += oldest.len as u64;
+        self.live -= 1;
+        self.bytes -= oldest.len;
+        self.compacted = self.compacted.saturating_sub(1);
+        self.droppable = self.droppable.saturating_sub(1);
+        let taken = Taken {
+            events: 1,
+            oldest: oldest.arrived,
+        };
         Some((block, taken))
     }
 

@@ -3,7 +3,7 @@
 use super::{NOTE_BYTES, spare};
 
 /// Up to this many bytes are copied out, and the buffer stays.
-pub(super) const COPY_BYTES: usize = 2 * 1024;
+const COPY_BYTES: usize = 2 * 1024;
 /// The smallest buffer: room for one event of most models.
 const FIRST_BYTES: usize = 256;
 /// A buffer larger than this belongs to a client that does not read.
@@ -135,6 +135,16 @@ impl Store {
         } else {
             out.extend_from_slice(self.bytes.get(start..end).unwrap_or_default());
         }
+    }
+
+    /// Returns the buffer itself, cut after the `len` bytes of its first block; what follows moves to the front of a new
+    /// one. Returns `None` if the block does not lie at the front.
+    pub(super) fn split(&mut self, start: usize, len: usize) -> Option<Vec<u8>> {
+        if start > 0 || len > self.bytes.len() {
+            return None;
+        }
+        let rest = self.bytes.split_off(len);
+        Some(std::mem::replace(&mut self.bytes, rest))
     }
 
     /// Gives the buffer back for other queues to use. No block may be live.

@@ -369,3 +369,35 @@ mod model {
         }
     }
 }
+
+#[test]
+fn a_large_event_leaves_in_its_own_buffer() {
+    let mut ring = Ring::new(limits(8, 1024), silent());
+    let now = Instant::now();
+    let large = vec![b'x'; 100_000];
+    let place = large.as_ptr();
+    ring.push_whole(large, &Event::bare(Class::Tool), now);
+    assert!(ring.is_too_small_for(2048) && !ring.is_too_small_for(512));
+    ring.push_final(b"last", now);
+    let (block, taken) = ring.take_large().unwrap();
+    assert_eq!((block.as_ptr(), block.len()), (place, 100_000));
+    assert_eq!((taken.events, ring.len(), ring.bytes()), (1, 1, 4));
+    assert!(ring.take_large().is_none());
+    let mut out = Vec::new();
+    ring.take(usize::MAX, &mut out).unwrap();
+    assert_eq!(out, b"last");
+    assert!(ring.is_empty());
+}
+
+#[test]
+fn what_describes_events_counts_beyond_256_of_them() {
+    let mut ring = Ring::new(limits(65_536, 64 * 1024), silent());
+    let now = Instant::now();
+    while ring.push(b"x", &Event::bare(Class::Tool), now) == Push::Accepted {}
+    let notes = ring.len() * NOTE_BYTES;
+    assert!(
+        ring.len() > 256 && ring.bytes() + notes < 2 * 64 * 1024,
+        "{}",
+        ring.len()
+    );
+}
