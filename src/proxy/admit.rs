@@ -34,12 +34,14 @@ pub(super) fn admit(
     started: Instant,
     under_way: &Arc<InProgress>,
 ) -> Result<Admitted, Box<Response<Body>>> {
+    // Without those that Weir adds.
+    let headers = parts.headers.len();
     let identity = Identity::of(&mut parts.headers);
     let query = parts.uri.query().unwrap_or_default();
     let head = RequestHead::new(parts.uri.path(), query, &parts.headers);
     let hint = detect::from_request(&head);
     let path = shown(parts.uri.path());
-    let decided = check(app, peer, parts).and_then(|entered| {
+    let decided = check(app, peer, parts, headers).and_then(|entered| {
         let (loaded, routed) = routed(app, parts)?;
         Ok((entered, loaded, routed))
     });
@@ -96,11 +98,17 @@ pub(super) fn admit(
     })
 }
 
-/// Checks that the head is unambiguous and that the process accepts requests, and counts one more.
-fn check(app: &App, peer: &Peer, parts: &request::Parts) -> Result<Entered, Rejection> {
+/// Checks that the head, which came with so many `headers`, is unambiguous and that the process accepts requests, and
+/// counts one more.
+fn check(
+    app: &App,
+    peer: &Peer,
+    parts: &request::Parts,
+    headers: usize,
+) -> Result<Entered, Rejection> {
     validate::check(parts)?;
     let limits = app.loaded().config.limits;
-    if parts.headers.len() > limits.max_headers {
+    if headers > limits.max_headers {
         // The HTTP/1.1 engine rejects such heads itself; the HTTP/2 engine only knows their size.
         return Err(Rejection::too_many_headers(limits.max_headers));
     }

@@ -221,27 +221,30 @@ fn a_refused_client_that_does_not_take_its_answer_holds_nothing() {
 
 #[test]
 fn heads_with_too_many_headers_are_refused_over_http2_as_well() {
-    let upstream = Upstream::start();
-    let weir = Weir::start(&with("max_headers: 10"), upstream.address());
-    let status = block_on(async move {
+    let weir = Weir::start(&with("max_headers: 10"), silent_agent());
+    let statuses = block_on(async move {
         let socket = tokio::net::TcpStream::connect(&weir.address).await.unwrap();
         let (sender, connection) = h2::client::handshake(socket).await.unwrap();
         let asking = async {
-            let mut request = Request::get("http://h/").body(()).unwrap();
-            for number in 0..11 {
-                let value = number.to_string().parse().unwrap();
-                request.headers_mut().append("x-number", value);
-            }
+            let mut statuses = Vec::new();
             let mut sender = sender.ready().await.unwrap();
-            let (response, _) = sender.send_request(request, true).unwrap();
-            response.await.unwrap().status()
+            for count in [10, 11] {
+                let mut request = Request::get("http://h/quick").body(()).unwrap();
+                for number in 0..count {
+                    let value = number.to_string().parse().unwrap();
+                    request.headers_mut().append("x-number", value);
+                }
+                let (response, _) = sender.send_request(request, true).unwrap();
+                statuses.push(response.await.unwrap().status().as_u16());
+            }
+            statuses
         };
         tokio::select! {
-            status = asking => status,
+            statuses = asking => statuses,
             ended = connection => panic!("{ended:?}"),
         }
     });
-    assert_eq!(status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    assert_eq!(statuses, [200, 431]);
 }
 
 #[test]

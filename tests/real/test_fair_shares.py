@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import struct
 import subprocess
 import threading
@@ -83,6 +84,8 @@ class Greedy:
             pass
 
     def close(self) -> None:
+        # Without this, the socket stays open as long as the other thread waits for data.
+        self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
 
     def __enter__(self) -> "Greedy":
@@ -145,7 +148,7 @@ def settled(proxy, clients: list[Greedy], asked: int) -> None:
         refused = sum(len(client.refused) + client.reset for client in clients)
         return proxy.metrics().value("weir_requests_active") + refused == asked
 
-    until("each request is in progress or refused", is_settled)
+    until("each request is in progress or refused", is_settled, within=60)
 
 
 def test_three_greedy_clients_leave_room_for_a_fourth(limited, silent):
@@ -191,19 +194,19 @@ def test_as_many_connections_as_fit_leave_the_probe_alone(limited, silent):
 
 
 def test_large_heads_are_not_kept_while_the_agent_works(weir, silent):
-    """2,000 plain requests with heads of 60 KB are within what `weir check` prints, and cost far less in the end."""
+    """A thousand plain requests with heads of 60 KB take less than half of that together."""
     small = {"max_event_bytes": "1KiB", "queue": {"max_bytes": "1KiB"}}
-    limits = {"max_requests": 2_000, "max_connections": 20, "max_streams": 1}
+    limits = {"max_requests": 1_200, "max_connections": 20, "max_streams": 1}
     proxy = weir(silent.url, limits=limits, defaults=small)
     before = proxy.rss()
     proxy.forget_peak()
     with ExitStack() as stack:
-        clients = [stack.enter_context(Greedy(proxy.url)) for _ in range(8)]
+        clients = [stack.enter_context(Greedy(proxy.url)) for _ in range(5)]
         for client in clients:
             client.ask(200, x_large="x" * 60_000)
-        settled(proxy, clients, 1_600)
+        settled(proxy, clients, 1_000)
         active = proxy.metrics().value("weir_requests_active")
-        assert active > 1_200
+        assert active > 800
         until("the agent has them", lambda: sum(c.heads for c in silent.connections) >= active, within=60)
         after = proxy.rss() - before
     assert proxy.peak() - before < printed(proxy.file, 20_000)
