@@ -30,13 +30,21 @@ pub(super) fn admit(
     parts: &mut request::Parts,
     started: Instant,
 ) -> Result<Admitted, Box<Response<Body>>> {
+    let loaded = app.loaded();
+    let is_crowded = parts.headers.len() > loaded.config.limits.max_headers;
+    if is_crowded {
+        // The map may be full, and then not even a request id can be added to it.
+        parts.headers.clear();
+    }
     let identity = Identity::of(&mut parts.headers);
     let query = parts.uri.query().unwrap_or_default();
     let head = RequestHead::new(parts.uri.path(), query, &parts.headers);
     let hint = detect::from_request(&head);
     let path = shown(parts.uri.path());
-    let decided = check(app, parts).and_then(|()| routed(app, parts));
-    let (loaded, Routed { route, metrics }) = decided.map_err(|rejection| {
+    let decided = crowded(is_crowded)
+        .and_then(|()| check(app, parts))
+        .and_then(|()| routed(&loaded, parts));
+    let Routed { route, metrics } = decided.map_err(|rejection| {
         let request = Rejected {
             identity: &identity,
             method: &parts.method,
@@ -82,6 +90,18 @@ pub(super) fn admit(
     })
 }
 
+/// Refuses a head with too many headers. Over HTTP/1.1 the engine does so; over HTTP/2 it counts only their bytes.
+fn crowded(is_crowded: bool) -> Result<(), Rejection> {
+    if is_crowded {
+        return Err(Rejection::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "bad_request",
+            "expected no more headers than limits.max_headers allows",
+        ));
+    }
+    Ok(())
+}
+
 /// Checks that the head is unambiguous and that the process accepts requests.
 fn check(app: &App, parts: &request::Parts) -> Result<(), Rejection> {
     validate::check(parts)?;
@@ -109,8 +129,7 @@ struct Routed {
 }
 
 /// Returns the route of the request, in the configuration that is in force.
-fn routed(app: &App, parts: &request::Parts) -> Result<(Arc<Loaded>, Routed), Rejection> {
-    let loaded = app.loaded();
+fn routed(loaded: &Loaded, parts: &request::Parts) -> Result<Routed, Rejection> {
     let index = route::find(&loaded.config.routes, parts);
     let found = index.and_then(|index| {
         Some(Routed {
@@ -119,7 +138,7 @@ fn routed(app: &App, parts: &request::Parts) -> Result<(Arc<Loaded>, Routed), Re
         })
     });
     match found {
-        Some(routed) => Ok((loaded, routed)),
+        Some(routed) => Ok(routed),
         None => Err(Rejection::new(
             StatusCode::NOT_FOUND,
             "not_found",
