@@ -32,6 +32,7 @@ use tokio::time::Instant;
 use crate::app::App;
 use crate::client_conn::ClientConn;
 use crate::reply::body::Body;
+use crate::tasks;
 use crate::upstream::request::Origin;
 use admitted::Admitted;
 use prepare::Prepared;
@@ -79,7 +80,8 @@ async fn forward(
         received,
         accepts_stream,
     } = prepared;
-    let leaving = accounting::leaving(&admitted);
+    let leaving = accounting::leaving(app, &admitted);
+    tasks::rehearse_defect(|| "request".to_owned());
     let outcome = call::call(app, &admitted, calling, total_at, accepts_stream).await;
     let response = answer::answer(app, &peer.conn, admitted, outcome).await;
     leaving.forget();

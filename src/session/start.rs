@@ -124,8 +124,8 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
     });
     let active = context.metrics.stream_active(framing);
     let preamble = encoder.preamble(policy.preamble_bytes);
-    let info = StreamInfo::new(registration, active, status, span);
-    let task = StreamTask::new(pump, info, Arc::clone(metrics));
+    let info = StreamInfo::new(registration, active, status, span, Arc::clone(metrics));
+    let task = StreamTask::new(pump, info);
     Started {
         receiver,
         task: Box::pin(task),

@@ -67,6 +67,11 @@ impl Pool {
         }
     }
 
+    /// Drops all idle connections.
+    pub(super) fn clear(&self) {
+        *self.lock() = Vec::new();
+    }
+
     fn put(&self, wire: Connection, endpoint: usize) {
         let mut idle = self.lock();
         if idle.len() < MAX_IDLE && !self.max_age.is_zero() {

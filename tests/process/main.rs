@@ -8,7 +8,10 @@
     reason = "test code: a broken step must stop the test"
 )]
 
+mod extremes;
 mod metrics;
+#[cfg(debug_assertions)]
+mod panics;
 mod rejections;
 mod streams;
 mod support;

@@ -9,6 +9,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// The longest time that any step may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -24,6 +26,15 @@ pub(crate) struct Weir {
 impl Weir {
     /// Starts `weir --config` with `yaml`, in which `$UPSTREAM` is `upstream`.
     pub(crate) fn start(yaml: &str, upstream: SocketAddr) -> Self {
+        Self::start_with(yaml, upstream, &[])
+    }
+
+    /// The same, with these environment variables.
+    pub(crate) fn start_with(
+        yaml: &str,
+        upstream: SocketAddr,
+        variables: &[(&str, &std::ffi::OsStr)],
+    ) -> Self {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(
             file.path(),
@@ -41,6 +52,7 @@ impl Weir {
                 "--config",
             ])
             .arg(file.path())
+            .envs(variables.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -97,6 +109,19 @@ impl Weir {
         line.unwrap_or_else(|| panic!("no series {series} in\n{text}"))
             .parse()
             .unwrap()
+    }
+
+    /// Waits until a series has a value that `is` accepts, and returns it.
+    pub(crate) fn metric_until(&self, series: &str, is: impl Fn(f64) -> bool) -> f64 {
+        let started = Instant::now();
+        loop {
+            let value = self.metric(series);
+            if is(value) {
+                return value;
+            }
+            assert!(started.elapsed() < PATIENCE, "{series} is still {value}");
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Rewrites the configuration file and requests a reload.
