@@ -99,7 +99,11 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
     if let Some((listener, address)) = admin {
         tracing::info!(address, listener = "admin", "listening");
         addresses.push(address);
-        tasks::spawn(admin::serve(Arc::clone(&app), Arc::clone(&drain), listener));
+        let admin = admin::Service::new(Arc::clone(&app), Arc::clone(&drain));
+        let listener = Arc::new(listener);
+        tasks::keep_running("the admin listener", &metrics.worker_restarts, move || {
+            admin::serve(admin.clone(), Arc::clone(&listener))
+        });
     }
     let in_force = Arc::clone(&app);
     tasks::keep_running("the watch on memory", &metrics.worker_restarts, move || {

@@ -8,6 +8,7 @@
     reason = "test code: a broken step must stop the test"
 )]
 
+mod admin;
 mod extremes;
 mod metrics;
 #[cfg(debug_assertions)]
