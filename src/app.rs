@@ -56,17 +56,31 @@ pub struct App {
 
 /// The number of connections and requests of one worker. It decides which worker serves the next connection.
 #[derive(Debug, Default)]
-pub struct Load(Arc<AtomicUsize>);
+pub struct Load {
+    count: Arc<AtomicUsize>,
+    /// The worker has failed, and is not replaced yet.
+    is_down: AtomicBool,
+}
 
 impl Load {
     /// Returns the number.
     pub fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.count.load(Ordering::Relaxed)
     }
 
     /// Counts one more until the guard is dropped.
     pub fn enter(&self) -> UnderWay {
-        UnderWay::enter(&self.0)
+        UnderWay::enter(&self.count)
+    }
+
+    /// Reports whether the worker has failed and is not replaced yet: it serves nothing.
+    pub fn is_down(&self) -> bool {
+        self.is_down.load(Ordering::Relaxed)
+    }
+
+    /// Records whether the worker has failed.
+    pub fn set_down(&self, is_down: bool) {
+        self.is_down.store(is_down, Ordering::Relaxed);
     }
 }
 
@@ -105,7 +119,7 @@ impl Loaded {
                 )
             })?;
             for check in upstream::checks(upstream, &endpoints, connector.as_ref()) {
-                tasks::spawn(check);
+                tasks::keep_running("a health check", &metrics.worker_restarts, check);
             }
             for worker in &mut clients {
                 let client = Client::new(
@@ -164,6 +178,13 @@ impl Loaded {
     pub fn prune(&self, worker: usize) {
         for client in self.clients.get(worker).into_iter().flatten() {
             client.1.prune();
+        }
+    }
+
+    /// Drops all upstream connections that a worker keeps, because its runtime, which drives them, has ended.
+    pub fn forget_connections(&self, worker: usize) {
+        for client in self.clients.get(worker).into_iter().flatten() {
+            client.1.forget_connections();
         }
     }
 }

@@ -74,6 +74,8 @@ pub enum Command {
     Check(Check),
     /// Run Weir with a scripted demo agent behind it
     Demo(Demo),
+    /// Drain a running Weir and wait for the end; for preStop hooks
+    Drain(Drain),
     /// Check the health of a running Weir; for container images without a shell
     Healthcheck(Healthcheck),
     /// Print the JSON Schema of the configuration file
@@ -128,6 +130,20 @@ pub struct Demo {
     /// Address of the admin listener and its page, or `off`
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
     pub admin: String,
+}
+
+/// `weir drain`
+#[derive(Clone, Debug, Args)]
+pub struct Drain {
+    /// Address of the admin listener [default: 127.0.0.1:9464]
+    #[arg(long, value_name = "ADDRESS", env = "WEIR_ADMIN")]
+    pub admin: Option<String>,
+    /// How long to wait for the end; keep it a little above `drain.limit`
+    #[arg(long, value_name = "DURATION", default_value = "27s")]
+    pub wait: String,
+    /// Where the token of `admin.token` is read from: env:NAME or file:PATH
+    #[arg(long, value_name = "SOURCE")]
+    pub token: Option<String>,
 }
 
 /// `weir healthcheck`

@@ -169,6 +169,12 @@ impl Span {
             .unwrap_or_default()
     }
 
+    /// Returns the span as a range of what begins at `start` in the block; `None` if the span begins before it.
+    pub fn within(self, start: usize) -> Option<Range<usize>> {
+        let [from, to] = [self.start, self.end].map(|at| (at as usize).checked_sub(start));
+        Some(from?..to?)
+    }
+
     /// Returns the span moved `by` bytes towards the end.
     pub fn shifted(self, by: usize) -> Option<Self> {
         Self::new(self.start as usize + by..self.end as usize + by)

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use weir::cli::{Cli, Command};
-use weir::command::{Output, check, healthcheck, schema, serve};
+use weir::command::{Output, check, drain, healthcheck, schema, serve};
 use weir::{demo, log};
 
 /// jemalloc, which returns freed memory to the system from a background thread (how soon: `.cargo/config.toml`).
@@ -27,6 +27,10 @@ fn main() -> ExitCode {
             Err(error @ demo::Error::Flags(_)) => fail(&error.to_string(), 2),
             Err(error @ demo::Error::Io(_)) => fail(&error.to_string(), 1),
         },
+        Command::Drain(args) => {
+            let (admin, token) = (args.admin.as_deref(), args.token.as_deref());
+            finish(&drain::drain(admin, &args.wait, token))
+        }
         Command::Healthcheck(args) => {
             let (url, admin) = (args.url.as_deref(), args.admin.as_deref());
             finish(&healthcheck::healthcheck(url, admin))

@@ -13,7 +13,7 @@ FILE = Path(__file__).with_name("weir.json")
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 ALL = 'namespace=~"$namespace", job=~"$job"'
 ROUTE = f'{ALL}, route=~"$route"'
-BAD = "truncated|upstream_error|upstream_reset|.*_timeout|too_large"
+BAD = "truncated|upstream_error|upstream_reset|.*_timeout|too_large|panic"
 GREEN, YELLOW, RED = "green", "yellow", "red"
 
 
@@ -135,7 +135,7 @@ ROWS: list[Row] = [
             ("timeseries", "Connections", "Of clients, open and refused.", "short", [(f"sum by (instance) (weir_connections_active{{{ALL}}})", "{{instance}} open"), (f"sum by (instance) (rate(weir_connections_refused_total{{{ALL}}}[$__rate_interval]))", "{{instance}} refused/s")]),
             ("timeseries", "Requests", "In progress, how many there may be, and calls without their client.", "short", [(f"sum by (instance) (weir_requests_active{{{ALL}}})", "{{instance}} in progress"), (f"max by (instance) (weir_requests_limit{{{ALL}}})", "{{instance}} limit"), (f"sum by (instance) (weir_detached_calls{{{ALL}}})", "{{instance}} without their client")]),
             ("timeseries", "Workers", "Connections and requests of each: they should be alike.", "short", [(f"sum by (instance, worker) (weir_worker_load{{{ALL}}})", "{{instance}} {{worker}}")]),
-            ("timeseries", "Going away, defects, reloads", "Draining, panics, rejected configurations.", "short", [(f"sum(weir_draining{{{ALL}}})", "draining"), (f"sum(increase(weir_stream_panics_total{{{ALL}}}[$__rate_interval]))", "panics"), (f'sum(increase(weir_config_reloads_total{{{ALL}, result="rejected"}}[$__rate_interval]))', "rejected")]),
+            ("timeseries", "Going away, defects, reloads", "Draining, panics, replaced workers, rejected configurations.", "short", [(f"sum(weir_draining{{{ALL}}})", "draining"), (f"sum(increase(weir_stream_panics_total{{{ALL}}}[$__rate_interval]))", "panics"), (f"sum(increase(weir_worker_restarts_total{{{ALL}}}[$__rate_interval]))", "restarts"), (f'sum(increase(weir_config_reloads_total{{{ALL}, result="rejected"}}[$__rate_interval]))', "rejected")]),
             ("timeseries", "Open files", "Of each process.", "short", [(f"max by (instance) (process_open_fds{{{ALL}}})", "{{instance}}")]),
         ],
     ),

@@ -72,6 +72,7 @@ def values() -> Schema:
         config=partial(config),
         workers={"anyOf": [whole(1), one_of("auto")]},
         ports=section(http=PORT, admin=PORT),
+        admin=section(hosts={"type": "array", "items": TEXT}, token={**TEXT, "pattern": "^((env|file):.+)?$"}),
         # Weir's own limits, in seconds.
         drain=section(delay=whole(0, maximum=600), limit=whole(0, maximum=86400)),
         tls=section(secretName=TEXT, clientCertificates=FLAG),

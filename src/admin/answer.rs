@@ -14,9 +14,10 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
+use super::guard::Refusal;
 use super::live::{self, Following};
-use super::{guard, scrape};
-use crate::app::App;
+use super::scrape;
+use crate::app::{App, Load};
 use crate::config::effective;
 use crate::drain::Drain;
 
@@ -25,16 +26,12 @@ const PAGE: &str = include_str!("page.html");
 /// The body of a response.
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-/// Responds to one request. `local` is true if the listener has a loopback address.
+/// Responds to one request that the guard lets pass.
 pub(super) async fn answer(
     app: &Arc<App>,
     drain: &Drain,
-    local: bool,
     request: &Request<Incoming>,
 ) -> Response<Body> {
-    if let Some(why) = guard::refuse(request, local) {
-        return text(StatusCode::FORBIDDEN, why);
-    }
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     match (request.uri().path(), reads) {
         ("/", true) => response(StatusCode::OK, "text/html; charset=utf-8", PAGE.to_owned()),
@@ -47,6 +44,10 @@ pub(super) async fn answer(
         ("/readyz", true) if app.draining.load(Ordering::Relaxed) => {
             text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
         }
+        ("/readyz", true) if app.load.iter().any(Load::is_down) => text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "a worker has failed and is being replaced\n",
+        ),
         ("/readyz", true) => text(StatusCode::OK, "ready\n"),
         ("/streams", true) if wants_events(request) => {
             let body = Following::new(Arc::clone(app));
@@ -99,6 +100,18 @@ pub(super) async fn answer(
     }
 }
 
+/// Responds to a request that the guard refuses.
+pub(super) fn refuse(refusal: Refusal) -> Response<Body> {
+    let mut response = text(refusal.status(), refusal.message());
+    if refusal == Refusal::Token {
+        let scheme = HeaderValue::from_static("Bearer");
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, scheme);
+    }
+    response
+}
+
 /// Reports whether the client asked for server-sent events, as `EventSource` does.
 fn wants_events(request: &Request<Incoming>) -> bool {
     let mut accepted = request.headers().get_all(header::ACCEPT).iter();
@@ -114,11 +127,8 @@ fn wait(query: Option<&str>) -> Option<Duration> {
     let value = query?
         .split('&')
         .find_map(|pair| pair.strip_prefix("wait="))?;
-    let (number, unit) = value.split_at(
-        value
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(value.len()),
-    );
+    let digits = value.find(|c: char| !c.is_ascii_digit());
+    let (number, unit) = value.split_at_checked(digits.unwrap_or(value.len()))?;
     let number: u64 = number.parse().ok()?;
     match unit {
         "ms" => Some(Duration::from_millis(number)),

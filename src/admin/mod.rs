@@ -7,17 +7,22 @@ mod scrape;
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http::{HeaderValue, Request, Response, header};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
-use answer::answer;
+use answer::Body;
+pub(crate) use guard::MARK;
+use guard::{Guard, Refusal};
 
 use crate::app::App;
 use crate::config::Address;
@@ -29,6 +34,10 @@ use crate::tasks;
 const HEAD: Duration = Duration::from_secs(10);
 /// A connection whose client acknowledges nothing for this long is closed as half-open.
 const VANISHED: Duration = Duration::from_secs(60);
+/// At most one refused request is logged in this time.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+/// How many bytes of a `Host` a log line shows.
+const MAX_HOST: usize = 253;
 
 /// A bound admin listener.
 #[derive(Debug)]
@@ -64,25 +73,18 @@ pub fn bind(address: &Address) -> io::Result<(Listener, String)> {
     }
 }
 
-/// Serves the admin listener for the lifetime of the process. It has file descriptors of its own: clients and agents
-/// cannot use them up. Connections beyond that are closed immediately.
-pub async fn serve(app: Arc<App>, drain: Arc<Drain>, listener: Listener) {
-    let max = app.loaded().config.limits.descriptors.admin;
-    let places = Arc::new(Semaphore::new(max));
-    let admin = AdminService {
-        app,
-        drain,
-        local: listener.is_local(),
-    };
+/// Serves the admin listener for the lifetime of the process.
+pub async fn serve(service: Service, listener: Arc<Listener>) {
     loop {
-        let accepted = match &listener {
+        let accepted = match &*listener {
             Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
                 socket::tune(&stream, VANISHED);
-                enter(&places, |place| admin.connection(stream, place));
+                service.enter(stream);
             }),
-            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
-                enter(&places, |place| admin.connection(stream, place));
-            }),
+            Listener::Unix(listener) => listener
+                .accept()
+                .await
+                .map(|(stream, _)| service.enter(stream)),
         };
         if accepted.is_err() {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -90,40 +92,53 @@ pub async fn serve(app: Arc<App>, drain: Arc<Drain>, listener: Listener) {
     }
 }
 
-impl Listener {
-    /// Reports whether the listener has a loopback address.
-    fn is_local(&self) -> bool {
-        match self {
-            Self::Tcp(listener) => listener.local_addr().is_ok_and(|at| at.ip().is_loopback()),
-            Self::Unix(_) => false,
-        }
-    }
-}
-
-/// Serves a connection if the limit allows it; otherwise the connection is closed.
-fn enter(places: &Arc<Semaphore>, serve: impl FnOnce(OwnedSemaphorePermit)) {
-    if let Ok(place) = Arc::clone(places).try_acquire_owned() {
-        serve(place);
-    }
-}
-
 /// The state that all connections share.
-#[derive(Clone)]
-struct AdminService {
+#[derive(Clone, Debug)]
+pub struct Service(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     app: Arc<App>,
     drain: Arc<Drain>,
-    local: bool,
+    guard: Guard,
+    places: Arc<Semaphore>,
+    /// When a refused request was last logged. Locked for a comparison.
+    told: Mutex<Option<Instant>>,
 }
 
-impl AdminService {
+impl Service {
+    /// Creates the state of the listener in the configuration that is in force. The listener has file descriptors of its
+    /// own: clients and agents cannot use them up.
+    pub fn new(app: Arc<App>, drain: Arc<Drain>) -> Self {
+        let guard = Guard::new(&app.loaded().config.admin);
+        let max = app.loaded().config.limits.descriptors.admin;
+        Self(Arc::new(Shared {
+            app,
+            drain,
+            guard,
+            places: Arc::new(Semaphore::new(max)),
+            told: Mutex::default(),
+        }))
+    }
+
+    /// Serves a connection if there is a file descriptor for it; otherwise the connection is closed.
+    fn enter<S>(&self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        if let Ok(place) = Arc::clone(&self.0.places).try_acquire_owned() {
+            self.connection(stream, place);
+        }
+    }
+
     fn connection<S>(&self, stream: S, place: OwnedSemaphorePermit)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let admin = self.clone();
+        let shared = Arc::clone(&self.0);
         let service = service_fn(move |request| {
-            let Self { app, drain, local } = admin.clone();
-            async move { Ok::<_, Infallible>(answer(&app, &drain, local, &request).await) }
+            let shared = Arc::clone(&shared);
+            async move { Ok::<_, Infallible>(shared.respond(&request).await) }
         });
         tasks::spawn(async move {
             let serving = http1::Builder::new()
@@ -135,5 +150,33 @@ impl AdminService {
             }
             drop(place);
         });
+    }
+}
+
+impl Shared {
+    async fn respond(&self, request: &Request<Incoming>) -> Response<Body> {
+        if let Err(refusal) = self.guard.check(request) {
+            self.log(refusal, request.headers().get(header::HOST));
+            return answer::refuse(refusal);
+        }
+        answer::answer(&self.app, &self.drain, request).await
+    }
+
+    /// Logs a refused request, because whoever sent it may not show the response: a Prometheus, for example, only shows
+    /// its status.
+    fn log(&self, refusal: Refusal, host: Option<&HeaderValue>) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_some_and(|told| told.elapsed() < LOG_EVERY) {
+            return;
+        }
+        *told = Some(Instant::now());
+        drop(told);
+        let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let host = host.get(..MAX_HOST).unwrap_or(host);
+        tracing::warn!(
+            host,
+            why = refusal.message().trim_end(),
+            "an admin request was refused"
+        );
     }
 }

@@ -1,6 +1,8 @@
 //! The commands. Each returns its output and its exit code; only `main` prints.
 
+mod ask;
 pub mod check;
+pub mod drain;
 pub mod healthcheck;
 pub mod schema;
 pub mod serve;

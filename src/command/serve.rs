@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
 use tokio::time::Interval;
 
 use crate::admin;
@@ -17,7 +16,7 @@ use crate::drain::Drain;
 use crate::memory::{self, Watched};
 use crate::metrics::Metrics;
 use crate::server::listener::{self, Bound};
-use crate::server::worker;
+use crate::server::workers::Workers;
 use crate::tasks;
 use crate::traces::Traces;
 
@@ -94,27 +93,31 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
     loaded(&metrics);
 
     let drain = Arc::new(Drain::default());
-    let (stop, stopped) = watch::channel(false);
     let mut addresses: Vec<String> = bound.iter().map(|one| one.address.clone()).collect();
-    let threads = worker::start(&app, bound, workers, &stopped)?;
+    let workers = Workers::start(&app, bound)?;
     for address in &addresses {
         tracing::info!(address, listener = "traffic", "listening");
     }
     if let Some((listener, address)) = admin {
         tracing::info!(address, listener = "admin", "listening");
         addresses.push(address);
-        tasks::spawn(admin::serve(Arc::clone(&app), Arc::clone(&drain), listener));
+        let admin = admin::Service::new(Arc::clone(&app), Arc::clone(&drain));
+        let listener = Arc::new(listener);
+        tasks::keep_running("the admin listener", &metrics.worker_restarts, move || {
+            admin::serve(admin.clone(), Arc::clone(&listener))
+        });
     }
-    let watched = Watched {
-        memory: Arc::clone(&app.memory),
-        metrics: Arc::clone(&metrics),
-        streams: Arc::clone(&app.streams),
-        requests: Arc::clone(&app.requests),
-    };
     let in_force = Arc::clone(&app);
-    tasks::spawn(memory::watch(watched, move || {
-        in_force.loaded().config.limits.memory
-    }));
+    tasks::keep_running("the watch on memory", &metrics.worker_restarts, move || {
+        let app = Arc::clone(&in_force);
+        let watched = Watched {
+            memory: Arc::clone(&app.memory),
+            metrics: Arc::clone(&app.metrics),
+            streams: Arc::clone(&app.streams),
+            requests: Arc::clone(&app.requests),
+        };
+        memory::watch(watched, move || app.loaded().config.limits.memory)
+    });
     ready(&addresses);
 
     let mut stamp = stamp(source.file.as_deref());
@@ -137,12 +140,7 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
         }
     };
     tracing::info!(ended, "drained");
-    stop.send_replace(true);
-    for thread in threads {
-        if thread.join().is_err() {
-            tracing::error!("a worker ended by a defect in Weir");
-        }
-    }
+    workers.stop().await;
     if let Some(traces) = &app.traces {
         traces.flush();
     }
@@ -167,9 +165,13 @@ fn stamp(path: Option<&Path>) -> Option<(SystemTime, u64)> {
 /// Loads the file and replaces the running configuration. If the file is not valid, logs the problems and changes
 /// nothing.
 fn reload(app: &App, source: &Source) {
-    let built = source
-        .reload()
-        .map_err(|problems| problems.to_string())
+    // A file must not end the process, whatever it makes of its reader.
+    let read = tasks::contained(|| {
+        tasks::rehearse_defect(|| "reload".to_owned());
+        source.reload().map_err(|problems| problems.to_string())
+    });
+    let built = read
+        .unwrap_or_else(|_| Err("the file could not be read: a defect in Weir".to_owned()))
         .and_then(|config| {
             let old = app.loaded();
             let fixed = [

@@ -52,6 +52,11 @@ pub(crate) fn listen(text: &str) -> Result<Address, String> {
     Ok(Address::Tcp(SocketAddr::new(address, port)))
 }
 
+/// Reports whether the system chooses the port.
+pub(crate) fn is_any_port(address: &Address) -> bool {
+    matches!(address, Address::Tcp(address) if address.port() == 0)
+}
+
 /// Parses the URL of an endpoint: `http://host:port/prefix`, `https://…`, `dns+http://…`, `dns+https://…` or
 /// `unix:/path`.
 pub(crate) fn endpoint(text: &str) -> Result<Endpoint, String> {

@@ -15,8 +15,8 @@ use crate::config::number::bound;
 use crate::config::overrides::{self, Overrides};
 use crate::config::raw::{self, Root};
 use crate::config::{
-    Address, Admin, Config, Drain, Limits, Listen, ListenTls, Log, LogFormat, MemoryLimit,
-    Upstream, address, pem, routes, traces, tree, upstreams,
+    Config, Drain, Limits, Listen, ListenTls, Log, LogFormat, MemoryLimit, Upstream, address,
+    admin, pem, routes, traces, tree, upstreams,
 };
 
 /// Largest file that is read. Some thousand routes fit; a ConfigMap holds 1 MiB.
@@ -100,7 +100,7 @@ fn checked(
     report: &mut Report,
 ) -> Option<Config> {
     let listen = listeners(root, report);
-    let admin = admin(root, &listen, report);
+    let admin = admin::checked(root, &listen, is_reload, report);
     let traces = traces::checked(root, is_reload, report);
     let drain = drain(root.drain.as_ref().map(|drain| &drain.value), report);
     let upstreams = upstreams::all(root, overrides, report);
@@ -149,7 +149,7 @@ fn listeners(root: &Root, report: &mut Report) -> Vec<Listen> {
         // Port 0 may be listed twice, because the system assigns a free port each time.
         let twice = list
             .iter()
-            .any(|other| other.address == listen.address && !is_any_port(&listen.address));
+            .any(|other| other.address == listen.address && !address::is_any_port(&listen.address));
         if twice {
             report.at(entry.place, &path, "the same address is listed twice");
         }
@@ -181,36 +181,6 @@ fn listen_tls(tls: &RawTls, path: &Path, report: &mut Report) -> Option<ListenTl
         key: tls.key.as_ref()?.value.clone(),
         client_ca: client_ca.map(|file| file.value),
     })
-}
-
-fn admin(root: &Root, listen: &[Listen], report: &mut Report) -> Admin {
-    let Some(given) = root
-        .admin
-        .as_ref()
-        .and_then(|admin| admin.value.listen.as_ref())
-    else {
-        return Admin {
-            listen: address::listen(preset::ADMIN_LISTEN.value).ok(),
-        };
-    };
-    if let Some(address) = &given.value
-        && listen
-            .iter()
-            .any(|other| other.address == *address && !is_any_port(address))
-    {
-        report.at(
-            given.place,
-            &Path::default().key("admin").key("listen"),
-            "is also in `listen`; the admin listener needs an address of its own",
-        );
-    }
-    Admin {
-        listen: given.value.clone(),
-    }
-}
-
-fn is_any_port(address: &Address) -> bool {
-    matches!(address, Address::Tcp(address) if address.port() == 0)
 }
 
 fn drain(raw: Option<&raw::Drain>, report: &mut Report) -> Drain {

@@ -34,6 +34,10 @@ pub(crate) const ADMIN_LISTEN: Preset<&str> = preset(
     "127.0.0.1:9464",
     "Loopback, because the admin page shows live streams. 9464 is the usual port of OpenTelemetry's Prometheus exporter.",
 );
+/// `admin.hosts`
+pub(crate) const ADMIN_HOSTS_WHY: &str = "A web page can be served under a name that resolves to this listener (DNS rebinding). Only names that are known to be yours are safe.";
+/// `admin.token`
+pub(crate) const ADMIN_TOKEN_WHY: &str = "Hooks of the kubelet can carry no secret. Requests that a web page can send are refused without a token, too.";
 /// `workers`
 pub(crate) const WORKERS_WHY: &str =
     "One thread for each core that the process may use. A stream stays on its thread.";

@@ -36,7 +36,11 @@ pub fn effective(config: &Config) -> Json {
     let limits = &config.limits;
     json!({
         "listen": config.listen.iter().map(listen).collect::<Vec<_>>(),
-        "admin": { "listen": config.admin.listen.as_ref().map_or_else(|| "off".to_owned(), address) },
+        "admin": {
+            "listen": config.admin.listen.as_ref().map_or_else(|| "off".to_owned(), address),
+            "hosts": Some(&config.admin.hosts).filter(|hosts| !hosts.is_empty()),
+            "token": config.admin.token.as_ref().map(|token| token.source.to_string()),
+        },
         "workers": config.workers,
         "log": { "format": word_of(&words::LOG_FORMATS, &config.log.format), "level": config.log.level },
         "traces": traces(&config.traces),

@@ -4,6 +4,7 @@
 //! Defaults are already filled in: a field is an `Option` only if the feature itself is optional.
 
 mod address;
+mod admin;
 mod check;
 mod collector;
 mod defaults;
@@ -36,9 +37,10 @@ pub use error::{Place, Problem, Problems};
 pub use overrides::Overrides;
 pub use schema::{KeyDoc, keys, schema};
 pub use secret::Source as SecretSource;
+pub(crate) use secret::named as read_secret;
 #[cfg(feature = "otel")]
 pub(crate) use traces::FRAMING;
-pub(crate) use units::rough_size;
+pub(crate) use units::{duration, rough_size};
 pub use warnings::warnings;
 
 use std::net::SocketAddr;
@@ -107,6 +109,10 @@ pub struct ListenTls {
 pub struct Admin {
     /// Address that serves metrics, health, live streams and drain; `None` switches the listener off.
     pub listen: Option<Address>,
+    /// Names that may stand in `Host`, in lower case, beside addresses and `localhost`.
+    pub hosts: Vec<String>,
+    /// The token of requests that change something; `None` asks for none.
+    pub token: Option<Secret>,
 }
 
 /// Logging.
@@ -142,6 +148,15 @@ pub struct Traces {
     pub sample: f64,
     /// TLS settings for an `https://` collector.
     pub tls: UpstreamTls,
+}
+
+/// A secret value, and where it was read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secret {
+    /// Where the value was read from.
+    pub source: SecretSource,
+    /// The value, marked as sensitive.
+    pub value: http::HeaderValue,
 }
 
 /// A header whose value is secret.

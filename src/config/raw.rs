@@ -80,6 +80,20 @@ group! {
                 inner: Text { preset: Some(preset::ADMIN_LISTEN), ..listen_text() },
                 off: None,
             };
+        /// Host names by which the listener may be asked, besides addresses and `localhost`: a name, or a list of names,
+        /// without ports. Requests with another `Host` get 403, except for `/healthz` and `/readyz`.
+        hosts: OrNull<OneOrMany<Text<String>>> =
+            OrNull {
+                inner: OneOrMany { inner: Text { form: "a host name", parse: address::host_name, preset: None } },
+                why: preset::ADMIN_HOSTS_WHY,
+            };
+        /// Token that requests which change something (`/drain`) must carry as `Authorization: Bearer`. Says where it is
+        /// read from: `env:NAME` is an environment variable, `file:PATH` is a file.
+        token: OrNull<Text<Source>> =
+            OrNull {
+                inner: Text { form: "`env:NAME` or `file:PATH`", parse: secret::source, preset: None },
+                why: preset::ADMIN_TOKEN_WHY,
+            };
     }
 }
 

@@ -46,6 +46,11 @@ pub(crate) fn source(text: &str) -> Result<Source, String> {
     }
 }
 
+/// Reads the secret that `env:NAME` or `file:PATH` names.
+pub(crate) fn named(text: &str) -> Result<HeaderValue, String> {
+    read(&source(text)?)
+}
+
 /// Reads the secret as a header value, which is marked as sensitive.
 pub(crate) fn read(source: &Source) -> Result<HeaderValue, String> {
     let text = match source {

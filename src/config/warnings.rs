@@ -17,7 +17,11 @@ pub fn warnings(config: &Config) -> Vec<String> {
     if let Some(Address::Tcp(address)) = &config.admin.listen
         && !address.ip().is_loopback()
     {
-        list.push(format!("admin.listen: {address} can be reached from other machines and asks for no password; anyone there can read live streams' facts and start a drain"));
+        let (asks, also) = match &config.admin.token {
+            Some(_) => ("asks for a token only to start a drain", ""),
+            None => ("asks for no password", " and start a drain (admin.token)"),
+        };
+        list.push(format!("admin.listen: {address} can be reached from other machines and {asks}; anyone there can read live streams' facts{also}"));
     }
     of_descriptors(config, &mut list);
     for upstream in &config.upstreams {

@@ -186,9 +186,7 @@ impl Filter {
             tools: rules.tools.hides(),
             marks: Some(&rules.marks),
             // This text is either scanned as a stream or not shown to anyone.
-            skip: event
-                .text
-                .map(|text| text.start as usize - start..text.end as usize - start),
+            skip: event.text.and_then(|text| text.within(start)),
             traces: false,
             all_texts: false,
         };

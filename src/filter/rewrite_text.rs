@@ -15,7 +15,8 @@ pub(super) fn with_text(
     let (span, Some(Payload::InBlock(data))) = (event.text?, &frame.data) else {
         return None;
     };
-    let at = span.start as usize - data.start as usize;
+    let place = span.within(data.start as usize)?;
+    let at = place.start;
     let mut edits = Redactor {
         reasoning: false,
         tools: false,
@@ -26,7 +27,7 @@ pub(super) fn with_text(
     }
     .run(frame.data())
     .edits;
-    edits.push((at..at + span.len(), text.to_vec()));
+    edits.push((place, text.to_vec()));
     edits.sort_by_key(|(range, _)| range.start);
     // Edits in front of the text move it.
     let moved: isize = edits

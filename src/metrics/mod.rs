@@ -77,6 +77,8 @@ pub struct Metrics {
     pub spans_failed: IntCounter,
     /// `weir_stream_panics_total`
     pub panics: IntCounter,
+    /// `weir_worker_restarts_total`
+    pub worker_restarts: IntCounter,
     /// Gauges that are set for each scrape.
     pub samples: Samples,
 }
@@ -196,7 +198,11 @@ impl Metrics {
             spans_failed: spans.with_label_values(&["failed"]),
             panics: count(
                 "weir_stream_panics_total",
-                "Streams that ended by a defect in Weir.",
+                "Streams and other requests that ended by a defect in Weir.",
+            ),
+            worker_restarts: count(
+                "weir_worker_restarts_total",
+                "Workers, and other parts that run as long as the process, started again after a defect in Weir.",
             ),
             samples: Samples::new(&registry),
             families,

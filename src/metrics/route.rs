@@ -81,10 +81,11 @@ pub struct RouteMetrics {
 }
 
 /// The reasons for which an upstream call is cancelled.
-const CANCELLATIONS: [&str; 6] = [
+const CANCELLATIONS: [&str; 7] = [
     "client_gone",
     "client_stalled",
     "drained",
+    "panic",
     "stopped",
     "timeout",
     "too_large",

@@ -2,40 +2,68 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
+
 use super::admitted::Admitted;
+use crate::app::App;
 use crate::session::RequestContext;
 use crate::session::accounting::millis;
 use crate::session::detached::Detachable;
+use crate::stream::end::End;
+use crate::tasks;
 use crate::upstream::Answer;
 
-/// Returns a guard that, when dropped, counts and logs that the client left before there was a response.
-pub(super) fn leaving(admitted: &Admitted) -> OnDrop<impl FnOnce() + Send + Sync + use<>> {
-    let context = Arc::clone(&admitted.context);
+/// Returns a guard that, when dropped, counts and logs that there was no response: the client left before, or a panic
+/// ended the request.
+pub(super) fn leaving(
+    app: &App,
+    admitted: &Admitted,
+) -> OnDrop<impl FnOnce() + Send + Sync + use<>> {
+    let (context, metrics) = (Arc::clone(&admitted.context), Arc::clone(&app.metrics));
     let detaches = admitted.detaches.clone();
     OnDrop(Some(move || {
-        // The call was dropped before this guard, so it has decided whether it continues.
-        let continues = (detaches.as_ref()).is_some_and(Detachable::is_detached);
-        context.metrics.left(continues);
-        tracing::info!(
-            request_id = context.identity.request_id.to_str().unwrap_or_default(),
-            trace_id = context.identity.trace_id(),
-            route = %context.route.name,
-            client = context.client.map(tracing::field::display),
-            method = %context.method,
-            path = &*context.path,
-            outcome = "client_gone",
-            duration_ms = millis(context.started.elapsed()),
-            "client left before an answer"
-        );
+        macro_rules! line {
+            ($level:ident, $end:expr, $words:literal) => {
+                tracing::$level!(
+                    request_id = context.identity.request_id.to_str().unwrap_or_default(),
+                    trace_id = context.identity.trace_id(),
+                    route = %context.route.name,
+                    client = context.client.map(tracing::field::display),
+                    method = %context.method,
+                    path = &*context.path,
+                    outcome = $end.as_str(),
+                    duration_ms = millis(context.started.elapsed()),
+                    $words
+                )
+            };
+        }
+        if tasks::is_failing() {
+            metrics.panics.inc();
+            context
+                .metrics
+                .request("unary", StatusCode::INTERNAL_SERVER_ERROR);
+            line!(error, End::Panic, "a request ended without an answer");
+        } else {
+            // The call was dropped before this guard, so it has decided whether it continues.
+            let continues = (detaches.as_ref()).is_some_and(Detachable::is_detached);
+            context.metrics.left(continues);
+            line!(info, End::ClientGone, "client left before an answer");
+        }
     }))
 }
 
 /// Returns a guard that, when dropped, records how long a plain response took.
-pub(super) fn timed(context: &Arc<RequestContext>) -> OnDrop<impl FnOnce() + Send + Sync + use<>> {
-    let context = Arc::clone(context);
+pub(super) fn timed(
+    app: &App,
+    context: &Arc<RequestContext>,
+) -> OnDrop<impl FnOnce() + Send + Sync + use<>> {
+    let (context, metrics) = (Arc::clone(context), Arc::clone(&app.metrics));
     OnDrop(Some(move || {
         let seconds = context.started.elapsed().as_secs_f64();
         context.metrics.request_seconds.observe(seconds);
+        if tasks::is_failing() {
+            metrics.panics.inc();
+        }
     }))
 }
 

@@ -36,16 +36,21 @@ pub(super) fn admit(
 ) -> Result<Admitted, Box<Response<Body>>> {
     // Without those that Weir adds.
     let headers = parts.headers.len();
+    let loaded = app.loaded();
+    if headers > loaded.config.limits.max_headers {
+        // The map may be full, and then not even a request id can be added to it.
+        parts.headers.clear();
+    }
     let identity = Identity::of(&mut parts.headers);
     let query = parts.uri.query().unwrap_or_default();
     let head = RequestHead::new(parts.uri.path(), query, &parts.headers);
     let hint = detect::from_request(&head);
     let path = shown(parts.uri.path());
     let decided = check(app, peer, parts, headers).and_then(|entered| {
-        let (loaded, routed) = routed(app, parts)?;
-        Ok((entered, loaded, routed))
+        let routed = routed(&loaded, parts)?;
+        Ok((entered, routed))
     });
-    let (entered, loaded, Routed { route, metrics }) = decided.map_err(|rejection| {
+    let (entered, Routed { route, metrics }) = decided.map_err(|rejection| {
         let request = Rejected {
             identity: &identity,
             method: &parts.method,
@@ -106,12 +111,12 @@ fn check(
     parts: &request::Parts,
     headers: usize,
 ) -> Result<Entered, Rejection> {
-    validate::check(parts)?;
     let limits = app.loaded().config.limits;
     if headers > limits.max_headers {
         // The HTTP/1.1 engine rejects such heads itself; the HTTP/2 engine only knows their size.
         return Err(Rejection::too_many_headers(limits.max_headers));
     }
+    validate::check(parts)?;
     if app.refusing.load(Ordering::Relaxed) {
         return Err(Rejection::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -137,8 +142,7 @@ struct Routed {
 }
 
 /// Returns the route of the request, in the configuration that is in force.
-fn routed(app: &App, parts: &request::Parts) -> Result<(Arc<Loaded>, Routed), Rejection> {
-    let loaded = app.loaded();
+fn routed(loaded: &Loaded, parts: &request::Parts) -> Result<Routed, Rejection> {
     let index = route::find(&loaded.config.routes, parts);
     let found = index.and_then(|index| {
         Some(Routed {
@@ -147,7 +151,7 @@ fn routed(app: &App, parts: &request::Parts) -> Result<(Arc<Loaded>, Routed), Re
         })
     });
     match found {
-        Some(routed) => Ok((loaded, routed)),
+        Some(routed) => Ok(routed),
         None => Err(Rejection::new(
             StatusCode::NOT_FOUND,
             "not_found",

@@ -160,7 +160,7 @@ fn pass(
         None => conn.end_by(total_at),
     }
     let witness = request_span::passing(app, conn, admitted, head.status, deadline.clone());
-    let body = Body::pass(body, deadline, witness).holding(accounting::timed(&context));
+    let body = Body::pass(body, deadline, witness).holding(accounting::timed(app, &context));
     Ok(Response::from_parts(head, body))
 }
 

@@ -33,6 +33,7 @@ use crate::app::App;
 use crate::body_deadline::BodyDeadline;
 use crate::client_conn::ClientConn;
 use crate::reply::body::Body;
+use crate::tasks;
 use crate::upstream::request::Origin;
 use admitted::Admitted;
 use prepare::Prepared;
@@ -88,8 +89,9 @@ async fn forward(
         received,
         accepts_stream,
     } = prepared;
-    let leaving = accounting::leaving(&admitted);
+    let leaving = accounting::leaving(app, &admitted);
     let entered = Arc::clone(&admitted.entered);
+    tasks::rehearse_defect(|| "request".to_owned());
     let outcome = call::call(app, &admitted, calling, total_at, accepts_stream).await;
     let response = answer::answer(app, &peer.conn, admitted, outcome).await;
     leaving.forget();

@@ -14,6 +14,7 @@ use crate::session::RequestContext;
 use crate::session::identity::TRACEPARENT;
 use crate::session::source;
 use crate::stream::end::End;
+use crate::tasks;
 use crate::traces::{Parent, Request, Span};
 use crate::upstream::Broken;
 
@@ -104,7 +105,7 @@ impl Passing {
 impl Drop for Passing {
     fn drop(&mut self) {
         // The span itself records a panic.
-        if !self.is_over && !std::thread::panicking() {
+        if !self.is_over && !tasks::is_failing() {
             self.span.cut(self.why());
         }
     }

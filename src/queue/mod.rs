@@ -76,6 +76,8 @@ pub struct Status {
     pub reader_gone: bool,
     /// When the reader left.
     pub reader_gone_at: Option<Instant>,
+    /// The reader left because of a panic.
+    pub reader_failed: bool,
     /// The reader left although events waited for it.
     pub abandoned: bool,
     /// How long the events had waited that were discarded last without being taken.
@@ -118,6 +120,7 @@ struct State {
     handed_off: Option<Instant>,
     handed_off_bytes: usize,
     reader_gone: Option<Instant>,
+    reader_failed: bool,
     ring: Ring,
     abandoned: bool,
     abandoned_after: Duration,
@@ -133,6 +136,7 @@ pub fn queue(limits: Limits, encoder: Encoder) -> (Sender, Receiver) {
         slow: false,
         close: None,
         reader_gone: None,
+        reader_failed: false,
         abandoned: false,
         waiting_since: None,
         handed_off: None,
@@ -267,6 +271,7 @@ fn status(state: &State) -> Status {
         came_bytes: state.came_bytes,
         reader_gone: state.reader_gone.is_some(),
         reader_gone_at: state.reader_gone,
+        reader_failed: state.reader_failed,
         abandoned: state.abandoned,
         handed_off: state.handed_off,
         handed_off_bytes: state.handed_off_bytes,
@@ -464,6 +469,7 @@ impl Drop for Receiver {
     fn drop(&mut self) {
         let mut state = lock(&self.0);
         state.reader_gone = Some(Instant::now());
+        state.reader_failed = std::thread::panicking();
         state.abandoned = !state.ring.is_empty();
         state.clear();
         let pump = state.pump.take();

@@ -137,8 +137,12 @@ impl Stream {
 }
 
 impl Drop for Stream {
-    /// Lets the pump run on: it still has to report how the stream ended, and to end the upstream call.
+    /// Lets the pump run on: it still has to report how the stream ended, and to end the upstream call. After a panic
+    /// the pump is dropped as well, and reports that.
     fn drop(&mut self) {
+        if tasks::is_failing() {
+            self.pump = None;
+        }
         self.release();
     }
 }

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::listener::Share;
 use super::tracked_io::PeerState;
 use super::{connection, socket};
-use crate::app::App;
+use crate::app::{App, Load};
 use crate::certificate::ReloadingCertificate;
 use crate::tasks;
 use crate::upstream::request::Origin;
@@ -59,10 +59,11 @@ enum Stream {
 }
 
 impl Listener {
-    pub(super) fn new(share: Share) -> io::Result<Self> {
+    /// Listens on the share in the current runtime. The share itself stays open if the runtime ends.
+    pub(super) fn new(share: &Share) -> io::Result<Self> {
         Ok(match share {
-            Share::Tcp(socket) => Self::Tcp(TcpListener::from_std(socket)?),
-            Share::Unix(socket) => Self::Unix(UnixListener::from_std(socket)?),
+            Share::Tcp(socket) => Self::Tcp(TcpListener::from_std(socket.try_clone()?)?),
+            Share::Unix(socket) => Self::Unix(UnixListener::from_std(socket.try_clone()?)?),
         })
     }
 
@@ -80,13 +81,16 @@ impl Listener {
 /// Accepts connections for as long as the worker runs.
 pub(super) async fn accept(
     acceptor: Acceptor,
-    listener: Listener,
+    listener: Arc<Listener>,
     tls: Option<Arc<ReloadingCertificate>>,
 ) {
     let mut told: Option<Instant> = None;
     loop {
         match listener.accept().await {
-            Ok((stream, from)) => acceptor.enter(stream, from, tls.clone()),
+            Ok((stream, from)) => {
+                tasks::rehearse_defect(|| "accept".to_owned());
+                acceptor.enter(stream, from, tls.clone());
+            }
             Err(error) => {
                 if told.is_none_or(|told| told.elapsed() >= LOG_EVERY) {
                     told = Some(Instant::now());
@@ -171,8 +175,10 @@ impl Acceptor {
 
     /// Returns the least busy worker, if this one has a clearly higher load.
     fn less_busy(&self) -> Option<&mpsc::Sender<Arrival>> {
-        let load = |worker: usize| self.app.load.get(worker).map_or(0, crate::app::Load::get);
-        let least = (0..self.others.len()).min_by_key(|worker| load(*worker))?;
+        let load = |worker: usize| self.app.load.get(worker).map_or(0, Load::get);
+        let is_up = |worker: &usize| !self.app.load.get(*worker).is_some_and(Load::is_down);
+        let up = (0..self.others.len()).filter(is_up);
+        let least = up.min_by_key(|worker| load(*worker))?;
         let bound = load(least) + SLACK + load(least) / SLACK_SHARE;
         (load(self.worker) >= bound)
             .then(|| self.others.get(least))
@@ -187,7 +193,7 @@ impl Acceptor {
         open: Open,
     ) {
         let (app, worker) = (Arc::clone(&self.app), self.worker);
-        let busy = app.load.get(worker).map(crate::app::Load::enter);
+        let busy = app.load.get(worker).map(Load::enter);
         let origin = Origin {
             client: from.map(|from| from.ip()),
             forwarded: false,

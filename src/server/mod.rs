@@ -10,4 +10,5 @@ pub mod socket;
 mod stream_writer;
 mod tracked_io;
 mod wake;
-pub mod worker;
+mod worker;
+pub mod workers;

@@ -201,6 +201,37 @@ pub(super) fn log(live: &LiveStream, report: &Report, status: StatusCode) {
     }
 }
 
+/// Counts and logs a stream that was dropped before its end, so that most of its figures are lost.
+pub(super) fn cut_short(live: &LiveStream, end: End, status: StatusCode) {
+    let context = &*live.context;
+    context.metrics.outcome(end);
+    context.metrics.cancelled(end.as_str());
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                stream_id = %live.id,
+                request_id = context.identity.request_id.to_str().unwrap_or_default(),
+                trace_id = context.identity.trace_id(),
+                route = %context.route.name,
+                client = context.client.map(tracing::field::display),
+                method = %context.method,
+                path = &*context.path,
+                outcome = end.as_str(),
+                code = end.as_str(),
+                dialect = live.dialect().as_str(),
+                status = status.as_u16(),
+                duration_ms = millis(context.started.elapsed()),
+                "stream ended"
+            )
+        };
+    }
+    if end == End::Panic {
+        line!(error);
+    } else {
+        line!(info);
+    }
+}
+
 /// Returns milliseconds, rounded to the microsecond.
 pub(crate) fn millis(duration: Duration) -> f64 {
     rounded(duration.as_secs_f64() * 1000.0)

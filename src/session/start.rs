@@ -125,14 +125,15 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
     });
     let active = context.metrics.stream_active(framing);
     let preamble = encoder.preamble(policy.preamble_bytes);
-    let info = StreamInfo {
+    let info = StreamInfo::new(
         registration,
         detaches,
-        _active: active,
+        active,
         status,
         span,
-    };
-    let task = StreamTask::new(pump, info, Arc::clone(metrics));
+        Arc::clone(metrics),
+    );
+    let task = StreamTask::new(pump, info);
     Started {
         receiver,
         task: Box::pin(task),

@@ -12,6 +12,7 @@ use super::registry::Registration;
 use crate::metrics::{Active, Metrics};
 use crate::stream::end::End;
 use crate::stream::pump::{Failure, Pump, Running};
+use crate::tasks::{self, Failing};
 use crate::traces::Span;
 
 /// The future that runs a live stream to its end.
@@ -23,28 +24,85 @@ pub(super) struct StreamTask {
     pump: Option<Pump>,
     /// What is left to do when the stream is over.
     end: Option<Running>,
-    metrics: Arc<Metrics>,
     info: Option<Box<StreamInfo>>,
 }
 
 /// What a stream is reported with at its end, and the guards that count it while it is live.
 pub(super) struct StreamInfo {
-    pub(super) registration: Registration,
+    registration: Registration,
     /// Lets the upstream call continue when the client leaves.
-    pub(super) detaches: Option<Detachable>,
+    detaches: Option<Detachable>,
     /// Counts the stream in the metrics.
-    pub(super) _active: Active,
-    pub(super) status: StatusCode,
-    pub(super) span: Option<Span>,
+    _active: Active,
+    status: StatusCode,
+    span: Option<Span>,
+    metrics: Arc<Metrics>,
+    /// The end has been reported.
+    is_reported: bool,
+}
+
+impl StreamInfo {
+    pub(super) const fn new(
+        registration: Registration,
+        detaches: Option<Detachable>,
+        active: Active,
+        status: StatusCode,
+        span: Option<Span>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            registration,
+            detaches,
+            _active: active,
+            status,
+            span,
+            metrics,
+            is_reported: false,
+        }
+    }
+}
+
+impl Drop for StreamInfo {
+    /// Reports a stream that is dropped before its end: by a panic, or because the process does not wait for it any
+    /// longer.
+    fn drop(&mut self) {
+        if self.is_reported {
+            return;
+        }
+        let live = &self.registration.live;
+        let end = if tasks::is_failing() {
+            self.metrics.panics.inc();
+            End::Panic
+        } else {
+            live.stop.asked().unwrap_or(End::ClientGone)
+        };
+        accounting::cut_short(live, end, self.status);
+        if let Some(span) = &mut self.span {
+            span.cut(end);
+        }
+    }
 }
 
 impl StreamTask {
-    pub(super) fn new(pump: Pump, info: StreamInfo, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(pump: Pump, info: StreamInfo) -> Self {
         Self {
             pump: Some(pump),
             end: None,
-            metrics,
             info: Some(Box::new(info)),
+        }
+    }
+
+    fn poll_to_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(pump) = &mut self.pump {
+            tasks::rehearse_defect(|| "stream".to_owned());
+            let failure = ready!(pump.poll_flow(cx));
+            if let (Some(pump), Some(info)) = (self.pump.take(), self.info.take()) {
+                self.end = Some(Box::pin(end(pump, failure, info)));
+            }
+        }
+        match &mut self.end {
+            Some(end) => end.as_mut().poll(cx),
+            None => Poll::Ready(()),
         }
     }
 }
@@ -52,31 +110,15 @@ impl StreamTask {
 impl Future for StreamTask {
     type Output = ();
 
+    /// A panic ends the stream here, so that its connection can still send what came before, and a second one, while
+    /// the first is cleared up, cannot end the process.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let guard = PanicGuard(&mut self);
-        let this = &mut *guard.0;
-        if let Some(pump) = &mut this.pump {
-            let failure = ready!(pump.poll_flow(cx));
-            if let (Some(pump), Some(info)) = (this.pump.take(), this.info.take()) {
-                this.end = Some(Box::pin(end(pump, failure, info)));
-            }
-        }
-        match &mut this.end {
-            Some(end) => end.as_mut().poll(cx),
-            None => Poll::Ready(()),
-        }
-    }
-}
-
-/// Counts a panic of the task and ends it, because its state must not be used after a panic.
-struct PanicGuard<'a>(&'a mut StreamTask);
-
-impl Drop for PanicGuard<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.metrics.panics.inc();
-            (self.0.pump, self.0.end, self.0.info) = (None, None, None);
-        }
+        let this = &mut *self;
+        tasks::contained(|| this.poll_to_end(cx)).unwrap_or_else(|_| {
+            let _failing = Failing::begin();
+            (this.pump, this.end, this.info) = (None, None, None);
+            Poll::Ready(())
+        })
     }
 }
 
@@ -91,11 +133,15 @@ async fn end(mut pump: Pump, failure: Failure, mut info: Box<StreamInfo>) {
     }
     let report = pump.close(failure).await;
     let live = &info.registration.live;
+    if report.end == End::Panic {
+        info.metrics.panics.inc();
+    }
     accounting::record(&live.context.metrics, &report, live.context.started);
     accounting::log(live, &report, info.status);
     if let Some(span) = info.span.take() {
         span.stream(&report, live.id.to_string(), info.status);
     }
+    info.is_reported = true;
     if report.ingress.detached {
         live.detach();
         pump.run_detached().await;
@@ -108,7 +154,7 @@ async fn end(mut pump: Pump, failure: Failure, mut info: Box<StreamInfo>) {
 
 #[cfg(test)]
 mod tests {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use crate::capacity::Share;
     use std::task::Waker;
     use std::time::Duration;
 
@@ -118,6 +164,8 @@ mod tests {
     use crate::dialect::{Choice, Members};
     use crate::encode::Encoder;
     use crate::queue::{self, Close, Limits, Next, Overflow};
+    use crate::session::RequestContext;
+    use crate::session::registry::Registry;
     use crate::stream::deadline::Lengths;
     use crate::stream::pipeline::{Pipeline, Settings};
     use crate::stream::pump::{
@@ -201,21 +249,63 @@ mod tests {
             stop: Arc::<StopSignal>::default(),
         });
         let metrics = Arc::new(Metrics::new());
-        let mut task = StreamTask {
-            pump: Some(pump),
-            end: None,
-            metrics: Arc::clone(&metrics),
-            info: None,
-        };
+        let registry = Arc::<Registry>::default();
+        let mut task = StreamTask::new(pump, info(&registry, &metrics));
         let mut cx = Context::from_waker(Waker::noop());
-        let first = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut task).poll(&mut cx)));
-        assert!(first.is_err());
+        assert!(Pin::new(&mut task).poll(&mut cx).is_ready());
         assert!(
             Pin::new(&mut task).poll(&mut cx).is_ready(),
             "nobody goes on"
         );
         assert_eq!(metrics.panics.get(), 1);
+        assert!(registry.is_empty());
+        let counted = metrics.encode();
+        assert!(
+            counted.contains("weir_streams_total{outcome=\"panic\",route=\"r\"} 1"),
+            "{counted}"
+        );
         let next = receiver.poll_next(&mut cx, usize::MAX, &mut Vec::new());
         assert!(matches!(next, Poll::Ready(Next::End(Close::Abort))));
+    }
+
+    fn info(registry: &Arc<Registry>, metrics: &Arc<Metrics>) -> StreamInfo {
+        let context = RequestContext::example(metrics);
+        let registration = registry.register(&context, 1, &Share::default()).unwrap();
+        let active = context.metrics.stream_active(Framing::Sse);
+        StreamInfo::new(
+            registration,
+            None,
+            active,
+            StatusCode::OK,
+            None,
+            Arc::clone(metrics),
+        )
+    }
+
+    #[test]
+    fn a_stream_that_is_dropped_is_reported_with_the_true_reason() {
+        let outcome = |ended: &dyn Fn(StreamInfo)| {
+            let (registry, metrics) = (Arc::<Registry>::default(), Arc::new(Metrics::new()));
+            ended(info(&registry, &metrics));
+            assert!(registry.is_empty());
+            let text = metrics.encode();
+            let counted = |end: &End| {
+                text.contains(&format!(
+                    "weir_streams_total{{outcome=\"{}\",route=\"r\"}} 1",
+                    end.as_str()
+                ))
+            };
+            let ends: Vec<End> = End::ALL.into_iter().filter(counted).collect();
+            (ends, metrics.panics.get())
+        };
+        let drained = outcome(&|info| info.registration.live.stop(End::Drained));
+        assert_eq!(drained, (vec![End::Drained], 0));
+        let failed = outcome(&|info| {
+            let _failing = Failing::begin();
+            drop(info);
+        });
+        assert_eq!(failed, (vec![End::Panic], 1));
+        let reported = outcome(&|mut info| info.is_reported = true);
+        assert_eq!(reported, (vec![], 0));
     }
 }

@@ -18,6 +18,8 @@ pub enum End {
     FirstEventTimeout,
     /// The upstream was silent for longer than `idle`.
     IdleTimeout,
+    /// A defect in Weir ended the stream.
+    Panic,
     /// The upstream sent bytes, but no event with content for longer than `progress`.
     ProgressTimeout,
     /// The stream was stopped on request.
@@ -36,13 +38,14 @@ pub enum End {
 
 impl End {
     /// All reasons, in the order of [`End::index`].
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ClientGone,
         Self::ClientStalled,
         Self::Drained,
         Self::Finished,
         Self::FirstEventTimeout,
         Self::IdleTimeout,
+        Self::Panic,
         Self::ProgressTimeout,
         Self::Stopped,
         Self::TooLarge,
@@ -69,6 +72,7 @@ impl End {
             Self::Finished => "finished",
             Self::FirstEventTimeout => "first_event_timeout",
             Self::IdleTimeout => "idle_timeout",
+            Self::Panic => "panic",
             Self::ProgressTimeout => "progress_timeout",
             Self::Stopped => "stopped",
             Self::TooLarge => "too_large",
@@ -99,6 +103,7 @@ impl End {
             Self::IdleTimeout => {
                 "idle_timeout: the upstream was silent for longer than deadlines.idle"
             }
+            Self::Panic => "panic: the proxy has failed, ask again",
             Self::ProgressTimeout => {
                 "progress_timeout: the upstream sent no content for longer than deadlines.progress"
             }

@@ -29,8 +29,12 @@ impl StopSignal {
 
     /// Reports whether the stream was asked to end.
     pub fn is_asked(&self) -> bool {
-        let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.end.is_some()
+        self.asked().is_some()
+    }
+
+    /// Returns the reason for which the stream was asked to end.
+    pub fn asked(&self) -> Option<End> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).end
     }
 
     /// Is ready with the reason once the stream was asked to end.

@@ -54,7 +54,7 @@ impl Endpoints {
         let now = self.now();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let count = self.states.len();
-        let order = (0..count).map(|offset| (turn + offset) % count);
+        let order = (0..count).map(|offset| turn.wrapping_add(offset) % count);
         let load = |index: usize| {
             self.states
                 .get(index)
@@ -131,7 +131,11 @@ impl Picked {
     /// Counts a failure, and ejects the endpoint after too many. The last endpoint left is never ejected.
     pub(super) fn failed(&self) {
         let Some(state) = self.state() else { return };
-        let failures = state.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        // The only endpoint is never ejected, and may fail for ever.
+        let failures = state
+            .failures
+            .fetch_add(1, Ordering::Relaxed)
+            .wrapping_add(1);
         let eject = self.endpoints.eject;
         let others_left = self.endpoints.left_out() + 1 < self.endpoints.states.len();
         if eject.failures > 0 && failures >= eject.failures && others_left {

@@ -35,7 +35,7 @@ pub(super) async fn watch(
     };
     let mut ticks = interval(upstream.health.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut failures = 0;
+    let mut failures: u32 = 0;
     loop {
         ticks.tick().await;
         let endpoint = (endpoints.upgrade()).and_then(|all| all.list().nth(index).cloned());
@@ -48,7 +48,11 @@ pub(super) async fn watch(
             Ok(Err(error)) => Some(error),
             Err(_) => Some(format!("no answer within {limit:?}")),
         };
-        failures = if problem.is_some() { failures + 1 } else { 0 };
+        failures = if problem.is_some() {
+            failures.saturating_add(1)
+        } else {
+            0
+        };
         let Some(all) = endpoints.upgrade() else {
             return;
         };

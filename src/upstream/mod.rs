@@ -26,7 +26,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
@@ -112,25 +112,27 @@ pub async fn dial(
     connect::connect(upstream, endpoint, connector.map(|one| &one.0)).await
 }
 
-/// Returns the health checks of one upstream's endpoints, or nothing if none are configured. Each ends when
-/// `endpoints` is dropped.
+/// The check of an endpoint, which ends when its endpoints are dropped.
+pub type Check = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Returns what starts the health check of each of one upstream's endpoints, or nothing if none are configured.
 pub fn checks(
     upstream: &Arc<Upstream>,
     endpoints: &Arc<Endpoints>,
     connector: Option<&Connector>,
-) -> impl Iterator<Item = impl Future<Output = ()> + Send + 'static> {
+) -> impl Iterator<Item = impl Fn() -> Check + Send + 'static> {
     let asked = if upstream.health.path.is_some() {
         endpoints.list().count()
     } else {
         0
     };
     (0..asked).map(move |index| {
-        health::watch(
-            Arc::clone(upstream),
-            Arc::downgrade(endpoints),
-            index,
-            connector.cloned(),
-        )
+        let (upstream, connector) = (Arc::clone(upstream), connector.cloned());
+        let endpoints = Arc::downgrade(endpoints);
+        move || -> Check {
+            let (upstream, endpoints) = (Arc::clone(&upstream), Weak::clone(&endpoints));
+            Box::pin(health::watch(upstream, endpoints, index, connector.clone()))
+        }
     })
 }
 
@@ -185,6 +187,12 @@ impl Client {
     pub fn prune(&self) {
         self.pool.prune();
         self.shared.prune();
+    }
+
+    /// Drops all connections that are kept for further requests.
+    pub fn forget_connections(&self) {
+        self.pool.clear();
+        self.shared.clear();
     }
 
     /// Sends `request` and waits for the response head. Dropping the future closes the connection, or resets the

@@ -93,6 +93,11 @@ impl Pool {
         }
     }
 
+    /// Drops all idle connections.
+    pub(super) fn clear(&self) {
+        *self.lock() = Vec::new();
+    }
+
     fn put(&self, wire: Connection, socket: Counted, endpoint: usize) {
         let mut idle = self.lock();
         let keeps = !self.max_age.is_zero() && !self.retired.load(Ordering::Relaxed);

@@ -7,7 +7,7 @@ import tarfile
 import pytest
 import yaml
 
-from conftest import CHART, DEPLOY, fails, helm_template, kinds, objects, only, run, tool, valid
+from conftest import CHART, DEPLOY, WEIR, fails, helm_template, kinds, objects, only, run, tool, valid
 
 AGENT = {"upstreams": {"agent": {"endpoints": ["http://agent:8000"]}}}
 FLEET = {"config": AGENT}
@@ -127,7 +127,8 @@ def test_a_pod_has_time_for_its_drain(template):
         [agent] = pod(found)["containers"]
         for container, port in ((weir(found), "weir-admin"), (agent, 9464)):
             hook = container["lifecycle"]["preStop"]["httpGet"]
-            assert hook == {"path": f"/drain?wait={limit + 2}s", "port": port}
+            header = {"name": "Weir-Hook", "value": "1"}
+            assert hook == {"path": f"/drain?wait={limit + 2}s", "port": port, "httpHeaders": [header]}
         assert pod(found)["terminationGracePeriodSeconds"] >= limit + 10
 
 
@@ -162,6 +163,27 @@ def test_no_pod_has_more_rights_than_it_needs(template):
         assert spec["automountServiceAccountToken"] is False
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert "cpu" not in container["resources"]["limits"] and "memory" in container["resources"]["limits"]
+
+
+def test_the_admin_port_is_asked_by_the_names_of_the_services(template):
+    found = template(FLEET | EVERYTHING | {"admin": {"hosts": ["weir.example"]}})
+    hosts = yaml.safe_load(config_of(found))["admin"]["hosts"]
+    for service in [one["metadata"]["name"] for one in found if one["kind"] == "Service"]:
+        names = {f"{service}{rest}" for rest in ("", ".default", ".default.svc", ".default.svc.cluster.local")}
+        assert names <= set(hosts)
+    assert "weir.example" in hosts and len(hosts) == len(set(hosts)) == 9
+
+
+def test_a_token_is_asked_for_and_shown_by_the_hook(template):
+    token = {"admin": {"token": "env:DRAIN_TOKEN"}, "drain": {"limit": 60}}
+    found = template(SIDECAR | token | {"agent": {**SIDECAR["agent"], "preStop": "sleep"}})
+    valid(found)
+    assert yaml.safe_load(config_of(found))["admin"]["token"] == "env:DRAIN_TOKEN"
+    hook = weir(found)["lifecycle"]["preStop"]
+    words = ["/usr/bin/weir", "drain", "--admin", ":9464", "--wait", "62s", "--token", "env:DRAIN_TOKEN"]
+    assert hook == {"exec": {"command": words}}
+    help_text = run(WEIR, "drain", "--help")
+    assert all(word in help_text for word in words if word.startswith("--"))
 
 
 def test_admin_is_reached_by_whom_the_policy_names(template):
@@ -229,6 +251,8 @@ WRONG = {
     "an agent of that name": ({"mode": "sidecar", "agent": {"container": {"name": "weir", "image": "i"}}}, "expected another name"),
     "two hooks": (agent(lifecycle={"preStop": {"exec": {"command": ["/stop"]}}}), "agent.preStop: expected none"),
     "a probe that would drain": (agent(livenessProbe={"exec": {"command": ["/ok"]}}), "agent.preStop: expected sleep or none"),
+    "a token in the values": ({**FLEET, "admin": {"token": "s3cret"}}, "admin.token"),
+    "a hook without the token": ({**SIDECAR, "admin": {"token": "env:A"}}, "agent.preStop: expected sleep or none beside admin.token"),
     "a digest": ({"image": {"digest": "abc"}}, "image.digest"),
 }
 

@@ -38,9 +38,9 @@ def test_prometheus_takes_its_configuration(tmp_path):
     [flag] = [word.split("=")[1] for word in SERVICES["prometheus"]["command"] if word.startswith("--config.file=")]
     subprocess.run([PROMTOOL, "check", "config", copies[flag]], check=True)
     config = yaml.safe_load(copies[flag].read_text())
-    [scraped] = config["scrape_configs"][0]["static_configs"][0]["targets"]
-    service, port = scraped.split(":")
-    assert SERVICES[service]["command"][-1].endswith(f":{port}")
+    [scraped] = config["scrape_configs"][0]["dns_sd_configs"]
+    [service] = scraped["names"]
+    assert SERVICES[service]["command"][-1].endswith(f":{scraped['port']}")
 
 
 def test_grafana_finds_its_dashboard_and_its_source():

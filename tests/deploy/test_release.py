@@ -52,6 +52,28 @@ def test_scripts_have_no_pitfalls():
     run("shellcheck", *SCRIPTS)
 
 
+def test_what_was_not_checked_is_the_last_that_a_run_says(tmp_path):
+    """A stand-in for cargo has no network: the stage `deny` checks the rest, and the end of the run says so again."""
+    for name, words in {"cargo": '[ "$2" != fetch ]', "cargo-deny": "true", "cargo-cyclonedx": "true", "make": "true"}.items():
+        file = tmp_path / name
+        file.write_text(f"#!/bin/sh\n{words}\n")
+        file.chmod(0o755)
+    copy = tmp_path / "project/tests/run"
+    copy.parent.mkdir(parents=True)
+    copy.write_text((ROOT / "tests/run").read_text())
+    said = run("bash", copy, "deny", env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    times, _, last = said.partition("\n== time\n")[2].partition("\n\n")
+    assert times.startswith("deny ") and "total" in times
+    first, warning, end = last.splitlines()
+    assert set(first) == set(end) == {"!"} and warning.startswith("!! NOT CHECKED: known vulnerabilities (advisories)")
+
+
+def test_a_release_has_no_deliberate_defects():
+    """Debug builds panic where a test asks for it (src/tasks/rehearsal.rs)."""
+    program = run(ROOT / "deploy/release/program").strip().splitlines()[-1]
+    assert b"WEIR_TEST_PANICS" not in (ROOT / program).read_bytes()
+
+
 def test_versions_of_what_is_published_agree():
     version = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.M)[1]
     assert json.loads(run("cargo", "metadata", "--no-deps", "--format-version", "1", cwd=ROOT))["packages"][0]["version"] == version

@@ -8,9 +8,13 @@
     reason = "test code: a broken step must stop the test"
 )]
 
+mod admin;
 mod detached;
+mod extremes;
 mod limits;
 mod metrics;
+#[cfg(debug_assertions)]
+mod panics;
 mod rejections;
 mod streams;
 mod support;

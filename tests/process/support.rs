@@ -26,7 +26,18 @@ pub(crate) struct Weir {
 impl Weir {
     /// Starts `weir --config` with `yaml`, in which `$UPSTREAM` is `upstream`.
     pub(crate) fn start(yaml: &str, upstream: SocketAddr) -> Self {
-        Self::spawn(yaml, upstream, Command::new(env!("CARGO_BIN_EXE_weir")))
+        Self::start_with(yaml, upstream, &[])
+    }
+
+    /// The same, with these environment variables.
+    pub(crate) fn start_with(
+        yaml: &str,
+        upstream: SocketAddr,
+        variables: &[(&str, &std::ffi::OsStr)],
+    ) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+        command.envs(variables.iter().copied());
+        Self::spawn(yaml, upstream, command)
     }
 
     /// Like `start`, with a limit of open files.
@@ -119,6 +130,19 @@ impl Weir {
             .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no series {series} in\n{text}"))
             .to_owned()
+    }
+
+    /// Waits until a series has a value that `is` accepts, and returns it.
+    pub(crate) fn metric_until(&self, series: &str, is: impl Fn(f64) -> bool) -> f64 {
+        let started = Instant::now();
+        loop {
+            let value = self.metric(series);
+            if is(value) {
+                return value;
+            }
+            assert!(started.elapsed() < PATIENCE, "{series} is still {value}");
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Rewrites the configuration file and requests a reload.

@@ -1,12 +1,16 @@
 """Tests that the admin listener reports what is running, and changes nothing unless asked."""
 
 import json
+import socket
+import subprocess
 import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.request import Request, urlopen
 
 import pytest
 
 from backends import wire
+from support.process import REAL
 from support.raw import Raw
 from support.wait import until
 
@@ -99,3 +103,55 @@ def answers(proxy) -> bool:
         return proxy.ask("/healthz")[0] == 200
     except OSError:
         return False
+
+
+def own_address() -> str:
+    """Returns an address of this machine that browsers trust less than loopback, if it has one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Sends nothing.
+            probe.connect(("198.51.100.1", 9))
+        except OSError:
+            return "127.0.0.1"
+        return probe.getsockname()[0]
+
+
+@pytest.fixture
+def page():
+    """The URL of an empty page, of no site that Weir knows."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<!doctype html><body></body>")
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("0.0.0.0", 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://evil.test:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+def test_no_page_in_a_browser_reads_or_drains(weir, upstream, page):
+    """A real browser, on a page that tries everything: images, frames, forms, scripts, and a name that resolves to the
+    admin listener (DNS rebinding)."""
+    proxy = weir(upstream(lambda connection: None).url, admin={"listen": "0.0.0.0:0"})
+    port = int(proxy.admin.rpartition(":")[2])
+    task = {"page": page, "address": own_address(), "port": port}
+    done = subprocess.run(
+        ["node", "pages.mjs", json.dumps(task)], cwd=REAL / "node", capture_output=True, text=True, timeout=90
+    )
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert {status for *_, status in seen} == {403}, seen
+    tried = {(method, kind) for host, method, _, kind, _ in seen if not host.startswith("evil.test")}
+    assert {("POST", "fetch"), ("POST", "ping")} < tried
+    assert {("GET", kind) for kind in ("document", "fetch", "image", "media", "script", "stylesheet")} < tried
+    rebound = [path for host, _, path, *_ in seen if host.startswith("evil.test")]
+    assert rebound == ["/", "/streams", "/config", "/metrics", "/drain"]
+    assert Raw(f"http://127.0.0.1:{port}").get("/readyz").status == 200

@@ -53,7 +53,9 @@ class Pod:
         """Calls a hook as the kubelet does and waits for the response. Returns its status and its time."""
 
         def call():
-            with Raw(f"http://{self.weir.admin}").get(hook["path"]) as client:
+            fields = {field["name"]: field["value"] for field in hook["httpHeaders"]}
+            fields |= {"User-Agent": "kube-lifecycle/1.34", "Accept": "*/*"}
+            with Raw(f"http://{self.weir.admin}").get(hook["path"], **fields) as client:
                 client.read_body()
                 return client.status, time.monotonic()
 

@@ -82,9 +82,7 @@ impl Filter {
             reasoning: self.rules.reasoning.hides(),
             tools: self.rules.tools.hides(),
             marks: Some(&self.rules.marks),
-            skip: text
-                .text
-                .map(|text| text.start as usize - start..text.end as usize - start),
+            skip: text.text.and_then(|text| text.within(start)),
             traces: false,
             all_texts: !is_carried,
         };

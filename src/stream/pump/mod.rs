@@ -304,7 +304,12 @@ impl Pump {
     fn room(&mut self, now: Instant) -> Option<Failure> {
         let status = self.egress.outlet.status();
         if status.reader_gone {
-            return Some(End::ClientGone.into());
+            let end = if status.reader_failed {
+                End::Panic
+            } else {
+                End::ClientGone
+            };
+            return Some(end.into());
         }
         self.egress
             .note_waiting(status.waiting_since.max(status.handed_off));

@@ -17,6 +17,7 @@ use super::semconv;
 use crate::dialect::Dialect;
 use crate::stream::end::End;
 use crate::stream::pump::Report;
+use crate::tasks;
 
 /// The span of one request. If it is dropped without an outcome, the client left before there was a response.
 pub struct Span(Box<Open>);
@@ -112,11 +113,13 @@ impl Drop for Span {
         let open = &mut *self.0;
         if open.attributes.outcome.is_none() {
             // A panic is a defect in Weir, and must not be counted as a client that left.
-            let panics = std::thread::panicking();
-            if panics {
-                open.attributes.trouble = Some("panic".into());
-            }
-            open.attributes.outcome = Some(if panics { "panic" } else { "client_gone" });
+            let end = if tasks::is_failing() {
+                open.attributes.trouble = Some(End::Panic.as_str().into());
+                End::Panic
+            } else {
+                End::ClientGone
+            };
+            open.attributes.outcome = Some(end.as_str());
         }
         let data = open.data();
         open.outbox.put(data);

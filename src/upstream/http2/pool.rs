@@ -70,4 +70,11 @@ impl Pool {
             open.retain(|one| one.is_useful(self.max_age));
         }
     }
+
+    /// Drops all connections, except those of an endpoint to which one is being opened.
+    pub(in crate::upstream) fn clear(&self) {
+        for mut open in self.open.iter().filter_map(|open| open.try_lock().ok()) {
+            open.clear();
+        }
+    }
 }

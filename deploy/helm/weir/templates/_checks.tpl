@@ -32,6 +32,9 @@
 {{- if and ($agent.lifecycle).preStop (ne $values.agent.preStop "none") -}}
 {{- fail "agent.preStop: expected none, because agent.container has a preStop hook of its own" -}}
 {{- end -}}
+{{- if and (eq $values.agent.preStop "drain") $values.admin.token -}}
+{{- fail "agent.preStop: expected sleep or none beside admin.token; the hook of the agent's container cannot take the token from a Secret" -}}
+{{- end -}}
 {{- if and (eq $values.agent.preStop "drain") (or $agent.livenessProbe $agent.startupProbe) -}}
 {{- fail "agent.preStop: expected sleep or none beside a liveness or startup probe of agent.container; the hook runs when such a probe fails, too, and drain would end Weir with it" -}}
 {{- end -}}

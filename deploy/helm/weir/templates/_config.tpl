@@ -8,9 +8,13 @@
 {{- end -}}
 {{- $_ := set $listen "tls" $tls -}}
 {{- end -}}
+{{- $admin := dict "listen" (printf "0.0.0.0:%v" .Values.ports.admin) "hosts" (include "weir.adminHosts" . | fromYamlArray) -}}
+{{- with .Values.admin.token -}}
+{{- $_ := set $admin "token" . -}}
+{{- end -}}
 {{- $config := dict
   "listen" (list $listen)
-  "admin" (dict "listen" (printf "0.0.0.0:%v" .Values.ports.admin))
+  "admin" $admin
   "workers" .Values.workers
   "drain" (dict "delay" (printf "%vs" .Values.drain.delay) "limit" (printf "%vs" .Values.drain.limit))
 -}}
@@ -28,4 +32,13 @@
 {{- $_ := set $config "routes" (list (dict "name" "default" "upstream" (keys .Values.config.upstreams | first))) -}}
 {{- end -}}
 {{- mustMergeOverwrite $config (deepCopy .Values.config) | toYaml -}}
+{{- end }}
+{{/* The names of the chart's Services, and those that are given. Weir refuses admin requests by other names. */}}
+{{- define "weir.adminHosts" -}}
+{{- $name := include "weir.fullname" . -}}
+{{- $hosts := list -}}
+{{- range $service := list $name (include "weir.metricsName" .) -}}
+{{- $hosts = concat $hosts (list $service (printf "%s.%s" $service $.Release.Namespace) (printf "%s.%s.svc" $service $.Release.Namespace) (printf "%s.%s.svc.cluster.local" $service $.Release.Namespace)) -}}
+{{- end -}}
+{{- concat $hosts .Values.admin.hosts | uniq | toYaml -}}
 {{- end }}

@@ -12,6 +12,11 @@
 {{- end -}}
 {{- end }}
 
+{{/* The Service that leads to the admin port. */}}
+{{- define "weir.metricsName" -}}
+{{- printf "%s-metrics" (include "weir.fullname" . | trunc 55 | trimSuffix "-") }}
+{{- end }}
+
 {{/* The selector of the pods, which never changes. */}}
 {{- define "weir.selector" -}}
 app.kubernetes.io/name: {{ include "weir.name" . | quote }}

@@ -1,6 +1,12 @@
-{{/* The drain request. It is answered when the last stream has ended, or shortly after drain.limit. */}}
+{{/* How long a hook waits: until the last stream has ended, but not longer than shortly after drain.limit. */}}
+{{- define "weir.wait" -}}
+{{- printf "%ds" (add .Values.drain.limit 2) -}}
+{{- end }}
+
+{{/* The drain request of the kubelet. The header shows that it does not come from a web page. */}}
 {{- define "weir.drain" -}}
-{{- printf "/drain?wait=%ds" (add .Values.drain.limit 2) -}}
+path: {{ printf "/drain?wait=%s" (include "weir.wait" .) }}
+httpHeaders: [{ name: Weir-Hook, value: "1" }]
 {{- end }}
 
 {{/* Weir's container, without the parts that only a sidecar has. */}}
@@ -35,7 +41,14 @@ readinessProbe:
 lifecycle:
   preStop:
     # All hooks of a pod run at once, before any container gets SIGTERM. A sidecar gets it last.
-    httpGet: { path: {{ include "weir.drain" . | quote }}, port: weir-admin }
+    {{- with .Values.admin.token }}
+    # The kubelet's own requests cannot take the token from a Secret.
+    exec: { command: ["/usr/bin/weir", "drain", "--admin", ":{{ $.Values.ports.admin }}", "--wait", {{ include "weir.wait" $ | quote }}, "--token", {{ . | quote }}] }
+    {{- else }}
+    httpGet:
+      port: weir-admin
+      {{- include "weir.drain" . | nindent 6 }}
+    {{- end }}
 resources: {{- toYaml .Values.resources | nindent 2 }}
 securityContext: {{- toYaml .Values.securityContext | nindent 2 }}
 volumeMounts:
@@ -71,7 +84,7 @@ volumeMounts:
 {{/* The agent's container as given, with a hook that keeps it alive while Weir drains. */}}
 {{- define "weir.agent" -}}
 {{- $agent := deepCopy .Values.agent.container -}}
-{{- $hook := dict "httpGet" (dict "path" (include "weir.drain" .) "port" .Values.ports.admin) -}}
+{{- $hook := dict "httpGet" (merge (dict "port" .Values.ports.admin) (include "weir.drain" . | fromYaml)) -}}
 {{- if eq .Values.agent.preStop "sleep" -}}
 {{- $hook = dict "sleep" (dict "seconds" (add .Values.drain.limit 3)) -}}
 {{- end -}}
