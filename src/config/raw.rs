@@ -169,7 +169,7 @@ group! {
                 why: preset::MAX_CONNECTIONS_WHY,
             };
         /// Maximum number of simultaneous requests of every kind, streams included. Further ones are rejected with 503,
-        /// and so are those of an HTTP/2 connection that already has four times as many as are still free.
+        /// and so are those of an HTTP/2 connection beyond its share, which depends on how many are free.
         max_requests: OrAuto<Count> =
             OrAuto {
                 inner: count(Preset { value: 0, why: "" }, 1, 1_000_000),

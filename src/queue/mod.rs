@@ -17,11 +17,8 @@ use tokio::time::Instant;
 use crate::encode::Encoder;
 use crate::event::Event;
 pub use limits::{Limits, Overflow};
-pub use ring::{Counts, Taken};
+pub use ring::{Counts, LARGE_BYTES, Taken};
 use ring::{Push, Ring};
-
-/// Larger events are handed on in their own buffers, without a copy.
-pub const LARGE_BYTES: usize = 64 * 1024;
 
 /// How a queue ends for its reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -131,6 +131,6 @@ async fn as_many_headers_as_a_map_can_hold_are_refused() {
         () = requests => {}
     }
     assert_eq!(weir.metric("weir_stream_panics_total"), 0.0);
-    let refused = "weir_requests_refused_total{reason=\"bad_request\"}";
+    let refused = "weir_requests_refused_total{reason=\"too_many_headers\"}";
     assert_eq!(weir.metric(refused), 2.0);
 }

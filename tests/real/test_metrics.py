@@ -112,7 +112,7 @@ def test_every_outcome_exists_from_the_start(weir):
     assert outcomes == {
         *("finished", "truncated", "upstream_error", "upstream_reset"),
         *("first_event_timeout", "idle_timeout", "progress_timeout", "total_timeout"),
-        *("too_large", "client_gone", "client_stalled", "stopped", "drained"),
+        *("too_large", "client_gone", "client_stalled", "stopped", "drained", "panic"),
     }
 
 

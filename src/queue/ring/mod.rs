@@ -16,7 +16,6 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-use super::LARGE_BYTES;
 use super::join::{self, Joined};
 use super::limits::{Limits, Overflow};
 use crate::encode::Encoder;
@@ -26,6 +25,8 @@ use parts::Entry;
 pub use parts::{Counts, Push, Taken};
 use store::Store;
 
+/// Larger events are handed on in their own buffers, without a copy.
+pub const LARGE_BYTES: usize = 64 * 1024;
 /// The largest buffer that [`MOVED`] keeps, in bytes.
 const KEEP_MOVED_BYTES: usize = 1024 * 1024;
 

@@ -368,6 +368,17 @@ async fn a_reader_that_leaves_ends_the_stream_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_that_a_panic_took_away_did_not_leave() {
+    let (mut pump, rx, _) = pump(vec![(SECOND, token("x"))], ROOMY, Duration::ZERO);
+    let connection = crate::tasks::contained::<()>(|| {
+        let _rx = rx;
+        panic!("a mistake");
+    });
+    assert!(connection.is_err());
+    assert_eq!(pump.run().await.end, End::Panic);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stop_is_told_to_the_client() {
     let (mut pump, rx, stop) = pump(vec![], ROOMY, Duration::ZERO);
     let stopping = async {
