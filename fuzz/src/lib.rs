@@ -9,5 +9,6 @@ pub mod frames;
 pub mod strict;
 pub mod head;
 pub mod identity;
+pub mod joins;
 pub mod queue;
 pub mod scan;

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use http::Method;
 
+use super::beside::{Beside, Seen};
 use super::first_frame::FirstFrame;
 use super::object::Object;
 use super::reader::Reader;
@@ -90,7 +91,7 @@ impl State {
 }
 
 impl Parser for State {
-    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+    fn classify(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         let fields = Fields::read(frame.data())?;
         if fields.failed || frame.name() == b"error" {
             return Some(Event::bare(Class::Error).ending(Terminal::Error));
@@ -99,7 +100,7 @@ impl Parser for State {
         if self.call.is_none() && fields.rpc {
             self.call = std::str::from_utf8(fields.id).ok().map(str::to_owned);
         }
-        Some(event(frame, payload, &fields))
+        Some(event(frame, seen, payload, &fields))
     }
 
     fn error_context(&self) -> ErrorContext {
@@ -137,7 +138,7 @@ const fn of(class: Class, content: Content) -> Event {
     }
 }
 
-fn event(frame: &Frame<'_>, payload: Payload, fields: &Fields<'_>) -> Event {
+fn event(frame: &Frame<'_>, seen: &mut Seen, payload: Payload, fields: &Fields<'_>) -> Event {
     match payload {
         Payload::Artifact if !fields.append || fields.last => {
             let content = if fields.texts > 0 {
@@ -156,7 +157,7 @@ fn event(frame: &Frame<'_>, payload: Payload, fields: &Fields<'_>) -> Event {
             Some(range) if fields.texts == 1 && fields.parts == 1 => {
                 let event = text::event(frame, Class::Token, Content::Token, range)
                     .in_lane(text::key((fields.task, fields.artifact)));
-                let key = text::key((fields.task, fields.artifact, fields.rest));
+                let key = text::key((fields.task, fields.artifact, seen.key(&fields.beside)));
                 text::joining(event, Keep::Last, key)
             }
             // Files, data, or several texts.
@@ -244,8 +245,8 @@ struct Fields<'a> {
     text: Option<Range<usize>>,
     texts: usize,
     parts: usize,
-    /// A hash of the members that must be equal before two updates are merged.
-    rest: u64,
+    /// What must be equal before two updates are merged.
+    beside: Beside,
 }
 
 impl<'a> Fields<'a> {
@@ -256,11 +257,15 @@ impl<'a> Fields<'a> {
             match key {
                 b"jsonrpc" => {
                     fields.rpc = true;
-                    reader.skip()?;
+                    fields.beside.same(key, reader.raw()?);
                 }
-                b"id" => fields.id = reader.raw()?,
+                b"id" => {
+                    fields.id = reader.raw()?;
+                    fields.beside.same(key, fields.id);
+                }
                 b"error" => fields.failed |= reader.truthy()?,
                 b"result" => {
+                    fields.beside.tag(1);
                     reader.object(|reader, key| fields.result(reader, key))?;
                 }
                 _ => {
@@ -296,13 +301,26 @@ impl<'a> Fields<'a> {
 
     fn member(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
         match key {
-            b"kind" => self.payload = Payload::of(reader.word()?),
-            b"taskId" => self.task = reader.word()?,
-            b"final" => self.is_final = reader.truthy()?,
-            b"append" => self.append = reader.truthy()?,
-            b"lastChunk" => self.last = reader.truthy()?,
+            b"kind" => {
+                let raw = reader.raw()?;
+                self.payload = Payload::of(Reader::new(raw).word()?);
+                self.beside.same(key, raw);
+            }
+            b"taskId" => self.task = self.beside.word(reader, key)?,
+            b"final" | b"append" | b"lastChunk" => {
+                let raw = reader.raw()?;
+                let is_true = Reader::new(raw).truthy()?;
+                match key {
+                    b"final" => self.is_final = is_true,
+                    b"append" => self.append = is_true,
+                    _ => self.last = is_true,
+                }
+                self.beside.same(key, raw);
+            }
             b"status" => {
-                reader.object(|reader, key| {
+                let raw = reader.raw()?;
+                self.beside.same(key, raw);
+                Reader::new(raw).object(|reader, key| {
                     match key {
                         b"state" => self.progress = Progress::of(reader.word()?),
                         _ => reader.skip()?,
@@ -313,7 +331,7 @@ impl<'a> Fields<'a> {
             b"artifact" => {
                 reader.object(|reader, key| match key {
                     b"artifactId" => {
-                        self.artifact = reader.word()?;
+                        self.artifact = self.beside.word(reader, key)?;
                         Some(())
                     }
                     b"parts" => {
@@ -341,7 +359,7 @@ impl<'a> Fields<'a> {
     }
 
     fn other(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
-        self.rest = text::beside(self.rest, key, reader.raw()?);
+        self.beside.add(key, reader.raw()?);
         Some(())
     }
 }

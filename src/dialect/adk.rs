@@ -5,6 +5,7 @@
 //! neither a tool call nor the result of one, or one with a long-running call. A result that escalates
 //! ends its agent, and with it possibly the run.
 
+use super::beside::{Beside, Seen};
 use super::object::Object;
 use super::parts::{self, Parts};
 use super::reader::Reader;
@@ -13,6 +14,7 @@ use super::spec::{
 };
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Terminal, TextsOver, Usage};
+use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
 pub(super) const SPEC: DialectSpec = DialectSpec {
@@ -48,7 +50,7 @@ struct State {
 }
 
 impl Parser for State {
-    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+    fn classify(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         // The server formats its errors by hand: a quote in the message makes them invalid JSON.
         let Some(step) = Step::read(frame.data()) else {
             let is_error = frame.data().starts_with(b"{\"error\"");
@@ -57,12 +59,12 @@ impl Parser for State {
         if step.failed {
             return Some(Event::bare(Class::Error).ending(Terminal::MayFail));
         }
-        step.is_known.then(|| self.event(frame, &step))
+        step.is_known.then(|| self.event(frame, seen, &step))
     }
 }
 
 impl State {
-    fn event(&mut self, frame: &Frame<'_>, step: &Step) -> Event {
+    fn event(&mut self, frame: &Frame<'_>, seen: &mut Seen, step: &Step) -> Event {
         let parts = &step.parts;
         let usage = step.usage.map(|usage| Usage {
             call: self.wholes,
@@ -121,11 +123,12 @@ impl State {
             ..event
         };
         let joins = matches!(class, Class::Reasoning | Class::Token | Class::Usage);
-        if !joins || parts.count != 1 {
+        if !joins || parts.count != 1 || event.terminal.is_some() {
             return event;
         }
         let is_thought = parts.content == Content::Reasoning;
-        let key = text::key((is_thought, event.usage.is_some(), step.author, step.rest));
+        let beside = seen.key(&step.beside);
+        let key = text::key((is_thought, event.usage.is_some(), step.author, beside));
         text::joining(event, Keep::Last, key)
     }
 }
@@ -144,8 +147,8 @@ struct Step {
     runs_on: bool,
     /// A hash of the agent that speaks, and of its branch and its run.
     author: u64,
-    /// A hash of the members that must be equal before two events are merged.
-    rest: u64,
+    /// What must be equal before two events are merged.
+    beside: Beside,
 }
 
 impl Step {
@@ -163,8 +166,9 @@ impl Step {
                 b"partial" => step.partial = reader.truthy()?,
                 b"longRunningToolIds" => step.runs_on |= reader.says_something()?,
                 b"actions" => {
-                    let at = reader.clone();
-                    reader.object(|reader, key| {
+                    let raw = reader.raw()?;
+                    step.beside.same(key, raw);
+                    Reader::new(raw).object(|reader, key| {
                         match key {
                             // The agent that called the tool is done with it.
                             b"skipSummarization" | b"escalate" => {
@@ -174,18 +178,22 @@ impl Step {
                         }
                         Some(())
                     })?;
-                    step.other(&mut at.clone(), key)?;
                 }
-                b"usageMetadata" => step.usage = parts::usage(reader)?,
+                b"usageMetadata" if reader.kind()? == Kind::Object => {
+                    step.usage = parts::usage(reader)?;
+                }
                 // These differ in every event.
                 b"id" | b"timestamp" => reader.skip()?,
                 b"content" => {
                     reader.object(|reader, key| match key {
                         b"parts" => step.parts.read(reader),
-                        _ => step.other(reader, key),
+                        _ => {
+                            step.beside.add(key, reader.raw()?);
+                            Some(())
+                        }
                     })?;
                 }
-                _ => step.other(reader, key)?,
+                _ => step.beside.add(key, reader.raw()?),
             }
             Some(())
         })?;
@@ -197,11 +205,6 @@ impl Step {
     fn spoken_by(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
         let author = text::key((key, reader.raw()?));
         self.author = self.author.wrapping_add(author);
-        Some(())
-    }
-
-    fn other(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
-        self.rest = text::beside(self.rest, key, reader.raw()?);
         Some(())
     }
 }

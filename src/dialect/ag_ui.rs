@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use super::Dialect;
+use super::beside::{Beside, Seen};
 use super::object::Object;
 use super::reader::Reader;
 use super::request::Members;
@@ -78,7 +79,7 @@ struct State {
 }
 
 impl Parser for State {
-    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+    fn classify(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         let fields = Fields::read(frame.data())?;
         let of = |class, content| Event {
             content,
@@ -97,20 +98,25 @@ impl Parser for State {
                 usage: fields.usage,
                 ..Event::bare(Class::Error).ending(Terminal::MayFail)
             },
-            b"TEXT_MESSAGE_CONTENT" => fields.text(frame, Class::Token, Content::Token),
-            b"TEXT_MESSAGE_CHUNK" => self.chunk(frame, &fields, Class::Token, Content::Token),
+            b"TEXT_MESSAGE_CONTENT" => fields.text(frame, seen, Class::Token, Content::Token),
+            b"TEXT_MESSAGE_CHUNK" => {
+                let event = fields.text(frame, seen, Class::Token, Content::Token);
+                self.chunk(event, &fields)
+            }
             b"REASONING_MESSAGE_CONTENT" | b"THINKING_TEXT_MESSAGE_CONTENT" => {
-                fields.text(frame, Class::Reasoning, Content::Reasoning)
+                fields.text(frame, seen, Class::Reasoning, Content::Reasoning)
             }
             b"REASONING_MESSAGE_CHUNK" => {
-                self.chunk(frame, &fields, Class::Reasoning, Content::Reasoning)
+                let event = fields.text(frame, seen, Class::Reasoning, Content::Reasoning);
+                self.chunk(event, &fields)
             }
-            b"TOOL_CALL_ARGS" => fields.text(frame, Class::Tool, Content::Tool).of_call(
-                Step::GoesOn,
-                0,
-                text::key(fields.call),
-            ),
-            b"TOOL_CALL_CHUNK" => self.call_chunk(frame, &fields),
+            b"TOOL_CALL_ARGS" => fields
+                .text(frame, seen, Class::Tool, Content::Tool)
+                .of_call(Step::GoesOn, 0, text::key(fields.call)),
+            b"TOOL_CALL_CHUNK" => {
+                let event = fields.text(frame, seen, Class::Tool, Content::Tool);
+                self.call_chunk(event, &fields)
+            }
             b"TOOL_CALL_START" => {
                 of(Class::Tool, Content::Tool).of_call(Step::Begins, 0, text::key(fields.call))
             }
@@ -119,7 +125,7 @@ impl Parser for State {
             }
             kind if kind.starts_with(b"TOOL_CALL_") => of(Class::Tool, Content::Tool),
             b"STATE_SNAPSHOT" | b"MESSAGES_SNAPSHOT" | b"ACTIVITY_SNAPSHOT" => {
-                let key = text::key((fields.kind, fields.message));
+                let key = text::key((fields.kind, fields.message, seen.key(&fields.beside)));
                 text::superseded(of(Class::State, Content::Other), frame, key)
             }
             b"STATE_DELTA" | b"ACTIVITY_DELTA" => of(Class::State, Content::Other),
@@ -136,19 +142,12 @@ impl Parser for State {
 impl State {
     /// Returns the event of a chunk, which stands for start, content and end. The first chunk of a
     /// message must not be dropped.
-    fn chunk(
-        &mut self,
-        frame: &Frame<'_>,
-        fields: &Fields<'_>,
-        class: Class,
-        content: Content,
-    ) -> Event {
-        let (open, side) = if class == Class::Reasoning {
+    fn chunk(&mut self, event: Event, fields: &Fields<'_>) -> Event {
+        let (open, side) = if event.class == Class::Reasoning {
             (&mut self.reasoning, Side::Reasoning)
         } else {
             (&mut self.text, Side::Answer)
         };
-        let event = fields.text(frame, class, content);
         if fields.message.is_empty() {
             return event.in_lane(*open);
         }
@@ -167,7 +166,7 @@ impl State {
     }
 
     /// Returns the event of a chunk of a tool call. Only the first one needs an id.
-    fn call_chunk(&mut self, frame: &Frame<'_>, fields: &Fields<'_>) -> Event {
+    fn call_chunk(&mut self, event: Event, fields: &Fields<'_>) -> Event {
         let step = if fields.call.is_empty() {
             Step::Piece
         } else {
@@ -180,7 +179,7 @@ impl State {
         };
         let event = Event {
             content: Content::Tool,
-            ..fields.text(frame, Class::Tool, Content::Tool)
+            ..event
         };
         let merge = event.merge.filter(|_| step == Step::Piece);
         Event { merge, ..event }.of_call(step, 0, self.call)
@@ -205,8 +204,10 @@ struct Fields<'a> {
     delta: Option<Range<usize>>,
     varying: Option<Range<usize>>,
     usage: Option<Usage>,
-    /// A hash of the members that must be equal before two events are merged.
-    rest: u64,
+    /// What must be equal before two events are merged.
+    beside: Beside,
+    /// A hash of the members that a snapshot consists of, and that the next snapshot replaces.
+    snapshot: u64,
 }
 
 impl<'a> Fields<'a> {
@@ -216,12 +217,19 @@ impl<'a> Fields<'a> {
         let is_object = reader.object(|reader, key| {
             match key {
                 b"type" => fields.kind = reader.word()?,
-                b"messageId" => fields.message = reader.word()?,
-                b"toolCallId" => fields.call = reader.word()?,
+                b"messageId" => fields.message = fields.beside.word(reader, key)?,
+                b"toolCallId" => fields.call = fields.beside.word(reader, key)?,
                 b"delta" if reader.kind()? == Kind::String => fields.delta = reader.string()?,
                 b"timestamp" => fields.varying = Some(reader.count_at()?.1),
-                b"usage" => fields.read_usage(reader)?,
-                _ => fields.rest = text::beside(fields.rest, key, reader.raw()?),
+                b"usage" => {
+                    let raw = reader.raw()?;
+                    fields.beside.same(key, raw);
+                    fields.read_usage(&mut Reader::new(raw))?;
+                }
+                b"content" | b"messages" | b"snapshot" => {
+                    fields.snapshot = text::key((fields.snapshot, key, reader.raw()?));
+                }
+                _ => fields.beside.add(key, reader.raw()?),
             }
             Some(())
         })?;
@@ -248,12 +256,13 @@ impl<'a> Fields<'a> {
         Some(())
     }
 
-    fn text(&self, frame: &Frame<'_>, class: Class, content: Content) -> Event {
+    fn text(&self, frame: &Frame<'_>, seen: &mut Seen, class: Class, content: Content) -> Event {
         let Some(range) = self.delta.clone() else {
             return Event::bare(class);
         };
         let event = text::event(frame, class, content, range).in_lane(text::key(self.message));
-        let key = text::key((self.kind, self.message, self.call, self.rest));
+        let rest = (seen.key(&self.beside), self.snapshot);
+        let key = text::key((self.kind, self.message, self.call, rest));
         let varying = self.varying.clone();
         Event {
             varying: varying.and_then(|at| frame.in_block(at)),

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::Dialect;
+use super::beside::{Beside, Seen};
 use super::first_frame::FirstFrame;
 use super::object::Object;
 use super::reader::Reader;
@@ -81,8 +82,8 @@ struct State {
 const MAX_OPEN: usize = 16;
 
 impl Parser for State {
-    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
-        let event = classify(frame)?;
+    fn classify(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
+        let event = classify(frame, seen)?;
         if !event.is_in_block {
             return Some(event.event);
         }
@@ -149,7 +150,7 @@ impl From<Event> for Read {
     }
 }
 
-fn classify(frame: &Frame<'_>) -> Option<Read> {
+fn classify(frame: &Frame<'_>, seen: &mut Seen) -> Option<Read> {
     // An error is recognised by its name alone: its data need not be JSON.
     if frame.name() == b"error" {
         return Some(Event::bare(Class::Error).ending(Terminal::Error).into());
@@ -181,7 +182,7 @@ fn classify(frame: &Frame<'_>) -> Option<Read> {
         }
         .into(),
         b"content_block_start" => in_block(message.block_start()),
-        b"content_block_delta" => in_block(message.delta(frame)?),
+        b"content_block_delta" => in_block(message.delta(frame, seen)?),
         b"content_block_stop" => Read {
             ends: true,
             ..in_block(Event::bare(Class::Structure).of_call(Step::Ends, 0, lane))
@@ -207,7 +208,11 @@ struct Message<'a> {
     part: &'a [u8],
     /// The member name and the range of the text in the delta or the block.
     text: Option<(&'a [u8], Range<usize>)>,
+    /// How many texts there are.
+    texts: usize,
     usage: Option<Usage>,
+    /// What must be equal before two deltas are merged.
+    beside: Beside,
     /// Whether there is something that a merge would lose.
     crowded: bool,
 }
@@ -218,12 +223,13 @@ impl<'a> Message<'a> {
         let mut reader = Reader::new(data);
         let is_object = reader.object(|reader, key| {
             match key {
-                b"type" => message.kind = reader.word()?,
-                b"index" => message.index = reader.number()?,
+                b"type" => message.kind = message.beside.word(reader, key)?,
+                b"index" => message.index = message.beside.number(reader, key)?,
                 b"delta" | b"content_block" => {
                     reader.object(|reader, key| message.part(reader, key))?;
                 }
                 b"message" => {
+                    message.crowded |= reader.clone().says_something()?;
                     reader.object(|reader, key| match key {
                         b"usage" => {
                             message.usage = reader.usage()?;
@@ -232,8 +238,11 @@ impl<'a> Message<'a> {
                         _ => reader.skip(),
                     })?;
                 }
-                b"usage" => message.usage = reader.usage()?,
-                _ => message.crowded |= text::beside(0, key, reader.raw()?) != 0,
+                b"usage" => {
+                    message.crowded |= reader.clone().says_something()?;
+                    message.usage = reader.usage()?;
+                }
+                _ => message.crowded |= !message.beside.scalar(key, reader.raw()?),
             }
             Some(())
         })?;
@@ -246,8 +255,9 @@ impl<'a> Message<'a> {
             b"type" => self.part = reader.word()?,
             b"text" | b"thinking" | b"partial_json" if reader.kind()? == Kind::String => {
                 self.text = reader.string()?.map(|range| (key, range));
+                self.texts += 1;
             }
-            _ => self.crowded |= text::beside(0, key, reader.raw()?) != 0,
+            _ => self.crowded |= !self.beside.scalar(key, reader.raw()?),
         }
         Some(())
     }
@@ -284,7 +294,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    fn delta(self, frame: &Frame<'_>) -> Option<Event> {
+    fn delta(self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         let (field, class, content): (&[u8], _, _) = match self.part {
             b"text_delta" => (b"text", Class::Token, Content::Token),
             b"thinking_delta" => (b"thinking", Class::Reasoning, Content::Reasoning),
@@ -302,10 +312,11 @@ impl<'a> Message<'a> {
             Class::Tool => event.of_call(Step::GoesOn, 0, self.index),
             _ => event,
         };
-        if self.crowded {
+        let beside = seen.key(&self.beside);
+        if self.crowded || self.texts > 1 {
             return Some(event);
         }
-        let key = text::key((self.index, self.part));
+        let key = text::key((self.index, self.kind, self.part, beside));
         Some(text::joining(event, Keep::First, key))
     }
 }

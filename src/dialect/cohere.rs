@@ -7,9 +7,10 @@
 use std::ops::Range;
 
 use super::Dialect;
+use super::beside::{Beside, Seen};
 use super::first_frame::FirstFrame;
 use super::object::Object;
-use super::reader::Reader;
+use super::reader::{self, Reader};
 use super::spec::{DialectSpec, GenAi, HideFacts, PLAIN, Parser, Sign};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Side, Step, Terminal, Usage};
@@ -64,7 +65,7 @@ struct State {
 const MAX_OPEN: usize = 16;
 
 impl Parser for State {
-    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+    fn classify(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         if frame.data().starts_with(b"[DONE]") {
             let terminal = if self.failed {
                 Terminal::Error
@@ -80,12 +81,12 @@ impl Parser for State {
         };
         Some(match name {
             b"content-start" => self.content_start(&message),
-            b"content-delta" => message.content_delta(frame)?,
+            b"content-delta" => message.content_delta(frame, seen)?,
             b"content-end" => self.content_end(&message),
-            b"tool-plan-delta" => message.plan_delta(frame)?,
-            b"tool-call-start" => message.call(frame, Step::Begins),
-            b"tool-call-delta" => message.call(frame, Step::GoesOn),
-            b"tool-call-end" => message.call(frame, Step::Ends),
+            b"tool-plan-delta" => message.plan_delta(frame, seen)?,
+            b"tool-call-start" => message.call(frame, seen, Step::Begins),
+            b"tool-call-delta" => message.call(frame, seen, Step::GoesOn),
+            b"tool-call-end" => message.call(frame, seen, Step::Ends),
             // A citation belongs to the text before it.
             b"citation-start" => Event {
                 content: Content::Other,
@@ -164,6 +165,8 @@ struct Message<'a> {
     failed: bool,
     tokens: Option<Usage>,
     billed: Option<Usage>,
+    /// What must be equal before two deltas are merged.
+    beside: Beside,
     /// Whether there is something that a merge would lose.
     crowded: bool,
 }
@@ -174,12 +177,12 @@ impl<'a> Message<'a> {
         let mut reader = Reader::new(data);
         let is_object = reader.object(|reader, key| {
             match key {
-                b"type" => message.kind = reader.word()?,
-                b"index" => message.index = reader.number()?,
+                b"type" => message.kind = message.beside.word(reader, key)?,
+                b"index" => message.index = message.beside.number(reader, key)?,
                 b"delta" => {
                     reader.object(|reader, key| message.delta(reader, key))?;
                 }
-                _ => message.crowded |= text::beside(0, key, reader.raw()?) != 0,
+                _ => message.crowded |= !message.beside.scalar(key, reader.raw()?),
             }
             Some(())
         })?;
@@ -192,9 +195,17 @@ impl<'a> Message<'a> {
             b"message" => {
                 reader.object(|reader, key| self.part(reader, key))?;
             }
-            b"finish_reason" => self.failed |= matches!(reader.word()?, b"ERROR" | b"TIMEOUT"),
-            b"error" => self.failed |= reader.truthy()?,
+            b"finish_reason" => {
+                let reason = reader.raw()?;
+                self.failed |= matches!(reason, b"\"ERROR\"" | b"\"TIMEOUT\"");
+                self.crowded |= reader::says_something(reason);
+            }
+            b"error" => {
+                self.crowded |= reader.clone().says_something()?;
+                self.failed |= reader.truthy()?;
+            }
             b"usage" => {
+                self.crowded |= reader.clone().says_something()?;
                 reader.object(|reader, key| {
                     match key {
                         b"tokens" => self.tokens = counts(reader)?,
@@ -204,7 +215,7 @@ impl<'a> Message<'a> {
                     Some(())
                 })?;
             }
-            _ => self.crowded |= text::beside(0, key, reader.raw()?) != 0,
+            _ => self.crowded |= !self.beside.scalar(key, reader.raw()?),
         }
         Some(())
     }
@@ -215,7 +226,9 @@ impl<'a> Message<'a> {
             b"content" => {
                 reader.object(|reader, key| match key {
                     b"type" => {
-                        self.part = reader.word()?;
+                        let raw = reader.raw()?;
+                        self.part = Reader::new(raw).word()?;
+                        self.beside.same(key, raw);
                         Some(())
                     }
                     b"text" | b"thinking" => self.text(reader, key),
@@ -262,28 +275,28 @@ impl<'a> Message<'a> {
         text::key(("content", self.index))
     }
 
-    fn content_delta(self, frame: &Frame<'_>) -> Option<Event> {
+    fn content_delta(self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         let lane = self.lane();
         let (class, content) = match self.text.as_ref()? {
             (b"text", _) => (Class::Token, Content::Token),
             (b"thinking", _) => (Class::Reasoning, Content::Reasoning),
             _ => return None,
         };
-        Some(self.joined(frame, class, content).in_lane(lane))
+        Some(self.joined(frame, seen, class, content).in_lane(lane))
     }
 
-    fn plan_delta(self, frame: &Frame<'_>) -> Option<Event> {
+    fn plan_delta(self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         let is_plan = matches!(self.text.as_ref()?, (b"tool_plan", _));
         is_plan.then(|| {
-            self.joined(frame, Class::Reasoning, Content::Reasoning)
+            self.joined(frame, seen, Class::Reasoning, Content::Reasoning)
                 .in_lane(text::key("plan"))
         })
     }
 
-    fn call(self, frame: &Frame<'_>, step: Step) -> Event {
+    fn call(self, frame: &Frame<'_>, seen: &mut Seen, step: Step) -> Event {
         let index = self.index;
         let event = match step {
-            Step::GoesOn => self.joined(frame, Class::Tool, Content::Tool),
+            Step::GoesOn => self.joined(frame, seen, Class::Tool, Content::Tool),
             Step::Begins => Event {
                 content: Content::Tool,
                 text: (self.text)
@@ -296,7 +309,8 @@ impl<'a> Message<'a> {
         event.of_call(step, 0, index)
     }
 
-    fn joined(self, frame: &Frame<'_>, class: Class, content: Content) -> Event {
+    fn joined(self, frame: &Frame<'_>, seen: &mut Seen, class: Class, content: Content) -> Event {
+        let beside = seen.key(&self.beside);
         let Some((field, range)) = self.text.filter(|_| self.texts == 1) else {
             return Event {
                 content,
@@ -308,7 +322,8 @@ impl<'a> Message<'a> {
         if self.crowded {
             return event;
         }
-        text::joining(event, Keep::First, text::key((self.index, field)))
+        let key = text::key((self.kind, self.index, field, beside));
+        text::joining(event, Keep::First, key)
     }
 }
 

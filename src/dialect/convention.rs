@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::Dialect;
+use super::beside::Seen;
 use super::first_frame::FirstFrame;
 use super::object::Object;
 use super::reader::Reader;
@@ -65,7 +66,7 @@ struct State {
 }
 
 impl Parser for State {
-    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+    fn classify(&mut self, frame: &Frame<'_>, _: &mut Seen) -> Option<Event> {
         let (event, place) = classify(frame)?;
         self.typed |= frame.data().starts_with(b"{");
         self.text = self.text.or(place);

@@ -11,6 +11,7 @@
 use std::ops::Range;
 
 use super::Dialect;
+use super::beside::{Beside, Seen};
 use super::object::Object;
 use super::reader::Reader;
 use super::request::RequestHead;
@@ -90,7 +91,7 @@ struct State {
 }
 
 impl Parser for State {
-    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+    fn classify(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         let fields = Fields::read(frame.data())?;
         if !fields.is_known && !matches!(fields.word, b"error" | b"ping") {
             return None;
@@ -100,12 +101,12 @@ impl Parser for State {
             b"message" | b"agent_message" | b"message_file" | b"text_chunk"
                 if fields.text.is_some() =>
             {
-                fields.delta(frame)?
+                fields.delta(frame, seen)?
             }
             b"message_file" | b"message_replace" | b"text_replace" => {
                 of(Class::Structure, Content::Other)
             }
-            b"agent_thought" => fields.thought(frame),
+            b"agent_thought" => fields.thought(frame, seen),
             b"agent_log" => fields.log(),
             b"tts_message" => {
                 self.speaks = true;
@@ -197,8 +198,12 @@ struct Fields<'a> {
     calls: bool,
     failed: bool,
     usage: Option<Usage>,
-    /// A hash of the members that must be equal before two events are merged.
-    rest: u64,
+    /// What must be equal before two events are merged.
+    beside: Beside,
+    /// A hash of the members of which a later version of a round of the agent may know more.
+    round: u64,
+    /// Whether there is something that a merge would lose.
+    crowded: bool,
 }
 
 impl<'a> Fields<'a> {
@@ -217,24 +222,35 @@ impl<'a> Fields<'a> {
     fn member(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
         match key {
             b"event" => self.word = reader.word()?,
-            b"task_id" | b"workflow_run_id" => {
+            b"task_id" | b"workflow_run_id" | b"message_id" | b"conversation_id" => {
+                let raw = reader.raw()?;
                 self.is_known = true;
-                self.other(reader, key)?;
-            }
-            b"message_id" | b"conversation_id" => {
-                self.is_known = true;
-                self.is_chat = true;
-                self.other(reader, key)?;
+                self.is_chat |= matches!(key, b"message_id" | b"conversation_id");
+                self.beside.same(key, raw);
             }
             b"id" => {
-                self.id = reader.word()?;
-                self.rest = text::key((self.rest, key, self.id));
+                self.id = self.beside.word(reader, key)?;
+                self.beside.tag(text::key((key, self.id)));
             }
-            b"answer" => self.text = reader.string()?,
+            b"answer" => self.text(reader, key)?,
             b"from_variable_selector" => self.variable = reader.raw()?,
-            b"thought" => self.thinks |= reader.says_something()?,
-            b"tool" | b"tool_input" | b"observation" => self.calls |= reader.says_something()?,
+            b"thought" => {
+                let says = reader.says_something()?;
+                self.thinks |= says;
+                self.crowded |= says;
+            }
+            b"tool" | b"tool_input" | b"observation" => {
+                let says = reader.says_something()?;
+                self.calls |= says;
+                self.crowded |= says;
+            }
+            b"message_files" | b"position" | b"tool_labels" => {
+                self.round = text::key((self.round, key, reader.raw()?));
+            }
+            // The time of the event.
+            b"created_at" => reader.skip()?,
             b"metadata" => {
+                self.crowded |= reader.clone().says_something()?;
                 reader.object(|reader, key| match key {
                     b"usage" => {
                         self.usage = reader.usage()?;
@@ -254,14 +270,25 @@ impl<'a> Fields<'a> {
     /// Reads a member of `data`: a piece of a workflow's text, or the state of a node.
     fn datum(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
         match key {
-            b"text" if reader.kind()? == Kind::String => self.text = reader.string()?,
+            b"text" if reader.kind()? == Kind::String => self.text(reader, key)?,
             b"from_variable_selector" => self.variable = reader.raw()?,
-            b"id" => self.id = reader.word()?,
-            b"status" => self.failed |= reader.word()? == b"failed",
-            b"node_type" => self.calls |= reader.word()? == b"tool",
-            // The log of an agent.
-            b"label" => self.calls |= reader.word()?.starts_with(b"CALL "),
+            b"id" => {
+                self.id = self.beside.word(reader, key)?;
+                self.beside.tag(text::key((key, self.id)));
+            }
+            b"status" | b"node_type" | b"label" => {
+                let raw = reader.raw()?;
+                let word = Reader::new(raw).word()?;
+                match key {
+                    b"status" => self.failed |= word == b"failed",
+                    b"node_type" => self.calls |= word == b"tool",
+                    // The log of an agent.
+                    _ => self.calls |= word.starts_with(b"CALL "),
+                }
+                self.beside.same(key, raw);
+            }
             b"outputs" => {
+                self.crowded |= reader.clone().says_something()?;
                 reader.object(|reader, key| match key {
                     b"usage" => {
                         self.usage = reader.usage()?;
@@ -276,20 +303,32 @@ impl<'a> Fields<'a> {
     }
 
     fn other(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
-        self.rest = text::beside(self.rest, key, reader.raw()?);
+        self.beside.add(key, reader.raw()?);
+        Some(())
+    }
+
+    fn text(&mut self, reader: &mut Reader<'a>, key: &[u8]) -> Option<()> {
+        self.crowded |= self.text.is_some();
+        self.text = reader.string()?;
+        self.beside.tag(text::key(key));
         Some(())
     }
 
     /// Returns the event of a piece of the answer. Each variable of the workflow is a text of its own: several models
     /// may write to one answer, and each may begin with a thought.
-    fn delta(self, frame: &Frame<'_>) -> Option<Event> {
-        let event = text::event(frame, Class::Token, Content::Token, self.text?);
-        let key = text::key((self.word, self.variable, self.rest));
-        Some(text::joining(event, Keep::First, key).in_lane(text::key(self.variable)))
+    fn delta(self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
+        let event = text::event(frame, Class::Token, Content::Token, self.text?)
+            .in_lane(text::key(self.variable));
+        let beside = (seen.key(&self.beside), self.round);
+        if self.crowded {
+            return Some(event);
+        }
+        let key = text::key((self.word, self.variable, beside));
+        Some(text::joining(event, Keep::First, key))
     }
 
     /// Returns the event of a round of an agent. It is sent again, with the same id, each time more is known.
-    fn thought(&self, frame: &Frame<'_>) -> Event {
+    fn thought(&self, frame: &Frame<'_>, seen: &mut Seen) -> Event {
         let event = if self.calls {
             of(Class::Tool, Content::Tool).on(Side::Tool)
         } else if self.thinks {
@@ -299,7 +338,8 @@ impl<'a> Fields<'a> {
         };
         // A round of the agent: what the model writes next is another text.
         let event = event.with_texts_over(TextsOver::InLane);
-        text::superseded(event, frame, text::key((self.id, self.calls)))
+        let key = text::key((self.id, self.calls, seen.key(&self.beside)));
+        text::superseded(event, frame, key)
     }
 
     /// Returns the event of an agent's log in a workflow. Its entries are rounds, thoughts and calls. Rounds and

@@ -1,6 +1,7 @@
 //! The first frame of a stream, parsed once so that every dialect can inspect it.
 
 use super::Dialect;
+use super::beside::Seen;
 use super::reader::Reader;
 use crate::event::Class;
 use crate::wire::{Frame, Payload};
@@ -84,7 +85,7 @@ impl<'a> FirstFrame<'a> {
 
 /// Reports whether `dialect` recognises `frame`.
 pub(super) fn is_understood(dialect: Dialect, frame: &Frame<'_>) -> bool {
-    let event = dialect.parser().classify(frame);
+    let event = dialect.parser().classify(frame, &mut Seen::default());
     event.is_some_and(|event| event.class != Class::Opaque)
 }
 

@@ -3,6 +3,7 @@
 //! Nearly every chunk states a running total of the tokens, so a merge of two chunks keeps the
 //! later one's envelope.
 
+use super::beside::{Beside, Seen};
 use super::first_frame::FirstFrame;
 use super::object::Object;
 use super::parts::{self, Parts};
@@ -12,6 +13,7 @@ use super::spec::{
 };
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
+use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
 pub(super) const SPEC: DialectSpec = DialectSpec {
@@ -94,7 +96,7 @@ struct State {
 }
 
 impl Parser for State {
-    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+    fn classify(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         match &*frame.block {
             b"[" => {
                 self.place = ArrayPlace::Opened;
@@ -110,7 +112,7 @@ impl Parser for State {
             }
             _ => {}
         }
-        let event = event(frame, Chunk::read(frame.data())?);
+        let event = event(frame, seen, Chunk::read(frame.data())?);
         self.failed |= event.class == Class::Error;
         let is_element = !matches!(self.place, ArrayPlace::Start);
         // Only the first element has no comma before it, so it can be neither dropped nor merged.
@@ -141,7 +143,7 @@ impl Parser for State {
     }
 }
 
-fn event(frame: &Frame<'_>, chunk: Chunk) -> Event {
+fn event(frame: &Frame<'_>, seen: &mut Seen, chunk: Chunk) -> Event {
     if chunk.failed {
         return Event::bare(Class::Error).ending(Terminal::Error);
     }
@@ -192,7 +194,7 @@ fn event(frame: &Frame<'_>, chunk: Chunk) -> Event {
         chunk.candidate,
         parts.content == Content::Reasoning,
         chunk.usage.is_some(),
-        chunk.rest,
+        seen.key(&chunk.beside),
     ));
     text::joining(event, Keep::Last, key)
 }
@@ -210,8 +212,8 @@ struct Chunk {
     candidate: u64,
     parts: Parts,
     finish: bool,
-    /// A hash of the members that must be equal before two chunks are merged.
-    rest: u64,
+    /// What must be equal before two chunks are merged.
+    beside: Beside,
 }
 
 impl Chunk {
@@ -225,7 +227,7 @@ impl Chunk {
                     chunk.is_known = true;
                     chunk.candidates = reader.array(|reader, _| chunk.candidate(reader))?;
                 }
-                b"usageMetadata" => {
+                b"usageMetadata" if reader.kind()? == Kind::Object => {
                     chunk.is_known = true;
                     chunk.usage = parts::usage(reader)?;
                 }
@@ -244,7 +246,7 @@ impl Chunk {
     fn candidate(&mut self, reader: &mut Reader<'_>) -> Option<()> {
         reader.object(|reader, key| {
             match key {
-                b"index" => self.candidate = reader.number()?,
+                b"index" => self.candidate = self.beside.number(reader, key)?,
                 b"finishReason" => self.finish |= reader.truthy()?,
                 b"content" => {
                     reader.object(|reader, key| match key {
@@ -272,7 +274,7 @@ impl Chunk {
     }
 
     fn other(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
-        self.rest = text::beside(self.rest, key, reader.raw()?);
+        self.beside.add(key, reader.raw()?);
         Some(())
     }
 }

@@ -3,8 +3,9 @@
 //!
 //! End of input is the normal end of a stream; the events `end` and `error` are optional.
 
+use super::beside::Seen;
 use super::first_frame::FirstFrame;
-use super::message::Message;
+use super::message::{Message, Metadata};
 use super::object::Object;
 use super::reader::Reader;
 use super::request::RequestHead;
@@ -77,8 +78,9 @@ struct State {
 }
 
 impl Parser for State {
-    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
-        protocol::classify(frame, &mut self.protocol).or_else(|| classify(frame, &mut self.objects))
+    fn classify(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
+        protocol::classify(frame, seen, &mut self.protocol)
+            .or_else(|| classify(frame, seen, &mut self.objects))
     }
 
     /// End of input is the normal end of a stream.
@@ -87,7 +89,7 @@ impl Parser for State {
     }
 }
 
-fn classify(frame: &Frame<'_>, objects: &mut langserve::State) -> Option<Event> {
+fn classify(frame: &Frame<'_>, seen: &mut Seen, objects: &mut langserve::State) -> Option<Event> {
     let name = frame.name();
     let mode = name.split(|byte| *byte == b'|').next().unwrap_or_default();
     let other = |class| {
@@ -97,8 +99,8 @@ fn classify(frame: &Frame<'_>, objects: &mut langserve::State) -> Option<Event> 
         })
     };
     match mode {
-        b"messages" | b"messages-tuple" => messages(frame),
-        b"messages/partial" => partial(frame),
+        b"messages" | b"messages-tuple" => messages(frame, seen),
+        b"messages/partial" => partial(frame, seen),
         b"messages/complete" => complete(frame),
         b"messages/metadata" => Some(Event::bare(Class::Structure)),
         b"metadata" => Some(Event::bare(Class::Structure)),
@@ -111,7 +113,7 @@ fn classify(frame: &Frame<'_>, objects: &mut langserve::State) -> Option<Event> 
             content: Content::Tool,
             ..Event::bare(Class::Tool)
         }),
-        b"events" => objects.astream(frame),
+        b"events" => objects.astream(frame, seen),
         b"end" => Some(Event::bare(Class::Done).ending(Terminal::Done)),
         b"error" => Some(Event::bare(Class::Error).ending(Terminal::Error)),
         _ => None,
@@ -119,14 +121,17 @@ fn classify(frame: &Frame<'_>, objects: &mut langserve::State) -> Option<Event> 
 }
 
 /// Classifies `[message, metadata]`.
-fn messages(frame: &Frame<'_>) -> Option<Event> {
-    let mut message = first_message(frame.data())?;
+fn messages(frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
+    let (mut message, metadata) = message(frame.data())?;
     if message.id.is_empty() {
         // Then only its node says whose text it is.
-        message.id = node(frame.data());
+        message.id = metadata.node();
     }
     match message.kind {
-        b"AIMessageChunk" => Some(message.delta(frame, frame.name(), Keep::Last)),
+        b"AIMessageChunk" => {
+            let envelope = metadata.key(seen);
+            Some(message.delta(frame, seen, envelope, Keep::Last))
+        }
         _ if message.is_tool_result() => Some(Event {
             content: Content::Tool,
             ..Event::bare(Class::Tool)
@@ -145,8 +150,8 @@ fn messages(frame: &Frame<'_>) -> Option<Event> {
 
 /// Classifies `[message]` with all of its text so far. A later one contains the text of an earlier
 /// one.
-fn partial(frame: &Frame<'_>) -> Option<Event> {
-    let message = first_message(frame.data())?;
+fn partial(frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
+    let (message, metadata) = message(frame.data())?;
     let class = match message.content() {
         Content::Tool => Class::Tool,
         // With or without text: the counts must not be dropped.
@@ -163,13 +168,14 @@ fn partial(frame: &Frame<'_>) -> Option<Event> {
         return Some(event);
     }
     // The key contains the class, so that a critical event never replaces one that may be dropped.
-    let key = text::key((frame.name(), message.id, class));
+    let author = (message.kind, message.id, message.author);
+    let key = text::key((author, class, metadata.key(seen)));
     Some(text::superseded(event, frame, key))
 }
 
 /// Classifies `[message]`, which repeats the partial messages.
 fn complete(frame: &Frame<'_>) -> Option<Event> {
-    let message = first_message(frame.data())?;
+    let (message, _) = message(frame.data())?;
     let (class, content) = match message.content() {
         Content::Tool => (Class::Tool, Content::Tool),
         _ => (Class::State, Content::Other),
@@ -201,45 +207,22 @@ fn values(frame: &Frame<'_>) -> Option<Event> {
     Some(text::superseded(event, frame, text::key(frame.name())))
 }
 
-/// Returns where in the graph the message of `[message, metadata]` was written, empty if the metadata does not say.
-fn node(data: &[u8]) -> &[u8] {
+/// Reads `[message, metadata]`, or `[message]`.
+fn message(data: &[u8]) -> Option<(Message<'_>, Metadata<'_>)> {
     let mut reader = Reader::new(data);
-    let (mut place, mut name): (&[u8], &[u8]) = (b"", b"");
-    let read = reader.array(|reader, at| {
-        if at == 0 || reader.kind()? != Kind::Object {
-            return reader.skip();
-        }
-        reader.object(|reader, key| {
-            match key {
-                b"langgraph_checkpoint_ns" => place = reader.word()?,
-                b"langgraph_node" => name = reader.word()?,
-                _ => reader.skip()?,
-            }
-            Some(())
-        })?;
-        Some(())
-    });
-    match read {
-        Some(_) if !place.is_empty() => place,
-        Some(_) => name,
-        None => b"",
-    }
-}
-
-fn first_message(data: &[u8]) -> Option<Message<'_>> {
-    let mut reader = Reader::new(data);
-    let mut first = None;
+    let (mut message, mut metadata) = (None, Metadata::default());
     if reader.kind()? != Kind::Array {
         return None;
     }
     reader.array(|reader, at| {
-        if at == 0 {
-            first = Some(Message::read(reader)?);
-            Some(())
-        } else {
-            reader.skip()
+        match (at, &mut message) {
+            (0, _) => message = Some(Message::read(reader)?),
+            (1, _) => metadata = Metadata::read(reader)?,
+            (_, Some(message)) => message.beside.same(b"more", reader.raw()?),
+            (_, None) => reader.skip()?,
         }
+        Some(())
     })?;
     reader.end()?;
-    first
+    Some((message?, metadata))
 }

@@ -4,8 +4,9 @@
 use std::ops::Range;
 
 use super::Dialect;
+use super::beside::{Beside, Seen};
 use super::first_frame::FirstFrame;
-use super::message::Message;
+use super::message::{Message, Metadata};
 use super::object::Object as Writer;
 use super::reader::Reader;
 use super::spec::{
@@ -55,8 +56,8 @@ fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
 }
 
 impl Parser for State {
-    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
-        self.frame(frame)
+    fn classify(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
+        self.frame(frame, seen)
     }
 }
 
@@ -68,31 +69,31 @@ pub(super) struct State {
 }
 
 impl State {
-    fn frame(&mut self, frame: &Frame<'_>) -> Option<Event> {
+    fn frame(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         match frame.name() {
             // This event has no data.
             b"end" => Some(Event::bare(Class::Done).ending(Terminal::Done)),
             b"error" => Some(Event::bare(Class::Error).ending(Terminal::Error)),
             b"metadata" => Some(Event::bare(Class::Structure)),
-            b"data" => self.chunk(frame),
+            b"data" => self.chunk(frame, seen),
             b"" if frame.data().starts_with(b"[DONE]") => {
                 Some(Event::bare(Class::Done).ending(Terminal::Done))
             }
-            b"" => self.bare(frame),
+            b"" => self.bare(frame, seen),
             _ => None,
         }
     }
 
     /// Classifies an object of `astream_events`: `{"event","run_id","parent_ids","data",...}`.
-    pub(super) fn astream(&mut self, frame: &Frame<'_>) -> Option<Event> {
-        self.event(frame, Object::read(frame.data())?)
+    pub(super) fn astream(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
+        self.event(frame, seen, Object::read(frame.data())?)
     }
 
     /// Classifies an object without an event name. There is no `end` event either, so the end of
     /// the outermost run ends the stream. An application that forwards only some of the objects may
     /// leave out that run's start; then any object may be the last.
-    fn bare(&mut self, frame: &Frame<'_>) -> Option<Event> {
-        let event = self.astream(frame)?;
+    fn bare(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
+        let event = self.astream(frame, seen)?;
         Some(match self.root {
             Some(_) => event,
             None => event.ending(Terminal::MayEndWithInput),
@@ -100,20 +101,26 @@ impl State {
     }
 
     /// Classifies a chunk of the runnable's output, which may have any shape.
-    fn chunk(&mut self, frame: &Frame<'_>) -> Option<Event> {
+    fn chunk(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         let mut reader = Reader::new(frame.data());
         if reader.kind()? != Kind::String {
             let object = Object::read(frame.data())?;
             return if let Some(patch) = object.patch {
                 Some(of(Class::State, patch))
             } else if !object.event.is_empty() {
-                self.event(frame, object)
+                self.event(frame, seen, object)
             } else {
                 // A bare message: `/stream` of a model without a chain.
+                let envelope = ("data", object.run_id, object.key(seen));
+                let is_alone = !object.crowded && !object.has_data;
                 let message = object.own;
-                message
-                    .is_message()
-                    .then(|| message.delta(frame, "data", Keep::First))
+                message.is_message().then(|| {
+                    let event = message.delta(frame, seen, envelope, Keep::First);
+                    Event {
+                        merge: event.merge.filter(|_| is_alone),
+                        ..event
+                    }
+                })
             };
         }
         let range = reader.string()?.unwrap_or_default();
@@ -122,7 +129,7 @@ impl State {
         Some(text::joining(event, Keep::First, text::key("data")))
     }
 
-    fn event(&mut self, frame: &Frame<'_>, object: Object<'_>) -> Option<Event> {
+    fn event(&mut self, frame: &Frame<'_>, seen: &mut Seen, object: Object<'_>) -> Option<Event> {
         let run = || Some(text::key(object.run_id));
         let starts_root = match object.parents {
             Parents::None => object.event.ends_with(b"_start"),
@@ -139,7 +146,7 @@ impl State {
                 Parents::Unknown => self.root == run(),
             };
         let is_chain = object.event == b"on_chain_end";
-        let event = object.into_event(frame)?;
+        let event = object.into_event(frame, seen)?;
         Some(match (ends_root, is_chain) {
             (false, _) if starts_root => event.ending(Terminal::Reopens),
             (false, _) => event,
@@ -181,6 +188,13 @@ struct Object<'a> {
     patch: Option<Content>,
     /// The object read as a message, as long as no `event` member was found.
     own: Message<'a>,
+    metadata: Metadata<'a>,
+    /// What must be equal before two objects are merged.
+    beside: Beside,
+    /// Whether there is a member `data`.
+    has_data: bool,
+    /// Whether there is something that a merge would lose.
+    crowded: bool,
 }
 
 impl<'a> Object<'a> {
@@ -189,9 +203,12 @@ impl<'a> Object<'a> {
         let mut reader = Reader::new(data);
         let is_object = reader.object(|reader, key| {
             match key {
-                b"event" => object.event = reader.word()?,
-                b"run_id" => object.run_id = reader.word()?,
+                b"event" => object.event = object.beside.word(reader, key)?,
+                b"run_id" => object.run_id = object.beside.word(reader, key)?,
                 b"parent_ids" => {
+                    let raw = reader.raw()?;
+                    object.beside.same(key, raw);
+                    let mut reader = Reader::new(raw);
                     let is_array = reader.kind()? == Kind::Array;
                     object.parents = match reader.array(|reader, _| reader.skip())? {
                         _ if !is_array => Parents::Unknown,
@@ -200,6 +217,7 @@ impl<'a> Object<'a> {
                     };
                 }
                 b"data" => {
+                    object.has_data = true;
                     reader.object(|reader, key| {
                         match key {
                             b"chunk" if reader.kind()? == Kind::String => {
@@ -209,15 +227,23 @@ impl<'a> Object<'a> {
                                 object.chunk = Message::read(reader)?;
                                 object.repeat = object.chunk.only_text();
                             }
-                            b"output" => object.usage = Message::read(reader)?.usage(),
-                            _ => reader.skip()?,
+                            b"output" => {
+                                object.crowded |= reader.clone().says_something()?;
+                                object.usage = Message::read(reader)?.usage();
+                            }
+                            _ => object.beside.add(key, reader.raw()?),
                         }
                         Some(())
                     })?;
                 }
-                b"ops" => object.patch = patch(reader)?,
+                b"ops" => {
+                    object.crowded |= reader.clone().says_something()?;
+                    object.patch = patch(reader)?;
+                }
+                // Where in the graph the run is.
+                b"metadata" => object.metadata = Metadata::read(reader)?,
                 _ if object.event.is_empty() => object.own.member(reader, key)?,
-                _ => reader.skip()?,
+                _ => object.beside.add(key, reader.raw()?),
             }
             Some(())
         })?;
@@ -225,13 +251,24 @@ impl<'a> Object<'a> {
         is_object.then_some(object)
     }
 
-    fn into_event(self, frame: &Frame<'_>) -> Option<Event> {
+    /// Returns a hash of what must be equal before two objects are merged.
+    fn key(&self, seen: &mut Seen) -> (u64, u64) {
+        (seen.key(&self.beside), self.metadata.key(seen))
+    }
+
+    fn into_event(self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         Some(match self.event {
             b"on_chat_model_stream" | b"on_llm_stream" => {
-                let envelope = (self.event, self.run_id);
+                let own = (self.own.kind, self.own.id, seen.key(&self.own.beside));
+                let envelope = (self.event, self.run_id, own, self.key(seen));
+                let is_alone = !self.crowded && !self.own.is_message();
                 // A run is one message, whose id may change from chunk to chunk, and in its end event.
                 let chunk = self.chunk.of_run(self.run_id);
-                chunk.delta(frame, envelope, Keep::First)
+                let event = chunk.delta(frame, seen, envelope, Keep::First);
+                Event {
+                    merge: event.merge.filter(|_| is_alone),
+                    ..event
+                }
             }
             b"on_chat_model_end" | b"on_llm_end" => Event {
                 usage: (self.usage).map(|usage| text::of_call(usage, self.run_id)),

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::Dialect;
+use super::beside::{Beside, Seen};
 use super::first_frame::FirstFrame;
 use super::object::Object;
 use super::reader::Reader;
@@ -80,9 +81,9 @@ pub(super) fn is_event(word: &[u8]) -> bool {
 struct State;
 
 impl Parser for State {
-    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+    fn classify(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         match frame.name() {
-            b"" | b"message" => Fields::read(frame.data())?.event(frame),
+            b"" | b"message" => Fields::read(frame.data())?.event(frame, seen),
             b"error" => Some(Event::bare(Class::Error).ending(Terminal::Error)),
             // A file, or a source that a tool found.
             b"attachment" => Some(of(Class::State, Content::Other)),
@@ -120,8 +121,10 @@ struct Fields<'a> {
     usage: Usage,
     run: &'a [u8],
     sequence: &'a [u8],
-    /// A hash of the members that must be equal before two deltas are merged.
-    rest: u64,
+    /// What must be equal before two deltas are merged.
+    beside: Beside,
+    /// Whether there is something that a merge would lose.
+    crowded: bool,
 }
 
 impl<'a> Fields<'a> {
@@ -147,10 +150,15 @@ impl<'a> Fields<'a> {
 
     fn member(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
         match key {
-            b"id" => self.step = reader.word()?,
-            b"runId" => self.run = reader.word()?,
+            b"id" => self.step = self.beside.word(reader, key)?,
+            b"runId" => {
+                let raw = reader.raw()?;
+                self.run = Reader::new(raw).word()?;
+                self.beside.same(key, raw);
+            }
             b"seq" => self.sequence = reader.raw()?,
             b"stepDetails" => {
+                self.crowded |= reader.clone().says_something()?;
                 reader.object(|reader, key| {
                     match key {
                         b"type" => self.kind = reader.word()?,
@@ -173,7 +181,9 @@ impl<'a> Fields<'a> {
             }
             _ => {
                 let mut at = reader.clone();
-                if !self.usage.member(reader, key)? {
+                if self.usage.member(reader, key)? {
+                    self.crowded = true;
+                } else {
                     self.other(&mut at, key)?;
                 }
             }
@@ -183,9 +193,10 @@ impl<'a> Fields<'a> {
 
     fn delta(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
         match key {
-            b"type" => self.kind = reader.word()?,
+            b"type" => self.kind = self.beside.word(reader, key)?,
             b"content" if reader.kind()? == Kind::String => {
                 self.parts += 1;
+                self.beside.tag(text::key(key));
                 self.text(reader, Content::Token)?;
             }
             b"content" => self.parts += reader.array(|reader, _| self.part(reader))?,
@@ -212,6 +223,7 @@ impl<'a> Fields<'a> {
         reader.object(|reader, key| match key {
             b"text" if reader.kind()? == Kind::String => self.text(reader, Content::Token),
             b"think" | b"thinking" | b"reasoning" if reader.kind()? == Kind::String => {
+                self.beside.tag(text::key(key));
                 self.text(reader, Content::Reasoning)
             }
             _ => self.other(reader, key),
@@ -230,11 +242,11 @@ impl<'a> Fields<'a> {
     }
 
     fn other(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
-        self.rest = text::beside(self.rest, key, reader.raw()?);
+        self.beside.add(key, reader.raw()?);
         Some(())
     }
 
-    fn event(self, frame: &Frame<'_>) -> Option<Event> {
+    fn event(self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         if self.is_final {
             // The server closes the response after it. It repeats the whole answer.
             return Some(Event::bare(Class::Finish).ending(Terminal::Done));
@@ -250,16 +262,16 @@ impl<'a> Fields<'a> {
             match self.event {
                 b"on_message_delta" => {
                     let content = self.content;
-                    self.delta_event(frame, content)
+                    self.delta_event(frame, seen, content)
                 }
                 b"on_reasoning_delta" => {
                     let content = match self.content {
                         Content::None => Content::None,
                         _ => Content::Reasoning,
                     };
-                    self.delta_event(frame, content)
+                    self.delta_event(frame, seen, content)
                 }
-                b"on_run_step_delta" if self.kind == b"tool_calls" => self.call_event(frame),
+                b"on_run_step_delta" if self.kind == b"tool_calls" => self.call_event(frame, seen),
                 b"on_run_step" if self.kind == b"tool_calls" => of(Class::Tool, Content::Tool),
                 b"on_run_step_completed" => of(Class::Tool, Content::Tool),
                 b"on_run_step" if self.announces == b"think" => {
@@ -284,7 +296,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Returns the event of a delta of a message or a thought.
-    fn delta_event(self, frame: &Frame<'_>, content: Content) -> Event {
+    fn delta_event(self, frame: &Frame<'_>, seen: &mut Seen, content: Content) -> Event {
         let class = match content {
             Content::Token => Class::Token,
             Content::Reasoning => Class::Reasoning,
@@ -294,20 +306,26 @@ impl<'a> Fields<'a> {
             return of(class, content);
         };
         let event = text::event(frame, class, content, range);
-        if self.parts != 1 {
+        let beside = seen.key(&self.beside);
+        if self.parts != 1 || self.crowded || self.arguments.is_some() {
             return event;
         }
-        let key = text::key((self.event, self.step, self.content as u8, self.rest));
+        let kind = (self.kind, self.content as u8);
+        let key = text::key((self.event, self.step, kind, beside));
         text::joining(event, Keep::First, key)
     }
 
     /// Returns the event of a piece of a tool call.
-    fn call_event(self, frame: &Frame<'_>) -> Event {
+    fn call_event(self, frame: &Frame<'_>, seen: &mut Seen) -> Event {
         let Some(range) = self.arguments.filter(|_| self.parts == 1) else {
             return of(Class::Tool, Content::Tool);
         };
         let event = text::event(frame, Class::Tool, Content::Tool, range);
-        let key = text::key((self.event, self.step, self.rest));
+        let beside = seen.key(&self.beside);
+        if self.crowded || self.text.is_some() {
+            return event;
+        }
+        let key = text::key((self.event, self.step, self.kind, beside));
         text::joining(event, Keep::First, key)
     }
 }

@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use super::Dialect;
+use super::beside::{Beside, Seen};
 use super::first_frame::FirstFrame;
 use super::object::Object;
 use super::reader::Reader;
@@ -100,7 +101,7 @@ struct State {
 }
 
 impl Parser for State {
-    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+    fn classify(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         if frame.data().starts_with(b"[DONE]") {
             let terminal = if self.failed {
                 Terminal::Error
@@ -110,7 +111,7 @@ impl Parser for State {
             return Some(Event::bare(Class::Done).ending(terminal));
         }
         let chunk = Chunk::read(frame.data())?;
-        let event = chunk.event(frame)?;
+        let event = chunk.event(frame, seen)?;
         self.failed |= event.class == Class::Error;
         let terminal = match event.terminal {
             Some(Terminal::MayEnd | Terminal::MayEndWithInput) if self.failed => {
@@ -188,8 +189,12 @@ struct Chunk<'a> {
     /// The type of the chunk in the output of a tool or a step.
     output: &'a [u8],
     usage: Option<Usage>,
-    /// A hash of the members that must be equal before two chunks are merged.
-    rest: u64,
+    /// What must be equal before two chunks are merged.
+    beside: Beside,
+    /// A hash of the members that a later chunk replaces.
+    replaced: u64,
+    /// Whether there is something that a merge would lose.
+    crowded: bool,
 }
 
 /// The members of a payload that matter.
@@ -209,17 +214,22 @@ impl<'a> Chunk<'a> {
         let is_object = reader.object(|reader, key| {
             match key {
                 b"type" => chunk.kind = reader.word()?,
-                b"runId" => chunk.run = reader.word()?,
-                b"id" => chunk.id = reader.word()?,
-                b"transient" => chunk.transient = reader.truthy()?,
+                b"runId" => chunk.run = chunk.beside.word(reader, key)?,
+                b"id" => chunk.id = chunk.beside.word(reader, key)?,
+                b"transient" => {
+                    let raw = reader.raw()?;
+                    chunk.transient = Reader::new(raw).truthy()?;
+                    chunk.beside.same(key, raw);
+                }
                 b"from" => {
                     chunk.is_enveloped = true;
-                    reader.skip()?;
+                    chunk.beside.same(key, reader.raw()?);
                 }
                 b"payload" => {
                     reader.object(|reader, key| chunk.payload_member(reader, key))?;
                 }
-                _ => chunk.rest = other(chunk.rest, reader, key)?,
+                b"data" | b"object" => chunk.replace(reader, key)?,
+                _ => chunk.beside.add(key, reader.raw()?),
             }
             Some(())
         })?;
@@ -229,40 +239,54 @@ impl<'a> Chunk<'a> {
 
     fn payload_member(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
         match key {
-            b"usage" => self.usage = reader.usage()?.or(self.usage),
+            b"usage" => self.usage(reader)?,
             // Another agent's chunk.
             b"payload" => {
-                reader.object(|reader, key| self.inner.member(reader, key, &mut self.rest))?;
+                self.beside.tag(1);
+                reader.object(|reader, key| self.inner.member(reader, key, &mut self.beside))?;
             }
             b"output" => {
                 reader.object(|reader, key| {
                     match key {
-                        b"usage" => self.usage = reader.usage()?.or(self.usage),
-                        b"type" => self.output = reader.word()?,
+                        b"usage" => self.usage(reader)?,
+                        b"type" => self.output = self.beside.word(reader, key)?,
                         b"payload" => {
-                            let (inner, rest) = (&mut self.inner, &mut self.rest);
-                            reader.object(|reader, key| inner.member(reader, key, rest))?;
+                            let (inner, beside) = (&mut self.inner, &mut self.beside);
+                            reader.object(|reader, key| inner.member(reader, key, beside))?;
                         }
-                        _ => self.rest = other(self.rest, reader, key)?,
+                        _ => self.beside.add(key, reader.raw()?),
                     }
                     Some(())
                 })?;
             }
-            _ => self.payload.member(reader, key, &mut self.rest)?,
+            b"object" => self.replace(reader, key)?,
+            _ => self.payload.member(reader, key, &mut self.beside)?,
         }
         Some(())
     }
 
-    fn event(&self, frame: &Frame<'_>) -> Option<Event> {
+    fn usage(&mut self, reader: &mut Reader<'a>) -> Option<()> {
+        self.crowded |= reader.clone().says_something()?;
+        self.usage = reader.usage()?.or(self.usage);
+        Some(())
+    }
+
+    /// Notes a member that the next version of an object or a part replaces.
+    fn replace(&mut self, reader: &mut Reader<'a>, key: &[u8]) -> Option<()> {
+        self.replaced = text::key((self.replaced, key, reader.raw()?));
+        Some(())
+    }
+
+    fn event(&self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         if self.kind.starts_with(b"data-") {
-            return Some(self.data(frame));
+            return Some(self.data(frame, seen));
         }
         if !self.is_enveloped {
             return None;
         }
         let (event, payload) = match (self.kind.strip_prefix(OF_AGENT), self.kind) {
             (Some(kind), _) => {
-                let event = self.of_agent(frame, kind, &self.inner)?;
+                let event = self.of_agent(frame, seen, kind, &self.inner)?;
                 // The network goes on after its agents.
                 let event = match event.class {
                     Class::Finish | Class::Error => of(Class::State, Content::Other),
@@ -271,29 +295,37 @@ impl<'a> Chunk<'a> {
                 let terminal = None;
                 (Event { terminal, ..event }, &self.inner)
             }
-            (_, b"tool-output") => (self.output(frame, Class::Tool), &self.inner),
+            (_, b"tool-output") => (self.output(frame, seen, Class::Tool), &self.inner),
             (_, b"step-output" | b"workflow-step-output") => {
-                (self.output(frame, Class::State), &self.inner)
+                (self.output(frame, seen, Class::State), &self.inner)
             }
             (_, kind) => {
-                let event = self.of_agent(frame, kind, &self.payload);
-                (event.or_else(|| self.of_others(frame))?, &self.payload)
+                let event = self.of_agent(frame, seen, kind, &self.payload);
+                let event = event.or_else(|| self.of_others(frame, seen))?;
+                (event, &self.payload)
             }
         };
         Some(event.in_lane(text::key((self.run, payload.id))))
     }
 
     /// Classifies a chunk of an agent.
-    fn of_agent(&self, frame: &Frame<'_>, kind: &[u8], payload: &Payload<'_>) -> Option<Event> {
+    fn of_agent(
+        &self,
+        frame: &Frame<'_>,
+        seen: &mut Seen,
+        kind: &[u8],
+        payload: &Payload<'_>,
+    ) -> Option<Event> {
         let call = |event: Event, step| event.of_call(step, 0, text::key((self.run, payload.call)));
         let tool = of(Class::Tool, Content::Tool);
         Some(match kind {
-            b"text-delta" => self.text(frame, payload, Class::Token, Content::Token),
-            b"reasoning-delta" => self.text(frame, payload, Class::Reasoning, Content::Reasoning),
+            b"text-delta" => self.text(frame, seen, payload, Content::Token),
+            b"reasoning-delta" => self.text(frame, seen, payload, Content::Reasoning),
             b"tool-call-delta" => {
                 let event = match &payload.arguments {
                     Some(range) => {
-                        self.joining(frame, payload, (Class::Tool, Content::Tool), range)
+                        let event = text::event(frame, Class::Tool, Content::Tool, range.clone());
+                        self.joining(event, seen)
                     }
                     None => tool,
                 };
@@ -324,7 +356,7 @@ impl<'a> Chunk<'a> {
             b"object" => text::superseded(
                 of(Class::State, Content::Other),
                 frame,
-                text::key((self.kind, self.run)),
+                text::key((self.kind, self.run, seen.key(&self.beside))),
             ),
             b"object-result" | b"raw" | b"watch" | b"goal" | b"is-task-complete" => {
                 of(Class::State, Content::Other)
@@ -336,12 +368,10 @@ impl<'a> Chunk<'a> {
     }
 
     /// Classifies a chunk of a network or a workflow.
-    fn of_others(&self, frame: &Frame<'_>) -> Option<Event> {
+    fn of_others(&self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         let state = of(Class::State, Content::Other);
         Some(match self.kind {
-            b"routing-agent-text-delta" => {
-                self.text(frame, &self.payload, Class::Token, Content::Token)
-            }
+            b"routing-agent-text-delta" => self.text(frame, seen, &self.payload, Content::Token),
             b"routing-agent-text-start" => Event::bare(Class::Structure),
             b"workflow-start" => Event::bare(Class::Structure).ending(Terminal::Reopens),
             b"workflow-finish" | b"workflow-canceled" | b"network-execution-event-finish" => {
@@ -350,7 +380,10 @@ impl<'a> Chunk<'a> {
             b"workflow-paused" | b"workflow-step-suspended" => {
                 state.ending(Terminal::MayEndWithInput)
             }
-            b"network-object" => text::superseded(state, frame, text::key((self.kind, self.run))),
+            b"network-object" => {
+                let key = text::key((self.kind, self.run, seen.key(&self.beside)));
+                text::superseded(state, frame, key)
+            }
             kind if kind.starts_with(b"tool-execution-") => {
                 step(kind, of(Class::Tool, Content::Tool))
             }
@@ -366,66 +399,78 @@ impl<'a> Chunk<'a> {
     }
 
     /// Classifies what a tool or a step puts out while it runs, which may be the chunk of an agent.
-    fn output(&self, frame: &Frame<'_>, class: Class) -> Event {
-        let (of_text, content) = match self.output {
-            b"text-delta" => (Class::Token, Content::Token),
-            b"reasoning-delta" => (Class::Reasoning, Content::Reasoning),
-            _ if class == Class::Tool => return of(class, Content::Tool),
+    fn output(&self, frame: &Frame<'_>, seen: &mut Seen, class: Class) -> Event {
+        let content = match (self.output, class) {
+            (b"text-delta" | b"reasoning-delta", Class::Tool) => Content::Tool,
+            (b"text-delta", _) => Content::Token,
+            (b"reasoning-delta", _) => Content::Reasoning,
+            (_, Class::Tool) => return of(class, Content::Tool),
             _ => return of(class, Content::Other),
         };
-        if class == Class::Tool {
-            self.text(frame, &self.inner, class, Content::Tool)
-        } else {
-            self.text(frame, &self.inner, of_text, content)
-        }
+        self.text(frame, seen, &self.inner, content)
     }
 
     /// Classifies the application's own data. A later part with the same id replaces it.
-    fn data(&self, frame: &Frame<'_>) -> Event {
+    fn data(&self, frame: &Frame<'_>, seen: &mut Seen) -> Event {
         let event = of(Class::State, Content::Other);
         if self.transient || self.id.is_empty() {
             return event;
         }
-        text::superseded(event, frame, text::key((self.kind, self.id)))
+        let key = text::key((self.kind, self.id, self.run, seen.key(&self.beside)));
+        text::superseded(event, frame, key)
     }
 
     fn text(
         &self,
         frame: &Frame<'_>,
+        seen: &mut Seen,
         payload: &Payload<'_>,
-        class: Class,
         content: Content,
     ) -> Event {
+        let class = match content {
+            Content::Token => Class::Token,
+            Content::Reasoning => Class::Reasoning,
+            Content::None | Content::Other | Content::Tool => Class::Tool,
+        };
         match &payload.text {
-            Some(range) => self.joining(frame, payload, (class, content), range),
+            Some(range) => {
+                let event = text::event(frame, class, content, range.clone());
+                self.joining(event, seen)
+            }
             None => Event::bare(class),
         }
     }
 
-    fn joining(
-        &self,
-        frame: &Frame<'_>,
-        payload: &Payload<'_>,
-        (class, content): (Class, Content),
-        range: &Range<usize>,
-    ) -> Event {
-        let event = text::event(frame, class, content, range.clone());
-        let ids = (self.run, payload.id, payload.call);
-        let key = text::key((self.kind, self.output, ids, self.rest));
+    /// Allows the event of a text to be merged, if it is the only text of the chunk.
+    fn joining(&self, event: Event, seen: &mut Seen) -> Event {
+        let beside = (seen.key(&self.beside), self.replaced);
+        let pieces = [&self.payload, &self.inner]
+            .into_iter()
+            .flat_map(|payload| [&payload.text, &payload.arguments]);
+        if self.crowded || pieces.flatten().count() > 1 {
+            return event;
+        }
+        let ids = [&self.payload, &self.inner].map(|payload| (payload.id, payload.call));
+        let key = text::key((self.kind, self.output, self.run, self.id, ids, beside));
         text::joining(event, Keep::First, key)
     }
 }
 
 impl<'a> Payload<'a> {
-    fn member(&mut self, reader: &mut Reader<'a>, key: &'a [u8], rest: &mut u64) -> Option<()> {
+    fn member(
+        &mut self,
+        reader: &mut Reader<'a>,
+        key: &'a [u8],
+        beside: &mut Beside,
+    ) -> Option<()> {
         match key {
-            b"id" => self.id = reader.word()?,
-            b"toolCallId" => self.call = reader.word()?,
+            b"id" => self.id = beside.word(reader, key)?,
+            b"toolCallId" => self.call = beside.word(reader, key)?,
             b"text" if reader.kind()? == Kind::String => self.text = reader.string()?,
             b"argsTextDelta" if reader.kind()? == Kind::String => {
                 self.arguments = reader.string()?;
             }
-            _ => *rest = other(*rest, reader, key)?,
+            _ => beside.add(key, reader.raw()?),
         }
         Some(())
     }
@@ -440,9 +485,4 @@ fn step(kind: &[u8], event: Event) -> Event {
         }
         _ => event,
     }
-}
-
-/// Adds a member to a hash.
-fn other(rest: u64, reader: &mut Reader<'_>, key: &[u8]) -> Option<u64> {
-    Some(text::beside(rest, key, reader.raw()?))
 }

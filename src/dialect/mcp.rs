@@ -8,6 +8,7 @@
 use http::{Method, request};
 
 use super::a2a::rpc_error;
+use super::beside::Seen;
 use super::first_frame::FirstFrame;
 use super::reader::Reader;
 use super::request::{Members, RequestHead};
@@ -89,7 +90,7 @@ impl State {
 }
 
 impl Parser for State {
-    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+    fn classify(&mut self, frame: &Frame<'_>, _: &mut Seen) -> Option<Event> {
         self.resumable |= has_id(&frame.block);
         if frame.data().is_empty() {
             // An empty event gives the client its first id.

@@ -1,11 +1,12 @@
 //! Parses a LangChain message as LangGraph and LangServe serialise it, plain or wrapped in `lc` and
 //! `kwargs`.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::Hash;
 use std::ops::Range;
 
+use super::beside::{self, Beside, Seen};
 use super::calls;
-use super::reader::Reader;
+use super::reader::{self, Reader};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Step, Usage};
 use crate::wire::Frame;
@@ -17,6 +18,8 @@ pub(super) struct Message<'a> {
     /// `AIMessageChunk`, `ai`, `tool`, ...
     pub(super) kind: &'a [u8],
     pub(super) id: &'a [u8],
+    /// A hash of further members that say who wrote it, or where.
+    pub(super) author: u64,
     /// Whether `id` is the run's and not the message's own.
     in_run: bool,
     usage: Option<Usage>,
@@ -29,8 +32,8 @@ pub(super) struct Message<'a> {
     texts: usize,
     /// Whether there is a member for content, even an empty one.
     has_content: bool,
-    /// A hash of the members that must be equal before two chunks are merged.
-    rest: DefaultHasher,
+    /// What must be equal before two chunks are merged.
+    pub(super) beside: Beside,
     /// Whether there is something that a merge would lose.
     crowded: bool,
 }
@@ -85,7 +88,13 @@ impl<'a> Message<'a> {
 
     /// Returns the event of a chunk that continues its message. `envelope` is what must be equal
     /// outside the message before two chunks are merged.
-    pub(super) fn delta(self, frame: &Frame<'_>, envelope: impl Hash, keep: Keep) -> Event {
+    pub(super) fn delta(
+        self,
+        frame: &Frame<'_>,
+        seen: &mut Seen,
+        envelope: impl Hash,
+        keep: Keep,
+    ) -> Event {
         let class = match self.content() {
             Content::Tool => Class::Tool,
             // With or without text: the counts must not be dropped.
@@ -116,43 +125,49 @@ impl<'a> Message<'a> {
         if self.crowded || !matches!(class, Class::Token | Class::Reasoning) {
             return event;
         }
-        let key = text::key((envelope, self.kind, self.id, self.rest.finish()));
+        let key = text::key((envelope, self.kind, self.id, seen.key(&self.beside)));
         text::joining(event, keep, key)
     }
 
     /// Reads one member of a message.
     pub(super) fn member(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
         match key {
-            b"type" => self.kind = reader.word()?,
+            b"type" => {
+                let raw = reader.raw()?;
+                self.kind = Reader::new(raw).word()?;
+                self.beside.same(key, raw);
+            }
             b"id" if reader.kind()? == Kind::Array => {
                 // The path of the serialised class. Its last part is the class name, for messages
                 // that have no `type`.
-                reader.array(|reader, _| {
+                let raw = reader.raw()?;
+                self.beside.same(key, raw);
+                Reader::new(raw).array(|reader, _| {
                     self.kind = reader.word()?;
                     Some(())
                 })?;
             }
-            b"id" => self.id = reader.word()?,
-            b"kwargs" => {
+            b"id" => self.id = self.beside.word(reader, key)?,
+            b"kwargs" if reader.kind()? == Kind::Object => {
                 // Only one level is read: the input must not control the depth of recursion.
                 reader.object(|reader, key| match key {
                     b"kwargs" => self.beside(reader, key),
                     _ => self.member(reader, key),
                 })?;
             }
-            b"content" => self.read_content(reader)?,
+            b"content" => self.read_content(reader, key)?,
             // A chunk of a completion model has `text` in place of `content`.
             b"text" if reader.kind()? == Kind::String => {
                 self.has_content = true;
-                self.text(reader, Content::Token)?;
+                self.text(reader, key, Content::Token)?;
             }
             b"tool_call_chunks" => {
                 self.fragments = reader.says_something()?;
                 self.tool |= self.fragments;
             }
             b"tool_calls" | b"invalid_tool_calls" => self.tool |= reader.says_something()?,
-            b"usage_metadata" => self.usage = reader.usage()?,
-            b"additional_kwargs" => {
+            b"usage_metadata" if reader.kind()? == Kind::Object => self.usage = reader.usage()?,
+            b"additional_kwargs" if reader.kind()? == Kind::Object => {
                 reader.object(|reader, key| match key {
                     b"reasoning" | b"reasoning_content" => self.thought(reader, key),
                     b"tool_calls" | b"function_call" => {
@@ -169,32 +184,32 @@ impl<'a> Message<'a> {
         Some(())
     }
 
-    fn read_content(&mut self, reader: &mut Reader<'a>) -> Option<()> {
+    fn read_content(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
         self.has_content = true;
         match reader.kind()? {
-            Kind::String => self.text(reader, Content::Token),
+            Kind::String => self.text(reader, key, Content::Token),
             Kind::Array => {
                 let blocks = reader.array(|reader, _| self.block(reader))?;
-                "blocks".hash(&mut self.rest);
+                self.place(b"blocks");
                 self.crowded |= blocks > 1;
                 Some(())
             }
-            Kind::Null | Kind::Object | Kind::Scalar => reader.skip(),
+            Kind::Null | Kind::Object | Kind::Scalar => self.other(reader, key),
         }
     }
 
     fn block(&mut self, reader: &mut Reader<'a>) -> Option<()> {
         if reader.kind()? == Kind::String {
-            return self.text(reader, Content::Token);
+            return self.text(reader, b"", Content::Token);
         }
         let mut kind: &[u8] = b"";
         let found = reader.object(|reader, key| match key {
             b"type" => {
                 kind = reader.word()?;
-                kind.hash(&mut self.rest);
+                self.place(kind);
                 Some(())
             }
-            b"text" if reader.kind()? == Kind::String => self.text(reader, Content::Token),
+            b"text" if reader.kind()? == Kind::String => self.text(reader, key, Content::Token),
             b"reasoning" | b"reasoning_content" | b"summary" | b"thinking" => {
                 self.thought(reader, key)
             }
@@ -215,23 +230,22 @@ impl<'a> Message<'a> {
     /// thinking), or an object with either (Bedrock's reasoning content, or a whole reasoning item).
     fn thought(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
         match reader.kind()? {
-            Kind::String => self.text(reader, Content::Reasoning),
+            Kind::String => self.text(reader, key, Content::Reasoning),
             Kind::Array => {
-                key.hash(&mut self.rest);
-                let parts = reader.array(|reader, _| self.thought_part(reader))?;
+                let parts = reader.array(|reader, _| self.thought_part(reader, key))?;
                 self.crowded |= parts > 1;
                 Some(())
             }
             Kind::Object => {
-                key.hash(&mut self.rest);
+                self.place(key);
                 reader.object(|reader, key| match key {
                     b"summary" if reader.kind()? == Kind::Array => {
-                        let parts = reader.array(|reader, _| self.thought_part(reader))?;
+                        let parts = reader.array(|reader, _| self.thought_part(reader, key))?;
                         self.crowded |= parts > 1;
                         Some(())
                     }
                     b"text" if reader.kind()? == Kind::String => {
-                        self.text(reader, Content::Reasoning)
+                        self.text(reader, key, Content::Reasoning)
                     }
                     _ => self.other(reader, key),
                 })?;
@@ -241,18 +255,21 @@ impl<'a> Message<'a> {
         }
     }
 
-    fn thought_part(&mut self, reader: &mut Reader<'a>) -> Option<()> {
+    /// Reads an element of the list `key`.
+    fn thought_part(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
+        self.place(key);
         if reader.kind()? == Kind::String {
-            return self.text(reader, Content::Reasoning);
+            return self.text(reader, key, Content::Reasoning);
         }
         reader.object(|reader, key| match key {
-            b"text" if reader.kind()? == Kind::String => self.text(reader, Content::Reasoning),
+            b"text" if reader.kind()? == Kind::String => self.text(reader, key, Content::Reasoning),
             _ => self.other(reader, key),
         })?;
         Some(())
     }
 
-    fn text(&mut self, reader: &mut Reader<'a>, content: Content) -> Option<()> {
+    /// Reads the text in the member `key`.
+    fn text(&mut self, reader: &mut Reader<'a>, key: &[u8], content: Content) -> Option<()> {
         let range = reader.string()?.unwrap_or_default();
         if range.is_empty() {
             return Some(());
@@ -262,26 +279,93 @@ impl<'a> Message<'a> {
             self.content = content;
         }
         self.text = Some(range);
-        content_tag(content).hash(&mut self.rest);
+        self.place(key);
+        self.beside.tag(content_tag(content));
         Some(())
+    }
+
+    /// Notes a part of the way to the text.
+    fn place(&mut self, name: &[u8]) {
+        self.beside.tag(text::key(name));
     }
 
     /// Notes a member beside the text of the message.
     fn beside(&mut self, reader: &mut Reader<'a>, key: &[u8]) -> Option<()> {
-        text::beside(0, key, reader.raw()?).hash(&mut self.rest);
+        let raw = reader.raw()?;
+        if beside::is_identity(key) && reader::says_something(raw) {
+            self.author = text::key((self.author, key, raw));
+        }
+        self.beside.add(key, raw);
         Some(())
     }
 
     /// Notes a member of a content block, whose index and id tell it from others.
     fn other(&mut self, reader: &mut Reader<'a>, key: &[u8]) -> Option<()> {
-        key.hash(&mut self.rest);
-        reader.raw()?.hash(&mut self.rest);
+        self.beside.same(key, reader.raw()?);
         Some(())
     }
 }
 
+/// What LangChain says about where a message was written, and by which model: the node of a graph, tags, ... It is the
+/// same in all events of a run of a node.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Metadata<'a>(&'a [u8]);
+
+impl<'a> Metadata<'a> {
+    pub(super) fn read(reader: &mut Reader<'a>) -> Option<Self> {
+        reader.raw().map(Self)
+    }
+
+    /// Returns a hash of what must be equal before two messages are merged, zero if there are no metadata.
+    pub(super) fn key(self, seen: &mut Seen) -> u64 {
+        if self.0.is_empty() {
+            return 0;
+        }
+        seen.group(self.0, || self.beside())
+    }
+
+    fn beside(self) -> Beside {
+        let mut beside = Beside::default();
+        let is_object = Reader::new(self.0).object(|reader, key| {
+            let raw = reader.raw()?;
+            match key {
+                // Another step of the graph runs another node, or the same one again.
+                b"langgraph_step" => beside.may_vary(key, raw),
+                // Facts about the graph and the model.
+                key if key.starts_with(b"langgraph_") || key.starts_with(b"ls_") => {
+                    beside.same(key, raw);
+                }
+                _ => beside.add(key, raw),
+            }
+            Some(())
+        });
+        if is_object != Some(true) {
+            beside.same(b"metadata", self.0);
+        }
+        beside
+    }
+
+    /// Returns where in the graph the message was written: the place or the node, empty if neither is known.
+    pub(super) fn node(self) -> &'a [u8] {
+        let (mut place, mut node): (&[u8], &[u8]) = (b"", b"");
+        let read = Reader::new(self.0).object(|reader, key| {
+            match key {
+                b"langgraph_checkpoint_ns" => place = reader.word()?,
+                b"langgraph_node" => node = reader.word()?,
+                _ => reader.skip()?,
+            }
+            Some(())
+        });
+        match read {
+            Some(_) if !place.is_empty() => place,
+            Some(_) => node,
+            None => b"",
+        }
+    }
+}
+
 /// Returns the tag that distinguishes reasoning from answer text in the merge key.
-const fn content_tag(content: Content) -> u8 {
+const fn content_tag(content: Content) -> u64 {
     match content {
         Content::Reasoning => 1,
         Content::None | Content::Other | Content::Token | Content::Tool => 0,

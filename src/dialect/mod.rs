@@ -12,11 +12,13 @@ mod abridge;
 mod adk;
 mod ag_ui;
 mod anthropic;
+mod beside;
 mod cohere;
 mod convention;
 mod dify;
 mod first_frame;
 mod gemini;
+mod hash;
 mod langgraph;
 mod langserve;
 mod librechat;
@@ -44,6 +46,7 @@ mod vercel_v4;
 
 use std::fmt;
 
+use beside::Seen;
 pub use rejection_body::refusal;
 use repeat::Repeat;
 pub use request::{KEYS, Members, RequestHead};
@@ -255,6 +258,8 @@ pub struct Classifier {
     dialect: Dialect,
     /// The meaning of the last frame that had to be parsed.
     last: Event,
+    /// What stood beside the texts so far.
+    seen: Seen,
 }
 
 impl Classifier {
@@ -270,6 +275,7 @@ impl Classifier {
             parser: (dialect.spec().parser)(members),
             dialect,
             last: Event::opaque(),
+            seen: Seen::default(),
         }
     }
 
@@ -280,6 +286,9 @@ impl Classifier {
                 self.parser.note_varying(varying.of(&frame.block));
             }
             return self.repeat.meaning();
+        }
+        if self.repeat.was_repeated() {
+            self.seen.repeated();
         }
         self.last = self.read(frame);
         if self.last.class == Class::Structure && self.last.text.is_some() {
@@ -300,8 +309,8 @@ impl Classifier {
     /// Parses the whole frame to find its meaning.
     #[inline(never)]
     fn read(&mut self, frame: &Frame<'_>) -> Event {
-        match self.parser.classify(frame) {
-            Some(event) if event.class != Class::Opaque => event,
+        match self.parser.classify(frame, &mut self.seen) {
+            Some(event) if event.class != Class::Opaque => text::framed(event, frame),
             _ if !self.dialect.is_opaque() && detect::is_ping(frame) => {
                 Event::bare(Class::Heartbeat)
             }

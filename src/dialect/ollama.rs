@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::beside::{Beside, Seen};
 use super::object::Object;
 use super::reader::Reader;
 use super::spec::{
@@ -58,8 +59,8 @@ fn failure(framing: Framing, failure: &Failure<'_>, _: &ErrorContext) -> Option<
 struct Ollama;
 
 impl Parser for Ollama {
-    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
-        classify(frame)
+    fn classify(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
+        classify(frame, seen)
     }
 }
 
@@ -68,7 +69,7 @@ fn error(message: &str) -> String {
     Object::new().text("error", message).end()
 }
 
-fn classify(frame: &Frame<'_>) -> Option<Event> {
+fn classify(frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
     let line = Line::read(frame.data())?;
     if line.failed {
         return Some(Event::bare(Class::Error).ending(Terminal::Error));
@@ -100,13 +101,14 @@ fn classify(frame: &Frame<'_>) -> Option<Event> {
             ..event.ending(Terminal::Done)
         });
     }
+    let beside = seen.key(&line.beside);
     match text {
         Some((field, _)) if class != Class::Tool && !line.crowded => {
             let event = Event {
                 varying: line.varying.and_then(|at| frame.in_block(at)),
                 ..event
             };
-            let event = text::joining(event, Keep::Last, text::key(field));
+            let event = text::joining(event, Keep::Last, text::key((field, beside)));
             Some(text::with_lists(event, line.lists))
         }
         _ => Some(event),
@@ -136,6 +138,8 @@ struct Line {
     /// Whether there is a member that identifies a line of this dialect.
     is_known: bool,
     tool: bool,
+    /// What must be equal before two lines are merged.
+    beside: Beside,
     /// Whether there is something that a merge would lose.
     crowded: bool,
     /// Whether there are log probabilities.
@@ -168,11 +172,13 @@ impl Line {
                 b"tool_calls" => line.tool |= reader.says_something()?,
                 b"prompt_eval_count" => line.usage.input = reader.count()?,
                 b"eval_count" => line.usage.output = reader.count()?,
-                // These are the same on every line, or a merge keeps the later value.
+                // A merge keeps the later time.
                 b"created_at" => line.varying = reader.string()?,
-                b"model" | b"remote_model" | b"remote_host" => reader.skip()?,
+                b"model" | b"remote_model" | b"remote_host" => {
+                    line.beside.same(key, reader.raw()?);
+                }
                 key if LISTS.contains(&key) => line.lists |= reader.says_something()?,
-                _ => line.crowded |= reader.says_something()?,
+                _ => line.crowded |= !line.beside.scalar(key, reader.raw()?),
             }
             Some(())
         })?;
@@ -182,7 +188,7 @@ impl Line {
 
     fn message(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
         match key {
-            b"role" => reader.skip()?,
+            b"role" => self.beside.same(key, reader.raw()?),
             b"content" => self.text(reader, Field::Content)?,
             b"thinking" => self.text(reader, Field::Thinking(Place::Message))?,
             b"tool_calls" => self.tool |= reader.says_something()?,

@@ -5,9 +5,10 @@
 
 use std::ops::Range;
 
+use super::beside::{Beside, Seen};
 use super::first_frame::FirstFrame;
 use super::object::Object;
-use super::reader::Reader;
+use super::reader::{self, Reader};
 use super::spec::{
     self, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign,
     chat_or_completion,
@@ -73,7 +74,7 @@ struct State {
 }
 
 impl Parser for State {
-    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+    fn classify(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         let data = frame.data();
         // The SDKs compare only the start of the data.
         if data.starts_with(b"[DONE]") {
@@ -84,7 +85,7 @@ impl Parser for State {
             return Some(Event::bare(Class::Error).ending(Terminal::Error));
         }
         let (begun, finished) = (chunk.begun, chunk.finished);
-        let mut event = self.event(frame, chunk);
+        let mut event = self.event(frame, chunk, seen);
         if finished != 0 || begun & !self.begun != 0 {
             event.terminal = self.end(begun, finished);
         }
@@ -93,7 +94,9 @@ impl Parser for State {
 }
 
 impl State {
-    fn event(&mut self, frame: &Frame<'_>, chunk: Chunk) -> Event {
+    fn event(&mut self, frame: &Frame<'_>, chunk: Chunk, seen: &mut Seen) -> Event {
+        // Chunks without text count, too: they repeat the id of their completion.
+        let beside = seen.key(&chunk.beside);
         let opens = chunk.role && self.is_first_role(chunk.choice);
         let class = if chunk.strange || !(chunk.has_choices || chunk.usage.is_some()) {
             Class::Opaque
@@ -146,14 +149,7 @@ impl State {
         if !joins {
             return event;
         }
-        let key = text::key((
-            field,
-            chunk.choice,
-            chunk.tool_index,
-            chunk.role,
-            chunk.verdicts,
-            chunk.beside,
-        ));
+        let key = text::key((field, chunk.choice, chunk.tool_index, beside));
         text::with_lists(text::joining(event, Keep::First, key), chunk.lists)
     }
 
@@ -179,15 +175,6 @@ impl State {
         self.roles |= bit;
         is_first
     }
-}
-
-/// The most bytes of a scalar that says nothing about the answer.
-const MAX_HARMLESS: usize = 64;
-
-/// Reports whether a raw value beside the text may be lost in a merge: a short scalar, or nothing.
-fn is_harmless(raw: &[u8]) -> bool {
-    raw.len() <= MAX_HARMLESS && !raw.starts_with(b"{") && !raw.starts_with(b"[")
-        || matches!(raw, b"[]" | b"{}")
 }
 
 /// Returns the first counts, or the others if the first ones say nothing: Groq adds an empty `usage`.
@@ -231,11 +218,8 @@ struct Chunk {
     /// Those of them with a finish reason.
     finished: u64,
     tool_index: u64,
-    /// A hash of the content filter's results (Azure), which are repeated on every chunk.
-    verdicts: u64,
-    /// A hash of vendor-specific members beside the choices (citations, search results), which are
-    /// sent on one chunk or on every chunk.
-    beside: u64,
+    /// What must be equal before two chunks are merged: the model, citations, search results, ...
+    beside: Beside,
     text: Option<(Field, Range<usize>)>,
     texts: usize,
     content: Content,
@@ -262,33 +246,33 @@ impl Chunk {
         let mut reader = Reader::new(data);
         let is_object = reader.object(|reader, key| {
             match key {
-                b"id"
-                | b"object"
-                | b"created"
-                | b"model"
-                | b"system_fingerprint"
-                | b"service_tier"
-                | b"obfuscation"
-                | b"provider"
-                // llama.cpp's measurements up to this chunk.
-                | b"timings" => reader.skip()?,
+                // Some servers give each chunk an id of its own.
+                b"id" => chunk.beside.may_vary(key, reader.raw()?),
+                b"object" | b"model" => chunk.beside.same(key, reader.raw()?),
+                // The time of the chunk, and llama.cpp's measurements up to it.
+                b"created" | b"timings" => reader.skip()?,
                 b"choices" => {
                     chunk.has_choices = reader.kind()? == Kind::Array;
                     chunk.choices = reader.array(|reader, _| chunk.choice(reader))?;
                 }
                 b"error" => chunk.failed = reader.truthy()?,
-                b"usage" => chunk.usage = more_telling(reader.usage()?, chunk.usage),
+                b"usage" if reader.kind()? == Kind::Object => {
+                    chunk.usage = more_telling(reader.usage()?, chunk.usage);
+                }
                 // Groq states the counts here, in the last chunk.
                 b"x_groq" => {
-                    reader.object(|reader, key| match key {
+                    let raw = reader.raw()?;
+                    Reader::new(raw).object(|reader, key| match key {
                         b"usage" => {
                             chunk.usage = more_telling(chunk.usage, reader.usage()?);
                             Some(())
                         }
                         _ => reader.skip(),
                     })?;
+                    chunk.beside.same(key, raw);
                 }
-                _ => chunk.beside(reader, key)?,
+                // Vendors' members, which are on one chunk or on every chunk.
+                _ => chunk.beside.add(key, reader.raw()?),
             }
             Some(())
         })?;
@@ -296,30 +280,20 @@ impl Chunk {
         is_object.then_some(chunk)
     }
 
-    /// Hashes a member beside the choices. Chunks may be merged only if these members are equal,
-    /// because a merge keeps one copy. A short scalar may differ: padding of random length (Mistral's
-    /// `p`), times, counters and nonces say nothing about the answer.
-    fn beside(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
-        let raw = reader.raw()?;
-        if !is_harmless(raw) {
-            self.beside = text::key((self.beside, key, raw));
-        }
-        Some(())
-    }
-
     fn choice(&mut self, reader: &mut Reader<'_>) -> Option<()> {
         let (mut index, mut finished) = (0, false);
         reader.object(|reader, key| {
             match key {
-                b"index" => index = reader.number()?,
+                b"index" => index = self.beside.number(reader, key)?,
                 b"delta" => {
                     reader.object(|reader, key| self.delta(reader, key))?;
                 }
                 b"text" => self.text(reader, Field::Text, Content::Token)?,
                 b"finish_reason" => finished = reader.truthy()?,
-                b"content_filter_results" => self.verdicts = text::key(reader.raw()?),
+                // Azure's verdicts, on every chunk.
+                b"content_filter_results" => self.beside.same(key, reader.raw()?),
                 key if LISTS.contains(&key) => self.lists |= reader.says_something()?,
-                _ => self.crowded |= !is_harmless(reader.raw()?),
+                _ => self.crowded |= !self.beside.scalar(key, reader.raw()?),
             }
             Some(())
         })?;
@@ -332,7 +306,11 @@ impl Chunk {
 
     fn delta(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
         match key {
-            b"role" => self.role |= reader.says_something()?,
+            b"role" => {
+                let raw = reader.raw()?;
+                self.role |= reader::says_something(raw);
+                self.beside.same(key, raw);
+            }
             b"content" => self.text(reader, Field::Content, Content::Token)?,
             b"refusal" => self.text(reader, Field::Refusal, Content::Token)?,
             b"reasoning" => self.text(reader, Field::Reasoning, Content::Reasoning)?,
@@ -359,7 +337,8 @@ impl Chunk {
                 self.tool |= is_call;
                 self.calls += usize::from(is_call);
             }
-            b"obfuscation" | b"p" => reader.skip()?,
+            // Padding of random length.
+            b"nonce" | b"obfuscation" | b"p" => reader.skip()?,
             b"audio" => self.strange |= reader.says_something()?,
             b"annotations" | b"images" => self.annotated |= reader.says_something()?,
             _ => self.crowded |= reader.says_something()?,
@@ -370,9 +349,12 @@ impl Chunk {
     fn tool_call(&mut self, reader: &mut Reader<'_>) -> Option<()> {
         reader.object(|reader, key| {
             match key {
-                b"index" => self.tool_index = reader.number()?,
-                // The same value on every fragment, or only on the first.
-                b"type" => reader.skip()?,
+                b"index" => self.tool_index = self.beside.number(reader, key)?,
+                // On every fragment, or only on the first.
+                b"type" => match reader.raw()? {
+                    b"\"function\"" => {}
+                    other => self.beside.same(key, other),
+                },
                 b"function" => {
                     reader.object(|reader, key| self.function(reader, key, Field::Arguments))?;
                 }

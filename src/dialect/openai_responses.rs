@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use super::beside::{Beside, Seen};
 use super::first_frame::FirstFrame;
 use super::object::Object;
 use super::openai_chat;
@@ -98,7 +99,7 @@ struct State {
 }
 
 impl Parser for State {
-    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+    fn classify(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         if frame.data().starts_with(b"[DONE]") {
             return Some(Event::bare(Class::Done).ending(Terminal::Done));
         }
@@ -109,7 +110,7 @@ impl Parser for State {
         if let Some(event) = wrapper(fields.wrapper) {
             self.wrapped = true;
             return match event {
-                Wrapper::Raw => match fields.event(frame) {
+                Wrapper::Raw => match fields.event(frame, seen) {
                     Some(event) => Some(self.in_run(event, &fields)),
                     None => Some(of(Class::State, Content::Other)),
                 },
@@ -127,7 +128,7 @@ impl Parser for State {
                 Wrapper::Agent => Some(of(Class::State, Content::Other)),
             };
         }
-        fields.event(frame)
+        fields.event(frame, seen)
     }
 
     fn note_varying(&mut self, varying: &[u8]) {
@@ -213,10 +214,12 @@ struct Fields<'a> {
     response: &'a [u8],
     /// The `type` of the item that the event opens or closes.
     item_kind: &'a [u8],
-    /// A hash of the members that must be equal before two events are merged.
-    rest: u64,
+    /// What must be equal before two events are merged.
+    beside: Beside,
     /// Whether there are log probabilities.
     lists: bool,
+    /// Whether there is something that a merge would lose.
+    crowded: bool,
 }
 
 impl<'a> Fields<'a> {
@@ -236,7 +239,9 @@ impl<'a> Fields<'a> {
                 reader.skip()
             }
             b"name" => {
-                fields.item_name = reader.word()?;
+                let raw = reader.raw()?;
+                fields.item_name = Reader::new(raw).word()?;
+                fields.beside.same(key, raw);
                 Some(())
             }
             _ => fields.member(reader, key),
@@ -256,18 +261,29 @@ impl<'a> Fields<'a> {
     fn member(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
         match key {
             b"type" => self.kind = reader.word()?,
-            b"item_id" => self.item = reader.word()?,
-            b"output_index" => self.output = reader.count()?,
-            b"content_index" | b"summary_index" => self.part = reader.number()?,
+            // Some gateways make a new one for each event.
+            b"item_id" => {
+                let raw = reader.raw()?;
+                self.item = Reader::new(raw).word()?;
+                self.beside.may_vary(key, raw);
+            }
+            b"output_index" => {
+                let raw = reader.raw()?;
+                self.output = Reader::new(raw).count()?;
+                self.beside.same(key, raw);
+            }
+            b"content_index" | b"summary_index" => {
+                self.part = self.beside.number(reader, key)?;
+                self.beside.tag(u64::from(key == b"summary_index"));
+            }
             b"sequence_number" => {
                 let (number, at) = reader.count_at()?;
                 (self.number, self.number_at) = (number, Some(at));
             }
             b"delta" if reader.kind()? == Kind::String => self.delta = reader.string()?,
             key if LISTS.contains(&key) => self.lists |= reader.says_something()?,
-            // Padding of random length.
-            b"obfuscation" => reader.skip()?,
             b"response" => {
+                self.crowded |= reader.clone().says_something()?;
                 reader.object(|reader, key| {
                     match key {
                         b"usage" => self.usage = reader.usage()?,
@@ -278,6 +294,7 @@ impl<'a> Fields<'a> {
                 })?;
             }
             b"item" => {
+                self.crowded |= reader.clone().says_something()?;
                 reader.object(|reader, key| {
                     match key {
                         b"type" => self.item_kind = reader.word()?,
@@ -286,12 +303,12 @@ impl<'a> Fields<'a> {
                     Some(())
                 })?;
             }
-            _ => self.rest = text::beside(self.rest, key, reader.raw()?),
+            _ => self.beside.add(key, reader.raw()?),
         }
         Some(())
     }
 
-    fn event(&self, frame: &Frame<'_>) -> Option<Event> {
+    fn event(&self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         let end = |class, terminal| Event {
             usage: self.usage.map(|usage| text::of_call(usage, self.response)),
             ..Event::bare(class).ending(terminal)
@@ -305,20 +322,20 @@ impl<'a> Fields<'a> {
         };
         Some(match kind {
             b"output_text.delta" | b"refusal.delta" => {
-                self.text(frame, Class::Token, Content::Token)?
+                self.text(frame, seen, Class::Token, Content::Token)?
             }
             b"reasoning_text.delta" | b"reasoning_summary_text.delta" => {
-                self.text(frame, Class::Reasoning, Content::Reasoning)?
+                self.text(frame, seen, Class::Reasoning, Content::Reasoning)?
             }
             b"function_call_arguments.delta" | b"mcp_call_arguments.delta" => self
-                .text(frame, Class::Tool, Content::Tool)?
+                .text(frame, seen, Class::Tool, Content::Tool)?
                 .of_call(Step::GoesOn, 0, self.item_key()),
             b"function_call_arguments.done" | b"mcp_call_arguments.done" => {
                 of(Class::Tool, Content::Tool).of_call(Step::Ends, 0, self.item_key())
             }
             // Their deltas are not JSON.
             b"custom_tool_call_input.delta" | b"code_interpreter_call_code.delta" => {
-                self.text(frame, Class::Tool, Content::Tool)?
+                self.text(frame, seen, Class::Tool, Content::Tool)?
             }
             b"completed" | b"incomplete" | b"cancelled" => end(Class::Finish, Terminal::MayEnd),
             b"failed" => end(Class::Error, Terminal::MayFail),
@@ -363,15 +380,25 @@ impl<'a> Fields<'a> {
         text::key((self.item_key(), self.part))
     }
 
-    fn text(&self, frame: &Frame<'_>, class: Class, content: Content) -> Option<Event> {
+    fn text(
+        &self,
+        frame: &Frame<'_>,
+        seen: &mut Seen,
+        class: Class,
+        content: Content,
+    ) -> Option<Event> {
         let event = text::event(frame, class, content, self.delta.clone()?);
         let event = event.in_lane(self.lane());
+        let beside = seen.key(&self.beside);
+        if self.crowded {
+            return Some(event);
+        }
         // A merge keeps the last sequence number: a client that reconnects asks for the events
         // after it.
         let joined = text::joining(
             event,
             Keep::Last,
-            text::key((self.kind, self.item_key(), self.part, self.rest)),
+            text::key((self.wrapper, self.kind, self.item_key(), self.part, beside)),
         );
         let joined = text::with_lists(joined, self.lists);
         let varying = self.number_at.clone();

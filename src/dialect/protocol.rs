@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use memchr::memmem;
 
+use super::beside::{Beside, Seen};
 use super::first_frame::FirstFrame;
 use super::reader::Reader;
 use super::text;
@@ -48,7 +49,7 @@ impl State {
 }
 
 /// Returns the meaning of an event of the protocol, or `None` for any other frame.
-pub(super) fn classify(frame: &Frame<'_>, state: &mut State) -> Option<Event> {
+pub(super) fn classify(frame: &Frame<'_>, seen: &mut Seen, state: &mut State) -> Option<Event> {
     let data = frame.data();
     // A cheap check: most other frames fail it at their first byte.
     if !data.starts_with(b"{") || memmem::find(data, b"\"method\"").is_none() {
@@ -65,11 +66,12 @@ pub(super) fn classify(frame: &Frame<'_>, state: &mut State) -> Option<Event> {
         })
     };
     match fields.method {
-        b"messages" => fields.message(frame, state),
+        b"messages" => fields.message(frame, seen, state),
         b"tools" => of(Class::Tool, Content::Tool),
         b"values" => {
             let event = of(Class::State, Content::Other)?;
-            Some(text::superseded(event, frame, text::key(fields.namespace)))
+            let key = text::key((fields.namespace, seen.key(&fields.envelope)));
+            Some(text::superseded(event, frame, key))
         }
         b"updates" | b"input.requested" => of(Class::State, Content::Other),
         b"checkpoints" | b"lifecycle" | b"tasks" => of(Class::State, Content::Other),
@@ -97,8 +99,14 @@ struct Fields<'a> {
     message: &'a [u8],
     /// The index of the block in its message.
     index: u64,
-    /// A hash of the members that must be equal before two events are merged.
-    rest: u64,
+    /// What must be equal outside `data` before two events are merged.
+    envelope: Beside,
+    /// The same in `data`. A snapshot of the state is replaced by the next one whatever it holds.
+    beside: Beside,
+    /// How many texts there are.
+    texts: usize,
+    /// Whether there is something that a merge would lose.
+    crowded: bool,
 }
 
 impl<'a> Fields<'a> {
@@ -114,7 +122,7 @@ impl<'a> Fields<'a> {
                 }
                 // These differ in every event.
                 b"seq" | b"event_id" => reader.skip()?,
-                _ => fields.other(reader, key)?,
+                _ => fields.envelope.add(key, reader.raw()?),
             }
             Some(())
         })?;
@@ -130,14 +138,23 @@ impl<'a> Fields<'a> {
                 reader.object(|reader, key| {
                     match key {
                         b"event" => self.event = reader.word()?,
-                        b"usage" => self.usage = reader.usage()?,
-                        b"id" | b"message_id" => self.message = reader.word()?,
-                        b"index" => self.index = reader.number()?,
+                        b"usage" => {
+                            self.crowded |= reader.clone().says_something()?;
+                            self.usage = reader.usage()?;
+                        }
+                        b"id" | b"message_id" => {
+                            let raw = reader.raw()?;
+                            self.message = Reader::new(raw).word()?;
+                            self.beside.same(key, raw);
+                        }
+                        b"index" => self.index = self.beside.number(reader, key)?,
                         b"content" => {
-                            reader.object(|reader, key| {
+                            let raw = reader.raw()?;
+                            self.beside.same(key, raw);
+                            Reader::new(raw).object(|reader, key| {
                                 match key {
                                     b"type" => self.block = reader.word()?,
-                                    _ => self.other(reader, key)?,
+                                    _ => reader.skip()?,
                                 }
                                 Some(())
                             })?;
@@ -145,28 +162,30 @@ impl<'a> Fields<'a> {
                         b"delta" => {
                             reader.object(|reader, key| self.delta(reader, key))?;
                         }
-                        _ => self.other(reader, key)?,
+                        _ => self.beside.add(key, reader.raw()?),
                     }
                     Some(())
                 })?;
             }
-            _ => self.other(reader, key)?,
+            _ => self.envelope.add(key, reader.raw()?),
         }
         Some(())
     }
 
     fn delta(&mut self, reader: &mut Reader<'a>, key: &'a [u8]) -> Option<()> {
         match key {
-            b"type" => self.delta = reader.word()?,
+            b"type" => self.delta = self.beside.word(reader, key)?,
             b"text" | b"reasoning" | b"args" if reader.kind()? == Kind::String => {
                 self.text = reader.string()?;
+                self.texts += 1;
+                self.beside.tag(text::key(key));
             }
-            _ => self.other(reader, key)?,
+            _ => self.beside.add(key, reader.raw()?),
         }
         Some(())
     }
 
-    fn message(&self, frame: &Frame<'_>, state: &mut State) -> Option<Event> {
+    fn message(&self, frame: &Frame<'_>, seen: &mut Seen, state: &mut State) -> Option<Event> {
         if self.event == b"message-start" {
             state.begin(self.namespace, self.message);
         }
@@ -208,12 +227,11 @@ impl<'a> Fields<'a> {
             });
         };
         let event = text::event(frame, class, content, range).in_lane(lane);
-        let key = (self.delta, self.namespace, lane, self.rest);
+        let beside = (seen.key(&self.envelope), seen.key(&self.beside));
+        if self.crowded || self.texts > 1 {
+            return Some(event);
+        }
+        let key = (self.delta, self.namespace, lane, beside);
         Some(text::joining(event, Keep::Last, text::key(key)))
-    }
-
-    fn other(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
-        self.rest = text::beside(self.rest, key, reader.raw()?);
-        Some(())
     }
 }

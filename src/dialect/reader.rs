@@ -100,8 +100,7 @@ impl<'a> Reader<'a> {
     /// Reports whether the value carries information: it is not `null`, `false`, `""`, `[]` or
     /// `{}`.
     pub(super) fn says_something(&mut self) -> Option<bool> {
-        let raw = self.raw()?;
-        Some(!matches!(raw, b"null" | b"false" | b"\"\"" | b"[]" | b"{}"))
+        self.raw().map(says_something)
     }
 
     pub(super) fn skip(&mut self) -> Option<()> {
@@ -132,6 +131,11 @@ impl<'a> Reader<'a> {
     pub(super) fn end(&mut self) -> Option<()> {
         self.cursor.at_end().then_some(())
     }
+}
+
+/// Reports whether a raw value carries information: it is not `null`, `false`, `""`, `[]` or `{}`.
+pub(super) fn says_something(raw: &[u8]) -> bool {
+    !matches!(raw, b"null" | b"false" | b"\"\"" | b"[]" | b"{}")
 }
 
 impl Usage {

@@ -70,6 +70,11 @@ impl Repeat {
         true
     }
 
+    /// Reports whether the known envelope has come more than once.
+    pub(super) const fn was_repeated(&self) -> bool {
+        self.misses == 0 && !self.envelope.is_empty()
+    }
+
     /// Returns the meaning of the event that was recognised last.
     pub(super) const fn meaning(&self) -> &Event {
         &self.meaning

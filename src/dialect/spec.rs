@@ -7,6 +7,7 @@ use std::fmt::Debug;
 
 use http::{HeaderMap, request};
 
+use super::beside::Seen;
 use super::first_frame::FirstFrame;
 use super::object::Object;
 use super::request::{Members, RequestHead};
@@ -203,8 +204,9 @@ impl Sign {
 
 /// A parser of the frames of one stream, with the state that later frames need.
 pub(super) trait Parser: Debug + Send {
-    /// Returns the meaning of a frame, or `None` if it does not belong to this dialect.
-    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event>;
+    /// Returns the meaning of a frame, or `None` if it does not belong to this dialect. `seen` knows what stood beside
+    /// the texts of earlier frames.
+    fn classify(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event>;
 
     /// Returns what an error event after the frames so far must agree with.
     fn error_context(&self) -> ErrorContext {
@@ -345,7 +347,7 @@ fn plain_failure(framing: Framing, failure: &Failure<'_>, _: &ErrorContext) -> O
 pub(super) struct Unknown;
 
 impl Parser for Unknown {
-    fn classify(&mut self, _: &Frame<'_>) -> Option<Event> {
+    fn classify(&mut self, _: &Frame<'_>, _: &mut Seen) -> Option<Event> {
         None
     }
 

@@ -9,6 +9,7 @@
 use std::ops::Range;
 
 use super::Dialect;
+use super::beside::{Beside, Seen};
 use super::first_frame::FirstFrame;
 use super::object::Object;
 use super::reader::Reader;
@@ -65,14 +66,14 @@ struct State {
 }
 
 impl Parser for State {
-    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+    fn classify(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         if !frame.name().is_empty() {
             return None;
         }
         if is_python(frame.data()) {
             return Some(of(Class::State, Content::Other));
         }
-        let event = Fields::read(frame.data())?.event(frame)?;
+        let event = Fields::read(frame.data())?.event(frame, seen)?;
         let usage = event.usage.map(|usage| Usage {
             call: self.messages,
             ..usage
@@ -123,8 +124,12 @@ struct Fields<'a> {
     /// The agent's own text.
     own: Option<(Content, Range<usize>)>,
     usage: Option<Usage>,
-    /// A hash of the members that must be equal before two events are merged.
-    rest: u64,
+    /// What must be equal before two events are merged.
+    beside: Beside,
+    /// How many members say what the event is.
+    meanings: usize,
+    /// How many texts the delta has.
+    texts: usize,
 }
 
 impl<'a> Fields<'a> {
@@ -134,8 +139,10 @@ impl<'a> Fields<'a> {
         let is_object = reader.object(|reader, key| match key {
             // An agent's event within that of a node of a graph or swarm.
             b"event" => {
+                fields.beside.tag(1);
                 reader.object(|reader, key| match key {
                     b"event" => {
+                        fields.beside.tag(2);
                         reader.object(|reader, key| fields.member(reader, key))?;
                         Some(())
                     }
@@ -144,11 +151,11 @@ impl<'a> Fields<'a> {
                 Some(())
             }
             b"type" => {
-                fields.kind = reader.word()?;
+                fields.kind = fields.beside.word(reader, key)?;
                 Some(())
             }
             b"node_id" => {
-                fields.node = reader.word()?;
+                fields.node = fields.beside.word(reader, key)?;
                 Some(())
             }
             _ => fields.member(reader, key),
@@ -195,7 +202,7 @@ impl<'a> Fields<'a> {
             b"contentBlockDelta" => {
                 reader.object(|reader, key| match key {
                     b"contentBlockIndex" => {
-                        self.index = reader.number()?;
+                        self.index = self.beside.number(reader, key)?;
                         Some(())
                     }
                     b"delta" => {
@@ -268,6 +275,7 @@ impl<'a> Fields<'a> {
             _ => return self.other(reader, key),
         };
         self.meaning = self.meaning.max(meaning);
+        self.meanings += 1;
         Some(())
     }
 
@@ -276,6 +284,7 @@ impl<'a> Fields<'a> {
             b"text" if reader.kind()? == Kind::String => {
                 self.content = Content::Token;
                 self.text = reader.string()?;
+                self.texts += 1;
             }
             b"reasoningContent" | b"toolUse" => {
                 self.content = if key == b"toolUse" {
@@ -286,6 +295,8 @@ impl<'a> Fields<'a> {
                 reader.object(|reader, key| match key {
                     b"text" | b"input" if reader.kind()? == Kind::String => {
                         self.text = reader.string()?;
+                        self.texts += 1;
+                        self.beside.tag(text::key(key));
                         Some(())
                     }
                     _ => self.other(reader, key),
@@ -297,11 +308,11 @@ impl<'a> Fields<'a> {
     }
 
     fn other(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
-        self.rest = text::beside(self.rest, key, reader.raw()?);
+        self.beside.add(key, reader.raw()?);
         Some(())
     }
 
-    fn event(self, frame: &Frame<'_>) -> Option<Event> {
+    fn event(self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         let lane = text::key((self.node, self.index));
         let state = of(Class::State, Content::Other);
         // The end of a node is not the end of the graph.
@@ -317,7 +328,7 @@ impl<'a> Fields<'a> {
                 .ending(Terminal::Reopens)
                 .with_texts_over(TextsOver::InLane),
             Meaning::Structure | Meaning::Pauses => Event::bare(Class::Structure),
-            Meaning::Delta => return Some(self.piece(frame).in_lane(lane)),
+            Meaning::Delta => return Some(self.piece(frame, seen).in_lane(lane)),
             Meaning::Data => return Some(self.own_text(frame)),
             Meaning::Thought => Event::bare(Class::Structure).on(Side::Reasoning),
             Meaning::Tool => of(Class::Tool, Content::Tool),
@@ -333,7 +344,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Returns the event of a piece of the model's output.
-    fn piece(self, frame: &Frame<'_>) -> Event {
+    fn piece(self, frame: &Frame<'_>, seen: &mut Seen) -> Event {
         let class = match self.content {
             Content::Token => Class::Token,
             Content::Reasoning => Class::Reasoning,
@@ -349,8 +360,12 @@ impl<'a> Fields<'a> {
             return Event::bare(Class::Structure).on(side);
         };
         let event = text::event(frame, class, self.content, range);
+        let beside = seen.key(&self.beside);
+        if self.meanings > 1 || self.texts > 1 {
+            return event;
+        }
         let ids = (self.kind, self.node, self.index);
-        text::joining(event, Keep::First, text::key((class, ids, self.rest)))
+        text::joining(event, Keep::First, text::key((class, ids, beside)))
     }
 
     /// Returns the event of the agent's own text. It is not merged: `delta` would not repeat it any more.

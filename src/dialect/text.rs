@@ -1,9 +1,11 @@
 //! Builds events that carry text: where the text is, and what must be equal before two events are
 //! merged.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
+use super::beside;
+use super::hash::Fold;
 use crate::event::{Class, Content, Event, Keep, Merge, Usage};
 use crate::wire::{Frame, Payload};
 
@@ -70,6 +72,23 @@ pub(super) fn superseded(event: Event, frame: &Frame<'_>, key: u64) -> Event {
     }
 }
 
+/// Adds the fields of the frame beside its data to what must be equal before the event is merged.
+pub(super) fn framed(event: Event, frame: &Frame<'_>) -> Event {
+    let Some(merge) = event.merge else {
+        return event;
+    };
+    match beside::fields(frame) {
+        0 => event,
+        fields => Event {
+            merge: Some(Merge {
+                key: key((merge.key, fields)),
+                ..merge
+            }),
+            ..event
+        },
+    }
+}
+
 /// Returns the more significant of two contents, for an event that has several parts.
 pub(super) fn more_telling(a: Content, b: Content) -> Content {
     let rank = |content: Content| match content {
@@ -91,61 +110,9 @@ pub(super) fn of_call(usage: Usage, id: &[u8]) -> Usage {
     }
 }
 
-/// The most bytes of a number or a string that says nothing about the answer.
-const MAX_HARMLESS: usize = 64;
-
-/// Members that say who wrote a text, whatever the dialect.
-const SPEAKERS: [&[u8]; 20] = [
-    b"agent",
-    b"agentId",
-    b"agentName",
-    b"agent_id",
-    b"agent_name",
-    b"author",
-    b"branch",
-    b"langgraph_node",
-    b"model",
-    b"modelVersion",
-    b"model_name",
-    b"name",
-    b"node",
-    b"role",
-    b"runId",
-    b"run_id",
-    b"source",
-    b"speaker",
-    b"threadId",
-    b"thread_id",
-];
-
-/// Reports whether a member names or counts what a text belongs to: `toolCallId`, `block_index`.
-fn is_identity(name: &[u8]) -> bool {
-    [&b"id"[..], b"Id", b"ID", b"index", b"Index"]
-        .iter()
-        .any(|end| name.ends_with(end))
-}
-
-/// Adds a member beside the text to a hash of what must be equal before two events are merged. A number or a short
-/// string may differ unless it says who wrote the text or counts it: padding, times, counters and nonces say nothing about the
-/// answer. The id or index of the text is read by name, and does not come here.
-pub(super) fn beside(rest: u64, name: &[u8], raw: &[u8]) -> u64 {
-    let is_harmless = match raw.first() {
-        _ if SPEAKERS.contains(&name) || is_identity(name) => false,
-        Some(b'"') => raw.len() <= MAX_HARMLESS,
-        Some(b'-' | b'0'..=b'9') => true,
-        Some(b'n') | None => true,
-        _ => matches!(raw, b"[]" | b"{}"),
-    };
-    if is_harmless {
-        rest
-    } else {
-        key((rest, name, raw))
-    }
-}
-
 /// Returns a merge key. Equal parts give equal keys within one process.
 pub(super) fn key(parts: impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = Fold::default();
     parts.hash(&mut hasher);
     hasher.finish()
 }

@@ -6,8 +6,9 @@
 
 use std::ops::Range;
 
+use super::beside::{Beside, Seen};
 use super::object::Object;
-use super::reader::Reader;
+use super::reader::{self, Reader};
 use super::spec::{self, DialectSpec, ErrorContext, Failure, GenAi, PLAIN, Parser, Refusal, Sign};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
@@ -72,7 +73,7 @@ const fn error_type(refusal: &Refusal<'_>) -> &'static str {
 struct Tgi;
 
 impl Parser for Tgi {
-    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+    fn classify(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         // The server sends no such end, but servers that imitate it do, and the clients stop at it.
         if frame.data().starts_with(b"[DONE]") {
             return Some(Event::bare(Class::Done).ending(Terminal::Done));
@@ -81,7 +82,7 @@ impl Parser for Tgi {
         if token.failed {
             return Some(Event::bare(Class::Error).ending(Terminal::Error));
         }
-        token.is_known.then(|| token.event(frame))
+        token.is_known.then(|| token.event(frame, seen))
     }
 }
 
@@ -96,6 +97,8 @@ struct Token {
     text: Option<Range<usize>>,
     /// Whether this is the last token.
     last: bool,
+    /// What must be equal before two tokens are merged.
+    beside: Beside,
     /// Whether there is something that a merge would lose.
     crowded: bool,
     usage: Usage,
@@ -112,9 +115,15 @@ impl Token {
                     token.is_known |= reader.object(|reader, key| token.member(reader, key))?;
                 }
                 // It is `null` in every event but the last.
-                b"generated_text" => token.last |= reader.string()?.is_some(),
+                b"generated_text" => {
+                    let raw = reader.raw()?;
+                    token.last |= raw.starts_with(b"\"");
+                    token.crowded |= reader::says_something(raw);
+                }
                 b"details" => {
-                    reader.object(|reader, key| {
+                    let raw = reader.raw()?;
+                    token.crowded |= reader::says_something(raw);
+                    Reader::new(raw).object(|reader, key| {
                         match key {
                             b"generated_tokens" => token.usage.output = reader.count()?,
                             b"input_length" => token.usage.input = reader.count()?,
@@ -124,8 +133,8 @@ impl Token {
                     })?;
                 }
                 b"index" => reader.skip()?,
-                // The alternatives to the token, which the request asked for.
-                _ => token.crowded |= text::beside(0, key, reader.raw()?) != 0,
+                // Such as the alternatives to the token, which the request asked for.
+                _ => token.crowded |= !token.beside.scalar(key, reader.raw()?),
             }
             Some(())
         })?;
@@ -138,12 +147,12 @@ impl Token {
             b"text" if reader.kind()? == Kind::String => self.text = reader.string()?,
             b"special" => self.special |= reader.truthy()?,
             b"id" | b"logprob" => reader.skip()?,
-            _ => self.crowded |= text::beside(0, key, reader.raw()?) != 0,
+            _ => self.crowded |= !self.beside.scalar(key, reader.raw()?),
         }
         Some(())
     }
 
-    fn event(self, frame: &Frame<'_>) -> Event {
+    fn event(self, frame: &Frame<'_>, seen: &mut Seen) -> Event {
         let event = match self.text.filter(|_| !self.special) {
             Some(range) => text::event(frame, Class::Token, Content::Token, range),
             None => Event::bare(Class::Structure),
@@ -156,12 +165,13 @@ impl Token {
                 ..event.ending(Terminal::Done)
             };
         }
+        let beside = seen.key(&self.beside);
         if self.crowded {
             return event;
         }
         // Each token has its own number, id and probability. They do not prevent a merge, or no two tokens could be
         // merged: the clients read each event by itself, require only that these members exist, and do not compare
         // them with those of other events. The merged event keeps those of its last token.
-        text::joining(event, Keep::Last, text::key("token"))
+        text::joining(event, Keep::Last, text::key(("token", beside)))
     }
 }

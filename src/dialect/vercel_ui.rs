@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::Dialect;
+use super::beside::{Beside, Seen};
 use super::first_frame::FirstFrame;
 use super::object::Object;
 use super::reader::Reader;
@@ -58,7 +59,7 @@ struct State {
 }
 
 impl Parser for State {
-    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+    fn classify(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         if frame.data().starts_with(b"[DONE]") {
             let terminal = if self.failed {
                 Terminal::Error
@@ -68,7 +69,7 @@ impl Parser for State {
             return Some(Event::bare(Class::Done).ending(terminal));
         }
         let part = Part::read(frame.data())?;
-        let event = part.event(frame)?;
+        let event = part.event(frame, seen)?;
         self.failed |= event.class == Class::Error;
         Some(match event.terminal {
             Some(Terminal::MayEnd | Terminal::MayFail) if self.failed => {
@@ -97,8 +98,12 @@ struct Part<'a> {
     transient: bool,
     preliminary: bool,
     usage: Option<Usage>,
-    /// A hash of the members that must be equal before two parts are merged.
-    rest: u64,
+    /// What must be equal before two parts are merged.
+    beside: Beside,
+    /// A hash of the members that a later part with the same id replaces.
+    payload: u64,
+    /// Whether there is something that a merge would lose.
+    crowded: bool,
 }
 
 impl<'a> Part<'a> {
@@ -108,15 +113,24 @@ impl<'a> Part<'a> {
         let is_object = reader.object(|reader, key| {
             match key {
                 b"type" => part.kind = reader.word()?,
-                b"id" => part.id = reader.word()?,
-                b"toolCallId" => part.call = reader.word()?,
+                b"id" => part.id = part.beside.word(reader, key)?,
+                b"toolCallId" => part.call = part.beside.word(reader, key)?,
                 b"delta" if reader.kind()? == Kind::String => part.delta = reader.string()?,
                 b"inputTextDelta" if reader.kind()? == Kind::String => {
                     part.input_delta = reader.string()?;
                 }
-                b"transient" => part.transient = reader.truthy()?,
-                b"preliminary" => part.preliminary = reader.truthy()?,
+                b"transient" | b"preliminary" => {
+                    let raw = reader.raw()?;
+                    let is_true = Reader::new(raw).truthy()?;
+                    if key == b"transient" {
+                        part.transient = is_true;
+                    } else {
+                        part.preliminary = is_true;
+                    }
+                    part.beside.same(key, raw);
+                }
                 b"messageMetadata" => {
+                    part.crowded |= reader.clone().says_something()?;
                     reader.object(|reader, key| {
                         match key {
                             b"usage" | b"totalUsage" => part.usage = reader.usage()?,
@@ -125,7 +139,8 @@ impl<'a> Part<'a> {
                         Some(())
                     })?;
                 }
-                _ => part.rest = text::beside(part.rest, key, reader.raw()?),
+                b"data" | b"output" => part.payload = text::key((part.payload, key, reader.raw()?)),
+                _ => part.beside.add(key, reader.raw()?),
             }
             Some(())
         })?;
@@ -133,22 +148,24 @@ impl<'a> Part<'a> {
         is_object.then_some(part)
     }
 
-    fn event(&self, frame: &Frame<'_>) -> Option<Event> {
+    fn event(&self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         let event = match self.kind {
-            b"text-delta" => self.text(frame, Class::Token, Content::Token, &self.delta)?,
-            b"reasoning-delta" => {
-                self.text(frame, Class::Reasoning, Content::Reasoning, &self.delta)?
-            }
-            b"tool-input-delta" => self
-                .text(frame, Class::Tool, Content::Tool, &self.input_delta)?
-                .of_call(Step::GoesOn, 0, text::key(self.call)),
+            b"text-delta" => self.text(frame, seen, Class::Token, Content::Token)?,
+            b"reasoning-delta" => self.text(frame, seen, Class::Reasoning, Content::Reasoning)?,
+            b"tool-input-delta" => self.text(frame, seen, Class::Tool, Content::Tool)?.of_call(
+                Step::GoesOn,
+                0,
+                text::key(self.call),
+            ),
             b"tool-input-start" => {
                 of(Class::Tool, Content::Tool).of_call(Step::Begins, 0, text::key(self.call))
             }
             b"tool-input-available" | b"tool-input-error" => {
                 of(Class::Tool, Content::Tool).of_call(Step::Ends, 0, text::key(self.call))
             }
-            b"tool-output-available" if self.preliminary => self.superseded(frame, Class::Tool),
+            b"tool-output-available" if self.preliminary => {
+                self.superseded(frame, seen, Class::Tool)
+            }
             b"tool-output-available"
             | b"tool-output-error"
             | b"tool-output-denied"
@@ -169,9 +186,9 @@ impl<'a> Part<'a> {
             kind if kind.starts_with(b"data-") && self.transient => {
                 of(Class::State, Content::Other).on(Side::Application)
             }
-            kind if kind.starts_with(b"data-") => {
-                self.superseded(frame, Class::State).on(Side::Application)
-            }
+            kind if kind.starts_with(b"data-") => self
+                .superseded(frame, seen, Class::State)
+                .on(Side::Application),
             _ => return None,
         };
         Some(Event {
@@ -184,17 +201,25 @@ impl<'a> Part<'a> {
     fn text(
         &self,
         frame: &Frame<'_>,
+        seen: &mut Seen,
         class: Class,
         content: Content,
-        range: &Option<Range<usize>>,
     ) -> Option<Event> {
+        let (range, other) = match class {
+            Class::Tool => (&self.input_delta, &self.delta),
+            _ => (&self.delta, &self.input_delta),
+        };
         let event = text::event(frame, class, content, range.clone()?);
-        let key = text::key((self.kind, self.id, self.call, self.rest));
+        let rest = (seen.key(&self.beside), self.payload);
+        if self.crowded || other.is_some() {
+            return Some(event);
+        }
+        let key = text::key((self.kind, self.id, self.call, rest));
         Some(text::joining(event, Keep::First, key))
     }
 
     /// Returns an event that a later part with the same id replaces.
-    fn superseded(&self, frame: &Frame<'_>, class: Class) -> Event {
+    fn superseded(&self, frame: &Frame<'_>, seen: &mut Seen, class: Class) -> Event {
         let content = if class == Class::Tool {
             Content::Tool
         } else {
@@ -204,6 +229,7 @@ impl<'a> Part<'a> {
         if self.id.is_empty() && self.call.is_empty() {
             return event;
         }
-        text::superseded(event, frame, text::key((self.kind, self.id, self.call)))
+        let key = text::key((self.kind, self.id, self.call, seen.key(&self.beside)));
+        text::superseded(event, frame, key)
     }
 }

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use super::beside::{Beside, Seen};
 use super::object::{self, Object};
 use super::reader::Reader;
 use super::spec::{DialectSpec, ErrorContext, Failure, PLAIN, Parser, Sign};
@@ -53,7 +54,7 @@ struct State {
 }
 
 impl Parser for State {
-    fn classify(&mut self, frame: &Frame<'_>) -> Option<Event> {
+    fn classify(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         let data = frame.data();
         let of = |class, content| Event {
             content,
@@ -68,7 +69,7 @@ impl Parser for State {
             b"f" => Event::bare(Class::Structure).with_texts_over(TextsOver::InLane),
             b"h" | b"k" => of(Class::Structure, Content::Other),
             b"2" | b"8" => of(Class::State, Content::Other),
-            b"c" => arguments(frame)?,
+            b"c" => arguments(frame, seen)?,
             b"a" => of(Class::Tool, Content::Tool),
             b"9" => of(Class::Tool, Content::Tool).of_call(Step::Ends, 0, call(data)?),
             b"b" => of(Class::Tool, Content::Tool).of_call(Step::Begins, 0, call(data)?),
@@ -115,20 +116,20 @@ fn text(frame: &Frame<'_>, class: Class, content: Content) -> Option<Event> {
 }
 
 /// Classifies a fragment of a tool call's arguments: `{"toolCallId","argsTextDelta"}`.
-fn arguments(frame: &Frame<'_>) -> Option<Event> {
+fn arguments(frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
     let mut reader = Reader::new(frame.data());
     let mut delta: Option<Range<usize>> = None;
-    let mut rest = 0;
+    let mut beside = Beside::default();
     reader.object(|reader, key| {
         match key {
             b"argsTextDelta" if reader.kind()? == Kind::String => delta = reader.string()?,
-            _ => rest = text::key((rest, key, reader.raw()?)),
+            _ => beside.add(key, reader.raw()?),
         }
         Some(())
     })?;
     reader.end()?;
     let event = text::event(frame, Class::Tool, Content::Tool, delta?);
-    let event = text::joining(event, Keep::First, text::key(("c", rest)));
+    let event = text::joining(event, Keep::First, text::key(("c", seen.key(&beside))));
     Some(event.of_call(Step::GoesOn, 0, call(frame.data())?))
 }
 

@@ -133,7 +133,7 @@ fn openai_chunks_join_only_if_nothing_is_lost() {
 fn what_stands_beside_the_choices_is_not_lost_in_a_join() {
     let of = |more: &str| format!(r#"{{"choices":[{{"delta":{{"content":"a"}}}}]{more}}}"#);
     let citations = r#","citations":["http://a"]"#;
-    let harmless = r#","id":"2","object":"o","created":2,"model":"n","system_fingerprint":"f","service_tier":"d","obfuscation":"xx","provider":"p","usage":null,"x":null"#;
+    let harmless = r#","created":2,"obfuscation":"xx","timings":{"predicted_n":1},"usage":null,"x":null,"y":"""#;
     let table = [
         ("", harmless, true),
         ("", citations, false),
@@ -147,6 +147,26 @@ fn what_stands_beside_the_choices_is_not_lost_in_a_join() {
     for (older, newer, expected) in table {
         let joined = joins(Dialect::OpenAiChat, &of(older), &of(newer));
         assert_eq!(joined, expected, "{older} {newer}");
+    }
+    // Two completions in one stream.
+    for name in [
+        "id",
+        "model",
+        "object",
+        "provider",
+        "service_tier",
+        "system_fingerprint",
+    ] {
+        let named = |value: &str| of(&format!(r#","{name}":"{value}""#));
+        assert!(
+            joins(Dialect::OpenAiChat, &named("a"), &named("a")),
+            "{name}"
+        );
+        assert!(
+            !joins(Dialect::OpenAiChat, &named("a"), &named("b")),
+            "{name}"
+        );
+        assert!(!joins(Dialect::OpenAiChat, &named("a"), &of("")), "{name}");
     }
 }
 
@@ -325,7 +345,7 @@ fn padding_and_counters_are_no_content_and_do_not_prevent_merging() {
         for (beside, within) in [
             (format!(r#","p":"{padding}""#), String::new()),
             (
-                format!(r#","nonce":{number},"t":{number}.5"#),
+                format!(r#","nonce":{number},"ts":176600000{number}.5"#),
                 String::new(),
             ),
             (String::new(), format!(r#","p":"{padding}""#)),

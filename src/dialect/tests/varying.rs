@@ -3,7 +3,23 @@
 use super::*;
 
 /// Events with a varying member at `@` and an id of the text at `#`.
-const EVENTS: [(Dialect, &str); 9] = [
+const EVENTS: [(Dialect, &str); 13] = [
+    (
+        Dialect::OpenAiChat,
+        r##"data: {"id":"c@","elapsed":0.@,"tick":"@","choices":[{"index":#,"salt":@,"delta":{"content":"a"}}]}"##,
+    ),
+    (
+        Dialect::Anthropic,
+        r##"data: {"type":"content_block_delta","index":#,"tick":@,"delta":{"type":"text_delta","text":"a","salt":"@"}}"##,
+    ),
+    (
+        Dialect::Mastra,
+        r##"data: {"type":"text-delta","runId":"r","from":"AGENT","tick":@,"payload":{"id":"#","text":"a","salt":"@"}}"##,
+    ),
+    (
+        Dialect::Strands,
+        r##"data: {"event":{"contentBlockDelta":{"delta":{"text":"a"},"contentBlockIndex":#,"p":"@","tick":@}}}"##,
+    ),
     (
         Dialect::OpenAiChat,
         r##"data: {"nonce":"@","p":"@","choices":[{"index":#,"delta":{"content":"a"}}]}"##,
@@ -89,4 +105,94 @@ fn the_id_of_a_text_does() {
         let apart = keys.windows(2).all(|pair| pair[0] != pair[1]);
         assert!(apart, "{dialect} {template}");
     }
+}
+
+/// Returns the keys of OpenAI chunks with these ids, and whether their neighbours may be merged.
+fn of_ids(ids: &[usize]) -> Vec<bool> {
+    let values = ids.iter().map(|id| (0, *id as u64));
+    let template = r#"data: {"id":"c@","choices":[{"delta":{"content":"a"}}]}"#;
+    let keys = keys(Dialect::OpenAiChat, template, values);
+    keys.windows(2).map(|pair| pair[0] == pair[1]).collect()
+}
+
+#[test]
+fn ids_that_repeat_tell_completions_apart() {
+    let alike =
+        |ids: &[usize]| -> Vec<bool> { ids.windows(2).map(|pair| pair[0] == pair[1]).collect() };
+    let interleaved = [0, 0, 1, 1, 0, 1, 0, 2, 2, 0].repeat(20);
+    assert_eq!(of_ids(&interleaved), alike(&interleaved));
+    for len in [2, 3, 50] {
+        // One after the other, and as many as one likes. Chunks that repeat their envelope are not even parsed.
+        let ids: Vec<usize> = (0..60 * len).map(|at| at / len).collect();
+        assert_eq!(of_ids(&ids), alike(&ids), "{len} chunks each");
+        let in_turn: Vec<usize> = (0..60 * len)
+            .map(|at| at / (8 * len) * 8 + at % 8)
+            .collect();
+        assert_eq!(of_ids(&in_turn), alike(&in_turn), "eight at a time");
+    }
+}
+
+#[test]
+fn an_id_for_each_chunk_tells_nothing() {
+    let ids: Vec<usize> = (0..100).map(|at| at * 7919 % 1009).collect();
+    let alike = of_ids(&ids);
+    assert!(alike[20..].iter().all(|alike| *alike));
+    // From the first one that comes again, ids count.
+    let again: Vec<usize> = ids
+        .iter()
+        .copied()
+        .chain([ids[99]])
+        .chain(2000..2100)
+        .collect();
+    assert!(!of_ids(&again)[99 + 1..].iter().any(|alike| *alike));
+}
+
+#[test]
+fn neither_nodes_nor_subgraphs_are_mixed_up_without_ids() {
+    let of = |name: &str, metadata: &str| {
+        format!(r#"{name}|[{{"type":"AIMessageChunk","content":"a"}},{{{metadata}}}]"#)
+    };
+    let [one, two, elsewhere, later] = [
+        r#""langgraph_node":"a","checkpoint_ns":"x:1""#,
+        r#""langgraph_node":"b","checkpoint_ns":"x:1""#,
+        r#""langgraph_node":"a","checkpoint_ns":"x:2""#,
+        r#""langgraph_node":"a","checkpoint_ns":"x:1","langgraph_step":2"#,
+    ]
+    .map(|metadata| of("messages", metadata));
+    assert!(joins(Dialect::LangGraph, &one, &one));
+    for other in [two, elsewhere, later] {
+        assert!(!joins(Dialect::LangGraph, &one, &other), "{other}");
+        assert!(joins(Dialect::LangGraph, &other, &other), "{other}");
+    }
+    let whole = |space: &str| {
+        let block = format!(
+            "event: messages|{space}\ndata: [{{\"type\":\"AIMessageChunk\",\"content\":\"a\"}},{{}}]\n\n"
+        );
+        let mut classifier = Classifier::new(Dialect::LangGraph);
+        classifier
+            .classify(&frame(Framing::Sse, &block))
+            .merge
+            .unwrap()
+            .key
+    };
+    assert_eq!(whole("s:1"), whole("s:1"));
+    assert_ne!(whole("s:1"), whole("s:2"));
+}
+
+#[test]
+fn an_event_with_an_id_is_not_merged_with_one_without() {
+    let text = r#"data: {"choices":[{"delta":{"content":"a"}}]}"#;
+    let key = |fields: &str| {
+        let block = frame(Framing::Sse, &format!("{fields}{text}\n\n"));
+        Classifier::new(Dialect::OpenAiChat)
+            .classify(&block)
+            .merge
+            .unwrap()
+            .key
+    };
+    assert_eq!(key("id: 1\n"), key("id: 2\n"));
+    assert_ne!(key("id: 1\n"), key(""));
+    assert_eq!(key("event: a\n"), key("event: a\n"));
+    assert_ne!(key("event: a\n"), key("event: b\n"));
+    assert_ne!(key("event: a\n"), key(""));
 }

@@ -1,0 +1,487 @@
+//! What stands beside a text: decides which members must be equal before two events are merged.
+//!
+//! A merge keeps one copy of everything outside the texts. A member that differs between two events would be lost with
+//! the other copy, and with it who wrote the text, or where. So two events are merged only if they are equal outside
+//! their texts, except for members that say nothing about them:
+//!
+//! 1. Members that are **known** to differ in every event: times, padding and the numbers of events, under the names in
+//!    [`varies`], and what the dialect itself leaves out.
+//! 2. A member of another name may turn out to be one of them: a short string or a number that was **new** in each
+//!    event so far ([`Seen`]). What tells one text from another repeats as soon as a text has a second event.
+//!
+//! Identities (an id, a model, a node, an author: see [`is_identity`]) are always compared. A member that is `null`,
+//! `false` or empty counts as absent.
+
+use std::hash::Hasher;
+
+use super::hash::Fold;
+use super::reader::{self, Reader};
+use crate::wire::{Frame, Payload};
+
+/// The most members of one event that may turn out to vary. Further ones must be equal.
+const MAX_LOOSE: usize = 8;
+/// The longest string, with its quotes, that may be a time, a counter or a nonce.
+const MAX_STAMP_BYTES: usize = 64;
+
+/// The members beside the text of one event.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Beside {
+    /// A hash of those that must be equal.
+    strict: Fold,
+    /// Those that may turn out to vary: hashes of the name and of the value.
+    loose: [(u32, u32); MAX_LOOSE],
+    /// How many these are.
+    len: usize,
+}
+
+impl Beside {
+    /// Adds a member whose meaning is not known. Its name decides.
+    pub(super) fn add(&mut self, name: &[u8], raw: &[u8]) {
+        if !reader::says_something(raw) || varies(name, raw) {
+            return;
+        }
+        if is_identity(name) {
+            self.same(name, raw);
+        } else {
+            self.may_vary(name, raw);
+        }
+    }
+
+    /// Adds a member that must be equal.
+    pub(super) fn same(&mut self, name: &[u8], raw: &[u8]) {
+        if reader::says_something(raw) {
+            self.strict.write(name);
+            self.strict.write(raw);
+        }
+    }
+
+    /// Adds a member that must be equal unless it is new in every event of the stream, whatever its name says.
+    pub(super) fn may_vary(&mut self, name: &[u8], raw: &[u8]) {
+        if !reader::says_something(raw) {
+            return;
+        }
+        match self.loose.get_mut(self.len) {
+            Some(free) if is_short(raw) => {
+                *free = (half(Fold::of(name)), half(Fold::of(raw)));
+                self.len += 1;
+            }
+            _ => self.same(name, raw),
+        }
+    }
+
+    /// Like [`Beside::add`] for a member of the answer itself, where a list or an object is content. Returns false,
+    /// and adds nothing, if the member is one that a merge would lose.
+    pub(super) fn scalar(&mut self, name: &[u8], raw: &[u8]) -> bool {
+        let fits = is_short(raw) || !reader::says_something(raw);
+        if fits {
+            self.add(name, raw);
+        }
+        fits
+    }
+
+    /// Reads the number of a choice or a block, for the key. Zero if there is none; a value that is no number is a
+    /// member that must be equal.
+    pub(super) fn number(&mut self, reader: &mut Reader<'_>, name: &[u8]) -> Option<u64> {
+        let mut at = reader.clone();
+        match reader.count()? {
+            Some(number) => Some(number),
+            None => {
+                self.same(name, at.raw()?);
+                Some(0)
+            }
+        }
+    }
+
+    /// Reads a word or an id, for the key. Empty if there is none; a value that is no string is a member that must be
+    /// equal.
+    pub(super) fn word<'a>(&mut self, reader: &mut Reader<'a>, name: &[u8]) -> Option<&'a [u8]> {
+        let raw = reader.raw()?;
+        match raw
+            .strip_prefix(b"\"")
+            .and_then(|word| word.strip_suffix(b"\""))
+        {
+            Some(word) => Some(word),
+            None => {
+                self.same(name, raw);
+                Some(b"")
+            }
+        }
+    }
+
+    fn loose(&self) -> &[(u32, u32)] {
+        self.loose.get(..self.len).unwrap_or_default()
+    }
+
+    /// Adds something other than a member that must be equal, such as the place of the text.
+    pub(super) fn tag(&mut self, word: u64) {
+        self.strict.word(word);
+    }
+}
+
+/// Reports whether the value may be a time, a counter or a nonce.
+const fn is_short(raw: &[u8]) -> bool {
+    match raw.first() {
+        Some(b'"') => raw.len() <= MAX_STAMP_BYTES,
+        Some(b'-' | b'0'..=b'9') => true,
+        _ => false,
+    }
+}
+
+/// Reports whether a member differs in every event of the servers that send it, and says nothing about the text.
+fn varies(name: &[u8], raw: &[u8]) -> bool {
+    /// Unix time in seconds. A shorter number under the name of a time may be a position.
+    const SHORTEST_TIME: usize = b"1000000000".len();
+    is_short(raw)
+        && match name {
+            // Random strings against traffic analysis: OpenAI, Mistral, Bedrock.
+            b"nonce" | b"obfuscation" | b"p" | b"padding" => true,
+            // The number of the event in its stream.
+            b"seq" | b"sequence" | b"sequence_number" | b"sequenceNumber" => true,
+            b"at" | b"created" | b"createdAt" | b"created_at" | b"time" | b"timestamp" | b"ts" => {
+                raw.len() >= SHORTEST_TIME
+            }
+            _ => false,
+        }
+}
+
+/// Reports whether a member names who or what a text belongs to, or counts it, in whatever dialect: `toolCallId`,
+/// `block_index`, `agentName`, `langgraph_node`.
+pub(super) fn is_identity(name: &[u8]) -> bool {
+    let ends = |endings: &[&[u8]]| endings.iter().any(|ending| name.ends_with(ending));
+    match name.last() {
+        Some(b'D') => ends(&[b"ID"]),
+        Some(b'd') => ends(&[b"id", b"Id", b"kind", b"thread"]),
+        Some(b'e') => ends(&[
+            b"name", b"Name", b"node", b"Node", b"role", b"Role", b"source", b"space", b"type",
+            b"Type",
+        ]),
+        Some(b'h') => ends(&[b"branch", b"path"]),
+        Some(b'k') => ends(&[b"task"]),
+        Some(b'l') => ends(&[b"model", b"Model"]),
+        Some(b'm') => ends(&[b"from"]),
+        Some(b'n') => ends(&[b"modelVersion", b"run"]),
+        Some(b'r') => ends(&[b"author", b"sender", b"speaker", b"worker"]),
+        Some(b's') => ends(&[b"_ns"]),
+        Some(b't') => ends(&[b"agent", b"Agent", b"object"]),
+        Some(b'x') => ends(&[b"index", b"Index"]),
+        _ => false,
+    }
+}
+
+fn half(hash: u64) -> u32 {
+    u32::try_from(hash >> u32::BITS).unwrap_or_default()
+}
+
+/// The most members of one stream that are watched. Further ones must be equal.
+const MAX_MEMBERS: usize = 16;
+/// How many values in succession must be new before a member counts as varying, and how many earlier values each of
+/// them is compared with. A stream whose texts take turns has fewer of them.
+const WINDOW: usize = 16;
+
+/// What the members beside the texts of one stream have been so far.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    members: Vec<Member>,
+    group: Option<Box<Group>>,
+}
+
+/// The last object that was read with [`Seen::group`].
+#[derive(Debug)]
+struct Group {
+    /// A hash of its bytes.
+    raw: u64,
+    beside: Beside,
+    key: u64,
+    /// Whether it came more than once.
+    repeats: bool,
+}
+
+/// A member that may turn out to vary.
+#[derive(Debug)]
+struct Member {
+    /// A hash of its name.
+    name: u32,
+    past: Past,
+}
+
+/// The values of a member, as hashes.
+#[derive(Debug)]
+enum Past {
+    /// It came once.
+    Once(u32),
+    /// Each value was new.
+    New(Box<Window>),
+    /// A value came twice. The member tells events apart, for the rest of the stream.
+    Repeats,
+}
+
+/// The last values of a member whose values were all new.
+#[derive(Debug)]
+struct Window {
+    values: [u32; WINDOW],
+    /// How many there were in all.
+    count: usize,
+}
+
+impl Seen {
+    /// Notes the members of the next event, and returns a hash of those that must be equal before it is merged.
+    pub(super) fn key(&mut self, beside: &Beside) -> u64 {
+        let mut key = beside.strict;
+        for (place, (name, value)) in beside.loose().iter().enumerate() {
+            if !self.note(place, *name, *value) {
+                key.word(u64::from(*name) << u32::BITS | u64::from(*value));
+            }
+        }
+        key.finish()
+    }
+
+    /// Does the same for the members of an object that events repeat as a whole. It is read only if it has changed.
+    pub(super) fn group(&mut self, raw: &[u8], read: impl FnOnce() -> Beside) -> u64 {
+        let raw = Fold::of(raw);
+        if let Some(last) = &mut self.group {
+            if last.raw == raw {
+                last.repeats = true;
+                return last.key;
+            }
+            if last.repeats {
+                let names = last.beside.loose().iter().map(|(name, _)| *name);
+                for name in names {
+                    let known = self.members.iter_mut().find(|member| member.name == name);
+                    if let Some(member) = known {
+                        member.past = Past::Repeats;
+                    }
+                }
+            }
+        }
+        let beside = read();
+        let key = self.key(&beside);
+        let group = Group {
+            raw,
+            beside,
+            key,
+            repeats: false,
+        };
+        match &mut self.group {
+            Some(last) => **last = group,
+            None => self.group = Some(Box::new(group)),
+        }
+        key
+    }
+
+    /// Notes that an event came twice with the same members, without reading them again.
+    pub(super) fn repeated(&mut self) {
+        for member in &mut self.members {
+            member.past = Past::Repeats;
+        }
+    }
+
+    /// Notes the value of a member, which most events have at the same place. Reports whether the member varies.
+    fn note(&mut self, place: usize, name: u32, value: u32) -> bool {
+        let is_it = |member: &Member| member.name == name;
+        let at = match self.members.get(place) {
+            Some(member) if is_it(member) => Some(place),
+            _ => self.members.iter().position(is_it),
+        };
+        match at.and_then(|at| self.members.get_mut(at)) {
+            Some(member) => member.note(value),
+            None => {
+                if self.members.len() < MAX_MEMBERS {
+                    let past = Past::Once(value);
+                    self.members.push(Member { name, past });
+                }
+                false
+            }
+        }
+    }
+}
+
+impl Member {
+    fn note(&mut self, value: u32) -> bool {
+        match &mut self.past {
+            Past::Repeats => false,
+            Past::Once(first) if *first != value => {
+                let mut window = Window {
+                    values: [*first; WINDOW],
+                    count: 1,
+                };
+                window.put(value);
+                self.past = Past::New(Box::new(window));
+                false
+            }
+            Past::New(window) if !window.values.contains(&value) => {
+                window.put(value);
+                window.count > WINDOW
+            }
+            Past::Once(_) | Past::New(_) => {
+                self.past = Past::Repeats;
+                false
+            }
+        }
+    }
+}
+
+impl Window {
+    fn put(&mut self, value: u32) {
+        if let Some(oldest) = self.values.get_mut(self.count % WINDOW) {
+            *oldest = value;
+        }
+        self.count += 1;
+    }
+}
+
+/// Returns a hash of the fields of an SSE block beside its data, zero if there are none. They must be equal, too: the
+/// event's name, and whether the event has an id. The id itself is new in every event.
+pub(super) fn fields(frame: &Frame<'_>) -> u64 {
+    let Some(Payload::InBlock(data)) = frame.data else {
+        return 0;
+    };
+    let before = frame.block.get(..data.start as usize).unwrap_or_default();
+    let after = frame.block.get(data.end as usize..).unwrap_or_default();
+    // Most blocks are nothing but data.
+    if before == b"data: " && after == b"\n\n" {
+        return 0;
+    }
+    let mut hash = Fold::default();
+    for part in [before, after] {
+        for line in part.split(|byte| *byte == b'\n') {
+            match line {
+                b"" | b"data: " => {}
+                line if line.starts_with(b"id:") => hash.write(b"id"),
+                line => hash.write(line),
+            }
+        }
+    }
+    hash.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the keys of events with these values of one member.
+    fn keys(name: &str, values: &[String]) -> Vec<u64> {
+        let mut seen = Seen::default();
+        let key = |value: &String| {
+            let mut beside = Beside::default();
+            beside.add(name.as_bytes(), value.as_bytes());
+            seen.key(&beside)
+        };
+        values.iter().map(key).collect()
+    }
+
+    /// Returns how many neighbours at the end of `keys` are equal.
+    fn alike(keys: &[u64]) -> usize {
+        let last = keys.last();
+        keys.iter()
+            .rev()
+            .take_while(|key| Some(*key) == last)
+            .count()
+    }
+
+    #[test]
+    fn a_value_that_was_new_in_every_event_says_nothing() {
+        for name in ["counter", "elapsed", "salt"] {
+            let values: Vec<_> = (0..100).map(|at| (at * 7919 % 1009).to_string()).collect();
+            assert_eq!(alike(&keys(name, &values)), 100 - WINDOW);
+            let quoted: Vec<_> = values.iter().map(|value| format!("\"{value}\"")).collect();
+            assert_eq!(alike(&keys(name, &quoted)), 100 - WINDOW);
+            let long: Vec<_> = (0..100).map(|at| format!("\"{at:>64}\"")).collect();
+            assert_eq!(alike(&keys(name, &long)), 1, "this is content");
+        }
+        // A name that says whose text it is is always compared.
+        let values: Vec<_> = (0..100).map(|at| at.to_string()).collect();
+        assert_eq!(alike(&keys("agentId", &values)), 1);
+    }
+
+    #[test]
+    fn a_value_that_comes_again_tells_texts_apart_for_good() {
+        for texts in 1..=WINDOW {
+            let values: Vec<_> = (0..200).map(|at| (at % texts).to_string()).collect();
+            let keys = keys("lane", &values);
+            for (pair, values) in keys.windows(2).zip(values.windows(2)) {
+                assert_eq!(pair[0] == pair[1], values[0] == values[1], "{texts} texts");
+            }
+        }
+        let mut values: Vec<_> = (0..100).map(|at| at.to_string()).collect();
+        values.push("99".to_owned());
+        values.extend((100..200).map(|at| at.to_string()));
+        assert_eq!(alike(&keys("lane", &values)), 1);
+    }
+
+    #[test]
+    fn what_repeats_unread_repeats() {
+        let mut seen = Seen::default();
+        let mut key = |value: usize, again: bool| {
+            let mut beside = Beside::default();
+            beside.add(b"lane", value.to_string().as_bytes());
+            let key = seen.key(&beside);
+            if again {
+                seen.repeated();
+            }
+            key
+        };
+        let keys: Vec<_> = (0..60).map(|at| key(at, at == 0)).collect();
+        assert_eq!(alike(&keys), 1);
+    }
+
+    #[test]
+    fn a_group_that_repeats_is_not_read_again() {
+        let mut seen = Seen::default();
+        let mut reads = 0;
+        let mut keys = Vec::new();
+        // Forty places with two events each, then one with a new value in each event.
+        for at in (0..40).flat_map(|at| [at, at]).chain(100..200) {
+            let raw = format!("{{\"lane\":{at}}}");
+            keys.push(seen.group(raw.as_bytes(), || {
+                reads += 1;
+                let mut beside = Beside::default();
+                beside.add(b"lane", at.to_string().as_bytes());
+                beside
+            }));
+        }
+        assert_eq!(reads, 40 + 100);
+        assert!(keys.windows(2).enumerate().all(|(at, pair)| {
+            let is_same = at < 80 && at % 2 == 0;
+            (pair[0] == pair[1]) == is_same
+        }));
+    }
+
+    #[test]
+    fn what_says_nothing_counts_as_absent() {
+        for raw in ["null", "false", "\"\"", "[]", "{}"] {
+            let mut beside = Beside::default();
+            beside.add(b"agent", raw.as_bytes());
+            beside.add(b"x", raw.as_bytes());
+            assert_eq!(
+                Seen::default().key(&beside),
+                Seen::default().key(&Beside::default()),
+                "{raw}"
+            );
+        }
+    }
+
+    #[test]
+    fn members_beyond_the_bounds_must_be_equal() {
+        let mut seen = Seen::default();
+        let mut key = |event: usize| {
+            let mut beside = Beside::default();
+            for at in 0..MAX_LOOSE {
+                beside.add(format!("m{at}").as_bytes(), event.to_string().as_bytes());
+            }
+            let varying = seen.key(&beside);
+            beside.add(b"one more", event.to_string().as_bytes());
+            (varying, seen.key(&beside))
+        };
+        // Each event is noted twice, so its members repeat.
+        let (one, two) = (key(1), key(2));
+        assert_ne!(one.0, two.0);
+        assert_ne!(one.1, two.1);
+        let mut seen = Seen::default();
+        for stream in 0..100 {
+            let mut beside = Beside::default();
+            beside.add(format!("m{stream}").as_bytes(), b"1");
+            seen.key(&beside);
+        }
+        assert_eq!(seen.members.len(), MAX_MEMBERS);
+    }
+}
