@@ -51,7 +51,7 @@ pub(crate) const fn broken(error: &Broken) -> End {
 /// An upstream call whose head is not known yet, although the client has already received a head.
 pub(crate) enum CallSource {
     Calling(Calling),
-    Reading(BodySource),
+    Reading(Box<BodySource>),
 }
 
 impl CallSource {
@@ -71,7 +71,7 @@ impl Source for CallSource {
             Self::Calling(calling) => match ready!(calling.as_mut().poll(cx)) {
                 Ok(answer) => {
                     let coding = coding(&answer)?;
-                    *self = Self::Reading(BodySource::new(answer.body));
+                    *self = Self::Reading(Box::new(BodySource::new(answer.body)));
                     Poll::Ready(Ok(Progress::Begins(coding)))
                 }
                 Err(error) => Poll::Ready(Err(failed(&error))),

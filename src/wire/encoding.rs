@@ -185,7 +185,7 @@ impl Decoder {
         mut sink: impl FnMut(&[u8]) -> Result<F, E>,
     ) -> Result<usize, E> {
         let resumed = std::mem::take(&mut self.paused);
-        let Some(first) = input.first().or(resumed.then_some(&0)) else {
+        let Some(first) = input.first().or_else(|| resumed.then_some(&0)) else {
             return Ok(0);
         };
         if matches!(self.codec, Codec::DeflateUnknown) {
