@@ -20,6 +20,8 @@ use crate::wire::{Frame, Payload};
 
 /// The most members of one event that may turn out to vary. Further ones must be equal.
 const MAX_LOOSE: usize = 8;
+/// Of more members than this, which no real event has, each must be equal, and its name is not looked at.
+const MAX_NAMES: usize = 64;
 /// The longest string, with its quotes, that may be a time, a counter or a nonce.
 const MAX_STAMP_BYTES: usize = 64;
 
@@ -32,11 +34,19 @@ pub(super) struct Beside {
     loose: [(u32, u32); MAX_LOOSE],
     /// How many these are.
     len: usize,
+    /// How many members were added by [`Beside::add`].
+    added: usize,
 }
 
 impl Beside {
     /// Adds a member whose meaning is not known. Its name decides.
     pub(super) fn add(&mut self, name: &[u8], raw: &[u8]) {
+        self.added += 1;
+        if self.added > MAX_NAMES {
+            self.strict.write(name);
+            self.strict.write(raw);
+            return;
+        }
         if !reader::says_something(raw) || varies(name, raw) {
             return;
         }
