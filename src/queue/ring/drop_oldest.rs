@@ -42,7 +42,7 @@ impl Ring {
     }
 
     /// Reports whether an event of `len` bytes, of which nothing else is known, has to wait until the ring is empty: it is
-    /// larger than the ring, and nothing can be dropped for it.
+    /// larger than the ring, and what waits is another such event, or cannot be dropped for it.
     pub fn is_too_small_for(&self, len: usize) -> bool {
         let can_go = |entry: &Entry| !entry.dead && entry.class.is_droppable();
         let is_larger = !self.is_empty() && len > self.store.max_live();
@@ -51,7 +51,10 @@ impl Ring {
                 _ if !self.slow => true,
                 Overflow::Block => true,
                 Overflow::Disconnect => false,
-                Overflow::DropOldest => !self.entries.iter().skip(self.droppable).any(can_go),
+                Overflow::DropOldest => {
+                    self.bytes > self.store.max_live()
+                        || !self.entries.iter().skip(self.droppable).any(can_go)
+                }
             }
     }
 
