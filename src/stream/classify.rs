@@ -150,6 +150,10 @@ impl StreamClassifier {
     /// stands: a trace id or a status ahead of the response must not change the dialect of the response.
     #[inline(never)]
     fn settle(&mut self, frame: &Frame<'_>) -> Option<Dialect> {
+        if frame.data.is_none() && frame.name.is_none() {
+            // Only an id or a field of its own. It shows no dialect, so no dialect has to look at it.
+            return None;
+        }
         let short = detect::abridged(frame);
         let frame = short.as_ref().unwrap_or(frame);
         let dialect = self.dialect();

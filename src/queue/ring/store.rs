@@ -14,7 +14,7 @@ const AT_ONCE_BYTES: usize = 1024 * 1024;
 const ROOMY_BYTES: usize = 64 * 1024;
 const SLACK_SHARE: usize = 16;
 /// In any ring, the entries of this many events take nothing of the room for blocks.
-const FREE_EVENTS: usize = 256;
+const FREE_EVENTS: usize = 1024;
 
 /// The blocks, with holes between them where blocks were taken or dropped.
 #[derive(Debug)]
