@@ -28,8 +28,10 @@ const LAYERS: &[(&str, u8)] = &[
     ("stream::classify", 1),
     ("stream::deadline", 1),
     ("stream::end", 1),
+    ("stream::large_event", 1),
     ("stream::meter", 1),
     ("stream::pipeline", 1),
+    ("stream::sink", 1),
     ("stream::tools", 1),
     ("wire", 1),
     // parts

@@ -20,7 +20,7 @@ use crate::wire::{Frame, Payload};
 
 /// The most members of one event that may turn out to vary. Further ones must be equal.
 const MAX_LOOSE: usize = 8;
-/// Of more members than this, which no real event has, each must be equal, and its name is not looked at.
+/// An event with more members than this, which no real event has, is not merged, and they are not looked at.
 const MAX_NAMES: usize = 64;
 /// The longest string, with its quotes, that may be a time, a counter or a nonce.
 const MAX_STAMP_BYTES: usize = 64;
@@ -42,12 +42,7 @@ impl Beside {
     /// Adds a member whose meaning is not known. Its name decides.
     pub(super) fn add(&mut self, name: &[u8], raw: &[u8]) {
         self.added += 1;
-        if self.added > MAX_NAMES {
-            self.strict.write(name);
-            self.strict.write(raw);
-            return;
-        }
-        if !reader::says_something(raw) || varies(name, raw) {
+        if self.added > MAX_NAMES || !reader::says_something(raw) || varies(name, raw) {
             return;
         }
         if is_identity(name) {
@@ -193,6 +188,8 @@ const WINDOW: usize = 16;
 pub(super) struct Seen {
     members: Vec<Member>,
     group: Option<Box<Group>>,
+    /// How many events had too many members to be merged.
+    crowded: u64,
 }
 
 /// The last object that was read with [`Seen::group`].
@@ -241,6 +238,10 @@ impl Seen {
             if !self.note(place, *name, *value) {
                 key.word(u64::from(*name) << u32::BITS | u64::from(*value));
             }
+        }
+        if beside.added > MAX_NAMES {
+            self.crowded += 1;
+            key.word(self.crowded);
         }
         key.finish()
     }

@@ -51,7 +51,7 @@ pub use rejection_body::refusal;
 use repeat::Repeat;
 pub use request::{KEYS, Members, RequestHead};
 pub use spec::{BlockIndex, Carries, ErrorContext, GenAi, HideFacts};
-use spec::{DialectSpec, Failure, Parser};
+use spec::{DialectSpec, Failure, Parser, StandIn};
 
 use crate::event::{Class, Event};
 use crate::wire::{Frame, Framing};
@@ -276,6 +276,18 @@ impl Classifier {
             dialect,
             last: Event::opaque(),
             seen: Seen::default(),
+        }
+    }
+
+    /// Returns a classifier that says about the stream so far what this one says, and knows no further frame.
+    pub fn stand_in(&self) -> Self {
+        let stand_in = StandIn {
+            error_context: self.error_context(),
+            needs_terminal: self.needs_terminal(),
+        };
+        Self {
+            parser: Box::new(stand_in),
+            ..Self::new(self.dialect)
         }
     }
 

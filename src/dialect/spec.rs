@@ -222,6 +222,27 @@ pub(super) trait Parser: Debug + Send {
     fn note_varying(&mut self, _varying: &[u8]) {}
 }
 
+/// Takes the place of a parser that is in use elsewhere.
+#[derive(Debug)]
+pub(super) struct StandIn {
+    pub(super) error_context: ErrorContext,
+    pub(super) needs_terminal: bool,
+}
+
+impl Parser for StandIn {
+    fn classify(&mut self, _: &Frame<'_>, _: &mut Seen) -> Option<Event> {
+        None
+    }
+
+    fn error_context(&self) -> ErrorContext {
+        self.error_context.clone()
+    }
+
+    fn needs_terminal(&self) -> bool {
+        self.needs_terminal
+    }
+}
+
 /// What an error event must agree with: the parts of the stream that its client has seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ErrorContext {

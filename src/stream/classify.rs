@@ -68,6 +68,17 @@ impl StreamClassifier {
         }
     }
 
+    /// Returns a classifier that says about the stream so far what this one says. It is for a time in which this one is
+    /// on another thread.
+    pub(super) fn stand_in(&self) -> Self {
+        Self {
+            classifier: self.classifier.stand_in(),
+            members: Members::default(),
+            heartbeats: 0,
+            ..*self
+        }
+    }
+
     /// Classifies the next frame. Returns `None` if it is not forwarded.
     pub(super) fn read(&mut self, frame: &Frame<'_>) -> Option<&Event> {
         if self.terminal.is_some() {

@@ -2,7 +2,7 @@
 //!
 //! A [`Pipeline`] is a plain value: it reads no clock and does no I/O.
 
-use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use crate::dialect::{Choice, Dialect, ErrorContext, Members};
@@ -13,6 +13,8 @@ use crate::wire::{self, Decoder, Flow, Frame, Framing};
 
 pub use super::classify::InputEnd;
 use super::classify::StreamClassifier;
+use super::large_event::{self, ReadEvent, Unread};
+pub use super::sink::Sink;
 
 /// Why the bytes are not a valid stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,36 +68,6 @@ pub struct Settings {
     pub hide: Arc<Rules>,
 }
 
-/// Receives the events of a stream.
-pub trait Sink {
-    /// Called for an event that the upstream sent.
-    fn arrived(&mut self, block: &[u8], event: &Event);
-    /// Called for an event that the client may see.
-    fn leaves(&mut self, block: &[u8], event: &Event);
-
-    /// Called instead of both for an event that the client may see as it was sent.
-    fn passes(&mut self, block: Cow<'_, [u8]>, event: &Event) {
-        self.arrived(&block, event);
-        self.leaves(&block, event);
-    }
-
-    /// Called when that many bytes of a compressed body have been decoded.
-    fn decoded(&mut self, _bytes: usize) {}
-
-    /// Reports whether the sink takes more. If not, the pipeline keeps what follows until it is fed again.
-    fn has_room(&self) -> bool {
-        true
-    }
-}
-
-impl<F: FnMut(&[u8], &Event)> Sink for F {
-    fn arrived(&mut self, _: &[u8], _: &Event) {}
-
-    fn leaves(&mut self, block: &[u8], event: &Event) {
-        self(block, event);
-    }
-}
-
 /// Converts the bytes of one stream to events.
 #[derive(Debug)]
 #[repr(C)]
@@ -105,6 +77,18 @@ pub struct Pipeline {
     classifier: StreamClassifier,
     /// Removes what is hidden from the client; `None` if nothing is.
     filter: Option<Box<Filter>>,
+    hides: bool,
+    /// A large event that is read on another thread. Nothing else is passed on before it.
+    large: Option<Box<Large>>,
+}
+
+/// Where a large event is.
+#[derive(Debug)]
+enum Large {
+    /// Still here.
+    Unread(Frame<'static>),
+    /// On another thread, with the classifier and the filter. This much had been hidden before it.
+    Away(Hidden),
 }
 
 impl Pipeline {
@@ -120,6 +104,8 @@ impl Pipeline {
             ),
             filter: (settings.hide.is_on())
                 .then(|| Box::new(Filter::new(Arc::clone(&settings.hide), settings.framing))),
+            hides: settings.hide.is_on(),
+            large: None,
         }
     }
 
@@ -139,44 +125,86 @@ impl Pipeline {
             decoder,
             classifier,
             filter,
+            large,
+            hides: _,
         } = self;
+        let deferred = OnceCell::new();
         let mut frames = |frame: Frame<'_>, sink: &mut _| {
+            if frame.block.len() > large_event::MIN_BYTES && Sink::defers_large(sink) && !frame.raw
+            {
+                let _ = deferred.set(frame.into_owned());
+                return Flow::Pause;
+            }
             pass(classifier, filter, frame, sink);
             Flow::while_true(Sink::has_room(sink))
         };
-        let is_full = !sink.has_room();
+        let is_full = large.is_some() || !sink.has_room();
         let result = match coding {
-            None if is_full && decoder.is_paused() => {
+            None if is_full && (decoder.is_paused() || large.is_some()) => {
                 decoder.hold(chunk);
                 Ok(())
             }
             None => (decoder.feed(chunk, &mut |frame| frames(frame, sink))).map_err(Fault::from),
-            Some(coding) if is_full && (decoder.is_paused() || coding.is_paused()) => {
+            Some(coding)
+                if is_full && (decoder.is_paused() || coding.is_paused() || large.is_some()) =>
+            {
                 coding.hold(chunk);
                 Ok(())
             }
             Some(coding) => {
                 // What is decoded comes first.
                 let before = decoder.feed(&[], &mut |frame| frames(frame, sink));
-                if decoder.is_paused() || !sink.has_room() {
+                if decoder.is_paused() || !sink.has_room() || deferred.get().is_some() {
                     coding.hold(chunk);
                     before.map_err(Fault::from)
                 } else {
                     coding.feed(chunk, |bytes| {
                         sink.decoded(bytes.len());
                         decoder.feed(bytes, &mut |frame| frames(frame, sink))?;
-                        Ok(Flow::while_true(!decoder.is_paused() && sink.has_room()))
+                        let stops = decoder.is_paused() || deferred.get().is_some();
+                        Ok(Flow::while_true(!stops && sink.has_room()))
                     })
                 }
             }
         };
+        if let Some(frame) = deferred.into_inner() {
+            *large = Some(Box::new(Large::Unread(frame)));
+        }
         classifier.note_heartbeats(decoder.take_comments());
         result
     }
 
+    /// Returns the large event that the sink has left for another thread, if there is one. Until [`Pipeline::put_back`]
+    /// is called, nothing else is passed on.
+    pub fn take_large(&mut self) -> Option<Unread> {
+        let hidden = self.hidden();
+        let large = self.large.as_deref_mut()?;
+        let Large::Unread(frame) = std::mem::replace(large, Large::Away(hidden)) else {
+            return None;
+        };
+        let stand_in = self.classifier.stand_in();
+        Some(Unread {
+            frame,
+            classifier: std::mem::replace(&mut self.classifier, stand_in),
+            filter: self.filter.take(),
+        })
+    }
+
+    /// Passes on a large event that was read.
+    pub fn put_back(&mut self, read: ReadEvent, sink: &mut impl Sink) {
+        self.large = None;
+        (self.classifier, self.filter) = read.deliver(sink);
+    }
+
+    /// Reports whether a large event has not been passed on.
+    pub const fn has_large(&self) -> bool {
+        self.large.is_some()
+    }
+
     /// Reports whether the sink had no room for all of what was fed.
     pub fn is_paused(&self) -> bool {
-        self.decoder.is_paused()
+        self.large.is_some()
+            || self.decoder.is_paused()
             || self
                 .coding
                 .as_ref()
@@ -226,15 +254,16 @@ impl Pipeline {
 
     /// Reports whether the client may receive less than the upstream sends.
     pub const fn hides(&self) -> bool {
-        self.filter.is_some()
+        self.hides
     }
 
     /// Returns what was hidden so far.
     pub fn hidden(&self) -> Hidden {
-        self.filter
-            .as_ref()
-            .map(|filter| filter.hidden())
-            .unwrap_or_default()
+        match (self.large.as_deref(), &self.filter) {
+            (Some(Large::Away(before)), _) => *before,
+            (_, Some(filter)) => filter.hidden(),
+            (_, None) => Hidden::default(),
+        }
     }
 
     /// Returns the dialect of the stream, as far as it is known.

@@ -5,8 +5,11 @@
 //! that they can be spliced without decoding (a lone surrogate escape stays as it is). The cursor is as
 //! lenient as Python: it accepts `NaN`, `Infinity` and any nesting. `None` means "not JSON".
 
-use memchr::memchr2;
 use std::ops::Range;
+
+use memchr::memchr2;
+
+use super::json_nesting;
 
 /// A position in a JSON text.
 #[derive(Clone, Debug)]
@@ -155,8 +158,15 @@ impl<'a> Cursor<'a> {
     }
 
     fn skip_nested(&mut self) -> Option<()> {
+        /// Beyond this, masks are faster.
+        const MAX_PLAIN: usize = 256;
+        let start = self.pos;
         let mut depth = 0_usize;
         loop {
+            if self.pos - start > MAX_PLAIN {
+                self.pos += json_nesting::end(self.bytes.get(self.pos..)?, depth)?;
+                return Some(());
+            }
             // Nothing else changes the depth or hides a bracket.
             let counts = |byte: &u8| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']');
             let rest = self.bytes.get(self.pos..)?;

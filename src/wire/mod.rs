@@ -11,6 +11,7 @@ pub mod encoding;
 mod flow;
 pub mod json;
 pub mod json_complete;
+mod json_nesting;
 mod lines;
 pub mod members;
 pub mod ndjson;

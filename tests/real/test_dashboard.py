@@ -150,7 +150,8 @@ def test_alerts_read_only_metrics_that_there_are(observed):
 @pytest.mark.timeout(600)
 def test_the_rules_hold_what_their_tests_say():
     promtool("check", "rules", "deploy/prometheus/rules.yaml")
-    promtool("test", "rules", "deploy/prometheus/rules_test.yaml")
+    for file in ("rules_test.yaml", "rules_days_test.yaml"):
+        promtool("test", "rules", f"deploy/prometheus/{file}")
 
 
 def test_every_alert_has_a_paragraph_in_the_runbook():

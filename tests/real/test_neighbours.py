@@ -52,7 +52,12 @@ def tell(backend: Backend, step: str, **options) -> Figures:
 def proxies(weir, good, bad) -> tuple[Weir, Weir]:
     """Returns two identical proxies: one is shared with the neighbour, the other only shares the machine."""
     upstreams = {"good": {"endpoints": [good.url]}, "bad": {"endpoints": [bad.url]}}
-    routes = [{"name": "bad", "match": {"path_prefix": "/bad"}, "upstream": "bad"}, {"name": "good", "upstream": "good"}]
+    hide = {"reasoning": "drop", "tools": "drop"}
+    routes = [
+        {"name": "hidden", "match": {"path_prefix": "/bad/hidden"}, "upstream": "bad", "hide": hide},
+        {"name": "bad", "match": {"path_prefix": "/bad"}, "upstream": "bad"},
+        {"name": "good", "upstream": "good"},
+    ]
     config = config_for("", upstreams=upstreams, routes=routes, workers=1)
     return weir(config=config), weir(config=config)
 

@@ -61,11 +61,7 @@ impl Sink for Delivery<'_> {
     }
 
     fn leaves(&mut self, block: &[u8], event: &Event) {
-        if event.content == Content::Token
-            && let Some(meter) = &mut self.meter
-        {
-            meter.first_visible.get_or_insert(self.now);
-        }
+        self.note_visible(event);
         self.offer(self.encoder.event(block, event), event);
     }
 
@@ -76,6 +72,19 @@ impl Sink for Delivery<'_> {
             Cow::Owned(block) if block.len() > LARGE_BYTES => self.offer_large(block, event),
             block => self.offer(self.encoder.event(&block, event), event),
         }
+    }
+
+    fn leaves_owned(&mut self, block: Vec<u8>, event: &Event) {
+        self.note_visible(event);
+        if block.len() > LARGE_BYTES {
+            self.offer_large(block, event);
+        } else {
+            self.offer(self.encoder.event(&block, event), event);
+        }
+    }
+
+    fn defers_large(&self) -> bool {
+        true
     }
 
     fn decoded(&mut self, bytes: usize) {
@@ -106,6 +115,14 @@ impl<'a> Delivery<'a> {
             decoded: 0,
             content: false,
             offer: Offer::Accepted,
+        }
+    }
+
+    fn note_visible(&mut self, event: &Event) {
+        if event.content == Content::Token
+            && let Some(meter) = &mut self.meter
+        {
+            meter.first_visible.get_or_insert(self.now);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The upstream's side of a stream: source, pipeline, meter, and the clocks that run while the upstream is silent.
 
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -7,6 +8,7 @@ use tokio::time::Instant;
 use super::api::{Arrived, IngressParts, IngressReport, Observer, Source};
 use super::delivery::Delivered;
 use super::egress::Egress;
+use super::large::{self, Reading};
 use crate::dialect::ErrorContext;
 use crate::event::Terminal;
 use crate::stream::deadline::{Lengths, UpstreamClocks};
@@ -39,6 +41,8 @@ pub(super) struct Intake {
     pub(super) clocks: UpstreamClocks,
     pipeline: Pipeline,
     meter: Meter,
+    /// A large event that another thread reads.
+    large: Option<Reading>,
     /// Since when the upstream is not read, because the queue is full.
     held_since: Option<Instant>,
     held: Duration,
@@ -65,6 +69,7 @@ impl Ingress {
                 observer,
                 pipeline,
                 meter: Meter::new(wants_model),
+                large: None,
                 held_since: None,
                 held: Duration::ZERO,
             },
@@ -94,6 +99,29 @@ impl Intake {
         self.share += bytes.len().max(delivered.work);
         self.meter.bytes_in += bytes.len() as u64;
         self.note(egress, &delivered, now);
+    }
+
+    /// Waits for the large event that another thread reads, if there is one, and takes it in.
+    pub(super) fn poll_large(&mut self, cx: &mut Context<'_>, egress: &mut Egress) -> Poll<()> {
+        if self.large.is_none() {
+            self.large = self.pipeline.take_large().map(large::reading);
+        }
+        let Some(reading) = &mut self.large else {
+            return Poll::Ready(());
+        };
+        let read = ready!(reading.as_mut().poll(cx));
+        self.large = None;
+        let now = Instant::now();
+        let mut delivery = egress.delivery(Some(&mut self.meter), 0, now);
+        self.pipeline.put_back(read, &mut delivery);
+        let delivered = delivery.done();
+        self.note(egress, &delivered, now);
+        Poll::Ready(())
+    }
+
+    /// Reports whether there is one.
+    pub(super) const fn has_large(&self) -> bool {
+        self.pipeline.has_large()
     }
 
     /// Reports whether bytes that were read have not been taken in, for want of room or because the turn was over.

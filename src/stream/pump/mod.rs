@@ -25,6 +25,7 @@ mod delivery;
 mod egress;
 mod fair_read;
 mod ingress;
+mod large;
 mod outlet;
 mod shutdown;
 mod state;
@@ -226,11 +227,15 @@ impl Pump {
             && let Some(source) = &mut ingress.source
         {
             let intake = &mut ingress.intake;
-            if intake.is_paused() {
+            if intake.has_large() {
+                if intake.poll_large(cx, egress).is_ready() {
+                    return Poll::Ready(Wake::Read(Ok(Progress::More)));
+                }
+            } else if intake.is_paused() {
                 intake.take_in(egress, &[]);
                 return Poll::Ready(Wake::Read(Ok(Progress::More)));
             }
-            loop {
+            while !intake.has_large() {
                 match source.poll_read(cx, &mut |bytes| intake.take_in(egress, bytes)) {
                     Poll::Ready(Ok(Progress::Begins(coding))) => intake.set_coding(coding),
                     // The source waits until all of this is taken in.

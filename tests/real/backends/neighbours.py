@@ -233,6 +233,12 @@ async def discard(reader: asyncio.StreamReader) -> None:
             pass
 
 
+LARGE_PATHS = {
+    "first events": "/bad/large/unknown",
+    "OpenAI chunks": "/bad/large/openai",
+    "messages of Anthropic": "/bad/large/anthropic",
+    "events with hidden parts": "/bad/hidden/large/langserve",
+}
 KINDS: dict[str, Callable[[str, Done], Awaitable[None]]] = {
     "half-open heads": half_heads,
     "a client that reads nothing": reads_nothing,
@@ -240,7 +246,7 @@ KINDS: dict[str, Callable[[str, Done], Awaitable[None]]] = {
     "bursts": reads_bursts,
     "compressed dust": lambda proxy, done: reads_answers("/bad/dust", proxy, done),
     "compressed dust that nobody reads": ignores_dust,
-    "large first events": lambda proxy, done: reads_answers("/bad/large", proxy, done),
+    **{f"large {kind}": lambda proxy, done, path=path: reads_answers(path, proxy, done) for kind, path in LARGE_PATHS.items()},
 }
 
 # The agent and its commands
@@ -248,8 +254,15 @@ KINDS: dict[str, Callable[[str, Done], Awaitable[None]]] = {
 BURST = b"".join(b'data: {"n":%d}\n\n' % number for number in range(EVENTS))
 # A few kilobytes that hold half a million events which may not be dropped.
 DUST = gzip.compress(b"".join(b"id:%d\n\n" % (number * number % 1009 % 10) for number in range(520_000)))
-# One event of 15 MiB. No dialect knows it, and each looks at it.
-LARGE = b'data: {"first":0%s}\n\n' % b"".join(b',"k%d":%d' % (number, number) for number in range(920_000))
+# Events of 15 MiB: one that no dialect knows, so that each looks at it, and some that take long to read.
+KEYS = b"".join(b',"k%d":%d' % (number, number) for number in range(920_000))
+LARGE = {
+    "unknown": b'data: {"first":0%s}\n\n' % KEYS,
+    "openai": b'data: {"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"x"}}]%s}\n\n' % KEYS,
+    "anthropic": b'event: message_start\ndata: {"type":"message_start","message":{"id":"m","a":0%s}}\n\n' % KEYS,
+    "langserve": b'event: data\ndata: {"event":"on_chain_start","run_id":"r","data":{"input":[%s1]}}\n\n'
+    % (b'{"a":[1,2]},' * 1_200_000),
+}
 at_work: list[tuple[asyncio.Task[None], Done]] = []
 
 
@@ -308,8 +321,8 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
                 writer.write(STREAM + chunk(BURST) + b"0\r\n\r\n")
             elif path == "/bad/dust":
                 writer.write(STREAM.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n") + chunk(DUST) + b"0\r\n\r\n")
-            elif path == "/bad/large":
-                writer.write(STREAM + chunk(LARGE) + b"0\r\n\r\n")
+            elif "/large/" in path:
+                writer.write(STREAM + chunk(LARGE[path.rpartition("/")[2]]) + b"0\r\n\r\n")
             else:
                 writer.write(await step(path, options) if path in STEPS else OK)
             await writer.drain()
