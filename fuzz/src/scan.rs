@@ -2,7 +2,7 @@
 //! stays byte for byte the same.
 
 use weir::filter::markers::Family;
-use weir::filter::scan::{Marks, Scanner};
+use weir::filter::scan::{Marks, Scanner, Visible};
 
 /// Checks any text. The first byte selects what is hidden, the second is the size of the pieces.
 pub fn check(data: &[u8]) {
@@ -41,10 +41,10 @@ pub fn check(data: &[u8]) {
 
 fn run(marks: &Marks, pieces: &[&str]) -> Vec<u8> {
     let mut scanner = Scanner::new(marks);
-    let mut out = Vec::new();
+    let mut out = Visible::of(b"");
     for piece in pieces {
         scanner.feed(marks, piece.as_bytes(), &mut out);
     }
     scanner.finish(&mut out);
-    out
+    out.changed().unwrap_or_default()
 }

@@ -59,7 +59,8 @@ pub(super) fn apply(frame: &Frame<'_>, edits: &[Edit]) -> Option<Frame<'static>>
     };
     let (start, end) = (span.start as usize, span.end as usize);
     let data = frame.block.get(start..end)?;
-    let mut block = frame.block.get(..start)?.to_vec();
+    let mut block = Vec::with_capacity(frame.block.len());
+    block.extend_from_slice(frame.block.get(..start)?);
     let mut at = 0;
     for (range, with) in edits {
         block.extend_from_slice(data.get(at..range.start)?);

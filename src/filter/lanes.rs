@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use super::markers::Kind;
-use super::scan::Scanner;
-use super::{Filter, add, rewrite_text};
+use super::scan::{Scanner, Visible};
+use super::{Filter, MAX_TEMPLATE_BYTES, add, block_of, rewrite_text};
 use crate::dialect::Dialect;
 use crate::event::{Class, Content, Event, Step, TextsOver};
 use crate::wire::{Frame, Framing};
@@ -20,13 +20,21 @@ pub(super) struct Lane {
     pub(super) last: Option<(Frame<'static>, Event)>,
 }
 
+impl Lane {
+    /// Reports whether its template is large even without a text. A stream keeps one of these.
+    pub(super) fn has_large_template(&self) -> bool {
+        let last = self.last.as_ref();
+        last.is_some_and(|(frame, _)| frame.block.len() > MAX_TEMPLATE_BYTES)
+    }
+}
+
 impl Filter {
     /// Releases the text that `event` ends or interrupts, before `event` itself is sent.
     pub(super) fn flush_before(
         &mut self,
         dialect: Dialect,
         event: &Event,
-        sink: &mut impl FnMut(&[u8], &Event),
+        sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
     ) {
         if event.texts_over == TextsOver::All {
             for at in 0..self.lanes.len() {
@@ -77,7 +85,7 @@ impl Filter {
     /// answered, and few dialects say to which text the tool belonged. What is held back of the only text leaves now,
     /// unless the event is known to be another's. Of several texts nobody can say which one it interrupts, so what may
     /// become a marker stays held.
-    fn begin_anew(&mut self, own: u64, sink: &mut impl FnMut(&[u8], &Event)) {
+    fn begin_anew(&mut self, own: u64, sink: &mut impl FnMut(Cow<'_, [u8]>, &Event)) {
         let only = self.lanes.len() == 1 && own == 0;
         for at in 0..self.lanes.len() {
             let Some(lane) = self.lanes.get_mut(at) else {
@@ -96,8 +104,8 @@ impl Filter {
 
     /// Releases the held part of a text that another event interrupts, because it cannot become a marker any more, and
     /// lets the text begin anew. Inside a hidden span it goes on.
-    pub(super) fn interrupt(&mut self, at: usize, sink: &mut impl FnMut(&[u8], &Event)) {
-        let mut visible = Vec::new();
+    pub(super) fn interrupt(&mut self, at: usize, sink: &mut impl FnMut(Cow<'_, [u8]>, &Event)) {
+        let mut visible = Visible::of(b"");
         let Some(lane) = self
             .lanes
             .get_mut(at)
@@ -108,28 +116,45 @@ impl Filter {
         lane.scanner.finish(&mut visible);
         lane.scanner.restart(&self.rules.marks);
         let last = lane.last.take();
-        self.carry(last, &visible, sink);
+        self.carry(last, visible.changed(), sink);
+    }
+
+    /// Releases what is held back of texts whose templates are large, so that a stream keeps only one of these.
+    pub(super) fn release_large_templates(&mut self, sink: &mut impl FnMut(Cow<'_, [u8]>, &Event)) {
+        for at in 0..self.lanes.len() {
+            if self.lanes.get(at).is_some_and(Lane::has_large_template) {
+                self.interrupt(at, sink);
+            }
+            if let Some(lane) = self
+                .lanes
+                .get_mut(at)
+                .filter(|lane| lane.has_large_template())
+            {
+                // Within a hidden span nothing that is held is visible.
+                lane.last = None;
+            }
+        }
     }
 
     /// Ends a text: sends what is held of it in an event like its last one.
-    pub(super) fn end(&mut self, mut lane: Lane, sink: &mut impl FnMut(&[u8], &Event)) {
-        let mut visible = Vec::new();
+    pub(super) fn end(&mut self, mut lane: Lane, sink: &mut impl FnMut(Cow<'_, [u8]>, &Event)) {
+        let mut visible = Visible::of(b"");
         lane.scanner.finish(&mut visible);
         add(&mut self.hidden.characters, lane.scanner.hidden);
         if lane.untold {
             self.note_run(Kind::Tool, None, sink);
         }
-        self.carry(lane.last, &visible, sink);
+        self.carry(lane.last, visible.changed(), sink);
     }
 
-    /// Sends a text in an event like the one given.
+    /// Sends a text, if there is one, in an event like the one given.
     pub(super) fn carry(
         &self,
         like: Option<(Frame<'static>, Event)>,
-        text: &[u8],
-        sink: &mut impl FnMut(&[u8], &Event),
+        text: Option<Vec<u8>>,
+        sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
     ) {
-        let Some((frame, event)) = like.filter(|_| !text.is_empty()) else {
+        let (Some((frame, event)), Some(text)) = (like, text) else {
             return;
         };
         let Some((mut frame, event)) = rewrite_text::with_text(&frame, &event, text) else {
@@ -155,6 +180,6 @@ impl Filter {
         let (frame, event) = self
             .reindex
             .counted(self.reader.dialect(), Cow::Owned(frame), event);
-        sink(&frame.block, &event);
+        sink(block_of(frame), &event);
     }
 }

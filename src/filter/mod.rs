@@ -34,7 +34,7 @@ use markers::Kind;
 use redact::Redactor;
 use reindex::Reindex;
 pub use rules::{Hidden, Hide, Rules};
-use scan::Scanner;
+use scan::{Scanner, Visible};
 
 use crate::dialect::{Classifier, Dialect};
 use crate::event::{Class, Content, Event, Side, TextsOver};
@@ -42,6 +42,9 @@ use crate::wire::{Frame, Framing, Payload};
 
 /// The most texts of one stream that are scanned at once; beyond that the oldest one is ended.
 const MAX_LANES: usize = 64;
+
+/// The largest event that is kept as it is, with its text, to carry what is held back of that text.
+const MAX_TEMPLATE_BYTES: usize = 16 * 1024;
 
 /// The filter of one stream.
 #[derive(Debug)]
@@ -92,13 +95,13 @@ impl Filter {
         dialect: Dialect,
         frame: &Frame<'_>,
         event: &Event,
-        sink: &mut impl FnMut(&[u8], &Event),
+        sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
     ) {
         if self.reader.dialect() != dialect {
             self.reader = Classifier::new(dialect);
         }
         if frame.raw {
-            sink(&frame.block, event);
+            sink(frame.block.as_ref().into(), event);
             return;
         }
         if event.side == Side::Application {
@@ -133,11 +136,11 @@ impl Filter {
         if event.content != Content::None && !is_blank {
             self.run = None;
         }
-        sink(&frame.block, &event);
+        sink(block_of(frame), &event);
     }
 
     /// Ends the stream: passes to `sink` the visible text that is still held back.
-    pub fn finish(&mut self, sink: &mut impl FnMut(&[u8], &Event)) {
+    pub fn finish(&mut self, sink: &mut impl FnMut(Cow<'_, [u8]>, &Event)) {
         for lane in std::mem::take(&mut self.lanes) {
             self.end(lane, sink);
         }
@@ -174,7 +177,7 @@ impl Filter {
         dialect: Dialect,
         frame: Cow<'a, Frame<'a>>,
         event: Event,
-        sink: &mut impl FnMut(&[u8], &Event),
+        sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
     ) -> Option<(Cow<'a, Frame<'a>>, Event)> {
         let rules = Arc::clone(&self.rules);
         let start = match &frame.data {
@@ -244,7 +247,7 @@ impl Filter {
         &mut self,
         frame: Cow<'a, Frame<'a>>,
         event: Event,
-        sink: &mut impl FnMut(&[u8], &Event),
+        sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
     ) -> Option<(Cow<'a, Frame<'a>>, Event)> {
         // State events that repeat a model's deltas carry text, too.
         let is_text = event.content == Content::Token
@@ -265,15 +268,14 @@ impl Filter {
         };
         let before = lane.scanner.spans;
         let raw = text.of(&frame.block);
-        let mut visible = Vec::with_capacity(raw.len());
+        let mut visible = Visible::of(raw);
         if event.side == Side::Application && lane.scanner.is_visible() && !lane.scanner.holds() {
             // Its data may be pieces of a text, or a whole text each time, with whole thoughts in it.
             let mut whole = Scanner::new(&rules.marks);
-            whole.feed(&rules.marks, raw, &mut visible);
+            whole.feed(&rules.marks, raw, &mut Visible::of(raw));
             if whole.spans != [0, 0] && whole.is_visible() && !whole.holds() {
                 lane.scanner.restart(&rules.marks);
             }
-            visible.clear();
         }
         lane.scanner.feed(&rules.marks, raw, &mut visible);
         if matches!(event.class, Class::Finish | Class::Done)
@@ -297,24 +299,27 @@ impl Filter {
                 lane.untold = false;
             }
         }
-        let result = if visible == raw {
-            lane.last = (lane.scanner.holds()).then(|| (Frame::clone(&frame).into_owned(), event));
-            Some((frame, event))
-        } else {
+        let result = if let Some(visible) = visible.changed() {
             let goes = visible.is_empty()
                 && event.class == Class::Token
                 && self.framing != Framing::JsonArray;
-            let changed = rewrite_text::with_text(&frame, &event, &visible);
+            let changed = rewrite_text::with_text(&frame, &event, visible);
             if lane.scanner.holds() {
-                lane.last = changed.clone();
+                lane.last = (changed.as_ref()).map(|(frame, event)| template(frame, event));
             }
             changed
                 .filter(|_| !goes)
                 .map(|(frame, event)| (Cow::Owned(frame), event))
+        } else {
+            lane.last = (lane.scanner.holds()).then(|| template(&frame, &event));
+            Some((frame, event))
         };
         if event.texts_over == TextsOver::InLane {
             add(&mut self.hidden.characters, lane.scanner.hidden);
             return result;
+        }
+        if lane.has_large_template() {
+            self.release_large_templates(sink);
         }
         if self.lanes.len() == MAX_LANES {
             let oldest = self.lanes.remove(0);
@@ -335,12 +340,12 @@ impl Filter {
             return (frame, event);
         };
         let mut scanner = Scanner::new(&self.rules.marks);
-        let mut visible = Vec::with_capacity(text.len());
+        let mut visible = Visible::of(text);
         scanner.feed(&self.rules.marks, text, &mut visible);
         scanner.finish(&mut visible);
-        if visible == *text {
+        let Some(visible) = visible.changed() else {
             return (frame, event);
-        }
+        };
         add(&mut self.hidden.characters, scanner.hidden);
         let block = edit::with_lines(&frame, &visible);
         let changed = Frame {
@@ -351,6 +356,32 @@ impl Filter {
             raw: false,
         };
         (Cow::Owned(changed), event)
+    }
+}
+
+/// Returns an event to carry what is held back of the text of this one. It does not have to repeat a large text.
+fn template(frame: &Frame<'_>, event: &Event) -> (Frame<'static>, Event) {
+    let is_large = frame.block.len() > MAX_TEMPLATE_BYTES;
+    let short = (is_large)
+        .then(|| rewrite_text::with_text(frame, event, Vec::new()))
+        .flatten();
+    match short {
+        Some((frame, short)) => {
+            let event = Event {
+                content: event.content,
+                ..short
+            };
+            (frame, event)
+        }
+        None => (frame.clone().into_owned(), *event),
+    }
+}
+
+/// Returns the block of a frame, without a copy.
+fn block_of<'a>(frame: Cow<'a, Frame<'a>>) -> Cow<'a, [u8]> {
+    match frame {
+        Cow::Borrowed(frame) => Cow::Borrowed(&frame.block),
+        Cow::Owned(frame) => frame.block,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Counts what was left out, and tells the client of it where the route says so.
 
+use std::borrow::Cow;
+
 use super::markers::Kind;
 use super::{Filter, Hide, characters, tool_name};
 use crate::event::{Class, Content, Event};
@@ -12,7 +14,7 @@ impl Filter {
         kind: Kind,
         hidden: &[u8],
         frame: &Frame<'_>,
-        sink: &mut impl FnMut(&[u8], &Event),
+        sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
     ) {
         if let Some(total) = self.hidden.characters.get_mut(kind as usize) {
             *total += characters(hidden);
@@ -25,7 +27,7 @@ impl Filter {
         &mut self,
         kind: Kind,
         frame: &Frame<'_>,
-        sink: &mut impl FnMut(&[u8], &Event),
+        sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
     ) {
         let is_told = kind == Kind::Tool && self.rules.tools == Hide::Status;
         let name = is_told.then(|| tool_name::in_event(frame.data())).flatten();
@@ -38,7 +40,7 @@ impl Filter {
         &mut self,
         kind: Kind,
         name: Option<&str>,
-        sink: &mut impl FnMut(&[u8], &Event),
+        sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
     ) {
         let goes_on = self.run == Some(kind);
         if goes_on && name.is_none_or(|name| name == self.told) {
@@ -62,7 +64,7 @@ impl Filter {
                 content: Content::Other,
                 ..Event::bare(Class::Status)
             };
-            sink(block.as_bytes(), &event);
+            sink(block.into_bytes().into(), &event);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::edit::Edit;
 use super::markers::Kind;
-use super::scan::{Marks, Scanner};
+use super::scan::{Marks, Scanner, Visible};
 use crate::wire::json::{Cursor, Kind as Value};
 
 /// Values nested deeper than this are left unchanged.
@@ -309,10 +309,10 @@ impl Redactor<'_> {
             return;
         }
         let mut scanner = Scanner::new(marks);
-        let mut visible = Vec::with_capacity(text.len());
+        let mut visible = Visible::of(text);
         scanner.feed(marks, text, &mut visible);
         scanner.finish(&mut visible);
-        if visible != text {
+        if let Some(visible) = visible.changed() {
             for (total, hidden) in out.hidden.iter_mut().zip(scanner.hidden) {
                 *total += hidden;
             }

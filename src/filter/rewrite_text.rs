@@ -10,7 +10,7 @@ use crate::wire::{Frame, Payload};
 pub(super) fn with_text(
     frame: &Frame<'_>,
     event: &Event,
-    text: &[u8],
+    text: Vec<u8>,
 ) -> Option<(Frame<'static>, Event)> {
     let (span, Some(Payload::InBlock(data))) = (event.text?, &frame.data) else {
         return None;
@@ -27,7 +27,8 @@ pub(super) fn with_text(
     }
     .run(frame.data())
     .edits;
-    edits.push((place, text.to_vec()));
+    let len = text.len();
+    edits.push((place, text));
     edits.sort_by_key(|(range, _)| range.start);
     // Edits in front of the text move it.
     let moved: isize = edits
@@ -37,7 +38,7 @@ pub(super) fn with_text(
         .sum();
     let frame = apply(frame, &edits)?;
     let start = (span.start as usize).checked_add_signed(moved)?;
-    let span = Span::new(start..start + text.len());
+    let span = Span::new(start..start + len);
     let event = Event {
         text: span,
         // Two such events may still be merged, because everything around the text is unchanged.
@@ -48,7 +49,7 @@ pub(super) fn with_text(
             })
         }),
         varying: None,
-        content: if text.is_empty() {
+        content: if len == 0 {
             Content::None
         } else {
             event.content

@@ -29,8 +29,8 @@ pub struct ReadEvent {
     block: Cow<'static, [u8]>,
     /// What the event means; `None` if it is not forwarded.
     event: Option<Event>,
-    /// What the client may see in its place, if there is a filter.
-    visible: Vec<(Vec<u8>, Event)>,
+    /// What the client may see in its place, if there is a filter. `None` stands for the block as it is.
+    visible: Vec<(Option<Vec<u8>>, Event)>,
 }
 
 impl Unread {
@@ -40,8 +40,10 @@ impl Unread {
         let mut visible = Vec::new();
         if let (Some(event), Some(filter)) = (&event, &mut self.filter) {
             let dialect = self.classifier.dialect();
+            let whole = &*self.frame.block;
             filter.take(dialect, &self.frame, event, &mut |block, event| {
-                visible.push((block.to_vec(), *event));
+                let is_whole = block.as_ptr() == whole.as_ptr() && block.len() == whole.len();
+                visible.push(((!is_whole).then(|| block.into_owned()), *event));
             });
         }
         ReadEvent {
@@ -62,8 +64,9 @@ impl ReadEvent {
             Some(event) if self.filter.is_none() => sink.passes(self.block, event),
             Some(event) => {
                 sink.arrived(&self.block, event);
+                let mut whole = Some(self.block.into_owned());
                 for (block, event) in self.visible {
-                    sink.leaves_owned(block, &event);
+                    sink.leaves_owned(block.or_else(|| whole.take()).unwrap_or_default(), &event);
                 }
             }
         }

@@ -2,6 +2,7 @@
 //!
 //! A [`Pipeline`] is a plain value: it reads no clock and does no I/O.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::sync::Arc;
 
@@ -248,7 +249,7 @@ impl Pipeline {
     /// Passes what the filter held back, and the client may see, to `sink`, because the stream ends here.
     pub fn flush(&mut self, sink: &mut impl Sink) {
         if let Some(filter) = &mut self.filter {
-            filter.finish(&mut |block, event| sink.leaves(block, event));
+            filter.finish(&mut |block, event| leave(sink, block, event));
         }
     }
 
@@ -321,8 +322,15 @@ fn pass(
     };
     sink.arrived(&frame.block, &event);
     filter.take(classifier.dialect(), &frame, &event, &mut |block, event| {
-        sink.leaves(block, event);
+        leave(sink, block, event);
     });
+}
+
+fn leave(sink: &mut impl Sink, block: Cow<'_, [u8]>, event: &Event) {
+    match block {
+        Cow::Borrowed(block) => sink.leaves(block, event),
+        Cow::Owned(block) => sink.leaves_owned(block, event),
+    }
 }
 
 /// Reports whether an event counts as content for the deadlines.

@@ -607,3 +607,52 @@ fn an_index_that_grows_shorter_leaves_the_text_where_it_is() {
     pipeline.feed(stream.as_bytes(), &mut look).unwrap();
     assert_eq!(seen, 1);
 }
+
+/// What is held back of a large text leaves in an event of its own, which does not repeat that text.
+#[test]
+fn what_is_held_of_large_texts_leaves_as_it_was_written() {
+    let long = "x".repeat(40_000);
+    let token = |lane: &str, text: &str, more: &str| {
+        format!(
+            "data: {{\"type\":\"text-delta\",\"id\":\"{lane}\",\"delta\":\"{text}\"{more}}}\n\n"
+        )
+    };
+    let note = format!(",\"note\":\"{long}\"");
+    for more in ["", &note] {
+        let mut chunks = vec![
+            "data: {\"type\":\"start\"}\n\n".to_owned(),
+            "data: {\"type\":\"text-start\",\"id\":\"a\"}\n\n".to_owned(),
+            "data: {\"type\":\"text-start\",\"id\":\"b\"}\n\n".to_owned(),
+        ];
+        for lane in ["a", "b"] {
+            chunks.push(token(lane, &format!("{long}\\n<thi"), more));
+        }
+        for lane in ["a", "b"] {
+            chunks.push(format!(
+                "data: {{\"type\":\"text-end\",\"id\":\"{lane}\"}}\n\n"
+            ));
+        }
+        chunks.push("data: {\"type\":\"finish\"}\n\ndata: [DONE]\n\n".to_owned());
+        let chunks: Vec<&[u8]> = chunks.iter().map(String::as_bytes).collect();
+        let rules = rules(Hide::Drop, Hide::Drop);
+        let out = through(Dialect::VercelUi, Framing::Sse, &rules, &chunks);
+        let whole = format!("{long}\\n<thi").repeat(2);
+        assert_eq!(text(Dialect::VercelUi, Framing::Sse, &out), whole);
+        let events = read(Dialect::VercelUi, Framing::Sse, &out);
+        let held: Vec<usize> = events
+            .iter()
+            .filter(|(frame, event)| {
+                event.content == Content::Token
+                    && event
+                        .text
+                        .is_some_and(|text| text.of(&frame.block) == b"<thi")
+            })
+            .map(|(frame, _)| frame.block.len())
+            .collect();
+        assert_eq!(held.len(), 2, "each is held, and leaves as a token");
+        assert!(
+            more.is_empty() == held.iter().all(|len| *len < 1000),
+            "{held:?}"
+        );
+    }
+}

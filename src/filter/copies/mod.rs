@@ -10,7 +10,7 @@ use read::Copy;
 
 use super::markers::Kind;
 use super::redact::Redactor;
-use super::{Filter, add, edit};
+use super::{Filter, add, block_of, edit};
 use crate::dialect::Dialect;
 use crate::event::{Class, Content, Event, Span};
 use crate::wire::{Frame, Payload};
@@ -23,7 +23,7 @@ impl Filter {
         dialect: Dialect,
         frame: &Frame<'_>,
         event: &Event,
-        sink: &mut impl FnMut(&[u8], &Event),
+        sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
     ) {
         let flat = edit::flat(frame);
         let (text, is_carried) = match self.copies.read(dialect, &flat, event) {
@@ -90,7 +90,7 @@ impl Filter {
         add(&mut self.hidden.characters, scrubbed.hidden);
         match edit::apply(&frame, &scrubbed.edits).filter(|_| !scrubbed.edits.is_empty()) {
             Some(changed) => sink(
-                &changed.block,
+                changed.block,
                 &Event {
                     merge: None,
                     ..*event
@@ -98,7 +98,7 @@ impl Filter {
             ),
             None => {
                 let merge = event.merge.filter(|_| matches!(frame, Cow::Borrowed(_)));
-                sink(&frame.block, &Event { merge, ..*event });
+                sink(block_of(frame), &Event { merge, ..*event });
             }
         }
     }

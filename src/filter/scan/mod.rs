@@ -14,6 +14,7 @@ mod compare;
 mod firsts;
 mod look;
 mod marks;
+mod visible;
 
 use std::task::Poll;
 
@@ -21,6 +22,7 @@ use compare::is_blank;
 use firsts::Firsts;
 use look::Found;
 pub use marks::{Marks, React};
+pub use visible::Visible;
 
 use super::json_char::JsonChar;
 use super::markers::Kind;
@@ -147,7 +149,7 @@ impl Scanner {
 
     /// Scans the next piece, the raw body of a JSON string. Appends what is visible of it and of what was held to
     /// `out`, as it was written.
-    pub fn feed(&mut self, marks: &Marks, mut body: &[u8], out: &mut Vec<u8>) {
+    pub fn feed(&mut self, marks: &Marks, mut body: &[u8], out: &mut Visible<'_>) {
         while let Some((unit, rest)) = JsonChar::first(body) {
             body = rest;
             if self.after_label {
@@ -165,7 +167,7 @@ impl Scanner {
     }
 
     /// Ends the text: what was held becomes visible, unless it is inside a hidden span.
-    pub fn finish(&mut self, out: &mut Vec<u8>) {
+    pub fn finish(&mut self, out: &mut Visible<'_>) {
         while !self.units.is_empty() {
             self.release(out);
         }
@@ -188,7 +190,7 @@ impl Scanner {
     }
 
     /// Processes the held characters until more input is needed to decide.
-    fn settle(&mut self, marks: &Marks, out: &mut Vec<u8>) {
+    fn settle(&mut self, marks: &Marks, out: &mut Visible<'_>) {
         while !self.units.is_empty() {
             let found = match &self.state {
                 State::Visible => self.look_for_opening(marks),
@@ -236,7 +238,7 @@ impl Scanner {
                     self.forget();
                     self.labels = Some(true);
                     self.note_visible();
-                    out.extend_from_slice(&verbatim);
+                    out.extend(&verbatim);
                     self.state = State::Visible;
                 }
             }
@@ -270,7 +272,7 @@ impl Scanner {
     }
 
     /// Releases the first held character, which does not begin a marker: it is visible text, or part of a hidden span.
-    fn release(&mut self, out: &mut Vec<u8>) {
+    fn release(&mut self, out: &mut Visible<'_>) {
         let Some((raw, meant)) = self.units.first().copied() else {
             return;
         };
@@ -289,7 +291,7 @@ impl Scanner {
             // A header that does not end is ordinary text.
             State::Header | State::Visible => {
                 self.state = State::Visible;
-                out.extend_from_slice(self.held.get(..raw).unwrap_or_default());
+                out.extend(self.held.get(..raw).unwrap_or_default());
                 self.show(first);
             }
         }

@@ -12,7 +12,7 @@ fn all() -> Marks {
 /// Returns the visible part of a text that is fed in pieces of `cut` characters.
 fn visible(marks: &Marks, text: &str, cut: usize) -> String {
     let mut scanner = Scanner::new(marks);
-    let mut out = Vec::new();
+    let mut out = Visible::of(b"");
     let characters: Vec<char> = text.chars().collect();
     for piece in characters.chunks(cut) {
         let piece: String = piece.iter().collect();
@@ -25,6 +25,7 @@ fn visible(marks: &Marks, text: &str, cut: usize) -> String {
         );
     }
     scanner.finish(&mut out);
+    let out = out.changed().unwrap_or_default();
     let body = [b"\"", &*out, b"\""].concat();
     serde_json::from_slice(&body).unwrap()
 }
@@ -284,7 +285,11 @@ fn a_call_in_a_marker_of_its_own_is_named() {
             for piece in text.chars().collect::<Vec<_>>().chunks(cut) {
                 let piece: String = piece.iter().collect();
                 let body = serde_json::to_string(&piece).unwrap();
-                scanner.feed(&marks, &body.as_bytes()[1..body.len() - 1], &mut Vec::new());
+                scanner.feed(
+                    &marks,
+                    &body.as_bytes()[1..body.len() - 1],
+                    &mut Visible::of(b""),
+                );
             }
             assert_eq!(scanner.called(), Poll::Ready(Some(name)), "{text} {cut}");
         }
@@ -413,14 +418,14 @@ fn every_byte_of_visible_text_leaves_as_it_was_written() {
             continue;
         }
         let mut scanner = Scanner::new(&marks);
-        let mut out = Vec::new();
+        let mut out = Visible::of(b"");
         scanner.feed(&marks, &body[..cut], &mut out);
         scanner.feed(&marks, &body[cut..], &mut out);
         scanner.finish(&mut out);
         let expected =
             br#"\ud83d\u00e9\/\"\\ \u003cthink\u003ehidden\u003c/think\u003e tail\u0041"#;
         // The tag is not at the start of a line, so it is text.
-        assert_eq!(out, expected, "cut at {cut}");
+        assert_eq!(out.changed().unwrap(), expected, "cut at {cut}");
     }
 }
 
@@ -434,14 +439,12 @@ fn any_number_of_backticks_is_text() {
 fn the_cost_of_a_character_does_not_grow_with_the_text() {
     let marks = all();
     let mut scanner = Scanner::new(&marks);
-    let mut out = Vec::new();
     for _ in 0..2000 {
         scanner.feed(
             &marks,
             "<|channel|<thin<|<<".repeat(20).as_bytes(),
-            &mut out,
+            &mut Visible::of(b""),
         );
         assert!(scanner.held.len() <= MAX_HELD);
-        out.clear();
     }
 }

@@ -34,7 +34,8 @@ pub(super) struct Intake {
     fault: Option<Fault>,
     /// How many events the last read returned.
     pub(super) events: usize,
-    /// What was done since the pump last waited, as a number of bytes read.
+    /// What was done since the last pause, as a number of bytes read. To wait for the client is no pause: a fast one
+    /// takes at once what it is sent.
     pub(super) share: usize,
     pub(super) last_read: Instant,
     pub(super) observer: Box<dyn Observer>,

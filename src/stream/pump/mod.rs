@@ -27,6 +27,7 @@ mod fair_read;
 mod ingress;
 mod large;
 mod outlet;
+mod pause;
 mod shutdown;
 mod state;
 
@@ -36,7 +37,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::end::End;
@@ -50,13 +50,14 @@ use egress::Egress;
 use fair_read::FairRead;
 use ingress::Ingress;
 pub use outlet::Outlet;
+use pause::Pause;
 use state::State;
 
 /// How long a full queue waits for its client before the overflow rule applies. A network and a busy client need some
 /// time to take a burst: this is long enough to drop nothing in a burst, and short compared with any stall.
 const OVERFLOW_GRACE: Duration = Duration::from_millis(100);
 
-/// How much a stream does without a pause, as a number of bytes read or decoded, of which each event counts for at least
+/// How much a stream does between two pauses, as a number of bytes read or decoded, of which each event counts for at least
 /// 128; then it yields to the thread's other streams. What it has read by then, it keeps undecoded. A stream whose
 /// client cannot keep up pauses after every read, because whatever it reads faster is dropped.
 const TURN_WORK: usize = 32 * 1024;
@@ -161,13 +162,17 @@ impl Pump {
     /// task.
     pub fn poll_flow(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
         if let State::Yielding { pause, then } = &mut self.state {
-            ready!(pause.as_mut().poll(cx));
+            ready!(Pin::new(pause).poll(cx));
             self.state = then.take().map_or(State::Reading, |then| *then);
         }
         loop {
             let wake = ready!(self.poll_wake(cx));
             let read = matches!(wake, Wake::Read(Ok(Progress::More | Progress::Drained)));
             self.wakers.source = matches!(wake, Wake::Read(Ok(Progress::Drained)));
+            if self.wakers.source {
+                // The source has no more before the thread has asked its sockets again, which is a pause.
+                self.ingress.intake.share = 0;
+            }
             // A read that returned bytes has read the clock.
             let now = if read {
                 self.ingress.intake.last_read
@@ -203,13 +208,13 @@ impl Pump {
                 }
             }
             let pauses =
-                self.ingress.intake.share > TURN_WORK || (read && self.fair_read.is_some());
+                self.ingress.intake.share >= TURN_WORK || (read && self.fair_read.is_some());
             if pauses && !matches!(self.state, State::Resting { .. }) {
                 self.ingress.intake.share = 0;
                 self.egress.quiet = false;
                 self.wakers.source = false;
-                let mut pause = Box::pin(yield_now());
-                if pause.as_mut().poll(cx).is_pending() {
+                let mut pause = Pause::default();
+                if Pin::new(&mut pause).poll(cx).is_pending() {
                     let then = std::mem::replace(&mut self.state, State::Reading);
                     let then = (!then.is_reading()).then(|| Box::new(then));
                     self.state = State::Yielding { pause, then };
@@ -243,11 +248,13 @@ impl Pump {
                         return Poll::Ready(Wake::Read(Ok(Progress::More)));
                     }
                     Poll::Ready(result) => return Poll::Ready(Wake::Read(result)),
-                    Poll::Pending => break,
+                    Poll::Pending => {
+                        intake.share = 0;
+                        break;
+                    }
                 }
             }
         }
-        ingress.intake.share = 0;
         let known = (self.wakers.task.as_ref()).is_some_and(|task| task.will_wake(cx.waker()));
         if quiet && known && self.wakers.timer {
             // The upstream woke the pump. The others have its waker, and the push would have reported a change.

@@ -1,10 +1,9 @@
 //! The states of a pump.
 
-use std::pin::Pin;
-
 use tokio::time::Instant;
 
 use super::api::Failure;
+use super::pause::Pause;
 
 /// The state of a pump. The diagram in the header of `pump` shows the transitions.
 pub(super) enum State {
@@ -22,7 +21,7 @@ pub(super) enum State {
     },
     /// The thread's other tasks run first.
     Yielding {
-        pause: Pin<Box<dyn Future<Output = ()> + Send>>,
+        pause: Pause,
         /// What the pump was doing, if events waited for room; else it was reading.
         then: Option<Box<Self>>,
     },
