@@ -1,13 +1,12 @@
 """Tests that good clients hardly notice attackers, all of whom are at work at once, and that memory stays bounded.
 
-`tests/run soak` runs this test, for half an hour or `WEIR_SOAK_SECONDS`.
+Takes some seconds; `tests/run soak` runs it for half an hour or `WEIR_SOAK_SECONDS`.
 """
 
 import json
 import os
 import time
 
-import pytest
 from backends.neighbours import KINDS, bearable
 from test_neighbours import bad, good, measured, tell  # noqa: F401
 
@@ -30,7 +29,6 @@ def attacked(proxy, other, good, bad, seconds: float):  # noqa: F811
     return figures
 
 
-@pytest.mark.skipif("WEIR_SOAK_SECONDS" not in os.environ, reason="only in `tests/run soak`")
 def test_good_clients_among_attackers(weir, good, bad, record_property):  # noqa: F811
     upstreams = {"good": {"endpoints": [good.url]}, "bad": {"endpoints": [bad.url]}}
     routes = [{"name": "bad", "match": {"path_prefix": "/bad"}, "upstream": "bad"}, {"name": "good", "upstream": "good"}]
