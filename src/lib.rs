@@ -11,8 +11,8 @@
 //!                                                  ▼
 //!   session   starts, registers and logs the stream
 //!   └─ stream::pump   one per stream: reads, deadlines, the end
-//!      ├─ stream::pipeline   wire::encoding ──► wire::{sse, ndjson, ...} ──► dialect ──► filter
-//!      │                     bytes              frames                      events      hides events
+//!      ├─ stream::pipeline   wire::encoding ──► wire::{sse, ndjson, ...} ──► dialect ──► filter ──► translate
+//!      │                     bytes              frames                      events      hides       for other clients
 //!      └─ encode ──► queue   merges, drops the oldest tokens, keeps critical events
 //!                      └─ reply ──► server::stream_writer ──► client
 //!
@@ -30,6 +30,7 @@ pub mod event;
 pub mod dialect;
 pub mod encode;
 pub mod filter;
+pub mod translate;
 pub mod wire;
 
 // layer 2: parts

@@ -33,6 +33,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("stream::pipeline", 1),
     ("stream::sink", 1),
     ("stream::tools", 1),
+    ("translate", 1),
     ("wire", 1),
     // parts
     ("capacity", 2),

@@ -273,6 +273,14 @@ pub(crate) const STARTS_HIDDEN: Preset<bool> = preset(
     "With most chat templates, the model writes the opening marker itself.",
 );
 
+/// `reply.as`
+pub(crate) const REPLY: Preset<&str> = preset(
+    "same",
+    "A client that was written for its agent needs no translation.",
+);
+/// `reply.offer`
+pub(crate) const OFFER_WHY: &str = "The client gets what `reply.as` says.";
+
 /// `routes[].match.path_prefix`
 pub(crate) const PATH_PREFIX: Preset<&str> = preset("/", "Matches every path.");
 /// `routes[].match.host`, `methods`, `headers`

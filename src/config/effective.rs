@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::config::units::{show_duration, show_size};
 use crate::config::words::{self, word_of};
 use crate::config::{
-    Address, Config, Deadlines, Endpoint, Limits, Listen, Match, MemoryLimit, Policy, Route,
+    Address, Config, Deadlines, Endpoint, Limits, Listen, Match, MemoryLimit, Policy, Reply, Route,
     Target, Traces, Upstream, UpstreamTls,
 };
 
@@ -233,6 +233,13 @@ fn policy(policy: &Policy) -> Json {
                 several => json!(several),
             },
             "starts_hidden": policy.hide.marks.starts_hidden,
+        },
+        "reply": {
+            "as": Reply::word(policy.reply.preset),
+            "offer": match &*policy.reply.offer {
+                [] => json!(null),
+                targets => json!(targets.iter().map(|target| Reply::word(*target)).collect::<Vec<_>>()),
+            },
         },
         "max_event_bytes": show_size(policy.max_event_bytes as u64),
         "max_request_bytes": show_size(policy.max_request_bytes),

@@ -18,6 +18,7 @@ mod number;
 mod overrides;
 mod pem;
 mod raw;
+mod reply;
 mod routes;
 mod schema;
 mod secret;
@@ -35,6 +36,7 @@ pub use descriptors::Descriptors;
 pub use effective::{effective, queue_bytes, worst_case_bytes};
 pub use error::{Place, Problem, Problems};
 pub use overrides::Overrides;
+pub use reply::Reply;
 pub use schema::{KeyDoc, keys, schema};
 pub use secret::Source as SecretSource;
 pub(crate) use secret::named as read_secret;
@@ -280,6 +282,8 @@ pub struct Policy {
     pub hide: Arc<Rules>,
     /// The markers of `hide`, as written in the file.
     pub markers: Vec<String>,
+    /// The dialects that the client may get.
+    pub reply: Reply,
 }
 
 /// Stream deadlines. See `docs/behaviour.md`.

@@ -27,6 +27,7 @@ use crate::config::{Address, Endpoint, LogFormat, Roots};
 use crate::dialect::Choice;
 use crate::filter::Hide as HideMode;
 use crate::queue::Overflow;
+use crate::translate::Target;
 
 const MS: Duration = Duration::from_millis(1);
 const NONE: Duration = Duration::ZERO;
@@ -313,6 +314,22 @@ group! {
         on_disconnect: Unbuilt = unbuilt("cancel", preset::ON_DISCONNECT_WHY);
         /// Parts of a stream that are hidden from the client.
         hide: Section<Hide> = Section(PhantomData);
+        /// Dialect in which the client gets its stream, whatever the agent speaks.
+        reply: Section<Reply> = Section(PhantomData);
+    }
+}
+
+group! {
+    /// The section `reply`.
+    Reply {
+        /// Dialect of the client's stream: `same` passes on the agent's; the others translate it.
+        form("as"): OneOf<Option<Target>> = OneOf { words: words::replies(), preset: preset::REPLY };
+        /// Dialects that a client may ask for instead, with the header `Weir-Reply` or the query parameter `weir.reply`.
+        offer: OrNull<OneOrMany<OneOf<Option<Target>>>> =
+            OrNull {
+                inner: OneOrMany { inner: OneOf { words: words::replies(), preset: preset::REPLY } },
+                why: preset::OFFER_WHY,
+            };
     }
 }
 

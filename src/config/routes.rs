@@ -12,7 +12,7 @@ use crate::config::kind::Placed;
 use crate::config::number::bound;
 use crate::config::raw::{self, Root};
 use crate::config::words::Marker;
-use crate::config::{Deadlines, Match, Policy, Route, Upstream};
+use crate::config::{Deadlines, Match, Policy, Reply, Route, Upstream};
 use crate::dialect::Choice;
 use crate::filter::markers::{self, Family, Form, Pair, Place};
 use crate::filter::scan::Marks;
@@ -262,6 +262,18 @@ fn policy(layers: &Layers<'_, raw::Policy>) -> Policy {
         )),
         hide: Arc::new(rules),
         markers: shown,
+        reply: reply(&layers.below(|policy| &policy.reply)),
+    }
+}
+
+/// Returns the dialects that clients may get.
+fn reply(layers: &Layers<'_, raw::Reply>) -> Reply {
+    let offer = layers.find(|reply| &reply.offer).and_then(Option::as_ref);
+    Reply {
+        preset: layers.get(|reply| &reply.form, None),
+        offer: offer.map_or_else(Vec::new, |offer| {
+            offer.iter().map(|entry| entry.value).collect()
+        }),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::dialect::{Choice, Dialect};
 use crate::filter::Hide;
 use crate::filter::markers::Family;
 use crate::queue::Overflow;
+use crate::translate::Target;
 
 /// Words of `log.format`.
 pub(crate) const LOG_FORMATS: [(&str, LogFormat); 3] = [
@@ -75,6 +76,14 @@ pub(crate) fn marker(text: &str) -> Result<Marker, String> {
             ))
         }
     }
+}
+
+/// Returns the words of `reply`: `same` and every target.
+pub(crate) fn replies() -> Vec<(&'static str, Option<Target>)> {
+    let targets = Target::ALL
+        .into_iter()
+        .map(|target| (target.as_str(), Some(target)));
+    std::iter::once(("same", None)).chain(targets).collect()
 }
 
 /// Returns the words of `dialect`: `auto` and every dialect.

@@ -31,12 +31,33 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
 
 /// Returns the event that ends a failed stream.
 fn failure(framing: Framing, failure: &Failure<'_>, seen: &ErrorContext) -> Option<String> {
+    if let Some(seq) = seen.native {
+        return native_failure(framing, failure, seq);
+    }
     let mut error = spec::plain_error(failure);
     if let Some(text) = seen.text_member.filter(|text| *text != "message") {
         error = error.text(text, failure.message);
     }
     match framing {
         Framing::Ndjson if seen.typed => Some(error.end() + "\n"),
+        _ => spec::block(framing, "error", &error.end()),
+    }
+}
+
+/// Returns the native event that ends a failed stream.
+fn native_failure(framing: Framing, failure: &Failure<'_>, seq: u64) -> Option<String> {
+    // The same request would fail again, or was meant to end.
+    let is_final = matches!(failure.code, "stopped" | "too_large");
+    let error = Object::new()
+        .text("type", "error")
+        .raw("seq", &seq.to_string())
+        .text("code", failure.code)
+        .text("message", failure.message)
+        .raw("retryable", if is_final { "false" } else { "true" })
+        .text("source", "proxy")
+        .raw("terminal", "true");
+    match framing {
+        Framing::Ndjson => Some(error.end() + "\n"),
         _ => spec::block(framing, "error", &error.end()),
     }
 }

@@ -256,8 +256,20 @@ pub struct ErrorContext {
     pub(super) text_member: Option<&'static str>,
     /// Conventions: whether events are JSON objects.
     pub(super) typed: bool,
+    /// Weir's native events: the number of the next event.
+    pub(super) native: Option<u64>,
     /// Gemini: how much of the JSON array was sent.
     pub(super) array: ArrayPlace,
+}
+
+impl ErrorContext {
+    /// Returns the context of native events, of which the next one has this number.
+    pub fn of_native(self, next: u64) -> Self {
+        Self {
+            native: Some(next),
+            ..self
+        }
+    }
 }
 
 /// How much of a JSON array was sent.

@@ -3,7 +3,7 @@
 //! An [`Encoder`] is a plain value: a dialect and a framing. The pump, its shutdown and the queue's ring use it for
 //! heartbeats, error events, drop notices, the preamble and the content type; none of them uses the input pipeline for
 //! that. Only the encoder knows how the client receives an event. The identity encoder passes the upstream's own
-//! dialect on unchanged; a writer for another dialect would be a file of its own in this folder.
+//! dialect on unchanged; a translation is written before, by `translate`.
 //!
 //! | file | what is written |
 //! |---|---|
@@ -21,26 +21,45 @@ use crate::dialect::Dialect;
 use crate::event::Event;
 use crate::wire::Framing;
 
-/// Encodes a stream for one client. Cheap to copy: two bytes.
+/// Encodes a stream for one client. Cheap to copy: three bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Encoder {
     dialect: Dialect,
     framing: Framing,
+    /// The client gets a translation: what the upstream turns out to send does not change the encoder.
+    fixed: bool,
 }
 
 impl Encoder {
+    /// Creates the encoder of a client that gets its stream in another dialect than the upstream's.
+    pub const fn translated(dialect: Dialect, framing: Framing) -> Self {
+        Self {
+            dialect,
+            framing,
+            fixed: true,
+        }
+    }
+
     /// Creates the identity encoder: the client gets what the upstream sends. `dialect` is the dialect known so far.
     pub fn identity(dialect: Option<Dialect>, framing: Framing) -> Self {
         Self {
             dialect: dialect.unwrap_or(Dialect::Opaque),
             framing,
+            fixed: false,
         }
     }
 
     /// Adopts the dialect and the framing that the first events show, which may differ from those that the heads
     /// announced. Returns whether anything changed.
     pub fn follow(&mut self, dialect: Dialect, framing: Framing) -> bool {
-        let found = Self { dialect, framing };
+        if self.fixed {
+            return false;
+        }
+        let found = Self {
+            dialect,
+            framing,
+            fixed: false,
+        };
         let changed = *self != found;
         *self = found;
         changed

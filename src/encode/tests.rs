@@ -7,6 +7,7 @@ use crate::event::Class;
 const SSE: Encoder = Encoder {
     dialect: Dialect::OpenAiChat,
     framing: Framing::Sse,
+    fixed: false,
 };
 
 #[test]

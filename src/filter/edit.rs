@@ -12,15 +12,24 @@ pub(super) type Edit = (Range<usize>, Vec<u8>);
 
 /// Returns the frame with its JSON payload on a single `data` line. Line breaks between JSON tokens become spaces; JSON
 /// strings contain no raw line breaks.
-pub(super) fn flat<'a>(frame: &'a Frame<'_>) -> Cow<'a, Frame<'a>> {
+///
+/// Returns whether that has changed the frame, too.
+pub(super) fn flat<'a>(frame: Cow<'a, Frame<'a>>) -> (Cow<'a, Frame<'a>>, bool) {
+    match flattened(&frame) {
+        Some(flat) => (Cow::Owned(flat), true),
+        None => (frame, false),
+    }
+}
+
+fn flattened(frame: &Frame<'_>) -> Option<Frame<'static>> {
     let Some(Payload::Joined(joined)) = &frame.data else {
-        return Cow::Borrowed(frame);
+        return None;
     };
     let is_json =
         matches!(joined.trim_ascii_start().first(), Some(b'{' | b'[')) && is_whole(joined);
     if !is_json {
         // In plain text the line breaks are part of the text.
-        return Cow::Borrowed(frame);
+        return None;
     }
     let mut block = Vec::with_capacity(frame.block.len());
     let mut data = None;
@@ -43,7 +52,7 @@ pub(super) fn flat<'a>(frame: &'a Frame<'_>) -> Cow<'a, Frame<'a>> {
         }
         block.extend_from_slice(line);
     }
-    Cow::Owned(Frame {
+    Some(Frame {
         block: Cow::Owned(block),
         name,
         data: data.map(Payload::InBlock),

@@ -79,6 +79,11 @@ impl Filter {
         }
     }
 
+    /// Returns the framing of the stream.
+    pub const fn framing(&self) -> Framing {
+        self.framing
+    }
+
     /// Returns how much was hidden so far.
     pub fn hidden(&self) -> Hidden {
         let mut hidden = self.hidden;
@@ -90,10 +95,10 @@ impl Filter {
 
     /// Filters one event. Passes what the client may see of it to `sink`: nothing, or the event, changed or unchanged,
     /// possibly preceded by text that was held back.
-    pub fn take(
+    pub fn take<'f>(
         &mut self,
         dialect: Dialect,
-        frame: &Frame<'_>,
+        frame: Cow<'f, Frame<'f>>,
         event: &Event,
         sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
     ) {
@@ -101,7 +106,7 @@ impl Filter {
             self.reader = Classifier::new(dialect);
         }
         if frame.raw {
-            sink(frame.block.as_ref().into(), event);
+            sink(block_of(frame), event);
             return;
         }
         if event.side == Side::Application {
@@ -113,12 +118,12 @@ impl Filter {
             let hidden = event
                 .text
                 .map_or(b"".as_slice(), |text| text.of(&frame.block));
-            self.reindex.leave_out(dialect, frame);
-            self.leave_out(kind, hidden, frame, sink);
+            self.reindex.leave_out(dialect, &frame);
+            self.leave_out(kind, hidden, &frame, sink);
             return;
         }
-        let flat = edit::flat(frame);
-        let event = if matches!(flat, Cow::Owned(_)) {
+        let (flat, was_changed) = edit::flat(frame);
+        let event = if was_changed {
             self.read_again(&flat, event)
         } else {
             *event

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::admitted::Admitted;
 use super::body_sniff::{self, BodySniff};
 use super::reject::{Rejected, Rejection, reject};
-use super::{Peer, request_span, validate};
+use super::{Peer, choose_reply, request_span, validate};
 use crate::app::{App, InProgress, Loaded};
 use crate::capacity::Entered;
 use crate::config::Route;
@@ -50,7 +50,11 @@ pub(super) fn admit(
         let routed = routed(&loaded, parts)?;
         Ok((entered, routed))
     });
-    let (entered, Routed { route, metrics }) = decided.map_err(|rejection| {
+    let decided = decided.and_then(|(entered, routed)| {
+        let target = choose_reply::choose(&routed.route.policy.reply, parts)?;
+        Ok((entered, routed, target))
+    });
+    let (entered, Routed { route, metrics }, target) = decided.map_err(|rejection| {
         let request = Rejected {
             identity: &identity,
             method: &parts.method,
@@ -98,6 +102,7 @@ pub(super) fn admit(
         sniff,
         detaches,
         subscribes,
+        target,
         span,
         version: parts.version,
     })

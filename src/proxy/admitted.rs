@@ -13,6 +13,7 @@ use crate::reply::body::Body;
 use crate::session::RequestContext;
 use crate::session::detached::Detachable;
 use crate::traces::Span;
+use crate::translate::Target;
 
 /// A request that has been admitted, with its route.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(super) struct Admitted {
     pub(super) detaches: Option<Detachable>,
     /// Its stream may be silent for as long as it lasts.
     pub(super) subscribes: bool,
+    /// What its stream is translated to; `None` if it keeps its dialect.
+    pub(super) target: Option<Target>,
     /// The span, if spans are exported, until it is handed on.
     pub(super) span: Option<Span>,
     pub(super) version: Version,
@@ -47,6 +50,13 @@ impl Admitted {
             (Some(sniff), Choice::Auto) => detect::from_body(&sniff.members(), self.hint),
             _ => self.hint,
         }
+    }
+
+    /// Returns the dialect that the agent is expected to speak. A client that gets a translation may ask in its own
+    /// dialect, which says nothing about the agent's.
+    pub(super) fn expected(&self) -> Option<Dialect> {
+        let own = self.target.map(Target::dialect);
+        self.asked_for().filter(|dialect| own != Some(*dialect))
     }
 
     /// Returns the members of the request's body that matter, as far as the body has been read.
@@ -80,7 +90,7 @@ impl Admitted {
             path: &context.path,
             client: context.client,
             version: self.version,
-            dialect: self.asked_for(),
+            dialect: (self.target.map(Target::dialect)).or_else(|| self.asked_for()),
             members: self.members(),
             context: Some(context),
             span,

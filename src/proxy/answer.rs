@@ -97,7 +97,7 @@ async fn respond(
 /// Returns the dialect of a response, as far as it is known without its events.
 fn spoken(admitted: &Admitted, head: &response::Parts) -> Option<Dialect> {
     match admitted.context.route.policy.dialect {
-        Choice::Auto => detect::from_answer(&head.headers).or_else(|| admitted.asked_for()),
+        Choice::Auto => detect::from_answer(&head.headers).or_else(|| admitted.expected()),
         Choice::Fixed(dialect) => Some(dialect),
     }
 }
@@ -172,6 +172,7 @@ fn commit(
     calling: Calling,
 ) -> Result<Response<Body>, Rejection> {
     let dialect = admitted.asked_for();
+    let dialect = dialect.filter(|_| admitted.target.is_none());
     let framing = dialect.map_or(Framing::Sse, Dialect::default_framing);
     let content_type = Encoder::identity(dialect, framing).content_type();
     let (mut head, ()) = Response::new(()).into_parts();
@@ -208,6 +209,12 @@ fn start(
     let registration = app.streams.register(&context, max, &conn.streams);
     let registration = registration.map_err(|full| Rejection::too_many_streams(max, full))?;
     head::stream(&mut head.headers, &registration.live.id.to_string());
+    if context.route.policy.reply.is_on() {
+        head::chosen(&mut head.headers);
+    }
+    if let Some(target) = admitted.target {
+        head::translated(&mut head.headers, target);
+    }
     head.headers
         .entry(REQUEST_ID)
         .or_insert_with(|| context.identity.request_id.clone());
@@ -220,6 +227,7 @@ fn start(
         source,
         sent,
         dialect,
+        target: admitted.target,
         members: admitted.members(),
         status: head.status,
         detaches: admitted.detaches.take(),

@@ -14,6 +14,7 @@ mod admitted;
 mod answer;
 mod body_sniff;
 mod call;
+mod choose_reply;
 mod detach;
 mod interim;
 mod prepare;

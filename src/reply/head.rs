@@ -2,6 +2,8 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::encode::Encoder;
+use crate::translate::Target;
 use crate::upstream::fields::strip_hop_by_hop;
 
 /// The header that carries the id of a stream.
@@ -41,6 +43,28 @@ pub fn stream(headers: &mut HeaderMap, id: &str) {
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     if let Ok(value) = HeaderValue::from_str(id) {
         headers.insert(STREAM_ID, value);
+    }
+}
+
+/// Notes that the client has a choice of dialects, for caches.
+pub fn chosen(headers: &mut HeaderMap) {
+    headers.append(header::VARY, HeaderValue::from_static("Weir-Reply"));
+}
+
+/// Turns the headers of a stream into those of its translation.
+pub fn translated(headers: &mut HeaderMap, target: Target) {
+    /// The clients of the AI SDK look for it.
+    const UI_STREAM: HeaderName = HeaderName::from_static("x-vercel-ai-ui-message-stream");
+    const DATA_STREAM: HeaderName = HeaderName::from_static("x-vercel-ai-data-stream");
+    headers.remove(UI_STREAM);
+    headers.remove(DATA_STREAM);
+    let encoder = Encoder::translated(target.dialect(), target.framing());
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(encoder.content_type()),
+    );
+    if target == Target::AiSdk {
+        headers.insert(UI_STREAM, HeaderValue::from_static("v1"));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Starts a stream: creates its parts and connects them.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -21,6 +22,7 @@ use crate::stream::pump::{
     EgressParts, IngressParts, Outlet, Parts, Pump, Reader, Running, Source,
 };
 use crate::traces::Span;
+use crate::translate::{Target, Translator};
 use crate::wire::Framing;
 use crate::wire::encoding::Coding;
 
@@ -36,6 +38,8 @@ pub struct Start {
     pub sent: Instant,
     /// The dialect, as far as it is known before the first event.
     pub dialect: Option<Dialect>,
+    /// What the stream is translated to; `None` if it keeps its dialect.
+    pub target: Option<Target>,
     /// The members of the request's body that matter for the dialect.
     pub members: Members,
     /// The status that the client gets.
@@ -80,6 +84,7 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
         source,
         sent,
         dialect,
+        target,
         members,
         status,
         detaches,
@@ -99,7 +104,13 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
         max_event_bytes: policy.max_event_bytes,
         hide: Arc::clone(&policy.hide),
     });
-    let encoder = Encoder::identity(dialect, framing);
+    let (pipeline, encoder) = match target {
+        None => (pipeline, Encoder::identity(dialect, framing)),
+        Some(target) => (
+            pipeline.translated(Translator::new(target, unix_time())),
+            Encoder::translated(target.dialect(), target.framing()),
+        ),
+    };
     let (sender, receiver) = queue::queue(policy.queue, encoder);
     live.add_viewer(Viewer {
         queue: sender.probe(),
@@ -139,6 +150,12 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
         task: Box::pin(task),
         preamble,
     }
+}
+
+/// Returns the Unix time in seconds.
+fn unix_time() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 fn lengths(context: &RequestContext, subscribes: bool) -> Lengths {

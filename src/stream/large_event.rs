@@ -8,7 +8,7 @@ use super::classify::StreamClassifier;
 use super::sink::Sink;
 use crate::event::Event;
 use crate::filter::Filter;
-use crate::wire::Frame;
+use crate::wire::{Frame, Payload};
 
 /// Events of more bytes than this are large. Smaller ones take a few milliseconds at most.
 pub(super) const MIN_BYTES: usize = 512 * 1024;
@@ -40,9 +40,16 @@ impl Unread {
         let mut visible = Vec::new();
         if let (Some(event), Some(filter)) = (&event, &mut self.filter) {
             let dialect = self.classifier.dialect();
-            let whole = &*self.frame.block;
-            filter.take(dialect, &self.frame, event, &mut |block, event| {
-                let is_whole = block.as_ptr() == whole.as_ptr() && block.len() == whole.len();
+            let whole = (self.frame.block.as_ptr(), self.frame.block.len());
+            let frame = if matches!(self.frame.data, Some(Payload::Joined(_))) {
+                // It has no text in one place that would be counted, and is given up as soon as it is rewritten.
+                Cow::Owned(std::mem::replace(&mut self.frame, Frame::empty()))
+            } else {
+                Cow::Borrowed(&self.frame)
+            };
+            let is_moved = matches!(frame, Cow::Owned(_));
+            filter.take(dialect, frame, event, &mut |block, event| {
+                let is_whole = !is_moved && (block.as_ptr(), block.len()) == whole;
                 visible.push(((!is_whole).then(|| block.into_owned()), *event));
             });
         }

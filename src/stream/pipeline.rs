@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::dialect::{Choice, Dialect, ErrorContext, Members};
 use crate::event::{Content, Event, Terminal};
 use crate::filter::{Filter, Hidden, Rules};
+use crate::translate::Translator;
 use crate::wire::encoding::{self, Coding};
 use crate::wire::{self, Decoder, Flow, Frame, Framing};
 
@@ -79,6 +80,8 @@ pub struct Pipeline {
     /// Removes what is hidden from the client; `None` if nothing is.
     filter: Option<Box<Filter>>,
     hides: bool,
+    /// Writes what the client may see in another dialect; `None` if it keeps its own.
+    translator: Option<Box<Translator>>,
     /// A large event that is read on another thread. Nothing else is passed on before it.
     large: Option<Box<Large>>,
 }
@@ -107,6 +110,27 @@ impl Pipeline {
                 .then(|| Box::new(Filter::new(Arc::clone(&settings.hide), settings.framing))),
             hides: settings.hide.is_on(),
             large: None,
+            translator: None,
+        }
+    }
+
+    /// Translates the stream for its client.
+    pub fn translated(self, translator: Translator) -> Self {
+        Self {
+            translator: Some(Box::new(translator)),
+            ..self
+        }
+    }
+
+    /// Returns the translator, if the client gets a translation.
+    pub fn translator(&self) -> Option<&Translator> {
+        self.translator.as_deref()
+    }
+
+    /// Ends the translation of a stream that has ended well.
+    pub fn end_translation(&mut self, sink: &mut impl Sink) {
+        if let Some(translator) = &mut self.translator {
+            translator.finish(&mut |block, event| sink.leaves(block, event));
         }
     }
 
@@ -128,15 +152,22 @@ impl Pipeline {
             filter,
             large,
             hides: _,
+            translator,
         } = self;
         let deferred = OnceCell::new();
         let mut frames = |frame: Frame<'_>, sink: &mut _| {
-            if frame.block.len() > large_event::MIN_BYTES && Sink::defers_large(sink) && !frame.raw
+            if frame.block.len() > large_event::MIN_BYTES
+                && Sink::defers_large(sink)
+                && !frame.raw
+                && translator.is_none()
             {
                 let _ = deferred.set(frame.into_owned());
                 return Flow::Pause;
             }
-            pass(classifier, filter, frame, sink);
+            match translator {
+                None => pass(classifier, filter, frame, sink),
+                Some(translator) => translate(classifier, filter, translator, &frame, sink),
+            }
             Flow::while_true(Sink::has_room(sink))
         };
         let is_full = large.is_some() || !sink.has_room();
@@ -228,7 +259,11 @@ impl Pipeline {
         {
             torn = !frame.whole;
             if frame.whole {
-                pass(&mut self.classifier, &mut self.filter, frame, sink);
+                let (classifier, filter) = (&mut self.classifier, &mut self.filter);
+                match &mut self.translator {
+                    None => pass(classifier, filter, frame, sink),
+                    Some(translator) => translate(classifier, filter, translator, &frame, sink),
+                }
             }
         }
         self.flush(sink);
@@ -240,6 +275,9 @@ impl Pipeline {
         };
         let ended = self.classifier.finish(how);
         if ended && !torn && (is_over || !torn_coding) {
+            if self.classifier.terminal() != Some(Terminal::Error) {
+                self.end_translation(sink);
+            }
             Verdict::Complete
         } else {
             Verdict::Truncated
@@ -248,9 +286,19 @@ impl Pipeline {
 
     /// Passes what the filter held back, and the client may see, to `sink`, because the stream ends here.
     pub fn flush(&mut self, sink: &mut impl Sink) {
-        if let Some(filter) = &mut self.filter {
-            filter.finish(&mut |block, event| leave(sink, block, event));
-        }
+        let Some(filter) = &mut self.filter else {
+            return;
+        };
+        let (dialect, framing) = (self.classifier.dialect(), self.decoder.framing());
+        filter.finish(&mut |block, event| match &mut self.translator {
+            None => leave(sink, block, event),
+            Some(translator) => translator.take(
+                dialect,
+                &wire::canonical(framing, &block),
+                event,
+                &mut |block, event| sink.leaves(block, event),
+            ),
+        });
     }
 
     /// Reports whether the client may receive less than the upstream sends.
@@ -285,7 +333,10 @@ impl Pipeline {
 
     /// Returns what an error event to the client must agree with.
     pub fn error_context(&self) -> ErrorContext {
-        self.classifier.error_context()
+        match &self.translator {
+            None => self.classifier.error_context(),
+            Some(translator) => translator.error_context(),
+        }
     }
 
     /// Returns the dialect that was announced but not used, if any.
@@ -321,9 +372,42 @@ fn pass(
         return;
     };
     sink.arrived(&frame.block, &event);
-    filter.take(classifier.dialect(), &frame, &event, &mut |block, event| {
+    let frame = Cow::Owned(frame);
+    filter.take(classifier.dialect(), frame, &event, &mut |block, event| {
         leave(sink, block, event);
     });
+}
+
+/// Classifies and filters one frame, and passes what the translator makes of it to `sink`.
+fn translate(
+    classifier: &mut StreamClassifier,
+    filter: &mut Option<Box<Filter>>,
+    translator: &mut Translator,
+    frame: &Frame<'_>,
+    sink: &mut impl Sink,
+) {
+    let Some(event) = classifier.read(frame).copied() else {
+        return;
+    };
+    let dialect = classifier.dialect();
+    sink.arrived(&frame.block, &event);
+    let Some(filter) = filter else {
+        return translator.take(dialect, frame, &event, &mut |block, event| {
+            sink.leaves(block, event);
+        });
+    };
+    let framing = filter.framing();
+    filter.take(
+        dialect,
+        Cow::Borrowed(frame),
+        &event,
+        &mut |block, event| {
+            let frame = wire::canonical(framing, &block);
+            translator.take(dialect, &frame, event, &mut |block, event| {
+                sink.leaves(block, event);
+            });
+        },
+    );
 }
 
 fn leave(sink: &mut impl Sink, block: Cow<'_, [u8]>, event: &Event) {

@@ -110,12 +110,57 @@ pub enum Payload {
     Joined(Vec<u8>),
 }
 
+/// Returns the frame of a block that is in the canonical form of its framing.
+pub fn canonical(framing: Framing, block: &[u8]) -> Frame<'_> {
+    let mut name = None;
+    let mut data = None;
+    let mut start = 0;
+    for line in block.split_inclusive(|byte| *byte == b'\n') {
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        let at = |skip: usize| Span::new(start + skip..start + text.len());
+        if framing != Framing::Sse {
+            // An element of an array has a comma or a bracket before it.
+            let skip = text.iter().position(|byte| *byte == b'{').unwrap_or(0);
+            data = data.or_else(|| at(skip).map(Payload::InBlock));
+        } else if let Some(value) = text.strip_prefix(b"data: ") {
+            data = match data.take() {
+                None => at(b"data: ".len()).map(Payload::InBlock),
+                Some(Payload::InBlock(first)) => {
+                    Some(Payload::Joined([first.of(block), value].join(&b'\n')))
+                }
+                Some(Payload::Joined(first)) => Some(Payload::Joined([&first, value].join(&b'\n'))),
+            };
+        } else if text.starts_with(b"event: ") {
+            name = at(b"event: ".len());
+        }
+        start += line.len();
+    }
+    Frame {
+        block: Cow::Borrowed(block),
+        name,
+        data,
+        whole: true,
+        raw: framing == Framing::Raw,
+    }
+}
+
 impl Frame<'_> {
     /// Returns the frame with its own copy of the block.
     pub fn into_owned(self) -> Frame<'static> {
         Frame {
             block: Cow::Owned(self.block.into_owned()),
             ..self
+        }
+    }
+
+    /// Returns a frame without anything.
+    pub const fn empty() -> Self {
+        Self {
+            block: Cow::Borrowed(&[]),
+            name: None,
+            data: None,
+            whole: true,
+            raw: false,
         }
     }
 

@@ -19,6 +19,7 @@ import json
 ALONE = {
     "acknowledgements",
     "attacked",
+    "bounds",
     "fair_shares",
     "leaving",
     "memory",

@@ -18,18 +18,18 @@ use crate::wire::{Frame, Payload};
 impl Filter {
     /// Filters an event of the application, which may repeat what the model wrote. It is never merged or dropped for
     /// a slow client, whatever it repeats.
-    pub(super) fn take_copy(
+    pub(super) fn take_copy<'f>(
         &mut self,
         dialect: Dialect,
-        frame: &Frame<'_>,
+        frame: Cow<'f, Frame<'f>>,
         event: &Event,
         sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
     ) {
-        let flat = edit::flat(frame);
+        let (flat, _) = edit::flat(frame);
         let (text, is_carried) = match self.copies.read(dialect, &flat, event) {
             Copy::Data(text) => (text, false),
             Copy::Tells(kind) if self.rules.of(kind).hides() => {
-                self.leave_out(kind, frame.data(), frame, sink);
+                self.leave_out(kind, flat.data(), &flat, sink);
                 return;
             }
             Copy::Tells(_) => (*event, false),
@@ -39,7 +39,7 @@ impl Filter {
                 } else {
                     Kind::Tool
                 };
-                self.leave_out(kind, frame.data(), frame, sink);
+                self.leave_out(kind, flat.data(), &flat, sink);
                 return;
             }
             Copy::Carried(dialect, inner) => {
@@ -53,7 +53,7 @@ impl Filter {
                     let hidden = inner
                         .text
                         .map_or(b"".as_slice(), |text| text.of(&flat.block));
-                    self.leave_out(kind, hidden, frame, sink);
+                    self.leave_out(kind, hidden, &flat, sink);
                     return;
                 }
                 let is_text = inner.content == Content::Token;

@@ -157,6 +157,14 @@ impl Intake {
         egress.accept(&delivered);
     }
 
+    /// Ends the translation of a stream that has ended well, if there is one.
+    pub(super) fn end_translation(&mut self, egress: &mut Egress, now: Instant) {
+        let mut delivery = egress.delivery(Some(&mut self.meter), 0, now);
+        self.pipeline.end_translation(&mut delivery);
+        let delivered = delivery.done();
+        egress.accept(&delivered);
+    }
+
     fn note(&mut self, egress: &mut Egress, delivered: &Delivered, now: Instant) {
         self.clocks.note_read(now);
         if delivered.content {
@@ -242,8 +250,14 @@ impl Intake {
 
     /// Reports whether the upstream itself has told the client that it failed.
     pub(super) fn told_failure(&self) -> bool {
-        self.pipeline.terminal() == Some(Terminal::Error)
-            || self.pipeline.may_end() == Some(Terminal::MayFail)
+        match self.pipeline.translator() {
+            // What the target could not say is not told yet.
+            Some(translator) => translator.has_ended(),
+            None => {
+                self.pipeline.terminal() == Some(Terminal::Error)
+                    || self.pipeline.may_end() == Some(Terminal::MayFail)
+            }
+        }
     }
 
     /// Returns what an error event to the client must agree with.

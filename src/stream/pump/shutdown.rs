@@ -43,6 +43,9 @@ impl Pump {
         if failure.end != End::ClientGone {
             self.ingress.intake.flush(&mut self.egress, now);
         }
+        if failure.end == End::Finished {
+            self.ingress.intake.end_translation(&mut self.egress, now);
+        }
         let left = self.egress.outlet.status().reader_gone_at;
         let failure = self.tell(failure).await;
         let status = self.egress.outlet.status();

@@ -1,0 +1,568 @@
+//! A conversation in progress: puts the parts of an agent's events in an order that every target accepts.
+//!
+//! Sources leave things out, repeat them, and send them in the wrong order. Targets raise on that. So the writers are
+//! not told the parts but actions, for which this holds, whatever the source does:
+//!
+//! - The start comes first, and once. After the end, which comes once, nothing follows.
+//! - A piece of a text lies between the start and the end of its text. No text is open when a tool call begins, when a
+//!   step ends, or when the run ends well.
+//! - A call starts before its arguments, is ready once, and is ready before its result.
+
+use super::part::{By, Part, Reason, Scope, StateOp};
+
+/// The most texts that are open at once. Beyond that the oldest is ended.
+const MAX_TEXTS: usize = 16;
+/// The most calls that are remembered. Beyond that the oldest is forgotten.
+const MAX_CALLS: usize = 256;
+/// The most bytes of arguments that are remembered until a call is ready.
+const MAX_ARGS_BYTES: usize = 1024 * 1024;
+/// The most model calls whose token counts are kept apart.
+const MAX_COUNTS: usize = 64;
+
+/// Whether a text is the answer or reasoning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Answer,
+    Reasoning,
+}
+
+/// A text that is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct OpenText {
+    pub(super) kind: Kind,
+    /// The source's name for it; may be empty.
+    pub(super) msg: Vec<u8>,
+    /// Its number in the conversation, from 1.
+    pub(super) number: u64,
+}
+
+/// A tool call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Call {
+    pub(super) id: Vec<u8>,
+    pub(super) name: Vec<u8>,
+    /// The message it belongs to; empty if nobody says.
+    pub(super) msg: Vec<u8>,
+    pub(super) by: By,
+    /// Its number in the conversation, from 0.
+    pub(super) number: u64,
+    /// The pieces of its arguments so far: the raw body of a JSON string.
+    args: Vec<u8>,
+    pub(super) ready: bool,
+    pub(super) answered: bool,
+}
+
+impl Call {
+    /// Returns the pieces of its arguments so far, until it is ready: the raw body of a JSON string.
+    pub(super) fn pieces(&self) -> &[u8] {
+        &self.args
+    }
+}
+
+/// The arguments of a call that is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Args<'a> {
+    /// A raw JSON value.
+    Json(&'a [u8]),
+    /// The raw body of a JSON string whose text is no JSON value.
+    Broken(&'a [u8]),
+}
+
+/// Token counts of the whole conversation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) input: u64,
+    pub(super) output: u64,
+    pub(super) reasoning: Option<u64>,
+    pub(super) cached: Option<u64>,
+}
+
+/// What a writer writes.
+#[derive(Debug)]
+pub(super) enum Action<'a> {
+    Start,
+    /// Another call of the model begins, after tools have answered.
+    NextStep,
+    TextStart(&'a OpenText),
+    TextDelta(&'a OpenText, &'a [u8]),
+    TextEnd(&'a OpenText),
+    ToolStart(&'a Call),
+    ToolArgs(&'a Call, &'a [u8]),
+    /// Pieces of the arguments came before if `pieces` is set.
+    ToolReady {
+        call: &'a Call,
+        args: Args<'a>,
+        pieces: bool,
+    },
+    ToolResult {
+        call: &'a Call,
+        ok: bool,
+        content: &'a [u8],
+        partial: bool,
+    },
+    Status {
+        name: &'a [u8],
+        text: &'a [u8],
+        detail: &'a [u8],
+    },
+    State(StateOp, &'a [u8]),
+    Message {
+        msg: &'a [u8],
+        role: &'a [u8],
+        text: &'a [u8],
+        duplicate: bool,
+    },
+    Interrupt {
+        id: &'a [u8],
+        reason: &'a [u8],
+        payload: &'a [u8],
+    },
+    /// A choice or a step is over.
+    Finish(Reason, Scope),
+    /// The run is over. Nothing follows.
+    End(Reason),
+    /// The agent has failed. Nothing follows.
+    Error {
+        code: &'a [u8],
+        message: &'a [u8],
+    },
+    Raw {
+        name: &'a [u8],
+        data: &'a [u8],
+    },
+}
+
+/// What is known of a conversation.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    pub(super) run: Vec<u8>,
+    pub(super) thread: Vec<u8>,
+    pub(super) model: Vec<u8>,
+    /// The source's name for the first text; empty if there is none yet.
+    pub(super) first_msg: Vec<u8>,
+    /// The calls so far, the oldest first.
+    pub(super) calls: Vec<Call>,
+    counts: Vec<(u64, Counts)>,
+}
+
+impl Facts {
+    /// Returns the token counts, if there are any.
+    pub(super) fn counts(&self) -> Option<Counts> {
+        let add = |one: Option<u64>, other: Option<u64>| match (one, other) {
+            (Some(one), Some(other)) => Some(one.saturating_add(other)),
+            (one, other) => one.or(other),
+        };
+        (self.counts.iter().map(|(_, counts)| *counts)).reduce(|sum, counts| Counts {
+            input: sum.input.saturating_add(counts.input),
+            output: sum.output.saturating_add(counts.output),
+            reasoning: add(sum.reasoning, counts.reasoning),
+            cached: add(sum.cached, counts.cached),
+        })
+    }
+}
+
+/// A conversation in progress.
+#[derive(Debug, Default)]
+pub(super) struct Conversation {
+    pub(super) facts: Facts,
+    started: bool,
+    ended: bool,
+    texts: Vec<OpenText>,
+    text_count: u64,
+    call_count: u64,
+    /// Tools have answered since the model last spoke.
+    answered: bool,
+    /// Why the last choice or step was over.
+    reason: Option<Reason>,
+}
+
+/// Receives the actions.
+pub(super) type Act<'a> = &'a mut dyn FnMut(&Facts, &Action<'_>);
+
+impl Conversation {
+    /// Reports whether the end was told.
+    pub(super) const fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Returns the open text of this kind and name.
+    pub(super) fn open_text(&self, kind: Kind, msg: &[u8]) -> Option<&OpenText> {
+        self.texts
+            .iter()
+            .find(|text| text.kind == kind && text.msg == msg)
+    }
+
+    /// Returns the only open text.
+    pub(super) fn only_text(&self) -> Option<&OpenText> {
+        match self.texts.as_slice() {
+            [text] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Takes the next part, and passes what follows from it to `act`.
+    pub(super) fn take(&mut self, part: Part<'_>, act: Act<'_>) {
+        if self.ended {
+            return;
+        }
+        match part {
+            Part::Start { run, thread, model } => self.note_start(&run, &thread, &model),
+            Part::Text { msg, text } => self.text(Kind::Answer, &msg, &text, act),
+            Part::Reasoning { msg, text } => self.text(Kind::Reasoning, &msg, &text, act),
+            Part::TextEnd => self.end_texts(act),
+            Part::ToolStart { msg, id, name, by } => {
+                self.start_call(&msg, &id, &name, by, act);
+            }
+            Part::ToolArgs { id, text } => self.args(&id, &text, act),
+            Part::ToolReady {
+                msg,
+                id,
+                name,
+                args,
+                by,
+            } => {
+                let known = if id.is_empty() && !name.is_empty() {
+                    None
+                } else {
+                    self.place(&id)
+                };
+                let at = match known {
+                    None if !name.is_empty() || args.is_some() => {
+                        self.start_call(&msg, &id, &name, by, act)
+                    }
+                    known => known,
+                };
+                self.ready(at, &name, args.as_deref(), act);
+            }
+            Part::ToolResult {
+                id,
+                name,
+                ok,
+                content,
+                partial,
+            } => {
+                let at = match self.place(&id) {
+                    None => self.start_call(b"", &id, &name, By::Agent, act),
+                    known => known,
+                };
+                self.result(at, ok, &content, partial, act);
+            }
+            Part::Status { name, text, detail } => self.other(
+                &Action::Status {
+                    name: &name,
+                    text: &text,
+                    detail: &detail,
+                },
+                act,
+            ),
+            Part::State { op, value } => self.other(&Action::State(op, &value), act),
+            Part::Message {
+                msg,
+                role,
+                text,
+                duplicate,
+            } => self.other(
+                &Action::Message {
+                    msg: &msg,
+                    role: &role,
+                    text: &text,
+                    duplicate,
+                },
+                act,
+            ),
+            Part::Interrupt {
+                id,
+                reason,
+                payload,
+            } => {
+                self.reason = Some(Reason::Interrupt);
+                self.other(
+                    &Action::Interrupt {
+                        id: &id,
+                        reason: &reason,
+                        payload: &payload,
+                    },
+                    act,
+                );
+            }
+            Part::Usage {
+                input,
+                output,
+                reasoning,
+                cached,
+                call,
+            } => self.count(call, input, output, reasoning, cached),
+            Part::Finish {
+                reason,
+                scope: Scope::Run,
+            } => {
+                let known = self.reason.filter(|_| reason == Reason::Stop);
+                self.end(known.unwrap_or(reason), act);
+            }
+            Part::Finish { reason, scope } => {
+                self.reason = Some(reason);
+                self.end_texts(act);
+                self.other(&Action::Finish(reason, scope), act);
+            }
+            Part::Error { code, message } => {
+                self.begin(b"", act);
+                self.ended = true;
+                let error = Action::Error {
+                    code: &code,
+                    message: &message,
+                };
+                act(&self.facts, &error);
+            }
+            Part::Raw { name, data } => self.other(
+                &Action::Raw {
+                    name: &name,
+                    data: &data,
+                },
+                act,
+            ),
+        }
+    }
+
+    /// Ends the run well, unless it has ended. `reason` counts only if nobody has given another one.
+    pub(super) fn finish(&mut self, act: Act<'_>) {
+        if !self.ended {
+            self.end(self.reason.unwrap_or(Reason::Stop), act);
+        }
+    }
+
+    fn note_start(&mut self, run: &[u8], thread: &[u8], model: &[u8]) {
+        let facts = &mut self.facts;
+        for (known, told) in [
+            (&mut facts.run, run),
+            (&mut facts.thread, thread),
+            (&mut facts.model, model),
+        ] {
+            if known.is_empty() {
+                known.extend_from_slice(told);
+            }
+        }
+    }
+
+    /// Tells the start, once. `msg` is the source's name for the text with which it starts.
+    fn begin(&mut self, msg: &[u8], act: Act<'_>) {
+        if self.started {
+            return;
+        }
+        self.started = true;
+        self.facts.first_msg = msg.to_vec();
+        act(&self.facts, &Action::Start);
+    }
+
+    /// Notes that the model speaks. After tools have answered, that is another step.
+    fn speak(&mut self, msg: &[u8], act: Act<'_>) {
+        self.begin(msg, act);
+        if std::mem::take(&mut self.answered) {
+            self.end_texts(act);
+            act(&self.facts, &Action::NextStep);
+        }
+    }
+
+    fn text(&mut self, kind: Kind, msg: &[u8], text: &[u8], act: Act<'_>) {
+        if text.is_empty() {
+            return;
+        }
+        self.speak(msg, act);
+        if self.open_text(kind, msg).is_none() {
+            // An answer ends the reasoning before it, and the other way round.
+            let other = |open: &OpenText| open.kind != kind && open.msg == msg;
+            for text in self.texts.extract_if(.., |open| other(open)) {
+                act(&self.facts, &Action::TextEnd(&text));
+            }
+            if self.texts.len() == MAX_TEXTS {
+                let oldest = self.texts.remove(0);
+                act(&self.facts, &Action::TextEnd(&oldest));
+            }
+            self.text_count += 1;
+            let open = OpenText {
+                kind,
+                msg: msg.to_vec(),
+                number: self.text_count,
+            };
+            act(&self.facts, &Action::TextStart(&open));
+            self.texts.push(open);
+        }
+        if let Some(open) = self.open_text(kind, msg) {
+            act(&self.facts, &Action::TextDelta(open, text));
+        }
+    }
+
+    fn end_texts(&mut self, act: Act<'_>) {
+        for text in std::mem::take(&mut self.texts) {
+            act(&self.facts, &Action::TextEnd(&text));
+        }
+    }
+
+    /// Returns the place of a call: the one with this id, or the last one if the id is empty.
+    fn place(&self, id: &[u8]) -> Option<usize> {
+        let calls = &self.facts.calls;
+        if id.is_empty() {
+            return calls.len().checked_sub(1);
+        }
+        calls.iter().rposition(|call| call.id == id)
+    }
+
+    /// Starts a call, unless it has started. Returns its place.
+    fn start_call(
+        &mut self,
+        msg: &[u8],
+        id: &[u8],
+        name: &[u8],
+        by: By,
+        act: Act<'_>,
+    ) -> Option<usize> {
+        if !id.is_empty()
+            && let Some(at) = self.place(id)
+        {
+            return Some(at);
+        }
+        self.speak(msg, act);
+        self.end_texts(act);
+        if self.facts.calls.len() == MAX_CALLS {
+            self.facts.calls.remove(0);
+        }
+        let number = self.call_count;
+        self.call_count += 1;
+        let id = if id.is_empty() {
+            format!("call-{}", number + 1).into_bytes()
+        } else {
+            id.to_vec()
+        };
+        self.facts.calls.push(Call {
+            id,
+            name: name.to_vec(),
+            msg: msg.to_vec(),
+            by,
+            number,
+            args: Vec::new(),
+            ready: false,
+            answered: false,
+        });
+        let call = self.facts.calls.last()?;
+        act(&self.facts, &Action::ToolStart(call));
+        self.facts.calls.len().checked_sub(1)
+    }
+
+    fn args(&mut self, id: &[u8], text: &[u8], act: Act<'_>) {
+        if text.is_empty() {
+            return;
+        }
+        let at = match self.place(id) {
+            Some(at) => Some(at),
+            None => self.start_call(b"", id, b"", By::Agent, act),
+        };
+        let Some(call) = at.and_then(|at| self.facts.calls.get_mut(at)) else {
+            return;
+        };
+        if call.ready || call.args.len() + text.len() > MAX_ARGS_BYTES {
+            return;
+        }
+        call.args.extend_from_slice(text);
+        if let Some(call) = at.and_then(|at| self.facts.calls.get(at)) {
+            act(&self.facts, &Action::ToolArgs(call, text));
+        }
+    }
+
+    fn ready(&mut self, at: Option<usize>, name: &[u8], args: Option<&[u8]>, act: Act<'_>) {
+        let Some(call) = at.and_then(|at| self.facts.calls.get_mut(at)) else {
+            return;
+        };
+        if std::mem::replace(&mut call.ready, true) {
+            return;
+        }
+        if call.name.is_empty() {
+            call.name.extend_from_slice(name);
+        }
+        let pieces = std::mem::take(&mut call.args);
+        let joined = super::raw::unescaped(&pieces);
+        let args = match args {
+            Some(args) => Args::Json(args),
+            None if joined.trim_ascii().is_empty() => Args::Json(b"{}"),
+            None if is_json(&joined) => Args::Json(joined.trim_ascii()),
+            None => Args::Broken(&pieces),
+        };
+        if let Some(call) = at.and_then(|at| self.facts.calls.get(at)) {
+            let ready = Action::ToolReady {
+                call,
+                args,
+                pieces: !pieces.is_empty(),
+            };
+            act(&self.facts, &ready);
+        }
+    }
+
+    fn result(&mut self, at: Option<usize>, ok: bool, content: &[u8], partial: bool, act: Act<'_>) {
+        let Some(call) = at.and_then(|at| self.facts.calls.get(at)) else {
+            return;
+        };
+        if call.answered {
+            return;
+        }
+        if !call.ready {
+            self.ready(at, b"", None, act);
+        }
+        self.end_texts(act);
+        if let Some(call) = at.and_then(|at| self.facts.calls.get_mut(at)) {
+            call.answered = !partial;
+        }
+        self.answered |= !partial;
+        if let Some(call) = at.and_then(|at| self.facts.calls.get(at)) {
+            let result = Action::ToolResult {
+                call,
+                ok,
+                content: if content.is_empty() { b"null" } else { content },
+                partial,
+            };
+            act(&self.facts, &result);
+        }
+    }
+
+    fn other(&mut self, action: &Action<'_>, act: Act<'_>) {
+        self.begin(b"", act);
+        act(&self.facts, action);
+    }
+
+    fn count(
+        &mut self,
+        call: u64,
+        input: Option<u64>,
+        output: Option<u64>,
+        reasoning: Option<u64>,
+        cached: Option<u64>,
+    ) {
+        let counts = &mut self.facts.counts;
+        let at = match counts.iter().position(|(of, _)| *of == call) {
+            Some(at) => at,
+            None if counts.len() == MAX_COUNTS => return,
+            None => {
+                counts.push((call, Counts::default()));
+                counts.len() - 1
+            }
+        };
+        if let Some((_, known)) = counts.get_mut(at) {
+            known.input = input.unwrap_or(known.input);
+            known.output = output.unwrap_or(known.output);
+            known.reasoning = reasoning.or(known.reasoning);
+            known.cached = cached.or(known.cached);
+        }
+    }
+
+    fn end(&mut self, reason: Reason, act: Act<'_>) {
+        self.begin(b"", act);
+        self.end_texts(act);
+        for at in 0..self.facts.calls.len() {
+            self.ready(Some(at), b"", None, act);
+        }
+        self.ended = true;
+        act(&self.facts, &Action::End(reason));
+    }
+}
+
+/// Reports whether a text is one JSON value, by the strict rules that clients apply.
+fn is_json(text: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
+}

@@ -1,0 +1,209 @@
+//! Translates a stream: reads what the agent says, and writes it in the words of another dialect.
+//!
+//! ```text
+//! event ──> reading ──> parts ──> conversation ──> actions ──> writer ──> blocks ──> queue
+//!           (source)              (an order that               (target)
+//!                                  targets accept)
+//! ```
+//!
+//! A piece of text that goes on with the only open text takes a shorter way: its bytes are copied from the source's
+//! event to the target's, and nothing is parsed or allocated.
+
+mod conversation;
+mod part;
+mod raw;
+mod reading;
+mod target;
+mod writer;
+
+use std::borrow::Cow;
+
+use conversation::{Action, Conversation, Facts, Kind};
+use reading::Reading;
+pub use target::Target;
+use writer::{Block, Out, Writer};
+
+use crate::dialect::{Classifier, Dialect, ErrorContext};
+use crate::event::{Class, Content, Event, Keep};
+use crate::wire::{Frame, Payload};
+
+/// Translates the events of one stream.
+#[derive(Debug)]
+pub struct Translator {
+    target: Target,
+    conversation: Conversation,
+    source: Option<Source>,
+    writer: Option<Box<dyn Writer>>,
+    /// Reads what was written, as its client would: the queue follows the rules of the target.
+    classifier: Classifier,
+    /// The text that pieces may go on with.
+    goes_on: Option<GoesOn>,
+    /// Where blocks are put together.
+    block: Vec<u8>,
+    /// When the stream began: Unix time in seconds.
+    began: u64,
+    /// How many blocks were written.
+    blocks: u64,
+    /// How many parts the target could not say.
+    lost: u64,
+}
+
+#[derive(Debug)]
+struct Source {
+    dialect: Dialect,
+    reading: Box<dyn Reading>,
+}
+
+/// The open text of the last event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct GoesOn {
+    /// The lane of its pieces in the source.
+    lane: u64,
+    kind: Kind,
+}
+
+impl Translator {
+    /// Creates a translator for a stream that begins at this Unix time in seconds.
+    pub fn new(target: Target, began: u64) -> Self {
+        Self {
+            target,
+            conversation: Conversation::default(),
+            source: None,
+            writer: None,
+            classifier: Classifier::new(target.dialect()),
+            goes_on: None,
+            block: Vec::new(),
+            began,
+            blocks: 0,
+            lost: 0,
+        }
+    }
+
+    /// Returns what it translates to.
+    pub const fn target(&self) -> Target {
+        self.target
+    }
+
+    /// Returns how many things the target could not say so far.
+    pub const fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Reports whether the client was told how the run ended, well or not.
+    pub const fn has_ended(&self) -> bool {
+        self.conversation.has_ended()
+    }
+
+    /// Returns what an error event must agree with.
+    pub fn error_context(&self) -> ErrorContext {
+        let context = self.classifier.error_context();
+        match self.target {
+            Target::Events | Target::Ndjson => context.of_native(self.blocks + 1),
+            _ => context,
+        }
+    }
+
+    /// Translates an event of `dialect`. Passes the blocks that follow from it to `sink`.
+    pub fn take(
+        &mut self,
+        dialect: Dialect,
+        frame: &Frame<'_>,
+        event: &Event,
+        sink: &mut impl FnMut(&[u8], &Event),
+    ) {
+        if self.conversation.has_ended() || event.class == Class::Heartbeat {
+            return;
+        }
+        if let (Some(goes_on), Some(text)) = (self.goes_on, event.text)
+            && Some(goes_on) == going_on(event)
+            && !text.is_empty()
+            && let Some(open) = self.conversation.only_text()
+            && open.kind == goes_on.kind
+            && let Some(writer) = &mut self.writer
+        {
+            let mut pass = classified(&mut self.classifier, &mut self.blocks, sink);
+            let mut out = Out::new(&mut self.block, &mut pass);
+            let delta = Action::TextDelta(open, text.of(&frame.block));
+            writer.write(&self.conversation.facts, &delta, &mut out);
+            return;
+        }
+        let writer = (self.writer).get_or_insert_with(|| self.target.writer(dialect, self.began));
+        let mut pass = classified(&mut self.classifier, &mut self.blocks, sink);
+        let mut out = Out::new(&mut self.block, &mut pass);
+        let lost = &mut self.lost;
+        let mut act = |facts: &Facts, action: &Action<'_>| {
+            *lost += u64::from(!writer.write(facts, action, &mut out));
+        };
+        if frame.raw {
+            // A body without framing is text.
+            let text = raw::escaped(&frame.block);
+            let msg = Cow::Borrowed(b"".as_slice());
+            self.conversation
+                .take(part::Part::Text { msg, text }, &mut act);
+            return;
+        }
+        let source = match &mut self.source {
+            Some(source) if source.dialect == dialect => source,
+            source => source.insert(Source {
+                dialect,
+                reading: reading::of(dialect, frame.data()),
+            }),
+        };
+        let conversation = &mut self.conversation;
+        source.reading.read(frame, event, &mut |part| {
+            conversation.take(part, &mut act);
+        });
+        self.goes_on = going_on(event);
+    }
+
+    /// Ends the translation of a stream that has ended well.
+    pub fn finish(&mut self, sink: &mut impl FnMut(&[u8], &Event)) {
+        if self.conversation.has_ended() {
+            return;
+        }
+        let dialect = self
+            .source
+            .as_ref()
+            .map_or(Dialect::Opaque, |source| source.dialect);
+        let writer = (self.writer).get_or_insert_with(|| self.target.writer(dialect, self.began));
+        let mut pass = classified(&mut self.classifier, &mut self.blocks, sink);
+        let mut out = Out::new(&mut self.block, &mut pass);
+        self.conversation.finish(&mut |facts, action| {
+            writer.write(facts, action, &mut out);
+        });
+    }
+}
+
+/// Returns the text that an event goes on with, if it is nothing but a piece of a text.
+fn going_on(event: &Event) -> Option<GoesOn> {
+    let kind = match (event.class, event.content) {
+        (Class::Token, Content::Token) => Kind::Answer,
+        (Class::Reasoning, Content::Reasoning) => Kind::Reasoning,
+        _ => return None,
+    };
+    let merge = event.merge.filter(|merge| merge.keep != Keep::Replace)?;
+    (event.text == Some(merge.text) && event.terminal.is_none()).then_some(GoesOn {
+        lane: event.lane,
+        kind,
+    })
+}
+
+/// Returns a function that classifies each block and passes it on.
+fn classified<'a>(
+    classifier: &'a mut Classifier,
+    blocks: &'a mut u64,
+    sink: &'a mut impl FnMut(&[u8], &Event),
+) -> impl FnMut(Block<'_>) + 'a {
+    |block| {
+        *blocks += 1;
+        let frame = Frame {
+            block: Cow::Borrowed(block.bytes),
+            name: block.name,
+            data: block.data.map(Payload::InBlock),
+            whole: true,
+            raw: false,
+        };
+        let event = *classifier.classify(&frame);
+        sink(block.bytes, &event);
+    }
+}

@@ -1,0 +1,146 @@
+//! Chat completions and legacy completions of OpenAI and compatible servers.
+
+use super::Reading;
+use crate::event::Event;
+use crate::translate::part::{By, Part, Reason, Scope};
+use crate::translate::raw::{at, elements, id, member, number, string, word};
+use crate::wire::Frame;
+
+/// The state that is kept between chunks.
+#[derive(Debug, Default)]
+pub(super) struct OpenAiChat {
+    started: bool,
+    /// The calls so far: choice, number, and id.
+    calls: Vec<(u64, u64, Vec<u8>)>,
+}
+
+impl Reading for OpenAiChat {
+    fn read(&mut self, frame: &Frame<'_>, event: &Event, parts: &mut dyn FnMut(Part<'_>)) {
+        let data = frame.data();
+        if data.starts_with(b"[DONE]") {
+            return parts(Part::Finish {
+                reason: Reason::Stop,
+                scope: Scope::Run,
+            });
+        }
+        if let Some(error) = member(data, "error") {
+            return parts(Part::Error {
+                code: id(error, &["code"]).into(),
+                message: string(error)
+                    .unwrap_or_else(|| word(error, &["message"]))
+                    .into(),
+            });
+        }
+        if !std::mem::replace(&mut self.started, true) {
+            parts(Part::Start {
+                run: word(data, &["id"]).into(),
+                thread: b"".into(),
+                model: word(data, &["model"]).into(),
+            });
+        }
+        for choice in member(data, "choices").map(elements).unwrap_or_default() {
+            self.choice(choice, parts);
+        }
+        if let Some(usage) = member(data, "usage") {
+            parts(Part::Usage {
+                input: number(usage, &["prompt_tokens"]),
+                output: event.usage.and_then(|usage| usage.output),
+                reasoning: event.usage.and_then(|usage| usage.reasoning),
+                cached: number(usage, &["prompt_tokens_details", "cached_tokens"]),
+                call: 0,
+            });
+        }
+    }
+}
+
+impl OpenAiChat {
+    fn choice(&mut self, choice: &[u8], parts: &mut dyn FnMut(Part<'_>)) {
+        let index = number(choice, &["index"]).unwrap_or_default();
+        // Several choices are several texts.
+        let msg = if index == 0 {
+            Vec::new()
+        } else {
+            format!("choice-{index}").into_bytes()
+        };
+        let delta = member(choice, "delta").or_else(|| member(choice, "message"));
+        let delta = delta.unwrap_or(choice);
+        let said = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| word(delta, &[name]))
+                .find(|text| !text.is_empty())
+        };
+        if let Some(text) = said(&["reasoning_content", "reasoning"]) {
+            parts(Part::Reasoning {
+                msg: (&msg).into(),
+                text: text.into(),
+            });
+        }
+        for name in ["content", "refusal", "text"] {
+            let text = word(delta, &[name]);
+            if !text.is_empty() {
+                parts(Part::Text {
+                    msg: (&msg).into(),
+                    text: text.into(),
+                });
+            }
+        }
+        for call in member(delta, "tool_calls")
+            .map(elements)
+            .unwrap_or_default()
+        {
+            self.call(index, &msg, call, parts);
+        }
+        if let Some(call) = member(delta, "function_call") {
+            self.call(index, &msg, call, parts);
+        }
+        if let Some(reason) = at(choice, &["finish_reason"]).and_then(string) {
+            for (_, _, id) in self.calls.extract_if(.., |(choice, _, _)| *choice == index) {
+                parts(Part::ToolReady {
+                    msg: b"".into(),
+                    id: id.into(),
+                    name: b"".into(),
+                    args: None,
+                    by: By::Client,
+                });
+            }
+            parts(Part::Finish {
+                reason: Reason::of(reason),
+                scope: Scope::Choice,
+            });
+        }
+    }
+
+    /// Reads a piece of a call: the first has an id and a name, later ones only arguments.
+    fn call(&mut self, choice: u64, msg: &[u8], call: &[u8], parts: &mut dyn FnMut(Part<'_>)) {
+        let number = number(call, &["index"]).unwrap_or_default();
+        let function = member(call, "function").unwrap_or(call);
+        let known = self
+            .calls
+            .iter()
+            .position(|(of, at, _)| (*of, *at) == (choice, number));
+        let at = known.unwrap_or_else(|| {
+            let told = word(call, &["id"]);
+            let id = if told.is_empty() {
+                format!("call-{choice}-{number}").into_bytes()
+            } else {
+                told.to_vec()
+            };
+            parts(Part::ToolStart {
+                msg: msg.into(),
+                id: (&id).into(),
+                name: word(function, &["name"]).into(),
+                by: By::Client,
+            });
+            self.calls.push((choice, number, id));
+            self.calls.len() - 1
+        });
+        let text = word(function, &["arguments"]);
+        if let Some((_, _, id)) = self.calls.get(at).filter(|_| !text.is_empty()) {
+            parts(Part::ToolArgs {
+                id: id.into(),
+                text: text.into(),
+            });
+        }
+    }
+}

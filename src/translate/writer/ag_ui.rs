@@ -1,0 +1,302 @@
+//! The events of AG-UI, as its clients verify them.
+//!
+//! Nothing may be open at `RUN_FINISHED`, an empty `delta` raises, and so does `null` for any member.
+
+use super::{Out, Writer, digits, or, text_of};
+use crate::translate::conversation::{Action, Args, Facts, Kind, OpenText};
+use crate::translate::part::{Reason, StateOp};
+
+/// Writes AG-UI events.
+#[derive(Debug, Default)]
+pub(in crate::translate) struct AgUi {
+    /// The message of the last answer, to which calls belong.
+    last_message: Vec<u8>,
+    /// The messages that have ended: none of them is opened again.
+    used: Vec<Vec<u8>>,
+    /// Interrupts, as JSON objects.
+    interrupts: Vec<Vec<u8>>,
+}
+
+/// The most interrupts that are told.
+const MAX_INTERRUPTS: usize = 64;
+/// The most messages that are remembered.
+const MAX_USED: usize = 256;
+
+impl AgUi {
+    fn ids(facts: &Facts) -> [&[u8]; 2] {
+        let run = or(&facts.run, b"run");
+        [or(&facts.thread, run), run]
+    }
+
+    /// Returns the id of a message. Reasoning has no name of its own in most sources.
+    fn id(&self, facts: &Facts, open: &OpenText) -> Vec<u8> {
+        let [_, run] = Self::ids(facts);
+        let own = [run, b"-", &digits(open.number)].concat();
+        let is_taken = open.msg.is_empty() || self.used.contains(&open.msg);
+        match open.kind {
+            Kind::Answer if !is_taken => open.msg.clone(),
+            Kind::Answer | Kind::Reasoning => own,
+        }
+    }
+}
+
+fn told(out: &mut Out<'_>, kind: &[u8], message: &[u8], rest: &[u8]) {
+    out.data(&[
+        b"{\"type\":\"",
+        kind,
+        b"\",\"messageId\":\"",
+        message,
+        b"\"",
+        rest,
+        b"}",
+    ]);
+}
+
+impl Writer for AgUi {
+    fn write(&mut self, facts: &Facts, action: &Action<'_>, out: &mut Out<'_>) -> bool {
+        match action {
+            Action::Start => {
+                let [thread, run] = Self::ids(facts);
+                out.data(&[
+                    b"{\"type\":\"RUN_STARTED\",\"threadId\":\"",
+                    thread,
+                    b"\",\"runId\":\"",
+                    run,
+                    b"\"}",
+                ]);
+            }
+            Action::NextStep | Action::Finish(..) => {}
+            Action::Message {
+                duplicate: true, ..
+            } => {}
+            Action::TextStart(open) => {
+                let id = self.id(facts, open);
+                match open.kind {
+                    Kind::Answer => {
+                        told(out, b"TEXT_MESSAGE_START", &id, b",\"role\":\"assistant\"");
+                        self.last_message = id;
+                    }
+                    Kind::Reasoning => {
+                        told(out, b"REASONING_START", &id, b"");
+                        told(
+                            out,
+                            b"REASONING_MESSAGE_START",
+                            &id,
+                            b",\"role\":\"reasoning\"",
+                        );
+                    }
+                }
+            }
+            Action::TextDelta(open, text) => {
+                let kind: &[u8] = match open.kind {
+                    Kind::Answer => b"TEXT_MESSAGE_CONTENT",
+                    Kind::Reasoning => b"REASONING_MESSAGE_CONTENT",
+                };
+                let id = self.id(facts, open);
+                out.data(&[
+                    b"{\"type\":\"",
+                    kind,
+                    b"\",\"messageId\":\"",
+                    &id,
+                    b"\",\"delta\":\"",
+                    text,
+                    b"\"}",
+                ]);
+            }
+            Action::TextEnd(open) => {
+                let id = self.id(facts, open);
+                match open.kind {
+                    Kind::Answer => {
+                        told(out, b"TEXT_MESSAGE_END", &id, b"");
+                        if self.used.len() < MAX_USED {
+                            self.used.push(open.msg.clone());
+                        }
+                    }
+                    Kind::Reasoning => {
+                        told(out, b"REASONING_MESSAGE_END", &id, b"");
+                        told(out, b"REASONING_END", &id, b"");
+                    }
+                }
+            }
+            Action::ToolStart(call) => {
+                let parent = &self.last_message;
+                let has_parent = !parent.is_empty();
+                out.data(&[
+                    b"{\"type\":\"TOOL_CALL_START\",\"toolCallId\":\"",
+                    &call.id,
+                    b"\",\"toolCallName\":\"",
+                    or(&call.name, b"tool"),
+                    if has_parent {
+                        b"\",\"parentMessageId\":\""
+                    } else {
+                        b""
+                    },
+                    parent,
+                    b"\"}",
+                ]);
+            }
+            Action::ToolArgs(call, text) => arguments(&call.id, text, out),
+            Action::ToolReady { call, args, pieces } => {
+                if let Args::Json(value) = args
+                    && !pieces
+                {
+                    arguments(&call.id, &crate::translate::raw::escaped(value), out);
+                }
+                out.data(&[
+                    b"{\"type\":\"TOOL_CALL_END\",\"toolCallId\":\"",
+                    &call.id,
+                    b"\"}",
+                ]);
+            }
+            // A second result of a call would be a second message.
+            Action::ToolResult { partial: true, .. } => return false,
+            Action::ToolResult { call, content, .. } => out.data(&[
+                b"{\"type\":\"TOOL_CALL_RESULT\",\"messageId\":\"",
+                &call.id,
+                b"-result\",\"toolCallId\":\"",
+                &call.id,
+                b"\",\"content\":\"",
+                &text_of(content),
+                b"\",\"role\":\"tool\"}",
+            ]),
+            Action::Status { name, text, detail } => out.data(&[
+                b"{\"type\":\"CUSTOM\",\"name\":\"weir.status\",\"value\":{\"name\":\"",
+                name,
+                b"\",\"text\":\"",
+                text,
+                if detail.is_empty() {
+                    b"\""
+                } else {
+                    b"\",\"detail\":"
+                },
+                detail,
+                b"}}",
+            ]),
+            Action::State(op, value) => {
+                let (start, end): (&[u8], &[u8]) = match op {
+                    StateOp::Snapshot => (b"{\"type\":\"STATE_SNAPSHOT\",\"snapshot\":", b"}"),
+                    StateOp::Patch => (b"{\"type\":\"STATE_DELTA\",\"delta\":", b"}"),
+                    StateOp::Update => (
+                        b"{\"type\":\"CUSTOM\",\"name\":\"weir.state\",\"value\":",
+                        b"}",
+                    ),
+                };
+                out.data(&[start, value, end]);
+            }
+            Action::Interrupt {
+                id,
+                reason,
+                payload,
+            } => {
+                if self.interrupts.len() == MAX_INTERRUPTS {
+                    return false;
+                }
+                let number = digits(self.interrupts.len() as u64 + 1);
+                let interrupt = [
+                    b"{\"id\":\"".as_slice(),
+                    or(id, &number),
+                    b"\",\"reason\":\"",
+                    or(reason, b"input_required"),
+                    b"\",\"metadata\":{\"payload\":",
+                    or(payload, b"{}"),
+                    b"}}",
+                ];
+                self.interrupts.push(interrupt.concat());
+            }
+            Action::Message { .. } => return false,
+            Action::Raw { name, data } => out.data(&[
+                b"{\"type\":\"CUSTOM\",\"name\":\"",
+                or(name, b"weir.raw"),
+                b"\",\"value\":",
+                or(data, b"{}"),
+                b"}",
+            ]),
+            Action::End(reason @ (Reason::Cancelled | Reason::Error)) => out.data(&[
+                b"{\"type\":\"RUN_ERROR\",\"message\":\"The run ended: ",
+                reason.as_str().as_bytes(),
+                b".\",\"code\":\"",
+                reason.as_str().as_bytes(),
+                b"\"}",
+            ]),
+            Action::End(_) => {
+                let [thread, run] = Self::ids(facts);
+                let outcome = if self.interrupts.is_empty() {
+                    b"{\"type\":\"success\"}".to_vec()
+                } else {
+                    let all = self.interrupts.join(b",".as_slice());
+                    [
+                        b"{\"type\":\"interrupt\",\"interrupts\":[",
+                        all.as_slice(),
+                        b"]}",
+                    ]
+                    .concat()
+                };
+                let usage = usage(facts);
+                out.data(&[
+                    b"{\"type\":\"RUN_FINISHED\",\"threadId\":\"",
+                    thread,
+                    b"\",\"runId\":\"",
+                    run,
+                    b"\",\"outcome\":",
+                    &outcome,
+                    &usage,
+                    b"}",
+                ]);
+            }
+            Action::Error { code, message } => out.data(&[
+                b"{\"type\":\"RUN_ERROR\",\"message\":\"",
+                or(message, b"The agent has failed."),
+                b"\",\"code\":\"",
+                or(code, b"upstream_error"),
+                b"\"}",
+            ]),
+        }
+        true
+    }
+}
+
+fn arguments(id: &[u8], text: &[u8], out: &mut Out<'_>) {
+    out.data(&[
+        b"{\"type\":\"TOOL_CALL_ARGS\",\"toolCallId\":\"",
+        id,
+        b"\",\"delta\":\"",
+        text,
+        b"\"}",
+    ]);
+}
+
+/// Returns the member with the token counts; empty if there are none.
+fn usage(facts: &Facts) -> Vec<u8> {
+    let Some(counts) = facts.counts() else {
+        return Vec::new();
+    };
+    let total = counts.input.saturating_add(counts.output);
+    let [input, output, total] = [counts.input, counts.output, total].map(digits);
+    let reasoning = counts.reasoning.map(digits);
+    [
+        if facts.model.is_empty() {
+            b",\"usage\":[{".as_slice()
+        } else {
+            b",\"usage\":[{\"model\":\""
+        },
+        &facts.model,
+        if facts.model.is_empty() {
+            b"\"inputTokens\":"
+        } else {
+            b"\",\"inputTokens\":"
+        },
+        &input,
+        b",\"outputTokens\":",
+        &output,
+        b",\"totalTokens\":",
+        &total,
+        if reasoning.is_some() {
+            b",\"reasoningTokens\":"
+        } else {
+            b""
+        },
+        reasoning.as_deref().unwrap_or_default(),
+        b"}]",
+    ]
+    .concat()
+}

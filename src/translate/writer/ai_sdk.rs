@@ -1,0 +1,244 @@
+//! The UI message stream of the Vercel AI SDK, as `useChat` of 5, 6 and 7 reads it.
+//!
+//! A delta after a `finish-step` raises in 5 and 6, and so does anything for an unknown part. `null` raises for any
+//! member.
+
+use super::{Out, Writer, digits, or};
+use crate::translate::conversation::{Action, Args, Call, Facts, Kind, OpenText};
+use crate::translate::part::{By, Reason, StateOp};
+
+/// Writes a UI message stream.
+#[derive(Debug, Default)]
+pub(in crate::translate) struct AiSdk {}
+
+impl AiSdk {
+    fn text(open: &OpenText, what: [&[u8]; 2], rest: &[&[u8]], out: &mut Out<'_>) {
+        let [answer, reasoning] = what;
+        let kind = match open.kind {
+            Kind::Answer => answer,
+            Kind::Reasoning => reasoning,
+        };
+        let number = digits(open.number);
+        let id: [&[u8]; 5] = [b"{\"type\":\"", kind, b"\",\"id\":\"p", &number, b"\""];
+        match rest {
+            [text] => out.data(&[&id.concat(), b",\"delta\":\"", text, b"\"}"]),
+            _ => out.data(&[&id.concat(), b"}"]),
+        }
+    }
+
+    fn by(call: &Call) -> &'static [u8] {
+        match call.by {
+            By::Agent => b",\"providerExecuted\":true}",
+            By::Client => b"}",
+        }
+    }
+}
+
+/// Returns the word of the closed set that clients accept.
+const fn reason_word(reason: Reason) -> &'static [u8] {
+    match reason {
+        Reason::ContentFilter => b"content-filter",
+        Reason::Error => b"error",
+        Reason::Length => b"length",
+        Reason::Stop => b"stop",
+        Reason::ToolCalls => b"tool-calls",
+        Reason::Cancelled | Reason::Interrupt | Reason::Other => b"other",
+    }
+}
+
+impl Writer for AiSdk {
+    fn write(&mut self, facts: &Facts, action: &Action<'_>, out: &mut Out<'_>) -> bool {
+        match action {
+            Action::Start => {
+                let id = or(&facts.first_msg, or(&facts.run, b"m1"));
+                out.data(&[b"{\"type\":\"start\",\"messageId\":\"", id, b"\"}"]);
+                out.data(&[b"{\"type\":\"start-step\"}"]);
+            }
+            Action::NextStep => {
+                out.data(&[b"{\"type\":\"finish-step\"}"]);
+                out.data(&[b"{\"type\":\"start-step\"}"]);
+            }
+            Action::TextStart(open) => {
+                Self::text(open, [b"text-start", b"reasoning-start"], &[], out);
+            }
+            Action::TextDelta(open, text) => {
+                Self::text(open, [b"text-delta", b"reasoning-delta"], &[text], out);
+            }
+            Action::TextEnd(open) => Self::text(open, [b"text-end", b"reasoning-end"], &[], out),
+            Action::ToolStart(call) => out.data(&[
+                b"{\"type\":\"tool-input-start\",\"toolCallId\":\"",
+                &call.id,
+                b"\",\"toolName\":\"",
+                or(&call.name, b"tool"),
+                b"\"",
+                Self::by(call),
+            ]),
+            Action::ToolArgs(call, text) => out.data(&[
+                b"{\"type\":\"tool-input-delta\",\"toolCallId\":\"",
+                &call.id,
+                b"\",\"inputTextDelta\":\"",
+                text,
+                b"\"}",
+            ]),
+            Action::ToolReady { call, args, .. } => {
+                let (kind, value, end): (&[u8], Vec<u8>, &[u8]) = match args {
+                    Args::Json(value) => (b"tool-input-available", value.to_vec(), b""),
+                    Args::Broken(text) => (
+                        b"tool-input-error",
+                        [b"\"", *text, b"\""].concat(),
+                        b",\"errorText\":\"The arguments are no JSON.\"",
+                    ),
+                };
+                out.data(&[
+                    b"{\"type\":\"",
+                    kind,
+                    b"\",\"toolCallId\":\"",
+                    &call.id,
+                    b"\",\"toolName\":\"",
+                    or(&call.name, b"tool"),
+                    b"\",\"input\":",
+                    &value,
+                    end,
+                    Self::by(call),
+                ]);
+            }
+            Action::ToolResult {
+                call,
+                ok: true,
+                content,
+                partial,
+            } => out.data(&[
+                b"{\"type\":\"tool-output-available\",\"toolCallId\":\"",
+                &call.id,
+                b"\",\"output\":",
+                content,
+                if *partial {
+                    b",\"preliminary\":true"
+                } else {
+                    b""
+                },
+                Self::by(call),
+            ]),
+            Action::ToolResult { call, content, .. } => out.data(&[
+                b"{\"type\":\"tool-output-error\",\"toolCallId\":\"",
+                &call.id,
+                b"\",\"errorText\":\"",
+                &super::text_of(content),
+                b"\"",
+                Self::by(call),
+            ]),
+            Action::Status { name, text, detail } => out.data(&[
+                b"{\"type\":\"data-weir-status\",\"data\":{\"name\":\"",
+                name,
+                b"\",\"text\":\"",
+                text,
+                if detail.is_empty() {
+                    b"\""
+                } else {
+                    b"\",\"detail\":"
+                },
+                detail,
+                b"},\"transient\":true}",
+            ]),
+            Action::State(op, value) => out.data(&[
+                b"{\"type\":\"data-weir-state\",\"data\":{\"op\":\"",
+                match op {
+                    StateOp::Snapshot => b"snapshot",
+                    StateOp::Patch => b"patch",
+                    StateOp::Update => b"update",
+                },
+                b"\",\"value\":",
+                value,
+                b"},\"transient\":true}",
+            ]),
+            Action::Interrupt {
+                id,
+                reason,
+                payload,
+            } => out.data(&[
+                b"{\"type\":\"data-weir-interrupt\",\"data\":{\"id\":\"",
+                id,
+                b"\",\"reason\":\"",
+                reason,
+                b"\",\"payload\":",
+                or(payload, b"{}"),
+                b"}}",
+            ]),
+            Action::Message {
+                duplicate: true, ..
+            }
+            | Action::Finish(..) => {}
+            Action::Message { .. } => return false,
+            Action::Raw { name, data } => out.data(&[
+                b"{\"type\":\"data-weir-raw\",\"data\":{\"name\":\"",
+                name,
+                b"\",\"data\":",
+                or(data, b"{}"),
+                b"},\"transient\":true}",
+            ]),
+            Action::End(reason) => {
+                out.data(&[b"{\"type\":\"finish-step\"}"]);
+                let waits = |call: &Call| call.by == By::Client && !call.answered;
+                let reason = match reason {
+                    Reason::Stop | Reason::Other if facts.calls.iter().any(waits) => {
+                        Reason::ToolCalls
+                    }
+                    reason => *reason,
+                };
+                let mut usage = Vec::new();
+                if let Some(counts) = facts.counts() {
+                    let [input, output, total] = [
+                        counts.input,
+                        counts.output,
+                        counts.input.saturating_add(counts.output),
+                    ]
+                    .map(digits);
+                    let reasoning = counts.reasoning.map(digits);
+                    let cached = counts.cached.map(digits);
+                    usage = [
+                        b",\"messageMetadata\":{\"usage\":{\"inputTokens\":".as_slice(),
+                        &input,
+                        b",\"outputTokens\":",
+                        &output,
+                        if reasoning.is_some() {
+                            b",\"reasoningTokens\":"
+                        } else {
+                            b""
+                        },
+                        reasoning.as_deref().unwrap_or_default(),
+                        if cached.is_some() {
+                            b",\"cachedInputTokens\":"
+                        } else {
+                            b""
+                        },
+                        cached.as_deref().unwrap_or_default(),
+                        b",\"totalTokens\":",
+                        &total,
+                        b"}}",
+                    ]
+                    .concat();
+                }
+                out.data(&[
+                    b"{\"type\":\"finish\",\"finishReason\":\"",
+                    reason_word(reason),
+                    b"\"",
+                    &usage,
+                    b"}",
+                ]);
+                out.data(&[b"[DONE]"]);
+            }
+            Action::Error { code, message } => {
+                out.data(&[
+                    b"{\"type\":\"error\",\"errorText\":\"",
+                    message,
+                    if code.is_empty() { b"" } else { b" (" },
+                    code,
+                    if code.is_empty() { b"" } else { b")" },
+                    b"\"}",
+                ]);
+                out.data(&[b"[DONE]"]);
+            }
+        }
+        true
+    }
+}

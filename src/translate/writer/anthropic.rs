@@ -1,0 +1,230 @@
+//! The events of Anthropic's Messages.
+//!
+//! Blocks follow each other without gaps in their numbers. Tools that the agent runs are left out: a client would run a
+//! `tool_use` again.
+
+use super::{Out, Writer, digits, or};
+use crate::translate::conversation::{Action, Args, Call, Facts, Kind};
+use crate::translate::part::{By, Reason};
+use crate::translate::raw::escaped;
+
+/// Writes events of Messages.
+#[derive(Debug, Default)]
+pub(in crate::translate) struct Anthropic {
+    /// The number of the next block.
+    next: u64,
+    /// What the open block holds: the number of a text, or of a call.
+    open: Option<Holds>,
+    has_calls: bool,
+    /// Calls that began while another one was open: their numbers, and their arguments once they are ready.
+    pending: Vec<(u64, Option<Vec<u8>>)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holds {
+    Text(u64),
+    Call(u64),
+}
+
+impl Anthropic {
+    fn close(&mut self, out: &mut Out<'_>) {
+        if self.open.take().is_some() {
+            let index = digits(self.next - 1);
+            out.event(
+                b"content_block_stop",
+                &[b"{\"type\":\"content_block_stop\",\"index\":", &index, b"}"],
+            );
+        }
+    }
+
+    /// Opens a block for `holds`, unless it is open.
+    fn enter(&mut self, holds: Holds, block: &[&[u8]], out: &mut Out<'_>) {
+        if self.open == Some(holds) {
+            return;
+        }
+        self.close(out);
+        let index = digits(self.next);
+        out.event(
+            b"content_block_start",
+            &[
+                b"{\"type\":\"content_block_start\",\"index\":",
+                &index,
+                b",\"content_block\":",
+                &block.concat(),
+                b"}",
+            ],
+        );
+        self.next += 1;
+        self.open = Some(holds);
+    }
+
+    fn enter_call(&mut self, call: &Call, out: &mut Out<'_>) {
+        let block: [&[u8]; 5] = [
+            b"{\"type\":\"tool_use\",\"id\":\"",
+            &call.id,
+            b"\",\"name\":\"",
+            or(&call.name, b"tool"),
+            b"\",\"input\":{}}",
+        ];
+        self.enter(Holds::Call(call.number), &block, out);
+    }
+
+    fn arguments(&self, text: &[u8], out: &mut Out<'_>) {
+        if !text.is_empty() {
+            self.delta(
+                b"{\"type\":\"input_json_delta\",\"partial_json\":\"",
+                text,
+                out,
+            );
+        }
+    }
+
+    /// Writes the calls that had to wait for their block: those that are ready, and the beginning of one that is not.
+    fn next_calls(&mut self, facts: &Facts, out: &mut Out<'_>) {
+        while self.open.is_none() && !self.pending.is_empty() {
+            let (number, args) = self.pending.remove(0);
+            let Some(call) = facts.calls.iter().find(|call| call.number == number) else {
+                continue;
+            };
+            self.enter_call(call, out);
+            match args {
+                Some(args) => {
+                    self.arguments(&args, out);
+                    self.close(out);
+                }
+                None => self.arguments(call.pieces(), out),
+            }
+        }
+    }
+
+    fn delta(&self, start: &[u8], text: &[u8], out: &mut Out<'_>) {
+        let index = digits(self.next.saturating_sub(1));
+        out.event(
+            b"content_block_delta",
+            &[
+                b"{\"type\":\"content_block_delta\",\"index\":",
+                &index,
+                b",\"delta\":",
+                start,
+                text,
+                b"\"}}",
+            ],
+        );
+    }
+}
+
+impl Writer for Anthropic {
+    fn write(&mut self, facts: &Facts, action: &Action<'_>, out: &mut Out<'_>) -> bool {
+        match action {
+            Action::Start => out.event(
+                b"message_start",
+                &[
+                    b"{\"type\":\"message_start\",\"message\":{\"id\":\"msg_",
+                    or(&facts.run, b"weir"),
+                    b"\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"",
+                    or(&facts.model, b"agent"),
+                    b"\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\
+                      \"usage\":{\"input_tokens\":0,\"output_tokens\":0}}}",
+                ],
+            ),
+            Action::NextStep | Action::TextStart(_) | Action::Finish(..) => {}
+            Action::Message {
+                duplicate: true, ..
+            } => {}
+            Action::TextDelta(open, text) => {
+                let (block, delta): (&[u8], &[u8]) = match open.kind {
+                    Kind::Answer => (
+                        b"{\"type\":\"text\",\"text\":\"\"}",
+                        b"{\"type\":\"text_delta\",\"text\":\"",
+                    ),
+                    Kind::Reasoning => (
+                        b"{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}",
+                        b"{\"type\":\"thinking_delta\",\"thinking\":\"",
+                    ),
+                };
+                self.enter(Holds::Text(open.number), &[block], out);
+                self.delta(delta, text, out);
+            }
+            Action::TextEnd(open) => {
+                if self.open == Some(Holds::Text(open.number)) {
+                    self.close(out);
+                }
+            }
+            Action::ToolStart(call) if call.by == By::Client => {
+                self.has_calls = true;
+                if matches!(self.open, Some(Holds::Call(_))) {
+                    self.pending.push((call.number, None));
+                } else {
+                    self.enter_call(call, out);
+                }
+            }
+            Action::ToolArgs(call, text) if call.by == By::Client => {
+                if self.open == Some(Holds::Call(call.number)) {
+                    self.arguments(text, out);
+                }
+            }
+            Action::ToolReady { call, args, pieces } if call.by == By::Client => {
+                let text = match args {
+                    Args::Json(value) => escaped(value),
+                    Args::Broken(text) => (*text).into(),
+                };
+                if self.open == Some(Holds::Call(call.number)) {
+                    if !pieces {
+                        self.arguments(&text, out);
+                    }
+                    self.close(out);
+                    self.next_calls(facts, out);
+                } else if let Some((_, args)) =
+                    (self.pending.iter_mut()).find(|(number, _)| *number == call.number)
+                {
+                    *args = Some(text.into_owned());
+                }
+            }
+            Action::ToolStart(_)
+            | Action::ToolArgs(..)
+            | Action::ToolReady { .. }
+            | Action::ToolResult { .. }
+            | Action::Status { .. }
+            | Action::State(..)
+            | Action::Interrupt { .. }
+            | Action::Message { .. }
+            | Action::Raw { .. } => return false,
+            Action::End(reason) => {
+                self.close(out);
+                let reason: &[u8] = match reason {
+                    _ if self.has_calls => b"tool_use",
+                    Reason::ContentFilter => b"refusal",
+                    Reason::Length => b"max_tokens",
+                    _ => b"end_turn",
+                };
+                let counts = facts.counts().unwrap_or_default();
+                let [input, output] = [counts.input, counts.output].map(digits);
+                out.event(
+                    b"message_delta",
+                    &[
+                        b"{\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"",
+                        reason,
+                        b"\",\"stop_sequence\":null},\"usage\":{\"input_tokens\":",
+                        &input,
+                        b",\"output_tokens\":",
+                        &output,
+                        b"}}",
+                    ],
+                );
+                out.event(b"message_stop", &[b"{\"type\":\"message_stop\"}"]);
+            }
+            Action::Error { code, message } => out.event(
+                b"error",
+                &[
+                    b"{\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"",
+                    or(message, b"The agent has failed."),
+                    if code.is_empty() { b"" } else { b" (" },
+                    code,
+                    if code.is_empty() { b"" } else { b")" },
+                    b"\"}}",
+                ],
+            ),
+        }
+        true
+    }
+}

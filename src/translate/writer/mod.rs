@@ -1,0 +1,118 @@
+//! Writes a conversation in the words of a target: one file for each.
+//!
+//! A writer gets actions in an order that its target accepts. What a target cannot say it leaves out, and says that it
+//! did.
+
+pub(super) mod ag_ui;
+pub(super) mod ai_sdk;
+pub(super) mod anthropic;
+pub(super) mod events;
+pub(super) mod openai_chat;
+
+use super::conversation::{Action, Facts};
+use crate::event::Span;
+
+/// Writes the events of one stream.
+pub(super) trait Writer: std::fmt::Debug + Send {
+    /// Writes an action: any number of blocks. Returns false if the target cannot say it.
+    fn write(&mut self, facts: &Facts, action: &Action<'_>, out: &mut Out<'_>) -> bool;
+}
+
+/// Takes the blocks that a writer writes, one after the other.
+pub(super) struct Out<'a> {
+    block: &'a mut Vec<u8>,
+    sink: &'a mut dyn FnMut(Block<'_>),
+}
+
+/// A complete block, and where its name and its payload lie.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Block<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) name: Option<Span>,
+    pub(super) data: Option<Span>,
+}
+
+impl<'a> Out<'a> {
+    /// Creates one that passes each block to `sink`. `block` is where blocks are put together.
+    pub(super) fn new(block: &'a mut Vec<u8>, sink: &'a mut dyn FnMut(Block<'_>)) -> Self {
+        Self { block, sink }
+    }
+
+    /// Writes an SSE event without a name.
+    pub(super) fn data(&mut self, payload: &[&[u8]]) {
+        self.event(b"", payload);
+    }
+
+    /// Writes an SSE event.
+    pub(super) fn event(&mut self, name: &[u8], payload: &[&[u8]]) {
+        self.block.clear();
+        let mut at = None;
+        if !name.is_empty() {
+            self.put(&[b"event: "]);
+            let start = self.block.len();
+            self.put(&[name]);
+            at = Span::new(start..self.block.len());
+            self.put(&[b"\n"]);
+        }
+        self.put(&[b"data: "]);
+        let data = self.payload(payload);
+        self.put(&[b"\n\n"]);
+        self.end(at, data);
+    }
+
+    /// Writes a line of NDJSON.
+    pub(super) fn line(&mut self, payload: &[&[u8]]) {
+        self.block.clear();
+        let data = self.payload(payload);
+        self.put(&[b"\n"]);
+        self.end(None, data);
+    }
+
+    fn payload(&mut self, payload: &[&[u8]]) -> Option<Span> {
+        let start = self.block.len();
+        self.put(payload);
+        if let Some(line) = self.block.get_mut(start..)
+            && memchr::memchr2(b'\n', b'\r', line).is_some()
+        {
+            // A raw value may have line breaks between its tokens.
+            for byte in line {
+                if matches!(byte, b'\n' | b'\r') {
+                    *byte = b' ';
+                }
+            }
+        }
+        Span::new(start..self.block.len())
+    }
+
+    fn put(&mut self, parts: &[&[u8]]) {
+        for part in parts {
+            self.block.extend_from_slice(part);
+        }
+    }
+
+    fn end(&mut self, name: Option<Span>, data: Option<Span>) {
+        (self.sink)(Block {
+            bytes: self.block,
+            name,
+            data,
+        });
+    }
+}
+
+/// Returns the digits of a number.
+pub(super) fn digits(number: u64) -> Vec<u8> {
+    number.to_string().into_bytes()
+}
+
+/// Returns `value`, or `other` if it is empty.
+pub(super) const fn or<'a>(value: &'a [u8], other: &'a [u8]) -> &'a [u8] {
+    if value.is_empty() { other } else { value }
+}
+
+/// Returns a raw value as the raw body of a JSON string: that of a string, or the JSON text of another value.
+pub(super) fn text_of(value: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    match super::raw::string(value) {
+        Some(body) => body.into(),
+        None => super::raw::escaped(value),
+    }
+}

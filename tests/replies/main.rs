@@ -1,0 +1,229 @@
+//! Checks translations: each fixture of each dialect to each target, cut after each event, is what the target's clients
+//! accept, and says what the agent said.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "test code: a broken step must stop the test"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod grammar;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use support::{Fixture, fixtures};
+use weir::dialect::{Choice, Dialect, Members};
+use weir::encode::Encoder;
+use weir::event::{Event, Terminal};
+use weir::stream::pipeline::{InputEnd, Pipeline, Settings, Sink, Verdict};
+use weir::translate::{Target, Translator};
+use weir::wire::Framing;
+use weir::wire::encoding::Coding;
+
+/// Keeps what the client gets.
+#[derive(Default)]
+struct Client(Vec<u8>);
+
+impl Sink for Client {
+    fn arrived(&mut self, _: &[u8], _: &Event) {}
+
+    fn leaves(&mut self, block: &[u8], _: &Event) {
+        self.0.extend_from_slice(block);
+    }
+}
+
+/// What a client got, and whether Weir had to tell it that its stream broke.
+struct Got {
+    bytes: Vec<u8>,
+    broke: bool,
+}
+
+/// Translates a stream as a live one would be: with the error event of the target if it breaks.
+fn translated(fixture: &Fixture, bytes: &[u8], target: Target, choice: Choice) -> Got {
+    let pipeline = Pipeline::new(&Settings {
+        framing: fixture.framing,
+        coding: Coding::Identity,
+        choice,
+        hint: None,
+        members: Members::default(),
+        max_event_bytes: 1 << 20,
+        hide: Arc::default(),
+    });
+    let mut pipeline = pipeline.translated(Translator::new(target, 1_760_000_000));
+    let mut client = Client::default();
+    pipeline.feed(bytes, &mut client).unwrap();
+    let verdict = pipeline.finish(InputEnd::Clean, &mut client);
+    let told = pipeline.translator().unwrap().has_ended();
+    let failed = matches!(pipeline.terminal(), Some(Terminal::Error));
+    let broke = !told && (verdict == Verdict::Truncated || failed);
+    if broke {
+        let encoder = Encoder::translated(target.dialect(), target.framing());
+        let seen = pipeline.error_context();
+        let last = encoder.failure(&seen, "truncated", "The agent stopped too early.");
+        client.0.extend_from_slice(last.unwrap().as_bytes());
+    } else {
+        assert!(told, "{:?} {target:?}: no end", fixture.path);
+    }
+    Got {
+        bytes: client.0,
+        broke,
+    }
+}
+
+fn all() -> impl Iterator<Item = Fixture> {
+    Dialect::ALL
+        .into_iter()
+        .filter(|dialect| !dialect.is_opaque())
+        .flat_map(fixtures)
+}
+
+/// Returns the ends of the events of a stream.
+fn cuts(fixture: &Fixture) -> Vec<usize> {
+    let separator: &[u8] = match fixture.framing {
+        Framing::Sse => b"\n\n",
+        _ => b"\n",
+    };
+    let bytes = &fixture.bytes;
+    let ends = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(separator));
+    ends.map(|at| at + separator.len()).collect()
+}
+
+#[test]
+fn every_cut_of_every_stream_is_what_clients_accept() {
+    let mut problems = Vec::new();
+    for fixture in all() {
+        let mut ends = cuts(&fixture);
+        ends.push(fixture.bytes.len());
+        // A long stream repeats itself.
+        let step = ends.len().div_ceil(24);
+        let last = ends.len() - 1;
+        for (number, end) in ends.into_iter().enumerate() {
+            if number % step != 0 && number != last {
+                continue;
+            }
+            for target in Target::ALL {
+                let choice = Choice::Fixed(fixture.dialect);
+                let got = translated(&fixture, &fixture.bytes[..end], target, choice);
+                if let Err(problem) = grammar::check(target, &got.bytes, got.broke) {
+                    problems.push(format!("{:?} {end} {target:?}: {problem}", fixture.path));
+                }
+            }
+        }
+    }
+    assert!(
+        problems.is_empty(),
+        "{} problems:\n{}",
+        problems.len(),
+        problems[..problems.len().min(40)].join("\n")
+    );
+}
+
+/// Returns the text that a client shows: of the answer, and of the reasoning.
+fn shown(target: Target, bytes: &[u8]) -> [String; 2] {
+    let mut shown = [String::new(), String::new()];
+    for event in grammar::events(target, bytes).unwrap() {
+        let event = event.data;
+        let of = |path: &str| {
+            event
+                .pointer(path)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
+        let kind = of("/type");
+        match target {
+            Target::Events | Target::Ndjson => match kind {
+                "token" => shown[0] += of("/text"),
+                "reasoning" => shown[1] += of("/text"),
+                _ => {}
+            },
+            Target::AiSdk => match kind {
+                "text-delta" => shown[0] += of("/delta"),
+                "reasoning-delta" => shown[1] += of("/delta"),
+                _ => {}
+            },
+            Target::AgUi => match kind {
+                "TEXT_MESSAGE_CONTENT" => shown[0] += of("/delta"),
+                "REASONING_MESSAGE_CONTENT" => shown[1] += of("/delta"),
+                _ => {}
+            },
+            Target::Anthropic => {
+                shown[0] += of("/delta/text");
+                shown[1] += of("/delta/thinking");
+            }
+            Target::OpenAiChat => {
+                shown[0] += of("/choices/0/delta/content");
+                shown[1] += of("/choices/0/delta/reasoning_content");
+            }
+        }
+    }
+    shown
+}
+
+#[test]
+fn every_target_shows_the_same_text() {
+    let mut problems = Vec::new();
+    for fixture in all() {
+        let of = |target| {
+            let got = translated(
+                &fixture,
+                &fixture.bytes,
+                target,
+                Choice::Fixed(fixture.dialect),
+            );
+            shown(target, &got.bytes)
+        };
+        let native = of(Target::Events);
+        for target in Target::ALL {
+            let mut text = of(target);
+            let mut expected = native.clone();
+            if target == Target::OpenAiChat {
+                // Messages are joined by an empty line.
+                text[0] = text[0].replace("\n\n", "");
+                expected[0] = expected[0].replace("\n\n", "");
+            }
+            if text != expected {
+                problems.push(format!(
+                    "{:?} {target:?}: {text:?} != {expected:?}",
+                    fixture.path
+                ));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+/// The same conversation in each form, as the clients of each were seen to accept it.
+#[test]
+fn a_conversation_is_written_as_expected() {
+    let folder = std::path::Path::new("tests/data/replies");
+    for name in ["conversation", "broken", "failed_tool", "interrupted"] {
+        let fixture = Fixture {
+            path: folder.join(format!("{name}.source.sse")),
+            dialect: Dialect::Convention,
+            framing: Framing::Sse,
+            bytes: std::fs::read(folder.join(format!("{name}.source.sse"))).unwrap(),
+        };
+        for target in Target::ALL {
+            let got = translated(&fixture, &fixture.bytes, target, Choice::Auto);
+            let extension = if target == Target::Ndjson {
+                "ndjson"
+            } else {
+                "sse"
+            };
+            let path = folder.join(format!("{name}.{}.{extension}", target.as_str()));
+            if std::env::var_os("WEIR_BLESS").is_some() {
+                std::fs::write(&path, &got.bytes).unwrap();
+            }
+            let expected = std::fs::read(&path).unwrap();
+            let (got, expected) = (
+                String::from_utf8_lossy(&got.bytes).into_owned(),
+                String::from_utf8_lossy(&expected).into_owned(),
+            );
+            assert_eq!(got, expected, "{}", path.display());
+        }
+    }
+}
