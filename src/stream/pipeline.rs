@@ -275,7 +275,11 @@ impl Pipeline {
         };
         let ended = self.classifier.finish(how);
         if ended && !torn && (is_over || !torn_coding) {
-            if self.classifier.terminal() != Some(Terminal::Error) {
+            let ended_well = match self.classifier.terminal() {
+                None => how == InputEnd::Clean,
+                Some(terminal) => terminal != Terminal::Error,
+            };
+            if ended_well {
                 self.end_translation(sink);
             }
             Verdict::Complete

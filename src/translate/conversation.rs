@@ -172,8 +172,22 @@ pub(super) struct Conversation {
     call_count: u64,
     /// Tools have answered since the model last spoke.
     answered: bool,
-    /// Why the last choice or step was over.
+    /// Why the last choice, step or run was over.
     reason: Option<Reason>,
+    /// What the source says about the end with its current event.
+    last_word: LastWord,
+}
+
+/// What an event says about the end of its stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum LastWord {
+    /// More may follow, whatever the event says: another run, or the end of a body that breaks.
+    #[default]
+    No,
+    /// The run has failed.
+    Failed,
+    /// The stream ends here.
+    Ends,
 }
 
 /// Receives the actions.
@@ -198,6 +212,11 @@ impl Conversation {
             [text] => Some(text),
             _ => None,
         }
+    }
+
+    /// Notes what the source says about the end with its next event.
+    pub(super) const fn note(&mut self, last_word: LastWord) {
+        self.last_word = last_word;
     }
 
     /// Takes the next part, and passes what follows from it to `act`.
@@ -297,13 +316,28 @@ impl Conversation {
                 scope: Scope::Run,
             } => {
                 let known = self.reason.filter(|_| reason == Reason::Stop);
-                self.end(known.unwrap_or(reason), act);
+                let reason = known.unwrap_or(reason);
+                self.reason = Some(reason);
+                if self.last_word == LastWord::Ends {
+                    self.end(reason, act);
+                } else {
+                    self.end_texts(act);
+                }
             }
             Part::Finish { reason, scope } => {
                 self.reason = Some(reason);
                 self.end_texts(act);
                 self.other(&Action::Finish(reason, scope), act);
             }
+            // The run goes on.
+            Part::Error { message, .. } if self.last_word != LastWord::Failed => self.other(
+                &Action::Status {
+                    name: b"error",
+                    text: &message,
+                    detail: b"",
+                },
+                act,
+            ),
             Part::Error { code, message } => {
                 self.begin(b"", act);
                 self.ended = true;

@@ -18,13 +18,13 @@ mod writer;
 
 use std::borrow::Cow;
 
-use conversation::{Action, Conversation, Facts, Kind};
+use conversation::{Action, Conversation, Facts, Kind, LastWord};
 use reading::Reading;
 pub use target::Target;
 use writer::{Block, Out, Writer};
 
 use crate::dialect::{Classifier, Dialect, ErrorContext};
-use crate::event::{Class, Content, Event, Keep};
+use crate::event::{Class, Content, Event, Keep, Terminal};
 use crate::wire::{Frame, Payload};
 
 /// Translates the events of one stream.
@@ -150,6 +150,11 @@ impl Translator {
             }),
         };
         let conversation = &mut self.conversation;
+        conversation.note(match (event.terminal, event.class) {
+            (Some(Terminal::Done), _) => LastWord::Ends,
+            (Some(Terminal::Error | Terminal::MayFail), _) | (_, Class::Error) => LastWord::Failed,
+            _ => LastWord::No,
+        });
         source.reading.read(frame, event, &mut |part| {
             conversation.take(part, &mut act);
         });

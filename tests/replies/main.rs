@@ -44,6 +44,10 @@ struct Got {
 
 /// Translates a stream as a live one would be: with the error event of the target if it breaks.
 fn translated(fixture: &Fixture, bytes: &[u8], target: Target, choice: Choice) -> Got {
+    ended(fixture, bytes, target, choice, InputEnd::Clean)
+}
+
+fn ended(fixture: &Fixture, bytes: &[u8], target: Target, choice: Choice, how: InputEnd) -> Got {
     let pipeline = Pipeline::new(&Settings {
         framing: fixture.framing,
         coding: Coding::Identity,
@@ -56,10 +60,12 @@ fn translated(fixture: &Fixture, bytes: &[u8], target: Target, choice: Choice) -
     let mut pipeline = pipeline.translated(Translator::new(target, 1_760_000_000));
     let mut client = Client::default();
     pipeline.feed(bytes, &mut client).unwrap();
-    let verdict = pipeline.finish(InputEnd::Clean, &mut client);
+    let verdict = pipeline.finish(how, &mut client);
     let told = pipeline.translator().unwrap().has_ended();
     let failed = matches!(pipeline.terminal(), Some(Terminal::Error));
-    let broke = !told && (verdict == Verdict::Truncated || failed);
+    let is_cut = how == InputEnd::Broken && pipeline.terminal().is_none();
+    assert!(!(is_cut && told), "a broken body is no good end");
+    let broke = !told && (verdict == Verdict::Truncated || failed || is_cut);
     if broke {
         let encoder = Encoder::translated(target.dialect(), target.framing());
         let seen = pipeline.error_context();
@@ -107,7 +113,12 @@ fn every_cut_of_every_stream_is_what_clients_accept() {
             }
             for target in Target::ALL {
                 let choice = Choice::Fixed(fixture.dialect);
-                let got = translated(&fixture, &fixture.bytes[..end], target, choice);
+                let how = if number % 2 == 0 {
+                    InputEnd::Broken
+                } else {
+                    InputEnd::Clean
+                };
+                let got = ended(&fixture, &fixture.bytes[..end], target, choice, how);
                 if let Err(problem) = grammar::check(target, &got.bytes, got.broke) {
                     problems.push(format!("{:?} {end} {target:?}: {problem}", fixture.path));
                 }
