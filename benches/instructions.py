@@ -65,28 +65,50 @@ def opaque(number: int) -> str:
     return f'event: tick\ndata: {{"price":{number % 8}}}\n\n'
 
 
-# By name: the text of an event, the path of the request, and the events in one write.
+# By name: the text of an event, the path of the request, the events in one write, and what they are translated to.
 CASES = {
-    "OpenAI chat, one event a read": (openai, "/v1/chat/completions", 1),
-    "OpenAI chat, sixteen events a read": (openai, "/v1/chat/completions", 16),
-    "OpenAI chat, another id in each event": (changing, "/v1/chat/completions", 1),
-    "Anthropic, one event a read": (anthropic, "/v1/messages", 1),
-    "unknown events, one a read": (opaque, "/events", 1),
+    "OpenAI chat, one event a read": (openai, "/v1/chat/completions", 1, "same"),
+    "OpenAI chat, sixteen events a read": (openai, "/v1/chat/completions", 16, "same"),
+    "OpenAI chat, another id in each event": (changing, "/v1/chat/completions", 1, "same"),
+    "Anthropic, one event a read": (anthropic, "/v1/messages", 1, "same"),
+    "unknown events, one a read": (opaque, "/events", 1, "same"),
+    "OpenAI chat to the AI SDK": (openai, "/agent", 1, "ai-sdk"),
+    "OpenAI chat to the AI SDK, sixteen a read": (openai, "/agent", 16, "ai-sdk"),
+    "OpenAI chat to AG-UI": (openai, "/agent", 1, "ag-ui"),
+    "OpenAI chat to Anthropic": (openai, "/agent", 1, "anthropic"),
+    "OpenAI chat to native events": (openai, "/agent", 1, "events"),
+    "Anthropic to OpenAI chat": (anthropic, "/agent", 1, "openai-chat"),
 }
 
 
 class Stream:
     """One stream through its own Weir process."""
 
-    def __init__(self, weir: str, tool: list[str]):
+    def __init__(self, weir: str, tool: list[str], reply: str):
         self.model = socket.create_server(("127.0.0.1", 0))
         self.model.settimeout(PATIENCE)
         upstream = f"http://127.0.0.1:{self.model.getsockname()[1]}"
         free = socket.create_server(("127.0.0.1", 0))
         self.port = free.getsockname()[1]
         free.close()
+        self.is_translated = reply != "same"
         serve = [weir, "serve", "--listen", f"127.0.0.1:{self.port}", "--upstream", upstream]
         serve += ["--admin", "off", "--workers", "1", "--log-level", "info"]
+        self.folder = tempfile.TemporaryDirectory()
+        if self.is_translated:
+            file = Path(self.folder.name) / "weir.yaml"
+            # JSON is valid YAML.
+            config = {
+                "listen": f"127.0.0.1:{self.port}",
+                "admin": {"listen": "off"},
+                "workers": 1,
+                "log": {"level": "info"},
+                "upstreams": {"agent": {"endpoints": [upstream]}},
+                "defaults": {"reply": {"as": reply}},
+                "routes": [{"name": "all", "upstream": "agent"}],
+            }
+            file.write_text(json.dumps(config))
+            serve = [weir, "serve", "--config", str(file)]
         self.weir = subprocess.Popen(tool + serve, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         assert self.weir.stderr
         # Weir logs its listener, after valgrind's own messages.
@@ -120,7 +142,8 @@ class Stream:
                 number += 1
             model.sendall(b"".join(chunks))
             expected, got = data[-24:], b""
-            while expected not in got:
+            # A translation has the same texts, and another envelope.
+            while got.count(b" rain") < batch if self.is_translated else expected not in got:
                 more = client.recv(65536)
                 if not more:
                     raise SystemExit(f"the stream ended early: {got[-300:]!r}")
@@ -145,8 +168,9 @@ def totals(weir: str, case: tuple, writes: int) -> tuple[int, int]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
         tool = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
-        stream = Stream(weir, tool)
-        stream.run(*case, writes)
+        event, path, batch, reply = case
+        stream = Stream(weir, tool, reply)
+        stream.run(event, path, batch, writes)
         stream.stop()
         profile = out.read_text()
     found = re.search(r"^(?:summary|totals): (\d+)", profile, re.MULTILINE)

@@ -4,8 +4,6 @@
 
 use std::ops::Range;
 
-use http::Method;
-
 use super::beside::{Beside, Seen};
 use super::first_frame::FirstFrame;
 use super::object::Object;
@@ -33,7 +31,7 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
     parser: |members| Box::new(State::new(members)),
     refusal: Some(refusal),
     reads_request_body: true,
-    subscribes: |parts| parts.method == Method::GET && parts.uri.path().ends_with(":subscribe"),
+    subscribes: |parts| parts.uri.path().ends_with(":subscribe"),
     gen_ai: GenAi::AGENT,
     failure,
     ..PLAIN

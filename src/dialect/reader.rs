@@ -156,10 +156,12 @@ impl Usage {
     pub(super) fn member(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<bool> {
         match key {
             b"prompt_tokens" | b"input_tokens" | b"promptTokens" | b"inputTokens" => {
-                self.input = reader.count()?.or(self.input);
+                self.input = total(reader, &mut None)?.or(self.input);
             }
             b"completion_tokens" | b"output_tokens" | b"completionTokens" | b"outputTokens" => {
-                self.output = reader.count()?.or(self.output);
+                let mut reasoning = None;
+                self.output = total(reader, &mut reasoning)?.or(self.output);
+                self.reasoning = reasoning.or(self.reasoning);
             }
             b"reasoningTokens" | b"reasoning_tokens" => {
                 self.reasoning = reader.count()?.or(self.reasoning);
@@ -179,5 +181,44 @@ impl Usage {
             }
         }
         Some(true)
+    }
+}
+
+/// Reads a count, or an object with a `total` and its parts (AI SDK 6), of which `reasoning` is one.
+fn total(reader: &mut Reader<'_>, reasoning: &mut Option<u64>) -> Option<Option<u64>> {
+    if reader.kind()? != Kind::Object {
+        return reader.count();
+    }
+    let mut total = None;
+    reader.object(|reader, key| match key {
+        b"total" => {
+            total = reader.count()?;
+            Some(())
+        }
+        b"reasoning" => {
+            *reasoning = reader.count()?;
+            Some(())
+        }
+        _ => reader.skip(),
+    })?;
+    Some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_may_be_told_with_their_parts() {
+        let usage = |text: &str| Reader::new(text.as_bytes()).usage().unwrap().unwrap();
+        let parts = usage(
+            r#"{"inputTokens":{"total":9,"noCache":4,"cacheRead":5},"outputTokens":{"total":7,"text":4,"reasoning":3}}"#,
+        );
+        let flat = usage(r#"{"inputTokens":9,"outputTokens":7,"reasoningTokens":3}"#);
+        assert_eq!(parts, flat);
+        assert_eq!(
+            (flat.input, flat.output, flat.reasoning),
+            (Some(9), Some(7), Some(3))
+        );
     }
 }

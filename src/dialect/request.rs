@@ -117,6 +117,24 @@ impl Members {
         }
     }
 
+    /// Reports whether the body is a call that subscribes to whatever may happen: MCP's `subscriptions/listen`, and A2A's
+    /// `SubscribeToTask`, which was `tasks/resubscribe` before 1.0.
+    pub fn subscribe(&self) -> bool {
+        const CALLS: [&[u8]; 3] = [
+            b"SubscribeToTask",
+            b"subscriptions/listen",
+            b"tasks/resubscribe",
+        ];
+        // The slash may be escaped.
+        let method = self.word("method");
+        let plain: Vec<u8> = method
+            .iter()
+            .copied()
+            .filter(|byte| *byte != b'\\')
+            .collect();
+        self.has("jsonrpc") && CALLS.contains(&plain.as_slice())
+    }
+
     /// Returns the id as JSON if the body is a JSON-RPC request.
     pub(super) fn call_id(&self) -> Option<&str> {
         let id = std::str::from_utf8(self.raw("id")).ok()?;

@@ -115,6 +115,7 @@ pub(crate) struct Families {
     mismatches: IntCounterVec,
     hidden_spans: IntCounterVec,
     hidden_characters: IntCounterVec,
+    reply_lost: IntCounterVec,
     first_visible: HistogramVec,
     tool_faults: IntCounterVec,
 }
@@ -401,6 +402,11 @@ impl Families {
             hidden_characters: count(
                 "weir_leak_characters_hidden_total",
                 "Characters that clients did not get.",
+                &["route", "kind"],
+            ),
+            reply_lost: count(
+                "weir_reply_lost_total",
+                "What a client was not told, because its dialect has no words for it.",
                 &["route", "kind"],
             ),
             first_visible: time(

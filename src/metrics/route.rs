@@ -12,6 +12,7 @@ use crate::event::Class;
 use crate::filter::Hidden;
 use crate::stream::end::End;
 use crate::stream::meter::TokenSource;
+use crate::translate::{KINDS, Lost};
 use crate::wire::Framing;
 
 /// The handles of one route. They are plain counters: a stream looks up no label when it counts.
@@ -72,6 +73,8 @@ pub struct RouteMetrics {
     mismatches: Vec<IntCounter>,
     /// Hidden spans and hidden characters, each of reasoning and of tools.
     hidden: [[IntCounter; 2]; 2],
+    /// In the order of [`KINDS`].
+    reply_lost: [IntCounter; KINDS.len()],
     /// From the request head read to the first text that the client may see, seconds.
     pub first_visible: Histogram,
     tool_faults: Vec<IntCounter>,
@@ -196,6 +199,7 @@ impl RouteMetrics {
             hidden: [&families.hidden_spans, &families.hidden_characters].map(|family| {
                 ["reasoning", "tool"].map(|kind| family.with_label_values(&[name, kind]))
             }),
+            reply_lost: KINDS.map(|kind| families.reply_lost.with_label_values(&[name, kind])),
             first_visible: families.first_visible.with_label_values(&[name]),
             mismatches: dialects(&families.mismatches),
             tool_faults: dialects(&families.tool_faults),
@@ -249,6 +253,11 @@ impl RouteMetrics {
         for (counters, counts) in self.hidden.iter().zip([hidden.spans, hidden.characters]) {
             add(counters, &counts);
         }
+    }
+
+    /// Counts what a client was not told, because its dialect has no words for it.
+    pub fn reply_lost(&self, lost: Lost) {
+        add(&self.reply_lost, &lost.0);
     }
 
     /// Counts output tokens.

@@ -231,7 +231,7 @@ fn start(
         members: admitted.members(),
         status: head.status,
         detaches: admitted.detaches.take(),
-        subscribes: admitted.subscribes,
+        subscribes: admitted.subscribes || admitted.members().subscribe(),
         reader: Arc::clone(conn) as Arc<dyn Reader>,
         span: admitted.span.take(),
     };

@@ -13,6 +13,7 @@ use crate::metrics::{RouteMetrics, STALL};
 use crate::stream::end::End;
 use crate::stream::meter::TokenSource;
 use crate::stream::pump::{Arrived, Observer, Report};
+use crate::translate::Target;
 
 /// A read with this many events ...
 const BURST_EVENTS: usize = 8;
@@ -103,6 +104,7 @@ pub(super) fn record(metrics: &RouteMetrics, report: &Report, started: Instant) 
         metrics.mismatch(announced);
     }
     metrics.hidden(ingress.hidden);
+    metrics.reply_lost(ingress.lost);
     if let Some(visible) = report.first_visible() {
         metrics
             .first_visible
@@ -172,6 +174,7 @@ pub(super) fn log(live: &LiveStream, report: &Report, status: StatusCode) {
                 announced = ingress.mismatched.map(Dialect::as_str),
                 tool_faults = report.tool_faults(),
                 framing = ingress.framing.as_str(),
+                reply = ingress.reply.map(Target::as_str),
                 status = status.as_u16(),
                 ttfe_ms = since_start(meter.first_event),
                 ttft_ms = since_start(meter.first_token),

@@ -127,6 +127,13 @@ impl Pipeline {
         self.translator.as_deref()
     }
 
+    /// Ends the translation of a stream that somebody has stopped.
+    pub fn stop_translation(&mut self, sink: &mut impl Sink) {
+        if let Some(translator) = &mut self.translator {
+            translator.stop(&mut |block, event| sink.leaves(block, event));
+        }
+    }
+
     /// Ends the translation of a stream that has ended well.
     pub fn end_translation(&mut self, sink: &mut impl Sink) {
         if let Some(translator) = &mut self.translator {

@@ -39,7 +39,10 @@ pub(super) struct OpenText {
 /// A tool call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Call {
+    /// Its id for the client. No other call of the stream has it.
     pub(super) id: Vec<u8>,
+    /// Its id in the source, which may use it again in a later step.
+    source: Vec<u8>,
     pub(super) name: Vec<u8>,
     /// The message it belongs to; empty if nobody says.
     pub(super) msg: Vec<u8>,
@@ -121,6 +124,8 @@ pub(super) enum Action<'a> {
     Finish(Reason, Scope),
     /// The run is over. Nothing follows.
     End(Reason),
+    /// Somebody has stopped the run. Nothing follows.
+    Stopped,
     /// The agent has failed. Nothing follows.
     Error {
         code: &'a [u8],
@@ -274,7 +279,10 @@ impl Conversation {
                 },
                 act,
             ),
-            Part::State { op, value } => self.other(&Action::State(op, &value), act),
+            Part::State { op, value } => {
+                let value: &[u8] = if value.is_empty() { b"null" } else { &value };
+                self.other(&Action::State(op, value), act);
+            }
             Part::Message {
                 msg,
                 role,
@@ -364,6 +372,17 @@ impl Conversation {
         }
     }
 
+    /// Ends a run that somebody has stopped, unless it has ended.
+    pub(super) fn stop(&mut self, act: Act<'_>) {
+        if self.ended {
+            return;
+        }
+        self.begin(b"", act);
+        self.end_texts(act);
+        self.ended = true;
+        act(&self.facts, &Action::Stopped);
+    }
+
     fn note_start(&mut self, run: &[u8], thread: &[u8], model: &[u8]) {
         let facts = &mut self.facts;
         for (known, told) in [
@@ -403,7 +422,8 @@ impl Conversation {
         self.speak(msg, act);
         if self.open_text(kind, msg).is_none() {
             // An answer ends the reasoning before it, and the other way round.
-            let other = |open: &OpenText| open.kind != kind && open.msg == msg;
+            let is_alone = self.texts.len() == 1;
+            let other = |open: &OpenText| open.kind != kind && (is_alone || open.msg == msg);
             for text in self.texts.extract_if(.., |open| other(open)) {
                 act(&self.facts, &Action::TextEnd(&text));
             }
@@ -437,7 +457,7 @@ impl Conversation {
         if id.is_empty() {
             return calls.len().checked_sub(1);
         }
-        calls.iter().rposition(|call| call.id == id)
+        calls.iter().rposition(|call| call.source == id)
     }
 
     /// Starts a call, unless it has started. Returns its place.
@@ -449,9 +469,9 @@ impl Conversation {
         by: By,
         act: Act<'_>,
     ) -> Option<usize> {
-        if !id.is_empty()
-            && let Some(at) = self.place(id)
-        {
+        let known = (!id.is_empty()).then(|| self.place(id)).flatten();
+        let is_over = |at: usize| (self.facts.calls.get(at)).is_some_and(|call| call.answered);
+        if let Some(at) = known.filter(|at| !is_over(*at)) {
             return Some(at);
         }
         self.speak(msg, act);
@@ -461,13 +481,15 @@ impl Conversation {
         }
         let number = self.call_count;
         self.call_count += 1;
-        let id = if id.is_empty() {
-            format!("call-{}", number + 1).into_bytes()
-        } else {
-            id.to_vec()
+        let own = || format!("tool-{}", number + 1).into_bytes();
+        let (source, id) = match known {
+            _ if id.is_empty() => (own(), own()),
+            Some(_) => (id.to_vec(), [id, b"-", &*own()].concat()),
+            None => (id.to_vec(), id.to_vec()),
         };
         self.facts.calls.push(Call {
             id,
+            source,
             name: name.to_vec(),
             msg: msg.to_vec(),
             by,
@@ -578,10 +600,11 @@ impl Conversation {
             }
         };
         if let Some((_, known)) = counts.get_mut(at) {
-            known.input = input.unwrap_or(known.input);
-            known.output = output.unwrap_or(known.output);
-            known.reasoning = reasoning.or(known.reasoning);
-            known.cached = cached.or(known.cached);
+            // Counts of one call grow. Some servers send zeros for what they have said before.
+            known.input = known.input.max(input.unwrap_or_default());
+            known.output = known.output.max(output.unwrap_or_default());
+            known.reasoning = known.reasoning.max(reasoning);
+            known.cached = known.cached.max(cached);
         }
     }
 

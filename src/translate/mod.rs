@@ -10,6 +10,7 @@
 //! event to the target's, and nothing is parsed or allocated.
 
 mod conversation;
+mod lost;
 mod part;
 mod raw;
 mod reading;
@@ -19,12 +20,14 @@ mod writer;
 use std::borrow::Cow;
 
 use conversation::{Action, Conversation, Facts, Kind, LastWord};
+pub use lost::{KINDS, Lost};
+use part::Part;
 use reading::Reading;
 pub use target::Target;
 use writer::{Block, Out, Writer};
 
 use crate::dialect::{Classifier, Dialect, ErrorContext};
-use crate::event::{Class, Content, Event, Keep, Terminal};
+use crate::event::{Class, Content, Event, Keep, Span, Terminal};
 use crate::wire::{Frame, Payload};
 
 /// Translates the events of one stream.
@@ -44,8 +47,7 @@ pub struct Translator {
     began: u64,
     /// How many blocks were written.
     blocks: u64,
-    /// How many parts the target could not say.
-    lost: u64,
+    lost: Lost,
 }
 
 #[derive(Debug)]
@@ -59,6 +61,8 @@ struct Source {
 struct GoesOn {
     /// The lane of its pieces in the source.
     lane: u64,
+    /// What else they have in common: everything beside the text.
+    key: u64,
     kind: Kind,
 }
 
@@ -75,7 +79,7 @@ impl Translator {
             block: Vec::new(),
             began,
             blocks: 0,
-            lost: 0,
+            lost: Lost::default(),
         }
     }
 
@@ -84,8 +88,8 @@ impl Translator {
         self.target
     }
 
-    /// Returns how many things the target could not say so far.
-    pub const fn lost(&self) -> u64 {
+    /// Returns what the target could not say so far.
+    pub const fn lost(&self) -> Lost {
         self.lost
     }
 
@@ -116,7 +120,7 @@ impl Translator {
         }
         if let (Some(goes_on), Some(text)) = (self.goes_on, event.text)
             && Some(goes_on) == going_on(event)
-            && !text.is_empty()
+            && is_body(&frame.block, text)
             && let Some(open) = self.conversation.only_text()
             && open.kind == goes_on.kind
             && let Some(writer) = &mut self.writer
@@ -132,14 +136,15 @@ impl Translator {
         let mut out = Out::new(&mut self.block, &mut pass);
         let lost = &mut self.lost;
         let mut act = |facts: &Facts, action: &Action<'_>| {
-            *lost += u64::from(!writer.write(facts, action, &mut out));
+            if !writer.write(facts, action, &mut out) {
+                lost.note(action);
+            }
         };
         if frame.raw {
             // A body without framing is text.
             let text = raw::escaped(&frame.block);
             let msg = Cow::Borrowed(b"".as_slice());
-            self.conversation
-                .take(part::Part::Text { msg, text }, &mut act);
+            self.conversation.take(Part::Text { msg, text }, &mut act);
             return;
         }
         let source = match &mut self.source {
@@ -150,15 +155,31 @@ impl Translator {
             }),
         };
         let conversation = &mut self.conversation;
+        let mut pieces = 0;
         conversation.note(match (event.terminal, event.class) {
             (Some(Terminal::Done), _) => LastWord::Ends,
             (Some(Terminal::Error | Terminal::MayFail), _) | (_, Class::Error) => LastWord::Failed,
             _ => LastWord::No,
         });
         source.reading.read(frame, event, &mut |part| {
+            pieces += usize::from(matches!(part, Part::Text { .. } | Part::Reasoning { .. }));
             conversation.take(part, &mut act);
         });
-        self.goes_on = going_on(event);
+        let may_skip = pieces == 1 && source.reading.may_skip_pieces();
+        self.goes_on = going_on(event).filter(|_| may_skip);
+    }
+
+    /// Ends the translation of a stream that somebody has stopped, if the target has words for that. Otherwise it is a
+    /// failure like any other.
+    pub fn stop(&mut self, sink: &mut impl FnMut(&[u8], &Event)) {
+        let Some(writer) = self.writer.as_mut().filter(|writer| writer.tells_stop()) else {
+            return;
+        };
+        let mut pass = classified(&mut self.classifier, &mut self.blocks, sink);
+        let mut out = Out::new(&mut self.block, &mut pass);
+        self.conversation.stop(&mut |facts, action| {
+            writer.write(facts, action, &mut out);
+        });
     }
 
     /// Ends the translation of a stream that has ended well.
@@ -189,8 +210,16 @@ fn going_on(event: &Event) -> Option<GoesOn> {
     let merge = event.merge.filter(|merge| merge.keep != Keep::Replace)?;
     (event.text == Some(merge.text) && event.terminal.is_none()).then_some(GoesOn {
         lane: event.lane,
+        key: merge.key,
         kind,
     })
+}
+
+/// Reports whether a text is the body of a JSON string, and not plain text, and says something.
+fn is_body(block: &[u8], text: Span) -> bool {
+    let before = (text.start as usize).checked_sub(1);
+    let quote = |at: usize| block.get(at) == Some(&b'"');
+    !text.is_empty() && before.is_some_and(quote) && quote(text.end as usize)
 }
 
 /// Returns a function that classifies each block and passes it on.

@@ -159,6 +159,8 @@ pub(super) enum By {
     Agent,
     /// The client, which is expected to send the result with its next request.
     Client,
+    /// Nobody says. If the run ends without the result, the client.
+    Unsaid,
 }
 
 /// What the value of a state part is.

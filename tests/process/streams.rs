@@ -453,6 +453,25 @@ fn a_subscription_is_not_cut_before_its_first_event() {
     // The deadline of the whole stream applies.
     let line = weir.ended();
     assert_eq!(line["outcome"], "total_timeout", "{line}");
+    // The same by POST.
+    for (path, method) in [
+        ("/mcp", "subscriptions\\/listen"),
+        ("/agent", "SubscribeToTask"),
+        ("/agent", "tasks/resubscribe"),
+    ] {
+        let body = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"{method}\"}}");
+        let length = body.len();
+        let mut client = Client::connect(&weir.address);
+        client.send(format!(
+            "POST {path} HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        ));
+        let mut agent = upstream.accept();
+        agent.head("text/event-stream");
+        client.until(&"2\r\n:\n\r\n".repeat(5));
+        agent.chunk("data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n\n");
+        client.until("result");
+        weir.ended();
+    }
     // Elsewhere the same silence is a timeout.
     let mut other = Client::post(&weir.address, CHAT);
     let mut agent = upstream.accept();

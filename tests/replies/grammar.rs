@@ -233,6 +233,11 @@ fn ai_sdk(events: &[Event], broke: bool) -> Result<(), String> {
                 text(data, "errorText")?;
                 failed = true;
             }
+            "abort" => {
+                text(data, "reason")?;
+                ensure(open.is_empty(), "something is open at abort", data)?;
+                failed = true;
+            }
             kind if kind.starts_with("data-") => {
                 ensure(data.get("data").is_some(), "no data", data)?;
             }

@@ -20,7 +20,7 @@ use weir::dialect::{Choice, Dialect, Members};
 use weir::encode::Encoder;
 use weir::event::{Event, Terminal};
 use weir::stream::pipeline::{InputEnd, Pipeline, Settings, Sink, Verdict};
-use weir::translate::{Target, Translator};
+use weir::translate::{KINDS, Target, Translator};
 use weir::wire::Framing;
 use weir::wire::encoding::Coding;
 
@@ -210,7 +210,7 @@ fn every_target_shows_the_same_text() {
 /// The same conversation in each form, as the clients of each were seen to accept it.
 #[test]
 fn a_conversation_is_written_as_expected() {
-    let folder = std::path::Path::new("tests/data/replies");
+    let folder = std::path::Path::new("tests/replies/data");
     for name in ["conversation", "broken", "failed_tool", "interrupted"] {
         let fixture = Fixture {
             path: folder.join(format!("{name}.source.sse")),
@@ -236,5 +236,112 @@ fn a_conversation_is_written_as_expected() {
             );
             assert_eq!(got, expected, "{}", path.display());
         }
+    }
+}
+
+/// Half a conversation: a text is open.
+const HALF: &[u8] = b"data: {\"type\":\"start\",\"seq\":1,\"run\":\"r\"}\n\n\
+    data: {\"type\":\"state\",\"seq\":2,\"op\":\"snapshot\",\"value\":{}}\n\n\
+    data: {\"type\":\"token\",\"seq\":3,\"msg\":\"a\",\"text\":\"Rain\"}\n\n\
+    data: {\"type\":\"tool_call\",\"seq\":4,\"id\":\"t\",\"name\":\"tides\",\"phase\":\"start\"}\n\n\
+    data: {\"type\":\"token\",\"seq\":5,\"msg\":\"b\",\"text\":\"Snow\"}\n\n";
+
+fn half(target: Target) -> (Pipeline, Client) {
+    let pipeline = Pipeline::new(&Settings {
+        framing: Framing::Sse,
+        coding: Coding::Identity,
+        choice: Choice::Auto,
+        hint: None,
+        members: Members::default(),
+        max_event_bytes: 1 << 20,
+        hide: Arc::default(),
+    });
+    let mut pipeline = pipeline.translated(Translator::new(target, 0));
+    let mut client = Client::default();
+    pipeline.feed(HALF, &mut client).unwrap();
+    (pipeline, client)
+}
+
+#[test]
+fn a_run_that_was_stopped_is_told_where_there_are_words_for_it() {
+    for target in Target::ALL {
+        let (mut pipeline, mut client) = half(target);
+        pipeline.stop_translation(&mut client);
+        let told = pipeline.translator().unwrap().has_ended();
+        assert_eq!(told, target == Target::AiSdk, "{target:?}");
+        if told {
+            let text = String::from_utf8(client.0).unwrap();
+            let end = "{\"type\":\"text-end\",\"id\":\"p2\"}\n\n\
+                data: {\"type\":\"abort\",\"reason\":\"stopped\"}\n\ndata: [DONE]\n\n";
+            assert!(text.ends_with(end), "{text}");
+        }
+    }
+}
+
+#[test]
+fn what_a_target_cannot_say_is_counted() {
+    let lost = |target| {
+        let (pipeline, _) = half(target);
+        let lost = pipeline.translator().unwrap().lost();
+        KINDS
+            .into_iter()
+            .zip(lost.0)
+            .filter(|(_, count)| *count > 0)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(lost(Target::OpenAiChat), [("state", 1), ("tool", 1)]);
+    assert_eq!(lost(Target::Anthropic), [("state", 1), ("tool", 1)]);
+    for target in [Target::AgUi, Target::AiSdk, Target::Events, Target::Ndjson] {
+        assert_eq!(lost(target), [], "{target:?}");
+    }
+}
+
+fn native(dialect: Dialect, framing: Framing, bytes: &[u8]) -> String {
+    let fixture = Fixture {
+        path: "inline".into(),
+        dialect,
+        framing,
+        bytes: bytes.to_vec(),
+    };
+    let got = translated(&fixture, bytes, Target::Events, Choice::Fixed(dialect));
+    String::from_utf8(got.bytes).unwrap()
+}
+
+#[test]
+fn plain_text_is_escaped_in_every_piece() {
+    let stream = b"data: Hello\n\ndata: say \"hi\" C:\\x\n\ndata: a\tb\n\ndata: [DONE]\n\n";
+    let out = native(Dialect::Convention, Framing::Sse, stream);
+    assert!(
+        grammar::check(Target::Events, out.as_bytes(), false).is_ok(),
+        "{out}"
+    );
+    assert_eq!(
+        shown(Target::Events, out.as_bytes())[0],
+        "Hellosay \"hi\" C:\\xa\tb"
+    );
+}
+
+/// What each agent says, as somebody has read it in the fixtures: nothing is lost, and what came in pieces is not told
+/// again with the whole.
+#[test]
+fn each_agent_is_read_word_for_word() {
+    let mut lines = Vec::new();
+    for fixture in all() {
+        let choice = Choice::Fixed(fixture.dialect);
+        let got = translated(&fixture, &fixture.bytes, Target::Events, choice);
+        let [text, reasoning] = shown(Target::Events, &got.bytes);
+        let path = fixture.path.strip_prefix("tests/data").unwrap().display();
+        lines.push(format!("{path}\t{text:?}\t{reasoning:?}\n"));
+    }
+    let path = "tests/replies/data/texts.tsv";
+    let texts = lines.concat();
+    if std::env::var_os("WEIR_BLESS").is_some() {
+        std::fs::write(path, &texts).unwrap();
+    }
+    for (got, expected) in texts
+        .lines()
+        .zip(std::fs::read_to_string(path).unwrap().lines())
+    {
+        assert_eq!(got, expected);
     }
 }

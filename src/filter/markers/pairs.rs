@@ -371,7 +371,10 @@ const THINK: &[Rows] = &[
         Reasoning,
         Anywhere,
         Exact,
-        &[("<|begin_of_thought|>", "<|end_of_thought|>")],
+        &[
+            ("<|begin_of_thought|>", "<|end_of_thought|>"),
+            ("[unused16]", "[unused17]"),
+        ],
     ),
 ];
 
@@ -379,7 +382,8 @@ const THINK: &[Rows] = &[
 /// ernie45_tool_parser.py). `<tool_calls>` is one in some, and plain text for Apriel (vLLM jamba_tool_parser.py,
 /// hunyuan_a13b_tool_parser.py, llama.cpp Apriel-1.6-15b-Thinker-fixed.jinja): within a line it counts only with the
 /// list that follows it. MiniMax M2: llama.cpp unsloth-MiniMax-M2.jinja; M3: SGLang minimax_m3.py. Seed-OSS, Nemotron 2
-/// (`<TOOLCALL>`): llama.cpp chat-parser.cpp. LongCat: vLLM longcat_tool_parser.py. Hunyuan 3: SGLang
+/// (`<TOOLCALL>`): llama.cpp chat-parser.cpp. Pangu (`[unused11]`): vLLM Ascend, openPangu's chat template. `<tool_code>`:
+/// Gemini without native calls. LongCat: vLLM longcat_tool_parser.py. Hunyuan 3: SGLang
 /// hunyuan_detector.py. K2 Horizon: SGLang k2_v3_detector.py.
 const TOOL_CALL: &[Rows] = &[
     Tags(
@@ -396,7 +400,7 @@ const TOOL_CALL: &[Rows] = &[
             "ifm|tool_calls",
         ],
     ),
-    Tags(Tool, LineStart, &["tool_calls"]),
+    Tags(Tool, LineStart, &["tool_calls", "tool_code"]),
     Pairs(
         Tool,
         Anywhere,
@@ -406,5 +410,10 @@ const TOOL_CALL: &[Rows] = &[
             ("]<]minimax[>[<tool_call>", "]<]minimax[>[</tool_call>"),
         ],
     ),
-    Pairs(Tool, Anywhere, Exact, &[("<TOOLCALL>", "</TOOLCALL>")]),
+    Pairs(
+        Tool,
+        Anywhere,
+        Exact,
+        &[("<TOOLCALL>", "</TOOLCALL>"), ("[unused11]", "[unused12]")],
+    ),
 ];

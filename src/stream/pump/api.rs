@@ -17,6 +17,7 @@ use crate::stream::end::End;
 use crate::stream::meter::{Meter, TokenSource};
 use crate::stream::pipeline::Pipeline;
 use crate::stream::stop::StopSignal;
+use crate::translate::{Lost, Target};
 use crate::wire::Framing;
 use crate::wire::encoding::Coding;
 
@@ -139,6 +140,10 @@ pub struct IngressReport {
     pub hidden: Hidden,
     /// Whether the client may have received less than the upstream sent.
     pub hides: bool,
+    /// What the stream was translated to; `None` if the client got what the upstream sent.
+    pub reply: Option<Target>,
+    /// What the translation had to leave out.
+    pub lost: Lost,
     /// The framing of the stream.
     pub framing: Framing,
     /// The measurements.

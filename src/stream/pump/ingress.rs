@@ -15,6 +15,7 @@ use crate::stream::deadline::{Lengths, UpstreamClocks};
 use crate::stream::end::End;
 use crate::stream::meter::Meter;
 use crate::stream::pipeline::{Fault, InputEnd, Pipeline, Verdict};
+use crate::translate::Translator;
 use crate::wire::encoding::Coding;
 
 /// The upstream's side of a stream.
@@ -157,10 +158,14 @@ impl Intake {
         egress.accept(&delivered);
     }
 
-    /// Ends the translation of a stream that has ended well, if there is one.
-    pub(super) fn end_translation(&mut self, egress: &mut Egress, now: Instant) {
+    /// Ends the translation of a stream that has ended well or was stopped, if there is one.
+    pub(super) fn end_translation(&mut self, end: End, egress: &mut Egress, now: Instant) {
         let mut delivery = egress.delivery(Some(&mut self.meter), 0, now);
-        self.pipeline.end_translation(&mut delivery);
+        match end {
+            End::Finished => self.pipeline.end_translation(&mut delivery),
+            End::Stopped => self.pipeline.stop_translation(&mut delivery),
+            _ => {}
+        }
         let delivered = delivery.done();
         egress.accept(&delivered);
     }
@@ -248,6 +253,13 @@ impl Intake {
         })
     }
 
+    /// Reports whether the client of a translation was told the end.
+    pub(super) fn has_ended_translation(&self) -> bool {
+        self.pipeline
+            .translator()
+            .is_some_and(Translator::has_ended)
+    }
+
     /// Reports whether the upstream itself has told the client that it failed.
     pub(super) fn told_failure(&self) -> bool {
         match self.pipeline.translator() {
@@ -277,6 +289,11 @@ impl Intake {
             mismatched: pipeline.mismatched(),
             hidden: pipeline.hidden(),
             hides: pipeline.hides(),
+            reply: pipeline.translator().map(Translator::target),
+            lost: pipeline
+                .translator()
+                .map(Translator::lost)
+                .unwrap_or_default(),
             framing: pipeline.framing(),
             meter: self.meter.clone(),
             held: self.held,

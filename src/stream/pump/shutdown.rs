@@ -43,9 +43,7 @@ impl Pump {
         if failure.end != End::ClientGone {
             self.ingress.intake.flush(&mut self.egress, now);
         }
-        if failure.end == End::Finished {
-            self.ingress.intake.end_translation(&mut self.egress, now);
-        }
+        (self.ingress.intake).end_translation(failure.end, &mut self.egress, now);
         let left = self.egress.outlet.status().reader_gone_at;
         let failure = self.tell(failure).await;
         let status = self.egress.outlet.status();
@@ -89,6 +87,10 @@ impl Pump {
         let (intake, outlet) = (&self.ingress.intake, &self.egress.outlet);
         match failure.end {
             End::Finished => outlet.close(Close::Clean, None, now),
+            // The client knows how its stream has ended.
+            End::Stopped if intake.has_ended_translation() => {
+                outlet.close(Close::Clean, None, now);
+            }
             // The upstream itself has reported the failure.
             End::UpstreamError if intake.told_failure() => outlet.close(Close::Clean, None, now),
             End::ClientGone => outlet.abort(),

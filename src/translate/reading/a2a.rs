@@ -38,6 +38,11 @@ const RESULTS: [(&str, &[u8]); 4] = [
 ];
 
 impl Reading for A2a {
+    /// It compares what came in pieces with the whole.
+    fn may_skip_pieces(&self) -> bool {
+        false
+    }
+
     fn read(&mut self, frame: &Frame<'_>, _: &Event, parts: &mut dyn FnMut(Part<'_>)) {
         let data = frame.data();
         if !json::is_whole(data) {

@@ -66,6 +66,11 @@ pub(super) struct Adk {
 }
 
 impl Reading for Adk {
+    /// It compares what came in pieces with the whole.
+    fn may_skip_pieces(&self) -> bool {
+        false
+    }
+
     fn read(&mut self, frame: &Frame<'_>, event: &Event, parts: &mut dyn FnMut(Part<'_>)) {
         let data = frame.data();
         if data.starts_with(b"{\"error\"") && !is_sound(data) {

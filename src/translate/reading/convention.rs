@@ -291,7 +291,18 @@ impl Convention {
                     return unknown(kind, fields.data, parts);
                 };
                 let Some(text) = string(value) else {
-                    return self.call(fields, parts);
+                    let last = self.calls.last().map(|(_, id, _)| id.clone());
+                    let is_of_last = fields.id().is_empty() && fields.name().is_empty();
+                    return match last.filter(|_| is_of_last) {
+                        Some(id) => parts(Part::ToolReady {
+                            msg: b"".into(),
+                            id: id.into(),
+                            name: b"".into(),
+                            args: Some(value.into()),
+                            by: By::Agent,
+                        }),
+                        None => self.call(fields, parts),
+                    };
                 };
                 let id = fields.id();
                 let last = self.calls.last().map(|(_, id, _)| id.as_slice());

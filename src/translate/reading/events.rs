@@ -53,6 +53,15 @@ impl Reading for Events {
                 },
                 value: at("value").into(),
             }),
+            b"message"
+                if !is_true(data, &["duplicate"]) && matches!(text("role"), b"" | b"assistant") =>
+            {
+                parts(Part::Text {
+                    msg: text("msg").into(),
+                    text: text("text").into(),
+                });
+                parts(Part::TextEnd);
+            }
             b"message" => parts(Part::Message {
                 msg: text("msg").into(),
                 role: text("role").into(),

@@ -41,6 +41,11 @@ use crate::wire::Frame;
 pub(super) trait Reading: fmt::Debug + Send {
     /// Passes what an event says to `parts`. `event` is what the classifier says about it. Text is in its order.
     fn read(&mut self, frame: &Frame<'_>, event: &Event, parts: &mut dyn FnMut(Part<'_>));
+
+    /// Reports whether it may be left out of a piece that goes on with a text, because it keeps no count of pieces.
+    fn may_skip_pieces(&self) -> bool {
+        true
+    }
 }
 
 /// Returns the reading of a dialect, for a new stream that begins with this payload.

@@ -12,6 +12,8 @@ pub(super) struct OpenAiChat {
     started: bool,
     /// The calls so far: choice, number, and id.
     calls: Vec<(u64, u64, Vec<u8>)>,
+    /// How many calls had no id.
+    nameless: u64,
 }
 
 impl Reading for OpenAiChat {
@@ -122,7 +124,8 @@ impl OpenAiChat {
         let at = known.unwrap_or_else(|| {
             let told = word(call, &["id"]);
             let id = if told.is_empty() {
-                format!("call-{choice}-{number}").into_bytes()
+                self.nameless += 1;
+                format!("call-{}", self.nameless).into_bytes()
             } else {
                 told.to_vec()
             };

@@ -116,6 +116,9 @@ impl OpenAiResponses {
             b"output_item.done" => {
                 if let Some(item) = member(data, "item") {
                     self.done(number(data, &["output_index"]), item, parts);
+                    if matches!(word(item, &["type"]), b"message" | b"reasoning") {
+                        parts(Part::TextEnd);
+                    }
                 }
             }
             // What they contain comes in other events.

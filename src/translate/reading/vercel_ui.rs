@@ -238,10 +238,11 @@ impl VercelUi {
     fn by(&mut self, call: &[u8], data: &[u8]) -> By {
         let known = self.calls.iter().position(|(id, _)| id == call);
         let told = at(data, &["providerExecuted"]).is_some();
+        // Servers do not mark the tools that they run themselves, only those of their provider.
         let by = if is_true(data, &["providerExecuted"]) {
             By::Agent
         } else {
-            By::Client
+            By::Unsaid
         };
         match known.and_then(|at| self.calls.get_mut(at)) {
             Some((_, known)) => {
@@ -304,7 +305,7 @@ mod tests {
             id: b"c1".into(),
             name: b"wx".into(),
             args: Some(br#"{"c":"Oslo"}"#.into()),
-            by: By::Client,
+            by: By::Unsaid,
         }));
         let result = |ok, content: &'static [u8], id: &'static [u8], partial| Part::ToolResult {
             id: id.into(),

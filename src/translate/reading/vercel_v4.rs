@@ -51,7 +51,7 @@ impl Reading for VercelV4 {
                 msg: self.msg.as_slice().into(),
                 id: call(data).into(),
                 name: word(data, &["toolName"]).into(),
-                by: By::Client,
+                by: By::Unsaid,
             }),
             b"c" => {
                 let text = word(data, &["argsTextDelta"]);
@@ -69,7 +69,7 @@ impl Reading for VercelV4 {
                     id: call(data).into(),
                     name: word(data, &["toolName"]).into(),
                     args: Some(args.unwrap_or(b"{}").into()),
-                    by: By::Client,
+                    by: By::Unsaid,
                 });
             }
             b"a" => parts(Part::ToolResult {
@@ -162,7 +162,7 @@ mod tests {
             id: b"c1".into(),
             name: b"wx".into(),
             args: Some(br#"{"c":1}"#.into()),
-            by: By::Client,
+            by: By::Unsaid,
         }));
         assert!(parts.contains(&Part::ToolResult {
             id: b"c1".into(),

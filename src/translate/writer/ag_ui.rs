@@ -9,6 +9,8 @@ use crate::translate::part::{Reason, StateOp};
 /// Writes AG-UI events.
 #[derive(Debug, Default)]
 pub(in crate::translate) struct AgUi {
+    /// The ids of the thread and the run, as the client knows them. What the source says later does not change them.
+    ids: [Vec<u8>; 2],
     /// The message of the last answer, to which calls belong.
     last_message: Vec<u8>,
     /// The messages that have ended: none of them is opened again.
@@ -23,15 +25,10 @@ const MAX_INTERRUPTS: usize = 64;
 const MAX_USED: usize = 256;
 
 impl AgUi {
-    fn ids(facts: &Facts) -> [&[u8]; 2] {
-        let run = or(&facts.run, b"run");
-        [or(&facts.thread, run), run]
-    }
-
     /// Returns the id of a message. Reasoning has no name of its own in most sources.
-    fn id(&self, facts: &Facts, open: &OpenText) -> Vec<u8> {
-        let [_, run] = Self::ids(facts);
-        let own = [run, b"-", &digits(open.number)].concat();
+    fn id(&self, open: &OpenText) -> Vec<u8> {
+        let [_, run] = &self.ids;
+        let own = [run.as_slice(), b"-", &digits(open.number)].concat();
         let is_taken = open.msg.is_empty() || self.used.contains(&open.msg);
         match open.kind {
             Kind::Answer if !is_taken => open.msg.clone(),
@@ -56,7 +53,9 @@ impl Writer for AgUi {
     fn write(&mut self, facts: &Facts, action: &Action<'_>, out: &mut Out<'_>) -> bool {
         match action {
             Action::Start => {
-                let [thread, run] = Self::ids(facts);
+                let run = or(&facts.run, b"run");
+                self.ids = [or(&facts.thread, run).to_vec(), run.to_vec()];
+                let [thread, run] = &self.ids;
                 out.data(&[
                     b"{\"type\":\"RUN_STARTED\",\"threadId\":\"",
                     thread,
@@ -65,12 +64,12 @@ impl Writer for AgUi {
                     b"\"}",
                 ]);
             }
-            Action::NextStep | Action::Finish(..) => {}
+            Action::NextStep | Action::Finish(..) | Action::Stopped => {}
             Action::Message {
                 duplicate: true, ..
             } => {}
             Action::TextStart(open) => {
-                let id = self.id(facts, open);
+                let id = self.id(open);
                 match open.kind {
                     Kind::Answer => {
                         told(out, b"TEXT_MESSAGE_START", &id, b",\"role\":\"assistant\"");
@@ -92,7 +91,7 @@ impl Writer for AgUi {
                     Kind::Answer => b"TEXT_MESSAGE_CONTENT",
                     Kind::Reasoning => b"REASONING_MESSAGE_CONTENT",
                 };
-                let id = self.id(facts, open);
+                let id = self.id(open);
                 out.data(&[
                     b"{\"type\":\"",
                     kind,
@@ -104,11 +103,14 @@ impl Writer for AgUi {
                 ]);
             }
             Action::TextEnd(open) => {
-                let id = self.id(facts, open);
+                let id = self.id(open);
                 match open.kind {
                     Kind::Answer => {
                         told(out, b"TEXT_MESSAGE_END", &id, b"");
-                        if self.used.len() < MAX_USED {
+                        if !self.used.contains(&open.msg) {
+                            if self.used.len() == MAX_USED {
+                                self.used.remove(0);
+                            }
                             self.used.push(open.msg.clone());
                         }
                     }
@@ -219,7 +221,7 @@ impl Writer for AgUi {
                 b"\"}",
             ]),
             Action::End(_) => {
-                let [thread, run] = Self::ids(facts);
+                let [thread, run] = &self.ids;
                 let outcome = if self.interrupts.is_empty() {
                     b"{\"type\":\"success\"}".to_vec()
                 } else {

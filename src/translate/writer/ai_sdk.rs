@@ -29,7 +29,7 @@ impl AiSdk {
     fn by(call: &Call) -> &'static [u8] {
         match call.by {
             By::Agent => b",\"providerExecuted\":true}",
-            By::Client => b"}",
+            By::Client | By::Unsaid => b"}",
         }
     }
 }
@@ -47,6 +47,10 @@ const fn reason_word(reason: Reason) -> &'static [u8] {
 }
 
 impl Writer for AiSdk {
+    fn tells_stop(&self) -> bool {
+        true
+    }
+
     fn write(&mut self, facts: &Facts, action: &Action<'_>, out: &mut Out<'_>) -> bool {
         match action {
             Action::Start => {
@@ -178,7 +182,7 @@ impl Writer for AiSdk {
             ]),
             Action::End(reason) => {
                 out.data(&[b"{\"type\":\"finish-step\"}"]);
-                let waits = |call: &Call| call.by == By::Client && !call.answered;
+                let waits = |call: &Call| call.by != By::Agent && !call.answered;
                 let reason = match reason {
                     Reason::Stop | Reason::Other if facts.calls.iter().any(waits) => {
                         Reason::ToolCalls
@@ -225,6 +229,10 @@ impl Writer for AiSdk {
                     &usage,
                     b"}",
                 ]);
+                out.data(&[b"[DONE]"]);
+            }
+            Action::Stopped => {
+                out.data(&[b"{\"type\":\"abort\",\"reason\":\"stopped\"}"]);
                 out.data(&[b"[DONE]"]);
             }
             Action::Error { code, message } => {

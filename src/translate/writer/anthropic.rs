@@ -4,7 +4,7 @@
 //! `tool_use` again.
 
 use super::{Out, Writer, digits, or};
-use crate::translate::conversation::{Action, Args, Call, Facts, Kind};
+use crate::translate::conversation::{Action, Args, Call, Facts, Kind, OpenText};
 use crate::translate::part::{By, Reason};
 use crate::translate::raw::escaped;
 
@@ -18,7 +18,14 @@ pub(in crate::translate) struct Anthropic {
     has_calls: bool,
     /// Calls that began while another one was open: their numbers, and their arguments once they are ready.
     pending: Vec<(u64, Option<Vec<u8>>)>,
+    /// Pieces of text that came while a call was open.
+    held: Vec<(OpenText, Vec<u8>)>,
+    /// Calls of which nobody says who runs them, until they have a result: their numbers, and their arguments.
+    kept: Vec<(u64, Vec<u8>)>,
 }
+
+/// The most bytes that are held, and kept.
+const MAX_HELD_BYTES: usize = 1024 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Holds {
@@ -79,6 +86,32 @@ impl Anthropic {
         }
     }
 
+    fn text(&mut self, open: &OpenText, text: &[u8], out: &mut Out<'_>) {
+        let (block, delta): (&[u8], &[u8]) = match open.kind {
+            Kind::Answer => (
+                b"{\"type\":\"text\",\"text\":\"\"}",
+                b"{\"type\":\"text_delta\",\"text\":\"",
+            ),
+            Kind::Reasoning => (
+                b"{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}",
+                b"{\"type\":\"thinking_delta\",\"thinking\":\"",
+            ),
+        };
+        self.enter(Holds::Text(open.number), &[block], out);
+        self.delta(delta, text, out);
+    }
+
+    /// Closes the open call, and writes what had to wait for that.
+    fn end_call(&mut self, facts: &Facts, out: &mut Out<'_>) {
+        self.close(out);
+        self.next_calls(facts, out);
+        if self.open.is_none() {
+            for (open, text) in std::mem::take(&mut self.held) {
+                self.text(&open, &text, out);
+            }
+        }
+    }
+
     /// Writes the calls that had to wait for their block: those that are ready, and the beginning of one that is not.
     fn next_calls(&mut self, facts: &Facts, out: &mut Out<'_>) {
         while self.open.is_none() && !self.pending.is_empty() {
@@ -127,23 +160,23 @@ impl Writer for Anthropic {
                       \"usage\":{\"input_tokens\":0,\"output_tokens\":0}}}",
                 ],
             ),
-            Action::NextStep | Action::TextStart(_) | Action::Finish(..) => {}
+            Action::NextStep | Action::TextStart(_) | Action::Finish(..) | Action::Stopped => {}
             Action::Message {
                 duplicate: true, ..
             } => {}
             Action::TextDelta(open, text) => {
-                let (block, delta): (&[u8], &[u8]) = match open.kind {
-                    Kind::Answer => (
-                        b"{\"type\":\"text\",\"text\":\"\"}",
-                        b"{\"type\":\"text_delta\",\"text\":\"",
-                    ),
-                    Kind::Reasoning => (
-                        b"{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}",
-                        b"{\"type\":\"thinking_delta\",\"thinking\":\"",
-                    ),
-                };
-                self.enter(Holds::Text(open.number), &[block], out);
-                self.delta(delta, text, out);
+                if matches!(self.open, Some(Holds::Call(_))) {
+                    let held: usize = self.held.iter().map(|(_, text)| text.len()).sum();
+                    if held + text.len() > MAX_HELD_BYTES {
+                        self.end_call(facts, out);
+                        self.close(out);
+                        self.text(open, text, out);
+                    } else {
+                        self.held.push(((*open).clone(), text.to_vec()));
+                    }
+                } else {
+                    self.text(open, text, out);
+                }
             }
             Action::TextEnd(open) => {
                 if self.open == Some(Holds::Text(open.number)) {
@@ -172,29 +205,56 @@ impl Writer for Anthropic {
                     if !pieces {
                         self.arguments(&text, out);
                     }
-                    self.close(out);
-                    self.next_calls(facts, out);
+                    self.end_call(facts, out);
                 } else if let Some((_, args)) =
                     (self.pending.iter_mut()).find(|(number, _)| *number == call.number)
                 {
                     *args = Some(text.into_owned());
                 }
             }
+            Action::ToolReady {
+                call,
+                args: Args::Json(value),
+                ..
+            } if call.by == By::Unsaid => {
+                let kept: usize = self.kept.iter().map(|(_, args)| args.len()).sum();
+                if kept + value.len() <= MAX_HELD_BYTES {
+                    self.kept.push((call.number, value.to_vec()));
+                }
+                return false;
+            }
+            Action::ToolResult { call, .. } => {
+                self.kept.retain(|(number, _)| *number != call.number);
+                return false;
+            }
             Action::ToolStart(_)
             | Action::ToolArgs(..)
             | Action::ToolReady { .. }
-            | Action::ToolResult { .. }
             | Action::Status { .. }
             | Action::State(..)
             | Action::Interrupt { .. }
             | Action::Message { .. }
             | Action::Raw { .. } => return false,
+            Action::End(Reason::Error) => out.event(
+                b"error",
+                &[b"{\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"The agent has failed.\"}}"],
+            ),
             Action::End(reason) => {
+                self.end_call(facts, out);
                 self.close(out);
+                for (number, args) in std::mem::take(&mut self.kept) {
+                    if let Some(call) = facts.calls.iter().find(|call| call.number == number) {
+                        self.has_calls = true;
+                        self.enter_call(call, out);
+                        self.arguments(&escaped(&args), out);
+                        self.close(out);
+                    }
+                }
                 let reason: &[u8] = match reason {
-                    _ if self.has_calls => b"tool_use",
+                    // A call may be cut off: nobody should run it.
                     Reason::ContentFilter => b"refusal",
                     Reason::Length => b"max_tokens",
+                    _ if self.has_calls => b"tool_use",
                     _ => b"end_turn",
                 };
                 let counts = facts.counts().unwrap_or_default();

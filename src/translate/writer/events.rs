@@ -74,7 +74,7 @@ impl Writer for Events {
                 out,
             ),
             // Their texts need no frame.
-            Action::NextStep | Action::TextStart(_) | Action::TextEnd(_) => {}
+            Action::NextStep | Action::TextStart(_) | Action::TextEnd(_) | Action::Stopped => {}
             Action::TextDelta(open, text) => self.event(
                 match open.kind {
                     Kind::Answer => b"token",

@@ -16,6 +16,11 @@ use crate::event::Span;
 pub(super) trait Writer: std::fmt::Debug + Send {
     /// Writes an action: any number of blocks. Returns false if the target cannot say it.
     fn write(&mut self, facts: &Facts, action: &Action<'_>, out: &mut Out<'_>) -> bool;
+
+    /// Reports whether the target tells a run that was stopped from one that has failed.
+    fn tells_stop(&self) -> bool {
+        false
+    }
 }
 
 /// Takes the blocks that a writer writes, one after the other.

@@ -108,7 +108,11 @@ impl Writer for OpenAiChat {
                 .concat();
                 self.chunk(&[b"\"role\":\"assistant\",\"content\":\"\""], b"null", out);
             }
-            Action::NextStep | Action::TextStart(_) | Action::TextEnd(_) | Action::Finish(..) => {}
+            Action::NextStep
+            | Action::TextStart(_)
+            | Action::TextEnd(_)
+            | Action::Finish(..)
+            | Action::Stopped => {}
             Action::Message {
                 duplicate: true, ..
             } => {}
@@ -148,6 +152,12 @@ impl Writer for OpenAiChat {
             | Action::Interrupt { .. }
             | Action::Message { .. }
             | Action::Raw { .. } => return false,
+            Action::End(Reason::Error) => {
+                out.data(&[
+                    b"{\"error\":{\"message\":\"The agent has failed.\",\"type\":\"upstream_error\",\
+                      \"param\":null,\"code\":\"upstream_error\"}}",
+                ]);
+            }
             Action::End(reason) => {
                 for (id, args) in std::mem::take(&mut self.kept) {
                     if let Some(call) = facts.calls.iter().find(|call| call.id == id) {
@@ -156,9 +166,10 @@ impl Writer for OpenAiChat {
                     }
                 }
                 let reason: &[u8] = match reason {
-                    _ if !self.calls.is_empty() => b"\"tool_calls\"",
+                    // A call may be cut off: nobody should run it.
                     Reason::ContentFilter => b"\"content_filter\"",
                     Reason::Length => b"\"length\"",
+                    _ if !self.calls.is_empty() => b"\"tool_calls\"",
                     _ => b"\"stop\"",
                 };
                 self.chunk(&[], reason, out);

@@ -1,0 +1,29 @@
+//! What a target could not say.
+
+use super::conversation::Action;
+
+/// The kinds of things that a target may not be able to say, by name.
+pub const KINDS: [&str; 6] = ["interrupt", "message", "raw", "state", "status", "tool"];
+
+/// How many things of each of [`KINDS`] the client of a stream was not told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost(pub [u64; KINDS.len()]);
+
+impl Lost {
+    /// Counts an action that was left out.
+    pub(super) fn note(&mut self, action: &Action<'_>) {
+        let kind = match action {
+            Action::Interrupt { .. } => 0,
+            Action::Message { .. } => 1,
+            Action::Raw { .. } => 2,
+            Action::State(..) => 3,
+            Action::Status { .. } => 4,
+            // The pieces of a call are a part of it.
+            Action::ToolStart(_) | Action::ToolResult { .. } => 5,
+            _ => return,
+        };
+        if let Some(count) = self.0.get_mut(kind) {
+            *count += 1;
+        }
+    }
+}
