@@ -10,6 +10,7 @@ use weir::filter::markers::Family;
 use weir::filter::scan::Marks;
 use weir::filter::{Hidden, Hide, Rules};
 use weir::stream::pipeline::{InputEnd, Pipeline, Settings, Sink, Verdict};
+use weir::translate::{Target, Translator};
 use weir::wire::Framing;
 use weir::wire::encoding::Coding;
 
@@ -49,8 +50,16 @@ struct Outcome {
 }
 
 /// Returns the outcome of a stream, and how many of its events were read on another thread.
-fn through(settings: &Settings, bytes: &[u8], defers: bool) -> (Outcome, usize) {
+fn through(
+    settings: &Settings,
+    reply: Option<Target>,
+    bytes: &[u8],
+    defers: bool,
+) -> (Outcome, usize) {
     let mut pipeline = Pipeline::new(settings);
+    if let Some(target) = reply {
+        pipeline = pipeline.translated(Translator::new(target, 0));
+    }
     let mut log = Log {
         defers,
         ..Log::default()
@@ -68,6 +77,9 @@ fn through(settings: &Settings, bytes: &[u8], defers: bool) -> (Outcome, usize) 
                 assert_eq!(pipeline.error_context(), context);
                 let now = (pipeline.terminal(), pipeline.may_end(), pipeline.hidden());
                 assert_eq!(now, seen);
+                let before = log.visible.len();
+                pipeline.end_translation(&mut log);
+                assert_eq!(log.visible.len(), before, "nothing is said in its absence");
                 let read = std::thread::spawn(move || unread.read()).join().unwrap();
                 pipeline.put_back(read, &mut log);
                 elsewhere += 1;
@@ -130,7 +142,12 @@ fn a_large_event_means_the_same_on_another_thread() {
         .flat_map(fixtures)
     {
         let (bytes, large) = enlarged(&fixture);
-        for hide in &rules {
+        for (hide, reply) in [
+            (&rules[0], None),
+            (&rules[1], None),
+            (&rules[0], Some(Target::AiSdk)),
+            (&rules[1], Some(Target::Events)),
+        ] {
             let settings = Settings {
                 framing: fixture.framing,
                 coding: Coding::Identity,
@@ -140,8 +157,8 @@ fn a_large_event_means_the_same_on_another_thread() {
                 max_event_bytes: 1 << 20,
                 hide: Arc::clone(hide),
             };
-            let (here, none) = through(&settings, &bytes, false);
-            let (there, elsewhere) = through(&settings, &bytes, true);
+            let (here, none) = through(&settings, reply, &bytes, false);
+            let (there, elsewhere) = through(&settings, reply, &bytes, true);
             assert_eq!(none, 0);
             assert!(here == there, "{:?}", fixture.path);
             // Nothing is read after a terminal event.

@@ -91,7 +91,7 @@ pub struct Pipeline {
 enum Large {
     /// Still here.
     Unread(Frame<'static>),
-    /// On another thread, with the classifier and the filter. This much had been hidden before it.
+    /// On another thread, with the classifier, the filter and the translator. This much had been hidden before it.
     Away(Hidden),
 }
 
@@ -163,10 +163,7 @@ impl Pipeline {
         } = self;
         let deferred = OnceCell::new();
         let mut frames = |frame: Frame<'_>, sink: &mut _| {
-            if frame.block.len() > large_event::MIN_BYTES
-                && Sink::defers_large(sink)
-                && !frame.raw
-                && translator.is_none()
+            if frame.block.len() > large_event::MIN_BYTES && Sink::defers_large(sink) && !frame.raw
             {
                 let _ = deferred.set(frame.into_owned());
                 return Flow::Pause;
@@ -226,13 +223,17 @@ impl Pipeline {
             frame,
             classifier: std::mem::replace(&mut self.classifier, stand_in),
             filter: self.filter.take(),
+            translator: self.translator.as_mut().map(|translator| {
+                let stand_in = translator.stand_in();
+                std::mem::replace(translator, Box::new(stand_in))
+            }),
         })
     }
 
     /// Passes on a large event that was read.
     pub fn put_back(&mut self, read: ReadEvent, sink: &mut impl Sink) {
         self.large = None;
-        (self.classifier, self.filter) = read.deliver(sink);
+        (self.classifier, self.filter, self.translator) = read.deliver(sink);
     }
 
     /// Reports whether a large event has not been passed on.

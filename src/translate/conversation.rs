@@ -181,6 +181,8 @@ pub(super) struct Conversation {
     reason: Option<Reason>,
     /// What the source says about the end with its current event.
     last_word: LastWord,
+    /// It takes the place of another one, and tells nothing.
+    is_stand_in: bool,
 }
 
 /// What an event says about the end of its stream.
@@ -199,6 +201,20 @@ pub(super) enum LastWord {
 pub(super) type Act<'a> = &'a mut dyn FnMut(&Facts, &Action<'_>);
 
 impl Conversation {
+    /// Returns one that tells nothing, and whose end was told or not.
+    pub(super) fn stand_in(ended: bool) -> Self {
+        Self {
+            ended,
+            is_stand_in: true,
+            ..Self::default()
+        }
+    }
+
+    /// Reports whether nothing more is told.
+    pub(super) const fn is_over(&self) -> bool {
+        self.ended || self.is_stand_in
+    }
+
     /// Reports whether the end was told.
     pub(super) const fn has_ended(&self) -> bool {
         self.ended

@@ -83,6 +83,18 @@ impl Translator {
         }
     }
 
+    /// Returns a translator that says about the stream so far what this one says, and writes nothing. It is for a time
+    /// in which this one is on another thread.
+    pub fn stand_in(&self) -> Self {
+        Self {
+            conversation: Conversation::stand_in(self.conversation.has_ended()),
+            classifier: self.classifier.stand_in(),
+            blocks: self.blocks,
+            lost: self.lost,
+            ..Self::new(self.target, self.began)
+        }
+    }
+
     /// Returns what it translates to.
     pub const fn target(&self) -> Target {
         self.target
@@ -184,7 +196,7 @@ impl Translator {
 
     /// Ends the translation of a stream that has ended well.
     pub fn finish(&mut self, sink: &mut impl FnMut(&[u8], &Event)) {
-        if self.conversation.has_ended() {
+        if self.conversation.is_over() {
             return;
         }
         let dialect = self

@@ -53,6 +53,7 @@ def proxies(weir, good, bad) -> tuple[Weir, Weir]:
     hide = {"reasoning": "drop", "tools": "drop"}
     routes = [
         {"name": "hidden", "match": {"path_prefix": "/bad/hidden"}, "upstream": "bad", "hide": hide},
+        {"name": "translated", "match": {"path_prefix": "/bad/translated"}, "upstream": "bad", "reply": {"as": "events"}},
         {"name": "bad", "match": {"path_prefix": "/bad"}, "upstream": "bad"},
         {"name": "good", "upstream": "good"},
     ]

@@ -238,6 +238,7 @@ LARGE_PATHS = {
     "OpenAI chunks": "/bad/large/openai",
     "messages of Anthropic": "/bad/large/anthropic",
     "events with hidden parts": "/bad/hidden/large/langserve",
+    "events that are translated": "/bad/translated/large/anthropic",
 }
 KINDS: dict[str, Callable[[str, Done], Awaitable[None]]] = {
     "half-open heads": half_heads,
