@@ -15,6 +15,8 @@ pub(in crate::translate) struct AgUi {
     last_message: Vec<u8>,
     /// The messages that have ended: none of them is opened again.
     used: Vec<Vec<u8>>,
+    /// The ids of the open texts, by number.
+    open: Vec<(u64, Vec<u8>)>,
     /// Interrupts, as JSON objects.
     interrupts: Vec<Vec<u8>>,
 }
@@ -70,6 +72,7 @@ impl Writer for AgUi {
             } => {}
             Action::TextStart(open) => {
                 let id = self.id(open);
+                self.open.push((open.number, id.clone()));
                 match open.kind {
                     Kind::Answer => {
                         told(out, b"TEXT_MESSAGE_START", &id, b",\"role\":\"assistant\"");
@@ -91,12 +94,13 @@ impl Writer for AgUi {
                     Kind::Answer => b"TEXT_MESSAGE_CONTENT",
                     Kind::Reasoning => b"REASONING_MESSAGE_CONTENT",
                 };
-                let id = self.id(open);
+                let known = self.open.iter().find(|(number, _)| *number == open.number);
+                let id = known.map_or(b"".as_slice(), |(_, id)| id);
                 out.data(&[
                     b"{\"type\":\"",
                     kind,
                     b"\",\"messageId\":\"",
-                    &id,
+                    id,
                     b"\",\"delta\":\"",
                     text,
                     b"\"}",
@@ -104,6 +108,7 @@ impl Writer for AgUi {
             }
             Action::TextEnd(open) => {
                 let id = self.id(open);
+                self.open.retain(|(number, _)| *number != open.number);
                 match open.kind {
                     Kind::Answer => {
                         told(out, b"TEXT_MESSAGE_END", &id, b"");

@@ -19,10 +19,18 @@ impl AiSdk {
             Kind::Reasoning => reasoning,
         };
         let number = digits(open.number);
-        let id: [&[u8]; 5] = [b"{\"type\":\"", kind, b"\",\"id\":\"p", &number, b"\""];
+        let start: &[u8] = b"{\"type\":\"";
         match rest {
-            [text] => out.data(&[&id.concat(), b",\"delta\":\"", text, b"\"}"]),
-            _ => out.data(&[&id.concat(), b"}"]),
+            [text] => out.data(&[
+                start,
+                kind,
+                b"\",\"id\":\"p",
+                &number,
+                b"\",\"delta\":\"",
+                text,
+                b"\"}",
+            ]),
+            _ => out.data(&[start, kind, b"\",\"id\":\"p", &number, b"\"}"]),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The native events, as SSE or as NDJSON.
 
-use super::{Out, Writer, digits};
+use super::{Digits, Out, Writer, digits};
 use crate::translate::conversation::{Action, Args, Facts, Kind};
 use crate::translate::part::{Scope, StateOp};
 
@@ -248,7 +248,7 @@ impl Writer for Events {
                     let [input, output] = [counts.input, counts.output].map(digits);
                     let [reasoning, cached] =
                         [counts.reasoning, counts.cached].map(|count| count.map(digits));
-                    let member = |name, count: &Option<Vec<u8>>| -> &'static [u8] {
+                    let member = |name, count: &Option<Digits>| -> &'static [u8] {
                         if count.is_some() { name } else { b"" }
                     };
                     self.event(

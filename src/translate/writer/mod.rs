@@ -104,9 +104,37 @@ impl<'a> Out<'a> {
     }
 }
 
+/// The digits of a number, without an allocation.
+pub(super) struct Digits {
+    /// Filled from its end.
+    bytes: [u8; 20],
+    start: usize,
+}
+
+impl std::ops::Deref for Digits {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+}
+
 /// Returns the digits of a number.
-pub(super) fn digits(number: u64) -> Vec<u8> {
-    number.to_string().into_bytes()
+pub(super) fn digits(mut number: u64) -> Digits {
+    let mut digits = Digits {
+        bytes: [b'0'; 20],
+        start: 19,
+    };
+    loop {
+        if let Some(place) = digits.bytes.get_mut(digits.start) {
+            *place = b'0' + u8::try_from(number % 10).unwrap_or_default();
+        }
+        number /= 10;
+        if number == 0 || digits.start == 0 {
+            return digits;
+        }
+        digits.start -= 1;
+    }
 }
 
 /// Returns `value`, or `other` if it is empty.
