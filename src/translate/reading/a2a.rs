@@ -2,14 +2,11 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::Reading;
+use super::{Reading, shared};
 use crate::event::Event;
 use crate::translate::part::{Part, Reason, Scope, StateOp};
 use crate::translate::raw::{at, elements, id, is_true, member, string, word};
 use crate::wire::{Frame, json};
-
-/// Maximum number of artifacts that are remembered. Beyond it, the oldest is forgotten.
-const MAX_REMEMBERED: usize = 256;
 
 /// The text of an artifact so far.
 #[derive(Debug)]
@@ -172,10 +169,7 @@ impl A2a {
         if !whole.is_empty() {
             told.replace(msg, whole, artifact, parts);
         }
-        if self.artifacts.len() >= MAX_REMEMBERED {
-            self.artifacts.remove(0);
-        }
-        self.artifacts.push(told);
+        shared::remember(&mut self.artifacts, told);
     }
 
     /// Reads the status of a task.

@@ -4,16 +4,13 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::Reading;
+use super::{Reading, shared};
 use crate::event::{Event, Terminal};
 use crate::translate::part::{By, Part, Reason, Scope, StateOp};
 use crate::translate::raw::{
     at, elements, escaped, id, is_true, member, members, number, string, word,
 };
 use crate::wire::{Frame, json};
-
-/// Maximum number of agents or calls that are remembered. Beyond it, the oldest is forgotten.
-const MAX_REMEMBERED: usize = 256;
 
 /// The text that an agent has streamed since its last whole event.
 #[derive(Debug, Default)]
@@ -94,20 +91,8 @@ impl Reading for Adk {
         let partial = is_true(data, &["partial"]);
         self.content(data, partial, parts);
         Self::actions(author, data, parts);
-        if let (Some(usage), Some(counts)) = (
-            event
-                .usage
-                .filter(|usage| usage.input.is_some() || usage.output.is_some()),
-            member(data, "usageMetadata"),
-        ) {
-            parts(Part::Usage {
-                input: usage.input,
-                output: usage.output,
-                reasoning: usage.reasoning,
-                cached: number(counts, &["cachedContentTokenCount"]),
-                call: usage.call,
-            });
-        }
+        let cached = number(data, &["usageMetadata", "cachedContentTokenCount"]);
+        shared::usage(event, cached, parts);
         if !code.is_empty() {
             parts(Part::Error {
                 code: code.into(),
@@ -229,10 +214,7 @@ impl Adk {
             }
         }
         if partial {
-            if self.agents.len() >= MAX_REMEMBERED {
-                self.agents.remove(0);
-            }
-            self.agents.push(agent);
+            shared::remember(&mut self.agents, agent);
             return;
         }
         if known.is_some() && !text.is_empty() {
@@ -298,10 +280,7 @@ impl Adk {
             args: Some(args.into()),
             by: By::Agent,
         });
-        if self.calls.len() >= MAX_REMEMBERED {
-            self.calls.remove(0);
-        }
-        self.calls.push((call, name.to_vec()));
+        shared::remember(&mut self.calls, (call, name.to_vec()));
     }
 
     /// Tells a result. One without an id is that of the oldest call of its tool.

@@ -1,13 +1,10 @@
 //! AG-UI: unnamed blocks, each an object whose `type` is in capitals.
 
-use super::Reading;
+use super::{Reading, shared};
 use crate::event::Event;
 use crate::translate::part::{By, Part, Reason, Scope, StateOp};
 use crate::translate::raw::{elements, id, is_object, member, number, string, word};
 use crate::wire::{Frame, json};
-
-/// Maximum number of ids that are remembered. Beyond it, the oldest is forgotten.
-const MAX_REMEMBERED: usize = 256;
 
 /// The state that is kept between events.
 #[derive(Debug, Default)]
@@ -141,10 +138,7 @@ impl AgUi {
     /// Notes that the text of the open message comes in pieces.
     fn tell(&mut self) {
         self.told.retain(|told| *told != self.text);
-        if self.told.len() >= MAX_REMEMBERED {
-            self.told.remove(0);
-        }
-        self.told.push(self.text.clone());
+        shared::remember(&mut self.told, self.text.clone());
     }
 
     fn call(&mut self, kind: &[u8], data: &[u8], parts: &mut dyn FnMut(Part<'_>)) {

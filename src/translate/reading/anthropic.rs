@@ -1,7 +1,7 @@
 //! Anthropic Messages.
 
 use super::Reading;
-use super::shared::{finish, make_room, unknown, usage};
+use super::shared::{finish, remember, unknown, usage};
 use crate::event::{Class, Event};
 use crate::translate::part::{By, Part, Reason, Scope};
 use crate::translate::raw::{at, escaped, is_object, is_true, member, number, string, word};
@@ -178,14 +178,16 @@ impl Anthropic {
             by,
         });
         let input = member(block, "input").filter(|input| is_object(input));
-        make_room(&mut self.calls);
-        self.calls.push(Call {
-            index: number(data, &["index"]).unwrap_or_default(),
-            id,
-            by,
-            input: input.unwrap_or(b"{}").to_vec(),
-            has_pieces: false,
-        });
+        remember(
+            &mut self.calls,
+            Call {
+                index: number(data, &["index"]).unwrap_or_default(),
+                id,
+                by,
+                input: input.unwrap_or(b"{}").to_vec(),
+                has_pieces: false,
+            },
+        );
     }
 
     /// Passes on that the arguments of all open calls are complete.

@@ -1,7 +1,7 @@
 //! Cohere chat, version 2.
 
 use super::Reading;
-use super::shared::{finish, make_room, unknown, usage};
+use super::shared::{finish, remember, unknown, usage};
 use crate::event::{Class, Event};
 use crate::translate::part::{By, Part, Reason, Scope};
 use crate::translate::raw::{at, id, member, number, string, word};
@@ -87,8 +87,7 @@ impl Cohere {
             name: word(call, &["function", "name"]).into(),
             by: By::Client,
         });
-        make_room(&mut self.calls);
-        self.calls.push((index, id));
+        remember(&mut self.calls, (index, id));
         self.piece(index, arguments(data), parts);
     }
 

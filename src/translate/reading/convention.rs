@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hasher};
 
 use super::Reading;
-use super::shared::{finish, json, make_room, unknown, usage};
+use super::shared::{finish, json, remember, unknown, usage};
 use crate::event::{Class, Event, Terminal};
 use crate::translate::part::{By, Part, Reason, Scope, StateOp, Text};
 use crate::translate::raw::{
@@ -187,8 +187,7 @@ impl Convention {
         let is_known = self.wholes.contains(&hash);
         let duplicate = std::mem::take(&mut self.in_pieces) || is_known;
         if !is_known {
-            make_room(&mut self.wholes);
-            self.wholes.push(hash);
+            remember(&mut self.wholes, hash);
         }
         let msg = msg.into();
         if duplicate {
@@ -376,8 +375,7 @@ impl Convention {
         match known.and_then(|at| self.calls.get_mut(at)) {
             Some((_, _, ready)) => *ready |= is_ready,
             None => {
-                make_room(&mut self.calls);
-                self.calls.push((fields.name().into_owned(), id, is_ready));
+                remember(&mut self.calls, (fields.name().into_owned(), id, is_ready));
             }
         }
     }

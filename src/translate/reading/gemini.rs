@@ -1,7 +1,7 @@
 //! Gemini `streamGenerateContent`.
 
 use super::Reading;
-use super::shared::{finish, make_room, unknown, usage};
+use super::shared::{finish, remember, unknown, usage};
 use crate::event::{Class, Event};
 use crate::translate::part::{By, Part, Reason, Scope};
 use crate::translate::raw::{elements, id, is_true, member, members, number, string, word};
@@ -181,8 +181,7 @@ impl Gemini {
             args: Some(args.into()),
             by,
         });
-        make_room(&mut self.calls);
-        self.calls.push((name.to_vec(), id));
+        remember(&mut self.calls, (name.to_vec(), id));
     }
 
     /// Reads the result of a call, which may have no id: then it is that of the first open call of

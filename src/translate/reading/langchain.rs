@@ -3,13 +3,11 @@
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use super::shared;
 use crate::event::Event;
 use crate::translate::part::{By, Part, Reason, Scope};
 use crate::translate::raw::{elements, id, is_object, member, number, string, word};
 use crate::wire::json::Cursor;
-
-/// Maximum number of messages, calls or results that are remembered. Beyond it, the oldest is forgotten.
-const MAX_REMEMBERED: usize = 256;
 
 /// How a tool has answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,14 +16,6 @@ pub(super) enum Answer {
     /// More follows.
     Partial,
     Succeeded,
-}
-
-/// Adds an item to a list, which forgets its oldest one if it is full.
-pub(super) fn remember<T>(list: &mut Vec<T>, item: T) {
-    if list.len() >= MAX_REMEMBERED {
-        list.remove(0);
-    }
-    list.push(item);
 }
 
 /// Returns a hash.
@@ -489,7 +479,7 @@ impl Messages {
     /// Notes a message of an earlier run.
     pub(super) fn earlier(&mut self, msg: &[u8], message: &Message<'_>) {
         if message.is_tool() {
-            remember(&mut self.results, message.call.to_vec());
+            shared::remember(&mut self.results, message.call.to_vec());
         } else if self.find(msg).is_none() {
             self.tell(msg, How::Earlier);
             for call in elements(message.calls) {
@@ -523,7 +513,7 @@ impl Messages {
             return;
         }
         if !partial {
-            remember(&mut self.results, call.to_vec());
+            shared::remember(&mut self.results, call.to_vec());
         }
         for known in self.calls.iter_mut().filter(|known| known.id == call) {
             ready(known, parts);
@@ -710,7 +700,7 @@ impl Messages {
             open,
             runs: false,
         };
-        remember(&mut self.calls, call);
+        shared::remember(&mut self.calls, call);
     }
 
     fn tell(&mut self, msg: &[u8], how: How) {
@@ -721,7 +711,7 @@ impl Messages {
             thought: (0, hash(b"".as_slice())),
             repeated: false,
         };
-        remember(&mut self.told, told);
+        shared::remember(&mut self.told, told);
     }
 
     fn find(&self, msg: &[u8]) -> Option<&Told> {
@@ -759,17 +749,6 @@ fn added<'a>(before: &mut (usize, u64), text: &'a [u8]) -> Option<&'a [u8]> {
 
 /// Tells the token counts of an event. `counts` is LangChain's own object with them.
 pub(super) fn usage(event: &Event, counts: Option<&[u8]>, parts: &mut dyn FnMut(Part<'_>)) {
-    if let Some(usage) = event
-        .usage
-        .filter(|usage| usage.input.is_some() || usage.output.is_some())
-    {
-        parts(Part::Usage {
-            input: usage.input,
-            output: usage.output,
-            reasoning: usage.reasoning,
-            cached: counts
-                .and_then(|counts| number(counts, &["input_token_details", "cache_read"])),
-            call: usage.call,
-        });
-    }
+    let cached = counts.and_then(|counts| number(counts, &["input_token_details", "cache_read"]));
+    shared::usage(event, cached, parts);
 }

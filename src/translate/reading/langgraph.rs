@@ -1,8 +1,8 @@
 //! LangGraph Platform: the event name is a stream mode. A run may be streamed in several modes at once.
 
-use super::Reading;
-use super::langchain::{Answer, Message, Messages, hash, remember, usage};
+use super::langchain::{Answer, Message, Messages, hash, usage};
 use super::langserve;
+use super::{Reading, shared};
 use crate::event::Event;
 use crate::translate::part::{Part, Reason, Scope, StateOp};
 use crate::translate::raw::{at, elements, id, is_object, member, members, string, word};
@@ -264,7 +264,7 @@ impl LangGraph {
             if self.interrupts.contains(&seal) {
                 continue;
             }
-            remember(&mut self.interrupts, seal);
+            shared::remember(&mut self.interrupts, seal);
             parts(Part::Interrupt {
                 id: told.into(),
                 reason: b"interrupt".into(),
@@ -390,7 +390,7 @@ impl LangGraph {
                     hash(told)
                 };
                 if !self.interrupts.contains(&seal) {
-                    remember(&mut self.interrupts, seal);
+                    shared::remember(&mut self.interrupts, seal);
                     parts(Part::Interrupt {
                         id: told.into(),
                         reason: b"interrupt".into(),
@@ -441,7 +441,7 @@ impl LangGraph {
             };
             self.open.retain(|(open, _)| open != namespace);
             self.messages.note_pieces(msg);
-            return remember(&mut self.open, (namespace.to_vec(), msg.to_vec()));
+            return shared::remember(&mut self.open, (namespace.to_vec(), msg.to_vec()));
         }
         let open = self.open.iter().find(|(open, _)| open == namespace);
         let msg = open.map(|(_, msg)| msg.clone()).unwrap_or_default();
@@ -514,7 +514,7 @@ impl LangGraph {
                     return;
                 }
                 if !self.blocks.contains(&block) {
-                    remember(&mut self.blocks, block);
+                    shared::remember(&mut self.blocks, block);
                 }
                 parts(if is_text {
                     Part::Text {

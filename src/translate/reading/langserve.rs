@@ -1,7 +1,7 @@
 //! LangServe, and the objects of `astream_events`.
 
-use super::Reading;
-use super::langchain::{Answer, Message, Messages, remember, usage};
+use super::langchain::{Answer, Message, Messages, usage};
+use super::{Reading, shared};
 use crate::event::Event;
 use crate::translate::part::{Part, Reason, Scope, StateOp};
 use crate::translate::raw::{elements, id, is_object, member, string, word};
@@ -241,7 +241,7 @@ impl LangServe {
         if !is_pending {
             self.messages.run(name);
         }
-        remember(&mut self.calls, (run.to_vec(), call));
+        shared::remember(&mut self.calls, (run.to_vec(), call));
     }
 
     fn tool_end(

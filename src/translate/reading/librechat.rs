@@ -1,7 +1,7 @@
 //! LibreChat: the steps and deltas of its agents.
 
 use super::Reading;
-use super::shared::{finish, make_room, unknown, usage};
+use super::shared::{finish, remember, unknown, usage};
 use crate::event::{Class, Event};
 use crate::translate::part::{By, Part, Reason, Scope};
 use crate::translate::raw::{
@@ -173,14 +173,16 @@ impl LibreChat {
                     name: word(call, &["name"]).into(),
                     by: By::Agent,
                 });
-                make_room(&mut self.calls);
-                self.calls.push(Call {
-                    step: step.to_vec(),
-                    number,
-                    id,
-                    has_pieces: false,
-                    is_ready: false,
-                });
+                remember(
+                    &mut self.calls,
+                    Call {
+                        step: step.to_vec(),
+                        number,
+                        id,
+                        has_pieces: false,
+                        is_ready: false,
+                    },
+                );
                 self.calls.len() - 1
             }
         };

@@ -1,6 +1,6 @@
 //! Mastra: the chunks of agents, of networks of agents and of workflows.
 
-use super::Reading;
+use super::{Reading, shared};
 use crate::event::Event;
 use crate::translate::part::{By, Part, Reason, Scope, StateOp};
 use crate::translate::raw::{at, id, is_object, member, number, string, word};
@@ -46,23 +46,12 @@ impl Reading for Mastra {
         } else if !self.agent(kind, payload, parts) {
             self.other(kind, data, payload, parts);
         }
-        if let Some(usage) = event
-            .usage
-            .filter(|usage| usage.input.is_some() || usage.output.is_some())
-        {
-            let cached = [
-                &["output", "usage", "cachedInputTokens"][..],
-                &["usage", "cachedInputTokens"],
-            ];
-            let counts = Part::Usage {
-                input: usage.input,
-                output: usage.output,
-                reasoning: usage.reasoning,
-                cached: cached.into_iter().find_map(|path| number(payload, path)),
-                call: usage.call,
-            };
-            parts(counts);
-        }
+        let cached = [
+            &["output", "usage", "cachedInputTokens"][..],
+            &["usage", "cachedInputTokens"],
+        ];
+        let cached = cached.into_iter().find_map(|path| number(payload, path));
+        shared::usage(event, cached, parts);
         match kind {
             b"step-finish" => parts(Part::Finish {
                 reason: reason_of(word(payload, &["stepResult", "reason"])),

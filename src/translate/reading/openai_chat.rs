@@ -1,6 +1,6 @@
 //! Chat completions and legacy completions of OpenAI and compatible servers.
 
-use super::Reading;
+use super::{Reading, shared};
 use crate::event::Event;
 use crate::translate::part::{By, Part, Reason, Scope};
 use crate::translate::raw::{at, elements, id, member, number, string, word};
@@ -43,15 +43,8 @@ impl Reading for OpenAiChat {
         for choice in member(data, "choices").map(elements).unwrap_or_default() {
             self.choice(choice, parts);
         }
-        if let Some(usage) = member(data, "usage") {
-            parts(Part::Usage {
-                input: number(usage, &["prompt_tokens"]),
-                output: event.usage.and_then(|usage| usage.output),
-                reasoning: event.usage.and_then(|usage| usage.reasoning),
-                cached: number(usage, &["prompt_tokens_details", "cached_tokens"]),
-                call: 0,
-            });
-        }
+        let cached = number(data, &["usage", "prompt_tokens_details", "cached_tokens"]);
+        shared::usage(event, cached, parts);
     }
 }
 

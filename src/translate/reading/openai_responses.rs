@@ -1,7 +1,7 @@
 //! OpenAI Responses, also as the OpenAI Agents SDK wraps its events.
 
 use super::Reading;
-use super::shared::{finish, make_room, unknown, usage};
+use super::shared::{finish, remember, unknown, usage};
 use crate::event::{Class, Event};
 use crate::translate::part::{By, Part, Reason, Scope};
 use crate::translate::raw::{
@@ -575,13 +575,15 @@ impl OpenAiResponses {
 
     /// Adds an item. Returns where it is.
     fn push(&mut self, place: Option<u64>, id: &[u8]) -> usize {
-        make_room(&mut self.items);
-        self.items.push(Item {
-            response: self.responses,
-            place,
-            id: id.to_vec(),
-            ..Item::default()
-        });
+        remember(
+            &mut self.items,
+            Item {
+                response: self.responses,
+                place,
+                id: id.to_vec(),
+                ..Item::default()
+            },
+        );
         self.items.len() - 1
     }
 }

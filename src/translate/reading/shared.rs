@@ -44,11 +44,12 @@ pub(super) fn json(data: &[u8]) -> Json<'_> {
     }
 }
 
-/// Removes the oldest element of a full list, so that there is room for another one.
-pub(super) fn make_room<T>(list: &mut Vec<T>) {
-    /// A stream may have any number of calls. Only the last ones are remembered.
+/// Adds an item to a list, which forgets its oldest one if it is full: a stream may have any number of calls, and only
+/// the last ones matter.
+pub(super) fn remember<T>(list: &mut Vec<T>, item: T) {
     const MAX_REMEMBERED: usize = 256;
     if list.len() >= MAX_REMEMBERED {
         list.remove(0);
     }
+    list.push(item);
 }

@@ -2,16 +2,13 @@
 //!
 //! An agent tells each piece of the model twice: as the model's event, and as its own.
 
-use super::Reading;
+use super::{Reading, shared};
 use crate::event::Event;
 use crate::translate::part::{By, Part, Reason, Scope};
 use crate::translate::raw::{
     at, elements, id, is_object, is_true, member, members, number, string, word,
 };
 use crate::wire::{Frame, json};
-
-/// Maximum number of calls or nodes that are remembered. Beyond it, the oldest is forgotten.
-const MAX_REMEMBERED: usize = 256;
 
 /// A tool call.
 #[derive(Debug)]
@@ -34,13 +31,6 @@ pub(super) struct Strands {
     has_text: bool,
     /// How many calls had no id.
     unnamed: u64,
-}
-
-fn remember<T>(list: &mut Vec<T>, item: T) {
-    if list.len() >= MAX_REMEMBERED {
-        list.remove(0);
-    }
-    list.push(item);
 }
 
 impl Reading for Strands {
@@ -127,18 +117,8 @@ impl Strands {
                 });
             }
             b"metadata" => {
-                if let Some(usage) = event
-                    .usage
-                    .filter(|usage| usage.input.is_some() || usage.output.is_some())
-                {
-                    parts(Part::Usage {
-                        input: usage.input,
-                        output: usage.output,
-                        reasoning: usage.reasoning,
-                        cached: number(value, &["usage", "cacheReadInputTokens"]),
-                        call: usage.call,
-                    });
-                }
+                let cached = number(value, &["usage", "cacheReadInputTokens"]);
+                shared::usage(event, cached, parts);
             }
             b"init_event_loop" => parts(Part::Start {
                 run: b"".into(),
@@ -207,7 +187,7 @@ impl Strands {
 
     fn note_model(&mut self, node: &[u8]) {
         if !self.has_model(node) {
-            remember(&mut self.models, node.to_vec());
+            shared::remember(&mut self.models, node.to_vec());
         }
     }
 
@@ -273,7 +253,7 @@ impl Strands {
             id: call_id,
             open: true,
         };
-        remember(&mut self.calls, call);
+        shared::remember(&mut self.calls, call);
     }
 
     /// Tells that the arguments of the open calls of a node, or of one block, are complete.
@@ -368,7 +348,7 @@ impl Strands {
             id: told.to_vec(),
             open: false,
         };
-        remember(&mut self.calls, call);
+        shared::remember(&mut self.calls, call);
     }
 }
 

@@ -1,13 +1,10 @@
 //! Vercel AI SDK UI message stream, version 1.
 
-use super::Reading;
+use super::{Reading, shared};
 use crate::event::Event;
 use crate::translate::part::{By, Part, Reason, Scope, StateOp};
 use crate::translate::raw::{at, id, is_object, is_true, member, number, quoted, string, word};
 use crate::wire::{Frame, json};
-
-/// Maximum number of calls that are remembered. Beyond it, the oldest is forgotten.
-const MAX_REMEMBERED: usize = 256;
 
 /// The state that is kept between events.
 #[derive(Debug, Default)]
@@ -252,10 +249,7 @@ impl VercelUi {
                 *known
             }
             None => {
-                if self.calls.len() >= MAX_REMEMBERED {
-                    self.calls.remove(0);
-                }
-                self.calls.push((call.to_vec(), by));
+                shared::remember(&mut self.calls, (call.to_vec(), by));
                 by
             }
         }

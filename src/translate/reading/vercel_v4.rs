@@ -1,6 +1,6 @@
 //! Vercel AI SDK data stream of version 4: the name of each line is its code.
 
-use super::Reading;
+use super::{Reading, shared};
 use crate::event::Event;
 use crate::translate::part::{By, Part, Reason, Scope, StateOp};
 use crate::translate::raw::{is_object, member, string, word};
@@ -106,16 +106,7 @@ impl Reading for VercelV4 {
 
 /// Tells the end of a step or of the run, with its token counts.
 fn finish(data: &[u8], event: &Event, scope: Scope, parts: &mut dyn FnMut(Part<'_>)) {
-    let usage = event.usage.unwrap_or_default();
-    if usage.input.is_some() || usage.output.is_some() {
-        parts(Part::Usage {
-            input: usage.input,
-            output: usage.output,
-            reasoning: usage.reasoning,
-            cached: None,
-            call: usage.call,
-        });
-    }
+    shared::usage(event, None, parts);
     let told = word(data, &["finishReason"]);
     parts(Part::Finish {
         reason: if told.is_empty() {
