@@ -1,6 +1,6 @@
 //! What a target could not say.
 
-use super::conversation::Action;
+use super::action::Action;
 
 /// The kinds of things that a target may not be able to say, by name.
 pub const KINDS: [&str; 6] = ["interrupt", "message", "raw", "state", "status", "tool"];

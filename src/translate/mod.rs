@@ -9,6 +9,7 @@
 //! A piece of text that goes on with the only open text takes a shorter way: its bytes are copied from the source's
 //! event to the target's, and nothing is parsed or allocated.
 
+mod action;
 mod conversation;
 mod lost;
 mod part;
@@ -19,7 +20,8 @@ mod writer;
 
 use std::borrow::Cow;
 
-use conversation::{Action, Conversation, Facts, Kind, LastWord};
+use action::{Action, Facts, Kind};
+use conversation::{Conversation, LastWord};
 pub use lost::{KINDS, Lost};
 use part::Part;
 use reading::Reading;

@@ -3,7 +3,7 @@
 //! Nothing may be open at `RUN_FINISHED`, an empty `delta` raises, and so does `null` for any member.
 
 use super::{Out, Writer, digits, or, text_of};
-use crate::translate::conversation::{Action, Args, Facts, Kind, OpenText};
+use crate::translate::action::{Action, Args, Facts, Kind, OpenText};
 use crate::translate::part::{Reason, StateOp};
 
 /// Writes AG-UI events.

@@ -4,7 +4,7 @@
 //! member.
 
 use super::{Out, Writer, digits, or};
-use crate::translate::conversation::{Action, Args, Call, Facts, Kind, OpenText};
+use crate::translate::action::{Action, Args, Call, Facts, Kind, OpenText};
 use crate::translate::part::{By, Reason, StateOp};
 
 /// Writes a UI message stream.

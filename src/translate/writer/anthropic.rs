@@ -4,7 +4,7 @@
 //! `tool_use` again.
 
 use super::{Out, Writer, digits, or};
-use crate::translate::conversation::{Action, Args, Call, Facts, Kind, OpenText};
+use crate::translate::action::{Action, Args, Call, Facts, Kind, OpenText};
 use crate::translate::part::{By, Reason};
 use crate::translate::raw::escaped;
 

@@ -1,7 +1,7 @@
 //! The native events, as SSE or as NDJSON.
 
 use super::{Digits, Out, Writer, digits};
-use crate::translate::conversation::{Action, Args, Facts, Kind};
+use crate::translate::action::{Action, Args, Facts, Kind};
 use crate::translate::part::{Scope, StateOp};
 
 /// Writes native events.

@@ -9,7 +9,7 @@ pub(super) mod anthropic;
 pub(super) mod events;
 pub(super) mod openai_chat;
 
-use super::conversation::{Action, Facts};
+use super::action::{Action, Facts};
 use crate::event::Span;
 
 /// Writes the events of one stream.

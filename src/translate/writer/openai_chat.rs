@@ -4,7 +4,7 @@
 //! without its result: then nobody else will run it.
 
 use super::{Out, Writer, digits, or};
-use crate::translate::conversation::{Action, Args, Call, Facts, Kind, OpenText};
+use crate::translate::action::{Action, Args, Call, Facts, Kind, OpenText};
 use crate::translate::part::{By, Reason};
 
 /// Writes chunks.
