@@ -32,6 +32,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("stream::meter", 1),
     ("stream::pipeline", 1),
     ("stream::sink", 1),
+    ("stream::stages", 1),
     ("stream::tools", 1),
     ("translate", 1),
     ("wire", 1),

@@ -1,6 +1,6 @@
 //! The logic of a live stream: how bytes become events, when and why the stream ends, and the pump that runs it.
 //!
-//! `pipeline`, `classify`, `large_event`, `meter`, `tools`, `deadline` and `end` are pure: they read no clock and do no I/O. `pump` is
+//! `pipeline`, `classify`, `large_event`, `stages`, `meter`, `tools`, `deadline` and `end` are pure: they read no clock and do no I/O. `pump` is
 //! the future that connects an ingress (the upstream's side) to an egress (the client's side).
 
 mod classify;
@@ -11,5 +11,6 @@ pub mod meter;
 pub mod pipeline;
 pub mod pump;
 pub mod sink;
+mod stages;
 pub mod stop;
 pub mod tools;

@@ -2,7 +2,6 @@
 //!
 //! A [`Pipeline`] is a plain value: it reads no clock and does no I/O.
 
-use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ pub use super::classify::InputEnd;
 use super::classify::StreamClassifier;
 use super::large_event::{self, ReadEvent, Unread};
 pub use super::sink::Sink;
+use super::stages::Stages;
 
 /// Why the bytes are not a valid stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,12 +76,8 @@ pub struct Settings {
 pub struct Pipeline {
     coding: Option<Box<encoding::Decoder>>,
     decoder: Decoder,
-    classifier: StreamClassifier,
-    /// Removes what is hidden from the client; `None` if nothing is.
-    filter: Option<Box<Filter>>,
+    stages: Stages,
     hides: bool,
-    /// Writes what the client may see in another dialect; `None` if it keeps its own.
-    translator: Option<Box<Translator>>,
     /// A large event that is read on another thread. Nothing else is passed on before it.
     large: Option<Box<Large>>,
 }
@@ -91,7 +87,7 @@ pub struct Pipeline {
 enum Large {
     /// Still here.
     Unread(Frame<'static>),
-    /// On another thread, with the classifier, the filter and the translator. This much had been hidden before it.
+    /// On another thread, with the stages. This much had been hidden before it.
     Away(Hidden),
 }
 
@@ -101,42 +97,42 @@ impl Pipeline {
         Self {
             coding: encoding::Decoder::new(settings.coding).map(Box::new),
             decoder: Decoder::new(settings.framing, settings.max_event_bytes),
-            classifier: StreamClassifier::new(
-                settings.choice,
-                settings.hint,
-                settings.members.clone(),
-            ),
-            filter: (settings.hide.is_on())
-                .then(|| Box::new(Filter::new(Arc::clone(&settings.hide), settings.framing))),
+            stages: Stages {
+                classifier: StreamClassifier::new(
+                    settings.choice,
+                    settings.hint,
+                    settings.members.clone(),
+                ),
+                filter: (settings.hide.is_on())
+                    .then(|| Box::new(Filter::new(Arc::clone(&settings.hide), settings.framing))),
+                translator: None,
+            },
             hides: settings.hide.is_on(),
             large: None,
-            translator: None,
         }
     }
 
     /// Translates the stream for its client.
-    pub fn translated(self, translator: Translator) -> Self {
-        Self {
-            translator: Some(Box::new(translator)),
-            ..self
-        }
+    pub fn translated(mut self, translator: Translator) -> Self {
+        self.stages.translator = Some(Box::new(translator));
+        self
     }
 
     /// Returns the translator, if the client gets a translation.
     pub fn translator(&self) -> Option<&Translator> {
-        self.translator.as_deref()
+        self.stages.translator.as_deref()
     }
 
     /// Ends the translation of a stream that somebody has stopped.
     pub fn stop_translation(&mut self, sink: &mut impl Sink) {
-        if let Some(translator) = &mut self.translator {
+        if let Some(translator) = &mut self.stages.translator {
             translator.stop(&mut |block, event| sink.leaves(block, event));
         }
     }
 
     /// Ends the translation of a stream that has ended well.
     pub fn end_translation(&mut self, sink: &mut impl Sink) {
-        if let Some(translator) = &mut self.translator {
+        if let Some(translator) = &mut self.stages.translator {
             translator.finish(&mut |block, event| sink.leaves(block, event));
         }
     }
@@ -155,11 +151,9 @@ impl Pipeline {
         let Self {
             coding,
             decoder,
-            classifier,
-            filter,
+            stages,
             large,
             hides: _,
-            translator,
         } = self;
         let deferred = OnceCell::new();
         let mut frames = |frame: Frame<'_>, sink: &mut _| {
@@ -168,10 +162,7 @@ impl Pipeline {
                 let _ = deferred.set(frame.into_owned());
                 return Flow::Pause;
             }
-            match translator {
-                None => pass(classifier, filter, frame, sink),
-                Some(translator) => translate(classifier, filter, translator, &frame, sink),
-            }
+            stages.pass(frame, sink);
             Flow::while_true(Sink::has_room(sink))
         };
         let is_full = large.is_some() || !sink.has_room();
@@ -206,7 +197,7 @@ impl Pipeline {
         if let Some(frame) = deferred.into_inner() {
             *large = Some(Box::new(Large::Unread(frame)));
         }
-        classifier.note_heartbeats(decoder.take_comments());
+        stages.classifier.note_heartbeats(decoder.take_comments());
         result
     }
 
@@ -218,22 +209,17 @@ impl Pipeline {
         let Large::Unread(frame) = std::mem::replace(large, Large::Away(hidden)) else {
             return None;
         };
-        let stand_in = self.classifier.stand_in();
+        let stand_in = self.stages.stand_in();
         Some(Unread {
             frame,
-            classifier: std::mem::replace(&mut self.classifier, stand_in),
-            filter: self.filter.take(),
-            translator: self.translator.as_mut().map(|translator| {
-                let stand_in = translator.stand_in();
-                std::mem::replace(translator, Box::new(stand_in))
-            }),
+            stages: std::mem::replace(&mut self.stages, stand_in),
         })
     }
 
     /// Passes on a large event that was read.
     pub fn put_back(&mut self, read: ReadEvent, sink: &mut impl Sink) {
         self.large = None;
-        (self.classifier, self.filter, self.translator) = read.deliver(sink);
+        self.stages = read.deliver(sink);
     }
 
     /// Reports whether a large event has not been passed on.
@@ -267,11 +253,7 @@ impl Pipeline {
         {
             torn = !frame.whole;
             if frame.whole {
-                let (classifier, filter) = (&mut self.classifier, &mut self.filter);
-                match &mut self.translator {
-                    None => pass(classifier, filter, frame, sink),
-                    Some(translator) => translate(classifier, filter, translator, &frame, sink),
-                }
+                self.stages.pass(frame, sink);
             }
         }
         self.flush(sink);
@@ -281,9 +263,9 @@ impl Pipeline {
         } else {
             how
         };
-        let ended = self.classifier.finish(how);
+        let ended = self.stages.classifier.finish(how);
         if ended && !torn && (is_over || !torn_coding) {
-            let ended_well = match self.classifier.terminal() {
+            let ended_well = match self.stages.classifier.terminal() {
                 None => how == InputEnd::Clean,
                 Some(terminal) => terminal != Terminal::Error,
             };
@@ -298,19 +280,7 @@ impl Pipeline {
 
     /// Passes what the filter held back, and the client may see, to `sink`, because the stream ends here.
     pub fn flush(&mut self, sink: &mut impl Sink) {
-        let Some(filter) = &mut self.filter else {
-            return;
-        };
-        let (dialect, framing) = (self.classifier.dialect(), self.decoder.framing());
-        filter.finish(&mut |block, event| match &mut self.translator {
-            None => leave(sink, block, event),
-            Some(translator) => translator.take(
-                dialect,
-                &wire::canonical(framing, &block),
-                event,
-                &mut |block, event| sink.leaves(block, event),
-            ),
-        });
+        self.stages.flush(self.decoder.framing(), sink);
     }
 
     /// Reports whether the client may receive less than the upstream sends.
@@ -320,16 +290,15 @@ impl Pipeline {
 
     /// Returns what was hidden so far.
     pub fn hidden(&self) -> Hidden {
-        match (self.large.as_deref(), &self.filter) {
-            (Some(Large::Away(before)), _) => *before,
-            (_, Some(filter)) => filter.hidden(),
-            (_, None) => Hidden::default(),
+        match self.large.as_deref() {
+            Some(Large::Away(before)) => *before,
+            _ => self.stages.hidden(),
         }
     }
 
     /// Returns the dialect of the stream, as far as it is known.
     pub const fn dialect(&self) -> Dialect {
-        self.classifier.dialect()
+        self.stages.classifier.dialect()
     }
 
     /// Returns the framing of the stream.
@@ -340,92 +309,30 @@ impl Pipeline {
     /// Returns how the stream would end if its input ended now, although more events may follow: successfully or as
     /// failed. Returns `None` if no event has allowed that.
     pub const fn may_end(&self) -> Option<Terminal> {
-        self.classifier.may_end()
+        self.stages.classifier.may_end()
     }
 
     /// Returns what an error event to the client must agree with.
     pub fn error_context(&self) -> ErrorContext {
-        match &self.translator {
-            None => self.classifier.error_context(),
+        match &self.stages.translator {
+            None => self.stages.classifier.error_context(),
             Some(translator) => translator.error_context(),
         }
     }
 
     /// Returns the dialect that was announced but not used, if any.
     pub const fn mismatched(&self) -> Option<Dialect> {
-        self.classifier.mismatched()
+        self.stages.classifier.mismatched()
     }
 
     /// Returns the terminal event, once it has been seen.
     pub const fn terminal(&self) -> Option<Terminal> {
-        self.classifier.terminal()
+        self.stages.classifier.terminal()
     }
 
     /// Returns how many heartbeats of the upstream were consumed since the last call.
     pub const fn take_heartbeats(&mut self) -> u64 {
-        self.classifier.take_heartbeats()
-    }
-}
-
-/// Classifies and filters one frame, and passes the result to `sink`.
-fn pass(
-    classifier: &mut StreamClassifier,
-    filter: &mut Option<Box<Filter>>,
-    frame: Frame<'_>,
-    sink: &mut impl Sink,
-) {
-    let Some(filter) = filter else {
-        if let Some(event) = classifier.read(&frame) {
-            sink.passes(frame.block, event);
-        }
-        return;
-    };
-    let Some(event) = classifier.read(&frame).copied() else {
-        return;
-    };
-    sink.arrived(&frame.block, &event);
-    let frame = Cow::Owned(frame);
-    filter.take(classifier.dialect(), frame, &event, &mut |block, event| {
-        leave(sink, block, event);
-    });
-}
-
-/// Classifies and filters one frame, and passes what the translator makes of it to `sink`.
-fn translate(
-    classifier: &mut StreamClassifier,
-    filter: &mut Option<Box<Filter>>,
-    translator: &mut Translator,
-    frame: &Frame<'_>,
-    sink: &mut impl Sink,
-) {
-    let Some(event) = classifier.read(frame).copied() else {
-        return;
-    };
-    let dialect = classifier.dialect();
-    sink.arrived(&frame.block, &event);
-    let Some(filter) = filter else {
-        return translator.take(dialect, frame, &event, &mut |block, event| {
-            sink.leaves(block, event);
-        });
-    };
-    let framing = filter.framing();
-    filter.take(
-        dialect,
-        Cow::Borrowed(frame),
-        &event,
-        &mut |block, event| {
-            let frame = wire::canonical(framing, &block);
-            translator.take(dialect, &frame, event, &mut |block, event| {
-                sink.leaves(block, event);
-            });
-        },
-    );
-}
-
-fn leave(sink: &mut impl Sink, block: Cow<'_, [u8]>, event: &Event) {
-    match block {
-        Cow::Borrowed(block) => sink.leaves(block, event),
-        Cow::Owned(block) => sink.leaves_owned(block, event),
+        self.stages.classifier.take_heartbeats()
     }
 }
 
