@@ -227,6 +227,11 @@ impl Pipeline {
         self.large.is_some()
     }
 
+    /// Reports whether the body is compressed.
+    pub const fn is_compressed(&self) -> bool {
+        self.coding.is_some()
+    }
+
     /// Reports whether the sink had no room for all of what was fed.
     pub fn is_paused(&self) -> bool {
         self.large.is_some()

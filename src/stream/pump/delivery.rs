@@ -9,7 +9,7 @@ use crate::event::{Content, Event};
 use crate::queue::{LARGE_BYTES, Offer, Pushing};
 use crate::stream::meter::Meter;
 use crate::stream::pipeline::{Sink, is_content};
-use crate::stream::pump::TURN_WORK;
+use crate::stream::pump::pause::TURN_WORK;
 
 /// The least that an event costs, as a number of bytes read: many small events take as long as larger ones.
 const EVENT_BYTES: usize = 128;
@@ -32,6 +32,8 @@ pub(super) struct Delivery<'a> {
     events: usize,
     /// How many bytes of a compressed body were decoded.
     decoded: usize,
+    /// How much work there is in a turn.
+    pub(super) turn: usize,
     content: bool,
     offer: Offer,
 }
@@ -42,6 +44,7 @@ pub(super) struct Delivered {
     pub(super) events: usize,
     /// What the delivery cost, as a number of bytes read.
     pub(super) work: usize,
+    pub(super) turn_is_over: bool,
     /// Whether any of them had content.
     pub(super) content: bool,
     /// How the queue received the last event.
@@ -93,7 +96,7 @@ impl Sink for Delivery<'_> {
 
     /// Nothing more is taken while an event waits outside the queue, and after a turn's work.
     fn has_room(&self) -> bool {
-        self.blocked.is_empty() && self.work() <= TURN_WORK
+        self.blocked.is_empty() && self.work() <= self.turn
     }
 }
 
@@ -113,6 +116,7 @@ impl<'a> Delivery<'a> {
             now,
             events: 0,
             decoded: 0,
+            turn: TURN_WORK,
             content: false,
             offer: Offer::Accepted,
         }
@@ -175,10 +179,12 @@ impl<'a> Delivery<'a> {
     /// Ends the delivery.
     pub(super) fn done(self) -> Delivered {
         let work = self.work();
+        let turn_is_over = work > self.turn;
         let outcome = self.pushing.done(self.events);
         Delivered {
             events: self.events,
             work,
+            turn_is_over,
             content: self.content,
             offer: self.offer,
             waiting_since: outcome.waiting_since,

@@ -9,6 +9,7 @@ use super::api::{Arrived, IngressParts, IngressReport, Observer, Source};
 use super::delivery::Delivered;
 use super::egress::Egress;
 use super::large::{self, Reading};
+use super::pause::{self, TURN_WORK};
 use crate::dialect::ErrorContext;
 use crate::event::Terminal;
 use crate::stream::deadline::{Lengths, UpstreamClocks};
@@ -95,10 +96,16 @@ impl Intake {
         }
         let now = Instant::now();
         let mut delivery = egress.delivery(Some(&mut self.meter), bytes.len(), now);
+        if self.pipeline.is_compressed() {
+            delivery.turn = pause::turn_of_compressed();
+        }
         let fault = self.pipeline.feed(bytes, &mut delivery);
         let delivered = delivery.done();
         self.fault = fault.err();
         self.share += bytes.len().max(delivered.work);
+        if delivered.turn_is_over {
+            self.share = self.share.max(TURN_WORK);
+        }
         self.meter.bytes_in += bytes.len() as u64;
         self.note(egress, &delivered, now);
     }

@@ -50,17 +50,12 @@ use egress::Egress;
 use fair_read::FairRead;
 use ingress::Ingress;
 pub use outlet::Outlet;
-use pause::Pause;
+use pause::{Pause, TURN_WORK};
 use state::State;
 
 /// How long a full queue waits for its client before the overflow rule applies. A network and a busy client need some
 /// time to take a burst: this is long enough to drop nothing in a burst, and short compared with any stall.
 const OVERFLOW_GRACE: Duration = Duration::from_millis(100);
-
-/// How much a stream does between two pauses, as a number of bytes read or decoded, of which each event counts for at least
-/// 128; then it yields to the thread's other streams. What it has read by then, it keeps undecoded. A stream whose
-/// client cannot keep up pauses after every read, because whatever it reads faster is dropped.
-const TURN_WORK: usize = 32 * 1024;
 
 /// The future that runs a stream to its end. It is polled by the task of the client's connection, or by its own task.
 pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
