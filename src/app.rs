@@ -14,6 +14,7 @@ use crate::certificate::ReloadingCertificate;
 use crate::config::{Config, Route};
 use crate::memory::Memory;
 use crate::metrics::{Metrics, RouteMetrics};
+use crate::outbox::Outbox;
 use crate::session::detached::DetachedCalls;
 use crate::session::registry::Registry;
 use crate::tasks;
@@ -28,6 +29,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Exports spans; `None` if they are not exported.
     pub traces: Option<Traces>,
+    /// Sends records of finished streams; `None` if there are none.
+    pub outbox: Option<Arc<Outbox>>,
     /// The live streams.
     pub streams: Arc<Registry>,
     /// The process drains: it reports that it is not ready (graceful shutdown).
@@ -204,6 +207,7 @@ impl App {
             loaded: ArcSwap::from_pointee(loaded),
             metrics,
             traces,
+            outbox: None,
             certificates,
             streams: Arc::default(),
             draining: AtomicBool::new(false),
@@ -216,6 +220,11 @@ impl App {
             sockets,
             connections: AtomicUsize::new(0),
         }
+    }
+
+    /// Sends records of finished streams to this outbox.
+    pub fn recording_in(self, outbox: Option<Arc<Outbox>>) -> Self {
+        Self { outbox, ..self }
     }
 
     /// Returns the configuration in force. Running streams keep the one they started with.

@@ -60,12 +60,14 @@ impl Drain {
         caller
     }
 
-    /// Waits until draining begins, then until it is over. Returns how many streams had to be ended.
-    pub async fn run(&self, app: &Arc<App>) -> usize {
+    /// Waits until draining begins, then until it is over. Returns how many streams had to be ended, and when the limit of
+    /// the drain is reached, which may have been before.
+    pub async fn run(&self, app: &Arc<App>) -> (usize, Instant) {
         let mut begun = self.begun.subscribe();
         let _ = begun.wait_for(|times| *times > 0).await;
         let started = Instant::now();
         let settings = app.loaded().config.drain;
+        let limit_at = started + settings.limit;
         app.draining.store(true, Ordering::Relaxed);
         app.metrics.draining.set(1);
         tracing::info!(streams = app.streams.len(), "draining");
@@ -83,7 +85,7 @@ impl Drain {
         let mut ended = 0;
         tokio::select! {
             () = &mut idle => {}
-            () = sleep_until(started + settings.limit) => {
+            () = sleep_until(limit_at) => {
                 app.cut.send_replace(true);
                 for live in app.streams.list() {
                     live.stop(End::Drained);
@@ -100,6 +102,6 @@ impl Drain {
             }
         };
         let _ = tokio::time::timeout(FAREWELL, told).await;
-        ended
+        (ended, limit_at)
     }
 }

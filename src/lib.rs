@@ -16,7 +16,7 @@
 //!      └─ encode ──► queue   merges, drops the oldest tokens, keeps critical events
 //!                      └─ reply ──► server::stream_writer ──► client
 //!
-//! beside it: config (read only), metrics, traces, admin, drain, memory
+//! beside it: config (read only), metrics, traces, outbox, admin, drain, memory
 //! ```
 //!
 //! To read the source in order, start with [`event`], which defines the terms; then [`proxy`], [`session`],
@@ -30,7 +30,9 @@ pub mod event;
 pub mod dialect;
 pub mod encode;
 pub mod filter;
+pub mod request_map;
 pub mod translate;
+pub mod unstream;
 pub mod wire;
 
 // layer 2: parts
@@ -51,6 +53,7 @@ pub mod upstream;
 pub(crate) mod body_deadline;
 pub mod client_conn;
 pub mod memory;
+pub mod outbox;
 pub mod reply;
 pub mod session;
 pub mod traces;

@@ -127,6 +127,14 @@ ROWS: list[Row] = [
         ],
     ),
     (
+        "Replies",
+        8,
+        [
+            ("timeseries", "What could not be said", "What clients were not told, because their dialect has no words for it: docs/replies.md.", "ops", [(rate("weir_reply_lost_total", "kind"), "{{kind}}")]),
+            ("timeseries", "What could not be said, by route", "The same, of each route: another dialect may have words for it.", "ops", [(rate("weir_reply_lost_total", "route"), "{{route}}")]),
+        ],
+    ),
+    (
         "Weir itself",
         8,
         [

@@ -11,4 +11,5 @@ pub mod head;
 pub mod identity;
 pub mod joins;
 pub mod queue;
+pub mod replies;
 pub mod scan;

@@ -35,6 +35,8 @@ pub(super) fn scrape(app: &App) -> String {
     samples.requests(app.admitted.len(), loaded.config.limits.max_requests);
     samples.detached(app.detached.len());
     samples.upstream_connections(app.sockets.open());
+    let waiting = (app.outbox.as_ref()).map_or(0, |outbox| outbox.waiting().records);
+    samples.records_waiting(waiting);
     for (name, acceptor) in &app.certificates {
         if let Some(not_after) = acceptor.not_after() {
             samples.certificate(name, not_after);

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Interval;
 
+use super::records;
 use crate::admin;
 use crate::app::{App, Loaded};
 use crate::config::{self, Config, Overrides};
@@ -82,14 +83,16 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
     let bound = bound?;
     let admin = config.admin.listen.as_ref().map(admin::bind).transpose()?;
     let traces = Traces::start(&config.traces, &metrics)?;
+    let outbox = records::start(&config.complete, &metrics)?;
     let sockets = Arc::default();
-    let app = Arc::new(App::new(
+    let app = App::new(
         Loaded::new(config, &metrics, &sockets)?,
         sockets,
         Arc::clone(&metrics),
         traces,
         bound.iter().filter_map(Bound::certificate).collect(),
-    ));
+    );
+    let app = Arc::new(app.recording_in(outbox));
     loaded(&metrics);
 
     let drain = Arc::new(Drain::default());
@@ -124,7 +127,7 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
     let mut watch = tokio::time::interval(WATCH_EVERY);
     let draining = drain.run(&app);
     tokio::pin!(draining);
-    let ended = loop {
+    let (ended, limit_at) = loop {
         tokio::select! {
             ended = &mut draining => break ended,
             _ = terminate.recv() => drain.begin_or_hurry(),
@@ -141,6 +144,9 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
     };
     tracing::info!(ended, "drained");
     workers.stop().await;
+    if let Some(outbox) = &app.outbox {
+        records::drain(outbox, limit_at).await;
+    }
     if let Some(traces) = &app.traces {
         traces.flush();
     }
@@ -180,6 +186,7 @@ fn reload(app: &App, source: &Source) {
                 ("workers", config.workers != old.config.workers),
                 ("log", config.log != old.config.log),
                 ("traces", config.traces != old.config.traces),
+                ("complete", config.complete != old.config.complete),
             ];
             for (key, _) in fixed.into_iter().filter(|(_, changed)| *changed) {
                 tracing::warn!(key, "a change of this key needs a restart");
@@ -190,6 +197,7 @@ fn reload(app: &App, source: &Source) {
                 workers: old.config.workers,
                 log: old.config.log.clone(),
                 traces: old.config.traces.clone(),
+                complete: old.config.complete.clone(),
                 ..config
             };
             Loaded::new(config, &app.metrics, &app.sockets).map_err(|error| error.to_string())

@@ -16,7 +16,7 @@ use crate::config::overrides::{self, Overrides};
 use crate::config::raw::{self, Root};
 use crate::config::{
     Config, Drain, Limits, Listen, ListenTls, Log, LogFormat, MemoryLimit, Upstream, address,
-    admin, pem, routes, traces, tree, upstreams,
+    admin, complete, pem, routes, traces, tree, upstreams,
 };
 
 /// Largest file that is read. Some thousand routes fit; a ConfigMap holds 1 MiB.
@@ -105,6 +105,7 @@ fn checked(
     let drain = drain(root.drain.as_ref().map(|drain| &drain.value), report);
     let upstreams = upstreams::all(root, overrides, report);
     let routes = routes::all(root, &upstreams, report);
+    let complete = complete::checked(root, &routes, is_reload, report);
     // Upstreams that no route uses are checked, but left out.
     let used = upstreams.into_iter().filter(|upstream| {
         routes
@@ -125,6 +126,7 @@ fn checked(
         workers,
         log: log(root),
         traces,
+        complete,
         drain,
         limits,
         upstreams,

@@ -67,6 +67,22 @@ pub(crate) const SAMPLE: Preset<f64> = preset(
     "One span for each request is cheap, and collectors can sample later by outcome (tail sampling).",
 );
 
+/// `complete.url`, `complete.file`
+pub(crate) const RECORDS_WHY: &str =
+    "What users and models say leaves Weir only where it is told to go.";
+/// `complete.secret`
+pub(crate) const RECORDS_SECRET_WHY: &str = "Needed only for `url`.";
+/// `complete.routes`
+pub(crate) const RECORDS_ROUTES_WHY: &str = "The streams of all routes are recorded.";
+/// `complete.metadata`
+pub(crate) const METADATA: Preset<&str> =
+    preset("weir-metadata", "No agent expects a header of this name.");
+/// `complete.max_text_bytes`
+pub(crate) const RECORD_TEXT: Preset<u64> = preset(
+    MIB,
+    "Longer than any answer. What is recorded is held in memory until the stream ends.",
+);
+
 /// `drain.delay`
 pub(crate) const DRAIN_DELAY: Preset<Duration> = preset(
     secs(5),
@@ -278,6 +294,37 @@ pub(crate) const REPLY: Preset<&str> = preset(
     "same",
     "A client that was written for its agent needs no translation.",
 );
+/// `request.from`
+pub(crate) const REQUEST_WHY: &str = "Most clients and agents agree on the form of requests.";
+/// Placeholder for `request.from` as a word. Never used, because the default is `null`.
+pub(crate) const REQUEST_FROM: Preset<&str> = preset("ai-sdk", REQUEST_WHY);
+/// `request.to`
+pub(crate) const REQUEST_TO: Preset<&str> = preset(
+    "openai-chat",
+    "The form that most agents and model servers read.",
+);
+/// `reply.status`
+pub(crate) const STATUS: Preset<&str> =
+    preset("names", "Only clients that show such texts need them.");
+/// `reply.aggregate`
+pub(crate) const AGGREGATE: Preset<bool> =
+    preset(false, "What a client does not ask for is not changed.");
+/// `reply.unstream`
+pub(crate) const UNSTREAM: Preset<&str> = preset(
+    "pass",
+    "Nearly every agent that is asked for a stream sends one.",
+);
+/// `batch.max_delay`
+pub(crate) const BATCH_WHY: &str = "Each piece is shown as soon as it comes.";
+/// Placeholder for `batch.max_delay` as a duration. Never used, because the default is `off`.
+pub(crate) const BATCH_DELAY: Preset<Duration> = preset(secs(0), BATCH_WHY);
+/// `batch.max_chars`
+pub(crate) const BATCH_CHARS: Preset<u64> =
+    preset(20, "Some five tokens. Has no effect without `max_delay`.");
+/// `pace.max_delay`
+pub(crate) const PACE_WHY: &str = "Most agents write at an even pace.";
+/// Placeholder for `pace.max_delay` as a duration. Never used, because the default is `off`.
+pub(crate) const PACE_DELAY: Preset<Duration> = preset(secs(0), PACE_WHY);
 /// `reply.offer`
 pub(crate) const OFFER_WHY: &str = "The client gets what `reply.as` says.";
 

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::config::defaults as preset;
 use crate::config::units::{show_duration, show_size};
 use crate::config::words::{self, word_of};
 use crate::config::{
-    Address, Config, Deadlines, Endpoint, Limits, Listen, Match, MemoryLimit, Policy, Reply, Route,
-    Target, Traces, Upstream, UpstreamTls,
+    Address, Complete, Config, Deadlines, Endpoint, Limits, Listen, Match, MemoryLimit, Policy,
+    Reply, Route, Target, Traces, Upstream, UpstreamTls,
 };
+use crate::request_map::RequestForm;
 
 /// Replaces every value that may be secret.
 const MASK: &str = "***";
@@ -44,6 +46,7 @@ pub fn effective(config: &Config) -> Json {
         "workers": config.workers,
         "log": { "format": word_of(&words::LOG_FORMATS, &config.log.format), "level": config.log.level },
         "traces": traces(&config.traces),
+        "complete": complete(&config.complete),
         "drain": { "delay": show_duration(config.drain.delay), "limit": show_duration(config.drain.limit) },
         "limits": {
             "max_connections": limits.max_connections,
@@ -69,7 +72,7 @@ pub fn effective(config: &Config) -> Json {
 /// Returns the most memory that streams and connections can use at one time:
 ///
 /// `max_streams * (max(queue.max_bytes, max_event_bytes) + 2 * max_event_bytes + preamble_bytes
-///  + 64 KiB, or 128 KiB with http2)
+///  + 2 * complete.max_text_bytes if it is recorded + 64 KiB, or 128 KiB with http2)
 ///  + max_requests * (2 * max_header_bytes + 512 * max_headers + 128 KiB)
 ///  + max_connections * (max_header_bytes + 1 MiB)`
 ///
@@ -89,6 +92,7 @@ pub fn worst_case_bytes(config: &Config) -> u64 {
         queue
             .saturating_add(event.saturating_mul(2))
             .saturating_add(policy.preamble_bytes as u64)
+            .saturating_add(recorded_bytes(config, route))
             .saturating_add(STREAM_BYTES + window)
     };
     let stream = config
@@ -100,6 +104,15 @@ pub fn worst_case_bytes(config: &Config) -> u64 {
     (config.limits.streams() as u64)
         .saturating_mul(stream)
         .saturating_add(request_bytes(&config.limits))
+}
+
+/// Returns the most memory that what is recorded of a stream uses: text, and as much of everything else.
+fn recorded_bytes(config: &Config, route: &Route) -> u64 {
+    if config.complete.records(&route.name) {
+        (config.complete.max_text_bytes as u64).saturating_mul(2)
+    } else {
+        0
+    }
 }
 
 /// Returns the most memory that requests and connections use at one time, apart from streams.
@@ -176,6 +189,27 @@ fn traces(traces: &Traces) -> Json {
     })
 }
 
+/// Shows the secret by its source, and the URL without its path and query, which may hold a token.
+fn complete(complete: &Complete) -> Json {
+    let url = complete.url.as_ref().map(|url| {
+        let path = if url.target == "/" { "" } else { MASK };
+        format!("{}/{path}", endpoint(&url.endpoint))
+    });
+    let routes = complete.routes.as_ref().map(|routes| match &**routes {
+        [one] => json!(&**one),
+        several => json!(several.iter().map(|name| &**name).collect::<Vec<_>>()),
+    });
+    json!({
+        "url": url,
+        "secret": complete.secret.as_ref().map(|secret| secret.source.to_string()),
+        "file": complete.file.as_deref().map(file),
+        "routes": routes,
+        "metadata": complete.metadata.as_str(),
+        "max_text_bytes": show_size(complete.max_text_bytes as u64),
+        "tls": client_tls(&complete.tls),
+    })
+}
+
 fn endpoint(endpoint: &Endpoint) -> String {
     match &endpoint.target {
         Target::Unix(path) => format!("unix:{}", path.display()),
@@ -240,7 +274,19 @@ fn policy(policy: &Policy) -> Json {
                 [] => json!(null),
                 targets => json!(targets.iter().map(|target| Reply::word(*target)).collect::<Vec<_>>()),
             },
+            "status": word_of(&words::STATUSES, &policy.reply.shows_status),
+            "aggregate": policy.reply.aggregates,
+            "unstream": word_of(&words::UNSTREAMS, &policy.reply.unstreams),
         },
+        "request": {
+            "from": policy.request.map(RequestForm::as_str),
+            "to": preset::REQUEST_TO.value,
+        },
+        "batch": {
+            "max_delay": or_off(policy.gating.batch.map(|batch| batch.max_delay)),
+            "max_chars": (policy.gating.batch).map_or(preset::BATCH_CHARS.value, |batch| batch.max_chars as u64),
+        },
+        "pace": { "max_delay": or_off(policy.gating.pace) },
         "max_event_bytes": show_size(policy.max_event_bytes as u64),
         "max_request_bytes": show_size(policy.max_request_bytes),
         "forwarded": policy.forwarded,

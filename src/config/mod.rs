@@ -7,11 +7,13 @@ mod address;
 mod admin;
 mod check;
 mod collector;
+mod complete;
 mod defaults;
 mod descriptors;
 mod effective;
 mod error;
 mod group;
+mod hook_url;
 mod kind;
 mod listen;
 mod number;
@@ -32,9 +34,11 @@ mod words;
 mod wrap;
 
 pub use check::{load, load_file, reload_file};
+pub use complete::Complete;
 pub use descriptors::Descriptors;
 pub use effective::{effective, queue_bytes, worst_case_bytes};
 pub use error::{Place, Problem, Problems};
+pub use hook_url::HookUrl;
 pub use overrides::Overrides;
 pub use reply::Reply;
 pub use schema::{KeyDoc, keys, schema};
@@ -52,7 +56,8 @@ use std::time::Duration;
 
 use crate::dialect::Choice;
 use crate::filter::Rules;
-use crate::queue::Limits as QueueLimits;
+use crate::queue::{Gating, Limits as QueueLimits};
+use crate::request_map::RequestForm;
 
 /// The complete configuration. It is built once per load, shared as an `Arc` and never changed.
 #[derive(Clone, Debug)]
@@ -67,6 +72,8 @@ pub struct Config {
     pub log: Log,
     /// Export of spans.
     pub traces: Traces,
+    /// Records of finished streams.
+    pub complete: Complete,
     /// Time limits of a graceful shutdown.
     pub drain: Drain,
     /// Process-wide limits.
@@ -284,6 +291,10 @@ pub struct Policy {
     pub markers: Vec<String>,
     /// The dialects that the client may get.
     pub reply: Reply,
+    /// The form of the client's requests, if they are translated for the agent.
+    pub request: Option<RequestForm>,
+    /// Which text is held back on purpose, and for how long.
+    pub gating: Gating,
 }
 
 /// Stream deadlines. See `docs/behaviour.md`.

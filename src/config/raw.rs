@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::{HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 use serde_json::json;
 
 use crate::config::address;
@@ -15,6 +15,7 @@ use crate::config::collector;
 use crate::config::defaults::{self as preset, Preset};
 use crate::config::error::{Path, Report};
 use crate::config::group::{Group, Named, Section, Sections, group, label};
+use crate::config::hook_url::{self, HookUrl};
 use crate::config::kind::Key;
 use crate::config::listen::{ListenEntry, file, listen_text};
 use crate::config::number::{Count, Share, Size, Time};
@@ -27,6 +28,7 @@ use crate::config::{Address, Endpoint, LogFormat, Roots};
 use crate::dialect::Choice;
 use crate::filter::Hide as HideMode;
 use crate::queue::Overflow;
+use crate::request_map::RequestForm;
 use crate::translate::Target;
 
 const MS: Duration = Duration::from_millis(1);
@@ -58,6 +60,8 @@ group! {
         log: Section<Log> = Section(PhantomData);
         /// Export of OpenTelemetry spans; see `docs/traces.md`. Read only at start.
         traces: Section<Traces> = Section(PhantomData);
+        /// Records of finished streams, sent to a webhook or a file; see `docs/records.md`. Read only at start.
+        complete: Section<Complete> = Section(PhantomData);
         /// Graceful shutdown.
         drain: Section<Drain> = Section(PhantomData);
         /// Limits of the whole process.
@@ -150,6 +154,42 @@ group! {
 }
 
 group! {
+    /// The section `complete`.
+    Complete {
+        /// URL of a webhook that receives a signed POST for each record. Requires `secret`.
+        url: OrNull<Text<HookUrl>> =
+            OrNull {
+                inner: Text { form: "a URL such as `https://app/hooks/weir`", parse: hook_url::url, preset: None },
+                why: preset::RECORDS_WHY,
+            };
+        /// Secret that requests to the webhook are signed with: `whsec_` and 24 to 64 random bytes in base64. Says where
+        /// it is read from: `env:NAME` is an environment variable, `file:PATH` is a file.
+        secret: OrNull<Text<Source>> =
+            OrNull {
+                inner: Text { form: "`env:NAME` or `file:PATH`", parse: secret::source, preset: None },
+                why: preset::RECORDS_SECRET_WHY,
+            };
+        /// File that records are appended to, one in each line. Not together with `url`.
+        file: OrNull<Text<PathBuf>> = OrNull { inner: file(), why: preset::RECORDS_WHY };
+        /// Names of the routes whose streams are recorded: a name, or a list of names.
+        routes: OrNull<OneOrMany<Text<String>>> =
+            OrNull {
+                inner: OneOrMany { inner: Text { form: "the name of a route", parse: label, preset: None } },
+                why: preset::RECORDS_ROUTES_WHY,
+            };
+        /// Header by which a caller says what the record contains as `metadata`, up to 4 KiB. It is not passed on to the
+        /// agent.
+        metadata: Text<HeaderName> =
+            Text { form: "the name of a header", parse: hook_url::field, preset: Some(preset::METADATA) };
+        /// Maximum size of the text in a record, and of everything else that was said. A record that leaves something
+        /// out has `truncated`.
+        max_text_bytes: Size = size(preset::RECORD_TEXT, KIB, 64 * 1024 * KIB);
+        /// TLS to the webhook, for an `https://` URL.
+        tls: Section<UpstreamTls> = Section(PhantomData);
+    }
+}
+
+group! {
     /// The section `drain`.
     Drain {
         /// How long new requests are still served after the drain begins. Readiness turns false at once.
@@ -237,7 +277,7 @@ group! {
 }
 
 group! {
-    /// The sections `upstreams.<name>.tls` and `traces.tls`.
+    /// The sections `upstreams.<name>.tls`, `traces.tls` and `complete.tls`.
     UpstreamTls {
         /// Trusted certificate authorities: `bundled` is Mozilla's list, `system` is the certificate store of the
         /// machine, `none` trusts only `ca_file`.
@@ -316,6 +356,53 @@ group! {
         hide: Section<Hide> = Section(PhantomData);
         /// Dialect in which the client gets its stream, whatever the agent speaks.
         reply: Section<Reply> = Section(PhantomData);
+        /// Translation of requests: the client sends them in its own form, and the agent reads another one.
+        request: Section<Request> = Section(PhantomData);
+        /// Pieces of text that leave together, which saves clients work.
+        batch: Section<Batch> = Section(PhantomData);
+        /// Bursts of text that are spread over time, which reads better.
+        pace: Section<Pace> = Section(PhantomData);
+    }
+}
+
+group! {
+    /// The section `request`.
+    Request {
+        /// The form in which clients send their requests: `ai-sdk` (`useChat`) or `ag-ui` (`RunAgentInput`). `null` passes
+        /// them on as they are.
+        from: OrNull<OneOf<RequestForm>> =
+            OrNull {
+                inner: OneOf { words: words::REQUEST_FORMS.to_vec(), preset: preset::REQUEST_FROM },
+                why: preset::REQUEST_WHY,
+            };
+        /// The form that the agent reads.
+        to: OneOf<()> = OneOf { words: words::REQUEST_TARGETS.to_vec(), preset: preset::REQUEST_TO };
+    }
+}
+
+group! {
+    /// The section `batch`.
+    Batch {
+        /// How long a piece of text waits for those that follow, or `off`. The first piece never waits.
+        max_delay: OrOff<Time> =
+            OrOff {
+                inner: time(preset::BATCH_DELAY, MS, Duration::from_secs(1)),
+                off: Some(preset::BATCH_WHY),
+            };
+        /// They leave sooner once they have this many characters together.
+        max_chars: Count = count(preset::BATCH_CHARS, 1, 65_536);
+    }
+}
+
+group! {
+    /// The section `pace`.
+    Pace {
+        /// How long a piece of text that came with others is held back at most, or `off`. The first piece is not.
+        max_delay: OrOff<Time> =
+            OrOff {
+                inner: time(preset::PACE_DELAY, MS, Duration::from_secs(5)),
+                off: Some(preset::PACE_WHY),
+            };
     }
 }
 
@@ -330,6 +417,16 @@ group! {
                 inner: OneOrMany { inner: OneOf { words: words::replies(), preset: preset::REPLY } },
                 why: preset::OFFER_WHY,
             };
+        /// What clients of a translation are told about what is going on, where their dialect has words for it: `names`
+        /// is what the agent says; `visible` also that the model thinks although that is hidden, which tool is used,
+        /// and, instead of heartbeats, for how long the agent has been silent.
+        status: OneOf<bool> = OneOf { words: words::STATUSES.to_vec(), preset: preset::STATUS };
+        /// Whether a client that asks for no stream gets one JSON answer made of the agent's stream. The agent is asked for
+        /// a stream, so that no deadline between Weir and the agent ever sees silence.
+        aggregate: Flag = Flag { preset: preset::AGGREGATE };
+        /// What becomes of a whole JSON answer to a request that asked for a stream: `pass` passes it on, `synthesize`
+        /// writes it as a stream.
+        unstream: OneOf<bool> = OneOf { words: words::UNSTREAMS.to_vec(), preset: preset::UNSTREAM };
     }
 }
 

@@ -9,6 +9,12 @@ pub struct Reply {
     pub preset: Option<Target>,
     /// Others that clients may ask for.
     pub offer: Vec<Option<Target>>,
+    /// Clients of a translation are told what is going on.
+    pub shows_status: bool,
+    /// Whole answers to requests for a stream become streams.
+    pub unstreams: bool,
+    /// Clients that ask for no stream get one answer made of a stream.
+    pub aggregates: bool,
 }
 
 impl Reply {

@@ -17,7 +17,7 @@ use crate::dialect::Choice;
 use crate::filter::markers::{self, Family, Form, Pair, Place};
 use crate::filter::scan::Marks;
 use crate::filter::{Hide, Rules};
-use crate::queue::{Limits as QueueLimits, Overflow};
+use crate::queue::{Batch, Gating, Limits as QueueLimits, Overflow};
 
 /// Name of the route that is created if the file has none.
 const ONLY: &str = "default";
@@ -263,6 +263,26 @@ fn policy(layers: &Layers<'_, raw::Policy>) -> Policy {
         hide: Arc::new(rules),
         markers: shown,
         reply: reply(&layers.below(|policy| &policy.reply)),
+        request: (layers.below(|policy| &policy.request))
+            .find(|request| &request.from)
+            .copied()
+            .flatten(),
+        gating: gating(layers),
+    }
+}
+
+/// Returns which text is held back, and for how long.
+fn gating(layers: &Layers<'_, raw::Policy>) -> Gating {
+    let batch = layers.below(|policy| &policy.batch);
+    let max_chars = bound(batch.get(|batch| &batch.max_chars, preset::BATCH_CHARS.value));
+    let max_delay = batch.get(|batch| &batch.max_delay, None);
+    let pace = layers.below(|policy| &policy.pace);
+    Gating {
+        batch: max_delay.map(|max_delay| Batch {
+            max_delay,
+            max_chars,
+        }),
+        pace: pace.get(|pace| &pace.max_delay, None),
     }
 }
 
@@ -274,6 +294,9 @@ fn reply(layers: &Layers<'_, raw::Reply>) -> Reply {
         offer: offer.map_or_else(Vec::new, |offer| {
             offer.iter().map(|entry| entry.value).collect()
         }),
+        shows_status: layers.get(|reply| &reply.status, false),
+        aggregates: layers.get(|reply| &reply.aggregate, preset::AGGREGATE.value),
+        unstreams: layers.get(|reply| &reply.unstream, false),
     }
 }
 

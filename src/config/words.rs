@@ -6,6 +6,7 @@ use crate::dialect::{Choice, Dialect};
 use crate::filter::Hide;
 use crate::filter::markers::Family;
 use crate::queue::Overflow;
+use crate::request_map::RequestForm;
 use crate::translate::Target;
 
 /// Words of `log.format`.
@@ -28,6 +29,21 @@ pub(crate) const OVERFLOWS: [(&str, Overflow); 3] = [
     ("disconnect", Overflow::Disconnect),
     ("drop_oldest", Overflow::DropOldest),
 ];
+
+/// Words of `reply.unstream`: whether whole answers become streams.
+pub(crate) const UNSTREAMS: [(&str, bool); 2] = [("pass", false), ("synthesize", true)];
+
+/// Words of `request.from`.
+pub(crate) const REQUEST_FORMS: [(&str, RequestForm); 2] = [
+    (RequestForm::AgUi.as_str(), RequestForm::AgUi),
+    (RequestForm::AiSdk.as_str(), RequestForm::AiSdk),
+];
+
+/// Words of `request.to`.
+pub(crate) const REQUEST_TARGETS: [(&str, ()); 1] = [("openai-chat", ())];
+
+/// Words of `reply.status`: whether clients are told more than the agent says.
+pub(crate) const STATUSES: [(&str, bool); 2] = [("names", false), ("visible", true)];
 
 /// Words of `hide.reasoning` and `hide.tools`.
 pub(crate) const HIDES: [(&str, Hide); 3] = [

@@ -19,15 +19,18 @@ mod preamble;
 
 use crate::dialect::Dialect;
 use crate::event::Event;
+use crate::translate::Target;
 use crate::wire::Framing;
 
-/// Encodes a stream for one client. Cheap to copy: three bytes.
+/// Encodes a stream for one client. Cheap to copy: four bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Encoder {
     dialect: Dialect,
     framing: Framing,
     /// The client gets a translation: what the upstream turns out to send does not change the encoder.
     fixed: bool,
+    /// The client gets one answer in this form, not a stream.
+    whole: Option<Target>,
 }
 
 impl Encoder {
@@ -37,6 +40,17 @@ impl Encoder {
             dialect,
             framing,
             fixed: true,
+            whole: None,
+        }
+    }
+
+    /// Creates the encoder of a client that gets one answer at the end of its stream.
+    pub const fn whole(target: Target) -> Self {
+        Self {
+            dialect: target.dialect(),
+            framing: Framing::Ndjson,
+            fixed: true,
+            whole: Some(target),
         }
     }
 
@@ -46,6 +60,7 @@ impl Encoder {
             dialect: dialect.unwrap_or(Dialect::Opaque),
             framing,
             fixed: false,
+            whole: None,
         }
     }
 
@@ -59,6 +74,7 @@ impl Encoder {
             dialect,
             framing,
             fixed: false,
+            whole: None,
         };
         let changed = *self != found;
         *self = found;
@@ -73,6 +89,7 @@ impl Encoder {
     /// Returns the content type for a head that is sent before the upstream's head is known.
     pub const fn content_type(self) -> &'static str {
         match self.framing {
+            _ if self.whole.is_some() => "application/json",
             Framing::JsonArray => "application/json",
             Framing::Lines => "text/plain; charset=utf-8",
             Framing::Ndjson => "application/x-ndjson",

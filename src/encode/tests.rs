@@ -5,6 +5,7 @@ use crate::dialect::ErrorContext;
 use crate::event::Class;
 
 const SSE: Encoder = Encoder {
+    whole: None,
     dialect: Dialect::OpenAiChat,
     framing: Framing::Sse,
     fixed: false,

@@ -31,6 +31,9 @@ use std::task::Poll;
 use copies::Copies;
 use lanes::Lane;
 use markers::Kind;
+pub use markers::Kind as HiddenKind;
+pub use notes::Note;
+use notes::Teller;
 use redact::Redactor;
 use reindex::Reindex;
 pub use rules::{Hidden, Hide, Rules};
@@ -61,6 +64,8 @@ pub struct Filter {
     run: Option<Kind>,
     /// The tool name in the last status sent to the client.
     told: String,
+    teller: Teller,
+    note: Option<Note>,
 }
 
 impl Filter {
@@ -76,6 +81,8 @@ impl Filter {
             hidden: Hidden::default(),
             run: None,
             told: String::new(),
+            teller: Teller::Filter,
+            note: None,
         }
     }
 

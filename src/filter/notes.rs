@@ -7,7 +7,43 @@ use super::{Filter, Hide, characters, tool_name};
 use crate::event::{Class, Content, Event};
 use crate::wire::Frame;
 
+/// Output that was left out, which somebody else tells the client of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// What it was.
+    pub kind: Kind,
+    /// The tool that is called, if its name is known.
+    pub tool: Option<String>,
+}
+
+/// Who tells the client what is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Teller {
+    /// The filter, in the words of the stream's dialect.
+    Filter,
+    /// Whoever takes the notes.
+    Other {
+        /// Also where the route does not ask for statuses.
+        always: bool,
+    },
+}
+
 impl Filter {
+    /// Leaves it to the caller to tell the client what is left out, with [`Filter::take_note`]; `always` also where the
+    /// route does not ask for statuses.
+    pub const fn leave_notes(&mut self, always: bool) {
+        self.teller = Teller::Other { always };
+    }
+
+    /// Returns what was left out since the last call, if the client is to be told.
+    pub const fn take_note(&mut self) -> Option<Note> {
+        self.note.take()
+    }
+
+    fn tells(&self, kind: Kind) -> bool {
+        self.rules.of(kind) == Hide::Status || self.teller == Teller::Other { always: true }
+    }
+
     /// Notes an event that does not leave, and what it hides.
     pub(super) fn leave_out(
         &mut self,
@@ -29,7 +65,7 @@ impl Filter {
         frame: &Frame<'_>,
         sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
     ) {
-        let is_told = kind == Kind::Tool && self.rules.tools == Hide::Status;
+        let is_told = kind == Kind::Tool && self.tells(kind);
         let name = is_told.then(|| tool_name::in_event(frame.data())).flatten();
         self.note_run(kind, name, sink);
     }
@@ -51,7 +87,14 @@ impl Filter {
         if let Some(spans) = self.hidden.spans.get_mut(kind as usize) {
             *spans += u64::from(!goes_on);
         }
-        if self.rules.of(kind) != Hide::Status {
+        if !self.tells(kind) {
+            return;
+        }
+        if self.teller != Teller::Filter {
+            self.note = Some(Note {
+                kind,
+                tool: name.map(str::to_owned),
+            });
             return;
         }
         let words = match (kind, name) {

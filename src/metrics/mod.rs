@@ -41,6 +41,9 @@ const REFUSALS: [&str; 11] = [
     "upgrade_not_supported",
 ];
 
+/// What becomes of records of finished streams.
+const RECORD_RESULTS: [&str; 5] = ["failed", "full", "refused", "sent", "shutdown"];
+
 /// All metrics of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -69,6 +72,9 @@ pub struct Metrics {
     /// `weir_config_reloads_total{result="rejected"}`
     pub reloads_rejected: IntCounter,
     refused: IntCounterVec,
+    records: IntCounterVec,
+    /// `weir_record_retries_total`
+    pub record_retries: IntCounter,
     /// `weir_trace_spans_total{result="dropped"}`
     pub spans_dropped: IntCounter,
     /// `weir_trace_spans_total{result="exported"}`
@@ -155,6 +161,15 @@ impl Metrics {
         for reason in REFUSALS {
             refused.with_label_values(&[reason]);
         }
+        let records = counters(
+            &registry,
+            "weir_records_total",
+            "Records of finished streams by what became of them.",
+            &["result"],
+        );
+        for result in RECORD_RESULTS {
+            records.with_label_values(&[result]);
+        }
         let spans = counters(
             &registry,
             "weir_trace_spans_total",
@@ -194,6 +209,11 @@ impl Metrics {
             reloads_ok: reloads.with_label_values(&["ok"]),
             reloads_rejected: reloads.with_label_values(&["rejected"]),
             refused,
+            records,
+            record_retries: count(
+                "weir_record_retries_total",
+                "Attempts to send a record once more.",
+            ),
             spans_dropped: spans.with_label_values(&["dropped"]),
             spans_exported: spans.with_label_values(&["exported"]),
             spans_failed: spans.with_label_values(&["failed"]),
@@ -224,6 +244,14 @@ impl Metrics {
         let known = REFUSALS.into_iter().find(|known| *known == reason);
         self.refused
             .with_label_values(&[known.unwrap_or("bad_request")])
+            .inc();
+    }
+
+    /// Counts what became of a record; results outside the closed set count as `failed`.
+    pub fn record(&self, result: &str) {
+        let known = RECORD_RESULTS.into_iter().find(|known| *known == result);
+        self.records
+            .with_label_values(&[known.unwrap_or("failed")])
             .inc();
     }
 

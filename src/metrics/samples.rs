@@ -16,6 +16,7 @@ pub struct Samples {
     requests_limit: IntGauge,
     detached: IntGauge,
     upstream_connections: IntGauge,
+    records_waiting: IntGauge,
     log_lines_dropped: IntCounter,
 }
 
@@ -66,6 +67,10 @@ impl Samples {
                 "weir_upstream_connections",
                 "Open connections to upstreams, idle ones included.",
             ),
+            records_waiting: plain(
+                "weir_records_waiting",
+                "Records of finished streams that wait or are being sent.",
+            ),
             not_after: gauges(
                 registry,
                 "weir_tls_certificate_not_after_seconds",
@@ -115,6 +120,11 @@ impl Samples {
     /// Sets how many connections to upstreams are open.
     pub fn upstream_connections(&self, open: usize) {
         self.upstream_connections.set(count(open));
+    }
+
+    /// Sets how many records wait or are being sent.
+    pub fn records_waiting(&self, records: usize) {
+        self.records_waiting.set(count(records));
     }
 
     /// Sets how many log lines were dropped so far.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::admitted::Admitted;
 use super::body_sniff::{self, BodySniff};
 use super::reject::{Rejected, Rejection, reject};
-use super::{Peer, choose_reply, request_span, validate};
+use super::{Peer, choose_reply, metadata, request_span, validate};
 use crate::app::{App, InProgress, Loaded};
 use crate::capacity::Entered;
 use crate::config::Route;
@@ -52,9 +52,11 @@ pub(super) fn admit(
     });
     let decided = decided.and_then(|(entered, routed)| {
         let target = choose_reply::choose(&routed.route.policy.reply, parts)?;
-        Ok((entered, routed, target))
+        let complete = &loaded.config.complete;
+        let metadata = metadata::take(complete, &routed.route.name, &mut parts.headers)?;
+        Ok((entered, routed, target, metadata))
     });
-    let (entered, Routed { route, metrics }, target) = decided.map_err(|rejection| {
+    let (entered, Routed { route, metrics }, target, metadata) = decided.map_err(|rejection| {
         let request = Rejected {
             identity: &identity,
             method: &parts.method,
@@ -72,8 +74,9 @@ pub(super) fn admit(
         Choice::Auto => hint,
         Choice::Fixed(dialect) => Some(dialect),
     };
-    let commits = route.policy.commit_after.is_some();
-    let sniff = body_sniff::matters(hint, commits, parts).then(BodySniff::default);
+    let policy = &route.policy;
+    let decides = policy.commit_after.is_some() || policy.reply.unstreams;
+    let sniff = body_sniff::matters(hint, decides, parts).then(BodySniff::default);
     let entered = Arc::new(entered);
     let survives = hint.is_some_and(|dialect| dialect.survives_client(parts));
     let detaches = survives.then(|| {
@@ -88,6 +91,7 @@ pub(super) fn admit(
         client: peer.origin.client,
         method: parts.method.clone(),
         path,
+        metadata,
         route,
         metrics,
         started,
@@ -103,6 +107,8 @@ pub(super) fn admit(
         detaches,
         subscribes,
         target,
+        aggregates: false,
+        accepts_stream: body_sniff::accepts_stream(parts),
         span,
         version: parts.version,
     })

@@ -33,6 +33,10 @@ pub(super) struct Admitted {
     pub(super) subscribes: bool,
     /// What its stream is translated to; `None` if it keeps its dialect.
     pub(super) target: Option<Target>,
+    /// The client asks for no stream, and gets one answer made of the agent's stream.
+    pub(super) aggregates: bool,
+    /// The head of the request asks for a stream.
+    pub(super) accepts_stream: bool,
     /// The span, if spans are exported, until it is handed on.
     pub(super) span: Option<Span>,
     pub(super) version: Version,
@@ -65,13 +69,13 @@ impl Admitted {
         members.unwrap_or_default()
     }
 
-    /// Reports whether the client expects a stream: it says so in the head (`accepts`) or in the body, or its dialect
-    /// always responds with a stream.
-    pub(super) fn awaits_stream(&self, accepts: bool) -> bool {
+    /// Reports whether the client expects a stream: it says so in the head or in the body, or its dialect always responds
+    /// with a stream.
+    pub(super) fn awaits_stream(&self) -> bool {
         let asks = self.members().asks_for_stream();
         let is_post = self.context.method == Method::POST;
         match (self.context.route.policy.dialect, asks) {
-            _ if accepts => true,
+            _ if self.accepts_stream => true,
             (_, Some(asks)) => asks,
             (Choice::Fixed(dialect), None) => is_post && !dialect.streams_on_request(),
             (Choice::Auto, None) => {

@@ -1,6 +1,7 @@
 //! Phase 4, answer: starts a live stream if the response is a stream, and passes any other response through unchanged.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderValue, Response, StatusCode, header, response};
 use tokio::time::{Instant, timeout_at};
@@ -11,6 +12,7 @@ use super::call::Outcome;
 use super::reject::Rejection;
 use super::request_span;
 use super::response_kind::{framing, is_plain_text};
+use super::unstream::unstream;
 use crate::app::App;
 use crate::body_deadline::BodyDeadline;
 use crate::client_conn::ClientConn;
@@ -19,9 +21,10 @@ use crate::encode::Encoder;
 use crate::reply::body::Body;
 use crate::reply::head;
 use crate::session::identity::REQUEST_ID;
-use crate::session::source::{BodySource, CallSource};
-use crate::session::{self, Start, Started};
+use crate::session::source::{BodySource, CallSource, WholeSource};
+use crate::session::{self, Recording, Start, Started};
 use crate::stream::pump::{Reader, Source};
+use crate::translate::Target;
 use crate::upstream::fields::strip_hop_by_hop;
 use crate::upstream::{self, Answer, Calling};
 use crate::wire::Framing;
@@ -65,7 +68,7 @@ async fn respond(
 ) -> Result<Response<Body>, Rejection> {
     accounting::head(&admitted.context, &answer);
     let Answer {
-        head,
+        mut head,
         mut body,
         sent,
         ..
@@ -77,7 +80,18 @@ async fn respond(
         framing => framing,
     };
     let Some(framing) = framing else {
-        return pass(app, conn, admitted, head, body);
+        let Some(whole) = unstream(admitted, &mut head, &mut body).await? else {
+            return pass(app, conn, admitted, head, body);
+        };
+        let stream = Stream {
+            head,
+            framing: whole.framing,
+            coding: Coding::Identity,
+            source: Box::new(WholeSource::new(whole.body)),
+            sent,
+            dialect: Some(whole.dialect),
+        };
+        return start_whole(app, conn, admitted, stream).await;
     };
     let Some(coding) = Coding::of(&head.headers) else {
         admitted.context.metrics.coding_unknown.inc();
@@ -91,7 +105,32 @@ async fn respond(
         sent,
         dialect,
     };
-    start(app, conn, admitted, stream)
+    start_whole(app, conn, admitted, stream).await
+}
+
+/// Starts a stream. A client that gets one answer made of it gets the head only at its end, or after `commit_after`, so
+/// that the status tells a failure.
+async fn start_whole(
+    app: &Arc<App>,
+    conn: &Arc<ClientConn>,
+    admitted: &mut Admitted,
+    stream: Stream,
+) -> Result<Response<Body>, Rejection> {
+    let mut response = start(app, conn, admitted, stream)?;
+    if admitted.aggregates {
+        let context = &admitted.context;
+        let closed = response.body_mut().closed();
+        let failed = match context.route.policy.commit_after {
+            None => closed.await,
+            Some(after) => timeout_at(context.started + after, closed)
+                .await
+                .unwrap_or_default(),
+        };
+        if let Some(status) = failed {
+            *response.status_mut() = status;
+        }
+    }
+    Ok(response)
 }
 
 /// Returns the dialect of a response, as far as it is known without its events.
@@ -189,6 +228,18 @@ fn commit(
     start(app, conn, admitted, stream)
 }
 
+/// Returns where the record of a stream goes, if its route has records.
+fn recording(app: &App, admitted: &Admitted) -> Option<Recording> {
+    let complete = &admitted.loaded.config.complete;
+    let outbox = app.outbox.as_ref()?;
+    complete
+        .records(&admitted.context.route.name)
+        .then(|| Recording {
+            outbox: Arc::clone(outbox),
+            max_text_bytes: complete.max_text_bytes,
+        })
+}
+
 /// Starts a live stream.
 fn start(
     app: &Arc<App>,
@@ -212,8 +263,16 @@ fn start(
     if context.route.policy.reply.is_on() {
         head::chosen(&mut head.headers);
     }
-    if let Some(target) = admitted.target {
-        head::translated(&mut head.headers, target);
+    let policy = &context.route.policy;
+    let whole = admitted.aggregates;
+    let target = match admitted.target {
+        None if whole => Some(Target::of(dialect.or_else(|| admitted.asked_for()))),
+        target => target,
+    };
+    match target {
+        Some(_) if whole => head::whole(&mut head.headers),
+        Some(target) => head::translated(&mut head.headers, target),
+        None => {}
     }
     head.headers
         .entry(REQUEST_ID)
@@ -227,13 +286,21 @@ fn start(
         source,
         sent,
         dialect,
-        target: admitted.target,
+        target,
+        whole,
+        heartbeat: if whole && policy.commit_after.is_none() {
+            // Nothing is sent before the end.
+            Duration::ZERO
+        } else {
+            policy.heartbeat
+        },
         members: admitted.members(),
         status: head.status,
         detaches: admitted.detaches.take(),
         subscribes: admitted.subscribes || admitted.members().subscribe(),
         reader: Arc::clone(conn) as Arc<dyn Reader>,
         span: admitted.span.take(),
+        recording: recording(app, admitted),
     };
     let Started {
         receiver,

@@ -31,7 +31,6 @@ pub(super) async fn call(
     admitted: &Admitted,
     calling: Calling,
     total_at: Instant,
-    accepts_stream: bool,
 ) -> Outcome {
     let policy = &admitted.context.route.policy;
     let commit_after = policy.commit_after;
@@ -50,7 +49,7 @@ pub(super) async fn call(
         }
         () = passed(commit_after) => {}
     }
-    if admitted.awaits_stream(accepts_stream) {
+    if admitted.awaits_stream() {
         return calling
             .into_inner()
             .map_or(Outcome::CutOff, Outcome::Commit);

@@ -92,6 +92,7 @@ mod tests {
         let reply = Reply {
             preset: Some(Target::Events),
             offer: vec![Some(Target::AiSdk), None],
+            ..Reply::default()
         };
         let ok = |target: Option<Target>, uri: &str| (Ok(target), uri.to_owned());
         assert_eq!(

@@ -17,10 +17,13 @@ mod call;
 mod choose_reply;
 mod detach;
 mod interim;
+mod metadata;
 mod prepare;
 mod reject;
 mod request_span;
 mod response_kind;
+mod rewrite;
+mod unstream;
 mod validate;
 
 use std::sync::Arc;
@@ -80,7 +83,7 @@ async fn forward(
     parts: request::Parts,
     incoming: Incoming,
 ) -> Response<Body> {
-    let prepared = match prepare::prepare(app, peer, &admitted, parts, incoming).await {
+    let prepared = match prepare::prepare(app, peer, &mut admitted, parts, incoming).await {
         Ok(prepared) => prepared,
         Err(rejection) => return admitted.reject(app, &rejection),
     };
@@ -88,12 +91,11 @@ async fn forward(
         calling,
         total_at,
         received,
-        accepts_stream,
     } = prepared;
     let leaving = accounting::leaving(app, &admitted);
     let entered = Arc::clone(&admitted.entered);
     tasks::rehearse_defect(|| "request".to_owned());
-    let outcome = call::call(app, &admitted, calling, total_at, accepts_stream).await;
+    let outcome = call::call(app, &admitted, calling, total_at).await;
     let response = answer::answer(app, &peer.conn, admitted, outcome).await;
     leaving.forget();
     response.map(|body| body.after(received).holding(entered))

@@ -5,8 +5,9 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use super::admitted::Admitted;
-use super::body_sniff::{self, BodySniff};
+use super::body_sniff::BodySniff;
 use super::reject::Rejection;
+use super::rewrite::{self, Rewriting};
 use super::{Peer, interim};
 use crate::app::App;
 use crate::upstream::request::Origin;
@@ -20,8 +21,6 @@ pub(super) struct Prepared {
     pub(super) total_at: Instant,
     /// Shows whether all of the request has been read.
     pub(super) received: Received,
-    /// Whether the head of the request asks for a stream.
-    pub(super) accepts_stream: bool,
 }
 
 /// Prepares the upstream call of a request.
@@ -31,8 +30,8 @@ pub(super) struct Prepared {
 pub(super) async fn prepare(
     app: &App,
     peer: &Peer,
-    admitted: &Admitted,
-    parts: request::Parts,
+    admitted: &mut Admitted,
+    mut parts: request::Parts,
     incoming: Incoming,
 ) -> Result<Prepared, Rejection> {
     let loaded = &admitted.loaded;
@@ -45,8 +44,13 @@ pub(super) async fn prepare(
         return Err(Rejection::too_many_streams(max_streams, full));
     }
     let policy = &route.policy;
+    let rewriting = Rewriting::of(policy, &parts, admitted.accepts_stream);
     let limits = RequestLimits {
-        max_bytes: policy.max_request_bytes,
+        max_bytes: if rewriting.is_on() {
+            policy.max_request_bytes.min(rewrite::MAX_BYTES)
+        } else {
+            policy.max_request_bytes
+        },
         idle: loaded.config.limits.request_body,
     };
     let listener = admitted.sniff.as_ref().map(BodySniff::listener);
@@ -55,8 +59,12 @@ pub(super) async fn prepare(
     if body.is_too_large() {
         return Err(Rejection::from(&Error::RequestTooLarge));
     }
+    if rewriting.is_on() {
+        admitted.aggregates = rewriting.rewrite(&mut parts, &mut body).await?;
+    }
     // Reading the body would send `100 Continue` to the client, but only the upstream may decide that.
-    if admitted.sniff.is_some() && !parts.headers.contains_key(header::EXPECT) {
+    if !rewriting.is_on() && admitted.sniff.is_some() && !parts.headers.contains_key(header::EXPECT)
+    {
         body.listen().await;
     }
     let Some(client) = loaded.client(peer.worker, route) else {
@@ -72,7 +80,6 @@ pub(super) async fn prepare(
         ..peer.origin.clone()
     };
     let interim = interim::forwarder(&parts, &peer.conn);
-    let accepts_stream = body_sniff::accepts_stream(&parts);
     let request = Request::from_parts(parts, body);
     let total_at = admitted.context.started + deadlines.total;
     let calling = async move {
@@ -87,6 +94,5 @@ pub(super) async fn prepare(
         calling: Box::pin(calling),
         total_at,
         received,
-        accepts_stream,
     })
 }

@@ -1,11 +1,13 @@
 //! The body of a response: a live stream, an upstream body passed through, or a few fixed bytes.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Frame, SizeHint};
 
 use crate::body_deadline::BodyDeadline;
@@ -139,6 +141,15 @@ impl Body {
             received: None,
             held: None,
         }
+    }
+
+    /// Runs a stream to its end before anything of it is sent. Returns the status of a response that says how it has
+    /// failed, if it has.
+    pub(crate) async fn closed(&mut self) -> Option<StatusCode> {
+        let Kind::Stream(stream) = &mut self.kind else {
+            return None;
+        };
+        poll_fn(|cx| stream.poll_closed(cx)).await
     }
 
     /// Reports whether the body is a few bytes of Weir itself.

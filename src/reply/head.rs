@@ -51,6 +51,14 @@ pub fn chosen(headers: &mut HeaderMap) {
     headers.append(header::VARY, HeaderValue::from_static("Weir-Reply"));
 }
 
+/// Turns the headers of a stream into those of one answer that is made of it.
+pub fn whole(headers: &mut HeaderMap) {
+    headers.remove("x-vercel-ai-ui-message-stream");
+    headers.remove("x-vercel-ai-data-stream");
+    let json = HeaderValue::from_static("application/json");
+    headers.insert(header::CONTENT_TYPE, json);
+}
+
 /// Turns the headers of a stream into those of its translation.
 pub fn translated(headers: &mut HeaderMap, target: Target) {
     /// The clients of the AI SDK look for it.

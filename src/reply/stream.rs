@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use http::StatusCode;
 use tokio::runtime::Handle;
 
 use crate::metrics::{RouteMetrics, STALL};
@@ -82,6 +83,13 @@ impl Stream {
         }
     }
 
+    /// Runs the pump until the queue is closed. Returns the status of a response that says how the stream has failed, if
+    /// it has.
+    pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Option<StatusCode>> {
+        self.drive(cx);
+        self.queue.poll_closed(cx)
+    }
+
     /// Moves the pump to a task of its own, because the caller's task may not be polled when the pump has work to do.
     pub(crate) fn release(&mut self) {
         self.drained = false;
@@ -110,7 +118,11 @@ impl Stream {
         // If the pump runs in this task, the queue does not need to wake the task.
         let mut asleep = Context::from_waker(Waker::noop());
         let alone = self.pump.is_some();
-        let cx = if alone { &mut asleep } else { cx };
+        let cx = if alone && !self.queue.holds_back() {
+            &mut asleep
+        } else {
+            cx
+        };
         self.queue
             .poll_next(cx, max_bytes, out)
             .map(|next| match next {

@@ -21,6 +21,8 @@ pub struct RequestContext {
     pub method: Method,
     /// The path without its query, truncated to a bounded length.
     pub path: Arc<str>,
+    /// What the caller wants to find in the record of the stream.
+    pub metadata: Option<Arc<str>>,
     /// The route of the request, as configured when the request arrived.
     pub route: Arc<Route>,
     /// The route's metrics.
@@ -42,6 +44,7 @@ impl RequestContext {
             client: None,
             method: Method::GET,
             path: "/".into(),
+            metadata: None,
             route: Arc::clone(&config.routes[0]),
             metrics: metrics.route("r"),
             started: Instant::now(),

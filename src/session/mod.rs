@@ -15,12 +15,14 @@
 //! | `start` | builds a stream from its parts |
 //! | `stream_id` | the ids of streams |
 //! | `task` | the future that runs a stream, and contains its panics |
+//! | `records` | the record of a stream for whoever keeps what was said |
 //! | `accounting` | the metrics and the log line of a stream |
 
 pub(crate) mod accounting;
 pub mod context;
 pub mod detached;
 pub mod identity;
+mod records;
 pub mod registry;
 pub(crate) mod source;
 mod start;
@@ -28,4 +30,5 @@ pub mod stream_id;
 mod task;
 
 pub use context::RequestContext;
+pub use records::Recording;
 pub use start::{Start, Started, start};

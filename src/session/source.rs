@@ -39,6 +39,31 @@ impl Source for BodySource {
     }
 }
 
+/// A whole answer that was written as a stream.
+pub(crate) struct WholeSource(Option<Vec<u8>>);
+
+impl WholeSource {
+    pub(crate) const fn new(stream: Vec<u8>) -> Self {
+        Self(Some(stream))
+    }
+}
+
+impl Source for WholeSource {
+    fn poll_read(
+        &mut self,
+        _: &mut Context<'_>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Poll<Result<Progress, Failure>> {
+        Poll::Ready(Ok(match self.0.take() {
+            Some(stream) => {
+                sink(&stream);
+                Progress::More
+            }
+            None => Progress::End,
+        }))
+    }
+}
+
 /// Returns how a stream ends whose upstream connection broke: by a protocol violation, a reset, or truncation.
 pub(crate) const fn broken(error: &Broken) -> End {
     match error {

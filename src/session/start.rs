@@ -1,7 +1,7 @@
 //! Starts a stream: creates its parts and connects them.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::accounting::ReadCounts;
 use super::context::RequestContext;
 use super::detached::Detachable;
+use super::records::Recording;
 use super::registry::{Registration, Viewer};
 use super::task::{StreamInfo, StreamTask};
 use crate::dialect::{Dialect, Members};
@@ -22,7 +23,7 @@ use crate::stream::pump::{
     EgressParts, IngressParts, Outlet, Parts, Pump, Reader, Running, Source,
 };
 use crate::traces::Span;
-use crate::translate::{Target, Translator};
+use crate::translate::{Recorder, Target, Translator};
 use crate::wire::Framing;
 use crate::wire::encoding::Coding;
 
@@ -40,6 +41,10 @@ pub struct Start {
     pub dialect: Option<Dialect>,
     /// What the stream is translated to; `None` if it keeps its dialect.
     pub target: Option<Target>,
+    /// The client gets one answer at the end, not a stream.
+    pub whole: bool,
+    /// How long nothing is sent before a heartbeat is; zero turns heartbeats off.
+    pub heartbeat: Duration,
     /// The members of the request's body that matter for the dialect.
     pub members: Members,
     /// The status that the client gets.
@@ -52,6 +57,8 @@ pub struct Start {
     pub reader: Arc<dyn Reader>,
     /// The span of the request, if spans are exported.
     pub span: Option<Span>,
+    /// Where the record of the stream goes; `None` if there is none.
+    pub recording: Option<Recording>,
 }
 
 impl std::fmt::Debug for Start {
@@ -85,12 +92,15 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
         sent,
         dialect,
         target,
+        whole,
+        heartbeat,
         members,
         status,
         detaches,
         subscribes,
         reader,
         span,
+        recording,
     } = start;
     let live = Arc::clone(&registration.live);
     let context = Arc::clone(&live.context);
@@ -106,12 +116,22 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
     });
     let (pipeline, encoder) = match target {
         None => (pipeline, Encoder::identity(dialect, framing)),
+        Some(target) if whole => (
+            pipeline.translated(Translator::new(target, unix_time()).whole(policy.max_event_bytes)),
+            Encoder::whole(target),
+        ),
         Some(target) => (
-            pipeline.translated(Translator::new(target, unix_time())),
+            pipeline.translated(
+                Translator::new(target, unix_time()).showing_status(policy.reply.shows_status),
+            ),
             Encoder::translated(target.dialect(), target.framing()),
         ),
     };
-    let (sender, receiver) = queue::queue(policy.queue, encoder);
+    let pipeline = match &recording {
+        None => pipeline,
+        Some(recording) => pipeline.recorded(Recorder::new(recording.max_text_bytes)),
+    };
+    let (sender, receiver) = queue::gated(policy.queue, encoder, policy.gating);
     live.add_viewer(Viewer {
         queue: sender.probe(),
         reader: Arc::clone(&reader),
@@ -129,7 +149,7 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
             encoder,
             outlet: Outlet::Direct(sender),
             reader,
-            heartbeat: policy.heartbeat,
+            heartbeat,
         },
         lengths: lengths(&context, subscribes),
         stop: Arc::clone(&live.stop),
@@ -143,7 +163,8 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
         status,
         span,
         Arc::clone(metrics),
-    );
+    )
+    .recorded_in(recording.map(|recording| recording.outbox));
     let task = StreamTask::new(pump, info);
     Started {
         receiver,

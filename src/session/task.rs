@@ -8,8 +8,10 @@ use http::StatusCode;
 
 use super::accounting;
 use super::detached::Detachable;
+use super::records;
 use super::registry::Registration;
 use crate::metrics::{Active, Metrics};
+use crate::outbox::Outbox;
 use crate::stream::end::End;
 use crate::stream::pump::{Failure, Pump, Running};
 use crate::tasks::{self, Failing};
@@ -37,6 +39,8 @@ pub(super) struct StreamInfo {
     status: StatusCode,
     span: Option<Span>,
     metrics: Arc<Metrics>,
+    /// Where the record of the stream goes; `None` if there is none.
+    outbox: Option<Arc<Outbox>>,
     /// The end has been reported.
     is_reported: bool,
 }
@@ -57,8 +61,15 @@ impl StreamInfo {
             status,
             span,
             metrics,
+            outbox: None,
             is_reported: false,
         }
+    }
+
+    /// Sends a record of the stream to this outbox at its end.
+    pub(super) fn recorded_in(mut self, outbox: Option<Arc<Outbox>>) -> Self {
+        self.outbox = outbox;
+        self
     }
 }
 
@@ -131,7 +142,7 @@ async fn end(mut pump: Pump, failure: Failure, mut info: Box<StreamInfo>) {
     if detached.is_none() {
         pump.end_with_client();
     }
-    let report = pump.close(failure).await;
+    let mut report = pump.close(failure).await;
     let live = &info.registration.live;
     if report.end == End::Panic {
         info.metrics.panics.inc();
@@ -142,6 +153,9 @@ async fn end(mut pump: Pump, failure: Failure, mut info: Box<StreamInfo>) {
         span.stream(&report, live.id.to_string(), info.status);
     }
     info.is_reported = true;
+    if let Some(outbox) = info.outbox.take() {
+        records::send(&outbox, live, &mut report);
+    }
     if report.ingress.detached {
         live.detach();
         pump.run_detached().await;

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use http::StatusCode;
+
 /// The reason why a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
@@ -80,6 +82,25 @@ impl End {
             Self::Truncated => "truncated",
             Self::UpstreamError => "upstream_error",
             Self::UpstreamReset => "upstream_reset",
+        }
+    }
+
+    /// Returns the status of a response that says how the stream has failed; `None` if it has not.
+    pub const fn status(self) -> Option<StatusCode> {
+        match self {
+            Self::Finished | Self::Stopped => None,
+            Self::Drained => Some(StatusCode::SERVICE_UNAVAILABLE),
+            Self::FirstEventTimeout
+            | Self::IdleTimeout
+            | Self::ProgressTimeout
+            | Self::TotalTimeout => Some(StatusCode::GATEWAY_TIMEOUT),
+            Self::Panic => Some(StatusCode::INTERNAL_SERVER_ERROR),
+            Self::ClientGone
+            | Self::ClientStalled
+            | Self::TooLarge
+            | Self::Truncated
+            | Self::UpstreamError
+            | Self::UpstreamReset => Some(StatusCode::BAD_GATEWAY),
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::dialect::{Choice, Dialect, ErrorContext, Members};
 use crate::event::{Content, Event, Terminal};
 use crate::filter::{Filter, Hidden, Rules};
-use crate::translate::Translator;
+use crate::translate::{Recorder, Translator};
 use crate::wire::encoding::{self, Coding};
 use crate::wire::{self, Decoder, Flow, Frame, Framing};
 
@@ -105,6 +105,7 @@ impl Pipeline {
                 ),
                 filter: (settings.hide.is_on())
                     .then(|| Box::new(Filter::new(Arc::clone(&settings.hide), settings.framing))),
+                recorder: None,
                 translator: None,
             },
             hides: settings.hide.is_on(),
@@ -114,13 +115,33 @@ impl Pipeline {
 
     /// Translates the stream for its client.
     pub fn translated(mut self, translator: Translator) -> Self {
+        if let Some(filter) = &mut self.stages.filter {
+            filter.leave_notes(translator.shows_status());
+        }
         self.stages.translator = Some(Box::new(translator));
         self
+    }
+
+    /// Records what the client may see.
+    pub fn recorded(mut self, recorder: Recorder) -> Self {
+        self.stages.recorder = Some(Box::new(recorder));
+        self
+    }
+
+    /// Takes out the recorder, if there is one, because the stream is over.
+    pub const fn take_recorder(&mut self) -> Option<Box<Recorder>> {
+        self.stages.recorder.take()
     }
 
     /// Returns the translator, if the client gets a translation.
     pub fn translator(&self) -> Option<&Translator> {
         self.stages.translator.as_deref()
+    }
+
+    /// Tells the client of a translation that the agent has been silent for so many seconds, if it is to be told. Returns
+    /// whether it was.
+    pub fn tell_waiting(&mut self, seconds: u64, sink: &mut impl Sink) -> bool {
+        self.large.is_none() && self.stages.tell_waiting(seconds, sink)
     }
 
     /// Ends the translation of a stream that somebody has stopped.

@@ -8,29 +8,43 @@
 //!
 //! A piece of text that goes on with the only open text takes a shorter way: its bytes are copied from the source's
 //! event to the target's, and nothing is parsed or allocated.
+//!
+//! A [`Recorder`] reads a stream in the same way, and remembers what was said instead of writing it.
 
 mod action;
+mod alike;
 mod conversation;
+mod cut;
+mod gather;
 mod lost;
+mod messages;
 mod part;
 mod raw;
 mod reading;
+mod record;
+mod recorder;
+mod status;
 mod target;
 mod writer;
 
 use std::borrow::Cow;
 
-use action::{Action, Facts, Kind};
-use conversation::{Conversation, LastWord};
+use action::{Action, Facts, Kind, OpenText};
+use alike::Alike;
+use conversation::{Act, Conversation, LastWord};
 pub use lost::{KINDS, Lost};
 use part::Part;
 use reading::Reading;
+pub use record::StreamFacts;
+pub use recorder::Recorder;
+pub use status::Status;
 pub use target::Target;
+use writer::whole::WholeWriter;
 use writer::{Block, Out, Writer};
 
 use crate::dialect::{Classifier, Dialect, ErrorContext};
 use crate::event::{Class, Content, Event, Keep, Span, Terminal};
-use crate::wire::{Frame, Payload};
+use crate::wire::Frame;
 
 /// Translates the events of one stream.
 #[derive(Debug)]
@@ -43,12 +57,18 @@ pub struct Translator {
     classifier: Classifier,
     /// The text that pieces may go on with.
     goes_on: Option<GoesOn>,
+    /// How the last piece of that text was classified.
+    alike: Option<Alike>,
     /// Where blocks are put together.
     block: Vec<u8>,
     /// When the stream began: Unix time in seconds.
     began: u64,
     /// How many blocks were written.
     blocks: u64,
+    /// The client is told what is going on.
+    shows_status: bool,
+    /// The client gets one answer at the end, with this many bytes of text; `None` if it gets a stream.
+    whole: Option<usize>,
     lost: Lost,
 }
 
@@ -78,11 +98,35 @@ impl Translator {
             writer: None,
             classifier: Classifier::new(target.dialect()),
             goes_on: None,
+            alike: None,
             block: Vec::new(),
             began,
             blocks: 0,
+            shows_status: false,
+            whole: None,
             lost: Lost::default(),
         }
+    }
+
+    /// Tells the client what is going on, if the target has words for it: that the model thinks, which tool is used, and
+    /// for how long nothing has come.
+    pub fn showing_status(self, shows: bool) -> Self {
+        Self {
+            shows_status: shows && self.target.has_status(),
+            ..self
+        }
+    }
+
+    /// Writes one answer at the end instead of a stream, with at most this many bytes of text.
+    pub const fn whole(mut self, max_text_bytes: usize) -> Self {
+        self.whole = Some(max_text_bytes);
+        self.shows_status = false;
+        self
+    }
+
+    /// Reports whether the client is told what is going on.
+    pub const fn shows_status(&self) -> bool {
+        self.shows_status
     }
 
     /// Returns a translator that says about the stream so far what this one says, and writes nothing. It is for a time
@@ -92,6 +136,7 @@ impl Translator {
             conversation: Conversation::stand_in(self.conversation.has_ended()),
             classifier: self.classifier.stand_in(),
             blocks: self.blocks,
+            shows_status: self.shows_status,
             lost: self.lost,
             ..Self::new(self.target, self.began)
         }
@@ -132,55 +177,74 @@ impl Translator {
         if self.conversation.has_ended() || event.class == Class::Heartbeat {
             return;
         }
-        if let (Some(goes_on), Some(text)) = (self.goes_on, event.text)
-            && Some(goes_on) == going_on(event)
-            && is_body(&frame.block, text)
-            && let Some(open) = self.conversation.only_text()
-            && open.kind == goes_on.kind
+        if let Some((open, text)) = piece(self.goes_on, &self.conversation, frame, event)
             && let Some(writer) = &mut self.writer
         {
-            let mut pass = classified(&mut self.classifier, &mut self.blocks, sink);
+            let (alike, classifier) = (&mut self.alike, &mut self.classifier);
+            let blocks = &mut self.blocks;
+            let mut pass = |block: Block<'_>| {
+                *blocks += 1;
+                let event = Alike::event(alike, &block, text, classifier);
+                sink(block.bytes, &event);
+            };
             let mut out = Out::new(&mut self.block, &mut pass);
-            let delta = Action::TextDelta(open, text.of(&frame.block));
+            let delta = Action::TextDelta(open, text);
             writer.write(&self.conversation.facts, &delta, &mut out);
             return;
         }
-        let writer = (self.writer).get_or_insert_with(|| self.target.writer(dialect, self.began));
+        self.alike = None;
+        let writer = (self.writer)
+            .get_or_insert_with(|| writer_of(self.target, self.whole, dialect, self.began));
         let mut pass = classified(&mut self.classifier, &mut self.blocks, sink);
         let mut out = Out::new(&mut self.block, &mut pass);
-        let lost = &mut self.lost;
+        let (lost, shows_status) = (&mut self.lost, self.shows_status);
         let mut act = |facts: &Facts, action: &Action<'_>| {
             if !writer.write(facts, action, &mut out) {
                 lost.note(action);
             }
-        };
-        if frame.raw {
-            // A body without framing is text.
-            let text = raw::escaped(&frame.block);
-            let msg = Cow::Borrowed(b"".as_slice());
-            self.conversation.take(Part::Text { msg, text }, &mut act);
-            return;
-        }
-        let source = match &mut self.source {
-            Some(source) if source.dialect == dialect => source,
-            source => source.insert(Source {
-                dialect,
-                reading: reading::of(dialect, frame.data()),
-            }),
+            if let Action::ToolStart(call) = action
+                && shows_status
+                && !call.name.is_empty()
+            {
+                let told = status::using(&call.name);
+                writer.write(facts, &told.action(), &mut out);
+            }
         };
         let conversation = &mut self.conversation;
-        let mut pieces = 0;
-        conversation.note(match (event.terminal, event.class) {
-            (Some(Terminal::Done), _) => LastWord::Ends,
-            (Some(Terminal::Error | Terminal::MayFail), _) | (_, Class::Error) => LastWord::Failed,
-            _ => LastWord::No,
+        self.goes_on = read(
+            &mut self.source,
+            conversation,
+            dialect,
+            frame,
+            event,
+            &mut act,
+        );
+    }
+
+    /// Tells the client what is going on, if the target has words for it. Returns whether it was told.
+    pub fn tell(
+        &mut self,
+        dialect: Dialect,
+        status: Status<'_>,
+        sink: &mut impl FnMut(&[u8], &Event),
+    ) -> bool {
+        if self.conversation.has_ended() || !self.target.has_status() || self.whole.is_some() {
+            return false;
+        }
+        let writer = (self.writer)
+            .get_or_insert_with(|| writer_of(self.target, self.whole, dialect, self.began));
+        let mut pass = classified(&mut self.classifier, &mut self.blocks, sink);
+        let mut out = Out::new(&mut self.block, &mut pass);
+        let told = status.told();
+        let part = Part::Status {
+            name: told.name.into(),
+            text: told.text.into(),
+            detail: told.detail.into(),
+        };
+        self.conversation.take(part, &mut |facts, action| {
+            writer.write(facts, action, &mut out);
         });
-        source.reading.read(frame, event, &mut |part| {
-            pieces += usize::from(matches!(part, Part::Text { .. } | Part::Reasoning { .. }));
-            conversation.take(part, &mut act);
-        });
-        let may_skip = pieces == 1 && source.reading.may_skip_pieces();
-        self.goes_on = going_on(event).filter(|_| may_skip);
+        true
     }
 
     /// Ends the translation of a stream that somebody has stopped, if the target has words for that. Otherwise it is a
@@ -205,13 +269,81 @@ impl Translator {
             .source
             .as_ref()
             .map_or(Dialect::Opaque, |source| source.dialect);
-        let writer = (self.writer).get_or_insert_with(|| self.target.writer(dialect, self.began));
+        let writer = (self.writer)
+            .get_or_insert_with(|| writer_of(self.target, self.whole, dialect, self.began));
         let mut pass = classified(&mut self.classifier, &mut self.blocks, sink);
         let mut out = Out::new(&mut self.block, &mut pass);
         self.conversation.finish(&mut |facts, action| {
             writer.write(facts, action, &mut out);
         });
     }
+}
+
+/// Returns the writer of a stream.
+fn writer_of(
+    target: Target,
+    whole: Option<usize>,
+    dialect: Dialect,
+    began: u64,
+) -> Box<dyn Writer> {
+    match whole {
+        None => target.writer(dialect, began),
+        Some(max_text_bytes) => Box::new(WholeWriter::new(target.form(), began, max_text_bytes)),
+    }
+}
+
+/// Reads an event of `dialect` in full, and passes what follows from it to `act`. Returns the text that the next event may
+/// go on with.
+fn read(
+    source: &mut Option<Source>,
+    conversation: &mut Conversation,
+    dialect: Dialect,
+    frame: &Frame<'_>,
+    event: &Event,
+    act: Act<'_>,
+) -> Option<GoesOn> {
+    if frame.raw {
+        // A body without framing is text.
+        let text = raw::escaped(&frame.block);
+        let msg = Cow::Borrowed(b"".as_slice());
+        conversation.take(Part::Text { msg, text }, act);
+        return None;
+    }
+    let source = match source {
+        Some(source) if source.dialect == dialect => source,
+        source => source.insert(Source {
+            dialect,
+            reading: reading::of(dialect, frame.data()),
+        }),
+    };
+    let mut pieces = 0;
+    conversation.note(match (event.terminal, event.class) {
+        (Some(Terminal::Done), _) => LastWord::Ends,
+        (Some(Terminal::Error | Terminal::MayFail), _) | (_, Class::Error) => LastWord::Failed,
+        _ => LastWord::No,
+    });
+    source.reading.read(frame, event, &mut |part| {
+        pieces += usize::from(matches!(part, Part::Text { .. } | Part::Reasoning { .. }));
+        conversation.take(part, act);
+    });
+    let may_skip = pieces == 1 && source.reading.may_skip_pieces();
+    going_on(event).filter(|_| may_skip)
+}
+
+/// Returns the open text that an event goes on with, and the piece that it adds, if it is nothing else.
+#[inline]
+fn piece<'a>(
+    goes_on: Option<GoesOn>,
+    conversation: &'a Conversation,
+    frame: &'a Frame<'_>,
+    event: &Event,
+) -> Option<(&'a OpenText, &'a [u8])> {
+    let (goes_on, text) = (goes_on?, event.text?);
+    if Some(goes_on) != going_on(event) || !is_body(&frame.block, text) {
+        return None;
+    }
+    let open = conversation.only_text()?;
+    (open.kind == goes_on.kind).then(|| (open, text.of(&frame.block)))
 }
 
 /// Returns the text that an event goes on with, if it is nothing but a piece of a text.
@@ -244,14 +376,7 @@ fn classified<'a>(
 ) -> impl FnMut(Block<'_>) + 'a {
     |block| {
         *blocks += 1;
-        let frame = Frame {
-            block: Cow::Borrowed(block.bytes),
-            name: block.name,
-            data: block.data.map(Payload::InBlock),
-            whole: true,
-            raw: false,
-        };
-        let event = *classifier.classify(&frame);
+        let event = alike::classify(classifier, &block);
         sink(block.bytes, &event);
     }
 }

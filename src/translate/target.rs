@@ -1,11 +1,13 @@
 //! What a stream may be translated to.
 
+use super::raw;
 use super::writer::Writer;
 use super::writer::ag_ui::AgUi;
 use super::writer::ai_sdk::AiSdk;
 use super::writer::anthropic::Anthropic;
 use super::writer::events::Events;
 use super::writer::openai_chat::OpenAiChat;
+use super::writer::whole::Form;
 use crate::dialect::Dialect;
 use crate::wire::Framing;
 
@@ -65,11 +67,47 @@ impl Target {
         }
     }
 
+    /// Reports whether it has words for what is going on.
+    pub(super) const fn has_status(self) -> bool {
+        matches!(self, Self::AgUi | Self::AiSdk | Self::Events | Self::Ndjson)
+    }
+
     /// Returns its framing.
     pub const fn framing(self) -> Framing {
         match self {
             Self::Ndjson => Framing::Ndjson,
             _ => Framing::Sse,
+        }
+    }
+
+    /// Returns the form of a whole answer.
+    pub(super) const fn form(self) -> Form {
+        match self {
+            Self::AgUi => Form::AgUi,
+            Self::AiSdk => Form::AiSdk,
+            Self::Anthropic => Form::Anthropic,
+            Self::Events | Self::Ndjson => Form::Native,
+            Self::OpenAiChat => Form::OpenAiChat,
+        }
+    }
+
+    /// Returns the whole answer to a request that has failed, as a JSON object.
+    pub fn whole_failure(self, code: &str, message: &str) -> Vec<u8> {
+        let (code, message) = (
+            raw::escaped(code.as_bytes()),
+            raw::escaped(message.as_bytes()),
+        );
+        self.form().failure(&code, &message)
+    }
+
+    /// Returns the target whose clients know a dialect; native events if there is none.
+    pub const fn of(dialect: Option<Dialect>) -> Self {
+        match dialect {
+            Some(Dialect::AgUi) => Self::AgUi,
+            Some(Dialect::Anthropic) => Self::Anthropic,
+            Some(Dialect::OpenAiChat) => Self::OpenAiChat,
+            Some(Dialect::VercelUi) => Self::AiSdk,
+            _ => Self::Events,
         }
     }
 

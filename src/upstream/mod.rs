@@ -44,7 +44,7 @@ use http2::Stream;
 use pool::{Lease, Pool};
 pub use progress::Read;
 use request::Origin;
-use request_body::{Cut, Verdict};
+use request_body::Verdict;
 pub use request_body::{Received, RequestBody, RequestLimits};
 use sockets::Counted;
 pub use sockets::{Budget, Sockets};
@@ -416,11 +416,7 @@ impl Client {
 
     fn failed(&self, failure: progress::Failure, mut lease: Lease, verdict: &Verdict) -> Failure {
         if let Some(cut) = verdict.cut() {
-            return Failure::from(match cut {
-                Cut::Aborted => Error::RequestAborted,
-                Cut::Timeout => Error::RequestTimeout,
-                Cut::TooLarge => Error::RequestTooLarge,
-            });
+            return Failure::from(cut.error());
         }
         let upstream = self.upstream.name.to_string();
         let error = match failure {

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep};
 
+use super::Error;
 use super::fields::forwardable;
 
 /// Why a request body was cut off.
@@ -24,6 +25,17 @@ pub(super) enum Cut {
     Timeout = 2,
     /// It is larger than allowed.
     TooLarge = 3,
+}
+
+impl Cut {
+    /// Returns the error that a call fails with.
+    pub(super) const fn error(self) -> Error {
+        match self {
+            Self::Aborted => Error::RequestAborted,
+            Self::Timeout => Error::RequestTimeout,
+            Self::TooLarge => Error::RequestTooLarge,
+        }
+    }
 }
 
 /// The outcome of a request body. The code that sends the body only sees that it was cut off, not why.
@@ -140,6 +152,35 @@ impl RequestBody {
     pub fn heard_by(mut self, listener: Option<impl FnMut(&[u8]) + Send + 'static>) -> Self {
         self.listener = listener.map(|listener| Box::new(listener) as Listener);
         self
+    }
+
+    /// Reads all of the body, and replaces it by what `change` makes of it. The listener hears only that.
+    ///
+    /// # Errors
+    /// If the body is cut off, or `change` fails.
+    pub async fn rewrite<E: From<Error>>(
+        &mut self,
+        change: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
+    ) -> Result<u64, E> {
+        let mut listener = self.listener.take();
+        let mut whole = BytesMut::new();
+        loop {
+            match poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await {
+                Some(Ok(frame)) => whole.extend_from_slice(&frame.into_data().unwrap_or_default()),
+                Some(Err(_)) => {
+                    let cut = self.verdict.cut().unwrap_or(Cut::Aborted);
+                    return Err(cut.error().into());
+                }
+                None => break,
+            }
+        }
+        let changed = change(&whole)?;
+        if let Some(listener) = &mut listener {
+            listener(&changed);
+        }
+        let len = changed.len() as u64;
+        self.returned = (!changed.is_empty()).then(|| changed.into());
+        Ok(len)
     }
 
     /// Passes to the listener what arrived with the head, before the request is sent.

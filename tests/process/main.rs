@@ -15,6 +15,8 @@ mod limits;
 mod metrics;
 #[cfg(debug_assertions)]
 mod panics;
+mod records;
 mod rejections;
+mod replies;
 mod streams;
 mod support;

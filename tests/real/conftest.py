@@ -113,6 +113,7 @@ def backend(start: Callable[[], Backend]) -> Any:
 fastapi = backend(lambda: Backend.uvicorn("fastapi_app"))
 sse_starlette = backend(lambda: Backend.uvicorn("sse_starlette_app"))
 langgraph = backend(lambda: Backend.uvicorn("langgraph_app"))
+langgraph_agent = backend(lambda: Backend.uvicorn("langgraph_agent_app"))
 gzip = backend(lambda: Backend.uvicorn("gzip_app"))
 gthread = backend(
     lambda: Backend.gunicorn("backends.flask_app:app", "--worker-class", "gthread", "--threads", "16")

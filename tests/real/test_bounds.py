@@ -141,13 +141,20 @@ def test_tiny_events_keep_a_queue_within_its_bytes(weir, upstream, event, overfl
     """`max_events` may be larger than what `max_bytes` holds, with the descriptions of all events."""
 
     def script(connection):
-        connection.request(within=60)
+        path = connection.request(within=60).line.split()[1]
         connection.head()
+        if "warm" in path:
+            connection.chunk(event)
+            connection.end()
+            return
         connection.send(b"%x\r\n%s\r\n" % (len(event) * 400_000, event * 400_000))
         connection.gone(within=60)
 
     queue = {"max_bytes": "1MiB", "max_events": 65536, "merge": False, "overflow": overflow}
     proxy = weir(upstream(script).url, workers=1, defaults={"max_event_bytes": "16KiB", "queue": queue})
+    # The first stream loads code.
+    with Raw(proxy.url).post("/warm") as client:
+        client.read_body()
     proxy.forget_peak()
     before = proxy.rss()
     with Raw(proxy.url, receive_buffer=4096) as client:

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from support.clients import node, python
+from support.clients import langchain, node, python
 from support.process import ROOT
 from support.raw import Raw
 
@@ -25,8 +25,13 @@ CLIENTS = {
     "openai-node": (node.openai_node, "openai-chat"),
     "anthropic-python": (python.anthropic_python, "anthropic"),
     "anthropic-node": (node.anthropic_node, "anthropic"),
+    "langchain-openai": (langchain.langchain_openai, "openai-chat"),
     "ai-node": (node.ai_node, "ai-sdk"),
+    "ai-5-chat": (node.ai_chat_5, "ai-sdk"),
+    "ai-6-chat": (node.ai_chat_6, "ai-sdk"),
+    "ai-7-chat": (node.ai_chat_7, "ai-sdk"),
     "ag-ui-node": (node.agui_node, "ag-ui"),
+    "ag-ui-0.0.59-node": (node.agui_0_node, "ag-ui"),
 }
 
 
@@ -99,3 +104,57 @@ def test_the_client_chooses(weir, upstream):
     with Raw(proxy.url).post("/", weir_reply="ag-ui") as client:
         assert client.status == 406
         assert b"same, ai-sdk, ndjson" in client.read_body()
+
+
+CHATS = {"ai-5": node.ai_chat_5, "ai-6": node.ai_chat_6, "ai-7": node.ai_chat_7}
+# What the agent of backends/langgraph_agent_app.py says, in two messages.
+TEXTS = ["I ask the harbour.", "High water is at 14:10."]
+
+
+@pytest.mark.parametrize("version", CHATS)
+def test_a_chat_shows_a_tool_of_the_agent_and_does_not_run_it(weir, langgraph_agent, version):
+    proxy = weir(langgraph_agent.url, defaults={"dialect": "langgraph", "reply": {"as": "ai-sdk"}})
+    result = CHATS[version](proxy.url, {})
+    [chat] = result.events
+    assert (result.error, chat["status"], chat["requests"]) == (None, "ready", 1)
+    shown = [part for part in chat["parts"] if part["type"] not in ("step-start", "data-weir-state")]
+    assert [part["type"] for part in shown] == ["text", "tool-tides", "text"]
+    first, tool, second = shown
+    assert [first["text"], second["text"]] == TEXTS
+    assert [first["state"], second["state"]] == ["done", "done"]
+    assert (tool["state"], tool["input"], tool["output"]) == ("output-available", {"port": "Bergen"}, "high at 14:10")
+    assert tool["providerExecuted"] is True
+    assert chat["metadata"]["usage"] == {"inputTokens": 31, "outputTokens": 22, "totalTokens": 53}
+
+
+def facts(result) -> tuple:
+    """Returns what an application of LangChain sees besides the text."""
+    [message] = result.events
+    usage = message.usage_metadata
+    calls = [(call["id"], call["name"], call["args"]) for call in message.tool_calls]
+    assert message.invalid_tool_calls == []
+    return calls, message.response_metadata["finish_reason"], (usage["input_tokens"], usage["output_tokens"])
+
+
+def test_langchain_reads_a_langgraph_agent(weir, langgraph_agent):
+    proxy = weir(langgraph_agent.url, defaults={"dialect": "langgraph", "reply": {"as": "openai-chat"}})
+    result = langchain.langchain_openai(proxy.url, {}, path="/graph")
+    assert (result.error, result.text) == (None, "\n\n".join(TEXTS))
+    # A finish reason that came twice would be `stopstop`. The agent has run its tool itself.
+    assert facts(result) == ([], "stop", (31, 22))
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "expected"),
+    [
+        ("anthropic/text.sse", "Rain in Oslo", ([], "stop", (9, 4))),
+        ("anthropic/tools.sse", "", ([("t1", "wx", {"c": 1})], "tool_calls", (9, 4))),
+    ],
+)
+def test_langchain_reads_an_anthropic_style_agent(weir, upstream, file, text, expected):
+    body = (DATA / file).read_bytes()
+    policy = {"dialect": "anthropic", "reply": {"as": "openai-chat"}}
+    proxy = weir(upstream(replay(body)).url, defaults=policy)
+    result = langchain.langchain_openai(proxy.url, {})
+    assert (result.error, result.text) == (None, text)
+    assert facts(result) == expected

@@ -11,6 +11,7 @@
 mod support;
 
 mod grammar;
+mod losses;
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use weir::dialect::{Choice, Dialect, Members};
 use weir::encode::Encoder;
 use weir::event::{Event, Terminal};
 use weir::stream::pipeline::{InputEnd, Pipeline, Settings, Sink, Verdict};
-use weir::translate::{KINDS, Target, Translator};
+use weir::translate::{KINDS, Lost, Target, Translator};
 use weir::wire::Framing;
 use weir::wire::encoding::Coding;
 
@@ -36,9 +37,10 @@ impl Sink for Client {
     }
 }
 
-/// What a client got, and whether Weir had to tell it that its stream broke.
+/// What a client got, what it was not told, and whether Weir had to tell it that its stream broke.
 struct Got {
     bytes: Vec<u8>,
+    lost: Lost,
     broke: bool,
 }
 
@@ -61,7 +63,8 @@ fn ended(fixture: &Fixture, bytes: &[u8], target: Target, choice: Choice, how: I
     let mut client = Client::default();
     pipeline.feed(bytes, &mut client).unwrap();
     let verdict = pipeline.finish(how, &mut client);
-    let told = pipeline.translator().unwrap().has_ended();
+    let translator = pipeline.translator().unwrap();
+    let (told, lost) = (translator.has_ended(), translator.lost());
     let failed = matches!(pipeline.terminal(), Some(Terminal::Error));
     let is_cut = how == InputEnd::Broken && pipeline.terminal().is_none();
     assert!(!(is_cut && told), "a broken body is no good end");
@@ -76,6 +79,7 @@ fn ended(fixture: &Fixture, bytes: &[u8], target: Target, choice: Choice, how: I
     }
     Got {
         bytes: client.0,
+        lost,
         broke,
     }
 }

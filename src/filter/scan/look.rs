@@ -24,7 +24,7 @@ impl Scanner {
     /// Looks for a marker in visible text.
     pub(super) fn look_for_opening(&self, marks: &Marks) -> Found {
         let mut found = Found::Nothing;
-        if self.labels != Some(false) && self.line_start && !self.is_fenced() {
+        if self.labels != Some(false) && self.line_start && !self.code.is_fenced() {
             match react_text::label(&self.meaning) {
                 react_text::Look::Is(label) => return Self::labelled(marks, label),
                 react_text::Look::MayBe => found = Found::Perhaps,
@@ -51,7 +51,7 @@ impl Scanner {
                 }
             }
         }
-        let may_be_tag = !self.is_fenced() && (self.line_start || !self.started);
+        let may_be_tag = !self.code.is_code() && (self.line_start || !self.started);
         for (number, pair) in marks.pairs.iter().enumerate() {
             if may_be_tag {
                 for mark in Self::closes_alone(pair) {
@@ -63,7 +63,7 @@ impl Scanner {
                 }
             }
             let may_stand = match pair.place {
-                Place::Anywhere => !self.is_fenced(),
+                Place::Anywhere => !self.code.is_code(),
                 Place::LineStart => may_be_tag,
                 Place::TextStart => !self.started,
             };

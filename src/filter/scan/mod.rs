@@ -10,6 +10,7 @@
 //! It works on the raw bodies of JSON strings: visible text is forwarded as it was written, and a character that was
 //! split across two events stays split. Only what may become a marker is held back, 256 bytes at most.
 
+mod code;
 mod compare;
 mod firsts;
 mod look;
@@ -18,6 +19,7 @@ mod visible;
 
 use std::task::Poll;
 
+use code::Code;
 use compare::is_blank;
 use firsts::Firsts;
 use look::Found;
@@ -59,12 +61,7 @@ pub struct Scanner {
     started: bool,
     /// The value of `line_start` before the current hidden span. It is restored after the span.
     outer_line_start: bool,
-    /// The number of backticks that opened the current code fence.
-    fence: Option<usize>,
-    /// The text is still on the line that opened the code fence.
-    on_fence: bool,
-    /// The number of backticks at the start of the line.
-    ticks: usize,
+    code: Code,
     /// A label has just ended: asterisks after it, and one space, belong to it.
     after_label: bool,
     /// Whether lines are searched for labels; `None` until the first line decides.
@@ -120,9 +117,7 @@ impl Scanner {
             line_start: true,
             started: false,
             outer_line_start: true,
-            fence: None,
-            on_fence: false,
-            ticks: 0,
+            code: Code::default(),
             after_label: false,
             labels: match marks.react {
                 React::Always => Some(true),
@@ -263,14 +258,6 @@ impl Scanner {
         self.state = next;
     }
 
-    /// Reports whether the next character is inside a code fence.
-    const fn is_fenced(&self) -> bool {
-        match self.fence {
-            None => self.ticks >= 3,
-            Some(opened) => self.ticks < opened,
-        }
-    }
-
     /// Releases the first held character, which does not begin a marker: it is visible text, or part of a hidden span.
     fn release(&mut self, out: &mut Visible<'_>) {
         let Some((raw, meant)) = self.units.first().copied() else {
@@ -299,27 +286,11 @@ impl Scanner {
         self.meaning.drain(..meant.min(self.meaning.len()));
     }
 
-    /// Tracks lines and code fences after a visible character.
+    /// Tracks lines and code after a visible character.
     fn show(&mut self, first: u8) {
-        if first == b'`' {
-            if self.line_start || self.ticks > 0 {
-                self.ticks = self.ticks.saturating_add(1);
-            } else if self.on_fence {
-                // A backtick later on the opening line: it is inline code, not a fence.
-                self.fence = None;
-            }
-        } else {
-            self.on_fence |= self.fence.is_none() && self.ticks >= 3;
-            self.fence = match self.fence {
-                None if self.ticks >= 3 => Some(self.ticks),
-                Some(opened) if self.ticks >= opened => None,
-                fence => fence,
-            };
-            self.ticks = 0;
-        }
+        self.code.show(first, self.line_start);
         if first == b'\n' {
             self.line_start = true;
-            self.on_fence = false;
         } else if !is_blank(first) {
             self.note_visible();
         }

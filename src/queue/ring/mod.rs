@@ -22,7 +22,7 @@ use crate::encode::Encoder;
 use crate::event::{Class, Event, Keep};
 use gap::Gap;
 use parts::Entry;
-pub use parts::{Counts, Push, Taken};
+pub use parts::{Counts, Push, Taken, Waiting};
 use store::Store;
 
 /// Larger events are handed on in their own buffers, without a copy.
@@ -165,6 +165,16 @@ impl Ring {
 
     /// Appends as many whole events as fit in `max_bytes` to `out`, but at least one. Returns `None` if nothing waits.
     pub fn take(&mut self, max_bytes: usize, out: &mut Vec<u8>) -> Option<Taken> {
+        self.take_some(usize::MAX, max_bytes, out)
+    }
+
+    /// The same, for at most `max_events`.
+    pub(super) fn take_some(
+        &mut self,
+        max_events: usize,
+        max_bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<Taken> {
         if self.entries.len() == 1
             && let Some(taken) = self.take_only(out)
         {
@@ -177,7 +187,7 @@ impl Ring {
         let mut plain = true;
         for entry in &self.entries {
             if !entry.dead {
-                if events > 0 && bytes + entry.len > max_bytes {
+                if events > 0 && (events == max_events || bytes + entry.len > max_bytes) {
                     break;
                 }
                 // With a gap it is copied, whether or not the client is told.
@@ -278,6 +288,21 @@ impl Ring {
         }
         self.empty();
         (self.live, self.bytes) = (0, 0);
+    }
+
+    /// Returns what waits, the oldest first.
+    pub fn waiting(&self) -> impl Iterator<Item = Waiting> {
+        let live = self.entries.iter().filter(|entry| !entry.dead);
+        live.map(|entry| {
+            let block = self.store.block(entry.start, entry.len);
+            // Each character has one byte that does not go on with another.
+            let starts = |byte: &&u8| **byte & 0xC0 != 0x80;
+            Waiting {
+                class: entry.class,
+                chars: entry.text.of(block).iter().filter(starts).count(),
+                arrived: entry.arrived,
+            }
+        })
     }
 
     /// Returns how many events wait.
@@ -385,7 +410,7 @@ impl Ring {
 
     /// Merges neighbours that already wait, and discards heartbeats, because an event follows them. Each entry is
     /// processed once, however often the ring is full.
-    fn compact(&mut self) {
+    pub(super) fn compact(&mut self) {
         let from = std::mem::replace(&mut self.compacted, self.entries.len());
         // A large event is not moved.
         let from = from.min(self.entries.len());

@@ -41,6 +41,15 @@ pub(super) struct Entry {
     pub(super) dead: bool,
 }
 
+/// What a gate must know of an event that waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting {
+    pub class: Class,
+    /// How many characters its text has, about: escapes count as they are written.
+    pub chars: usize,
+    pub arrived: Instant,
+}
+
 /// What happened to an event that was pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Push {

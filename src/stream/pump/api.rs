@@ -17,7 +17,7 @@ use crate::stream::end::End;
 use crate::stream::meter::{Meter, TokenSource};
 use crate::stream::pipeline::Pipeline;
 use crate::stream::stop::StopSignal;
-use crate::translate::{Lost, Target};
+use crate::translate::{Lost, Recorder, Target};
 use crate::wire::Framing;
 use crate::wire::encoding::Coding;
 
@@ -144,6 +144,8 @@ pub struct IngressReport {
     pub reply: Option<Target>,
     /// What the translation had to leave out.
     pub lost: Lost,
+    /// What the client might see; `None` if it was not recorded.
+    pub recorder: Option<Box<Recorder>>,
     /// The framing of the stream.
     pub framing: Framing,
     /// The measurements.

@@ -165,6 +165,16 @@ impl Intake {
         egress.accept(&delivered);
     }
 
+    /// Tells the client that the agent is silent, if it is to be told in words. Returns whether it was.
+    pub(super) fn tell_waiting(&mut self, egress: &mut Egress, now: Instant) -> bool {
+        let seconds = now.duration_since(self.last_read).as_secs();
+        let mut delivery = egress.delivery(None, 0, now);
+        let told = self.pipeline.tell_waiting(seconds, &mut delivery);
+        let delivered = delivery.done();
+        egress.accept(&delivered);
+        told
+    }
+
     /// Ends the translation of a stream that has ended well or was stopped, if there is one.
     pub(super) fn end_translation(&mut self, end: End, egress: &mut Egress, now: Instant) {
         let mut delivery = egress.delivery(Some(&mut self.meter), 0, now);
@@ -284,12 +294,13 @@ impl Intake {
         self.pipeline.error_context()
     }
 
-    /// Returns what happened on this side of the stream.
+    /// Returns what happened on this side of the stream, which is over.
     pub(super) fn report(
-        &self,
+        &mut self,
         cancelled_after: Option<Duration>,
         detached: bool,
     ) -> IngressReport {
+        let recorder = self.pipeline.take_recorder();
         let pipeline = &self.pipeline;
         IngressReport {
             dialect: pipeline.dialect(),
@@ -301,6 +312,7 @@ impl Intake {
                 .translator()
                 .map(Translator::lost)
                 .unwrap_or_default(),
+            recorder,
             framing: pipeline.framing(),
             meter: self.meter.clone(),
             held: self.held,

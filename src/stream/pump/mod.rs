@@ -391,11 +391,25 @@ impl Pump {
             }
             self.state = State::Reading;
         }
-        let beat = self.egress.next_heartbeat();
-        if beat.is_some_and(|at| at <= now) && self.egress.beat(now) {
-            self.ingress.intake.observer.heartbeat();
+        if self.egress.next_heartbeat().is_some_and(|at| at <= now) {
+            self.beat(now);
         }
         None
+    }
+
+    /// Shows the client that its stream lives: in words, if it is to be told, or by a heartbeat.
+    fn beat(&mut self, now: Instant) {
+        let (intake, egress) = (&mut self.ingress.intake, &mut self.egress);
+        let told = self.state.is_reading()
+            && egress.outlet.status().events == 0
+            && intake.tell_waiting(egress, now);
+        if told {
+            egress.last_push = now;
+            egress.heartbeats += 1;
+        }
+        if told || egress.beat(now) {
+            intake.observer.heartbeat();
+        }
     }
 
     fn next_timer(&self) -> Instant {

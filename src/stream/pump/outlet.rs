@@ -2,6 +2,7 @@
 
 use std::task::{Context, Poll};
 
+use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::encode::Encoder;
@@ -55,6 +56,11 @@ impl Outlet {
     /// Ends the client's stream, after the block `last` if there is one. Only the first call has an effect.
     pub(super) fn close(&self, how: Close, last: Option<&[u8]>, now: Instant) {
         self.queue().close(how, last, now);
+    }
+
+    /// Records that the stream has failed, and with which status a response says so.
+    pub(super) fn note_failure(&self, status: StatusCode) {
+        self.queue().note_failure(status);
     }
 
     /// Ends the client's stream as truncated, even if it was closed before.

@@ -85,6 +85,9 @@ impl Pump {
     fn close_outlet(&self, failure: &Failure) {
         let now = Instant::now();
         let (intake, outlet) = (&self.ingress.intake, &self.egress.outlet);
+        if let Some(status) = failure.end.status() {
+            outlet.note_failure(status);
+        }
         match failure.end {
             End::Finished => outlet.close(Close::Clean, None, now),
             // The client knows how its stream has ended.

@@ -8,6 +8,7 @@ pub(super) mod ai_sdk;
 pub(super) mod anthropic;
 pub(super) mod events;
 pub(super) mod openai_chat;
+pub(super) mod whole;
 
 use super::action::{Action, Facts};
 use crate::event::Span;

@@ -86,6 +86,26 @@ class Runs:
             run.becomes("cancelled")
             raise
 
+    async def play_async(self, run: Run, events: AsyncIterator[str]) -> AsyncIterator[str]:
+        """Yields the events of an asyncio backend that itself waits for them."""
+        try:
+            index = 0
+            async for event in events:
+                self._before(run, index)
+                while run.state == "waiting" and not self._may_go(run):
+                    await asyncio.sleep(0.002)
+                run.becomes("streaming")
+                yield event
+                run.sent += 1
+                index += 1
+            run.becomes("finished")
+        except Cut:
+            run.becomes("cut")
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            run.becomes("cancelled")
+            raise
+
     def play_sync(self, run: Run, events: Iterator[str]) -> Iterator[str]:
         """Yields the events of a threaded backend."""
         try:

@@ -1,8 +1,8 @@
-// Reads a run with AG-UI's HttpAgent, which verifies the order of events.
+// Reads a run with AG-UI's HttpAgent, which verifies the order of events. The task may name another version's package.
 
-import { HttpAgent } from "@ag-ui/client";
 import { failed, now, report, result, task } from "./task.mjs";
 
+const { HttpAgent } = await import(task.package ?? "@ag-ui/client");
 const headers = { "x-run": new URLSearchParams(task.query).toString() };
 const agent = new HttpAgent({ url: `${task.base}/ag-ui`, headers, threadId: "t" });
 const see = ({ event }) => {

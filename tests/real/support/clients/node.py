@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Callable
+from typing import Any
 
 from support.clients.result import Result
 from support.process import REAL
@@ -10,7 +11,7 @@ from support.process import REAL
 Client = Callable[..., Result]
 
 
-def script(file: str, **options: str) -> Client:
+def script(file: str, **options: Any) -> Client:
     """Returns a client that runs `node FILE`."""
 
     def run(base: str, query: dict[str, str], stop_after: int | None = None) -> Result:
@@ -32,7 +33,11 @@ anthropic_node = script("anthropic.mjs")
 genai_node = script("genai.mjs")
 ollama_node = script("ollama.mjs")
 ai_node = script("ai.mjs")
+ai_chat_5 = script("chat.mjs", package="ai5")
+ai_chat_6 = script("chat.mjs", package="ai")
+ai_chat_7 = script("chat.mjs", package="ai7")
 agui_node = script("agui.mjs")
+agui_0_node = script("agui.mjs", package="ag-ui-client-0")
 langgraph_node = script("langgraph.mjs")
 eventsource_node = script("eventsource.mjs")
 chromium_eventsource = script("chromium.mjs", client="eventsource")

@@ -1,0 +1,79 @@
+//! Turns a whole answer to a request for a stream into a stream, where the route says so.
+
+use http::{HeaderValue, header, response};
+use tokio::time::timeout_at;
+
+use super::admitted::Admitted;
+use super::reject::Rejection;
+use crate::encode::Encoder;
+use crate::unstream::{Synthesized, synthesize};
+use crate::upstream::{self, Error};
+use crate::wire::Flow;
+use crate::wire::encoding::{self, Coding};
+
+/// Returns the stream that a whole answer is written as, and corrects its head. `None` if it passes as it is.
+///
+/// # Errors
+/// If the answer does not arrive in time.
+pub(super) async fn unstream(
+    admitted: &Admitted,
+    head: &mut response::Parts,
+    body: &mut upstream::Body,
+) -> Result<Option<Synthesized>, Rejection> {
+    let policy = &admitted.context.route.policy;
+    let applies = policy.reply.unstreams
+        && head.status.is_success()
+        && is_json(head)
+        && !admitted.is_head()
+        // The client gets one answer in any case.
+        && (admitted.target.is_some() || !admitted.aggregates)
+        && admitted.awaits_stream();
+    let Some(coding) = Coding::of(&head.headers).filter(|_| applies) else {
+        return Ok(None);
+    };
+    let limit = policy.deadlines.total;
+    // One byte more shows that an answer is too large to be an event.
+    let wanted = policy.max_event_bytes.saturating_add(1);
+    let Ok(bytes) = timeout_at(admitted.context.started + limit, body.peek(wanted)).await else {
+        return Err(Rejection::from(&Error::TotalTimeout { limit }));
+    };
+    let Some(whole) = decoded(coding, bytes, wanted).filter(|whole| whole.len() < wanted) else {
+        return Ok(None);
+    };
+    let Some(stream) = synthesize(admitted.expected(), &whole) else {
+        return Ok(None);
+    };
+    for name in [
+        header::CONTENT_LENGTH,
+        header::CONTENT_ENCODING,
+        header::ETAG,
+    ] {
+        head.headers.remove(name);
+    }
+    let kind = Encoder::identity(Some(stream.dialect), stream.framing).content_type();
+    let kind = HeaderValue::from_static(kind);
+    head.headers.insert(header::CONTENT_TYPE, kind);
+    Ok(Some(stream))
+}
+
+fn is_json(head: &response::Parts) -> bool {
+    let kind = head.headers.get(header::CONTENT_TYPE);
+    kind.and_then(|kind| kind.to_str().ok())
+        .is_some_and(|kind| {
+            let essence = kind.split(';').next().unwrap_or_default().trim();
+            essence.eq_ignore_ascii_case("application/json")
+        })
+}
+
+/// Returns the decoded body, as far as `wanted` bytes; `None` if it is corrupt.
+fn decoded(coding: Coding, bytes: &[u8], wanted: usize) -> Option<Vec<u8>> {
+    let Some(mut decoder) = encoding::Decoder::new(coding) else {
+        return Some(bytes.to_vec());
+    };
+    let mut whole = Vec::new();
+    let read = decoder.feed(bytes, |piece| {
+        whole.extend_from_slice(piece);
+        Ok::<_, encoding::Error>(Flow::while_true(whole.len() < wanted))
+    });
+    read.ok().map(|()| whole)
+}

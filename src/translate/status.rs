@@ -1,0 +1,64 @@
+//! What people may be told while they wait, where the target has words for it.
+
+use super::action::Action;
+use super::raw;
+
+/// What is going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status<'a> {
+    /// The model thinks, and that is hidden.
+    Thinking,
+    /// A tool is used; its name if it is known.
+    Tool(Option<&'a str>),
+    /// The agent has sent nothing for so many seconds.
+    Waiting(u64),
+}
+
+/// A status as a part has it: raw bodies of JSON strings, and an object.
+pub(super) struct Told {
+    pub(super) name: &'static [u8],
+    pub(super) text: Vec<u8>,
+    pub(super) detail: Vec<u8>,
+}
+
+impl Told {
+    pub(super) fn action(&self) -> Action<'_> {
+        Action::Status {
+            name: self.name,
+            text: &self.text,
+            detail: &self.detail,
+        }
+    }
+}
+
+impl Status<'_> {
+    pub(super) fn told(self) -> Told {
+        match self {
+            Self::Thinking => Told {
+                name: b"thinking",
+                text: b"Thinking...".to_vec(),
+                detail: Vec::new(),
+            },
+            Self::Tool(None) => Told {
+                name: b"tool",
+                text: b"Using a tool...".to_vec(),
+                detail: Vec::new(),
+            },
+            Self::Tool(Some(name)) => using(&raw::escaped(name.as_bytes())),
+            Self::Waiting(seconds) => Told {
+                name: b"waiting",
+                text: format!("Waiting for {seconds} s...").into_bytes(),
+                detail: format!("{{\"seconds\":{seconds}}}").into_bytes(),
+            },
+        }
+    }
+}
+
+/// Returns the status of a call to a tool of this name, the raw body of a JSON string.
+pub(super) fn using(name: &[u8]) -> Told {
+    Told {
+        name: b"tool",
+        text: [b"Using ", name, b"..."].concat(),
+        detail: [b"{\"tool\":\"", name, b"\"}"].concat(),
+    }
+}
