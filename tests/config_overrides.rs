@@ -237,6 +237,46 @@ fn what_is_probably_not_meant_is_a_warning() {
 }
 
 #[test]
+fn a_reply_setting_without_effect_is_a_warning() {
+    for (route, expected) in [
+        (
+            "reply: {status: visible}",
+            "reply.status visible has no effect, because no reply of the route (same)",
+        ),
+        (
+            "reply: {as: anthropic, offer: [openai-chat, same], status: visible}",
+            "no reply of the route (anthropic, openai-chat, same) has words for it",
+        ),
+        ("reply: {as: anthropic, offer: ai-sdk, status: visible}", ""),
+        ("reply: {as: ndjson, status: visible}", ""),
+        ("reply: {as: anthropic}", ""),
+        (
+            "request: {from: ai-sdk}, reply: {as: ai-sdk, aggregate: true}",
+            "reply.aggregate has no effect",
+        ),
+        ("request: {from: ai-sdk}, reply: {as: ai-sdk}", ""),
+        ("reply: {aggregate: true}", ""),
+    ] {
+        let file = format!(
+            "upstreams: {{a: {{endpoints: \"http://a\"}}}}\nroutes: [{{name: chat, upstream: a, {route}}}]\n"
+        );
+        let config = load(Some(file.as_str()), Overrides::default()).unwrap();
+        let warnings = config::warnings(&config);
+        let about = warnings.iter().filter(|warning| warning.contains("reply."));
+        let about: Vec<&str> = about.map(String::as_str).collect();
+        match expected {
+            "" => assert!(about.is_empty(), "{route}: {about:?}"),
+            expected => {
+                assert!(
+                    about.len() == 1 && about[0].contains(expected),
+                    "{route}: {about:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn worst_case_memory_counts_queue_waiting_event_and_arriving_event() {
     let file = "upstreams: {a: {endpoints: \"http://a\"}}\n\
                 limits: {max_streams: 10, max_connections: 2, max_requests: 20, max_header_bytes: 8KiB}\n\

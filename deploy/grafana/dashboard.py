@@ -130,6 +130,7 @@ ROWS: list[Row] = [
         "Replies",
         8,
         [
+            ("timeseries", "Replies", "Translated streams that ended, by the dialect that their clients got.", "ops", [(rate("weir_replies_total", "reply"), "{{reply}}")]),
             ("timeseries", "What could not be said", "What clients were not told, because their dialect has no words for it: docs/replies.md.", "ops", [(rate("weir_reply_lost_total", "kind"), "{{kind}}")]),
             ("timeseries", "What could not be said, by route", "The same, of each route: another dialect may have words for it.", "ops", [(rate("weir_reply_lost_total", "route"), "{{route}}")]),
         ],

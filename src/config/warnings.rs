@@ -29,6 +29,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     }
     for (index, route) in config.routes.iter().enumerate() {
         of_policy(route, &mut list);
+        of_reply(route, &mut list);
         let earlier = config
             .routes
             .iter()
@@ -107,6 +108,24 @@ fn of_policy(route: &Route, list: &mut Vec<String>) {
             route.name,
             show_duration(deadlines.idle),
             show_duration(deadlines.progress)
+        ));
+    }
+}
+
+fn of_reply(route: &Route, list: &mut Vec<String>) {
+    let Policy { reply, request, .. } = &route.policy;
+    let mut targets = reply.preset.iter().chain(reply.offer.iter().flatten());
+    if reply.shows_status && !targets.any(|target| target.has_status()) {
+        list.push(format!(
+            "route {}: reply.status visible has no effect, because no reply of the route ({}) has words for it; those of ag-ui, ai-sdk, events and ndjson have",
+            route.name,
+            reply.words().join(", ")
+        ));
+    }
+    if reply.aggregates && request.is_some() {
+        list.push(format!(
+            "route {}: reply.aggregate has no effect, because clients whose requests are mapped (request.from) always read streams",
+            route.name
         ));
     }
 }

@@ -122,6 +122,7 @@ pub(crate) struct Families {
     hidden_spans: IntCounterVec,
     hidden_characters: IntCounterVec,
     reply_lost: IntCounterVec,
+    replies: IntCounterVec,
     first_visible: HistogramVec,
     tool_faults: IntCounterVec,
 }
@@ -436,6 +437,11 @@ impl Families {
                 "weir_reply_lost_total",
                 "What a client was not told, because its dialect has no words for it.",
                 &["route", "kind"],
+            ),
+            replies: count(
+                "weir_replies_total",
+                "Finished streams that were translated, by the dialect that their clients got.",
+                &["route", "reply"],
             ),
             first_visible: time(
                 "weir_time_to_visible_token_seconds",

@@ -12,7 +12,7 @@ use crate::event::Class;
 use crate::filter::Hidden;
 use crate::stream::end::End;
 use crate::stream::meter::TokenSource;
-use crate::translate::{KINDS, Lost};
+use crate::translate::{KINDS, Lost, Target};
 use crate::wire::Framing;
 
 /// The handles of one route. They are plain counters: a stream looks up no label when it counts.
@@ -75,6 +75,8 @@ pub struct RouteMetrics {
     hidden: [[IntCounter; 2]; 2],
     /// In the order of [`KINDS`].
     reply_lost: [IntCounter; KINDS.len()],
+    /// In the order of [`Target::ALL`].
+    replies: [IntCounter; Target::ALL.len()],
     /// From the request head read to the first text that the client may see, seconds.
     pub first_visible: Histogram,
     tool_faults: Vec<IntCounter>,
@@ -200,6 +202,8 @@ impl RouteMetrics {
                 ["reasoning", "tool"].map(|kind| family.with_label_values(&[name, kind]))
             }),
             reply_lost: KINDS.map(|kind| families.reply_lost.with_label_values(&[name, kind])),
+            replies: Target::ALL
+                .map(|target| families.replies.with_label_values(&[name, target.as_str()])),
             first_visible: families.first_visible.with_label_values(&[name]),
             mismatches: dialects(&families.mismatches),
             tool_faults: dialects(&families.tool_faults),
@@ -258,6 +262,14 @@ impl RouteMetrics {
     /// Counts what a client was not told, because its dialect has no words for it.
     pub fn reply_lost(&self, lost: Lost) {
         add(&self.reply_lost, &lost.0);
+    }
+
+    /// Counts a stream that was translated to `target`.
+    pub fn reply(&self, target: Target) {
+        let all = Target::ALL.iter().zip(&self.replies);
+        for (_, counter) in all.filter(|(known, _)| **known == target) {
+            counter.inc();
+        }
     }
 
     /// Counts output tokens.
@@ -370,6 +382,7 @@ impl Requests {
 #[cfg(test)]
 mod tests {
     use crate::metrics::Metrics;
+    use crate::translate::Target;
 
     #[test]
     fn every_outcome_exists_before_it_happens_and_codes_are_bounded() {
@@ -384,5 +397,20 @@ mod tests {
             route.request("unary", http::StatusCode::from_u16(code).unwrap());
         }
         assert_eq!(metrics.encode().matches("kind=\"unary\"").count(), 501);
+    }
+
+    #[test]
+    fn a_translated_stream_is_counted_under_its_word() {
+        let metrics = Metrics::new();
+        let route = metrics.route("chat");
+        for target in Target::ALL {
+            let series = |count: u64| {
+                let word = target.as_str();
+                format!("weir_replies_total{{reply=\"{word}\",route=\"chat\"}} {count}\n")
+            };
+            assert!(metrics.encode().contains(&series(0)), "{target:?}");
+            route.reply(target);
+            assert!(metrics.encode().contains(&series(1)), "{target:?}");
+        }
     }
 }

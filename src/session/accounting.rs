@@ -105,6 +105,9 @@ pub(super) fn record(metrics: &RouteMetrics, report: &Report, started: Instant) 
     }
     metrics.hidden(ingress.hidden);
     metrics.reply_lost(ingress.lost);
+    if let Some(target) = ingress.reply {
+        metrics.reply(target);
+    }
     if let Some(visible) = report.first_visible() {
         metrics
             .first_visible

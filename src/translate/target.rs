@@ -68,7 +68,7 @@ impl Target {
     }
 
     /// Reports whether it has words for what is going on.
-    pub(super) const fn has_status(self) -> bool {
+    pub const fn has_status(self) -> bool {
         matches!(self, Self::AgUi | Self::AiSdk | Self::Events | Self::Ndjson)
     }
 

@@ -1,6 +1,6 @@
 //! What clients get that are not answered as their agent speaks: whole answers, statuses, batches, mapped requests.
 
-use crate::support::{Accepted, Client, Upstream, Weir, token};
+use crate::support::{Accepted, Client, Upstream, Weir, get, token};
 
 const CHAT: &str = "/v1/chat/completions";
 const PLAIN: &str = "upstreams: { agent: { endpoints: [\"$UPSTREAM\"] } }";
@@ -74,6 +74,35 @@ fn a_client_that_asks_for_no_stream_gets_one_answer_made_of_a_stream() {
     assert_eq!(answer["choices"][0]["finish_reason"], "stop");
     assert_eq!(answer["usage"]["prompt_tokens"], 9);
     assert_eq!(weir.ended()["outcome"], "finished");
+}
+
+#[test]
+fn translated_streams_are_counted_by_what_their_clients_got() {
+    let upstream = Upstream::start();
+    let weir = Weir::start(
+        &with("reply: { offer: ai-sdk, aggregate: true }"),
+        upstream.address(),
+    );
+    for (fields, sent) in [
+        ("", "{\"stream\":true}"),
+        ("weir-reply: ai-sdk\r\n", "{\"stream\":true}"),
+        ("", "{\"messages\":[]}"),
+    ] {
+        let mut client = ask(&weir, fields, sent);
+        let mut agent = upstream.accept();
+        agent.head("text/event-stream");
+        for part in [&token("Hi"), STOP, DONE] {
+            agent.chunk(part);
+        }
+        agent.end();
+        client.rest();
+        weir.ended();
+    }
+    let metrics = get(&weir.admin, "/metrics");
+    for (reply, count) in [("ai-sdk", 1), ("events", 0), ("openai-chat", 1)] {
+        let series = format!("weir_replies_total{{reply=\"{reply}\",route=\"chat\"}} {count}\n");
+        assert!(metrics.contains(&series), "{series}{metrics}");
+    }
 }
 
 #[test]

@@ -12,6 +12,8 @@ mod support;
 
 mod grammar;
 mod losses;
+mod native;
+mod random;
 
 use std::sync::Arc;
 
@@ -50,6 +52,11 @@ fn translated(fixture: &Fixture, bytes: &[u8], target: Target, choice: Choice) -
 }
 
 fn ended(fixture: &Fixture, bytes: &[u8], target: Target, choice: Choice, how: InputEnd) -> Got {
+    fed(fixture, &[bytes], target, choice, how)
+}
+
+/// Translates a stream that arrives in these pieces.
+fn fed(fixture: &Fixture, pieces: &[&[u8]], target: Target, choice: Choice, how: InputEnd) -> Got {
     let pipeline = Pipeline::new(&Settings {
         framing: fixture.framing,
         coding: Coding::Identity,
@@ -61,7 +68,9 @@ fn ended(fixture: &Fixture, bytes: &[u8], target: Target, choice: Choice, how: I
     });
     let mut pipeline = pipeline.translated(Translator::new(target, 1_760_000_000));
     let mut client = Client::default();
-    pipeline.feed(bytes, &mut client).unwrap();
+    for bytes in pieces {
+        pipeline.feed(bytes, &mut client).unwrap();
+    }
     let verdict = pipeline.finish(how, &mut client);
     let translator = pipeline.translator().unwrap();
     let (told, lost) = (translator.has_ended(), translator.lost());
