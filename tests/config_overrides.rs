@@ -294,4 +294,16 @@ fn worst_case_memory_counts_queue_waiting_event_and_arriving_event() {
     let config = load(Some(&file), Overrides::default()).unwrap();
     assert_eq!(config::queue_bytes(&config), 5 * 4096);
     assert_eq!(config.limits.max_detached, 1, "a tenth, but at least one");
+    // A request is held while it is rewritten, and so is what it becomes.
+    for rewrites in ["request: {from: ai-sdk}", "reply: {aggregate: true}"] {
+        let file = file.replace(
+            "defaults: {",
+            &format!("defaults: {{{rewrites}, max_request_bytes: 1MiB, "),
+        );
+        let rewriting = load(Some(&file), Overrides::default()).unwrap();
+        assert_eq!(
+            config::worst_case_bytes(&rewriting) - config::worst_case_bytes(&config),
+            5 * 3 * 1024 * 1024
+        );
+    }
 }

@@ -23,6 +23,8 @@ const MASK: &str = "***";
 const STREAM_BYTES: u64 = 64 << 10;
 /// Additional memory of a stream on an HTTP/2 upstream connection: a full flow-control window.
 const WINDOW_BYTES: u64 = 64 << 10;
+/// The largest body of a request that is rewritten, in bytes: it is held in memory, and so is what it becomes.
+pub const REWRITTEN_BYTES: u64 = 16 << 20;
 /// Memory of one request apart from its head: the beginning of its body, which is read ahead, and what is buffered of a
 /// plain response.
 const REQUEST_BYTES: u64 = 128 << 10;
@@ -101,9 +103,29 @@ pub fn worst_case_bytes(config: &Config) -> u64 {
         .map(|route| per_stream(route))
         .max()
         .unwrap_or_default();
+    let rewritten = config
+        .routes
+        .iter()
+        .map(|route| rewritten_bytes(route))
+        .max();
+    let rewritten = (config.limits.max_requests as u64).saturating_mul(rewritten.unwrap_or(0));
     (config.limits.streams() as u64)
         .saturating_mul(stream)
         .saturating_add(request_bytes(&config.limits))
+        .saturating_add(rewritten)
+}
+
+/// Returns the most memory that the body of a request takes while it is rewritten: as it was sent, and what it becomes.
+fn rewritten_bytes(route: &Route) -> u64 {
+    let policy = &route.policy;
+    if policy.request.is_some() || policy.reply.aggregates {
+        policy
+            .max_request_bytes
+            .min(REWRITTEN_BYTES)
+            .saturating_mul(3)
+    } else {
+        0
+    }
 }
 
 /// Returns the most memory that what is recorded of a stream uses: text, and as much of everything else.

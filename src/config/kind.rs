@@ -1,6 +1,6 @@
 //! The kinds of values that a key can take: how each is parsed, and how it is described in the schema and the docs.
 //!
-//! A kind is a value in the key table (`raw.rs`). The decoder, `weir schema` and the table in
+//! A kind is a value in the key table (`raw`). The decoder, `weir schema` and the table in
 //! `docs/configuration.md` all come from it, so they cannot disagree.
 
 use serde_json::Value as Json;

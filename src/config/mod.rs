@@ -36,7 +36,7 @@ mod wrap;
 pub use check::{load, load_file, reload_file};
 pub use complete::Complete;
 pub use descriptors::Descriptors;
-pub use effective::{effective, queue_bytes, worst_case_bytes};
+pub use effective::{REWRITTEN_BYTES, effective, queue_bytes, worst_case_bytes};
 pub use error::{Place, Problem, Problems};
 pub use hook_url::HookUrl;
 pub use overrides::Overrides;

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -100,6 +100,17 @@ impl Journal {
     }
 }
 
+/// Reports whether the last line of a file of this size is incomplete. If that cannot be read, it is not known to be.
+fn ends_within_a_line(path: &Path, size: u64) -> bool {
+    let last = size.checked_sub(1).and_then(|at| {
+        let mut last = [0];
+        let file = File::open(path).ok()?;
+        file.read_exact_at(&mut last, at).ok()?;
+        Some(last)
+    });
+    last.is_some_and(|last| last != *b"\n")
+}
+
 /// An open file.
 struct Opened {
     file: File,
@@ -118,7 +129,7 @@ impl Opened {
         Ok(Self {
             id: (found.dev(), found.ino()),
             file,
-            is_torn: false,
+            is_torn: ends_within_a_line(path, found.len()),
         })
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderValue, Response, StatusCode, header, response};
 use tokio::time::{Instant, timeout_at};
 
-use super::accounting;
+use super::accounting::{self, OnDrop};
 use super::admitted::Admitted;
 use super::call::Outcome;
 use super::reject::Rejection;
@@ -42,6 +42,8 @@ struct Stream {
     /// When the request was sent to the upstream.
     sent: Instant,
     dialect: Option<Dialect>,
+    /// The head is sent before the upstream's head is known.
+    committed: bool,
 }
 
 /// Responds to a request with the outcome of its upstream call.
@@ -50,13 +52,20 @@ pub(super) async fn answer(
     conn: &Arc<ClientConn>,
     mut admitted: Admitted,
     outcome: Outcome,
+    leaving: OnDrop<impl FnOnce()>,
 ) -> Response<Body> {
+    let mut leaving = Some(leaving);
     let answered = match outcome {
-        Outcome::Answered(Ok(answer)) => respond(app, conn, &mut admitted, answer).await,
+        Outcome::Answered(Ok(answer)) => {
+            respond(app, conn, &mut admitted, answer, &mut leaving).await
+        }
         Outcome::Answered(Err(error)) => Err(Rejection::from(&error)),
         Outcome::Commit(calling) => commit(app, conn, &mut admitted, calling),
         Outcome::CutOff => Err(Rejection::cut_off()),
     };
+    if let Some(leaving) = leaving {
+        leaving.forget();
+    }
     answered.unwrap_or_else(|rejection| admitted.reject(app, &rejection))
 }
 
@@ -65,6 +74,7 @@ async fn respond(
     conn: &Arc<ClientConn>,
     admitted: &mut Admitted,
     answer: Answer,
+    leaving: &mut Option<OnDrop<impl FnOnce()>>,
 ) -> Result<Response<Body>, Rejection> {
     accounting::head(&admitted.context, &answer);
     let Answer {
@@ -90,8 +100,9 @@ async fn respond(
             source: Box::new(WholeSource::new(whole.body)),
             sent,
             dialect: Some(whole.dialect),
+            committed: false,
         };
-        return start_whole(app, conn, admitted, stream).await;
+        return start_whole(app, conn, admitted, stream, leaving).await;
     };
     let Some(coding) = Coding::of(&head.headers) else {
         admitted.context.metrics.coding_unknown.inc();
@@ -104,8 +115,9 @@ async fn respond(
         source: Box::new(BodySource::new(body)),
         sent,
         dialect,
+        committed: false,
     };
-    start_whole(app, conn, admitted, stream).await
+    start_whole(app, conn, admitted, stream, leaving).await
 }
 
 /// Starts a stream. A client that gets one answer made of it gets the head only at its end, or after `commit_after`, so
@@ -115,8 +127,13 @@ async fn start_whole(
     conn: &Arc<ClientConn>,
     admitted: &mut Admitted,
     stream: Stream,
+    leaving: &mut Option<OnDrop<impl FnOnce()>>,
 ) -> Result<Response<Body>, Rejection> {
     let mut response = start(app, conn, admitted, stream)?;
+    if let Some(leaving) = leaving.take() {
+        // The stream's own task accounts for a client that leaves.
+        leaving.forget();
+    }
     if admitted.aggregates {
         let context = &admitted.context;
         let closed = response.body_mut().closed();
@@ -129,6 +146,7 @@ async fn start_whole(
         if let Some(status) = failed {
             *response.status_mut() = status;
         }
+        context.metrics.request("stream", response.status());
     }
     Ok(response)
 }
@@ -224,6 +242,7 @@ fn commit(
         source: Box::new(CallSource::new(calling)),
         sent: admitted.context.started,
         dialect,
+        committed: true,
     };
     start(app, conn, admitted, stream)
 }
@@ -254,6 +273,7 @@ fn start(
         source,
         sent,
         dialect,
+        committed,
     } = stream;
     let context = Arc::clone(&admitted.context);
     let max = admitted.loaded.config.limits.max_streams;
@@ -279,7 +299,10 @@ fn start(
         .or_insert_with(|| context.identity.request_id.clone());
     head.extensions = http::Extensions::new();
     head.version = http::Version::HTTP_11;
-    context.metrics.request("stream", head.status);
+    let late_head = whole && !committed;
+    if !late_head {
+        context.metrics.request("stream", head.status);
+    }
     let start = Start {
         framing,
         coding,
@@ -288,6 +311,7 @@ fn start(
         dialect,
         target,
         whole,
+        late_head,
         heartbeat: if whole && policy.commit_after.is_none() {
             // Nothing is sent before the end.
             Duration::ZERO

@@ -96,7 +96,6 @@ async fn forward(
     let entered = Arc::clone(&admitted.entered);
     tasks::rehearse_defect(|| "request".to_owned());
     let outcome = call::call(app, &admitted, calling, total_at).await;
-    let response = answer::answer(app, &peer.conn, admitted, outcome).await;
-    leaving.forget();
+    let response = answer::answer(app, &peer.conn, admitted, outcome, leaving).await;
     response.map(|body| body.after(received).holding(entered))
 }

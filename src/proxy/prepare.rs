@@ -7,9 +7,10 @@ use tokio::time::{Instant, timeout_at};
 use super::admitted::Admitted;
 use super::body_sniff::BodySniff;
 use super::reject::Rejection;
-use super::rewrite::{self, Rewriting};
+use super::rewrite::Rewriting;
 use super::{Peer, interim};
 use crate::app::App;
+use crate::config::REWRITTEN_BYTES;
 use crate::upstream::request::Origin;
 use crate::upstream::{Calling, Error, Received, RequestBody, RequestLimits};
 
@@ -44,10 +45,12 @@ pub(super) async fn prepare(
         return Err(Rejection::too_many_streams(max_streams, full));
     }
     let policy = &route.policy;
-    let rewriting = Rewriting::of(policy, &parts, admitted.accepts_stream);
+    let deadlines = policy.deadlines;
+    let total_at = admitted.context.started + deadlines.total;
+    let rewriting = Rewriting::of(admitted, &parts);
     let limits = RequestLimits {
         max_bytes: if rewriting.is_on() {
-            policy.max_request_bytes.min(rewrite::MAX_BYTES)
+            policy.max_request_bytes.min(REWRITTEN_BYTES)
         } else {
             policy.max_request_bytes
         },
@@ -60,7 +63,14 @@ pub(super) async fn prepare(
         return Err(Rejection::from(&Error::RequestTooLarge));
     }
     if rewriting.is_on() {
-        admitted.aggregates = rewriting.rewrite(&mut parts, &mut body).await?;
+        let rewritten = timeout_at(total_at, rewriting.rewrite(&mut parts, &mut body));
+        admitted.aggregates = tokio::select! {
+            rewritten = rewritten => rewritten.unwrap_or_else(|_| {
+                let limit = deadlines.total;
+                Err(Rejection::from(&Error::TotalTimeout { limit }))
+            })?,
+            () = app.cut_off() => return Err(Rejection::cut_off()),
+        };
     }
     // Reading the body would send `100 Continue` to the client, but only the upstream may decide that.
     if !rewriting.is_on() && admitted.sniff.is_some() && !parts.headers.contains_key(header::EXPECT)
@@ -73,7 +83,6 @@ pub(super) async fn prepare(
             "the route has no upstream",
         ));
     };
-    let deadlines = policy.deadlines;
     peer.conn.allow_stall(deadlines.client_stall);
     let origin = Origin {
         forwarded: policy.forwarded,
@@ -81,7 +90,6 @@ pub(super) async fn prepare(
     };
     let interim = interim::forwarder(&parts, &peer.conn);
     let request = Request::from_parts(parts, body);
-    let total_at = admitted.context.started + deadlines.total;
     let calling = async move {
         match timeout_at(total_at, client.call(request, &origin, &deadlines, interim)).await {
             Ok(result) => result,

@@ -2,13 +2,11 @@
 
 use http::{HeaderValue, Method, StatusCode, header, request};
 
+use super::admitted::Admitted;
 use super::reject::Rejection;
-use crate::config::Policy;
+use crate::dialect::Dialect;
 use crate::request_map::{self, RequestForm, Unmappable};
 use crate::upstream::{Error, RequestBody};
-
-/// The largest body that is rewritten, in bytes: it is held in memory, and so is what it becomes.
-pub(super) const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// What is done with the body of a request.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +15,8 @@ pub(super) struct Rewriting {
     form: Option<RequestForm>,
     /// It asks for a stream, whatever the client asks for.
     streams: bool,
+    /// The request asks for a chat completion of OpenAI.
+    is_openai_chat: bool,
 }
 
 /// Why a body cannot be rewritten.
@@ -32,8 +32,9 @@ impl From<Error> for Refused {
 }
 
 impl Rewriting {
-    /// Returns what the route does with the body of this request, whose head may ask for a stream.
-    pub(super) fn of(policy: &Policy, parts: &request::Parts, accepts_stream: bool) -> Self {
+    /// Returns what the route does with the body of this request.
+    pub(super) fn of(admitted: &Admitted, parts: &request::Parts) -> Self {
+        let policy = &admitted.context.route.policy;
         let is_post = parts.method == Method::POST;
         let is_plain_json = parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| {
             let kind = kind.to_str().unwrap_or_default().to_ascii_lowercase();
@@ -46,7 +47,8 @@ impl Rewriting {
                 && policy.request.is_none()
                 && is_post
                 && is_plain_json
-                && !accepts_stream,
+                && !admitted.accepts_stream,
+            is_openai_chat: admitted.hint == Some(Dialect::OpenAiChat),
         }
     }
 
@@ -74,7 +76,9 @@ impl Rewriting {
         }
         let mut aggregates = false;
         let changed = body.rewrite(|sent| {
-            let asks = self.streams.then(|| request_map::asking_for_stream(sent));
+            let asks = self
+                .streams
+                .then(|| request_map::asking_for_stream(sent, self.is_openai_chat));
             aggregates = matches!(asks, Some(Some(_)));
             let sent = asks.flatten().unwrap_or_else(|| sent.to_vec());
             match self.form {

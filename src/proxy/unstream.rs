@@ -5,11 +5,15 @@ use tokio::time::timeout_at;
 
 use super::admitted::Admitted;
 use super::reject::Rejection;
+use crate::dialect::Choice;
 use crate::encode::Encoder;
 use crate::unstream::{Synthesized, synthesize};
 use crate::upstream::{self, Error};
 use crate::wire::Flow;
 use crate::wire::encoding::{self, Coding};
+
+/// How many times as long as its answer a stream may be. It takes no more memory than an event may.
+const MOST_GROWTH: usize = 16;
 
 /// Returns the stream that a whole answer is written as, and corrects its head. `None` if it passes as it is.
 ///
@@ -27,13 +31,13 @@ pub(super) async fn unstream(
         && !admitted.is_head()
         // The client gets one answer in any case.
         && (admitted.target.is_some() || !admitted.aggregates)
-        && admitted.awaits_stream();
+        && asks_for_stream(admitted);
     let Some(coding) = Coding::of(&head.headers).filter(|_| applies) else {
         return Ok(None);
     };
     let limit = policy.deadlines.total;
-    // One byte more shows that an answer is too large to be an event.
-    let wanted = policy.max_event_bytes.saturating_add(1);
+    // One byte more shows that an answer is too long.
+    let wanted = policy.max_event_bytes / MOST_GROWTH + 1;
     let Ok(bytes) = timeout_at(admitted.context.started + limit, body.peek(wanted)).await else {
         return Err(Rejection::from(&Error::TotalTimeout { limit }));
     };
@@ -54,6 +58,16 @@ pub(super) async fn unstream(
     let kind = HeaderValue::from_static(kind);
     head.headers.insert(header::CONTENT_TYPE, kind);
     Ok(Some(stream))
+}
+
+/// Reports whether the request itself asks for a stream. That a route sets the dialect does not count: not each answer of
+/// its agent is a stream.
+fn asks_for_stream(admitted: &Admitted) -> bool {
+    admitted.accepts_stream
+        || match admitted.context.route.policy.dialect {
+            Choice::Auto => admitted.awaits_stream(),
+            Choice::Fixed(_) => admitted.members().asks_for_stream() == Some(true),
+        }
 }
 
 fn is_json(head: &response::Parts) -> bool {

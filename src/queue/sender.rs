@@ -33,12 +33,16 @@ impl Sender {
 
     /// Reports what would happen to an event of at least `len` bytes that is still coming in: whether it must wait.
     pub fn foresee(&self, len: usize) -> Offer {
-        let state = lock(&self.0);
-        match state.slow {
-            _ if !state.ring.is_too_small_for(len) => Offer::Accepted,
+        let mut state = lock(&self.0);
+        let offer = match state.slow {
+            _ if !state.ring.is_too_small_for(len) => return Offer::Accepted,
             true => Offer::Full,
             false => Offer::Wait,
-        }
+        };
+        // No client is slow because of what is held back from it.
+        state.open();
+        wake(state);
+        offer
     }
 
     /// Reports whether the reader takes nothing, so that the overflow rule applies to events that do not fit.
@@ -81,6 +85,13 @@ impl Sender {
     /// Records that the stream has failed, and with which status a response says so. Must be called before the close.
     pub fn note_failure(&self, status: StatusCode) {
         lock(&self.0).failed = Some(status);
+    }
+
+    /// Lets all leave that is held back on purpose.
+    pub fn let_go(&self) {
+        let mut state = lock(&self.0);
+        state.open();
+        wake(state);
     }
 
     /// Ends the queue as truncated, even if it was closed before.
@@ -182,7 +193,10 @@ impl Drop for Sender {
     /// Ends the queue as truncated if it was not closed: a pump that disappears must not look like a complete response.
     fn drop(&mut self) {
         let mut state = lock(&self.0);
-        state.close.get_or_insert(Close::Abort);
+        if state.close.is_none() {
+            state.close = Some(Close::Abort);
+            state.open();
+        }
         wake(state);
     }
 }

@@ -87,7 +87,16 @@ impl Stream {
     /// it has.
     pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Option<StatusCode>> {
         self.drive(cx);
-        self.queue.poll_closed(cx)
+        loop {
+            if let Poll::Ready(failed) = self.queue.poll_closed(cx) {
+                return Poll::Ready(failed);
+            }
+            // Before its end there are only heartbeats, which are not due before the head.
+            let taken = self.queue.poll_next(cx, usize::MAX, &mut Vec::new());
+            if !matches!(taken, Poll::Ready(Next::Data { .. })) {
+                return Poll::Pending;
+            }
+        }
     }
 
     /// Moves the pump to a task of its own, because the caller's task may not be polled when the pump has work to do.

@@ -4,9 +4,9 @@ use serde_json::value::RawValue;
 
 use super::read::{self, Path};
 
-/// Returns the body of a request with `"stream": true`, and for a chat completion with its token counts. `None` if it
-/// asks for a stream anyway, or is no JSON object.
-pub fn asking_for_stream(body: &[u8]) -> Option<Vec<u8>> {
+/// Returns the body of a request with `"stream": true`, and with token counts if it asks for a chat completion of OpenAI
+/// (`is_openai_chat`). `None` if it asks for a stream anyway, or is no JSON object.
+pub fn asking_for_stream(body: &[u8], is_openai_chat: bool) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(body).ok()?;
     let json = serde_json::from_str::<&RawValue>(text).ok()?;
     let request = read::object(json, Path::Top).ok()?;
@@ -24,11 +24,8 @@ pub fn asking_for_stream(body: &[u8]) -> Option<Vec<u8>> {
         changed.extend_from_slice(value.get().as_bytes());
         changed.extend_from_slice(b",");
     }
-    let is_chat = request.some("messages").is_some() && request.some("model").is_some();
-    // Anthropic requires the first of these, and knows no options of streams.
-    let is_anthropic =
-        ["max_tokens", "system"].map(|name| request.some(name).is_some()) == [true; 2];
-    if is_chat && !is_anthropic && request.raw("stream_options").is_none() {
+    // Other APIs refuse members that they do not know.
+    if is_openai_chat && request.raw("stream_options").is_none() {
         changed.extend_from_slice(b"\"stream_options\":{\"include_usage\":true},");
     }
     changed.extend_from_slice(b"\"stream\":true}");
@@ -57,9 +54,16 @@ mod tests {
             ("", None),
         ];
         for (body, expected) in table {
-            let changed = asking_for_stream(body.as_bytes());
+            let changed = asking_for_stream(body.as_bytes(), false);
             let changed = changed.map(|body| String::from_utf8(body).unwrap());
             assert_eq!(changed.as_deref(), expected, "{body}");
         }
+        let counted = asking_for_stream(b"{}", true).unwrap();
+        assert_eq!(
+            counted,
+            br#"{"stream_options":{"include_usage":true},"stream":true}"#
+        );
+        let chosen = asking_for_stream(br#"{"stream_options":null}"#, true).unwrap();
+        assert_eq!(chosen, br#"{"stream_options":null,"stream":true}"#);
     }
 }

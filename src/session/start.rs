@@ -43,6 +43,8 @@ pub struct Start {
     pub target: Option<Target>,
     /// The client gets one answer at the end, not a stream.
     pub whole: bool,
+    /// The head waits for the end, and its status tells a failure.
+    pub late_head: bool,
     /// How long nothing is sent before a heartbeat is; zero turns heartbeats off.
     pub heartbeat: Duration,
     /// The members of the request's body that matter for the dialect.
@@ -93,6 +95,7 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
         dialect,
         target,
         whole,
+        late_head,
         heartbeat,
         members,
         status,
@@ -117,7 +120,9 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
     let (pipeline, encoder) = match target {
         None => (pipeline, Encoder::identity(dialect, framing)),
         Some(target) if whole => (
-            pipeline.translated(Translator::new(target, unix_time()).whole(policy.max_event_bytes)),
+            pipeline.translated(
+                Translator::new(target, unix_time()).whole(policy.max_event_bytes / WHOLE_SHARE),
+            ),
             Encoder::whole(target),
         ),
         Some(target) => (
@@ -164,6 +169,7 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
         span,
         Arc::clone(metrics),
     )
+    .with_late_head(late_head)
     .recorded_in(recording.map(|recording| recording.outbox));
     let task = StreamTask::new(pump, info);
     Started {
@@ -172,6 +178,10 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
         preamble,
     }
 }
+
+/// An answer that is made of a stream is held as text, as everything else in as many bytes, and as it is written: together
+/// no more than an event may take.
+const WHOLE_SHARE: usize = 4;
 
 /// Returns the Unix time in seconds.
 fn unix_time() -> u64 {

@@ -37,6 +37,8 @@ pub(super) struct StreamInfo {
     /// Counts the stream in the metrics.
     _active: Active,
     status: StatusCode,
+    /// The head waits for the end, and its status tells a failure.
+    late_head: bool,
     span: Option<Span>,
     metrics: Arc<Metrics>,
     /// Where the record of the stream goes; `None` if there is none.
@@ -59,6 +61,7 @@ impl StreamInfo {
             detaches,
             _active: active,
             status,
+            late_head: false,
             span,
             metrics,
             outbox: None,
@@ -70,6 +73,20 @@ impl StreamInfo {
     pub(super) fn recorded_in(mut self, outbox: Option<Arc<Outbox>>) -> Self {
         self.outbox = outbox;
         self
+    }
+}
+
+impl StreamInfo {
+    /// Notes that the head waits for the end of the stream.
+    pub(super) const fn with_late_head(mut self, late_head: bool) -> Self {
+        self.late_head = late_head;
+        self
+    }
+
+    /// Returns the status that the client gets if the stream ends like this.
+    fn status(&self, end: End) -> StatusCode {
+        let failed = end.status().filter(|_| self.late_head);
+        failed.unwrap_or(self.status)
     }
 }
 
@@ -87,7 +104,7 @@ impl Drop for StreamInfo {
         } else {
             live.stop.asked().unwrap_or(End::ClientGone)
         };
-        accounting::cut_short(live, end, self.status);
+        accounting::cut_short(live, end, self.status(end));
         if let Some(span) = &mut self.span {
             span.cut(end);
         }
@@ -148,9 +165,10 @@ async fn end(mut pump: Pump, failure: Failure, mut info: Box<StreamInfo>) {
         info.metrics.panics.inc();
     }
     accounting::record(&live.context.metrics, &report, live.context.started);
-    accounting::log(live, &report, info.status);
+    let status = info.status(report.end);
+    accounting::log(live, &report, status);
     if let Some(span) = info.span.take() {
-        span.stream(&report, live.id.to_string(), info.status);
+        span.stream(&report, live.id.to_string(), status);
     }
     info.is_reported = true;
     if let Some(outbox) = info.outbox.take() {

@@ -117,7 +117,31 @@ fn a_failure_of_an_aggregated_stream_has_its_status() {
     let all = client.rest();
     assert!(all.starts_with("HTTP/1.1 502 "), "{all}");
     assert_eq!(json(&all)["error"]["code"], "truncated");
-    assert_eq!(weir.ended()["outcome"], "truncated");
+    let ended = weir.ended();
+    assert_eq!(
+        (&ended["outcome"], &ended["status"]),
+        (&"truncated".into(), &502.into())
+    );
+}
+
+#[test]
+fn a_head_that_waits_is_no_slow_client() {
+    let upstream = Upstream::start();
+    let route = "reply: { aggregate: true }, commit_after: 5s, heartbeat: 20ms, deadlines: { client_stall: 100ms }";
+    let weir = Weir::start(&with(route), upstream.address());
+    let mut client = ask(&weir, "", "{\"messages\":[]}");
+    let mut agent = upstream.accept();
+    agent.head("text/event-stream");
+    agent.chunk(token("Hi"));
+    let heartbeats = "weir_heartbeats_total{route=\"chat\"}";
+    weir.metric_until(heartbeats, |count| count >= 8.0);
+    for part in [STOP, DONE] {
+        agent.chunk(part);
+    }
+    agent.end();
+    let all = client.rest();
+    assert!(all.starts_with("HTTP/1.1 200 "), "{all}");
+    assert_eq!(json(&all)["choices"][0]["message"]["content"], "Hi");
 }
 
 #[test]
@@ -301,4 +325,19 @@ fn people_are_told_what_is_going_on() {
         !all.contains("secret") && all.contains("\"type\":\"finish\""),
         "{all}"
     );
+}
+
+#[test]
+fn a_client_that_leaves_stops_an_aggregated_stream() {
+    let upstream = Upstream::start();
+    let weir = Weir::start(&with("reply: { aggregate: true }"), upstream.address());
+    let client = ask(&weir, "", "{\"messages\":[]}");
+    let mut agent = upstream.accept();
+    agent.head("text/event-stream");
+    agent.chunk(token("Hel"));
+    let active = "weir_streams_active{route=\"chat\",transport=\"sse\"}";
+    weir.metric_until(active, |count| count >= 1.0);
+    drop(client);
+    agent.closed();
+    assert_eq!(weir.ended()["outcome"], "client_gone");
 }

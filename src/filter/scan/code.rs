@@ -1,6 +1,7 @@
-//! Tells code from prose in Markdown, in which a marker is ordinary text.
+//! Tells code fences from prose in Markdown: in a fence, a marker is ordinary text. In inline code it is none: a stray
+//! backtick must not keep what is to be hidden.
 
-/// Where the visible text stands: in a code fence (of backticks or tildes), in inline code, or in prose.
+/// Whether the visible text stands in a code fence, of backticks or of tildes.
 #[derive(Debug, Default)]
 pub(super) struct Code {
     /// What opened the current fence: a character and how many of it.
@@ -9,10 +10,6 @@ pub(super) struct Code {
     on_fence: bool,
     /// The run of such characters at the start of the line, which may be a fence.
     run: (u8, usize),
-    /// How many backticks have just been written.
-    ticks: usize,
-    /// How many backticks opened the inline code of this line; 0 outside.
-    inline: usize,
 }
 
 /// The least characters of a fence.
@@ -27,16 +24,9 @@ impl Code {
         }
     }
 
-    /// Reports whether the next character is code: in a fence, or the first of inline code. Later characters of inline
-    /// code do not count, because a backtick may stand for itself.
-    pub(super) const fn is_code(&self) -> bool {
-        self.is_fenced() || (self.ticks > 0 && self.ticks != self.inline)
-    }
-
     /// Takes in the first byte of a visible character. Only white space stands before it in its line if `line_start` is
     /// set.
     pub(super) fn show(&mut self, first: u8, line_start: bool) {
-        self.track_inline(first);
         if matches!(first, b'`' | b'~') && (line_start || self.run.0 == first) {
             self.run = (first, self.run.1.saturating_add(1));
             return;
@@ -52,29 +42,14 @@ impl Code {
         };
         match first {
             b'\n' => self.on_fence = false,
-            // A backtick later on the opening line: it is inline code, not a fence.
-            b'`' if self.on_fence && !self.is_fence_of_tildes() => self.fence = None,
+            // The same character later on the opening line: it is inline code or decoration, not a fence.
+            b'`' | b'~' if self.on_fence && self.is_fence_of(first) => self.fence = None,
             _ => {}
         }
     }
 
-    fn is_fence_of_tildes(&self) -> bool {
-        self.fence.is_some_and(|(mark, _)| mark == b'~')
-    }
-
-    fn track_inline(&mut self, first: u8) {
-        match first {
-            b'`' => self.ticks = self.ticks.saturating_add(1),
-            b'\n' => (self.ticks, self.inline) = (0, 0),
-            _ => {
-                let ticks = std::mem::take(&mut self.ticks);
-                if self.inline == 0 {
-                    self.inline = ticks;
-                } else if ticks == self.inline {
-                    self.inline = 0;
-                }
-            }
-        }
+    fn is_fence_of(&self, mark: u8) -> bool {
+        self.fence.is_some_and(|(opened_by, _)| opened_by == mark)
     }
 }
 
@@ -82,17 +57,13 @@ impl Code {
 mod tests {
     use super::*;
 
-    /// Returns the text with `F` instead of the characters in a fence, and `C` instead of other code.
+    /// Returns the text with `F` instead of each `x` in a fence.
     fn marked(text: &str) -> String {
         let mut code = Code::default();
         let mut line_start = true;
         text.bytes()
             .map(|byte| {
-                let mark = match (code.is_fenced(), code.is_code()) {
-                    (true, _) => 'F',
-                    (false, true) => 'C',
-                    (false, false) => char::from(byte),
-                };
+                let mark = if code.is_fenced() { 'F' } else { 'x' };
                 code.show(byte, line_start);
                 line_start = byte == b'\n' || (line_start && byte == b' ');
                 if byte == b'x' { mark } else { char::from(byte) }
@@ -111,10 +82,10 @@ mod tests {
             ("  ```\n x\n  ```\nx", "  ```\n F\n  ```\nx"),
             ("``` a ``` x\nx", "``` a ``` x\nx"),
             ("~~x~~ x", "~~x~~ x"),
-            ("a `x` x", "a `C` x"),
+            ("a `x` x", "a `x` x"),
+            ("~~~ x ~~~\nx", "~~~ F ~~~\nx"),
+            ("```\nx\n```x", "```\nF\n```x"),
             ("`a`x", "`a`x"),
-            ("``a`x`` x", "``a`C`` x"),
-            ("a ` x\n`x", "a ` x\n`C"),
         ];
         for (text, expected) in table {
             assert_eq!(marked(text), expected, "{text:?}");

@@ -51,7 +51,7 @@ impl Scanner {
                 }
             }
         }
-        let may_be_tag = !self.code.is_code() && (self.line_start || !self.started);
+        let may_be_tag = !self.code.is_fenced() && (self.line_start || !self.started);
         for (number, pair) in marks.pairs.iter().enumerate() {
             if may_be_tag {
                 for mark in Self::closes_alone(pair) {
@@ -63,7 +63,7 @@ impl Scanner {
                 }
             }
             let may_stand = match pair.place {
-                Place::Anywhere => !self.code.is_code(),
+                Place::Anywhere => !self.code.is_fenced(),
                 Place::LineStart => may_be_tag,
                 Place::TextStart => !self.started,
             };

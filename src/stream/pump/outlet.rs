@@ -63,6 +63,11 @@ impl Outlet {
         self.queue().note_failure(status);
     }
 
+    /// Lets all leave that is held back on purpose.
+    pub(super) fn let_go(&self) {
+        self.queue().let_go();
+    }
+
     /// Ends the client's stream as truncated, even if it was closed before.
     pub(super) fn abort(&self) {
         self.queue().abort();

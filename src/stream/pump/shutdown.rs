@@ -114,6 +114,9 @@ impl Pump {
                 outlet.close(how, last, now);
             }
         }
+        if failure.end != End::Finished {
+            outlet.let_go();
+        }
     }
 
     /// Waits until the client has taken everything, and returns how the stream ended. A successful stream whose end the
@@ -139,6 +142,7 @@ impl Pump {
                     .poll_change(cx, &mut self.egress.seen, true);
                 if !stopping && let Poll::Ready(asked) = self.stop.poll(cx) {
                     stopping = true;
+                    self.egress.outlet.let_go();
                     limit = earlier(limit, (Instant::now() + STOPPING, unseen(asked)));
                 }
                 let status = self.egress.outlet.status();
