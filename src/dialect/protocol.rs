@@ -74,6 +74,9 @@ pub(super) fn classify(frame: &Frame<'_>, seen: &mut Seen, state: &mut State) ->
             Some(text::superseded(event, frame, key))
         }
         b"updates" | b"input.requested" => of(Class::State, Content::Other),
+        b"lifecycle" if fields.event == b"failed" && fields.is_of_the_run() => {
+            Some(Event::bare(Class::Error).ending(Terminal::MayFail))
+        }
         b"checkpoints" | b"lifecycle" | b"tasks" => of(Class::State, Content::Other),
         // The application's own data.
         b"custom" => of(Class::Opaque, Content::Other).map(|event| event.on(Side::Application)),
@@ -110,6 +113,14 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// Reports whether the event is one of the run itself, not of a subgraph: its namespace is an empty list.
+    fn is_of_the_run(&self) -> bool {
+        let namespace = self.namespace;
+        namespace
+            .iter()
+            .all(|byte| matches!(byte, b'[' | b']' | b' '))
+    }
+
     fn read(data: &'a [u8]) -> Option<Self> {
         let mut fields = Self::default();
         let mut reader = Reader::new(data);
@@ -233,5 +244,35 @@ impl<'a> Fields<'a> {
         }
         let key = (self.delta, self.namespace, lane, beside);
         Some(text::joining(event, Keep::Last, text::key(key)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::{Classifier, Dialect};
+    use crate::wire::{Decoder, Framing};
+
+    #[test]
+    fn a_run_that_fails_has_failed() {
+        let read = |namespace: &str, event: &str| {
+            let block = format!(
+                "event: lifecycle\ndata: {{\"type\":\"event\",\"method\":\"lifecycle\",\"params\":{{\"namespace\":{namespace},\"data\":{{\"event\":\"{event}\"}}}}}}\n\n"
+            );
+            let mut found = None;
+            let mut keep = |frame: Frame<'_>| {
+                found = Some(*Classifier::new(Dialect::LangGraph).classify(&frame));
+            };
+            Decoder::new(Framing::Sse, 1 << 10)
+                .feed(block.as_bytes(), &mut keep)
+                .unwrap();
+            let event = found.unwrap();
+            (event.class, event.terminal)
+        };
+        let failed = (Class::Error, Some(Terminal::MayFail));
+        assert_eq!(read("[]", "failed"), failed);
+        // A subgraph's failure may be caught.
+        assert_eq!(read("[\"a:1\"]", "failed"), (Class::State, None));
+        assert_eq!(read("[]", "completed"), (Class::State, None));
     }
 }

@@ -62,3 +62,29 @@ fn a_head_of_weirs_own_names_the_framing() {
     );
     assert_eq!(content_type(Framing::Ndjson), "application/x-ndjson");
 }
+
+#[test]
+fn translations_tell_drops_in_their_own_words() {
+    let told =
+        |target: Target| Encoder::translated(target.dialect(), target.framing()).drop_notice(3, 7);
+    assert_eq!(
+        told(Target::AiSdk),
+        "data: {\"type\":\"data-weir-gap\",\"data\":{\"events\":3,\"characters\":7},\"transient\":true}\n\n"
+    );
+    assert_eq!(
+        told(Target::AgUi),
+        "data: {\"type\":\"CUSTOM\",\"name\":\"weir.gap\",\"value\":{\"events\":3,\"characters\":7}}\n\n"
+    );
+    for target in [Target::OpenAiChat, Target::Events, Target::Anthropic] {
+        let told = told(target);
+        assert!(
+            told.is_empty() || told.starts_with(": weir dropped=3"),
+            "{told}"
+        );
+    }
+    assert_eq!(told(Target::Ndjson), "");
+    assert_eq!(Encoder::whole(Target::AiSdk).drop_notice(3, 7), "");
+    // What an agent says in its own dialect gets no events of Weir.
+    let own = Encoder::identity(Some(Dialect::VercelUi), Framing::Sse);
+    assert!(!own.drop_notice(3, 7).contains("data-weir"));
+}
