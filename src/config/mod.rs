@@ -339,6 +339,29 @@ pub struct Upstream {
     pub health: Health,
 }
 
+impl Upstream {
+    /// Returns the upstream of a single server that Weir itself sends to. Nothing checks its health, and no connection is
+    /// kept.
+    pub(crate) fn single(name: &str, endpoint: Endpoint, tls: UpstreamTls) -> Self {
+        Self {
+            name: name.into(),
+            endpoints: vec![endpoint],
+            pool_idle: Duration::ZERO,
+            connect_budget: Duration::ZERO,
+            http2: false,
+            tls,
+            eject: Eject {
+                failures: 0,
+                pause: Duration::ZERO,
+            },
+            health: Health {
+                path: None,
+                interval: Duration::ZERO,
+            },
+        }
+    }
+}
+
 /// One agent process.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {

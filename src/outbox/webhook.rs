@@ -15,7 +15,7 @@ use super::answer::{Error, judged, read_head};
 use super::complaints::Complaints;
 use super::retry::Failure;
 use super::sign::Key;
-use crate::config::{Eject, Endpoint, Health, Upstream, UpstreamTls};
+use crate::config::{Endpoint, Upstream, UpstreamTls};
 use crate::upstream::{self, Connector};
 
 /// Longest time of one attempt, from the look-up of the name to the head of the response.
@@ -63,22 +63,7 @@ impl Webhook {
     /// # Errors
     /// If a TLS file cannot be used.
     pub(super) fn new(hook: Hook) -> io::Result<Self> {
-        let upstream = Upstream {
-            name: "complete".into(),
-            endpoints: vec![hook.endpoint.clone()],
-            pool_idle: Duration::ZERO,
-            connect_budget: Duration::ZERO,
-            http2: false,
-            tls: hook.tls.clone(),
-            eject: Eject {
-                failures: 0,
-                pause: Duration::ZERO,
-            },
-            health: Health {
-                path: None,
-                interval: Duration::ZERO,
-            },
-        };
+        let upstream = Upstream::single("complete", hook.endpoint.clone(), hook.tls.clone());
         let connector = upstream::connector(&upstream)
             .map_err(|error| io::Error::new(error.kind(), format!("complete.tls: {error}")))?;
         Ok(Self {

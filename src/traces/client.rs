@@ -17,7 +17,7 @@ use opentelemetry_http::{HttpClient, HttpError};
 use tokio::time::{Instant, timeout};
 
 use super::export_response::rejected;
-use crate::config::{self, Eject, Endpoint, Health, SecretField, Upstream};
+use crate::config::{self, Endpoint, SecretField, Upstream};
 use crate::upstream::{self, Connector};
 
 /// No retry of an export begins after this time.
@@ -55,22 +55,7 @@ impl Client {
         let Some(collector) = config.collector.clone() else {
             return Ok(None);
         };
-        let upstream = Upstream {
-            name: "traces.endpoint".into(),
-            endpoints: vec![collector.clone()],
-            pool_idle: Duration::ZERO,
-            connect_budget: Duration::ZERO,
-            http2: false,
-            tls: config.tls.clone(),
-            eject: Eject {
-                failures: 0,
-                pause: Duration::ZERO,
-            },
-            health: Health {
-                path: None,
-                interval: Duration::ZERO,
-            },
-        };
+        let upstream = Upstream::single("traces.endpoint", collector.clone(), config.tls.clone());
         let connector = upstream::connector(&upstream)
             .map_err(|error| io::Error::new(error.kind(), format!("traces.tls: {error}")))?;
         Ok(Some(Self {
