@@ -17,6 +17,7 @@ use crate::metrics::{Metrics, RouteMetrics};
 use crate::outbox::Outbox;
 use crate::session::detached::DetachedCalls;
 use crate::session::registry::Registry;
+use crate::session::resumable::Resumables;
 use crate::tasks;
 use crate::traces::Traces;
 use crate::upstream::{self, Client, Endpoints, Sockets, connector};
@@ -33,6 +34,8 @@ pub struct App {
     pub outbox: Option<Arc<Outbox>>,
     /// The live streams.
     pub streams: Arc<Registry>,
+    /// The streams that clients can come back to.
+    pub resumables: Arc<Resumables>,
     /// The process drains: it reports that it is not ready (graceful shutdown).
     pub draining: AtomicBool,
     /// New requests are refused, because the process drains.
@@ -202,7 +205,9 @@ impl App {
         certificates: Vec<(String, Arc<ReloadingCertificate>)>,
     ) -> Self {
         let workers = loaded.config.workers.max(1);
+        let resumables = Resumables::new(loaded.config.journals.total_bytes);
         Self {
+            resumables: Arc::new(resumables),
             load: (0..workers).map(|_| Load::default()).collect(),
             loaded: ArcSwap::from_pointee(loaded),
             metrics,

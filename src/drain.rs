@@ -91,6 +91,7 @@ impl Drain {
                     live.stop(End::Drained);
                     ended += 1;
                 }
+                app.resumables.end_viewers();
                 // A client that does not read its terminal event in time is not waited for.
                 let _ = tokio::time::timeout(FAREWELL, idle).await;
             }

@@ -232,7 +232,8 @@ pub enum TextsOver {
     /// None, as far as the event says.
     #[default]
     None,
-    /// The text in the event's lane, after the event's own piece if it has one. Lane zero: some text, nobody says which.
+    /// The text in the event's lane, after the event's own piece if it has one. Lane zero: some text, nobody says which;
+    /// a tool's event in lane zero ends the only text of its stream, even inside a hidden span.
     InLane,
     /// All texts before the event. One in the event's own lane goes on if it has begun a hidden span.
     All,

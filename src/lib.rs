@@ -30,6 +30,7 @@ pub mod event;
 pub mod dialect;
 pub mod encode;
 pub mod filter;
+pub mod journal;
 pub mod request_map;
 pub mod translate;
 pub mod unstream;
@@ -38,6 +39,7 @@ pub mod wire;
 // layer 2: parts
 pub mod capacity;
 pub mod config;
+pub mod hub;
 pub mod log;
 pub mod metrics;
 pub mod queue;
@@ -45,6 +47,8 @@ pub mod strict;
 
 // layer 3: engines
 pub mod certificate;
+#[cfg(feature = "redis")]
+pub mod store;
 pub mod stream;
 pub mod tasks;
 pub mod upstream;

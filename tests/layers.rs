@@ -21,6 +21,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("dialect", 1),
     ("encode", 1),
     ("filter", 1),
+    ("journal", 1),
     ("outbox::sign", 1),
     ("queue::gate", 1),
     ("queue::join", 1),
@@ -43,12 +44,14 @@ const LAYERS: &[(&str, u8)] = &[
     // parts
     ("capacity", 2),
     ("config", 2),
+    ("hub", 2),
     ("log", 2),
     ("metrics", 2),
     ("queue", 2),
     ("strict", 2),
     // engines
     ("certificate", 3),
+    ("store", 3),
     ("stream", 3),
     ("tasks", 3),
     ("upstream", 3),

@@ -136,6 +136,21 @@ ROWS: list[Row] = [
         ],
     ),
     (
+        "Resume",
+        8,
+        [
+            ("timeseries", "Clients that come back", "By what they got: docs/metrics.md, Requests to resume.", "ops", [(rate("weir_resume_requests_total", "result"), "{{result}}")]),
+            ("timeseries", "How they come back", "By the way they asked.", "ops", [(rate("weir_resume_requests_total", "way"), "{{way}}")]),
+            ("timeseries", "How long they were away", "A viewer's leaving to the next one's coming to the same stream.", "s", [(quantile(q, "weir_resume_gap_seconds"), f"p{q * 100:g}") for q in (0.5, 0.95)]),
+            ("timeseries", "Viewers", "Clients that follow a stream with a journal, and streams that clients stopped.", "short", [(total("weir_viewers", "route"), "{{route}}"), (rate("weir_stops_total", "route"), "{{route}} stops/s")]),
+            ("timeseries", "Replayed", "Events sent again from journals.", "ops", [(rate("weir_resume_replayed_events_total", "route"), "{{route}}")]),
+            ("timeseries", "Journals", "The memory that they take, and how much they may take.", "bytes", [(f"max by (instance) (weir_journal_bytes{{{ALL}}})", "{{instance}} used"), (f"max by (instance) (weir_journal_limit_bytes{{{ALL}}})", "{{instance}} limit")]),
+            ("timeseries", "Streams with a journal", "Those that run, and those that are kept after their end.", "short", [(total("weir_journal_streams", "state", where=ALL), "{{state}}")]),
+            ("timeseries", "Events that left a journal", "Expired ones were kept as long as they should be.", "ops", [(rate("weir_journal_evicted_total", "reason", where=ALL), "{{reason}}")]),
+            ("timeseries", "The store", "1: it answers. Requests to it that failed, and streams that it did not take whole.", "short", [(f"min by (instance) (weir_resume_store_up{{{ALL}}})", "{{instance}} up"), (rate("weir_resume_store_errors_total", "instance", where=ALL), "{{instance}} errors/s"), (rate("weir_resume_store_broken_total", "instance", where=ALL), "{{instance}} broken/s")]),
+        ],
+    ),
+    (
         "Weir itself",
         8,
         [

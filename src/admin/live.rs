@@ -89,6 +89,7 @@ fn stream(live: &LiveStream) -> serde_json::Value {
         "bytes": queue.map_or(0, |queue| queue.came_bytes),
         "queue_events": queue.map_or(0, |queue| queue.events),
         "queue_bytes": queue.map_or(0, |queue| queue.bytes),
+        "viewers": live.viewer_count(),
         "dropped": queue.map_or(0, |queue| queue.counts.dropped.iter().sum::<u64>()),
     })
 }

@@ -37,6 +37,12 @@ pub(super) fn scrape(app: &App) -> String {
     samples.upstream_connections(app.sockets.open());
     let waiting = (app.outbox.as_ref()).map_or(0, |outbox| outbox.waiting().records);
     samples.records_waiting(waiting);
+    let budget = app.resumables.budget();
+    app.metrics
+        .resume
+        .journal_bytes(budget.used(), budget.total());
+    let (live, ended) = app.resumables.count();
+    app.metrics.resume.journal_streams(live, ended);
     for (name, acceptor) in &app.certificates {
         if let Some(not_after) = acceptor.not_after() {
             samples.certificate(name, not_after);

@@ -40,11 +40,25 @@ pub fn check(file: Option<&Path>, overrides: &Overrides) -> Output {
 }
 
 fn warnings(config: &Config) -> String {
-    config::warnings(config)
-        .iter()
-        .fold(String::new(), |text, warning| {
-            text + "warning: " + warning + "\n"
-        })
+    let mut list = config::warnings(config);
+    list.extend(over_memory(config, memory::limit(config.limits.memory)));
+    list.iter().fold(String::new(), |text, warning| {
+        text + "warning: " + warning + "\n"
+    })
+}
+
+/// Says that slow clients and journals together can take more memory than there is. Queues alone are no reason to warn:
+/// stalled clients lose their streams before memory runs out.
+fn over_memory(config: &Config, limit: Option<u64>) -> Option<String> {
+    let queues = config::queue_bytes(config);
+    let journals = config::journal_bytes(config);
+    let limit = limit.filter(|limit| journals > 0 && queues.saturating_add(journals) > *limit)?;
+    Some(format!(
+        "limits.memory: full queues ({}) and journals ({}) together are more than the limit ({}); lower limits.max_streams, resume.max_viewers, queue.max_bytes or resume.total_bytes",
+        rough_size(queues),
+        rough_size(journals),
+        rough_size(limit)
+    ))
 }
 
 fn summary(name: &str, config: &Config) -> String {
@@ -79,6 +93,13 @@ fn summary(name: &str, config: &Config) -> String {
         "memory if every queue is full: {}",
         rough_size(config::queue_bytes(config))
     ));
+    let journals = config::journal_bytes(config);
+    if journals > 0 {
+        line(format!(
+            "memory if all journals are full: {}",
+            rough_size(journals)
+        ));
+    }
     line(format!(
         "memory in the worst case, every stream with events of max_event_bytes: {}",
         rough_size(config::worst_case_bytes(config))
@@ -126,6 +147,33 @@ mod tests {
         let queues = rough_size(limits.streams() as u64 * (1 << 20));
         let queues = format!("# memory if every queue is full: {queues}\n");
         assert!(output.stdout.contains(&queues), "{}", output.stdout);
+    }
+
+    #[test]
+    fn journals_are_counted_and_compared_with_the_memory_limit() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let checked = |memory: &str, resume: &str| {
+            let text = format!(
+                "upstreams: {{agent: {{endpoints: [\"http://127.0.0.1:8000\"]}}}}\n\
+                limits: {{memory: {memory}, max_streams: 10, max_requests: 10}}\n\
+                defaults: {{resume: {resume}}}\n"
+            );
+            std::fs::write(file.path(), text).unwrap();
+            check(Some(file.path()), &Overrides::default())
+        };
+        let line = "# memory if all journals are full: 40 MiB\n";
+        let roomy = checked("1GiB", "{}");
+        assert!(roomy.stdout.contains(line), "{}", roomy.stdout);
+        assert_eq!(roomy.stderr, "");
+        let tight = checked("49MiB", "{}");
+        assert_eq!(
+            tight.stderr,
+            "warning: limits.memory: full queues (10 MiB) and journals (40 MiB) together are more than the limit (49 MiB); lower limits.max_streams, resume.max_viewers, queue.max_bytes or resume.total_bytes\n"
+        );
+        assert_eq!(tight.code, 0);
+        let off = checked("49MiB", "off");
+        assert!(!off.stdout.contains("journals"), "{}", off.stdout);
+        assert_eq!(off.stderr, "");
     }
 
     #[test]

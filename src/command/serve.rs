@@ -18,6 +18,7 @@ use crate::memory::{self, Watched};
 use crate::metrics::Metrics;
 use crate::server::listener::{self, Bound};
 use crate::server::workers::Workers;
+use crate::session::resumable;
 use crate::tasks;
 use crate::traces::Traces;
 
@@ -117,10 +118,22 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
             memory: Arc::clone(&app.memory),
             metrics: Arc::clone(&app.metrics),
             streams: Arc::clone(&app.streams),
+            resumables: Arc::clone(&app.resumables),
             requests: Arc::clone(&app.requests),
         };
         memory::watch(watched, move || app.loaded().config.limits.memory)
     });
+    let in_force = Arc::clone(&app);
+    tasks::keep_running(
+        "the care of journals",
+        &metrics.worker_restarts,
+        move || {
+            resumable::keep_tidy(
+                Arc::clone(&in_force.resumables),
+                Arc::clone(&in_force.metrics),
+            )
+        },
+    );
     ready(&addresses);
 
     let mut stamp = stamp(source.file.as_deref());
@@ -187,6 +200,7 @@ fn reload(app: &App, source: &Source) {
                 ("log", config.log != old.config.log),
                 ("traces", config.traces != old.config.traces),
                 ("complete", config.complete != old.config.complete),
+                ("resume", config.journals != old.config.journals),
             ];
             for (key, _) in fixed.into_iter().filter(|(_, changed)| *changed) {
                 tracing::warn!(key, "a change of this key needs a restart");
@@ -198,6 +212,7 @@ fn reload(app: &App, source: &Source) {
                 log: old.config.log.clone(),
                 traces: old.config.traces.clone(),
                 complete: old.config.complete.clone(),
+                journals: old.config.journals.clone(),
                 ..config
             };
             Loaded::new(config, &app.metrics, &app.sockets).map_err(|error| error.to_string())

@@ -16,7 +16,7 @@ use crate::config::overrides::{self, Overrides};
 use crate::config::raw::{self, Root};
 use crate::config::{
     Config, Drain, Limits, Listen, ListenTls, Log, LogFormat, MemoryLimit, Upstream, address,
-    admin, complete, pem, routes, traces, tree, upstreams,
+    admin, complete, journals, pem, routes, traces, tree, upstreams,
 };
 
 /// Largest file that is read. Some thousand routes fit; a ConfigMap holds 1 MiB.
@@ -106,6 +106,7 @@ fn checked(
     let upstreams = upstreams::all(root, overrides, report);
     let routes = routes::all(root, &upstreams, report);
     let complete = complete::checked(root, &routes, is_reload, report);
+    let journals = journals::checked(root, is_reload, report);
     // Upstreams that no route uses are checked, but left out.
     let used = upstreams.into_iter().filter(|upstream| {
         routes
@@ -127,6 +128,7 @@ fn checked(
         log: log(root),
         traces,
         complete,
+        journals,
         drain,
         limits,
         upstreams,

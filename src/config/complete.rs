@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 
 use crate::config::defaults as preset;
 use crate::config::error::{Path, Report, nearest, shown};
-use crate::config::kind::{Placed, or};
+use crate::config::kind::{Placed, given, or};
 use crate::config::number::bound;
 use crate::config::raw::{self, Root};
 use crate::config::wrap::Entry;
@@ -86,14 +86,6 @@ pub(crate) fn checked(
         url: url.map(|url| url.value),
         file: file.map(|file| file.value),
     }
-}
-
-/// Returns the value of a key, unless it is `null`.
-fn given<T: Clone>(key: &Placed<Option<T>>) -> Option<Placed<T>> {
-    Some(Placed {
-        place: key.place,
-        value: key.value.clone()?,
-    })
 }
 
 fn secret_of(raw: &raw::Complete, is_reload: bool, report: &mut Report) -> Option<Secret> {

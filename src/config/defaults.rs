@@ -83,6 +83,41 @@ pub(crate) const RECORD_TEXT: Preset<u64> = preset(
     "Longer than any answer. What is recorded is held in memory until the stream ends.",
 );
 
+/// `resume.total_bytes`
+pub(crate) const JOURNALS: Preset<u64> = preset(
+    256 * MIB,
+    "Holds more than a thousand answers of 1000 tokens, at about 200 bytes an event.",
+);
+/// `resume.store`
+pub(crate) const STORE: Preset<&str> = preset(
+    "memory",
+    "A single process needs no server beside it. Replicas behind one address do, unless clients always reach the same one.",
+);
+/// `resume.redis.url`, `urls`
+pub(crate) const REDIS_URL_WHY: &str = "Needed only for `store: redis`.";
+/// `resume.redis.mode`
+pub(crate) const REDIS_MODE: Preset<&str> = preset(
+    "standalone",
+    "One server, or a managed one behind one address.",
+);
+/// `resume.redis.master`
+pub(crate) const REDIS_MASTER_WHY: &str = "Needed only for `mode: sentinel`.";
+/// `resume.redis.username`
+pub(crate) const REDIS_USERNAME_WHY: &str =
+    "A server without users of its own knows only `default`.";
+/// `resume.redis.password`
+pub(crate) const REDIS_PASSWORD_WHY: &str =
+    "Some servers ask for none. Others need a secret, which does not belong in the file.";
+/// `resume.redis.prefix`
+pub(crate) const REDIS_PREFIX: Preset<&str> = preset(
+    "weir:",
+    "Keeps the keys apart from those of other programs, and lets an ACL name them (`~weir:*`).",
+);
+/// `resume.redis.encrypt`
+pub(crate) const ENCRYPT_WHY: &str = "A server of your own needs no key. Set one if its operators must not read what users and models say.";
+/// `resume.redis.encrypt_old`
+pub(crate) const ENCRYPT_OLD_WHY: &str = "Needed only while one key replaces another.";
+
 /// `drain.delay`
 pub(crate) const DRAIN_DELAY: Preset<Duration> = preset(
     secs(5),
@@ -273,6 +308,46 @@ pub(crate) const PREAMBLE_BYTES: Preset<u64> = preset(
 );
 /// `retry.attempts`
 pub(crate) const RETRY_WHY: &str = "A request starts at most one run of the agent.";
+/// `resume.enabled`
+pub(crate) const RESUME: Preset<bool> = preset(
+    false,
+    "A journal holds what users and models say, even after the stream has ended.",
+);
+/// `resume.ids`
+pub(crate) const IDS: Preset<&str> = preset(
+    "auto",
+    "An id where a client does not expect one may confuse it.",
+);
+/// `resume.keep`
+pub(crate) const KEEP: Preset<Duration> = preset(
+    secs(120),
+    "A phone that lost its network, or a page that is loaded again, is back by then.",
+);
+/// `resume.max_events`
+pub(crate) const JOURNAL_EVENTS: Preset<u64> =
+    preset(10_000, "More than long answers have tokens.");
+/// `resume.max_bytes`
+pub(crate) const JOURNAL_BYTES: Preset<u64> =
+    preset(4 * MIB, "Twice what 10000 events of about 200 bytes take.");
+/// `resume.max_viewers`
+pub(crate) const MAX_VIEWERS: Preset<u64> = preset(
+    16,
+    "The tabs and devices of one user. Each viewer has a queue of its own.",
+);
+/// `resume.bind`
+pub(crate) const BIND_WHY: &str = "Whoever learns the id of a stream still cannot read it without the credentials that started it.";
+/// `resume.idempotency`
+pub(crate) const IDEMPOTENCY: Preset<bool> = preset(
+    false,
+    "A client that sends the same key twice may expect two runs, unless it was written for this.",
+);
+/// `resume.chats.path`
+pub(crate) const CHATS_WHY: &str =
+    "Only the AI SDK asks for a chat, not for a stream, and its path is chosen by the application.";
+/// `resume.chats.member`
+pub(crate) const CHAT_MEMBER: Preset<&str> = preset("id", "The name that `useChat` sends.");
+/// Placeholder for `on_disconnect.grace`. Never used, because the default is `cancel`.
+pub(crate) const GRACE: Preset<Duration> = preset(secs(30), ON_DISCONNECT_WHY);
 /// `on_disconnect`
 pub(crate) const ON_DISCONNECT_WHY: &str = "Generating a response that nobody reads costs money.";
 /// `hide.reasoning`, `hide.tools`

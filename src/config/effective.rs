@@ -1,5 +1,4 @@
-//! Shows a checked configuration: the effective value of every key, without secrets, and the most memory that the
-//! configuration allows.
+//! Shows a checked configuration: the effective value of every key, without secrets.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,31 +7,16 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::config::defaults as preset;
 use crate::config::units::{show_duration, show_size};
-use crate::config::words::{self, word_of};
+use crate::config::words::{self, Servers, word_of};
 use crate::config::{
-    Address, Complete, Config, Deadlines, Endpoint, Limits, Listen, Match, MemoryLimit, Policy,
-    Reply, Route, Target, Traces, Upstream, UpstreamTls,
+    Address, Bind, Complete, Config, Deadlines, Endpoint, Ids, Journals, Listen, Match,
+    MemoryLimit, OnDisconnect, Policy, RedisMode, RedisSettings, Reply, Resume, Route, Secret,
+    Store, Target, Traces, Upstream, UpstreamTls, chats,
 };
 use crate::request_map::RequestForm;
 
 /// Replaces every value that may be secret.
 const MASK: &str = "***";
-
-/// Memory of one stream apart from its events: the read and write buffers of two sockets, hyper's state, the task and
-/// the timers.
-const STREAM_BYTES: u64 = 64 << 10;
-/// Additional memory of a stream on an HTTP/2 upstream connection: a full flow-control window.
-const WINDOW_BYTES: u64 = 64 << 10;
-/// The largest body of a request that is rewritten, in bytes: it is held in memory, and so is what it becomes.
-pub const REWRITTEN_BYTES: u64 = 16 << 20;
-/// Memory of one request apart from its head: the beginning of its body, which is read ahead, and what is buffered of a
-/// plain response.
-const REQUEST_BYTES: u64 = 128 << 10;
-/// What an entry of a request head takes in addition to its bytes, as received and as sent to the agent.
-const HEADER_BYTES: u64 = 512;
-/// Memory of one client connection apart from the head that it reads: what an HTTP/2 client has uploaded before the
-/// agents take it, a full flow-control window.
-const CONNECTION_BYTES: u64 = 1 << 20;
 
 /// Returns the whole configuration in the form of the file, with `auto` resolved where it is a number and the header
 /// values in `match.headers` masked. Keys of features that this version does not have are left out.
@@ -49,6 +33,7 @@ pub fn effective(config: &Config) -> Json {
         "log": { "format": word_of(&words::LOG_FORMATS, &config.log.format), "level": config.log.level },
         "traces": traces(&config.traces),
         "complete": complete(&config.complete),
+        "resume": journals(&config.journals),
         "drain": { "delay": show_duration(config.drain.delay), "limit": show_duration(config.drain.limit) },
         "limits": {
             "max_connections": limits.max_connections,
@@ -69,97 +54,6 @@ pub fn effective(config: &Config) -> Json {
         "upstreams": config.upstreams.iter().map(|one| (one.name.to_string(), upstream(one))).collect::<Map<_, _>>(),
         "routes": config.routes.iter().map(|one| route(one)).collect::<Vec<_>>(),
     })
-}
-
-/// Returns the most memory that streams and connections can use at one time:
-///
-/// `max_streams * (max(queue.max_bytes, max_event_bytes) + 2 * max_event_bytes + preamble_bytes
-///  + 2 * complete.max_text_bytes if it is recorded + 64 KiB, or 128 KiB with http2)
-///  + max_requests * (2 * max_header_bytes + 512 * max_headers + 128 KiB)
-///  + max_connections * (max_header_bytes + 1 MiB)`
-///
-/// with the values of the most expensive route. Per stream, this covers a queue filled to its limit (or by one event
-/// larger than the limit), one event that waits for room in the queue, and one that is still arriving. Real streams
-/// use a few KiB; [`queue_bytes`] is the bound that slow clients can reach with ordinary tokens.
-pub fn worst_case_bytes(config: &Config) -> u64 {
-    let per_stream = |route: &Route| {
-        let policy = &route.policy;
-        let window = if route.upstream.http2 {
-            WINDOW_BYTES
-        } else {
-            0
-        };
-        let event = policy.max_event_bytes as u64;
-        let queue = (policy.queue.max_bytes as u64).max(event);
-        queue
-            .saturating_add(event.saturating_mul(2))
-            .saturating_add(policy.preamble_bytes as u64)
-            .saturating_add(recorded_bytes(config, route))
-            .saturating_add(STREAM_BYTES + window)
-    };
-    let stream = config
-        .routes
-        .iter()
-        .map(|route| per_stream(route))
-        .max()
-        .unwrap_or_default();
-    let rewritten = config
-        .routes
-        .iter()
-        .map(|route| rewritten_bytes(route))
-        .max();
-    let rewritten = (config.limits.max_requests as u64).saturating_mul(rewritten.unwrap_or(0));
-    (config.limits.streams() as u64)
-        .saturating_mul(stream)
-        .saturating_add(request_bytes(&config.limits))
-        .saturating_add(rewritten)
-}
-
-/// Returns the most memory that the body of a request takes while it is rewritten: as it was sent, and what it becomes.
-fn rewritten_bytes(route: &Route) -> u64 {
-    let policy = &route.policy;
-    if policy.request.is_some() || policy.reply.aggregates {
-        policy
-            .max_request_bytes
-            .min(REWRITTEN_BYTES)
-            .saturating_mul(3)
-    } else {
-        0
-    }
-}
-
-/// Returns the most memory that what is recorded of a stream uses: text, and as much of everything else.
-fn recorded_bytes(config: &Config, route: &Route) -> u64 {
-    if config.complete.records(&route.name) {
-        (config.complete.max_text_bytes as u64).saturating_mul(2)
-    } else {
-        0
-    }
-}
-
-/// Returns the most memory that requests and connections use at one time, apart from streams.
-///
-/// A request holds its head twice, as it was received and as it is sent to the agent, until it was sent. A connection
-/// holds the head that it reads.
-fn request_bytes(limits: &Limits) -> u64 {
-    let head = limits.max_header_bytes as u64;
-    let fields = (limits.max_headers as u64).saturating_mul(HEADER_BYTES);
-    let request = head * 2 + fields + REQUEST_BYTES;
-    let requests = (limits.max_requests as u64).saturating_mul(request);
-    let connections = (limits.connections() as u64).saturating_mul(head + CONNECTION_BYTES);
-    requests.saturating_add(connections)
-}
-
-/// Returns the most memory that full queues can use at one time: `max_streams * queue.max_bytes` of the route with the
-/// largest queue. There are no more streams than `max_requests`.
-pub fn queue_bytes(config: &Config) -> u64 {
-    let queue = config
-        .routes
-        .iter()
-        .map(|route| route.policy.queue.max_bytes as u64)
-        .max()
-        .unwrap_or_default();
-    (config.limits.streams() as u64).saturating_mul(queue)
 }
 
 fn listen(listen: &Listen) -> Json {
@@ -229,6 +123,45 @@ fn complete(complete: &Complete) -> Json {
         "metadata": complete.metadata.as_str(),
         "max_text_bytes": show_size(complete.max_text_bytes as u64),
         "tls": client_tls(&complete.tls),
+    })
+}
+
+fn journals(journals: &Journals) -> Json {
+    let (store, servers) = match &journals.store {
+        Store::Memory => ("memory", redis(&RedisSettings::default())),
+        Store::Redis(settings) => ("redis", redis(settings)),
+    };
+    json!({
+        "total_bytes": show_size(journals.total_bytes as u64),
+        "store": store,
+        "redis": servers,
+    })
+}
+
+fn redis(settings: &RedisSettings) -> Json {
+    let source = |secret: &Option<Secret>| secret.as_ref().map(|one| one.source.to_string());
+    let urls: Vec<_> = settings.urls.iter().map(ToString::to_string).collect();
+    let (url, urls) = match urls.as_slice() {
+        [] => (None, None),
+        [only] => (Some(only), None),
+        several => (None, Some(several)),
+    };
+    let (mode, master) = match &settings.mode {
+        RedisMode::Cluster => (Servers::Cluster, None),
+        RedisMode::Sentinel { master } => (Servers::Sentinel, Some(master)),
+        RedisMode::Standalone => (Servers::Standalone, None),
+    };
+    json!({
+        "url": url,
+        "urls": urls,
+        "mode": word_of(&words::SERVERS, &mode),
+        "master": master,
+        "username": settings.username,
+        "password": source(&settings.password),
+        "tls": client_tls(&settings.tls),
+        "prefix": settings.prefix,
+        "encrypt": source(&settings.encrypt),
+        "encrypt_old": source(&settings.encrypt_old),
     })
 }
 
@@ -314,6 +247,54 @@ fn policy(policy: &Policy) -> Json {
         "forwarded": policy.forwarded,
         "commit_after": or_off(policy.commit_after),
         "preamble_bytes": show_size(policy.preamble_bytes as u64),
+        "resume": resume(policy.resume.as_deref()),
+        "on_disconnect": match policy.on_disconnect {
+            OnDisconnect::Cancel => json!("cancel"),
+            OnDisconnect::Continue => json!("continue"),
+            OnDisconnect::Grace(time) => json!({ "grace": show_duration(time) }),
+        },
+    })
+}
+
+/// Shows the defaults where it is off.
+fn resume(resume: Option<&Resume>) -> Json {
+    let Some(resume) = resume else {
+        return json!({
+            "enabled": false,
+            "ids": preset::IDS.value,
+            "keep": show_duration(preset::KEEP.value),
+            "max_events": preset::JOURNAL_EVENTS.value,
+            "max_bytes": show_size(preset::JOURNAL_BYTES.value),
+            "max_viewers": preset::MAX_VIEWERS.value,
+            "bind": "auto",
+            "idempotency": preset::IDEMPOTENCY.value,
+            "chats": { "path": null, "member": preset::CHAT_MEMBER.value },
+        });
+    };
+    let chats = resume.chats.as_ref();
+    json!({
+        "enabled": true,
+        "ids": match resume.ids {
+            Ids::Off => "off",
+            ids @ (Ids::All | Ids::Auto) => word_of(&words::IDS, &ids),
+        },
+        "keep": show_duration(resume.keep),
+        "max_events": resume.max_events,
+        "max_bytes": show_size(resume.max_bytes as u64),
+        "max_viewers": resume.max_viewers,
+        "bind": match &resume.bind {
+            Bind::Auto => json!("auto"),
+            Bind::Named { headers, cookies } => {
+                let headers = headers.iter().map(|name| format!("header:{name}"));
+                let cookies = cookies.iter().map(|name| format!("cookie:{name}"));
+                json!(headers.chain(cookies).collect::<Vec<_>>())
+            }
+        },
+        "idempotency": resume.idempotency,
+        "chats": {
+            "path": chats.map(|chats| format!("{}{}{}", chats.prefix, chats::ID, chats.suffix)),
+            "member": chats.map_or(preset::CHAT_MEMBER.value, |chats| chats.member.as_str()),
+        },
     })
 }
 

@@ -75,6 +75,38 @@ impl<G: Group> Kind for Section<G> {
     }
 }
 
+/// A section that switches something on where it is written, or `off`. `null` leaves it as it is, so that the whole
+/// section may be commented out.
+pub(crate) struct Switch<G>(pub(crate) PhantomData<G>);
+
+impl<G: Group> Kind for Switch<G> {
+    /// `None` stands for `off`.
+    type Out = Option<G>;
+
+    fn read(&self, node: &Node, path: &Path, report: &mut Report) -> Option<Self::Out> {
+        match &node.value {
+            Value::Null => None,
+            Value::Scalar { text, .. } if text == "off" => Some(None),
+            // Helm writes a bare `off` as `false`.
+            Value::Scalar {
+                text,
+                quoted: false,
+            } if text == "false" => Some(None),
+            Value::List(_) | Value::Map(_) | Value::Scalar { .. } => {
+                G::read(node, path, report).map(Some)
+            }
+        }
+    }
+
+    fn shape(&self) -> Shape {
+        let schema = json!({ "anyOf": [object::<G>(), { "enum": ["off", false] }] });
+        Shape {
+            below: Below::Keys(G::keys()),
+            ..Shape::leaf("section or `off`", schema, None, "")
+        }
+    }
+}
+
 /// A list of sections.
 pub(crate) struct Sections<G>(pub(crate) PhantomData<G>);
 

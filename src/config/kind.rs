@@ -92,6 +92,14 @@ pub(crate) fn or<T: Copy>(field: Option<&Placed<T>>, default: T) -> T {
     field.map_or(default, |placed| placed.value)
 }
 
+/// Returns the value of a key, unless it is `null`.
+pub(crate) fn given<T: Clone>(key: &Placed<Option<T>>) -> Option<Placed<T>> {
+    Some(Placed {
+        place: key.place,
+        value: key.value.clone()?,
+    })
+}
+
 /// Returns the text of a scalar and whether it was quoted, or reports that `node` is not a scalar.
 pub(crate) fn scalar<'a>(
     node: &'a Node,

@@ -5,22 +5,29 @@
 
 mod address;
 mod admin;
+mod chats;
 mod check;
 mod collector;
 mod complete;
+mod conflicts;
 mod defaults;
 mod descriptors;
 mod effective;
 mod error;
 mod group;
 mod hook_url;
+mod journals;
 mod kind;
+mod layers;
 mod listen;
 mod number;
 mod overrides;
 mod pem;
 mod raw;
+mod redis_settings;
+mod redis_url;
 mod reply;
+mod resume;
 mod routes;
 mod schema;
 mod secret;
@@ -31,16 +38,21 @@ mod units;
 mod upstreams;
 mod warnings;
 mod words;
+mod worst_case;
 mod wrap;
 
 pub use check::{load, load_file, reload_file};
 pub use complete::Complete;
 pub use descriptors::Descriptors;
-pub use effective::{REWRITTEN_BYTES, effective, queue_bytes, worst_case_bytes};
+pub use effective::effective;
 pub use error::{Place, Problem, Problems};
 pub use hook_url::HookUrl;
+pub use journals::{Journals, Store};
 pub use overrides::Overrides;
+pub use redis_settings::{RedisMode, RedisSettings, sealing_key};
+pub use redis_url::RedisUrl;
 pub use reply::Reply;
+pub use resume::{Bind, Chats, Ids, OnDisconnect, Resume};
 pub use schema::{KeyDoc, keys, schema};
 pub use secret::Source as SecretSource;
 pub(crate) use secret::named as read_secret;
@@ -48,6 +60,7 @@ pub(crate) use secret::named as read_secret;
 pub(crate) use traces::FRAMING;
 pub(crate) use units::{duration, rough_size};
 pub use warnings::warnings;
+pub use worst_case::{REWRITTEN_BYTES, journal_bytes, queue_bytes, worst_case_bytes};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -74,6 +87,8 @@ pub struct Config {
     pub traces: Traces,
     /// Records of finished streams.
     pub complete: Complete,
+    /// Where the journals of streams are kept.
+    pub journals: Journals,
     /// Time limits of a graceful shutdown.
     pub drain: Drain,
     /// Process-wide limits.
@@ -295,6 +310,10 @@ pub struct Policy {
     pub request: Option<RequestForm>,
     /// Which text is held back on purpose, and for how long.
     pub gating: Gating,
+    /// How clients come back to a stream; `None` if they cannot.
+    pub resume: Option<Arc<Resume>>,
+    /// What happens to a run whose last client has left.
+    pub on_disconnect: OnDisconnect,
 }
 
 /// Stream deadlines. See `docs/behaviour.md`.

@@ -9,10 +9,13 @@ use http::{HeaderName, HeaderValue};
 use crate::config::defaults as preset;
 use crate::config::error::{Path, Report, nearest, shown};
 use crate::config::kind::Placed;
+use crate::config::layers::Layers;
 use crate::config::number::bound;
 use crate::config::raw::{self, Root};
 use crate::config::words::Marker;
-use crate::config::{Deadlines, Match, Policy, Reply, Route, Upstream};
+use crate::config::{
+    Deadlines, Match, OnDisconnect, Policy, Reply, Route, Upstream, conflicts, resume,
+};
 use crate::dialect::Choice;
 use crate::filter::markers::{self, Family, Form, Pair, Place};
 use crate::filter::scan::Marks;
@@ -74,15 +77,14 @@ pub(crate) fn all(
         };
         if let (Some((_, name)), Some(upstream)) = (name, upstream) {
             let matches = matches(raw.head.matches.as_ref().map(|matches| &matches.value));
-            list.push(route(
-                name,
-                matches,
-                upstream,
-                policy(&Layers {
-                    upper: Some(&raw.policy),
-                    lower: Some(defaults),
-                }),
-            ));
+            let layers = Layers {
+                upper: Some(&raw.policy),
+                lower: Some(defaults),
+            };
+            let policy = policy(&layers);
+            resume::check(&layers, &policy, (name, &path), report);
+            conflicts::check(&layers, &policy, (name, &path), report);
+            list.push(route(name, matches, upstream, policy));
         }
     }
     list
@@ -97,15 +99,16 @@ fn only(
 ) -> Vec<Arc<Route>> {
     match upstreams {
         [] => Vec::new(),
-        [upstream] => vec![route(
-            ONLY,
-            matches(None),
-            upstream,
-            policy(&Layers {
+        [upstream] => {
+            let layers = Layers {
                 upper: None,
                 lower: Some(defaults),
-            }),
-        )],
+            };
+            let policy = policy(&layers);
+            resume::check(&layers, &policy, (ONLY, &Path::default()), report);
+            conflicts::check(&layers, &policy, (ONLY, &Path::default()), report);
+            vec![route(ONLY, matches(None), upstream, policy)]
+        }
         several => {
             let message = format!(
                 "is missing; with several upstreams ({}) routes say which request goes where",
@@ -194,43 +197,6 @@ fn fields(placed: &[(HeaderName, Placed<HeaderValue>)]) -> Vec<(HeaderName, Head
     placed.iter().map(plain).collect()
 }
 
-/// A section of a route (`upper`) that overrides the same section of `defaults` (`lower`).
-struct Layers<'a, G> {
-    upper: Option<&'a G>,
-    lower: Option<&'a G>,
-}
-
-impl<'a, G> Layers<'a, G> {
-    /// Returns the value of the route, else that of `defaults`, else `default`.
-    fn get<T: Copy>(&self, field: impl Fn(&G) -> &Option<Placed<T>>, default: T) -> T {
-        let find = |group: Option<&G>| {
-            group.and_then(|group| field(group).as_ref().map(|placed| placed.value))
-        };
-        find(self.upper)
-            .or_else(|| find(self.lower))
-            .unwrap_or(default)
-    }
-
-    /// Like `get`, but returns a reference, and `None` if neither layer has a value.
-    fn find<T>(&self, field: impl Fn(&'a G) -> &'a Option<Placed<T>>) -> Option<&'a T> {
-        let find = |group: Option<&'a G>| {
-            group.and_then(|group| field(group).as_ref().map(|placed| &placed.value))
-        };
-        find(self.upper).or_else(|| find(self.lower))
-    }
-
-    /// Returns the two layers of a nested section.
-    fn below<S>(&self, field: impl Fn(&G) -> &Option<Placed<S>>) -> Layers<'a, S> {
-        let find = |group: Option<&'a G>| {
-            group.and_then(|group| field(group).as_ref().map(|placed| &placed.value))
-        };
-        Layers {
-            upper: find(self.upper),
-            lower: find(self.lower),
-        }
-    }
-}
-
 fn policy(layers: &Layers<'_, raw::Policy>) -> Policy {
     let queue = layers.below(|policy| &policy.queue);
     let (rules, shown) = hide(&layers.below(|policy| &policy.hide));
@@ -268,6 +234,8 @@ fn policy(layers: &Layers<'_, raw::Policy>) -> Policy {
             .copied()
             .flatten(),
         gating: gating(layers),
+        resume: resume::resumable(layers),
+        on_disconnect: layers.get(|policy| &policy.on_disconnect, OnDisconnect::Cancel),
     }
 }
 

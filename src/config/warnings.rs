@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::config::units::show_duration;
-use crate::config::{Address, Config, Match, Policy, Route, Upstream};
+use crate::config::units::{show_duration, show_size};
+use crate::config::{Address, Config, Match, OnDisconnect, Policy, Route, Upstream};
 
 /// Default time after which uvicorn closes an idle connection.
 const UVICORN_KEEP_ALIVE: Duration = Duration::from_secs(5);
@@ -30,6 +30,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     for (index, route) in config.routes.iter().enumerate() {
         of_policy(route, &mut list);
         of_reply(route, &mut list);
+        of_resume(config, route, &mut list);
         let earlier = config
             .routes
             .iter()
@@ -126,6 +127,31 @@ fn of_reply(route: &Route, list: &mut Vec<String>) {
         list.push(format!(
             "route {}: reply.aggregate has no effect, because clients whose requests are mapped (request.from) always read streams",
             route.name
+        ));
+    }
+}
+
+fn of_resume(config: &Config, route: &Route, list: &mut Vec<String>) {
+    let Some(resume) = &route.policy.resume else {
+        return;
+    };
+    let total = config.journals.total_bytes;
+    if resume.max_bytes > total {
+        list.push(format!(
+            "route {}: resume.max_bytes {} is never reached, because resume.total_bytes of all streams is {}",
+            route.name,
+            show_size(resume.max_bytes as u64),
+            show_size(total as u64)
+        ));
+    }
+    if let OnDisconnect::Grace(grace) = route.policy.on_disconnect
+        && grace > route.policy.deadlines.total
+    {
+        list.push(format!(
+            "route {}: on_disconnect.grace {} can never pass, because deadlines.total is {}",
+            route.name,
+            show_duration(grace),
+            show_duration(route.policy.deadlines.total)
         ));
     }
 }

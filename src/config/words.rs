@@ -1,7 +1,9 @@
 //! The keys that take one of a fixed set of words, and the value of each word.
 
+use http::HeaderName;
+
 use crate::config::error::shown;
-use crate::config::{LogFormat, Roots};
+use crate::config::{Ids, LogFormat, Roots};
 use crate::dialect::{Choice, Dialect};
 use crate::filter::Hide;
 use crate::filter::markers::Family;
@@ -22,6 +24,30 @@ pub(crate) const ROOTS: [(&str, Roots); 3] = [
     ("none", Roots::None),
     ("system", Roots::System),
 ];
+
+/// Words of `resume.store`: whether journals are in Redis.
+pub(crate) const STORES: [(&str, bool); 2] = [("memory", false), ("redis", true)];
+
+/// The word of `resume.redis.mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Servers {
+    /// Several, which share the keys.
+    Cluster,
+    /// Several, of which the sentinels say which one is written to.
+    Sentinel,
+    /// One.
+    Standalone,
+}
+
+/// Words of `resume.redis.mode`.
+pub(crate) const SERVERS: [(&str, Servers); 3] = [
+    ("cluster", Servers::Cluster),
+    ("sentinel", Servers::Sentinel),
+    ("standalone", Servers::Standalone),
+];
+
+/// Words of `resume.ids`, besides `off`.
+pub(crate) const IDS: [(&str, Ids); 2] = [("all", Ids::All), ("auto", Ids::Auto)];
 
 /// Words of `queue.overflow`.
 pub(crate) const OVERFLOWS: [(&str, Overflow); 3] = [
@@ -91,6 +117,36 @@ pub(crate) fn marker(text: &str) -> Result<Marker, String> {
                 names.join(", ")
             ))
         }
+    }
+}
+
+/// One entry of `resume.bind`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Credential {
+    /// A cookie of this name.
+    Cookie(String),
+    /// A header of this name.
+    Header(HeaderName),
+}
+
+/// Parses an entry of `resume.bind`. A bare name is refused: a cookie that is taken for a header binds nothing.
+pub(crate) fn credential(text: &str) -> Result<Credential, String> {
+    match text.split_once(':') {
+        Some(("header", name)) if name.eq_ignore_ascii_case("cookie") => Err(
+            "all cookies together change too often; name one of them as `cookie:NAME`".to_owned(),
+        ),
+        Some(("header", name)) => HeaderName::from_bytes(name.as_bytes())
+            .map(Credential::Header)
+            .map_err(|_| format!("{} does not name a header", shown(text))),
+        // The name of a cookie is a token, as that of a header is, but its case counts.
+        Some(("cookie", name)) if HeaderName::from_bytes(name.as_bytes()).is_ok() => {
+            Ok(Credential::Cookie(name.to_owned()))
+        }
+        Some(("cookie", _)) => Err(format!("{} does not name a cookie", shown(text))),
+        _ => Err(format!(
+            "{} is neither `header:NAME` nor `cookie:NAME`",
+            shown(text)
+        )),
     }
 }
 

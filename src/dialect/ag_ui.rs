@@ -117,13 +117,16 @@ impl Parser for State {
                 let event = fields.text(frame, seen, Class::Tool, Content::Tool);
                 self.call_chunk(event, &fields)
             }
-            b"TOOL_CALL_START" => {
-                of(Class::Tool, Content::Tool).of_call(Step::Begins, 0, text::key(fields.call))
-            }
+            // What the message goes on with after a call is another text.
+            b"TOOL_CALL_START" => of(Class::Tool, Content::Tool)
+                .of_call(Step::Begins, 0, text::key(fields.call))
+                .with_texts_over(TextsOver::InLane),
             b"TOOL_CALL_END" => {
                 of(Class::Tool, Content::Tool).of_call(Step::Ends, 0, text::key(fields.call))
             }
-            kind if kind.starts_with(b"TOOL_CALL_") => of(Class::Tool, Content::Tool),
+            kind if kind.starts_with(b"TOOL_CALL_") => {
+                of(Class::Tool, Content::Tool).with_texts_over(TextsOver::InLane)
+            }
             b"STATE_SNAPSHOT" | b"MESSAGES_SNAPSHOT" | b"ACTIVITY_SNAPSHOT" => {
                 let key = text::key((fields.kind, fields.message, seen.key(&fields.beside)));
                 text::superseded(of(Class::State, Content::Other), frame, key)
@@ -180,6 +183,11 @@ impl State {
         let event = Event {
             content: Content::Tool,
             ..event
+        };
+        let event = if step == Step::FirstPiece {
+            event.in_lane(0).with_texts_over(TextsOver::InLane)
+        } else {
+            event
         };
         let merge = event.merge.filter(|_| step == Step::Piece);
         Event { merge, ..event }.of_call(step, 0, self.call)

@@ -13,7 +13,7 @@ use super::object::Object;
 use super::reader::{self, Reader};
 use super::spec::{DialectSpec, GenAi, HideFacts, PLAIN, Parser, Sign};
 use super::text;
-use crate::event::{Class, Content, Event, Keep, Side, Step, Terminal, Usage};
+use crate::event::{Class, Content, Event, Keep, Side, Step, Terminal, TextsOver, Usage};
 use crate::wire::Frame;
 use crate::wire::json::Kind;
 
@@ -302,6 +302,7 @@ impl<'a> Message<'a> {
                 text: (self.text)
                     .filter(|(_, range)| !range.is_empty())
                     .and_then(|(_, range)| frame.in_block(range)),
+                texts_over: TextsOver::InLane,
                 ..Event::bare(Class::Tool)
             },
             _ => Event::bare(Class::Tool),

@@ -10,7 +10,7 @@ use super::beside::Seen;
 use super::first_frame::FirstFrame;
 use super::object::Object;
 use super::reader::Reader;
-use super::spec::{self, DialectSpec, ErrorContext, Failure, PLAIN, Parser, Sign};
+use super::spec::{self, DialectSpec, ErrorContext, Failure, PLAIN, Parser, ResumeIds, Sign};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Terminal, TextsOver, Usage};
 use crate::wire::json::{self, Kind};
@@ -26,6 +26,7 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
     }),
     generic: true,
     failure,
+    resume_ids: ResumeIds::Used,
     ..PLAIN
 };
 

@@ -9,7 +9,8 @@ use super::object::Object;
 use super::parts::{self, Parts};
 use super::reader::Reader;
 use super::spec::{
-    ArrayPlace, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign,
+    ArrayPlace, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, ResumeIds,
+    Sign,
 };
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
@@ -36,6 +37,7 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
         paths: &[":generateContent", ":streamGenerateContent"],
     },
     failure,
+    resume_ids: ResumeIds::Never,
     ..PLAIN
 };
 

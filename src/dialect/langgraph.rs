@@ -10,10 +10,10 @@ use super::object::Object;
 use super::reader::Reader;
 use super::request::RequestHead;
 use super::spec::{
-    self, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign,
+    self, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, ResumeIds, Sign,
 };
 use super::{Dialect, langserve, protocol, text};
-use crate::event::{Class, Content, Event, Keep, Side, Terminal};
+use crate::event::{Class, Content, Event, Keep, Side, Terminal, TextsOver};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
@@ -30,6 +30,8 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
     hide: HideFacts::MIXES_CALLS_WITH_TEXT,
     gen_ai: GenAi::AGENT,
     failure,
+    resume_ids: ResumeIds::Used,
+    follows_location: true,
     ..PLAIN
 };
 
@@ -123,7 +125,8 @@ fn classify(frame: &Frame<'_>, seen: &mut Seen, objects: &mut langserve::State) 
 /// Classifies `[message, metadata]`.
 fn messages(frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
     let (mut message, metadata) = message(frame.data())?;
-    if message.id.is_empty() {
+    let is_nameless = message.id.is_empty();
+    if is_nameless {
         // Then only its node says whose text it is.
         message.id = metadata.node();
     }
@@ -134,6 +137,12 @@ fn messages(frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         }
         _ if message.is_tool_result() => Some(Event {
             content: Content::Tool,
+            // Where messages have no ids, the node that called the tool goes on in the same lane.
+            texts_over: if is_nameless {
+                TextsOver::InLane
+            } else {
+                TextsOver::None
+            },
             ..Event::bare(Class::Tool)
         }),
         // A model that does not stream sends the whole message at once.

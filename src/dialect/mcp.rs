@@ -12,7 +12,7 @@ use super::beside::Seen;
 use super::first_frame::FirstFrame;
 use super::reader::Reader;
 use super::request::{Members, RequestHead};
-use super::spec::{self, DialectSpec, ErrorContext, Failure, PLAIN, Parser, Sign};
+use super::spec::{self, DialectSpec, ErrorContext, Failure, PLAIN, Parser, ResumeIds, Sign};
 use crate::event::{Class, Content, Event, Terminal};
 use crate::wire::{Frame, Framing};
 
@@ -34,6 +34,7 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
     // The standalone stream, for messages that belong to no call.
     subscribes: |parts| parts.method == Method::GET,
     failure,
+    resume_ids: ResumeIds::Never,
     ..PLAIN
 };
 

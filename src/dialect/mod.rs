@@ -50,7 +50,7 @@ use beside::Seen;
 pub use rejection_body::refusal;
 use repeat::Repeat;
 pub use request::{KEYS, Members, RequestHead};
-pub use spec::{BlockIndex, Carries, ErrorContext, GenAi, HideFacts};
+pub use spec::{BlockIndex, Carries, ErrorContext, GenAi, HideFacts, ResumeIds};
 use spec::{DialectSpec, Failure, Parser, StandIn};
 
 use crate::event::{Class, Event};
@@ -146,6 +146,16 @@ impl Dialect {
     pub fn framing(self, content_type: &str) -> Option<Framing> {
         let (own, framing) = self.spec().framing?;
         own.eq_ignore_ascii_case(content_type).then_some(framing)
+    }
+
+    /// Says what its clients do with the ids of events.
+    pub const fn resume_ids(self) -> ResumeIds {
+        self.spec().resume_ids
+    }
+
+    /// Reports whether its clients come back to the path in `Location`.
+    pub const fn follows_location(self) -> bool {
+        self.spec().follows_location
     }
 
     /// Reports whether its clients skip SSE comments: Google's Python client raises on one. NDJSON

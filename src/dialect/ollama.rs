@@ -6,7 +6,8 @@ use super::beside::{Beside, Seen};
 use super::object::Object;
 use super::reader::Reader;
 use super::spec::{
-    DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign, chat_or_completion,
+    DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, ResumeIds, Sign,
+    chat_or_completion,
 };
 use super::text;
 use crate::event::{Class, Content, Event, Keep, LISTS, Terminal, Usage};
@@ -41,6 +42,7 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
         paths: &["/api/chat", "/api/generate"],
     },
     failure,
+    resume_ids: ResumeIds::Never,
     ..PLAIN
 };
 

@@ -63,6 +63,21 @@ pub(super) struct DialectSpec {
     pub(super) hide: HideFacts,
     /// Its attributes in the GenAI semantic conventions.
     pub(super) gen_ai: GenAi,
+    /// What its clients do with the ids of events.
+    pub(super) resume_ids: ResumeIds,
+    /// Whether its clients come back to the path in the field `Location` of the response to a POST.
+    pub(super) follows_location: bool,
+}
+
+/// What the clients of a dialect do with ids that Weir gives its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResumeIds {
+    /// They come back with the last one.
+    Used,
+    /// They skip them.
+    Skipped,
+    /// They would fail, or come back where nobody expects them.
+    Never,
 }
 
 /// The defaults, which suit most dialects.
@@ -88,6 +103,8 @@ pub(super) const PLAIN: DialectSpec = DialectSpec {
     generic: false,
     hide: HideFacts::NONE,
     gen_ai: GenAi::NONE,
+    resume_ids: ResumeIds::Skipped,
+    follows_location: false,
 };
 
 /// The properties of a dialect's events on which leakage control depends.

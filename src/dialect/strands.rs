@@ -12,7 +12,7 @@ use super::Dialect;
 use super::beside::{Beside, Seen};
 use super::first_frame::FirstFrame;
 use super::object::Object;
-use super::reader::Reader;
+use super::reader::{self, Reader};
 use super::spec::{
     self, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign,
 };
@@ -130,6 +130,10 @@ struct Fields<'a> {
     meanings: usize,
     /// How many texts the delta has.
     texts: usize,
+    /// Whether it is an event of the agent itself, not of its model.
+    is_own: bool,
+    /// Whether a delta repeats the agent's own text.
+    repeats: bool,
 }
 
 impl<'a> Fields<'a> {
@@ -175,9 +179,13 @@ impl<'a> Fields<'a> {
                 self.own = Some((content, reader.string()?.unwrap_or_default()));
                 Meaning::Data
             }
-            b"reasoning" if reader.truthy()? => Meaning::Thought,
+            b"reasoning" if reader.truthy()? => {
+                self.beside.tag(text::key(key));
+                Meaning::Thought
+            }
             b"init_event_loop" | b"start" | b"start_event_loop" | b"messageStart" => {
                 reader.skip()?;
+                self.is_own = key != b"messageStart";
                 Meaning::Starts
             }
             b"contentBlockStart" => {
@@ -254,11 +262,23 @@ impl<'a> Fields<'a> {
             }
             b"tool_result" | b"tool_stream_event" | b"current_tool_use" | b"tool_cancel_event" => {
                 reader.skip()?;
+                self.is_own = true;
                 Meaning::Tool
             }
             b"message" if reader.kind()? != Kind::Object => return self.other(reader, key),
-            b"message"
-            | b"redactContent"
+            // The whole message: what is written next is another one.
+            b"message" => {
+                reader.skip()?;
+                self.is_own = true;
+                Meaning::State
+            }
+            b"delta" => {
+                let raw = reader.raw()?;
+                self.repeats |= reader::says_something(raw);
+                self.beside.add(key, raw);
+                return Some(());
+            }
+            b"redactContent"
             | b"citation"
             | b"structured_output"
             | b"event_loop_throttled_delay"
@@ -275,7 +295,8 @@ impl<'a> Fields<'a> {
             _ => return self.other(reader, key),
         };
         self.meaning = self.meaning.max(meaning);
-        self.meanings += 1;
+        // That a text is a thought is no other meaning.
+        self.meanings += usize::from(meaning != Meaning::Thought);
         Some(())
     }
 
@@ -313,7 +334,11 @@ impl<'a> Fields<'a> {
     }
 
     fn event(self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
-        let lane = text::key((self.node, self.index));
+        let lane = if self.is_own {
+            self.own_lane()
+        } else {
+            text::key((self.node, self.index))
+        };
         let state = of(Class::State, Content::Other);
         // The end of a node is not the end of the graph.
         let is_inner = !self.node.is_empty();
@@ -323,14 +348,18 @@ impl<'a> Fields<'a> {
             }
             Meaning::Unknown if self.kind.starts_with(b"multiagent_") => state,
             Meaning::Unknown => return None,
+            Meaning::State if self.is_own => state.with_texts_over(TextsOver::InLane),
             Meaning::State => state,
             Meaning::Starts => Event::bare(Class::Structure)
                 .ending(Terminal::Reopens)
                 .with_texts_over(TextsOver::InLane),
             Meaning::Structure | Meaning::Pauses => Event::bare(Class::Structure),
             Meaning::Delta => return Some(self.piece(frame, seen).in_lane(lane)),
-            Meaning::Data => return Some(self.own_text(frame)),
+            Meaning::Data => return Some(self.own_text(frame, seen)),
             Meaning::Thought => Event::bare(Class::Structure).on(Side::Reasoning),
+            Meaning::Tool if self.is_own => {
+                of(Class::Tool, Content::Tool).with_texts_over(TextsOver::InLane)
+            }
             Meaning::Tool => of(Class::Tool, Content::Tool),
             Meaning::Usage => Event {
                 usage: self.usage,
@@ -368,13 +397,26 @@ impl<'a> Fields<'a> {
         text::joining(event, Keep::First, text::key((class, ids, beside)))
     }
 
-    /// Returns the event of the agent's own text. It is not merged: `delta` would not repeat it any more.
-    fn own_text(self, frame: &Frame<'_>) -> Event {
+    /// Identifies the agent's own text.
+    fn own_lane(&self) -> u64 {
+        text::key((self.node, "data"))
+    }
+
+    /// Returns the event of the agent's own text. With a `delta` that repeats it, it is not merged: the delta would not
+    /// repeat all of it any more.
+    fn own_text(self, frame: &Frame<'_>, seen: &mut Seen) -> Event {
+        let lane = self.own_lane();
         let (content, range) = self.own.unwrap_or_default();
         let class = match content {
             Content::Reasoning => Class::Reasoning,
             _ => Class::Token,
         };
-        text::event(frame, class, content, range).in_lane(text::key((self.node, "data")))
+        let event = text::event(frame, class, content, range).in_lane(lane);
+        if self.repeats || self.meanings > 1 {
+            return event;
+        }
+        let beside = seen.key(&self.beside);
+        let key = text::key((class, "data", self.kind, self.node, beside));
+        text::joining(event, Keep::First, key)
     }
 }

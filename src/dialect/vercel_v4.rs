@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::beside::{Beside, Seen};
 use super::object::{self, Object};
 use super::reader::Reader;
-use super::spec::{DialectSpec, ErrorContext, Failure, PLAIN, Parser, Sign};
+use super::spec::{DialectSpec, ErrorContext, Failure, PLAIN, Parser, ResumeIds, Sign};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Side, Step, Terminal, TextsOver, Usage};
 use crate::wire::json::Kind;
@@ -26,6 +26,7 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
         Framing::JsonArray | Framing::Ndjson | Framing::Raw | Framing::Sse => None,
     },
     failure,
+    resume_ids: ResumeIds::Never,
     ..PLAIN
 };
 

@@ -9,11 +9,13 @@
 //! |---|---|
 //! | `heartbeat` | bytes that keep a silent connection alive |
 //! | `error_event` | how a client is told that its stream failed |
+//! | `event_id` | by which a client says where it was, when it comes back |
 //! | `drop_notice` | how many events and characters a slow client has lost |
 //! | `preamble` | padding against intermediaries that buffer the first bytes |
 
 mod drop_notice;
 mod error_event;
+mod event_id;
 mod heartbeat;
 mod preamble;
 
@@ -21,6 +23,7 @@ use crate::dialect::Dialect;
 use crate::event::Event;
 use crate::translate::Target;
 use crate::wire::Framing;
+pub use event_id::{id_prefix, write_id};
 
 /// Encodes a stream for one client. Cheap to copy: four bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

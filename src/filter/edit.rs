@@ -97,6 +97,15 @@ pub(super) fn apply(frame: &Frame<'_>, edits: &[Edit]) -> Option<Frame<'static>>
     })
 }
 
+/// Returns how far the edits, which are in order, move what lies at `place` and is none of them.
+pub(super) fn moved(edits: &[Edit], place: usize) -> isize {
+    edits
+        .iter()
+        .take_while(|(range, _)| range.start < place)
+        .map(|(range, with)| with.len().cast_signed() - range.len().cast_signed())
+        .sum()
+}
+
 /// Returns the block with `text` in place of its plain text, one `data` line for each line of `text`.
 pub(super) fn with_lines(frame: &Frame<'_>, text: &[u8]) -> Vec<u8> {
     let mut block = Vec::with_capacity(frame.block.len());

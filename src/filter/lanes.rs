@@ -1,10 +1,11 @@
 //! The texts of a stream: when each ends or begins anew, and when what is held back of it leaves.
 
 use std::borrow::Cow;
+use std::task::Poll;
 
 use super::markers::Kind;
-use super::scan::{Scanner, Visible};
-use super::{Filter, MAX_TEMPLATE_BYTES, add, block_of, rewrite_text};
+use super::scan::{Marks, Scanner, Visible};
+use super::{Filter, Hide, MAX_LANES, MAX_TEMPLATE_BYTES, add, block_of, rewrite_text};
 use crate::dialect::Dialect;
 use crate::event::{Class, Content, Event, Step, TextsOver};
 use crate::wire::{Frame, Framing};
@@ -18,6 +19,8 @@ pub(super) struct Lane {
     pub(super) untold: bool,
     /// The last event of this text: the template for an event that carries what is still held when the text ends.
     pub(super) last: Option<(Frame<'static>, Event)>,
+    /// Whether it is in the application's own data, which repeats what the stream says elsewhere.
+    pub(super) is_copy: bool,
 }
 
 impl Lane {
@@ -26,9 +29,73 @@ impl Lane {
         let last = self.last.as_ref();
         last.is_some_and(|(frame, _)| frame.block.len() > MAX_TEMPLATE_BYTES)
     }
+
+    /// Lets the text of the application's data begin anew if its next piece, `raw`, is a whole text with whole thoughts
+    /// in it: its data may be pieces of a text, or a whole text each time.
+    pub(super) fn restart_at_whole(&mut self, marks: &Marks, raw: &[u8]) {
+        if !self.scanner.is_visible() || self.scanner.holds() {
+            return;
+        }
+        let mut whole = Scanner::new(marks);
+        whole.feed(marks, raw, &mut Visible::of(raw));
+        if whole.spans != [0, 0] && whole.is_visible() && !whole.holds() {
+            self.scanner.restart(marks);
+        }
+    }
 }
 
 impl Filter {
+    /// Takes out the text with this number, or begins it.
+    pub(super) fn take_lane(&mut self, id: u64) -> Lane {
+        match self.lanes.iter().position(|lane| lane.id == id) {
+            Some(at) => self.lanes.remove(at),
+            None => Lane {
+                id,
+                scanner: Scanner::new(&self.rules.marks),
+                untold: false,
+                last: None,
+                is_copy: false,
+            },
+        }
+    }
+
+    /// Puts back a text that goes on.
+    pub(super) fn put_lane(&mut self, lane: Lane, sink: &mut impl FnMut(Cow<'_, [u8]>, &Event)) {
+        if lane.has_large_template() {
+            self.release_large_templates(sink);
+        }
+        if self.lanes.len() == MAX_LANES {
+            let oldest = self.lanes.remove(0);
+            self.end(oldest, sink);
+        }
+        self.lanes.push(lane);
+    }
+
+    /// Notes the hidden spans that have begun in a text that had as many as `before`.
+    pub(super) fn note_spans(
+        &mut self,
+        lane: &mut Lane,
+        before: [u64; 2],
+        sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
+    ) {
+        let [thoughts, calls] = lane.scanner.spans;
+        if thoughts > before[0] {
+            self.note_run(Kind::Reasoning, None, sink);
+        }
+        lane.untold |= calls > before[1];
+        if lane.untold {
+            let name = match lane.scanner.called() {
+                Poll::Pending if self.rules.tools == Hide::Status => Poll::Pending,
+                Poll::Pending => Poll::Ready(None),
+                known @ Poll::Ready(_) => known,
+            };
+            if let Poll::Ready(name) = name {
+                self.note_run(Kind::Tool, name, sink);
+                lane.untold = false;
+            }
+        }
+    }
+
     /// Releases the text that `event` ends or interrupts, before `event` itself is sent.
     pub(super) fn flush_before(
         &mut self,
@@ -117,6 +184,31 @@ impl Filter {
         lane.scanner.restart(&self.rules.marks);
         let last = lane.last.take();
         self.carry(last, visible.changed(), sink);
+    }
+
+    /// Ends the hidden span that a call or a result leaves open, after the event: what the model writes next is another
+    /// text, which must not stay hidden because a thought before the call was never closed. What stands beside the call
+    /// in its event still belongs to the span. A tool that nobody claims ends the only text; of several texts nobody can
+    /// say which one was over, so all stay hidden up to their ends.
+    pub(super) fn end_spans(
+        &mut self,
+        event: &Event,
+        sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
+    ) {
+        if event.class != Class::Tool && event.content != Content::Tool {
+            return;
+        }
+        let is_of_nobody = event.texts_over == TextsOver::InLane && event.lane == 0;
+        let copies = self.lanes.iter().filter(|lane| lane.is_copy).count();
+        let is_only = is_of_nobody && self.lanes.len() - copies <= 1;
+        let is_over = |lane: &Lane| {
+            let is_of_it = lane.id == event.lane || (is_only && (!lane.is_copy || copies == 1));
+            is_of_it && lane.scanner.is_hidden()
+        };
+        while let Some(at) = self.lanes.iter().position(is_over) {
+            let lane = self.lanes.remove(at);
+            self.end(lane, sink);
+        }
     }
 
     /// Releases what is held back of texts whose templates are large, so that a stream keeps only one of these.

@@ -10,11 +10,13 @@
 //! are emptied, the text is split at the model's markers ([`scan`]), and texts that are repeated in full are scanned on
 //! their own. All other bytes are forwarded unchanged.
 
+mod about;
 mod copies;
 mod edit;
 mod json_char;
 mod lanes;
 pub mod markers;
+mod named;
 mod notes;
 mod react_text;
 mod redact;
@@ -26,7 +28,6 @@ mod tool_name;
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::task::Poll;
 
 use copies::Copies;
 use lanes::Lane;
@@ -120,6 +121,18 @@ impl Filter {
             self.take_copy(dialect, frame, event, sink);
             return;
         }
+        self.take_own(dialect, frame, event, sink);
+        self.end_spans(event, sink);
+    }
+
+    /// Filters an event of the dialect itself.
+    fn take_own<'f>(
+        &mut self,
+        dialect: Dialect,
+        frame: Cow<'f, Frame<'f>>,
+        event: &Event,
+        sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
+    ) {
         self.flush_before(dialect, event, sink);
         if let Some(kind) = self.side(dialect, event) {
             let hidden = event
@@ -196,12 +209,13 @@ impl Filter {
             Some(Payload::InBlock(span)) => span.start as usize,
             _ => return Some((frame, event)),
         };
+        // This text is either scanned as a stream or not shown to anyone.
+        let own = event.text.and_then(|text| text.within(start));
         let scrub = Redactor {
             reasoning: rules.reasoning.hides(),
             tools: rules.tools.hides(),
             marks: Some(&rules.marks),
-            // This text is either scanned as a stream or not shown to anyone.
-            skip: event.text.and_then(|text| text.within(start)),
+            skip: own.as_slice(),
             traces: false,
             all_texts: false,
         };
@@ -269,25 +283,13 @@ impl Filter {
             return Some(self.without_marks_in_lines(frame, event));
         };
         let rules = Arc::clone(&self.rules);
-        let mut lane = match self.lanes.iter().position(|lane| lane.id == event.lane) {
-            Some(at) => self.lanes.remove(at),
-            None => Lane {
-                id: event.lane,
-                scanner: Scanner::new(&rules.marks),
-                untold: false,
-                last: None,
-            },
-        };
+        let mut lane = self.take_lane(event.lane);
         let before = lane.scanner.spans;
         let raw = text.of(&frame.block);
         let mut visible = Visible::of(raw);
-        if event.side == Side::Application && lane.scanner.is_visible() && !lane.scanner.holds() {
-            // Its data may be pieces of a text, or a whole text each time, with whole thoughts in it.
-            let mut whole = Scanner::new(&rules.marks);
-            whole.feed(&rules.marks, raw, &mut Visible::of(raw));
-            if whole.spans != [0, 0] && whole.is_visible() && !whole.holds() {
-                lane.scanner.restart(&rules.marks);
-            }
+        if event.side == Side::Application {
+            lane.is_copy = true;
+            lane.restart_at_whole(&rules.marks, raw);
         }
         lane.scanner.feed(&rules.marks, raw, &mut visible);
         if matches!(event.class, Class::Finish | Class::Done)
@@ -295,22 +297,7 @@ impl Filter {
         {
             lane.scanner.finish(&mut visible);
         }
-        let [thoughts, calls] = lane.scanner.spans;
-        if thoughts > before[0] {
-            self.note_run(Kind::Reasoning, None, sink);
-        }
-        lane.untold |= calls > before[1];
-        if lane.untold {
-            let name = match lane.scanner.called() {
-                Poll::Pending if rules.tools == Hide::Status => Poll::Pending,
-                Poll::Pending => Poll::Ready(None),
-                known @ Poll::Ready(_) => known,
-            };
-            if let Poll::Ready(name) = name {
-                self.note_run(Kind::Tool, name, sink);
-                lane.untold = false;
-            }
-        }
+        self.note_spans(&mut lane, before, sink);
         let result = if let Some(visible) = visible.changed() {
             let goes = visible.is_empty()
                 && event.class == Class::Token
@@ -330,14 +317,7 @@ impl Filter {
             add(&mut self.hidden.characters, lane.scanner.hidden);
             return result;
         }
-        if lane.has_large_template() {
-            self.release_large_templates(sink);
-        }
-        if self.lanes.len() == MAX_LANES {
-            let oldest = self.lanes.remove(0);
-            self.end(oldest, sink);
-        }
-        self.lanes.push(lane);
+        self.put_lane(lane, sink);
         result
     }
 

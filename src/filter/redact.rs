@@ -3,50 +3,15 @@
 
 use std::ops::Range;
 
+use super::about::{About, THOUGHT, THOUGHTS, is_tool_block, is_tool_item, is_tool_part, is_users};
 use super::edit::Edit;
 use super::markers::Kind;
+use super::named;
 use super::scan::{Marks, Scanner, Visible};
 use crate::wire::json::{Cursor, Kind as Value};
 
 /// Values nested deeper than this are left unchanged.
 const MAX_DEPTH: usize = 48;
-/// Members that hold reasoning in any dialect.
-const REASONING: [&[u8]; 15] = [
-    b"agent_log",
-    b"reasoning",
-    b"reasoningContent",
-    b"reasoningText",
-    b"reasoning_content",
-    b"reasoning_delta",
-    b"reasoning_details",
-    b"reasoning_opaque",
-    b"reasoning_summary",
-    b"reasoning_text",
-    b"think",
-    b"thinking",
-    b"thinking_content",
-    b"thought",
-    b"tool_plan",
-];
-/// The types of content blocks that hold reasoning, and the members of such a block that contain it.
-const THOUGHTS: [&[u8]; 7] = [
-    b"reasoning",
-    b"reasoning_content",
-    b"reasoning_text",
-    b"redacted_thinking",
-    b"summary_text",
-    b"think",
-    b"thinking",
-];
-const THOUGHT: [&[u8]; 7] = [
-    b"content",
-    b"data",
-    b"details",
-    b"redactedContent",
-    b"summary",
-    b"text",
-    b"thinking",
-];
 /// Members that hold tool calls or their results. Dify's log of an agent holds thoughts as well.
 const TOOLS: [&[u8]; 13] = [
     b"agent_log",
@@ -62,17 +27,6 @@ const TOOLS: [&[u8]; 13] = [
     b"tool_call_chunks",
     b"tool_calls",
     b"tool_output",
-];
-/// Members that make a part of a Google content, or a block of a Bedrock message, a tool call or its result.
-const CALLS: [&[u8]; 8] = [
-    b"codeExecutionResult",
-    b"executableCode",
-    b"functionCall",
-    b"functionResponse",
-    b"toolCall",
-    b"toolResponse",
-    b"toolResult",
-    b"toolUse",
 ];
 /// Members that may repeat an answer in full.
 const TEXTS: [&[u8]; 13] = [
@@ -109,11 +63,11 @@ pub(super) struct Redactor<'a> {
     pub(super) tools: bool,
     /// The markers to look for in texts that are repeated in full.
     pub(super) marks: Option<&'a Marks>,
-    /// The position of the text that is scanned as a stream, which is left to that scan.
-    pub(super) skip: Option<Range<usize>>,
+    /// The positions of the text that is scanned as a stream, in order. They are left to that scan.
+    pub(super) skip: &'a [Range<usize>],
     /// Empties the members with an entry for each token, too.
     pub(super) traces: bool,
-    /// Any string may be such a text.
+    /// It is data of the application: any string may be such a text, and names are taken at their word.
     pub(super) all_texts: bool,
 }
 
@@ -132,6 +86,10 @@ struct Place {
     thinks: bool,
     /// Whether it is an input or output of a workflow (Dify), to which the application gives its name.
     is_output: bool,
+    /// Whether it is the data of a run that is no tool (LangChain), whose input is a prompt.
+    has_prompt: bool,
+    /// Whether it is within such a prompt.
+    in_prompt: bool,
 }
 
 impl Place {
@@ -149,6 +107,15 @@ impl Place {
         Self {
             is_output: matches!(name, b"inputs" | b"outputs"),
             ..self
+        }
+    }
+
+    /// Returns the place of the member `name` of an object in this one.
+    fn of_member(self, about: &About<'_>, name: &[u8]) -> Self {
+        Self {
+            has_prompt: about.runs_on_prompt() && name == b"data",
+            in_prompt: self.in_prompt || (self.has_prompt && name == b"input"),
+            ..self.below(about.wraps_thought(name))
         }
     }
 }
@@ -181,7 +148,9 @@ impl Redactor<'_> {
                 self.object(data, cursor, place.of_members(key), out)
             }
             Value::Array if place.depth < MAX_DEPTH => self.array(data, cursor, key, place, out),
-            Value::String if self.all_texts || place.is_output || TEXTS.contains(&key) => {
+            Value::String
+                if self.all_texts || place.is_output || place.in_prompt || TEXTS.contains(&key) =>
+            {
                 let range = cursor.string()?;
                 self.text(data, range, out);
                 Some(())
@@ -200,16 +169,24 @@ impl Redactor<'_> {
         let about = About::read(data, cursor.clone())?;
         cursor.enter_object()?;
         while let Some(key) = cursor.next_key()? {
-            let is_thought = about.hides(key) || (place.thinks && THOUGHT.contains(&key));
+            let is_thought = about.hides(key)
+                || (place.thinks && THOUGHT.contains(&key))
+                || (self.all_texts && named::is_thought(key));
+            let is_tool = TOOLS.contains(&key)
+                || about.tells_result(key)
+                || (self.all_texts && named::is_call(key));
             let hides = if self.reasoning && is_thought {
                 Some(Kind::Reasoning)
-            } else if self.tools && (TOOLS.contains(&key) || about.tells_result(key)) {
+            } else if self.tools && is_tool {
                 Some(Kind::Tool)
             } else {
                 None
             };
-            if let Some(kind) = hides
-                && let Some(empty) = empty(cursor.kind()?, key)
+            if !self.all_texts && is_users(&about, key) {
+                // What the user wrote is no text of the model.
+                cursor.skip()?;
+            } else if let Some(kind) = hides
+                && let Some(empty) = self.empty(cursor.kind()?, key)
             {
                 self.replace(data, cursor.skip()?, empty, Some(kind), out);
             } else if self.traces && (TRACES.contains(&key) || about.repeats(key)) {
@@ -223,11 +200,10 @@ impl Redactor<'_> {
                 // AG-UI: the event of the framework, which repeats a piece of the text. Pieces cannot be searched
                 // one by one.
                 self.replace(data, cursor.skip()?, b"null", None, out);
-            } else if ARGUMENTS.contains(&key) && !(self.tools && key == b"input") {
+            } else if ARGUMENTS.contains(&key) && !self.looks_into(key, &about, place) {
                 cursor.skip()?;
             } else {
-                let place = place.below(about.wraps_thought(key));
-                self.value(data, cursor, key, place, out)?;
+                self.value(data, cursor, key, place.of_member(&about, key), out)?;
             }
         }
         Some(())
@@ -305,7 +281,10 @@ impl Redactor<'_> {
         let (Some(marks), Some(text)) = (self.marks, data.get(range.clone())) else {
             return;
         };
-        if self.skip.as_ref() == Some(&range) || text.is_empty() {
+        let is_skipped = (self.skip)
+            .binary_search_by_key(&range.start, |skip| skip.start)
+            .is_ok();
+        if is_skipped || text.is_empty() {
             return;
         }
         let mut scanner = Scanner::new(marks);
@@ -344,100 +323,24 @@ impl Redactor<'_> {
             *total += hidden;
         }
     }
-}
 
-/// Returns the empty value of the same JSON type; `None` for a value that hides nothing.
-const fn empty(kind: Value, key: &[u8]) -> Option<&'static [u8]> {
-    match kind {
-        Value::Array => Some(b"[]"),
-        Value::String => Some(b"\"\""),
-        // Only a call or a result is emptied as an object. An object with the name of a reasoning field holds settings,
-        // and stays.
-        Value::Object if matches!(key, b"function_call") => Some(b"null"),
-        Value::Object if matches!(key, b"tool_output") => Some(b"{}"),
-        Value::Null | Value::Object | Value::Scalar => None,
+    /// Reports whether a member that may hold arguments is searched nevertheless: in data of the application, and as
+    /// the prompt of a model, whose earlier messages may hold thoughts.
+    fn looks_into(&self, key: &[u8], about: &About<'_>, place: Place) -> bool {
+        let is_prompt = place.has_prompt || (place.in_prompt && !about.is_call());
+        self.all_texts || (key == b"input" && (self.tools || is_prompt))
     }
-}
 
-/// Reports whether an item of a response is a tool call or describes tools.
-fn is_tool_item(kind: &[u8]) -> bool {
-    kind.ends_with(b"_call") || kind.ends_with(b"_call_output") || kind.starts_with(b"mcp_")
-}
-
-/// Reports whether a content block of a message is a tool call, a piece of one, or a result.
-fn is_tool_block(kind: &[u8]) -> bool {
-    let begins = |word: &[u8]| kind.starts_with(word);
-    kind.ends_with(b"tool_use")
-        || kind.ends_with(b"tool_result")
-        || begins(b"tool_call")
-        || begins(b"server_tool_call")
-        || matches!(kind, b"function_call" | b"input_json_delta")
-}
-
-/// Reports whether a part of a message of the AI SDK, or a block of its content, is a tool call or a result.
-fn is_tool_part(kind: &[u8]) -> bool {
-    kind.starts_with(b"tool-") || kind == b"dynamic-tool"
-}
-
-/// What an object's own members say about it.
-#[derive(Debug, Default)]
-struct About<'a> {
-    kind: &'a [u8],
-    role: &'a [u8],
-    thought: bool,
-    calls: bool,
-    /// Whether there is text in `data`.
-    has_data: bool,
-}
-
-impl<'a> About<'a> {
-    fn read(data: &'a [u8], mut cursor: Cursor<'_>) -> Option<Self> {
-        let mut about = Self::default();
-        cursor.enter_object()?;
-        while let Some(key) = cursor.next_key()? {
-            about.calls |= CALLS.contains(&key);
-            match key {
-                b"type" => {
-                    let range = cursor.string_or_skip()?;
-                    about.kind = range.and_then(|range| data.get(range)).unwrap_or_default();
-                }
-                b"role" => {
-                    let range = cursor.string_or_skip()?;
-                    about.role = range.and_then(|range| data.get(range)).unwrap_or_default();
-                }
-                b"data" => about.has_data = cursor.string_or_skip()?.is_some(),
-                b"thought" => about.thought = cursor.truthy_or_skip()?,
-                _ => {
-                    cursor.skip()?;
-                }
-            }
+    /// Returns the empty value of the same JSON type; `None` for a value that hides nothing.
+    const fn empty(&self, kind: Value, key: &[u8]) -> Option<&'static [u8]> {
+        match kind {
+            Value::Array => Some(b"[]"),
+            Value::String => Some(b"\"\""),
+            // Only a call or a result is emptied as an object. An object with the name of a reasoning field holds
+            // settings, and stays, unless only the application knows what it holds.
+            Value::Object if matches!(key, b"function_call") => Some(b"null"),
+            Value::Object if self.all_texts || matches!(key, b"tool_output") => Some(b"{}"),
+            Value::Null | Value::Object | Value::Scalar => None,
         }
-        Some(about)
-    }
-
-    /// Reports whether this member repeats the text beside it: Strands' `delta` beside its `data`.
-    fn repeats(&self, key: &[u8]) -> bool {
-        self.has_data && key == b"delta"
-    }
-
-    /// Reports whether this member holds the result of a tool.
-    fn tells_result(&self, key: &[u8]) -> bool {
-        let is_result = self.role == b"tool" || matches!(self.kind, b"tool" | b"ToolMessage");
-        is_result && matches!(key, b"artifact" | b"content")
-    }
-
-    /// Reports whether an object in this member holds a thought: Bedrock's reasoning content, and the chunk of another
-    /// agent's reasoning in Mastra.
-    fn wraps_thought(&self, key: &[u8]) -> bool {
-        matches!(key, b"reasoningContent" | b"reasoning_content")
-            || (self.kind == b"reasoning-delta" && key == b"payload")
-    }
-
-    /// Reports whether this member holds reasoning.
-    fn hides(&self, key: &[u8]) -> bool {
-        REASONING.contains(&key)
-            || (THOUGHTS.contains(&self.kind) && THOUGHT.contains(&key))
-            || (self.thought && key == b"text")
-            || (self.role == b"reasoning" && key == b"content")
     }
 }

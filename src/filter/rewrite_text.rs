@@ -1,6 +1,6 @@
 //! Replaces the text of an event, and empties what lies beside it and describes the old text.
 
-use super::edit::apply;
+use super::edit::{apply, moved};
 use super::redact::Redactor;
 use crate::event::{Content, Event, Merge, Span};
 use crate::wire::{Frame, Payload};
@@ -21,7 +21,7 @@ pub(super) fn with_text(
         reasoning: false,
         tools: false,
         marks: None,
-        skip: None,
+        skip: &[],
         traces: true,
         all_texts: false,
     }
@@ -31,11 +31,7 @@ pub(super) fn with_text(
     edits.push((place, text));
     edits.sort_by_key(|(range, _)| range.start);
     // Edits in front of the text move it.
-    let moved: isize = edits
-        .iter()
-        .take_while(|(range, _)| range.start < at)
-        .map(|(range, with)| with.len().cast_signed() - range.len().cast_signed())
-        .sum();
+    let moved = moved(&edits, at);
     let frame = apply(frame, &edits)?;
     let start = (span.start as usize).checked_add_signed(moved)?;
     let span = Span::new(start..start + len);

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use crate::config::MemoryLimit;
 use crate::metrics::Metrics;
 use crate::session::registry::Registry;
+use crate::session::resumable::Resumables;
 use crate::stream::end::End;
 use cgroup::Group;
 
@@ -183,6 +184,8 @@ pub struct Watched {
     pub metrics: Arc<Metrics>,
     /// The streams that may be ended.
     pub streams: Arc<Registry>,
+    /// The journals, of which those of streams that are over are not needed.
+    pub resumables: Arc<Resumables>,
     /// The number of requests in progress.
     pub requests: Arc<AtomicUsize>,
 }
@@ -193,6 +196,7 @@ pub async fn watch(watched: Watched, limit: impl Fn() -> MemoryLimit) {
         memory,
         metrics,
         streams,
+        resumables,
         requests,
     } = watched;
     let (mut gauge, mut pending_release, mut last) =
@@ -217,6 +221,13 @@ pub async fn watch(watched: Watched, limit: impl Fn() -> MemoryLimit) {
         let idle = requests.load(Ordering::Relaxed) == 0;
         let short = !idle && now.is_some_and(|it| it.is_short(before));
         memory.0.store(short, Ordering::Relaxed);
+        if short && resumables.relieve(&metrics) > 0 {
+            tracing::warn!(
+                used,
+                limit,
+                "memory is short: the journals of streams that are over were emptied (limits.memory)"
+            );
+        }
         if short && !before {
             tracing::warn!(
                 used,

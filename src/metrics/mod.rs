@@ -5,6 +5,7 @@
 
 pub mod buckets;
 mod busy;
+mod resume;
 mod route;
 mod samples;
 
@@ -20,8 +21,11 @@ use prometheus::{
 };
 
 pub use busy::BusyHistogram;
+pub use resume::{Eviction, ResumeMetrics, ResumeResult, ResumeRoute, ResumeWay, Viewing};
 pub use route::{Active, RouteMetrics};
 pub use samples::Samples;
+
+use resume::ResumeFamilies;
 
 /// A client that takes nothing for longer than this, while something waits for it, is counted as stalled.
 pub const STALL: Duration = Duration::from_millis(100);
@@ -85,6 +89,8 @@ pub struct Metrics {
     pub panics: IntCounter,
     /// `weir_worker_restarts_total`
     pub worker_restarts: IntCounter,
+    /// The journals and their store.
+    pub resume: ResumeMetrics,
     /// Gauges that are set for each scrape.
     pub samples: Samples,
 }
@@ -125,6 +131,7 @@ pub(crate) struct Families {
     replies: IntCounterVec,
     first_visible: HistogramVec,
     tool_faults: IntCounterVec,
+    resume: ResumeFamilies,
 }
 
 impl Default for Metrics {
@@ -226,6 +233,7 @@ impl Metrics {
                 "weir_worker_restarts_total",
                 "Workers, and other parts that run as long as the process, started again after a defect in Weir.",
             ),
+            resume: ResumeMetrics::new(&registry, &families.resume),
             samples: Samples::new(&registry),
             families,
             routes: Mutex::default(),
@@ -459,6 +467,7 @@ impl Families {
                 "Tool calls whose streamed arguments are no whole JSON value, or that do not end.",
                 &["route", "dialect"],
             ),
+            resume: ResumeFamilies::new(registry),
         }
     }
 }

@@ -7,6 +7,7 @@ use prometheus::{Counter, Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::Families;
 use super::busy::BusyHistogram;
+use super::resume::ResumeRoute;
 use crate::dialect::Dialect;
 use crate::event::Class;
 use crate::filter::Hidden;
@@ -82,6 +83,8 @@ pub struct RouteMetrics {
     tool_faults: Vec<IntCounter>,
     /// Streams in an unknown content coding.
     pub coding_unknown: IntCounter,
+    /// Requests to return to a stream, and viewers.
+    pub resume: ResumeRoute,
     name: String,
 }
 
@@ -208,6 +211,7 @@ impl RouteMetrics {
             mismatches: dialects(&families.mismatches),
             tool_faults: dialects(&families.tool_faults),
             coding_unknown: families.coding_unknown.with_label_values(&[name]),
+            resume: ResumeRoute::new(&families.resume, name),
             name: name.to_owned(),
         }
     }

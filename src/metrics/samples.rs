@@ -139,6 +139,6 @@ impl Samples {
     }
 }
 
-fn count(value: usize) -> i64 {
+pub(super) fn count(value: usize) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

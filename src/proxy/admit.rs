@@ -105,6 +105,7 @@ pub(super) fn admit(
         hint,
         sniff,
         detaches,
+        resuming: None,
         subscribes,
         target,
         aggregates: false,

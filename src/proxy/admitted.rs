@@ -6,6 +6,7 @@ use http::{Method, Response, Version};
 
 use super::body_sniff::BodySniff;
 use super::reject::{Rejected, Rejection, reject};
+use super::resume::Begin;
 use crate::app::{App, Loaded};
 use crate::capacity::Entered;
 use crate::dialect::{Choice, Dialect, Members, detect};
@@ -29,6 +30,8 @@ pub(super) struct Admitted {
     pub(super) sniff: Option<BodySniff>,
     /// Lets the upstream call continue when the client leaves; `None` if it is cancelled.
     pub(super) detaches: Option<Detachable>,
+    /// What is needed to come back to its stream; `None` if nobody can.
+    pub(super) resuming: Option<Begin>,
     /// Its stream may be silent for as long as it lasts.
     pub(super) subscribes: bool,
     /// What its stream is translated to; `None` if it keeps its dialect.

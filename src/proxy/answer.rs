@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Response, StatusCode, header, response};
+use http::{HeaderValue, Method, Response, StatusCode, header, response};
 use tokio::time::{Instant, timeout_at};
 
 use super::accounting::{self, OnDrop};
@@ -12,6 +12,7 @@ use super::call::Outcome;
 use super::reject::Rejection;
 use super::request_span;
 use super::response_kind::{framing, is_plain_text};
+use super::resume;
 use super::unstream::unstream;
 use crate::app::App;
 use crate::body_deadline::BodyDeadline;
@@ -300,6 +301,16 @@ fn start(
     head.extensions = http::Extensions::new();
     head.version = http::Version::HTTP_11;
     let late_head = whole && !committed;
+    let resuming = admitted.resuming.take().filter(|_| !whole);
+    if resuming.is_some()
+        && context.method == Method::POST
+        && dialect.is_some_and(Dialect::follows_location)
+        && !head.headers.contains_key(header::LOCATION)
+        && let Ok(path) = HeaderValue::from_str(&resume::path(registration.live.id))
+    {
+        head.headers.insert(header::LOCATION, path);
+    }
+    let resuming = resuming.map(|begin| begin.resuming(app, &head.headers));
     if !late_head {
         context.metrics.request("stream", head.status);
     }
@@ -325,6 +336,7 @@ fn start(
         reader: Arc::clone(conn) as Arc<dyn Reader>,
         span: admitted.span.take(),
         recording: recording(app, admitted),
+        resuming,
     };
     let Started {
         receiver,

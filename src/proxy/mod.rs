@@ -22,6 +22,7 @@ mod prepare;
 mod reject;
 mod request_span;
 mod response_kind;
+mod resume;
 mod rewrite;
 mod unstream;
 mod validate;
@@ -41,6 +42,7 @@ use crate::tasks;
 use crate::upstream::request::Origin;
 use admitted::Admitted;
 use prepare::Prepared;
+use reject::Rejection;
 
 /// The client of a request, and the worker that serves it.
 #[derive(Clone, Debug)]
@@ -60,6 +62,9 @@ pub async fn serve(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> R
     let under_way = Arc::new(app.request(peer.worker));
     let open = peer.conn.request(request.version() == Version::HTTP_2);
     let (mut parts, incoming) = request.into_parts();
+    if let Some(response) = resume::endpoint::answer(app, peer, &mut parts, started) {
+        return response.map(|body| body.over(Arc::clone(&peer.conn)).holding((under_way, open)));
+    }
     let mut response = match admit::admit(app, peer, &mut parts, started, &under_way) {
         Ok(admitted) => forward(app, peer, admitted, parts, incoming).await,
         Err(rejected) => *rejected,
@@ -83,6 +88,15 @@ async fn forward(
     parts: request::Parts,
     incoming: Incoming,
 ) -> Response<Body> {
+    let mut incoming = Some(incoming);
+    let returned = resume::ways::answer(app, peer, &mut admitted, &parts, &mut incoming).await;
+    if let Some(response) = returned {
+        let entered = Arc::clone(&admitted.entered);
+        return response.map(|body| body.holding((entered, incoming)));
+    }
+    let Some(incoming) = incoming else {
+        return admitted.reject(app, &Rejection::cut_off());
+    };
     let prepared = match prepare::prepare(app, peer, &mut admitted, parts, incoming).await {
         Ok(prepared) => prepared,
         Err(rejection) => return admitted.reject(app, &rejection),

@@ -7,6 +7,7 @@ use tokio::time::{Instant, timeout_at};
 use super::admitted::Admitted;
 use super::body_sniff::BodySniff;
 use super::reject::Rejection;
+use super::resume::Begin;
 use super::rewrite::Rewriting;
 use super::{Peer, interim};
 use crate::app::App;
@@ -56,14 +57,33 @@ pub(super) async fn prepare(
         },
         idle: loaded.config.limits.request_body,
     };
-    let listener = admitted.sniff.as_ref().map(BodySniff::listener);
+    let mut sniff = admitted.sniff.as_ref().map(BodySniff::listener);
+    let mut names = admitted.resuming.as_ref().and_then(Begin::listener);
+    // A rewritten body is heard there as the client sent it.
+    let mut original = rewriting.is_on().then(|| names.take()).flatten();
+    let hears = sniff.is_some() || names.is_some();
+    let listener = hears.then_some(move |piece: &[u8]| {
+        if let Some(listener) = &mut sniff {
+            listener(piece);
+        }
+        if let Some(listener) = &mut names {
+            listener(piece);
+        }
+    });
     let mut body = RequestBody::new(incoming, limits).heard_by(listener);
     let received = body.received();
     if body.is_too_large() {
         return Err(Rejection::from(&Error::RequestTooLarge));
     }
     if rewriting.is_on() {
-        let rewritten = timeout_at(total_at, rewriting.rewrite(&mut parts, &mut body));
+        let rewritten = timeout_at(
+            total_at,
+            rewriting.rewrite(&mut parts, &mut body, |sent| {
+                if let Some(listener) = &mut original {
+                    listener(sent);
+                }
+            }),
+        );
         admitted.aggregates = tokio::select! {
             rewritten = rewritten => rewritten.unwrap_or_else(|_| {
                 let limit = deadlines.total;

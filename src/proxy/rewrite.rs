@@ -58,7 +58,7 @@ impl Rewriting {
     }
 
     /// Rewrites the body, and corrects the fields that describe it. Returns whether the client asks for no stream
-    /// although the agent now is asked for one.
+    /// although the agent now is asked for one. `hear` gets the body as the client sent it.
     ///
     /// # Errors
     /// If the body does not arrive, or cannot be translated.
@@ -66,6 +66,7 @@ impl Rewriting {
         self,
         parts: &mut request::Parts,
         body: &mut RequestBody,
+        mut hear: impl FnMut(&[u8]),
     ) -> Result<bool, Rejection> {
         if self.form.is_some() && parts.headers.contains_key(header::CONTENT_ENCODING) {
             return Err(Rejection::new(
@@ -76,6 +77,7 @@ impl Rewriting {
         }
         let mut aggregates = false;
         let changed = body.rewrite(|sent| {
+            hear(sent);
             let asks = self
                 .streams
                 .then(|| request_map::asking_for_stream(sent, self.is_openai_chat));

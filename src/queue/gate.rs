@@ -103,7 +103,8 @@ impl Gate {
         self.open = true;
     }
 
-    /// Returns what may leave a ring that is not empty. Neighbours that leave together are merged if they are alike.
+    /// Returns what may leave a ring that is not empty. Neighbours that leave together are merged if they are alike, unless
+    /// others that are spread over time wait behind them.
     pub(super) fn release(&mut self, ring: &mut Ring, closed: bool, now: Instant) -> Release {
         if self.open {
             self.open = closed;
@@ -133,6 +134,10 @@ impl Gate {
             return Release::Events(usize::MAX);
         };
         self.schedule(ring, &unit, limit, now);
+        // What waits behind the unit leaves later, so it must not become a part of it.
+        if batch.is_some() && unit.events == ring.len() {
+            ring.compact();
+        }
         Release::Events(unit.events)
     }
 
@@ -307,6 +312,18 @@ mod tests {
         assert_eq!(gated.next().await, at(200, "<c>"));
         assert_eq!(gated.next().await, at(300, "<d><tool!>"));
         assert_eq!(gated.next().await, at(300, "end"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pieces_that_are_paced_as_well_are_merged_where_none_waits_behind_them() {
+        let mut gated = Gated::new(Some(BATCH), Some(300));
+        gated.push(&["a"]);
+        assert_eq!(gated.next().await, at(0, "<a>"));
+        gated.push(&["b", "c"]);
+        assert_eq!(gated.next().await, at(50, "<bc>"));
+        gated.push(&["def", "gh", "ij"]);
+        assert_eq!(gated.next().await, at(50, "<def><gh>"));
+        assert_eq!(gated.next().await, at(100, "<ij>"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -120,6 +120,7 @@ pub fn queue(limits: Limits, encoder: Encoder) -> (Sender, Receiver) {
         shared: Arc::clone(&shared),
         timer: None,
         holds_back: false,
+        is_fed_elsewhere: false,
     };
     (Sender(shared), receiver)
 }

@@ -37,12 +37,24 @@ pub struct Receiver {
     /// Set while something is held back.
     pub(super) timer: Option<Pin<Box<Sleep>>>,
     pub(super) holds_back: bool,
+    /// Another task may push at any time.
+    pub(super) is_fed_elsewhere: bool,
 }
 
 impl Receiver {
     /// Reports whether text may be held back, so that time alone may bring the next events.
     pub const fn holds_back(&self) -> bool {
         self.holds_back
+    }
+
+    /// Notes that another task than the reader's pushes.
+    pub const fn feed_elsewhere(&mut self) {
+        self.is_fed_elsewhere = true;
+    }
+
+    /// Reports whether another task than the reader's pushes.
+    pub const fn is_fed_elsewhere(&self) -> bool {
+        self.is_fed_elsewhere
     }
 
     /// Is ready once the queue is closed: the status of a response that says how the stream has failed, if it has.

@@ -10,7 +10,7 @@ use super::ring::Push;
 use super::state::{State, wake};
 use super::{Close, Offer, Probe, PushOutcome, Status, lock, status};
 use crate::encode::Encoder;
-use crate::event::Event;
+use crate::event::{Class, Event};
 
 /// The pump's end of a queue.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Sender {
         let mut state = lock(&self.0);
         if state.close.is_none() {
             match last {
-                Some(block) => state.ring.push_final(block, now),
+                Some(block) => state.ring.push_final(block, 0, now),
                 None if how == Close::Clean => state.ring.finish(now),
                 None => {}
             }
@@ -80,6 +80,53 @@ impl Sender {
             }
         }
         wake(state);
+    }
+
+    /// Offers one event, with its number in the stream, to a reader of several: it never waits outside, because the others
+    /// go on. Returns whether it was accepted.
+    pub fn offer(&self, block: &[u8], event: &Event, seq: u64, now: Instant) -> bool {
+        let mut state = lock(&self.0);
+        state.came += 1;
+        state.came_bytes += block.len() as u64;
+        let accepted = state.ring.push_numbered(block, event, seq, now) == Push::Accepted;
+        if !accepted {
+            // No client is slow because of what is held back from it.
+            state.open();
+        }
+        state.note_waiting(now);
+        wake(state);
+        accepted
+    }
+
+    /// Adds events that were written before, in one piece, if nothing waits. Returns whether they were added.
+    pub fn replay(&self, piece: Vec<u8>, now: Instant) -> bool {
+        let mut state = lock(&self.0);
+        let empty = state.ring.is_empty();
+        if empty {
+            state.came_bytes += piece.len() as u64;
+            let event = Event::bare(Class::Opaque);
+            state.ring.push_whole(piece, &event, now);
+            state.note_waiting(now);
+            wake(state);
+        }
+        empty
+    }
+
+    /// Ends the queue behind the last event of the stream, which has this number. Only the first call has an effect.
+    pub fn close_after(&self, last: &[u8], seq: u64, how: Close, now: Instant) {
+        let mut state = lock(&self.0);
+        if state.close.is_none() {
+            state.ring.push_final(last, seq, now);
+            state.note_waiting(now);
+            state.close = Some(how);
+            state.open();
+        }
+        wake(state);
+    }
+
+    /// Sets what is written before the number of an event; `None` if events have no ids.
+    pub fn set_ids(&self, ids: Option<Box<[u8]>>) {
+        lock(&self.0).ring.set_ids(ids);
     }
 
     /// Records that the stream has failed, and with which status a response says so. Must be called before the close.

@@ -126,7 +126,7 @@ impl Stream {
         }
         // If the pump runs in this task, the queue does not need to wake the task.
         let mut asleep = Context::from_waker(Waker::noop());
-        let alone = self.pump.is_some();
+        let alone = self.pump.is_some() && !self.queue.is_fed_elsewhere();
         let cx = if alone && !self.queue.holds_back() {
             &mut asleep
         } else {

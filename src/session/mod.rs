@@ -10,6 +10,8 @@
 //! | `context` | the data of a request that all parts need: its client, its route, its start |
 //! | `detached` | calls that continue without their client, and how many there may be |
 //! | `identity` | `X-Request-Id` and the W3C trace context |
+//! | `resumable` | the streams that clients can come back to, running or over |
+//! | `viewer` | the task of each client that follows such a stream |
 //! | `registry` | the live streams: finds a stream by id, knows its viewers, stops it |
 //! | `source` | upstream bodies as sources of a pump |
 //! | `start` | builds a stream from its parts |
@@ -24,11 +26,14 @@ pub mod detached;
 pub mod identity;
 mod records;
 pub mod registry;
+pub mod resumable;
 pub(crate) mod source;
 mod start;
 pub mod stream_id;
 mod task;
+mod viewer;
 
 pub use context::RequestContext;
 pub use records::Recording;
-pub use start::{Start, Started, start};
+pub use start::{Follow, Resuming, Start, Started, follow, start};
+pub use viewer::Returned;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::time::Instant;
 
@@ -10,6 +10,7 @@ use super::context::RequestContext;
 use super::stream_id::StreamId;
 use crate::capacity::{Capacity, Entered, Full, Share};
 use crate::dialect::Dialect;
+use crate::hub::Hub;
 use crate::queue::{Probe, Status};
 use crate::stream::end::End;
 use crate::stream::pump::Reader;
@@ -26,6 +27,10 @@ pub struct LiveStream {
     pub stop: Arc<StopSignal>,
     /// Who receives the stream. Locked only for a few lines.
     viewers: Mutex<Vec<Viewer>>,
+    /// The journal and the queues of all viewers, if there may be several.
+    hub: OnceLock<Arc<Hub>>,
+    /// How the stream has ended.
+    outcome: OnceLock<End>,
     /// The dialect, as far as it is known.
     dialect: AtomicU8,
     /// The upstream call continues without its client.
@@ -35,6 +40,8 @@ pub struct LiveStream {
 /// A client that receives a stream: its queue and its connection.
 #[derive(Debug)]
 pub struct Viewer {
+    /// Its number among the viewers of the stream, from 1.
+    pub number: u32,
     /// The queue of the events that wait for the client.
     pub queue: Probe,
     /// The connection of the client.
@@ -66,6 +73,38 @@ impl LiveStream {
     /// Adds a viewer.
     pub fn add_viewer(&self, viewer: Viewer) {
         self.viewers().push(viewer);
+    }
+
+    /// Removes a viewer that has left.
+    pub fn remove_viewer(&self, number: u32) {
+        self.viewers().retain(|viewer| viewer.number != number);
+    }
+
+    /// Returns how many viewers there are.
+    pub fn viewer_count(&self) -> usize {
+        self.viewers().len()
+    }
+
+    /// Records how the stream has ended.
+    pub fn ended(&self, end: End) {
+        // The first end counts.
+        let _ = self.outcome.set(end);
+    }
+
+    /// Returns how the stream has ended.
+    pub fn outcome(&self) -> Option<End> {
+        self.outcome.get().copied()
+    }
+
+    /// Sets the hub of a stream that may have several viewers.
+    pub fn share(&self, hub: Arc<Hub>) {
+        // Set once, when the stream starts.
+        let _ = self.hub.set(hub);
+    }
+
+    /// Returns the hub, if there may be several viewers.
+    pub fn hub(&self) -> Option<&Arc<Hub>> {
+        self.hub.get()
     }
 
     /// Records the dialect that the stream turned out to use.
@@ -108,6 +147,9 @@ impl LiveStream {
     /// Asks the stream to end. If called several times, the first reason counts.
     pub fn stop(&self, end: End) {
         self.stop.ask(end);
+        if let Some(hub) = self.hub.get() {
+            hub.alarm();
+        }
         for viewer in &*self.viewers() {
             viewer.queue.alarm();
         }
@@ -143,6 +185,8 @@ impl Registry {
             context: Arc::clone(context),
             stop: Arc::default(),
             viewers: Mutex::default(),
+            hub: OnceLock::new(),
+            outcome: OnceLock::new(),
             dialect: AtomicU8::new(Dialect::Opaque as u8),
             detached: AtomicBool::new(false),
         });

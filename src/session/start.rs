@@ -4,17 +4,22 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
 use super::accounting::ReadCounts;
 use super::context::RequestContext;
 use super::detached::Detachable;
 use super::records::Recording;
-use super::registry::{Registration, Viewer};
+use super::registry::{LiveStream, Registration, Viewer};
+use super::resumable::{Name, Resumable, Resumables};
 use super::task::{StreamInfo, StreamTask};
+use super::viewer::{Returned, ViewerParts, ViewerTask, WithViewer};
+use crate::config::{OnDisconnect, Resume};
 use crate::dialect::{Dialect, Members};
 use crate::encode::Encoder;
+use crate::hub::{self, Hub, Ids, OnLeave, Refused};
+use crate::journal::Bounds;
 use crate::metrics::Metrics;
 use crate::queue::{self, Receiver};
 use crate::stream::deadline::Lengths;
@@ -61,6 +66,27 @@ pub struct Start {
     pub span: Option<Span>,
     /// Where the record of the stream goes; `None` if there is none.
     pub recording: Option<Recording>,
+    /// How clients come back to the stream; `None` if they cannot.
+    pub resuming: Option<Resuming>,
+}
+
+/// How clients come back to a stream.
+#[derive(Debug)]
+pub struct Resuming {
+    /// The list that finds the stream.
+    pub streams: Arc<Resumables>,
+    /// The digest of the caller's credentials.
+    pub caller: [u8; 32],
+    /// The headers that the first client gets.
+    pub headers: HeaderMap,
+    /// Which events have ids.
+    pub ids: Ids,
+    /// The settings of the route.
+    pub settings: Arc<Resume>,
+    /// What the stream can be asked for by.
+    pub names: Vec<Name>,
+    /// The digest of the request's body, where a second request must have the same.
+    pub body: Option<[u8; 32]>,
 }
 
 impl std::fmt::Debug for Start {
@@ -104,6 +130,7 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
         reader,
         span,
         recording,
+        resuming,
     } = start;
     let live = Arc::clone(&registration.live);
     let context = Arc::clone(&live.context);
@@ -136,11 +163,56 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
         None => pipeline,
         Some(recording) => pipeline.recorded(Recorder::new(recording.max_text_bytes)),
     };
-    let (sender, receiver) = queue::gated(policy.queue, encoder, policy.gating);
-    live.add_viewer(Viewer {
-        queue: sender.probe(),
-        reader: Arc::clone(&reader),
-    });
+    let now = Instant::now();
+    let Audience {
+        outlet,
+        receiver,
+        viewer,
+        heartbeat,
+    } = match resuming {
+        None => {
+            let (sender, receiver) = queue::gated(policy.queue, encoder, policy.gating);
+            live.add_viewer(Viewer {
+                number: 1,
+                queue: sender.probe(),
+                reader: Arc::clone(&reader),
+            });
+            Audience {
+                outlet: Outlet::Direct(sender),
+                receiver,
+                viewer: None,
+                heartbeat,
+            }
+        }
+        Some(resuming) => {
+            let (hub, input) = hub_of(&live, &resuming, encoder, status);
+            let visible = target.is_some_and(Target::has_status) && policy.reply.shows_status;
+            let attached = hub.attach_first(now);
+            live.add_viewer(Viewer {
+                number: attached.number,
+                queue: attached.probe,
+                reader: Arc::clone(&reader),
+            });
+            let viewer = ViewerTask::new(ViewerParts {
+                live: Arc::clone(&live),
+                hub,
+                number: attached.number,
+                reader: Arc::clone(&reader),
+                returned: None,
+                heartbeat,
+                stall: policy.deadlines.client_stall,
+                // The stream itself ends before.
+                total_at: now + policy.deadlines.total + policy.deadlines.client_stall,
+            });
+            Audience {
+                outlet: Outlet::Shared(input),
+                receiver: attached.receiver,
+                viewer: Some(viewer),
+                // Each viewer's task sends heartbeats, unless they are events.
+                heartbeat: if visible { heartbeat } else { Duration::ZERO },
+            }
+        }
+    };
     let pump = Pump::new(Parts {
         ingress: IngressParts {
             source,
@@ -152,8 +224,12 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
         },
         egress: EgressParts {
             encoder,
-            outlet: Outlet::Direct(sender),
-            reader,
+            outlet,
+            reader: if viewer.is_some() {
+                Arc::new(Nobody)
+            } else {
+                reader
+            },
             heartbeat,
         },
         lengths: lengths(&context, subscribes),
@@ -174,9 +250,125 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
     let task = StreamTask::new(pump, info);
     Started {
         receiver,
-        task: Box::pin(task),
+        task: match viewer {
+            None => Box::pin(task),
+            Some(viewer) => Box::pin(WithViewer::new(task, viewer)),
+        },
         preamble,
     }
+}
+
+/// Who receives a stream.
+struct Audience {
+    outlet: Outlet,
+    receiver: Receiver,
+    /// The task of the first of several viewers.
+    viewer: Option<ViewerTask>,
+    heartbeat: Duration,
+}
+
+/// The reader of a pump whose clients have tasks of their own.
+#[derive(Debug)]
+struct Nobody;
+
+impl Reader for Nobody {
+    fn last_progress(&self) -> Option<Instant> {
+        None
+    }
+}
+
+/// Creates the hub of a stream that clients can come back to, and lists it.
+fn hub_of(
+    live: &Arc<LiveStream>,
+    resuming: &Resuming,
+    encoder: Encoder,
+    status: StatusCode,
+) -> (Arc<Hub>, hub::Input) {
+    let policy = &live.context.route.policy;
+    let settings = &resuming.settings;
+    let (hub, input) = Hub::new(
+        &live.id.to_string(),
+        hub::Settings {
+            bounds: Bounds {
+                max_events: settings.max_events,
+                max_bytes: settings.max_bytes,
+            },
+            limits: policy.queue,
+            gating: policy.gating,
+            max_viewers: settings.max_viewers,
+            on_leave: match policy.on_disconnect {
+                OnDisconnect::Cancel => OnLeave::Cancel,
+                OnDisconnect::Continue => OnLeave::Continue,
+                OnDisconnect::Grace(grace) => OnLeave::Grace(grace),
+            },
+            ids: resuming.ids,
+        },
+        encoder,
+        Arc::clone(resuming.streams.budget()),
+    );
+    live.share(Arc::clone(&hub));
+    let head = (status, resuming.headers.clone());
+    let stream = Resumable::new(
+        Arc::clone(live),
+        Arc::clone(&hub),
+        resuming.caller,
+        head,
+        settings.keep,
+    );
+    if let Some(body) = resuming.body {
+        // Set once, here.
+        let _ = stream.body.set(body);
+    }
+    let stream = Arc::new(stream);
+    resuming.streams.add(&stream);
+    for name in &resuming.names {
+        resuming.streams.name(&stream, *name);
+    }
+    (hub, input)
+}
+
+/// A client that comes back to a stream.
+#[derive(Debug)]
+pub struct Follow {
+    /// Its request.
+    pub returned: Returned,
+    /// Its connection.
+    pub reader: Arc<dyn Reader>,
+}
+
+/// Attaches a client to a stream that it comes back to. Returns how many events are replayed, too.
+///
+/// # Errors
+/// If there are too many viewers, or the position cannot be continued from.
+pub fn follow(stream: &Resumable, follow: Follow) -> Result<(Started, u64), Refused> {
+    let Follow { returned, reader } = follow;
+    let now = Instant::now();
+    let attached = stream.hub.attach(returned.after, now)?;
+    let live = &stream.live;
+    live.add_viewer(Viewer {
+        number: attached.number,
+        queue: attached.probe,
+        reader: Arc::clone(&reader),
+    });
+    // The stream keeps the settings that it has begun with.
+    let policy = &live.context.route.policy;
+    let preamble = stream.hub.encoder().preamble(policy.preamble_bytes);
+    let viewer = ViewerTask::new(ViewerParts {
+        live: Arc::clone(live),
+        hub: Arc::clone(&stream.hub),
+        number: attached.number,
+        reader,
+        returned: Some(returned),
+        heartbeat: policy.heartbeat,
+        stall: policy.deadlines.client_stall,
+        total_at: now + policy.deadlines.total,
+    });
+    let started = Started {
+        receiver: attached.receiver,
+        task: Box::pin(viewer),
+        preamble,
+    };
+    Ok((started, attached.replay))
 }
 
 /// An answer that is made of a stream is held as text, as everything else in as many bytes, and as it is written: together

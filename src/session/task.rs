@@ -104,6 +104,7 @@ impl Drop for StreamInfo {
         } else {
             live.stop.asked().unwrap_or(End::ClientGone)
         };
+        live.ended(end);
         accounting::cut_short(live, end, self.status(end));
         if let Some(span) = &mut self.span {
             span.cut(end);
@@ -152,6 +153,7 @@ impl Future for StreamTask {
 
 /// Closes a stream and accounts for it.
 async fn end(mut pump: Pump, failure: Failure, mut info: Box<StreamInfo>) {
+    info.registration.live.ended(failure.end);
     let detaches = info.detaches.take();
     let detached = detaches
         .filter(|_| failure.end == End::ClientGone)

@@ -91,6 +91,13 @@ pub(super) enum Action<'a> {
         text: &'a [u8],
         detail: &'a [u8],
     },
+    /// A part of the agent's work begins or ends. They may overlap, and need not end.
+    Step {
+        kind: &'a [u8],
+        name: &'a [u8],
+        ends: bool,
+        detail: &'a [u8],
+    },
     State(StateOp, &'a [u8]),
     Message {
         msg: &'a [u8],
@@ -118,6 +125,25 @@ pub(super) enum Action<'a> {
         name: &'a [u8],
         data: &'a [u8],
     },
+}
+
+impl<'a> Action<'a> {
+    /// Returns the beginning or the end of a step, or a status if it has no name.
+    pub(super) const fn step(kind: &'a [u8], name: &'a [u8], ends: bool, detail: &'a [u8]) -> Self {
+        if name.is_empty() {
+            return Self::Status {
+                name: kind,
+                text: name,
+                detail,
+            };
+        }
+        Self::Step {
+            kind,
+            name,
+            ends,
+            detail,
+        }
+    }
 }
 
 /// What is known of a conversation.

@@ -149,6 +149,12 @@ impl Conversation {
                 },
                 act,
             ),
+            Part::Step {
+                kind,
+                name,
+                ends,
+                detail,
+            } => self.other(&Action::step(&kind, &name, ends, &detail), act),
             Part::State { op, value } => {
                 let value: &[u8] = if value.is_empty() { b"null" } else { &value };
                 self.other(&Action::State(op, value), act);

@@ -176,6 +176,7 @@ impl Gathered {
             | Action::TextEnd(_)
             | Action::ToolArgs(..)
             | Action::Status { .. }
+            | Action::Step { .. }
             | Action::State(..)
             | Action::Message { .. }
             | Action::Finish(..)

@@ -17,7 +17,7 @@ impl Lost {
             Action::Message { .. } => 1,
             Action::Raw { .. } => 2,
             Action::State(..) => 3,
-            Action::Status { .. } => 4,
+            Action::Status { .. } | Action::Step { .. } => 4,
             // The pieces of a call are a part of it.
             Action::ToolStart(_) | Action::ToolResult { .. } => 5,
             _ => return,

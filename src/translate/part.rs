@@ -89,6 +89,17 @@ pub(super) enum Part<'a> {
         /// More about it; an object. Empty if there is no more.
         detail: Json<'a>,
     },
+    /// The agent begins or ends a part of its work that has a name.
+    Step {
+        /// What it is, such as `node` or `agent`.
+        kind: Text<'a>,
+        /// Its name. Empty if it has none: then this is a status like others.
+        name: Text<'a>,
+        /// Whether it ends.
+        ends: bool,
+        /// More about it; an object. Empty if there is no more.
+        detail: Json<'a>,
+    },
     /// The state of the agent.
     State {
         /// What `value` is.

@@ -183,6 +183,19 @@ impl RequestBody {
         Ok(len)
     }
 
+    /// Reads all of the body for its listener alone.
+    ///
+    /// # Errors
+    /// If the body is cut off.
+    pub async fn discard(&mut self) -> Result<(), Error> {
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await {
+            if frame.is_err() {
+                return Err(self.verdict.cut().unwrap_or(Cut::Aborted).error());
+            }
+        }
+        Ok(())
+    }
+
     /// Passes to the listener what arrived with the head, before the request is sent.
     pub async fn listen(&mut self) {
         let mut heard = BytesMut::new();

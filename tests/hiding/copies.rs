@@ -205,3 +205,116 @@ fn text_that_cannot_be_searched_does_not_leave() {
         assert_eq!(shown, "", "{dialect}");
     }
 }
+
+#[test]
+fn pieces_in_a_list_are_one_text() {
+    let lists: [(Dialect, fn(&str) -> String); 3] = [
+        (Dialect::LangGraph, |tokens| {
+            format!("event: custom\ndata: {{\"n\":1,\"tokens\":[{tokens}]}}\n\n")
+        }),
+        (Dialect::AgUi, |tokens| {
+            format!("data: {{\"type\":\"CUSTOM\",\"name\":\"x\",\"value\":[{tokens}]}}\n\n")
+        }),
+        (Dialect::LangGraph, |tokens| {
+            let parts: Vec<String> = tokens
+                .split(',')
+                .map(|token| format!("{{\"text\":{token}}}"))
+                .collect();
+            format!(
+                "event: custom\ndata: {{\"parts\":[{}]}}\n\n",
+                parts.join(",")
+            )
+        }),
+    ];
+    for (dialect, list) in lists {
+        let stream = [
+            list(r#""<thi","nk>SECRET""#),
+            list(r#"" SECRET","SECRET</th""#),
+            list(r#""ink>","Rain ""#),
+            list(r#""in < sn","ow""#),
+        ]
+        .concat();
+        let shown = left(dialect, &stream);
+        assert!(!shown.contains("SECRET"), "{dialect}\n{shown}");
+        assert!(shown.contains("Rain "), "{dialect}\n{shown}");
+        assert!(
+            shown.ends_with(&list(r#""in < sn","ow""#)),
+            "{dialect}\n{shown}"
+        );
+    }
+}
+
+#[test]
+fn what_repeats_a_hidden_piece_in_its_event_is_hidden_too() {
+    let event = |text: &str| {
+        format!(
+            "event: custom\ndata: {{\"token\":\"{text}\",\"copy\":\"{text}\",\"log\":\"now {text}.\",\"list\":[\"{text}\"],\"unit\":\"C\"}}\n\n"
+        )
+    };
+    let stream = [
+        event("<think>"),
+        event("SECRET"),
+        event("</think>"),
+        event("Rain"),
+    ]
+    .concat();
+    let shown = left(Dialect::LangGraph, &stream);
+    assert!(!shown.contains("SECRET"), "{shown}");
+    assert!(shown.ends_with(&event("Rain")), "{shown}");
+    assert_eq!(shown.matches("\"unit\":\"C\"").count(), 4, "{shown}");
+}
+
+#[test]
+fn what_carries_held_text_tells_nothing_else() {
+    let stream = "event: custom\ndata: {\"token\":\"a <\",\"note\":\"<think>SECRET</think>\",\"my_reasoning\":\"SECRET\"}\n\n";
+    let shown = left(Dialect::LangGraph, stream);
+    assert!(!shown.contains("SECRET"), "{shown}");
+    assert!(
+        shown.contains("\"a \"") && shown.contains("\"<\""),
+        "{shown}"
+    );
+    let carried =
+        raw(r#"{"choices":[{"index":0,"delta":{"content":"a <","reasoning_content":"SECRET"}}]}"#);
+    assert!(!left(Dialect::AgUi, &carried).contains("SECRET"));
+}
+
+#[test]
+fn names_and_places_that_leaked_do_not_any_more() {
+    for data in [
+        r#"{"answer":"Rain","thinking_text":"SECRET"}"#,
+        r#"{"answer":"Rain","chainOfThought":["SECRET","SECRET"]}"#,
+        r#"{"answer":"Rain","model_reasoning":{"steps":["SECRET"]}}"#,
+        r#"{"answer":"Rain","tool_input":{"q":"SECRET"}}"#,
+        r#"{"answer":"Rain","metadata":{"note":"<think>SECRET</think>"}}"#,
+        r#"{"answer":"Rain","input":"<think>SECRET</think>"}"#,
+        r#"{"answer":"\"<think>SECRET</think>Rain\""}"#,
+    ] {
+        let shown = left(
+            Dialect::LangGraph,
+            &format!("event: custom\ndata: {data}\n\n"),
+        );
+        assert!(!shown.contains("SECRET"), "{data}\n{shown}");
+        assert!(shown.contains("Rain"), "{data}\n{shown}");
+    }
+    for data in [
+        r#"{"eventType":"thinking","text":"SECRET"}"#,
+        r#"{"channel":"analysis","text":"SECRET"}"#,
+        r#"{"phase":"reasoning","text":"SECRET"}"#,
+        r#"{"is_thinking":true,"text":"SECRET"}"#,
+        r#"{"lines":"{\"a\":\"SECRET\"}\n{\"a\":\"SECRET\"}\n"}"#,
+        r#"{"sse":"\n\ndata: {\"a\":\"SECRET\"}\n\n"}"#,
+        r#"{"repr":"{'a': 'SECRET'}"}"#,
+        r#"{"line":"0:\"SECRET\"\n"}"#,
+    ] {
+        let event = format!("event: custom\ndata: {data}\n\n");
+        assert_eq!(left(Dialect::LangGraph, &event), "", "{data}");
+    }
+    let deep = format!(
+        "event: custom\ndata: {}\"<think>SECRET</think>\"{}\n\n",
+        "[".repeat(60),
+        "]".repeat(60)
+    );
+    assert_eq!(left(Dialect::LangGraph, &deep), "");
+    let lines = "event: custom\ndata: <think>SECRET\ndata: SECRET\n\n";
+    assert_eq!(left(Dialect::LangGraph, lines), "");
+}

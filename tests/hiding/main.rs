@@ -25,8 +25,10 @@ use weir::wire::{Decoder, Frame, Framing};
 
 mod anew;
 mod copies;
+mod prompts;
 #[path = "../support/mod.rs"]
 mod support;
+mod unclosed;
 
 use support::{Fixture, fixtures};
 

@@ -1,7 +1,7 @@
 """Tests that every query of the dashboard and every rule returns data, with a real Prometheus that scrapes a real Weir.
 
-The load includes every kind of failure: agents that break, stall, buffer and refuse, clients that leave and stall. How
-Grafana draws the dashboard is not tested, only that its queries return data.
+The load includes every kind of failure: agents that break, stall, buffer and refuse, clients that leave, come back and
+stall. How Grafana draws the dashboard is not tested, only that its queries return data.
 """
 
 import json
@@ -76,6 +76,8 @@ def observed(tmp_path_factory):
     config["upstreams"]["gone"] = {"endpoints": ["http://127.0.0.1:1"]}
     config["routes"].insert(0, {"name": "gone", "upstream": "gone", "match": {"path_prefix": "/gone"}})
     config["routes"].insert(0, {"name": "fixed", "upstream": "agent", "match": {"path_prefix": "/fixed"}, "dialect": "anthropic"})
+    resumed = {"resume": {}, "on_disconnect": "continue"}
+    config["routes"].insert(0, {"name": "resumed", "upstream": "agent", "match": {"path_prefix": "/resumed"}, **resumed})
     file = folder / "weir.yaml"
     file.write_text(json.dumps(config))
     proxy = Weir("--config", str(file))
@@ -107,6 +109,14 @@ def load(proxy, over: threading.Event) -> None:
                     pass
         with Raw(proxy.url) as leaves:
             leaves.post(f"{CHAT}?hangs").until_events(1)
+        with Raw(proxy.url) as lost:
+            stream = lost.post("/resumed?lumps").headers["weir-stream-id"]
+            lost.until_events(1)
+        with Raw(proxy.url) as returns:
+            try:
+                returns.get(f"/.weir/streams/{stream}?after=1").read_body()
+            except (Closed, ConnectionError):
+                pass
         with Raw(proxy.url, receive_buffer=4096) as stalls:
             stalls.post(f"{CHAT}?floods")
             before = proxy.metrics().by("weir_streams_total", "outcome").get("client_stalled", 0)

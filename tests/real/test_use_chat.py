@@ -4,21 +4,39 @@ import pytest
 
 from support.clients import node
 from support.docs import configured, snippets
+from support.process import REAL
 
 FIRST, SECOND = "I ask the harbour.", "High water is at 14:10."
 FAILURE = "The model is overloaded."
 READY = "Status: ready"
+# The packages that stand for those of the component, by version of the AI SDK.
+VERSIONS = {
+    "5": {"@ai-sdk/react": "ai-react5", "ai": "ai5"},
+    "6": {},
+    "7": {"@ai-sdk/react": "ai-react7", "ai": "ai7"},
+}
+
+
+@pytest.fixture(params=VERSIONS)
+def packages(request):
+    """The packages of a version of the AI SDK."""
+    found = VERSIONS[request.param]
+    missing = [name for name in found.values() if not (REAL / "node/node_modules" / name).exists()]
+    if missing:
+        pytest.skip(f"{missing} is not in package.json")
+    return found
 
 
 @pytest.fixture
-def chat(weir, langgraph_agent, name):
+def chat(weir, langgraph_agent, name, packages):
     """`chat(steps)` runs the component. Returns what it showed, the name of the run, and Weir."""
     snippet = snippets()["useChat"]
     assert snippet.language == "jsx"
 
     def run(*steps: dict, **query: str):
         proxy, own = weir(config=configured(snippet.example, langgraph_agent.url)), name()
-        client = node.script("use_chat.mjs", source=snippet.at(proxy.url), side=langgraph_agent.url, steps=steps)
+        source, side = snippet.at(proxy.url), langgraph_agent.url
+        client = node.script("use_chat.mjs", source=source, side=side, steps=steps, packages=packages)
         return client(proxy.url, {"run": own, **query}), own, proxy
 
     return run

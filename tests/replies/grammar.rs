@@ -75,7 +75,9 @@ pub(crate) fn check(target: Target, bytes: &[u8], broke: bool) -> Result<(), Str
     let events = events(target, bytes)?;
     for event in &events {
         if has_null(&event.data) && matches!(target, Target::AiSdk | Target::AgUi) {
-            let is_payload = ["input", "output", "value", "snapshot", "delta", "data"];
+            let is_payload = [
+                "input", "output", "value", "snapshot", "delta", "data", "rawEvent",
+            ];
             let own = event.data.as_object().is_some_and(|object| {
                 (object.iter()).any(|(key, value)| {
                     !is_payload.contains(&key.as_str()) && has_null(value) && key != "outcome"
@@ -315,6 +317,12 @@ fn ag_ui(events: &[Event], broke: bool) -> Result<(), String> {
                 id("content")?;
                 id("toolCallId")?;
             }
+            "STEP_STARTED" => ensure(open.insert(("s", id("stepName")?)), "started twice", data)?,
+            "STEP_FINISHED" => ensure(
+                open.remove(&("s", id("stepName")?)),
+                "a step that was not started",
+                data,
+            )?,
             "STATE_SNAPSHOT" => ensure(data.get("snapshot").is_some(), "no snapshot", data)?,
             "STATE_DELTA" => ensure(
                 data.get("delta").is_some_and(Value::is_array),

@@ -309,6 +309,92 @@ fn what_a_target_cannot_say_is_counted() {
     }
 }
 
+/// What agents of several dialects work on are steps for AG-UI's clients, and native events say the same.
+#[test]
+fn named_parts_of_the_work_are_steps() {
+    let data = |json: &str| format!("data: {json}\n\n");
+    let task = |rest: &str| format!("event: tasks\ndata: {{\"id\":\"1\",{rest}}}\n\n");
+    let [started, finished] = ["STARTED a", "FINISHED a"];
+    for (dialect, stream, expected) in [
+        (
+            Dialect::LangGraph,
+            task("\"name\":\"a\",\"input\":{},\"triggers\":[]")
+                + &task("\"name\":\"a\",\"error\":null,\"result\":{},\"interrupts\":[]"),
+            vec![started, finished],
+        ),
+        (
+            Dialect::Adk,
+            data(r#"{"author":"a","content":{"parts":[{"text":"x"}]},"partial":true}"#)
+                + &data(r#"{"author":"b","content":{"parts":[{"text":"y"}]},"partial":true}"#),
+            vec![started, finished, "STARTED b"],
+        ),
+        (
+            Dialect::Mastra,
+            data(r#"{"type":"workflow-step-start","payload":{"id":"a"}}"#)
+                + &data(r#"{"type":"workflow-step-result","payload":{"id":"a"}}"#),
+            vec![started, finished],
+        ),
+        (
+            Dialect::Dify,
+            data(r#"{"event":"node_started","data":{"id":"e","title":"a"}}"#)
+                + &data(r#"{"event":"node_finished","data":{"id":"e","title":"a"}}"#),
+            vec![started, finished],
+        ),
+        (
+            Dialect::AgUi,
+            data(r#"{"type":"RUN_STARTED","threadId":"t","runId":"r"}"#)
+                + &data(r#"{"type":"STEP_STARTED","stepName":"a"}"#)
+                + &data(r#"{"type":"STEP_STARTED","stepName":"b"}"#)
+                + &data(r#"{"type":"STEP_FINISHED","stepName":"b"}"#)
+                + &data(r#"{"type":"STEP_FINISHED","stepName":"a"}"#),
+            vec![started, finished, "STARTED b", "FINISHED b"],
+        ),
+        (
+            Dialect::Convention,
+            data(r#"{"type":"node_start","node":"a"}"#)
+                + &data(r#"{"type":"node_end","node":"a"}"#),
+            vec![started, finished],
+        ),
+    ] {
+        let expected: Vec<String> = expected.into_iter().map(ToOwned::to_owned).collect();
+        let direct = Fixture {
+            path: "inline".into(),
+            dialect,
+            framing: Framing::Sse,
+            bytes: stream.into_bytes(),
+        };
+        let detour = Fixture {
+            path: "inline".into(),
+            dialect: Dialect::Convention,
+            framing: Framing::Sse,
+            bytes: translated(
+                &direct,
+                &direct.bytes,
+                Target::Events,
+                Choice::Fixed(dialect),
+            )
+            .bytes,
+        };
+        for fixture in [&direct, &detour] {
+            let choice = Choice::Fixed(fixture.dialect);
+            let got = translated(fixture, &fixture.bytes, Target::AgUi, choice);
+            let steps: Vec<String> = grammar::events(Target::AgUi, &got.bytes)
+                .unwrap()
+                .iter()
+                .filter_map(|event| {
+                    let what = event.data["type"].as_str()?.strip_prefix("STEP_")?;
+                    Some(format!("{what} {}", event.data["stepName"].as_str()?))
+                })
+                .collect();
+            assert!(
+                steps.starts_with(&expected),
+                "{dialect} as {}: {steps:?}",
+                fixture.dialect
+            );
+        }
+    }
+}
+
 fn native(dialect: Dialect, framing: Framing, bytes: &[u8]) -> String {
     let fixture = Fixture {
         path: "inline".into(),

@@ -228,6 +228,15 @@ fn odd_event(stream: &mut Stream, kind: usize, id: usize, text: &str) {
             stream.event("finish", rest);
         }
         16 => stream.finish(reasons[(id + text.len()) % reasons.len()]),
+        17 => {
+            let phase = if text.len().is_multiple_of(2) {
+                ",\"phase\":\"end\""
+            } else {
+                ",\"detail\":{\"error\":null}"
+            };
+            let rest = format!(",\"name\":\"node\",\"text\":\"n{id}\"{phase}");
+            stream.event("status", &rest);
+        }
         _ => stream.error(),
     }
 }
@@ -290,7 +299,7 @@ proptest! {
 
     #[test]
     fn whatever_the_order_clients_accept_it(
-        events in vec((0_usize..18, 0_usize..3, text()), 1..40),
+        events in vec((0_usize..19, 0_usize..3, text()), 1..40),
         lengths in vec(1_usize..90, 1..6),
         escapes in any::<bool>(),
     ) {

@@ -2,12 +2,17 @@
 //! from this table.
 //!
 //! The doc comment of a key is the sentence that operators read in the docs and in their editor. `policy` has the
-//! sections of `defaults`, `route` the conditions of a route, and this file everything else.
+//! sections of `defaults`, `resume` and `journals` what streams are resumed with, `route` the conditions of a route, and
+//! this file everything else.
 
+mod journals;
 mod policy;
+mod resume;
 mod route;
 
+pub(crate) use journals::{Journals, Redis};
 pub(crate) use policy::{Deadlines, Hide, Policy, Reply};
+pub(crate) use resume::Resume;
 pub(crate) use route::Match;
 use route::Route;
 
@@ -59,6 +64,9 @@ group! {
         traces: Section<Traces> = Section(PhantomData);
         /// Records of finished streams, sent to a webhook or a file; see `docs/records.md`. Read only at start.
         complete: Section<Complete> = Section(PhantomData);
+        /// Where the journals of streams are kept that clients can come back to (`resume` of a route). Read only at
+        /// start.
+        resume: Section<Journals> = Section(PhantomData);
         /// Graceful shutdown.
         drain: Section<Drain> = Section(PhantomData);
         /// Limits of the whole process.
@@ -274,7 +282,7 @@ group! {
 }
 
 group! {
-    /// The sections `upstreams.<name>.tls`, `traces.tls` and `complete.tls`.
+    /// The sections `upstreams.<name>.tls`, `traces.tls`, `complete.tls` and `resume.redis.tls`.
     UpstreamTls {
         /// Trusted certificate authorities: `bundled` is Mozilla's list, `system` is the certificate store of the
         /// machine, `none` trusts only `ca_file`.

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::resume::{Leave, Resume};
 use super::{GIB, HOUR, KIB, MINUTES_10, MS, count, size, time};
 use crate::config::defaults::{self as preset, Preset};
-use crate::config::group::{Section, group};
+use crate::config::group::{Section, Switch, group};
 use crate::config::number::{Count, Size, Time};
 use crate::config::text::{Flag, OneOf, Text, Unbuilt};
 use crate::config::words::{self, Marker};
@@ -50,8 +51,12 @@ group! {
         preamble_bytes: Size = size(preset::PREAMBLE_BYTES, 0, 64 * KIB);
         /// Retries of failed requests.
         retry: Section<Retry> = Section(PhantomData);
-        /// What happens to the agent's run when the client disconnects.
-        on_disconnect: Unbuilt = unbuilt("cancel", preset::ON_DISCONNECT_WHY);
+        /// Clients that come back to a stream, and several that follow one. Switched on where it is written, as in
+        /// `resume: {}`; `off` switches it off again.
+        resume: Switch<Resume> = Switch(PhantomData);
+        /// What happens to the agent's run when its last client disconnects: `cancel` ends it, `continue` lets it go on
+        /// to its end, `{grace: 30s}` ends it unless a client comes back in time. Others than `cancel` require `resume`.
+        on_disconnect: Leave = Leave;
         /// Parts of a stream that are hidden from the client.
         hide: Section<Hide> = Section(PhantomData);
         /// Dialect in which the client gets its stream, whatever the agent speaks.
@@ -201,12 +206,5 @@ group! {
             };
         /// Whether each text begins inside reasoning, because the prompt already contains the opening marker.
         starts_hidden: Flag = Flag { preset: preset::STARTS_HIDDEN };
-    }
-}
-
-fn unbuilt(word: &'static str, why: &'static str) -> Unbuilt {
-    Unbuilt {
-        preset: Preset { value: word, why },
-        json: json!(word),
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of the dialects of agents and tutorials: LangGraph, LangServe, conventions, Dify.
 
 use super::*;
+use crate::event::TextsOver;
 
 #[test]
 fn langgraph_goes_by_the_mode_before_the_namespace() {
@@ -291,5 +292,42 @@ fn chunks_of_mastra_are_merged_within_their_run_and_text() {
         ),
     ] {
         assert!(!joins(&first, &other), "{other}");
+    }
+}
+
+#[test]
+fn the_own_text_of_strands_is_merged_where_nothing_repeats_it() {
+    let joins = |older: &str, newer: &str| joins(Dialect::Strands, older, newer);
+    assert!(joins(r#"{"data":"a"}"#, r#"{"data":"b"}"#));
+    let thought = |text: &str| format!(r#"{{"reasoningText":"{text}","reasoning":true}}"#);
+    assert!(joins(&thought("a"), &thought("b")));
+    let node = |id: &str| {
+        format!(r#"{{"type":"multiagent_node_stream","node_id":"{id}","event":{{"data":"a"}}}}"#)
+    };
+    assert!(joins(&node("a"), &node("a")));
+    let repeated = r#"{"data":"a","delta":{"text":"a"}}"#.to_owned();
+    let plain = r#"{"data":"a"}"#.to_owned();
+    for (older, newer) in [
+        (repeated.clone(), repeated),
+        (plain.clone(), r#"{"reasoningText":"b"}"#.to_owned()),
+        (plain, r#"{"data":"b","agent":"x"}"#.to_owned()),
+        (node("a"), node("b")),
+    ] {
+        assert!(!joins(&older, &newer), "{older} {newer}");
+    }
+}
+
+#[test]
+fn what_a_strands_agent_does_between_its_texts_ends_them() {
+    for between in [
+        r#"{"current_tool_use":{"name":"x"}}"#,
+        r#"{"message":{"role":"assistant","content":[]}}"#,
+        r#"{"start_event_loop":true}"#,
+    ] {
+        let mut classifier = Classifier::new(Dialect::Strands);
+        let text = *classifier.classify(&block(r#"{"data":"a"}"#));
+        let event = *classifier.classify(&block(between));
+        assert_eq!(event.lane, text.lane, "{between}");
+        assert_eq!(event.texts_over, TextsOver::InLane, "{between}");
     }
 }

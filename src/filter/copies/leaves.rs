@@ -1,13 +1,17 @@
-//! Finds the string in a payload of any shape that most likely is a piece of text.
+//! Finds the strings in a payload of any shape that most likely are pieces of a text.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
 use super::super::markers::Kind;
+use super::super::named;
+use super::nested::{holds_json, within_quotes};
 use crate::wire::json::{Cursor, Kind as Value};
 
-/// Values nested deeper than this are not searched.
+/// Values nested deeper than this are not searched, so their event cannot be vouched for.
 const MAX_DEPTH: usize = 48;
+/// The most strings beside the text of one event that are compared with it.
+const MAX_OTHERS: usize = 256;
 /// The members that most likely hold the text, the likeliest first.
 const LIKELY: [&[u8]; 12] = [
     b"token",
@@ -25,15 +29,6 @@ const LIKELY: [&[u8]; 12] = [
 ];
 /// The top-level members that hold the application's data in the dialects that wrap it.
 const OWN: [&[u8]; 5] = [b"data", b"event", b"params", b"payload", b"value"];
-/// Members whose word says what an event is.
-const KINDS: [&[u8]; 6] = [
-    b"event",
-    b"event_kind",
-    b"kind",
-    b"part_delta_kind",
-    b"part_kind",
-    b"type",
-];
 /// Members that hold a thought as an object.
 const THOUGHTS: [&[u8]; 3] = [b"reasoning", b"thinking", b"thought"];
 /// Members that name things, if they hold one word. Ids are never text, either.
@@ -45,25 +40,28 @@ const NAMES: [&[u8]; 11] = [
 /// The strings of a payload.
 #[derive(Debug, Default)]
 pub(super) struct Leaves {
-    /// The one that most likely is the text.
+    /// Those that most likely are the text.
     pub(super) best: Option<Leaf>,
+    /// Those beside it, which may repeat it.
+    pub(super) others: Vec<Range<usize>>,
     /// A hash of the members that name the payload: texts of different names are different texts.
     pub(super) names: u64,
     /// What the payload says that it is, if that is a thought or a call.
     pub(super) tells: Option<Kind>,
-    /// Whether a string holds JSON.
+    /// Whether something cannot be searched: a string that holds JSON, or values that are nested too deeply.
     pub(super) nested: bool,
     /// Whether the member that is read is one of [`OWN`].
     is_own: bool,
 }
 
+/// The strings in one place of a payload: one, or those of a list.
 #[derive(Debug)]
 pub(super) struct Leaf {
     /// Lower is likelier.
     rank: (usize, bool, usize, u64),
-    /// A hash of where in the payload it is.
+    /// A hash of where in the payload they are.
     pub(super) path: u64,
-    pub(super) range: Range<usize>,
+    pub(super) pieces: Vec<Range<usize>>,
 }
 
 impl Leaves {
@@ -99,8 +97,16 @@ impl Leaves {
                 let range = cursor.string()?;
                 self.string(data, range, name, path, depth);
             }
-            _ => {
+            Value::Array | Value::Object => {
+                self.nested = true;
                 cursor.skip()?;
+            }
+            Value::Null | Value::Scalar => {
+                let is_true = data.get(cursor.skip()?) == Some(b"true");
+                if is_true && named::word(name) == Some(Kind::Reasoning) {
+                    // A flag of the text beside it.
+                    self.tells = Some(Kind::Reasoning);
+                }
             }
         }
         Some(())
@@ -109,8 +115,8 @@ impl Leaves {
     fn string(&mut self, data: &[u8], range: Range<usize>, name: &[u8], path: u64, depth: usize) {
         let text = data.get(range.clone()).unwrap_or_default();
         self.nested |= holds_json(text);
-        if KINDS.contains(&name) && is_word(text) {
-            self.tells = self.tells.or_else(|| told(text));
+        if is_word(text) {
+            self.tells = self.tells.or_else(|| named::member(name, text));
         }
         let is_id = name.ends_with(b"id") || name.ends_with(b"ids");
         if is_id || (NAMES.contains(&name) && is_word(text)) {
@@ -120,42 +126,41 @@ impl Leaves {
             }
             return;
         }
+        let range = within_quotes(text, range);
+        if let Some(best) = self.best.as_mut().filter(|best| best.path == path) {
+            best.pieces.push(range);
+            return;
+        }
         let likely = LIKELY.iter().position(|likely| *likely == name);
         let rank = (likely.unwrap_or(LIKELY.len()), !self.is_own, depth, path);
         if self.best.as_ref().is_none_or(|best| rank < best.rank) {
-            self.best = Some(Leaf { rank, path, range });
+            let leaf = Leaf {
+                rank,
+                path,
+                pieces: vec![range],
+            };
+            for piece in self
+                .best
+                .replace(leaf)
+                .map_or_else(Vec::new, |old| old.pieces)
+            {
+                self.beside(piece);
+            }
+        } else {
+            self.beside(range);
+        }
+    }
+
+    /// Notes a string beside the text.
+    fn beside(&mut self, range: Range<usize>) {
+        if self.others.len() < MAX_OTHERS {
+            self.others.push(range);
         }
     }
 }
 
-/// Returns what a word says of its event, such as `thinking_delta` or `tool_call`.
-fn told(word: &[u8]) -> Option<Kind> {
-    let has = |part: &[u8]| {
-        word.windows(part.len())
-            .any(|window| window.eq_ignore_ascii_case(part))
-    };
-    if has(b"reasoning") || has(b"thinking") || has(b"thought") {
-        Some(Kind::Reasoning)
-    } else if has(b"tool") || has(b"function_call") {
-        Some(Kind::Tool)
-    } else {
-        None
-    }
-}
-
-/// Reports whether the raw body of a JSON string is a whole JSON object or list again, or lines of SSE.
-fn holds_json(text: &[u8]) -> bool {
-    let text = text.trim_ascii();
-    let is_sse = text.starts_with(b"data:") || text.starts_with(b"event:");
-    let is_whole = matches!(
-        (text.first(), text.last()),
-        (Some(b'{'), Some(b'}')) | (Some(b'['), Some(b']'))
-    );
-    is_sse || (is_whole && text.windows(2).any(|pair| pair == b"\\\""))
-}
-
 /// Reports whether a string is one word, such as the name of a node.
-fn is_word(text: &[u8]) -> bool {
+pub(super) fn is_word(text: &[u8]) -> bool {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.:/|".contains(byte);
     text.iter().all(is_part)
 }

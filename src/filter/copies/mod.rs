@@ -1,12 +1,15 @@
 //! Filters the application's own events, in which it may repeat what the model wrote.
 
+mod data;
 mod leaves;
+mod nested;
 mod read;
 
 use std::borrow::Cow;
 
+use data::touches;
 pub(super) use read::Copies;
-use read::Copy;
+use read::{Copy, Text};
 
 use super::markers::Kind;
 use super::redact::Redactor;
@@ -26,13 +29,12 @@ impl Filter {
         sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
     ) {
         let (flat, _) = edit::flat(frame);
-        let (text, is_carried) = match self.copies.read(dialect, &flat, event) {
-            Copy::Data(text) => (text, false),
+        match self.copies.read(dialect, &flat) {
+            Copy::Data(text) => self.take_data(flat, event, &text, sink),
             Copy::Tells(kind) if self.rules.of(kind).hides() => {
                 self.leave_out(kind, flat.data(), &flat, sink);
-                return;
             }
-            Copy::Tells(_) => (*event, false),
+            Copy::Tells(_) => self.take_data(flat, event, &Text::default(), sink),
             Copy::Unreadable => {
                 let kind = if self.rules.reasoning.hides() {
                     Kind::Reasoning
@@ -40,66 +42,82 @@ impl Filter {
                     Kind::Tool
                 };
                 self.leave_out(kind, flat.data(), &flat, sink);
-                return;
             }
             Copy::Carried(dialect, inner) => {
-                self.flush_before(dialect, &inner, sink);
-                // A copy need not be kept for the text beside a call.
-                let is_call = inner.class == Class::Tool && self.rules.tools.hides();
-                let kind = self
-                    .side(dialect, &inner)
-                    .or_else(|| is_call.then_some(Kind::Tool));
-                if let Some(kind) = kind {
-                    let hidden = inner
-                        .text
-                        .map_or(b"".as_slice(), |text| text.of(&flat.block));
-                    self.leave_out(kind, hidden, &flat, sink);
-                    return;
-                }
-                let is_text = inner.content == Content::Token;
-                let text = Event {
-                    class: event.class,
-                    content: event.content,
-                    side: event.side,
-                    text: inner.text.filter(|_| is_text),
-                    ..inner
-                };
-                (text, true)
+                self.take_carried(flat, event, (dialect, &inner), sink);
             }
-        };
-        let had_text = text.text.is_some_and(|text| !text.is_empty());
-        let Some((frame, text)) = self.without_marks(flat, text, sink) else {
-            return;
-        };
-        if is_carried && had_text && text.text.is_some_and(Span::is_empty) {
+        }
+    }
+
+    /// Filters an event that carries one of the model's provider, `inner`, as that provider's own stream is filtered.
+    fn take_carried<'f>(
+        &mut self,
+        frame: Cow<'f, Frame<'f>>,
+        event: &Event,
+        (dialect, inner): (Dialect, &Event),
+        sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
+    ) {
+        self.flush_before(dialect, inner, sink);
+        self.end_spans(inner, sink);
+        // A copy need not be kept for the text beside a call.
+        let is_call = inner.class == Class::Tool && self.rules.tools.hides();
+        let kind = self
+            .side(dialect, inner)
+            .or_else(|| is_call.then_some(Kind::Tool));
+        if let Some(kind) = kind {
+            let hidden = inner
+                .text
+                .map_or(b"".as_slice(), |text| text.of(&frame.block));
+            self.leave_out(kind, hidden, &frame, sink);
             return;
         }
         let start = match &frame.data {
             Some(Payload::InBlock(span)) => span.start as usize,
             _ => 0,
         };
-        let scrub = Redactor {
+        let is_text = inner.content == Content::Token;
+        let place = inner
+            .text
+            .filter(|_| is_text)
+            .and_then(|text| text.within(start));
+        // First what is hidden whatever the text is: what is held of it leaves in an event like this one.
+        let scrubbed = Redactor {
             reasoning: self.rules.reasoning.hides(),
             tools: self.rules.tools.hides(),
             marks: Some(&self.rules.marks),
-            skip: text.text.and_then(|text| text.within(start)),
+            skip: place.as_slice(),
             traces: false,
-            all_texts: !is_carried,
-        };
-        let scrubbed = scrub.run(frame.data());
-        add(&mut self.hidden.characters, scrubbed.hidden);
-        match edit::apply(&frame, &scrubbed.edits).filter(|_| !scrubbed.edits.is_empty()) {
-            Some(changed) => sink(
-                changed.block,
-                &Event {
-                    merge: None,
-                    ..*event
-                },
-            ),
-            None => {
-                let merge = event.merge.filter(|_| matches!(frame, Cow::Borrowed(_)));
-                sink(block_of(frame), &Event { merge, ..*event });
-            }
+            all_texts: false,
         }
+        .run(frame.data());
+        add(&mut self.hidden.characters, scrubbed.hidden);
+        let text = place
+            .filter(|place| !touches(&scrubbed.edits, place))
+            .and_then(|place| {
+                let moved = edit::moved(&scrubbed.edits, place.start);
+                let at = (start + place.start).checked_add_signed(moved)?;
+                Span::new(at..at + place.len())
+            });
+        let changed = (!scrubbed.edits.is_empty()).then(|| edit::apply(&frame, &scrubbed.edits));
+        let frame: Cow<'f, Frame<'f>> = match changed.flatten() {
+            Some(changed) => Cow::Owned(changed),
+            None => frame,
+        };
+        let had_text = text.is_some_and(|text| !text.is_empty());
+        let text = Event {
+            class: event.class,
+            content: event.content,
+            side: event.side,
+            text,
+            ..*inner
+        };
+        let Some((frame, text)) = self.without_marks(frame, text, sink) else {
+            return;
+        };
+        if had_text && text.text.is_some_and(Span::is_empty) {
+            return;
+        }
+        let merge = event.merge.filter(|_| matches!(frame, Cow::Borrowed(_)));
+        sink(block_of(frame), &Event { merge, ..*event });
     }
 }

@@ -13,14 +13,25 @@ use crate::wire::{Frame, Payload};
 /// What an event of the application holds.
 #[derive(Debug)]
 pub(super) enum Copy {
-    /// Data, as this event. Its text, if there is one, is a piece of a text of its own.
-    Data(Event),
+    /// Data, with this text.
+    Data(Text),
     /// An event of this dialect, with its lane and its place in the block.
     Carried(Dialect, Event),
     /// Something of this kind, by its own words.
     Tells(Kind),
     /// Text in a form that cannot be searched, such as JSON within a string.
     Unreadable,
+}
+
+/// The text in data of any shape.
+#[derive(Debug, Default)]
+pub(super) struct Text {
+    /// Identifies the text, which goes on from event to event.
+    pub(super) lane: u64,
+    /// Where its pieces lie in the payload, in order; none if there is no text.
+    pub(super) pieces: Vec<Range<usize>>,
+    /// Where other strings lie, which may repeat it.
+    pub(super) others: Vec<Range<usize>>,
 }
 
 /// Reads the application's events in one stream.
@@ -32,10 +43,12 @@ pub(in crate::filter) struct Copies {
 
 impl Copies {
     /// Reads an event of `dialect` whose payload only the application understands.
-    pub(super) fn read(&mut self, dialect: Dialect, frame: &Frame<'_>, event: &Event) -> Copy {
-        let Some(Payload::InBlock(span)) = &frame.data else {
-            // Nothing, or plain text in several lines.
-            return Copy::Data(*event);
+    pub(super) fn read(&mut self, dialect: Dialect, frame: &Frame<'_>) -> Copy {
+        let span = match &frame.data {
+            Some(Payload::InBlock(span)) => span,
+            // Plain text in several lines.
+            Some(Payload::Joined(_)) => return Copy::Unreadable,
+            None => return Copy::Data(Text::default()),
         };
         let data = frame.data();
         let carried = dialect
@@ -62,13 +75,14 @@ impl Copies {
         }
         let mut leaves = Leaves::default();
         let path = key("payload", frame.name());
-        let read = leaves.read(data, &mut Cursor::new(data), b"", path, 0);
-        if read.is_none() {
+        let mut cursor = Cursor::new(data);
+        let read = leaves.read(data, &mut cursor, b"", path, 0);
+        if read.is_none() || !cursor.at_end() {
             // It is not JSON: all of it is text.
-            let event = event.in_lane(path);
-            return Copy::Data(Event {
-                text: Some(*span),
-                ..event
+            return Copy::Data(Text {
+                lane: path,
+                pieces: vec![0..data.len()],
+                others: Vec::new(),
             });
         }
         if let Some(kind) = leaves.tells {
@@ -78,13 +92,12 @@ impl Copies {
             return Copy::Unreadable;
         }
         let Some(best) = leaves.best else {
-            return Copy::Data(*event);
+            return Copy::Data(Text::default());
         };
-        let start = span.start as usize;
-        Copy::Data(Event {
-            text: Span::new(start + best.range.start..start + best.range.end),
+        Copy::Data(Text {
             lane: key(best.path, leaves.names),
-            ..*event
+            pieces: best.pieces,
+            others: leaves.others,
         })
     }
 

@@ -184,6 +184,11 @@ impl Scanner {
         self.state == State::Visible
     }
 
+    /// Reports whether the text is inside a hidden span.
+    pub const fn is_hidden(&self) -> bool {
+        matches!(self.state, State::Hidden(..))
+    }
+
     /// Processes the held characters until more input is needed to decide.
     fn settle(&mut self, marks: &Marks, out: &mut Visible<'_>) {
         while !self.units.is_empty() {

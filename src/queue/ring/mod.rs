@@ -7,6 +7,7 @@
 
 mod drop_oldest;
 mod gap;
+mod number;
 mod parts;
 mod spare;
 mod store;
@@ -62,6 +63,8 @@ pub struct Ring {
     encoder: Encoder,
     /// The reader does not keep up, so the overflow rule applies to events that do not fit.
     slow: bool,
+    /// What is written before each numbered event: `id: ` and the name of the stream. `None` if events have no ids.
+    ids: Option<Box<[u8]>>,
 }
 
 impl Ring {
@@ -78,6 +81,7 @@ impl Ring {
             compacted: 0,
             droppable: 0,
             slow: true,
+            ids: None,
             counts: Counts::default(),
         }
     }
@@ -90,11 +94,16 @@ impl Ring {
 
     /// Pushes an event, or returns why it was not accepted.
     pub fn push(&mut self, block: &[u8], event: &Event, now: Instant) -> Push {
+        self.push_numbered(block, event, 0, now)
+    }
+
+    /// The same, for the event with this number in its stream.
+    pub fn push_numbered(&mut self, block: &[u8], event: &Event, seq: u64, now: Instant) -> Push {
         if self.fits(block.len()) {
-            self.append(block, event, now);
+            self.append(block, event, seq, now);
             return Push::Accepted;
         }
-        self.push_full(block, event, now)
+        self.push_full(block, event, seq, now)
     }
 
     /// Pushes an event to an empty ring, and takes over the buffer of its block.
@@ -104,13 +113,13 @@ impl Ring {
         (self.compacted, self.droppable) = (0, 0);
         let len = block.len();
         self.store.adopt(block);
-        self.note(0, len, event, now);
+        self.note(0, len, event, 0, now);
     }
 
     /// The rest of [`Ring::push`], for an event that does not fit. Not inlined: it is not the common case.
     #[inline(never)]
-    fn push_full(&mut self, block: &[u8], event: &Event, now: Instant) -> Push {
-        if self.limits.merge && self.join_tail(block, event) {
+    fn push_full(&mut self, block: &[u8], event: &Event, seq: u64, now: Instant) -> Push {
+        if self.limits.merge && self.join_tail(block, event, seq) {
             return Push::Accepted;
         }
         self.compact();
@@ -123,7 +132,7 @@ impl Ring {
             }
         }
         if self.fits(block.len()) {
-            self.append(block, event, now);
+            self.append(block, event, seq, now);
             // A merge with its neighbour was tried above.
             self.compacted = self.entries.len();
             return Push::Accepted;
@@ -136,8 +145,8 @@ impl Ring {
     }
 
     /// Adds the last event of a stream, which Weir writes itself. It always fits.
-    pub fn push_final(&mut self, block: &[u8], now: Instant) {
-        self.append(block, &Event::bare(Class::Error), now);
+    pub fn push_final(&mut self, block: &[u8], seq: u64, now: Instant) {
+        self.append(block, &Event::bare(Class::Error), seq, now);
     }
 
     /// Sets the encoder that writes heartbeats and drop notices from here on.
@@ -149,7 +158,7 @@ impl Ring {
     pub fn heartbeat(&mut self, now: Instant) -> bool {
         let bytes = self.encoder.heartbeat().filter(|_| self.is_empty());
         if let Some(bytes) = bytes {
-            self.append(bytes, &Event::bare(Class::Heartbeat), now);
+            self.append(bytes, &Event::bare(Class::Heartbeat), 0, now);
         }
         bytes.is_some()
     }
@@ -159,7 +168,7 @@ impl Ring {
         let gap = std::mem::take(&mut self.gap);
         let notice = self.notice(gap);
         if !notice.is_empty() {
-            self.append(notice.as_bytes(), &Event::bare(Class::Heartbeat), now);
+            self.append(notice.as_bytes(), &Event::bare(Class::Heartbeat), 0, now);
         }
     }
 
@@ -191,7 +200,7 @@ impl Ring {
                     break;
                 }
                 // With a gap it is copied, whether or not the client is told.
-                plain &= entry.start == end && entry.gap.events == 0;
+                plain &= entry.start == end && entry.gap.events == 0 && !self.has_id(entry);
                 end = entry.start + entry.len;
                 bytes += entry.len;
                 events += 1;
@@ -224,7 +233,8 @@ impl Ring {
     /// Takes the oldest event in its own buffer, if it is large. Returns `None` if it is not.
     pub fn take_large(&mut self) -> Option<(Vec<u8>, Taken)> {
         let oldest = *self.entries.front()?;
-        if oldest.dead || oldest.gap.events > 0 || oldest.len <= LARGE_BYTES {
+        if oldest.dead || oldest.gap.events > 0 || oldest.len <= LARGE_BYTES || self.has_id(&oldest)
+        {
             return None;
         }
         let block = self.store.split(oldest.start, oldest.len)?;
@@ -254,11 +264,16 @@ impl Ring {
             return None;
         }
         let oldest = only.arrived;
+        let before = out.len();
+        if self.has_id(only) {
+            self.write_id(only.seq, out);
+        }
         if let Some(count) = self.counts.taken.get_mut(only.class.index()) {
             *count += 1;
         }
-        self.counts.taken_bytes += only.len as u64;
-        self.store.take(only.start, only.start + only.len, out);
+        let len = only.len;
+        self.store.take(only.start, only.start + len, out);
+        self.counts.taken_bytes += (out.len() - before) as u64;
         self.empty();
         (self.live, self.bytes) = (0, 0);
         (self.compacted, self.droppable) = (0, 0);
@@ -334,15 +349,15 @@ impl Ring {
                 && self.bytes + len + notes <= self.store.max_live())
     }
 
-    fn append(&mut self, block: &[u8], event: &Event, now: Instant) {
+    fn append(&mut self, block: &[u8], event: &Event, seq: u64, now: Instant) {
         self.make_room(block.len());
         let start = self.store.end();
         self.store.put(block);
-        self.note(start, block.len(), event, now);
+        self.note(start, block.len(), event, seq, now);
     }
 
     /// Adds the entry of an event whose block has been stored at `start`.
-    fn note(&mut self, start: usize, len: usize, event: &Event, now: Instant) {
+    fn note(&mut self, start: usize, len: usize, event: &Event, seq: u64, now: Instant) {
         let entry = Entry {
             start,
             len,
@@ -352,6 +367,7 @@ impl Ring {
             text: event.text.unwrap_or_default(),
             arrived: now,
             gap: std::mem::take(&mut self.gap),
+            seq,
             dead: false,
         };
         if self.entries.capacity() == 0 {
@@ -364,7 +380,7 @@ impl Ring {
     }
 
     /// Merges an event with the last one that waits, in place. Returns whether it was merged.
-    fn join_tail(&mut self, block: &[u8], event: &Event) -> bool {
+    fn join_tail(&mut self, block: &[u8], event: &Event, seq: u64) -> bool {
         if self.gap.events > 0 {
             return false;
         }
@@ -393,6 +409,7 @@ impl Ring {
         self.store.put(&rest);
         self.bytes = self.bytes - tail.len + len;
         tail.len = len;
+        tail.seq = seq;
         tail.merge = Some(merge);
         tail.text = merge.text;
         if merge.keep == Keep::Replace {
@@ -445,7 +462,7 @@ impl Ring {
                     merge: entry.merge,
                     ..Event::bare(entry.class)
                 };
-                self.join_tail(block, &event)
+                self.join_tail(block, &event, entry.seq)
             };
             if !joined {
                 entry.start = self.store.end();
@@ -499,6 +516,9 @@ impl Ring {
         let entries = self.entries.iter().take(entries);
         for entry in entries.filter(|entry| !entry.dead) {
             out.extend_from_slice(self.notice(entry.gap).as_bytes());
+            if self.has_id(entry) {
+                self.write_id(entry.seq, out);
+            }
             out.extend_from_slice(self.store.block(entry.start, entry.len));
         }
     }

@@ -378,7 +378,7 @@ fn a_large_event_leaves_in_its_own_buffer() {
     let place = large.as_ptr();
     ring.push_whole(large, &Event::bare(Class::Tool), now);
     assert!(ring.is_too_small_for(2048) && !ring.is_too_small_for(512));
-    ring.push_final(b"last", now);
+    ring.push_final(b"last", 0, now);
     let (block, taken) = ring.take_large().unwrap();
     assert_eq!((block.as_ptr(), block.len()), (place, 100_000));
     assert_eq!((taken.events, ring.len(), ring.bytes()), (1, 1, 4));

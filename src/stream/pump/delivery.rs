@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use tokio::time::Instant;
 
+use super::outlet::Pushing;
 use crate::encode::Encoder;
 use crate::event::{Content, Event};
-use crate::queue::{LARGE_BYTES, Offer, Pushing};
+use crate::queue::{LARGE_BYTES, Offer};
 use crate::stream::meter::Meter;
 use crate::stream::pipeline::{Sink, is_content};
 use crate::stream::pump::pause::TURN_WORK;

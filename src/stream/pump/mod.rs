@@ -310,12 +310,7 @@ impl Pump {
     /// Reacts to a client that took something or left.
     fn room(&mut self, now: Instant) -> Option<Failure> {
         let status = self.egress.outlet.status();
-        if status.reader_gone {
-            let end = if status.reader_failed {
-                End::Panic
-            } else {
-                End::ClientGone
-            };
+        if let Some(end) = self.egress.outlet.gone(&status, now) {
             return Some(end.into());
         }
         self.egress
@@ -383,6 +378,9 @@ impl Pump {
         if let Some(failure) = self.end_by_deadline(now) {
             return Some(failure);
         }
+        if let Some(end) = self.egress.outlet.gone(&status, now) {
+            return Some(end.into());
+        }
         if self.state.until().is_some_and(|until| until <= now) {
             if self.state.waits_for_room() {
                 self.egress.outlet.give_up();
@@ -417,6 +415,7 @@ impl Pump {
             self.ingress.intake.clocks.next(),
             self.egress.clocks.next(),
             self.egress.next_heartbeat(),
+            self.egress.outlet.gives_up_at(),
             self.state.until(),
         ];
         let others = others.into_iter().flatten();

@@ -71,6 +71,7 @@ impl Pump {
     /// dialect has none.
     async fn tell(&mut self, failure: Failure) -> Failure {
         self.close_outlet(&failure);
+        // Without an upstream there is nothing to wait for: each of several clients has a task of its own.
         if failure.end == End::ClientGone {
             return failure;
         }
@@ -96,7 +97,7 @@ impl Pump {
             }
             // The upstream itself has reported the failure.
             End::UpstreamError if intake.told_failure() => outlet.close(Close::Clean, None, now),
-            End::ClientGone => outlet.abort(),
+            End::ClientGone if !outlet.outlives_clients() => outlet.abort(),
             _ => {
                 if failure.end == End::ClientStalled {
                     // The client has not read for too long: free the memory, and leave only the reason.

@@ -154,9 +154,10 @@ impl Adk {
         }
         if !author.is_empty() && self.author != author {
             self.author = author.to_vec();
-            parts(Part::Status {
-                name: b"agent".into(),
-                text: author.into(),
+            parts(Part::Step {
+                kind: b"agent".into(),
+                name: author.into(),
+                ends: false,
                 detail: b"".into(),
             });
         }

@@ -79,15 +79,14 @@ impl Reading for AgUi {
                     model: b"".into(),
                 });
             }
-            b"STEP_STARTED" => parts(Part::Status {
-                name: b"step".into(),
-                text: word(data, &["stepName"]).into(),
-                detail: b"".into(),
-            }),
-            b"STEP_FINISHED" => parts(Part::Finish {
-                reason: Reason::Stop,
-                scope: Scope::Step,
-            }),
+            b"STEP_STARTED" => step(data, false, parts),
+            b"STEP_FINISHED" => {
+                parts(Part::Finish {
+                    reason: Reason::Stop,
+                    scope: Scope::Step,
+                });
+                step(data, true, parts);
+            }
             b"STATE_SNAPSHOT" => state(StateOp::Snapshot, member(data, "snapshot"), parts),
             b"STATE_DELTA" => state(StateOp::Patch, member(data, "delta"), parts),
             b"MESSAGES_SNAPSHOT" => self.messages(data, parts),
@@ -123,6 +122,15 @@ fn go_on(open: &mut Vec<u8>, told: &[u8]) {
         open.clear();
         open.extend_from_slice(told);
     }
+}
+
+fn step(data: &[u8], ends: bool, parts: &mut dyn FnMut(Part<'_>)) {
+    parts(Part::Step {
+        kind: b"step".into(),
+        name: word(data, &["stepName"]).into(),
+        ends,
+        detail: b"".into(),
+    });
 }
 
 fn state(op: StateOp, value: Option<&[u8]>, parts: &mut dyn FnMut(Part<'_>)) {

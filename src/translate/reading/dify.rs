@@ -249,9 +249,10 @@ fn node(name: &[u8], inner: &[u8], event: &Event, parts: &mut dyn FnMut(Part<'_>
         title => title,
     };
     let has_ended = name == b"node_finished";
-    parts(Part::Status {
-        name: b"node".into(),
-        text: title.into(),
+    parts(Part::Step {
+        kind: b"node".into(),
+        name: title.into(),
+        ends: has_ended,
         detail: inner.into(),
     });
     if kind == b"tool" {

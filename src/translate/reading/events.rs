@@ -40,6 +40,14 @@ impl Reading for Events {
                 content: at("content").into(),
                 partial: is_true(data, &["partial"]),
             }),
+            b"status" if matches!(text("name"), b"agent" | b"node" | b"step" | b"task") => {
+                parts(Part::Step {
+                    kind: text("name").into(),
+                    name: text("text").into(),
+                    ends: text("phase") == b"end",
+                    detail: at("detail").into(),
+                });
+            }
             b"status" => parts(Part::Status {
                 name: text("name").into(),
                 text: text("text").into(),

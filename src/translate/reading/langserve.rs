@@ -187,9 +187,10 @@ impl LangServe {
                 model: b"".into(),
             });
         } else if kind == b"on_chain_start" {
-            parts(Part::Status {
-                name: b"node".into(),
-                text: name.into(),
+            parts(Part::Step {
+                kind: b"node".into(),
+                name: name.into(),
+                ends: false,
                 detail: b"".into(),
             });
         }

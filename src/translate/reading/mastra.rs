@@ -213,6 +213,15 @@ impl Mastra {
                 detail: detail.unwrap_or_default().into(),
             });
         };
+        let step = |kind: &[u8], member: &str, ends: bool, parts: &mut dyn FnMut(Part<'_>)| {
+            let detail = Some(payload).filter(|payload| is_object(payload));
+            parts(Part::Step {
+                kind: kind.into(),
+                name: word(payload, &[member]).into(),
+                ends,
+                detail: detail.unwrap_or_default().into(),
+            });
+        };
         match kind {
             b"start" | b"workflow-start" => {
                 self.is_over = false;
@@ -238,7 +247,7 @@ impl Mastra {
             b"routing-agent-text-delta" => self.tell(true, payload, parts),
             b"agent-execution-start" => {
                 self.has_text = false;
-                status(b"agent", word(payload, &["agentId"]), parts);
+                step(b"agent", "agentId", false, parts);
             }
             b"routing-agent-start" => {
                 parts(Part::Start {
@@ -246,13 +255,13 @@ impl Mastra {
                     thread: b"".into(),
                     model: b"".into(),
                 });
-                status(b"agent", word(payload, &["agentId"]), parts);
+                step(b"agent", "agentId", false, parts);
             }
             b"routing-agent-end" => status(b"routing", word(payload, &["selectionReason"]), parts),
             b"agent-execution-end" | b"network-execution-event-finish" => {
                 self.result(word(payload, &["result"]), parts);
             }
-            b"workflow-step-start" => status(b"step", word(payload, &["id"]), parts),
+            b"workflow-step-start" => step(b"step", "id", false, parts),
             b"workflow-step-suspended" | b"workflow-paused" => {
                 self.waits = true;
                 parts(Part::Interrupt {
@@ -271,7 +280,7 @@ impl Mastra {
                 }
             }
             b"workflow-step-result" | b"workflow-step-finish" => {
-                status(b"step", word(payload, &["id"]), parts);
+                step(b"step", "id", true, parts);
             }
             b"object" | b"object-result" => {
                 let object = member(data, "object").or_else(|| member(payload, "object"));

@@ -44,12 +44,13 @@ impl Reading for Strands {
         let outer = member(data, "event").filter(|event| is_object(event));
         let inner = outer.and_then(|outer| member(outer, "event").filter(|event| is_object(event)));
         match word(data, &["type"]) {
-            b"multiagent_node_start" => parts(Part::Status {
-                name: b"node".into(),
-                text: node.into(),
+            kind @ (b"multiagent_node_start" | b"multiagent_node_stop") => parts(Part::Step {
+                kind: b"node".into(),
+                name: node.into(),
+                ends: kind == b"multiagent_node_stop",
                 detail: data.into(),
             }),
-            b"multiagent_node_stop" | b"multiagent_handoff" | b"multiagent_node_cancel" => {
+            b"multiagent_handoff" | b"multiagent_node_cancel" => {
                 parts(Part::Status {
                     name: b"node".into(),
                     text: word(data, &["message"]).into(),

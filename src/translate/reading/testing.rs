@@ -104,6 +104,17 @@ fn into_owned(part: Part<'_>) -> Part<'static> {
             text: own(text),
             detail: own(detail),
         },
+        Part::Step {
+            kind,
+            name,
+            ends,
+            detail,
+        } => Part::Step {
+            kind: own(kind),
+            name: own(name),
+            ends,
+            detail: own(detail),
+        },
         Part::State { op, value } => Part::State {
             op,
             value: own(value),

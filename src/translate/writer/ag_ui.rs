@@ -17,6 +17,8 @@ pub(in crate::translate) struct AgUi {
     used: Vec<Vec<u8>>,
     /// The ids of the open texts, by number.
     open: Vec<(u64, Vec<u8>)>,
+    /// The open step; empty if there is none. Many agents do not say when a step ends, so the next one ends it.
+    step: Vec<u8>,
     /// Interrupts, as JSON objects.
     interrupts: Vec<Vec<u8>>,
 }
@@ -37,6 +39,47 @@ impl AgUi {
             Kind::Answer | Kind::Reasoning => own,
         }
     }
+
+    /// Ends the open step, if there is one.
+    fn end_step(&mut self, detail: &[u8], out: &mut Out<'_>) {
+        let name = std::mem::take(&mut self.step);
+        if !name.is_empty() {
+            step(b"STEP_FINISHED", &name, detail, out);
+        }
+    }
+}
+
+/// Writes the beginning or the end of a step. `detail` is what the agent says about it.
+fn step(kind: &[u8], name: &[u8], detail: &[u8], out: &mut Out<'_>) {
+    out.data(&[
+        b"{\"type\":\"",
+        kind,
+        b"\",\"stepName\":\"",
+        name,
+        if detail.is_empty() {
+            b"\""
+        } else {
+            b"\",\"rawEvent\":"
+        },
+        detail,
+        b"}",
+    ]);
+}
+
+fn status(name: &[u8], text: &[u8], detail: &[u8], out: &mut Out<'_>) {
+    out.data(&[
+        b"{\"type\":\"CUSTOM\",\"name\":\"weir.status\",\"value\":{\"name\":\"",
+        name,
+        b"\",\"text\":\"",
+        text,
+        if detail.is_empty() {
+            b"\""
+        } else {
+            b"\",\"detail\":"
+        },
+        detail,
+        b"}}",
+    ]);
 }
 
 fn told(out: &mut Out<'_>, kind: &[u8], message: &[u8], rest: &[u8]) {
@@ -166,19 +209,27 @@ impl Writer for AgUi {
                 &text_of(content),
                 b"\",\"role\":\"tool\"}",
             ]),
-            Action::Status { name, text, detail } => out.data(&[
-                b"{\"type\":\"CUSTOM\",\"name\":\"weir.status\",\"value\":{\"name\":\"",
+            Action::Status { name, text, detail } => status(name, text, detail, out),
+            Action::Step {
                 name,
-                b"\",\"text\":\"",
-                text,
-                if detail.is_empty() {
-                    b"\""
-                } else {
-                    b"\",\"detail\":"
-                },
+                ends: false,
                 detail,
-                b"}}",
-            ]),
+                ..
+            } if self.step != *name => {
+                self.end_step(b"", out);
+                self.step = name.to_vec();
+                step(b"STEP_STARTED", name, detail, out);
+            }
+            Action::Step {
+                name,
+                ends: true,
+                detail,
+                ..
+            } if self.step == *name => self.end_step(detail, out),
+            // It begins again while it is open, or ends after another one has begun: no client accepts that as a step.
+            Action::Step {
+                kind, name, detail, ..
+            } => status(kind, name, detail, out),
             Action::State(op, value) => {
                 let (start, end): (&[u8], &[u8]) = match op {
                     StateOp::Snapshot => (b"{\"type\":\"STATE_SNAPSHOT\",\"snapshot\":", b"}"),
@@ -218,6 +269,7 @@ impl Writer for AgUi {
                 or(data, b"{}"),
                 b"}",
             ]),
+            // Whatever is open may stay open.
             Action::End(reason @ (Reason::Cancelled | Reason::Error)) => out.data(&[
                 b"{\"type\":\"RUN_ERROR\",\"message\":\"The run ended: ",
                 reason.as_str().as_bytes(),
@@ -226,6 +278,7 @@ impl Writer for AgUi {
                 b"\"}",
             ]),
             Action::End(_) => {
+                self.end_step(b"", out);
                 let [thread, run] = &self.ids;
                 let outcome = if self.interrupts.is_empty() {
                     b"{\"type\":\"success\"}".to_vec()
@@ -306,4 +359,77 @@ fn usage(facts: &Facts) -> Vec<u8> {
         b"}]",
     ]
     .concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::translate::writer::Block;
+
+    fn begins(name: &'static [u8]) -> Action<'static> {
+        Action::step(b"node", name, false, b"")
+    }
+
+    fn ends(name: &'static [u8]) -> Action<'static> {
+        Action::step(b"node", name, true, b"{\"took\":2}")
+    }
+
+    /// Returns what is written for each action, without the framing.
+    fn written(actions: &[Action<'_>]) -> Vec<String> {
+        let mut writer = AgUi::default();
+        let (mut block, mut all) = (Vec::new(), Vec::new());
+        let mut keep = |block: Block<'_>| {
+            let text = String::from_utf8_lossy(block.bytes).into_owned();
+            let text = text.trim_end().trim_start_matches("data: {\"type\":\"");
+            all.push(text.trim_end_matches('}').to_owned());
+        };
+        let mut out = Out::new(&mut block, &mut keep);
+        for action in actions {
+            writer.write(&Facts::default(), action, &mut out);
+        }
+        all
+    }
+
+    #[test]
+    fn one_step_is_open_at_a_time_and_none_at_the_end() {
+        let told = written(&[
+            begins(b"plan"),
+            begins(b"plan"),
+            begins(b"act"),
+            ends(b"plan"),
+            ends(b"act"),
+            begins(b"plan"),
+            begins(b""),
+            Action::End(Reason::Stop),
+        ]);
+        let custom = "CUSTOM\",\"name\":\"weir.status\",\"value\":{\"name\":\"node\",\"text\":";
+        let expected = [
+            "STEP_STARTED\",\"stepName\":\"plan\"".to_owned(),
+            format!("{custom}\"plan\""),
+            "STEP_FINISHED\",\"stepName\":\"plan\"".to_owned(),
+            "STEP_STARTED\",\"stepName\":\"act\"".to_owned(),
+            format!("{custom}\"plan\",\"detail\":{{\"took\":2"),
+            "STEP_FINISHED\",\"stepName\":\"act\",\"rawEvent\":{\"took\":2".to_owned(),
+            "STEP_STARTED\",\"stepName\":\"plan\"".to_owned(),
+            format!("{custom}\"\""),
+            "STEP_FINISHED\",\"stepName\":\"plan\"".to_owned(),
+        ];
+        let (last, before) = told.split_last().unwrap();
+        assert_eq!(before, expected);
+        assert!(last.starts_with("RUN_FINISHED"), "{last}");
+    }
+
+    #[test]
+    fn an_error_ends_no_step() {
+        for end in [
+            Action::End(Reason::Cancelled),
+            Action::Error {
+                code: b"",
+                message: b"",
+            },
+        ] {
+            let told = written(&[begins(b"plan"), end]);
+            assert!(told[1].starts_with("RUN_ERROR"), "{told:?}");
+        }
+    }
 }

@@ -152,6 +152,29 @@ impl Writer for AiSdk {
                 detail,
                 b"},\"transient\":true}",
             ]),
+            Action::Step {
+                kind,
+                name,
+                ends,
+                detail,
+            } => out.data(&[
+                b"{\"type\":\"data-weir-status\",\"data\":{\"name\":\"",
+                kind,
+                b"\",\"text\":\"",
+                name,
+                if *ends {
+                    b"\",\"phase\":\"end\""
+                } else {
+                    b"\""
+                },
+                if detail.is_empty() {
+                    b""
+                } else {
+                    b",\"detail\":"
+                },
+                detail,
+                b"},\"transient\":true}",
+            ]),
             Action::State(op, value) => out.data(&[
                 b"{\"type\":\"data-weir-state\",\"data\":{\"op\":\"",
                 match op {

@@ -231,6 +231,7 @@ impl Writer for Anthropic {
             | Action::ToolArgs(..)
             | Action::ToolReady { .. }
             | Action::Status { .. }
+            | Action::Step { .. }
             | Action::State(..)
             | Action::Interrupt { .. }
             | Action::Message { .. }

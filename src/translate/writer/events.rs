@@ -174,6 +174,32 @@ impl Writer for Events {
                 ],
                 out,
             ),
+            Action::Step {
+                kind,
+                name,
+                ends,
+                detail,
+            } => self.event(
+                b"status",
+                &[
+                    b",\"name\":\"",
+                    kind,
+                    b"\",\"text\":\"",
+                    name,
+                    if *ends {
+                        b"\",\"phase\":\"end\""
+                    } else {
+                        b"\""
+                    },
+                    if detail.is_empty() {
+                        b""
+                    } else {
+                        b",\"detail\":"
+                    },
+                    detail,
+                ],
+                out,
+            ),
             Action::State(op, value) => self.event(
                 b"state",
                 &[

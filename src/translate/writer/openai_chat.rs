@@ -148,6 +148,7 @@ impl Writer for OpenAiChat {
             | Action::ToolArgs(..)
             | Action::ToolReady { .. }
             | Action::Status { .. }
+            | Action::Step { .. }
             | Action::State(..)
             | Action::Interrupt { .. }
             | Action::Message { .. }

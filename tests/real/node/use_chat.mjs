@@ -1,4 +1,4 @@
-// Runs a React component that uses useChat in a real browser. Follows the steps of the task, and reports every state of
+// Runs a React component that uses useChat in a real browser, with the packages that the task names for it. Follows the steps of the task, and reports every state of
 // the page.
 
 import { build } from "esbuild";
@@ -11,6 +11,9 @@ createRoot(document.body.appendChild(document.createElement("div"))).render(<Cha
 `;
 const bundle = await build({
   stdin: { contents: entry, loader: "jsx", resolveDir: import.meta.dirname },
+  // From where this script is, in every module: the component and useChat share one copy.
+  alias: task.packages,
+  absWorkingDir: import.meta.dirname,
   bundle: true,
   define: { "process.env": "{}", "process.env.NODE_ENV": '"production"' },
   jsx: "automatic",

@@ -87,10 +87,21 @@ impl Convention {
             b"" => fields.plain(),
             text => text.into(),
         };
-        parts(Part::Status {
-            name: name.into(),
-            text,
-            detail: if fields.is_object() { data } else { b"" }.into(),
+        let detail = if fields.is_object() { data } else { b"" };
+        // What is written for people is no name.
+        let is_named = fields.word(&["node", "step", "agent", "name"]) == &*text;
+        parts(match name {
+            b"agent" | b"node" | b"step" if is_named => Part::Step {
+                kind: name.into(),
+                name: text,
+                ends: kind.ends_with(b"_end") || kind.ends_with(b"_completed"),
+                detail: detail.into(),
+            },
+            _ => Part::Status {
+                name: name.into(),
+                text,
+                detail: detail.into(),
+            },
         });
     }
 }

@@ -11,9 +11,12 @@ impl LangGraph {
         if !is_object(data) || !is_json(data) {
             return;
         }
-        parts(Part::Status {
-            name: b"task".into(),
-            text: word(data, &["name"]).into(),
+        parts(Part::Step {
+            kind: b"task".into(),
+            name: word(data, &["name"]).into(),
+            ends: ["result", "error"]
+                .into_iter()
+                .any(|outcome| member(data, outcome).is_some()),
             detail: data.into(),
         });
         if let Some(interrupts) = member(data, "interrupts") {

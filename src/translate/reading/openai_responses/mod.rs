@@ -59,9 +59,10 @@ impl Reading for OpenAiResponses {
         match word(data, &["type"]) {
             b"agent_updated_stream_event" => {
                 self.wrapped = true;
-                parts(Part::Status {
-                    name: b"agent".into(),
-                    text: word(data, &["new_agent", "name"]).into(),
+                parts(Part::Step {
+                    kind: b"agent".into(),
+                    name: word(data, &["new_agent", "name"]).into(),
+                    ends: false,
                     detail: data.into(),
                 });
             }

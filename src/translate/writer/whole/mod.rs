@@ -53,7 +53,10 @@ impl Form {
             Action::Interrupt { .. } => !matches!(self, Self::Anthropic | Self::OpenAiChat),
             // Its text came in pieces.
             Action::Message { duplicate, .. } => *duplicate,
-            Action::Raw { .. } | Action::State(..) | Action::Status { .. } => false,
+            Action::Raw { .. }
+            | Action::State(..)
+            | Action::Status { .. }
+            | Action::Step { .. } => false,
             Action::Start
             | Action::NextStep
             | Action::TextStart(_)

@@ -1,0 +1,234 @@
+//! The pump's end of a hub.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
+use std::task::{Context, Poll, Waker};
+
+use tokio::time::Instant;
+
+use super::{Hub, Ids, Left, OnLeave, State, wake};
+use crate::encode::Encoder;
+use crate::event::{Class, Event};
+use crate::journal::own_id;
+use crate::queue::{Close, Offer, PushOutcome, Status};
+use crate::stream::end::End;
+use crate::wire::Framing;
+
+/// The pump's end of a hub. Dropping it ends a stream that was not closed as truncated.
+#[derive(Debug)]
+pub struct Input(Arc<Hub>);
+
+impl Input {
+    pub(super) const fn new(hub: Arc<Hub>) -> Self {
+        Self(hub)
+    }
+
+    /// Returns the hub.
+    pub const fn hub(&self) -> &Arc<Hub> {
+        &self.0
+    }
+
+    /// Locks the hub for the events of a read.
+    pub fn pushing(&self, now: Instant) -> Pushing<'_> {
+        Pushing {
+            hub: &self.0,
+            state: self.0.lock(),
+            now,
+            fell: Vec::new(),
+        }
+    }
+
+    /// Sets the encoder that writes heartbeats and drop notices from here on.
+    pub fn set_encoder(&self, encoder: Encoder) {
+        let mut state = self.0.lock();
+        state.encoder = encoder;
+        for slot in &state.viewers {
+            slot.queue.set_encoder(encoder);
+            slot.queue.set_ids(self.0.ids(encoder));
+        }
+    }
+
+    /// Records that the only viewer took nothing for too long. Until it takes something, the overflow rule applies.
+    pub fn give_up(&self) {
+        self.0.lock().slow = true;
+    }
+
+    /// Ends the stream, after the block `last` if there is one. Only the first call has an effect.
+    pub fn close(&self, how: Close, last: Option<&[u8]>, now: Instant) {
+        let mut guard = self.0.lock();
+        let state = &mut *guard;
+        if state.close.is_none() {
+            let event = Event::bare(Class::Error);
+            let closing = last.map(|block| {
+                while !state.journal.fits(block.len()) && state.evict_for_others() {}
+                (block, state.journal.append(block, &event))
+            });
+            for slot in state.viewers.iter().filter(|slot| !slot.is_behind()) {
+                match closing {
+                    Some((block, seq)) => slot.queue.close_after(block, seq, how, now),
+                    None => slot.queue.close(how, None, now),
+                }
+            }
+            state.journal.shrink();
+            state.close = Some(how);
+            state.closed_at = Some(now);
+            self.0.settle(state);
+        }
+        let wakers: Vec<Waker> = state.wake_viewers();
+        drop(guard);
+        wake(wakers);
+    }
+
+    /// Ends the stream of all viewers as truncated, even if it was closed before.
+    pub fn abort(&self, now: Instant) {
+        self.close(Close::Abort, None, now);
+        let mut state = self.0.lock();
+        state.close = Some(Close::Abort);
+        for slot in &state.viewers {
+            slot.queue.abort();
+        }
+    }
+
+    /// Lets all leave that is held back on purpose.
+    pub fn let_go(&self) {
+        for slot in &self.0.lock().viewers {
+            slot.queue.let_go();
+        }
+    }
+
+    /// Is ready when the last viewer has left and, if `takes` is set, when something was taken since the last call.
+    pub fn poll_change(&self, cx: &Context<'_>, seen: &mut u64, takes: bool) -> Poll<()> {
+        let mut state = self.0.lock();
+        state.pump_waits = takes;
+        let left = state.left.is_some();
+        if (left || takes) && *seen != state.changes {
+            *seen = state.changes;
+            return Poll::Ready(());
+        }
+        if !(state.pump.as_ref()).is_some_and(|pump| pump.will_wake(cx.waker())) {
+            state.pump = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Returns why the run ends now, because its last viewer has left.
+    pub fn gone(&self, now: Instant) -> Option<End> {
+        let left = self.0.lock().left?;
+        let due = self.due(left).is_some_and(|at| at <= now);
+        due.then_some(left.end)
+    }
+
+    /// Returns when the run ends if nobody comes back.
+    pub fn gives_up_at(&self) -> Option<Instant> {
+        let left = self.0.lock().left?;
+        self.due(left)
+    }
+
+    fn due(&self, left: Left) -> Option<Instant> {
+        match self.0.settings.on_leave {
+            OnLeave::Cancel => Some(left.at),
+            OnLeave::Grace(grace) => Some(left.at + grace),
+            OnLeave::Continue => None,
+        }
+    }
+
+    /// Returns the status as that of one queue. Once the stream is closed, `events` is the number of viewers that have not
+    /// taken everything.
+    pub fn status(&self) -> Status {
+        let state = self.0.lock();
+        let mut counts = state.counts;
+        let (mut events, mut bytes) = (0, 0);
+        for slot in &state.viewers {
+            let status = slot.queue.status();
+            events += status.events;
+            bytes += status.bytes;
+            slot.add_counts(&mut counts);
+        }
+        if state.close.is_some() {
+            events = state.viewers.len();
+        }
+        let cancels = self.0.settings.on_leave == OnLeave::Cancel;
+        let left = state.left.filter(|_| cancels);
+        Status {
+            events,
+            bytes,
+            waiting_since: None,
+            handed_off: None,
+            handed_off_bytes: 0,
+            came: state.journal.last(),
+            came_bytes: 0,
+            reader_gone: state.viewers.is_empty() && state.close.is_some(),
+            reader_gone_at: left.map(|left| left.at),
+            reader_failed: false,
+            abandoned: state.viewers.is_empty() && !state.delivered && cancels,
+            abandoned_after: std::time::Duration::ZERO,
+            counts,
+        }
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        if self.0.lock().close.is_none() {
+            self.abort(Instant::now());
+        }
+    }
+}
+
+/// Pushes the events of one read. The hub stays locked meanwhile.
+#[derive(Debug)]
+pub struct Pushing<'a> {
+    hub: &'a Hub,
+    state: MutexGuard<'a, State>,
+    now: Instant,
+    /// Whom to wake at the end.
+    fell: Vec<Waker>,
+}
+
+impl Pushing<'_> {
+    /// Offers the next event.
+    pub fn push(&mut self, block: &[u8], event: &Event) -> Offer {
+        let (state, settings) = (&mut *self.state, &self.hub.settings);
+        if let Some(offer) = state.make_room(block.len(), settings, self.now) {
+            return offer;
+        }
+        let seq = state.journal.append(block, event);
+        let has_own = settings.ids != Ids::Off
+            && state.encoder.framing() == Framing::Sse
+            && own_id(block).is_some();
+        let numbered = if has_own { 0 } else { seq };
+        for slot in state.viewers.iter_mut().filter(|slot| !slot.is_behind()) {
+            if slot.queue.offer(block, event, numbered, self.now) {
+                slot.pushed_at = self.now;
+            } else {
+                self.fell.extend(slot.fall_behind(seq, self.now));
+            }
+        }
+        Offer::Accepted
+    }
+
+    /// Ends the push.
+    pub fn done(mut self) -> PushOutcome {
+        let alarmed = self.hub.alarmed.load(Ordering::Acquire)
+            && self.hub.alarmed.swap(false, Ordering::AcqRel);
+        let left = self.state.left.is_some();
+        for slot in &mut self.state.viewers {
+            self.fell.extend(slot.wake_if_lost());
+        }
+        self.hub.settle(&mut self.state);
+        if self.hub.budget.is_far_exceeded() {
+            let target = self.state.journal.bytes() / 2;
+            while self.state.journal.bytes() > target && self.state.evict_for_others() {
+                self.state.evicted += 1;
+            }
+            self.hub.settle(&mut self.state);
+        }
+        let fell = std::mem::take(&mut self.fell);
+        drop(self.state);
+        wake(fell);
+        PushOutcome {
+            waiting_since: None,
+            alarmed: alarmed || left,
+        }
+    }
+}

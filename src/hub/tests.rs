@@ -1,0 +1,378 @@
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tokio::time::{Instant, advance};
+
+use super::*;
+use crate::dialect::Dialect;
+use crate::event::{Class, Event};
+use crate::queue::{Next, Offer, Overflow, Receiver};
+use crate::wire::Framing;
+
+const SETTINGS: Settings = Settings {
+    bounds: Bounds {
+        max_events: 1000,
+        max_bytes: 1 << 20,
+    },
+    limits: Limits {
+        max_events: 4,
+        max_bytes: 64 * 1024,
+        merge: false,
+        overflow: Overflow::DropOldest,
+    },
+    gating: Gating {
+        batch: None,
+        pace: None,
+    },
+    max_viewers: 4,
+    on_leave: OnLeave::Cancel,
+    ids: Ids::WhereUsed,
+};
+
+fn hub(settings: Settings) -> (Arc<Hub>, Input) {
+    let encoder = Encoder::identity(Some(Dialect::Convention), Framing::Sse);
+    Hub::new("s", settings, encoder, Arc::new(Budget::new(1 << 30)))
+}
+
+fn block(number: u64) -> Vec<u8> {
+    format!("data: {{\"n\":{number}}}\n\n").into_bytes()
+}
+
+/// What a client gets for the event with this number.
+fn sent(number: u64) -> String {
+    format!("id: s.{number}\ndata: {{\"n\":{number}}}\n\n")
+}
+
+fn expected(numbers: impl IntoIterator<Item = u64>) -> String {
+    numbers.into_iter().map(sent).collect()
+}
+
+fn push(input: &Input, number: u64, class: Class) -> Offer {
+    let mut pushing = input.pushing(Instant::now());
+    let offer = pushing.push(&block(number), &Event::bare(class));
+    pushing.done();
+    offer
+}
+
+/// A client with the task that the session gives it.
+struct Client {
+    hub: Arc<Hub>,
+    number: u32,
+    receiver: Option<Receiver>,
+    got: Vec<u8>,
+    end: Option<Close>,
+}
+
+impl Client {
+    fn first(hub: &Arc<Hub>) -> Self {
+        Self::of(hub, hub.attach_first(Instant::now()))
+    }
+
+    fn after(hub: &Arc<Hub>, after: u64) -> Self {
+        Self::of(hub, hub.attach(after, Instant::now()).unwrap())
+    }
+
+    fn of(hub: &Arc<Hub>, attached: Attached) -> Self {
+        Self {
+            hub: Arc::clone(hub),
+            number: attached.number,
+            receiver: Some(attached.receiver),
+            got: Vec::new(),
+            end: None,
+        }
+    }
+
+    fn step(&self) -> Step {
+        let mut cx = Context::from_waker(Waker::noop());
+        self.hub.poll_viewer(self.number, &mut cx, Instant::now())
+    }
+
+    /// Takes once; returns whether there was something.
+    fn take(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        let receiver = self.receiver.as_mut().unwrap();
+        let next = receiver.poll_next(&mut cx, usize::MAX, &mut self.got);
+        let took = match next {
+            Poll::Ready(Next::Data { large, .. }) => {
+                self.got.extend(large);
+                true
+            }
+            Poll::Ready(Next::End(close)) => {
+                self.end = Some(close);
+                false
+            }
+            Poll::Pending => false,
+        };
+        self.step();
+        took
+    }
+
+    fn take_all(&mut self) -> String {
+        self.step();
+        while self.take() {}
+        String::from_utf8(std::mem::take(&mut self.got)).unwrap()
+    }
+
+    /// Leaves as a closed connection does.
+    fn leave(mut self) {
+        self.receiver = None;
+        let Step::Gone(end) = self.step() else {
+            panic!("it has left");
+        };
+        self.hub.leave(self.number, end, Instant::now());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_viewer_that_comes_back_gets_the_rest_with_the_same_ids() {
+    let (hub, input) = hub(SETTINGS);
+    let mut first = Client::first(&hub);
+    for number in 1..=3 {
+        assert_eq!(push(&input, number, Class::Token), Offer::Accepted);
+    }
+    assert_eq!(first.take_all(), expected(1..=3));
+    let mut second = Client::after(&hub, 1);
+    push(&input, 4, Class::Tool);
+    assert_eq!(second.take_all(), expected(2..=4));
+    assert_eq!(first.take_all(), expected([4]));
+    push(&input, 5, Class::Token);
+    input.close(Close::Clean, Some(b"data: bye\n\n"), Instant::now());
+    let end = "id: s.6\ndata: bye\n\n";
+    for mut viewer in [first, second] {
+        assert_eq!(viewer.take_all(), expected([5]) + end);
+        assert_eq!(viewer.end, Some(Close::Clean));
+    }
+    let mut late = Client::after(&hub, 4);
+    assert_eq!(late.take_all(), expected([5]) + end);
+    assert_eq!(late.end, Some(Close::Clean));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_viewer_slows_no_other_and_catches_up() {
+    let (hub, input) = hub(SETTINGS);
+    let mut fast = Client::first(&hub);
+    let mut slow = Client::after(&hub, 0);
+    let mut got = String::new();
+    for number in 1..=50 {
+        assert_eq!(push(&input, number, Class::Tool), Offer::Accepted);
+        got += &fast.take_all();
+    }
+    assert_eq!(got, expected(1..=50));
+    assert_eq!(slow.take_all(), expected(1..=50));
+    push(&input, 51, Class::Token);
+    assert_eq!(slow.take_all(), expected([51]), "it follows again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_of_a_viewer_that_takes_nothing_are_dropped_and_told() {
+    let (hub, input) = hub(SETTINGS);
+    let _fast = Client::first(&hub);
+    let mut slow = Client::after(&hub, 0);
+    for number in 1..=4 {
+        push(&input, number, Class::Token);
+    }
+    for number in 5..=24 {
+        let class = if number == 7 {
+            Class::Tool
+        } else {
+            Class::Token
+        };
+        push(&input, number, class);
+    }
+    advance(OVERFLOW_GRACE * 2).await;
+    let got = slow.take_all();
+    let kept: Vec<u64> = (1..=4).chain([7]).chain(22..=24).collect();
+    let ids: Vec<u64> = got
+        .lines()
+        .filter_map(|line| line.strip_prefix("id: s.")?.parse().ok())
+        .collect();
+    assert_eq!(ids, kept, "{got}");
+    assert!(got.contains(": weir dropped="), "{got}");
+    let mut again = Client::after(&hub, 4);
+    assert_eq!(
+        again.take_all(),
+        expected(5..=24),
+        "all of it can be fetched"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_viewer_that_is_alone_holds_the_upstream_back() {
+    let mut settings = SETTINGS;
+    settings.bounds.max_events = 10;
+    let (hub, input) = hub(settings);
+    let mut alone = Client::first(&hub);
+    // Four in its queue, and ten in the journal that it has not got.
+    for number in 1..=14 {
+        assert_eq!(push(&input, number, Class::Tool), Offer::Accepted);
+    }
+    assert_eq!(push(&input, 15, Class::Tool), Offer::Wait);
+    input.give_up();
+    assert_eq!(
+        push(&input, 15, Class::Tool),
+        Offer::Full,
+        "never a critical event"
+    );
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut seen = 0;
+    while input.poll_change(&cx, &mut seen, true).is_ready() {}
+    assert_eq!(alone.take_all(), expected(1..=14));
+    assert!(
+        input.poll_change(&mut cx, &mut seen, true).is_ready(),
+        "it took something"
+    );
+    assert_eq!(push(&input, 15, Class::Tool), Offer::Accepted);
+    for number in 16..=28 {
+        push(&input, number, Class::Tool);
+    }
+    let other = hub.attach(28, Instant::now()).unwrap();
+    for number in 29..=60 {
+        assert_eq!(
+            push(&input, number, Class::Tool),
+            Offer::Accepted,
+            "not for one of two"
+        );
+    }
+    assert!(matches!(
+        alone.step(),
+        Step::Follows {
+            ends: Some(End::ClientStalled),
+            ..
+        }
+    ));
+    drop(other);
+}
+
+#[tokio::test(start_paused = true)]
+async fn positions_that_cannot_be_continued_from_are_refused() {
+    let mut settings = SETTINGS;
+    settings.bounds.max_events = 5;
+    settings.max_viewers = 2;
+    let (hub, input) = hub(settings);
+    let mut first = Client::first(&hub);
+    for number in 1..=8 {
+        push(&input, number, Class::Token);
+        first.take_all();
+    }
+    let now = Instant::now();
+    assert_eq!(hub.attach(2, now).unwrap_err(), Refused::Evicted(4));
+    assert_eq!(hub.attach(9, now).unwrap_err(), Refused::Beyond(8));
+    assert_eq!(hub.attach(u64::MAX, now).unwrap_err(), Refused::Beyond(8));
+    let _second = hub.attach(3, now).unwrap();
+    assert_eq!(hub.attach(3, now).unwrap_err(), Refused::Full);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_last_viewer_leaves_behind_depends_on_the_policy() {
+    let grace = Duration::from_secs(30);
+    for (on_leave, at_once, later) in [
+        (
+            OnLeave::Cancel,
+            Some(End::ClientGone),
+            Some(End::ClientGone),
+        ),
+        (OnLeave::Grace(grace), None, Some(End::ClientGone)),
+        (OnLeave::Continue, None, None),
+    ] {
+        let (hub, input) = hub(Settings {
+            on_leave,
+            ..SETTINGS
+        });
+        let one = Client::first(&hub);
+        let two = Client::after(&hub, 0);
+        one.leave();
+        assert_eq!(input.gone(Instant::now()), None, "one is left");
+        two.leave();
+        assert_eq!(input.gone(Instant::now()), at_once, "{on_leave:?}");
+        push(&input, 1, Class::Token);
+        advance(grace).await;
+        assert_eq!(input.gone(Instant::now()), later, "{on_leave:?}");
+        let mut back = Client::after(&hub, 0);
+        assert_eq!(input.gone(Instant::now()), None);
+        assert_eq!(back.take_all(), expected([1]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstreams_own_ids_are_kept_and_found() {
+    let (hub, input) = hub(SETTINGS);
+    let mut client = Client::first(&hub);
+    let own = b"id: abc\ndata: x\n\n";
+    let mut pushing = input.pushing(Instant::now());
+    pushing.push(own, &Event::bare(Class::Token));
+    pushing.done();
+    assert_eq!(client.take_all().as_bytes(), own);
+    assert_eq!(hub.find_id(b"abc"), Some(1));
+    assert_eq!(Client::after(&hub, 0).take_all().as_bytes(), own);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pump_that_disappears_ends_everybody() {
+    let (hub, input) = hub(SETTINGS);
+    let mut client = Client::first(&hub);
+    push(&input, 1, Class::Token);
+    drop(input);
+    assert_eq!(client.take_all(), expected([1]));
+    assert_eq!(client.end, Some(Close::Abort));
+}
+
+#[test]
+fn the_budget_knows_every_journal() {
+    let budget = Arc::new(Budget::new(1 << 30));
+    let encoder = Encoder::identity(Some(Dialect::Convention), Framing::Sse);
+    let (hub, input) = Hub::new("s", SETTINGS, encoder, Arc::clone(&budget));
+    for number in 1..=500 {
+        push(&input, number, Class::Token);
+    }
+    assert_eq!(budget.used(), hub.extent().allocated);
+    let before = budget.used();
+    assert!(hub.evict_half() > 200);
+    assert!(budget.used() < before);
+    drop((input, hub));
+    assert_eq!(budget.used(), 0);
+}
+
+proptest! {
+    /// Whatever viewers do and whenever they come back, each gets every event once, in order, with the same bytes.
+    #[test]
+    fn every_viewer_gets_every_event_once(steps in prop::collection::vec((0_usize..3, 0_u8..6), 1..300)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let (hub, input) = hub(Settings { on_leave: OnLeave::Continue, ..SETTINGS });
+            let mut clients = [Client::first(&hub), Client::after(&hub, 0), Client::after(&hub, 0)];
+            let mut got = [String::new(), String::new(), String::new()];
+            let mut number = 0;
+            for (who, what) in steps {
+                match what {
+                    0 | 1 => {
+                        number += 1;
+                        push(&input, number, Class::Tool);
+                    }
+                    2 => {
+                        for _ in 0..9 {
+                            number += 1;
+                            push(&input, number, Class::Tool);
+                        }
+                    }
+                    3 => { clients[who].take(); }
+                    4 => got[who] += &clients[who].take_all(),
+                    _ => {
+                        // Cut off: what it has got up to here counts.
+                        got[who] += &String::from_utf8(std::mem::take(&mut clients[who].got)).unwrap();
+                        let last = got[who].lines().rev().find_map(|line| line.strip_prefix("id: s.")?.parse().ok()).unwrap_or(0);
+                        let back = Client::after(&hub, last);
+                        std::mem::replace(&mut clients[who], back).leave();
+                    }
+                }
+            }
+            input.close(Close::Clean, None, Instant::now());
+            for (client, got) in clients.iter_mut().zip(&mut got) {
+                *got += &client.take_all();
+                assert_eq!(*got, expected(1..=number));
+                assert_eq!(client.end, Some(Close::Clean));
+            }
+        });
+    }
+}

@@ -1,0 +1,132 @@
+//! A piece of a journal: some neighbouring events, with their blocks one after the other in one buffer.
+
+use crate::event::{Class, Span};
+
+/// The usual size of a buffer. Larger events get one of their own.
+const USUAL_BYTES: usize = 16 * 1024;
+/// The first allocation of a buffer.
+const FIRST_BYTES: usize = 512;
+
+/// An event that is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept<'a> {
+    /// The block, as a client gets it.
+    pub block: &'a [u8],
+    /// The class of the event.
+    pub class: Class,
+    /// Its text, as it is written in the block; empty if it has none.
+    pub text: &'a [u8],
+}
+
+/// Where an event lies in the buffer.
+#[derive(Clone, Copy, Debug)]
+struct Note {
+    end: u32,
+    class: Class,
+    text: Span,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Segment {
+    blocks: Vec<u8>,
+    notes: Vec<Note>,
+    /// How many of the events have been evicted.
+    gone: usize,
+}
+
+impl Segment {
+    /// Returns how many events are left.
+    pub(super) const fn len(&self) -> usize {
+        self.notes.len() - self.gone
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Reports whether an event of `len` bytes goes here. Any goes into a fresh segment.
+    pub(super) const fn has_room(&self, len: usize) -> bool {
+        self.notes.is_empty() || self.blocks.len() + len <= USUAL_BYTES
+    }
+
+    /// Reports whether the buffer has the usual size.
+    pub(super) const fn is_usual(&self) -> bool {
+        self.blocks.capacity() <= USUAL_BYTES
+    }
+
+    /// Returns how many bytes the buffers take.
+    pub(super) const fn allocated(&self) -> usize {
+        self.blocks.capacity() + self.notes.capacity() * size_of::<Note>()
+    }
+
+    /// Appends an event. Its block has at most 4 GiB: the pipeline lets no larger one through.
+    pub(super) fn put(&mut self, block: &[u8], class: Class, text: Option<Span>) {
+        let needed = self.blocks.len() + block.len();
+        if needed > self.blocks.capacity() {
+            let roomy = (2 * self.blocks.capacity()).clamp(FIRST_BYTES, USUAL_BYTES);
+            self.blocks
+                .reserve_exact(roomy.max(needed) - self.blocks.len());
+        }
+        self.blocks.extend_from_slice(block);
+        self.notes.push(Note {
+            end: u32::try_from(self.blocks.len()).unwrap_or(u32::MAX),
+            class,
+            text: text.unwrap_or_default(),
+        });
+    }
+
+    /// Returns the oldest event that is left.
+    pub(super) fn first(&self) -> Option<Kept<'_>> {
+        self.events(0).next()
+    }
+
+    /// Removes the oldest event, and returns the length of its block.
+    pub(super) fn evict(&mut self) -> usize {
+        let len = self.first().map_or(0, |kept| kept.block.len());
+        self.gone += usize::from(!self.is_empty());
+        len
+    }
+
+    /// Empties the segment, and keeps its buffers.
+    pub(super) fn clear(&mut self) {
+        self.blocks.clear();
+        self.notes.clear();
+        self.gone = 0;
+    }
+
+    /// Frees the room that is not used, and that of evicted events.
+    pub(super) fn shrink(&mut self) {
+        let gone = self
+            .gone
+            .checked_sub(1)
+            .and_then(|last| self.notes.get(last));
+        if let Some(end) = gone.map(|note| note.end) {
+            self.blocks.drain(..end as usize);
+            self.notes.drain(..self.gone);
+            self.gone = 0;
+            for note in &mut self.notes {
+                note.end -= end;
+            }
+        }
+        self.blocks.shrink_to_fit();
+        self.notes.shrink_to_fit();
+    }
+
+    /// Returns the events that are left, apart from the first `skipped`.
+    pub(super) fn events(&self, skipped: usize) -> impl Iterator<Item = Kept<'_>> {
+        let from = self.gone + skipped;
+        let before = from.checked_sub(1).and_then(|last| self.notes.get(last));
+        let mut start = before.map_or(0, |note| note.end as usize);
+        let notes = self.notes.get(from..).unwrap_or_default();
+        notes.iter().map(move |note| {
+            let end = note.end as usize;
+            let block = self.blocks.get(start..end).unwrap_or_default();
+            start = end;
+            Kept {
+                block,
+                class: note.class,
+                text: note.text.of(block),
+            }
+        })
+    }
+}

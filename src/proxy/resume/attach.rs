@@ -1,0 +1,135 @@
+//! Attaches a client to the stream that it has come back to, and builds its response.
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+
+use super::answers::{self, Answer, Problem};
+use super::client::Client;
+use crate::client_conn::ClientConn;
+use crate::hub::Refused;
+use crate::metrics::{ResumeResult, ResumeWay};
+use crate::reply::body::Body;
+use crate::session::identity::REQUEST_ID;
+use crate::session::resumable::Resumable;
+use crate::session::{self, Follow, RequestContext, Returned, Started};
+use crate::stream::pump::Reader;
+
+/// The position that a response continues from.
+const RESUMED_FROM: HeaderName = HeaderName::from_static("weir-resumed-from");
+/// How many events are replayed before the stream is followed.
+const REPLAY: HeaderName = HeaderName::from_static("weir-replay");
+
+/// A request to come back to a stream.
+pub(super) struct Return<'a> {
+    pub(super) conn: &'a Arc<ClientConn>,
+    pub(super) context: &'a Arc<RequestContext>,
+    pub(super) client: Client,
+    pub(super) way: ResumeWay,
+}
+
+impl Return<'_> {
+    /// Answers with the events of `stream` after the position.
+    pub(super) fn attach(&self, stream: &Resumable, after: u64) -> Response<Body> {
+        let extent = stream.hub.extent();
+        if extent.closed_at.is_some() && after >= extent.last {
+            return self.over(stream);
+        }
+        let returned = Returned {
+            context: Arc::clone(self.context),
+            after,
+        };
+        let reader = Arc::clone(self.conn) as Arc<dyn Reader>;
+        let (started, replay) = match session::follow(stream, Follow { returned, reader }) {
+            Ok(followed) => followed,
+            Err(refused) => {
+                let settings = stream.live.context.route.policy.resume.as_ref();
+                let max = settings.map_or(0, |settings| settings.max_viewers);
+                return self.refuse(&match refused {
+                    Refused::Full => Problem::ViewersFull { max },
+                    Refused::Evicted(first) => Problem::Evicted { first },
+                    Refused::Beyond(last) => Problem::Ahead { last },
+                });
+            }
+        };
+        let metrics = &self.context.metrics;
+        metrics.request("stream", StatusCode::OK);
+        let result = if replay > 0 {
+            ResumeResult::Replayed
+        } else {
+            ResumeResult::Live
+        };
+        metrics.resume.request(self.way, result);
+        if let Some(at) = extent.abandoned_at {
+            metrics.resume.gap.observe(at.elapsed().as_secs_f64());
+        }
+        let Started {
+            receiver,
+            task,
+            preamble,
+        } = started;
+        let body = Body::stream(receiver, task, Arc::clone(metrics), preamble);
+        let mut response = Response::new(body);
+        *response.status_mut() = stream.status;
+        let headers = response.headers_mut();
+        headers.clone_from(&stream.headers);
+        headers.remove(header::LOCATION);
+        headers.insert(REQUEST_ID, self.context.identity.request_id.clone());
+        headers.insert(RESUMED_FROM, HeaderValue::from(after));
+        headers.insert(REPLAY, HeaderValue::from(replay));
+        response
+    }
+
+    /// Answers that the client has everything.
+    pub(super) fn over(&self, stream: &Resumable) -> Response<Body> {
+        let kind = stream.headers.get(header::CONTENT_TYPE).cloned();
+        let kind = kind.unwrap_or(HeaderValue::from_static("text/event-stream"));
+        self.answer(answers::over(kind, self.client), ResumeResult::Complete)
+    }
+
+    /// Answers that there is no stream to continue.
+    pub(super) fn nothing(&self) -> Response<Body> {
+        self.answer(answers::nothing(), ResumeResult::Complete)
+    }
+
+    /// Answers that the stream cannot be had.
+    pub(super) fn refuse(&self, problem: &Problem) -> Response<Body> {
+        self.answer(answers::refuse(problem, self.client), result(problem))
+    }
+
+    fn answer(&self, answer: Answer, result: ResumeResult) -> Response<Body> {
+        let metrics = &self.context.metrics;
+        metrics.request("unary", answer.status);
+        metrics.resume.request(self.way, result);
+        with_id(answer, &self.context.identity.request_id)
+    }
+}
+
+/// Returns the answer as a response to the request with this id.
+pub(super) fn with_id(answer: Answer, request_id: &HeaderValue) -> Response<Body> {
+    let Answer {
+        status,
+        headers,
+        body,
+    } = answer;
+    let mut response = Response::new(Body::fixed(body));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    (response.headers_mut()).insert(REQUEST_ID, request_id.clone());
+    response
+}
+
+/// Returns what a problem is counted as.
+pub(super) const fn result(problem: &Problem) -> ResumeResult {
+    match problem {
+        Problem::Evicted { .. } | Problem::Gap => ResumeResult::Evicted,
+        Problem::Ahead { .. }
+        | Problem::KeyInUse
+        | Problem::KeyReused
+        | Problem::Malformed(_)
+        | Problem::MethodNotAllowed => ResumeResult::Malformed,
+        Problem::StoreDown => ResumeResult::Unavailable,
+        Problem::Unknown => ResumeResult::Unknown,
+        Problem::ViewersFull { .. } => ResumeResult::Full,
+    }
+}

@@ -1,0 +1,24 @@
+//! The ids of numbered events: a line that a client sends back to get what follows (`Last-Event-ID`).
+//!
+//! The line is written when a reader takes an event, not before: of joined events only the last number counts.
+
+use super::Ring;
+use super::parts::Entry;
+use crate::encode::write_id;
+
+impl Ring {
+    /// Sets what is written before the number of an event; `None` if events have no ids.
+    pub fn set_ids(&mut self, ids: Option<Box<[u8]>>) {
+        self.ids = ids;
+    }
+
+    pub(super) const fn has_id(&self, entry: &Entry) -> bool {
+        entry.seq > 0 && self.ids.is_some()
+    }
+
+    pub(super) fn write_id(&self, seq: u64, out: &mut Vec<u8>) {
+        if let Some(ids) = &self.ids {
+            write_id(ids, seq, out);
+        }
+    }
+}

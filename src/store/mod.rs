@@ -1,0 +1,287 @@
+//! Journals of streams in Redis or Valkey, so that any process can serve a client that comes back.
+//!
+//! ```text
+//! Writer ──► Journal, Outbox ──► flush ──► Redis ──► pull ──► Feed ──► Follower
+//!   a stream     what waits     a pipeline           one reading of     a viewer
+//!   that runs    of a worker    at a time            all that a worker  elsewhere
+//!   here                                             follows
+//! ```
+//!
+//! | key | what |
+//! |---|---|
+//! | `<prefix>{<id>}:s` | the events of a stream (`entry`), a Redis stream |
+//! | `<prefix>{<id>}:m` | what else is known of it (`meta`) |
+//! | `<prefix>name:<name>` | the id of the stream that is remembered under a name |
+//! | `<prefix>owner:<instance>` | the lease of a process |
+//! | `<prefix>control:<instance>` | what is asked of a process, a Redis stream |
+//! | `<prefix>key` | the key of the digests of callers |
+//!
+//! A stream never waits for the store. What cannot be stored, because the server is away for too long, full or refuses,
+//! breaks the stream off there: it goes on for its client, but nobody finds the rest of it elsewhere.
+//!
+//! Each worker has a connection that writes and, once it follows a stream, one that reads. The first one has another for
+//! questions of other processes.
+
+mod ask;
+mod bounds;
+mod client;
+mod commands;
+mod control;
+mod entry;
+mod flush;
+mod follow;
+mod journal;
+mod keys;
+mod lane;
+mod listen;
+mod meta;
+mod outbox;
+mod owners;
+mod probe;
+mod pull;
+mod reply;
+mod room;
+mod seal;
+mod trim;
+mod writer;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use redis::{RedisError, RedisResult, Value};
+use tokio::time::Instant;
+
+use crate::config::{RedisSettings, Secret, sealing_key};
+
+pub use ask::Down;
+pub use bounds::Bounds;
+pub use control::Control;
+pub use entry::WRITTEN_BY_WEIR;
+pub use follow::{Followed, Follower};
+pub use meta::{Meta, RemoteState};
+pub use probe::{Finding, Severity, probe};
+pub use writer::Writer;
+
+use journal::Journal;
+use keys::Keys;
+use lane::Lane;
+use outbox::Outbox;
+use reply::Verdict;
+use room::Room;
+use seal::Sealer;
+
+/// At most one warning is logged in this time.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+
+/// Is told what happens to the store. Called on any thread, and must not block.
+pub trait Watch: Send + Sync + fmt::Debug {
+    /// The store can be used, or cannot. Called when that changes.
+    fn up(&self, up: bool);
+
+    /// Something failed.
+    fn error(&self);
+
+    /// A stream was broken off: something of it is not stored.
+    fn broken(&self);
+}
+
+/// The store of journals. Shared by all workers.
+pub struct Store {
+    settings: RedisSettings,
+    /// The name of this process: random.
+    instance: String,
+    keys: Keys,
+    sealer: Sealer,
+    /// By worker.
+    lanes: Vec<Arc<Lane>>,
+    /// That of the first worker.
+    first: Arc<Lane>,
+    room: Arc<Room>,
+    watch: Arc<dyn Watch>,
+    /// The streams that run here, by id. Locked for a look-up.
+    running: Mutex<HashMap<String, Weak<Journal>>>,
+    was_up: AtomicBool,
+    /// When a warning was logged last.
+    complained: Mutex<Option<Instant>>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("instance", &self.instance)
+            .field("lanes", &self.lanes)
+            .field("waiting", &self.waiting())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Creates a store for so many workers. It connects once [`Store::run`] runs.
+    pub fn new(settings: &RedisSettings, workers: usize, watch: Arc<dyn Watch>) -> Arc<Self> {
+        let key = |secret: &Secret| sealing_key(&secret.value).ok();
+        let sealer = Sealer::new(
+            settings.encrypt.is_some(),
+            settings.encrypt.as_ref().and_then(key),
+            settings.encrypt_old.as_ref().and_then(key),
+        );
+        let room = Arc::new(Room::default());
+        let lane = |worker| {
+            let outbox = Outbox::new(Arc::clone(&room), Arc::clone(&watch));
+            Arc::new(Lane::new(worker, outbox))
+        };
+        let first = lane(0);
+        let mut lanes = vec![Arc::clone(&first)];
+        lanes.extend((1..workers).map(lane));
+        Arc::new(Self {
+            settings: settings.clone(),
+            instance: random_name(),
+            keys: Keys::new(&settings.prefix),
+            sealer,
+            lanes,
+            first,
+            room,
+            watch,
+            running: Mutex::default(),
+            was_up: AtomicBool::new(false),
+            complained: Mutex::default(),
+        })
+    }
+
+    /// Does the work of one worker, for as long as its runtime runs: stores what waits, and reads what is followed. May
+    /// be started again after a panic.
+    pub async fn run(self: Arc<Self>, worker: usize) {
+        let Some(lane) = self.lanes.get(worker) else {
+            return;
+        };
+        // What a panic left.
+        self.set_link(lane, None);
+        let flush = Box::pin(flush::run(&self, lane));
+        let pull = Box::pin(pull::run(&self, lane));
+        if worker == 0 {
+            let listen = Box::pin(listen::run(&self));
+            tokio::join!(flush, pull, listen);
+        } else {
+            tokio::join!(flush, pull);
+        }
+    }
+
+    /// Reports whether the store can be used, as far as is known.
+    pub fn is_up(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.is_up())
+    }
+
+    /// Returns the name of this process among those that share the store.
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// Returns how many bytes wait to be stored, or for an answer.
+    pub fn waiting(&self) -> usize {
+        self.room.used()
+    }
+
+    /// Begins to store a stream that runs on `worker`. Its first event has the number after `meta.last`.
+    pub fn open(self: &Arc<Self>, worker: usize, id: &str, meta: Meta, bounds: Bounds) -> Writer {
+        Writer::new(Arc::clone(self), self.lane(worker), id, meta, bounds)
+    }
+
+    /// Follows a stream, on `worker`, from after the event with this number. [`Store::find`] says whether there is one.
+    pub fn follow(self: &Arc<Self>, worker: usize, id: &str, after: u64) -> Follower {
+        self.lane(worker).feeds.follow(id, after)
+    }
+
+    /// Returns what belongs to a worker; the first one's if there is no such one.
+    fn lane(&self, worker: usize) -> Arc<Lane> {
+        Arc::clone(self.lanes.get(worker).unwrap_or(&self.first))
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<String, Weak<Journal>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn register(&self, journal: &Arc<Journal>) {
+        let id = journal.id().to_owned();
+        self.running().insert(id, Arc::downgrade(journal));
+    }
+
+    fn unregister(&self, id: &str) {
+        self.running().remove(id);
+    }
+
+    /// Hands a message to the stream that it is about, if that runs here.
+    fn deliver(&self, id: &str, control: Control) {
+        let journal = self.running().get(id).and_then(Weak::upgrade);
+        if let Some(journal) = journal {
+            journal.mailbox.put(control);
+        }
+    }
+
+    /// Says whether the connection of a worker works.
+    fn set_link(&self, lane: &Lane, link: Option<client::Link>) {
+        lane.set_link(link);
+        let is_up = self.is_up();
+        if self.was_up.swap(is_up, Ordering::Relaxed) != is_up {
+            self.watch.up(is_up);
+            if is_up {
+                tracing::info!("the store of streams can be used");
+            }
+        }
+    }
+
+    /// Counts a failure, and logs it from time to time.
+    fn failed(&self, error: Option<&RedisError>) {
+        self.watch.error();
+        if !self.may_complain() {
+            return;
+        }
+        match error {
+            Some(error) => {
+                tracing::warn!(%error, "the store of streams cannot be used");
+            }
+            None => tracing::warn!("the store of streams does not answer in time"),
+        }
+    }
+
+    /// Counts a refusal, and logs it from time to time.
+    fn refused(&self, verdict: Verdict, answers: &[RedisResult<Value>]) {
+        self.watch.error();
+        if self.may_complain() {
+            let error = answers.iter().find_map(|answer| answer.as_ref().err());
+            let error = error.map(ToString::to_string);
+            tracing::warn!(
+                ?verdict,
+                error,
+                "the store of streams refuses; streams go on, but clients cannot come back to them elsewhere"
+            );
+        }
+    }
+
+    fn may_complain(&self) -> bool {
+        let mut last = self
+            .complained
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.is_none_or(|last| last.elapsed() >= COMPLAIN_EVERY);
+        if is_due {
+            *last = Some(Instant::now());
+        }
+        is_due
+    }
+}
+
+/// Returns 32 random hexadecimal digits.
+fn random_name() -> String {
+    let mut bytes = [0; 16];
+    if getrandom::fill(&mut bytes).is_err() {
+        tracing::error!(
+            "the operating system gives no random bytes; processes that share a store are taken for one"
+        );
+    }
+    format!("{:032x}", u128::from_be_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests;
