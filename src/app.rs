@@ -18,6 +18,7 @@ use crate::outbox::Outbox;
 use crate::session::detached::DetachedCalls;
 use crate::session::registry::Registry;
 use crate::session::resumable::Resumables;
+use crate::store::Store;
 use crate::tasks;
 use crate::traces::Traces;
 use crate::upstream::{self, Client, Endpoints, Sockets, connector};
@@ -36,6 +37,8 @@ pub struct App {
     pub streams: Arc<Registry>,
     /// The streams that clients can come back to.
     pub resumables: Arc<Resumables>,
+    /// Keeps streams where other instances find them; `None` if they are kept in memory alone.
+    pub store: Option<Arc<Store>>,
     /// The process drains: it reports that it is not ready (graceful shutdown).
     pub draining: AtomicBool,
     /// New requests are refused, because the process drains.
@@ -213,6 +216,7 @@ impl App {
             metrics,
             traces,
             outbox: None,
+            store: None,
             certificates,
             streams: Arc::default(),
             draining: AtomicBool::new(false),
@@ -230,6 +234,11 @@ impl App {
     /// Sends records of finished streams to this outbox.
     pub fn recording_in(self, outbox: Option<Arc<Outbox>>) -> Self {
         Self { outbox, ..self }
+    }
+
+    /// Keeps streams in this store, too.
+    pub fn storing_in(self, store: Option<Arc<Store>>) -> Self {
+        Self { store, ..self }
     }
 
     /// Returns the configuration in force. Running streams keep the one they started with.

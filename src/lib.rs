@@ -49,6 +49,9 @@ pub mod strict;
 pub mod certificate;
 #[cfg(feature = "redis")]
 pub mod store;
+#[cfg(not(feature = "redis"))]
+#[path = "store/off.rs"]
+pub mod store;
 pub mod stream;
 pub mod tasks;
 pub mod upstream;

@@ -41,7 +41,7 @@ pub(super) fn scrape(app: &App) -> String {
     app.metrics
         .resume
         .journal_bytes(budget.used(), budget.total());
-    let (live, ended) = app.resumables.count();
+    let (live, ended) = app.resumables.count(&app.metrics);
     app.metrics.resume.journal_streams(live, ended);
     for (name, acceptor) in &app.certificates {
         if let Some(not_after) = acceptor.not_after() {

@@ -19,9 +19,13 @@ use crate::metrics::Metrics;
 use crate::server::listener::{self, Bound};
 use crate::server::workers::Workers;
 use crate::session::resumable;
+use crate::session::stored::Counting;
+use crate::store::Store;
 use crate::tasks;
 use crate::traces::Traces;
 
+/// How soon the store is asked again for the shared key.
+const KEY_AGAIN: Duration = Duration::from_millis(250);
 /// How often the configuration file is checked for changes.
 const WATCH_EVERY: Duration = Duration::from_secs(5);
 
@@ -85,6 +89,7 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
     let admin = config.admin.listen.as_ref().map(admin::bind).transpose()?;
     let traces = Traces::start(&config.traces, &metrics)?;
     let outbox = records::start(&config.complete, &metrics)?;
+    let store = store(&config, &metrics);
     let sockets = Arc::default();
     let app = App::new(
         Loaded::new(config, &metrics, &sockets)?,
@@ -93,7 +98,7 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
         traces,
         bound.iter().filter_map(Bound::certificate).collect(),
     );
-    let app = Arc::new(app.recording_in(outbox));
+    let app = Arc::new(app.recording_in(outbox).storing_in(store));
     loaded(&metrics);
 
     let drain = Arc::new(Drain::default());
@@ -134,6 +139,12 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
             )
         },
     );
+    if let Some(store) = &app.store {
+        let (store, in_force) = (Arc::clone(store), Arc::clone(&app));
+        tasks::keep_running("the shared key", &metrics.worker_restarts, move || {
+            share_key(Arc::clone(&store), Arc::clone(&in_force))
+        });
+    }
     ready(&addresses);
 
     let mut stamp = stamp(source.file.as_deref());
@@ -164,6 +175,29 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
         traces.flush();
     }
     Ok(())
+}
+
+/// Returns the store of journals, if they are not kept in memory alone.
+fn store(config: &Config, metrics: &Arc<Metrics>) -> Option<Arc<Store>> {
+    let config::Store::Redis(settings) = &config.journals.store else {
+        return None;
+    };
+    metrics.resume.store_up(false);
+    let watch = Arc::new(Counting(Arc::clone(metrics)));
+    Store::start(settings, config.workers.max(1), watch)
+}
+
+/// Gets the key of the digests of credentials that all instances share, as soon as the store answers.
+async fn share_key(store: Arc<Store>, app: Arc<App>) {
+    loop {
+        match store.shared_key().await {
+            Ok(key) => {
+                app.resumables.share_key(key);
+                std::future::pending::<()>().await;
+            }
+            Err(_) => tokio::time::sleep(KEY_AGAIN).await,
+        }
+    }
 }
 
 /// Waits until the file should be checked. Returns true if a reload was requested by SIGHUP.

@@ -23,7 +23,7 @@ use crate::dialect::Dialect;
 use crate::event::Event;
 use crate::translate::Target;
 use crate::wire::Framing;
-pub use event_id::{id_prefix, write_id};
+pub use event_id::{id_prefix, write_with_id};
 
 /// Encodes a stream for one client. Cheap to copy: four bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +98,16 @@ impl Encoder {
             Framing::Ndjson => "application/x-ndjson",
             Framing::Sse | Framing::Raw => "text/event-stream; charset=utf-8",
         }
+    }
+
+    /// Returns the dialect of the client's stream.
+    pub const fn dialect(self) -> Dialect {
+        self.dialect
+    }
+
+    /// Reports whether the client gets another dialect than the upstream's.
+    pub const fn is_translated(self) -> bool {
+        self.fixed
     }
 
     /// Returns the framing of the client's stream.

@@ -42,6 +42,9 @@ impl Input {
     pub fn set_encoder(&self, encoder: Encoder) {
         let mut state = self.0.lock();
         state.encoder = encoder;
+        if let Some(tapped) = &mut state.tap {
+            tapped.tap.describe(encoder);
+        }
         for slot in &state.viewers {
             slot.queue.set_encoder(encoder);
             slot.queue.set_ids(self.0.ids(encoder));
@@ -51,6 +54,11 @@ impl Input {
     /// Records that the only viewer took nothing for too long. Until it takes something, the overflow rule applies.
     pub fn give_up(&self) {
         self.0.lock().slow = true;
+    }
+
+    /// Records how the run has ended. Must be called before the close.
+    pub fn note_end(&self, end: End) {
+        self.0.lock().outcome.get_or_insert(end);
     }
 
     /// Ends the stream, after the block `last` if there is one. Only the first call has an effect.
@@ -69,10 +77,29 @@ impl Input {
                     None => slot.queue.close(how, None, now),
                 }
             }
+            state.end_tap(last.unwrap_or_default(), how);
             state.journal.shrink();
             state.close = Some(how);
             state.closed_at = Some(now);
             self.0.settle(state);
+        }
+        let wakers: Vec<Waker> = state.wake_viewers();
+        drop(guard);
+        wake(wakers);
+    }
+
+    /// Ends the stream of the viewers after the block `last`, which is not an event of the stream.
+    pub fn close_untold(&self, how: Close, last: Option<&str>, now: Instant) {
+        let mut guard = self.0.lock();
+        let state = &mut *guard;
+        if state.close.is_none() {
+            let last = last.map(str::as_bytes);
+            state.close = Some(how);
+            state.closed_at = Some(now);
+            state.untold = last.map(Box::from);
+            for slot in state.viewers.iter().filter(|slot| !slot.is_behind()) {
+                slot.queue.close(how, last, now);
+            }
         }
         let wakers: Vec<Waker> = state.wake_viewers();
         drop(guard);
@@ -193,6 +220,9 @@ impl Pushing<'_> {
             return offer;
         }
         let seq = state.journal.append(block, event);
+        if let Some(tapped) = &mut state.tap {
+            tapped.note(block, event.class);
+        }
         let has_own = settings.ids != Ids::Off
             && state.encoder.framing() == Framing::Sse
             && own_id(block).is_some();
@@ -212,6 +242,10 @@ impl Pushing<'_> {
         let alarmed = self.hub.alarmed.load(Ordering::Acquire)
             && self.hub.alarmed.swap(false, Ordering::AcqRel);
         let left = self.state.left.is_some();
+        let last = self.state.journal.last();
+        if let Some(tapped) = &mut self.state.tap {
+            tapped.flush(last);
+        }
         for slot in &mut self.state.viewers {
             self.fell.extend(slot.wake_if_lost());
         }

@@ -23,11 +23,13 @@
 //! | `input` | the pump's end |
 //! | `room` | who waits, and what is dropped, when the journal is full |
 //! | `viewers` | the viewers' end: attaching, catching up, leaving |
+//! | `tap` | where the events are kept as well, for clients of other processes |
 //! | `budget` | how much memory all journals may take together |
 
 mod budget;
 mod input;
 mod room;
+mod tap;
 mod viewers;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,6 +46,8 @@ use crate::queue::{Close, Counts, Gating, Limits};
 use crate::stream::end::End;
 pub use budget::Budget;
 pub use input::{Input, Pushing};
+use tap::Tapped;
+pub use tap::{Asked, Tap};
 use viewers::Slot;
 pub use viewers::{Attached, Refused, Step};
 
@@ -118,6 +122,8 @@ struct State {
     close: Option<Close>,
     /// When the stream was closed.
     closed_at: Option<Instant>,
+    /// What the viewers get at the end although it is not an event of the stream.
+    untold: Option<Box<[u8]>>,
     /// The last viewer has left.
     left: Option<Left>,
     /// A viewer has taken everything, up to the end.
@@ -137,6 +143,12 @@ struct State {
     evicted: u64,
     /// How much of the journal's memory the budget knows.
     budgeted: usize,
+    /// How the run has ended.
+    outcome: Option<End>,
+    /// Where the events are kept as well.
+    tap: Option<Tapped>,
+    /// How many viewers other processes have.
+    elsewhere: usize,
 }
 
 /// How the last viewer has left.
@@ -154,17 +166,29 @@ impl Hub {
         encoder: Encoder,
         budget: Arc<Budget>,
     ) -> (Arc<Self>, Input) {
+        Self::after(0, name, settings, encoder, budget)
+    }
+
+    /// The same, for the events of the stream behind the one with this number.
+    pub fn after(
+        last: u64,
+        name: &str,
+        settings: Settings,
+        encoder: Encoder,
+        budget: Arc<Budget>,
+    ) -> (Arc<Self>, Input) {
         let hub = Arc::new(Self {
             name: name.into(),
             settings,
             budget,
             shared: Mutex::new(State {
-                journal: Journal::new(settings.bounds),
+                journal: Journal::after(settings.bounds, last),
                 viewers: Vec::new(),
                 came: 0,
                 encoder,
                 close: None,
                 closed_at: None,
+                untold: None,
                 left: None,
                 delivered: false,
                 ending: None,
@@ -175,6 +199,9 @@ impl Hub {
                 counts: Counts::default(),
                 evicted: 0,
                 budgeted: 0,
+                outcome: None,
+                tap: None,
+                elsewhere: 0,
             }),
             alarmed: AtomicBool::new(false),
         });

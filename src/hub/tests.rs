@@ -42,7 +42,7 @@ fn block(number: u64) -> Vec<u8> {
 
 /// What a client gets for the event with this number.
 fn sent(number: u64) -> String {
-    format!("id: s.{number}\ndata: {{\"n\":{number}}}\n\n")
+    format!("data: {{\"n\":{number}}}\nid: s.{number}\n\n")
 }
 
 fn expected(numbers: impl IntoIterator<Item = u64>) -> String {
@@ -121,7 +121,7 @@ impl Client {
         let Step::Gone(end) = self.step() else {
             panic!("it has left");
         };
-        self.hub.leave(self.number, end, Instant::now());
+        self.hub.leave(self.number, end);
     }
 }
 
@@ -139,7 +139,7 @@ async fn a_viewer_that_comes_back_gets_the_rest_with_the_same_ids() {
     assert_eq!(first.take_all(), expected([4]));
     push(&input, 5, Class::Token);
     input.close(Close::Clean, Some(b"data: bye\n\n"), Instant::now());
-    let end = "id: s.6\ndata: bye\n\n";
+    let end = "data: bye\nid: s.6\n\n";
     for mut viewer in [first, second] {
         assert_eq!(viewer.take_all(), expected([5]) + end);
         assert_eq!(viewer.end, Some(Close::Clean));

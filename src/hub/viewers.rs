@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::time::Instant;
 
 use super::{Hub, Left, OVERFLOW_GRACE, State, wake};
-use crate::encode::{Encoder, write_id};
+use crate::encode::{Encoder, write_with_id};
 use crate::event::Class;
 use crate::journal::{Kept, own_id};
 use crate::queue::{self, Close, Counts, Overflow, Probe, Receiver, Sender};
@@ -188,12 +188,12 @@ impl Slot {
                 let notice = state.encoder.drop_notice(events, chars);
                 piece.extend_from_slice(notice.as_bytes());
             }
-            if let Some(ids) = &ids
-                && !(numbers && own_id(kept.block).is_some())
-            {
-                write_id(ids, seq, &mut piece);
+            match &ids {
+                Some(ids) if !numbers || own_id(kept.block).is_none() => {
+                    write_with_id(ids, seq, kept.block, &mut piece);
+                }
+                _ => piece.extend_from_slice(kept.block),
             }
-            piece.extend_from_slice(kept.block);
             self.replayed += 1;
             next = seq + 1;
         }
@@ -208,7 +208,7 @@ impl Slot {
         if caught_up {
             self.was_live = true;
             if let Some(how) = state.close {
-                self.queue.close(how, None, now);
+                self.queue.close(how, state.untold, now);
             }
         }
     }
@@ -219,6 +219,7 @@ struct Source<'a> {
     journal: &'a crate::journal::Journal,
     encoder: Encoder,
     close: Option<Close>,
+    untold: Option<&'a [u8]>,
 }
 
 impl Source<'_> {
@@ -243,6 +244,14 @@ impl State {
         viewers.filter_map(|slot| slot.task.take()).collect()
     }
 
+    /// Notes that nobody follows the stream any more, if that is so.
+    pub(super) fn note_empty(&mut self, end: End) {
+        if self.viewers.is_empty() && self.elsewhere == 0 && self.left.is_none() {
+            let at = Instant::now();
+            self.left = Some(Left { at, end });
+        }
+    }
+
     fn slot(&mut self, number: u32) -> Option<&mut Slot> {
         self.viewers.iter_mut().find(|slot| slot.number == number)
     }
@@ -251,7 +260,12 @@ impl State {
 impl Hub {
     /// Adds the first viewer. Nothing has been pushed yet.
     pub fn attach_first(&self, now: Instant) -> Attached {
-        self.enter(&mut self.lock(), 0, now)
+        self.attach_first_after(0, now)
+    }
+
+    /// The same, for a stream of which nothing up to this number is kept here.
+    pub fn attach_first_after(&self, after: u64, now: Instant) -> Attached {
+        self.enter(&mut self.lock(), after, now)
     }
 
     /// Adds a viewer that has the events up to `after`.
@@ -327,6 +341,7 @@ impl Hub {
             journal: &state.journal,
             encoder: state.encoder,
             close: state.close,
+            untold: state.untold.as_deref(),
         };
         let ends = state.ending;
         let Some(slot) = state.viewers.iter_mut().find(|slot| slot.number == number) else {
@@ -418,7 +433,7 @@ impl Hub {
     }
 
     /// Removes a viewer that has left for this reason. Returns how many events it got from the journal.
-    pub fn leave(&self, number: u32, end: End, now: Instant) -> u64 {
+    pub fn leave(&self, number: u32, end: End) -> u64 {
         let mut guard = self.lock();
         let state = &mut *guard;
         let place = state.viewers.iter().position(|slot| slot.number == number);
@@ -429,9 +444,7 @@ impl Hub {
         let status = slot.queue.status();
         let complete = state.close.is_some() && !slot.is_behind() && !status.abandoned;
         state.delivered |= complete && end == End::ClientGone;
-        if state.viewers.is_empty() {
-            state.left = Some(Left { at: now, end });
-        }
+        state.note_empty(end);
         state.changes += 1;
         let pump = state.pump.take();
         drop(guard);

@@ -62,7 +62,7 @@ pub async fn serve(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> R
     let under_way = Arc::new(app.request(peer.worker));
     let open = peer.conn.request(request.version() == Version::HTTP_2);
     let (mut parts, incoming) = request.into_parts();
-    if let Some(response) = resume::endpoint::answer(app, peer, &mut parts, started) {
+    if let Some(response) = resume::endpoint::answer(app, peer, &mut parts, started).await {
         return response.map(|body| body.over(Arc::clone(&peer.conn)).holding((under_way, open)));
     }
     let mut response = match admit::admit(app, peer, &mut parts, started, &under_way) {

@@ -128,6 +128,14 @@ impl Worker {
                 move || accept::accept(acceptor.clone(), Arc::clone(&listener), tls.clone()),
             );
         }
+        if let Some(store) = &self.app.store {
+            let (store, worker) = (Arc::clone(store), self.index);
+            tasks::keep_running(
+                "the store of a worker",
+                &self.app.metrics.worker_restarts,
+                move || Arc::clone(&store).run(worker),
+            );
+        }
         self.set_down(false);
         let mut arrivals = self.arrivals.lock().await;
         let mut sweep = tokio::time::interval(SWEEP_EVERY);

@@ -12,6 +12,8 @@
 //! | `identity` | `X-Request-Id` and the W3C trace context |
 //! | `resumable` | the streams that clients can come back to, running or over |
 //! | `viewer` | the task of each client that follows such a stream |
+//! | `stored` | a stream that is kept in the store, too |
+//! | `elsewhere` | a client that follows a stream of another instance |
 //! | `registry` | the live streams: finds a stream by id, knows its viewers, stops it |
 //! | `source` | upstream bodies as sources of a pump |
 //! | `start` | builds a stream from its parts |
@@ -23,12 +25,14 @@
 pub(crate) mod accounting;
 pub mod context;
 pub mod detached;
+pub mod elsewhere;
 pub mod identity;
 mod records;
 pub mod registry;
 pub mod resumable;
 pub(crate) mod source;
 mod start;
+pub mod stored;
 pub mod stream_id;
 mod task;
 mod viewer;

@@ -70,6 +70,24 @@ impl Viewer {
 }
 
 impl LiveStream {
+    fn new(id: StreamId, context: &Arc<RequestContext>) -> Self {
+        Self {
+            id,
+            context: Arc::clone(context),
+            stop: Arc::default(),
+            viewers: Mutex::default(),
+            hub: OnceLock::new(),
+            outcome: OnceLock::new(),
+            dialect: AtomicU8::new(Dialect::Opaque as u8),
+            detached: AtomicBool::new(false),
+        }
+    }
+
+    /// Creates what the process knows of a stream that another instance runs. It is not registered.
+    pub fn elsewhere(id: StreamId, context: &Arc<RequestContext>) -> Self {
+        Self::new(id, context)
+    }
+
     /// Adds a viewer.
     pub fn add_viewer(&self, viewer: Viewer) {
         self.viewers().push(viewer);
@@ -180,16 +198,7 @@ impl Registry {
         share: &Share,
     ) -> Result<Registration, Full> {
         let entered = self.count.enter(max, share)?;
-        let live = Arc::new(LiveStream {
-            id: StreamId::random(),
-            context: Arc::clone(context),
-            stop: Arc::default(),
-            viewers: Mutex::default(),
-            hub: OnceLock::new(),
-            outcome: OnceLock::new(),
-            dialect: AtomicU8::new(Dialect::Opaque as u8),
-            detached: AtomicBool::new(false),
-        });
+        let live = Arc::new(LiveStream::new(StreamId::random(), context));
         self.lock().insert(live.id, Arc::clone(&live));
         Ok(Registration {
             registry: Arc::clone(self),

@@ -95,6 +95,8 @@ pub struct Resumables {
     reserved: Arc<Mutex<HashMap<Name, Arc<Turn<()>>>>>,
     /// The key of the digests of credentials.
     key: [u8; 32],
+    /// The same for those that all instances share.
+    shared_key: OnceLock<[u8; 32]>,
 }
 
 /// The right to begin the stream with a name. Others who want it wait until it is dropped.
@@ -130,12 +132,24 @@ impl Resumables {
             known: Mutex::default(),
             reserved: Arc::default(),
             key: random_key(),
+            shared_key: OnceLock::new(),
         }
     }
 
     /// Returns the key of the digests of credentials.
     pub const fn key(&self) -> &[u8; 32] {
         &self.key
+    }
+
+    /// Sets the key that all instances share.
+    pub fn share_key(&self, key: [u8; 32]) {
+        // It never changes.
+        let _ = self.shared_key.set(key);
+    }
+
+    /// Returns the key that all instances share, once it is known.
+    pub fn shared_key(&self) -> Option<&[u8; 32]> {
+        self.shared_key.get()
     }
 
     /// Waits until nobody else has reserved the name. In progress are at most as many requests as there may be.
@@ -193,9 +207,13 @@ impl Resumables {
         self.lock().streams.values().cloned().collect()
     }
 
-    /// Returns how many of the streams run, and how many are over.
-    pub fn count(&self) -> (usize, usize) {
+    /// Returns how many of the streams run, and how many are over. Counts what their own bounds have evicted.
+    pub fn count(&self, metrics: &Metrics) -> (usize, usize) {
         let all = self.list();
+        for stream in &all {
+            let evicted = stream.hub.take_evicted();
+            metrics.resume.evicted(Eviction::StreamLimit, evicted);
+        }
         let over = all
             .iter()
             .filter(|stream| stream.hub.extent().closed_at.is_some());

@@ -13,6 +13,7 @@ use super::detached::Detachable;
 use super::records::Recording;
 use super::registry::{LiveStream, Registration, Viewer};
 use super::resumable::{Name, Resumable, Resumables};
+use super::stored::{self, Storing};
 use super::task::{StreamInfo, StreamTask};
 use super::viewer::{Returned, ViewerParts, ViewerTask, WithViewer};
 use crate::config::{OnDisconnect, Resume};
@@ -87,6 +88,8 @@ pub struct Resuming {
     pub names: Vec<Name>,
     /// The digest of the request's body, where a second request must have the same.
     pub body: Option<[u8; 32]>,
+    /// Where the stream is kept, too, for clients that come back to another instance.
+    pub storing: Option<Storing>,
 }
 
 impl std::fmt::Debug for Start {
@@ -185,7 +188,7 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
             }
         }
         Some(resuming) => {
-            let (hub, input) = hub_of(&live, &resuming, encoder, status);
+            let (hub, input) = hub_of(&live, resuming, encoder, status);
             let visible = target.is_some_and(Target::has_status) && policy.reply.shows_status;
             let attached = hub.attach_first(now);
             live.add_viewer(Viewer {
@@ -252,7 +255,13 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
         receiver,
         task: match viewer {
             None => Box::pin(task),
-            Some(viewer) => Box::pin(WithViewer::new(task, viewer)),
+            Some(viewer) => {
+                let both = WithViewer::new(task, viewer);
+                Box::pin(match live.hub() {
+                    Some(hub) => both.asked(&live, hub),
+                    None => both,
+                })
+            }
         },
         preamble,
     }
@@ -280,7 +289,7 @@ impl Reader for Nobody {
 /// Creates the hub of a stream that clients can come back to, and lists it.
 fn hub_of(
     live: &Arc<LiveStream>,
-    resuming: &Resuming,
+    mut resuming: Resuming,
     encoder: Encoder,
     status: StatusCode,
 ) -> (Arc<Hub>, hub::Input) {
@@ -323,6 +332,21 @@ fn hub_of(
     resuming.streams.add(&stream);
     for name in &resuming.names {
         resuming.streams.name(&stream, *name);
+    }
+    if let Some(storing) = resuming.storing.take() {
+        hub.tap(stored::begin(
+            storing,
+            &stored::Kept {
+                id: hub.name(),
+                route: &live.context.route.name,
+                settings,
+                headers: &stream.headers,
+                encoder,
+                ids: resuming.ids,
+                body: resuming.body,
+                total: policy.deadlines.total,
+            },
+        ));
     }
     (hub, input)
 }

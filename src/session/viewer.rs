@@ -84,7 +84,7 @@ impl ViewerTask {
             let next = match parts.hub.poll_viewer(parts.number, cx, now) {
                 Step::Gone(end) => {
                     let end = self.ending.map_or(end, |(end, _)| end);
-                    self.leave(end, now);
+                    self.leave(end);
                     return Poll::Ready(());
                 }
                 Step::Follows {
@@ -95,7 +95,7 @@ impl ViewerTask {
                     Some((end, at)) if at <= now => {
                         parts.hub.abort_viewer(parts.number);
                         parts.reader.give_up();
-                        self.leave(end, now);
+                        self.leave(end);
                         return Poll::Ready(());
                     }
                     Some((_, at)) => at,
@@ -169,12 +169,12 @@ impl ViewerTask {
         self.ending = Some((end, now + LAST_WORD));
     }
 
-    fn leave(&mut self, end: End, now: Instant) {
+    fn leave(&mut self, end: End) {
         if std::mem::replace(&mut self.is_over, true) {
             return;
         }
         let parts = &self.parts;
-        let replayed = parts.hub.leave(parts.number, end, now);
+        let replayed = parts.hub.leave(parts.number, end);
         parts.live.remove_viewer(parts.number);
         let metrics = &parts.live.context.metrics;
         if let Some(returned) = &parts.returned {
@@ -190,7 +190,7 @@ impl Future for ViewerTask {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         tasks::contained(|| this.poll_to_end(cx)).unwrap_or_else(|_| {
-            this.leave(End::Panic, Instant::now());
+            this.leave(End::Panic);
             Poll::Ready(())
         })
     }
@@ -198,7 +198,7 @@ impl Future for ViewerTask {
 
 impl Drop for ViewerTask {
     fn drop(&mut self) {
-        self.leave(End::ClientGone, Instant::now());
+        self.leave(End::ClientGone);
     }
 }
 
@@ -226,6 +226,8 @@ fn log(parts: &ViewerParts, returned: &Returned, end: End, replayed: u64) {
 pub(super) struct WithViewer<T> {
     stream: Option<T>,
     viewer: Option<ViewerTask>,
+    /// The stream, if other processes may ask something of it.
+    asked: Option<(Arc<LiveStream>, Arc<Hub>)>,
     woken: Option<(Arc<Woken>, Waker)>,
 }
 
@@ -251,14 +253,19 @@ impl<T> WithViewer<T> {
         Self {
             stream: Some(stream),
             viewer: Some(viewer),
+            asked: None,
             woken: None,
         }
     }
 
-    fn poll_viewer(&mut self, cx: &Context<'_>) {
-        let Some(viewer) = &mut self.viewer else {
-            return;
-        };
+    /// Does what other processes ask of the stream.
+    pub(super) fn asked(mut self, live: &Arc<LiveStream>, hub: &Arc<Hub>) -> Self {
+        self.asked = Some((Arc::clone(live), Arc::clone(hub)));
+        self
+    }
+
+    /// Polls all but the stream, if one of them was woken.
+    fn poll_others(&mut self, cx: &Context<'_>) {
         let known = (self.woken.as_ref()).filter(|(woken, _)| woken.task.will_wake(cx.waker()));
         match known {
             Some((woken, _)) if !woken.is_set.swap(false, Ordering::Acquire) => return,
@@ -271,10 +278,17 @@ impl<T> WithViewer<T> {
                 self.woken = Some((Arc::clone(&woken), woken.into()));
             }
         }
-        if let Some((_, waker)) = &self.woken
-            && (Pin::new(viewer))
-                .poll(&mut Context::from_waker(waker))
-                .is_ready()
+        let Some((_, waker)) = &self.woken else {
+            return;
+        };
+        let mut cx = Context::from_waker(waker);
+        if let Some((live, hub)) = &self.asked
+            && let Poll::Ready(end) = hub.poll_asked(&mut cx)
+        {
+            live.stop(end);
+        }
+        if let Some(viewer) = &mut self.viewer
+            && Pin::new(viewer).poll(&mut cx).is_ready()
         {
             self.viewer = None;
         }
@@ -291,7 +305,7 @@ impl<T: Future<Output = ()> + Unpin> Future for WithViewer<T> {
         {
             this.stream = None;
         }
-        this.poll_viewer(cx);
+        this.poll_others(cx);
         if this.stream.is_none() && this.viewer.is_none() {
             Poll::Ready(())
         } else {

@@ -119,6 +119,15 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
+    /// Creates the store of the process, unless this build has none.
+    pub fn start(
+        settings: &RedisSettings,
+        workers: usize,
+        watch: Arc<dyn Watch>,
+    ) -> Option<Arc<Self>> {
+        Some(Self::new(settings, workers, watch))
+    }
+
     /// Creates a store for so many workers. It connects once [`Store::run`] runs.
     pub fn new(settings: &RedisSettings, workers: usize, watch: Arc<dyn Watch>) -> Arc<Self> {
         let key = |secret: &Secret| sealing_key(&secret.value).ok();

@@ -22,7 +22,7 @@ def test_the_linter_has_nothing_to_say():
 
 def test_both_images_compile_the_same():
     runs = [step.rest for name in ("build", "build-static") for step in stages()[name].steps if step.word == "RUN"]
-    assert len(runs) == 2 and all("cargo build --locked --release --features otel --bin weir" in run for run in runs)
+    assert len(runs) == 2 and all("cargo build --locked --release --features otel,redis --bin weir" in run for run in runs)
     assert stages()["build"].base == stages()["build-static"].base
 
 

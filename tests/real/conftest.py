@@ -9,6 +9,9 @@ import pytest
 
 from backends.scripted import Script, Upstream
 from support.backend import Backend, Names
+from support.fleet import ready
+from support.redis import Redis
+from support.resume import RESUME
 from support.tls import Authority
 from support.weir import Weir, config_for
 
@@ -84,6 +87,38 @@ def upstream() -> Iterator[Callable[..., Upstream]]:
     yield start
     for one in running:
         one.close()
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Callable[..., Redis]]:
+    """`redis()` starts a server: of Redis or `valkey`, with any setting of its configuration file."""
+    running: list[Redis] = []
+
+    def start(kind: str = "redis", **settings: Any) -> Redis:
+        running.append(Redis(tmp_path / f"redis-{len(running)}", kind, **settings))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.close()
+
+
+@pytest.fixture
+def fleet(
+    redis: Callable[..., Redis], upstream: Callable[..., Upstream], weir: Callable[..., Weir]
+) -> Callable[..., list[Weir]]:
+    """`fleet(script, store)` starts Weir processes before one agent, which keep their streams in this store, a section
+    `resume.redis`; and waits until they can use it, unless `up` is false. Takes settings of the route, too."""
+
+    def start(script: Script, store: dict[str, Any], number: int = 2, up: bool = True, **policy: Any) -> list[Weir]:
+        agent = upstream(script).url
+        resume = {"store": "redis", "redis": store}
+        all = [weir(agent, defaults={**RESUME, **policy}, resume=resume) for _ in range(number)]
+        if up:
+            ready(*all)
+        return all
+
+    return start
 
 
 @pytest.fixture(scope="session")

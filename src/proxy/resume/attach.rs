@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::answers::{self, Answer, Problem};
 use super::client::Client;
@@ -26,6 +26,17 @@ pub(super) struct Return<'a> {
     pub(super) context: &'a Arc<RequestContext>,
     pub(super) client: Client,
     pub(super) way: ResumeWay,
+}
+
+/// A client that follows a stream.
+pub(super) struct Attached {
+    pub(super) started: Started,
+    pub(super) status: StatusCode,
+    /// The headers that the first client got.
+    pub(super) headers: HeaderMap,
+    pub(super) after: u64,
+    /// How many events are replayed before the stream is followed.
+    pub(super) replay: u64,
 }
 
 impl Return<'_> {
@@ -52,31 +63,49 @@ impl Return<'_> {
                 });
             }
         };
+        if let Some(at) = extent.abandoned_at {
+            let metrics = &self.context.metrics;
+            metrics.resume.gap.observe(at.elapsed().as_secs_f64());
+        }
+        self.respond(Attached {
+            started,
+            status: stream.status,
+            headers: stream.headers.clone(),
+            after,
+            replay,
+        })
+    }
+
+    /// Answers with a stream that the client follows.
+    pub(super) fn respond(&self, attached: Attached) -> Response<Body> {
+        let Attached {
+            started,
+            status,
+            mut headers,
+            after,
+            replay,
+        } = attached;
         let metrics = &self.context.metrics;
-        metrics.request("stream", StatusCode::OK);
+        metrics.request("stream", status);
         let result = if replay > 0 {
             ResumeResult::Replayed
         } else {
             ResumeResult::Live
         };
         metrics.resume.request(self.way, result);
-        if let Some(at) = extent.abandoned_at {
-            metrics.resume.gap.observe(at.elapsed().as_secs_f64());
-        }
         let Started {
             receiver,
             task,
             preamble,
         } = started;
-        let body = Body::stream(receiver, task, Arc::clone(metrics), preamble);
-        let mut response = Response::new(body);
-        *response.status_mut() = stream.status;
-        let headers = response.headers_mut();
-        headers.clone_from(&stream.headers);
         headers.remove(header::LOCATION);
         headers.insert(REQUEST_ID, self.context.identity.request_id.clone());
         headers.insert(RESUMED_FROM, HeaderValue::from(after));
         headers.insert(REPLAY, HeaderValue::from(replay));
+        let body = Body::stream(receiver, task, Arc::clone(metrics), preamble);
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
         response
     }
 
@@ -84,6 +113,11 @@ impl Return<'_> {
     pub(super) fn over(&self, stream: &Resumable) -> Response<Body> {
         let kind = stream.headers.get(header::CONTENT_TYPE).cloned();
         let kind = kind.unwrap_or(HeaderValue::from_static("text/event-stream"));
+        self.complete(kind)
+    }
+
+    /// The same, for a stream of this content type.
+    pub(super) fn complete(&self, kind: HeaderValue) -> Response<Body> {
         self.answer(answers::over(kind, self.client), ResumeResult::Complete)
     }
 

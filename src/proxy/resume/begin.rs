@@ -5,14 +5,16 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, header, request};
 
 use super::caller::{Caller, CallerKey};
-use super::chats::ChatSniff;
+use super::chats::{ChatId, ChatSniff};
 use super::idempotency::Fingerprinting;
 use super::names::{Kind, name};
+use super::responses;
 use crate::app::App;
 use crate::config;
 use crate::hub::Ids;
 use crate::session::Resuming;
 use crate::session::resumable::{Name, Reservation};
+use crate::session::stored::Storing;
 
 /// What is remembered of a request, until its stream begins.
 #[derive(Debug)]
@@ -20,6 +22,11 @@ pub(in crate::proxy) struct Begin {
     settings: Arc<config::Resume>,
     route: Arc<str>,
     pub(super) caller: Caller,
+    /// The same caller with the key that all instances share; `None` if there are no others, or the key is not known yet.
+    pub(super) shared: Option<Caller>,
+    /// The path with its query.
+    target: Box<str>,
+    worker: usize,
     ids: Ids,
     path: Name,
     chat: Option<ChatSniff>,
@@ -30,6 +37,8 @@ pub(in crate::proxy) struct Begin {
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) name: Name,
+    /// As other instances know it.
+    pub(super) shared: Option<Name>,
     pub(super) fingerprinting: Fingerprinting,
     /// Makes a second request wait until the stream of the first has begun.
     pub(super) _reservation: Reservation,
@@ -44,10 +53,15 @@ impl Begin {
         app: &App,
         route: &config::Route,
         settings: &Arc<config::Resume>,
+        worker: usize,
         parts: &request::Parts,
     ) -> Self {
         let key = CallerKey::new(app.resumables.key());
         let caller = key.digest(&parts.headers, &settings.bind, None);
+        let shared = app
+            .resumables
+            .shared_key()
+            .map(|key| CallerKey::new(key).digest(&parts.headers, &settings.bind, None));
         let target = parts.uri.path_and_query();
         let target = target.map_or("", http::uri::PathAndQuery::as_str);
         let chats = settings.chats.as_ref();
@@ -65,6 +79,9 @@ impl Begin {
                 .filter(|_| parts.method != Method::GET)
                 .map(ChatSniff::new),
             key: None,
+            shared,
+            target: target.into(),
+            worker,
             caller,
         }
     }
@@ -77,6 +94,38 @@ impl Begin {
     /// Returns the name of this kind, for this route and caller.
     pub(super) fn name(&self, kind: Kind, value: &str) -> Name {
         name(kind, &self.route, &self.caller, value)
+    }
+
+    /// Returns the name of this kind as other instances know it.
+    pub(super) fn shared_name(&self, kind: Kind, value: &str) -> Option<Name> {
+        let caller = self.shared.as_ref()?;
+        Some(name(kind, &self.route, caller, value))
+    }
+
+    /// Returns the name of the streams that answered the same request, as other instances know it.
+    pub(super) fn shared_path(&self) -> Option<Name> {
+        self.shared_name(Kind::Path, &self.target)
+    }
+
+    /// Returns where the stream is kept for other instances, if it is.
+    fn storing(&self, app: &App, chat: Option<&ChatId>) -> Option<Storing> {
+        let (store, caller) = (app.store.as_ref()?, self.shared.as_ref()?);
+        let chat = chat.and_then(|id| self.shared_name(Kind::Chat, id.as_str()));
+        let key = self.key.as_ref().and_then(|key| key.shared);
+        let (route, of) = (Arc::clone(&self.route), *caller);
+        Some(Storing {
+            store: Arc::clone(store),
+            worker: self.worker,
+            caller: *caller.as_bytes(),
+            names: [self.shared_path(), chat, key]
+                .into_iter()
+                .flatten()
+                .collect(),
+            response: Box::new(move |block| {
+                let id = responses::id_in(block)?;
+                Some(name(Kind::Responses, &route, &of, &id))
+            }),
+        })
     }
 
     /// Returns a listener for the body, as the client sent it; `None` if nothing in it matters.
@@ -99,6 +148,7 @@ impl Begin {
     /// Returns how clients come back to the stream that begins with these headers.
     pub(in crate::proxy) fn resuming(&self, app: &App, headers: &HeaderMap) -> Resuming {
         let chat = self.chat.as_ref().and_then(ChatSniff::id);
+        let storing = self.storing(app, chat.as_ref());
         let chat = chat.map(|id| self.name(Kind::Chat, id.as_str()));
         let key = self.key.as_ref().map(|key| key.name);
         let responses = self.name(Kind::Responses, "");
@@ -110,6 +160,7 @@ impl Begin {
             ids: self.ids,
             settings: Arc::clone(&self.settings),
             names: names.into_iter().flatten().collect(),
+            storing,
             body: (self.key.as_ref()).map(|key| *key.fingerprinting.fingerprint().as_bytes()),
         }
     }

@@ -11,6 +11,7 @@ use super::answers::{self, Answer, Problem};
 use super::attach::{Return, result, with_id};
 use super::caller::CallerKey;
 use super::client::Client;
+use super::far::{self, Far};
 use super::own_path;
 use super::position::Position;
 use super::ways::admits;
@@ -22,10 +23,11 @@ use crate::reply::body::Body;
 use crate::session::RequestContext;
 use crate::session::identity::Identity;
 use crate::session::resumable::Resumable;
+use crate::session::stream_id::StreamId;
 use crate::stream::end::End;
 
 /// Answers a request for a stream by its id. Returns `None` if it is none, or if no route has streams that can be resumed.
-pub(in crate::proxy) fn answer(
+pub(in crate::proxy) async fn answer(
     app: &App,
     peer: &Peer,
     parts: &mut request::Parts,
@@ -44,31 +46,29 @@ pub(in crate::proxy) fn answer(
     let identity = Identity::of(&mut parts.headers);
     let client = Client::of(&parts.method, &parts.headers);
     let found = match asked {
-        Ok(id) => {
-            let found = app.resumables.find(id);
-            found
-                .filter(|stream| is_callers(app, stream, &parts.headers))
-                .ok_or(Problem::Unknown)
-        }
+        Ok(id) => find(app, id, &parts.headers).await,
         Err(malformed) => Err(Problem::Malformed(malformed)),
     };
-    let stream = match found {
-        Ok(stream) => stream,
+    let found = match found {
+        Ok(found) => found,
         Err(problem) => {
             app.metrics.resume.request_without_route(result(&problem));
             let answer = answers::refuse(&problem, client);
             return Some(with_id(answer, &identity.request_id));
         }
     };
-    let of = &stream.live.context;
+    let (route, metrics) = match &found {
+        Found::Here(stream) => (&stream.live.context.route, &stream.live.context.metrics),
+        Found::Elsewhere(far) => (&far.route, &far.metrics),
+    };
     let context = Arc::new(RequestContext {
         identity,
         client: peer.origin.client,
         method: parts.method.clone(),
         path: parts.uri.path().into(),
         metadata: None,
-        route: Arc::clone(&of.route),
-        metrics: Arc::clone(&of.metrics),
+        route: Arc::clone(route),
+        metrics: Arc::clone(metrics),
         started,
     });
     let own = Return {
@@ -77,15 +77,45 @@ pub(in crate::proxy) fn answer(
         client,
         way: ResumeWay::Endpoint,
     };
-    Some(match parts.method {
-        Method::DELETE => stop(&stream, &context),
-        Method::GET if wants_state(&parts.headers) => state(&stream, &context),
-        Method::GET => match position(&stream, parts) {
+    Some(match (&parts.method, found) {
+        (&Method::DELETE, found) => match stop(&found, &context).await {
+            Ok(response) => response,
+            Err(problem) => own.refuse(&problem),
+        },
+        (&Method::GET, found) if wants_state(&parts.headers) => {
+            document(&found, &context, StatusCode::OK)
+        }
+        (&Method::GET, Found::Here(stream)) => match position(&stream, parts) {
             Ok(after) => own.attach(&stream, after),
+            Err(problem) => own.refuse(&problem),
+        },
+        (&Method::GET, Found::Elsewhere(far)) => match far_position(app, peer, &far, parts).await {
+            Ok(after) => far.attach(&own, peer, app, after).await,
             Err(problem) => own.refuse(&problem),
         },
         _ => own.refuse(&Problem::MethodNotAllowed),
     })
+}
+
+/// A stream that the caller may have.
+enum Found {
+    Here(Arc<Resumable>),
+    Elsewhere(Box<Far>),
+}
+
+/// Finds a stream. Whether there is none, or it is another caller's, takes as long to say.
+async fn find(app: &App, id: StreamId, headers: &HeaderMap) -> Result<Found, Problem> {
+    if let Some(stream) = app.resumables.find(id) {
+        let is_callers = is_callers(app, &stream, headers);
+        return is_callers
+            .then_some(Found::Here(stream))
+            .ok_or(Problem::Unknown);
+    }
+    let far = far::find(app, id).await?;
+    let is_callers = far.is_callers(app, headers);
+    is_callers
+        .then(|| Found::Elsewhere(Box::new(far)))
+        .ok_or(Problem::Unknown)
 }
 
 /// Reports whether the request comes from the caller of the stream.
@@ -125,35 +155,33 @@ fn wants_state(headers: &HeaderMap) -> bool {
     })
 }
 
-fn stop(stream: &Resumable, context: &RequestContext) -> Response<Body> {
-    let runs = stream.hub.extent().closed_at.is_none() && !stream.live.stop.is_asked();
+async fn stop(found: &Found, context: &RequestContext) -> Result<Response<Body>, Problem> {
+    let runs = match found {
+        Found::Here(stream) => {
+            let runs = stream.hub.extent().closed_at.is_none() && !stream.live.stop.is_asked();
+            if runs {
+                stream.live.stop(End::Stopped);
+            }
+            runs
+        }
+        Found::Elsewhere(far) if far.is_over() => false,
+        Found::Elsewhere(far) => {
+            far.stop().await?;
+            true
+        }
+    };
     if runs {
         context.metrics.resume.stops.inc();
-        stream.live.stop(End::Stopped);
     }
-    document(stream, context, StatusCode::ACCEPTED)
+    Ok(document(found, context, StatusCode::ACCEPTED))
 }
 
-fn state(stream: &Resumable, context: &RequestContext) -> Response<Body> {
-    document(stream, context, StatusCode::OK)
-}
-
-fn document(stream: &Resumable, context: &RequestContext, status: StatusCode) -> Response<Body> {
+fn document(found: &Found, context: &RequestContext, status: StatusCode) -> Response<Body> {
     context.metrics.request("unary", status);
-    let extent = stream.hub.extent();
-    let outcome = stream.live.outcome();
-    let body = json!({
-        "stream": stream.live.id.to_string(),
-        "state": match extent.closed_at {
-            None if stream.live.stop.is_asked() => "stopping",
-            None => "live",
-            Some(_) => "ended",
-        },
-        "outcome": outcome.map(End::as_str),
-        "first": extent.first,
-        "last": extent.last,
-        "viewers": extent.viewers,
-    });
+    let body = match found {
+        Found::Here(stream) => state(stream),
+        Found::Elsewhere(far) => far.state(),
+    };
     let mut headers = HeaderMap::new();
     let json = HeaderValue::from_static("application/json");
     headers.insert(header::CONTENT_TYPE, json);
@@ -165,4 +193,43 @@ fn document(stream: &Resumable, context: &RequestContext, status: StatusCode) ->
         body: Bytes::from(body.to_string()),
     };
     with_id(answer, &context.identity.request_id)
+}
+
+fn state(stream: &Resumable) -> serde_json::Value {
+    let extent = stream.hub.extent();
+    let outcome = stream.live.outcome();
+    json!({
+        "stream": stream.live.id.to_string(),
+        "state": match extent.closed_at {
+            None if stream.live.stop.is_asked() => "stopping",
+            None => "live",
+            Some(_) => "ended",
+        },
+        "outcome": outcome.map(End::as_str),
+        "first": extent.first,
+        "last": extent.last,
+        "viewers": extent.viewers,
+    })
+}
+
+/// The same as [`position`], for a stream of another instance.
+async fn far_position(
+    app: &App,
+    peer: &Peer,
+    far: &Far,
+    parts: &request::Parts,
+) -> Result<u64, Problem> {
+    match Position::of(&parts.headers, parts.uri.query()).map_err(Problem::Malformed)? {
+        Position::Start => Ok(0),
+        Position::After { stream: None, seq } => Ok(seq),
+        Position::After {
+            stream: Some(id),
+            seq,
+        } if id == far.id() => Ok(seq),
+        Position::After { .. } => Err(Problem::Unknown),
+        Position::Foreign(id) => {
+            let found = far.position_of_id(peer, app, &id).await;
+            found.ok_or(Problem::Evicted { first: far.first() })
+        }
+    }
 }

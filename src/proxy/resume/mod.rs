@@ -6,6 +6,7 @@
 //! | `ways` | clients that come back to the agent's own paths by themselves |
 //! | `begin` | what is remembered of a request for those who come back |
 //! | `attach` | the response of a client that has come back |
+//! | `far` | streams of other instances |
 //! | `position` | where in the stream it goes on |
 //! | `caller` | whether it is the one that the stream belongs to |
 //! | `names` | digests of what else than an id a stream is asked for by |
@@ -20,6 +21,7 @@ mod caller;
 mod chats;
 mod client;
 pub(super) mod endpoint;
+mod far;
 mod idempotency;
 mod malformed;
 mod member;

@@ -81,7 +81,7 @@ pub(super) fn position(hub: &Hub, after: u64) -> Result<u64, Problem> {
 }
 
 /// Returns the `sequence_number` of an event.
-fn sequence_number(block: &[u8]) -> Option<u64> {
+pub(super) fn sequence_number(block: &[u8]) -> Option<u64> {
     const KEY: &[u8] = b"\"sequence_number\":";
     let at = memchr::memmem::rfind(block, KEY)?;
     let rest = block.get(at + KEY.len()..)?.trim_ascii_start();

@@ -12,6 +12,7 @@ use super::begin::{Begin, Key};
 use super::caller::Caller;
 use super::chats;
 use super::client::Client;
+use super::far::{self, Far};
 use super::idempotency::{Fingerprinting, IdempotencyKey};
 use super::names::Kind;
 use super::position::Position;
@@ -23,7 +24,9 @@ use crate::proxy::Peer;
 use crate::proxy::admitted::Admitted;
 use crate::proxy::reject::Rejection;
 use crate::reply::body::Body;
-use crate::session::resumable::Resumable;
+use crate::session::resumable::{Name, Resumable};
+use crate::session::stored::stored_name;
+use crate::session::stream_id::StreamId;
 use crate::upstream::{Error, RequestBody, RequestLimits};
 
 /// Answers a request that comes back to a stream. Returns `None` if it does not: then it is forwarded, and what is needed to
@@ -41,21 +44,30 @@ pub(in crate::proxy) async fn answer(
         // The agent itself lets its clients come back.
         return None;
     }
-    let mut begin = Begin::of(app, &route, settings, parts);
+    let mut begin = Begin::of(app, &route, settings, peer.worker, parts);
     let returns = |way| Return {
         conn: &peer.conn,
         context: &admitted.context,
         client: Client::of(&parts.method, &parts.headers),
         way,
     };
-    if let Some(response) = by_last_event_id(app, &begin, parts, &returns)
-        .or_else(|| by_chat(app, &begin, settings, parts, &returns))
-        .or_else(|| by_response(app, &begin, parts, &returns))
-    {
+    let asking = Asking {
+        app,
+        peer,
+        begin: &begin,
+        parts,
+    };
+    if let Some(response) = asking.by_last_event_id(&returns).await {
+        return Some(response);
+    }
+    if let Some(response) = asking.by_chat(settings, &returns).await {
+        return Some(response);
+    }
+    if let Some(response) = asking.by_response(&returns).await {
         return Some(response);
     }
     if settings.idempotency {
-        match by_key(app, &mut begin, admitted, parts, incoming, &returns).await {
+        match by_key(app, peer, &mut begin, admitted, parts, incoming, &returns).await {
             Ok(None) => {}
             Ok(Some(response)) => return Some(response),
             Err(rejection) => return Some(admitted.reject(app, &rejection)),
@@ -65,86 +77,144 @@ pub(in crate::proxy) async fn answer(
     None
 }
 
-/// `EventSource` asks for the same URL again, fetch-event-source sends the same body again, both with the last id.
-fn by_last_event_id<'a>(
-    app: &App,
-    begin: &Begin,
-    parts: &request::Parts,
-    returns: &impl Fn(ResumeWay) -> Return<'a>,
-) -> Option<Response<Body>> {
-    let own = returns(ResumeWay::LastEventId);
-    match Position::of_header(&parts.headers) {
-        Ok(None | Some(Position::Start)) => None,
-        Err(malformed) => Some(own.refuse(&Problem::Malformed(malformed))),
-        Ok(Some(Position::After { stream, seq })) => {
-            let found = stream.and_then(|id| app.resumables.find(id));
-            // One look-up and one comparison, whoever asks.
-            let found = found.filter(|stream| admits(stream, &begin.caller));
-            Some(match found {
-                Some(stream) => own.attach(&stream, seq),
-                None => own.refuse(&Problem::Unknown),
-            })
-        }
-        Ok(Some(Position::Foreign(id))) => {
-            let streams = app.resumables.named(begin.path());
-            let mut found = streams.iter().filter_map(|stream| {
-                let seq = stream.hub.find_id(id.as_bytes())?;
-                Some((stream, seq))
-            });
-            let (stream, seq) = found.next()?;
-            Some(returns(ResumeWay::UpstreamId).attach(stream, seq))
+/// A request that may come back to a stream.
+struct Asking<'a> {
+    app: &'a App,
+    peer: &'a Peer,
+    begin: &'a Begin,
+    parts: &'a request::Parts,
+}
+
+impl Asking<'_> {
+    /// `EventSource` asks for the same URL again, fetch-event-source sends the same body again, both with the last id.
+    async fn by_last_event_id<'a>(
+        &self,
+        returns: &impl Fn(ResumeWay) -> Return<'a>,
+    ) -> Option<Response<Body>> {
+        let own = returns(ResumeWay::LastEventId);
+        match Position::of_header(&self.parts.headers) {
+            Ok(None | Some(Position::Start)) => None,
+            Err(malformed) => Some(own.refuse(&Problem::Malformed(malformed))),
+            Ok(Some(Position::After { stream, seq })) => {
+                let Some(id) = stream else {
+                    return Some(own.refuse(&Problem::Unknown));
+                };
+                if let Some(stream) = self.app.resumables.find(id) {
+                    return Some(if admits(&stream, &self.begin.caller) {
+                        own.attach(&stream, seq)
+                    } else {
+                        own.refuse(&Problem::Unknown)
+                    });
+                }
+                Some(match self.far(id).await {
+                    Ok(far) => far.attach(&own, self.peer, self.app, seq).await,
+                    Err(problem) => own.refuse(&problem),
+                })
+            }
+            Ok(Some(Position::Foreign(id))) => {
+                let own = returns(ResumeWay::UpstreamId);
+                let streams = self.app.resumables.named(self.begin.path());
+                let mut found = streams.iter().filter_map(|stream| {
+                    let seq = stream.hub.find_id(id.as_bytes())?;
+                    Some((stream, seq))
+                });
+                if let Some((stream, seq)) = found.next() {
+                    return Some(own.attach(stream, seq));
+                }
+                // The agent may know the id, so a failure of the store is no answer.
+                let far = self.far_named(self.begin.shared_path()).await.ok()?;
+                let seq = far.position_of_id(self.peer, self.app, &id).await?;
+                Some(far.attach(&own, self.peer, self.app, seq).await)
+            }
         }
     }
-}
 
-/// The AI SDK asks for the newest stream of a chat, and wants all of it.
-fn by_chat<'a>(
-    app: &App,
-    begin: &Begin,
-    settings: &config::Resume,
-    parts: &request::Parts,
-    returns: &impl Fn(ResumeWay) -> Return<'a>,
-) -> Option<Response<Body>> {
-    let chats = settings.chats.as_ref()?;
-    let id = chats::asked_for(chats, &parts.method, parts.uri.path())?;
-    let streams = app.resumables.named(&begin.name(Kind::Chat, id.as_str()));
-    let own = returns(ResumeWay::Chat);
-    let newest = streams.first();
-    let runs = newest.filter(|stream| stream.hub.extent().closed_at.is_none());
-    Some(match runs {
-        Some(stream) => own.attach(stream, 0),
-        None => own.nothing(),
-    })
-}
+    /// The AI SDK asks for the newest stream of a chat, and wants all of it.
+    async fn by_chat<'a>(
+        &self,
+        settings: &config::Resume,
+        returns: &impl Fn(ResumeWay) -> Return<'a>,
+    ) -> Option<Response<Body>> {
+        let chats = settings.chats.as_ref()?;
+        let id = chats::asked_for(chats, &self.parts.method, self.parts.uri.path())?;
+        let own = returns(ResumeWay::Chat);
+        let name = self.begin.name(Kind::Chat, id.as_str());
+        let shared = self.begin.shared_name(Kind::Chat, id.as_str());
+        // The newest one may run on another instance.
+        match far::recall(self.app, shared).await {
+            Ok(id) if self.app.resumables.find(id).is_none() => {
+                return Some(match self.far(id).await {
+                    Ok(far) if !far.is_over() => far.attach(&own, self.peer, self.app, 0).await,
+                    Ok(_) | Err(Problem::Unknown) => own.nothing(),
+                    Err(problem) => own.refuse(&problem),
+                });
+            }
+            Ok(_) | Err(_) => {}
+        }
+        let streams = self.app.resumables.named(&name);
+        let newest = streams.first();
+        let runs = newest.filter(|stream| stream.hub.extent().closed_at.is_none());
+        Some(match runs {
+            Some(stream) => own.attach(stream, 0),
+            None => own.nothing(),
+        })
+    }
 
-/// The OpenAI SDKs ask for the events of a response after a sequence number.
-fn by_response<'a>(
-    app: &App,
-    begin: &Begin,
-    parts: &request::Parts,
-    returns: &impl Fn(ResumeWay) -> Return<'a>,
-) -> Option<Response<Body>> {
-    let Retrieval { id, after } =
-        responses::asked_for(&parts.method, parts.uri.path(), parts.uri.query())?;
-    let streams = app.resumables.named(&begin.name(Kind::Responses, ""));
-    let stream = streams
-        .iter()
-        .find(|stream| stream.is_response(&id, responses::id_in))?;
-    let own = returns(ResumeWay::Responses);
-    let position = match after {
-        Err(malformed) => Err(Problem::Malformed(malformed)),
-        Ok(None) => Ok(0),
-        Ok(Some(after)) => responses::position(&stream.hub, after),
-    };
-    Some(match position {
-        Ok(position) => own.attach(stream, position),
-        Err(problem) => own.refuse(&problem),
-    })
+    /// The OpenAI SDKs ask for the events of a response after a sequence number.
+    async fn by_response<'a>(
+        &self,
+        returns: &impl Fn(ResumeWay) -> Return<'a>,
+    ) -> Option<Response<Body>> {
+        let uri = &self.parts.uri;
+        let Retrieval { id, after } =
+            responses::asked_for(&self.parts.method, uri.path(), uri.query())?;
+        let own = returns(ResumeWay::Responses);
+        let streams = (self.app.resumables).named(&self.begin.name(Kind::Responses, ""));
+        let here = streams
+            .iter()
+            .find(|stream| stream.is_response(&id, responses::id_in));
+        if let Some(stream) = here {
+            let position = match after {
+                Err(malformed) => Err(Problem::Malformed(malformed)),
+                Ok(None) => Ok(0),
+                Ok(Some(after)) => responses::position(&stream.hub, after),
+            };
+            return Some(match position {
+                Ok(position) => own.attach(stream, position),
+                Err(problem) => own.refuse(&problem),
+            });
+        }
+        // The agent may know the response, so a failure of the store is no answer.
+        let shared = self.begin.shared_name(Kind::Responses, &id);
+        let far = self.far_named(shared).await.ok()?;
+        let position = match after {
+            Err(malformed) => Err(Problem::Malformed(malformed)),
+            Ok(None) => Ok(0),
+            Ok(Some(after)) => far.position_of_number(self.peer, self.app, after).await,
+        };
+        Some(match position {
+            Ok(position) => far.attach(&own, self.peer, self.app, position).await,
+            Err(problem) => own.refuse(&problem),
+        })
+    }
+
+    /// Finds a stream of another instance that the caller may have.
+    async fn far(&self, id: StreamId) -> Result<Far, Problem> {
+        let far = far::find(self.app, id).await?;
+        let is_callers = far.is_callers(self.app, &self.parts.headers);
+        is_callers.then_some(far).ok_or(Problem::Unknown)
+    }
+
+    async fn far_named(&self, name: Option<Name>) -> Result<Far, Problem> {
+        let id = far::recall(self.app, name).await?;
+        self.far(id).await
+    }
 }
 
 /// A client sends a request again under the same key because it does not know what became of the first.
 async fn by_key<'a>(
     app: &App,
+    peer: &Peer,
     begin: &mut Begin,
     admitted: &Admitted,
     parts: &request::Parts,
@@ -164,7 +234,25 @@ async fn by_key<'a>(
         return Ok(Some(own.refuse(&Problem::KeyInUse)));
     };
     let fingerprinting = Fingerprinting::new(&parts.method, &parts.uri);
-    if let Some(stream) = app.resumables.named(&name).first() {
+    let shared = begin.shared_name(Kind::Idempotency, key.as_str());
+    let here = app.resumables.named(&name).into_iter().next();
+    let far = match here {
+        Some(_) => None,
+        None => {
+            let asking = Asking {
+                app,
+                peer,
+                begin,
+                parts,
+            };
+            match asking.far_named(shared).await {
+                Ok(far) => Some(far),
+                Err(Problem::Unknown) => None,
+                Err(problem) => return Ok(Some(own.refuse(&problem))),
+            }
+        }
+    };
+    if here.is_some() || far.is_some() {
         let limits = RequestLimits {
             max_bytes: policy.max_request_bytes,
             idle: admitted.loaded.config.limits.request_body,
@@ -174,15 +262,18 @@ async fn by_key<'a>(
         };
         let body = RequestBody::new(incoming, limits).heard_by(Some(fingerprinting.listener()));
         read_all(body, total_at).await?;
-        let same = stream.body.get() == Some(fingerprinting.fingerprint().as_bytes());
-        return Ok(Some(if same {
-            own.attach(stream, 0)
-        } else {
-            own.refuse(&Problem::KeyReused)
+        let fingerprint = *fingerprinting.fingerprint().as_bytes();
+        return Ok(Some(match (here, far) {
+            (Some(stream), _) if stream.body.get() == Some(&fingerprint) => own.attach(&stream, 0),
+            (None, Some(far)) if far.body() == Some(stored_name(&fingerprint)) => {
+                far.attach(&own, peer, app, 0).await
+            }
+            _ => own.refuse(&Problem::KeyReused),
         }));
     }
     begin.key = Some(Key {
         name,
+        shared,
         fingerprinting,
         _reservation: reservation,
     });

@@ -265,14 +265,16 @@ impl Ring {
         }
         let oldest = only.arrived;
         let before = out.len();
-        if self.has_id(only) {
-            self.write_id(only.seq, out);
+        let (start, len, has_id) = (only.start, only.len, self.has_id(only));
+        if has_id {
+            self.write(only, out);
         }
         if let Some(count) = self.counts.taken.get_mut(only.class.index()) {
             *count += 1;
         }
-        let len = only.len;
-        self.store.take(only.start, only.start + len, out);
+        if !has_id {
+            self.store.take(start, start + len, out);
+        }
         self.counts.taken_bytes += (out.len() - before) as u64;
         self.empty();
         (self.live, self.bytes) = (0, 0);
@@ -516,10 +518,7 @@ impl Ring {
         let entries = self.entries.iter().take(entries);
         for entry in entries.filter(|entry| !entry.dead) {
             out.extend_from_slice(self.notice(entry.gap).as_bytes());
-            if self.has_id(entry) {
-                self.write_id(entry.seq, out);
-            }
-            out.extend_from_slice(self.store.block(entry.start, entry.len));
+            self.write(entry, out);
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use super::Ring;
 use super::parts::Entry;
-use crate::encode::write_id;
+use crate::encode::write_with_id;
 
 impl Ring {
     /// Sets what is written before the number of an event; `None` if events have no ids.
@@ -16,9 +16,12 @@ impl Ring {
         entry.seq > 0 && self.ids.is_some()
     }
 
-    pub(super) fn write_id(&self, seq: u64, out: &mut Vec<u8>) {
-        if let Some(ids) = &self.ids {
-            write_id(ids, seq, out);
+    /// Appends the block of an entry, with its id if it has one.
+    pub(super) fn write(&self, entry: &Entry, out: &mut Vec<u8>) {
+        let block = self.store.block(entry.start, entry.len);
+        match &self.ids {
+            Some(ids) if entry.seq > 0 => write_with_id(ids, entry.seq, block, out),
+            _ => out.extend_from_slice(block),
         }
     }
 }

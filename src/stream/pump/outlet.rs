@@ -92,6 +92,13 @@ impl Outlet {
         }
     }
 
+    /// Records how the stream has ended, for those who come later.
+    pub(super) fn note_end(&self, end: End) {
+        if let Self::Shared(hub) = self {
+            hub.note_end(end);
+        }
+    }
+
     /// Lets all leave that is held back on purpose.
     pub(super) fn let_go(&self) {
         match self {

@@ -86,6 +86,7 @@ impl Pump {
     fn close_outlet(&self, failure: &Failure) {
         let now = Instant::now();
         let (intake, outlet) = (&self.ingress.intake, &self.egress.outlet);
+        outlet.note_end(failure.end);
         if let Some(status) = failure.end.status() {
             outlet.note_failure(status);
         }

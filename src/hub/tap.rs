@@ -1,0 +1,117 @@
+//! A second place for the events of a stream: a store in which other processes find them.
+
+use std::fmt;
+use std::task::{Context, Poll};
+
+use super::{Hub, State};
+use crate::encode::Encoder;
+use crate::event::Class;
+use crate::queue::Close;
+use crate::stream::end::End;
+
+/// Where the events of a stream are kept as well. Nothing here may wait.
+pub trait Tap: Send + fmt::Debug {
+    /// Keeps the events of one read: the number of the last, each one's class and length, and their blocks one after the
+    /// other.
+    fn append(&mut self, last: u64, events: &[(Class, u32)], blocks: &[u8]);
+
+    /// Notes how the events are encoded, which the first ones show.
+    fn describe(&mut self, encoder: Encoder);
+
+    /// Keeps how the stream has ended, and the block that Weir has written at the end; empty if there is none.
+    fn end(&mut self, outcome: End, last: &[u8], how: Close);
+
+    /// Is ready when another process asks something of the stream.
+    fn poll_asked(&mut self, cx: &mut Context<'_>) -> Poll<Asked>;
+}
+
+/// What another process asks of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// The run is to be stopped.
+    Stop,
+    /// A viewer has come there.
+    ViewerCame,
+    /// A viewer has left there.
+    ViewerLeft,
+}
+
+/// A tap, and what it gets at the end of a read.
+#[derive(Debug)]
+pub(super) struct Tapped {
+    pub(super) tap: Box<dyn Tap>,
+    events: Vec<(Class, u32)>,
+    blocks: Vec<u8>,
+}
+
+/// A buffer of at most this size is kept for the next read.
+const KEEP_BYTES: usize = 4 * 1024;
+
+impl Tapped {
+    pub(super) fn note(&mut self, block: &[u8], class: Class) {
+        let len = u32::try_from(block.len()).unwrap_or(u32::MAX);
+        self.events.push((class, len));
+        self.blocks.extend_from_slice(block);
+    }
+
+    /// Hands on what was noted, whose last event has this number.
+    pub(super) fn flush(&mut self, last: u64) {
+        if self.events.is_empty() {
+            return;
+        }
+        self.tap.append(last, &self.events, &self.blocks);
+        self.events.clear();
+        self.blocks.clear();
+        self.events.shrink_to(KEEP_BYTES / 8);
+        self.blocks.shrink_to(KEEP_BYTES);
+    }
+}
+
+impl Hub {
+    /// Keeps the events in a second place from here on.
+    pub fn tap(&self, tap: Box<dyn Tap>) {
+        self.lock().tap = Some(Tapped {
+            tap,
+            events: Vec::new(),
+            blocks: Vec::new(),
+        });
+    }
+
+    /// Does what other processes ask: counts their viewers. Is ready when the run is to be stopped.
+    pub fn poll_asked(&self, cx: &mut Context<'_>) -> Poll<End> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        while let Some(tapped) = &mut state.tap {
+            let Poll::Ready(asked) = tapped.tap.poll_asked(cx) else {
+                break;
+            };
+            match asked {
+                Asked::Stop => return Poll::Ready(End::Stopped),
+                Asked::ViewerCame => {
+                    state.elsewhere += 1;
+                    state.left = None;
+                }
+                Asked::ViewerLeft => {
+                    state.elsewhere = state.elsewhere.saturating_sub(1);
+                    state.note_empty(End::ClientGone);
+                    if let Some(pump) = state.pump.take() {
+                        pump.wake();
+                    }
+                }
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl State {
+    /// Keeps how the stream has ended.
+    pub(super) fn end_tap(&mut self, last: &[u8], how: Close) {
+        let numbered = self.journal.last() - u64::from(!last.is_empty());
+        let outcome = self.outcome.unwrap_or(End::Truncated);
+        if let Some(mut tapped) = self.tap.take() {
+            tapped.flush(numbered);
+            tapped.tap.end(outcome, last, how);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Streams that another instance runs, or ran: found in the store that the instances share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Response, StatusCode};
+use tokio::time::sleep;
+
+use super::answers::Problem;
+use super::attach::{Attached, Return};
+use super::caller::{Caller, CallerKey};
+use super::responses;
+use crate::app::App;
+use crate::config;
+use crate::journal::own_id;
+use crate::metrics::RouteMetrics;
+use crate::proxy::Peer;
+use crate::reply::body::Body;
+use crate::session::elsewhere::{self, Elsewhere};
+use crate::session::resumable::Name;
+use crate::session::stored::{Extra, stored_name};
+use crate::session::stream_id::StreamId;
+use crate::session::{Follow, Returned};
+use crate::store::{Control, Meta, RemoteState, Store};
+use crate::stream::pump::Reader;
+
+/// How often a stream is looked at again of which the client has more than the store.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How many times.
+const LOOKS: usize = 20;
+
+/// A stream of another instance.
+pub(super) struct Far {
+    store: Arc<Store>,
+    id: StreamId,
+    meta: Meta,
+    pub(super) route: Arc<config::Route>,
+    pub(super) metrics: Arc<RouteMetrics>,
+}
+
+/// Finds a stream by its id.
+///
+/// # Errors
+/// If there is none, or the store does not answer.
+pub(super) async fn find(app: &App, id: StreamId) -> Result<Far, Problem> {
+    let store = app.store.as_ref().ok_or(Problem::Unknown)?;
+    let meta = store.find(&id.to_string()).await;
+    let meta = meta
+        .map_err(|_| Problem::StoreDown)?
+        .ok_or(Problem::Unknown)?;
+    let loaded = app.loaded();
+    let routes = loaded.config.routes.iter().zip(&loaded.metrics);
+    let mut named = routes.filter(|(route, _)| *route.name == *meta.route);
+    let found = named
+        .next()
+        .filter(|(route, _)| route.policy.resume.is_some());
+    let (route, metrics) = found.ok_or(Problem::Unknown)?;
+    Ok(Far {
+        store: Arc::clone(store),
+        id,
+        route: Arc::clone(route),
+        metrics: Arc::clone(metrics),
+        meta,
+    })
+}
+
+/// Finds the stream that has this name.
+///
+/// # Errors
+/// If there is none, or the store does not answer.
+pub(super) async fn recall(app: &App, name: Option<Name>) -> Result<StreamId, Problem> {
+    let store = app.store.as_ref().ok_or(Problem::Unknown)?;
+    let name = name.ok_or(Problem::Unknown)?;
+    let id = store.recall(&stored_name(&name)).await;
+    let id = id.map_err(|_| Problem::StoreDown)?;
+    id.and_then(|id| StreamId::parse(&id))
+        .ok_or(Problem::Unknown)
+}
+
+impl Far {
+    /// Reports whether a request comes from the caller of the stream.
+    pub(super) fn is_callers(&self, app: &App, headers: &HeaderMap) -> bool {
+        let Some(key) = app.resumables.shared_key() else {
+            return false;
+        };
+        let settings = self.route.policy.resume.as_ref();
+        let bind = settings.map_or(&config::Bind::Auto, |settings| &settings.bind);
+        let asking = CallerKey::new(key).digest(headers, bind, None);
+        Caller::from_bytes(self.meta.caller).admits(&asking)
+    }
+
+    pub(super) const fn id(&self) -> StreamId {
+        self.id
+    }
+
+    /// Returns the number of the first event that is kept.
+    pub(super) const fn first(&self) -> u64 {
+        self.meta.first
+    }
+
+    /// Reports whether the stream has ended.
+    pub(super) const fn is_over(&self) -> bool {
+        matches!(self.meta.state, RemoteState::Ended { .. })
+    }
+
+    /// Returns the digest of the body of the request that began the stream.
+    pub(super) fn body(&self) -> Option<String> {
+        Extra::of(&self.meta).body
+    }
+
+    /// Asks the instance that runs the stream to stop it.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub(super) async fn stop(&self) -> Result<(), Problem> {
+        let asked = self.store.ask(&self.id.to_string(), Control::Stop).await;
+        asked.map_err(|_| Problem::StoreDown)
+    }
+
+    /// Returns what a client is shown of the stream.
+    pub(super) fn state(&self) -> serde_json::Value {
+        let (state, outcome) = match &self.meta.state {
+            RemoteState::Live => ("live", None),
+            RemoteState::Ended { outcome } => ("ended", Some(outcome.as_str())),
+            RemoteState::Gap => ("gap", None),
+        };
+        serde_json::json!({
+            "stream": self.id.to_string(),
+            "state": state,
+            "outcome": outcome,
+            "first": self.meta.first,
+            "last": self.meta.last,
+            "viewers": serde_json::Value::Null,
+        })
+    }
+
+    /// Returns the position after the event with this id of the upstream.
+    pub(super) async fn position_of_id(&self, peer: &Peer, app: &App, id: &str) -> Option<u64> {
+        let elsewhere = self.elsewhere(peer, app)?;
+        let is_it = |block: &[u8]| (own_id(block) == Some(id.as_bytes())).then_some(true);
+        elsewhere::position(&elsewhere, is_it).await
+    }
+
+    /// Returns the position after the event with this `sequence_number`.
+    ///
+    /// # Errors
+    /// If the events behind it are not kept any more.
+    pub(super) async fn position_of_number(
+        &self,
+        peer: &Peer,
+        app: &App,
+        number: u64,
+    ) -> Result<u64, Problem> {
+        let first = self.meta.first;
+        let evicted = Problem::Evicted { first };
+        let Some(elsewhere) = self.elsewhere(peer, app) else {
+            return Err(Problem::Unknown);
+        };
+        let reached = |block: &[u8]| Some(responses::sequence_number(block)? <= number);
+        match elsewhere::position(&elsewhere, reached).await {
+            Some(position) => Ok(position),
+            None if first <= 1 => Ok(0),
+            None => Err(evicted),
+        }
+    }
+
+    /// Answers with the events after the position.
+    pub(super) async fn attach(
+        mut self,
+        own: &Return<'_>,
+        peer: &Peer,
+        app: &App,
+        after: u64,
+    ) -> Response<Body> {
+        // What the client got last may still be on its way to the store.
+        for _ in 0..LOOKS {
+            if after <= self.meta.last || !matches!(self.meta.state, RemoteState::Live) {
+                break;
+            }
+            sleep(LOOK_AGAIN).await;
+            match find(app, self.id).await {
+                Ok(again) => self = again,
+                Err(problem) => return own.refuse(&problem),
+            }
+        }
+        let (first, last) = (self.meta.first, self.meta.last);
+        let has_all = after >= last;
+        match self.meta.state {
+            RemoteState::Ended { .. } if has_all => {
+                let kind = HeaderValue::from_str(&self.meta.content_type);
+                let kind = kind.unwrap_or(HeaderValue::from_static("text/event-stream"));
+                return own.complete(kind);
+            }
+            RemoteState::Gap if has_all => return own.refuse(&Problem::Gap),
+            RemoteState::Live if after > last => return own.refuse(&Problem::Ahead { last }),
+            _ if after.saturating_add(1) < first => {
+                return own.refuse(&Problem::Evicted { first });
+            }
+            _ => {}
+        }
+        let Some(elsewhere) = self.elsewhere(peer, app) else {
+            return own.refuse(&Problem::Unknown);
+        };
+        let follow = Follow {
+            returned: Returned {
+                context: Arc::clone(own.context),
+                after,
+            },
+            reader: Arc::clone(own.conn) as Arc<dyn Reader>,
+        };
+        let mut headers = elsewhere.headers();
+        headers.remove(header::LOCATION);
+        own.respond(Attached {
+            started: elsewhere.follow(follow),
+            status: StatusCode::OK,
+            headers,
+            after,
+            replay: last - after,
+        })
+    }
+
+    fn elsewhere<'a>(&'a self, peer: &Peer, app: &'a App) -> Option<Elsewhere<'a>> {
+        Some(Elsewhere {
+            store: &self.store,
+            worker: peer.worker,
+            id: self.id,
+            meta: &self.meta,
+            budget: app.resumables.budget(),
+            settings: self.route.policy.resume.as_ref()?,
+        })
+    }
+}

@@ -1,0 +1,282 @@
+//! A client that has come back to a stream that another instance runs, or ran: it follows the stream in the store.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::registry::{LiveStream, Viewer};
+use super::start::{Follow, Started};
+use super::stored::{self, Extra};
+use super::stream_id::StreamId;
+use super::viewer::{ViewerParts, ViewerTask, WithViewer};
+use crate::config::Resume;
+use crate::dialect::ErrorContext;
+use crate::event::Event;
+use crate::hub::{self, Budget, Hub, OnLeave};
+use crate::journal::Bounds;
+use crate::queue::{Close, Limits, Offer, Overflow};
+use crate::store::{Control, Followed, Follower, Meta, Store};
+use crate::stream::end::End;
+use crate::tasks;
+
+/// What is read ahead of a slow client, in events and bytes.
+const AHEAD: Bounds = Bounds {
+    max_events: 1024,
+    max_bytes: 256 * 1024,
+};
+
+/// A stream that another instance runs, or ran.
+#[derive(Debug)]
+pub struct Elsewhere<'a> {
+    /// The store.
+    pub store: &'a Arc<Store>,
+    /// The worker that serves the client.
+    pub worker: usize,
+    /// Its id.
+    pub id: StreamId,
+    /// What is known of it.
+    pub meta: &'a Meta,
+    /// The settings of the route.
+    pub settings: &'a Resume,
+    /// The memory of all journals.
+    pub budget: &'a Arc<Budget>,
+}
+
+impl Elsewhere<'_> {
+    /// Attaches a client to the stream.
+    pub fn follow(&self, follow: Follow) -> Started {
+        let Follow { returned, reader } = follow;
+        let now = Instant::now();
+        let context = Arc::clone(&returned.context);
+        let policy = &context.route.policy;
+        let id = self.id.to_string();
+        let encoder = stored::encoder(self.meta);
+        let (hub, input) = Hub::after(
+            returned.after,
+            &id,
+            hub::Settings {
+                bounds: AHEAD,
+                limits: Limits {
+                    // The store has everything: what a slow client has not taken waits there.
+                    overflow: Overflow::Block,
+                    ..policy.queue
+                },
+                gating: policy.gating,
+                max_viewers: 1,
+                on_leave: OnLeave::Cancel,
+                ids: Extra::of(self.meta).ids(),
+            },
+            encoder,
+            Arc::clone(self.budget),
+        );
+        let attached = hub.attach_first_after(returned.after, now);
+        let live = Arc::new(LiveStream::elsewhere(self.id, &context));
+        live.add_viewer(Viewer {
+            number: attached.number,
+            queue: attached.probe,
+            reader: Arc::clone(&reader),
+        });
+        let task = FollowTask {
+            follower: self.store.follow(self.worker, &id, returned.after),
+            input,
+            waiting: VecDeque::new(),
+            seen: 0,
+            store: Arc::clone(self.store),
+            id,
+            is_over: false,
+        };
+        task.tell(Control::ViewerCame {
+            instance: self.store.instance().to_owned(),
+        });
+        let viewer = ViewerTask::new(ViewerParts {
+            live,
+            hub,
+            number: attached.number,
+            reader,
+            returned: Some(returned),
+            heartbeat: policy.heartbeat,
+            stall: policy.deadlines.client_stall,
+            total_at: now + policy.deadlines.total,
+        });
+        Started {
+            receiver: attached.receiver,
+            task: Box::pin(WithViewer::new(task, viewer)),
+            preamble: encoder.preamble(policy.preamble_bytes),
+        }
+    }
+
+    /// Returns the headers of the response that the first client got.
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let kind = ("content-type".to_owned(), self.meta.content_type.clone());
+        for (name, value) in self.meta.headers.iter().chain([&kind]) {
+            if let (Ok(name), Ok(value)) = (
+                http::HeaderName::from_bytes(name.as_bytes()),
+                http::HeaderValue::from_str(value),
+            ) {
+                headers.append(name, value);
+            }
+        }
+        headers
+    }
+}
+
+/// Copies a stream from the store to the queue of a client.
+struct FollowTask {
+    follower: Follower,
+    input: hub::Input,
+    /// What was read and has no room yet.
+    waiting: VecDeque<(u64, u8, Bytes)>,
+    /// How many takes of the client were seen.
+    seen: u64,
+    store: Arc<Store>,
+    id: String,
+    is_over: bool,
+}
+
+impl FollowTask {
+    /// Tells the instance that runs the stream. Nobody waits for it.
+    fn tell(&self, what: Control) {
+        if Handle::try_current().is_ok() {
+            let (store, id) = (Arc::clone(&self.store), self.id.clone());
+            tasks::spawn(async move {
+                // A stream that is over has nobody to be told.
+                let _ = store.ask(&id, what).await;
+            });
+        }
+    }
+
+    /// Hands on what was read. Returns whether all of it had room.
+    fn push(&mut self, now: Instant) -> bool {
+        if self.waiting.is_empty() {
+            return true;
+        }
+        let mut pushing = self.input.pushing(now);
+        while let Some((_, class, block)) = self.waiting.front() {
+            let event = Event::bare(stored::class(*class));
+            if pushing.push(block, &event) != Offer::Accepted {
+                break;
+            }
+            self.waiting.pop_front();
+        }
+        pushing.done();
+        self.waiting.is_empty()
+    }
+
+    /// Ends the client's stream. A failure of the store, or of the instance that ran the stream, is told.
+    fn close(&mut self, followed: &Followed, now: Instant) {
+        let (end, message) = match followed {
+            Followed::Events(_) => return,
+            Followed::Ended { clean, .. } => {
+                let how = if *clean { Close::Clean } else { Close::Abort };
+                self.input.close(how, None, now);
+                return;
+            }
+            Followed::Gap { .. } => (
+                "resume_gap",
+                "resume_gap: events of the stream were not stored; what follows is lost",
+            ),
+            Followed::OwnerGone => (
+                End::UpstreamReset.as_str(),
+                "upstream_reset: the instance that ran this stream is gone",
+            ),
+            Followed::Down => (
+                "resume_unavailable",
+                "resume_unavailable: the store of the streams does not answer, come back later",
+            ),
+        };
+        let encoder = self.input.hub().encoder();
+        let last = encoder.failure(&ErrorContext::default(), end, message);
+        let how = if last.is_some() {
+            Close::Clean
+        } else {
+            Close::Abort
+        };
+        self.input.close_untold(how, last.as_deref(), now);
+    }
+
+    fn poll_to_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let now = Instant::now();
+            if self.input.gone(now).is_some() {
+                return Poll::Ready(());
+            }
+            let has_room = self.push(now);
+            // Registers before it looks again, so that nothing is missed.
+            if self
+                .input
+                .poll_change(cx, &mut self.seen, !has_room)
+                .is_ready()
+            {
+                continue;
+            }
+            if !has_room {
+                return Poll::Pending;
+            }
+            match self.follower.poll_next(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Followed::Events(events)) => self.waiting.extend(events),
+                Poll::Ready(end) => {
+                    self.close(&end, now);
+                    return Poll::Ready(());
+                }
+            }
+        }
+    }
+}
+
+impl Future for FollowTask {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if this.is_over {
+            return Poll::Ready(());
+        }
+        let polled = tasks::contained(|| this.poll_to_end(cx)).unwrap_or(Poll::Ready(()));
+        this.is_over = polled.is_ready();
+        polled
+    }
+}
+
+impl Drop for FollowTask {
+    fn drop(&mut self) {
+        self.tell(Control::ViewerLeft {
+            instance: self.store.instance().to_owned(),
+        });
+    }
+}
+
+/// Returns the number of the last event of a stream in the store for which `reached` is true, reading from the oldest on
+/// until it is false behind one. `None` if there is none.
+pub async fn position(
+    elsewhere: &Elsewhere<'_>,
+    mut reached: impl FnMut(&[u8]) -> Option<bool>,
+) -> Option<u64> {
+    let first = elsewhere.meta.first;
+    let id = elsewhere.id.to_string();
+    let mut follower = (elsewhere.store).follow(elsewhere.worker, &id, first.saturating_sub(1));
+    let mut found = None;
+    let mut last = first.saturating_sub(1);
+    while last < elsewhere.meta.last {
+        let next = std::future::poll_fn(|cx| follower.poll_next(cx)).await;
+        let Followed::Events(events) = next else {
+            break;
+        };
+        for (seq, _, block) in events {
+            last = seq;
+            match reached(&block) {
+                Some(true) => found = Some(seq),
+                Some(false) => return found,
+                None => {}
+            }
+        }
+    }
+    found
+}
