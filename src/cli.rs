@@ -102,6 +102,9 @@ pub struct Check {
     /// Configuration file, YAML or JSON
     #[arg(value_name = "FILE", env = "WEIR_CONFIG", value_parser = path())]
     file: Option<PathBuf>,
+    /// Also connect to the store of journals (resume.store), and say what is missing
+    #[arg(long)]
+    pub probe: bool,
     /// Settings that override the file.
     #[command(flatten)]
     pub settings: Settings,

@@ -20,7 +20,8 @@ fn main() -> ExitCode {
     match Cli::parse().into_command() {
         Command::Check(args) => {
             let file = args.file().map(ToOwned::to_owned);
-            finish(&check::check(file.as_deref(), &args.settings.into()))
+            let probe = args.probe;
+            finish(&check::check(file.as_deref(), &args.settings.into(), probe))
         }
         Command::Demo(args) => match demo::run(&args, |text| say(&text)) {
             Ok(()) => ExitCode::SUCCESS,

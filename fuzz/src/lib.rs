@@ -12,4 +12,5 @@ pub mod identity;
 pub mod joins;
 pub mod queue;
 pub mod replies;
+pub mod resume;
 pub mod scan;

@@ -9,18 +9,27 @@ use crate::memory;
 
 /// Checks a file, or the flags alone. The output is itself a valid configuration file: its comments state how much
 /// memory the configuration allows, its keys hold the effective values.
-pub fn check(file: Option<&Path>, overrides: &Overrides) -> Output {
+///
+/// With `probe`, also connects to the store of journals if there is one, and says what it found.
+pub fn check(file: Option<&Path>, overrides: &Overrides, probe: bool) -> Output {
     let name = file.map_or_else(|| "flags".to_owned(), |file| file.display().to_string());
     let loaded = match file {
         Some(file) => config::load_file(file, overrides),
         None => config::load(None, overrides),
     };
     match loaded {
-        Ok(config) => Output {
-            stdout: summary(&name, &config),
-            stderr: warnings(&config),
-            code: 0,
-        },
+        Ok(config) => {
+            let probed = if probe {
+                probed(&config)
+            } else {
+                Probed::default()
+            };
+            Output {
+                stdout: summary(&name, &config),
+                stderr: warnings(&config) + &probed.said,
+                code: if probed.fails { 2 } else { 0 },
+            }
+        }
         Err(problems) => {
             let count = problems.list.len();
             let noun = if count == 1 { "problem" } else { "problems" };
@@ -36,6 +45,58 @@ pub fn check(file: Option<&Path>, overrides: &Overrides) -> Output {
                 code: 2,
             }
         }
+    }
+}
+
+/// What was found out about the store of journals.
+#[derive(Default)]
+struct Probed {
+    said: String,
+    /// It cannot be used.
+    fails: bool,
+}
+
+#[cfg(feature = "redis")]
+fn probed(config: &Config) -> Probed {
+    use crate::store::{self, Severity};
+
+    let config::Store::Redis(settings) = &config.journals.store else {
+        return nothing_to_probe();
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let found = match runtime {
+        Ok(runtime) => runtime.block_on(store::probe(settings)),
+        Err(error) => {
+            return Probed {
+                said: format!("error: the store cannot be probed: {error}\n"),
+                fails: true,
+            };
+        }
+    };
+    let mut probed = Probed::default();
+    for finding in found {
+        let word = match finding.severity {
+            Severity::Fine => "ok",
+            Severity::Warning => "warning",
+            Severity::Problem => "error",
+        };
+        probed.fails |= finding.severity == Severity::Problem;
+        let _ = writeln!(probed.said, "{word}: resume.redis: {}", finding.text);
+    }
+    probed
+}
+
+#[cfg(not(feature = "redis"))]
+fn probed(_: &Config) -> Probed {
+    nothing_to_probe()
+}
+
+fn nothing_to_probe() -> Probed {
+    Probed {
+        said: "ok: resume.store: journals are kept in memory, there is nothing to probe\n".to_owned(),
+        fails: false,
     }
 }
 
@@ -126,7 +187,7 @@ mod tests {
             upstream: Some("http://127.0.0.1:8000".to_owned()),
             ..Overrides::default()
         };
-        let output = check(None, &overrides);
+        let output = check(None, &overrides, false);
         assert_eq!((output.stderr.as_str(), output.code), ("", 0));
         let limits = config::load(None, &overrides).unwrap().limits;
         let numbers = format!(
@@ -159,7 +220,7 @@ mod tests {
                 defaults: {{resume: {resume}}}\n"
             );
             std::fs::write(file.path(), text).unwrap();
-            check(Some(file.path()), &Overrides::default())
+            check(Some(file.path()), &Overrides::default(), false)
         };
         let line = "# memory if all journals are full: 40 MiB\n";
         let roomy = checked("1GiB", "{}");
@@ -182,7 +243,7 @@ mod tests {
             workers: Some("many".to_owned()),
             ..Overrides::default()
         };
-        let output = check(None, &overrides);
+        let output = check(None, &overrides, false);
         assert_eq!((output.stdout.as_str(), output.code), ("", 2));
         assert_eq!(
             output.stderr,
@@ -192,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_told_by_name() {
-        let output = check(Some(Path::new("no/such.yaml")), &Overrides::default());
+        let output = check(Some(Path::new("no/such.yaml")), &Overrides::default(), false);
         assert!(
             output.stderr.starts_with("no/such.yaml: cannot be read: "),
             "{}",

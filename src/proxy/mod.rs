@@ -44,6 +44,9 @@ use admitted::Admitted;
 use prepare::Prepared;
 use reject::Rejection;
 
+#[doc(hidden)]
+pub use resume::asked;
+
 /// The client of a request, and the worker that serves it.
 #[derive(Clone, Debug)]
 pub struct Peer {

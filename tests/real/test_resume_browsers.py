@@ -17,8 +17,9 @@ from support.resume import RESUME, numbers
 from support.sse import Event
 
 CUTS = 10
-# Enough for the head of the first event, without which a client has no id to come back with.
-FIRST_CUT = 400
+# A browser discards what a page has not read when its connection breaks. Without an event the page has no id to come back
+# with, so that many of them come before.
+FIRST_CUT = 3000
 WORDS = 100
 
 NAMES = '["status", "token", "tool_call", "tool_result", "done", "message"]'
@@ -51,9 +52,12 @@ console.log("over");
 """
 # What the library sees when the user has gone to another tab and comes back.
 SWITCH = """
-    const shown = () => document.dispatchEvent(new Event("visibilitychange"));
-    // In a task of its own, as in a browser.
-    if (seen === 5 || seen === 50) setTimeout(shown);
+    const tab = (hidden) => {
+      Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+      document.dispatchEvent(new Event("visibilitychange"));
+    };
+    // Each in a task of its own, as in a browser.
+    if (seen === 5 || seen === 50) setTimeout(() => { tab(true); setTimeout(() => tab(false)); });
 """
 
 

@@ -291,7 +291,7 @@ def test_a_response_is_found_elsewhere(redis, fleet):
 def test_a_stream_with_a_small_journal(redis, fleet):
     """What is no longer kept is told, and what is kept can be read. Redis may keep a little more than is asked."""
     agent = Agent(3000)
-    a, b = fleet(agent, redis().reached(), resume={"max_events": 200})
+    a, b = fleet(agent, redis().reached(), resume={"max_events": 200}, queue={"overflow": "block"})
     stream = run(a, 3000)
     over(b, stream)
     with rest(b.url, stream, 1) as again:

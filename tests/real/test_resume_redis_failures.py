@@ -70,8 +70,11 @@ def test_it_is_down_when_weir_starts(redis, fleet):
     assert a.ask("/readyz")[0] == 200
     run(a, COUNT)
     refuses_to_resume(b)
-    assert b.ask("/readyz")[0] == 200
     assert b.metrics().value("weir_resume_requests_total", result="unavailable") == 3
+    # Who comes back does not start a second run.
+    with Raw(b.url).post("/agent", last_event_id=f"{UNKNOWN}.1") as again:
+        assert json.loads(again.read_body())["code"] == "resume_unavailable"
+    assert (len(agent.runs), b.ask("/readyz")[0]) == (1, 200)
     assert a.metrics().value("weir_resume_store_errors_total") > 0
     server.start()
     ready(a, b, within=SOON)
@@ -174,15 +177,15 @@ class Refusal(NamedTuple):
     is_up: bool
 
 
-def _read_only(server: Redis) -> None:
-    # A primary that never answers.
-    server.ask("REPLICAOF", HOST, 1)
+def _with(*words: str) -> Callable[[Redis], object]:
+    return lambda server: server.ask(*words)
 
 
 REFUSALS = {
-    "full": Refusal(lambda one: one.ask("CONFIG", "SET", "maxmemory", 1), lambda one: one.ask("CONFIG", "SET", "maxmemory", 0), True),
-    "ACL": Refusal(lambda one: one.ask("ACL", "SETUSER", "weir", "-xadd"), lambda one: one.ask("ACL", "SETUSER", "weir", "+xadd"), True),
-    "read-only": Refusal(_read_only, lambda one: one.ask("REPLICAOF", "NO", "ONE"), False),
+    "full": Refusal(_with("CONFIG", "SET", "maxmemory", "1"), _with("CONFIG", "SET", "maxmemory", "0"), True),
+    "ACL": Refusal(_with("ACL", "SETUSER", "weir", "-xadd"), _with("ACL", "SETUSER", "weir", "+xadd"), True),
+    # The replica of a primary that never answers.
+    "read-only": Refusal(_with("REPLICAOF", HOST, "1"), _with("REPLICAOF", "NO", "ONE"), False),
 }
 
 
@@ -281,11 +284,31 @@ def test_it_does_not_answer_for_long(redis, fleet):
     is_whole(agent, a, b)
 
 
+@pytest.mark.alone
+def test_each_answer_takes_a_second(redis, fleet):
+    """Streams do not wait, and who wants to come back is not kept waiting. Afterwards everything is there."""
+    server, agent = redis(), Agent(COUNT, pace=0.01)
+    with Switch(server.port) as switch:
+        a, b = fleet(agent, {"url": switch.url})
+        # A little more than a client waits.
+        switch.delay = 1.2
+        began = time.monotonic()
+        stream = run(a, COUNT)
+        assert time.monotonic() - began < COUNT * 0.01 + 1.0
+        refuses_to_resume(b)
+        switch.delay = 0.0
+        ready(a, b)
+        over(b, stream)
+        whole(read(b, stream), stream, COUNT)
+        is_whole(agent, a, b)
+        assert a.metrics().value("weir_resume_store_broken_total") == 0
+
+
 TROUBLES: dict[str, Callable[[Redis], object]] = {
     "ended": Redis.kill,
     "paused": Redis.pause,
     "full": REFUSALS["full"].begin,
-    "read-only": _read_only,
+    "read-only": REFUSALS["read-only"].begin,
 }
 
 

@@ -45,7 +45,7 @@ def test_the_rest_follows_any_event_while_the_stream_lives(run, protocol):
     agent = Agent(20, hold=15)
     proxy, client, stream = run(agent)
     first = client.until_events(15)
-    last = f"id: {first[-1].id}\nevent: {first[-1].name}\ndata: {first[-1].data}\n\n".encode()
+    last = f"event: {first[-1].name}\ndata: {first[-1].data}\nid: {first[-1].id}\n\n".encode()
     for after in (1, 7, 14):
         path = f"{stream_path(stream)}?after={after}"
         if protocol == "h2":

@@ -15,6 +15,7 @@
 //! | `answers` | what a client gets that cannot go on |
 
 mod answers;
+pub mod asked;
 mod attach;
 mod begin;
 mod caller;

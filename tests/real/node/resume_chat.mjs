@@ -6,11 +6,14 @@ import { failed, report, result, task } from "./task.mjs";
 const { AbstractChat, DefaultChatTransport } = await import(task.package);
 
 const requests = [];
+let attached;
+const isAttached = new Promise((resolve) => (attached = resolve));
 const transport = new DefaultChatTransport({
   api: `${task.base}/api/chat`,
   fetch: async (url, init) => {
     const response = await fetch(url, init);
     requests.push([init.method, new URL(url).pathname, response.status]);
+    if (init.method === "GET") attached();
     return response;
   },
 });
@@ -43,6 +46,7 @@ await chat.sendMessage({ text: "Weather?" });
 see();
 // The run goes on only when the chat has come back.
 const resuming = chat.resumeStream();
+await isAttached;
 await fetch(`${task.base}/_open`, { method: "POST" });
 await resuming;
 see();

@@ -4,7 +4,8 @@ import asyncio
 import re
 import socket
 
-_ID = re.compile(rb"id: ([0-9a-f]{32})\.([1-9][0-9]*)\n")
+# Weir writes the id as the last line of an event.
+_ID = re.compile(rb"^id: ([0-9a-f]{32})\.([1-9][0-9]*)\n\n", re.MULTILINE)
 
 
 def request(host: str, method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
@@ -18,13 +19,13 @@ def request(host: str, method: str, path: str, body: bytes = b"", **headers: str
 
 def number(block: bytes, stream: str) -> int:
     """Returns the number of an event in the stream. Fails if its id has another form."""
-    found = _ID.match(block)
+    found = _ID.search(block)
     assert found and found[1].decode() == stream, block
     return int(found[2])
 
 
 def without_id(block: bytes) -> bytes:
-    return _ID.sub(b"", block, count=1)
+    return _ID.sub(b"\n", block, count=1)
 
 
 class Blocks:

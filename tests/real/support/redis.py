@@ -8,6 +8,7 @@ import socket
 import ssl
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -111,11 +112,12 @@ class Redis:
         self.kind, self._folder, self._own, self._authority = kind, folder, settings, authority
         # A path below that of a test would be too long for a socket.
         self._sockets = tempfile.mkdtemp() if unix else ""
-        if authority:
-            files = authority.issue(folder)
+        # It is the certificate of the test as well.
+        self._files = authority.issue(folder) if authority else None
+        if authority and self._files:
             self._own = {
-                "tls_cert_file": files.cert,
-                "tls_key_file": files.key,
+                "tls_cert_file": self._files.cert,
+                "tls_key_file": self._files.key,
                 "tls_ca_cert_file": authority.file(folder),
                 "tls_auth_clients": "no",
                 **settings,
@@ -177,7 +179,7 @@ class Redis:
         assert self._begin(), "another process took the port"
 
     def connect(self) -> Resp:
-        tls = self._authority.client() if self._authority else None
+        tls = self._authority.client(own=self._files) if self._authority else None
         return Resp(f"{self._sockets}/socket" if self._sockets else self.port, tls)
 
     def ask(self, *words: str | bytes | int) -> Any:
@@ -239,7 +241,8 @@ def sentinel(start: Callable[..., Redis], primary: Redis) -> Redis:
         f"failover-timeout {MASTER} 10000",
     ]
     one = start(sentinel=rules)
-    until("the sentinel knows the replica", lambda: b"master-link-status\nok" in flat(one.ask("SENTINEL", "REPLICAS", MASTER)))
+    known = b"master-link-status\nok"
+    until("the sentinel knows the replica", lambda: known in flat(one.ask("SENTINEL", "REPLICAS", MASTER)))
     return one
 
 
@@ -265,9 +268,11 @@ def cluster(start: Callable[..., Redis], number: int = 3) -> list[Redis]:
 
 
 class Switch:
-    """An address that leads to a server which can be exchanged, as that of a managed service does; or to none."""
+    """An address that leads to a server which can be exchanged, as that of a managed service does; or to none. Each
+    answer takes `delay` seconds."""
 
-    def __init__(self, port: int | None):
+    def __init__(self, port: int | None, delay: float = 0.0):
+        self.delay = delay
         self._target = port
         self._open: list[socket.socket] = []
         self._lock = threading.Lock()
@@ -299,15 +304,16 @@ class Switch:
                     client.close()
                     continue
                 self._open += [client, server]
-            for pair in ((client, server), (server, client)):
-                for one in pair:
-                    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                threading.Thread(target=self._pass, args=pair, daemon=True).start()
+            for one in (client, server):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for way in ((client, server, False), (server, client, True)):
+                threading.Thread(target=self._pass, args=way, daemon=True).start()
 
-    @staticmethod
-    def _pass(source: socket.socket, sink: socket.socket) -> None:
+    def _pass(self, source: socket.socket, sink: socket.socket, is_answer: bool) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
+                if is_answer and self.delay:
+                    time.sleep(self.delay)
                 sink.sendall(data)
         for one in (source, sink):
             _shut(one)
