@@ -95,7 +95,8 @@ fn probed(_: &Config) -> Probed {
 
 fn nothing_to_probe() -> Probed {
     Probed {
-        said: "ok: resume.store: journals are kept in memory, there is nothing to probe\n".to_owned(),
+        said: "ok: resume.store: journals are kept in memory, there is nothing to probe\n"
+            .to_owned(),
         fails: false,
     }
 }
@@ -253,7 +254,11 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_told_by_name() {
-        let output = check(Some(Path::new("no/such.yaml")), &Overrides::default(), false);
+        let output = check(
+            Some(Path::new("no/such.yaml")),
+            &Overrides::default(),
+            false,
+        );
         assert!(
             output.stderr.starts_with("no/such.yaml: cannot be read: "),
             "{}",

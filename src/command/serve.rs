@@ -20,7 +20,7 @@ use crate::server::listener::{self, Bound};
 use crate::server::workers::Workers;
 use crate::session::resumable;
 use crate::session::stored::Counting;
-use crate::store::Store;
+use crate::store::{Store, Watch};
 use crate::tasks;
 use crate::traces::Traces;
 
@@ -89,7 +89,8 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
     let admin = config.admin.listen.as_ref().map(admin::bind).transpose()?;
     let traces = Traces::start(&config.traces, &metrics)?;
     let outbox = records::start(&config.complete, &metrics)?;
-    let store = store(&config, &metrics);
+    let counting = Arc::new(Counting::new(&metrics));
+    let store = store(&config, &metrics, &counting);
     let sockets = Arc::default();
     let app = App::new(
         Loaded::new(config, &metrics, &sockets)?,
@@ -142,7 +143,11 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
     if let Some(store) = &app.store {
         let (store, in_force) = (Arc::clone(store), Arc::clone(&app));
         tasks::keep_running("the shared key", &metrics.worker_restarts, move || {
-            share_key(Arc::clone(&store), Arc::clone(&in_force))
+            share_key(
+                Arc::clone(&store),
+                Arc::clone(&in_force),
+                Arc::clone(&counting),
+            )
         });
     }
     ready(&addresses);
@@ -178,25 +183,32 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
 }
 
 /// Returns the store of journals, if they are not kept in memory alone.
-fn store(config: &Config, metrics: &Arc<Metrics>) -> Option<Arc<Store>> {
+fn store(config: &Config, metrics: &Arc<Metrics>, counting: &Arc<Counting>) -> Option<Arc<Store>> {
     let config::Store::Redis(settings) = &config.journals.store else {
         return None;
     };
     metrics.resume.store_up(false);
-    let watch = Arc::new(Counting(Arc::clone(metrics)));
+    let watch = Arc::clone(counting) as Arc<dyn Watch>;
     Store::start(settings, config.workers.max(1), watch)
 }
 
-/// Gets the key of the digests of credentials that all instances share, as soon as the store answers.
-async fn share_key(store: Arc<Store>, app: Arc<App>) {
+/// Gets the key of the digests of credentials that all instances share, as soon as the store answers, and sees that it stays
+/// there: a store may come back empty.
+async fn share_key(store: Arc<Store>, app: Arc<App>, counting: Arc<Counting>) {
+    let mut known = app.resumables.shared_key();
     loop {
-        match store.shared_key().await {
-            Ok(key) => {
-                app.resumables.share_key(key);
-                std::future::pending::<()>().await;
-            }
-            Err(_) => tokio::time::sleep(KEY_AGAIN).await,
+        let asked = match known {
+            None => store.shared_key().await,
+            Some(own) => store.keep_shared_key(own).await,
+        };
+        if let Ok(key) = asked
+            && known != Some(key)
+        {
+            app.resumables.share_key(key);
+            known = Some(key);
+            counting.has_key();
         }
+        tokio::time::sleep(KEY_AGAIN).await;
     }
 }
 

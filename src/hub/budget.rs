@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 /// A journal that finds the budget exceeded by this share of it makes room itself, because whoever should does not run.
-const LAST_SHARE: usize = 8;
+const LAST_SHARE: usize = 4;
+
+/// Whoever makes room frees this share of the budget, so that it need not do so again at once.
+const SPARE_SHARE: usize = 16;
 
 /// The memory of all journals of the process. Shared by all hubs.
 #[derive(Debug)]
@@ -38,6 +41,11 @@ impl Budget {
     /// Reports whether the journals take more than they may.
     pub fn is_exceeded(&self) -> bool {
         self.used() > self.total
+    }
+
+    /// Reports whether there is so little room that it will soon be exceeded again.
+    pub fn is_tight(&self) -> bool {
+        self.used() > self.total - self.total / SPARE_SHARE
     }
 
     /// Is ready when the budget has been exceeded since the last call.

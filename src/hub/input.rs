@@ -71,7 +71,7 @@ impl Input {
                 while !state.journal.fits(block.len()) && state.evict_for_others() {}
                 (block, state.journal.append(block, &event))
             });
-            for slot in state.viewers.iter().filter(|slot| !slot.is_behind()) {
+            for slot in state.viewers.iter().filter(|slot| slot.is_live()) {
                 match closing {
                     Some((block, seq)) => slot.queue.close_after(block, seq, how, now),
                     None => slot.queue.close(how, None, now),
@@ -97,7 +97,7 @@ impl Input {
             state.close = Some(how);
             state.closed_at = Some(now);
             state.untold = last.map(Box::from);
-            for slot in state.viewers.iter().filter(|slot| !slot.is_behind()) {
+            for slot in state.viewers.iter().filter(|slot| slot.is_live()) {
                 slot.queue.close(how, last, now);
             }
         }
@@ -140,15 +140,23 @@ impl Input {
 
     /// Returns why the run ends now, because its last viewer has left.
     pub fn gone(&self, now: Instant) -> Option<End> {
-        let left = self.0.lock().left?;
+        let mut state = self.0.lock();
+        state.forget_elsewhere(now);
+        let left = state.left?;
+        drop(state);
         let due = self.due(left).is_some_and(|at| at <= now);
         due.then_some(left.end)
     }
 
     /// Returns when the run ends if nobody comes back.
     pub fn gives_up_at(&self) -> Option<Instant> {
-        let left = self.0.lock().left?;
-        self.due(left)
+        let state = self.0.lock();
+        match state.left {
+            Some(left) => self.due(left),
+            // Nobody may be left there by then.
+            None if state.viewers.is_empty() => state.elsewhere.values().max().copied(),
+            None => None,
+        }
     }
 
     fn due(&self, left: Left) -> Option<Instant> {
@@ -227,7 +235,7 @@ impl Pushing<'_> {
             && state.encoder.framing() == Framing::Sse
             && own_id(block).is_some();
         let numbered = if has_own { 0 } else { seq };
-        for slot in state.viewers.iter_mut().filter(|slot| !slot.is_behind()) {
+        for slot in state.viewers.iter_mut().filter(|slot| slot.is_live()) {
             if slot.queue.offer(block, event, numbered, self.now) {
                 slot.pushed_at = self.now;
             } else {

@@ -32,6 +32,7 @@ mod room;
 mod tap;
 mod viewers;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -47,12 +48,15 @@ use crate::stream::end::End;
 pub use budget::Budget;
 pub use input::{Input, Pushing};
 use tap::Tapped;
-pub use tap::{Asked, Tap};
+pub use tap::{Asked, ELSEWHERE_FOR, Tap};
 use viewers::Slot;
 pub use viewers::{Attached, Refused, Step};
 
 /// How long a viewer's queue may be full before the overflow rule applies to it (see `stream::pump`).
 const OVERFLOW_GRACE: Duration = Duration::from_millis(100);
+
+/// What a stream takes beside its events: the request, the head, the names.
+const STREAM_BYTES: usize = 4 * 1024;
 
 /// What happens to the run when its last viewer leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,8 +151,8 @@ struct State {
     outcome: Option<End>,
     /// Where the events are kept as well.
     tap: Option<Tapped>,
-    /// How many viewers other processes have.
-    elsewhere: usize,
+    /// The viewers that other processes have, and until when they count.
+    elsewhere: HashMap<Box<str>, Instant>,
 }
 
 /// How the last viewer has left.
@@ -201,7 +205,7 @@ impl Hub {
                 budgeted: 0,
                 outcome: None,
                 tap: None,
-                elsewhere: 0,
+                elsewhere: HashMap::new(),
             }),
             alarmed: AtomicBool::new(false),
         });
@@ -256,6 +260,9 @@ impl Hub {
         }
         state.journal.shrink();
         self.settle(&mut state);
+        let lost = state.wake_lost();
+        drop(state);
+        wake(lost);
         evicted
     }
 
@@ -268,6 +275,9 @@ impl Hub {
         }
         state.journal.clear();
         self.settle(&mut state);
+        let lost = state.wake_lost();
+        drop(state);
+        wake(lost);
         evicted
     }
 
@@ -276,9 +286,9 @@ impl Hub {
         std::mem::take(&mut self.lock().evicted)
     }
 
-    /// Tells the budget how much memory the journal takes now.
+    /// Tells the budget how much memory the stream takes now.
     fn settle(&self, state: &mut State) {
-        let now = state.journal.allocated();
+        let now = state.journal.allocated() + STREAM_BYTES;
         if now != state.budgeted {
             self.budget.change(state.budgeted, now);
             state.budgeted = now;

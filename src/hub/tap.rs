@@ -2,8 +2,11 @@
 
 use std::fmt;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use super::{Hub, State};
+use tokio::time::Instant;
+
+use super::{Hub, State, wake};
 use crate::encode::Encoder;
 use crate::event::Class;
 use crate::queue::Close;
@@ -26,15 +29,20 @@ pub trait Tap: Send + fmt::Debug {
 }
 
 /// What another process asks of a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// The run is to be stopped.
     Stop,
-    /// A viewer has come there.
-    ViewerCame,
-    /// A viewer has left there.
-    ViewerLeft,
+    /// The viewer of this name follows the stream there.
+    ViewerCame(Box<str>),
+    /// It has left.
+    ViewerLeft(Box<str>),
 }
+
+/// A viewer of another process counts for so long after it was last heard of: that process may be gone.
+pub const ELSEWHERE_FOR: Duration = Duration::from_secs(15);
+/// Most viewers of other processes that are counted.
+const MAX_ELSEWHERE: usize = 4096;
 
 /// A tap, and what it gets at the end of a read.
 #[derive(Debug)]
@@ -81,30 +89,44 @@ impl Hub {
     pub fn poll_asked(&self, cx: &mut Context<'_>) -> Poll<End> {
         let mut guard = self.lock();
         let state = &mut *guard;
+        let mut pump = None;
         while let Some(tapped) = &mut state.tap {
             let Poll::Ready(asked) = tapped.tap.poll_asked(cx) else {
                 break;
             };
             match asked {
                 Asked::Stop => return Poll::Ready(End::Stopped),
-                Asked::ViewerCame => {
-                    state.elsewhere += 1;
-                    state.left = None;
-                }
-                Asked::ViewerLeft => {
-                    state.elsewhere = state.elsewhere.saturating_sub(1);
-                    state.note_empty(End::ClientGone);
-                    if let Some(pump) = state.pump.take() {
-                        pump.wake();
+                Asked::ViewerCame(name) => {
+                    if state.elsewhere.len() < MAX_ELSEWHERE || state.elsewhere.contains_key(&name)
+                    {
+                        let until = Instant::now() + ELSEWHERE_FOR;
+                        state.elsewhere.insert(name, until);
+                        state.left = None;
                     }
                 }
+                Asked::ViewerLeft(name) => {
+                    state.elsewhere.remove(&name);
+                    state.note_empty(End::ClientGone);
+                }
             }
+            state.changes += 1;
+            pump = state.pump.take().or(pump);
         }
+        drop(guard);
+        wake(pump);
         Poll::Pending
     }
 }
 
 impl State {
+    /// Forgets viewers of other processes of which nothing was heard.
+    pub(super) fn forget_elsewhere(&mut self, now: Instant) {
+        if !self.elsewhere.is_empty() {
+            self.elsewhere.retain(|_, until| *until > now);
+            self.note_empty(End::ClientGone);
+        }
+    }
+
     /// Keeps how the stream has ended.
     pub(super) fn end_tap(&mut self, last: &[u8], how: Close) {
         let numbered = self.journal.last() - u64::from(!last.is_empty());

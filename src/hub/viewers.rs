@@ -32,6 +32,8 @@ pub(super) struct Slot {
     missed: (u64, u64),
     /// It would have missed a critical event: its stream must end.
     lost: bool,
+    /// Its stream was ended before it had everything.
+    is_cut: bool,
     /// Wakes its task.
     task: Option<Waker>,
     /// How many takes its task has seen.
@@ -87,6 +89,11 @@ pub enum Step {
 impl Slot {
     pub(super) const fn is_behind(&self) -> bool {
         self.behind.is_some()
+    }
+
+    /// Reports whether the viewer gets events as they come.
+    pub(super) const fn is_live(&self) -> bool {
+        self.behind.is_none() && !self.is_cut
     }
 
     /// Reports whether the viewer still has to get the event with this number from the journal.
@@ -154,7 +161,7 @@ impl Slot {
     }
 
     /// Writes the next events of the journal into the queue, if the viewer has taken all before.
-    fn catch_up(&mut self, hub: &Hub, state: &mut Source<'_>, now: Instant) {
+    fn catch_up(&mut self, hub: &Hub, state: &Source<'_>, now: Instant) {
         let Some(mut next) = self.behind else {
             return;
         };
@@ -196,6 +203,10 @@ impl Slot {
             }
             self.replayed += 1;
             next = seq + 1;
+        }
+        if next > state.journal.last() && state.close.is_some() && self.missed.0 > 0 {
+            let (events, chars) = std::mem::take(&mut self.missed);
+            piece.extend_from_slice(state.encoder.drop_notice(events, chars).as_bytes());
         }
         if !piece.is_empty() {
             self.pieces += 1;
@@ -244,9 +255,15 @@ impl State {
         viewers.filter_map(|slot| slot.task.take()).collect()
     }
 
+    /// Takes the wakers of the viewers whose streams must end.
+    pub(super) fn wake_lost(&mut self) -> Vec<Waker> {
+        let viewers = self.viewers.iter_mut();
+        viewers.filter_map(Slot::wake_if_lost).collect()
+    }
+
     /// Notes that nobody follows the stream any more, if that is so.
     pub(super) fn note_empty(&mut self, end: End) {
-        if self.viewers.is_empty() && self.elsewhere == 0 && self.left.is_none() {
+        if self.viewers.is_empty() && self.elsewhere.is_empty() && self.left.is_none() {
             let at = Instant::now();
             self.left = Some(Left { at, end });
         }
@@ -317,6 +334,7 @@ impl Hub {
             fell_at: now,
             missed: (0, 0),
             lost: false,
+            is_cut: false,
             task: None,
             seen: 0,
             replayed: 0,
@@ -337,7 +355,7 @@ impl Hub {
     pub fn poll_viewer(&self, number: u32, cx: &mut Context<'_>, now: Instant) -> Step {
         let mut guard = self.lock();
         let state = &mut *guard;
-        let mut source = Source {
+        let source = Source {
             journal: &state.journal,
             encoder: state.encoder,
             close: state.close,
@@ -365,7 +383,7 @@ impl Hub {
             }
             took = true;
         }
-        slot.catch_up(self, &mut source, now);
+        slot.catch_up(self, &source, now);
         let status = slot.queue.status();
         let step = Step::Follows {
             waiting_since: status.waiting_since.max(status.handed_off),
@@ -413,10 +431,20 @@ impl Hub {
         if let Some(slot) = state.slot(number) {
             slot.behind = None;
             slot.lost = false;
-            slot.queue.clear();
-            slot.queue.close(how, last, now);
-            slot.queue.let_go();
+            slot.is_cut = true;
+            slot.queue.end_early(how, last, now);
         }
+    }
+
+    /// Ends the stream of one viewer that takes nothing.
+    pub fn lose_viewer(&self, number: u32) {
+        let mut state = self.lock();
+        let task = state.slot(number).and_then(|slot| {
+            slot.lost = true;
+            slot.task.take()
+        });
+        drop(state);
+        wake(task);
     }
 
     /// Ends the stream of one viewer as truncated.
@@ -442,7 +470,8 @@ impl Hub {
         };
         slot.add_counts(&mut state.counts);
         let status = slot.queue.status();
-        let complete = state.close.is_some() && !slot.is_behind() && !status.abandoned;
+        let complete =
+            state.close.is_some() && !slot.is_behind() && !slot.is_cut && !status.abandoned;
         state.delivered |= complete && end == End::ClientGone;
         state.note_empty(end);
         state.changes += 1;

@@ -168,10 +168,15 @@ impl Journal {
 
     /// Returns the number of the newest event whose block has this SSE id.
     pub fn find_id(&self, id: &[u8]) -> Option<u64> {
-        let found = self
-            .events(0)
-            .filter(|(_, kept)| own_id(kept.block) == Some(id));
-        found.last().map(|(seq, _)| seq)
+        let needle = [b"id: ", id, b"\n"].concat();
+        let mut last = self.last + 1;
+        for segment in self.segments.iter().rev() {
+            last -= segment.len() as u64;
+            if let Some(index) = segment.find_last(&needle, |block| own_id(block) == Some(id)) {
+                return Some(last + index as u64);
+            }
+        }
+        None
     }
 }
 

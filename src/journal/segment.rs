@@ -112,6 +112,18 @@ impl Segment {
         self.notes.shrink_to_fit();
     }
 
+    /// Returns the place among those left of the last event that has these bytes and for which `is_it` holds. Searches all
+    /// blocks at once.
+    pub(super) fn find_last(&self, bytes: &[u8], is_it: impl Fn(&[u8]) -> bool) -> Option<usize> {
+        let mut found = memrchr_all(&self.blocks, bytes);
+        found.find_map(|at| {
+            let place = self.notes.partition_point(|note| note.end as usize <= at);
+            let index = place.checked_sub(self.gone)?;
+            let kept = self.events(index).next()?;
+            is_it(kept.block).then_some(index)
+        })
+    }
+
     /// Returns the events that are left, apart from the first `skipped`.
     pub(super) fn events(&self, skipped: usize) -> impl Iterator<Item = Kept<'_>> {
         let from = self.gone + skipped;
@@ -129,4 +141,9 @@ impl Segment {
             }
         })
     }
+}
+
+/// Returns where `needle` begins in `all`, the last place first.
+fn memrchr_all<'a>(all: &'a [u8], needle: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+    memchr::memmem::rfind_iter(all, needle)
 }

@@ -15,7 +15,6 @@ use crate::config::MemoryLimit;
 use crate::metrics::Metrics;
 use crate::session::registry::Registry;
 use crate::session::resumable::Resumables;
-use crate::stream::end::End;
 use cgroup::Group;
 
 /// New requests are refused from this percentage of the limit.
@@ -279,7 +278,7 @@ fn end_stalled(streams: &Registry, used: Use, pending_release: &mut PendingRelea
         if bytes >= excess {
             break;
         }
-        live.stop(End::ClientStalled);
+        live.lose_slowest();
         bytes += waiting;
         ended += 1;
     }

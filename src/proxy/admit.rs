@@ -46,7 +46,7 @@ pub(super) fn admit(
     let head = RequestHead::new(parts.uri.path(), query, &parts.headers);
     let hint = detect::from_request(&head);
     let path = shown(parts.uri.path());
-    let decided = check(app, peer, parts, headers).and_then(|entered| {
+    let decided = check(app, peer, parts, headers, false).and_then(|entered| {
         let routed = routed(&loaded, parts)?;
         Ok((entered, routed))
     });
@@ -116,12 +116,13 @@ pub(super) fn admit(
 }
 
 /// Checks that the head, which came with so many `headers`, is unambiguous and that the process accepts requests, and
-/// counts one more.
-fn check(
+/// counts one more. `returns`: the request is for a stream that has begun, which is served while the process drains.
+pub(super) fn check(
     app: &App,
     peer: &Peer,
     parts: &request::Parts,
     headers: usize,
+    returns: bool,
 ) -> Result<Entered, Rejection> {
     let limits = app.loaded().config.limits;
     if headers > limits.max_headers {
@@ -129,7 +130,7 @@ fn check(
         return Err(Rejection::too_many_headers(limits.max_headers));
     }
     validate::check(parts)?;
-    if app.refusing.load(Ordering::Relaxed) {
+    if !returns && app.refusing.load(Ordering::Relaxed) {
         return Err(Rejection::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "draining",

@@ -65,12 +65,13 @@ pub async fn serve(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> R
     let under_way = Arc::new(app.request(peer.worker));
     let open = peer.conn.request(request.version() == Version::HTTP_2);
     let (mut parts, incoming) = request.into_parts();
-    if let Some(response) = resume::endpoint::answer(app, peer, &mut parts, started).await {
-        return response.map(|body| body.over(Arc::clone(&peer.conn)).holding((under_way, open)));
-    }
-    let mut response = match admit::admit(app, peer, &mut parts, started, &under_way) {
-        Ok(admitted) => forward(app, peer, admitted, parts, incoming).await,
-        Err(rejected) => *rejected,
+    let answered = resume::endpoint::answer(app, peer, &mut parts, started).await;
+    let mut response = match answered {
+        Some(response) => response,
+        None => match admit::admit(app, peer, &mut parts, started, &under_way) {
+            Ok(admitted) => forward(app, peer, admitted, parts, incoming).await,
+            Err(rejected) => resume::come_back(app, &parts, *rejected),
+        },
     };
     if response.body().is_fixed()
         && let Some(deadline) = BodyDeadline::current()

@@ -124,6 +124,19 @@ impl Sender {
         wake(state);
     }
 
+    /// Ends the queue with the block `last` instead of what waits, even if it was closed before: the reader does not take it.
+    pub fn end_early(&self, how: Close, last: Option<&[u8]>, now: Instant) {
+        let mut state = lock(&self.0);
+        state.clear();
+        if let Some(block) = last {
+            state.ring.push_final(block, 0, now);
+        }
+        state.note_waiting(now);
+        state.close = Some(how);
+        state.open();
+        wake(state);
+    }
+
     /// Sets what is written before the number of an event; `None` if events have no ids.
     pub fn set_ids(&self, ids: Option<Box<[u8]>>) {
         lock(&self.0).ring.set_ids(ids);

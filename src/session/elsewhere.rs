@@ -4,13 +4,15 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use tokio::runtime::Handle;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::registry::{LiveStream, Viewer};
+use super::resumable::FarViewer;
 use super::start::{Follow, Started};
 use super::stored::{self, Extra};
 use super::stream_id::StreamId;
@@ -31,6 +33,10 @@ const AHEAD: Bounds = Bounds {
     max_bytes: 256 * 1024,
 };
 
+/// How often the instance that runs a stream is told that a client follows it here. It takes a client for gone of which it
+/// has heard nothing for [`hub::ELSEWHERE_FOR`].
+const TELL_EVERY: Duration = Duration::from_secs(5);
+
 /// A stream that another instance runs, or ran.
 #[derive(Debug)]
 pub struct Elsewhere<'a> {
@@ -49,8 +55,8 @@ pub struct Elsewhere<'a> {
 }
 
 impl Elsewhere<'_> {
-    /// Attaches a client to the stream.
-    pub fn follow(&self, follow: Follow) -> Started {
+    /// Attaches a client to the stream. `counted` counts it.
+    pub fn follow(&self, follow: Follow, counted: FarViewer) -> Started {
         let Follow { returned, reader } = follow;
         let now = Instant::now();
         let context = Arc::clone(&returned.context);
@@ -88,12 +94,12 @@ impl Elsewhere<'_> {
             waiting: VecDeque::new(),
             seen: 0,
             store: Arc::clone(self.store),
+            name: format!("{}/{}", self.store.instance(), StreamId::random()),
+            next: Box::pin(sleep_until(now)),
             id,
             is_over: false,
+            _counted: counted,
         };
-        task.tell(Control::ViewerCame {
-            instance: self.store.instance().to_owned(),
-        });
         let viewer = ViewerTask::new(ViewerParts {
             live,
             hub,
@@ -137,7 +143,12 @@ struct FollowTask {
     seen: u64,
     store: Arc<Store>,
     id: String,
+    /// The name of the client among all viewers of the stream.
+    name: String,
+    /// When the instance that runs the stream is told again that the client follows it.
+    next: Pin<Box<Sleep>>,
     is_over: bool,
+    _counted: FarViewer,
 }
 
 impl FollowTask {
@@ -170,7 +181,7 @@ impl FollowTask {
     }
 
     /// Ends the client's stream. A failure of the store, or of the instance that ran the stream, is told.
-    fn close(&mut self, followed: &Followed, now: Instant) {
+    fn close(&self, followed: &Followed, now: Instant) {
         let (end, message) = match followed {
             Followed::Events(_) => return,
             Followed::Ended { clean, .. } => {
@@ -206,6 +217,13 @@ impl FollowTask {
             let now = Instant::now();
             if self.input.gone(now).is_some() {
                 return Poll::Ready(());
+            }
+            if self.next.as_mut().poll(cx).is_ready() {
+                self.tell(Control::ViewerCame {
+                    instance: self.name.clone(),
+                });
+                self.next.as_mut().reset(now + TELL_EVERY);
+                continue;
             }
             let has_room = self.push(now);
             // Registers before it looks again, so that nothing is missed.
@@ -248,7 +266,7 @@ impl Future for FollowTask {
 impl Drop for FollowTask {
     fn drop(&mut self) {
         self.tell(Control::ViewerLeft {
-            instance: self.store.instance().to_owned(),
+            instance: self.name.clone(),
         });
     }
 }

@@ -162,6 +162,23 @@ impl LiveStream {
         stalled.max_by_key(|(_, bytes)| *bytes)
     }
 
+    /// Ends the stream for the slowest viewer, because it takes nothing. The others follow on, if there are any.
+    pub fn lose_slowest(&self) {
+        let Some(hub) = self.hub.get() else {
+            self.stop(End::ClientStalled);
+            return;
+        };
+        let viewers = self.viewers();
+        let stalled = viewers
+            .iter()
+            .filter_map(|viewer| Some((viewer.stalled()?.1, viewer.number)));
+        let slowest = stalled.max().map(|(_, number)| number);
+        drop(viewers);
+        if let Some(number) = slowest {
+            hub.lose_viewer(number);
+        }
+    }
+
     /// Asks the stream to end. If called several times, the first reason counts.
     pub fn stop(&self, end: End) {
         self.stop.ask(end);

@@ -16,8 +16,10 @@ use crate::stream::end::End;
 
 /// How often old journals are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long to rest after that.
+const REST: Duration = Duration::from_millis(10);
 /// How many of the newest streams with the same name are remembered.
-const SAME_NAME: usize = 16;
+const SAME_NAME: usize = 1024;
 
 /// A digest of what a stream can be asked for by: a chat, an idempotency key, a path.
 pub type Name = [u8; 32];
@@ -96,7 +98,28 @@ pub struct Resumables {
     /// The key of the digests of credentials.
     key: [u8; 32],
     /// The same for those that all instances share.
-    shared_key: OnceLock<[u8; 32]>,
+    shared_key: Mutex<Option<[u8; 32]>>,
+    /// How many clients follow each stream of another instance. Locked only for a few lines.
+    far: Arc<Mutex<HashMap<StreamId, usize>>>,
+}
+
+/// A client that follows a stream of another instance.
+#[derive(Debug)]
+pub struct FarViewer {
+    id: StreamId,
+    far: Arc<Mutex<HashMap<StreamId, usize>>>,
+}
+
+impl Drop for FarViewer {
+    fn drop(&mut self) {
+        let mut far = lock(&self.far);
+        if let Some(count) = far.get_mut(&self.id) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                far.remove(&self.id);
+            }
+        }
+    }
 }
 
 /// The right to begin the stream with a name. Others who want it wait until it is dropped.
@@ -132,7 +155,8 @@ impl Resumables {
             known: Mutex::default(),
             reserved: Arc::default(),
             key: random_key(),
-            shared_key: OnceLock::new(),
+            shared_key: Mutex::default(),
+            far: Arc::default(),
         }
     }
 
@@ -143,13 +167,24 @@ impl Resumables {
 
     /// Sets the key that all instances share.
     pub fn share_key(&self, key: [u8; 32]) {
-        // It never changes.
-        let _ = self.shared_key.set(key);
+        *lock(&self.shared_key) = Some(key);
     }
 
     /// Returns the key that all instances share, once it is known.
-    pub fn shared_key(&self) -> Option<&[u8; 32]> {
-        self.shared_key.get()
+    pub fn shared_key(&self) -> Option<[u8; 32]> {
+        *lock(&self.shared_key)
+    }
+
+    /// Counts a client that follows a stream of another instance. `None` if `max` do.
+    pub fn enter_far(&self, id: StreamId, max: usize) -> Option<FarViewer> {
+        let mut far = lock(&self.far);
+        let count = far.entry(id).or_default();
+        if *count >= max {
+            return None;
+        }
+        *count += 1;
+        let far = Arc::clone(&self.far);
+        Some(FarViewer { id, far })
     }
 
     /// Waits until nobody else has reserved the name. In progress are at most as many requests as there may be.
@@ -265,7 +300,7 @@ impl Resumables {
         over.sort_by_key(|(at, _)| *at);
         for (_, stream) in over {
             self.forget(&stream, Eviction::TotalLimit, metrics);
-            if !self.budget.is_exceeded() {
+            if !self.budget.is_tight() {
                 return;
             }
         }
@@ -273,7 +308,7 @@ impl Resumables {
         for (_, stream) in running {
             let evicted = stream.hub.evict_half();
             metrics.resume.evicted(Eviction::TotalLimit, evicted);
-            if !self.budget.is_exceeded() {
+            if !self.budget.is_tight() {
                 return;
             }
         }
@@ -324,5 +359,7 @@ pub async fn keep_tidy(streams: Arc<Resumables>, metrics: Arc<Metrics>) {
             () = exceeded => {}
         }
         streams.tidy(&metrics, Instant::now());
+        // However fast journals grow, looking at all of them must not take the thread.
+        sleep(REST).await;
     }
 }

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderMap, header};
 use serde::{Deserialize, Serialize};
 
+use super::resumable::Name;
 use super::stream_id::hex;
 use crate::config::Resume;
 use crate::dialect::Dialect;
@@ -20,6 +22,9 @@ use crate::store::{Bounds, Control, Meta, RemoteState, Store, Watch, Writer};
 use crate::stream::end::End;
 use crate::wire::Framing;
 
+/// Returns the name of a response of the Responses API whose id stands in the block of an event.
+pub type ResponseName = Box<dyn Fn(&[u8]) -> Option<Name> + Send>;
+
 /// Where a stream is kept, and what it can be asked for by there.
 pub struct Storing {
     /// The store.
@@ -29,9 +34,9 @@ pub struct Storing {
     /// The digest of the caller's credentials, with the key that all instances share.
     pub caller: [u8; 32],
     /// What it can be asked for by, with that digest.
-    pub names: Vec<super::resumable::Name>,
-    /// Returns the name of a response of the Responses API, and reads the id from the block of an event.
-    pub response: Box<dyn Fn(&[u8]) -> Option<super::resumable::Name> + Send>,
+    pub names: Vec<Name>,
+    /// Reads the name of a response.
+    pub response: ResponseName,
 }
 
 impl fmt::Debug for Storing {
@@ -92,7 +97,7 @@ pub fn encoder(meta: &Meta) -> Encoder {
 }
 
 /// Returns a name as the store has it.
-pub fn stored_name(name: &super::resumable::Name) -> String {
+pub fn stored_name(name: &Name) -> String {
     hex(name)
 }
 
@@ -187,7 +192,7 @@ struct Stored {
     /// `None` once the stream has ended.
     writer: Option<Writer>,
     meta: Meta,
-    response: Option<Box<dyn Fn(&[u8]) -> Option<super::resumable::Name> + Send>>,
+    response: Option<ResponseName>,
     /// How many events were searched for the id of a response.
     seen: usize,
     store: Arc<Store>,
@@ -269,8 +274,8 @@ impl Tap for Stored {
         };
         writer.poll_control(cx).map(|control| match control {
             Control::Stop => Asked::Stop,
-            Control::ViewerCame { .. } => Asked::ViewerCame,
-            Control::ViewerLeft { .. } => Asked::ViewerLeft,
+            Control::ViewerCame { instance } => Asked::ViewerCame(instance.into()),
+            Control::ViewerLeft { instance } => Asked::ViewerLeft(instance.into()),
         })
     }
 }
@@ -283,18 +288,45 @@ pub(super) fn class(number: u8) -> Class {
 
 /// Counts what happens to the store.
 #[derive(Debug)]
-pub struct Counting(pub Arc<Metrics>);
+pub struct Counting {
+    metrics: Arc<Metrics>,
+    is_up: AtomicBool,
+    has_key: AtomicBool,
+}
+
+impl Counting {
+    /// Creates it for a store that has not been reached yet.
+    pub fn new(metrics: &Arc<Metrics>) -> Self {
+        Self {
+            metrics: Arc::clone(metrics),
+            is_up: AtomicBool::new(false),
+            has_key: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes that the key is known that all instances share: without it nothing is stored.
+    pub fn has_key(&self) {
+        self.has_key.store(true, Ordering::Relaxed);
+        self.show();
+    }
+
+    fn show(&self) {
+        let usable = self.is_up.load(Ordering::Relaxed) && self.has_key.load(Ordering::Relaxed);
+        self.metrics.resume.store_up(usable);
+    }
+}
 
 impl Watch for Counting {
     fn up(&self, up: bool) {
-        self.0.resume.store_up(up);
+        self.is_up.store(up, Ordering::Relaxed);
+        self.show();
     }
 
     fn error(&self) {
-        self.0.resume.store_errors.inc();
+        self.metrics.resume.store_errors.inc();
     }
 
     fn broken(&self) {
-        self.0.resume.store_broken.inc();
+        self.metrics.resume.store_broken.inc();
     }
 }

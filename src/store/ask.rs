@@ -154,6 +154,17 @@ impl Store {
         }
     }
 
+    /// The same, for a process that knows the key: the store may have been emptied meanwhile.
+    ///
+    /// # Errors
+    /// If the store cannot be asked within a second.
+    pub async fn keep_shared_key(&self, own: [u8; 32]) -> Result<[u8; 32], Down> {
+        match self.set_first(&self.keys.secret(), &own, None).await? {
+            None => Ok(own),
+            Some(there) => there.try_into().map_err(|_| Down),
+        }
+    }
+
     /// Sets a key unless it is there already; returns what is there then. Two commands, because servers before version 7
     /// do not return what is there.
     async fn set_first(

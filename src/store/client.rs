@@ -100,12 +100,15 @@ impl Link {
     }
 }
 
+/// A pipeline of several, and a range of commands in it.
+type Place = (usize, Range<usize>);
+
 /// Puts commands of several slots into pipelines: one for each list in a cluster, one for all otherwise. Returns for
 /// each list the pipeline and its range in there.
 pub(super) fn pack(
     lists: impl IntoIterator<Item = Vec<Cmd>>,
     is_cluster: bool,
-) -> (Vec<Arc<Pipeline>>, Vec<(usize, Range<usize>)>) {
+) -> (Vec<Arc<Pipeline>>, Vec<Place>) {
     let mut pipelines: Vec<Pipeline> = Vec::new();
     let mut places = Vec::new();
     for list in lists {

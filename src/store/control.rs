@@ -105,7 +105,7 @@ impl Mailbox {
         }
     }
 
-    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Control> {
+    pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<Control> {
         let mut waiting = self.lock();
         if let Some(control) = waiting.messages.pop_front() {
             return Poll::Ready(control);
@@ -162,15 +162,15 @@ mod tests {
     #[test]
     fn a_stop_always_finds_room_and_comes_first() {
         let mailbox = Mailbox::default();
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(mailbox.poll(&mut cx).is_pending());
+        let cx = Context::from_waker(Waker::noop());
+        assert!(mailbox.poll(&cx).is_pending());
         for _ in 0..=MAX_WAITING {
             mailbox.put(came("a"));
         }
         mailbox.put(Control::Stop);
-        assert_eq!(mailbox.poll(&mut cx), Poll::Ready(Control::Stop));
+        assert_eq!(mailbox.poll(&cx), Poll::Ready(Control::Stop));
         let mut left = 0;
-        while mailbox.poll(&mut cx).is_ready() {
+        while mailbox.poll(&cx).is_ready() {
             left += 1;
         }
         assert_eq!(left, MAX_WAITING - 1);

@@ -189,6 +189,14 @@ impl Store {
     ///
     /// # Errors
     /// Always.
+    pub async fn keep_shared_key(&self, _: [u8; 32]) -> Result<[u8; 32], Down> {
+        std::future::ready(Err(Down)).await
+    }
+
+    /// There is none.
+    ///
+    /// # Errors
+    /// Always.
     pub async fn shared_key(&self) -> Result<[u8; 32], Down> {
         std::future::ready(Err(Down)).await
     }

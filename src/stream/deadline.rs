@@ -186,6 +186,11 @@ impl ClientClocks {
         std::mem::replace(&mut self.sooner, false)
     }
 
+    /// Returns how long the client may take nothing.
+    pub const fn stall(&self) -> Duration {
+        self.stall
+    }
+
     /// Returns when the client will have stalled for too long, unless it takes something before.
     pub fn next(&self) -> Option<Instant> {
         self.waiting.map(|since| since + self.stall)

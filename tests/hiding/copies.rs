@@ -208,7 +208,8 @@ fn text_that_cannot_be_searched_does_not_leave() {
 
 #[test]
 fn pieces_in_a_list_are_one_text() {
-    let lists: [(Dialect, fn(&str) -> String); 3] = [
+    type List = (Dialect, fn(&str) -> String);
+    let lists: [List; 3] = [
         (Dialect::LangGraph, |tokens| {
             format!("event: custom\ndata: {{\"n\":1,\"tokens\":[{tokens}]}}\n\n")
         }),

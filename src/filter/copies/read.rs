@@ -81,7 +81,7 @@ impl Copies {
             // It is not JSON: all of it is text.
             return Copy::Data(Text {
                 lane: path,
-                pieces: vec![0..data.len()],
+                pieces: std::iter::once(0..data.len()).collect(),
                 others: Vec::new(),
             });
         }

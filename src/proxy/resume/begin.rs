@@ -1,5 +1,6 @@
 //! What is remembered of a request whose stream its client may come back to.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, header, request};
@@ -53,7 +54,7 @@ impl Begin {
         app: &App,
         route: &config::Route,
         settings: &Arc<config::Resume>,
-        worker: usize,
+        (worker, client): (usize, Option<IpAddr>),
         parts: &request::Parts,
     ) -> Self {
         let key = CallerKey::new(app.resumables.key());
@@ -61,9 +62,14 @@ impl Begin {
         let shared = app
             .resumables
             .shared_key()
-            .map(|key| CallerKey::new(key).digest(&parts.headers, &settings.bind, None));
+            .map(|key| CallerKey::new(&key).digest(&parts.headers, &settings.bind, None));
         let target = parts.uri.path_and_query();
         let target = target.map_or("", http::uri::PathAndQuery::as_str);
+        let target = if caller.has_credentials() {
+            target.to_owned()
+        } else {
+            format!("{target}\n{}", origin(client, &parts.headers))
+        };
         let chats = settings.chats.as_ref();
         Self {
             settings: Arc::clone(settings),
@@ -74,7 +80,7 @@ impl Begin {
                 config::Ids::Auto if is_event_source(parts) => Ids::WhereSafe,
                 config::Ids::Auto => Ids::WhereUsed,
             },
-            path: name(Kind::Path, &route.name, &caller, target),
+            path: name(Kind::Path, &route.name, &caller, &target),
             chat: chats
                 .filter(|_| parts.method != Method::GET)
                 .map(ChatSniff::new),
@@ -156,7 +162,12 @@ impl Begin {
         Resuming {
             streams: Arc::clone(&app.resumables),
             caller: *self.caller.as_bytes(),
-            headers: headers.clone(),
+            headers: {
+                let mut headers = headers.clone();
+                // They are for the client of the first response, and must not be stored.
+                headers.remove(header::SET_COOKIE);
+                headers
+            },
             ids: self.ids,
             settings: Arc::clone(&self.settings),
             names: names.into_iter().flatten().collect(),
@@ -164,6 +175,24 @@ impl Begin {
             body: (self.key.as_ref()).map(|key| *key.fingerprinting.fingerprint().as_bytes()),
         }
     }
+}
+
+/// Returns what tells clients without credentials apart where an upstream's own event id is all that they come back with. Such
+/// ids are often small numbers, which another client may have, too.
+fn origin(client: Option<IpAddr>, headers: &HeaderMap) -> String {
+    let text = |name: &str| {
+        let values = headers.get_all(name).iter();
+        let texts = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+        texts.collect::<Vec<_>>().join(",")
+    };
+    let client = client.map(|client| client.to_string());
+    [
+        client.unwrap_or_default(),
+        text("x-forwarded-for"),
+        text("forwarded"),
+        text("user-agent"),
+    ]
+    .join("\n")
 }
 
 /// Reports whether the client is an `EventSource`, or behaves like one: it sends the last id back, whatever the events are.

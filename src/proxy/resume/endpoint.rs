@@ -1,5 +1,6 @@
 //! `/.weir/streams/{id}`: reads a stream again, shows its state, or stops it.
 
+use std::hint::black_box;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,8 +18,10 @@ use super::position::Position;
 use super::ways::admits;
 use crate::app::App;
 use crate::config::Bind;
+use crate::dialect::Members;
 use crate::metrics::ResumeWay;
-use crate::proxy::{Peer, validate};
+use crate::proxy::reject::{Rejected, Rejection, reject};
+use crate::proxy::{Peer, admit, validate};
 use crate::reply::body::Body;
 use crate::session::RequestContext;
 use crate::session::identity::Identity;
@@ -43,8 +46,14 @@ pub(in crate::proxy) async fn answer(
         // The usual way refuses it.
         return None;
     }
+    let headers = parts.headers.len();
     let identity = Identity::of(&mut parts.headers);
     let client = Client::of(&parts.method, &parts.headers);
+    // A stream that runs here is served while the process drains: nobody else has it.
+    let entered = match admit::check(app, peer, parts, headers, true) {
+        Ok(entered) => entered,
+        Err(rejection) => return Some(refused(app, peer, parts, &identity, &rejection)),
+    };
     let found = match asked {
         Ok(id) => find(app, id, &parts.headers).await,
         Err(malformed) => Err(Problem::Malformed(malformed)),
@@ -77,7 +86,7 @@ pub(in crate::proxy) async fn answer(
         client,
         way: ResumeWay::Endpoint,
     };
-    Some(match (&parts.method, found) {
+    let response = match (&parts.method, found) {
         (&Method::DELETE, found) => match stop(&found, &context).await {
             Ok(response) => response,
             Err(problem) => own.refuse(&problem),
@@ -94,7 +103,31 @@ pub(in crate::proxy) async fn answer(
             Err(problem) => own.refuse(&problem),
         },
         _ => own.refuse(&Problem::MethodNotAllowed),
-    })
+    };
+    Some(response.map(|body| body.holding(entered)))
+}
+
+/// Rejects a request for which there is no room, in words that an `EventSource` understands.
+fn refused(
+    app: &App,
+    peer: &Peer,
+    parts: &request::Parts,
+    identity: &Identity,
+    rejection: &Rejection,
+) -> Response<Body> {
+    let request = Rejected {
+        identity,
+        method: &parts.method,
+        path: parts.uri.path(),
+        client: peer.origin.client,
+        version: parts.version,
+        dialect: None,
+        members: Members::default(),
+        context: None,
+        span: None,
+    };
+    let rejected = reject(&app.metrics, request, rejection);
+    super::come_back(app, parts, rejected)
 }
 
 /// A stream that the caller may have.
@@ -106,11 +139,16 @@ enum Found {
 /// Finds a stream. Whether there is none, or it is another caller's, takes as long to say.
 async fn find(app: &App, id: StreamId, headers: &HeaderMap) -> Result<Found, Problem> {
     if let Some(stream) = app.resumables.find(id) {
-        let is_callers = is_callers(app, &stream, headers);
-        return is_callers
-            .then_some(Found::Here(stream))
-            .ok_or(Problem::Unknown);
+        if is_callers(app, &stream, headers) {
+            return Ok(Found::Here(stream));
+        }
+        // The store is asked as for an unknown id, whatever it says.
+        let _ = far::find(app, id).await;
+        return Err(Problem::Unknown);
     }
+    // A foreign stream takes this digest.
+    let key = CallerKey::new(app.resumables.key());
+    black_box(key.digest(headers, &Bind::Auto, None));
     let far = far::find(app, id).await?;
     let is_callers = far.is_callers(app, headers);
     is_callers
@@ -229,7 +267,7 @@ async fn far_position(
         Position::After { .. } => Err(Problem::Unknown),
         Position::Foreign(id) => {
             let found = far.position_of_id(peer, app, &id).await;
-            found.ok_or(Problem::Evicted { first: far.first() })
+            found.ok_or_else(|| Problem::Evicted { first: far.first() })
         }
     }
 }

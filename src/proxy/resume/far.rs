@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::answers::Problem;
 use super::attach::{Attached, Return};
@@ -23,12 +23,18 @@ use crate::session::stored::{Extra, stored_name};
 use crate::session::stream_id::StreamId;
 use crate::session::{Follow, Returned};
 use crate::store::{Control, Meta, RemoteState, Store};
+use crate::stream::end::End;
 use crate::stream::pump::Reader;
 
 /// How often a stream is looked at again of which the client has more than the store.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How many times.
 const LOOKS: usize = 20;
+/// How long it may take to read a stream in search of a position.
+const READ_WITHIN: Duration = Duration::from_secs(3);
+
+/// The outcome of a stream whose instance is gone.
+const LOST: &str = End::UpstreamReset.as_str();
 
 /// A stream of another instance.
 pub(super) struct Far {
@@ -86,7 +92,7 @@ impl Far {
         };
         let settings = self.route.policy.resume.as_ref();
         let bind = settings.map_or(&config::Bind::Auto, |settings| &settings.bind);
-        let asking = CallerKey::new(key).digest(headers, bind, None);
+        let asking = CallerKey::new(&key).digest(headers, bind, None);
         Caller::from_bytes(self.meta.caller).admits(&asking)
     }
 
@@ -139,7 +145,9 @@ impl Far {
     pub(super) async fn position_of_id(&self, peer: &Peer, app: &App, id: &str) -> Option<u64> {
         let elsewhere = self.elsewhere(peer, app)?;
         let is_it = |block: &[u8]| (own_id(block) == Some(id.as_bytes())).then_some(true);
-        elsewhere::position(&elsewhere, is_it).await
+        timeout(READ_WITHIN, elsewhere::position(&elsewhere, is_it))
+            .await
+            .unwrap_or_default()
     }
 
     /// Returns the position after the event with this `sequence_number`.
@@ -158,10 +166,11 @@ impl Far {
             return Err(Problem::Unknown);
         };
         let reached = |block: &[u8]| Some(responses::sequence_number(block)? <= number);
-        match elsewhere::position(&elsewhere, reached).await {
-            Some(position) => Ok(position),
-            None if first <= 1 => Ok(0),
-            None => Err(evicted),
+        match timeout(READ_WITHIN, elsewhere::position(&elsewhere, reached)).await {
+            Err(_) => Err(Problem::StoreDown),
+            Ok(Some(position)) => Ok(position),
+            Ok(None) if first <= 1 => Ok(0),
+            Ok(None) => Err(evicted),
         }
     }
 
@@ -187,6 +196,10 @@ impl Far {
         let (first, last) = (self.meta.first, self.meta.last);
         let has_all = after >= last;
         match self.meta.state {
+            // No event says that the run was lost with its instance.
+            RemoteState::Ended { ref outcome } if has_all && outcome == LOST => {
+                return own.refuse(&Problem::Gap);
+            }
             RemoteState::Ended { .. } if has_all => {
                 let kind = HeaderValue::from_str(&self.meta.content_type);
                 let kind = kind.unwrap_or(HeaderValue::from_static("text/event-stream"));
@@ -202,6 +215,10 @@ impl Far {
         let Some(elsewhere) = self.elsewhere(peer, app) else {
             return own.refuse(&Problem::Unknown);
         };
+        let max = elsewhere.settings.max_viewers;
+        let Some(counted) = app.resumables.enter_far(self.id, max) else {
+            return own.refuse(&Problem::ViewersFull { max });
+        };
         let follow = Follow {
             returned: Returned {
                 context: Arc::clone(own.context),
@@ -212,7 +229,7 @@ impl Far {
         let mut headers = elsewhere.headers();
         headers.remove(header::LOCATION);
         own.respond(Attached {
-            started: elsewhere.follow(follow),
+            started: elsewhere.follow(follow, counted),
             status: StatusCode::OK,
             headers,
             after,

@@ -119,7 +119,8 @@ mod tests {
     fn a_key_is_visible_ascii() {
         let longest = "k".repeat(MAX_BYTES);
         let too_long = "k".repeat(MAX_BYTES + 1);
-        let cases: [(&[&[u8]], Result<Option<&str>, &str>); 13] = [
+        type Case<'a> = (&'a [&'a [u8]], Result<Option<&'a str>, &'a str>);
+        let cases: [Case<'_>; 13] = [
             (&[], Ok(None)),
             (&[b"k"], Ok(Some("k"))),
             (&[b" \"8e03-~\" "], Ok(Some("\"8e03-~\""))),

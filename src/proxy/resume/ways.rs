@@ -44,7 +44,13 @@ pub(in crate::proxy) async fn answer(
         // The agent itself lets its clients come back.
         return None;
     }
-    let mut begin = Begin::of(app, &route, settings, peer.worker, parts);
+    let mut begin = Begin::of(
+        app,
+        &route,
+        settings,
+        (peer.worker, peer.origin.client),
+        parts,
+    );
     let returns = |way| Return {
         conn: &peer.conn,
         context: &admitted.context,
@@ -67,7 +73,7 @@ pub(in crate::proxy) async fn answer(
         return Some(response);
     }
     if settings.idempotency {
-        match by_key(app, peer, &mut begin, admitted, parts, incoming, &returns).await {
+        match by_key((app, peer, parts), &mut begin, admitted, incoming, &returns).await {
             Ok(None) => {}
             Ok(Some(response)) => return Some(response),
             Err(rejection) => return Some(admitted.reject(app, &rejection)),
@@ -76,6 +82,9 @@ pub(in crate::proxy) async fn answer(
     admitted.resuming = Some(begin);
     None
 }
+
+/// Among so many of the newest streams an upstream's own id is looked for.
+const NEWEST: usize = 16;
 
 /// A request that may come back to a stream.
 struct Asking<'a> {
@@ -114,12 +123,14 @@ impl Asking<'_> {
             Ok(Some(Position::Foreign(id))) => {
                 let own = returns(ResumeWay::UpstreamId);
                 let streams = self.app.resumables.named(self.begin.path());
-                let mut found = streams.iter().filter_map(|stream| {
+                let mut found = streams.iter().take(NEWEST).filter_map(|stream| {
                     let seq = stream.hub.find_id(id.as_bytes())?;
                     Some((stream, seq))
                 });
                 if let Some((stream, seq)) = found.next() {
-                    return Some(own.attach(stream, seq));
+                    // With two such streams nobody can tell which one is meant.
+                    let is_only = found.next().is_none();
+                    return is_only.then(|| own.attach(stream, seq));
                 }
                 // The agent may know the id, so a failure of the store is no answer.
                 let far = self.far_named(self.begin.shared_path()).await.ok()?;
@@ -213,11 +224,9 @@ impl Asking<'_> {
 
 /// A client sends a request again under the same key because it does not know what became of the first.
 async fn by_key<'a>(
-    app: &App,
-    peer: &Peer,
+    (app, peer, parts): (&App, &Peer, &request::Parts),
     begin: &mut Begin,
     admitted: &Admitted,
-    parts: &request::Parts,
     incoming: &mut Option<Incoming>,
     returns: &impl Fn(ResumeWay) -> Return<'a>,
 ) -> Result<Option<Response<Body>>, Rejection> {

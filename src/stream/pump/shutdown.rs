@@ -133,6 +133,11 @@ impl Pump {
             End::Finished => (self.total_at, End::TotalTimeout),
             _ => (self.total_at.max(now + LAST_WORD), end),
         };
+        let shared = self.egress.outlet.outlives_clients();
+        if shared {
+            // Each client has limits of its own. The stream waits some time for what they have taken, to count it.
+            limit = (now + self.egress.clocks.stall(), end);
+        }
         let mut stopping = false;
         let mut timer = pin!(sleep_until(linger));
         poll_fn(|cx| {
@@ -145,7 +150,8 @@ impl Pump {
                 if !stopping && let Poll::Ready(asked) = self.stop.poll(cx) {
                     stopping = true;
                     self.egress.outlet.let_go();
-                    limit = earlier(limit, (Instant::now() + STOPPING, unseen(asked)));
+                    let instead = if shared { end } else { unseen(asked) };
+                    limit = earlier(limit, (Instant::now() + STOPPING, instead));
                 }
                 let status = self.egress.outlet.status();
                 if status.abandoned {
@@ -168,6 +174,9 @@ impl Pump {
                 }
                 let stalled = (self.egress.clocks.next()).map(|at| (at, End::ClientStalled));
                 let (next, passed) = stalled.map_or(limit, |stalled| earlier(limit, stalled));
+                if next <= now && shared {
+                    return Poll::Ready(end);
+                }
                 if next <= now {
                     self.egress.outlet.clear();
                     self.egress.outlet.abort();
