@@ -13,6 +13,7 @@ Fails if a case needs 3 % more instructions, or more allocations, than `benches/
 """
 
 import json
+import os
 import re
 import signal
 import socket
@@ -79,7 +80,15 @@ CASES = {
     "OpenAI chat to Anthropic": (openai, "/agent", 1, "anthropic"),
     "OpenAI chat to native events": (openai, "/agent", 1, "events"),
     "Anthropic to OpenAI chat": (anthropic, "/agent", 1, "openai-chat"),
+    "OpenAI chat, resumable": (openai, "/v1/chat/completions", 1, "resume"),
+    "OpenAI chat, resumable, sixteen a read": (openai, "/v1/chat/completions", 16, "resume"),
+    "unknown events, resumable, with ids": (opaque, "/events", 1, "resume"),
 }
+# The URL of a Redis server, if there is one: what a journal there costs is measured with it, without a baseline.
+REDIS = os.environ.get("WEIR_BENCH_REDIS")
+if REDIS:
+    CASES["OpenAI chat, resumable, in Redis"] = (openai, "/v1/chat/completions", 1, "redis")
+    CASES["OpenAI chat, in Redis, sixteen a read"] = (openai, "/v1/chat/completions", 16, "redis")
 
 
 class Stream:
@@ -92,11 +101,11 @@ class Stream:
         free = socket.create_server(("127.0.0.1", 0))
         self.port = free.getsockname()[1]
         free.close()
-        self.is_translated = reply != "same"
+        self.is_translated = reply not in ("same", "resume", "redis")
         serve = [weir, "serve", "--listen", f"127.0.0.1:{self.port}", "--upstream", upstream]
         serve += ["--admin", "off", "--workers", "1", "--log-level", "info"]
         self.folder = tempfile.TemporaryDirectory()
-        if self.is_translated:
+        if reply != "same":
             file = Path(self.folder.name) / "weir.yaml"
             # JSON is valid YAML.
             config = {
@@ -105,9 +114,11 @@ class Stream:
                 "workers": 1,
                 "log": {"level": "info"},
                 "upstreams": {"agent": {"endpoints": [upstream]}},
-                "defaults": {"reply": {"as": reply}},
+                "defaults": {"reply": {"as": reply}} if self.is_translated else {"resume": {}},
                 "routes": [{"name": "all", "upstream": "agent"}],
             }
+            if reply == "redis":
+                config["resume"] = {"store": "redis", "redis": {"url": REDIS}}
             file.write_text(json.dumps(config))
             serve = [weir, "serve", "--config", str(file)]
         self.weir = subprocess.Popen(tool + serve, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -142,7 +153,8 @@ class Stream:
                 chunks.append(b"%x\r\n%s\r\n" % (len(data), data))
                 number += 1
             model.sendall(b"".join(chunks))
-            expected, got = data[-24:], b""
+            # An id may follow the last line.
+            expected, got = data[-24:-1], b""
             # A translation has the same texts, and another envelope.
             while got.count(b" rain") < batch if self.is_translated else expected not in got:
                 more = client.recv(65536)

@@ -1,4 +1,4 @@
-//! The endpoints of the admin listener. Only `/drain` changes anything.
+//! The endpoints of the admin listener. Only `/drain` and `DELETE /streams/{id}` change anything.
 
 use std::io;
 use std::pin::Pin;
@@ -20,6 +20,8 @@ use super::scrape;
 use crate::app::{App, Load};
 use crate::config::effective;
 use crate::drain::Drain;
+use crate::session::stream_id::StreamId;
+use crate::stream::end::End;
 
 const PAGE: &str = include_str!("page.html");
 
@@ -87,6 +89,9 @@ pub(super) async fn answer(
             drain.begin();
             text(StatusCode::ACCEPTED, "draining\n")
         }
+        (path, false) if request.method() == Method::DELETE && stream_of(path).is_some() => {
+            stop(app, stream_of(path))
+        }
         ("/" | "/metrics" | "/healthz" | "/readyz" | "/streams" | "/config" | "/drain", _) => {
             allow(
                 text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n"),
@@ -97,6 +102,22 @@ pub(super) async fn answer(
             StatusCode::NOT_FOUND,
             "try /metrics /healthz /readyz /streams /config /drain\n",
         ),
+    }
+}
+
+/// Returns the id in the path of one stream.
+fn stream_of(path: &str) -> Option<StreamId> {
+    StreamId::parse(path.strip_prefix("/streams/")?)
+}
+
+/// Stops a stream, whoever it belongs to.
+fn stop(app: &App, id: Option<StreamId>) -> Response<Body> {
+    match id.and_then(|id| app.streams.find(id)) {
+        Some(live) => {
+            live.stop(End::Stopped);
+            text(StatusCode::ACCEPTED, "stopping\n")
+        }
+        None => text(StatusCode::NOT_FOUND, "no live stream has this id\n"),
     }
 }
 

@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use crate::cli::Demo;
 use crate::command::serve::{Source, serve};
-use crate::config::{Config, Overrides, Problems};
+use crate::config::{self, Config, Overrides, Problems};
 use crate::log;
+
+/// The page loses its connection on purpose, and comes back. It counts the events by their ids.
+const CONFIG: &str = "defaults: {resume: {ids: all}, on_disconnect: {grace: 10s}}\n";
 
 /// The reason why the demo did not run.
 #[derive(Debug, thiserror::Error)]
@@ -37,11 +40,12 @@ pub fn run(demo: &Demo, say: impl FnOnce(String)) -> Result<(), Error> {
         log_level: Some("warn".into()),
         ..Overrides::default()
     };
+    // What a reload would change cannot be reached: nobody writes a file for the demo.
+    let mut config: Config = config::load(Some(("demo", CONFIG)), &overrides)?;
     let source = Source {
         file: None,
         overrides,
     };
-    let mut config: Config = source.load()?;
     // No load balancer has to notice the shutdown, so there is no drain delay.
     config.drain.delay = Duration::ZERO;
     let _flush = log::install(&config.log)?;

@@ -6,13 +6,12 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::time::Instant;
 
-use super::{Hub, Ids, Left, OnLeave, State, wake};
+use super::{Hub, Left, OnLeave, State, wake};
 use crate::encode::Encoder;
 use crate::event::{Class, Event};
 use crate::journal::own_id;
 use crate::queue::{Close, Offer, PushOutcome, Status};
 use crate::stream::end::End;
-use crate::wire::Framing;
 
 /// The pump's end of a hub. Dropping it ends a stream that was not closed as truncated.
 #[derive(Debug)]
@@ -42,6 +41,7 @@ impl Input {
     pub fn set_encoder(&self, encoder: Encoder) {
         let mut state = self.0.lock();
         state.encoder = encoder;
+        state.has_ids = self.0.ids(encoder).is_some();
         if let Some(tapped) = &mut state.tap {
             tapped.tap.describe(encoder);
         }
@@ -223,18 +223,21 @@ pub struct Pushing<'a> {
 impl Pushing<'_> {
     /// Offers the next event.
     pub fn push(&mut self, block: &[u8], event: &Event) -> Offer {
-        let (state, settings) = (&mut *self.state, &self.hub.settings);
-        if let Some(offer) = state.make_room(block.len(), settings, self.now) {
+        let state = &mut *self.state;
+        if let Some(offer) = state.make_room(block.len(), &self.hub.settings, self.now) {
             return offer;
         }
         let seq = state.journal.append(block, event);
         if let Some(tapped) = &mut state.tap {
             tapped.note(block, event.class);
         }
-        let has_own = settings.ids != Ids::Off
-            && state.encoder.framing() == Framing::Sse
-            && own_id(block).is_some();
-        let numbered = if has_own { 0 } else { seq };
+        // The first events may show another dialect than expected, which decides when they are taken.
+        let may_have_ids = state.has_ids || state.is_fresh;
+        let numbered = if may_have_ids && own_id(block).is_none() {
+            seq
+        } else {
+            0
+        };
         for slot in state.viewers.iter_mut().filter(|slot| slot.is_live()) {
             if slot.queue.offer(block, event, numbered, self.now) {
                 slot.pushed_at = self.now;
@@ -254,10 +257,24 @@ impl Pushing<'_> {
         if let Some(tapped) = &mut self.state.tap {
             tapped.flush(last);
         }
-        for slot in &mut self.state.viewers {
-            self.fell.extend(slot.wake_if_lost());
+        self.state.is_fresh = false;
+        if self.hub.settle(&mut self.state) {
+            self.relieve();
         }
-        self.hub.settle(&mut self.state);
+        if self.fell.is_empty() && !self.state.has_lost {
+            drop(self.state);
+        } else {
+            self.finish_slowly();
+        }
+        PushOutcome {
+            waiting_since: None,
+            alarmed: alarmed || left,
+        }
+    }
+
+    /// Makes room if the journals take far more than they may.
+    #[inline(never)]
+    fn relieve(&mut self) {
         if self.hub.budget.is_far_exceeded() {
             let target = self.state.journal.bytes() / 2;
             while self.state.journal.bytes() > target && self.state.evict_for_others() {
@@ -265,12 +282,16 @@ impl Pushing<'_> {
             }
             self.hub.settle(&mut self.state);
         }
+    }
+
+    /// Wakes those whose tasks must act.
+    #[inline(never)]
+    fn finish_slowly(mut self) {
+        self.state.has_lost = false;
+        let lost = self.state.wake_lost();
+        self.fell.extend(lost);
         let fell = std::mem::take(&mut self.fell);
         drop(self.state);
         wake(fell);
-        PushOutcome {
-            waiting_since: None,
-            alarmed: alarmed || left,
-        }
     }
 }

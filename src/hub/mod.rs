@@ -123,6 +123,10 @@ struct State {
     /// How many viewers have come.
     came: u32,
     encoder: Encoder,
+    /// Events have ids.
+    has_ids: bool,
+    /// Nothing has been pushed: the first events may show that their dialect is another one.
+    is_fresh: bool,
     close: Option<Close>,
     /// When the stream was closed.
     closed_at: Option<Instant>,
@@ -134,6 +138,8 @@ struct State {
     delivered: bool,
     /// The streams of all viewers must end for this reason.
     ending: Option<End>,
+    /// The stream of some viewer must end.
+    has_lost: bool,
     /// The only viewer has taken nothing for the grace period.
     slow: bool,
     /// The pump waits until something is taken.
@@ -190,12 +196,15 @@ impl Hub {
                 viewers: Vec::new(),
                 came: 0,
                 encoder,
+                has_ids: false,
+                is_fresh: true,
                 close: None,
                 closed_at: None,
                 untold: None,
                 left: None,
                 delivered: false,
                 ending: None,
+                has_lost: false,
                 slow: false,
                 pump_waits: false,
                 changes: 0,
@@ -209,6 +218,8 @@ impl Hub {
             }),
             alarmed: AtomicBool::new(false),
         });
+        let has_ids = hub.ids(encoder).is_some();
+        hub.lock().has_ids = has_ids;
         (Arc::clone(&hub), Input::new(hub))
     }
 
@@ -286,13 +297,15 @@ impl Hub {
         std::mem::take(&mut self.lock().evicted)
     }
 
-    /// Tells the budget how much memory the stream takes now.
-    fn settle(&self, state: &mut State) {
+    /// Tells the budget how much memory the stream takes now. Returns whether that has changed.
+    fn settle(&self, state: &mut State) -> bool {
         let now = state.journal.allocated() + STREAM_BYTES;
-        if now != state.budgeted {
+        let changed = now != state.budgeted;
+        if changed {
             self.budget.change(state.budgeted, now);
             state.budgeted = now;
         }
+        changed
     }
 
     /// Returns what is written before the number of an event; `None` if events have no ids.

@@ -17,15 +17,19 @@ impl State {
         let overflow = settings.limits.overflow;
         if overflow == Overflow::Disconnect {
             for slot in &mut self.viewers {
-                slot.lose_if_slow(now);
+                self.has_lost |= slot.lose_if_slow(now);
             }
         }
         while !self.journal.fits(len) {
             let seq = self.journal.first();
+            if !self.viewers.iter().any(|slot| slot.needs(seq)) {
+                self.journal.evict();
+                self.evicted += 1;
+                continue;
+            }
             let droppable =
                 (self.journal.oldest()).is_none_or(|oldest| oldest.class.is_droppable());
-            let needed = self.viewers.iter().any(|slot| slot.needs(seq));
-            if needed && self.viewers.len() == 1 {
+            if self.viewers.len() == 1 {
                 match overflow {
                     _ if !self.slow => return Some(Offer::Wait),
                     Overflow::Block => return Some(Offer::Full),
@@ -57,6 +61,7 @@ impl State {
                     slot.miss(seq, &oldest);
                 } else {
                     slot.lose();
+                    self.has_lost = true;
                 }
             }
         }

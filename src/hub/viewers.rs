@@ -129,10 +129,11 @@ impl Slot {
         self.lost |= self.behind.is_some();
     }
 
-    /// Ends a viewer that takes nothing (`overflow: disconnect`).
-    pub(super) fn lose_if_slow(&mut self, now: Instant) {
+    /// Ends a viewer that takes nothing (`overflow: disconnect`). Returns whether it must end.
+    pub(super) fn lose_if_slow(&mut self, now: Instant) -> bool {
         self.lost |=
             self.was_live && self.is_behind() && now.duration_since(self.fell_at) > OVERFLOW_GRACE;
+        self.lost
     }
 
     pub(super) fn wake_if_lost(&mut self) -> Option<Waker> {

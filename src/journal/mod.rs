@@ -84,20 +84,24 @@ impl Journal {
 
     /// Appends an event, and returns its number. The caller has evicted what does not fit beside it.
     pub fn append(&mut self, block: &[u8], event: &Event) -> u64 {
-        let full = (self.segments.back()).is_none_or(|tail| !tail.has_room(block.len()));
-        if full {
-            let fresh = self.spare.take().unwrap_or_default();
-            self.segments.push_back(fresh);
-        }
-        if let Some(tail) = self.segments.back_mut() {
-            let before = tail.allocated();
-            tail.put(block, event.class, event.text);
-            self.allocated += tail.allocated() - before;
+        match self.segments.back_mut() {
+            Some(tail) if tail.has_room(block.len()) => {
+                self.allocated += tail.put(block, event.class, event.text);
+            }
+            _ => self.append_fresh(block, event),
         }
         self.events += 1;
         self.bytes += block.len();
         self.last += 1;
         self.last
+    }
+
+    /// Puts an event into a new segment.
+    #[inline(never)]
+    fn append_fresh(&mut self, block: &[u8], event: &Event) {
+        let mut fresh = self.spare.take().unwrap_or_default();
+        self.allocated += fresh.put(block, event.class, event.text);
+        self.segments.push_back(fresh);
     }
 
     /// Returns the oldest event.

@@ -60,19 +60,35 @@ impl Segment {
     }
 
     /// Appends an event. Its block has at most 4 GiB: the pipeline lets no larger one through.
-    pub(super) fn put(&mut self, block: &[u8], class: Class, text: Option<Span>) {
+    /// Returns how many bytes more the buffers take.
+    pub(super) fn put(&mut self, block: &[u8], class: Class, text: Option<Span>) -> usize {
         let needed = self.blocks.len() + block.len();
-        if needed > self.blocks.capacity() {
-            let roomy = (2 * self.blocks.capacity()).clamp(FIRST_BYTES, USUAL_BYTES);
-            self.blocks
-                .reserve_exact(roomy.max(needed) - self.blocks.len());
-        }
+        let grown = if needed > self.blocks.capacity() || self.notes.len() == self.notes.capacity()
+        {
+            self.grow(needed)
+        } else {
+            0
+        };
         self.blocks.extend_from_slice(block);
         self.notes.push(Note {
             end: u32::try_from(self.blocks.len()).unwrap_or(u32::MAX),
             class,
             text: text.unwrap_or_default(),
         });
+        grown
+    }
+
+    /// Makes room for blocks of `needed` bytes in all, and for one note more. Returns how many bytes that takes.
+    #[inline(never)]
+    fn grow(&mut self, needed: usize) -> usize {
+        let before = self.allocated();
+        if needed > self.blocks.capacity() {
+            let roomy = (2 * self.blocks.capacity()).clamp(FIRST_BYTES, USUAL_BYTES);
+            self.blocks
+                .reserve_exact(roomy.max(needed) - self.blocks.len());
+        }
+        self.notes.reserve(1);
+        self.allocated() - before
     }
 
     /// Returns the oldest event that is left.
@@ -82,9 +98,16 @@ impl Segment {
 
     /// Removes the oldest event, and returns the length of its block.
     pub(super) fn evict(&mut self) -> usize {
-        let len = self.first().map_or(0, |kept| kept.block.len());
-        self.gone += usize::from(!self.is_empty());
-        len
+        let Some(note) = self.notes.get(self.gone) else {
+            return 0;
+        };
+        let end = note.end;
+        let before = self
+            .gone
+            .checked_sub(1)
+            .and_then(|last| self.notes.get(last));
+        self.gone += 1;
+        (end - before.map_or(0, |note| note.end)) as usize
     }
 
     /// Empties the segment, and keeps its buffers.
