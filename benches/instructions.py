@@ -20,6 +20,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -91,6 +92,19 @@ if REDIS:
     CASES["OpenAI chat, in Redis, sixteen a read"] = (openai, "/v1/chat/completions", 16, "redis")
 
 
+def is_stored(url: str) -> None:
+    """Waits until Weir has put its key into Redis: before that, it stores no stream."""
+    host, port = url.removeprefix("redis://").split(":")
+    with socket.create_connection((host, int(port)), PATIENCE) as redis:
+        answer = b""
+        while b":1" not in answer:
+            time.sleep(0.2)
+            redis.sendall(b"EXISTS weir:key\r\n")
+            answer = redis.recv(64)
+    # Weir may not have read the answer yet.
+    time.sleep(2)
+
+
 class Stream:
     """One stream through its own Weir process."""
 
@@ -131,6 +145,8 @@ class Stream:
                 break
         else:
             raise SystemExit("weir did not start:\n" + "".join(self.log))
+        if reply == "redis":
+            is_stored(REDIS)
 
     def run(self, event, path: str, batch: int, writes: int) -> None:
         client = socket.create_connection(("127.0.0.1", self.port), PATIENCE)

@@ -56,12 +56,14 @@ class Agent:
         return f'data: {{"type":"token","content":"{text}"}}\n\n'
 
     def __call__(self, connection: Connection) -> None:
-        connection.request()
-        connection.head()
-        for at in range(0, len(self._all), self._batch):
-            connection.chunk("".join(self._all[at : at + self._batch]))
-            connection._closed.wait(PACE)
-        connection.end()
+        # Weir uses a connection again, and the script ends when it closes it.
+        while True:
+            connection.request()
+            connection.head()
+            for at in range(0, len(self._all), self._batch):
+                connection.chunk("".join(self._all[at : at + self._batch]))
+                connection._closed.wait(PACE)
+            connection.end()
 
 
 class Measured(NamedTuple):

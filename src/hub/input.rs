@@ -127,8 +127,9 @@ impl Input {
     pub fn poll_change(&self, cx: &Context<'_>, seen: &mut u64, takes: bool) -> Poll<()> {
         let mut state = self.0.lock();
         state.pump_waits = takes;
-        let left = state.left.is_some();
-        if (left || takes) && *seen != state.changes {
+        // Whoever is left may follow elsewhere, which must not be waited for without end.
+        let is_alone = state.viewers.is_empty();
+        if (is_alone || takes) && *seen != state.changes {
             *seen = state.changes;
             return Poll::Ready(());
         }

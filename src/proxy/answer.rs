@@ -310,7 +310,7 @@ fn start(
     {
         head.headers.insert(header::LOCATION, path);
     }
-    let resuming = resuming.map(|begin| begin.resuming(app, &head.headers));
+    let resuming = resuming.map(|mut begin| begin.resuming(app, &head.headers));
     if !late_head {
         context.metrics.request("stream", head.status);
     }

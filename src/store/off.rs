@@ -140,7 +140,12 @@ impl Store {
 
     /// Does nothing.
     pub async fn run(self: Arc<Self>, _: usize) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
+    }
+
+    /// It cannot be used.
+    pub const fn is_up(&self) -> bool {
+        false
     }
 
     /// Returns no name.
@@ -168,6 +173,19 @@ impl Store {
 
     /// Remembers nothing.
     pub const fn remember(&self, _: usize, _: &str, _: &str, _: Duration) {}
+
+    /// Remembers nothing.
+    ///
+    /// # Errors
+    /// Always.
+    pub async fn remember_first(
+        &self,
+        _: &str,
+        _: &str,
+        _: Duration,
+    ) -> Result<Option<String>, Down> {
+        std::future::ready(Err(Down)).await
+    }
 
     /// Recalls nothing.
     ///

@@ -56,10 +56,13 @@ impl Trim {
             }),
         }
         let mut below = None;
-        // The newest part stays, however large it is.
-        while self.parts.len() > 1 && (self.events > self.max_events || self.bytes > self.max_bytes)
-        {
-            let Some(part) = self.parts.pop_front() else {
+        // What stays is not less than the bounds allow, if there is so much. The newest part stays, however large it is.
+        while self.parts.len() > 1 {
+            let enough = |part: &mut Part| {
+                self.events - part.events >= self.max_events
+                    || self.bytes - part.bytes >= self.max_bytes
+            };
+            let Some(part) = self.parts.pop_front_if(enough) else {
                 break;
             };
             self.events -= part.events;

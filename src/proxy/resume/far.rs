@@ -26,6 +26,8 @@ use crate::store::{Control, Meta, RemoteState, Store};
 use crate::stream::end::End;
 use crate::stream::pump::Reader;
 
+/// How long a name is claimed for a request that has no response yet.
+const CLAIMED_FOR: Duration = Duration::from_secs(60);
 /// How often a stream is looked at again of which the client has more than the store.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How many times.
@@ -51,6 +53,10 @@ pub(super) struct Far {
 /// If there is none, or the store does not answer.
 pub(super) async fn find(app: &App, id: StreamId) -> Result<Far, Problem> {
     let store = app.store.as_ref().ok_or(Problem::Unknown)?;
+    if !store.is_up() {
+        // It may answer, but what it says may be old: it cannot be written to.
+        return Err(Problem::StoreDown);
+    }
     let meta = store.find(&id.to_string()).await;
     let meta = meta
         .map_err(|_| Problem::StoreDown)?
@@ -82,6 +88,49 @@ pub(super) async fn recall(app: &App, name: Option<Name>) -> Result<StreamId, Pr
     let id = id.map_err(|_| Problem::StoreDown)?;
     id.and_then(|id| StreamId::parse(&id))
         .ok_or(Problem::Unknown)
+}
+
+/// Claims a name for a request whose stream has not begun, unless another instance has.
+///
+/// # Errors
+/// If another one has.
+pub(super) async fn claim(app: &App, worker: usize, name: Option<Name>) -> Result<Claim, Problem> {
+    let (store, name) = match (&app.store, name) {
+        (Some(store), Some(name)) => (store, stored_name(&name)),
+        // Nobody else can be asked.
+        _ => return Ok(Claim(None)),
+    };
+    let own = StreamId::random().to_string();
+    match store.remember_first(&name, &own, CLAIMED_FOR).await {
+        Ok(None) => Ok(Claim(Some((Arc::clone(store), worker, name)))),
+        Ok(Some(_)) => Err(Problem::KeyInUse),
+        // Its journal in memory is all that there is.
+        Err(_) => Ok(Claim(None)),
+    }
+}
+
+/// The right to begin the stream with a name. Given back if no stream begins.
+pub(super) struct Claim(Option<(Arc<Store>, usize, String)>);
+
+impl Claim {
+    /// Notes that the stream has begun, which has the name from here on.
+    pub(super) fn keep(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl std::fmt::Debug for Claim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Claim")
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some((store, worker, name)) = self.0.take() {
+            store.remember(worker, &name, "-", Duration::from_millis(1));
+        }
+    }
 }
 
 impl Far {

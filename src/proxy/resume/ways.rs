@@ -257,6 +257,8 @@ async fn by_key<'a>(
             match asking.far_named(shared).await {
                 Ok(far) => Some(far),
                 Err(Problem::Unknown) => None,
+                // Its journal in memory is all that there is.
+                Err(Problem::StoreDown) => None,
                 Err(problem) => return Ok(Some(own.refuse(&problem))),
             }
         }
@@ -280,8 +282,13 @@ async fn by_key<'a>(
             _ => own.refuse(&Problem::KeyReused),
         }));
     }
+    let claim = match far::claim(app, peer.worker, shared).await {
+        Ok(claim) => claim,
+        Err(problem) => return Ok(Some(own.refuse(&problem))),
+    };
     begin.key = Some(Key {
         name,
+        claim,
         shared,
         fingerprinting,
         _reservation: reservation,
