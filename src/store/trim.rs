@@ -56,13 +56,12 @@ impl Trim {
             }),
         }
         let mut below = None;
-        // What stays is not less than the bounds allow, if there is so much. The newest part stays, however large it is.
+        // As many events stay as the bound allows, if there are so many. The newest part stays, however large it is.
         while self.parts.len() > 1 {
-            let enough = |part: &mut Part| {
-                self.events - part.events >= self.max_events
-                    || self.bytes - part.bytes >= self.max_bytes
+            let can_go = |part: &mut Part| {
+                self.events - part.events >= self.max_events || self.bytes > self.max_bytes
             };
-            let Some(part) = self.parts.pop_front_if(enough) else {
+            let Some(part) = self.parts.pop_front_if(can_go) else {
                 break;
             };
             self.events -= part.events;
