@@ -17,7 +17,7 @@ from support.resume import GRACE, rest, stream_path
 from support.stores import STORES, journals
 from support.wait import until
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.drill]
 
 MIB = 1 << 20
 UNKNOWN = "0123456789abcdef0123456789abcdef"

@@ -15,6 +15,9 @@ from support.redis import MASTER, Switch, cluster, replica, sentinel
 from support.resume import numbers, rest, stop
 from support.wait import until
 
+# Each row of docs/resume.md's table of failures.
+pytestmark = pytest.mark.drill
+
 COUNT = 60
 HOLD = 10
 LOST = 17

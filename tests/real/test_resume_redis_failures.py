@@ -21,6 +21,9 @@ from support.resume import rest
 from support.wait import until
 from support.weir import Weir
 
+# Each row of docs/resume.md's table of failures.
+pytestmark = pytest.mark.drill
+
 COUNT = 40
 HOLD = 10
 EVENTS = "text/event-stream"

@@ -27,7 +27,7 @@ from support.stores import STORES, journals
 from support.wait import until
 from support.weir import Weir
 
-pytestmark = [pytest.mark.alone, pytest.mark.slow]
+pytestmark = [pytest.mark.alone, pytest.mark.drill, pytest.mark.slow]
 
 REPLICAS, STREAMS, COUNT = 3, 100, 120
 EVENTS = "text/event-stream"

@@ -18,7 +18,7 @@ from support.stores import STORES
 from support.wait import until
 from support.weir import Weir
 
-pytestmark = [pytest.mark.alone, pytest.mark.slow]
+pytestmark = [pytest.mark.alone, pytest.mark.drill, pytest.mark.slow]
 
 ATTEMPTS = 3
 # The clients of this test take most of the time of the machine: 5,000 connections and their first events.
