@@ -100,6 +100,8 @@ def exact(result: Result, agent: Agent, stream: str) -> None:
     assert seen == sorted(set(seen)) and seen[-1] == len(said)
 
 
+# A browser that has no time to read loses what it has received, with the connection.
+@pytest.mark.alone
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("client", CLIENTS)
 def test_ten_cuts_lose_and_double_nothing(weir, upstream, client, seed):
