@@ -19,10 +19,11 @@ const VERSION: &str = match option_env!("WEIR_LONG_VERSION") {
 
 /// The version, and on a second line the optional features that are built in.
 static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
-    let features = if cfg!(feature = "otel") {
-        "otel"
-    } else {
-        "none"
+    let features = match (cfg!(feature = "otel"), cfg!(feature = "redis")) {
+        (true, true) => "otel, redis",
+        (true, false) => "otel",
+        (false, true) => "redis",
+        (false, false) => "none",
     };
     format!("{VERSION}\nfeatures: {features}")
 });
