@@ -3,26 +3,20 @@
 use std::time::Duration;
 
 use redis::{Cmd, RedisResult, Value};
-use thiserror::Error;
 use tokio::time::timeout;
 
 use super::Store;
 use super::client::{Link, pack};
-use super::control::Control;
 use super::entry::{Entry, Mark};
 use super::flush::CONTROL;
-use super::meta::{self, Meta, RemoteState, millis};
+use super::meta::{self, millis};
 use super::reply::{Verdict, bytes, entries, judge, text};
+use super::terms::{Control, Down, Meta, RemoteState};
 
 /// How long a request waits.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How a stream ended whose process is gone.
 const ORPHANED: &str = "upstream_reset";
-
-/// The store cannot be asked.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("the store of streams cannot be asked")]
-pub struct Down;
 
 impl Store {
     /// Returns what is known of a stream.

@@ -6,13 +6,11 @@
 
 use redis::Cmd;
 
-use super::bounds::Bounds;
-use super::entry::{
-    CLEAN, Chunk, GAP, INDEX, ORPHANED, OUTCOME, PLAIN, SEALED, WRITTEN_BY_WEIR, place,
-};
+use super::entry::{CLEAN, Chunk, GAP, INDEX, ORPHANED, OUTCOME, PLAIN, SEALED, place};
 use super::keys::Keys;
 use super::meta::millis;
 use super::seal::Sealer;
+use super::terms::{Bounds, WRITTEN_BY_WEIR};
 
 /// The names of a stream's keys.
 pub(super) struct Names<'a> {

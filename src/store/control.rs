@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use redis::Cmd;
 
 use super::reply::Raw;
+use super::terms::Control;
 
 /// Most messages that wait for one stream.
 const MAX_WAITING: usize = 64;
@@ -16,23 +17,6 @@ const MAX_STORED: u64 = 1_000;
 const ID: &str = "i";
 const WHAT: &str = "w";
 const INSTANCE: &str = "n";
-
-/// What is asked of the process that runs a stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Control {
-    /// The run is to be stopped.
-    Stop,
-    /// A viewer came to another process.
-    ViewerCame {
-        /// Which.
-        instance: String,
-    },
-    /// A viewer of another process left.
-    ViewerLeft {
-        /// Which.
-        instance: String,
-    },
-}
 
 impl Control {
     fn parts(&self) -> (&'static str, &str) {

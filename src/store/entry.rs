@@ -23,9 +23,6 @@ pub(super) const CLEAN: &str = "c";
 pub(super) const GAP: &str = "g";
 pub(super) const ORPHANED: &str = "x";
 
-/// The class of an event that Weir itself wrote at the end of a stream.
-pub const WRITTEN_BY_WEIR: u8 = u8::MAX;
-
 /// An event that grows a chunk beyond this size is its last.
 pub(super) const CHUNK_BYTES: usize = 16 << 10;
 /// What one event takes in the index at most.

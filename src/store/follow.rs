@@ -4,37 +4,14 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::entry::{Entry, Mark, Numbered};
+use super::terms::Followed;
 
 /// No more is read for someone who has so many bytes to take.
 const MAX_BYTES: usize = 256 << 10;
-
-/// What comes next in a stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Followed {
-    /// Events in order, each once: its number, its class, its block.
-    Events(Vec<(u64, u8, Bytes)>),
-    /// The stream has ended.
-    Ended {
-        /// How.
-        outcome: String,
-        /// Whether the response ended as the protocol says.
-        clean: bool,
-    },
-    /// What comes next is not stored. `first` is the number of the next event that may be.
-    Gap {
-        /// Its number.
-        first: u64,
-    },
-    /// The process that ran the stream is gone.
-    OwnerGone,
-    /// The store could not be asked for some time.
-    Down,
-}
 
 /// Follows one stream. What it returns last, it returns again each time.
 #[derive(Debug)]
@@ -255,6 +232,8 @@ impl Feeds {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn entry(first: u64, last: u64, mark: Option<Mark>) -> Entry {

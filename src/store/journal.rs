@@ -8,7 +8,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use redis::Cmd;
 use tokio::time::Instant;
 
-use super::bounds::Bounds;
 use super::commands::{self, End, Names};
 use super::control::Mailbox;
 use super::entry::{self, Chunk};
@@ -16,6 +15,7 @@ use super::keys::Keys;
 use super::reply::Verdict;
 use super::room::Room;
 use super::seal::Sealer;
+use super::terms::Bounds;
 use super::trim::Trim;
 
 /// Most bytes of one stream that wait or are being sent.

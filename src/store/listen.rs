@@ -7,10 +7,10 @@ use tokio::time::sleep;
 
 use super::Store;
 use super::client::{self, Link};
-use super::control::Control;
 use super::flush::PAUSE;
 use super::meta::millis;
 use super::reply::streams;
+use super::terms::Control;
 
 /// How long a reading waits for something new. Shorter than what the library waits for an answer.
 const BLOCK: Duration = Duration::from_millis(500);

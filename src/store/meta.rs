@@ -6,47 +6,7 @@ use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine as _};
 use serde::{Deserialize, Serialize};
 
 use super::seal::Sealer;
-
-/// What is known of a stream without its events.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Meta {
-    /// The digest of the caller's credentials.
-    pub caller: [u8; 32],
-    /// The name of the route.
-    pub route: String,
-    /// The dialect that the client gets.
-    pub dialect: String,
-    /// The framing that the client gets.
-    pub framing: String,
-    /// The content type of the response.
-    pub content_type: String,
-    /// Other headers of the response that are sent again.
-    pub headers: Vec<(String, String)>,
-    /// The process that runs the stream. [`super::Store::open`] and [`super::Writer::update`] set it.
-    pub owner: String,
-    /// How far the stream is. Known from its events, not stored.
-    pub state: RemoteState,
-    /// The number of the first event that is stored.
-    pub first: u64,
-    /// The number of the last event that is stored; zero if there is none.
-    pub last: u64,
-    /// Whatever the caller wants to find again. It should be small.
-    pub extra: String,
-}
-
-/// How far a stream is, as its events say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RemoteState {
-    /// It runs, as far as is known.
-    Live,
-    /// It has ended.
-    Ended {
-        /// How.
-        outcome: String,
-    },
-    /// What came after the last event was not stored.
-    Gap,
-}
+use super::terms::{Meta, RemoteState};
 
 #[derive(Serialize, Deserialize)]
 struct Stored {

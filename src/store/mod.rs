@@ -42,6 +42,7 @@ mod pull;
 mod reply;
 mod room;
 mod seal;
+mod terms;
 mod trim;
 mod writer;
 
@@ -56,13 +57,9 @@ use tokio::time::Instant;
 
 use crate::config::{RedisSettings, Secret, sealing_key};
 
-pub use ask::Down;
-pub use bounds::Bounds;
-pub use control::Control;
-pub use entry::WRITTEN_BY_WEIR;
-pub use follow::{Followed, Follower};
-pub use meta::{Meta, RemoteState};
+pub use follow::Follower;
 pub use probe::{Finding, Severity, probe};
+pub use terms::{Bounds, Control, Down, Followed, Meta, RemoteState, WRITTEN_BY_WEIR, Watch};
 pub use writer::Writer;
 
 use journal::Journal;
@@ -75,18 +72,6 @@ use seal::Sealer;
 
 /// At most one warning is logged in this time.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
-
-/// Is told what happens to the store. Called on any thread, and must not block.
-pub trait Watch: Send + Sync + fmt::Debug {
-    /// The store can be used, or cannot. Called when that changes.
-    fn up(&self, up: bool);
-
-    /// Something failed.
-    fn error(&self);
-
-    /// A stream was broken off: something of it is not stored.
-    fn broken(&self);
-}
 
 /// The store of journals. Shared by all workers.
 pub struct Store {

@@ -1,26 +1,13 @@
 //! Stand-ins for a build without Redis: types of the same names, of which there is no store.
 
-use std::fmt;
+mod terms;
+
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::config::RedisSettings;
-
-/// The class of a block that Weir has written.
-pub const WRITTEN_BY_WEIR: u8 = 255;
-
-/// Is told what happens to the store.
-pub trait Watch: Send + Sync + fmt::Debug {
-    /// The store can be used, or cannot.
-    fn up(&self, up: bool);
-    /// Something failed.
-    fn error(&self);
-    /// A stream was broken off.
-    fn broken(&self);
-}
+pub use terms::{Bounds, Control, Down, Followed, Meta, RemoteState, WRITTEN_BY_WEIR, Watch};
 
 /// The store of journals, of which this build makes none.
 #[derive(Debug)]
@@ -33,104 +20,6 @@ pub struct Writer(());
 /// Follows a stream in the store.
 #[derive(Debug)]
 pub struct Follower(());
-
-/// The store does not answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Down;
-
-/// What is known of a stream.
-#[derive(Clone, Debug)]
-pub struct Meta {
-    /// The digest of the caller's credentials.
-    pub caller: [u8; 32],
-    /// The name of the route.
-    pub route: String,
-    /// The dialect that the client gets.
-    pub dialect: String,
-    /// The framing that the client gets.
-    pub framing: String,
-    /// The content type of the response.
-    pub content_type: String,
-    /// Other headers of the response.
-    pub headers: Vec<(String, String)>,
-    /// The process that runs the stream.
-    pub owner: String,
-    /// How far the stream is.
-    pub state: RemoteState,
-    /// The number of the first event that is stored.
-    pub first: u64,
-    /// The number of the last event that is stored.
-    pub last: u64,
-    /// Whatever the caller wants to find again.
-    pub extra: String,
-}
-
-/// How far a stream is.
-#[derive(Clone, Debug)]
-pub enum RemoteState {
-    /// It runs.
-    Live,
-    /// It has ended.
-    Ended {
-        /// How.
-        outcome: String,
-    },
-    /// Something of it is missing.
-    Gap,
-}
-
-/// The bounds of what is stored of a stream.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// How long it stays after the stream's end.
-    pub keep: Duration,
-    /// How long it stays if nothing is written any more.
-    pub live: Duration,
-    /// About how many events are kept.
-    pub max_events: usize,
-    /// About how many bytes are kept.
-    pub max_bytes: usize,
-}
-
-/// What is asked of the process that runs a stream.
-#[derive(Clone, Debug)]
-pub enum Control {
-    /// The run is to be stopped.
-    Stop,
-    /// A viewer came to another process.
-    ViewerCame {
-        /// Which.
-        instance: String,
-    },
-    /// A viewer of another process left.
-    ViewerLeft {
-        /// Which.
-        instance: String,
-    },
-}
-
-/// What comes next in a stream.
-#[derive(Clone, Debug)]
-pub enum Followed {
-    /// Events in order.
-    Events(Vec<(u64, u8, Bytes)>),
-    /// The stream has ended.
-    Ended {
-        /// How.
-        outcome: String,
-        /// Whether the response ended as the protocol says.
-        clean: bool,
-    },
-    /// What comes next is not stored.
-    Gap {
-        /// The number of the next event that may be.
-        first: u64,
-    },
-    /// The process that ran the stream is gone.
-    OwnerGone,
-    /// The store could not be asked for some time.
-    Down,
-}
 
 impl Store {
     /// Returns `None`: the configuration rejects a store in this build.

@@ -13,9 +13,10 @@ use tokio::time::Instant;
 use super::Store;
 use super::client::{self, Link};
 use super::commands::{Names, orphaned};
-use super::follow::{Feed, Followed};
+use super::follow::Feed;
 use super::meta;
 use super::reply::bytes;
+use super::terms::Followed;
 
 /// Between two checks.
 const EVERY: Duration = Duration::from_millis(500);

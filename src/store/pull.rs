@@ -11,10 +11,11 @@ use super::Store;
 use super::client::{self, Link};
 use super::entry::Entry;
 use super::flush::PAUSE;
-use super::follow::{Feed, Followed};
+use super::follow::Feed;
 use super::lane::Lane;
 use super::owners::Owners;
 use super::reply::streams;
+use super::terms::Followed;
 
 /// How long a reading waits for something new. Whoever begins to follow a stream waits as long at most.
 const BLOCK: Duration = Duration::from_millis(100);

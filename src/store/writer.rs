@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::commands::End;
-use super::control::Control;
 use super::journal::{Added, Journal};
 use super::lane::Lane;
-use super::meta::{self, Meta};
+use super::meta;
+use super::terms::Control;
+use super::terms::Meta;
 use super::{Bounds, Store};
 
 /// Stores the events of one stream, on the worker that runs it. Nothing here waits.
