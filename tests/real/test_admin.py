@@ -5,6 +5,7 @@ import socket
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -77,6 +78,27 @@ def test_reading_changes_nothing_and_writing_is_refused(held, path):
     assert proxy.ask(path)[0] == 200
     assert proxy.ask(path, "POST")[0] == 405
     assert proxy.ask(path, "DELETE")[0] == 405
+
+
+def test_a_stream_is_stopped_by_its_id(held):
+    proxy, client, _ = held
+    (stream,) = proxy.streams()
+
+    def stop(id: str, **headers: str) -> int:
+        request = Request(f"http://{proxy.admin}/streams/{id}", method="DELETE", headers=headers)
+        try:
+            with urlopen(request, timeout=10) as response:
+                return response.status
+        except HTTPError as error:
+            return error.code
+
+    hook = {"Weir-Hook": "stop"}
+    assert stop(stream["id"], **hook, Origin="http://evil.example") == 403
+    assert stop("0" * 32, **hook) == 404 and len(proxy.streams()) == 1
+    assert stop(stream["id"], **hook) == 202
+    assert b"stopped" in client.read_body()
+    assert proxy.ended()["outcome"] == "stopped"
+    assert stop(stream["id"], **hook) == 404
 
 
 def test_a_drain_is_not_begun_by_looking(held):
