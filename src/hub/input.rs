@@ -27,11 +27,12 @@ impl Input {
         &self.0
     }
 
-    /// Locks the hub for the events of a read.
-    pub fn pushing(&self, now: Instant) -> Pushing<'_> {
+    /// Locks the hub for the events of a read of `bytes` bytes.
+    pub fn pushing(&self, bytes: usize, now: Instant) -> Pushing<'_> {
         Pushing {
             hub: &self.0,
             state: self.0.lock(),
+            bytes,
             now,
             fell: Vec::new(),
         }
@@ -216,6 +217,7 @@ impl Drop for Input {
 pub struct Pushing<'a> {
     hub: &'a Hub,
     state: MutexGuard<'a, State>,
+    bytes: usize,
     now: Instant,
     /// Whom to wake at the end.
     fell: Vec<Waker>,
@@ -240,9 +242,12 @@ impl Pushing<'_> {
             0
         };
         for slot in state.viewers.iter_mut().filter(|slot| slot.is_live()) {
-            if slot.queue.offer(block, event, numbered, self.now) {
-                slot.pushed_at = self.now;
-            } else {
+            slot.offered.0 += 1;
+            slot.offered.1 += block.len() as u64;
+            if !slot
+                .queue
+                .offer(block, event, numbered, self.bytes, self.now)
+            {
                 self.fell.extend(slot.fall_behind(seq, self.now));
             }
         }
@@ -259,6 +264,9 @@ impl Pushing<'_> {
             tapped.flush(last);
         }
         self.state.is_fresh = false;
+        for slot in &mut self.state.viewers {
+            slot.end_read(self.now);
+        }
         if self.hub.settle(&mut self.state) {
             self.relieve();
         }

@@ -50,7 +50,7 @@ fn expected(numbers: impl IntoIterator<Item = u64>) -> String {
 }
 
 fn push(input: &Input, number: u64, class: Class) -> Offer {
-    let mut pushing = input.pushing(Instant::now());
+    let mut pushing = input.pushing(0, Instant::now());
     let offer = pushing.push(&block(number), &Event::bare(class));
     pushing.done();
     offer
@@ -300,7 +300,7 @@ async fn an_upstreams_own_ids_are_kept_and_found() {
     let (hub, input) = hub(SETTINGS);
     let mut client = Client::first(&hub);
     let own = b"id: abc\ndata: x\n\n";
-    let mut pushing = input.pushing(Instant::now());
+    let mut pushing = input.pushing(0, Instant::now());
     pushing.push(own, &Event::bare(Class::Token));
     pushing.done();
     assert_eq!(client.take_all().as_bytes(), own);

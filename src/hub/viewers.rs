@@ -22,6 +22,8 @@ pub(super) struct Slot {
     pub(super) queue: Sender,
     /// When something was last pushed, heartbeats included.
     pub(super) pushed_at: Instant,
+    /// What it was offered of the current read: events and bytes.
+    pub(super) offered: (u64, u64),
     /// The number of the next event that the viewer gets from the journal; `None` while it keeps up.
     behind: Option<u64>,
     /// It has kept up before: what it asked for when it came is not dropped.
@@ -94,6 +96,15 @@ impl Slot {
     /// Reports whether the viewer gets events as they come.
     pub(super) const fn is_live(&self) -> bool {
         self.behind.is_none() && !self.is_cut
+    }
+
+    /// Ends a read: wakes the viewer's response, if it was offered something.
+    pub(super) fn end_read(&mut self, now: Instant) {
+        let (events, bytes) = std::mem::take(&mut self.offered);
+        if events > 0 {
+            self.queue.offered(events, bytes, now);
+            self.pushed_at = now;
+        }
     }
 
     /// Reports whether the viewer still has to get the event with this number from the journal.
@@ -330,6 +341,7 @@ impl Hub {
             number,
             queue,
             pushed_at: now,
+            offered: (0, 0),
             behind,
             was_live: behind.is_none(),
             fell_at: now,
@@ -461,13 +473,14 @@ impl Hub {
         self.lock().encoder
     }
 
-    /// Removes a viewer that has left for this reason. Returns how many events it got from the journal.
-    pub fn leave(&self, number: u32, end: End) -> u64 {
+    /// Removes a viewer that has left for this reason. Returns how many events it got from the journal, and whether it got
+    /// everything up to the end of the stream.
+    pub fn leave(&self, number: u32, end: End) -> (u64, bool) {
         let mut guard = self.lock();
         let state = &mut *guard;
         let place = state.viewers.iter().position(|slot| slot.number == number);
         let Some(slot) = place.map(|place| state.viewers.swap_remove(place)) else {
-            return 0;
+            return (0, false);
         };
         slot.add_counts(&mut state.counts);
         let status = slot.queue.status();
@@ -479,7 +492,7 @@ impl Hub {
         let pump = state.pump.take();
         drop(guard);
         wake(pump);
-        slot.replayed
+        (slot.replayed, complete)
     }
 }
 

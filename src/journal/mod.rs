@@ -99,7 +99,15 @@ impl Journal {
     /// Puts an event into a new segment.
     #[inline(never)]
     fn append_fresh(&mut self, block: &[u8], event: &Event) {
-        let mut fresh = self.spare.take().unwrap_or_default();
+        let mut fresh = match self.spare.take() {
+            Some(spare) => spare,
+            None if self.segments.is_empty() => Segment::default(),
+            None => {
+                let further = Segment::further();
+                self.allocated += further.allocated();
+                further
+            }
+        };
         self.allocated += fresh.put(block, event.class, event.text);
         self.segments.push_back(fresh);
     }

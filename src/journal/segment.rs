@@ -4,8 +4,12 @@ use crate::event::{Class, Span};
 
 /// The usual size of a buffer. Larger events get one of their own.
 const USUAL_BYTES: usize = 16 * 1024;
-/// The first allocation of a buffer.
+/// The first allocation of a journal's first buffer.
 const FIRST_BYTES: usize = 512;
+/// The first allocation of a further buffer: the stream is not short.
+const FURTHER_BYTES: usize = 4 * 1024;
+/// As many notes are expected in a further buffer.
+const FURTHER_NOTES: usize = 32;
 
 /// An event that is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +39,15 @@ pub(super) struct Segment {
 }
 
 impl Segment {
+    /// Creates one that follows others.
+    pub(super) fn further() -> Self {
+        Self {
+            blocks: Vec::with_capacity(FURTHER_BYTES),
+            notes: Vec::with_capacity(FURTHER_NOTES),
+            gone: 0,
+        }
+    }
+
     /// Returns how many events are left.
     pub(super) const fn len(&self) -> usize {
         self.notes.len() - self.gone

@@ -82,20 +82,32 @@ impl Sender {
         wake(state);
     }
 
-    /// Offers one event, with its number in the stream, to a reader of several: it never waits outside, because the others
-    /// go on. Returns whether it was accepted.
-    pub fn offer(&self, block: &[u8], event: &Event, seq: u64, now: Instant) -> bool {
+    /// Offers one event of a read of `read` bytes, with its number in the stream, to a reader of several: it never waits
+    /// outside, because the others go on. Returns whether it was accepted. [`Sender::offered`] must follow at the end of the
+    /// read.
+    #[inline]
+    pub fn offer(&self, block: &[u8], event: &Event, seq: u64, read: usize, now: Instant) -> bool {
         let mut state = lock(&self.0);
-        state.came += 1;
-        state.came_bytes += block.len() as u64;
-        let accepted = state.ring.push_numbered(block, event, seq, now) == Push::Accepted;
+        let ring = &mut state.ring;
+        if ring.is_empty() && block.len() <= read / 2 {
+            // More events follow.
+            ring.expect(read);
+        }
+        let accepted = ring.push_numbered(block, event, seq, now) == Push::Accepted;
         if !accepted {
             // No client is slow because of what is held back from it.
             state.open();
         }
+        accepted
+    }
+
+    /// Counts what was offered of one read, and wakes the reader.
+    pub fn offered(&self, events: u64, bytes: u64, now: Instant) {
+        let mut state = lock(&self.0);
+        state.came += events;
+        state.came_bytes += bytes;
         state.note_waiting(now);
         wake(state);
-        accepted
     }
 
     /// Adds events that were written before, in one piece, if nothing waits. Returns whether they were added.

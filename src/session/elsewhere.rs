@@ -94,6 +94,7 @@ impl Elsewhere<'_> {
             waiting: VecDeque::new(),
             seen: 0,
             store: Arc::clone(self.store),
+            live: Arc::clone(&live),
             name: format!("{}/{}", self.store.instance(), StreamId::random()),
             next: Box::pin(sleep_until(now)),
             id,
@@ -142,6 +143,8 @@ struct FollowTask {
     /// How many takes of the client were seen.
     seen: u64,
     store: Arc<Store>,
+    /// Learns how the stream has ended.
+    live: Arc<LiveStream>,
     id: String,
     /// The name of the client among all viewers of the stream.
     name: String,
@@ -168,7 +171,7 @@ impl FollowTask {
         if self.waiting.is_empty() {
             return true;
         }
-        let mut pushing = self.input.pushing(now);
+        let mut pushing = self.input.pushing(0, now);
         while let Some((_, class, block)) = self.waiting.front() {
             let event = Event::bare(stored::class(*class));
             if pushing.push(block, &event) != Offer::Accepted {
@@ -184,7 +187,9 @@ impl FollowTask {
     fn close(&self, followed: &Followed, now: Instant) {
         let (end, message) = match followed {
             Followed::Events(_) => return,
-            Followed::Ended { clean, .. } => {
+            Followed::Ended { outcome, clean } => {
+                let known = End::ALL.into_iter().find(|end| end.as_str() == outcome);
+                self.live.ended(known.unwrap_or(End::Truncated));
                 let how = if *clean { Close::Clean } else { Close::Abort };
                 self.input.close(how, None, now);
                 return;
@@ -202,6 +207,11 @@ impl FollowTask {
                 "resume_unavailable: the store of the streams does not answer, come back later",
             ),
         };
+        self.live.ended(if matches!(followed, Followed::OwnerGone) {
+            End::UpstreamReset
+        } else {
+            End::Truncated
+        });
         let encoder = self.input.hub().encoder();
         let last = encoder.failure(&ErrorContext::default(), end, message);
         let how = if last.is_some() {

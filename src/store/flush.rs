@@ -1,14 +1,15 @@
 //! Stores what waits in the outbox of a worker, for as long as the process runs.
 //!
-//! One pipeline is on its way at a time; what comes meanwhile goes into the next one. What was not answered is sent
-//! again, over another connection: entries have explicit ids, so the server refuses what it has.
+//! One pipeline is on its way at a time; what comes meanwhile goes into the next one. Under load a pipeline waits a moment
+//! for more, because most of its cost is the same for one event and for many. What was not answered is sent again, over
+//! another connection: entries have explicit ids, so the server refuses what it has.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline, RedisError, RedisResult};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::Store;
 use super::client::{self, Answers, Link};
@@ -18,6 +19,8 @@ use super::reply::{Verdict, judge};
 
 /// Between two attempts to connect. New streams must be whole within a second after the server is back.
 pub(super) const PAUSE: Duration = Duration::from_millis(250);
+/// From the start of one pipeline to the next: how long an event may wait here before it is sent.
+const GATHER: Duration = Duration::from_millis(10);
 /// A connection that has nothing to do is tried this often, so that a loss is noticed.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long a process counts as alive after it said so.
@@ -126,6 +129,7 @@ pub(super) async fn run(store: &Store, lane: &Lane) {
 /// Stores what waits over one connection, until it fails.
 async fn serve(store: &Store, lane: &Lane, mut link: Link, pending: &mut Pending) -> Failure {
     let mut pulse = Pulse::default();
+    let mut next = Instant::now();
     loop {
         if let Err(failure) = pulse.beat(store, lane, &mut link).await {
             return failure;
@@ -136,10 +140,15 @@ async fn serve(store: &Store, lane: &Lane, mut link: Link, pending: &mut Pending
         if pending.0.is_empty() {
             // If nothing comes, it is time to see whether the connection works.
             let _ = timeout(IDLE, lane.outbox.ready()).await;
+            sleep_until(next).await;
+            next = Instant::now() + GATHER;
         }
         if pending.parcels() < MAX_PENDING {
             let parcels = lane.outbox.take(&store.keys, &store.sealer);
             pending.add(parcels, link.is_cluster());
+            if lane.outbox.has_more() {
+                next = Instant::now();
+            }
         }
         let pipelines: Vec<_> = (pending.0.iter())
             .map(|shipment| Arc::clone(&shipment.pipeline))

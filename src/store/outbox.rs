@@ -93,6 +93,12 @@ impl Outbox {
         self.ready.notify_one();
     }
 
+    /// Reports whether anything waits.
+    pub(super) fn has_more(&self) -> bool {
+        let waiting = self.lock();
+        !waiting.journals.is_empty() || !waiting.notes.is_empty()
+    }
+
     /// Waits until something was added.
     pub(super) async fn ready(&self) {
         self.ready.notified().await;
@@ -414,6 +420,7 @@ pub(super) mod tests {
         assert_eq!(all.counts.errors.load(Ordering::Relaxed), 1);
         let parcels = all.take();
         assert_eq!(parcels.len(), PIPELINE_PARCELS);
+        assert!(all.outbox.has_more());
         assert_eq!(written(&parcels[0].commands), ["PING"]);
         assert!(all.take().iter().all(|parcel| parcel.held.is_none()));
         assert!(all.pass(Verdict::Done)[0].starts_with("SET w:{a}:m"));

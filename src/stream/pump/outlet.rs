@@ -25,7 +25,7 @@ impl Outlet {
     pub(super) fn pushing(&self, bytes: usize, now: Instant) -> Pushing<'_> {
         match self {
             Self::Direct(queue) => Pushing::Direct(queue.pushing(bytes, now)),
-            Self::Shared(hub) => Pushing::Shared(hub.pushing(now)),
+            Self::Shared(hub) => Pushing::Shared(hub.pushing(bytes, now)),
         }
     }
 
