@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use ring::digest::{SHA256, digest};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
@@ -158,8 +159,34 @@ fn unusable(path: &Path, error: &dyn std::fmt::Display) -> io::Error {
     io::Error::other(format!("{}: {error}", path.display()))
 }
 
+/// Returns the SHA-256 of a certificate, by which it is known apart from all others.
+pub fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
+    let digest = digest(&SHA256, certificate);
+    let digest: &[u8] = digest.as_ref();
+    let mut bytes = [0; 32];
+    for (to, from) in bytes.iter_mut().zip(digest) {
+        *to = *from;
+    }
+    bytes
+}
+
 fn not_after(certificate: &CertificateDer<'_>) -> Option<f64> {
     let certificate = Certificate::from_der(certificate).ok()?;
     let validity = certificate.tbs_certificate().validity();
     Some(validity.not_after.to_unix_duration().as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_the_digest_of_the_whole_certificate() {
+        // Computed with Python: hashlib.sha256(b"abc").digest().
+        let known = fingerprint(&CertificateDer::from(b"abc".to_vec()));
+        assert_eq!(known[..4], [0xba, 0x78, 0x16, 0xbf]);
+        assert_eq!(known[28..], [0xf2, 0x00, 0x15, 0xad]);
+        let other = fingerprint(&CertificateDer::from(b"abd".to_vec()));
+        assert_ne!(known, other);
+    }
 }

@@ -249,6 +249,7 @@ fn a_reply_setting_without_effect_is_a_warning() {
         ),
         ("reply: {as: anthropic, offer: ai-sdk, status: visible}", ""),
         ("reply: {as: ndjson, status: visible}", ""),
+        ("reply: {as: openai-chat, offer: ag-ui, status: text}", ""),
         ("reply: {as: anthropic}", ""),
         (
             "request: {from: ai-sdk}, reply: {as: ai-sdk, aggregate: true}",

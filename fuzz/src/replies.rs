@@ -7,7 +7,7 @@ use weir::dialect::{Choice, Dialect, Members};
 use weir::encode::Encoder;
 use weir::event::{Event, Terminal};
 use weir::stream::pipeline::{InputEnd, Pipeline, Settings, Verdict};
-use weir::translate::{Target, Translator};
+use weir::translate::{Statuses, Target, Translator};
 use weir::wire::encoding::Coding;
 use weir::wire::{Decoder, Frame, Framing};
 
@@ -47,7 +47,12 @@ pub fn check(data: &[u8]) {
         dialect,
         how,
         framing: framings[usize::from(cut >> 6)],
-        shows_status: cut & 0x20 != 0,
+        statuses: if cut & 0x20 == 0 {
+            Statuses::Names
+        } else {
+            // Clients of dialects that have words for it get these.
+            Statuses::Text
+        },
         piece: usize::from(cut & 0x1f).max(1),
     };
     let is_sound = is_sound(play.framing, text);
@@ -75,7 +80,7 @@ struct Play {
     dialect: Dialect,
     framing: Framing,
     how: InputEnd,
-    shows_status: bool,
+    statuses: Statuses,
     /// The size of the reads.
     piece: usize,
 }
@@ -83,7 +88,7 @@ struct Play {
 impl Play {
     /// Translates a stream as a live one would be. Returns what the client gets, and whether that must end with an error.
     fn to(&self, target: Target, text: &[u8]) -> (Vec<u8>, bool) {
-        let translator = Translator::new(target, 0).showing_status(self.shows_status);
+        let translator = Translator::new(target, 0).showing_status(self.statuses);
         let mut pipeline = Pipeline::new(&Settings {
             framing: self.framing,
             coding: Coding::Identity,

@@ -3,10 +3,10 @@
 
 use crate::config::error::{Path, Place, Report, shown};
 use crate::config::layers::Layers;
-use crate::config::{Policy, raw};
+use crate::config::{Policy, Reply, raw};
 use crate::dialect::{Choice, Dialect};
 use crate::request_map::RequestForm;
-use crate::translate::Target;
+use crate::translate::{Statuses, Target};
 
 /// Reports the settings of a route that contradict each other. `route` is its name and its place in the file.
 pub(crate) fn check(
@@ -28,6 +28,22 @@ pub(crate) fn check(
                 &path.key("reply").key("unstream"),
                 format!(
                     "`synthesize` is not possible with `dialect: mcp` on the route {name}, because MCP clients get whole answers as they are; write `pass`, or another `dialect`"
+                ),
+            );
+        }
+    }
+    if policy.reply.statuses == Statuses::Text && !has_status_text(&policy.reply) {
+        let place = |policy: &raw::Policy| {
+            let reply = policy.reply.as_ref()?;
+            Some(reply.value.status.as_ref()?.place)
+        };
+        if let Some((place, path)) = written(layers, own, place) {
+            report.at(
+                place,
+                &path.key("reply").key("status"),
+                format!(
+                    "`text` is for clients of `openai-chat`, and no reply of the route {name} ({}) is; write `visible`, or `openai-chat` in `reply.as` or `reply.offer`",
+                    policy.reply.words().join(", ")
                 ),
             );
         }
@@ -66,6 +82,16 @@ fn reads_nothing(form: RequestForm, policy: &Policy) -> bool {
         Some(target) => *target != own,
     };
     is_foreign(&reply.preset) && reply.offer.iter().all(is_foreign)
+}
+
+/// Reports whether any client of a route may be told what is going on by reasoning text.
+fn has_status_text(reply: &Reply) -> bool {
+    let is_text = |target: &Option<Target>| match target {
+        // One answer has the form of the request.
+        None => reply.aggregates,
+        Some(target) => target.has_status_text(),
+    };
+    is_text(&reply.preset) || reply.offer.iter().any(is_text)
 }
 
 /// Returns where the key is written that decides for a route, and the section that has it.
@@ -111,6 +137,15 @@ mod tests {
             ),
             ("dialect: ag_ui, reply: {unstream: synthesize}", ""),
             ("dialect: mcp, reply: {unstream: pass}", ""),
+            ("reply: {status: text}", "reply.status"),
+            (
+                "reply: {as: ai-sdk, offer: [anthropic, same], status: text}",
+                "reply.status",
+            ),
+            ("reply: {as: ai-sdk, offer: openai-chat, status: text}", ""),
+            ("reply: {as: openai-chat, status: text}", ""),
+            ("reply: {aggregate: true, status: text}", ""),
+            ("reply: {as: anthropic, status: visible}", ""),
         ] {
             let text = format!(
                 "upstreams: {{agent: {{endpoints: [\"http://127.0.0.1:8000\"]}}}}\n\

@@ -108,6 +108,10 @@ pub(crate) const REDIS_USERNAME_WHY: &str =
 /// `resume.redis.password`
 pub(crate) const REDIS_PASSWORD_WHY: &str =
     "Some servers ask for none. Others need a secret, which does not belong in the file.";
+/// `resume.redis.sentinel_username`
+pub(crate) const SENTINEL_USERNAME_WHY: &str = "Needed only for sentinels with users of their own.";
+/// `resume.redis.sentinel_password`
+pub(crate) const SENTINEL_PASSWORD_WHY: &str = "Most sentinels ask for none, and their password is often another one than that of the servers.";
 /// `resume.redis.prefix`
 pub(crate) const REDIS_PREFIX: Preset<&str> = preset(
     "weir:",

@@ -21,6 +21,10 @@ pub struct RedisSettings {
     pub username: Option<String>,
     /// The password to log in with.
     pub password: Option<Secret>,
+    /// The user to log in to the sentinels as.
+    pub sentinel_username: Option<String>,
+    /// The password to log in to the sentinels with.
+    pub sentinel_password: Option<Secret>,
     /// TLS settings for `rediss://` URLs.
     pub tls: UpstreamTls,
     /// What the names of all keys begin with.
@@ -39,6 +43,8 @@ impl Default for RedisSettings {
             mode: RedisMode::Standalone,
             username: None,
             password: None,
+            sentinel_username: None,
+            sentinel_password: None,
             tls: UpstreamTls {
                 roots: Roots::Bundled,
                 ca_file: None,
@@ -107,6 +113,7 @@ impl Check<'_> {
             let why = "needs `password` beside it";
             report.at(username.place, &path("username"), why);
         }
+        let (sentinel_username, sentinel_password) = self.sentinel_login(servers, report);
         let encrypt_old = raw.encrypt_old.as_ref().and_then(given);
         if let Some(old) = &encrypt_old
             && raw.encrypt.as_ref().and_then(given).is_none()
@@ -122,6 +129,8 @@ impl Check<'_> {
             mode: self.mode(servers, report),
             username: username.map(|username| username.value),
             password,
+            sentinel_username,
+            sentinel_password,
             tls: self.tls(&urls, report),
             prefix: raw.prefix.as_ref().map_or_else(
                 || preset::REDIS_PREFIX.value.to_owned(),
@@ -206,6 +215,37 @@ impl Check<'_> {
             }
             (Servers::Standalone, ..) => RedisMode::Standalone,
         }
+    }
+
+    /// Returns the user and the password for the sentinels.
+    fn sentinel_login(
+        &self,
+        servers: Servers,
+        report: &mut Report,
+    ) -> (Option<String>, Option<Secret>) {
+        let raw = self.raw;
+        let username = raw.sentinel_username.as_ref().and_then(given);
+        let password = raw.sentinel_password.as_ref().and_then(given);
+        let places = [
+            ("sentinel_username", username.as_ref().map(|one| one.place)),
+            ("sentinel_password", password.as_ref().map(|one| one.place)),
+        ];
+        for (key, place) in places {
+            if let Some(place) = place
+                && servers != Servers::Sentinel
+            {
+                let why = "has no effect without `resume.redis.mode: sentinel`";
+                report.at(place, &path(key), why);
+            }
+        }
+        if let Some(username) = &username
+            && password.is_none()
+        {
+            let why = "needs `sentinel_password` beside it";
+            report.at(username.place, &path("sentinel_username"), why);
+        }
+        let secret = self.secret(raw.sentinel_password.as_ref(), "sentinel_password", report);
+        (username.map(|username| username.value), secret)
     }
 
     fn tls(&self, urls: &[RedisUrl], report: &mut Report) -> UpstreamTls {
@@ -331,6 +371,20 @@ mod tests {
     }
 
     #[test]
+    fn sentinels_have_a_login_of_their_own() {
+        let ((_word, word), (_own, own)) = (secret_file("s3cret"), secret_file("0ther"));
+        let text = format!(
+            "{{url: \"redis://a\", mode: sentinel, master: main, password: \"{word}\", sentinel_username: watch, sentinel_password: \"{own}\"}}"
+        );
+        let settings = read(&text, false).unwrap();
+        assert_eq!(settings.username, None);
+        assert_eq!(settings.password.as_ref().unwrap().value, "s3cret");
+        assert_eq!(settings.sentinel_username.as_deref(), Some("watch"));
+        assert_eq!(settings.sentinel_password.as_ref().unwrap().value, "0ther");
+        assert!(!format!("{settings:?}").contains("0ther"));
+    }
+
+    #[test]
     fn secrets_are_read_and_not_shown() {
         let ((_key, key), (_word, word)) = (secret_file(KEY), secret_file("s3cret\n"));
         let text = format!(
@@ -400,6 +454,14 @@ mod tests {
             (
                 "{url: \"redis://a\", username: weir}".to_owned(),
                 "resume.redis.username: needs `password`",
+            ),
+            (
+                "{url: \"redis://a\", mode: sentinel, master: m, sentinel_username: w}".to_owned(),
+                "resume.redis.sentinel_username: needs `sentinel_password`",
+            ),
+            (
+                format!("{{url: \"redis://a\", sentinel_password: \"{key}\"}}"),
+                "resume.redis.sentinel_password: has no effect",
             ),
             (
                 "{url: \"redis://a\", tls: {server_name: b}}".to_owned(),

@@ -1,6 +1,6 @@
 //! `reply`: the dialects that the clients of a route may get.
 
-use crate::translate::Target;
+use crate::translate::{Statuses, Target};
 
 /// The dialects that the clients of a route may get. `None` stands for the dialect that the agent speaks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -9,8 +9,8 @@ pub struct Reply {
     pub preset: Option<Target>,
     /// Others that clients may ask for.
     pub offer: Vec<Option<Target>>,
-    /// Clients of a translation are told what is going on.
-    pub shows_status: bool,
+    /// What clients of a translation are told about what is going on.
+    pub statuses: Statuses,
     /// Whole answers to requests for a stream become streams.
     pub unstreams: bool,
     /// Clients that ask for no stream get one answer made of a stream.

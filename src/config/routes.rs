@@ -21,6 +21,7 @@ use crate::filter::markers::{self, Family, Form, Pair, Place};
 use crate::filter::scan::Marks;
 use crate::filter::{Hide, Rules};
 use crate::queue::{Batch, Gating, Limits as QueueLimits, Overflow};
+use crate::translate::Statuses;
 
 /// Name of the route that is created if the file has none.
 const ONLY: &str = "default";
@@ -262,7 +263,7 @@ fn reply(layers: &Layers<'_, raw::Reply>) -> Reply {
         offer: offer.map_or_else(Vec::new, |offer| {
             offer.iter().map(|entry| entry.value).collect()
         }),
-        shows_status: layers.get(|reply| &reply.status, false),
+        statuses: layers.get(|reply| &reply.status, Statuses::Names),
         aggregates: layers.get(|reply| &reply.aggregate, preset::AGGREGATE.value),
         unstreams: layers.get(|reply| &reply.unstream, false),
     }

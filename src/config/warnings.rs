@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::units::{show_duration, show_size};
 use crate::config::{Address, Config, Match, OnDisconnect, Policy, Route, Upstream};
+use crate::translate::Statuses;
 
 /// Default time after which uvicorn closes an idle connection.
 const UVICORN_KEEP_ALIVE: Duration = Duration::from_secs(5);
@@ -116,7 +117,7 @@ fn of_policy(route: &Route, list: &mut Vec<String>) {
 fn of_reply(route: &Route, list: &mut Vec<String>) {
     let Policy { reply, request, .. } = &route.policy;
     let mut targets = reply.preset.iter().chain(reply.offer.iter().flatten());
-    if reply.shows_status && !targets.any(|target| target.has_status()) {
+    if reply.statuses == Statuses::Visible && !targets.any(|target| target.has_status()) {
         list.push(format!(
             "route {}: reply.status visible has no effect, because no reply of the route ({}) has words for it; those of ag-ui, ai-sdk, events and ndjson have",
             route.name,

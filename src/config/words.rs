@@ -9,7 +9,7 @@ use crate::filter::Hide;
 use crate::filter::markers::Family;
 use crate::queue::Overflow;
 use crate::request_map::RequestForm;
-use crate::translate::Target;
+use crate::translate::{Statuses, Target};
 
 /// Words of `log.format`.
 pub(crate) const LOG_FORMATS: [(&str, LogFormat); 3] = [
@@ -68,8 +68,12 @@ pub(crate) const REQUEST_FORMS: [(&str, RequestForm); 2] = [
 /// Words of `request.to`.
 pub(crate) const REQUEST_TARGETS: [(&str, ()); 1] = [("openai-chat", ())];
 
-/// Words of `reply.status`: whether clients are told more than the agent says.
-pub(crate) const STATUSES: [(&str, bool); 2] = [("names", false), ("visible", true)];
+/// Words of `reply.status`.
+pub(crate) const STATUSES: [(&str, Statuses); 3] = [
+    ("names", Statuses::Names),
+    ("visible", Statuses::Visible),
+    ("text", Statuses::Text),
+];
 
 /// Words of `hide.reasoning` and `hide.tools`.
 pub(crate) const HIDES: [(&str, Hide); 3] = [

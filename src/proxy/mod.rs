@@ -56,6 +56,8 @@ pub struct Peer {
     pub worker: usize,
     /// The client's connection.
     pub conn: Arc<ClientConn>,
+    /// The digest of the certificate that the client has shown, if the listener asks for one.
+    pub certificate: Option<[u8; 32]>,
 }
 
 /// Handles one request, and returns the response.

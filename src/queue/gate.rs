@@ -103,21 +103,28 @@ impl Gate {
         self.open = true;
     }
 
-    /// Returns what may leave a ring that is not empty. Neighbours that leave together are merged if they are alike, unless
-    /// others that are spread over time wait behind them.
+    /// Returns what may leave a ring that is not empty. Neighbours that leave together are merged if they are alike.
     pub(super) fn release(&mut self, ring: &mut Ring, closed: bool, now: Instant) -> Release {
         if self.open {
             self.open = closed;
             return Release::Events(usize::MAX);
         }
-        let (unit, oldest) = self.next_unit(ring);
+        let batch = self.gating.batch;
+        let (mut unit, oldest) = self.next_unit(ring);
+        if let Some(batch) = batch
+            && self.gating.pace.is_some()
+            && !unit.first
+        {
+            // Batches that wait behind others stay apart from them, because they leave later.
+            ring.batch(batch.max_chars);
+            (unit, _) = self.next_unit(ring);
+        }
         if unit.first || unit.pieces == 0 {
             if let Some(limit) = self.gating.pace.filter(|_| unit.first) {
                 self.schedule(ring, &unit, limit, now);
             }
             return Release::Events(unit.events);
         }
-        let batch = self.gating.batch;
         let mut at = match batch {
             Some(batch) if !unit.complete && !closed => oldest + batch.max_delay,
             _ => now,
@@ -134,10 +141,6 @@ impl Gate {
             return Release::Events(usize::MAX);
         };
         self.schedule(ring, &unit, limit, now);
-        // What waits behind the unit leaves later, so it must not become a part of it.
-        if batch.is_some() && unit.events == ring.len() {
-            ring.compact();
-        }
         Release::Events(unit.events)
     }
 
@@ -315,15 +318,30 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn pieces_that_are_paced_as_well_are_merged_where_none_waits_behind_them() {
+    async fn batches_are_spread_over_time() {
+        let mut gated = Gated::new(Some(BATCH), Some(300));
+        gated.push(&["a"]);
+        assert_eq!(gated.next().await, at(0, "<a>"));
+        gated.push(&["bcd", "ef", "ghi", "jk", "lm", "no"]);
+        assert_eq!(gated.next().await, at(0, "<bcdef>"));
+        assert_eq!(gated.next().await, at(150, "<ghijk>"));
+        // What comes while a batch waits becomes a part of it, until it has enough characters.
+        gated.push(&["p", "q", "tool!"]);
+        assert_eq!(gated.next().await, at(300, "<lmnop>"));
+        assert_eq!(gated.next().await, at(300, "<q><tool!>"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_that_is_alone_waits_as_without_pacing() {
         let mut gated = Gated::new(Some(BATCH), Some(300));
         gated.push(&["a"]);
         assert_eq!(gated.next().await, at(0, "<a>"));
         gated.push(&["b", "c"]);
         assert_eq!(gated.next().await, at(50, "<bc>"));
-        gated.push(&["def", "gh", "ij"]);
-        assert_eq!(gated.next().await, at(50, "<def><gh>"));
-        assert_eq!(gated.next().await, at(100, "<ij>"));
+        gated.push(&["d"]);
+        gated.sender.close(Close::Clean, None, Instant::now());
+        assert_eq!(gated.next().await, at(50, "<d>"));
+        assert_eq!(gated.next().await, at(50, "end"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use super::service::Service;
 use super::tracked_io::{PeerState, TrackedIo};
 use super::wake::{FlagWaker, WokenBy};
 use crate::app::App;
-use crate::certificate::ReloadingCertificate;
+use crate::certificate::{ReloadingCertificate, fingerprint};
 use crate::client_conn::{ClientConn, Moment, Overdue};
 use crate::config::Limits;
 use crate::metrics::Metrics;
@@ -53,9 +53,15 @@ pub(super) async fn over_tls<S, G>(
     G: Unpin,
 {
     let limits = app.loaded().config.limits;
-    let (peer, stream) = watch(worker, origin, stream, &limits);
+    let (mut peer, stream) = watch(worker, origin, stream, &limits);
     match timeout(limits.request_head, tls.current().accept(stream)).await {
-        Ok(Ok(stream)) => Box::pin(Connection::new(app, peer, stream, &limits, held)).await,
+        Ok(Ok(stream)) => {
+            // Empty unless the listener has verified it (`client_ca`). The first one is the client's own.
+            let (_, session) = stream.get_ref();
+            let shown = session.peer_certificates().and_then(<[_]>::first);
+            peer.certificate = shown.map(fingerprint);
+            Box::pin(Connection::new(app, peer, stream, &limits, held)).await;
+        }
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took longer than limits.request_head"),
     }
@@ -68,6 +74,7 @@ fn watch<S>(worker: usize, origin: Origin, stream: S, limits: &Limits) -> (Peer,
         origin,
         worker,
         conn,
+        certificate: None,
     };
     (peer, stream)
 }

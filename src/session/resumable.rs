@@ -95,8 +95,8 @@ pub struct Resumables {
     known: Mutex<Known>,
     /// The names that requests have reserved whose streams have not begun. Locked only for a few lines.
     reserved: Arc<Mutex<HashMap<Name, Arc<Turn<()>>>>>,
-    /// The key of the digests of credentials.
-    key: [u8; 32],
+    /// The key of the digests of credentials: that of all instances, if it was known before the first digest was made.
+    key: OnceLock<[u8; 32]>,
     /// The same for those that all instances share.
     shared_key: Mutex<Option<[u8; 32]>>,
     /// How many clients follow each stream of another instance. Locked only for a few lines.
@@ -154,19 +154,22 @@ impl Resumables {
             budget: Arc::new(Budget::new(total)),
             known: Mutex::default(),
             reserved: Arc::default(),
-            key: random_key(),
+            key: OnceLock::new(),
             shared_key: Mutex::default(),
             far: Arc::default(),
         }
     }
 
-    /// Returns the key of the digests of credentials.
-    pub const fn key(&self) -> &[u8; 32] {
-        &self.key
+    /// Returns the key of the digests of credentials, which stays the same.
+    pub fn key(&self) -> &[u8; 32] {
+        self.key.get_or_init(random_key)
     }
 
-    /// Sets the key that all instances share.
+    /// Sets the key that all instances share. The process uses it for its own streams, too, unless some of them have
+    /// begun, so that one digest serves for both.
     pub fn share_key(&self, key: [u8; 32]) {
+        // Set already if it comes too late, or again.
+        let _ = self.key.set(key);
         *lock(&self.shared_key) = Some(key);
     }
 
@@ -361,5 +364,27 @@ pub async fn keep_tidy(streams: Arc<Resumables>, metrics: Arc<Metrics>) {
         streams.tidy(&metrics, Instant::now());
         // However fast journals grow, looking at all of them must not take the thread.
         sleep(REST).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_key_serves_for_both_digests_if_it_is_known_in_time() {
+        let early = Resumables::new(1);
+        early.share_key([1; 32]);
+        assert_eq!(early.key(), &[1; 32]);
+        early.share_key([2; 32]);
+        assert_eq!(early.shared_key(), Some([2; 32]));
+        assert_eq!(early.key(), &[1; 32], "streams are known by it");
+
+        let late = Resumables::new(1);
+        let own = *late.key();
+        late.share_key([1; 32]);
+        assert_eq!(late.shared_key(), Some([1; 32]));
+        assert_eq!(late.key(), &own);
+        assert_ne!(own, [1; 32]);
     }
 }

@@ -29,7 +29,7 @@ use crate::stream::pump::{
     EgressParts, IngressParts, Outlet, Parts, Pump, Reader, Running, Source,
 };
 use crate::traces::Span;
-use crate::translate::{Recorder, Target, Translator};
+use crate::translate::{Recorder, Statuses, Target, Translator};
 use crate::wire::Framing;
 use crate::wire::encoding::Coding;
 
@@ -151,13 +151,15 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
         None => (pipeline, Encoder::identity(dialect, framing)),
         Some(target) if whole => (
             pipeline.translated(
-                Translator::new(target, unix_time()).whole(policy.max_event_bytes / WHOLE_SHARE),
+                Translator::new(target, unix_time())
+                    .showing_status(policy.reply.statuses)
+                    .whole(policy.max_event_bytes / WHOLE_SHARE),
             ),
             Encoder::whole(target),
         ),
         Some(target) => (
             pipeline.translated(
-                Translator::new(target, unix_time()).showing_status(policy.reply.shows_status),
+                Translator::new(target, unix_time()).showing_status(policy.reply.statuses),
             ),
             Encoder::translated(target.dialect(), target.framing()),
         ),
@@ -189,7 +191,8 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
         }
         Some(resuming) => {
             let (hub, input) = hub_of(&live, resuming, encoder, status);
-            let visible = target.is_some_and(Target::has_status) && policy.reply.shows_status;
+            let visible = target
+                .is_some_and(|target| target.statuses(policy.reply.statuses) == Statuses::Visible);
             let attached = hub.attach_first(now);
             live.add_viewer(Viewer {
                 number: attached.number,

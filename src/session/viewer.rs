@@ -18,6 +18,7 @@ use crate::queue::Close;
 use crate::stream::end::End;
 use crate::stream::pump::Reader;
 use crate::tasks;
+use crate::traces::SharedSpan;
 
 /// How long a client may take to read why its stream was ended, before its connection is given up.
 const LAST_WORD: Duration = Duration::from_secs(1);
@@ -47,6 +48,8 @@ pub struct Returned {
     pub context: Arc<RequestContext>,
     /// The position that it continues from.
     pub after: u64,
+    /// Its span.
+    pub span: SharedSpan,
 }
 
 /// The future of one viewer. It ends when its client has left.
@@ -174,12 +177,21 @@ impl ViewerTask {
             return;
         }
         let parts = &self.parts;
-        let replayed = parts.hub.leave(parts.number, end);
+        let (replayed, is_complete) = parts.hub.leave(parts.number, end);
+        let end = if is_complete && end == End::ClientGone {
+            // It left because there was nothing more.
+            parts.live.outcome().unwrap_or(End::Finished)
+        } else {
+            end
+        };
         parts.live.remove_viewer(parts.number);
         let metrics = &parts.live.context.metrics;
         if let Some(returned) = &parts.returned {
             metrics.resume.replayed_events.inc_by(replayed);
             log(&self.parts, returned, end, replayed);
+            if let Some(span) = returned.span.take() {
+                span.followed(end, parts.live.id.to_string());
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ use redis::{
 };
 use tokio::time::timeout;
 
-use crate::config::{RedisMode, RedisSettings, RedisUrl, Roots, Target, UpstreamTls};
+use crate::config::{RedisMode, RedisSettings, RedisUrl, Roots, Secret, Target, UpstreamTls};
 use crate::tasks;
 
 /// To connect and to log in. Long enough for a server that takes a second for each answer.
@@ -183,8 +183,14 @@ async fn open(settings: &RedisSettings) -> RedisResult<Link> {
             if let Some(username) = &settings.username {
                 builder = builder.set_client_to_redis_username(username);
             }
-            if let Some(password) = password(settings)? {
+            if let Some(password) = password(settings.password.as_ref())? {
                 builder = builder.set_client_to_redis_password(password);
+            }
+            if let Some(username) = &settings.sentinel_username {
+                builder = builder.set_client_to_sentinel_username(username);
+            }
+            if let Some(password) = password(settings.sentinel_password.as_ref())? {
+                builder = builder.set_client_to_sentinel_password(password);
             }
             if let Some(certificates) = certificates {
                 builder = builder
@@ -217,8 +223,8 @@ fn tcp() -> TcpSettings {
     TcpSettings::default().set_nodelay(true)
 }
 
-fn password(settings: &RedisSettings) -> RedisResult<Option<String>> {
-    let Some(secret) = &settings.password else {
+fn password(secret: Option<&Secret>) -> RedisResult<Option<String>> {
+    let Some(secret) = secret else {
         return Ok(None);
     };
     let text = String::from_utf8(secret.value.as_bytes().to_vec());
@@ -236,14 +242,15 @@ fn info(url: &RedisUrl, settings: &RedisSettings) -> RedisResult<ConnectionInfo>
     if let Some(username) = &settings.username {
         login = login.set_username(username);
     }
-    if let Some(password) = password(settings)? {
+    if let Some(password) = password(settings.password.as_ref())? {
         login = login.set_password(password);
     }
     let info = address(url).into_connection_info()?;
     Ok(info.set_redis_settings(login).set_tcp_settings(tcp()))
 }
 
-/// Returns the certificates in the form that the library takes: PEM. Without any root, it takes the bundled ones.
+/// Returns the certificates in the form that the library takes: PEM. Without any root, it takes the bundled ones; these
+/// are no certificates, so that they cannot be had beside those of `ca_file`.
 fn certificates(tls: &UpstreamTls) -> RedisResult<TlsCertificates> {
     if tls.server_name.is_some() {
         return Err(

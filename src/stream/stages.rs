@@ -125,7 +125,7 @@ impl Stages {
         let dialect = self.classifier.dialect();
         let translator = self.translator.as_mut();
         translator
-            .filter(|translator| translator.shows_status())
+            .filter(|translator| translator.tells_waiting())
             .is_some_and(|translator| {
                 translator.tell(dialect, Status::Waiting(seconds), &mut |block, event| {
                     sink.leaves(block, event);

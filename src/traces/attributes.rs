@@ -119,6 +119,7 @@ impl Attributes {
     }
 }
 
-fn count(number: u64) -> i64 {
+/// Returns a number in the type that attributes have.
+pub(super) fn count(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -24,6 +24,7 @@ mod outbox;
 mod parent;
 #[cfg(feature = "otel")]
 mod semconv;
+mod shared;
 #[cfg(feature = "otel")]
 mod span;
 
@@ -36,6 +37,7 @@ use tokio::time::Instant;
 pub use exporter::Traces;
 #[cfg(not(feature = "otel"))]
 pub use off::{Span, Traces};
+pub use shared::SharedSpan;
 #[cfg(feature = "otel")]
 pub use span::Span;
 

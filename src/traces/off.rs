@@ -46,6 +46,21 @@ impl Span {
     }
 
     /// Cannot be called.
+    pub fn returns(&mut self, _: &'static str) {
+        match *self {}
+    }
+
+    /// Cannot be called.
+    pub fn resumes(&mut self, _: u64, _: StatusCode) {
+        match *self {}
+    }
+
+    /// Cannot be called.
+    pub fn followed(self, _: End, _: String) {
+        match self {}
+    }
+
+    /// Cannot be called.
     pub fn failed(self, _: &'static str, _: Option<Dialect>, _: StatusCode) {
         match self {}
     }

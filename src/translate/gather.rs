@@ -9,6 +9,8 @@ use super::part::{By, Reason};
 
 /// The most texts, calls, interrupts and steps that are kept.
 const MAX_ITEMS: usize = 2048;
+/// The most lines about what is going on. They are short.
+const MAX_LINES: usize = 256;
 /// What names, arguments and results may take at least: small bounds are meant for text.
 const MIN_VALUE_BYTES: usize = 64 * 1024;
 
@@ -17,6 +19,8 @@ const MIN_VALUE_BYTES: usize = 64 * 1024;
 pub(super) struct Gathered {
     items: Vec<Item>,
     ending: Option<Ending>,
+    /// How many of the items are lines about what is going on. Those have their own bound.
+    lines: usize,
     /// How many more bytes of text are kept.
     text_room: usize,
     /// How many more bytes of everything else are kept. It has its own bound, so that a large result does not cost the
@@ -117,6 +121,7 @@ impl Gathered {
         Self {
             items: Vec::new(),
             ending: None,
+            lines: 0,
             text_room: max_text_bytes,
             value_room,
             truncated: false,
@@ -127,6 +132,22 @@ impl Gathered {
     /// Notes that something was left out.
     pub(super) const fn leave_out(&mut self) {
         self.truncated = true;
+    }
+
+    /// Adds a line about what is going on to the reasoning. Returns false if there are too many.
+    pub(super) fn add_line(&mut self, body: Vec<u8>) -> bool {
+        let fits = self.lines < MAX_LINES;
+        if fits {
+            self.lines += 1;
+            self.items.push(Item::Text(Said {
+                kind: Kind::Reasoning,
+                msg: Vec::new(),
+                // No text of the conversation has this number.
+                number: 0,
+                body,
+            }));
+        }
+        fits
     }
 
     /// Takes the next action. Run, model and token counts stay in the facts.
@@ -326,7 +347,7 @@ impl Gathered {
 
     /// Adds an item whose strings have this many bytes. Returns false if there is no room for it.
     fn add(&mut self, item: Item, bytes: usize) -> bool {
-        let fits = self.items.len() < MAX_ITEMS && self.spend(bytes);
+        let fits = self.items.len() - self.lines < MAX_ITEMS && self.spend(bytes);
         self.truncated |= !fits;
         if fits {
             self.items.push(item);

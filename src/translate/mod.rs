@@ -37,7 +37,7 @@ use part::Part;
 use reading::Reading;
 pub use record::StreamFacts;
 pub use recorder::Recorder;
-pub use status::Status;
+pub use status::{Status, Statuses};
 pub use target::Target;
 use writer::whole::WholeWriter;
 use writer::{Block, Out, Writer};
@@ -65,8 +65,8 @@ pub struct Translator {
     began: u64,
     /// How many blocks were written.
     blocks: u64,
-    /// The client is told what is going on.
-    shows_status: bool,
+    /// What the client is told about what is going on.
+    statuses: Statuses,
     /// The client gets one answer at the end, with this many bytes of text; `None` if it gets a stream.
     whole: Option<usize>,
     lost: Lost,
@@ -102,31 +102,38 @@ impl Translator {
             block: Vec::new(),
             began,
             blocks: 0,
-            shows_status: false,
+            statuses: Statuses::Names,
             whole: None,
             lost: Lost::default(),
         }
     }
 
-    /// Tells the client what is going on, if the target has words for it: that the model thinks, which tool is used, and
-    /// for how long nothing has come.
-    pub fn showing_status(self, shows: bool) -> Self {
+    /// Tells the client what is going on, as far as the target can say it.
+    pub fn showing_status(self, statuses: Statuses) -> Self {
         Self {
-            shows_status: shows && self.target.has_status(),
+            statuses: self.target.statuses(statuses),
             ..self
         }
     }
 
-    /// Writes one answer at the end instead of a stream, with at most this many bytes of text.
+    /// Writes one answer at the end instead of a stream, with at most this many bytes of text. Of what is going on, it
+    /// has only what is reasoning text.
     pub const fn whole(mut self, max_text_bytes: usize) -> Self {
         self.whole = Some(max_text_bytes);
-        self.shows_status = false;
+        if matches!(self.statuses, Statuses::Visible) {
+            self.statuses = Statuses::Names;
+        }
         self
     }
 
-    /// Reports whether the client is told what is going on.
+    /// Reports whether the client is told more about what is going on than the agent says.
     pub const fn shows_status(&self) -> bool {
-        self.shows_status
+        !matches!(self.statuses, Statuses::Names)
+    }
+
+    /// Reports whether the client is told for how long nothing has come. Text stays, so it is not for that.
+    pub const fn tells_waiting(&self) -> bool {
+        matches!(self.statuses, Statuses::Visible)
     }
 
     /// Returns a translator that says about the stream so far what this one says, and writes nothing. It is for a time
@@ -136,7 +143,7 @@ impl Translator {
             conversation: Conversation::stand_in(self.conversation.has_ended()),
             classifier: self.classifier.stand_in(),
             blocks: self.blocks,
-            shows_status: self.shows_status,
+            statuses: self.statuses,
             lost: self.lost,
             ..Self::new(self.target, self.began)
         }
@@ -193,17 +200,21 @@ impl Translator {
             return;
         }
         self.alike = None;
-        let writer = (self.writer)
-            .get_or_insert_with(|| writer_of(self.target, self.whole, dialect, self.began));
+        let (target, whole, began) = (self.target, self.whole, self.began);
+        let statuses = self.statuses;
+        let writer =
+            (self.writer).get_or_insert_with(|| writer_of(target, whole, dialect, began, statuses));
         let mut pass = classified(&mut self.classifier, &mut self.blocks, sink);
         let mut out = Out::new(&mut self.block, &mut pass);
-        let (lost, shows_status) = (&mut self.lost, self.shows_status);
+        // Where it is text, the writer tells it.
+        let tells_tools = self.statuses == Statuses::Visible;
+        let lost = &mut self.lost;
         let mut act = |facts: &Facts, action: &Action<'_>| {
             if !writer.write(facts, action, &mut out) {
                 lost.note(action);
             }
             if let Action::ToolStart(call) = action
-                && shows_status
+                && tells_tools
                 && !call.name.is_empty()
             {
                 let told = status::using(&call.name);
@@ -228,11 +239,15 @@ impl Translator {
         status: Status<'_>,
         sink: &mut impl FnMut(&[u8], &Event),
     ) -> bool {
-        if self.conversation.has_ended() || !self.target.has_status() || self.whole.is_some() {
+        let has_words = self.target.has_status() && self.whole.is_none();
+        let can_tell = has_words || self.statuses == Statuses::Text;
+        if self.conversation.has_ended() || !can_tell {
             return false;
         }
-        let writer = (self.writer)
-            .get_or_insert_with(|| writer_of(self.target, self.whole, dialect, self.began));
+        let (target, whole, began) = (self.target, self.whole, self.began);
+        let statuses = self.statuses;
+        let writer =
+            (self.writer).get_or_insert_with(|| writer_of(target, whole, dialect, began, statuses));
         let mut pass = classified(&mut self.classifier, &mut self.blocks, sink);
         let mut out = Out::new(&mut self.block, &mut pass);
         let told = status.told();
@@ -269,8 +284,10 @@ impl Translator {
             .source
             .as_ref()
             .map_or(Dialect::Opaque, |source| source.dialect);
-        let writer = (self.writer)
-            .get_or_insert_with(|| writer_of(self.target, self.whole, dialect, self.began));
+        let (target, whole, began) = (self.target, self.whole, self.began);
+        let statuses = self.statuses;
+        let writer =
+            (self.writer).get_or_insert_with(|| writer_of(target, whole, dialect, began, statuses));
         let mut pass = classified(&mut self.classifier, &mut self.blocks, sink);
         let mut out = Out::new(&mut self.block, &mut pass);
         self.conversation.finish(&mut |facts, action| {
@@ -285,10 +302,16 @@ fn writer_of(
     whole: Option<usize>,
     dialect: Dialect,
     began: u64,
+    statuses: Statuses,
 ) -> Box<dyn Writer> {
     match whole {
-        None => target.writer(dialect, began),
-        Some(max_text_bytes) => Box::new(WholeWriter::new(target.form(), began, max_text_bytes)),
+        None => target.writer(dialect, began, statuses),
+        Some(max_text_bytes) => Box::new(WholeWriter::new(
+            target.form(),
+            began,
+            max_text_bytes,
+            statuses == Statuses::Text,
+        )),
     }
 }
 

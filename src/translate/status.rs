@@ -3,6 +3,18 @@
 use super::action::Action;
 use super::raw;
 
+/// What the clients of a translation are told about what is going on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Statuses {
+    /// What the agent says, if the target has words for it.
+    #[default]
+    Names,
+    /// Also that the model thinks, which tool is used, and for how long nothing has come.
+    Visible,
+    /// The same, and as reasoning text if the target has no words for it.
+    Text,
+}
+
 /// What is going on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status<'a> {

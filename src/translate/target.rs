@@ -1,6 +1,7 @@
 //! What a stream may be translated to.
 
 use super::raw;
+use super::status::Statuses;
 use super::writer::Writer;
 use super::writer::ag_ui::AgUi;
 use super::writer::ai_sdk::AiSdk;
@@ -72,6 +73,20 @@ impl Target {
         matches!(self, Self::AgUi | Self::AiSdk | Self::Events | Self::Ndjson)
     }
 
+    /// Reports whether its clients may be told what is going on by reasoning text.
+    pub const fn has_status_text(self) -> bool {
+        matches!(self, Self::OpenAiChat)
+    }
+
+    /// Returns what its clients are told about what is going on, of what is wanted.
+    pub const fn statuses(self, wanted: Statuses) -> Statuses {
+        match wanted {
+            Statuses::Visible | Statuses::Text if self.has_status() => Statuses::Visible,
+            Statuses::Text if self.has_status_text() => Statuses::Text,
+            _ => Statuses::Names,
+        }
+    }
+
     /// Returns its framing.
     pub const fn framing(self) -> Framing {
         match self {
@@ -112,14 +127,19 @@ impl Target {
     }
 
     /// Returns a writer for a stream of a source in `dialect` that begins at this Unix time in seconds.
-    pub(super) fn writer(self, dialect: Dialect, began: u64) -> Box<dyn Writer> {
+    pub(super) fn writer(
+        self,
+        dialect: Dialect,
+        began: u64,
+        statuses: Statuses,
+    ) -> Box<dyn Writer> {
         match self {
             Self::AgUi => Box::<AgUi>::default(),
             Self::AiSdk => Box::<AiSdk>::default(),
             Self::Anthropic => Box::<Anthropic>::default(),
             Self::Events => Box::new(Events::new(dialect.as_str(), false)),
             Self::Ndjson => Box::new(Events::new(dialect.as_str(), true)),
-            Self::OpenAiChat => Box::new(OpenAiChat::new(began)),
+            Self::OpenAiChat => Box::new(OpenAiChat::new(began, statuses == Statuses::Text)),
         }
     }
 }

@@ -70,6 +70,27 @@ def test_sentinels_promote_a_replica(redis, fleet):
     truthful(read(b, stream), stream, COUNT)
 
 
+def test_sentinels_ask_for_a_login_of_their_own(redis, fleet, tmp_path):
+    """Neither side knows the user of the other. Who has not logged in to the sentinel cannot ask it for the primary."""
+    primary = redis(user=["default on nopass ~* &* +@all", "weir on >of-the-server ~* &* +@all"])
+    replica(redis, primary)
+    # What the test itself asks.
+    own = ["default on nopass ~* &* -@all +ping +sentinel|replicas", "watch on >of-the-sentinel ~* &* +@all"]
+    watcher = sentinel(redis, primary, user=own)
+    for name in ("server", "sentinel"):
+        (tmp_path / name).write_text(f"of-the-{name}")
+    login = {
+        "username": "weir",
+        "password": f"file:{tmp_path}/server",
+        "sentinel_username": "watch",
+        "sentinel_password": f"file:{tmp_path}/sentinel",
+    }
+    a, b = fleet(Agent(COUNT), {"mode": "sentinel", "master": MASTER, "urls": [watcher.url], **login})
+    stream = run(a, COUNT)
+    over(b, stream)
+    whole(read(b, stream), stream, COUNT)
+
+
 @pytest.mark.parametrize("is_ahead", [True, False], ids=["who has them", "who lacks them"])
 def test_a_failover_loses_the_last_entries(redis, fleet, is_ahead):
     """Nothing comes twice, and nothing in another order. Who lacks what is lost is told so."""

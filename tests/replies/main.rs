@@ -14,6 +14,7 @@ mod grammar;
 mod losses;
 mod native;
 mod random;
+mod status_text;
 
 use std::sync::Arc;
 

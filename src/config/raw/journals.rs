@@ -54,6 +54,15 @@ group! {
         /// Password to log in with. Says where it is read from: `env:NAME` is an environment variable, `file:PATH` is a
         /// file.
         password: OrNull<Text<Source>> = named(preset::REDIS_PASSWORD_WHY);
+        /// User to log in to the sentinels as. Requires `sentinel_password`.
+        sentinel_username: OrNull<Text<String>> =
+            OrNull {
+                inner: Text { form: "a name", parse: redis_url::name, preset: None },
+                why: preset::SENTINEL_USERNAME_WHY,
+            };
+        /// Password to log in to the sentinels with, which do not get `password`. It is read from the same kinds of
+        /// places.
+        sentinel_password: OrNull<Text<Source>> = named(preset::SENTINEL_PASSWORD_WHY);
         /// TLS to the servers, for `rediss://` URLs.
         tls: Section<UpstreamTls> = Section(PhantomData);
         /// What the names of all keys begin with. Processes that share streams need the same.

@@ -17,7 +17,7 @@ use crate::dialect::Choice;
 use crate::filter::Hide as HideMode;
 use crate::queue::Overflow;
 use crate::request_map::RequestForm;
-use crate::translate::Target;
+use crate::translate::{Statuses, Target};
 
 /// Longest deadline. A run that takes longer is a batch job, not a stream.
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
@@ -124,8 +124,9 @@ group! {
             };
         /// What clients of a translation are told about what is going on, where their dialect has words for it: `names`
         /// is what the agent says; `visible` also that the model thinks although that is hidden, which tool is used,
-        /// and, instead of heartbeats, for how long the agent has been silent.
-        status: OneOf<bool> = OneOf { words: words::STATUSES.to_vec(), preset: preset::STATUS };
+        /// and, instead of heartbeats, for how long the agent has been silent; `text` is the same, and clients of
+        /// `openai-chat` are told by reasoning text, the tools that the agent runs included.
+        status: OneOf<Statuses> = OneOf { words: words::STATUSES.to_vec(), preset: preset::STATUS };
         /// Whether a client that asks for no stream gets one JSON answer made of the agent's stream. The agent is asked for
         /// a stream, so that no deadline between Weir and the agent ever sees silence.
         aggregate: Flag = Flag { preset: preset::AGGREGATE };

@@ -14,6 +14,7 @@ use crate::session::identity::REQUEST_ID;
 use crate::session::resumable::Resumable;
 use crate::session::{self, Follow, RequestContext, Returned, Started};
 use crate::stream::pump::Reader;
+use crate::traces::SharedSpan;
 
 /// The position that a response continues from.
 const RESUMED_FROM: HeaderName = HeaderName::from_static("weir-resumed-from");
@@ -26,6 +27,8 @@ pub(super) struct Return<'a> {
     pub(super) context: &'a Arc<RequestContext>,
     pub(super) client: Client,
     pub(super) way: ResumeWay,
+    /// The span of the request. It ends with the answer, or when the client leaves the stream.
+    pub(super) span: &'a SharedSpan,
 }
 
 /// A client that follows a stream.
@@ -49,6 +52,7 @@ impl Return<'_> {
         let returned = Returned {
             context: Arc::clone(self.context),
             after,
+            span: self.span.clone(),
         };
         let reader = Arc::clone(self.conn) as Arc<dyn Reader>;
         let (started, replay) = match session::follow(stream, Follow { returned, reader }) {
@@ -93,6 +97,10 @@ impl Return<'_> {
             ResumeResult::Live
         };
         metrics.resume.request(self.way, result);
+        self.span.change(|span| {
+            span.returns(self.way.as_str());
+            span.resumes(after, status);
+        });
         let Started {
             receiver,
             task,
@@ -118,17 +126,36 @@ impl Return<'_> {
 
     /// The same, for a stream of this content type.
     pub(super) fn complete(&self, kind: HeaderValue) -> Response<Body> {
-        self.answer(answers::over(kind, self.client), ResumeResult::Complete)
+        self.nothing_more(answers::over(kind, self.client))
     }
 
     /// Answers that there is no stream to continue.
     pub(super) fn nothing(&self) -> Response<Body> {
-        self.answer(answers::nothing(), ResumeResult::Complete)
+        self.nothing_more(answers::nothing())
+    }
+
+    fn nothing_more(&self, answer: Answer) -> Response<Body> {
+        self.passed(answer.status);
+        self.answer(answer, ResumeResult::Complete)
+    }
+
+    /// Ends the span with an answer that says all that there is to say.
+    pub(super) fn passed(&self, status: StatusCode) {
+        if let Some(mut span) = self.span.take() {
+            span.returns(self.way.as_str());
+            span.passing(None, status);
+            span.passed();
+        }
     }
 
     /// Answers that the stream cannot be had.
     pub(super) fn refuse(&self, problem: &Problem) -> Response<Body> {
-        self.answer(answers::refuse(problem, self.client), result(problem))
+        let answer = answers::refuse(problem, self.client);
+        if let Some(mut span) = self.span.take() {
+            span.returns(self.way.as_str());
+            span.failed(problem.code(), None, answer.status);
+        }
+        self.answer(answer, result(problem))
     }
 
     fn answer(&self, answer: Answer, result: ResumeResult) -> Response<Body> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method, header, request};
 
-use super::caller::{Caller, CallerKey};
+use super::caller::{Caller, CallerKey, shows_credentials};
 use super::chats::{ChatId, ChatSniff};
 use super::far::Claim;
 use super::idempotency::Fingerprinting;
@@ -14,6 +14,7 @@ use super::responses;
 use crate::app::App;
 use crate::config;
 use crate::hub::Ids;
+use crate::proxy::Peer;
 use crate::session::Resuming;
 use crate::session::resumable::{Name, Reservation};
 use crate::session::stored::Storing;
@@ -57,21 +58,35 @@ impl Begin {
         app: &App,
         route: &config::Route,
         settings: &Arc<config::Resume>,
-        (worker, client): (usize, Option<IpAddr>),
+        peer: &Peer,
         parts: &request::Parts,
     ) -> Self {
-        let key = CallerKey::new(app.resumables.key());
-        let caller = key.digest(&parts.headers, &settings.bind, None);
-        let shared = app
-            .resumables
-            .shared_key()
-            .map(|key| CallerKey::new(&key).digest(&parts.headers, &settings.bind, None));
+        let certificate = peer.certificate.as_ref();
+        let digest = |key: &[u8; 32]| {
+            CallerKey::new(key).digest(&parts.headers, &settings.bind, certificate)
+        };
+        let own_key = app.resumables.key();
+        let caller = digest(own_key);
+        // Another one only if streams have begun here before the shared key was known.
+        let shared = app.resumables.shared_key();
+        let shared = shared.map(|key| {
+            if key == *own_key {
+                caller
+            } else {
+                digest(&key)
+            }
+        });
+        let is_named = if certificate.is_none() {
+            caller.has_credentials()
+        } else {
+            shows_credentials(&parts.headers, &settings.bind)
+        };
         let target = parts.uri.path_and_query();
         let target = target.map_or("", http::uri::PathAndQuery::as_str);
-        let target = if caller.has_credentials() {
+        let target = if is_named {
             target.to_owned()
         } else {
-            format!("{target}\n{}", origin(client, &parts.headers))
+            format!("{target}\n{}", origin(peer.origin.client, &parts.headers))
         };
         let chats = settings.chats.as_ref();
         Self {
@@ -90,7 +105,7 @@ impl Begin {
             key: None,
             shared,
             target: target.into(),
-            worker,
+            worker: peer.worker,
             caller,
         }
     }

@@ -34,32 +34,20 @@ impl CallerKey {
     }
 
     /// Returns the caller with the credentials of a request. They are a set: order, repetition, the white space around
-    /// them and the case of a scheme do not matter.
+    /// them and the case of a scheme do not matter. `certificate` is the digest of the one that the connection has shown.
     pub(super) fn digest(
         &self,
         headers: &HeaderMap,
         bind: &Bind,
-        peer_certificate: Option<&[u8]>,
+        certificate: Option<&[u8; 32]>,
     ) -> Caller {
-        let mut found = Vec::new();
-        match bind {
-            Bind::Auto => {
-                let names = HEADERS.into_iter();
-                found.extend(names.flat_map(|name| of_header(headers, name)));
-                found.extend(peer_certificate.map(|certificate| Credential {
-                    kind: Kind::Certificate,
-                    name: "",
-                    value: Cow::Borrowed(certificate),
-                }));
-            }
-            Bind::Named {
-                headers: names,
-                cookies,
-            } => {
-                let names = names.iter();
-                found.extend(names.flat_map(|name| of_header(headers, name.as_str())));
-                found.extend(cookies.iter().flat_map(|name| of_cookie(headers, name)));
-            }
+        let mut found = credentials(headers, bind);
+        if *bind == Bind::Auto {
+            found.extend(certificate.map(|certificate| Credential {
+                kind: Kind::Certificate,
+                name: "",
+                value: Cow::Borrowed(certificate.as_slice()),
+            }));
         }
         if found.is_empty() {
             return Caller::NOBODY;
@@ -130,6 +118,31 @@ impl Eq for Caller {}
 impl fmt::Debug for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Caller")
+    }
+}
+
+/// Reports whether a request itself has credentials, and not only the connection that it came over: a proxy in front of
+/// Weir shows the same certificate for all its clients.
+pub(super) fn shows_credentials(headers: &HeaderMap, bind: &Bind) -> bool {
+    !credentials(headers, bind).is_empty()
+}
+
+/// Returns what counts in the head of a request.
+fn credentials<'a>(headers: &'a HeaderMap, bind: &'a Bind) -> Vec<Credential<'a>> {
+    match bind {
+        Bind::Auto => {
+            let names = HEADERS.into_iter();
+            names.flat_map(|name| of_header(headers, name)).collect()
+        }
+        Bind::Named {
+            headers: names,
+            cookies,
+        } => {
+            let names = names.iter();
+            let headers_of = names.flat_map(|name| of_header(headers, name.as_str()));
+            let cookies_of = cookies.iter().flat_map(|name| of_cookie(headers, name));
+            headers_of.chain(cookies_of).collect()
+        }
     }
 }
 
@@ -336,10 +349,16 @@ mod tests {
     fn the_certificate_counts_by_default() {
         let key = CallerKey::new(&[1; 32]);
         let headers = HeaderMap::new();
-        let with = |bind: &Bind, certificate: &[u8]| key.digest(&headers, bind, Some(certificate));
-        assert!(with(&Bind::Auto, b"a") == with(&Bind::Auto, b"a"));
-        assert!(with(&Bind::Auto, b"a") != with(&Bind::Auto, b"b"));
-        assert!(!with(&named(&["x-user"], &[]), b"a").has_credentials());
+        let with = |bind: &Bind, certificate| key.digest(&headers, bind, Some(&[certificate; 32]));
+        assert!(with(&Bind::Auto, 1) == with(&Bind::Auto, 1));
+        assert!(with(&Bind::Auto, 1) != with(&Bind::Auto, 2));
+        assert!(with(&Bind::Auto, 1).has_credentials());
+        assert!(!with(&named(&["x-user"], &[]), 1).has_credentials());
+        assert!(!shows_credentials(&headers, &Bind::Auto));
+        let mut headers = headers.clone();
+        headers.insert("x-user", HeaderValue::from_static("u"));
+        assert!(!shows_credentials(&headers, &Bind::Auto));
+        assert!(shows_credentials(&headers, &named(&["x-user"], &[])));
     }
 
     #[test]

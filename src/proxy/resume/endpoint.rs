@@ -21,13 +21,14 @@ use crate::config::Bind;
 use crate::dialect::Members;
 use crate::metrics::ResumeWay;
 use crate::proxy::reject::{Rejected, Rejection, reject};
-use crate::proxy::{Peer, admit, validate};
+use crate::proxy::{Peer, admit, request_span, validate};
 use crate::reply::body::Body;
 use crate::session::RequestContext;
 use crate::session::identity::Identity;
 use crate::session::resumable::Resumable;
 use crate::session::stream_id::StreamId;
 use crate::stream::end::End;
+use crate::traces::SharedSpan;
 
 /// Answers a request for a stream by its id. Returns `None` if it is none, or if no route has streams that can be resumed.
 pub(in crate::proxy) async fn answer(
@@ -55,7 +56,7 @@ pub(in crate::proxy) async fn answer(
         Err(rejection) => return Some(refused(app, peer, parts, &identity, &rejection)),
     };
     let found = match asked {
-        Ok(id) => find(app, id, &parts.headers).await,
+        Ok(id) => find(app, peer, id, &parts.headers).await,
         Err(malformed) => Err(Problem::Malformed(malformed)),
     };
     let found = match found {
@@ -80,19 +81,22 @@ pub(in crate::proxy) async fn answer(
         metrics: Arc::clone(metrics),
         started,
     });
+    let scheme = peer.origin.scheme;
+    let span = request_span::begin(app, &context, &mut parts.headers, scheme);
     let own = Return {
         conn: &peer.conn,
         context: &context,
         client,
         way: ResumeWay::Endpoint,
+        span: &SharedSpan::new(span),
     };
     let response = match (&parts.method, found) {
-        (&Method::DELETE, found) => match stop(&found, &context).await {
+        (&Method::DELETE, found) => match stop(&found, &own).await {
             Ok(response) => response,
             Err(problem) => own.refuse(&problem),
         },
         (&Method::GET, found) if wants_state(&parts.headers) => {
-            document(&found, &context, StatusCode::OK)
+            document(&found, &own, StatusCode::OK)
         }
         (&Method::GET, Found::Here(stream)) => match position(&stream, parts) {
             Ok(after) => own.attach(&stream, after),
@@ -137,9 +141,9 @@ enum Found {
 }
 
 /// Finds a stream. Whether there is none, or it is another caller's, takes as long to say.
-async fn find(app: &App, id: StreamId, headers: &HeaderMap) -> Result<Found, Problem> {
+async fn find(app: &App, peer: &Peer, id: StreamId, headers: &HeaderMap) -> Result<Found, Problem> {
     if let Some(stream) = app.resumables.find(id) {
-        if is_callers(app, &stream, headers) {
+        if is_callers(app, peer, &stream, headers) {
             return Ok(Found::Here(stream));
         }
         // The store is asked as for an unknown id, whatever it says.
@@ -148,20 +152,21 @@ async fn find(app: &App, id: StreamId, headers: &HeaderMap) -> Result<Found, Pro
     }
     // A foreign stream takes this digest.
     let key = CallerKey::new(app.resumables.key());
-    black_box(key.digest(headers, &Bind::Auto, None));
+    black_box(key.digest(headers, &Bind::Auto, peer.certificate.as_ref()));
     let far = far::find(app, id).await?;
-    let is_callers = far.is_callers(app, headers);
+    let is_callers = far.is_callers(app, peer, headers);
     is_callers
         .then(|| Found::Elsewhere(Box::new(far)))
         .ok_or(Problem::Unknown)
 }
 
 /// Reports whether the request comes from the caller of the stream.
-fn is_callers(app: &App, stream: &Resumable, headers: &HeaderMap) -> bool {
+fn is_callers(app: &App, peer: &Peer, stream: &Resumable, headers: &HeaderMap) -> bool {
     let settings = stream.live.context.route.policy.resume.as_ref();
     let bind = settings.map_or(&Bind::Auto, |settings| &settings.bind);
     let key = CallerKey::new(app.resumables.key());
-    admits(stream, &key.digest(headers, bind, None))
+    let asking = key.digest(headers, bind, peer.certificate.as_ref());
+    admits(stream, &asking)
 }
 
 /// Returns the position that the request continues from.
@@ -193,7 +198,7 @@ fn wants_state(headers: &HeaderMap) -> bool {
     })
 }
 
-async fn stop(found: &Found, context: &RequestContext) -> Result<Response<Body>, Problem> {
+async fn stop(found: &Found, own: &Return<'_>) -> Result<Response<Body>, Problem> {
     let runs = match found {
         Found::Here(stream) => {
             let runs = stream.hub.extent().closed_at.is_none() && !stream.live.stop.is_asked();
@@ -209,13 +214,14 @@ async fn stop(found: &Found, context: &RequestContext) -> Result<Response<Body>,
         }
     };
     if runs {
-        context.metrics.resume.stops.inc();
+        own.context.metrics.resume.stops.inc();
     }
-    Ok(document(found, context, StatusCode::ACCEPTED))
+    Ok(document(found, own, StatusCode::ACCEPTED))
 }
 
-fn document(found: &Found, context: &RequestContext, status: StatusCode) -> Response<Body> {
-    context.metrics.request("unary", status);
+fn document(found: &Found, own: &Return<'_>, status: StatusCode) -> Response<Body> {
+    own.context.metrics.request("unary", status);
+    own.passed(status);
     let body = match found {
         Found::Here(stream) => state(stream),
         Found::Elsewhere(far) => far.state(),
@@ -230,7 +236,7 @@ fn document(found: &Found, context: &RequestContext, status: StatusCode) -> Resp
         headers,
         body: Bytes::from(body.to_string()),
     };
-    with_id(answer, &context.identity.request_id)
+    with_id(answer, &own.context.identity.request_id)
 }
 
 fn state(stream: &Resumable) -> serde_json::Value {

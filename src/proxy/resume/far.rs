@@ -135,13 +135,13 @@ impl Drop for Claim {
 
 impl Far {
     /// Reports whether a request comes from the caller of the stream.
-    pub(super) fn is_callers(&self, app: &App, headers: &HeaderMap) -> bool {
+    pub(super) fn is_callers(&self, app: &App, peer: &Peer, headers: &HeaderMap) -> bool {
         let Some(key) = app.resumables.shared_key() else {
             return false;
         };
         let settings = self.route.policy.resume.as_ref();
         let bind = settings.map_or(&config::Bind::Auto, |settings| &settings.bind);
-        let asking = CallerKey::new(&key).digest(headers, bind, None);
+        let asking = CallerKey::new(&key).digest(headers, bind, peer.certificate.as_ref());
         Caller::from_bytes(self.meta.caller).admits(&asking)
     }
 
@@ -272,6 +272,7 @@ impl Far {
             returned: Returned {
                 context: Arc::clone(own.context),
                 after,
+                span: own.span.clone(),
             },
             reader: Arc::clone(own.conn) as Arc<dyn Reader>,
         };

@@ -27,6 +27,7 @@ use crate::reply::body::Body;
 use crate::session::resumable::{Name, Resumable};
 use crate::session::stored::stored_name;
 use crate::session::stream_id::StreamId;
+use crate::traces::SharedSpan;
 use crate::upstream::{Error, RequestBody, RequestLimits};
 
 /// Answers a request that comes back to a stream. Returns `None` if it does not: then it is forwarded, and what is needed to
@@ -44,18 +45,14 @@ pub(in crate::proxy) async fn answer(
         // The agent itself lets its clients come back.
         return None;
     }
-    let mut begin = Begin::of(
-        app,
-        &route,
-        settings,
-        (peer.worker, peer.origin.client),
-        parts,
-    );
+    let mut begin = Begin::of(app, &route, settings, peer, parts);
+    let span = SharedSpan::new(admitted.span.take());
     let returns = |way| Return {
         conn: &peer.conn,
         context: &admitted.context,
         client: Client::of(&parts.method, &parts.headers),
         way,
+        span: &span,
     };
     let asking = Asking {
         app,
@@ -76,9 +73,14 @@ pub(in crate::proxy) async fn answer(
         match by_key((app, peer, parts), &mut begin, admitted, incoming, &returns).await {
             Ok(None) => {}
             Ok(Some(response)) => return Some(response),
-            Err(rejection) => return Some(admitted.reject(app, &rejection)),
+            Err(rejection) => {
+                admitted.span = span.take();
+                return Some(admitted.reject(app, &rejection));
+            }
         }
     }
+    // It is an ordinary request.
+    admitted.span = span.take();
     admitted.resuming = Some(begin);
     None
 }
@@ -212,7 +214,7 @@ impl Asking<'_> {
     /// Finds a stream of another instance that the caller may have.
     async fn far(&self, id: StreamId) -> Result<Far, Problem> {
         let far = far::find(self.app, id).await?;
-        let is_callers = far.is_callers(self.app, &self.parts.headers);
+        let is_callers = far.is_callers(self.app, self.peer, &self.parts.headers);
         is_callers.then_some(far).ok_or(Problem::Unknown)
     }
 

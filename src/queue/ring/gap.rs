@@ -14,6 +14,12 @@ impl Gap {
     }
 }
 
+/// Characters of a text as it is written: an escape is several.
+pub(super) fn written_chars(raw: &[u8]) -> usize {
+    // Each character has one byte that does not go on with another.
+    raw.iter().filter(|byte| **byte & 0xC0 != 0x80).count()
+}
+
 /// Characters of a raw JSON string body: an escape is one, the halves of a surrogate pair are two.
 pub(super) fn chars(raw: &[u8]) -> u64 {
     let mut count = 0;

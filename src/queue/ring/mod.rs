@@ -5,6 +5,7 @@
 //! are ever dropped; a critical event waits outside ([`Push::Full`]). All blocks lie one after the other in one buffer,
 //! so a reader can take a large run of events without a copy.
 
+mod compact;
 mod drop_oldest;
 mod gap;
 mod number;
@@ -12,7 +13,6 @@ mod parts;
 mod spare;
 mod store;
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 
 use tokio::time::Instant;
@@ -21,25 +21,17 @@ use super::join::{self, Joined};
 use super::limits::{Limits, Overflow};
 use crate::encode::Encoder;
 use crate::event::{Class, Event, Keep};
-use gap::Gap;
+use gap::{Gap, written_chars};
 use parts::Entry;
 pub use parts::{Counts, Push, Taken, Waiting};
 use store::Store;
 
 /// Larger events are handed on in their own buffers, without a copy.
 pub const LARGE_BYTES: usize = 64 * 1024;
-/// The largest buffer that [`MOVED`] keeps, in bytes.
-const KEEP_MOVED_BYTES: usize = 1024 * 1024;
 
 /// What an event in the ring takes beside its block: an entry, the spare room of the list, and entries of dropped events
 /// that have not been removed yet.
 const NOTE_BYTES: usize = 3 * size_of::<Entry>();
-
-thread_local! {
-    /// A buffer for blocks that move to another place in their ring. It is kept, because allocating and freeing a
-    /// buffer of this size again and again would fragment the memory of the process.
-    static MOVED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
 
 /// A bounded queue of encoded events, without locks or wakers.
 #[derive(Debug)]
@@ -63,6 +55,8 @@ pub struct Ring {
     encoder: Encoder,
     /// The reader does not keep up, so the overflow rule applies to events that do not fit.
     slow: bool,
+    /// Some entries that count as compacted have been kept apart because they are batches.
+    has_batches: bool,
     /// What is written before each numbered event: `id: ` and the name of the stream. `None` if events have no ids.
     ids: Option<Box<[u8]>>,
 }
@@ -81,6 +75,7 @@ impl Ring {
             compacted: 0,
             droppable: 0,
             slow: true,
+            has_batches: false,
             ids: None,
             counts: Counts::default(),
         }
@@ -312,11 +307,9 @@ impl Ring {
         let live = self.entries.iter().filter(|entry| !entry.dead);
         live.map(|entry| {
             let block = self.store.block(entry.start, entry.len);
-            // Each character has one byte that does not go on with another.
-            let starts = |byte: &&u8| **byte & 0xC0 != 0x80;
             Waiting {
                 class: entry.class,
-                chars: entry.text.of(block).iter().filter(starts).count(),
+                chars: written_chars(entry.text.of(block)),
                 arrived: entry.arrived,
             }
         })
@@ -425,59 +418,6 @@ impl Ring {
         self.counts.merged += 1;
         self.counts.max_bytes = self.counts.max_bytes.max(self.bytes);
         true
-    }
-
-    /// Merges neighbours that already wait, and discards heartbeats, because an event follows them. Each entry is
-    /// processed once, however often the ring is full.
-    pub(super) fn compact(&mut self) {
-        let from = std::mem::replace(&mut self.compacted, self.entries.len());
-        // A large event is not moved.
-        let from = from.min(self.entries.len());
-        let fresh = self.entries.range(from..);
-        let large = fresh.rev().position(|entry| entry.len > KEEP_MOVED_BYTES);
-        let from = large.map_or(from, |behind| self.entries.len() - behind);
-        let fresh: Vec<Entry> = self.entries.drain(from..).collect();
-        let Some(start) = fresh.first().map(|entry| entry.start) else {
-            return;
-        };
-        let mut old = MOVED.take();
-        old.clear();
-        old.extend_from_slice(self.store.block(start, self.store.end() - start));
-        self.store.truncate(start);
-        // What was dropped before a heartbeat is told with the next event.
-        let mut untold = Gap::default();
-        for mut entry in fresh {
-            if entry.dead {
-                continue;
-            }
-            (self.live, self.bytes) = (self.live - 1, self.bytes - entry.len);
-            let begin = entry.start - start;
-            let block = old.get(begin..begin + entry.len).unwrap_or_default();
-            if entry.class == Class::Heartbeat {
-                untold.add(entry.gap);
-                continue;
-            }
-            entry.gap.add(std::mem::take(&mut untold));
-            let joined = self.limits.merge && entry.gap.events == 0 && {
-                let event = Event {
-                    content: entry.content,
-                    merge: entry.merge,
-                    ..Event::bare(entry.class)
-                };
-                self.join_tail(block, &event, entry.seq)
-            };
-            if !joined {
-                entry.start = self.store.end();
-                self.store.put(block);
-                (self.live, self.bytes) = (self.live + 1, self.bytes + entry.len);
-                self.entries.push_back(entry);
-            }
-        }
-        self.gap.add(untold);
-        self.compacted = self.entries.len();
-        self.droppable = self.droppable.min(from);
-        old.shrink_to(KEEP_MOVED_BYTES);
-        MOVED.set(old);
     }
 
     /// Closes the holes in the buffer if `len` more bytes need the room.

@@ -91,6 +91,30 @@ fn equal_neighbours_are_joined_before_anything_is_dropped() {
 }
 
 #[test]
+fn batches_have_so_many_characters_until_the_ring_is_full() {
+    let mut ring = Ring::new(limits(8, 1000), tells());
+    for text in ["ab", "c", "äö", "d", "e", "f"] {
+        push(&mut ring, token(1, text));
+    }
+    ring.batch(3);
+    assert_eq!(ring.len(), 3);
+    push(&mut ring, token(1, "g"));
+    push(&mut ring, critical("T"));
+    push(&mut ring, token(1, "h"));
+    ring.batch(3);
+    let mut out = Vec::new();
+    ring.take_some(1, usize::MAX, &mut out).unwrap();
+    assert_eq!(out, b"<abc>\n");
+    // The ring is full: batches that wait become one event.
+    for text in ["i", "j", "k", "l"] {
+        push(&mut ring, token(2, text));
+    }
+    push(&mut ring, token(3, "m"));
+    assert_eq!(all(&mut ring), "<äödefg>\nT\n<h>\n<ijkl>\n<m>\n");
+    assert_eq!(ring.counts().dropped, [0; 12]);
+}
+
+#[test]
 fn the_oldest_token_is_dropped_and_told_and_critical_events_stay() {
     let mut ring = Ring::new(limits(3, 100), tells());
     push(&mut ring, critical("T1"));

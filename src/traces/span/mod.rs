@@ -10,7 +10,7 @@ use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 use super::Request;
-use super::attributes::Attributes;
+use super::attributes::{Attributes, count};
 use super::outbox::Outbox;
 use super::parent::Place;
 use super::semconv;
@@ -61,6 +61,27 @@ impl Span {
         attributes.status(status);
         attributes.say("weir.stream_id", Some(id));
         attributes.measured(report);
+    }
+
+    /// Notes that the request comes back to a stream, and how.
+    pub fn returns(&mut self, way: &'static str) {
+        self.0.attributes.say("weir.resume.way", Some(way));
+    }
+
+    /// Notes that the request gets what follows this event of its stream.
+    pub fn resumes(&mut self, from: u64, status: StatusCode) {
+        let attributes = &mut self.0.attributes;
+        attributes.say("weir.resume.from", Some(count(from)));
+        attributes.status(status);
+    }
+
+    /// Ends the span when its client has left the stream that it had come back to. What the stream itself was like is in
+    /// the span of the request that began it.
+    pub fn followed(mut self, end: End, id: String) {
+        let attributes = &mut self.0.attributes;
+        attributes.outcome = Some(end.as_str());
+        attributes.trouble = end.is_trouble().then_some(end.as_str().into());
+        attributes.say("weir.stream_id", Some(id));
     }
 
     /// Ends the span with a response that Weir itself made.

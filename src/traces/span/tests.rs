@@ -2,9 +2,9 @@ use http::HeaderMap;
 use tokio::time::Instant;
 
 use super::*;
-use crate::traces::Parent;
 use crate::traces::outbox::tests::{Kept, outbox};
 use crate::traces::parent::place;
+use crate::traces::{Parent, SharedSpan};
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -146,4 +146,45 @@ fn a_defect_is_not_put_down_to_the_client() {
 fn long_methods_are_not_repeated() {
     let span = told(&"X".repeat(10_000), drop);
     assert_eq!(said(&span, "http.request.method").unwrap(), "_OTHER");
+}
+
+#[test]
+fn who_comes_back_is_told_apart() {
+    for (end, is_trouble) in [
+        (End::Finished, false),
+        (End::ClientGone, false),
+        (End::Drained, false),
+        (End::ClientStalled, true),
+    ] {
+        let span = told("GET", |mut span| {
+            span.returns("endpoint");
+            span.resumes(7, StatusCode::OK);
+            span.followed(end, "s1".to_owned());
+        });
+        assert_eq!(said(&span, "weir.outcome").unwrap(), end.as_str());
+        let trouble = is_trouble.then(|| end.as_str().to_owned());
+        assert_eq!(said(&span, "error.type"), trouble);
+        assert_eq!(said(&span, "weir.resume.way").unwrap(), "endpoint");
+        assert_eq!(said(&span, "weir.resume.from").unwrap(), "7");
+        assert_eq!(said(&span, "weir.stream_id").unwrap(), "s1");
+        assert_eq!(said(&span, "http.response.status_code").unwrap(), "200");
+        // It is no second operation.
+        assert_eq!(span.name, "GET chat");
+    }
+}
+
+#[test]
+fn the_first_to_end_a_shared_span_decides() {
+    let span = told("GET", |span| {
+        let shared = SharedSpan::new(Some(span));
+        let other = shared.clone();
+        shared.change(|span| span.returns("chat"));
+        if let Some(span) = shared.take() {
+            span.followed(End::Finished, "s1".to_owned());
+        }
+        assert!(other.take().is_none());
+        other.change(|span| span.returns("endpoint"));
+    });
+    assert_eq!(said(&span, "weir.outcome").unwrap(), "finished");
+    assert_eq!(said(&span, "weir.resume.way").unwrap(), "chat");
 }

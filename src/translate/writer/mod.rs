@@ -7,6 +7,7 @@ pub(super) mod ag_ui;
 pub(super) mod ai_sdk;
 pub(super) mod anthropic;
 pub(super) mod events;
+mod lines;
 pub(super) mod openai_chat;
 pub(super) mod whole;
 

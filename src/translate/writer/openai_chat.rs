@@ -3,6 +3,7 @@
 //! A client runs every tool call that it is sent. So a call that the agent runs itself is left out, unless the run ends
 //! without its result: then nobody else will run it.
 
+use super::lines::Lines;
 use super::{Out, Writer, digits, or};
 use crate::translate::action::{Action, Args, Call, Facts, Kind, OpenText};
 use crate::translate::part::{By, Reason};
@@ -20,20 +21,24 @@ pub(in crate::translate) struct OpenAiChat {
     calls: Vec<Vec<u8>>,
     /// The arguments of the calls that the agent runs, in case that it does not: their ids, and JSON.
     kept: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Tells what is going on by reasoning text; `None` if nobody is to be told.
+    lines: Option<Lines>,
 }
 
 /// The most bytes of arguments that are kept.
 const MAX_KEPT_BYTES: usize = 1024 * 1024;
 
 impl OpenAiChat {
-    /// Creates a writer for a stream that began at this Unix time in seconds.
-    pub(in crate::translate) const fn new(created: u64) -> Self {
+    /// Creates a writer for a stream that began at this Unix time in seconds. `tells`: statuses, and tools that the agent
+    /// runs, become reasoning text.
+    pub(in crate::translate) fn new(created: u64, tells: bool) -> Self {
         Self {
             created,
             prefix: Vec::new(),
             last: None,
             calls: Vec::new(),
             kept: Vec::new(),
+            lines: tells.then(Lines::new),
         }
     }
 
@@ -90,10 +95,9 @@ impl OpenAiChat {
         ];
         self.chunk(&[&start.concat(), text, b"\"}}]"], b"null", out);
     }
-}
 
-impl Writer for OpenAiChat {
-    fn write(&mut self, facts: &Facts, action: &Action<'_>, out: &mut Out<'_>) -> bool {
+    /// Writes what chunks have their own words for. Returns false if there are none.
+    fn say(&mut self, facts: &Facts, action: &Action<'_>, out: &mut Out<'_>) -> bool {
         match action {
             Action::Start => {
                 self.prefix = [
@@ -212,5 +216,15 @@ impl Writer for OpenAiChat {
             }
         }
         true
+    }
+}
+
+impl Writer for OpenAiChat {
+    fn write(&mut self, facts: &Facts, action: &Action<'_>, out: &mut Out<'_>) -> bool {
+        let line = (self.lines.as_mut()).and_then(|lines| lines.of(action));
+        if let Some(line) = &line {
+            self.chunk(&[b"\"reasoning_content\":\"", line, b"\""], b"null", out);
+        }
+        self.say(facts, action, out) || line.is_some()
     }
 }

@@ -1,6 +1,7 @@
 // Chats with the AI SDK of the version that the task names, as useChat does without React: AbstractChat and
 // DefaultChatTransport. A call that looks answered is sent on, as chats with client-side tools do.
 
+import { chatState } from "./chats.mjs";
 import { failed, report, result, task } from "./task.mjs";
 
 const { AbstractChat, DefaultChatTransport, lastAssistantMessageIsCompleteWithToolCalls } = await import(task.package);
@@ -14,21 +15,7 @@ const transport = new DefaultChatTransport({
     return fetch(...call);
   },
 });
-const state = {
-  status: "ready",
-  error: undefined,
-  messages: [],
-  pushMessage: (message) => {
-    state.messages = [...state.messages, message];
-  },
-  popMessage: () => {
-    state.messages = state.messages.slice(0, -1);
-  },
-  replaceMessage: (at, message) => {
-    state.messages = state.messages.map((old, index) => (index === at ? structuredClone(message) : old));
-  },
-  snapshot: (value) => structuredClone(value),
-};
+const state = chatState();
 const chat = new AbstractChat({
   id: "c",
   transport,

@@ -1,6 +1,7 @@
 // Chats with the AI SDK of the version that the task names, loses the connection, and resumes, as useChat does without
 // React. Reports the state of the chat after each step.
 
+import { chatState } from "./chats.mjs";
 import { failed, report, result, task } from "./task.mjs";
 
 const { AbstractChat, DefaultChatTransport } = await import(task.package);
@@ -17,21 +18,7 @@ const transport = new DefaultChatTransport({
     return response;
   },
 });
-const state = {
-  status: "ready",
-  error: undefined,
-  messages: [],
-  pushMessage: (message) => {
-    state.messages = [...state.messages, message];
-  },
-  popMessage: () => {
-    state.messages = state.messages.slice(0, -1);
-  },
-  replaceMessage: (at, message) => {
-    state.messages = state.messages.map((old, index) => (index === at ? structuredClone(message) : old));
-  },
-  snapshot: (value) => structuredClone(value),
-};
+const state = chatState();
 const see = () => {
   const answers = state.messages.filter(({ role }) => role === "assistant");
   const parts = answers.flatMap(({ parts }) => parts);

@@ -1,32 +1,11 @@
-// Runs a React component that uses useChat in a real browser, with the packages that the task names for it. Follows the steps of the task, and reports every state of
-// the page.
+// Runs a React component that uses useChat in a real browser, with the packages that the task names for it. Follows the
+// steps of the task, and reports every state of the page.
 
-import { build } from "esbuild";
-import { chromium } from "playwright-core";
+import { bundled, inPage } from "./chats.mjs";
 import { now, report, result, task } from "./task.mjs";
 
-const entry = `${task.source}
-import { createRoot } from "react-dom/client";
-createRoot(document.body.appendChild(document.createElement("div"))).render(<Chat />);
-`;
-const bundle = await build({
-  stdin: { contents: entry, loader: "jsx", resolveDir: import.meta.dirname },
-  // From where this script is, in every module: the component and useChat share one copy.
-  alias: task.packages,
-  absWorkingDir: import.meta.dirname,
-  bundle: true,
-  define: { "process.env": "{}", "process.env.NODE_ENV": '"production"' },
-  jsx: "automatic",
-  logLevel: "error",
-  write: false,
-});
-
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu"],
-});
-try {
-  const page = await browser.newPage();
+const script = await bundled();
+await inPage(async (page) => {
   await page.setExtraHTTPHeaders({ "x-run": new URLSearchParams(task.query).toString() });
   await page.goto(`${task.base}/page`);
   await page.evaluate(() => {
@@ -36,15 +15,11 @@ try {
       if (window.states.at(-1) !== text) window.states.push(text);
     }).observe(document.body, { characterData: true, childList: true, subtree: true });
   });
-  await page.addScriptTag({ content: bundle.outputFiles[0].text });
+  await page.addScriptTag({ content: script });
   for (const step of task.steps) await follow(page, step);
   result.events = await page.evaluate(() => window.states);
   result.text = result.events.at(-1);
-  const alert = page.getByRole("alert");
-  if (await alert.count()) result.error = await alert.innerText();
-} finally {
-  await browser.close();
-}
+});
 report();
 
 async function follow(page, { click, open, shows, becomes }) {

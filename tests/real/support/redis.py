@@ -233,14 +233,14 @@ def replica(start: Callable[..., Redis], primary: Redis) -> Redis:
     return one
 
 
-def sentinel(start: Callable[..., Redis], primary: Redis) -> Redis:
+def sentinel(start: Callable[..., Redis], primary: Redis, **settings: str | list[str]) -> Redis:
     """Starts a sentinel that promotes a replica of `primary` a second after that has gone. Waits until it knows one."""
     rules = [
         f"monitor {MASTER} {HOST} {primary.port} 1",
         f"down-after-milliseconds {MASTER} 1000",
         f"failover-timeout {MASTER} 10000",
     ]
-    one = start(sentinel=rules)
+    one = start(sentinel=rules, **settings)
     known = b"master-link-status\nok"
     until("the sentinel knows the replica", lambda: known in flat(one.ask("SENTINEL", "REPLICAS", MASTER)))
     return one

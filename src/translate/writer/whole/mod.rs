@@ -9,6 +9,7 @@ mod anthropic;
 pub(in crate::translate) mod native;
 mod openai_chat;
 
+use super::lines::Lines;
 use super::{Out, Writer};
 use crate::translate::action::{Action, Call, Facts};
 use crate::translate::gather::{Ending, Gathered};
@@ -81,16 +82,24 @@ pub(in crate::translate) struct WholeWriter {
     /// Unix time in seconds.
     created: u64,
     gathered: Gathered,
+    /// Tells what was going on by reasoning text; `None` if nobody is to be told.
+    lines: Option<Lines>,
 }
 
 impl WholeWriter {
     /// Creates a writer for a stream that began at this Unix time in seconds. It keeps this many bytes of text, and as
-    /// many of everything else.
-    pub(in crate::translate) const fn new(form: Form, created: u64, max_text_bytes: usize) -> Self {
+    /// many of everything else. `tells`: statuses, and tools that the agent runs, become reasoning text.
+    pub(in crate::translate) fn new(
+        form: Form,
+        created: u64,
+        max_text_bytes: usize,
+        tells: bool,
+    ) -> Self {
         Self {
             form,
             created,
             gathered: Gathered::new(max_text_bytes),
+            lines: tells.then(Lines::new),
         }
     }
 
@@ -118,6 +127,8 @@ impl WholeWriter {
 
 impl Writer for WholeWriter {
     fn write(&mut self, facts: &Facts, action: &Action<'_>, out: &mut Out<'_>) -> bool {
+        let line = (self.lines.as_mut()).and_then(|lines| lines.of(action));
+        let is_told = line.is_some_and(|line| self.gathered.add_line(line));
         self.gathered.take(facts, action);
         if matches!(
             action,
@@ -125,7 +136,7 @@ impl Writer for WholeWriter {
         ) {
             out.line(&[&self.body(facts)]);
         }
-        self.form.says(action)
+        is_told || self.form.says(action)
     }
 
     /// An answer to a request that was stopped is what was said until then.

@@ -135,6 +135,7 @@ mod tests {
     use super::super::Form;
     use super::super::testing::{
         Last, asks_for_tool, broken_call, call_of, finish, run, text, weather, whole,
+        whole_with_lines,
     };
     use super::*;
     use crate::translate::part::Part;
@@ -162,6 +163,25 @@ mod tests {
             let found = body(&weather(by), Last::Finish);
             assert_eq!(found, completion(message, "stop", USAGE));
         }
+    }
+
+    #[test]
+    fn tools_of_the_agent_may_be_reasoning_text() {
+        let message = r#""content":"Let me look.\n\nIt is 4 C in Oslo.","refusal":null,"reasoning_content":"Check the weather.\nUsing wx...\nwx: 4 C\n""#;
+        let found = whole_with_lines(Form::OpenAiChat, &weather(By::Agent), 1000);
+        assert_eq!(found, completion(message, "stop", USAGE));
+        // Lines take no room from what the agent says, and there is an end to them.
+        let status = Part::Status {
+            name: b"progress".into(),
+            text: b"On it".into(),
+            detail: b"".into(),
+        };
+        let mut parts = vec![status; 5000];
+        parts.push(text("m1", "Hi"));
+        let found = whole_with_lines(Form::OpenAiChat, &parts, 2);
+        assert!(found.contains(r#""content":"Hi""#), "{found}");
+        assert!(found.contains(r#""finish_reason":"stop""#), "{found}");
+        assert_eq!(found.matches("On it").count(), 256);
     }
 
     #[test]

@@ -56,7 +56,21 @@ pub(super) fn whole(
     last: Last,
     max_text_bytes: usize,
 ) -> String {
-    let mut writer = WholeWriter::new(form, 7, max_text_bytes);
+    let writer = WholeWriter::new(form, 7, max_text_bytes, false);
+    written(writer, parts, last)
+}
+
+/// The same, with what was going on.
+pub(super) fn whole_with_lines(
+    form: Form,
+    parts: &[Part<'static>],
+    max_text_bytes: usize,
+) -> String {
+    let writer = WholeWriter::new(form, 7, max_text_bytes, true);
+    written(writer, parts, Last::Finish)
+}
+
+fn written(mut writer: WholeWriter, parts: &[Part<'static>], last: Last) -> String {
     let mut blocks = Vec::new();
     let mut block = Vec::new();
     tell(parts, last, |facts, action| {
