@@ -241,13 +241,15 @@ impl Pushing<'_> {
         } else {
             0
         };
+        let more = (block.len() <= self.bytes / 2).then_some(self.bytes);
         for slot in state.viewers.iter_mut().filter(|slot| slot.is_live()) {
-            slot.offered.0 += 1;
-            slot.offered.1 += block.len() as u64;
-            if !slot
-                .queue
-                .offer(block, event, numbered, self.bytes, self.now)
-            {
+            if more.is_some() {
+                slot.offered.0 += 1;
+                slot.offered.1 += block.len() as u64;
+            } else {
+                slot.pushed_at = self.now;
+            }
+            if !slot.queue.offer(block, event, numbered, more, self.now) {
                 self.fell.extend(slot.fall_behind(seq, self.now));
             }
         }

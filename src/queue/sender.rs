@@ -82,15 +82,23 @@ impl Sender {
         wake(state);
     }
 
-    /// Offers one event of a read of `read` bytes, with its number in the stream, to a reader of several: it never waits
-    /// outside, because the others go on. Returns whether it was accepted. [`Sender::offered`] must follow at the end of the
-    /// read.
+    /// Offers one event of a read, with its number in the stream, to a reader of several: it never waits outside, because
+    /// the others go on. Returns whether it was accepted. `more`: the size of the read, if more events of it follow;
+    /// [`Sender::offered`] must be called after them.
     #[inline]
-    pub fn offer(&self, block: &[u8], event: &Event, seq: u64, read: usize, now: Instant) -> bool {
+    pub fn offer(
+        &self,
+        block: &[u8],
+        event: &Event,
+        seq: u64,
+        more: Option<usize>,
+        now: Instant,
+    ) -> bool {
         let mut state = lock(&self.0);
         let ring = &mut state.ring;
-        if ring.is_empty() && block.len() <= read / 2 {
-            // More events follow.
+        if let Some(read) = more
+            && ring.is_empty()
+        {
             ring.expect(read);
         }
         let accepted = ring.push_numbered(block, event, seq, now) == Push::Accepted;
@@ -98,15 +106,17 @@ impl Sender {
             // No client is slow because of what is held back from it.
             state.open();
         }
+        if more.is_none() {
+            state.offered(1, block.len() as u64, now);
+            wake(state);
+        }
         accepted
     }
 
     /// Counts what was offered of one read, and wakes the reader.
     pub fn offered(&self, events: u64, bytes: u64, now: Instant) {
         let mut state = lock(&self.0);
-        state.came += events;
-        state.came_bytes += bytes;
-        state.note_waiting(now);
+        state.offered(events, bytes, now);
         wake(state);
     }
 

@@ -64,6 +64,13 @@ impl State {
         }
     }
 
+    /// Counts what was offered.
+    pub(super) fn offered(&mut self, events: u64, bytes: u64, now: Instant) {
+        self.came += events;
+        self.came_bytes += bytes;
+        self.note_waiting(now);
+    }
+
     pub(super) fn note_waiting(&mut self, now: Instant) {
         if self.ring.is_empty() {
             self.waiting_since = None;

@@ -12,6 +12,11 @@ use super::meta::millis;
 use super::seal::Sealer;
 use super::terms::{Bounds, WRITTEN_BY_WEIR};
 
+/// An `XADD` of events has at most so many arguments, and so many bytes beside the key, the index and the blocks, unless
+/// they are sealed.
+const XADD_ARGS: usize = 10;
+const XADD_BYTES: usize = 96;
+
 /// The names of a stream's keys.
 pub(super) struct Names<'a> {
     id: &'a str,
@@ -95,8 +100,8 @@ pub(super) fn events(
     sealer: &Sealer,
     out: &mut Vec<Cmd>,
 ) -> bool {
-    let mut add = redis::cmd("XADD");
-    add.arg(&*names.events);
+    let mut add = Cmd::with_capacity(XADD_ARGS, names.events.len() + chunk.size() + XADD_BYTES);
+    add.arg("XADD").arg(&*names.events);
     if first.is_none() {
         add.arg("NOMKSTREAM");
     }

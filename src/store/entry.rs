@@ -25,6 +25,8 @@ pub(super) const ORPHANED: &str = "x";
 
 /// An event that grows a chunk beyond this size is its last.
 pub(super) const CHUNK_BYTES: usize = 16 << 10;
+/// The first allocation for blocks.
+const FIRST_BYTES: usize = 1_024;
 /// What one event takes in the index at most.
 const INDEX_BYTES: usize = 6;
 
@@ -44,7 +46,7 @@ impl Chunk {
             last,
             events: 0,
             index: Vec::with_capacity(events.len() * 3),
-            blocks: Vec::with_capacity(blocks.len()),
+            blocks: Vec::with_capacity(blocks.len().max(FIRST_BYTES)),
         };
         chunk.extend(last, events, blocks);
         chunk
