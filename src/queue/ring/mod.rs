@@ -63,6 +63,8 @@ pub struct Ring {
     encoder: Encoder,
     /// The reader does not keep up, so the overflow rule applies to events that do not fit.
     slow: bool,
+    /// Several agents write the events: what is dropped is taken from the one with the most waiting.
+    is_fair: bool,
     /// What is written before each numbered event: `id: ` and the name of the stream. `None` if events have no ids.
     ids: Option<Box<[u8]>>,
 }
@@ -81,6 +83,7 @@ impl Ring {
             compacted: 0,
             droppable: 0,
             slow: true,
+            is_fair: false,
             ids: None,
             counts: Counts::default(),
         }
@@ -90,6 +93,11 @@ impl Ring {
     /// the reader's fault.
     pub const fn reader_is_slow(&mut self, slow: bool) {
         self.slow = slow;
+    }
+
+    /// Takes what is dropped from the text of which the most waits, instead of the oldest one.
+    pub const fn share_fairly(&mut self) {
+        self.is_fair = true;
     }
 
     /// Pushes an event, or returns why it was not accepted.
