@@ -68,7 +68,8 @@ def opaque(number: int) -> str:
     return f'event: tick\ndata: {{"price":{number % 8}}}\n\n'
 
 
-# By name: the text of an event, the path of the request, the events in one write, and what they are translated to.
+# By name: the text of an event, the path of the request, the events in one write, and what they are translated to, of how
+# many agents. Only one of several agents says something.
 CASES = {
     "OpenAI chat, one event a read": (openai, "/v1/chat/completions", 1, "same"),
     "OpenAI chat, sixteen events a read": (openai, "/v1/chat/completions", 16, "same"),
@@ -81,6 +82,8 @@ CASES = {
     "OpenAI chat to Anthropic": (openai, "/agent", 1, "anthropic"),
     "OpenAI chat to native events": (openai, "/agent", 1, "events"),
     "Anthropic to OpenAI chat": (anthropic, "/agent", 1, "openai-chat"),
+    "OpenAI chat, one of two agents, to the AI SDK": (openai, "/agent", 1, "ai-sdk of 2"),
+    "OpenAI chat, one of 16 agents, to native events": (openai, "/agent", 1, "events of 16"),
     "OpenAI chat, resumable": (openai, "/v1/chat/completions", 1, "resume"),
     "OpenAI chat, resumable, sixteen a read": (openai, "/v1/chat/completions", 16, "resume"),
     "unknown events, resumable, with ids": (opaque, "/events", 1, "resume"),
@@ -115,6 +118,8 @@ class Stream:
         free = socket.create_server(("127.0.0.1", 0))
         self.port = free.getsockname()[1]
         free.close()
+        reply, _, agents = reply.partition(" of ")
+        self.agents = int(agents or 1)
         self.is_translated = reply not in ("same", "resume", "redis")
         serve = [weir, "serve", "--listen", f"127.0.0.1:{self.port}", "--upstream", upstream]
         serve += ["--admin", "off", "--workers", "1", "--log-level", "info"]
@@ -131,6 +136,9 @@ class Stream:
                 "defaults": {"reply": {"as": reply}} if self.is_translated else {"resume": {}},
                 "routes": [{"name": "all", "upstream": "agent"}],
             }
+            if self.agents > 1:
+                agents = [{"name": f"agent{number}", "upstream": "agent"} for number in range(self.agents)]
+                config["routes"] = [{"name": "all", "merge": {"agents": agents}}]
             if reply == "redis":
                 config["resume"] = {"store": "redis", "redis": {"url": REDIS}}
             file.write_text(json.dumps(config))
@@ -155,12 +163,15 @@ class Stream:
             f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
             f"content-length: {len(body)}\r\n\r\n".encode() + body
         )
-        model, _ = self.model.accept()
-        model.settimeout(PATIENCE)
-        asked = b""
-        while not asked.endswith(body):
-            asked += model.recv(65536)
-        model.sendall(HEAD)
+        models = []
+        for _ in range(self.agents):
+            model, _ = self.model.accept()
+            models.append(model)
+            model.settimeout(PATIENCE)
+            asked = b""
+            while not asked.endswith(body):
+                asked += model.recv(65536)
+            model.sendall(HEAD)
         number = 0
         for _ in range(writes):
             chunks = []
@@ -178,7 +189,8 @@ class Stream:
                     raise SystemExit(f"the stream ended early: {got[-300:]!r}")
                 got += more
         client.close()
-        model.close()
+        for model in models:
+            model.close()
 
     def stop(self) -> str:
         assert self.weir.stderr

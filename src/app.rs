@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::capacity::Capacity;
 use crate::certificate::ReloadingCertificate;
-use crate::config::{Config, Route};
+use crate::config::{Config, Route, Upstream};
 use crate::memory::Memory;
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::outbox::Outbox;
@@ -143,7 +143,12 @@ impl Loaded {
         let handles = config
             .routes
             .iter()
-            .map(|route| metrics.route(&route.name))
+            .map(|route| {
+                let handles = metrics.route(&route.name);
+                let agents = route.merge.iter().flat_map(|merge| &merge.agents);
+                agents.for_each(|agent| handles.expect_agent(&agent.name));
+                handles
+            })
             .collect();
         let stalls = config
             .routes
@@ -172,8 +177,13 @@ impl Loaded {
 
     /// Returns a worker's client for the upstream of `route`.
     pub fn client(&self, worker: usize, route: &Route) -> Option<Arc<Client>> {
+        self.client_of(worker, &route.upstream)
+    }
+
+    /// Returns a worker's client for an upstream that some route uses.
+    pub fn client_of(&self, worker: usize, upstream: &Upstream) -> Option<Arc<Client>> {
         let clients = self.clients.get(worker).or_else(|| self.clients.first())?;
-        clients.get(&route.upstream.name).map(Arc::clone)
+        clients.get(&upstream.name).map(Arc::clone)
     }
 
     /// Closes all idle upstream connections, and keeps none from here on, because another configuration is in force.

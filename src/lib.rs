@@ -60,6 +60,7 @@ pub mod upstream;
 pub(crate) mod body_deadline;
 pub mod client_conn;
 pub mod memory;
+pub mod merge;
 pub mod outbox;
 pub mod reply;
 pub mod session;

@@ -59,6 +59,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("body_deadline", 4),
     ("client_conn", 4),
     ("memory", 4),
+    ("merge", 4),
     ("outbox", 4),
     ("reply", 4),
     ("session", 4),

@@ -111,7 +111,7 @@ fn checked(
     let used = upstreams.into_iter().filter(|upstream| {
         routes
             .iter()
-            .any(|route| Arc::ptr_eq(&route.upstream, upstream))
+            .any(|route| route.upstreams().any(|used| Arc::ptr_eq(used, upstream)))
     });
     let upstreams: Vec<_> = used.collect();
     let workers = workers(root);
@@ -119,6 +119,7 @@ fn checked(
         workers,
         listeners: listen.len(),
         upstreams: &upstreams,
+        fan_out: (routes.iter().map(|route| route.upstreams().count()).max()).unwrap_or(1),
     };
     let limits = limits(root.limits.as_ref().map(|limits| &limits.value), &sharers);
     Some(Config {
@@ -229,6 +230,7 @@ struct Sharers<'a> {
     workers: usize,
     listeners: usize,
     upstreams: &'a [Arc<Upstream>],
+    fan_out: usize,
 }
 
 fn limits(raw: Option<&raw::Limits>, sharers: &Sharers<'_>) -> Limits {
@@ -242,6 +244,7 @@ fn limits(raw: Option<&raw::Limits>, sharers: &Sharers<'_>) -> Limits {
         max_connections: given(&raw.max_connections),
         max_requests: given(&raw.max_requests),
         max_streams: bound(or(raw.max_streams.as_ref(), preset::MAX_STREAMS.value)),
+        fan_out: sharers.fan_out,
     };
     let descriptors = Descriptors::divide(descriptors::limit(), &users);
     let max_requests = (users.max_requests).unwrap_or_else(|| descriptors.requests(&users));

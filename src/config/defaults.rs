@@ -411,3 +411,22 @@ pub(crate) const OFFER_WHY: &str = "The client gets what `reply.as` says.";
 pub(crate) const PATH_PREFIX: Preset<&str> = preset("/", "Matches every path.");
 /// `routes[].match.host`, `methods`, `headers`
 pub(crate) const ANY_WHY: &str = "No condition.";
+/// `routes[].merge.finish`
+pub(crate) const MERGE_FINISH: Preset<&str> = preset(
+    "all",
+    "Whoever asks several agents wants to hear all of them.",
+);
+/// `routes[].merge.fail`
+pub(crate) const MERGE_FAIL: Preset<&str> = preset(
+    "continue",
+    "What the others say is of use without the one that failed.",
+);
+/// `routes[].merge.max_agents`
+pub(crate) const MERGE_AGENTS: Preset<u64> = preset(
+    16,
+    "Each request costs as many calls. A longer list is probably a mistake.",
+);
+/// `routes[].merge.agents[].path`
+pub(crate) const MERGE_PATH_WHY: &str = "Agents with the same API have the same paths.";
+/// `routes[].merge.agents[].body`
+pub(crate) const MERGE_BODY_WHY: &str = "Each agent gets the request as the client sent it.";

@@ -59,6 +59,8 @@ pub(crate) struct Users<'a> {
     /// `limits.max_requests`, if it is a number.
     pub(crate) max_requests: Option<usize>,
     pub(crate) max_streams: usize,
+    /// The most calls of one request: the agents of a route with several, otherwise one.
+    pub(crate) fan_out: usize,
 }
 
 impl Descriptors {
@@ -82,6 +84,7 @@ impl Descriptors {
         // A request needs one connection on each side. Only a side that is configured to need less leaves some to the
         // other one.
         let wanted = (users.max_requests).map_or(free, |requests| {
+            let requests = requests.saturating_mul(users.fan_out);
             // Idle connections come on top.
             requests + requests / (IDLE_PART - 1) + 1
         });
@@ -115,7 +118,7 @@ impl Descriptors {
         } else {
             self.agents.saturating_sub(self.idle)
         };
-        fitting.clamp(1, most)
+        (fitting / users.fan_out.max(1)).clamp(1, most)
     }
 }
 
@@ -147,6 +150,7 @@ mod tests {
         max_connections: None,
         max_requests: None,
         max_streams: 10_000,
+        fan_out: 1,
     };
 
     fn one_upstream(http2: bool) -> Vec<Arc<Upstream>> {

@@ -10,8 +10,8 @@ use crate::config::units::{show_duration, show_size};
 use crate::config::words::{self, Servers, word_of};
 use crate::config::{
     Address, Bind, Complete, Config, Deadlines, Endpoint, Ids, Journals, Listen, Match,
-    MemoryLimit, OnDisconnect, Policy, RedisMode, RedisSettings, Reply, Resume, Route, Secret,
-    Store, Target, Traces, Upstream, UpstreamTls, chats,
+    MemoryLimit, Merge, MergeAgent, OnDisconnect, Policy, RedisMode, RedisSettings, Reply, Resume,
+    Route, Secret, Store, Target, Traces, Upstream, UpstreamTls, chats,
 };
 use crate::request_map::RequestForm;
 
@@ -186,9 +186,32 @@ fn route(route: &Route) -> Json {
     if let Some(object) = json.as_object_mut() {
         object.insert("name".to_owned(), json!(&*route.name));
         object.insert("match".to_owned(), matches(&route.matches));
-        object.insert("upstream".to_owned(), json!(&*route.upstream.name));
+        match &route.merge {
+            None => object.insert("upstream".to_owned(), json!(&*route.upstream.name)),
+            Some(several) => object.insert("merge".to_owned(), merge(several)),
+        };
     }
     json
+}
+
+/// Shows the agents without the values of what changes in their requests, which may be secret.
+fn merge(merge: &Merge) -> Json {
+    let agent = |agent: &MergeAgent| {
+        let body = agent.body.as_ref().and_then(Json::as_object);
+        let body = body.map(|body| body.keys().map(|key| (key.clone(), json!(MASK))));
+        json!({
+            "name": &*agent.name,
+            "upstream": &*agent.upstream.name,
+            "path": agent.path,
+            "body": body.map(Iterator::collect::<Map<_, _>>),
+        })
+    };
+    json!({
+        "agents": merge.agents.iter().map(agent).collect::<Vec<_>>(),
+        "finish": word_of(&words::AGENT_FINISHES, &merge.finish),
+        "fail": word_of(&words::AGENT_FAILURES, &merge.fail),
+        "max_agents": merge.max_agents,
+    })
 }
 
 fn matches(matches: &Match) -> Json {

@@ -17,9 +17,11 @@ mod error;
 mod group;
 mod hook_url;
 mod journals;
+mod json;
 mod kind;
 mod layers;
 mod listen;
+mod merge;
 mod number;
 mod overrides;
 mod pem;
@@ -48,6 +50,7 @@ pub use effective::effective;
 pub use error::{Place, Problem, Problems};
 pub use hook_url::HookUrl;
 pub use journals::{Journals, Store};
+pub use merge::{Merge, MergeAgent, OnAgentFailure, OnAgentFinish};
 pub use overrides::Overrides;
 pub use redis_settings::{RedisMode, RedisSettings, sealing_key};
 pub use redis_url::RedisUrl;
@@ -260,10 +263,22 @@ pub struct Route {
     pub name: Arc<str>,
     /// The requests that the route matches.
     pub matches: Match,
-    /// The upstream that serves them.
+    /// The upstream that serves them; of several agents, the first one's.
     pub upstream: Arc<Upstream>,
+    /// Several agents that all serve each of them; `None` if there is only one.
+    pub merge: Option<Arc<Merge>>,
     /// How their streams are handled.
     pub policy: Policy,
+}
+
+impl Route {
+    /// Returns the upstreams that serve its requests. One that serves several agents comes as often.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        let agents = self.merge.iter().flat_map(|merge| &merge.agents);
+        let of_agents = agents.map(|agent| &agent.upstream);
+        let own = Some(&self.upstream).filter(|_| self.merge.is_none());
+        own.into_iter().chain(of_agents)
+    }
 }
 
 /// The conditions of a route. All must hold.

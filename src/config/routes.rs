@@ -7,14 +7,15 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use crate::config::defaults as preset;
-use crate::config::error::{Path, Report, nearest, shown};
+use crate::config::error::{Path, Report, shown};
 use crate::config::kind::Placed;
 use crate::config::layers::Layers;
 use crate::config::number::bound;
 use crate::config::raw::{self, Root};
+use crate::config::upstreams::{known, names};
 use crate::config::words::Marker;
 use crate::config::{
-    Deadlines, Match, OnDisconnect, Policy, Reply, Route, Upstream, conflicts, resume,
+    Deadlines, Match, Merge, OnDisconnect, Policy, Reply, Route, Upstream, conflicts, merge, resume,
 };
 use crate::dialect::Choice;
 use crate::filter::markers::{self, Family, Form, Pair, Place};
@@ -61,7 +62,26 @@ pub(crate) fn all(
                 ),
             );
         }
+        let merge = raw.head.merge.as_ref().and_then(|raw| {
+            let path = path.key("merge");
+            merge::checked(&raw.value, upstreams, &path, report)
+        });
         let upstream = match &raw.head.upstream {
+            Some(wanted) if raw.head.merge.is_some() => {
+                report.at(
+                    wanted.place,
+                    &path.key("upstream"),
+                    "is not possible together with `merge`, whose agents have upstreams of their own",
+                );
+                None
+            }
+            None if raw.head.merge.is_some() => {
+                let first = merge.as_ref().and_then(|merge| merge.agents.first());
+                let first = first.map(|agent| &agent.upstream);
+                upstreams
+                    .iter()
+                    .find(|known| first.is_some_and(|first| Arc::ptr_eq(first, known)))
+            }
             Some(wanted) => known(wanted, upstreams, &path.key("upstream"), report),
             None => match upstreams {
                 [only] => Some(only),
@@ -85,7 +105,10 @@ pub(crate) fn all(
             let policy = policy(&layers);
             resume::check(&layers, &policy, (name, &path), report);
             conflicts::check(&layers, &policy, (name, &path), report);
-            list.push(route(name, matches, upstream, policy));
+            if let Some(raw) = &raw.head.merge {
+                merge::check(&policy, raw.place, &path, report);
+            }
+            list.push(route(name, matches, upstream, merge, policy));
         }
     }
     list
@@ -108,7 +131,7 @@ fn only(
             let policy = policy(&layers);
             resume::check(&layers, &policy, (ONLY, &Path::default()), report);
             conflicts::check(&layers, &policy, (ONLY, &Path::default()), report);
-            vec![route(ONLY, matches(None), upstream, policy)]
+            vec![route(ONLY, matches(None), upstream, None, policy)]
         }
         several => {
             let message = format!(
@@ -126,48 +149,20 @@ fn only(
     }
 }
 
-fn route(name: &str, matches: Match, upstream: &Arc<Upstream>, policy: Policy) -> Arc<Route> {
+fn route(
+    name: &str,
+    matches: Match,
+    upstream: &Arc<Upstream>,
+    merge: Option<Merge>,
+    policy: Policy,
+) -> Arc<Route> {
     Arc::new(Route {
         name: Arc::from(name),
         matches,
         upstream: Arc::clone(upstream),
+        merge: merge.map(Arc::new),
         policy,
     })
-}
-
-fn known<'a>(
-    wanted: &Placed<String>,
-    upstreams: &'a [Arc<Upstream>],
-    path: &Path,
-    report: &mut Report,
-) -> Option<&'a Arc<Upstream>> {
-    let found = upstreams
-        .iter()
-        .find(|upstream| *upstream.name == *wanted.value);
-    // A configuration without any upstream is reported elsewhere.
-    if found.is_none() && !upstreams.is_empty() {
-        let hint = match nearest(
-            &wanted.value,
-            upstreams.iter().map(|upstream| &*upstream.name),
-        ) {
-            Some(name) => format!("did you mean `{name}`?"),
-            None => format!("the upstreams are {}", names(upstreams)),
-        };
-        report.at(
-            wanted.place,
-            path,
-            format!("no upstream is named {}; {hint}", shown(&wanted.value)),
-        );
-    }
-    found
-}
-
-fn names(upstreams: &[Arc<Upstream>]) -> String {
-    upstreams
-        .iter()
-        .map(|upstream| &*upstream.name)
-        .collect::<Vec<_>>()
-        .join(", ")
 }
 
 fn matches(raw: Option<&raw::Match>) -> Match {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::defaults as preset;
-use crate::config::error::{Path, Report};
+use crate::config::error::{Path, Report, nearest, shown};
 use crate::config::kind::{Placed, or};
 use crate::config::overrides::{self, Overrides};
 use crate::config::raw::{self, Root};
@@ -167,6 +167,43 @@ pub(crate) fn tls(
         key: key.map(|file| file.value),
         server_name: raw.server_name.as_ref().and_then(|name| name.value.clone()),
     }
+}
+
+/// Returns the upstream that a route or an agent wants, or reports that there is none.
+pub(crate) fn known<'a>(
+    wanted: &Placed<String>,
+    upstreams: &'a [Arc<Upstream>],
+    path: &Path,
+    report: &mut Report,
+) -> Option<&'a Arc<Upstream>> {
+    let found = upstreams
+        .iter()
+        .find(|upstream| *upstream.name == *wanted.value);
+    // A configuration without any upstream is reported elsewhere.
+    if found.is_none() && !upstreams.is_empty() {
+        let hint = match nearest(
+            &wanted.value,
+            upstreams.iter().map(|upstream| &*upstream.name),
+        ) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => format!("the upstreams are {}", names(upstreams)),
+        };
+        report.at(
+            wanted.place,
+            path,
+            format!("no upstream is named {}; {hint}", shown(&wanted.value)),
+        );
+    }
+    found
+}
+
+/// Returns the names of the upstreams, for a message.
+pub(crate) fn names(upstreams: &[Arc<Upstream>]) -> String {
+    upstreams
+        .iter()
+        .map(|upstream| &*upstream.name)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Returns the file name, if one is given.

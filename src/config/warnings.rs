@@ -32,6 +32,12 @@ pub fn warnings(config: &Config) -> Vec<String> {
         of_policy(route, &mut list);
         of_reply(route, &mut list);
         of_resume(config, route, &mut list);
+        if route.merge.is_some() && config.complete.records(&route.name) {
+            list.push(format!(
+                "route {}: complete records none of its streams, because they have several agents (merge)",
+                route.name
+            ));
+        }
         let earlier = config
             .routes
             .iter()

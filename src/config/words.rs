@@ -3,7 +3,7 @@
 use http::HeaderName;
 
 use crate::config::error::shown;
-use crate::config::{Ids, LogFormat, Roots};
+use crate::config::{Ids, LogFormat, OnAgentFailure, OnAgentFinish, Roots};
 use crate::dialect::{Choice, Dialect};
 use crate::filter::Hide;
 use crate::filter::markers::Family;
@@ -58,6 +58,16 @@ pub(crate) const OVERFLOWS: [(&str, Overflow); 3] = [
 
 /// Words of `reply.unstream`: whether whole answers become streams.
 pub(crate) const UNSTREAMS: [(&str, bool); 2] = [("pass", false), ("synthesize", true)];
+
+/// Words of `merge.finish`.
+pub(crate) const AGENT_FINISHES: [(&str, OnAgentFinish); 2] =
+    [("all", OnAgentFinish::All), ("any", OnAgentFinish::Any)];
+
+/// Words of `merge.fail`.
+pub(crate) const AGENT_FAILURES: [(&str, OnAgentFailure); 2] = [
+    ("continue", OnAgentFailure::Continue),
+    ("stop", OnAgentFailure::Stop),
+];
 
 /// Words of `request.from`.
 pub(crate) const REQUEST_FORMS: [(&str, RequestForm); 2] = [

@@ -32,18 +32,22 @@ const CONNECTION_BYTES: u64 = 1 << 20;
 pub fn worst_case_bytes(config: &Config) -> u64 {
     let per_stream = |route: &Route| {
         let policy = &route.policy;
-        let window = if route.upstream.http2 {
+        let window = if route.upstreams().any(|upstream| upstream.http2) {
             WINDOW_BYTES
         } else {
             0
         };
         let event = policy.max_event_bytes as u64;
         let queue = (policy.queue.max_bytes as u64).max(event);
+        // Each agent of several has an event that is still arriving, and a connection.
+        let more = (route.upstreams().count() as u64).saturating_sub(1);
+        let each = event.saturating_add(STREAM_BYTES + window);
         queue
             .saturating_add(event.saturating_mul(2))
             .saturating_add(policy.preamble_bytes as u64)
             .saturating_add(recorded_bytes(config, route))
             .saturating_add(STREAM_BYTES + window)
+            .saturating_add(each.saturating_mul(more))
     };
     let stream = config
         .routes
@@ -101,11 +105,16 @@ fn follower_bytes(config: &Config) -> u64 {
 /// Returns the most memory that the body of a request takes while it is rewritten: as it was sent, and what it becomes.
 fn rewritten_bytes(route: &Route) -> u64 {
     let policy = &route.policy;
-    if policy.request.is_some() || policy.reply.aggregates {
+    // Each agent of several gets a body of its own.
+    let copies = route
+        .merge
+        .as_ref()
+        .map_or(0, |merge| merge.agents.len() as u64);
+    if policy.request.is_some() || policy.reply.aggregates || copies > 0 {
         policy
             .max_request_bytes
             .min(REWRITTEN_BYTES)
-            .saturating_mul(3)
+            .saturating_mul(3 + copies)
     } else {
         0
     }

@@ -95,6 +95,8 @@ pub struct Settings {
     pub on_leave: OnLeave,
     /// Which events have ids.
     pub ids: Ids,
+    /// Several agents write the events.
+    pub has_agents: bool,
 }
 
 /// One stream with its journal and its viewers.

@@ -29,6 +29,7 @@ const SETTINGS: Settings = Settings {
     max_viewers: 4,
     on_leave: OnLeave::Cancel,
     ids: Ids::WhereUsed,
+    has_agents: false,
 };
 
 fn hub(settings: Settings) -> (Arc<Hub>, Input) {

@@ -328,6 +328,9 @@ impl Hub {
         let (queue, receiver) =
             queue::gated(self.settings.limits, state.encoder, self.settings.gating);
         queue.set_ids(self.ids(state.encoder));
+        if self.settings.has_agents {
+            queue.share_fairly();
+        }
         let behind = (after < last).then_some(after + 1);
         if let Some(how) = state.close
             && behind.is_none()

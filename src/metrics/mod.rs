@@ -131,6 +131,8 @@ pub(crate) struct Families {
     replies: IntCounterVec,
     first_visible: HistogramVec,
     tool_faults: IntCounterVec,
+    merge_agents: IntCounterVec,
+    merge_first_token: HistogramVec,
     resume: ResumeFamilies,
 }
 
@@ -466,6 +468,17 @@ impl Families {
                 "weir_tool_calls_incomplete_total",
                 "Tool calls whose streamed arguments are no whole JSON value, or that do not end.",
                 &["route", "dialect"],
+            ),
+            merge_agents: count(
+                "weir_merge_agents_total",
+                "Agents of streams with several, by the reason for which each ended.",
+                &["route", "agent", "outcome"],
+            ),
+            merge_first_token: time(
+                "weir_merge_ttft_seconds",
+                "Request head read to the first answer text of each agent of streams with several.",
+                &["route", "agent"],
+                buckets::FIRST,
             ),
             resume: ResumeFamilies::new(registry),
         }

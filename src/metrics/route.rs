@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
 
-use prometheus::{Counter, Histogram, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{Counter, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
 
 use super::Families;
 use super::busy::BusyHistogram;
@@ -83,6 +84,8 @@ pub struct RouteMetrics {
     tool_faults: Vec<IntCounter>,
     /// Streams in an unknown content coding.
     pub coding_unknown: IntCounter,
+    merge_agents: IntCounterVec,
+    merge_first_token: HistogramVec,
     /// Requests to return to a stream, and viewers.
     pub resume: ResumeRoute,
     name: String,
@@ -121,6 +124,9 @@ const UPSTREAM_ERRORS: [&str; 11] = [
     "upstream_tls",
     "status_5xx",
 ];
+
+/// Outcomes of agents whose series exist from the start.
+const AGENT_OUTCOMES: [&str; 3] = ["cancelled", "finished", "upstream_status"];
 
 impl RouteMetrics {
     /// Adds up what the threads have counted separately.
@@ -211,6 +217,8 @@ impl RouteMetrics {
             mismatches: dialects(&families.mismatches),
             tool_faults: dialects(&families.tool_faults),
             coding_unknown: families.coding_unknown.with_label_values(&[name]),
+            merge_agents: families.merge_agents.clone(),
+            merge_first_token: families.merge_first_token.clone(),
             resume: ResumeRoute::new(&families.resume, name),
             name: name.to_owned(),
         }
@@ -273,6 +281,29 @@ impl RouteMetrics {
         let all = Target::ALL.iter().zip(&self.replies);
         for (_, counter) in all.filter(|(known, _)| **known == target) {
             counter.inc();
+        }
+    }
+
+    /// Creates the series of an agent of streams with several, because queries ask for them before anything happens.
+    pub fn expect_agent(&self, agent: &str) {
+        let name = self.name.as_str();
+        for outcome in AGENT_OUTCOMES {
+            self.merge_agents.with_label_values(&[name, agent, outcome]);
+        }
+        self.merge_first_token.with_label_values(&[name, agent]);
+    }
+
+    /// Counts an agent of a stream with several: how it has ended, and how long its first answer text took. Both names come
+    /// from the configuration or from closed sets.
+    pub fn agent(&self, agent: &str, outcome: &str, first_token: Option<Duration>) {
+        let name = self.name.as_str();
+        self.merge_agents
+            .with_label_values(&[name, agent, outcome])
+            .inc();
+        if let Some(waited) = first_token {
+            self.merge_first_token
+                .with_label_values(&[name, agent])
+                .observe(waited.as_secs_f64());
         }
     }
 

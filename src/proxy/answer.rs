@@ -337,6 +337,7 @@ fn start(
         span: admitted.span.take(),
         recording: recording(app, admitted),
         resuming,
+        merging: None,
     };
     let Started {
         receiver,

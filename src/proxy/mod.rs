@@ -17,6 +17,7 @@ mod call;
 mod choose_reply;
 mod detach;
 mod interim;
+mod merge;
 mod metadata;
 mod prepare;
 mod reject;
@@ -103,6 +104,10 @@ async fn forward(
     let Some(incoming) = incoming else {
         return admitted.reject(app, &Rejection::cut_off());
     };
+    if admitted.context.route.merge.is_some() {
+        // A future of its own: it is large, and most requests have one agent.
+        return Box::pin(merge::forward(app, peer, admitted, parts, incoming)).await;
+    }
     let prepared = match prepare::prepare(app, peer, &mut admitted, parts, incoming).await {
         Ok(prepared) => prepared,
         Err(rejection) => return admitted.reject(app, &rejection),

@@ -17,6 +17,11 @@ use crate::event::{Class, Event};
 pub struct Sender(pub(super) Arc<Mutex<State>>);
 
 impl Sender {
+    /// Takes what is dropped from the text of which the most waits, because several agents write the events.
+    pub fn share_fairly(&self) {
+        lock(&self.0).ring.share_fairly();
+    }
+
     /// Locks the queue for the events of a read of `bytes` bytes, with at most one wake-up at the end.
     pub fn pushing(&self, bytes: usize, now: Instant) -> Pushing<'_> {
         let state = lock(&self.0);

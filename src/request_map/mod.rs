@@ -17,12 +17,14 @@ mod ai_sdk;
 mod ask_stream;
 mod chat;
 mod file;
+mod patch;
 mod read;
 
 use serde_json::value::RawValue;
 use thiserror::Error;
 
 pub use self::ask_stream::asking_for_stream;
+pub use self::patch::patched;
 use self::read::{Path, Problem};
 
 /// The form of a request body that can be mapped.

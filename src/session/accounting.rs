@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::registry::LiveStream;
 use crate::dialect::Dialect;
 use crate::event::Class;
+use crate::merge::Board;
 use crate::metrics::{RouteMetrics, STALL};
 use crate::stream::end::End;
 use crate::stream::meter::TokenSource;
@@ -149,13 +150,23 @@ pub(super) fn record(metrics: &RouteMetrics, report: &Report, started: Instant) 
     }
 }
 
+/// Counts what has become of each of several agents, in a stream that has ended like this.
+pub(super) fn agents(live: &LiveStream, board: &Board, end: End) {
+    let context = &*live.context;
+    for (name, outcome, first_token) in board.fates(end.as_str()) {
+        let waited = first_token.map(|at| at.duration_since(context.started));
+        context.metrics.agent(name, outcome, waited);
+    }
+}
+
 /// Writes the log line of a stream that has ended: all its figures, but none of its content.
-pub(super) fn log(live: &LiveStream, report: &Report, status: StatusCode) {
+pub(super) fn log(live: &LiveStream, report: &Report, board: Option<&Board>, status: StatusCode) {
     let context = &*live.context;
     let (ingress, egress) = (&report.ingress, &report.egress);
     let since_start = |at: Option<Instant>| at.map(|at| millis(at.duration_since(context.started)));
     let meter = &ingress.meter;
     let (tokens, source) = report.output_tokens();
+    let agents = board.map(|board| board.line(report.end.as_str(), context.started));
     let pings = meter
         .events
         .get(Class::Heartbeat.index())
@@ -178,6 +189,7 @@ pub(super) fn log(live: &LiveStream, report: &Report, status: StatusCode) {
                 tool_faults = report.tool_faults(),
                 framing = ingress.framing.as_str(),
                 reply = ingress.reply.map(Target::as_str),
+                agents = agents.as_deref(),
                 status = status.as_u16(),
                 ttfe_ms = since_start(meter.first_event),
                 ttft_ms = since_start(meter.first_token),

@@ -77,6 +77,8 @@ impl Elsewhere<'_> {
                 max_viewers: 1,
                 on_leave: OnLeave::Cancel,
                 ids: Extra::of(self.meta).ids(),
+                // Nothing is dropped.
+                has_agents: false,
             },
             encoder,
             Arc::clone(self.budget),

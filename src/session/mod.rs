@@ -39,5 +39,6 @@ mod viewer;
 
 pub use context::RequestContext;
 pub use records::Recording;
-pub use start::{Follow, Resuming, Start, Started, follow, start};
+pub use start::{Follow, Merging, Resuming, Start, Started, follow, start};
+pub(crate) use start::{lengths, unix_time};
 pub use viewer::Returned;

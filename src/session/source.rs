@@ -133,7 +133,7 @@ fn coding(answer: &Answer) -> Result<Coding, Failure> {
 }
 
 /// Returns how a stream ends that began before its upstream call failed.
-fn failed(error: &upstream::Error) -> Failure {
+pub(crate) fn failed(error: &upstream::Error) -> Failure {
     let end = match error {
         upstream::Error::FirstEventTimeout { .. } | upstream::Error::HeadTimeout { .. } => {
             End::FirstEventTimeout

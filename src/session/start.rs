@@ -21,6 +21,7 @@ use crate::dialect::{Dialect, Members};
 use crate::encode::Encoder;
 use crate::hub::{self, Hub, Ids, OnLeave, Refused};
 use crate::journal::Bounds;
+use crate::merge::Board;
 use crate::metrics::Metrics;
 use crate::queue::{self, Receiver};
 use crate::stream::deadline::Lengths;
@@ -29,7 +30,7 @@ use crate::stream::pump::{
     EgressParts, IngressParts, Outlet, Parts, Pump, Reader, Running, Source,
 };
 use crate::traces::Span;
-use crate::translate::{Recorder, Statuses, Target, Translator};
+use crate::translate::{Ensemble, Recorder, Statuses, Target, Translator};
 use crate::wire::Framing;
 use crate::wire::encoding::Coding;
 
@@ -69,6 +70,17 @@ pub struct Start {
     pub recording: Option<Recording>,
     /// How clients come back to the stream; `None` if they cannot.
     pub resuming: Option<Resuming>,
+    /// What its agents have in common, if there are several.
+    pub merging: Option<Merging>,
+}
+
+/// What the agents of one stream have in common.
+#[derive(Clone, Debug)]
+pub struct Merging {
+    /// What their translators share.
+    pub ensemble: Arc<Ensemble>,
+    /// What becomes of each.
+    pub board: Arc<Board>,
 }
 
 /// How clients come back to a stream.
@@ -134,6 +146,7 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
         span,
         recording,
         resuming,
+        merging,
     } = start;
     let live = Arc::clone(&registration.live);
     let context = Arc::clone(&live.context);
@@ -157,12 +170,16 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
             ),
             Encoder::whole(target),
         ),
-        Some(target) => (
-            pipeline.translated(
-                Translator::new(target, unix_time()).showing_status(policy.reply.statuses),
-            ),
-            Encoder::translated(target.dialect(), target.framing()),
-        ),
+        Some(target) => {
+            let translator = match &merging {
+                None => Translator::new(target, unix_time()),
+                Some(merging) => Translator::of_run(target, unix_time(), &merging.ensemble),
+            };
+            (
+                pipeline.translated(translator.showing_status(policy.reply.statuses)),
+                Encoder::translated(target.dialect(), target.framing()),
+            )
+        }
     };
     let pipeline = match &recording {
         None => pipeline,
@@ -177,6 +194,9 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
     } = match resuming {
         None => {
             let (sender, receiver) = queue::gated(policy.queue, encoder, policy.gating);
+            if merging.is_some() {
+                sender.share_fairly();
+            }
             live.add_viewer(Viewer {
                 number: 1,
                 queue: sender.probe(),
@@ -238,7 +258,10 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
             },
             heartbeat,
         },
-        lengths: lengths(&context, subscribes),
+        lengths: match merging {
+            None => lengths(&context, subscribes),
+            Some(_) => of_several(&context),
+        },
         stop: Arc::clone(&live.stop),
     });
     let active = context.metrics.stream_active(framing);
@@ -252,7 +275,8 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
         Arc::clone(metrics),
     )
     .with_late_head(late_head)
-    .recorded_in(recording.map(|recording| recording.outbox));
+    .recorded_in(recording.map(|recording| recording.outbox))
+    .of_agents(merging.map(|merging| merging.board));
     let task = StreamTask::new(pump, info);
     Started {
         receiver,
@@ -314,6 +338,7 @@ fn hub_of(
                 OnDisconnect::Grace(grace) => OnLeave::Grace(grace),
             },
             ids: resuming.ids,
+            has_agents: live.context.route.merge.is_some(),
         },
         encoder,
         Arc::clone(resuming.streams.budget()),
@@ -403,12 +428,26 @@ pub fn follow(stream: &Resumable, follow: Follow) -> Result<(Started, u64), Refu
 const WHOLE_SHARE: usize = 4;
 
 /// Returns the Unix time in seconds.
-fn unix_time() -> u64 {
+pub(crate) fn unix_time() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }
 
-fn lengths(context: &RequestContext, subscribes: bool) -> Lengths {
+/// Returns the deadlines of a stream of several agents. Each agent has deadlines of its own, so only the total one is left.
+fn of_several(context: &RequestContext) -> Lengths {
+    let total = context.route.policy.deadlines.total;
+    let never = total.saturating_mul(2);
+    Lengths {
+        first_event: never,
+        after_end: never,
+        idle: never,
+        progress: never,
+        ..lengths(context, false)
+    }
+}
+
+/// Returns the deadlines of a stream.
+pub(crate) fn lengths(context: &RequestContext, subscribes: bool) -> Lengths {
     let deadlines = &context.route.policy.deadlines;
     Lengths {
         first_event: if subscribes {

@@ -10,6 +10,7 @@ use super::accounting;
 use super::detached::Detachable;
 use super::records;
 use super::registry::Registration;
+use crate::merge::Board;
 use crate::metrics::{Active, Metrics};
 use crate::outbox::Outbox;
 use crate::stream::end::End;
@@ -43,6 +44,8 @@ pub(super) struct StreamInfo {
     metrics: Arc<Metrics>,
     /// Where the record of the stream goes; `None` if there is none.
     outbox: Option<Arc<Outbox>>,
+    /// What becomes of each of several agents.
+    board: Option<Arc<Board>>,
     /// The end has been reported.
     is_reported: bool,
 }
@@ -65,6 +68,7 @@ impl StreamInfo {
             span,
             metrics,
             outbox: None,
+            board: None,
             is_reported: false,
         }
     }
@@ -77,6 +81,12 @@ impl StreamInfo {
 }
 
 impl StreamInfo {
+    /// Reports what becomes of each of several agents.
+    pub(super) fn of_agents(mut self, board: Option<Arc<Board>>) -> Self {
+        self.board = board;
+        self
+    }
+
     /// Notes that the head waits for the end of the stream.
     pub(super) const fn with_late_head(mut self, late_head: bool) -> Self {
         self.late_head = late_head;
@@ -106,6 +116,9 @@ impl Drop for StreamInfo {
         };
         live.ended(end);
         accounting::cut_short(live, end, self.status(end));
+        if let Some(board) = &self.board {
+            accounting::agents(live, board, end);
+        }
         if let Some(span) = &mut self.span {
             span.cut(end);
         }
@@ -168,7 +181,10 @@ async fn end(mut pump: Pump, failure: Failure, mut info: Box<StreamInfo>) {
     }
     accounting::record(&live.context.metrics, &report, live.context.started);
     let status = info.status(report.end);
-    accounting::log(live, &report, status);
+    if let Some(board) = &info.board {
+        accounting::agents(live, board, report.end);
+    }
+    accounting::log(live, &report, info.board.as_deref(), status);
     if let Some(span) = info.span.take() {
         span.stream(&report, live.id.to_string(), status);
     }

@@ -138,6 +138,11 @@ impl Pipeline {
         self.stages.translator.as_deref()
     }
 
+    /// Returns the translator to write with, if the client gets a translation.
+    pub fn translator_mut(&mut self) -> Option<&mut Translator> {
+        self.stages.translator.as_deref_mut()
+    }
+
     /// Tells the client of a translation that the agent has been silent for so many seconds, if it is to be told. Returns
     /// whether it was.
     pub fn tell_waiting(&mut self, seconds: u64, sink: &mut impl Sink) -> bool {

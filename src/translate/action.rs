@@ -158,6 +158,8 @@ pub(super) struct Facts {
     pub(super) calls: Vec<Call>,
     /// The token counts of each model call.
     pub(super) counts: Vec<(u64, Counts)>,
+    /// The agent has not failed by its own words: Weir has given up on it.
+    pub(super) by_proxy: bool,
 }
 
 impl Facts {

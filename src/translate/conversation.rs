@@ -37,6 +37,8 @@ pub(super) struct Conversation {
     last_word: LastWord,
     /// It takes the place of another one, and tells nothing.
     is_stand_in: bool,
+    /// What the ids of an agent begin with that is one of several; empty if it is alone.
+    prefix: Vec<u8>,
 }
 
 /// What an event says about the end of its stream.
@@ -64,6 +66,14 @@ impl Conversation {
         }
     }
 
+    /// Returns the conversation of one of several agents, whose ids begin with `prefix`.
+    pub(super) fn of_agent(prefix: &[u8]) -> Self {
+        Self {
+            prefix: prefix.to_vec(),
+            ..Self::default()
+        }
+    }
+
     /// Reports whether nothing more is told.
     pub(super) const fn is_over(&self) -> bool {
         self.ended || self.is_stand_in
@@ -78,7 +88,23 @@ impl Conversation {
     pub(super) fn open_text(&self, kind: Kind, msg: &[u8]) -> Option<&OpenText> {
         self.texts
             .iter()
-            .find(|text| text.kind == kind && text.msg == msg)
+            .find(|text| text.kind == kind && self.is_named(text, msg))
+    }
+
+    /// Reports whether the source has this name for a text.
+    fn is_named(&self, text: &OpenText, msg: &[u8]) -> bool {
+        if self.prefix.is_empty() || msg.is_empty() {
+            return text.msg == msg;
+        }
+        text.msg.len() == self.prefix.len() + msg.len() && text.msg.ends_with(msg)
+    }
+
+    /// Returns what the client knows as a message or a call that the source names so. What has no name gets none.
+    fn own(&self, name: Vec<u8>) -> Vec<u8> {
+        if self.prefix.is_empty() || name.is_empty() {
+            return name;
+        }
+        [self.prefix.as_slice(), &name].concat()
     }
 
     /// Returns the only open text.
@@ -164,15 +190,16 @@ impl Conversation {
                 role,
                 text,
                 duplicate,
-            } => self.other(
-                &Action::Message {
+            } => {
+                let msg = self.own(msg.into_owned());
+                let message = Action::Message {
                     msg: &msg,
                     role: &role,
                     text: &text,
                     duplicate,
-                },
-                act,
-            ),
+                };
+                self.other(&message, act);
+            }
             Part::Interrupt {
                 id,
                 reason,
@@ -222,15 +249,7 @@ impl Conversation {
                 },
                 act,
             ),
-            Part::Error { code, message } => {
-                self.begin(b"", act);
-                self.ended = true;
-                let error = Action::Error {
-                    code: &code,
-                    message: &message,
-                };
-                act(&self.facts, &error);
-            }
+            Part::Error { code, message } => self.error(&code, &message, act),
             Part::Raw { name, data } => self.other(
                 &Action::Raw {
                     name: &name,
@@ -238,6 +257,54 @@ impl Conversation {
                 },
                 act,
             ),
+        }
+    }
+
+    /// Tells the start, if nobody has said anything yet.
+    pub(super) fn start(&mut self, act: Act<'_>) {
+        if !self.ended {
+            self.begin(b"", act);
+        }
+    }
+
+    /// Returns why the run has ended, as far as the agent has said so.
+    pub(super) fn reason(&self) -> Reason {
+        self.reason.unwrap_or(Reason::Stop)
+    }
+
+    /// Adds what is known of one of several agents that has ended, in this conversation of all of them. `well`: it has
+    /// finished, so the reason for its end counts.
+    pub(super) fn adopt(&mut self, agent: u64, other: &Self, well: bool) {
+        if let Some(counts) = other.facts.counts() {
+            let (input, output) = (Some(counts.input), Some(counts.output));
+            self.count(agent, input, output, counts.reasoning, counts.cached);
+        }
+        self.note_start(b"", b"", &other.facts.model);
+        if well {
+            self.reason = Some(match (self.reason, other.reason()) {
+                (None, reason) => reason,
+                (Some(known), reason) if known == reason => known,
+                (Some(Reason::Interrupt), _) | (_, Reason::Interrupt) => Reason::Interrupt,
+                (Some(Reason::ToolCalls), _) | (_, Reason::ToolCalls) => Reason::ToolCalls,
+                (Some(_), _) => Reason::Stop,
+            });
+        }
+    }
+
+    /// Ends the run of an agent that Weir has given up on, unless it has ended.
+    pub(super) fn fail(&mut self, code: &[u8], message: &[u8], act: Act<'_>) {
+        if !self.ended {
+            self.facts.by_proxy = true;
+            self.error(code, message, act);
+        }
+    }
+
+    /// Ends the run of an agent that is not needed any more, unless it has ended.
+    pub(super) fn cancel(&mut self, act: Act<'_>) {
+        if !self.ended {
+            self.close(act);
+            self.ended = true;
+            act(&self.facts, &Action::End(Reason::Cancelled));
         }
     }
 
@@ -299,7 +366,8 @@ impl Conversation {
         if self.open_text(kind, msg).is_none() {
             // An answer ends the reasoning before it, and the other way round.
             let is_alone = self.texts.len() == 1;
-            let other = |open: &OpenText| open.kind != kind && (is_alone || open.msg == msg);
+            let name = self.own(msg.to_vec());
+            let other = |open: &OpenText| open.kind != kind && (is_alone || open.msg == name);
             for text in self.texts.extract_if(.., |open| other(open)) {
                 act(&self.facts, &Action::TextEnd(&text));
             }
@@ -310,7 +378,7 @@ impl Conversation {
             self.text_count += 1;
             let open = OpenText {
                 kind,
-                msg: msg.to_vec(),
+                msg: name,
                 number: self.text_count,
             };
             act(&self.facts, &Action::TextStart(&open));
@@ -363,11 +431,12 @@ impl Conversation {
             Some(_) => (id.to_vec(), [id, b"-", &*own()].concat()),
             None => (id.to_vec(), id.to_vec()),
         };
+        let (id, msg) = (self.own(id), self.own(msg.to_vec()));
         self.facts.calls.push(Call {
             id,
             source,
             name: name.to_vec(),
-            msg: msg.to_vec(),
+            msg,
             by,
             number,
             args: Vec::new(),
@@ -484,12 +553,29 @@ impl Conversation {
         }
     }
 
-    fn end(&mut self, reason: Reason, act: Act<'_>) {
-        self.begin(b"", act);
+    /// Closes whatever is open.
+    fn close(&mut self, act: Act<'_>) {
         self.end_texts(act);
         for at in 0..self.facts.calls.len() {
             self.ready(Some(at), b"", None, act);
         }
+    }
+
+    /// Tells that the agent has failed. Nothing of an agent may stay open if others go on.
+    fn error(&mut self, code: &[u8], message: &[u8], act: Act<'_>) {
+        if self.prefix.is_empty() {
+            self.begin(b"", act);
+        } else {
+            self.close(act);
+        }
+        self.ended = true;
+        act(&self.facts, &Action::Error { code, message });
+    }
+
+    fn end(&mut self, reason: Reason, act: Act<'_>) {
+        self.begin(b"", act);
+        self.close(act);
+        self.reason = Some(reason);
         self.ended = true;
         act(&self.facts, &Action::End(reason));
     }

@@ -15,6 +15,7 @@ mod action;
 mod alike;
 mod conversation;
 mod cut;
+mod ensemble;
 mod gather;
 mod lost;
 mod messages;
@@ -25,13 +26,17 @@ mod record;
 mod recorder;
 mod status;
 mod target;
+mod turns;
 mod writer;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use action::{Action, Facts, Kind, OpenText};
 use alike::Alike;
 use conversation::{Act, Conversation, LastWord};
+pub use ensemble::Ensemble;
+use ensemble::Voice;
 pub use lost::{KINDS, Lost};
 use part::Part;
 use reading::Reading;
@@ -69,6 +74,8 @@ pub struct Translator {
     statuses: Statuses,
     /// The client gets one answer at the end, with this many bytes of text; `None` if it gets a stream.
     whole: Option<usize>,
+    /// Whose words these are; `None` if there is only one agent.
+    voice: Option<Voice>,
     lost: Lost,
 }
 
@@ -104,7 +111,30 @@ impl Translator {
             blocks: 0,
             statuses: Statuses::Names,
             whole: None,
+            voice: None,
             lost: Lost::default(),
+        }
+    }
+
+    /// Creates the translator of one of several agents, all of which write one stream.
+    pub fn of_agent(target: Target, began: u64, ensemble: &Arc<Ensemble>, agent: usize) -> Self {
+        let voice = Voice::of_agent(ensemble, agent);
+        Self {
+            conversation: Conversation::of_agent(voice.prefix()),
+            voice: Some(voice),
+            ..Self::new(target, began)
+        }
+    }
+
+    /// Creates the translator of the run of several agents: it writes what belongs to none of them.
+    pub fn of_run(target: Target, began: u64, ensemble: &Arc<Ensemble>) -> Self {
+        let mut conversation = Conversation::default();
+        conversation.facts.run = ensemble.run().to_vec();
+        conversation.facts.thread = ensemble.thread().to_vec();
+        Self {
+            conversation,
+            voice: Some(Voice::of_run(ensemble)),
+            ..Self::new(target, began)
         }
     }
 
@@ -167,9 +197,19 @@ impl Translator {
     /// Returns what an error event must agree with.
     pub fn error_context(&self) -> ErrorContext {
         let context = self.classifier.error_context();
+        let last = (self.voice.as_ref()).map_or(self.blocks, |voice| voice.ensemble().last_seq());
         match self.target {
-            Target::Events | Target::Ndjson => context.of_native(self.blocks + 1),
+            Target::Events | Target::Ndjson => context.of_native(last + 1),
             _ => context,
+        }
+    }
+
+    /// Adds what is known of one of several agents to this translator of their run. `well`: the agent has finished.
+    pub fn adopt(&mut self, agent: usize, other: &Self, well: bool) {
+        let counted = agent as u64;
+        (self.conversation).adopt(counted, &other.conversation, well);
+        for (sum, lost) in self.lost.0.iter_mut().zip(other.lost.0) {
+            *sum += lost;
         }
     }
 
@@ -202,8 +242,9 @@ impl Translator {
         self.alike = None;
         let (target, whole, began) = (self.target, self.whole, self.began);
         let statuses = self.statuses;
-        let writer =
-            (self.writer).get_or_insert_with(|| writer_of(target, whole, dialect, began, statuses));
+        let voice = &self.voice;
+        let writer = (self.writer)
+            .get_or_insert_with(|| writer_of(target, whole, dialect, began, statuses, voice));
         let mut pass = classified(&mut self.classifier, &mut self.blocks, sink);
         let mut out = Out::new(&mut self.block, &mut pass);
         // Where it is text, the writer tells it.
@@ -246,8 +287,9 @@ impl Translator {
         }
         let (target, whole, began) = (self.target, self.whole, self.began);
         let statuses = self.statuses;
-        let writer =
-            (self.writer).get_or_insert_with(|| writer_of(target, whole, dialect, began, statuses));
+        let voice = &self.voice;
+        let writer = (self.writer)
+            .get_or_insert_with(|| writer_of(target, whole, dialect, began, statuses, voice));
         let mut pass = classified(&mut self.classifier, &mut self.blocks, sink);
         let mut out = Out::new(&mut self.block, &mut pass);
         let told = status.told();
@@ -275,22 +317,51 @@ impl Translator {
         });
     }
 
+    /// Tells the client that the run begins, before any agent has said something.
+    pub fn begin(&mut self, sink: &mut impl FnMut(&[u8], &Event)) {
+        self.act(sink, |conversation, act| conversation.start(act));
+    }
+
+    /// Ends the translation of an agent, or of a run, that Weir has given up on.
+    pub fn fail(&mut self, code: &str, message: &str, sink: &mut impl FnMut(&[u8], &Event)) {
+        let [code, message] = [code, message].map(|text| raw::escaped(text.as_bytes()));
+        self.act(sink, |conversation, act| {
+            conversation.fail(&code, &message, act);
+        });
+    }
+
+    /// Ends the translation of an agent that is not needed any more.
+    pub fn cancel(&mut self, sink: &mut impl FnMut(&[u8], &Event)) {
+        self.act(sink, |conversation, act| conversation.cancel(act));
+    }
+
     /// Ends the translation of a stream that has ended well.
     pub fn finish(&mut self, sink: &mut impl FnMut(&[u8], &Event)) {
+        self.act(sink, |conversation, act| conversation.finish(act));
+    }
+
+    /// Writes what follows from something that no event says.
+    fn act(
+        &mut self,
+        sink: &mut impl FnMut(&[u8], &Event),
+        what: impl FnOnce(&mut Conversation, Act<'_>),
+    ) {
         if self.conversation.is_over() {
             return;
         }
+        self.alike = None;
         let dialect = self
             .source
             .as_ref()
             .map_or(Dialect::Opaque, |source| source.dialect);
         let (target, whole, began) = (self.target, self.whole, self.began);
         let statuses = self.statuses;
-        let writer =
-            (self.writer).get_or_insert_with(|| writer_of(target, whole, dialect, began, statuses));
+        let voice = &self.voice;
+        let writer = (self.writer)
+            .get_or_insert_with(|| writer_of(target, whole, dialect, began, statuses, voice));
         let mut pass = classified(&mut self.classifier, &mut self.blocks, sink);
         let mut out = Out::new(&mut self.block, &mut pass);
-        self.conversation.finish(&mut |facts, action| {
+        what(&mut self.conversation, &mut |facts, action| {
             writer.write(facts, action, &mut out);
         });
     }
@@ -303,9 +374,10 @@ fn writer_of(
     dialect: Dialect,
     began: u64,
     statuses: Statuses,
+    voice: &Option<Voice>,
 ) -> Box<dyn Writer> {
     match whole {
-        None => target.writer(dialect, began, statuses),
+        None => target.writer(dialect, began, statuses, voice.clone()),
         Some(max_text_bytes) => Box::new(WholeWriter::new(
             target.form(),
             began,
@@ -403,3 +475,6 @@ fn classified<'a>(
         sink(block.bytes, &event);
     }
 }
+
+#[cfg(test)]
+mod several;

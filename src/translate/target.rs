@@ -1,5 +1,6 @@
 //! What a stream may be translated to.
 
+use super::ensemble::{Voice, Voiced};
 use super::raw;
 use super::status::Statuses;
 use super::writer::Writer;
@@ -87,6 +88,11 @@ impl Target {
         }
     }
 
+    /// Reports whether it has words for several agents in one stream.
+    pub const fn has_agents(self) -> bool {
+        !matches!(self, Self::Anthropic)
+    }
+
     /// Returns its framing.
     pub const fn framing(self) -> Framing {
         match self {
@@ -126,20 +132,23 @@ impl Target {
         }
     }
 
-    /// Returns a writer for a stream of a source in `dialect` that begins at this Unix time in seconds.
+    /// Returns a writer for a stream of a source in `dialect` that begins at this Unix time in seconds. `voice` says whose
+    /// words it writes, if there are several agents.
     pub(super) fn writer(
         self,
         dialect: Dialect,
         began: u64,
         statuses: Statuses,
+        voice: Option<Voice>,
     ) -> Box<dyn Writer> {
+        let voice = Voiced(voice);
         match self {
-            Self::AgUi => Box::<AgUi>::default(),
-            Self::AiSdk => Box::<AiSdk>::default(),
+            Self::AgUi => Box::new(AgUi::new(voice)),
+            Self::AiSdk => Box::new(AiSdk::new(voice)),
             Self::Anthropic => Box::<Anthropic>::default(),
-            Self::Events => Box::new(Events::new(dialect.as_str(), false)),
-            Self::Ndjson => Box::new(Events::new(dialect.as_str(), true)),
-            Self::OpenAiChat => Box::new(OpenAiChat::new(began, statuses == Statuses::Text)),
+            Self::Events => Box::new(Events::new(dialect.as_str(), false, voice)),
+            Self::Ndjson => Box::new(Events::new(dialect.as_str(), true, voice)),
+            Self::OpenAiChat => Box::new(OpenAiChat::new(began, statuses == Statuses::Text, voice)),
         }
     }
 }

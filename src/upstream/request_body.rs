@@ -122,7 +122,8 @@ pub struct RequestBody {
     /// Trailers or an error that `listen` met; handed over next.
     ahead: Option<Result<Frame<Bytes>, std::io::Error>>,
     listener: Option<Listener>,
-    incoming: Incoming,
+    /// What arrives from the client; `None` if all of the body was handed over at the start.
+    incoming: Option<Incoming>,
     limits: RequestLimits,
     left: u64,
     timer: Option<Pin<Box<Sleep>>>,
@@ -140,12 +141,38 @@ impl RequestBody {
             returned: None,
             ahead: None,
             listener: None,
-            incoming,
+            incoming: Some(incoming),
             limits,
             left: limits.max_bytes,
             timer: None,
             verdict,
         }
+    }
+
+    /// Creates a body that is known as a whole.
+    pub fn whole(bytes: Bytes, limits: RequestLimits) -> Self {
+        let verdict = Verdict::default();
+        verdict.complete();
+        Self {
+            returned: (!bytes.is_empty()).then_some(bytes),
+            ahead: None,
+            listener: None,
+            incoming: None,
+            limits,
+            left: limits.max_bytes,
+            timer: None,
+            verdict,
+        }
+    }
+
+    /// Takes out what [`RequestBody::rewrite`] has made of the body.
+    pub fn take_rewritten(&mut self) -> Bytes {
+        self.returned.take().unwrap_or_default()
+    }
+
+    /// Reports whether nothing more arrives.
+    fn has_arrived(&self) -> bool {
+        (self.incoming.as_ref()).is_none_or(http_body::Body::is_end_stream)
     }
 
     /// Returns the same body, with a `listener` that gets each piece as it passes.
@@ -200,7 +227,7 @@ impl RequestBody {
     pub async fn listen(&mut self) {
         let mut heard = BytesMut::new();
         let mut waited = false;
-        while heard.len() < MAX_LISTENED && !self.incoming.is_end_stream() {
+        while heard.len() < MAX_LISTENED && !self.has_arrived() {
             let next = poll_fn(|cx| Poll::Ready(Pin::new(&mut *self).poll_frame(cx))).await;
             match next.map(|frame| frame.map(|frame| frame.map(Frame::into_data))) {
                 // The connection reads more once this task has yielded.
@@ -248,7 +275,8 @@ impl RequestBody {
 
     /// Reports whether the announced length already exceeds the limit.
     pub fn is_too_large(&self) -> bool {
-        self.incoming.size_hint().lower() > self.limits.max_bytes
+        let hint = self.incoming.as_ref().map(http_body::Body::size_hint);
+        hint.is_some_and(|hint| hint.lower() > self.limits.max_bytes)
     }
 }
 
@@ -275,7 +303,10 @@ impl http_body::Body for RequestBody {
         if let Some(ahead) = this.ahead.take() {
             return Poll::Ready(Some(ahead));
         }
-        match Pin::new(&mut this.incoming).poll_frame(cx) {
+        let Some(incoming) = &mut this.incoming else {
+            return Poll::Ready(None);
+        };
+        match Pin::new(&mut *incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.timer = None;
                 this.verdict.took(Some(Instant::now()));
@@ -287,7 +318,7 @@ impl http_body::Body for RequestBody {
                 if let (Some(listener), Some(data)) = (&mut this.listener, frame.data_ref()) {
                     listener(data);
                 }
-                if this.incoming.is_end_stream() {
+                if incoming.is_end_stream() {
                     this.verdict.complete();
                 }
                 let frame = match frame.into_trailers() {
@@ -314,11 +345,12 @@ impl http_body::Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.returned.is_none() && self.ahead.is_none() && self.incoming.is_end_stream()
+        self.returned.is_none() && self.ahead.is_none() && self.has_arrived()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let hint = self.incoming.size_hint();
+        let hint = (self.incoming.as_ref())
+            .map_or_else(|| SizeHint::with_exact(0), http_body::Body::size_hint);
         match (&self.returned, hint.exact()) {
             (Some(piece), Some(rest)) => SizeHint::with_exact(rest + piece.len() as u64),
             _ => hint,

@@ -12,6 +12,7 @@ mod admin;
 mod detached;
 mod extremes;
 mod limits;
+mod merge;
 mod metrics;
 #[cfg(debug_assertions)]
 mod panics;

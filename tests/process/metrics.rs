@@ -37,7 +37,10 @@ fn every_family_is_documented_and_every_documented_family_exists() {
     let (cert, key) = (cert.display(), key.display());
     let yaml = format!(
         "listen: {{ address: 127.0.0.1:0, tls: {{ cert: {cert}, key: {key} }} }}
-upstreams: {{ agent: {{ endpoints: [\"$UPSTREAM\"] }} }}"
+upstreams: {{ agent: {{ endpoints: [\"$UPSTREAM\"] }} }}
+routes:
+  - {{ name: team, match: {{ path_prefix: /team }}, reply: {{ as: events }}, merge: {{ agents: [ {{ name: a, upstream: agent }} ] }} }}
+  - {{ name: all, upstream: agent }}"
     );
     let upstream = Upstream::start();
     let weir = Weir::start(&yaml, upstream.address());

@@ -13,8 +13,8 @@ mod route;
 pub(crate) use journals::{Journals, Redis};
 pub(crate) use policy::{Deadlines, Hide, Policy, Reply};
 pub(crate) use resume::Resume;
-pub(crate) use route::Match;
 use route::Route;
+pub(crate) use route::{Match, Merge};
 
 use std::marker::PhantomData;
 use std::path::PathBuf;

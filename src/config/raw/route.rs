@@ -8,11 +8,15 @@ use super::policy::Policy;
 use crate::config::address;
 use crate::config::defaults as preset;
 use crate::config::error::{Path, Report};
-use crate::config::group::{Group, Section, group, label};
+use crate::config::group::{Group, Section, Sections, group, label};
+use crate::config::json::Json;
 use crate::config::kind::Key;
-use crate::config::text::Text;
+use crate::config::number::Count;
+use crate::config::text::{OneOf, Text};
 use crate::config::tree::Node;
+use crate::config::words;
 use crate::config::wrap::{Fields, OneOrMany, OrNull, field_value};
+use crate::config::{OnAgentFailure, OnAgentFinish};
 
 group! {
     /// One route, `routes[]`, without the keys that it shares with `defaults`.
@@ -24,6 +28,45 @@ group! {
         /// Name of the upstream that receives the requests.
         upstream: Text<String> =
             Text { form: "the name of an upstream", parse: label, preset: None };
+        /// Several agents that all receive each request, and whose events make up one reply, instead of `upstream`; see
+        /// `docs/merge.md`.
+        merge: Section<Merge> = Section(PhantomData);
+    }
+}
+
+group! {
+    /// The section `routes[].merge`.
+    Merge requires ["agents"] {
+        /// The agents, at least one.
+        agents: Sections<MergeAgent> = Sections(PhantomData);
+        /// When the run has finished: with the end of `all` agents, or of `any`, and the others are cancelled.
+        finish: OneOf<OnAgentFinish> =
+            OneOf { words: words::AGENT_FINISHES.to_vec(), preset: preset::MERGE_FINISH };
+        /// What the failure of an agent means: the others `continue`, or the run fails and they `stop`.
+        fail: OneOf<OnAgentFailure> =
+            OneOf { words: words::AGENT_FAILURES.to_vec(), preset: preset::MERGE_FAIL };
+        /// The most agents that the section may list.
+        max_agents: Count = Count { preset: preset::MERGE_AGENTS, range: (1, 31) };
+    }
+}
+
+group! {
+    /// One agent, `routes[].merge.agents[]`.
+    MergeAgent requires ["name", "upstream"] {
+        /// Name of the agent in events, metrics and logs. Ids of its messages and tool calls begin with it. Must be unique.
+        name: Text<String> = Text { form: "a name", parse: label, preset: None };
+        /// Name of the upstream that receives the agent's requests.
+        upstream: Text<String> =
+            Text { form: "the name of an upstream", parse: label, preset: None };
+        /// Path of the agent's requests, with a query if needed. `null` keeps the path of the client's request.
+        path: OrNull<Text<String>> =
+            OrNull {
+                inner: Text { form: "a path that begins with `/`", parse: address::request_path, preset: None },
+                why: preset::MERGE_PATH_WHY,
+            };
+        /// Changes to the request's JSON body for this agent, as a merge patch (RFC 7396): members replace those of the
+        /// request, and `null` removes one.
+        body: Json = Json;
     }
 }
 

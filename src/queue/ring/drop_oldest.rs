@@ -9,6 +9,9 @@ use super::parts::Entry;
 use crate::event::{Class, Event};
 use crate::queue::limits::Overflow;
 
+/// How many texts are told apart when events are dropped fairly.
+const MAX_TEXTS: usize = 33;
+
 impl Ring {
     /// Drops the oldest droppable events until `len` more bytes and one more event fit, or none is left.
     pub(super) fn drop_oldest(&mut self, len: usize) {
@@ -16,7 +19,12 @@ impl Ring {
             let can_go = |entry: &Entry| !entry.dead && entry.class.is_droppable();
             let rest = self.entries.iter().skip(self.droppable);
             self.droppable += rest.take_while(|entry| !can_go(entry)).count();
-            let Some(entry) = self.entries.get_mut(self.droppable) else {
+            let at = if self.is_fair {
+                self.most_waiting()
+            } else {
+                self.droppable
+            };
+            let Some(entry) = self.entries.get_mut(at) else {
                 break;
             };
             entry.dead = true;
@@ -30,8 +38,10 @@ impl Ring {
                 events: u64::from(entry.class != Class::Heartbeat),
                 chars: chars(entry.text.of(block)),
             });
-            // All dead entries lie before the first one that can be dropped, so the next entry is live.
-            match self.entries.get_mut(self.droppable + 1) {
+            // Unless events are dropped fairly, all dead entries lie before the first one that can be dropped, so the next
+            // entry is live.
+            let mut rest = self.entries.iter_mut().skip(at + 1);
+            match rest.find(|entry| !entry.dead) {
                 Some(next) => next.gap.add(gap),
                 None => self.gap.add(gap),
             }
@@ -39,6 +49,38 @@ impl Ring {
         if self.entries.len() > 2 * self.live + 16 {
             self.tidy();
         }
+    }
+
+    /// Returns the place of the oldest event that can be dropped of the text of which the most waits.
+    fn most_waiting(&self) -> usize {
+        let fresh = || {
+            let rest = self.entries.iter().enumerate().skip(self.droppable);
+            rest.filter(|(_, entry)| !entry.dead && entry.class.is_droppable())
+        };
+        // Pieces of one text have one key. What has none, and texts beyond these, count as one.
+        let key = |entry: &Entry| entry.merge.map_or(0, |merge| merge.key);
+        let mut texts = [(0, 0); MAX_TEXTS];
+        let mut known = 1;
+        for (_, entry) in fresh() {
+            let own = key(entry);
+            let found = texts.iter().take(known).position(|(text, _)| *text == own);
+            let place = match found {
+                None if known < MAX_TEXTS => {
+                    known += 1;
+                    known - 1
+                }
+                found => found.unwrap_or(0),
+            };
+            if let Some((text, bytes)) = texts.get_mut(place) {
+                *text = if place == 0 { 0 } else { own };
+                *bytes += entry.len;
+            }
+        }
+        let most = texts.iter().max_by_key(|(_, bytes)| *bytes);
+        let most = most.map_or(0, |(text, _)| *text);
+        let mut oldest = fresh();
+        let found = oldest.find(|(_, entry)| key(entry) == most);
+        found.map_or(self.droppable, |(at, _)| at)
     }
 
     /// Reports whether an event of `len` bytes, of which nothing else is known, has to wait until the ring is empty: it is

@@ -57,6 +57,8 @@ pub struct Ring {
     slow: bool,
     /// Some entries that count as compacted have been kept apart because they are batches.
     has_batches: bool,
+    /// Several agents write the events: what is dropped is taken from the one with the most waiting.
+    is_fair: bool,
     /// What is written before each numbered event: `id: ` and the name of the stream. `None` if events have no ids.
     ids: Option<Box<[u8]>>,
 }
@@ -76,6 +78,7 @@ impl Ring {
             droppable: 0,
             slow: true,
             has_batches: false,
+            is_fair: false,
             ids: None,
             counts: Counts::default(),
         }
@@ -85,6 +88,11 @@ impl Ring {
     /// the reader's fault.
     pub const fn reader_is_slow(&mut self, slow: bool) {
         self.slow = slow;
+    }
+
+    /// Takes what is dropped from the text of which the most waits, instead of the oldest one.
+    pub const fn share_fairly(&mut self) {
+        self.is_fair = true;
     }
 
     /// Pushes an event, or returns why it was not accepted.

@@ -420,3 +420,35 @@ fn what_describes_events_counts_beyond_1024_of_them() {
     while ring.push(b"x", &Event::bare(Class::Tool), now) == Push::Accepted {}
     assert!((1024..2048).contains(&ring.len()), "{}", ring.len());
 }
+
+#[test]
+fn a_fair_ring_drops_from_the_text_of_which_the_most_waits() {
+    let now = Instant::now();
+    let waiting = |is_fair: bool| {
+        let mut ring = Ring::new(
+            Limits {
+                merge: false,
+                ..limits(6, 1 << 16)
+            },
+            silent(),
+        );
+        if is_fair {
+            ring.share_fairly();
+        }
+        let quiet = token(1, "q");
+        assert_eq!(ring.push(&quiet.0, &quiet.1, now), Push::Accepted);
+        for _ in 0..20 {
+            let flood = token(2, "f");
+            assert_eq!(ring.push(&flood.0, &flood.1, now), Push::Accepted);
+        }
+        let mut out = Vec::new();
+        ring.take(usize::MAX, &mut out);
+        (
+            String::from_utf8(out).unwrap(),
+            ring.counts().dropped[Class::Token.index()],
+        )
+    };
+    let flood = "<f>\n".repeat(5);
+    assert_eq!(waiting(true), (format!("<q>\n{flood}"), 15));
+    assert_eq!(waiting(false), (format!("<f>\n{flood}"), 15));
+}

@@ -15,7 +15,7 @@ use crate::queue::Counts;
 use crate::stream::deadline::Lengths;
 use crate::stream::end::End;
 use crate::stream::meter::{Meter, TokenSource};
-use crate::stream::pipeline::Pipeline;
+use crate::stream::pipeline::{Pipeline, Sink};
 use crate::stream::stop::StopSignal;
 use crate::translate::{Lost, Recorder, Target};
 use crate::wire::Framing;
@@ -38,7 +38,36 @@ pub trait Source: Send {
 
     /// Sets whether each read takes few bytes and little is buffered before it, because the client cannot keep up.
     fn set_low_rate(&mut self, _low_rate: bool) {}
+
+    /// Reports whether it stands for several upstreams. Then it is read by [`Source::poll_events`].
+    fn is_merged(&self) -> bool {
+        false
+    }
+
+    /// Reads from one of several upstreams, and makes events of what came.
+    ///
+    /// # Errors
+    /// As for [`Source::poll_read`].
+    fn poll_events(
+        &mut self,
+        _cx: &mut Context<'_>,
+        _take: Take<'_>,
+    ) -> Poll<Result<Progress, Failure>> {
+        Poll::Ready(Ok(Progress::End))
+    }
+
+    /// Ends the calls of several upstreams, because the stream ends like this, and writes what follows from that.
+    fn end_events(&mut self, _end: End, _take: Take<'_>) {}
+
+    /// Records that several upstreams are not read any more, or are read again, because the queue was full.
+    fn hold(&mut self, _held: bool, _now: Instant) {}
 }
+
+/// Takes the events of one read of so many bytes: lends the pipeline of the stream as a whole, and what receives events.
+pub type Take<'a> = &'a mut dyn FnMut(usize, Make<'_>);
+
+/// Makes the events of one read, which returned at this time.
+pub type Make<'a> = &'a mut dyn FnMut(&mut Pipeline, &mut dyn Sink, Instant);
 
 /// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

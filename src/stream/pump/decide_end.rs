@@ -17,6 +17,14 @@ impl Pump {
         now: Instant,
     ) -> Option<Failure> {
         let (intake, egress) = (&mut self.ingress.intake, &mut self.egress);
+        if intake.merges {
+            // Each of them has ended before, for a reason of its own.
+            return match result {
+                Ok(Progress::End) => Some(End::Finished.into()),
+                Ok(_) => None,
+                Err(failure) => Some(failure),
+            };
+        }
         if let Some(end) = intake.fault().or_else(|| intake.terminal()) {
             return Some(end.into());
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::api::{Arrived, IngressParts, IngressReport, Observer, Source};
+use super::api::{Arrived, IngressParts, IngressReport, Make, Observer, Source};
 use super::delivery::Delivered;
 use super::egress::Egress;
 use super::large::{self, Reading};
@@ -46,6 +46,8 @@ pub(super) struct Intake {
     meter: Meter,
     /// A large event that another thread reads.
     large: Option<Reading>,
+    /// The source stands for several upstreams, and makes the events itself.
+    pub(super) merges: bool,
     /// Since when the upstream is not read, because the queue is full.
     held_since: Option<Instant>,
     held: Duration,
@@ -62,8 +64,8 @@ impl Ingress {
             wants_model,
         } = parts;
         Self {
-            source: Some(source),
             intake: Intake {
+                merges: source.is_merged(),
                 fault: None,
                 events: 0,
                 share: 0,
@@ -76,7 +78,40 @@ impl Ingress {
                 held_since: None,
                 held: Duration::ZERO,
             },
+            source: Some(source),
             detaches,
+        }
+    }
+
+    /// Records that the upstream is no longer read, because the queue is full.
+    pub(super) fn hold(&mut self, now: Instant) {
+        self.intake.hold(now);
+        self.hold_merged(true, now);
+    }
+
+    /// Records that the upstream is read again.
+    pub(super) fn release(&mut self, now: Instant) {
+        self.intake.release(now);
+        self.hold_merged(false, now);
+    }
+
+    fn hold_merged(&mut self, held: bool, now: Instant) {
+        if self.intake.merges
+            && let Some(source) = &mut self.source
+        {
+            source.hold(held, now);
+        }
+    }
+
+    /// Ends the calls of several upstreams, because the stream ends like this.
+    pub(super) fn end_merged(&mut self, end: End, egress: &mut Egress) {
+        let intake = &mut self.intake;
+        if intake.merges
+            && let Some(source) = &mut self.source
+        {
+            source.end_events(end, &mut |bytes, make| {
+                intake.take_events(egress, bytes, make)
+            });
         }
     }
 
@@ -107,6 +142,23 @@ impl Intake {
             self.share = self.share.max(TURN_WORK);
         }
         self.meter.bytes_in += bytes.len() as u64;
+        self.note(egress, &delivered, now);
+    }
+
+    /// Takes in the events that one of several upstreams makes of a read of so many bytes.
+    pub(super) fn take_events(&mut self, egress: &mut Egress, bytes: usize, make: Make<'_>) {
+        if egress.is_disconnected() {
+            return;
+        }
+        let now = Instant::now();
+        let mut delivery = egress.delivery(Some(&mut self.meter), bytes, now);
+        make(&mut self.pipeline, &mut delivery, now);
+        let delivered = delivery.done();
+        self.share += bytes.max(delivered.work);
+        if delivered.turn_is_over {
+            self.share = self.share.max(TURN_WORK);
+        }
+        self.meter.bytes_in += bytes as u64;
         self.note(egress, &delivered, now);
     }
 

@@ -43,8 +43,8 @@ use super::end::End;
 use super::stop::StopSignal;
 use crate::queue::{LARGE_BYTES, Offer};
 pub use api::{
-    Arrived, EgressParts, EgressReport, Failure, IngressParts, IngressReport, Observer, Parts,
-    Progress, Reader, Report, Source,
+    Arrived, EgressParts, EgressReport, Failure, IngressParts, IngressReport, Make, Observer,
+    Parts, Progress, Reader, Report, Source, Take,
 };
 use egress::Egress;
 use fair_read::FairRead;
@@ -227,7 +227,15 @@ impl Pump {
             && let Some(source) = &mut ingress.source
         {
             let intake = &mut ingress.intake;
-            if intake.has_large() {
+            if intake.merges {
+                let read = source.poll_events(cx, &mut |bytes, make| {
+                    intake.take_events(egress, bytes, make);
+                });
+                if let Poll::Ready(result) = read {
+                    return Poll::Ready(Wake::Read(result));
+                }
+                intake.share = 0;
+            } else if intake.has_large() {
                 if intake.poll_large(cx, egress).is_ready() {
                     return Poll::Ready(Wake::Read(Ok(Progress::More)));
                 }
@@ -235,7 +243,7 @@ impl Pump {
                 intake.take_in(egress, &[]);
                 return Poll::Ready(Wake::Read(Ok(Progress::More)));
             }
-            while !intake.has_large() {
+            while !intake.has_large() && !intake.merges {
                 match source.poll_read(cx, &mut |bytes| intake.take_in(egress, bytes)) {
                     Poll::Ready(Ok(Progress::Begins(coding))) => intake.set_coding(coding),
                     // The source waits until all of this is taken in.
@@ -303,7 +311,7 @@ impl Pump {
         now: Instant,
     ) -> Option<Failure> {
         self.state = State::waiting(until, ending);
-        self.ingress.intake.hold(now);
+        self.ingress.hold(now);
         None
     }
 
@@ -334,7 +342,7 @@ impl Pump {
         };
         match self.foreseen(ending.is_none()) {
             Offer::Accepted => {
-                self.ingress.intake.release(now);
+                self.ingress.release(now);
                 ending
             }
             Offer::Disconnect => Some(disconnect()),

@@ -36,6 +36,7 @@ impl Pump {
         let detached = self.ingress.detaches
             && failure.end == End::ClientGone
             && self.ingress.source.is_some();
+        (self.ingress).end_merged(failure.end, &mut self.egress);
         if failure.end != End::Finished && !detached {
             // This comes first, because it cancels the upstream call.
             self.ingress.source = None;

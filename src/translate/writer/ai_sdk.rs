@@ -5,14 +5,22 @@
 
 use super::{Out, Writer, digits, or};
 use crate::translate::action::{Action, Args, Call, Facts, Kind, OpenText};
+use crate::translate::ensemble::Voiced;
 use crate::translate::part::{By, Reason, StateOp};
 
 /// Writes a UI message stream.
 #[derive(Debug, Default)]
-pub(in crate::translate) struct AiSdk {}
+pub(in crate::translate) struct AiSdk {
+    voice: Voiced,
+}
 
 impl AiSdk {
-    fn text(open: &OpenText, what: [&[u8]; 2], rest: &[&[u8]], out: &mut Out<'_>) {
+    /// Creates a writer. `voice` says whose words it writes, if there are several agents.
+    pub(in crate::translate) const fn new(voice: Voiced) -> Self {
+        Self { voice }
+    }
+
+    fn text(&self, open: &OpenText, what: [&[u8]; 2], rest: &[&[u8]], out: &mut Out<'_>) {
         let [answer, reasoning] = what;
         let kind = match open.kind {
             Kind::Answer => answer,
@@ -20,18 +28,80 @@ impl AiSdk {
         };
         let number = digits(open.number);
         let start: &[u8] = b"{\"type\":\"";
+        let prefix = self.voice.prefix();
         match rest {
             [text] => out.data(&[
                 start,
                 kind,
-                b"\",\"id\":\"p",
+                b"\",\"id\":\"",
+                prefix,
+                b"p",
                 &number,
                 b"\",\"delta\":\"",
                 text,
                 b"\"}",
             ]),
-            _ => out.data(&[start, kind, b"\",\"id\":\"p", &number, b"\"}"]),
+            _ => out.data(&[
+                start,
+                kind,
+                b"\",\"id\":\"",
+                prefix,
+                b"p",
+                &number,
+                b"\"",
+                if kind.ends_with(b"-start") {
+                    self.voice.metadata()
+                } else {
+                    b""
+                },
+                b"}",
+            ]),
         }
+    }
+
+    /// Writes the state of one of several agents, as a part that later ones replace. `rest` follows the state.
+    fn state(name: &[u8], state: &[u8], rest: &[&[u8]], out: &mut Out<'_>) {
+        let rest = rest.concat();
+        out.data(&[
+            b"{\"type\":\"data-weir-agent\",\"id\":\"",
+            name,
+            b"\",\"data\":{\"agent\":\"",
+            name,
+            b"\",\"state\":\"",
+            state,
+            b"\"",
+            &rest,
+            b"}}",
+        ]);
+    }
+
+    /// Writes what happens to one of several agents as a whole. Returns false if it is something else. Steps are those of
+    /// the message, which all agents write.
+    fn of_agent(&self, facts: &Facts, action: &Action<'_>, out: &mut Out<'_>) -> bool {
+        let Some(voice) = self.voice.agent() else {
+            return false;
+        };
+        let name = voice.name();
+        match action {
+            Action::Start | Action::NextStep => {}
+            Action::End(Reason::Cancelled) => Self::state(name, b"cancelled", &[], out),
+            Action::End(reason) => {
+                if facts.calls.iter().any(waits) {
+                    voice.ensemble().note_wait();
+                }
+                let reason = reason.as_str().as_bytes();
+                let rest: [&[u8]; 3] = [b",\"reason\":\"", reason, b"\""];
+                Self::state(name, b"finished", &rest, out);
+            }
+            Action::Error { code, message } => {
+                let code = or(code, b"upstream_error");
+                let rest: [&[u8]; 5] =
+                    [b",\"code\":\"", code, b"\",\"message\":\"", message, b"\""];
+                Self::state(name, b"failed", &rest, out);
+            }
+            _ => return false,
+        }
+        true
     }
 
     fn by(call: &Call) -> &'static [u8] {
@@ -40,6 +110,11 @@ impl AiSdk {
             By::Client | By::Unsaid => b"}",
         }
     }
+}
+
+/// Reports whether the client must run a call.
+fn waits(call: &Call) -> bool {
+    call.by != By::Agent && !call.answered
 }
 
 /// Returns the word of the closed set that clients accept.
@@ -60,29 +135,40 @@ impl Writer for AiSdk {
     }
 
     fn write(&mut self, facts: &Facts, action: &Action<'_>, out: &mut Out<'_>) -> bool {
+        if let Action::TextDelta(open, text) = action {
+            self.text(open, [b"text-delta", b"reasoning-delta"], &[text], out);
+            return true;
+        }
+        if self.of_agent(facts, action, out) {
+            return true;
+        }
+        let (metadata, named) = (self.voice.metadata(), self.voice.named());
         match action {
             Action::Start => {
                 let id = or(&facts.first_msg, or(&facts.run, b"m1"));
                 out.data(&[b"{\"type\":\"start\",\"messageId\":\"", id, b"\"}"]);
                 out.data(&[b"{\"type\":\"start-step\"}"]);
+                let agents = (self.voice.run()).map_or(&[][..], |voice| voice.ensemble().names());
+                for name in agents {
+                    Self::state(name, b"running", &[], out);
+                }
             }
             Action::NextStep => {
                 out.data(&[b"{\"type\":\"finish-step\"}"]);
                 out.data(&[b"{\"type\":\"start-step\"}"]);
             }
             Action::TextStart(open) => {
-                Self::text(open, [b"text-start", b"reasoning-start"], &[], out);
+                self.text(open, [b"text-start", b"reasoning-start"], &[], out);
             }
-            Action::TextDelta(open, text) => {
-                Self::text(open, [b"text-delta", b"reasoning-delta"], &[text], out);
-            }
-            Action::TextEnd(open) => Self::text(open, [b"text-end", b"reasoning-end"], &[], out),
+            Action::TextDelta(..) => {}
+            Action::TextEnd(open) => self.text(open, [b"text-end", b"reasoning-end"], &[], out),
             Action::ToolStart(call) => out.data(&[
                 b"{\"type\":\"tool-input-start\",\"toolCallId\":\"",
                 &call.id,
                 b"\",\"toolName\":\"",
                 or(&call.name, b"tool"),
                 b"\"",
+                metadata,
                 Self::by(call),
             ]),
             Action::ToolArgs(call, text) => out.data(&[
@@ -111,6 +197,7 @@ impl Writer for AiSdk {
                     b"\",\"input\":",
                     &value,
                     end,
+                    metadata,
                     Self::by(call),
                 ]);
             }
@@ -140,7 +227,9 @@ impl Writer for AiSdk {
                 Self::by(call),
             ]),
             Action::Status { name, text, detail } => out.data(&[
-                b"{\"type\":\"data-weir-status\",\"data\":{\"name\":\"",
+                b"{\"type\":\"data-weir-status\",\"data\":{",
+                named,
+                b"\"name\":\"",
                 name,
                 b"\",\"text\":\"",
                 text,
@@ -158,7 +247,9 @@ impl Writer for AiSdk {
                 ends,
                 detail,
             } => out.data(&[
-                b"{\"type\":\"data-weir-status\",\"data\":{\"name\":\"",
+                b"{\"type\":\"data-weir-status\",\"data\":{",
+                named,
+                b"\"name\":\"",
                 kind,
                 b"\",\"text\":\"",
                 name,
@@ -176,7 +267,9 @@ impl Writer for AiSdk {
                 b"},\"transient\":true}",
             ]),
             Action::State(op, value) => out.data(&[
-                b"{\"type\":\"data-weir-state\",\"data\":{\"op\":\"",
+                b"{\"type\":\"data-weir-state\",\"data\":{",
+                named,
+                b"\"op\":\"",
                 match op {
                     StateOp::Snapshot => b"snapshot",
                     StateOp::Patch => b"patch",
@@ -191,7 +284,9 @@ impl Writer for AiSdk {
                 reason,
                 payload,
             } => out.data(&[
-                b"{\"type\":\"data-weir-interrupt\",\"data\":{\"id\":\"",
+                b"{\"type\":\"data-weir-interrupt\",\"data\":{",
+                named,
+                b"\"id\":\"",
                 id,
                 b"\",\"reason\":\"",
                 reason,
@@ -205,7 +300,9 @@ impl Writer for AiSdk {
             | Action::Finish(..) => {}
             Action::Message { .. } => return false,
             Action::Raw { name, data } => out.data(&[
-                b"{\"type\":\"data-weir-raw\",\"data\":{\"name\":\"",
+                b"{\"type\":\"data-weir-raw\",\"data\":{",
+                named,
+                b"\"name\":\"",
                 name,
                 b"\",\"data\":",
                 or(data, b"{}"),
@@ -213,9 +310,11 @@ impl Writer for AiSdk {
             ]),
             Action::End(reason) => {
                 out.data(&[b"{\"type\":\"finish-step\"}"]);
-                let waits = |call: &Call| call.by != By::Agent && !call.answered;
+                let agents_wait = (self.voice.run()).is_some_and(|voice| voice.ensemble().waits());
                 let reason = match reason {
-                    Reason::Stop | Reason::Other if facts.calls.iter().any(waits) => {
+                    Reason::Stop | Reason::Other
+                        if agents_wait || facts.calls.iter().any(waits) =>
+                    {
                         Reason::ToolCalls
                     }
                     reason => *reason,

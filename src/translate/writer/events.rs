@@ -1,7 +1,10 @@
 //! The native events, as SSE or as NDJSON.
 
+use std::sync::Arc;
+
 use super::{Digits, Out, Writer, digits};
-use crate::translate::action::{Action, Args, Facts, Kind};
+use crate::translate::action::{Action, Args, Counts, Facts, Kind};
+use crate::translate::ensemble::{Ensemble, Voiced};
 use crate::translate::part::{Scope, StateOp};
 
 /// Writes native events.
@@ -10,24 +13,34 @@ pub(in crate::translate) struct Events {
     /// The name of the source's dialect.
     dialect: &'static str,
     as_lines: bool,
-    /// The number of the last event.
+    /// The number of the last event. Of several agents, their ensemble has it.
     seq: u64,
+    voice: Voiced,
 }
 
 impl Events {
     /// Creates a writer for a source in this dialect.
-    pub(in crate::translate) const fn new(dialect: &'static str, as_lines: bool) -> Self {
+    pub(in crate::translate) const fn new(
+        dialect: &'static str,
+        as_lines: bool,
+        voice: Voiced,
+    ) -> Self {
         Self {
             dialect,
             as_lines,
             seq: 0,
+            voice,
         }
     }
 
     fn event(&mut self, kind: &[u8], rest: &[&[u8]], out: &mut Out<'_>) {
-        self.seq += 1;
+        self.seq = match &self.voice.0 {
+            None => self.seq + 1,
+            Some(voice) => voice.next_seq(),
+        };
         let seq = digits(self.seq);
-        let head: [&[u8]; 4] = [b"{\"type\":\"", kind, b"\",\"seq\":", &seq];
+        let agent = self.voice.member();
+        let head: [&[u8]; 5] = [b"{\"type\":\"", kind, b"\",\"seq\":", &seq, agent];
         // The longest event has fewer parts.
         let mut parts: [&[u8]; 24] = [b""; 24];
         let end: [&[u8]; 1] = [b"}"];
@@ -39,6 +52,122 @@ impl Events {
             out.line(&parts);
         } else {
             out.event(kind, &parts);
+        }
+    }
+
+    /// Writes the start of one of several agents.
+    fn start_agent(&mut self, facts: &Facts, out: &mut Out<'_>) {
+        let model = &facts.model;
+        let (opens, closes) = (opens(b",\"model\":\"", model), closes(model));
+        self.event(
+            b"start",
+            &[b",\"scope\":\"agent\"", opens, model, closes],
+            out,
+        );
+    }
+
+    /// Writes the start of a run of several agents.
+    fn start_run(&mut self, facts: &Facts, agents: &[u8], out: &mut Out<'_>) {
+        self.event(
+            b"start",
+            &[
+                opens(b",\"run\":\"", &facts.run),
+                &facts.run,
+                closes(&facts.run),
+                opens(b",\"thread\":\"", &facts.thread),
+                &facts.thread,
+                closes(&facts.thread),
+                b",\"scope\":\"run\",\"agents\":",
+                agents,
+            ],
+            out,
+        );
+    }
+
+    /// Writes that one of several agents has failed. The run goes on.
+    fn fail_agent(&mut self, facts: &Facts, code: &[u8], message: &[u8], out: &mut Out<'_>) {
+        let end = failure_end(facts.by_proxy, code, true);
+        self.event(
+            b"error",
+            &[
+                b",\"code\":\"",
+                super::or(code, b"upstream_error"),
+                b"\",\"message\":\"",
+                message,
+                end,
+            ],
+            out,
+        );
+        let finish: &[&[u8]] = &[b",\"reason\":\"error\",\"scope\":\"agent\""];
+        self.event(b"finish", finish, out);
+    }
+
+    /// Writes that a run of several agents has failed.
+    fn fail_run(
+        &mut self,
+        (code, message): (&[u8], &[u8]),
+        ensemble: &Ensemble,
+        out: &mut Out<'_>,
+    ) {
+        let outcomes = ensemble.outcomes();
+        self.event(
+            b"error",
+            &[
+                b",\"code\":\"",
+                code,
+                b"\",\"message\":\"",
+                message,
+                failure_end(true, code, false),
+                b",\"scope\":\"run\",\"agents\":",
+                &outcomes,
+            ],
+            out,
+        );
+    }
+
+    /// Writes token counts, if there are any. `rest` are further members.
+    fn usage(&mut self, counts: Option<Counts>, rest: &[u8], out: &mut Out<'_>) {
+        let Some(counts) = counts else { return };
+        let [input, output] = [counts.input, counts.output].map(digits);
+        let [reasoning, cached] = [counts.reasoning, counts.cached].map(|count| count.map(digits));
+        let member = |name, count: &Option<Digits>| -> &'static [u8] {
+            if count.is_some() { name } else { b"" }
+        };
+        self.event(
+            b"usage",
+            &[
+                b",\"input\":",
+                &input,
+                b",\"output\":",
+                &output,
+                member(b",\"reasoning\":", &reasoning),
+                reasoning.as_deref().unwrap_or_default(),
+                member(b",\"cached\":", &cached),
+                cached.as_deref().unwrap_or_default(),
+                rest,
+            ],
+            out,
+        );
+    }
+}
+
+/// Returns the members of an error that follow its message.
+fn failure_end(by_proxy: bool, code: &[u8], goes_on: bool) -> &'static [u8] {
+    // The same request would fail again, or was meant to end.
+    let is_final = matches!(code, b"stopped" | b"too_large");
+    match (by_proxy, goes_on) {
+        (true, true) if is_final => {
+            b"\",\"retryable\":false,\"source\":\"proxy\",\"terminal\":false,\"scope\":\"agent\""
+        }
+        (true, true) => {
+            b"\",\"retryable\":true,\"source\":\"proxy\",\"terminal\":false,\"scope\":\"agent\""
+        }
+        (true, false) if is_final => {
+            b"\",\"retryable\":false,\"source\":\"proxy\",\"terminal\":true"
+        }
+        (true, false) => b"\",\"retryable\":true,\"source\":\"proxy\",\"terminal\":true",
+        (false, _) => {
+            b"\",\"retryable\":false,\"source\":\"agent\",\"terminal\":false,\"scope\":\"agent\""
         }
     }
 }
@@ -55,6 +184,11 @@ const fn closes(value: &[u8]) -> &'static [u8] {
 impl Writer for Events {
     fn write(&mut self, facts: &Facts, action: &Action<'_>, out: &mut Out<'_>) -> bool {
         match action {
+            Action::Start if self.voice.agent().is_some() => self.start_agent(facts, out),
+            Action::Start if self.voice.run().is_some() => {
+                let agents = self.voice.run().map(|voice| voice.ensemble().list());
+                self.start_run(facts, &agents.unwrap_or_default(), out);
+            }
             Action::Start => self.event(
                 b"start",
                 &[
@@ -270,35 +404,31 @@ impl Writer for Events {
                 out,
             ),
             Action::End(reason) => {
-                if let Some(counts) = facts.counts() {
-                    let [input, output] = [counts.input, counts.output].map(digits);
-                    let [reasoning, cached] =
-                        [counts.reasoning, counts.cached].map(|count| count.map(digits));
-                    let member = |name, count: &Option<Digits>| -> &'static [u8] {
-                        if count.is_some() { name } else { b"" }
-                    };
-                    self.event(
-                        b"usage",
-                        &[
-                            b",\"input\":",
-                            &input,
-                            b",\"output\":",
-                            &output,
-                            member(b",\"reasoning\":", &reasoning),
-                            reasoning.as_deref().unwrap_or_default(),
-                            member(b",\"cached\":", &cached),
-                            cached.as_deref().unwrap_or_default(),
-                            b",\"cumulative\":false",
-                        ],
-                        out,
-                    );
-                }
                 let reason = reason.as_str().as_bytes();
-                self.event(
-                    b"finish",
-                    &[b",\"reason\":\"", reason, b"\",\"scope\":\"run\""],
-                    out,
-                );
+                let (of_usage, scope, agents): (&[u8], &[u8], _) = match &self.voice.0 {
+                    None => (b",\"cumulative\":false", b"\",\"scope\":\"run\"", None),
+                    Some(voice) if voice.agent().is_some() => {
+                        (b"", b"\",\"scope\":\"agent\"", None)
+                    }
+                    Some(voice) => (
+                        b",\"scope\":\"run\"",
+                        b"\",\"scope\":\"run\",\"agents\":",
+                        Some(voice.ensemble().outcomes()),
+                    ),
+                };
+                let agents = agents.unwrap_or_default();
+                self.usage(facts.counts(), of_usage, out);
+                let finish: [&[u8]; 4] = [b",\"reason\":\"", reason, scope, &agents];
+                self.event(b"finish", &finish, out);
+            }
+            Action::Error { code, message } if self.voice.agent().is_some() => {
+                self.fail_agent(facts, code, message, out);
+            }
+            Action::Error { code, message } if self.voice.run().is_some() => {
+                let ensemble = self.voice.run().map(|voice| Arc::clone(voice.ensemble()));
+                if let Some(ensemble) = ensemble {
+                    self.fail_run((*code, *message), &ensemble, out);
+                }
             }
             Action::Error { code, message } => self.event(
                 b"error",

@@ -2,9 +2,12 @@
 //!
 //! Nothing may be open at `RUN_FINISHED`, an empty `delta` raises, and so does `null` for any member.
 
+mod words;
+
 use super::{Out, Writer, digits, or, text_of};
 use crate::translate::action::{Action, Args, Facts, Kind, OpenText};
-use crate::translate::part::{Reason, StateOp};
+use crate::translate::ensemble::Voiced;
+use crate::translate::part::Reason;
 
 /// Writes AG-UI events.
 #[derive(Debug, Default)]
@@ -21,6 +24,7 @@ pub(in crate::translate) struct AgUi {
     step: Vec<u8>,
     /// Interrupts, as JSON objects.
     interrupts: Vec<Vec<u8>>,
+    voice: Voiced,
 }
 
 /// The most interrupts that are told.
@@ -29,10 +33,19 @@ const MAX_INTERRUPTS: usize = 64;
 const MAX_USED: usize = 256;
 
 impl AgUi {
+    /// Creates a writer. `voice` says whose words it writes, if there are several agents.
+    pub(in crate::translate) fn new(voice: Voiced) -> Self {
+        Self {
+            voice,
+            ..Self::default()
+        }
+    }
+
     /// Returns the id of a message. Reasoning has no name of its own in most sources.
     fn id(&self, open: &OpenText) -> Vec<u8> {
         let [_, run] = &self.ids;
-        let own = [run.as_slice(), b"-", &digits(open.number)].concat();
+        let prefix = self.voice.prefix();
+        let own = [prefix, run.as_slice(), b"-", &digits(open.number)].concat();
         let is_taken = open.msg.is_empty() || self.used.contains(&open.msg);
         match open.kind {
             Kind::Answer if !is_taken => open.msg.clone(),
@@ -44,58 +57,17 @@ impl AgUi {
     fn end_step(&mut self, detail: &[u8], out: &mut Out<'_>) {
         let name = std::mem::take(&mut self.step);
         if !name.is_empty() {
-            step(b"STEP_FINISHED", &name, detail, out);
+            self.step(b"STEP_FINISHED", &name, detail, out);
         }
     }
 }
 
-/// Writes the beginning or the end of a step. `detail` is what the agent says about it.
-fn step(kind: &[u8], name: &[u8], detail: &[u8], out: &mut Out<'_>) {
-    out.data(&[
-        b"{\"type\":\"",
-        kind,
-        b"\",\"stepName\":\"",
-        name,
-        if detail.is_empty() {
-            b"\""
-        } else {
-            b"\",\"rawEvent\":"
-        },
-        detail,
-        b"}",
-    ]);
-}
-
-fn status(name: &[u8], text: &[u8], detail: &[u8], out: &mut Out<'_>) {
-    out.data(&[
-        b"{\"type\":\"CUSTOM\",\"name\":\"weir.status\",\"value\":{\"name\":\"",
-        name,
-        b"\",\"text\":\"",
-        text,
-        if detail.is_empty() {
-            b"\""
-        } else {
-            b"\",\"detail\":"
-        },
-        detail,
-        b"}}",
-    ]);
-}
-
-fn told(out: &mut Out<'_>, kind: &[u8], message: &[u8], rest: &[u8]) {
-    out.data(&[
-        b"{\"type\":\"",
-        kind,
-        b"\",\"messageId\":\"",
-        message,
-        b"\"",
-        rest,
-        b"}",
-    ]);
-}
-
 impl Writer for AgUi {
     fn write(&mut self, facts: &Facts, action: &Action<'_>, out: &mut Out<'_>) -> bool {
+        if !matches!(action, Action::TextDelta(..)) && self.of_agent(action, out) {
+            return true;
+        }
+        let tag = self.voice.tag();
         match action {
             Action::Start => {
                 let run = or(&facts.run, b"run");
@@ -108,6 +80,7 @@ impl Writer for AgUi {
                     run,
                     b"\"}",
                 ]);
+                self.start_agents(out);
             }
             Action::NextStep | Action::Finish(..) | Action::Stopped => {}
             Action::Message {
@@ -118,17 +91,13 @@ impl Writer for AgUi {
                 self.open.push((open.number, id.clone()));
                 match open.kind {
                     Kind::Answer => {
-                        told(out, b"TEXT_MESSAGE_START", &id, b",\"role\":\"assistant\"");
+                        self.told(b"TEXT_MESSAGE_START", &id, b",\"role\":\"assistant\"", out);
                         self.last_message = id;
                     }
                     Kind::Reasoning => {
-                        told(out, b"REASONING_START", &id, b"");
-                        told(
-                            out,
-                            b"REASONING_MESSAGE_START",
-                            &id,
-                            b",\"role\":\"reasoning\"",
-                        );
+                        self.told(b"REASONING_START", &id, b"", out);
+                        let role = b",\"role\":\"reasoning\"";
+                        self.told(b"REASONING_MESSAGE_START", &id, role, out);
                     }
                 }
             }
@@ -146,7 +115,9 @@ impl Writer for AgUi {
                     id,
                     b"\",\"delta\":\"",
                     text,
-                    b"\"}",
+                    b"\"",
+                    tag,
+                    b"}",
                 ]);
             }
             Action::TextEnd(open) => {
@@ -154,7 +125,7 @@ impl Writer for AgUi {
                 self.open.retain(|(number, _)| *number != open.number);
                 match open.kind {
                     Kind::Answer => {
-                        told(out, b"TEXT_MESSAGE_END", &id, b"");
+                        self.told(b"TEXT_MESSAGE_END", &id, b"", out);
                         if !self.used.contains(&open.msg) {
                             if self.used.len() == MAX_USED {
                                 self.used.remove(0);
@@ -163,8 +134,8 @@ impl Writer for AgUi {
                         }
                     }
                     Kind::Reasoning => {
-                        told(out, b"REASONING_MESSAGE_END", &id, b"");
-                        told(out, b"REASONING_END", &id, b"");
+                        self.told(b"REASONING_MESSAGE_END", &id, b"", out);
+                        self.told(b"REASONING_END", &id, b"", out);
                     }
                 }
             }
@@ -182,20 +153,24 @@ impl Writer for AgUi {
                         b""
                     },
                     parent,
-                    b"\"}",
+                    b"\"",
+                    tag,
+                    b"}",
                 ]);
             }
-            Action::ToolArgs(call, text) => arguments(&call.id, text, out),
+            Action::ToolArgs(call, text) => self.arguments(&call.id, text, out),
             Action::ToolReady { call, args, pieces } => {
                 if let Args::Json(value) = args
                     && !pieces
                 {
-                    arguments(&call.id, &crate::translate::raw::escaped(value), out);
+                    self.arguments(&call.id, &crate::translate::raw::escaped(value), out);
                 }
                 out.data(&[
                     b"{\"type\":\"TOOL_CALL_END\",\"toolCallId\":\"",
                     &call.id,
-                    b"\"}",
+                    b"\"",
+                    tag,
+                    b"}",
                 ]);
             }
             // A second result of a call would be a second message.
@@ -207,9 +182,11 @@ impl Writer for AgUi {
                 &call.id,
                 b"\",\"content\":\"",
                 &text_of(content),
-                b"\",\"role\":\"tool\"}",
+                b"\",\"role\":\"tool\"",
+                tag,
+                b"}",
             ]),
-            Action::Status { name, text, detail } => status(name, text, detail, out),
+            Action::Status { name, text, detail } => self.status(name, text, detail, out),
             Action::Step {
                 name,
                 ends: false,
@@ -218,7 +195,7 @@ impl Writer for AgUi {
             } if self.step != *name => {
                 self.end_step(b"", out);
                 self.step = name.to_vec();
-                step(b"STEP_STARTED", name, detail, out);
+                self.step(b"STEP_STARTED", name, detail, out);
             }
             Action::Step {
                 name,
@@ -229,18 +206,8 @@ impl Writer for AgUi {
             // It begins again while it is open, or ends after another one has begun: no client accepts that as a step.
             Action::Step {
                 kind, name, detail, ..
-            } => status(kind, name, detail, out),
-            Action::State(op, value) => {
-                let (start, end): (&[u8], &[u8]) = match op {
-                    StateOp::Snapshot => (b"{\"type\":\"STATE_SNAPSHOT\",\"snapshot\":", b"}"),
-                    StateOp::Patch => (b"{\"type\":\"STATE_DELTA\",\"delta\":", b"}"),
-                    StateOp::Update => (
-                        b"{\"type\":\"CUSTOM\",\"name\":\"weir.state\",\"value\":",
-                        b"}",
-                    ),
-                };
-                out.data(&[start, value, end]);
-            }
+            } => self.status(kind, name, detail, out),
+            Action::State(op, value) => self.state(*op, value, out),
             Action::Interrupt {
                 id,
                 reason,
@@ -252,6 +219,7 @@ impl Writer for AgUi {
                 let number = digits(self.interrupts.len() as u64 + 1);
                 let interrupt = [
                     b"{\"id\":\"".as_slice(),
+                    self.voice.prefix(),
                     or(id, &number),
                     b"\",\"reason\":\"",
                     or(reason, b"input_required"),
@@ -259,7 +227,15 @@ impl Writer for AgUi {
                     or(payload, b"{}"),
                     b"}}",
                 ];
-                self.interrupts.push(interrupt.concat());
+                let interrupt = interrupt.concat();
+                let Some(voice) = self.voice.agent() else {
+                    self.interrupts.push(interrupt);
+                    return true;
+                };
+                let noted = voice.ensemble().note_interrupt(interrupt);
+                // Only their number matters.
+                self.interrupts.push(Vec::new());
+                return noted;
             }
             Action::Message { .. } => return false,
             Action::Raw { name, data } => out.data(&[
@@ -267,6 +243,7 @@ impl Writer for AgUi {
                 or(name, b"weir.raw"),
                 b"\",\"value\":",
                 or(data, b"{}"),
+                tag,
                 b"}",
             ]),
             // Whatever is open may stay open.
@@ -279,6 +256,9 @@ impl Writer for AgUi {
             ]),
             Action::End(_) => {
                 self.end_step(b"", out);
+                if let Some(voice) = self.voice.run() {
+                    self.interrupts = voice.ensemble().take_interrupts();
+                }
                 let [thread, run] = &self.ids;
                 let outcome = if self.interrupts.is_empty() {
                     b"{\"type\":\"success\"}".to_vec()
@@ -313,16 +293,6 @@ impl Writer for AgUi {
         }
         true
     }
-}
-
-fn arguments(id: &[u8], text: &[u8], out: &mut Out<'_>) {
-    out.data(&[
-        b"{\"type\":\"TOOL_CALL_ARGS\",\"toolCallId\":\"",
-        id,
-        b"\",\"delta\":\"",
-        text,
-        b"\"}",
-    ]);
 }
 
 /// Returns the member with the token counts; empty if there are none.

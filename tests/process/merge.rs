@@ -1,0 +1,170 @@
+//! Several agents in one stream, with real sockets: one request goes to all, and what becomes of it in each case.
+
+use serde_json::Value;
+
+use crate::support::{Accepted, Client, Upstream, Weir, token};
+
+const DONE: &str = "data: [DONE]\n\n";
+
+/// Two agents, `poet` and `clerk`, each with an upstream of its own.
+struct Pair {
+    poet: Upstream,
+    clerk: Upstream,
+    weir: Weir,
+}
+
+fn pair(route: &str, merge: &str) -> Pair {
+    let (poet, clerk) = (Upstream::start(), Upstream::start());
+    let yaml = format!(
+        "upstreams:\n  one: {{ endpoints: [\"$UPSTREAM\"] }}\n  two: {{ endpoints: [\"http://{}\"] }}\n\
+        routes:\n  - name: team\n    {route}\n    merge:\n      agents:\n        \
+        - {{ name: poet, upstream: one, body: {{ role: poet, stop: null }} }}\n        \
+        - {{ name: clerk, upstream: two, path: \"/v2/chat?x=1\" }}\n      {merge}\n",
+        clerk.address()
+    );
+    let weir = Weir::start(&yaml, poet.address());
+    Pair { poet, clerk, weir }
+}
+
+fn ask(weir: &Weir) -> Client {
+    let body = r#"{"stream":true,"n":1.50,"stop":["x"],"messages":[]}"#;
+    let mut client = Client::connect(&weir.address);
+    client.send(format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: test\r\nauthorization: Bearer t\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    client
+}
+
+/// Returns the native events of a response, whose framing is NDJSON in chunks.
+fn events(response: &str) -> Vec<Value> {
+    response
+        .lines()
+        .filter(|line| line.starts_with("{\"type\""))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn streams(agent: &mut Accepted, texts: &[&str]) {
+    agent.head("text/event-stream");
+    for text in texts {
+        agent.chunk(token(text));
+    }
+    agent.chunk(DONE);
+    agent.end();
+}
+
+fn refuses(agent: &mut Accepted, status: &str) {
+    agent.send(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n"));
+}
+
+fn text_of(events: &[Value], agent: &str) -> String {
+    let is_of = |event: &&Value| event["type"] == "token" && event["agent"][0] == agent;
+    let texts = events.iter().filter(is_of);
+    texts.filter_map(|event| event["text"].as_str()).collect()
+}
+
+#[test]
+fn one_request_goes_to_all_agents_each_with_its_own_changes() {
+    let Pair { poet, clerk, weir } = pair("reply: { as: ndjson }", "finish: all");
+    let mut client = ask(&weir);
+    let (mut first, mut second) = (poet.accept(), clerk.accept());
+    assert!(
+        first.request.starts_with("POST /v1/chat/completions "),
+        "{}",
+        first.request
+    );
+    let changed = r#"{"stream":true,"n":1.50,"messages":[],"role":"poet"}"#;
+    assert!(first.request.ends_with(changed), "{}", first.request);
+    assert!(
+        second.request.starts_with("POST /v2/chat?x=1 "),
+        "{}",
+        second.request
+    );
+    let same = r#"{"stream":true,"n":1.50,"stop":["x"],"messages":[]}"#;
+    assert!(second.request.ends_with(same), "{}", second.request);
+    for request in [&first.request, &second.request] {
+        assert!(request.contains("authorization: Bearer t\r\n"), "{request}");
+    }
+    streams(&mut first, &["Sea ", "foam."]);
+    streams(&mut second, &["Item one"]);
+    let all = client.rest();
+    assert!(
+        all.starts_with("HTTP/1.1 200 ") && all.contains("content-type: application/x-ndjson"),
+        "{all}"
+    );
+    let events = events(&all);
+    assert_eq!(text_of(&events, "poet"), "Sea foam.");
+    assert_eq!(text_of(&events, "clerk"), "Item one");
+    for (index, event) in events.iter().enumerate() {
+        assert_eq!(event["seq"], index + 1, "{event}");
+    }
+    let last = events.last().unwrap();
+    assert_eq!(last["scope"], "run");
+    assert_eq!(last["agents"]["poet"], "finished");
+    let line = weir.ended();
+    assert_eq!(line["outcome"], "finished");
+    let agents = line["agents"].as_str().unwrap();
+    assert!(agents.starts_with("poet=finished ("), "{agents}");
+    let series = "weir_merge_agents_total{agent=\"clerk\",outcome=\"finished\",route=\"team\"}";
+    assert!((weir.metric(series) - 1.0).abs() < f64::EPSILON);
+    let series = "weir_merge_ttft_seconds_count{agent=\"poet\",route=\"team\"}";
+    assert!((weir.metric(series) - 1.0).abs() < f64::EPSILON);
+}
+
+#[test]
+fn one_refusal_is_the_agents_and_the_refusals_of_all_are_the_answer() {
+    let Pair { poet, clerk, weir } = pair("reply: { as: ndjson }", "fail: continue");
+    let mut client = ask(&weir);
+    let (mut first, mut second) = (poet.accept(), clerk.accept());
+    refuses(&mut first, "503 Service Unavailable");
+    streams(&mut second, &["ok"]);
+    let events = events(&client.rest());
+    let error = events
+        .iter()
+        .find(|event| event["type"] == "error")
+        .unwrap();
+    assert_eq!(error["agent"][0], "poet");
+    assert_eq!(error["code"], "upstream_status");
+    assert_eq!(error["terminal"], false);
+    assert_eq!(text_of(&events, "clerk"), "ok");
+    assert_eq!(events.last().unwrap()["agents"]["poet"], "upstream_status");
+
+    let mut client = ask(&weir);
+    let (mut first, second) = (poet.accept(), clerk.accept());
+    refuses(&mut first, "429 Too Many Requests");
+    // Its connection breaks before it has answered.
+    drop(second);
+    let all = client.rest();
+    assert!(
+        all.starts_with("HTTP/1.1 429 ") || all.starts_with("HTTP/1.1 502 "),
+        "{all}"
+    );
+}
+
+#[test]
+fn the_first_to_finish_ends_the_others_where_the_route_says_so() {
+    let Pair { poet, clerk, weir } = pair("reply: { as: ndjson }", "finish: any");
+    let mut client = ask(&weir);
+    let (mut first, mut second) = (poet.accept(), clerk.accept());
+    second.head("text/event-stream");
+    second.chunk(token("never ends"));
+    streams(&mut first, &["quick"]);
+    let events = events(&client.rest());
+    assert_eq!(events.last().unwrap()["agents"]["clerk"], "cancelled");
+    second.closed();
+    assert_eq!(weir.ended()["outcome"], "finished");
+}
+
+#[test]
+fn a_client_that_leaves_takes_all_calls_with_it() {
+    let Pair { poet, clerk, weir } = pair("reply: { as: ai-sdk }", "finish: all");
+    let client = ask(&weir);
+    let (mut first, second) = (poet.accept(), clerk.accept());
+    first.head("text/event-stream");
+    first.chunk(token("a"));
+    drop(client);
+    first.closed();
+    // This one had not even answered.
+    second.closed();
+}
