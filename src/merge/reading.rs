@@ -117,7 +117,7 @@ impl Reading {
         take(bytes.len(), &mut |_, sink, now| {
             let mut sink = AgentSink::new(sink, self.index);
             let fed = self.pipeline.feed(bytes, &mut sink);
-            self.fault = self.fault.or(fed.err());
+            self.fault = self.fault.or_else(|| fed.err());
             let passed = sink.passed();
             self.note(passed, now, settings);
         });

@@ -110,7 +110,7 @@ impl Ingress {
             && let Some(source) = &mut self.source
         {
             source.end_events(end, &mut |bytes, make| {
-                intake.take_events(egress, bytes, make)
+                intake.take_events(egress, bytes, make);
             });
         }
     }
