@@ -16,6 +16,7 @@
 //!      └─ encode ──► queue   merges, drops the oldest tokens, keeps critical events
 //!                      └─ reply ──► server::stream_writer ──► client
 //!
+//! a WebSocket, once the agent has accepted it: server ◄─► tunnel ◄─► upstream, bytes both ways
 //! beside it: config (read only), metrics, traces, outbox, admin, drain, memory
 //! ```
 //!
@@ -64,6 +65,7 @@ pub mod outbox;
 pub mod reply;
 pub mod session;
 pub mod traces;
+pub(crate) mod tunnel;
 
 // layer 5: the process
 pub mod app;

@@ -63,6 +63,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("reply", 4),
     ("session", 4),
     ("traces", 4),
+    ("tunnel", 4),
     // the process
     ("app", 5),
     ("drain", 5),

@@ -9,9 +9,9 @@ use crate::config::defaults as preset;
 use crate::config::units::{show_duration, show_size};
 use crate::config::words::{self, Servers, word_of};
 use crate::config::{
-    Address, Bind, Complete, Config, Deadlines, Endpoint, Ids, Journals, Listen, Match,
-    MemoryLimit, OnDisconnect, Policy, RedisMode, RedisSettings, Reply, Resume, Route, Secret,
-    Store, Target, Traces, Upstream, UpstreamTls, chats,
+    Ack, Address, AllowedOrigin, Bind, Complete, Config, Deadlines, Endpoint, Ids, Journals,
+    Listen, Match, MemoryLimit, OnDisconnect, Policy, RedisMode, RedisSettings, Reply, Resume,
+    Route, Secret, Store, Target, Traces, Upstream, UpstreamTls, WebSocket, chats,
 };
 use crate::request_map::RequestForm;
 
@@ -253,6 +253,29 @@ fn policy(policy: &Policy) -> Json {
             OnDisconnect::Continue => json!("continue"),
             OnDisconnect::Grace(time) => json!({ "grace": show_duration(time) }),
         },
+        "websocket": websocket(policy),
+    })
+}
+
+fn websocket(policy: &Policy) -> Json {
+    let bridge = &policy.bridge;
+    json!({
+        "mode": match policy.websocket {
+            WebSocket::Off => "off",
+            other @ (WebSocket::Bridge | WebSocket::Tunnel) => word_of(&words::WEBSOCKETS, &other),
+        },
+        "ack": match bridge.ack {
+            Ack::Off => "off",
+            Ack::Optional => "optional",
+            Ack::Required => "required",
+        },
+        "ack_window": bridge.ack_window,
+        "ack_timeout": show_duration(bridge.ack_timeout),
+        "origins": match &*bridge.origins {
+            [] => json!(null),
+            origins => json!(origins.iter().map(AllowedOrigin::word).collect::<Vec<_>>()),
+        },
+        "interrupted": bridge.tells_interrupted,
     })
 }
 

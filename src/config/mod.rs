@@ -37,6 +37,7 @@ mod tree;
 mod units;
 mod upstreams;
 mod warnings;
+mod websocket;
 mod words;
 mod worst_case;
 mod wrap;
@@ -60,6 +61,8 @@ pub(crate) use secret::named as read_secret;
 pub(crate) use traces::FRAMING;
 pub(crate) use units::{duration, rough_size};
 pub use warnings::warnings;
+pub(crate) use websocket::Claimed;
+pub use websocket::{Ack, AllowedOrigin, Bridge, WebSocket};
 pub use worst_case::{REWRITTEN_BYTES, journal_bytes, queue_bytes, worst_case_bytes};
 
 use std::net::SocketAddr;
@@ -314,6 +317,10 @@ pub struct Policy {
     pub resume: Option<Arc<Resume>>,
     /// What happens to a run whose last client has left.
     pub on_disconnect: OnDisconnect,
+    /// What happens to WebSockets.
+    pub websocket: WebSocket,
+    /// The settings of bridges.
+    pub bridge: Arc<Bridge>,
 }
 
 /// Stream deadlines. See `docs/behaviour.md`.

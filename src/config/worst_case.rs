@@ -1,6 +1,6 @@
 //! The most memory that a configuration allows.
 
-use crate::config::{Config, Limits, Route};
+use crate::config::{Config, Limits, Route, WebSocket};
 
 /// Memory of one stream apart from its events: the read and write buffers of two sockets, hyper's state, the task and
 /// the timers.
@@ -101,7 +101,9 @@ fn follower_bytes(config: &Config) -> u64 {
 /// Returns the most memory that the body of a request takes while it is rewritten: as it was sent, and what it becomes.
 fn rewritten_bytes(route: &Route) -> u64 {
     let policy = &route.policy;
-    if policy.request.is_some() || policy.reply.aggregates {
+    // A bridge reads messages whole.
+    let is_whole = policy.websocket == WebSocket::Bridge;
+    if policy.request.is_some() || policy.reply.aggregates || is_whole {
         policy
             .max_request_bytes
             .min(REWRITTEN_BYTES)

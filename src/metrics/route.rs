@@ -8,6 +8,7 @@ use prometheus::{Counter, Histogram, IntCounter, IntCounterVec, IntGauge};
 use super::Families;
 use super::busy::BusyHistogram;
 use super::resume::ResumeRoute;
+use super::websocket::WebSocketRoute;
 use crate::dialect::Dialect;
 use crate::event::Class;
 use crate::filter::Hidden;
@@ -26,6 +27,7 @@ pub struct RouteMetrics {
     active_lines: IntGauge,
     active_sse: IntGauge,
     active_ndjson: IntGauge,
+    active_websocket: IntGauge,
     outcomes: Vec<IntCounter>,
     /// Duration of whole streams, seconds.
     pub stream_seconds: Histogram,
@@ -85,6 +87,8 @@ pub struct RouteMetrics {
     pub coding_unknown: IntCounter,
     /// Requests to return to a stream, and viewers.
     pub resume: ResumeRoute,
+    /// Frames, bytes and close codes of WebSockets.
+    pub websocket: WebSocketRoute,
     name: String,
 }
 
@@ -99,13 +103,14 @@ const CANCELLATIONS: [&str; 7] = [
     "too_large",
 ];
 /// Responses whose series exist from the start, because queries ask for them before they happen.
-const REQUESTS: [(&str, &str); 6] = [
+const REQUESTS: [(&str, &str); 7] = [
     ("stream", "200"),
     ("unary", "200"),
     ("unary", "499"),
     ("unary", "502"),
     ("unary", "503"),
     ("unary", "504"),
+    ("websocket", "101"),
 ];
 /// The codes of failed upstream calls.
 const UPSTREAM_ERRORS: [&str; 11] = [
@@ -171,6 +176,9 @@ impl RouteMetrics {
                 .with_label_values(&[name, Framing::Lines.as_str()]),
             active_sse: families.streams_active.with_label_values(&[name, "sse"]),
             active_ndjson: families.streams_active.with_label_values(&[name, "ndjson"]),
+            active_websocket: families
+                .streams_active
+                .with_label_values(&[name, "websocket"]),
             outcomes: End::ALL
                 .into_iter()
                 .map(|end| families.streams.with_label_values(&[name, end.as_str()]))
@@ -212,6 +220,7 @@ impl RouteMetrics {
             tool_faults: dialects(&families.tool_faults),
             coding_unknown: families.coding_unknown.with_label_values(&[name]),
             resume: ResumeRoute::new(&families.resume, name),
+            websocket: WebSocketRoute::new(&families.websocket, name),
             name: name.to_owned(),
         }
     }
@@ -240,6 +249,12 @@ impl RouteMetrics {
         };
         gauge.inc();
         Active(gauge.clone())
+    }
+
+    /// Counts a WebSocket as open until the guard is dropped.
+    pub fn websocket_active(&self) -> Active {
+        self.active_websocket.inc();
+        Active(self.active_websocket.clone())
     }
 
     /// Counts a finished stream.

@@ -25,12 +25,15 @@ mod response_kind;
 mod resume;
 mod rewrite;
 mod unstream;
+mod upgrade_request;
 mod validate;
+mod websocket;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response, Version, request};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -65,6 +68,7 @@ pub async fn serve(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> R
     let under_way = Arc::new(app.request(peer.worker));
     let open = peer.conn.request(request.version() == Version::HTTP_2);
     let (mut parts, incoming) = request.into_parts();
+    upgrade_request::recognize(&mut parts, incoming.is_end_stream());
     let answered = resume::endpoint::answer(app, peer, &mut parts, started).await;
     let mut response = match answered {
         Some(response) => response,
@@ -93,7 +97,12 @@ async fn forward(
     incoming: Incoming,
 ) -> Response<Body> {
     let mut incoming = Some(incoming);
-    let returned = resume::ways::answer(app, peer, &mut admitted, &parts, &mut incoming).await;
+    let returned = if admitted.websocket.is_some() {
+        // There is nothing that a client could come back to.
+        None
+    } else {
+        resume::ways::answer(app, peer, &mut admitted, &parts, &mut incoming).await
+    };
     if let Some(response) = returned {
         let entered = Arc::clone(&admitted.entered);
         return response.map(|body| body.holding((entered, incoming)));

@@ -39,7 +39,8 @@ pub(super) async fn prepare(
     let loaded = &admitted.loaded;
     let route = &admitted.context.route;
     let max_streams = loaded.config.limits.max_streams;
-    if admitted.hint.is_some()
+    let upgrades = admitted.websocket.is_some();
+    if (admitted.hint.is_some() || upgrades)
         && let Err(full) = app.streams.check(max_streams, &peer.conn.streams)
     {
         // This will most likely be one stream too many. It is rejected before an agent does any work for it.
@@ -111,7 +112,14 @@ pub(super) async fn prepare(
     let interim = interim::forwarder(&parts, &peer.conn);
     let request = Request::from_parts(parts, body);
     let calling = async move {
-        match timeout_at(total_at, client.call(request, &origin, &deadlines, interim)).await {
+        let answer = async {
+            if upgrades {
+                client.upgrade(request, &origin, &deadlines, interim).await
+            } else {
+                client.call(request, &origin, &deadlines, interim).await
+            }
+        };
+        match timeout_at(total_at, answer).await {
             Ok(result) => result,
             Err(_) => Err(Error::TotalTimeout {
                 limit: deadlines.total,

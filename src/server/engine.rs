@@ -1,9 +1,9 @@
 //! The state machine of a client connection: which protocol engine drives it, if any.
 //!
 //! ```text
-//!           first bytes
-//! Waiting ──┬─────────► Http2
-//!    ▲      └─────────► Http1 ── head of a stream written ──► StreamWriter
+//!           first bytes               ┌─ 101 written ──► Tunnel
+//! Waiting ──┬─────────► Http2         │
+//!    ▲      └─────────► Http1 ────────┴─ head of a stream written ──► StreamWriter
 //!    └──────────────────────────── stream written ─────────────┘
 //! ```
 //!
@@ -35,6 +35,7 @@ use crate::strict::StrictIo;
 use crate::strict::frame_flood::FrameFlood;
 use crate::strict::smuggling::RequestFraming;
 use crate::tasks;
+use crate::tunnel::{Over, Start, Tunnel};
 
 /// The preface of an HTTP/2 connection (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -127,6 +128,8 @@ enum State<S> {
     Http2(Pin<Box<Http2<S>>>),
     /// The flag says whether the connection closes afterwards.
     StreamWriter(Box<StreamWriter<S>>, bool),
+    /// A WebSocket. Nothing else follows on the connection.
+    Tunnel(Box<Tunnel<S>>),
     /// The last response was written; the connection is being closed.
     Closing(Box<Interim<S>>),
     Gone,
@@ -169,6 +172,14 @@ where
                         last: *last || self.closing,
                     })
                 }
+                State::Tunnel(tunnel) => match ready!(tunnel.poll(cx)) {
+                    Over::Closed => Some(Next::Close),
+                    Over::Left => {
+                        return Poll::Ready(Err(
+                            io::Error::from(io::ErrorKind::ConnectionAborted).into()
+                        ));
+                    }
+                },
                 _ => ready!(self.poll_next(cx))?,
             };
             match next {
@@ -192,7 +203,13 @@ where
             }
             State::Http1(engine) => match Pin::new(&mut **engine).poll(cx) {
                 // The engine does not close a connection that it gives up for CONNECT or an upgrade.
-                Poll::Ready(Ok(())) => return Poll::Ready(Ok(Some(Next::Close))),
+                Poll::Ready(Ok(())) => {
+                    let next = match self.service.handover.take_tunnel() {
+                        Some(start) => Next::Tunnel(start),
+                        None => Next::Close,
+                    };
+                    return Poll::Ready(Ok(Some(next)));
+                }
                 Poll::Ready(Err(error)) => Err(error.into()),
                 // A stream may leave once the engine has written everything.
                 Poll::Pending if self.conn.is_flushed() => match self.service.handover.take() {
@@ -205,7 +222,7 @@ where
             State::Closing(stream) => {
                 ready!(Pin::new(&mut **stream).poll_shutdown(cx)).map_err(Ended::from)
             }
-            State::StreamWriter(..) | State::Gone => Ok(()),
+            State::StreamWriter(..) | State::Tunnel(_) | State::Gone => Ok(()),
         };
         Poll::Ready(over.map(|()| None))
     }
@@ -226,6 +243,19 @@ where
                 let conn = Arc::clone(&self.conn);
                 let writer = StreamWriter::new(stream.into_inner(), conn, &early, *body);
                 State::StreamWriter(Box::new(writer), last)
+            }
+            (State::Http1(engine), Next::Tunnel(start)) => {
+                let parts = engine.into_parts();
+                let (unread, stream) = parts.io.into_inner().into_parts();
+                // What has followed the request belongs to the tunnel.
+                let early = [parts.read_buf, unread].concat();
+                let conn = Some(Arc::clone(&self.conn));
+                let tunnel = Tunnel::new(stream.into_inner(), early.into(), *start, conn);
+                State::Tunnel(Box::new(tunnel))
+            }
+            (State::Tunnel(tunnel), Next::Close) => {
+                let conn = Arc::clone(&self.conn);
+                State::Closing(Box::new(Interim::new(tunnel.into_client(), conn)))
             }
             (State::Http1(engine), Next::Close) => {
                 let (_, stream) = engine.into_parts().io.into_inner().into_parts();
@@ -283,6 +313,8 @@ where
                     .max_send_buf_size(MAX_SEND_BYTES)
                     .keep_alive_interval(PING)
                     .keep_alive_timeout(PING)
+                    // WebSockets (RFC 8441).
+                    .enable_connect_protocol()
                     .serve_connection(TokioIo::new(io), self.service.clone());
                 State::Http2(Box::pin(engine))
             }
@@ -295,7 +327,11 @@ where
         match &mut self.state {
             State::Http1(engine) => Pin::new(&mut **engine).graceful_shutdown(),
             State::Http2(engine) => engine.as_mut().graceful_shutdown(),
-            State::Waiting(_) | State::StreamWriter(..) | State::Closing(_) | State::Gone => {}
+            State::Waiting(_)
+            | State::StreamWriter(..)
+            | State::Tunnel(_)
+            | State::Closing(_)
+            | State::Gone => {}
         }
     }
 
@@ -308,7 +344,11 @@ where
             State::Http1(engine) => {
                 let _ = Pin::new(&mut **engine).poll(cx);
             }
-            State::Http2(_) | State::StreamWriter(..) | State::Closing(_) | State::Gone => {}
+            State::Http2(_)
+            | State::StreamWriter(..)
+            | State::Tunnel(_)
+            | State::Closing(_)
+            | State::Gone => {}
         }
     }
 }
@@ -317,6 +357,7 @@ where
 enum Next {
     Begin(First),
     StreamWriter(HandedOver),
+    Tunnel(Box<Start>),
     /// The connection closes.
     Close,
     Rest {

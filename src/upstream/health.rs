@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{Request, StatusCode, header, request};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::connect;
+use super::connect::{self, Speaks};
 use super::endpoint::Endpoints;
 use super::exchange::Exchange;
 use super::http1;
@@ -86,7 +86,7 @@ async fn ask(
             shared.await.map_err(told)?.first_place(),
         )))
     } else {
-        let io = connect::connect(upstream, endpoint, connector);
+        let io = connect::connect(upstream, endpoint, connector, Speaks::Http1);
         Exchange::Own(http1::Connection::new(io.await.map_err(told)?))
     };
     exchange.begin(&request, None);

@@ -58,6 +58,12 @@ pub fn forwarded(
     Ok(parts)
 }
 
+/// Asks for a WebSocket. The fields of the client's own connection have been removed, and these are of this one.
+pub fn upgrades(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+}
+
 /// Joins cookies (RFC 9113, 8.2.3): HTTP/2 splits them so that they compress better; HTTP/1.1 allows one header only.
 fn join_cookies(headers: &mut HeaderMap) {
     let pieces: Vec<&[u8]> = headers

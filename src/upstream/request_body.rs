@@ -196,6 +196,21 @@ impl RequestBody {
         Ok(())
     }
 
+    /// Reads all of the body.
+    ///
+    /// # Errors
+    /// If the body is cut off.
+    pub(super) async fn whole(&mut self) -> Result<Bytes, Error> {
+        let mut whole = BytesMut::new();
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await {
+            match frame {
+                Ok(frame) => whole.extend_from_slice(&frame.into_data().unwrap_or_default()),
+                Err(_) => return Err(self.verdict.cut().unwrap_or(Cut::Aborted).error()),
+            }
+        }
+        Ok(whole.freeze())
+    }
+
     /// Passes to the listener what arrived with the head, before the request is sent.
     pub async fn listen(&mut self) {
         let mut heard = BytesMut::new();

@@ -20,3 +20,4 @@ mod rejections;
 mod replies;
 mod streams;
 mod support;
+mod websocket;

@@ -9,12 +9,14 @@ mod journals;
 mod policy;
 mod resume;
 mod route;
+mod websocket;
 
 pub(crate) use journals::{Journals, Redis};
 pub(crate) use policy::{Deadlines, Hide, Policy, Reply};
 pub(crate) use resume::Resume;
 pub(crate) use route::Match;
 use route::Route;
+pub(crate) use websocket::WebSocket;
 
 use std::marker::PhantomData;
 use std::path::PathBuf;
