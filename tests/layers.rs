@@ -57,6 +57,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("upstream", 3),
     // a connection, a stream's life
     ("body_deadline", 4),
+    ("bridge", 4),
     ("client_conn", 4),
     ("memory", 4),
     ("outbox", 4),

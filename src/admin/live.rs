@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::app::App;
+use crate::config::WebSocket;
 use crate::session::registry::LiveStream;
 use crate::session::traffic::Totals;
 
@@ -106,7 +107,11 @@ fn tunnel(live: &LiveStream, totals: Totals) -> serde_json::Value {
         "route": &*live.context.route.name,
         "dialect": "websocket",
         "transport": "websocket",
-        "state": "tunnel",
+        "state": if live.context.route.policy.websocket == WebSocket::Bridge {
+            "bridge"
+        } else {
+            "tunnel"
+        },
         "age_ms": millis(live.context.started.elapsed()),
         "stalled_ms": 0,
         "events": totals.frames_out,

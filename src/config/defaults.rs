@@ -215,6 +215,13 @@ pub(crate) const HEALTH_INTERVAL: Preset<Duration> = preset(
     "Notices a recovered agent soon and causes almost no load.",
 );
 
+/// `upstreams.*.websocket.open`
+pub(crate) const TALK_OPEN_WHY: &str =
+    "Most agents read the question itself from the first message.";
+/// `upstreams.*.websocket.interrupt`
+pub(crate) const TALK_INTERRUPT_WHY: &str =
+    "Agents notice that the WebSocket is closed, and have no common word for it.";
+
 /// `dialect`
 pub(crate) const DIALECT: Preset<&str> = preset(
     "auto",
@@ -368,7 +375,8 @@ pub(crate) const ACK_TIMEOUT: Preset<Duration> = preset(
     "A client that is there shows an event sooner, and one that is not can come back.",
 );
 /// `websocket.origins`
-pub(crate) const ORIGINS_WHY: &str = "Browsers let a page of any site open a WebSocket, with the cookies of its user.";
+pub(crate) const ORIGINS_WHY: &str =
+    "Browsers let a page of any site open a WebSocket, with the cookies of its user.";
 /// `websocket.interrupted`
 pub(crate) const INTERRUPTED: Preset<bool> = preset(
     false,

@@ -10,8 +10,8 @@ use crate::config::units::{show_duration, show_size};
 use crate::config::words::{self, Servers, word_of};
 use crate::config::{
     Ack, Address, AllowedOrigin, Bind, Complete, Config, Deadlines, Endpoint, Ids, Journals,
-    Listen, Match, MemoryLimit, OnDisconnect, Policy, RedisMode, RedisSettings, Reply, Resume,
-    Route, Secret, Store, Target, Traces, Upstream, UpstreamTls, WebSocket, chats,
+    Listen, Match, MemoryLimit, OnDisconnect, Opening, Policy, RedisMode, RedisSettings, Reply,
+    Resume, Route, Secret, Store, Target, Traces, Upstream, UpstreamTls, WebSocket, chats,
 };
 use crate::request_map::RequestForm;
 
@@ -77,6 +77,10 @@ fn upstream(upstream: &Upstream) -> Json {
         "tls": client_tls(&upstream.tls),
         "eject": { "failures": upstream.eject.failures, "for": show_duration(upstream.eject.pause) },
         "health": { "path": upstream.health.path, "interval": show_duration(upstream.health.interval) },
+        "websocket": {
+            "open": upstream.talk.open.as_ref().map(Opening::written),
+            "interrupt": upstream.talk.interrupt,
+        },
     })
 }
 
@@ -167,9 +171,15 @@ fn redis(settings: &RedisSettings) -> Json {
 
 fn endpoint(endpoint: &Endpoint) -> String {
     match &endpoint.target {
+        Target::Unix(path) if endpoint.websocket => format!("ws+unix:{}", path.display()),
         Target::Unix(path) => format!("unix:{}", path.display()),
         Target::Tcp(..) => {
-            let scheme = if endpoint.tls { "https" } else { "http" };
+            let scheme = match (endpoint.websocket, endpoint.tls) {
+                (false, false) => "http",
+                (false, true) => "https",
+                (true, false) => "ws",
+                (true, true) => "wss",
+            };
             format!("{scheme}://{}{}", endpoint.authority, endpoint.path_prefix)
         }
     }

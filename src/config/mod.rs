@@ -31,6 +31,7 @@ mod resume;
 mod routes;
 mod schema;
 mod secret;
+mod talk;
 mod text;
 mod traces;
 mod tree;
@@ -57,6 +58,7 @@ pub use resume::{Bind, Chats, Ids, OnDisconnect, Resume};
 pub use schema::{KeyDoc, keys, schema};
 pub use secret::Source as SecretSource;
 pub(crate) use secret::named as read_secret;
+pub use talk::{Opening, Talk};
 #[cfg(feature = "otel")]
 pub(crate) use traces::FRAMING;
 pub(crate) use units::{duration, rough_size};
@@ -363,6 +365,8 @@ pub struct Upstream {
     pub eject: Eject,
     /// Active health checks.
     pub health: Health,
+    /// What agents are told that speak only WebSocket.
+    pub talk: Talk,
 }
 
 impl Upstream {
@@ -384,6 +388,7 @@ impl Upstream {
                 path: None,
                 interval: Duration::ZERO,
             },
+            talk: Talk::default(),
         }
     }
 }
@@ -397,8 +402,11 @@ pub struct Endpoint {
     pub tls: bool,
     /// Sent as `Host` if the request has none; also the default TLS server name.
     pub authority: String,
-    /// Prepended to each request path. Empty, or `/prefix` without a trailing slash.
+    /// Prepended to each request path. Empty, or `/prefix` without a trailing slash. The path of every request in the case
+    /// of a WebSocket, unless it is empty.
     pub path_prefix: String,
+    /// Whether the agent speaks WebSocket, and only that.
+    pub websocket: bool,
 }
 
 /// How to reach an endpoint.

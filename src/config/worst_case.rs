@@ -101,8 +101,8 @@ fn follower_bytes(config: &Config) -> u64 {
 /// Returns the most memory that the body of a request takes while it is rewritten: as it was sent, and what it becomes.
 fn rewritten_bytes(route: &Route) -> u64 {
     let policy = &route.policy;
-    // A bridge reads messages whole.
-    let is_whole = policy.websocket == WebSocket::Bridge;
+    // A bridge reads messages whole, and an agent that speaks only WebSocket gets one.
+    let is_whole = policy.websocket == WebSocket::Bridge || route.upstream.is_websocket();
     if policy.request.is_some() || policy.reply.aggregates || is_whole {
         policy
             .max_request_bytes

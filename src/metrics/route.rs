@@ -257,6 +257,12 @@ impl RouteMetrics {
         Active(self.active_websocket.clone())
     }
 
+    /// Counts a WebSocket as bridged until the guard is dropped.
+    pub fn bridge_active(&self) -> Active {
+        self.websocket.sockets.inc();
+        Active(self.websocket.sockets.clone())
+    }
+
     /// Counts a finished stream.
     pub fn outcome(&self, end: End) {
         if let Some(counter) = self.outcomes.get(end.index()) {

@@ -1,8 +1,8 @@
 //! The metrics of WebSockets: frames, bytes and close codes.
 
-use prometheus::{IntCounter, IntCounterVec, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-use super::counters;
+use super::{counters, register};
 
 /// The codes that have a series of their own. 1005 stands for a close frame without a code, 1006 for none at all.
 const CODES: [u16; 13] = [
@@ -15,11 +15,17 @@ pub(super) struct WebSocketFamilies {
     frames: IntCounterVec,
     bytes: IntCounterVec,
     closes: IntCounterVec,
+    sockets: IntGaugeVec,
+    unacked: IntGaugeVec,
 }
 
 impl WebSocketFamilies {
     pub(super) fn new(registry: &Registry) -> Self {
         let count = |name, help, labels| counters(registry, name, help, labels);
+        let gauge = |name: &str, help: &str| {
+            let options = Opts::new(name, help);
+            register(registry, IntGaugeVec::new(options, &["route"]))
+        };
         Self {
             frames: count(
                 "weir_websocket_frames_total",
@@ -36,6 +42,14 @@ impl WebSocketFamilies {
                 "WebSockets that ended, by the code of their first close frame.",
                 &["route", "code"],
             ),
+            sockets: gauge(
+                "weir_websocket_sockets",
+                "Open WebSockets that Weir bridges to HTTP.",
+            ),
+            unacked: gauge(
+                "weir_websocket_unacked_events",
+                "Events sent over bridged WebSockets and not acknowledged.",
+            ),
         }
     }
 }
@@ -47,6 +61,10 @@ pub struct WebSocketRoute {
     pub frames: [IntCounter; 2],
     /// Bytes from clients, and to them.
     pub bytes: [IntCounter; 2],
+    /// Open WebSockets that are bridged.
+    pub(super) sockets: IntGauge,
+    /// Events that were sent over them and not acknowledged.
+    pub unacked: IntGauge,
     /// In the order of [`CODES`].
     closes: [IntCounter; CODES.len()],
     /// Codes of libraries and frameworks, of applications, and all others.
@@ -62,6 +80,8 @@ impl WebSocketRoute {
         Self {
             frames: both(&families.frames),
             bytes: both(&families.bytes),
+            sockets: families.sockets.with_label_values(&[route]),
+            unacked: families.unacked.with_label_values(&[route]),
             closes: CODES.map(|known| code(&known.to_string())),
             ranges: ["3xxx", "4xxx", "other"].map(code),
         }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::admitted::Admitted;
 use super::body_sniff::{self, BodySniff};
+use super::bridged::Bridged;
 use super::reject::{Rejected, Rejection, reject};
 use super::upgrade_request::{self, Asked};
 use super::{Peer, choose_reply, metadata, request_span, validate};
@@ -53,7 +54,10 @@ pub(super) fn admit(
         Ok((entered, routed))
     });
     let decided = decided.and_then(|(entered, routed)| {
-        let target = choose_reply::choose(&routed.route.policy.reply, parts)?;
+        let target = match parts.extensions.get::<Bridged>() {
+            Some(bridged) => Some(bridged.target),
+            None => choose_reply::choose(&routed.route.policy.reply, parts)?,
+        };
         let complete = &loaded.config.complete;
         let metadata = metadata::take(complete, &routed.route.name, &mut parts.headers)?;
         Ok((entered, routed, target, metadata))
@@ -161,6 +165,12 @@ struct Routed {
 
 /// Returns the route of the request, in the configuration that is in force.
 fn routed(loaded: &Loaded, parts: &request::Parts) -> Result<Routed, Rejection> {
+    if let Some(bridged) = parts.extensions.get::<Bridged>() {
+        return Ok(Routed {
+            route: Arc::clone(&bridged.route),
+            metrics: Arc::clone(&bridged.metrics),
+        });
+    }
     let index = route::find(&loaded.config.routes, parts);
     let found = index.and_then(|index| {
         Some(Routed {

@@ -13,6 +13,8 @@ mod admit;
 mod admitted;
 mod answer;
 mod body_sniff;
+mod bridge;
+mod bridged;
 mod call;
 mod choose_reply;
 mod detach;
@@ -42,6 +44,7 @@ use crate::body_deadline::BodyDeadline;
 use crate::client_conn::ClientConn;
 use crate::reply::body::Body;
 use crate::tasks;
+use crate::upstream::Payload;
 use crate::upstream::request::Origin;
 use admitted::Admitted;
 use prepare::Prepared;
@@ -73,7 +76,10 @@ pub async fn serve(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> R
     let mut response = match answered {
         Some(response) => response,
         None => match admit::admit(app, peer, &mut parts, started, &under_way) {
-            Ok(admitted) => forward(app, peer, admitted, parts, incoming).await,
+            Ok(admitted) => {
+                let payload = Payload::Incoming(incoming);
+                forward(app, peer, admitted, parts, payload).await
+            }
             Err(rejected) => resume::come_back(app, &parts, *rejected),
         },
     };
@@ -88,14 +94,34 @@ pub async fn serve(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> R
     response.map(|_| body.over(Arc::clone(&peer.conn)).holding((under_way, open)))
 }
 
+/// Handles a request of a bridge, whose client has sent all of it.
+async fn ask(
+    app: &Arc<App>,
+    peer: &Peer,
+    mut parts: request::Parts,
+    body: Bytes,
+) -> Response<Body> {
+    let started = Instant::now();
+    let under_way = Arc::new(app.request(peer.worker));
+    let open = peer.conn.request(false);
+    let response = match admit::admit(app, peer, &mut parts, started, &under_way) {
+        Ok(admitted) => forward(app, peer, admitted, parts, Payload::Whole(body)).await,
+        Err(rejected) => *rejected,
+    };
+    response.map(|body| body.holding((under_way, open)))
+}
+
 /// Forwards an admitted request, and returns the response.
 async fn forward(
     app: &Arc<App>,
     peer: &Peer,
     mut admitted: Admitted,
     parts: request::Parts,
-    incoming: Incoming,
+    incoming: Payload,
 ) -> Response<Body> {
+    if bridge::takes(&admitted) {
+        return bridge::open(app, peer, admitted, &parts);
+    }
     let mut incoming = Some(incoming);
     let returned = if admitted.websocket.is_some() {
         // There is nothing that a client could come back to.

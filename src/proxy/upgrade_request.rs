@@ -105,6 +105,7 @@ pub(super) fn allowed(route: &Route, parts: &request::Parts) -> Result<(), Rejec
         return Ok(());
     }
     let message = match route.policy.websocket {
+        WebSocket::Bridge => return Ok(()),
         WebSocket::Off => "WebSockets are switched off for this route (websocket: off)",
         WebSocket::Tunnel if takes_upgrades(&route.upstream) => return Ok(()),
         WebSocket::Tunnel => {

@@ -102,7 +102,7 @@ fn check(headers: &HeaderMap, asked: &Asked) -> Result<(), Rejection> {
 }
 
 /// Returns the value that accepts a key.
-fn accepting(key: &HeaderValue) -> String {
+pub(super) fn accepting(key: &HeaderValue) -> String {
     let text = [key.as_bytes(), GUID].concat();
     BASE64_STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &text))
 }

@@ -156,6 +156,26 @@ impl Body {
         }
     }
 
+    /// Creates the body of an accepted upgrade whose bytes somebody else takes.
+    pub(crate) fn upgraded() -> Self {
+        Self {
+            kind: Kind::Tunnel(None),
+            breaking: Breaking::default(),
+            received: None,
+            held: None,
+        }
+    }
+
+    /// Takes the values that live as long as the body, for what follows it on its connection.
+    pub(crate) fn take_held(&mut self) -> Option<Held> {
+        self.held.take()
+    }
+
+    /// Reports whether the body is a stream.
+    pub(crate) const fn is_stream(&self) -> bool {
+        matches!(self.kind, Kind::Stream(_))
+    }
+
     /// Takes the tunnel that begins behind the head, with the values that live as long, if the response accepts an upgrade.
     pub(crate) fn take_tunnel(&mut self) -> Option<Box<tunnel::Start>> {
         let Kind::Tunnel(start) = &mut self.kind else {

@@ -1,7 +1,7 @@
 //! The state machine of a client connection: which protocol engine drives it, if any.
 //!
 //! ```text
-//!           first bytes               ┌─ 101 written ──► Tunnel
+//!           first bytes               ┌─ 101 written ──► Tunnel, or Bridge
 //! Waiting ──┬─────────► Http2         │
 //!    ▲      └─────────► Http1 ────────┴─ head of a stream written ──► StreamWriter
 //!    └──────────────────────────── stream written ─────────────┘
@@ -29,6 +29,7 @@ use super::interim::Interim;
 use super::service::{HandedOver, Service};
 use super::stream_writer::StreamWriter;
 use crate::body_deadline;
+use crate::bridge::{self, Socket};
 use crate::client_conn::{ClientConn, Overdue};
 use crate::config::Limits;
 use crate::strict::StrictIo;
@@ -130,6 +131,8 @@ enum State<S> {
     StreamWriter(Box<StreamWriter<S>>, bool),
     /// A WebSocket. Nothing else follows on the connection.
     Tunnel(Box<Tunnel<S>>),
+    /// A WebSocket that Weir itself speaks with. Nothing else follows, either.
+    Bridge(Box<Socket<S>>),
     /// The last response was written; the connection is being closed.
     Closing(Box<Interim<S>>),
     Gone,
@@ -172,14 +175,8 @@ where
                         last: *last || self.closing,
                     })
                 }
-                State::Tunnel(tunnel) => match ready!(tunnel.poll(cx)) {
-                    Over::Closed => Some(Next::Close),
-                    Over::Left => {
-                        return Poll::Ready(Err(
-                            io::Error::from(io::ErrorKind::ConnectionAborted).into()
-                        ));
-                    }
-                },
+                State::Tunnel(tunnel) => Some(after(ready!(tunnel.poll(cx)))?),
+                State::Bridge(socket) => Some(after(ready!(socket.poll(cx)))?),
                 _ => ready!(self.poll_next(cx))?,
             };
             match next {
@@ -204,9 +201,11 @@ where
             State::Http1(engine) => match Pin::new(&mut **engine).poll(cx) {
                 // The engine does not close a connection that it gives up for CONNECT or an upgrade.
                 Poll::Ready(Ok(())) => {
-                    let next = match self.service.handover.take_tunnel() {
-                        Some(start) => Next::Tunnel(start),
-                        None => Next::Close,
+                    let handover = &self.service.handover;
+                    let next = match (handover.take_tunnel(), handover.take_bridge()) {
+                        (Some(start), _) => Next::Tunnel(start),
+                        (None, Some(start)) => Next::Bridge(start),
+                        (None, None) => Next::Close,
                     };
                     return Poll::Ready(Ok(Some(next)));
                 }
@@ -222,7 +221,7 @@ where
             State::Closing(stream) => {
                 ready!(Pin::new(&mut **stream).poll_shutdown(cx)).map_err(Ended::from)
             }
-            State::StreamWriter(..) | State::Tunnel(_) | State::Gone => Ok(()),
+            State::StreamWriter(..) | State::Tunnel(_) | State::Bridge(_) | State::Gone => Ok(()),
         };
         Poll::Ready(over.map(|()| None))
     }
@@ -256,6 +255,18 @@ where
             (State::Tunnel(tunnel), Next::Close) => {
                 let conn = Arc::clone(&self.conn);
                 State::Closing(Box::new(Interim::new(tunnel.into_client(), conn)))
+            }
+            (State::Http1(engine), Next::Bridge(start)) => {
+                let parts = engine.into_parts();
+                let (unread, stream) = parts.io.into_inner().into_parts();
+                let early = [parts.read_buf, unread].concat();
+                let conn = Some(Arc::clone(&self.conn));
+                let socket = Socket::new(stream.into_inner(), early, *start, conn);
+                State::Bridge(Box::new(socket))
+            }
+            (State::Bridge(socket), Next::Close) => {
+                let conn = Arc::clone(&self.conn);
+                State::Closing(Box::new(Interim::new(socket.into_client(), conn)))
             }
             (State::Http1(engine), Next::Close) => {
                 let (_, stream) = engine.into_parts().io.into_inner().into_parts();
@@ -330,6 +341,7 @@ where
             State::Waiting(_)
             | State::StreamWriter(..)
             | State::Tunnel(_)
+            | State::Bridge(_)
             | State::Closing(_)
             | State::Gone => {}
         }
@@ -347,6 +359,7 @@ where
             State::Http2(_)
             | State::StreamWriter(..)
             | State::Tunnel(_)
+            | State::Bridge(_)
             | State::Closing(_)
             | State::Gone => {}
         }
@@ -358,12 +371,21 @@ enum Next {
     Begin(First),
     StreamWriter(HandedOver),
     Tunnel(Box<Start>),
+    Bridge(Box<bridge::Start>),
     /// The connection closes.
     Close,
     Rest {
         /// Whether the connection closes.
         last: bool,
     },
+}
+
+/// Returns what follows a WebSocket that is over.
+fn after(over: Over) -> io::Result<Next> {
+    match over {
+        Over::Closed => Ok(Next::Close),
+        Over::Left => Err(io::ErrorKind::ConnectionAborted.into()),
+    }
 }
 
 /// What the first bytes of a connection show.

@@ -19,6 +19,7 @@ use hyper::{service, upgrade};
 
 use super::over_http2;
 use crate::app::App;
+use crate::bridge;
 use crate::proxy::{self, Peer};
 use crate::reply::body::Body;
 use crate::reply::stream::Stream;
@@ -76,6 +77,22 @@ impl service::Service<Request<Incoming>> for Service {
             if !may_leave {
                 response.body_mut().release();
             }
+            let accepted = response.extensions_mut().remove::<bridge::Accepted>();
+            let bridge = accepted.and_then(|accepted| accepted.take());
+            if let Some(mut start) = bridge {
+                start.account.keep(response.body_mut().take_held());
+                match upgrade {
+                    Some(upgrade) => {
+                        tasks::spawn(over_http2::run_bridge(upgrade, *start));
+                    }
+                    None => *handover.bridge() = Some(start),
+                }
+                return Ok(response.map(|body| Answer {
+                    body: Some(body),
+                    handover: None,
+                    last,
+                }));
+            }
             match (response.body_mut().take_tunnel(), upgrade) {
                 (Some(start), Some(upgrade)) => {
                     tasks::spawn(over_http2::run(upgrade, *start));
@@ -125,6 +142,7 @@ pub(super) struct HandedOver {
 pub(super) struct Handover {
     stream: Mutex<Option<HandedOver>>,
     tunnel: Mutex<Option<Box<tunnel::Start>>>,
+    bridge: Mutex<Option<Box<bridge::Start>>>,
 }
 
 impl Handover {
@@ -134,6 +152,14 @@ impl Handover {
 
     pub(super) fn take_tunnel(&self) -> Option<Box<tunnel::Start>> {
         self.tunnel().take()
+    }
+
+    pub(super) fn take_bridge(&self) -> Option<Box<bridge::Start>> {
+        self.bridge().take()
+    }
+
+    fn bridge(&self) -> MutexGuard<'_, Option<Box<bridge::Start>>> {
+        self.bridge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tunnel(&self) -> MutexGuard<'_, Option<Box<tunnel::Start>>> {

@@ -23,7 +23,7 @@ mod copy;
 mod report;
 mod run;
 
-pub(crate) use report::{Account, Opened};
+pub(crate) use report::{Account, Closer, Ended, Opened};
 pub(crate) use run::{Limits, Over, Start, Tunnel};
 
 #[cfg(test)]

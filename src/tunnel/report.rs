@@ -27,7 +27,7 @@ type Held = Box<dyn Send + Sync>;
 
 /// Who sent the first close frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Closer {
+pub(crate) enum Closer {
     Agent,
     Client,
     Weir,
@@ -45,12 +45,12 @@ impl Closer {
 
 /// How a tunnel ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ended {
-    pub(super) end: End,
+pub(crate) struct Ended {
+    pub(crate) end: End,
     /// The same, or what tells more.
-    pub(super) code: &'static str,
+    pub(crate) code: &'static str,
     /// Who closed it, and with which code; `None` if nobody did.
-    pub(super) closed: Option<(Closer, Option<u16>)>,
+    pub(crate) closed: Option<(Closer, Option<u16>)>,
 }
 
 impl From<End> for Ended {
@@ -113,12 +113,12 @@ impl Account {
     }
 
     /// Is ready with the reason once the tunnel was asked to end.
-    pub(super) fn poll_stop(&self, cx: &mut Context<'_>) -> Poll<End> {
+    pub(crate) fn poll_stop(&self, cx: &mut Context<'_>) -> Poll<End> {
         self.opened.registration.live.stop.poll(cx)
     }
 
     /// Notes what has passed so far.
-    pub(super) fn note(&mut self, totals: Totals, now: Instant) {
+    pub(crate) fn note(&mut self, totals: Totals, now: Instant) {
         self.totals = totals;
         self.opened.registration.live.tunnelled().set(&totals);
         if now.duration_since(self.counted_at) >= COUNT_EVERY {
@@ -141,7 +141,7 @@ impl Account {
     }
 
     /// Reports the tunnel: metrics, log line and span.
-    pub(super) fn report(&mut self, ended: Ended) {
+    pub(crate) fn report(&mut self, ended: Ended) {
         if std::mem::replace(&mut self.is_reported, true) {
             return;
         }

@@ -100,7 +100,13 @@ async fn ask(
 
 /// Builds the request of a check: without a body, on a connection that serves no other request.
 fn question(endpoint: &Endpoint, path: &str) -> Result<request::Parts, http::Error> {
-    let request = Request::get(format!("{}{path}", endpoint.path_prefix))
+    // The path of a WebSocket is no prefix, and no place for checks.
+    let prefix = if endpoint.websocket {
+        ""
+    } else {
+        &endpoint.path_prefix
+    };
+    let request = Request::get(format!("{prefix}{path}"))
         .header(header::HOST, &endpoint.authority)
         .header(
             header::USER_AGENT,

@@ -50,7 +50,7 @@ use pool::{Lease, Pool};
 pub use progress::Read;
 use request::Origin;
 use request_body::Verdict;
-pub use request_body::{Received, RequestBody, RequestLimits};
+pub use request_body::{Payload, Received, RequestBody, RequestLimits};
 use sockets::Counted;
 pub use sockets::{Budget, Sockets};
 pub use upgrade::takes_upgrades;

@@ -115,6 +115,47 @@ const MAX_LISTENED: usize = 64 * 1024;
 /// A callback for each piece of a request body as it passes.
 type Listener = Box<dyn FnMut(&[u8]) + Send>;
 
+/// What a client's connection delivers of a request body.
+#[derive(Debug)]
+pub enum Payload {
+    /// It arrives piece by piece.
+    Incoming(Incoming),
+    /// All of it has come in another way; empty once it was handed over.
+    Whole(Bytes),
+}
+
+impl http_body::Body for Payload {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.get_mut() {
+            Self::Incoming(incoming) => Pin::new(incoming).poll_frame(cx),
+            Self::Whole(bytes) => {
+                let all = std::mem::take(bytes);
+                Poll::Ready((!all.is_empty()).then(|| Ok(Frame::data(all))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Incoming(incoming) => incoming.is_end_stream(),
+            Self::Whole(bytes) => bytes.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Incoming(incoming) => incoming.size_hint(),
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+        }
+    }
+}
+
 /// A client's request body, within its limits.
 pub struct RequestBody {
     /// A piece that was handed over once and given back, because nobody has seen it.
@@ -122,7 +163,7 @@ pub struct RequestBody {
     /// Trailers or an error that `listen` met; handed over next.
     ahead: Option<Result<Frame<Bytes>, std::io::Error>>,
     listener: Option<Listener>,
-    incoming: Incoming,
+    incoming: Payload,
     limits: RequestLimits,
     left: u64,
     timer: Option<Pin<Box<Sleep>>>,
@@ -131,7 +172,7 @@ pub struct RequestBody {
 
 impl RequestBody {
     /// Wraps a body as it arrives from the client.
-    pub fn new(incoming: Incoming, limits: RequestLimits) -> Self {
+    pub fn new(incoming: Payload, limits: RequestLimits) -> Self {
         let verdict = Verdict::default();
         if incoming.is_end_stream() {
             verdict.complete();
@@ -344,6 +385,38 @@ impl http_body::Body for RequestBody {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    async fn next(body: &mut RequestBody) -> Option<Result<Frame<Bytes>, std::io::Error>> {
+        poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await
+    }
+
+    #[tokio::test]
+    async fn a_body_that_has_come_already_is_one_piece_within_the_limit() {
+        for (max_bytes, fits) in [(3, true), (2, false)] {
+            let limits = RequestLimits {
+                max_bytes,
+                idle: Duration::from_secs(1),
+            };
+            let mut body = RequestBody::new(Payload::Whole(Bytes::from_static(b"{1}")), limits);
+            assert_eq!(body.is_too_large(), !fits);
+            assert_eq!(body.size_hint().exact(), Some(3));
+            assert!(!body.received().is_complete());
+            let piece = next(&mut body).await.unwrap();
+            if !fits {
+                assert!(piece.is_err());
+                continue;
+            }
+            assert_eq!(piece.unwrap().into_data().unwrap(), "{1}");
+            assert!(next(&mut body).await.is_none());
+            assert!(body.is_end_stream() && body.received().is_complete());
+        }
+        let limits = RequestLimits {
+            max_bytes: 0,
+            idle: Duration::ZERO,
+        };
+        let empty = RequestBody::new(Payload::Whole(Bytes::new()), limits);
+        assert!(empty.received().is_complete());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_upstream_is_silent_from_the_last_piece_it_took() {

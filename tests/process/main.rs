@@ -9,6 +9,8 @@
 )]
 
 mod admin;
+mod bridge;
+mod bridge_client;
 mod detached;
 mod extremes;
 mod limits;
@@ -20,4 +22,6 @@ mod rejections;
 mod replies;
 mod streams;
 mod support;
+mod upstream_websocket;
 mod websocket;
+mod websocket_cases;

@@ -6,6 +6,7 @@ use http::{Method, StatusCode, Version, request, response};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
 use crate::upstream::error::Malformed;
+use crate::upstream::fields::strip_hop_by_hop;
 
 /// Appended to a key before it is hashed (RFC 6455, 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -28,17 +29,14 @@ const NOT_ASKED: [HeaderName; 13] = [
     header::TRAILER,
 ];
 
-/// Fields of the agent's 101 that the stream does not have.
-const NOT_ANSWERED: [HeaderName; 9] = [
-    header::CONNECTION,
+/// Fields of the agent's 101 that the stream does not have, besides those of its connection.
+const NOT_ANSWERED: [HeaderName; 6] = [
     header::CONTENT_ENCODING,
     header::CONTENT_LENGTH,
     header::SEC_WEBSOCKET_ACCEPT,
     header::SEC_WEBSOCKET_EXTENSIONS,
     header::SEC_WEBSOCKET_PROTOCOL,
     header::SEC_WEBSOCKET_VERSION,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
 ];
 
 /// Turns a client's request into one for a WebSocket, and returns its key; `None` if the system has no random bytes.
@@ -80,6 +78,7 @@ pub(super) fn check(headers: &HeaderMap, key: &HeaderValue) -> Result<(), Malfor
 
 /// Turns the head of a 101 into that of a stream.
 pub(super) fn answer(mut head: response::Parts) -> response::Parts {
+    strip_hop_by_hop(&mut head.headers);
     for name in &NOT_ANSWERED {
         head.headers.remove(name);
     }
@@ -111,7 +110,7 @@ mod tests {
     use super::*;
 
     /// The example of RFC 6455, 1.3.
-    const KEY: HeaderValue = HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==");
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
     const UPGRADE: (&str, &str) = ("upgrade", "WebSocket");
     const CONNECTION: (&str, &str) = ("connection", "keep-alive, Upgrade");
     const ACCEPT: (&str, &str) = ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
@@ -155,7 +154,8 @@ mod tests {
 
     #[test]
     fn only_what_was_asked_is_accepted() {
-        let checked = |fields: &[(&str, &str)]| check(&head(fields).headers, &KEY);
+        let checked =
+            |fields: &[(&str, &str)]| check(&head(fields).headers, &HeaderValue::from_static(KEY));
         assert_eq!(checked(&[UPGRADE, CONNECTION, ACCEPT]), Ok(()));
         for fields in [
             &[CONNECTION, ACCEPT][..],
@@ -164,7 +164,12 @@ mod tests {
             &[UPGRADE, CONNECTION, ACCEPT, ACCEPT],
             &[("upgrade", "h2c"), CONNECTION, ACCEPT],
             &[UPGRADE, CONNECTION, ("sec-websocket-accept", "x")],
-            &[UPGRADE, CONNECTION, ACCEPT, ("sec-websocket-extensions", "x")],
+            &[
+                UPGRADE,
+                CONNECTION,
+                ACCEPT,
+                ("sec-websocket-extensions", "x"),
+            ],
             &[UPGRADE, CONNECTION, ACCEPT, ("sec-websocket-protocol", "x")],
         ] {
             assert!(checked(fields).is_err(), "{fields:?}");

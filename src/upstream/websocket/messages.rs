@@ -189,10 +189,10 @@ impl Messages {
         if length >> 63 != 0 {
             return Err(Fault::Protocol("the length of a WebSocket frame"));
         }
-        match (first & 0x0f, &mut self.message) {
-            (0, Some(_)) => {}
-            (opcode @ (TEXT | BINARY), message @ None) => {
-                *message = Some(Message {
+        match (first & 0x0f, self.message.is_some()) {
+            (0, true) => {}
+            (opcode @ (TEXT | BINARY), false) => {
+                self.message = Some(Message {
                     binary: opcode == BINARY,
                     text: Utf8::default(),
                     size: 0,
@@ -200,7 +200,7 @@ impl Messages {
                 });
                 out.extend_from_slice(b"data: ");
             }
-            (0, None) | (TEXT | BINARY, Some(_)) => {
+            (0, false) | (TEXT | BINARY, true) => {
                 return Err(Fault::Protocol("fragments of WebSocket messages"));
             }
             (CLOSE | PING | PONG, _) => {

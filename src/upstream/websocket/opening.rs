@@ -16,9 +16,9 @@ pub(super) async fn message(
 }
 
 fn first(body: &[u8], open: Option<&Opening>) -> Result<Option<String>, &'static str> {
-    let text = std::str::from_utf8(body).map_err(|_| {
-        "the request body is not UTF-8 text, which the messages of this agent (WebSocket) are"
-    })?;
+    let text = std::str::from_utf8(body).map_err(
+        |_| "the request body is not UTF-8 text, which the messages of this agent (WebSocket) are",
+    )?;
     let Some(open) = open else {
         return Ok((!text.is_empty()).then(|| text.to_owned()));
     };
@@ -29,7 +29,9 @@ fn first(body: &[u8], open: Option<&Opening>) -> Result<Option<String>, &'static
     if json::is_whole(text.as_bytes()) {
         Ok(Some(open.around(text)))
     } else {
-        Err("the request body is not JSON, which the first message of this agent (websocket.open) is made of")
+        Err(
+            "the request body is not JSON, which the first message of this agent (websocket.open) is made of",
+        )
     }
 }
 
@@ -46,15 +48,16 @@ mod tests {
                 Ok(Some(r#" {"q":1} "#)),
                 Ok(Some(r#"{"type":"message","content":{"q":1}}"#)),
             ),
-            (b"", Ok(None), Ok(Some(r#"{"type":"message","content":null}"#))),
+            (
+                b"",
+                Ok(None),
+                Ok(Some(r#"{"type":"message","content":null}"#)),
+            ),
             (b"hello", Ok(Some("hello")), Err(())),
             (b"{\"q\":", Ok(Some("{\"q\":")), Err(())),
             (b"\xff", Err(()), Err(())),
         ] {
-            let made = |open| match first(body, open) {
-                Ok(text) => Ok(text),
-                Err(_) => Err(()),
-            };
+            let made = |open| first(body, open).map_err(|_| ());
             assert_eq!(made(None), plain.map(|text| text.map(str::to_owned)));
             assert_eq!(
                 made(Some(&open)),

@@ -71,7 +71,13 @@ mod tests {
             assert!(checked(text, cut));
             assert!(!checked(&text[..text.len() - 2], cut), "torn");
         }
-        for wrong in [&b"\xff"[..], b"\xc0\xaf", b"\xed\xa0\x80", b"\xe2\x82a", b"\x80"] {
+        for wrong in [
+            &b"\xff"[..],
+            b"\xc0\xaf",
+            b"\xed\xa0\x80",
+            b"\xe2\x82a",
+            b"\x80",
+        ] {
             for cut in 1..=wrong.len() {
                 assert!(!checked(wrong, cut), "{wrong:?}");
             }
