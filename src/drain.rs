@@ -1,5 +1,5 @@
-//! Graceful shutdown: readiness is off at once, new requests are refused after `delay`, streams are ended at
-//! `limit`.
+//! Graceful shutdown: readiness is off at once; after `delay` new requests are refused and WebSockets are closed; streams
+//! are ended at `limit`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -76,6 +76,11 @@ impl Drain {
             _ = begun.wait_for(|times| *times > 1) => tracing::info!("drain delay skipped"),
         }
         app.refusing.store(true, Ordering::Relaxed);
+        // A WebSocket does not end by itself, and its client can come back to another instance.
+        let live = app.streams.list();
+        for tunnel in live.iter().filter(|live| live.traffic().is_some()) {
+            tunnel.stop(End::Drained);
+        }
         let idle = async {
             while app.requests.load(Ordering::Relaxed) > 0 || !app.streams.is_empty() {
                 sleep(LOOK_EVERY).await;

@@ -16,6 +16,7 @@
 //!      └─ encode ──► queue   merges, drops the oldest tokens, keeps critical events
 //!                      └─ reply ──► server::stream_writer ──► client
 //!
+//! a WebSocket, once the agent has accepted it: server ◄─► tunnel ◄─► upstream, bytes both ways
 //! beside it: config (read only), metrics, traces, outbox, admin, drain, memory
 //! ```
 //!
@@ -58,6 +59,7 @@ pub mod upstream;
 
 // layer 4: a connection, the life of a stream
 pub(crate) mod body_deadline;
+pub(crate) mod bridge;
 pub mod client_conn;
 pub mod memory;
 pub mod merge;
@@ -65,6 +67,7 @@ pub mod outbox;
 pub mod reply;
 pub mod session;
 pub mod traces;
+pub(crate) mod tunnel;
 
 // layer 5: the process
 pub mod app;

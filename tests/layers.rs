@@ -57,6 +57,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("upstream", 3),
     // a connection, a stream's life
     ("body_deadline", 4),
+    ("bridge", 4),
     ("client_conn", 4),
     ("memory", 4),
     ("merge", 4),
@@ -64,6 +65,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("reply", 4),
     ("session", 4),
     ("traces", 4),
+    ("tunnel", 4),
     // the process
     ("app", 5),
     ("drain", 5),

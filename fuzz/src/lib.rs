@@ -14,3 +14,4 @@ pub mod queue;
 pub mod replies;
 pub mod resume;
 pub mod scan;
+pub mod websocket;

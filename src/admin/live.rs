@@ -13,7 +13,9 @@ use serde_json::json;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::app::App;
+use crate::config::WebSocket;
 use crate::session::registry::LiveStream;
+use crate::session::traffic::Totals;
 
 /// A stream whose client reads nothing for longer than this is shown as stalled.
 const STALLED: Duration = Duration::from_secs(1);
@@ -66,6 +68,9 @@ pub(super) fn streams(app: &App) -> String {
 }
 
 fn stream(live: &LiveStream) -> serde_json::Value {
+    if let Some(traffic) = live.traffic() {
+        return tunnel(live, traffic.totals());
+    }
     let queue = live.queue();
     let events = queue.map_or(0, |queue| queue.came);
     let stalled = queue
@@ -91,6 +96,32 @@ fn stream(live: &LiveStream) -> serde_json::Value {
         "queue_bytes": queue.map_or(0, |queue| queue.bytes),
         "viewers": live.viewer_count(),
         "dropped": queue.map_or(0, |queue| queue.counts.dropped.iter().sum::<u64>()),
+    })
+}
+
+/// Shows a WebSocket: its frames are its events, and `in` is what the client sends.
+fn tunnel(live: &LiveStream, totals: Totals) -> serde_json::Value {
+    json!({
+        "id": live.id.to_string(),
+        "request_id": live.context.identity.request_id.to_str().unwrap_or_default(),
+        "route": &*live.context.route.name,
+        "dialect": "websocket",
+        "transport": "websocket",
+        "state": if live.context.route.policy.websocket == WebSocket::Bridge {
+            "bridge"
+        } else {
+            "tunnel"
+        },
+        "age_ms": millis(live.context.started.elapsed()),
+        "stalled_ms": 0,
+        "events": totals.frames_out,
+        "bytes": totals.bytes_out,
+        "events_in": totals.frames_in,
+        "bytes_in": totals.bytes_in,
+        "queue_events": 0,
+        "queue_bytes": 0,
+        "viewers": 1,
+        "dropped": 0,
     })
 }
 

@@ -90,6 +90,8 @@ pub struct ClientConn {
     /// All data given to the connection has been written.
     flushed: AtomicBool,
     has_interim: AtomicBool,
+    /// The connection carries a tunnel, whose directions end one by one.
+    is_tunnel: AtomicBool,
     /// The socket reported data or a disconnect from the client.
     heard: AtomicBool,
     /// The connection's timer has fired.
@@ -132,6 +134,7 @@ impl ClientConn {
             flushed: AtomicBool::new(true),
             interim: Mutex::default(),
             has_interim: AtomicBool::new(false),
+            is_tunnel: AtomicBool::new(false),
             heard: AtomicBool::new(false),
             rung: AtomicBool::new(false),
             requests: Share::default(),
@@ -148,6 +151,16 @@ impl ClientConn {
         }
         self.speaking.store(NEVER, Ordering::Relaxed);
         Open(Arc::clone(self))
+    }
+
+    /// Records that a tunnel begins on the connection, or is over.
+    pub(crate) fn set_tunnel(&self, is_tunnel: bool) {
+        self.is_tunnel.store(is_tunnel, Ordering::Relaxed);
+    }
+
+    /// Reports whether the connection carries a tunnel.
+    pub(crate) fn is_tunnel(&self) -> bool {
+        self.is_tunnel.load(Ordering::Relaxed)
     }
 
     /// Reports whether several requests share the connection, as in HTTP/2.

@@ -67,6 +67,7 @@ pub(crate) fn endpoint(text: &str) -> Result<Endpoint, String> {
             tls: false,
             authority: "localhost".to_owned(),
             path_prefix: String::new(),
+            websocket: false,
         });
     }
     let (scheme, rest) = text.split_once("://").ok_or("is not a URL; it must begin with `http://`, `https://`, `dns+http://`, `dns+https://` or `unix:/`")?;
@@ -120,7 +121,30 @@ pub(crate) fn endpoint(text: &str) -> Result<Endpoint, String> {
         tls,
         authority: authority.as_str().to_owned(),
         path_prefix: uri.path().trim_end_matches('/').to_owned(),
+        websocket: false,
     })
+}
+
+/// Parses the URL of an agent: that of an endpoint, or of a WebSocket at `ws://host:port/path`, `wss://…` or
+/// `ws+unix:/path`.
+pub(crate) fn agent(text: &str) -> Result<Endpoint, String> {
+    let (scheme, rest) = text.split_once(':').unwrap_or_default();
+    let plain = match scheme {
+        "ws" => "http",
+        "wss" => "https",
+        "ws+unix" => "unix",
+        _ => return endpoint(text),
+    };
+    let mut agent = endpoint(&format!("{plain}:{rest}"))?;
+    agent.websocket = true;
+    if let Target::Tcp(..) = agent.target {
+        // It is the path itself, so a slash at its end counts.
+        let path = rest.trim_start_matches('/').split_once('/');
+        agent.path_prefix = path
+            .filter(|(_, path)| !path.is_empty())
+            .map_or_else(String::new, |(_, path)| format!("/{path}"));
+    }
+    Ok(agent)
 }
 
 /// Parses a file name. Whether the file exists is checked later.
@@ -286,6 +310,7 @@ mod tests {
                 tls,
                 authority: authority.to_owned(),
                 path_prefix: prefix.to_owned(),
+                websocket: false,
             };
             assert_eq!(endpoint(text), Ok(want), "{text}");
         }
@@ -310,6 +335,35 @@ mod tests {
         ] {
             assert!(endpoint(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn websockets_have_a_path_of_their_own() {
+        for (text, port, tls, prefix) in [
+            ("ws://agent:8000", 8000, false, ""),
+            ("ws://agent/", 80, false, ""),
+            ("wss://agent/ws/", 443, true, "/ws/"),
+            ("ws://agent/v1/ws", 80, false, "/v1/ws"),
+        ] {
+            let agent = agent(text).unwrap();
+            assert_eq!(agent.target, Target::Tcp("agent".to_owned(), port));
+            assert_eq!((agent.tls, &*agent.path_prefix), (tls, prefix), "{text}");
+            assert!(agent.websocket);
+        }
+        let socket = agent("ws+unix:/run/a.sock").unwrap();
+        assert_eq!(socket.target, Target::Unix("/run/a.sock".into()));
+        assert!(socket.websocket && !agent("http://agent").unwrap().websocket);
+        for text in [
+            "ws:agent",
+            "ws://",
+            "wss://u@a",
+            "ws://a/?x",
+            "wsx://a",
+            "ws+unix:a",
+        ] {
+            assert!(agent(text).is_err(), "{text}");
+        }
+        assert!(endpoint("ws://agent").is_err(), "only agents");
     }
 
     #[test]

@@ -219,6 +219,13 @@ pub(crate) const HEALTH_INTERVAL: Preset<Duration> = preset(
     "Notices a recovered agent soon and causes almost no load.",
 );
 
+/// `upstreams.*.websocket.open`
+pub(crate) const TALK_OPEN_WHY: &str =
+    "Most agents read the question itself from the first message.";
+/// `upstreams.*.websocket.interrupt`
+pub(crate) const TALK_INTERRUPT_WHY: &str =
+    "Agents notice that the WebSocket is closed, and have no common word for it.";
+
 /// `dialect`
 pub(crate) const DIALECT: Preset<&str> = preset(
     "auto",
@@ -354,6 +361,31 @@ pub(crate) const CHAT_MEMBER: Preset<&str> = preset("id", "The name that `useCha
 pub(crate) const GRACE: Preset<Duration> = preset(secs(30), ON_DISCONNECT_WHY);
 /// `on_disconnect`
 pub(crate) const ON_DISCONNECT_WHY: &str = "Generating a response that nobody reads costs money.";
+/// `websocket`
+pub(crate) const WEBSOCKET: Preset<&str> = preset(
+    "tunnel",
+    "An agent that accepts a WebSocket wants it, and any other agent refuses it itself.",
+);
+/// `websocket.ack`
+pub(crate) const ACK: Preset<&str> = preset(
+    "optional",
+    "Clients that know nothing of acknowledgements are bounded by the queue, as all others are.",
+);
+/// `websocket.ack_window`
+pub(crate) const ACK_WINDOW: Preset<u64> = preset(256, "As many events as a queue holds.");
+/// `websocket.ack_timeout`
+pub(crate) const ACK_TIMEOUT: Preset<Duration> = preset(
+    secs(5),
+    "A client that is there shows an event sooner, and one that is not can come back.",
+);
+/// `websocket.origins`
+pub(crate) const ORIGINS_WHY: &str =
+    "Browsers let a page of any site open a WebSocket, with the cookies of its user.";
+/// `websocket.interrupted`
+pub(crate) const INTERRUPTED: Preset<bool> = preset(
+    false,
+    "Every stream ends with `finish` or `error`, so clients need to know no other end.",
+);
 /// `hide.reasoning`, `hide.tools`
 pub(crate) const HIDE: Preset<&str> = preset(
     "keep",

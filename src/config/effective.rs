@@ -9,9 +9,7 @@ use crate::config::defaults as preset;
 use crate::config::units::{show_duration, show_size};
 use crate::config::words::{self, Servers, word_of};
 use crate::config::{
-    Address, Bind, Complete, Config, Deadlines, Endpoint, Ids, Journals, Listen, Match,
-    MemoryLimit, Merge, MergeAgent, OnDisconnect, Policy, RedisMode, RedisSettings, Reply, Resume,
-    Route, Secret, Store, Target, Traces, Upstream, UpstreamTls, chats,
+    Ack, Address, AllowedOrigin, Bind, Complete, Config, Deadlines, Endpoint, Ids, Journals, Listen, Match, MemoryLimit, Merge, MergeAgent, OnDisconnect, Opening, Policy, RedisMode, RedisSettings, Reply, Resume, Route, Secret, Store, Target, Traces, Upstream, UpstreamTls, WebSocket, chats,
 };
 use crate::request_map::RequestForm;
 
@@ -77,6 +75,10 @@ fn upstream(upstream: &Upstream) -> Json {
         "tls": client_tls(&upstream.tls),
         "eject": { "failures": upstream.eject.failures, "for": show_duration(upstream.eject.pause) },
         "health": { "path": upstream.health.path, "interval": show_duration(upstream.health.interval) },
+        "websocket": {
+            "open": upstream.talk.open.as_ref().map(Opening::written),
+            "interrupt": upstream.talk.interrupt,
+        },
     })
 }
 
@@ -169,9 +171,15 @@ fn redis(settings: &RedisSettings) -> Json {
 
 fn endpoint(endpoint: &Endpoint) -> String {
     match &endpoint.target {
+        Target::Unix(path) if endpoint.websocket => format!("ws+unix:{}", path.display()),
         Target::Unix(path) => format!("unix:{}", path.display()),
         Target::Tcp(..) => {
-            let scheme = if endpoint.tls { "https" } else { "http" };
+            let scheme = match (endpoint.websocket, endpoint.tls) {
+                (false, false) => "http",
+                (false, true) => "https",
+                (true, false) => "ws",
+                (true, true) => "wss",
+            };
             format!("{scheme}://{}{}", endpoint.authority, endpoint.path_prefix)
         }
     }
@@ -278,6 +286,29 @@ fn policy(policy: &Policy) -> Json {
             OnDisconnect::Continue => json!("continue"),
             OnDisconnect::Grace(time) => json!({ "grace": show_duration(time) }),
         },
+        "websocket": websocket(policy),
+    })
+}
+
+fn websocket(policy: &Policy) -> Json {
+    let bridge = &policy.bridge;
+    json!({
+        "mode": match policy.websocket {
+            WebSocket::Off => "off",
+            other @ (WebSocket::Bridge | WebSocket::Tunnel) => word_of(&words::WEBSOCKETS, &other),
+        },
+        "ack": match bridge.ack {
+            Ack::Off => "off",
+            Ack::Optional => "optional",
+            Ack::Required => "required",
+        },
+        "ack_window": bridge.ack_window,
+        "ack_timeout": show_duration(bridge.ack_timeout),
+        "origins": match &*bridge.origins {
+            [] => json!(null),
+            origins => json!(origins.iter().map(AllowedOrigin::word).collect::<Vec<_>>()),
+        },
+        "interrupted": bridge.tells_interrupted,
     })
 }
 

@@ -33,12 +33,14 @@ mod resume;
 mod routes;
 mod schema;
 mod secret;
+mod talk;
 mod text;
 mod traces;
 mod tree;
 mod units;
 mod upstreams;
 mod warnings;
+mod websocket;
 mod words;
 mod worst_case;
 mod wrap;
@@ -59,10 +61,13 @@ pub use resume::{Bind, Chats, Ids, OnDisconnect, Resume};
 pub use schema::{KeyDoc, keys, schema};
 pub use secret::Source as SecretSource;
 pub(crate) use secret::named as read_secret;
+pub use talk::{Opening, Talk};
 #[cfg(feature = "otel")]
 pub(crate) use traces::FRAMING;
 pub(crate) use units::{duration, rough_size};
 pub use warnings::warnings;
+pub(crate) use websocket::Claimed;
+pub use websocket::{Ack, AllowedOrigin, Bridge, WebSocket};
 pub use worst_case::{REWRITTEN_BYTES, journal_bytes, queue_bytes, worst_case_bytes};
 
 use std::net::SocketAddr;
@@ -329,6 +334,10 @@ pub struct Policy {
     pub resume: Option<Arc<Resume>>,
     /// What happens to a run whose last client has left.
     pub on_disconnect: OnDisconnect,
+    /// What happens to WebSockets.
+    pub websocket: WebSocket,
+    /// The settings of bridges.
+    pub bridge: Arc<Bridge>,
 }
 
 /// Stream deadlines. See `docs/behaviour.md`.
@@ -371,6 +380,8 @@ pub struct Upstream {
     pub eject: Eject,
     /// Active health checks.
     pub health: Health,
+    /// What agents are told that speak only WebSocket.
+    pub talk: Talk,
 }
 
 impl Upstream {
@@ -392,6 +403,7 @@ impl Upstream {
                 path: None,
                 interval: Duration::ZERO,
             },
+            talk: Talk::default(),
         }
     }
 }
@@ -405,8 +417,11 @@ pub struct Endpoint {
     pub tls: bool,
     /// Sent as `Host` if the request has none; also the default TLS server name.
     pub authority: String,
-    /// Prepended to each request path. Empty, or `/prefix` without a trailing slash.
+    /// Prepended to each request path. Empty, or `/prefix` without a trailing slash. The path of every request in the case
+    /// of a WebSocket, unless it is empty.
     pub path_prefix: String,
+    /// Whether the agent speaks WebSocket, and only that.
+    pub websocket: bool,
 }
 
 /// How to reach an endpoint.

@@ -57,7 +57,7 @@ pub(crate) fn apply(root: &mut Root, overrides: &Overrides, report: &mut Report)
 /// Returns the endpoint given by `--upstream`.
 pub(crate) fn upstream(overrides: &Overrides, report: &mut Report) -> Option<Endpoint> {
     let text = overrides.upstream.as_deref()?;
-    address::endpoint(text)
+    address::agent(text)
         .map_err(|why| report.of(both("--upstream"), why))
         .ok()
 }

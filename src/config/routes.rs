@@ -15,7 +15,7 @@ use crate::config::raw::{self, Root};
 use crate::config::upstreams::{known, names};
 use crate::config::words::Marker;
 use crate::config::{
-    Deadlines, Match, Merge, OnDisconnect, Policy, Reply, Route, Upstream, conflicts, merge, resume,
+    Deadlines, Match, Merge, OnDisconnect, Policy, Reply, Route, Upstream, conflicts, merge, resume, websocket,
 };
 use crate::dialect::Choice;
 use crate::filter::markers::{self, Family, Form, Pair, Place};
@@ -232,6 +232,8 @@ fn policy(layers: &Layers<'_, raw::Policy>) -> Policy {
         gating: gating(layers),
         resume: resume::resumable(layers),
         on_disconnect: layers.get(|policy| &policy.on_disconnect, OnDisconnect::Cancel),
+        websocket: websocket::mode(&layers.below(|policy| &policy.websocket)),
+        bridge: Arc::new(websocket::bridge(&layers.below(|policy| &policy.websocket))),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::config::error::{Path, Report, nearest, shown};
 use crate::config::kind::{Placed, or};
 use crate::config::overrides::{self, Overrides};
 use crate::config::raw::{self, Root};
-use crate::config::{Eject, Endpoint, Health, Roots, Upstream, UpstreamTls, pem};
+use crate::config::{Eject, Endpoint, Health, Roots, Talk, Upstream, UpstreamTls, pem};
 
 /// Name of the upstream that `--upstream` creates if the file has none.
 const ONLY: &str = "agent";
@@ -75,6 +75,7 @@ fn upstream(name: &str, raw: &raw::Upstream, report: &mut Report) -> Upstream {
         connect_budget: or(raw.connect_budget.as_ref(), preset::CONNECT_BUDGET.value),
         http2: or(raw.http2.as_ref(), preset::HTTP2.value),
         tls: tls(raw.tls.as_ref(), &endpoints, &path.key("tls"), report),
+        talk: talk(raw, &endpoints, &path, report),
         eject: Eject {
             failures: u32::try_from(failures).unwrap_or(u32::MAX),
             pause: or(
@@ -112,6 +113,50 @@ fn endpoints(raw: &raw::Upstream, path: &Path, report: &mut Report) -> Vec<Endpo
         list.push(endpoint.value.clone());
     }
     list
+}
+
+/// Checks what concerns only agents that speak WebSocket.
+fn talk(raw: &raw::Upstream, endpoints: &[Endpoint], path: &Path, report: &mut Report) -> Talk {
+    let speaks = endpoints.iter().any(|endpoint| endpoint.websocket);
+    let entries = raw.endpoints.as_ref().map_or(&[][..], |all| &all.value);
+    for entry in entries.iter().filter(|entry| !entry.value.websocket) {
+        if speaks {
+            report.at(
+                entry.place,
+                &path.key("endpoints").entry(entry.index),
+                "is no WebSocket as others are; the endpoints of an upstream are either all WebSockets or none of them is",
+            );
+        }
+    }
+    if let Some(Placed { place, value: true }) = raw.http2
+        && speaks
+    {
+        report.at(
+            place,
+            &path.key("http2"),
+            "is not possible with WebSocket endpoints, which begin in HTTP/1.1",
+        );
+    }
+    let section = raw.websocket.as_ref();
+    let talk = section.map_or_else(Talk::default, |section| {
+        let raw::Talk { open, interrupt } = &section.value;
+        Talk {
+            open: open.as_ref().and_then(|open| open.value.clone()),
+            interrupt: interrupt.as_ref().and_then(|text| text.value.clone()),
+        }
+    });
+    if let Some(section) = section
+        && talk != Talk::default()
+        && !speaks
+        && !endpoints.is_empty()
+    {
+        report.at(
+            section.place,
+            &path.key("websocket"),
+            "has no effect, because no endpoint begins with `ws://` or `wss://`",
+        );
+    }
+    talk
 }
 
 /// Checks the TLS settings for connections to `endpoints`.

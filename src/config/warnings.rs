@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::config::units::{show_duration, show_size};
-use crate::config::{Address, Config, Match, OnDisconnect, Policy, Route, Upstream};
+use crate::config::{
+    Address, AllowedOrigin, Config, Match, OnDisconnect, Policy, Route, Upstream, WebSocket,
+};
 use crate::translate::Statuses;
 
 /// Default time after which uvicorn closes an idle connection.
@@ -31,6 +33,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     for (index, route) in config.routes.iter().enumerate() {
         of_policy(route, &mut list);
         of_reply(route, &mut list);
+        of_websocket(route, &mut list);
         of_resume(config, route, &mut list);
         if route.merge.is_some() && config.complete.records(&route.name) {
             list.push(format!(
@@ -116,6 +119,18 @@ fn of_policy(route: &Route, list: &mut Vec<String>) {
             route.name,
             show_duration(deadlines.idle),
             show_duration(deadlines.progress)
+        ));
+    }
+}
+
+fn of_websocket(route: &Route, list: &mut Vec<String>) {
+    let Policy {
+        websocket, bridge, ..
+    } = &route.policy;
+    if *websocket == WebSocket::Bridge && bridge.origins.contains(&AllowedOrigin::Any) {
+        list.push(format!(
+            "route {}: websocket.origins allows every site, so any page that a user visits can speak with the agent as that user",
+            route.name
         ));
     }
 }

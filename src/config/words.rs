@@ -3,7 +3,7 @@
 use http::HeaderName;
 
 use crate::config::error::shown;
-use crate::config::{Ids, LogFormat, OnAgentFailure, OnAgentFinish, Roots};
+use crate::config::{Claimed, Ids, LogFormat, OnAgentFailure, OnAgentFinish, Roots, WebSocket};
 use crate::dialect::{Choice, Dialect};
 use crate::filter::Hide;
 use crate::filter::markers::Family;
@@ -48,6 +48,16 @@ pub(crate) const SERVERS: [(&str, Servers); 3] = [
 
 /// Words of `resume.ids`, besides `off`.
 pub(crate) const IDS: [(&str, Ids); 2] = [("all", Ids::All), ("auto", Ids::Auto)];
+
+/// Words of `websocket`, besides `off`.
+pub(crate) const WEBSOCKETS: [(&str, WebSocket); 2] =
+    [("bridge", WebSocket::Bridge), ("tunnel", WebSocket::Tunnel)];
+
+/// Words of `websocket.ack`, besides `off`.
+pub(crate) const ACKS: [(&str, Claimed); 2] = [
+    ("optional", Claimed::Optional),
+    ("required", Claimed::Required),
+];
 
 /// Words of `queue.overflow`.
 pub(crate) const OVERFLOWS: [(&str, Overflow); 3] = [

@@ -1,6 +1,6 @@
 //! The most memory that a configuration allows.
 
-use crate::config::{Config, Limits, Route};
+use crate::config::{Config, Limits, Route, WebSocket};
 
 /// Memory of one stream apart from its events: the read and write buffers of two sockets, hyper's state, the task and
 /// the timers.
@@ -110,7 +110,9 @@ fn rewritten_bytes(route: &Route) -> u64 {
         .merge
         .as_ref()
         .map_or(0, |merge| merge.agents.len() as u64);
-    if policy.request.is_some() || policy.reply.aggregates || copies > 0 {
+    // A bridge reads messages whole, and an agent that speaks only WebSocket gets one.
+    let is_whole = policy.websocket == WebSocket::Bridge || route.upstream.is_websocket();
+    if policy.request.is_some() || policy.reply.aggregates || is_whole || copies > 0 {
         policy
             .max_request_bytes
             .min(REWRITTEN_BYTES)

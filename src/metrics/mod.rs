@@ -8,6 +8,7 @@ mod busy;
 mod resume;
 mod route;
 mod samples;
+mod websocket;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,8 +25,10 @@ pub use busy::BusyHistogram;
 pub use resume::{Eviction, ResumeMetrics, ResumeResult, ResumeRoute, ResumeWay, Viewing};
 pub use route::{Active, RouteMetrics};
 pub use samples::Samples;
+pub use websocket::WebSocketRoute;
 
 use resume::ResumeFamilies;
+use websocket::WebSocketFamilies;
 
 /// A client that takes nothing for longer than this, while something waits for it, is counted as stalled.
 pub const STALL: Duration = Duration::from_millis(100);
@@ -134,6 +137,7 @@ pub(crate) struct Families {
     merge_agents: IntCounterVec,
     merge_first_token: HistogramVec,
     resume: ResumeFamilies,
+    websocket: WebSocketFamilies,
 }
 
 impl Default for Metrics {
@@ -481,6 +485,7 @@ impl Families {
                 buckets::FIRST,
             ),
             resume: ResumeFamilies::new(registry),
+            websocket: WebSocketFamilies::new(registry),
         }
     }
 }

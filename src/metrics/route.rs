@@ -9,6 +9,7 @@ use prometheus::{Counter, Histogram, HistogramVec, IntCounter, IntCounterVec, In
 use super::Families;
 use super::busy::BusyHistogram;
 use super::resume::ResumeRoute;
+use super::websocket::WebSocketRoute;
 use crate::dialect::Dialect;
 use crate::event::Class;
 use crate::filter::Hidden;
@@ -27,6 +28,7 @@ pub struct RouteMetrics {
     active_lines: IntGauge,
     active_sse: IntGauge,
     active_ndjson: IntGauge,
+    active_websocket: IntGauge,
     outcomes: Vec<IntCounter>,
     /// Duration of whole streams, seconds.
     pub stream_seconds: Histogram,
@@ -88,6 +90,8 @@ pub struct RouteMetrics {
     merge_first_token: HistogramVec,
     /// Requests to return to a stream, and viewers.
     pub resume: ResumeRoute,
+    /// Frames, bytes and close codes of WebSockets.
+    pub websocket: WebSocketRoute,
     name: String,
 }
 
@@ -102,13 +106,14 @@ const CANCELLATIONS: [&str; 7] = [
     "too_large",
 ];
 /// Responses whose series exist from the start, because queries ask for them before they happen.
-const REQUESTS: [(&str, &str); 6] = [
+const REQUESTS: [(&str, &str); 7] = [
     ("stream", "200"),
     ("unary", "200"),
     ("unary", "499"),
     ("unary", "502"),
     ("unary", "503"),
     ("unary", "504"),
+    ("websocket", "101"),
 ];
 /// The codes of failed upstream calls.
 const UPSTREAM_ERRORS: [&str; 11] = [
@@ -177,6 +182,9 @@ impl RouteMetrics {
                 .with_label_values(&[name, Framing::Lines.as_str()]),
             active_sse: families.streams_active.with_label_values(&[name, "sse"]),
             active_ndjson: families.streams_active.with_label_values(&[name, "ndjson"]),
+            active_websocket: families
+                .streams_active
+                .with_label_values(&[name, "websocket"]),
             outcomes: End::ALL
                 .into_iter()
                 .map(|end| families.streams.with_label_values(&[name, end.as_str()]))
@@ -220,6 +228,7 @@ impl RouteMetrics {
             merge_agents: families.merge_agents.clone(),
             merge_first_token: families.merge_first_token.clone(),
             resume: ResumeRoute::new(&families.resume, name),
+            websocket: WebSocketRoute::new(&families.websocket, name),
             name: name.to_owned(),
         }
     }
@@ -248,6 +257,18 @@ impl RouteMetrics {
         };
         gauge.inc();
         Active(gauge.clone())
+    }
+
+    /// Counts a WebSocket as open until the guard is dropped.
+    pub fn websocket_active(&self) -> Active {
+        self.active_websocket.inc();
+        Active(self.active_websocket.clone())
+    }
+
+    /// Counts a WebSocket as bridged until the guard is dropped.
+    pub fn bridge_active(&self) -> Active {
+        self.websocket.sockets.inc();
+        Active(self.websocket.sockets.clone())
     }
 
     /// Counts a finished stream.

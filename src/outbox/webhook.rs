@@ -227,6 +227,7 @@ pub(super) mod tests {
                 tls: false,
                 authority: address.to_string(),
                 path_prefix: "/unused".to_owned(),
+                websocket: false,
             },
             target: PathAndQuery::from_static("/in?token=canary"),
             tls: UpstreamTls {

@@ -9,7 +9,9 @@ use tokio::time::Instant;
 
 use super::admitted::Admitted;
 use super::body_sniff::{self, BodySniff};
+use super::bridged::Bridged;
 use super::reject::{Rejected, Rejection, reject};
+use super::upgrade_request::{self, Asked};
 use super::{Peer, choose_reply, metadata, request_span, validate};
 use crate::app::{App, InProgress, Loaded};
 use crate::capacity::Entered;
@@ -48,10 +50,14 @@ pub(super) fn admit(
     let path = shown(parts.uri.path());
     let decided = check(app, peer, parts, headers, false).and_then(|entered| {
         let routed = routed(&loaded, parts)?;
+        upgrade_request::allowed(&routed.route, parts)?;
         Ok((entered, routed))
     });
     let decided = decided.and_then(|(entered, routed)| {
-        let target = choose_reply::choose(&routed.route.policy.reply, parts)?;
+        let target = match parts.extensions.get::<Bridged>() {
+            Some(bridged) => Some(bridged.target),
+            None => choose_reply::choose(&routed.route.policy.reply, parts)?,
+        };
         let complete = &loaded.config.complete;
         let metadata = metadata::take(complete, &routed.route.name, &mut parts.headers)?;
         Ok((entered, routed, target, metadata))
@@ -78,7 +84,9 @@ pub(super) fn admit(
     let decides = policy.commit_after.is_some() || policy.reply.unstreams;
     let sniff = body_sniff::matters(hint, decides, parts).then(BodySniff::default);
     let entered = Arc::new(entered);
-    let survives = hint.is_some_and(|dialect| dialect.survives_client(parts));
+    let websocket = parts.extensions.get::<Asked>().cloned();
+    let survives =
+        websocket.is_none() && hint.is_some_and(|dialect| dialect.survives_client(parts));
     let detaches = survives.then(|| {
         let held = (Arc::clone(&entered), Arc::clone(under_way));
         let max = loaded.config.limits.max_detached;
@@ -110,6 +118,7 @@ pub(super) fn admit(
         target,
         aggregates: false,
         accepts_stream: body_sniff::accepts_stream(parts),
+        websocket,
         span,
         version: parts.version,
     })
@@ -156,6 +165,12 @@ struct Routed {
 
 /// Returns the route of the request, in the configuration that is in force.
 fn routed(loaded: &Loaded, parts: &request::Parts) -> Result<Routed, Rejection> {
+    if let Some(bridged) = parts.extensions.get::<Bridged>() {
+        return Ok(Routed {
+            route: Arc::clone(&bridged.route),
+            metrics: Arc::clone(&bridged.metrics),
+        });
+    }
     let index = route::find(&loaded.config.routes, parts);
     let found = index.and_then(|index| {
         Some(Routed {

@@ -7,6 +7,7 @@ use http::{Method, Response, Version};
 use super::body_sniff::BodySniff;
 use super::reject::{Rejected, Rejection, reject};
 use super::resume::Begin;
+use super::upgrade_request::Asked;
 use crate::app::{App, Loaded};
 use crate::capacity::Entered;
 use crate::dialect::{Choice, Dialect, Members, detect};
@@ -40,6 +41,8 @@ pub(super) struct Admitted {
     pub(super) aggregates: bool,
     /// The head of the request asks for a stream.
     pub(super) accepts_stream: bool,
+    /// The client asks for a WebSocket.
+    pub(super) websocket: Option<Asked>,
     /// The span, if spans are exported, until it is handed on.
     pub(super) span: Option<Span>,
     pub(super) version: Version,

@@ -14,6 +14,7 @@ use super::request_span;
 use super::response_kind::{framing, is_plain_text};
 use super::resume;
 use super::unstream::unstream;
+use super::websocket;
 use crate::app::App;
 use crate::body_deadline::BodyDeadline;
 use crate::client_conn::ClientConn;
@@ -84,6 +85,11 @@ async fn respond(
         sent,
         ..
     } = answer;
+    if head.status == StatusCode::SWITCHING_PROTOCOLS
+        && let Some(asked) = admitted.websocket.take()
+    {
+        return websocket::tunnel(app, conn, admitted, &asked, head, body);
+    }
     let dialect = spoken(admitted, &head);
     let framing = match framing(&head, dialect) {
         _ if admitted.is_head() => None,

@@ -33,7 +33,8 @@ pub(super) async fn call(
     total_at: Instant,
 ) -> Outcome {
     let policy = &admitted.context.route.policy;
-    let commit_after = policy.commit_after;
+    // Only the agent can accept a WebSocket.
+    let commit_after = (policy.commit_after).filter(|_| admitted.websocket.is_none());
     let bounds = || Bounds {
         total_at,
         idle: policy.deadlines.idle,

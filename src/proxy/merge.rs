@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header, request};
-use hyper::body::Incoming;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
@@ -30,7 +29,7 @@ use crate::stream::end::End;
 use crate::stream::pump::{Failure, Reader};
 use crate::translate::{Ensemble, Target};
 use crate::upstream::request::Origin;
-use crate::upstream::{Answer, Error, RequestBody, RequestLimits};
+use crate::upstream::{Answer, Error, Payload, RequestBody, RequestLimits};
 use crate::wire::Framing;
 use crate::wire::encoding::Coding;
 
@@ -40,7 +39,7 @@ pub(super) async fn forward(
     peer: &Peer,
     mut admitted: Admitted,
     parts: request::Parts,
-    incoming: Incoming,
+    incoming: Payload,
 ) -> Response<Body> {
     let leaving = accounting::leaving(app, &admitted);
     let entered = Arc::clone(&admitted.entered);
@@ -242,7 +241,7 @@ impl Calls<'_> {
         }
         let length = HeaderValue::from(body.len());
         parts.headers.insert(header::CONTENT_LENGTH, length);
-        let body = RequestBody::whole(body, self.limits);
+        let body = RequestBody::new(Payload::Whole(body), self.limits);
         Ok(Request::from_parts(parts, body))
     }
 }

@@ -13,6 +13,8 @@ mod admit;
 mod admitted;
 mod answer;
 mod body_sniff;
+mod bridge;
+mod bridged;
 mod call;
 mod choose_reply;
 mod detach;
@@ -26,12 +28,15 @@ mod response_kind;
 mod resume;
 mod rewrite;
 mod unstream;
+mod upgrade_request;
 mod validate;
+mod websocket;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response, Version, request};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -40,6 +45,7 @@ use crate::body_deadline::BodyDeadline;
 use crate::client_conn::ClientConn;
 use crate::reply::body::Body;
 use crate::tasks;
+use crate::upstream::Payload;
 use crate::upstream::request::Origin;
 use admitted::Admitted;
 use prepare::Prepared;
@@ -68,11 +74,15 @@ pub async fn serve(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> R
     let under_way = Arc::new(app.request(peer.worker));
     let open = peer.conn.request(request.version() == Version::HTTP_2);
     let (mut parts, incoming) = request.into_parts();
+    upgrade_request::recognize(&mut parts, incoming.is_end_stream());
     let answered = resume::endpoint::answer(app, peer, &mut parts, started).await;
     let mut response = match answered {
         Some(response) => response,
         None => match admit::admit(app, peer, &mut parts, started, &under_way) {
-            Ok(admitted) => forward(app, peer, admitted, parts, incoming).await,
+            Ok(admitted) => {
+                let payload = Payload::Incoming(incoming);
+                forward(app, peer, admitted, parts, payload).await
+            }
             Err(rejected) => resume::come_back(app, &parts, *rejected),
         },
     };
@@ -87,16 +97,41 @@ pub async fn serve(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> R
     response.map(|_| body.over(Arc::clone(&peer.conn)).holding((under_way, open)))
 }
 
+/// Handles a request of a bridge, whose client has sent all of it.
+async fn ask(
+    app: &Arc<App>,
+    peer: &Peer,
+    mut parts: request::Parts,
+    body: Bytes,
+) -> Response<Body> {
+    let started = Instant::now();
+    let under_way = Arc::new(app.request(peer.worker));
+    let open = peer.conn.request(false);
+    let response = match admit::admit(app, peer, &mut parts, started, &under_way) {
+        Ok(admitted) => forward(app, peer, admitted, parts, Payload::Whole(body)).await,
+        Err(rejected) => *rejected,
+    };
+    response.map(|body| body.holding((under_way, open)))
+}
+
 /// Forwards an admitted request, and returns the response.
 async fn forward(
     app: &Arc<App>,
     peer: &Peer,
     mut admitted: Admitted,
     parts: request::Parts,
-    incoming: Incoming,
+    incoming: Payload,
 ) -> Response<Body> {
+    if bridge::takes(&admitted) {
+        return bridge::open(app, peer, admitted, &parts);
+    }
     let mut incoming = Some(incoming);
-    let returned = resume::ways::answer(app, peer, &mut admitted, &parts, &mut incoming).await;
+    let returned = if admitted.websocket.is_some() {
+        // There is nothing that a client could come back to.
+        None
+    } else {
+        resume::ways::answer(app, peer, &mut admitted, &parts, &mut incoming).await
+    };
     if let Some(response) = returned {
         let entered = Arc::clone(&admitted.entered);
         return response.map(|body| body.holding((entered, incoming)));

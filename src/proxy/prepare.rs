@@ -1,7 +1,6 @@
 //! Phase 2, prepare: builds the request that is forwarded, and the upstream call.
 
-use http::{Request, header, request};
-use hyper::body::Incoming;
+use http::{Method, Request, StatusCode, header, request};
 use tokio::time::{Instant, timeout_at};
 
 use super::admitted::Admitted;
@@ -13,7 +12,7 @@ use super::{Peer, interim};
 use crate::app::App;
 use crate::config::REWRITTEN_BYTES;
 use crate::upstream::request::Origin;
-use crate::upstream::{Calling, Error, Received, RequestBody, RequestLimits};
+use crate::upstream::{Calling, Error, Payload, Received, RequestBody, RequestLimits, Terms};
 
 /// A request that is ready to be sent.
 pub(super) struct Prepared {
@@ -34,12 +33,21 @@ pub(super) async fn prepare(
     peer: &Peer,
     admitted: &mut Admitted,
     mut parts: request::Parts,
-    incoming: Incoming,
+    incoming: Payload,
 ) -> Result<Prepared, Rejection> {
     let loaded = &admitted.loaded;
     let route = &admitted.context.route;
     let max_streams = loaded.config.limits.max_streams;
-    if admitted.hint.is_some()
+    let upgrades = admitted.websocket.is_some();
+    let talks = route.upstream.is_websocket() && !upgrades;
+    if talks && !matches!(parts.method, Method::GET | Method::POST) {
+        return Err(Rejection::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "the agent speaks only WebSocket, and is asked with GET or POST",
+        ));
+    }
+    if (admitted.hint.is_some() || upgrades)
         && let Err(full) = app.streams.check(max_streams, &peer.conn.streams)
     {
         // This will most likely be one stream too many. It is rejected before an agent does any work for it.
@@ -50,7 +58,7 @@ pub(super) async fn prepare(
     let total_at = admitted.context.started + deadlines.total;
     let rewriting = Rewriting::of(admitted, &parts);
     let limits = RequestLimits {
-        max_bytes: if rewriting.is_on() {
+        max_bytes: if rewriting.is_on() || talks {
             policy.max_request_bytes.min(REWRITTEN_BYTES)
         } else {
             policy.max_request_bytes
@@ -110,8 +118,22 @@ pub(super) async fn prepare(
     };
     let interim = interim::forwarder(&parts, &peer.conn);
     let request = Request::from_parts(parts, body);
+    let terms = Terms {
+        ping: policy.heartbeat,
+        max_message: policy.max_event_bytes,
+    };
     let calling = async move {
-        match timeout_at(total_at, client.call(request, &origin, &deadlines, interim)).await {
+        let answer = async {
+            if upgrades {
+                client.upgrade(request, &origin, &deadlines, interim).await
+            } else if talks {
+                let talk = client.converse(request, &origin, &deadlines, interim, terms);
+                talk.await
+            } else {
+                client.call(request, &origin, &deadlines, interim).await
+            }
+        };
+        match timeout_at(total_at, answer).await {
             Ok(result) => result,
             Err(_) => Err(Error::TotalTimeout {
                 limit: deadlines.total,

@@ -122,7 +122,7 @@ impl From<&Error> for Rejection {
             | Error::FirstEventTimeout { .. }
             | Error::HeadTimeout { .. }
             | Error::TotalTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-            Error::RequestAborted => StatusCode::BAD_REQUEST,
+            Error::RequestAborted | Error::RequestUnreadable(_) => StatusCode::BAD_REQUEST,
             Error::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Error::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Error::NoSocket { .. } => StatusCode::SERVICE_UNAVAILABLE,

@@ -7,6 +7,7 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request};
 
 use super::reject::Rejection;
+use super::upgrade_request;
 
 fn bad(message: &'static str) -> Rejection {
     Rejection {
@@ -15,7 +16,8 @@ fn bad(message: &'static str) -> Rejection {
     }
 }
 
-/// Checks a request. Refuses one that is ambiguous, or that asks for a tunnel or an unknown expectation.
+/// Checks a request. Refuses one that is ambiguous, or that asks for an unknown expectation, or for a tunnel other than a
+/// WebSocket.
 ///
 /// Whatever ends the connection comes first: what else an ambiguous request asks for must not keep it open.
 pub(super) fn check(parts: &request::Parts) -> Result<(), Rejection> {
@@ -87,16 +89,22 @@ fn method(parts: &request::Parts) -> Result<(), Rejection> {
     })
 }
 
-/// Refuses upgrades. An offer of h2c may be ignored (RFC 9110, 7.8).
+/// Refuses upgrades other than those that were recognized. An offer of h2c may be ignored (RFC 9110, 7.8).
 fn upgrade(parts: &request::Parts) -> Result<(), Rejection> {
+    if upgrade_request::is_asked(parts) {
+        return Ok(());
+    }
+    if upgrade_request::is_named_alone(&parts.headers) {
+        return Err(bad(
+            "expected an upgrade to a WebSocket to be a GET of HTTP/1.1 without a body, with `Connection: Upgrade` and one Sec-WebSocket-Key",
+        ));
+    }
     let mut upgrades = parts.headers.get_all(header::UPGRADE).iter();
     let is_offer =
         |value: &HeaderValue| elements(value).all(|protocol| protocol.eq_ignore_ascii_case(b"h2c"));
     if upgrades.any(|value| !is_offer(value)) {
-        return Err(Rejection::new(
-            StatusCode::NOT_IMPLEMENTED,
-            "upgrade_not_supported",
-            "upgrades (WebSocket and others) are not supported by this version of Weir",
+        return Err(upgrade_request::not_supported(
+            "of upgrades, only those to a WebSocket alone are supported",
         ));
     }
     Ok(())
@@ -264,6 +272,26 @@ mod tests {
                 assert!(refusal.closes, "{fields:?} {more:?}: {}", refusal.status);
                 assert!(refusal.status != StatusCode::EXPECTATION_FAILED);
             }
+        }
+    }
+
+    #[test]
+    fn only_an_offer_of_h2c_is_ignored_of_upgrades_that_were_not_recognized() {
+        let upgraded = |upgrade| {
+            status(
+                Version::HTTP_11,
+                "/",
+                &[
+                    ("host", "h"),
+                    ("connection", "upgrade"),
+                    ("upgrade", upgrade),
+                ],
+            )
+        };
+        assert_eq!(upgraded("h2c"), None);
+        assert_eq!(upgraded("websocket"), Some(400), "without a key");
+        for upgrade in ["foo", "websocket, foo", "h2c, websocket", "TLS/1.2"] {
+            assert_eq!(upgraded(upgrade), Some(501), "{upgrade}");
         }
     }
 

@@ -15,6 +15,7 @@ use crate::client_conn::ClientConn;
 use crate::metrics::RouteMetrics;
 use crate::queue::{Close, Receiver};
 use crate::stream::pump::{Reader as _, Running};
+use crate::tunnel;
 use crate::upstream::fields::forwardable;
 use crate::upstream::{self, Broken, Received};
 
@@ -81,6 +82,8 @@ enum Kind {
     Fixed(Option<Bytes>),
     Pass(Box<Pass>),
     Stream(Box<Stream>),
+    /// There is no body: what follows the head is no longer HTTP.
+    Tunnel(Option<Box<tunnel::Start>>),
 }
 
 struct Pass {
@@ -143,6 +146,46 @@ impl Body {
         }
     }
 
+    /// Creates the body of an accepted upgrade: nothing, and a tunnel that begins behind the head.
+    pub(crate) fn tunnel(start: tunnel::Start) -> Self {
+        Self {
+            kind: Kind::Tunnel(Some(Box::new(start))),
+            breaking: Breaking::default(),
+            received: None,
+            held: None,
+        }
+    }
+
+    /// Creates the body of an accepted upgrade whose bytes somebody else takes.
+    pub(crate) fn upgraded() -> Self {
+        Self {
+            kind: Kind::Tunnel(None),
+            breaking: Breaking::default(),
+            received: None,
+            held: None,
+        }
+    }
+
+    /// Takes the values that live as long as the body, for what follows it on its connection.
+    pub(crate) fn take_held(&mut self) -> Option<Held> {
+        self.held.take()
+    }
+
+    /// Reports whether the body is a stream.
+    pub(crate) const fn is_stream(&self) -> bool {
+        matches!(self.kind, Kind::Stream(_))
+    }
+
+    /// Takes the tunnel that begins behind the head, with the values that live as long, if the response accepts an upgrade.
+    pub(crate) fn take_tunnel(&mut self) -> Option<Box<tunnel::Start>> {
+        let Kind::Tunnel(start) = &mut self.kind else {
+            return None;
+        };
+        let mut start = start.take()?;
+        start.account.keep(self.held.take());
+        Some(start)
+    }
+
     /// Runs a stream to its end before anything of it is sent. Returns the status of a response that says how it has
     /// failed, if it has.
     pub(crate) async fn closed(&mut self) -> Option<StatusCode> {
@@ -190,7 +233,7 @@ impl Body {
                 stream.keep(self.held);
                 Some(stream)
             }
-            Kind::Fixed(_) | Kind::Pass(_) => None,
+            Kind::Fixed(_) | Kind::Pass(_) | Kind::Tunnel(_) => None,
         }
     }
 
@@ -236,6 +279,7 @@ impl http_body::Body for Body {
             Kind::Fixed(bytes) => bytes.is_none(),
             Kind::Pass(pass) => pass.done || (pass.ready.is_empty() && pass.body.is_end_stream()),
             Kind::Stream(..) => false,
+            Kind::Tunnel(_) => true,
         }
     }
 
@@ -246,6 +290,7 @@ impl http_body::Body for Body {
             }
             Kind::Pass(pass) => pass.body.size_hint(),
             Kind::Stream(..) => SizeHint::default(),
+            Kind::Tunnel(_) => SizeHint::with_exact(0),
         }
     }
 }
@@ -259,6 +304,7 @@ impl Kind {
         match self {
             Self::Fixed(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Pass(pass) => pass.poll_frame(cx),
+            Self::Tunnel(_) => Poll::Ready(None),
             Self::Stream(stream) => {
                 let mut bytes = Vec::new();
                 let took = stream.poll_take(cx, max_bytes, &mut bytes);

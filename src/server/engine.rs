@@ -1,9 +1,9 @@
 //! The state machine of a client connection: which protocol engine drives it, if any.
 //!
 //! ```text
-//!           first bytes
-//! Waiting ──┬─────────► Http2
-//!    ▲      └─────────► Http1 ── head of a stream written ──► StreamWriter
+//!           first bytes               ┌─ 101 written ──► Tunnel, or Bridge
+//! Waiting ──┬─────────► Http2         │
+//!    ▲      └─────────► Http1 ────────┴─ head of a stream written ──► StreamWriter
 //!    └──────────────────────────── stream written ─────────────┘
 //! ```
 //!
@@ -29,12 +29,14 @@ use super::interim::Interim;
 use super::service::{HandedOver, Service};
 use super::stream_writer::StreamWriter;
 use crate::body_deadline;
+use crate::bridge::{self, Socket};
 use crate::client_conn::{ClientConn, Overdue};
 use crate::config::Limits;
 use crate::strict::StrictIo;
 use crate::strict::frame_flood::FrameFlood;
 use crate::strict::smuggling::RequestFraming;
 use crate::tasks;
+use crate::tunnel::{Over, Start, Tunnel};
 
 /// The preface of an HTTP/2 connection (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -127,6 +129,10 @@ enum State<S> {
     Http2(Pin<Box<Http2<S>>>),
     /// The flag says whether the connection closes afterwards.
     StreamWriter(Box<StreamWriter<S>>, bool),
+    /// A WebSocket. Nothing else follows on the connection.
+    Tunnel(Box<Tunnel<S>>),
+    /// A WebSocket that Weir itself speaks with. Nothing else follows, either.
+    Bridge(Box<Socket<S>>),
     /// The last response was written; the connection is being closed.
     Closing(Box<Interim<S>>),
     Gone,
@@ -169,6 +175,8 @@ where
                         last: *last || self.closing,
                     })
                 }
+                State::Tunnel(tunnel) => Some(after(ready!(tunnel.poll(cx)))?),
+                State::Bridge(socket) => Some(after(ready!(socket.poll(cx)))?),
                 _ => ready!(self.poll_next(cx))?,
             };
             match next {
@@ -192,7 +200,15 @@ where
             }
             State::Http1(engine) => match Pin::new(&mut **engine).poll(cx) {
                 // The engine does not close a connection that it gives up for CONNECT or an upgrade.
-                Poll::Ready(Ok(())) => return Poll::Ready(Ok(Some(Next::Close))),
+                Poll::Ready(Ok(())) => {
+                    let handover = &self.service.handover;
+                    let next = match (handover.take_tunnel(), handover.take_bridge()) {
+                        (Some(start), _) => Next::Tunnel(start),
+                        (None, Some(start)) => Next::Bridge(start),
+                        (None, None) => Next::Close,
+                    };
+                    return Poll::Ready(Ok(Some(next)));
+                }
                 Poll::Ready(Err(error)) => Err(error.into()),
                 // A stream may leave once the engine has written everything.
                 Poll::Pending if self.conn.is_flushed() => match self.service.handover.take() {
@@ -205,7 +221,7 @@ where
             State::Closing(stream) => {
                 ready!(Pin::new(&mut **stream).poll_shutdown(cx)).map_err(Ended::from)
             }
-            State::StreamWriter(..) | State::Gone => Ok(()),
+            State::StreamWriter(..) | State::Tunnel(_) | State::Bridge(_) | State::Gone => Ok(()),
         };
         Poll::Ready(over.map(|()| None))
     }
@@ -226,6 +242,31 @@ where
                 let conn = Arc::clone(&self.conn);
                 let writer = StreamWriter::new(stream.into_inner(), conn, &early, *body);
                 State::StreamWriter(Box::new(writer), last)
+            }
+            (State::Http1(engine), Next::Tunnel(start)) => {
+                let parts = engine.into_parts();
+                let (unread, stream) = parts.io.into_inner().into_parts();
+                // What has followed the request belongs to the tunnel.
+                let early = [parts.read_buf, unread].concat();
+                let conn = Some(Arc::clone(&self.conn));
+                let tunnel = Tunnel::new(stream.into_inner(), early.into(), *start, conn);
+                State::Tunnel(Box::new(tunnel))
+            }
+            (State::Tunnel(tunnel), Next::Close) => {
+                let conn = Arc::clone(&self.conn);
+                State::Closing(Box::new(Interim::new(tunnel.into_client(), conn)))
+            }
+            (State::Http1(engine), Next::Bridge(start)) => {
+                let parts = engine.into_parts();
+                let (unread, stream) = parts.io.into_inner().into_parts();
+                let early = [parts.read_buf, unread].concat();
+                let conn = Some(Arc::clone(&self.conn));
+                let socket = Socket::new(stream.into_inner(), early, *start, conn);
+                State::Bridge(Box::new(socket))
+            }
+            (State::Bridge(socket), Next::Close) => {
+                let conn = Arc::clone(&self.conn);
+                State::Closing(Box::new(Interim::new(socket.into_client(), conn)))
             }
             (State::Http1(engine), Next::Close) => {
                 let (_, stream) = engine.into_parts().io.into_inner().into_parts();
@@ -283,6 +324,8 @@ where
                     .max_send_buf_size(MAX_SEND_BYTES)
                     .keep_alive_interval(PING)
                     .keep_alive_timeout(PING)
+                    // WebSockets (RFC 8441).
+                    .enable_connect_protocol()
                     .serve_connection(TokioIo::new(io), self.service.clone());
                 State::Http2(Box::pin(engine))
             }
@@ -295,7 +338,12 @@ where
         match &mut self.state {
             State::Http1(engine) => Pin::new(&mut **engine).graceful_shutdown(),
             State::Http2(engine) => engine.as_mut().graceful_shutdown(),
-            State::Waiting(_) | State::StreamWriter(..) | State::Closing(_) | State::Gone => {}
+            State::Waiting(_)
+            | State::StreamWriter(..)
+            | State::Tunnel(_)
+            | State::Bridge(_)
+            | State::Closing(_)
+            | State::Gone => {}
         }
     }
 
@@ -308,7 +356,12 @@ where
             State::Http1(engine) => {
                 let _ = Pin::new(&mut **engine).poll(cx);
             }
-            State::Http2(_) | State::StreamWriter(..) | State::Closing(_) | State::Gone => {}
+            State::Http2(_)
+            | State::StreamWriter(..)
+            | State::Tunnel(_)
+            | State::Bridge(_)
+            | State::Closing(_)
+            | State::Gone => {}
         }
     }
 }
@@ -317,12 +370,22 @@ where
 enum Next {
     Begin(First),
     StreamWriter(HandedOver),
+    Tunnel(Box<Start>),
+    Bridge(Box<bridge::Start>),
     /// The connection closes.
     Close,
     Rest {
         /// Whether the connection closes.
         last: bool,
     },
+}
+
+/// Returns what follows a WebSocket that is over.
+fn after(over: Over) -> io::Result<Next> {
+    match over {
+        Over::Closed => Ok(Next::Close),
+        Over::Left => Err(io::ErrorKind::ConnectionAborted.into()),
+    }
 }
 
 /// What the first bytes of a connection show.

@@ -5,6 +5,7 @@ mod connection;
 mod engine;
 mod interim;
 pub mod listener;
+mod over_http2;
 mod service;
 pub mod socket;
 mod stream_writer;

@@ -8,19 +8,24 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response, Version, header};
+use http::{HeaderValue, Method, Request, Response, Version, header};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::service;
+use hyper::{service, upgrade};
 
+use super::over_http2;
 use crate::app::App;
+use crate::bridge;
 use crate::proxy::{self, Peer};
 use crate::reply::body::Body;
 use crate::reply::stream::Stream;
+use crate::strict::smuggling;
+use crate::tasks;
+use crate::tunnel;
 
 /// Answers the requests of one connection.
 #[derive(Clone, Debug)]
@@ -53,7 +58,7 @@ impl service::Service<Request<Incoming>> for Service {
     type Error = Infallible;
     type Future = Answering;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let Self {
             app,
             peer,
@@ -63,10 +68,42 @@ impl service::Service<Request<Incoming>> for Service {
         // when the head of a stream is sent.
         Box::pin(async move {
             let may_leave = request.version() == Version::HTTP_11;
-            let last = closes(&request);
+            // Behind such a head, the strict reader lets pass what may be frames. It must not be read as a request.
+            let ends = request.version() <= Version::HTTP_11 && names_websocket(&request);
+            let last = closes(&request) || ends;
+            let connects = request.method() == Method::CONNECT && !may_leave;
+            let upgrade = connects.then(|| upgrade::on(&mut request));
             let mut response = proxy::serve(&app, &peer, request).await;
             if !may_leave {
                 response.body_mut().release();
+            }
+            let accepted = response.extensions_mut().remove::<bridge::Accepted>();
+            let bridge = accepted.and_then(|accepted| accepted.take());
+            if let Some(mut start) = bridge {
+                start.account.keep(response.body_mut().take_held());
+                match upgrade {
+                    Some(upgrade) => {
+                        tasks::spawn(over_http2::run_bridge(upgrade, *start));
+                    }
+                    None => *handover.bridge() = Some(start),
+                }
+                return Ok(response.map(|body| Answer {
+                    body: Some(body),
+                    handover: None,
+                    last,
+                }));
+            }
+            match (response.body_mut().take_tunnel(), upgrade) {
+                (Some(start), Some(upgrade)) => {
+                    tasks::spawn(over_http2::run(upgrade, *start));
+                }
+                // The driver takes it from there once the engine has written the head and ends.
+                (Some(start), None) => *handover.tunnel() = Some(start),
+                (None, _) if ends => {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                }
+                (None, _) => {}
             }
             Ok(response.map(|body| Answer {
                 body: Some(body),
@@ -86,6 +123,12 @@ fn closes(request: &Request<Incoming>) -> bool {
         .any(|token| token.trim().eq_ignore_ascii_case("close"))
 }
 
+/// Reports whether the strict reader takes the request for an upgrade to a WebSocket, whatever else it is.
+fn names_websocket(request: &Request<Incoming>) -> bool {
+    let mut upgrades = request.headers().get_all(header::UPGRADE).iter();
+    upgrades.any(|value| smuggling::names_websocket(value.as_bytes()))
+}
+
 /// A stream that has left its engine.
 #[derive(Debug)]
 pub(super) struct HandedOver {
@@ -96,15 +139,35 @@ pub(super) struct HandedOver {
 
 /// The place where a body waits for the driver of its connection.
 #[derive(Debug, Default)]
-pub(super) struct Handover(Mutex<Option<HandedOver>>);
+pub(super) struct Handover {
+    stream: Mutex<Option<HandedOver>>,
+    tunnel: Mutex<Option<Box<tunnel::Start>>>,
+    bridge: Mutex<Option<Box<bridge::Start>>>,
+}
 
 impl Handover {
     pub(super) fn take(&self) -> Option<HandedOver> {
         self.lock().take()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<HandedOver>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn take_tunnel(&self) -> Option<Box<tunnel::Start>> {
+        self.tunnel().take()
+    }
+
+    pub(super) fn take_bridge(&self) -> Option<Box<bridge::Start>> {
+        self.bridge().take()
+    }
+
+    fn bridge(&self) -> MutexGuard<'_, Option<Box<bridge::Start>>> {
+        self.bridge.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tunnel(&self) -> MutexGuard<'_, Option<Box<tunnel::Start>>> {
+        self.tunnel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<HandedOver>> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

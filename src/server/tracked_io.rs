@@ -188,6 +188,10 @@ impl<S: AsyncRead + AsyncWrite + PeerState + Unpin> AsyncWrite for TrackedIo<S> 
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.conn.is_tunnel() {
+            // The client may still send: the other direction goes on.
+            return Pin::new(&mut self.socket).poll_shutdown(cx);
+        }
         if self.closing.is_none() {
             ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
             self.closing = Some(MAX_LINGER_BYTES);
@@ -249,6 +253,19 @@ mod tests {
         tracked.flush().await.unwrap();
         drop(client);
         assert!(ends(&mut tracked, &conn).await);
+    }
+
+    #[tokio::test]
+    async fn a_tunnel_that_ends_for_its_client_still_hears_it() {
+        let (mut client, accepted) = tcp().await;
+        let (mut tracked, conn) = tracked(accepted);
+        conn.set_tunnel(true);
+        tracked.shutdown().await.unwrap();
+        assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
+        client.write_all(b"more").await.unwrap();
+        let mut some = [0; 4];
+        tracked.read_exact(&mut some).await.unwrap();
+        assert_eq!(&some, b"more");
     }
 
     #[tokio::test]

@@ -18,6 +18,7 @@
 //! | `source` | upstream bodies as sources of a pump |
 //! | `start` | builds a stream from its parts |
 //! | `stream_id` | the ids of streams |
+//! | `traffic` | what has passed through a tunnel |
 //! | `task` | the future that runs a stream, and contains its panics |
 //! | `records` | the record of a stream for whoever keeps what was said |
 //! | `accounting` | the metrics and the log line of a stream |
@@ -35,6 +36,7 @@ mod start;
 pub mod stored;
 pub mod stream_id;
 mod task;
+pub mod traffic;
 mod viewer;
 
 pub use context::RequestContext;

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::context::RequestContext;
 use super::stream_id::StreamId;
+use super::traffic::Traffic;
 use crate::capacity::{Capacity, Entered, Full, Share};
 use crate::dialect::Dialect;
 use crate::hub::Hub;
@@ -35,6 +36,8 @@ pub struct LiveStream {
     dialect: AtomicU8,
     /// The upstream call continues without its client.
     detached: AtomicBool,
+    /// What has passed, if the stream is a tunnel.
+    traffic: OnceLock<Traffic>,
 }
 
 /// A client that receives a stream: its queue and its connection.
@@ -80,6 +83,7 @@ impl LiveStream {
             outcome: OnceLock::new(),
             dialect: AtomicU8::new(Dialect::Opaque as u8),
             detached: AtomicBool::new(false),
+            traffic: OnceLock::new(),
         }
     }
 
@@ -135,6 +139,16 @@ impl LiveStream {
         let known = usize::from(self.dialect.load(Ordering::Relaxed));
         let all = Dialect::ALL.get(known);
         all.copied().unwrap_or(Dialect::Opaque)
+    }
+
+    /// Makes the stream a tunnel, and returns what has passed through it.
+    pub fn tunnelled(&self) -> &Traffic {
+        self.traffic.get_or_init(Traffic::default)
+    }
+
+    /// Returns what has passed, if the stream is a tunnel.
+    pub fn traffic(&self) -> Option<&Traffic> {
+        self.traffic.get()
     }
 
     /// Records that the upstream call continues without its client.

@@ -26,7 +26,7 @@ impl Source for BodySource {
             Ok(Read::Data { drained: false }) => Ok(Progress::More),
             Ok(Read::Data { drained: true }) => Ok(Progress::Drained),
             Ok(Read::Eof(_)) => Ok(Progress::End),
-            Err(error) => Err(broken(&error).into()),
+            Err(error) => Err(failure(&error)),
         })
     }
 
@@ -36,6 +36,10 @@ impl Source for BodySource {
 
     fn set_low_rate(&mut self, low_rate: bool) {
         self.0.set_low_rate(low_rate);
+    }
+
+    fn complete(&mut self) {
+        self.0.complete();
     }
 }
 
@@ -69,7 +73,20 @@ pub(crate) const fn broken(error: &Broken) -> End {
     match error {
         Broken::Malformed(_) => End::UpstreamError,
         Broken::Reset(_) => End::UpstreamReset,
-        Broken::Truncated => End::Truncated,
+        Broken::Closed(_) | Broken::Truncated => End::Truncated,
+        Broken::TooLarge => End::TooLarge,
+    }
+}
+
+/// Returns how a stream ends whose upstream connection broke, with the message for the client.
+fn failure(error: &Broken) -> Failure {
+    let end = broken(error);
+    match error {
+        Broken::Closed(code) => Failure {
+            message: format!("{end}: the upstream closed its WebSocket with code {code}"),
+            ..end.into()
+        },
+        _ => end.into(),
     }
 }
 
@@ -113,6 +130,12 @@ impl Source for CallSource {
     fn set_low_rate(&mut self, low_rate: bool) {
         if let Self::Reading(body) = self {
             body.set_low_rate(low_rate);
+        }
+    }
+
+    fn complete(&mut self) {
+        if let Self::Reading(body) = self {
+            body.complete();
         }
     }
 }

@@ -133,6 +133,8 @@ struct Head {
     /// Whether the request line has been seen.
     begun: bool,
     length: Length,
+    /// Whether the head asks for a WebSocket.
+    upgrades: bool,
 }
 
 impl Head {
@@ -162,8 +164,18 @@ impl Head {
                 self.ends(part, part.len() > LINE_BYTES)
             };
             if ended {
-                return Some((used, self.length));
+                return Some((used, self.length_of_all()));
             }
+        }
+    }
+
+    /// Returns the length of the body. What follows a head that asks for a WebSocket is no request, whether the WebSocket
+    /// is accepted or not: the service sees to it that the connection ends with the answer, and asks
+    /// [`names_websocket`] as well.
+    const fn length_of_all(&self) -> Length {
+        match self.length {
+            Length::None | Length::Exact(0) if self.upgrades => Length::Unknown,
+            length => length,
         }
     }
 
@@ -183,12 +195,14 @@ impl Head {
     fn field(&mut self, line: &[u8], is_cut: bool) {
         const LENGTH: &[u8] = b"content-length";
         const CODING: &[u8] = b"transfer-encoding";
+        const UPGRADE: &[u8] = b"upgrade";
         let Some(colon) = memchr(b':', line) else {
             return;
         };
         let (name, value) = line.split_at(colon);
         let value = value.get(1..).unwrap_or_default().trim_ascii();
-        if is_cut && (name.eq_ignore_ascii_case(LENGTH) || name.eq_ignore_ascii_case(CODING)) {
+        let decides = [LENGTH, CODING, UPGRADE];
+        if is_cut && decides.iter().any(|one| name.eq_ignore_ascii_case(one)) {
             // The rest of the value is unknown here, but the engine reads it.
             self.length = Length::Both;
         } else if name.eq_ignore_ascii_case(LENGTH) {
@@ -202,6 +216,8 @@ impl Head {
                 (Length::Exact(before), Some(bytes)) if before == bytes => Length::Exact(bytes),
                 _ => Length::Unknown,
             };
+        } else if name.eq_ignore_ascii_case(UPGRADE) {
+            self.upgrades |= names_websocket(value);
         } else if name.eq_ignore_ascii_case(CODING) {
             let is_chunked = value.eq_ignore_ascii_case(b"chunked");
             self.length = match self.length {
@@ -213,11 +229,45 @@ impl Head {
     }
 }
 
+/// Reports whether the value of an `Upgrade` field names WebSockets, alone or among others.
+pub fn names_websocket(value: &[u8]) -> bool {
+    const NAME: &[u8] = b"websocket";
+    value
+        .windows(NAME.len())
+        .any(|part| part.eq_ignore_ascii_case(NAME))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const NEXT: &str = "GET /next HTTP/1.1\r\nhost: h\r\n\r\n";
+
+    #[test]
+    fn what_follows_a_websocket_upgrade_is_no_request() {
+        let frames = "\x01\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n";
+        for upgrade in [
+            "websocket",
+            "WebSocket ",
+            "h2c, websocket",
+            "websocket, foo",
+        ] {
+            let words = format!("GET / HTTP/1.1\r\nhost: h\r\nUpgrade: {upgrade}\r\n\r\n{frames}");
+            for cut in cuts(&words) {
+                assert_eq!(passed(&words, cut), words, "{upgrade}");
+            }
+        }
+        for head in [
+            "Upgrade: h2c".to_owned(),
+            format!("Upgrade: {}websocket", " ".repeat(300)),
+            "x-upgrade: websocket".to_owned(),
+        ] {
+            let words = format!("GET / HTTP/1.1\r\nhost: h\r\n{head}\r\n\r\n{frames}");
+            for cut in cuts(&words) {
+                assert!(passed(&words, cut).len() < words.len(), "{head}");
+            }
+        }
+    }
 
     /// Returns what passes of `words` if they arrive in pieces of `cut` bytes.
     fn passed(words: &str, cut: usize) -> String {

@@ -3,12 +3,17 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use http::HeaderMap;
 use http_body::SizeHint;
 
 use super::error::Broken;
 use super::pool::Lease;
 use super::progress::Read;
+use super::socket::Io;
+use super::sockets::Counted;
+use super::upgraded::Upgraded;
+use super::websocket::conversation::Conversation;
 
 /// An upstream's response body. The task that reads it also drives its connection (HTTP/1.1), so one wake-up reads,
 /// decodes and hands over. Dropping it closes the connection, or resets the stream on a shared one; reading it to the
@@ -46,6 +51,26 @@ impl Body {
     pub fn report_failure(&self) {
         if let Some(lease) = &self.lease {
             lease.failed();
+        }
+    }
+
+    /// Returns the connection, after a 101 to an upgrade.
+    pub fn into_upgraded(self) -> Option<Upgraded> {
+        self.lease?.into_upgraded()
+    }
+
+    /// Returns the body of the conversation that `start` makes of the connection, after a 101.
+    pub(super) fn converse(
+        self,
+        start: impl FnOnce(Io, Bytes, Option<Counted>) -> Conversation,
+    ) -> Option<Self> {
+        self.lease?.converse(start).map(Self::new)
+    }
+
+    /// Notes that the stream has ended well, whatever may still come.
+    pub fn complete(&mut self) {
+        if let Some(lease) = &mut self.lease {
+            lease.exchange.complete();
         }
     }
 
@@ -113,8 +138,11 @@ impl Body {
                 }
             }
             Ok(Read::Eof(_)) => self.release(cx),
-            Err(_) => {
-                self.report_failure();
+            Err(error) => {
+                // An event beyond a limit of Weir's is no failure of the endpoint.
+                if !matches!(error, Broken::TooLarge) {
+                    self.report_failure();
+                }
                 self.lease = None;
             }
         }

@@ -13,11 +13,30 @@ use super::http2;
 use super::socket::{Io, RECEIVE_BUFFER_BYTES};
 use super::tls;
 
+/// The version of HTTP that a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speaks {
+    Http1,
+    Http2,
+}
+
+impl Speaks {
+    /// Returns the version that is configured.
+    pub(super) const fn configured(upstream: &Upstream) -> Self {
+        if upstream.http2 {
+            Self::Http2
+        } else {
+            Self::Http1
+        }
+    }
+}
+
 /// Makes one attempt to connect.
 pub(super) async fn connect(
     upstream: &Upstream,
     endpoint: &Endpoint,
     connector: Option<&TlsConnector>,
+    speaks: Speaks,
 ) -> Result<Io, Error> {
     let name = || upstream.name.to_string();
     let failed = |source: io::Error| {
@@ -62,11 +81,15 @@ pub(super) async fn connect(
         source,
     };
     let server_name = tls::server_name(&upstream.tls, host).map_err(tls_failed)?;
-    let stream = connector
-        .connect(server_name, stream)
-        .await
-        .map_err(tls_failed)?;
-    if upstream.http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+    let connecting = if speaks == Speaks::configured(upstream) {
+        connector.connect(server_name, stream)
+    } else {
+        // The connector offers the configured version only.
+        let offer = vec![b"http/1.1".to_vec()];
+        connector.with_alpn(offer).connect(server_name, stream)
+    };
+    let stream = connecting.await.map_err(tls_failed)?;
+    if speaks == Speaks::Http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
         let why = "the agent did not choose HTTP/2 (ALPN `h2`); if it speaks HTTP/1.1 only, `http2` must be false";
         return Err(tls_failed(io::Error::other(why)));
     }
@@ -79,7 +102,7 @@ pub(super) async fn shared(
     endpoint: &Endpoint,
     connector: Option<&TlsConnector>,
 ) -> Result<http2::Connection, Error> {
-    let io = connect(upstream, endpoint, connector).await?;
+    let io = connect(upstream, endpoint, connector, Speaks::Http2).await?;
     let scheme = if endpoint.tls { "https" } else { "http" };
     let opening = http2::Connection::open(io, scheme).await;
     opening.map_err(|source| Error::Connect {

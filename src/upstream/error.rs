@@ -26,6 +26,12 @@ pub enum Broken {
     /// The connection broke.
     #[error("the connection broke")]
     Reset(#[source] std::io::Error),
+    /// The agent closed its WebSocket with this code, which is not the one of a good end.
+    #[error("the agent closed its WebSocket with code {0}")]
+    Closed(u16),
+    /// One message exceeds the size limit of an event.
+    #[error("one message exceeds max_event_bytes")]
+    TooLarge,
     /// The connection ended before the body did.
     #[error("the connection ended inside the body")]
     Truncated,
@@ -108,6 +114,9 @@ pub enum Error {
     /// The client's request body exceeds its limit.
     #[error("the request body exceeds max_request_bytes")]
     RequestTooLarge,
+    /// The client's request body cannot be a message to a WebSocket agent.
+    #[error("{0}")]
+    RequestUnreadable(&'static str),
     /// The connection closed before a response head.
     #[error("upstream \"{upstream}\" closed the connection before a response head")]
     Reset {
@@ -148,6 +157,7 @@ impl Error {
             Self::RequestAborted => "request_aborted",
             Self::RequestTimeout => "request_timeout",
             Self::RequestTooLarge => "request_too_large",
+            Self::RequestUnreadable(_) => "bad_request",
             Self::Reset { .. } => "upstream_reset",
             Self::Tls { .. } => "upstream_tls",
             Self::TotalTimeout { .. } => "total_timeout",
@@ -162,6 +172,7 @@ impl Error {
                 | Self::RequestAborted
                 | Self::RequestTimeout
                 | Self::RequestTooLarge
+                | Self::RequestUnreadable(_)
         )
     }
 

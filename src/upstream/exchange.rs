@@ -1,5 +1,7 @@
-//! One request and its response, on a connection of its own (HTTP/1.1) or as a stream of a shared one (HTTP/2).
+//! One request and its response: on a connection of its own (HTTP/1.1), as a stream of a shared one (HTTP/2), or as a
+//! conversation over a WebSocket.
 
+use std::io;
 use std::task::{Context, Poll};
 
 use http::{HeaderMap, StatusCode, request, response};
@@ -7,6 +9,7 @@ use http::{HeaderMap, StatusCode, request, response};
 use super::error::Broken;
 use super::progress::{Failure, Read};
 use super::request_body::RequestBody;
+use super::websocket::conversation::Conversation;
 use super::{http1, http2};
 
 /// The connection or stream that carries a request.
@@ -14,6 +17,8 @@ use super::{http1, http2};
 pub(super) enum Exchange {
     Own(http1::Connection),
     Shared(Box<http2::Stream>),
+    /// It has begun already: only its body is read.
+    Talk(Box<Conversation>),
 }
 
 impl Exchange {
@@ -22,6 +27,7 @@ impl Exchange {
         match self {
             Self::Own(connection) => connection.begin(parts, body),
             Self::Shared(stream) => stream.begin(parts, body),
+            Self::Talk(_) => {}
         }
     }
 
@@ -34,6 +40,10 @@ impl Exchange {
         match self {
             Self::Own(connection) => connection.poll_head(cx, interim),
             Self::Shared(stream) => stream.poll_head(cx, interim),
+            Self::Talk(_) => {
+                let error = io::Error::other("no request was begun");
+                Poll::Ready(Err(Failure::Reset(error)))
+            }
         }
     }
 
@@ -50,6 +60,15 @@ impl Exchange {
         match self {
             Self::Own(connection) => connection.poll_body(cx, sink),
             Self::Shared(stream) => stream.poll_body(cx, sink),
+            Self::Talk(talk) => talk.poll_read(cx, sink),
+        }
+    }
+
+    /// Keeps the connection from carrying another request.
+    pub(super) const fn set_last(&mut self) {
+        match self {
+            Self::Own(connection) => connection.set_last(),
+            Self::Shared(_) | Self::Talk(_) => {}
         }
     }
 
@@ -58,6 +77,7 @@ impl Exchange {
         match self {
             Self::Own(connection) => connection.set_low_rate(low_rate),
             Self::Shared(stream) => stream.set_low_rate(low_rate),
+            Self::Talk(talk) => talk.set_low_rate(low_rate),
         }
     }
 
@@ -67,6 +87,7 @@ impl Exchange {
         match self {
             Self::Own(connection) => connection.left(),
             Self::Shared(stream) => stream.left(),
+            Self::Talk(_) => None,
         }
     }
 
@@ -74,7 +95,7 @@ impl Exchange {
     /// does.
     pub(super) fn is_first_to_fail(&self) -> bool {
         match self {
-            Self::Own(_) => true,
+            Self::Own(_) | Self::Talk(_) => true,
             Self::Shared(stream) => stream.is_first_to_fail(),
         }
     }
@@ -84,7 +105,7 @@ impl Exchange {
     pub(super) const fn has_heard(&self) -> bool {
         match self {
             Self::Own(connection) => connection.has_heard(),
-            Self::Shared(_) => true,
+            Self::Shared(_) | Self::Talk(_) => true,
         }
     }
 
@@ -93,6 +114,15 @@ impl Exchange {
         match self {
             Self::Own(connection) => connection.take_unsent(),
             Self::Shared(stream) => stream.take_unsent(),
+            Self::Talk(_) => None,
+        }
+    }
+
+    /// Notes that the stream has ended well: what may still come is not needed.
+    pub(super) fn complete(&mut self) {
+        match self {
+            Self::Own(_) | Self::Shared(_) => {}
+            Self::Talk(talk) => talk.complete(),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{Request, StatusCode, header, request};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::connect;
+use super::connect::{self, Speaks};
 use super::endpoint::Endpoints;
 use super::exchange::Exchange;
 use super::http1;
@@ -86,7 +86,7 @@ async fn ask(
             shared.await.map_err(told)?.first_place(),
         )))
     } else {
-        let io = connect::connect(upstream, endpoint, connector);
+        let io = connect::connect(upstream, endpoint, connector, Speaks::Http1);
         Exchange::Own(http1::Connection::new(io.await.map_err(told)?))
     };
     exchange.begin(&request, None);
@@ -100,7 +100,13 @@ async fn ask(
 
 /// Builds the request of a check: without a body, on a connection that serves no other request.
 fn question(endpoint: &Endpoint, path: &str) -> Result<request::Parts, http::Error> {
-    let request = Request::get(format!("{}{path}", endpoint.path_prefix))
+    // The path of a WebSocket is no prefix, and no place for checks.
+    let prefix = if endpoint.websocket {
+        ""
+    } else {
+        &endpoint.path_prefix
+    };
+    let request = Request::get(format!("{prefix}{path}"))
         .header(header::HOST, &endpoint.authority)
         .header(
             header::USER_AGENT,

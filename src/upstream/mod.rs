@@ -1,7 +1,8 @@
 //! Sends requests to agents: picks an endpoint, gets a connection, sends the request, and reads the response head.
 //!
 //! HTTP/1.1 (`http1`) carries one stream per connection, so dropping a response body cancels exactly one run. With
-//! HTTP/2 (`http2`) several streams share a connection. A request is sent a second time only if the upstream accepted
+//! HTTP/2 (`http2`) several streams share a connection. An agent that speaks only WebSocket (`websocket`) gets the request
+//! as a message, on a connection of its own. A request is sent a second time only if the upstream accepted
 //! nothing of the first attempt: connecting failed, a reused connection closed before the request left, or the
 //! upstream says so.
 
@@ -21,6 +22,9 @@ mod request_body;
 mod socket;
 mod sockets;
 mod tls;
+mod upgrade;
+mod upgraded;
+mod websocket;
 
 use std::future::poll_fn;
 use std::io;
@@ -36,6 +40,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 pub use body::Body;
+use connect::Speaks;
 pub use endpoint::Endpoints;
 use endpoint::Picked;
 pub use error::{Broken, Error, Malformed};
@@ -45,9 +50,12 @@ use pool::{Lease, Pool};
 pub use progress::Read;
 use request::Origin;
 use request_body::Verdict;
-pub use request_body::{Received, RequestBody, RequestLimits};
+pub use request_body::{Payload, Received, RequestBody, RequestLimits};
 use sockets::Counted;
 pub use sockets::{Budget, Sockets};
+pub use upgrade::takes_upgrades;
+pub use upgraded::Upgraded;
+pub use websocket::Terms;
 
 use crate::config::{Deadlines, Endpoint, Upstream};
 
@@ -109,7 +117,8 @@ pub async fn dial(
     endpoint: &Endpoint,
     connector: Option<&Connector>,
 ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, Error> {
-    connect::connect(upstream, endpoint, connector.map(|one| &one.0)).await
+    let speaks = Speaks::configured(upstream);
+    connect::connect(upstream, endpoint, connector.map(|one| &one.0), speaks).await
 }
 
 /// The check of an endpoint, which ends when its endpoints are dropped.
@@ -289,7 +298,7 @@ impl Client {
                 return Ok(self.leased(opened, picked, None));
             }
             let began = Instant::now();
-            match self.open(&picked, deadlines.connect).await {
+            match self.open(&picked, from, deadlines.connect).await {
                 Ok(opened) => {
                     let connected = opened.is_new.then(|| began.elapsed());
                     return Ok(self.leased(opened, picked, connected));
@@ -325,16 +334,21 @@ impl Client {
     }
 
     /// Opens a connection, or takes a place on a shared one.
-    async fn open(&self, picked: &Picked, limit: Duration) -> Result<Opened, Error> {
+    async fn open(
+        &self,
+        picked: &Picked,
+        supply: Supply,
+        limit: Duration,
+    ) -> Result<Opened, Error> {
         let Some(endpoint) = picked.endpoint() else {
             return Err(self.no_endpoint());
         };
         let connector = self.connector.as_ref().map(|connector| &connector.0);
         let upstream = &self.upstream;
         let opening = async {
-            if !upstream.http2 {
+            if !upstream.http2 || supply == Supply::Upgrade {
                 let socket = self.socket()?;
-                let io = connect::connect(upstream, endpoint, connector).await?;
+                let io = connect::connect(upstream, endpoint, connector, Speaks::Http1).await?;
                 return Ok(Opened {
                     exchange: Exchange::Own(http1::Connection::new(io)),
                     socket: Some(socket),
@@ -452,7 +466,7 @@ async fn answer(head: response::Parts, lease: Lease, verdict: &Verdict) -> Answe
         lease.picked.succeeded();
     }
     let mut body = Body::new(lease);
-    if body.is_end_stream() {
+    if body.is_end_stream() && head.status != StatusCode::SWITCHING_PROTOCOLS {
         // An empty body is never read, so its connection is released here.
         poll_fn(|cx| {
             body.release(cx);
@@ -474,6 +488,8 @@ async fn answer(head: response::Parts, lease: Lease, verdict: &Verdict) -> Answe
 enum Supply {
     New,
     Pool,
+    /// New, and HTTP/1.1 whatever is configured.
+    Upgrade,
 }
 
 /// A connection, or a place on a shared one.

@@ -9,12 +9,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::endpoint::Picked;
 use super::exchange::Exchange;
 use super::http1::Connection;
+use super::socket::Io;
 use super::sockets::{Budget, Counted};
+use super::upgraded::Upgraded;
+use super::websocket::conversation::Conversation;
 
 /// Idle connections of one upstream, by endpoint.
 #[derive(Debug)]
@@ -145,7 +149,41 @@ impl Lease {
                 }
             }
             Exchange::Shared(stream) => stream.finish(),
+            // Dropped, it closes its WebSocket.
+            Exchange::Talk(_) => {}
         }
+    }
+
+    /// Returns the connection of an exchange that has switched protocols; `None` for a stream of a shared one.
+    pub(super) fn into_upgraded(self) -> Option<Upgraded> {
+        match self.exchange {
+            Exchange::Own(wire) => {
+                self.picked.succeeded();
+                let (io, early) = wire.into_unread();
+                Some(Upgraded::new(io, early, self.picked, self.socket))
+            }
+            Exchange::Shared(_) | Exchange::Talk(_) => None,
+        }
+    }
+
+    /// Returns the same lease with the conversation that `start` makes of its connection, after a 101; `None` for a stream
+    /// of a shared one.
+    pub(super) fn converse(
+        self,
+        start: impl FnOnce(Io, Bytes, Option<Counted>) -> Conversation,
+    ) -> Option<Self> {
+        let Exchange::Own(wire) = self.exchange else {
+            return None;
+        };
+        let (io, early) = wire.into_unread();
+        let talk = start(io, early, self.socket);
+        Some(Self {
+            exchange: Exchange::Talk(Box::new(talk)),
+            picked: self.picked,
+            pool: self.pool,
+            // The conversation keeps it until it is closed.
+            socket: None,
+        })
     }
 
     /// Counts a failure against the endpoint. A shared connection that breaks counts once, not once per stream.

@@ -47,15 +47,32 @@ pub fn forwarded(
     );
     forwarded_fields(&mut parts.headers, &host, origin);
     parts.headers.insert(header::HOST, host);
-    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    // The path of `http://host?query` is empty and means the root.
-    let root = if path.starts_with('?') { "/" } else { "" };
     parts.uri = Uri::builder()
-        .path_and_query(format!("{}{root}{path}", endpoint.path_prefix))
+        .path_and_query(target(&parts.uri, endpoint))
         .build()?;
     parts.version = Version::HTTP_11;
     parts.extensions = http::Extensions::new();
     Ok(parts)
+}
+
+/// Returns the request target at `endpoint`.
+fn target(asked: &Uri, endpoint: &Endpoint) -> String {
+    let prefix = &*endpoint.path_prefix;
+    if endpoint.websocket && !prefix.is_empty() {
+        // An agent that speaks only WebSocket has one place for it.
+        return (asked.query())
+            .map_or_else(|| prefix.to_owned(), |query| format!("{prefix}?{query}"));
+    }
+    let path = asked.path_and_query().map_or("/", |path| path.as_str());
+    // The path of `http://host?query` is empty and means the root.
+    let root = if path.starts_with('?') { "/" } else { "" };
+    format!("{prefix}{root}{path}")
+}
+
+/// Asks for a WebSocket. The fields of the client's own connection have been removed, and these are of this one.
+pub fn upgrades(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
 }
 
 /// Joins cookies (RFC 9113, 8.2.3): HTTP/2 splits them so that they compress better; HTTP/1.1 allows one header only.
@@ -158,6 +175,7 @@ mod tests {
             tls: false,
             authority: "agent".into(),
             path_prefix: "/base".into(),
+            websocket: false,
         };
         let origin = Origin {
             client: Some([192, 0, 2, 1].into()),
@@ -198,6 +216,27 @@ mod tests {
         assert_eq!(sent["content-length"], "3");
         assert_eq!(sent["te"], "trailers");
         assert_eq!(sent["authorization"], "Bearer k");
+    }
+
+    #[test]
+    fn the_path_of_a_websocket_takes_the_place_of_the_requests() {
+        let endpoint = |prefix: &str, websocket| Endpoint {
+            target: Target::Tcp("agent".into(), 80),
+            tls: false,
+            authority: "agent".into(),
+            path_prefix: prefix.into(),
+            websocket,
+        };
+        for (asked, prefix, websocket, want) in [
+            ("/chat?x=1", "/ws", true, "/ws?x=1"),
+            ("/chat", "/ws/", true, "/ws/"),
+            ("/chat?x=1", "", true, "/chat?x=1"),
+            ("/chat?x=1", "/ws", false, "/ws/chat?x=1"),
+            ("http://host?x=1", "", false, "/?x=1"),
+        ] {
+            let asked: Uri = asked.parse().unwrap();
+            assert_eq!(target(&asked, &endpoint(prefix, websocket)), want);
+        }
     }
 
     #[test]

@@ -115,6 +115,47 @@ const MAX_LISTENED: usize = 64 * 1024;
 /// A callback for each piece of a request body as it passes.
 type Listener = Box<dyn FnMut(&[u8]) + Send>;
 
+/// What a client's connection delivers of a request body.
+#[derive(Debug)]
+pub enum Payload {
+    /// It arrives piece by piece.
+    Incoming(Incoming),
+    /// All of it has come in another way; empty once it was handed over.
+    Whole(Bytes),
+}
+
+impl http_body::Body for Payload {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.get_mut() {
+            Self::Incoming(incoming) => Pin::new(incoming).poll_frame(cx),
+            Self::Whole(bytes) => {
+                let all = std::mem::take(bytes);
+                Poll::Ready((!all.is_empty()).then(|| Ok(Frame::data(all))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Incoming(incoming) => incoming.is_end_stream(),
+            Self::Whole(bytes) => bytes.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Incoming(incoming) => incoming.size_hint(),
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+        }
+    }
+}
+
 /// A client's request body, within its limits.
 pub struct RequestBody {
     /// A piece that was handed over once and given back, because nobody has seen it.
@@ -122,8 +163,7 @@ pub struct RequestBody {
     /// Trailers or an error that `listen` met; handed over next.
     ahead: Option<Result<Frame<Bytes>, std::io::Error>>,
     listener: Option<Listener>,
-    /// What arrives from the client; `None` if all of the body was handed over at the start.
-    incoming: Option<Incoming>,
+    incoming: Payload,
     limits: RequestLimits,
     left: u64,
     timer: Option<Pin<Box<Sleep>>>,
@@ -132,7 +172,7 @@ pub struct RequestBody {
 
 impl RequestBody {
     /// Wraps a body as it arrives from the client.
-    pub fn new(incoming: Incoming, limits: RequestLimits) -> Self {
+    pub fn new(incoming: Payload, limits: RequestLimits) -> Self {
         let verdict = Verdict::default();
         if incoming.is_end_stream() {
             verdict.complete();
@@ -141,23 +181,7 @@ impl RequestBody {
             returned: None,
             ahead: None,
             listener: None,
-            incoming: Some(incoming),
-            limits,
-            left: limits.max_bytes,
-            timer: None,
-            verdict,
-        }
-    }
-
-    /// Creates a body that is known as a whole.
-    pub fn whole(bytes: Bytes, limits: RequestLimits) -> Self {
-        let verdict = Verdict::default();
-        verdict.complete();
-        Self {
-            returned: (!bytes.is_empty()).then_some(bytes),
-            ahead: None,
-            listener: None,
-            incoming: None,
+            incoming,
             limits,
             left: limits.max_bytes,
             timer: None,
@@ -172,7 +196,7 @@ impl RequestBody {
 
     /// Reports whether nothing more arrives.
     fn has_arrived(&self) -> bool {
-        (self.incoming.as_ref()).is_none_or(http_body::Body::is_end_stream)
+        self.incoming.is_end_stream()
     }
 
     /// Returns the same body, with a `listener` that gets each piece as it passes.
@@ -221,6 +245,21 @@ impl RequestBody {
             }
         }
         Ok(())
+    }
+
+    /// Reads all of the body.
+    ///
+    /// # Errors
+    /// If the body is cut off.
+    pub(super) async fn whole(&mut self) -> Result<Bytes, Error> {
+        let mut whole = BytesMut::new();
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await {
+            match frame {
+                Ok(frame) => whole.extend_from_slice(&frame.into_data().unwrap_or_default()),
+                Err(_) => return Err(self.verdict.cut().unwrap_or(Cut::Aborted).error()),
+            }
+        }
+        Ok(whole.freeze())
     }
 
     /// Passes to the listener what arrived with the head, before the request is sent.
@@ -275,8 +314,7 @@ impl RequestBody {
 
     /// Reports whether the announced length already exceeds the limit.
     pub fn is_too_large(&self) -> bool {
-        let hint = self.incoming.as_ref().map(http_body::Body::size_hint);
-        hint.is_some_and(|hint| hint.lower() > self.limits.max_bytes)
+        self.incoming.size_hint().lower() > self.limits.max_bytes
     }
 }
 
@@ -303,9 +341,7 @@ impl http_body::Body for RequestBody {
         if let Some(ahead) = this.ahead.take() {
             return Poll::Ready(Some(ahead));
         }
-        let Some(incoming) = &mut this.incoming else {
-            return Poll::Ready(None);
-        };
+        let incoming = &mut this.incoming;
         match Pin::new(&mut *incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.timer = None;
@@ -349,8 +385,7 @@ impl http_body::Body for RequestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let hint = (self.incoming.as_ref())
-            .map_or_else(|| SizeHint::with_exact(0), http_body::Body::size_hint);
+        let hint = self.incoming.size_hint();
         match (&self.returned, hint.exact()) {
             (Some(piece), Some(rest)) => SizeHint::with_exact(rest + piece.len() as u64),
             _ => hint,
@@ -361,6 +396,38 @@ impl http_body::Body for RequestBody {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    async fn next(body: &mut RequestBody) -> Option<Result<Frame<Bytes>, std::io::Error>> {
+        poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await
+    }
+
+    #[tokio::test]
+    async fn a_body_that_has_come_already_is_one_piece_within_the_limit() {
+        for (max_bytes, fits) in [(3, true), (2, false)] {
+            let limits = RequestLimits {
+                max_bytes,
+                idle: Duration::from_secs(1),
+            };
+            let mut body = RequestBody::new(Payload::Whole(Bytes::from_static(b"{1}")), limits);
+            assert_eq!(body.is_too_large(), !fits);
+            assert_eq!(body.size_hint().exact(), Some(3));
+            assert!(!body.received().is_complete());
+            let piece = next(&mut body).await.unwrap();
+            if !fits {
+                assert!(piece.is_err());
+                continue;
+            }
+            assert_eq!(piece.unwrap().into_data().unwrap(), "{1}");
+            assert!(next(&mut body).await.is_none());
+            assert!(body.is_end_stream() && body.received().is_complete());
+        }
+        let limits = RequestLimits {
+            max_bytes: 0,
+            idle: Duration::ZERO,
+        };
+        let empty = RequestBody::new(Payload::Whole(Bytes::new()), limits);
+        assert!(empty.received().is_complete());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_upstream_is_silent_from_the_last_piece_it_took() {

@@ -16,6 +16,7 @@ mod lines;
 pub mod members;
 pub mod ndjson;
 pub mod sse;
+pub mod websocket;
 
 use std::borrow::Cow;
 

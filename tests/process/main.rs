@@ -9,6 +9,8 @@
 )]
 
 mod admin;
+mod bridge;
+mod bridge_client;
 mod detached;
 mod extremes;
 mod limits;
@@ -21,3 +23,6 @@ mod rejections;
 mod replies;
 mod streams;
 mod support;
+mod upstream_websocket;
+mod websocket;
+mod websocket_cases;

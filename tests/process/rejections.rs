@@ -44,7 +44,7 @@ fn each_refusal_is_named_and_counted_under_its_own_reason() {
         (
             "upgrade_not_supported",
             501,
-            "GET /v1/x HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: websocket\r\n",
+            "GET /v1/x HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: foo\r\n",
         ),
         (
             "transfer_coding_not_supported",

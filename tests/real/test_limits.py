@@ -491,8 +491,8 @@ UPGRADE = "GET /ws HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: {}\r\n
 KEY = "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 
 
-def test_a_websocket_is_a_501(weir, plain):
-    proxy = weir(plain.url)
+def test_a_websocket_is_a_501_where_it_is_switched_off(weir, plain):
+    proxy = weir(plain.url, defaults={"websocket": "off"})
     with Raw(proxy.url).say(UPGRADE.format("websocket", KEY)) as client:
         assert client.read_head().status == 501
     assert plain.connections == []

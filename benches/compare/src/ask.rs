@@ -28,6 +28,8 @@ pub struct Ask {
     pub hold: Hold,
     /// Whether the bytes that the proxy takes are counted.
     pub count: bool,
+    /// The size of a message of a WebSocket; 0 means that it is a stream over HTTP.
+    pub message: u32,
 }
 
 impl Default for Ask {
@@ -40,6 +42,7 @@ impl Default for Ask {
             phase: 0,
             hold: Hold::Nothing,
             count: false,
+            message: 0,
         }
     }
 }
@@ -56,12 +59,18 @@ impl fmt::Display for Ask {
             phase,
             hold,
             count,
+            message,
         } = self;
         let (hold, count) = (*hold as u8, u8::from(*count));
         write!(
             f,
             "{PATH}?id={id}&rate={rate}&events={events}&batch={batch}&phase={phase}&hold={hold}&count={count}"
-        )
+        )?;
+        // Streams over HTTP keep the request that they always had.
+        if *message > 0 {
+            write!(f, "&message={message}")?;
+        }
+        Ok(())
     }
 }
 
@@ -90,6 +99,7 @@ impl Ask {
                     }
                 }
                 "count" => ask.count = value == "1",
+                "message" => ask.message = value.parse().ok()?,
                 _ => return None,
             }
         }
@@ -111,6 +121,12 @@ mod tests {
             phase: 123_456,
             hold: Hold::Events,
             count: true,
+            message: 0,
+        };
+        assert_eq!(Ask::read(&ask.to_string()), Some(ask));
+        let ask = Ask {
+            message: 200,
+            ..ask
         };
         assert_eq!(Ask::read(&ask.to_string()), Some(ask));
         assert_eq!(Ask::read(PATH), Some(Ask::default()));

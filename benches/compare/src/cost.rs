@@ -21,7 +21,7 @@ struct Calls {
 pub fn cost(model: &Model, target: &Target, workload: &Workload, window: u64) -> Result<()> {
     let Some(shape) = workload.shape() else {
         bail!(
-            "the cost of {} cannot be told by event: take paced, saturation or saturation16",
+            "the cost of {} cannot be told by event: take paced, saturation, saturation16, websocket or websocket64k",
             workload.name
         )
     };
@@ -32,6 +32,7 @@ pub fn cost(model: &Model, target: &Target, workload: &Workload, window: u64) ->
         streams,
         rate,
         batch,
+        ..
     } = shape;
     println!(
         "{} {}, {}: {streams} streams, rate {rate}, {batch} in a write",

@@ -21,6 +21,7 @@ mod stamp;
 mod stats;
 mod table;
 mod target;
+mod websocket;
 mod workload;
 
 use std::net::SocketAddr;
@@ -55,7 +56,7 @@ enum Command {
         /// Which target
         #[arg(long, value_name = "NAME", default_value = "weir")]
         target: String,
-        /// Which workload: paced, saturation or saturation16
+        /// Which workload: paced, saturation, saturation16, websocket or websocket64k
         #[arg(long, value_name = "NAME", default_value = "paced")]
         workload: String,
         /// Length of each of two windows

@@ -9,12 +9,14 @@ mod journals;
 mod policy;
 mod resume;
 mod route;
+mod websocket;
 
 pub(crate) use journals::{Journals, Redis};
 pub(crate) use policy::{Deadlines, Hide, Policy, Reply};
 pub(crate) use resume::Resume;
 use route::Route;
 pub(crate) use route::{Match, Merge};
+pub(crate) use websocket::WebSocket;
 
 use std::marker::PhantomData;
 use std::path::PathBuf;
@@ -30,10 +32,11 @@ use crate::config::hook_url::{self, HookUrl};
 use crate::config::listen::{ListenEntry, file, listen_text};
 use crate::config::number::{Count, Share, Size, Time};
 use crate::config::secret::{self, Source};
+use crate::config::talk::{self, Message};
 use crate::config::text::{Flag, OneOf, Text};
 use crate::config::words;
 use crate::config::wrap::{Fields, OneOrMany, OrAuto, OrNull, OrOff, Preferred};
-use crate::config::{Address, Endpoint, LogFormat, Roots};
+use crate::config::{Address, Endpoint, LogFormat, Opening, Roots};
 
 const MS: Duration = Duration::from_millis(1);
 const NONE: Duration = Duration::ZERO;
@@ -258,10 +261,12 @@ group! {
     /// One upstream, `upstreams.<name>`.
     Upstream requires ["endpoints"] {
         /// URLs of interchangeable agents: `http://`, `https://`, `dns+http://`, `dns+https://` or `unix:/path`. Host
-        /// names are resolved for each new connection. A path in the URL is put in front of each request path.
+        /// names are resolved for each new connection. A path in the URL is put in front of each request path. Agents that
+        /// speak only WebSocket have `ws://`, `wss://` or `ws+unix:/path`; a path in their URL takes the place of the
+        /// request's.
         endpoints: OneOrMany<Text<Endpoint>> =
             OneOrMany {
-                inner: Text { form: "a URL such as `http://127.0.0.1:8000`", parse: address::endpoint, preset: None },
+                inner: Text { form: "a URL such as `http://127.0.0.1:8000`", parse: address::agent, preset: None },
             };
         /// How long an idle connection to the agent is kept for reuse. Keep it below the agent's own keep-alive
         /// timeout. `0s` keeps none.
@@ -278,6 +283,22 @@ group! {
         eject: Section<Eject> = Section(PhantomData);
         /// Active health checks of each endpoint.
         health: Section<Health> = Section(PhantomData);
+        /// Messages to agents that speak only WebSocket, for `ws://` and `wss://` endpoints; see `docs/websocket.md`.
+        websocket: Section<Talk> = Section(PhantomData);
+    }
+}
+
+group! {
+    /// The section `upstreams.<name>.websocket`.
+    Talk {
+        /// First message to the agent: JSON in which the value `$body` stands for the body of the request. `null` sends the
+        /// body as it is.
+        open: OrNull<Message<Opening>> =
+            OrNull { inner: Message { parse: Opening::parse }, why: preset::TALK_OPEN_WHY };
+        /// Message that the agent gets before the WebSocket is closed because the client has left, such as
+        /// `{type: interrupt}`.
+        interrupt: OrNull<Message<String>> =
+            OrNull { inner: Message { parse: talk::any }, why: preset::TALK_INTERRUPT_WHY };
     }
 }
 

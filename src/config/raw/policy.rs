@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::resume::{Leave, Resume};
+use super::websocket::WordOrSection;
 use super::{GIB, HOUR, KIB, MINUTES_10, MS, count, size, time};
 use crate::config::defaults::{self as preset, Preset};
 use crate::config::group::{Section, Switch, group};
@@ -57,6 +58,9 @@ group! {
         /// What happens to the agent's run when its last client disconnects: `cancel` ends it, `continue` lets it go on
         /// to its end, `{grace: 30s}` ends it unless a client comes back in time. Others than `cancel` require `resume`.
         on_disconnect: Leave = Leave;
+        /// Clients that ask for a WebSocket; see `docs/websocket.md`. The word of `mode` can stand for the section, as in
+        /// `websocket: bridge`.
+        websocket: WordOrSection = WordOrSection;
         /// Parts of a stream that are hidden from the client.
         hide: Section<Hide> = Section(PhantomData);
         /// Dialect in which the client gets its stream, whatever the agent speaks.

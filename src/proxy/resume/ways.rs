@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use http::{Response, request};
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use super::answers::Problem;
@@ -28,7 +27,7 @@ use crate::session::resumable::{Name, Resumable};
 use crate::session::stored::stored_name;
 use crate::session::stream_id::StreamId;
 use crate::traces::SharedSpan;
-use crate::upstream::{Error, RequestBody, RequestLimits};
+use crate::upstream::{Error, Payload, RequestBody, RequestLimits};
 
 /// Answers a request that comes back to a stream. Returns `None` if it does not: then it is forwarded, and what is needed to
 /// come back to its stream is remembered in `admitted`.
@@ -37,7 +36,7 @@ pub(in crate::proxy) async fn answer(
     peer: &Peer,
     admitted: &mut Admitted,
     parts: &request::Parts,
-    incoming: &mut Option<Incoming>,
+    incoming: &mut Option<Payload>,
 ) -> Option<Response<Body>> {
     let route = Arc::clone(&admitted.context.route);
     let settings = route.policy.resume.as_ref()?;
@@ -229,7 +228,7 @@ async fn by_key<'a>(
     (app, peer, parts): (&App, &Peer, &request::Parts),
     begin: &mut Begin,
     admitted: &Admitted,
-    incoming: &mut Option<Incoming>,
+    incoming: &mut Option<Payload>,
     returns: &impl Fn(ResumeWay) -> Return<'a>,
 ) -> Result<Option<Response<Body>>, Rejection> {
     let own = returns(ResumeWay::Idempotency);

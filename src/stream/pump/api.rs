@@ -36,6 +36,9 @@ pub trait Source: Send {
     /// Reports to the load balancing that the upstream sent nothing useful in time.
     fn report_failure(&mut self) {}
 
+    /// Notes that the stream has ended well. What may still come is only read so that the connection can be reused.
+    fn complete(&mut self) {}
+
     /// Sets whether each read takes few bytes and little is buffered before it, because the client cannot keep up.
     fn set_low_rate(&mut self, _low_rate: bool) {}
 

@@ -41,6 +41,11 @@ impl Pump {
             // This comes first, because it cancels the upstream call.
             self.ingress.source = None;
         }
+        if let Some(source) = &mut self.ingress.source
+            && failure.end == End::Finished
+        {
+            source.complete();
+        }
         if failure.end != End::ClientGone {
             self.ingress.intake.flush(&mut self.egress, now);
         }

@@ -18,7 +18,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, request, response};
 use memchr::memmem;
 use tokio::io::{AsyncRead as _, ReadBuf};
@@ -70,6 +70,8 @@ pub(super) struct Connection {
     /// Whether the upstream has sent anything since the request began.
     heard: bool,
     keep_alive: bool,
+    /// The connection carries no other request.
+    is_last: bool,
     /// How many bytes of the last request were written, once that is all of it.
     written: u64,
     /// The error of a write: the upstream takes no more of the request. What it has sent is still read.
@@ -90,6 +92,7 @@ impl Connection {
             is_head: false,
             heard: false,
             keep_alive: true,
+            is_last: false,
             written: 0,
             refused: None,
             opened: Instant::now(),
@@ -104,6 +107,11 @@ impl Connection {
         self.refused = None;
         self.upload = Some(Box::new(Upload::new(parts, body)));
         self.state = State::Head;
+    }
+
+    /// Keeps the connection from carrying another request.
+    pub(super) const fn set_last(&mut self) {
+        self.is_last = true;
     }
 
     /// Sets whether each read takes few bytes, while the kernel's buffer shrinks step by step; or as many as usual.
@@ -136,6 +144,11 @@ impl Connection {
     /// Takes back the complete request body, if nothing of the request was sent.
     pub(super) fn take_unsent(&mut self) -> Option<RequestBody> {
         self.upload.take()?.into_unsent()
+    }
+
+    /// Returns the byte stream, and what was read of it behind the last head.
+    pub(super) fn into_unread(self) -> (Io, Bytes) {
+        (self.io, self.unread.freeze())
     }
 
     /// Reports whether the upstream has sent anything since the request began.
@@ -378,7 +391,7 @@ impl Connection {
     /// Reports whether the next request may be sent: the last exchange is complete, and the connection is still open.
     pub(super) fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
         let is_old = self.opened.elapsed() > MAX_AGE;
-        let is_usable = self.keep_alive && self.refused.is_none();
+        let is_usable = self.keep_alive && !self.is_last && self.refused.is_none();
         if is_old || !is_usable || !matches!(self.state, State::Idle | State::Over(_)) {
             return false;
         }

@@ -122,7 +122,7 @@ HEADS = {
     "another scheme": [METHOD, (":scheme", "ftp"), AUTHORITY, PATH],
     "CONNECT": [(":method", "CONNECT"), (":authority", "h.test:80")],
     "CONNECT with a path": [(":method", "CONNECT"), SCHEME, AUTHORITY, PATH],
-    "CONNECT to a WebSocket": [(":method", "CONNECT"), (":protocol", "websocket"), SCHEME, AUTHORITY, PATH],
+    "CONNECT in another protocol": [(":method", "CONNECT"), (":protocol", "connect-udp"), SCHEME, AUTHORITY, PATH],
 }
 
 FIELDS = {

@@ -5,11 +5,12 @@ use std::os::fd::OwnedFd;
 use crate::ask::Ask;
 use crate::net::{self, Moved};
 use crate::stamp::{Finder, Stamp};
+use crate::websocket::{self, Frames};
 
 use super::Reader;
 use super::chunked::Chunked;
 
-/// The end of every body, whatever transfer coding a proxy uses.
+/// The end of every body over HTTP, whatever transfer coding a proxy uses.
 const DONE: &[u8] = b"data: [DONE]\n\n";
 
 #[derive(Debug)]
@@ -21,8 +22,15 @@ pub(super) struct Stream {
     written: usize,
     head: Vec<u8>,
     begun: bool,
-    chunked: Chunked,
+    framing: Framing,
     body: Body,
+}
+
+/// How the data of a body are framed.
+#[derive(Debug)]
+enum Framing {
+    Chunks(Chunked),
+    Messages(Frames),
 }
 
 /// The check of a body's data.
@@ -52,13 +60,11 @@ pub(super) enum Progress {
 
 impl Stream {
     pub(super) fn new(socket: OwnedFd, ask: Ask, reader: Reader) -> Self {
-        let body =
-            r#"{"model":"mock7","stream":true,"messages":[{"role":"user","content":"Go on."}]}"#;
-        let request = format!(
-            "POST {ask} HTTP/1.1\r\nHost: model.test\r\nUser-Agent: compare\r\nAccept: text/event-stream\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
+        let (request, framing) = if ask.message > 0 {
+            (upgrade(&ask), Framing::Messages(Frames::default()))
+        } else {
+            (post(&ask), Framing::Chunks(Chunked::default()))
+        };
         Self {
             socket,
             ask,
@@ -67,7 +73,7 @@ impl Stream {
             written: 0,
             head: Vec::new(),
             begun: false,
-            chunked: Chunked::default(),
+            framing,
             body: Body::default(),
         }
     }
@@ -107,21 +113,23 @@ impl Stream {
                 return Progress::Nothing;
             };
             let head = std::mem::take(&mut self.head);
-            if let Err(what) = accepted(&head[..end + 4]) {
+            if let Err(what) = self.accepted(&head[..end + 4]) {
                 return Progress::Broken(what);
             }
             bytes = &bytes[end + 4 - before..];
             self.begun = true;
             progress = Progress::Begins;
         }
-        let Self { chunked, body, .. } = self;
-        if chunked
-            .feed(bytes, |data| body.feed(data, &mut found))
-            .is_err()
-        {
-            return self.broken(&progress, "malformed chunks");
+        let Self { framing, body, .. } = self;
+        let data = |data: &[u8]| body.feed(data, &mut found);
+        if let Err(what) = framing.feed(bytes, data) {
+            return self.broken(&progress, what);
         }
-        if self.chunked.ended() {
+        if self.framing.ended() {
+            if self.ask.message > 0 {
+                // The connection ends in any case. A proxy that got no answer might count it as broken.
+                net::write(&self.socket, websocket::CLOSE_ANSWER);
+            }
             return Progress::Ended {
                 began: progress == Progress::Begins,
                 wrong: self.wrong(),
@@ -149,6 +157,26 @@ impl Stream {
         Progress::Broken(what.to_owned())
     }
 
+    fn accepted(&self, head: &[u8]) -> Result<(), String> {
+        let (expected, field, otherwise) = match self.framing {
+            Framing::Chunks(_) => (
+                "200",
+                "transfer-encoding: chunked",
+                "answer that is not chunked",
+            ),
+            Framing::Messages(_) => ("101", websocket::ACCEPT, "answer to another key"),
+        };
+        let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+        let status = head.split(' ').nth(1).unwrap_or_default();
+        if status != expected {
+            return Err(format!("status {status}"));
+        }
+        if !head.contains(field) {
+            return Err(otherwise.to_owned());
+        }
+        Ok(())
+    }
+
     fn wrong(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         if self.body.wrong > 0 {
@@ -160,10 +188,27 @@ impl Stream {
         if self.ask.events > 0 && self.body.gaps == 0 && self.body.next != self.ask.events {
             wrong.push("stream with the wrong number of events".to_owned());
         }
-        if self.body.tail != DONE {
+        if self.ask.message == 0 && self.body.tail != DONE {
             wrong.push("stream that does not end with [DONE]".to_owned());
         }
         wrong
+    }
+}
+
+impl Framing {
+    /// Calls `data` for each piece of data, or says what cannot be read.
+    fn feed(&mut self, bytes: &[u8], data: impl FnMut(&[u8])) -> Result<(), &'static str> {
+        match self {
+            Self::Chunks(chunked) => chunked.feed(bytes, data).map_err(|_| "malformed chunks"),
+            Self::Messages(frames) => frames.feed(bytes, data).map_err(|_| "malformed frames"),
+        }
+    }
+
+    fn ended(&self) -> bool {
+        match self {
+            Self::Chunks(chunked) => chunked.ended(),
+            Self::Messages(frames) => frames.ended(),
+        }
     }
 }
 
@@ -194,16 +239,21 @@ impl Body {
     }
 }
 
-fn accepted(head: &[u8]) -> Result<(), String> {
-    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
-    let status = head.split(' ').nth(1).unwrap_or_default();
-    if status != "200" {
-        return Err(format!("status {status}"));
-    }
-    if !head.contains("transfer-encoding: chunked") {
-        return Err("answer that is not chunked".to_owned());
-    }
-    Ok(())
+fn post(ask: &Ask) -> String {
+    let body = r#"{"model":"mock7","stream":true,"messages":[{"role":"user","content":"Go on."}]}"#;
+    format!(
+        "POST {ask} HTTP/1.1\r\nHost: model.test\r\nUser-Agent: compare\r\nAccept: text/event-stream\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn upgrade(ask: &Ask) -> String {
+    format!(
+        "GET {ask} HTTP/1.1\r\nHost: model.test\r\nUser-Agent: compare\r\nConnection: Upgrade\r\n\
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\n\r\n",
+        websocket::KEY
+    )
 }
 
 #[cfg(test)]
@@ -238,9 +288,27 @@ mod tests {
         answer
     }
 
+    fn messages(stamps: &[u32]) -> Vec<u8> {
+        let mut answer = websocket::ACCEPTED.to_vec();
+        for sequence in stamps {
+            let stamp = Stamp {
+                sequence: *sequence,
+                sent: 1,
+            };
+            websocket::message(stamp, 130, &mut answer);
+        }
+        answer.extend_from_slice(websocket::CLOSE);
+        answer
+    }
+
     fn outcome(answer: &[u8], cut: usize) -> Vec<String> {
+        outcome_of(0, answer, cut)
+    }
+
+    fn outcome_of(message: u32, answer: &[u8], cut: usize) -> Vec<String> {
         let mut stream = stream(Ask {
             events: 3,
+            message,
             ..Ask::default()
         });
         let mut count = 0;
@@ -260,6 +328,20 @@ mod tests {
         for cut in 0..answer.len() {
             assert!(outcome(&answer, cut).is_empty(), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn messages_are_right_whatever_the_cut() {
+        let whole = messages(&[0, 1, 2]);
+        for cut in 0..whole.len() {
+            assert!(outcome_of(130, &whole, cut).is_empty(), "cut at {cut}");
+        }
+        assert_eq!(
+            outcome_of(130, &messages(&[0, 2]), 60),
+            ["stream with events missing"]
+        );
+        let refusal = b"HTTP/1.1 501 Not Implemented\r\n\r\n";
+        assert_eq!(outcome_of(130, refusal, 3), ["status 501"]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
 //! One connection of the model: the request it reads, the stream it writes, and the bytes the kernel has not taken yet.
+//! The stream of a WebSocket has messages in place of events.
 
 use std::os::fd::OwnedFd;
 
@@ -6,6 +7,7 @@ use crate::ask::{Ask, Hold};
 use crate::clock;
 use crate::net::{self, Moved};
 use crate::stamp::Stamp;
+use crate::websocket;
 
 use super::text::{HEAD, NOT_FOUND, Text};
 
@@ -96,7 +98,11 @@ impl Connection {
             net::set_send_buffer(&self.socket, COUNTED_SEND_BUFFER);
         }
         if ask.hold != Hold::Head {
-            self.out.extend_from_slice(HEAD);
+            self.out.extend_from_slice(if ask.message > 0 {
+                websocket::ACCEPTED
+            } else {
+                HEAD
+            });
         }
         let due = if ask.rate == 0 {
             0
@@ -129,13 +135,14 @@ impl Connection {
         };
         let now = clock::now();
         for _ in 0..left.min(stream.ask.batch) {
-            text.event(
-                Stamp {
-                    sequence: stream.sequence,
-                    sent: now,
-                },
-                &mut self.out,
-            );
+            let stamp = Stamp {
+                sequence: stream.sequence,
+                sent: now,
+            };
+            match stream.ask.message {
+                0 => text.event(stamp, &mut self.out),
+                size => websocket::message(stamp, size, &mut self.out),
+            }
             stream.sequence += 1;
             *sent += 1;
         }
@@ -147,7 +154,15 @@ impl Connection {
 
     /// Writes the end of the stream, after the bytes that wait.
     pub(super) fn end(&mut self, text: &Text) -> State {
-        text.end(&mut self.out);
+        if self
+            .stream
+            .as_ref()
+            .is_some_and(|stream| stream.ask.message > 0)
+        {
+            self.out.extend_from_slice(websocket::CLOSE);
+        } else {
+            text.end(&mut self.out);
+        }
         match self.flush() {
             State::Closed => State::Closed,
             _ => {
@@ -202,17 +217,22 @@ fn request(bytes: &[u8]) -> Option<(usize, Option<Ask>)> {
     let text = std::str::from_utf8(&bytes[..head]).unwrap_or_default();
     let mut lines = text.split("\r\n");
     let mut words = lines.next().unwrap_or_default().split(' ');
-    let ask = (words.next() == Some("POST"))
-        .then(|| words.next().and_then(Ask::read))
-        .flatten();
-    let mut length = head;
+    let method = words.next();
+    let ask = words.next().and_then(Ask::read);
+    let (mut length, mut key) = (head, None);
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
         if name.eq_ignore_ascii_case("content-length") {
             length += value.trim().parse::<usize>().unwrap_or_default();
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
             length += memchr::memmem::find(&bytes[head..], b"0\r\n\r\n")? + 5;
+        } else if name.eq_ignore_ascii_case("sec-websocket-key") {
+            key = Some(value.trim());
         }
     }
+    let ask = ask.filter(|ask| match ask.message {
+        0 => method == Some("POST"),
+        _ => method == Some("GET") && key == Some(websocket::KEY),
+    });
     (length <= bytes.len()).then_some((length, ask))
 }
 
@@ -237,6 +257,18 @@ mod tests {
             Some((chunked.len(), Some(ask)))
         );
         assert_eq!(request(b"GET / HTTP/1.1\r\n\r\n"), Some((18, None)));
+    }
+
+    #[test]
+    fn a_websocket_is_asked_for_with_the_key() {
+        let ask = Ask {
+            message: 200,
+            ..Ask::default()
+        };
+        for (key, expected) in [(websocket::KEY, Some(ask)), ("AAAA", None)] {
+            let whole = format!("GET {ask} HTTP/1.1\r\nSec-WebSocket-Key: {key}\r\n\r\n");
+            assert_eq!(request(whole.as_bytes()), Some((whole.len(), expected)));
+        }
     }
 
     #[test]

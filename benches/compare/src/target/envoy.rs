@@ -20,6 +20,7 @@ pub(super) const STANZA: Stanza = Stanza {
                 "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
                 stat_prefix: clients
                 stream_idle_timeout: 0s
+                upgrade_configs: [{{upgrade_type: websocket}}]
                 route_config:
                   virtual_hosts:
                     - name: all

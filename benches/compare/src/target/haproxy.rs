@@ -18,6 +18,7 @@ defaults
     timeout connect 10s
     timeout client 1h
     timeout server 1h
+    timeout tunnel 1h
 frontend clients
     bind {}
     default_backend models

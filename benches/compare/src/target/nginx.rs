@@ -1,4 +1,5 @@
-//! nginx, configured for streams as its documentation says: no response buffering, upstream keep-alive.
+//! nginx, configured for streams as its documentation says: no response buffering, upstream keep-alive, and
+//! WebSockets.
 
 use std::process::Command;
 
@@ -31,12 +32,14 @@ pub(super) const STANZA: Stanza = Stanza {
                 uwsgi_temp_path {directory}/uwsgi;
                 scgi_temp_path {directory}/scgi;
                 upstream model {{ server {upstream}; keepalive 64; }}
+                map $http_upgrade $upgrade {{ default upgrade; '' ''; }}
                 server {{
                     listen {listen};
                     location / {{
                         proxy_pass http://model;
                         proxy_http_version 1.1;
-                        proxy_set_header Connection \"\";
+                        proxy_set_header Upgrade $http_upgrade;
+                        proxy_set_header Connection $upgrade;
                         proxy_buffering off;
                         proxy_read_timeout 1h;
                         proxy_send_timeout 1h;

@@ -43,6 +43,7 @@ fn crowd(bench: &Bench<'_>, target: &Target, wanted: usize) -> Result<Row> {
             streams,
             rate: 1,
             batch: 1,
+            message: 0,
         },
     )?;
     if streams < wanted {

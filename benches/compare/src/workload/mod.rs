@@ -8,6 +8,7 @@ mod saturation;
 mod stalled;
 mod start;
 mod steady;
+mod websocket;
 
 use std::collections::BTreeMap;
 
@@ -81,6 +82,8 @@ const ALL: &[Workload] = &[
     cancel::WORKLOAD,
     stalled::WORKLOAD,
     start::WORKLOAD,
+    websocket::SMALL,
+    websocket::LARGE,
 ];
 
 /// The warm-up. Streams reach their steady state well within this time.

@@ -17,6 +17,7 @@ pub(super) const WORKLOAD: Workload = Workload {
         streams: 200,
         rate: 50,
         batch: 1,
+        message: 0,
     }),
     direct: true,
 };

@@ -6,6 +6,7 @@ const ALONE: Shape = Shape {
     streams: 64,
     rate: 0,
     batch: 1,
+    message: 0,
 };
 const COLUMNS: &[Column] = &[columns::CPU, columns::USER, columns::RATE];
 

@@ -47,6 +47,7 @@ fn run(bench: &Bench<'_>, target: &Target) -> Result<Row> {
             streams: 50,
             rate: 50,
             batch: 1,
+            message: 0,
         },
     )?;
     steady.watch(&running, bench.window)?;

@@ -19,6 +19,8 @@ pub struct Shape {
     pub rate: u32,
     /// Events per write.
     pub batch: u32,
+    /// The size of the messages if the streams are WebSockets, otherwise 0.
+    pub message: u32,
 }
 
 /// Running streams.
@@ -43,6 +45,7 @@ impl Steady {
             streams,
             rate,
             batch,
+            message,
         } = shape;
         let sent_before = model.sent();
         let mut load = Load::new(running.address)?;
@@ -55,6 +58,7 @@ impl Steady {
                     rate,
                     batch,
                     phase,
+                    message,
                     ..Ask::default()
                 },
                 Reader::Eager,

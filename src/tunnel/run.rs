@@ -1,0 +1,375 @@
+//! Both directions of a tunnel in one task, their deadlines, and how they end.
+//!
+//! A tunnel ends by itself when both ends have, or when the ends have closed it (RFC 6455, 7) and one of them has gone. If
+//! Weir ends it, each end gets a close frame at the next end of a frame, and has a moment to answer. No timer is set for
+//! single messages: when the one timer fires, the deadlines are compared with when bytes last moved.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::close::{self, Why};
+use super::copy::{Failed, Way, Went};
+use super::report::{Account, Closer, Ended};
+use crate::client_conn::ClientConn;
+use crate::session::traffic::Totals;
+use crate::stream::end::End;
+use crate::tasks;
+use crate::upstream::Upgraded;
+use crate::wire::websocket::Sender;
+
+/// How long the ends may take to answer a close frame of Weir. So long may the bytes in front of it stand still, too.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// How long it may take to the end of a frame that has begun, even if its bytes keep coming.
+const LAST_FRAME: Duration = Duration::from_secs(10);
+
+/// The time limits of a tunnel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// How long no byte may pass, in either direction.
+    pub(crate) idle: Duration,
+    /// How long an end may take nothing of what waits for it.
+    pub(crate) stall: Duration,
+    /// When it must have ended.
+    pub(crate) total_at: Instant,
+}
+
+/// A tunnel whose client has not been told yet.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) agent: Upgraded,
+    pub(crate) limits: Limits,
+    pub(crate) account: Account,
+}
+
+/// What is left of the client when a tunnel is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// The client is to be told that nothing more comes.
+    Closed,
+    /// The client has left.
+    Left,
+}
+
+/// The end of a tunnel that has begun.
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    why: Why,
+    /// It is over by then, unless bytes move before a close frame.
+    until: Instant,
+    /// It is over by then in any case.
+    at_last: Instant,
+    /// The ends get close frames.
+    closes: bool,
+}
+
+/// A tunnel. Dropping it closes the connection to the agent.
+pub(crate) struct Tunnel<S> {
+    client: S,
+    agent: Upgraded,
+    /// From the client to the agent.
+    up: Way,
+    /// From the agent to the client.
+    down: Way,
+    limits: Limits,
+    /// When bytes last moved.
+    moved_at: Instant,
+    timer: Pin<Box<Sleep>>,
+    ending: Option<Ending>,
+    /// Who sent the first close frame.
+    closer: Option<Closer>,
+    /// Whose bytes ended first; `true` is the client.
+    first_is_client: Option<bool>,
+    client_left: bool,
+    /// The time of the end has passed.
+    is_late: bool,
+    /// `None` over HTTP/2.
+    conn: Option<Arc<ClientConn>>,
+    account: Account,
+}
+
+impl<S> std::fmt::Debug for Tunnel<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tunnel").finish_non_exhaustive()
+    }
+}
+
+impl<S> Tunnel<S> {
+    /// Begins a tunnel. `early` are the bytes that followed the client's request. `conn` is the client's connection, if it
+    /// carries nothing else.
+    pub(crate) fn new(
+        client: S,
+        early: Bytes,
+        start: Start,
+        conn: Option<Arc<ClientConn>>,
+    ) -> Self {
+        let Start {
+            agent,
+            limits,
+            account,
+        } = start;
+        if let Some(conn) = &conn {
+            conn.set_tunnel(true);
+        }
+        let now = Instant::now();
+        Self {
+            client,
+            agent,
+            up: Way::new(Sender::Client, early),
+            down: Way::new(Sender::Server, Bytes::new()),
+            timer: Box::pin(sleep_until(limits.total_at.min(now + limits.idle))),
+            limits,
+            moved_at: now,
+            ending: None,
+            closer: None,
+            first_is_client: None,
+            client_left: false,
+            is_late: false,
+            conn,
+            account,
+        }
+    }
+
+    /// Returns the client's side, once the tunnel is over.
+    pub(crate) fn into_client(self) -> S {
+        if let Some(conn) = &self.conn {
+            conn.set_tunnel(false);
+        }
+        self.client
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
+    /// Drives the tunnel. Ready when it is over and reported.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
+        tasks::rehearse_defect(|| "tunnel".to_owned());
+        if self.ending.is_none()
+            && let Poll::Ready(end) = self.account.poll_stop(cx)
+        {
+            self.end(Why::Ended(end));
+        }
+        loop {
+            let more = self.copy(cx);
+            if let Some(over) = self.over() {
+                self.account.report(self.ended());
+                return Poll::Ready(over);
+            }
+            if self.poll_timer(cx).is_pending() {
+                if more {
+                    // Other tasks have their turn.
+                    cx.waker().wake_by_ref();
+                }
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Moves what can be moved. Reports whether there is more, for which nobody wakes the task.
+    fn copy(&mut self, cx: &mut Context<'_>) -> bool {
+        let up = self.up.poll(cx, &mut self.client, &mut self.agent);
+        let up = up.unwrap_or_else(|failed| self.failed(failed == Failed::Source, failed));
+        let down = self.down.poll(cx, &mut self.agent, &mut self.client);
+        let down = down.unwrap_or_else(|failed| self.failed(failed == Failed::Receiver, failed));
+        self.look();
+        if let Some(conn) = &self.conn {
+            // Unread bytes are in the way of the client's end. A flush then looks for it.
+            let listens = self.up.blocked().is_none();
+            conn.note_listening(listens);
+            if !listens
+                && self.down.blocked().is_none()
+                && let Poll::Ready(Err(_)) = Pin::new(&mut self.client).poll_flush(cx)
+            {
+                self.failed(true, Failed::Source);
+            }
+        }
+        if up.moved || down.moved {
+            let now = Instant::now();
+            self.moved_at = now;
+            self.account.note(self.totals(), now);
+            if let Some(ending) = &mut self.ending
+                && !(self.up.is_told() && self.down.is_told())
+            {
+                ending.until = now + FAREWELL;
+            }
+        }
+        if self.up.follower.refuses() && self.ending.is_none() {
+            self.end(Why::Violation);
+            return true;
+        }
+        up.more || down.more
+    }
+
+    /// Notes who has ended, and who has closed.
+    fn look(&mut self) {
+        if self.first_is_client.is_none() && (self.up.has_ended() || self.down.has_ended()) {
+            self.first_is_client = Some(self.up.has_ended());
+        }
+        if self.closer.is_none() && self.ending.is_none() {
+            if self.up.follower.has_closed() {
+                self.closer = Some(Closer::Client);
+            } else if self.down.follower.has_closed() {
+                self.closer = Some(Closer::Agent);
+            }
+        }
+    }
+
+    /// Handles a socket that failed: the client's, or the agent's.
+    fn failed(&mut self, is_client: bool, failed: Failed) -> Went {
+        self.look();
+        let why = if is_client {
+            End::ClientGone
+        } else {
+            End::UpstreamReset
+        };
+        if self.ending.is_none() {
+            let now = Instant::now();
+            self.ending = Some(Ending {
+                why: Why::Ended(why),
+                until: now + FAREWELL,
+                at_last: now + LAST_FRAME,
+                closes: false,
+            });
+            self.client_left = is_client;
+        }
+        self.up.abandon();
+        if is_client {
+            self.down.abandon();
+        } else if failed == Failed::Source {
+            // The client gets what has come, and then the end.
+            self.down.source_ended();
+        }
+        Went {
+            moved: false,
+            more: true,
+        }
+    }
+
+    /// Ends the tunnel: each end gets a close frame, unless it takes nothing.
+    fn end(&mut self, why: Why) {
+        let now = Instant::now();
+        self.ending = Some(Ending {
+            why,
+            until: now + FAREWELL,
+            at_last: now + LAST_FRAME,
+            closes: true,
+        });
+        match why {
+            Why::AgentStalled => self.up.abandon(),
+            Why::Ended(End::ClientStalled) => self.down.abandon(),
+            Why::Ended(_) | Why::Violation => {}
+        }
+        let word = why.code();
+        self.up
+            .close(close::frame(Sender::Client, why.for_agent(), word));
+        self.down
+            .close(close::frame(Sender::Server, why.for_client(), word));
+    }
+
+    /// Returns what is left if the tunnel is over.
+    fn over(&self) -> Option<Over> {
+        if self.client_left {
+            return Some(Over::Left);
+        }
+        let (up, down) = (&self.up, &self.down);
+        let is_over = match &self.ending {
+            _ if self.is_late => true,
+            Some(_) => {
+                let answered = |way: &Way| way.has_ended() || way.follower.has_closed();
+                up.is_told() && down.is_told() && answered(up) && answered(down)
+            }
+            None => {
+                let closed = up.has_passed_close() && down.has_passed_close();
+                let shut = (up.is_shut(), down.is_shut());
+                shut == (true, true) || (closed && shut != (false, false))
+            }
+        };
+        is_over.then_some(Over::Closed)
+    }
+
+    /// Returns how it ended. What the ends have agreed on counts, whatever became of their connections.
+    fn ended(&self) -> Ended {
+        let closed = match (self.closer, &self.ending) {
+            (Some(Closer::Client), _) => Some((Closer::Client, self.up.follower.close_code())),
+            (Some(closer), _) => Some((closer, self.down.follower.close_code())),
+            (None, Some(ending)) if ending.closes => {
+                Some((Closer::Weir, Some(ending.why.for_client())))
+            }
+            (None, _) => None,
+        };
+        match (&self.ending, closed) {
+            (Some(ending), _) if ending.closes => Ended {
+                end: ending.why.end(),
+                code: ending.why.code(),
+                closed,
+            },
+            (_, Some((closer, code))) => Ended {
+                closed,
+                ..close::outcome(closer == Closer::Agent, code).into()
+            },
+            (Some(ending), None) => ending.why.end().into(),
+            // Nobody closed it, so whoever ended first has vanished (RFC 6455, 7.1.5).
+            (None, None) if self.first_is_client == Some(true) => End::ClientGone.into(),
+            (None, None) => End::Truncated.into(),
+        }
+    }
+
+    const fn totals(&self) -> Totals {
+        Totals {
+            frames_in: self.up.follower.frames(),
+            frames_out: self.down.follower.frames(),
+            bytes_in: self.up.bytes(),
+            bytes_out: self.down.bytes(),
+        }
+    }
+
+    /// Returns the next deadline, and what happens then.
+    fn deadline(&self) -> (Instant, Option<Why>) {
+        if let Some(ending) = &self.ending {
+            return (ending.until.min(ending.at_last), None);
+        }
+        let limits = &self.limits;
+        let mut next = (limits.total_at, Why::Ended(End::TotalTimeout));
+        let stalled = |way: &Way| Some(way.blocked()? + limits.stall);
+        for (at, why) in [
+            (stalled(&self.down), Why::Ended(End::ClientStalled)),
+            (stalled(&self.up), Why::AgentStalled),
+            (
+                Some(self.moved_at + limits.idle),
+                Why::Ended(End::IdleTimeout),
+            ),
+        ] {
+            if let Some(at) = at
+                && at < next.0
+            {
+                next = (at, why);
+            }
+        }
+        (next.0, Some(next.1))
+    }
+
+    /// Waits for the next deadline, and acts on it. The timer is reset only when it has fired, or for a deadline that is
+    /// earlier.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let (at, why) = self.deadline();
+            if at < self.timer.deadline() {
+                self.timer.as_mut().reset(at);
+            }
+            ready!(self.timer.as_mut().poll(cx));
+            if at > Instant::now() {
+                self.timer.as_mut().reset(at);
+                continue;
+            }
+            match why {
+                Some(why) => self.end(why),
+                None => self.is_late = true,
+            }
+            return Poll::Ready(());
+        }
+    }
+}
