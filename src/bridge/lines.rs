@@ -80,7 +80,7 @@ mod tests {
     fn what_is_no_text_is_replaced() {
         let mut found = Vec::new();
         each(b"{\"a\":\"\xff\"}\n", false, &mut |value| {
-            found.push(value.to_owned())
+            found.push(value.to_owned());
         });
         assert_eq!(found, ["{\"a\":\"\u{fffd}\"}"]);
     }

@@ -9,7 +9,10 @@ use crate::config::defaults as preset;
 use crate::config::units::{show_duration, show_size};
 use crate::config::words::{self, Servers, word_of};
 use crate::config::{
-    Ack, Address, AllowedOrigin, Bind, Complete, Config, Deadlines, Endpoint, Ids, Journals, Listen, Match, MemoryLimit, Merge, MergeAgent, OnDisconnect, Opening, Policy, RedisMode, RedisSettings, Reply, Resume, Route, Secret, Store, Target, Traces, Upstream, UpstreamTls, WebSocket, chats,
+    Ack, Address, AllowedOrigin, Bind, Complete, Config, Deadlines, Endpoint, Ids, Journals,
+    Listen, Match, MemoryLimit, Merge, MergeAgent, OnDisconnect, Opening, Policy, RedisMode,
+    RedisSettings, Reply, Resume, Route, Secret, Store, Target, Traces, Upstream, UpstreamTls,
+    WebSocket, chats,
 };
 use crate::request_map::RequestForm;
 

@@ -15,7 +15,8 @@ use crate::config::raw::{self, Root};
 use crate::config::upstreams::{known, names};
 use crate::config::words::Marker;
 use crate::config::{
-    Deadlines, Match, Merge, OnDisconnect, Policy, Reply, Route, Upstream, conflicts, merge, resume, websocket,
+    Deadlines, Match, Merge, OnDisconnect, Policy, Reply, Route, Upstream, conflicts, merge,
+    resume, websocket,
 };
 use crate::dialect::Choice;
 use crate::filter::markers::{self, Family, Form, Pair, Place};

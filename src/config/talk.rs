@@ -217,7 +217,7 @@ mod tests {
             Err(problems) => Err(problems
                 .list
                 .iter()
-                .map(|problem| problem.path.to_string())
+                .map(|problem| problem.path.clone())
                 .collect()),
         }
     }

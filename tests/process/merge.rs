@@ -113,7 +113,7 @@ fn one_request_goes_to_all_agents_each_with_its_own_changes() {
 }
 
 #[test]
-fn one_refusal_is_the_agents_and_the_refusals_of_all_are_the_answer() {
+fn one_refusal_is_the_agents_own() {
     let Pair { poet, clerk, weir } = pair("reply: { as: ndjson }", "fail: continue");
     let mut client = ask(&weir);
     let (mut first, mut second) = (poet.accept(), clerk.accept());
@@ -129,7 +129,11 @@ fn one_refusal_is_the_agents_and_the_refusals_of_all_are_the_answer() {
     assert_eq!(error["terminal"], false);
     assert_eq!(text_of(&events, "clerk"), "ok");
     assert_eq!(events.last().unwrap()["agents"]["poet"], "upstream_status");
+}
 
+#[test]
+fn refusals_of_all_are_the_answer() {
+    let Pair { poet, clerk, weir } = pair("reply: { as: ndjson }", "fail: continue");
     let mut client = ask(&weir);
     let (mut first, second) = (poet.accept(), clerk.accept());
     refuses(&mut first, "429 Too Many Requests");
