@@ -2,6 +2,7 @@
 //! on as well.
 
 use std::cell::RefCell;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -71,6 +72,8 @@ pub(super) struct Way {
     blocked: Option<Instant>,
     /// How many bytes have passed.
     bytes: u64,
+    /// The operating system has given one of the sockets up, because its peer took nothing for too long.
+    is_given_up: bool,
 }
 
 impl Way {
@@ -85,6 +88,7 @@ impl Way {
             unflushed: false,
             blocked: None,
             bytes: 0,
+            is_given_up: false,
         }
     }
 
@@ -132,7 +136,7 @@ impl Way {
             if matches!(self.phase, Phase::Ending) {
                 match Pin::new(&mut *to).poll_shutdown(cx) {
                     Poll::Ready(Ok(())) => self.phase = Phase::Shut,
-                    Poll::Ready(Err(_)) => return Err(Failed::Receiver),
+                    Poll::Ready(Err(error)) => return Err(self.fail(Failed::Receiver, &error)),
                     Poll::Pending => return Ok(Went { moved, more: false }),
                 }
             }
@@ -154,7 +158,8 @@ impl Way {
     ) -> Result<Poll<()>, Failed> {
         while !self.rest.is_empty() {
             match Pin::new(&mut *to).poll_write(cx, &self.rest) {
-                Poll::Ready(Ok(0) | Err(_)) => return Err(Failed::Receiver),
+                Poll::Ready(Ok(0)) => return Err(Failed::Receiver),
+                Poll::Ready(Err(error)) => return Err(self.fail(Failed::Receiver, &error)),
                 Poll::Ready(Ok(written)) => {
                     self.rest.advance(written);
                     *moved = true;
@@ -177,7 +182,7 @@ impl Way {
         if self.unflushed {
             match Pin::new(to).poll_flush(cx) {
                 Poll::Ready(Ok(())) => self.unflushed = false,
-                Poll::Ready(Err(_)) => return Err(Failed::Receiver),
+                Poll::Ready(Err(error)) => return Err(self.fail(Failed::Receiver, &error)),
                 Poll::Pending => {}
             }
         }
@@ -204,7 +209,7 @@ impl Way {
             let mut buffer = ReadBuf::new(space);
             match Pin::new(from).poll_read(cx, &mut buffer) {
                 Poll::Ready(Ok(())) => self.pass(cx, buffer.filled(), to).map(Poll::Ready),
-                Poll::Ready(Err(_)) => Err(Failed::Source),
+                Poll::Ready(Err(error)) => Err(self.fail(Failed::Source, &error)),
                 Poll::Pending => Ok(Poll::Pending),
             }
         })
@@ -259,7 +264,8 @@ impl Way {
         self.bytes += bytes.len() as u64;
         self.unflushed = true;
         let written = match Pin::new(to).poll_write(cx, bytes) {
-            Poll::Ready(Ok(0) | Err(_)) => return Err(Failed::Receiver),
+            Poll::Ready(Ok(0)) => return Err(Failed::Receiver),
+            Poll::Ready(Err(error)) => return Err(self.fail(Failed::Receiver, &error)),
             Poll::Ready(Ok(written)) => written,
             Poll::Pending => 0,
         };
@@ -317,6 +323,16 @@ impl Way {
         self.unflushed = false;
         self.blocked = None;
         self.phase = Phase::Shut;
+    }
+
+    fn fail(&mut self, failed: Failed, error: &io::Error) -> Failed {
+        self.is_given_up |= error.kind() == io::ErrorKind::TimedOut;
+        failed
+    }
+
+    /// Reports whether the operating system has given one of the sockets up (`TCP_USER_TIMEOUT`).
+    pub(super) const fn is_given_up(&self) -> bool {
+        self.is_given_up
     }
 
     /// Reports whether the source sends nothing more.

@@ -222,7 +222,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
     fn failed(&mut self, is_client: bool, failed: Failed) -> Went {
         self.look();
         let why = if is_client {
-            End::ClientGone
+            // The operating system gives a stalled client up as well, and may be first.
+            if self.up.is_given_up() || self.down.is_given_up() {
+                End::ClientStalled
+            } else {
+                End::ClientGone
+            }
         } else {
             End::UpstreamReset
         };

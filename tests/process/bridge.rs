@@ -14,7 +14,7 @@ const SSE: &str = "text/event-stream";
 /// Starts Weir with one bridged route. `keys` are further keys of the section, `route` of the route.
 fn weir(upstream: &Upstream, keys: &str, route: &str) -> Weir {
     let yaml = format!(
-        "upstreams: {{ agent: {{ endpoints: [\"$UPSTREAM\"] }} }}\n\
+        "upstreams: {{ agent: {{ endpoints: [\"$UPSTREAM\"], pool_idle: 0s }} }}\n\
         drain: {{ delay: 0s, limit: 20s }}\n\
         routes: [ {{ name: chat, upstream: agent, websocket: {{ mode: bridge, {keys} }}, {route} }} ]\n"
     );
@@ -463,7 +463,7 @@ fn a_bridge_is_listed_beside_its_runs_and_can_be_stopped() {
     let id = socket["id"].as_str().unwrap();
     let mut admin = Client::connect(&weir.admin);
     admin.send(format!(
-        "DELETE /streams/{id} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+        "DELETE /streams/{id} HTTP/1.1\r\nhost: localhost\r\nweir-hook: 1\r\nconnection: close\r\n\r\n"
     ));
     admin.closed();
     assert_eq!(bridge.closed(), (1000, "stopped".to_owned()));

@@ -1,9 +1,10 @@
 //! The first message of a conversation: what the client asked.
 
+use serde::de::IgnoredAny;
+
 use crate::config::Opening;
 use crate::upstream::error::Error;
 use crate::upstream::request_body::RequestBody;
-use crate::wire::json;
 
 /// Reads the request's body, and returns the first message made of it. Without a body and without `open` there is none:
 /// the agent speaks first, or knows from the path what is asked.
@@ -26,7 +27,7 @@ fn first(body: &[u8], open: Option<&Opening>) -> Result<Option<String>, &'static
     if text.is_empty() {
         return Ok(Some(open.around("null")));
     }
-    if json::is_whole(text.as_bytes()) {
+    if serde_json::from_str::<IgnoredAny>(text).is_ok() {
         Ok(Some(open.around(text)))
     } else {
         Err(
