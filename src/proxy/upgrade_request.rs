@@ -42,6 +42,11 @@ fn over_http1(parts: &request::Parts, is_empty: bool) -> Option<Asked> {
         && is_empty
         && !parts.headers.contains_key(header::TRANSFER_ENCODING);
     let key = only(&parts.headers, &header::SEC_WEBSOCKET_KEY).filter(|_| is_valid)?;
+    // 16 bytes (RFC 6455, 4.2.1).
+    let is_key = (BASE64_STANDARD.decode(key)).is_ok_and(|random| random.len() == 16);
+    if !is_key {
+        return None;
+    }
     Some(Asked {
         key: key.clone(),
         is_http2: false,
@@ -168,6 +173,12 @@ mod tests {
             &[connection, key],
             &[connection, upgrade],
             &[connection, upgrade, key, key],
+            &[connection, upgrade, ("sec-websocket-key", "AAAA")],
+            &[
+                connection,
+                upgrade,
+                ("sec-websocket-key", "!!!!!!!!!!!!!!!!!!!!!!!!"),
+            ],
             &[connection, upgrade, upgrade, key],
             &[connection, ("upgrade", "websocket, foo"), key],
             &[connection, ("upgrade", "h2c"), key],

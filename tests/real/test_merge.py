@@ -88,7 +88,7 @@ def test_a_chat_shows_all_agents_and_what_became_of_each(team, upstream, langgra
     proxy = team(
         "ai-sdk",
         {
-            "graph": (langgraph_agent.url, "/graph"),
+            "graph": (langgraph_agent.url, "/ui"),
             "claude": (upstream(replay(anthropic())).url, None),
             "dies": (upstream(replay(cut, cut=True)).url, None),
             "stalls": (upstream(stalls).url, None),

@@ -61,7 +61,8 @@ class Neighbour:
         self._thread = threading.Thread(target=self._talk)
 
     def _talk(self):
-        while not self._over.wait(0.01):
+        # An attack that is over at once must not end it before it has said something.
+        while not self._over.wait(0.01) or len(self.took) < 3:
             since = time.monotonic()
             self._client.send(TEXT, b"hello")
             if self._client.frame().payload != b"hello":
@@ -114,7 +115,6 @@ REFUSED = {
     "a short key": (request().replace(KEY.encode(), b"AAAA"), (400,)),
     "a key that is no base64": (request().replace(KEY.encode(), b"!" * 24), (400,)),
     "a line end in the key": (request().replace(KEY.encode(), b"dGhl\rIHNhbXBs"), (400,)),
-    "a fragment in the target": (request(path="/echo#x"), (400,)),
 }
 
 
