@@ -101,6 +101,12 @@ impl Filter {
         hidden
     }
 
+    /// Counts what the filter of one of several agents has hidden.
+    pub fn adopt(&mut self, other: Hidden) {
+        add(&mut self.hidden.spans, other.spans);
+        add(&mut self.hidden.characters, other.characters);
+    }
+
     /// Filters one event. Passes what the client may see of it to `sink`: nothing, or the event, changed or unchanged,
     /// possibly preceded by text that was held back.
     pub fn take<'f>(

@@ -231,8 +231,9 @@ impl Pushing<'_> {
             return offer;
         }
         let seq = state.journal.append(block, event);
+        let more = (block.len() <= self.bytes / 2).then_some(self.bytes);
         if let Some(tapped) = &mut state.tap {
-            tapped.note(block, event.class);
+            tapped.note(block, event.class, seq, more.is_some());
         }
         // The first events may show another dialect than expected, which decides when they are taken.
         let may_have_ids = state.has_ids || state.is_fresh;
@@ -241,7 +242,6 @@ impl Pushing<'_> {
         } else {
             0
         };
-        let more = (block.len() <= self.bytes / 2).then_some(self.bytes);
         for slot in state.viewers.iter_mut().filter(|slot| slot.is_live()) {
             if more.is_some() {
                 slot.offered.0 += 1;

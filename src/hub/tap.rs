@@ -56,8 +56,13 @@ pub(super) struct Tapped {
 const KEEP_BYTES: usize = 4 * 1024;
 
 impl Tapped {
-    pub(super) fn note(&mut self, block: &[u8], class: Class) {
+    /// Notes the event with this number. `more`: others of the same read follow.
+    pub(super) fn note(&mut self, block: &[u8], class: Class, seq: u64, more: bool) {
         let len = u32::try_from(block.len()).unwrap_or(u32::MAX);
+        if !more && self.events.is_empty() {
+            self.tap.append(seq, &[(class, len)], block);
+            return;
+        }
         self.events.push((class, len));
         self.blocks.extend_from_slice(block);
     }

@@ -87,6 +87,8 @@ pub(super) struct Agent {
     end: Option<Failure>,
     /// It is not read until another one has spoken.
     waits: bool,
+    /// A deadline that passed while something was not read, and whether it was read since.
+    excused: Option<(Instant, bool)>,
 }
 
 enum State {
@@ -121,6 +123,7 @@ impl Agent {
             translator: Some(translator),
             end: None,
             waits: false,
+            excused: None,
         };
         match head {
             Head::Opening(opening) => agent.state = State::Starting(opening),
@@ -175,7 +178,12 @@ impl Agent {
                 }
             }
             State::Refused(failure) => Step::Ends(failure.clone()),
-            State::Streaming(streaming) => streaming.read(&self.waker, settings, take),
+            State::Streaming(streaming) => {
+                if let Some((_, was_read)) = &mut self.excused {
+                    *was_read = true;
+                }
+                streaming.read(&self.waker, settings, take)
+            }
             State::Lingering(..) => {
                 let waker = self.waker.clone();
                 self.drain(&mut Context::from_waker(&waker));
@@ -208,7 +216,10 @@ impl Agent {
                     ..
                 } = *streaming;
                 match source {
-                    Some(source) if well => self.state = State::Lingering(source, until),
+                    Some(mut source) if well => {
+                        source.complete();
+                        self.state = State::Lingering(source, until);
+                    }
                     Some(mut source) => {
                         if failure.end == End::FirstEventTimeout {
                             source.report_failure();
@@ -220,6 +231,7 @@ impl Agent {
                 }
                 take(0, &mut |run, sink, _| {
                     reading.pipeline.flush(&mut AgentSink::new(sink, index));
+                    run.adopt_hidden(reading.pipeline.hidden());
                     if let Some(own) = reading.pipeline.translator_mut() {
                         tell_end(own, &failure, sink);
                         adopt(run, index, own, well);
@@ -263,6 +275,7 @@ impl Agent {
         self.note_end(cancelled, settings);
         let index = self.index;
         let mut translator = self.translator.take();
+        self.flush(take);
         let mut state = std::mem::replace(&mut self.state, State::Over);
         take(0, &mut |run, sink, _| {
             let own = match &mut state {
@@ -274,6 +287,18 @@ impl Agent {
                 adopt(run, index, own, false);
             }
         });
+    }
+
+    /// Passes on what the filter holds back of an agent that still runs, because no more will come.
+    pub(super) fn flush(&mut self, take: Take<'_>) {
+        let index = self.index;
+        if let State::Streaming(streaming) = &mut self.state {
+            let pipeline = &mut streaming.reading.pipeline;
+            take(0, &mut |run, sink, _| {
+                pipeline.flush(&mut AgentSink::new(sink, index));
+                run.adopt_hidden(pipeline.hidden());
+            });
+        }
     }
 
     /// Reads out what is left of a body whose stream has finished. Returns whether more may come.
@@ -288,9 +313,16 @@ impl Agent {
         false
     }
 
-    /// Ends the agent if its time has passed. Returns whether it has ended.
-    pub(super) fn tick(&mut self, now: Instant, settings: &Settings, take: Take<'_>) -> bool {
-        let end = match &self.state {
+    /// Ends the agent if its time has passed. Returns whether it has ended. What has come in, but was not read, is no
+    /// silence: if there is something `unread`, the agent is read once before. What it says may still be only noise.
+    pub(super) fn tick(
+        &mut self,
+        now: Instant,
+        unread: bool,
+        settings: &Settings,
+        take: Take<'_>,
+    ) -> bool {
+        let passed = match &self.state {
             State::Streaming(streaming) => streaming.expired(now),
             State::Lingering(_, until) if *until <= now => {
                 self.state = State::Over;
@@ -298,9 +330,13 @@ impl Agent {
             }
             _ => None,
         };
-        let Some(end) = end else {
+        let Some((at, end)) = passed else {
             return false;
         };
+        if unread && self.excused != Some((at, true)) {
+            self.excused = Some((at, false));
+            return false;
+        }
         self.finish(end.into(), settings, take);
         true
     }

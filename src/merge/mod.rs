@@ -128,6 +128,8 @@ impl Merged {
                 }
                 Turn::Over => {
                     self.next = index + 1;
+                    // Its body is still to be read out, and may not have registered the waker.
+                    self.ready.set(index);
                     return Some(self.judge(index, take));
                 }
             }
@@ -210,14 +212,11 @@ impl Merged {
     /// Ends the agents whose time has passed. Returns the verdict if the run ends with one of them.
     fn tick(&mut self, now: Instant, take: Take<'_>) -> Option<Result<Progress, Failure>> {
         for index in 0..self.agents.len() {
-            // What has come in, but was not read, is no silence.
-            if self.ready.is_set(index) {
-                continue;
-            }
+            let unread = self.ready.is_set(index);
             let Some(agent) = self.agents.get_mut(index) else {
                 continue;
             };
-            if agent.tick(now, &self.settings, take) {
+            if agent.tick(now, unread, &self.settings, take) {
                 let verdict = self.judge(index, take);
                 if !matches!(verdict, Ok(Progress::More)) {
                     return Some(verdict);
@@ -317,9 +316,11 @@ impl Source for Merged {
         for agent in &mut self.agents {
             agent.drop_call();
         }
-        if end == End::Stopped {
-            for agent in &mut self.agents {
-                agent.cancel(&self.settings, take);
+        for agent in &mut self.agents {
+            match end {
+                End::Stopped => agent.cancel(&self.settings, take),
+                End::ClientGone => {}
+                _ => agent.flush(take),
             }
         }
         self.is_over = true;

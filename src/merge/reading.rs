@@ -95,9 +95,9 @@ impl Streaming {
         }
     }
 
-    /// Returns how the agent ends because of a deadline that has passed.
-    pub(super) fn expired(&self, now: Instant) -> Option<End> {
-        let (_, end) = self.reading.clocks.expired(now)?;
+    /// Returns the deadline that has passed, and how the agent ends because of it.
+    pub(super) fn expired(&self, now: Instant) -> Option<(Instant, End)> {
+        let (at, end) = self.reading.clocks.expired(now)?;
         // Any event may have been the last, and nothing followed for long: it was.
         let possible = self
             .reading
@@ -107,7 +107,7 @@ impl Streaming {
                 Terminal::MayFail => End::UpstreamError,
                 _ => End::Finished,
             });
-        Some(possible.unwrap_or(end))
+        Some((at, possible.unwrap_or(end)))
     }
 }
 

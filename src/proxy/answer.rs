@@ -90,6 +90,11 @@ async fn respond(
     {
         return websocket::tunnel(app, conn, admitted, &asked, head, body);
     }
+    if head.status.is_success()
+        && let Some(asked) = &admitted.websocket
+    {
+        websocket::refuse_success(asked)?;
+    }
     let dialect = spoken(admitted, &head);
     let framing = match framing(&head, dialect) {
         _ if admitted.is_head() => None,

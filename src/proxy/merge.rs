@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header, request};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header, request};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
@@ -29,9 +29,13 @@ use crate::stream::end::End;
 use crate::stream::pump::{Failure, Reader};
 use crate::translate::{Ensemble, Target};
 use crate::upstream::request::Origin;
-use crate::upstream::{Answer, Error, Payload, RequestBody, RequestLimits};
+use crate::upstream::{Answer, Error, Payload, RequestBody, RequestLimits, Terms};
 use crate::wire::Framing;
 use crate::wire::encoding::Coding;
+use crate::wire::json::Cursor;
+
+/// The longest name of a run or a thread that is taken from a client, in bytes of JSON.
+const MAX_NAME_BYTES: usize = 1024;
 
 /// Sends an admitted request to all agents of its route, and returns the response.
 pub(super) async fn forward(
@@ -160,14 +164,27 @@ async fn read(
     })
 }
 
-/// Returns how an AG-UI client names the run and its thread.
+/// Returns how an AG-UI client names the run and its thread. Names that are too long are none: each event repeats them.
 fn named(body: &[u8]) -> (String, String) {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let text = |name: &str| {
-        let value = body.get(name).and_then(Value::as_str);
-        value.unwrap_or_default().to_owned()
-    };
-    (text("runId"), text("threadId"))
+    let (mut run, mut thread) = (String::new(), String::new());
+    let mut cursor = Cursor::new(body);
+    if cursor.enter_object().is_none() {
+        return (run, thread);
+    }
+    while let Some(Some(key)) = cursor.next_key() {
+        let Some(value) = cursor.skip().and_then(|value| body.get(value)) else {
+            break;
+        };
+        let known = match key {
+            b"runId" => &mut run,
+            b"threadId" => &mut thread,
+            _ => continue,
+        };
+        if value.len() <= MAX_NAME_BYTES {
+            *known = serde_json::from_slice(value).unwrap_or_default();
+        }
+    }
+    (run, thread)
 }
 
 /// The calls of one request.
@@ -191,6 +208,18 @@ impl Calls<'_> {
                 "an agent of the route has no upstream",
             ));
         };
+        let talks = agent.upstream.is_websocket();
+        if talks && !matches!(self.asked.parts.method, Method::GET | Method::POST) {
+            return Err(Rejection::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "an agent of the route speaks only WebSocket, and is asked with GET or POST",
+            ));
+        }
+        let terms = Terms {
+            ping: policy.heartbeat,
+            max_message: policy.max_event_bytes,
+        };
         let request = self.request(agent)?;
         let origin = Origin {
             forwarded: policy.forwarded,
@@ -199,7 +228,14 @@ impl Calls<'_> {
         let (deadlines, total_at) = (policy.deadlines, self.total_at);
         let expected = self.admitted.expected();
         Ok(Box::pin(async move {
-            let call = client.call(request, &origin, &deadlines, None);
+            let call = async {
+                if talks {
+                    let talk = client.converse(request, &origin, &deadlines, None, terms);
+                    talk.await
+                } else {
+                    client.call(request, &origin, &deadlines, None).await
+                }
+            };
             let answer = timeout_at(total_at, call).await.unwrap_or_else(|_| {
                 let limit = deadlines.total;
                 Err(Error::TotalTimeout { limit })
@@ -396,5 +432,10 @@ mod tests {
         for other in [&b""[..], b"[1]", b"{\"runId\":7}", b"{"] {
             assert_eq!(named(other), (String::new(), String::new()));
         }
+        let long = format!(
+            r#"{{"messages":[{{"runId":"x"}}],"threadId":"t\u0022","runId":"{}"}}"#,
+            "r".repeat(MAX_NAME_BYTES)
+        );
+        assert_eq!(named(long.as_bytes()), (String::new(), "t\"".to_owned()));
     }
 }

@@ -112,6 +112,9 @@ pub(super) fn allowed(route: &Route, parts: &request::Parts) -> Result<(), Rejec
     let message = match route.policy.websocket {
         WebSocket::Bridge => return Ok(()),
         WebSocket::Off => "WebSockets are switched off for this route (websocket: off)",
+        WebSocket::Tunnel if route.merge.is_some() => {
+            "several agents serve this route (merge), and none of them alone could take a WebSocket"
+        }
         WebSocket::Tunnel if takes_upgrades(&route.upstream) => return Ok(()),
         WebSocket::Tunnel => {
             "the agent is spoken to in HTTP/2 without TLS (http2: true), which carries no WebSockets"
@@ -134,6 +137,7 @@ mod tests {
     use http::Request;
 
     use super::*;
+    use crate::config::{self, Overrides};
 
     const FIELDS: [(&str, &str); 3] = [
         ("connection", "keep-alive, Upgrade"),
@@ -193,6 +197,26 @@ mod tests {
         assert!(!is_recognized("POST", Version::HTTP_11, &FIELDS, true));
         assert!(!is_recognized("GET", Version::HTTP_10, &FIELDS, true));
         assert!(!is_recognized("GET", Version::HTTP_2, &FIELDS, true));
+    }
+
+    #[test]
+    fn a_websocket_has_one_agent() {
+        let asks = |route: &str| {
+            let text = format!(
+                "upstreams: {{agent: {{endpoints: [\"http://127.0.0.1:8000\"]}}}}\n\
+                routes: [{{name: chat, {route}}}]\n"
+            );
+            let config = config::load(Some(("f", &text)), &Overrides::default());
+            let config = config.map_err(|problems| problems.to_string()).unwrap();
+            let mut parts = parts("GET", Version::HTTP_11, &FIELDS);
+            recognize(&mut parts, true);
+            allowed(&config.routes[0], &parts).map_err(|rejection| rejection.status)
+        };
+        let agents = "{name: a, upstream: agent}, {name: b, upstream: agent}";
+        let merge = format!("reply: {{as: events}}, merge: {{agents: [{agents}]}}");
+        assert_eq!(asks("websocket: tunnel"), Ok(()));
+        assert_eq!(asks(&merge), Err(StatusCode::NOT_IMPLEMENTED));
+        assert_eq!(asks(&format!("{merge}, websocket: bridge")), Ok(()));
     }
 
     #[test]

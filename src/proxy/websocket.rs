@@ -85,6 +85,20 @@ fn refused(message: &'static str) -> Rejection {
     Rejection::upstream("upstream_error", message)
 }
 
+/// Refuses a success that is no 101, such as a plain 200. To a client over HTTP/2 it would accept the WebSocket (RFC 8441,
+/// 5), although there is none. Over HTTP/1.1 it accepts nothing, and passes.
+///
+/// # Errors
+/// If the client would be told what the agent did not say.
+pub(super) fn refuse_success(asked: &Asked) -> Result<(), Rejection> {
+    if asked.is_http2 {
+        return Err(refused(
+            "the upstream answered the request for a WebSocket, but did not switch protocols",
+        ));
+    }
+    Ok(())
+}
+
 /// Checks a 101 as a client does (RFC 6455, 4.1). The rest of it is between the two ends.
 fn check(headers: &HeaderMap, asked: &Asked) -> Result<(), Rejection> {
     if !is_named_alone(headers) || !lists(headers, &header::CONNECTION, b"upgrade") {
@@ -167,6 +181,14 @@ mod tests {
             assert_eq!(rejection.status, StatusCode::BAD_GATEWAY, "{fields:?}");
             assert_eq!(rejection.code, "upstream_error");
         }
+    }
+
+    #[test]
+    fn a_success_accepts_nothing_over_http2() {
+        assert_eq!(refuse_success(&asked(false)), Ok(()));
+        let rejection = refuse_success(&asked(true)).unwrap_err();
+        assert_eq!(rejection.status, StatusCode::BAD_GATEWAY);
+        assert_eq!(rejection.code, "upstream_error");
     }
 
     #[test]

@@ -138,7 +138,7 @@ pub(super) fn end(
     add.arg(CLEAN).arg(u8::from(end.is_clean));
     if !end.terminal.is_empty() {
         let length = u32::try_from(end.terminal.len()).unwrap_or(u32::MAX);
-        let index = Chunk::new(number, &[(WRITTEN_BY_WEIR, length)], &[]).index;
+        let index = Chunk::new(number, &[(WRITTEN_BY_WEIR, length)], &[], 0).index;
         add.arg(INDEX).arg(index.as_slice());
         if !blocks(&mut add, names, number, end.terminal, sealer) {
             return false;
@@ -217,7 +217,7 @@ pub(super) mod tests {
         let (keys, id) = names();
         let names = Names::new(&keys, id);
         let sealer = Sealer::new(false, None, None);
-        let chunk = || Chunk::new(3, &[(65, 66)], b"xyz");
+        let chunk = || Chunk::new(3, &[(65, 66)], b"xyz", 0);
         let mut out = Vec::new();
         assert!(events(
             &names,
@@ -282,7 +282,7 @@ pub(super) mod tests {
         let names = Names::new(&keys, id);
         let sealer = Sealer::new(true, None, None);
         let mut out = Vec::new();
-        let chunk = Chunk::new(1, &[(0, 1)], b"x");
+        let chunk = Chunk::new(1, &[(0, 1)], b"x", 0);
         assert!(!events(&names, chunk, None, None, &sealer, &mut out));
         assert!(out.is_empty());
     }

@@ -25,8 +25,6 @@ pub(super) const ORPHANED: &str = "x";
 
 /// An event that grows a chunk beyond this size is its last.
 pub(super) const CHUNK_BYTES: usize = 16 << 10;
-/// The first allocation for blocks.
-const FIRST_BYTES: usize = 1_024;
 /// What one event takes in the index at most.
 const INDEX_BYTES: usize = 6;
 
@@ -41,12 +39,13 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
-    pub(super) fn new(last: u64, events: &[(u8, u32)], blocks: &[u8]) -> Self {
+    /// Creates a chunk. `room`: for how many bytes of blocks there is to be room.
+    pub(super) fn new(last: u64, events: &[(u8, u32)], blocks: &[u8], room: usize) -> Self {
         let mut chunk = Self {
             last,
             events: 0,
             index: Vec::with_capacity(events.len() * 3),
-            blocks: Vec::with_capacity(blocks.len().max(FIRST_BYTES)),
+            blocks: Vec::with_capacity(blocks.len().max(room)),
         };
         chunk.extend(last, events, blocks);
         chunk
@@ -222,7 +221,7 @@ pub(super) mod tests {
     #[test]
     fn events_are_read_as_they_were_written() {
         let long = vec![b'x'; 70_000];
-        let mut chunk = Chunk::new(5, &[(1, 2), (0, 0)], b"ab");
+        let mut chunk = Chunk::new(5, &[(1, 2), (0, 0)], b"ab", 0);
         assert!(chunk.has_room());
         chunk.extend(6, &[(200, 70_000)], &long);
         assert!(!chunk.has_room());

@@ -20,7 +20,7 @@ use super::reply::{Verdict, judge};
 /// Between two attempts to connect. New streams must be whole within a second after the server is back.
 pub(super) const PAUSE: Duration = Duration::from_millis(250);
 /// From the start of one pipeline to the next: how long an event may wait here before it is sent.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(25);
 /// A connection that has nothing to do is tried this often, so that a loss is noticed.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long a process counts as alive after it said so.

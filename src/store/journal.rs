@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::commands::{self, End, Names};
 use super::control::Mailbox;
-use super::entry::{self, Chunk};
+use super::entry::{self, CHUNK_BYTES, Chunk};
 use super::keys::Keys;
 use super::reply::Verdict;
 use super::room::Room;
@@ -57,6 +57,8 @@ struct State {
     /// The number of the last event that was sent.
     sent_last: u64,
     chunks: Vec<Chunk>,
+    /// The size of the blocks that were taken last: the next ones may be as many.
+    usual: usize,
     meta: Option<Vec<u8>>,
     end: Option<End>,
     remains: Remains,
@@ -145,6 +147,7 @@ impl Journal {
                 last,
                 sent_last: last,
                 chunks: Vec::new(),
+                usual: 0,
                 meta: None,
                 end: None,
                 remains: Remains::Nothing,
@@ -222,7 +225,10 @@ impl Journal {
             state.last = last;
             match state.chunks.last_mut() {
                 Some(chunk) if chunk.has_room() => chunk.extend(last, list, blocks),
-                _ => state.chunks.push(Chunk::new(last, list, blocks)),
+                _ => {
+                    let chunk = Chunk::new(last, list, blocks, state.usual);
+                    state.chunks.push(chunk);
+                }
             }
             true
         })
@@ -295,6 +301,7 @@ impl Journal {
             commands::renew(&names, &self.bounds, &mut list);
         }
         for chunk in std::mem::take(&mut state.chunks) {
+            state.usual = chunk.blocks.len().min(CHUNK_BYTES);
             let size = u64::try_from(chunk.size()).unwrap_or(u64::MAX);
             let below = state.trim.store(chunk.last, chunk.events, size);
             state.sent_last = chunk.last;

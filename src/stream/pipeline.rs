@@ -327,6 +327,13 @@ impl Pipeline {
         }
     }
 
+    /// Counts what the pipeline of one of several agents has hidden.
+    pub fn adopt_hidden(&mut self, other: Hidden) {
+        if let Some(filter) = &mut self.stages.filter {
+            filter.adopt(other);
+        }
+    }
+
     /// Returns the dialect of the stream, as far as it is known.
     pub const fn dialect(&self) -> Dialect {
         self.stages.classifier.dialect()

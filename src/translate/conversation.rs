@@ -302,7 +302,7 @@ impl Conversation {
     /// Ends the run of an agent that is not needed any more, unless it has ended.
     pub(super) fn cancel(&mut self, act: Act<'_>) {
         if !self.ended {
-            self.close(act);
+            self.cut(act);
             self.ended = true;
             act(&self.facts, &Action::End(Reason::Cancelled));
         }
@@ -561,12 +561,31 @@ impl Conversation {
         }
     }
 
+    /// Closes whatever is open of one of several agents, which has not come to its end. The arguments of a call that is cut
+    /// off may look complete, but nobody should run it.
+    fn cut(&mut self, act: Act<'_>) {
+        self.end_texts(act);
+        for at in 0..self.facts.calls.len() {
+            let Some(call) = self.facts.calls.get_mut(at) else {
+                continue;
+            };
+            if std::mem::replace(&mut call.ready, true) {
+                continue;
+            }
+            let text = std::mem::take(&mut call.args);
+            if let Some(call) = self.facts.calls.get(at) {
+                let (args, pieces) = (Args::Broken(&text), !text.is_empty());
+                act(&self.facts, &Action::ToolReady { call, args, pieces });
+            }
+        }
+    }
+
     /// Tells that the agent has failed. Nothing of an agent may stay open if others go on.
     fn error(&mut self, code: &[u8], message: &[u8], act: Act<'_>) {
         if self.prefix.is_empty() {
             self.begin(b"", act);
         } else {
-            self.close(act);
+            self.cut(act);
         }
         self.ended = true;
         act(&self.facts, &Action::Error { code, message });

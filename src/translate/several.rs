@@ -277,3 +277,31 @@ fn an_agent_that_is_not_needed_any_more_is_cancelled() {
     let parts = play(Target::AiSdk, script()).join("\n");
     assert!(parts.contains(r#"{"agent":"clerk","state":"cancelled"}"#));
 }
+
+#[test]
+fn a_call_that_is_cut_off_is_closed_and_not_to_be_run() {
+    let begun = || {
+        Says(
+            1,
+            Part::ToolStart {
+                msg: Cow::Borrowed(b""),
+                id: Cow::Borrowed(b"c1"),
+                name: Cow::Borrowed(b"wx"),
+                by: By::Client,
+            },
+        )
+    };
+    let ends = || [IsCancelled(1), Fails(1, "truncated")];
+    for end in ends() {
+        let script = vec![begun(), Says(0, text("", "a")), Finishes(0), end, AllEnd];
+        let all = play(Target::AiSdk, script).join("\n");
+        assert!(all.contains("tool-input-error"), "{all}");
+        assert!(!all.contains("tool-input-available"), "{all}");
+        assert!(all.contains("\"finishReason\":\"stop\""), "{all}");
+    }
+    for end in ends() {
+        let script = vec![begun(), Says(0, text("", "a")), Finishes(0), end, AllEnd];
+        let all = play(Target::OpenAiChat, script).join("\n");
+        assert!(all.contains("\"finish_reason\":\"stop\""), "{all}");
+    }
+}

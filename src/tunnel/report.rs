@@ -82,6 +82,8 @@ pub(crate) struct Account {
     counted_at: Instant,
     totals: Totals,
     is_reported: bool,
+    /// How it ends, if it is dropped before it has.
+    ending: Option<Ended>,
     /// Dropped with the tunnel.
     held: Option<Held>,
 }
@@ -103,6 +105,7 @@ impl Account {
             counted_at: Instant::now(),
             totals: Totals::default(),
             is_reported: false,
+            ending: None,
             held: None,
         }
     }
@@ -110,6 +113,11 @@ impl Account {
     /// Keeps `held` until the tunnel is over.
     pub(crate) fn keep(&mut self, held: Option<Held>) {
         self.held = held;
+    }
+
+    /// Notes how the tunnel is about to end: its connection may be closed before it has.
+    pub(crate) const fn expect(&mut self, ending: Ended) {
+        self.ending = Some(ending);
     }
 
     /// Is ready with the reason once the tunnel was asked to end.
@@ -222,14 +230,16 @@ impl Drop for Account {
         if self.is_reported {
             return;
         }
-        let end = if tasks::is_failing() {
+        let ended = if tasks::is_failing() {
             self.opened.metrics.panics.inc();
-            End::Panic
+            End::Panic.into()
+        } else if let Some(ending) = self.ending {
+            ending
         } else {
             let asked = self.opened.registration.live.stop.asked();
-            asked.unwrap_or(End::ClientGone)
+            asked.unwrap_or(End::ClientGone).into()
         };
-        self.report(end.into());
+        self.report(ended);
     }
 }
 

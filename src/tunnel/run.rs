@@ -268,6 +268,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
             Why::Ended(End::ClientStalled) => self.down.abandon(),
             Why::Ended(_) | Why::Violation => {}
         }
+        let ended = self.ended();
+        self.account.expect(ended);
         let word = why.code();
         self.up
             .close(close::frame(Sender::Client, why.for_agent(), word));
@@ -283,9 +285,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
         let (up, down) = (&self.up, &self.down);
         let is_over = match &self.ending {
             _ if self.is_late => true,
-            Some(_) => {
+            Some(ending) => {
                 let answered = |way: &Way| way.has_ended() || way.follower.has_closed();
-                up.is_told() && down.is_told() && answered(up) && answered(down)
+                // A client that takes nothing cannot answer.
+                let is_heard = ending.why == Why::Ended(End::ClientStalled) || answered(up);
+                up.is_told() && down.is_told() && is_heard && answered(down)
             }
             None => {
                 let closed = up.has_passed_close() && down.has_passed_close();

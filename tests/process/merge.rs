@@ -172,3 +172,74 @@ fn a_client_that_leaves_takes_all_calls_with_it() {
     // This one had not even answered.
     second.closed();
 }
+
+/// Returns the native events of a response, whose framing is SSE in chunks, up to the last whole one.
+fn sse_events(response: &str) -> Vec<Value> {
+    let data = response
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "));
+    data.filter_map(|event| serde_json::from_str(event).ok())
+        .collect()
+}
+
+/// Asks for what follows an event of a stream.
+fn come_back(weir: &Weir, stream: &str, after: &str) -> Client {
+    let mut client = Client::connect(&weir.address);
+    client.send(format!(
+        "GET /.weir/streams/{stream}?after={after} HTTP/1.1\r\nhost: test\r\nauthorization: Bearer t\r\n\r\n"
+    ));
+    client
+}
+
+#[test]
+fn a_client_that_comes_back_gets_exactly_the_rest_of_all_agents() {
+    let route = "reply: { as: events }\n    resume: {}\n    on_disconnect: continue";
+    let Pair { poet, clerk, weir } = pair(route, "finish: all");
+    let mut client = ask(&weir);
+    let (mut first, mut second) = (poet.accept(), clerk.accept());
+    first.head("text/event-stream");
+    first.chunk(token("Sea "));
+    second.head("text/event-stream");
+    second.chunk(token("Item "));
+    client.until("Sea ");
+    let seen = client.until("Item ");
+    let stream = seen
+        .lines()
+        .find_map(|line| line.strip_prefix("weir-stream-id: "))
+        .unwrap();
+    // The connection breaks. Its last event may have been cut in two.
+    drop(client);
+    let before = sse_events(&seen);
+    let last = before.last().unwrap()["seq"].to_string();
+    first.chunk(token("foam."));
+    let mut back = come_back(&weir, stream, &last);
+    back.until("foam.");
+    second.chunk(token("one"));
+    for agent in [&mut first, &mut second] {
+        agent.chunk(DONE);
+        agent.end();
+    }
+    let rest = back.rest();
+    let all = [before, sse_events(&rest)].concat();
+    for (index, event) in all.iter().enumerate() {
+        assert_eq!(event["seq"], index + 1, "{event}");
+    }
+    assert!(
+        rest.contains(&format!("id: {stream}.{}\n", all.len())),
+        "{rest}"
+    );
+    assert_eq!(text_of(&all, "poet"), "Sea foam.");
+    assert_eq!(text_of(&all, "clerk"), "Item one");
+    let end = all.last().unwrap();
+    assert_eq!(
+        (&end["type"], &end["scope"]),
+        (&"finish".into(), &"run".into())
+    );
+    assert_eq!(weir.ended()["outcome"], "finished");
+    // Whoever comes later gets the same, from the journal.
+    let again = sse_events(&come_back(&weir, stream, "0").rest());
+    assert_eq!(again.last(), all.last());
+    for agent in ["poet", "clerk"] {
+        assert_eq!(text_of(&again, agent), text_of(&all, agent));
+    }
+}

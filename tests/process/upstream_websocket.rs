@@ -354,3 +354,35 @@ fn an_agent_is_not_read_while_its_client_takes_nothing() {
         "{error}"
     );
 }
+
+#[test]
+fn one_of_several_agents_may_speak_only_websocket() {
+    let (talks, streams) = (Upstream::start(), Upstream::start());
+    let (talks_at, streams_at) = (talks.address(), streams.address());
+    let yaml = format!(
+        "upstreams: {{ one: {{ endpoints: [\"ws://{talks_at}/ws\"] }}, two: {{ endpoints: [\"http://{streams_at}\"] }} }}\n\
+        routes:\n  - name: team\n    reply: {{ as: ndjson }}\n    merge:\n      agents:\n        \
+        - {{ name: talker, upstream: one }}\n        - {{ name: clerk, upstream: two }}\n"
+    );
+    let weir = Weir::start(&yaml, streams_at);
+    let mut client = post(&weir, b"{}");
+    let mut agent = Agent::accept(&talks);
+    let mut other = streams.accept();
+    agent.hears("{}");
+    agent.say(r#"{"type":"token","content":"spoken"}"#);
+    agent.say(r#"{"type":"done"}"#);
+    // It has finished, so it is told so, while the other one goes on.
+    agent.is_closed_with(1000);
+    other.head("text/event-stream");
+    other.chunk(crate::support::token("written"));
+    other.chunk("data: [DONE]\n\n");
+    other.end();
+    let all = client.rest();
+    for text in [
+        r#""text":"spoken""#,
+        r#""text":"written""#,
+        r#""agents":{"talker":"finished","clerk":"finished"}"#,
+    ] {
+        assert!(all.contains(text), "{text} in {all}");
+    }
+}

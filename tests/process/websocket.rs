@@ -562,6 +562,53 @@ async fn an_http2_client_gets_the_same_websocket() {
     );
 }
 
+#[tokio::test]
+async fn an_http2_client_is_told_only_of_a_websocket_that_was_accepted() {
+    // To an HTTP/2 client, each success accepts its WebSocket.
+    const ANSWERS: [(&str, StatusCode); 3] = [
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+            StatusCode::BAD_GATEWAY,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\ndata: {}\n\n",
+            StatusCode::BAD_GATEWAY,
+        ),
+        (
+            "HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n",
+            StatusCode::FORBIDDEN,
+        ),
+    ];
+    let upstream = Upstream::start();
+    let weir = Weir::start(PLAIN, upstream.address());
+    let agent = thread::spawn(move || {
+        for (answer, _) in ANSWERS {
+            upstream.accept().send(answer);
+        }
+    });
+    let socket = tokio::net::TcpStream::connect(&weir.address).await.unwrap();
+    let (mut sender, mut connection) = h2::client::handshake(socket).await.unwrap();
+    let talk = async {
+        for (answer, status) in ANSWERS {
+            sender = sender.ready().await.unwrap();
+            while !sender.is_extended_connect_protocol_enabled() {
+                tokio::task::yield_now().await;
+            }
+            let request = Request::builder().method("CONNECT").uri("http://h/ws");
+            let mut request = request.body(()).unwrap();
+            let protocol = h2::ext::Protocol::from_static("websocket");
+            request.extensions_mut().insert(protocol);
+            let (response, _to) = sender.send_request(request, false).unwrap();
+            assert_eq!(response.await.unwrap().status(), status, "{answer}");
+        }
+    };
+    tokio::select! {
+        () = talk => {}
+        ended = &mut connection => panic!("{ended:?}"),
+    }
+    agent.join().unwrap();
+}
+
 #[test]
 fn unix_sockets_carry_websockets_as_well() {
     let files = tempfile::tempdir().unwrap();

@@ -250,7 +250,7 @@ def test_a_tunnel_in_numbers(weir, agent):  # noqa: F811
 def test_off_means_off(weir, agent):  # noqa: F811
     server = agent(echo)
     with Asked(weir(server.url, defaults={"websocket": "off"}).url).answer() as client:
-        assert (client.status, json.loads(client.read_body())["code"]) == (501, "upgrade_not_supported")
+        assert (client.status, json.loads(client.body())["code"]) == (501, "upgrade_not_supported")
     assert server.accepted == 0
 
 

@@ -145,7 +145,12 @@ fn accept(
     let start = Start {
         requests: Arc::new(Opened::new(app, peer, admitted, parts)),
         settings: Arc::clone(&policy.bridge),
-        heartbeat: policy.heartbeat,
+        // A client that has vanished must be noticed without heartbeats, too.
+        heartbeat: if policy.heartbeat.is_zero() {
+            policy.deadlines.idle
+        } else {
+            policy.heartbeat
+        },
         stall: policy.deadlines.client_stall,
         max_message_bytes: usize::try_from(policy.max_request_bytes.min(REWRITTEN_BYTES))
             .unwrap_or(usize::MAX),
@@ -277,7 +282,7 @@ impl Opened {
     /// Returns the request for the stream of a chat, if the route has such requests.
     fn chat(&self, id: &str, more: HeaderMap) -> Option<request::Parts> {
         let chats = self.route.policy.resume.as_ref()?.chats.as_ref()?;
-        let target = format!("{}{}{}", chats.prefix, encoded(id), chats.suffix);
+        let target = format!("{}{}{}", chats.prefix, encoded(id)?, chats.suffix);
         let mut parts = self.head(Method::GET, Some(&target), more)?;
         parts.extensions.insert(self.bridged(Form::AiSdk));
         Some(parts)
@@ -295,8 +300,11 @@ impl Opened {
     }
 }
 
-/// Returns text as one segment of a path.
-fn encoded(text: &str) -> String {
+/// Returns text as one segment of a path; `None` if it would name another path, whatever its spelling (RFC 3986, 5.2.4).
+fn encoded(text: &str) -> Option<String> {
+    if matches!(text, "" | "." | "..") {
+        return None;
+    }
     let mut out = String::new();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
@@ -305,7 +313,7 @@ fn encoded(text: &str) -> String {
             out.push_str(&format!("%{byte:02X}"));
         }
     }
-    out
+    Some(out)
 }
 
 impl Requests for Opened {
@@ -405,8 +413,13 @@ mod tests {
 
     #[test]
     fn an_id_is_one_segment() {
-        assert_eq!(encoded("chat-1_~."), "chat-1_~.");
-        assert_eq!(encoded("a/b?c d\u{e9}"), "a%2Fb%3Fc%20d%C3%A9");
+        assert_eq!(encoded("chat-1_~.").as_deref(), Some("chat-1_~."));
+        let other = encoded("a/b?c d\u{e9}");
+        assert_eq!(other.as_deref(), Some("a%2Fb%3Fc%20d%C3%A9"));
+        assert_eq!(encoded("../x").as_deref(), Some("..%2Fx"));
+        for elsewhere in ["", ".", ".."] {
+            assert_eq!(encoded(elsewhere), None, "{elsewhere:?}");
+        }
     }
 
     #[test]

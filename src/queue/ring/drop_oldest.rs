@@ -59,11 +59,12 @@ impl Ring {
         };
         // Pieces of one text have one key. What has none, and texts beyond these, count as one.
         let key = |entry: &Entry| entry.merge.map_or(0, |merge| merge.key);
-        let mut texts = [(0, 0); MAX_TEXTS];
+        // How much waits of each text, and where its oldest event is.
+        let mut texts = [(0, 0, None); MAX_TEXTS];
         let mut known = 1;
-        for (_, entry) in fresh() {
+        for (at, entry) in fresh() {
             let own = key(entry);
-            let found = texts.iter().take(known).position(|(text, _)| *text == own);
+            let found = texts.iter().take(known).position(|(text, ..)| *text == own);
             let place = match found {
                 None if known < MAX_TEXTS => {
                     known += 1;
@@ -71,16 +72,15 @@ impl Ring {
                 }
                 found => found.unwrap_or(0),
             };
-            if let Some((text, bytes)) = texts.get_mut(place) {
+            if let Some((text, bytes, oldest)) = texts.get_mut(place) {
                 *text = if place == 0 { 0 } else { own };
                 *bytes += entry.len;
+                oldest.get_or_insert(at);
             }
         }
-        let most = texts.iter().max_by_key(|(_, bytes)| *bytes);
-        let most = most.map_or(0, |(text, _)| *text);
-        let mut oldest = fresh();
-        let found = oldest.find(|(_, entry)| key(entry) == most);
-        found.map_or(self.droppable, |(at, _)| at)
+        let most = texts.iter().max_by_key(|(_, bytes, _)| *bytes);
+        most.and_then(|(.., oldest)| *oldest)
+            .unwrap_or(self.droppable)
     }
 
     /// Reports whether an event of `len` bytes, of which nothing else is known, has to wait until the ring is empty: it is

@@ -452,3 +452,27 @@ fn a_fair_ring_drops_from_the_text_of_which_the_most_waits() {
     assert_eq!(waiting(true), (format!("<q>\n{flood}"), 15));
     assert_eq!(waiting(false), (format!("<f>\n{flood}"), 15));
 }
+
+#[test]
+fn many_small_texts_do_not_push_out_a_quiet_one() {
+    let now = Instant::now();
+    let mut ring = Ring::new(
+        Limits {
+            merge: false,
+            ..limits(100, 1 << 16)
+        },
+        silent(),
+    );
+    ring.share_fairly();
+    let quiet = token(1, "q");
+    assert_eq!(ring.push(&quiet.0, &quiet.1, now), Push::Accepted);
+    for key in 2..202 {
+        // Each message has one piece.
+        let flood = token(key, "f");
+        assert_eq!(ring.push(&flood.0, &flood.1, now), Push::Accepted);
+    }
+    let mut out = Vec::new();
+    ring.take(usize::MAX, &mut out);
+    assert!(out.starts_with(b"<q>\n<f>\n"), "{out:?}");
+    assert_eq!(ring.counts().dropped[Class::Token.index()], 101);
+}

@@ -153,6 +153,8 @@ impl OpenAiChat {
                     b"\"}}",
                 ]);
             }
+            // Nobody should run its calls.
+            Action::End(Reason::Cancelled) => self.end_turn(&voice, out),
             _ => {
                 self.write_kept(facts, out);
                 if !self.calls.is_empty() {

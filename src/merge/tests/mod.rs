@@ -1,5 +1,7 @@
 //! Tests of several agents against scripted sources, with a paused clock and the real pump.
 
+mod leftovers;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use super::*;
 use crate::config::{OnAgentFailure, OnAgentFinish};
 use crate::dialect::{Choice, Dialect, Members};
 use crate::encode::Encoder;
+use crate::filter;
 use crate::queue::{self, Close, Limits, Next, Overflow, Receiver};
 use crate::stream::deadline::Lengths;
 use crate::stream::pipeline::{self, Pipeline};
@@ -144,6 +147,16 @@ struct Stage {
 }
 
 fn stage(target: Target, names: &[&str], heads: Vec<Head>, rules: Rules, limits: Limits) -> Stage {
+    stage_hiding(target, names, heads, (rules, limits), &Arc::default())
+}
+
+fn stage_hiding(
+    target: Target,
+    names: &[&str],
+    heads: Vec<Head>,
+    (rules, limits): (Rules, Limits),
+    hide: &Arc<filter::Rules>,
+) -> Stage {
     let ensemble = Arc::new(Ensemble::new("r1", "t1", names));
     let board = Arc::new(Board::new(names));
     let choice = Choice::Fixed(Dialect::OpenAiChat);
@@ -157,7 +170,7 @@ fn stage(target: Target, names: &[&str], heads: Vec<Head>, rules: Rules, limits:
         choice,
         members: Members::default(),
         max_event_bytes: 1 << 20,
-        hide: Arc::default(),
+        hide: Arc::clone(hide),
     };
     let pipeline = Pipeline::new(&pipeline::Settings {
         framing: Framing::Sse,
@@ -166,7 +179,7 @@ fn stage(target: Target, names: &[&str], heads: Vec<Head>, rules: Rules, limits:
         hint: None,
         members: Members::default(),
         max_event_bytes: 1 << 20,
-        hide: Arc::default(),
+        hide: Arc::clone(hide),
     });
     let encoder = Encoder::translated(target.dialect(), target.framing());
     let (sender, receiver) = queue::queue(limits, encoder);
