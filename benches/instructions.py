@@ -243,7 +243,8 @@ def measured(weir: str, case: tuple) -> dict[str, float]:
     """Returns the instructions and allocations per event of one case."""
     short, long = totals(weir, case, SHORT), totals(weir, case, LONG)
     instructions, allocations = ((b - a) / ((LONG - SHORT) * case[2]) for a, b in zip(short, long))
-    return {"instructions": round(instructions), "allocations": round(allocations, 1) + 0.0}
+    # What differs between the starts of two runs may exceed what events allocate.
+    return {"instructions": round(instructions), "allocations": max(0.0, round(allocations, 1))}
 
 
 def measure(weir: str, baseline: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:

@@ -14,6 +14,8 @@ SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 ALL = 'namespace=~"$namespace", job=~"$job"'
 ROUTE = f'{ALL}, route=~"$route"'
 BAD = "truncated|upstream_error|upstream_reset|.*_timeout|too_large|panic"
+# What does not speak against an agent of several.
+SPARED = "finished|cancelled|client_.*|drained|stopped"
 GREEN, YELLOW, RED = "green", "yellow", "red"
 
 
@@ -148,6 +150,27 @@ ROWS: list[Row] = [
             ("timeseries", "Streams with a journal", "Those that run, and those that are kept after their end.", "short", [(total("weir_journal_streams", "state", where=ALL), "{{state}}")]),
             ("timeseries", "Events that left a journal", "Expired ones were kept as long as they should be.", "ops", [(rate("weir_journal_evicted_total", "reason", where=ALL), "{{reason}}")]),
             ("timeseries", "The store", "1: it answers. Requests to it that failed, and streams that it did not take whole.", "short", [(f"min by (instance) (weir_resume_store_up{{{ALL}}})", "{{instance}} up"), (rate("weir_resume_store_errors_total", "instance", where=ALL), "{{instance}} errors/s"), (rate("weir_resume_store_broken_total", "instance", where=ALL), "{{instance}} broken/s")]),
+        ],
+    ),
+    (
+        "WebSocket",
+        8,
+        [
+            ("timeseries", "Open WebSockets", "All of a route, and those of them that Weir bridges to HTTP.", "short", [(total("weir_streams_active", "route", 'transport="websocket"'), "{{route}}"), (total("weir_websocket_sockets", "route"), "{{route}} bridged")]),
+            ("timeseries", "Opened", "Upgrades that were accepted.", "ops", [(rate("weir_requests_total", "route", 'kind="websocket"'), "{{route}}")]),
+            ("timeseries", "Ends by close code", "Of the first close frame, whoever sent it. 1005: it had no code. 1006: there was none. docs/websocket.md, How it ends.", "ops", [(rate("weir_websocket_closes_total", "code"), "{{code}}")]),
+            ("timeseries", "Frames", "From clients (in), and to them (out).", "ops", [(rate("weir_websocket_frames_total", "route, direction"), "{{route}} {{direction}}")]),
+            ("timeseries", "Bytes", "From clients (in), and to them (out), with their framing.", "binBps", [(rate("weir_websocket_bytes_total", "route, direction"), "{{route}} {{direction}}")]),
+            ("timeseries", "Not acknowledged", "Events that bridges have sent, and that their clients have not acknowledged. Runs whose clients never do count with at most `ack_window` each.", "short", [(total("weir_websocket_unacked_events", "route"), "{{route}}")]),
+        ],
+    ),
+    (
+        "Several agents",
+        8,
+        [
+            ("timeseries", "How agents end", "Each agent of streams with several, by reason: docs/merge.md.", "ops", [(rate("weir_merge_agents_total", "route, agent, outcome"), "{{route}} {{agent}} {{outcome}}")]),
+            ("timeseries", "Agents that fail", "The share of an agent's ends. Clients that left, drains, and agents that were not needed any more do not count as failures.", "percentunit", [(f"{rate('weir_merge_agents_total', 'route, agent', f'outcome!~{chr(34)}{SPARED}{chr(34)}')} / ({rate('weir_merge_agents_total', 'route, agent')} > 0)", "{{route}} {{agent}}")]),
+            ("timeseries", "Time to first token, by agent", "From the request's head to the first text of each agent's answer.", "s", [(quantile(q, "weir_merge_ttft_seconds", "route, agent"), f"{{{{route}}}} {{{{agent}}}} p{q * 100:g}") for q in (0.5, 0.95)]),
         ],
     ),
     (

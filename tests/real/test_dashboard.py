@@ -12,9 +12,11 @@ import threading
 import time
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from backends import wire
 from backends.scripted import Upstream
+from support.clients.websocket import opened
 from support.process import ROOT
 from support.prometheus import Prometheus, promtool
 from support.raw import Closed, Raw
@@ -78,6 +80,10 @@ def observed(tmp_path_factory):
     config["routes"].insert(0, {"name": "fixed", "upstream": "agent", "match": {"path_prefix": "/fixed"}, "dialect": "anthropic"})
     resumed = {"resume": {}, "on_disconnect": "continue"}
     config["routes"].insert(0, {"name": "resumed", "upstream": "agent", "match": {"path_prefix": "/resumed"}, **resumed})
+    config["routes"].insert(0, {"name": "bridged", "upstream": "agent", "match": {"path_prefix": "/bridged"}, "websocket": "bridge"})
+    agents = [{"name": "well", "upstream": "agent", "path": CHAT}, {"name": "ill", "upstream": "agent", "path": "/refuses"}]
+    several = {"reply": {"as": "events"}, "merge": {"agents": agents}}
+    config["routes"].insert(0, {"name": "several", "match": {"path_prefix": "/several"}, **several})
     file = folder / "weir.yaml"
     file.write_text(json.dumps(config))
     proxy = Weir("--config", str(file))
@@ -101,7 +107,7 @@ def observed(tmp_path_factory):
 
 def load(proxy, over: threading.Event) -> None:
     while not over.is_set():
-        for path in ("/plain", CHAT, f"{CHAT}?refuses", f"{CHAT}?breaks", f"{CHAT}?stops", f"{CHAT}?lumps", "/fixed", "/gone/x", f"{CHAT}?hangs"):
+        for path in ("/plain", CHAT, f"{CHAT}?refuses", f"{CHAT}?breaks", f"{CHAT}?stops", f"{CHAT}?lumps", "/fixed", "/several", "/gone/x", f"{CHAT}?hangs"):
             with Raw(proxy.url) as client:
                 try:
                     client.send("POST", path, b'{"stream":true}').read_head().read_body()
@@ -116,6 +122,13 @@ def load(proxy, over: threading.Event) -> None:
             try:
                 returns.get(f"/.weir/streams/{stream}?after=1").read_body()
             except (Closed, ConnectionError):
+                pass
+        with opened(proxy.url, "/bridged") as socket:
+            try:
+                socket.send(json.dumps({"type": "message", "id": "q1", "body": {"stream": True}}))
+                while json.loads(socket.recv(5)).get("scope") != "run":
+                    socket.send(json.dumps({"type": "ack"}))
+            except (ConnectionClosed, TimeoutError):
                 pass
         with Raw(proxy.url, receive_buffer=4096) as stalls:
             stalls.post(f"{CHAT}?floods")
