@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::{Request, StatusCode};
 use tokio::time::Instant;
 
+use crate::bridge_client::Bridge;
 use crate::support::{Accepted, Client, PATIENCE, Upstream, Weir, eventually, get};
 
 const PLAIN: &str =
@@ -316,6 +317,36 @@ fn what_is_no_websocket_reaches_nobody() {
         );
         assert_eq!(weir.count("weir_upstream_connections"), 0, "{ask}");
     }
+}
+
+#[test]
+fn an_upgrade_that_expects_a_100_is_answered_with_101_alone() {
+    let upstream = Upstream::start();
+    let weir = Weir::start(PLAIN, upstream.address());
+    let expecting = |what: &str| ASK.replacen("origin:", &format!("expect: {what}\r\norigin:"), 1);
+    // As in any other request, no other expectation is met.
+    let mut client = Client::connect(&weir.address);
+    client.send(expecting("200-ok"));
+    let all = client.until("expectation_failed");
+    assert!(all.starts_with("HTTP/1.1 417 "), "{all}");
+    assert_eq!(weir.count("weir_upstream_connections"), 0);
+    // There is no body that could wait for a 100 (RFC 9110, 10.1.1), and one of the agent stays with Weir.
+    let mut client = Client::connect(&weir.address);
+    client.send(expecting("100-continue"));
+    let mut agent = upstream.accept();
+    let told = format!("HTTP/1.1 100 Continue\r\n\r\n{ACCEPT}");
+    agent.send([told.as_bytes(), &frame(false, 0x81, b"hello")].concat());
+    let all = client.until("hello");
+    assert!(all.starts_with("HTTP/1.1 101 "), "{all}");
+    assert!(!all.contains("HTTP/1.1 100"), "{all}");
+
+    // On a bridge, the expectation is not one of its runs either.
+    let weir = Weir::start(&with("websocket: bridge"), upstream.address());
+    let mut bridge = Bridge::open_with(&weir, "expect: 100-continue\r\n");
+    bridge.say("{\"type\":\"message\",\"id\":\"q\",\"body\":{}}");
+    let asked = upstream.accept().request.to_ascii_lowercase();
+    assert!(asked.starts_with("post /chat?a=b "), "{asked}");
+    assert!(!asked.contains("\r\nexpect:"), "{asked}");
 }
 
 #[test]
