@@ -24,6 +24,8 @@ use crate::store::{Store, Watch};
 use crate::tasks;
 use crate::traces::Traces;
 
+/// How long the end of the process waits for the store.
+const STORED_WITHIN: Duration = Duration::from_secs(1);
 /// How soon the store is asked again for the shared key.
 const KEY_AGAIN: Duration = Duration::from_millis(250);
 /// How often the configuration file is checked for changes.
@@ -172,6 +174,10 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
         }
     };
     tracing::info!(ended, "drained");
+    if let Some(store) = &app.store {
+        // How streams have ended is stored by the workers.
+        store.settled(STORED_WITHIN).await;
+    }
     workers.stop().await;
     if let Some(outbox) = &app.outbox {
         records::drain(outbox, limit_at).await;

@@ -53,7 +53,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use redis::{RedisError, RedisResult, Value};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::config::{RedisSettings, Secret, sealing_key};
 
@@ -70,6 +70,8 @@ use reply::Verdict;
 use room::Room;
 use seal::Sealer;
 
+/// How often the end of the process looks whether everything is stored.
+const SETTLED_EVERY: Duration = Duration::from_millis(5);
 /// At most one warning is logged in this time.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
@@ -111,6 +113,14 @@ impl Store {
         watch: Arc<dyn Watch>,
     ) -> Option<Arc<Self>> {
         Some(Self::new(settings, workers, watch))
+    }
+
+    /// Waits until everything that was to be stored is, at most so long.
+    pub async fn settled(&self, limit: Duration) {
+        let until = Instant::now() + limit;
+        while self.room.used() > 0 && Instant::now() < until {
+            sleep(SETTLED_EVERY).await;
+        }
     }
 
     /// Creates a store for so many workers. It connects once [`Store::run`] runs.

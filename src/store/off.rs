@@ -60,6 +60,11 @@ impl Store {
         std::future::ready(Err(Down)).await
     }
 
+    /// There is nothing to wait for.
+    pub async fn settled(&self, _: Duration) {
+        std::future::ready(()).await;
+    }
+
     /// Remembers nothing.
     pub const fn remember(&self, _: usize, _: &str, _: &str, _: Duration) {}
 

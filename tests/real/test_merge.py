@@ -12,6 +12,7 @@ import pytest
 from support.clients import node, python
 from support.process import ROOT
 from support.raw import Raw
+from support.wait import until
 
 DATA = ROOT / "tests/data"
 SSE = "text/event-stream"
@@ -167,18 +168,21 @@ def test_agents_that_all_refuse_are_one_refusal(team, upstream):
 
 
 def test_a_client_that_leaves_ends_all_calls(team, upstream):
-    left = []
+    begun, left = [], []
 
     def watched(connection):
         connection.request(within=60)
         connection.send(f"HTTP/1.1 200 OK\r\ncontent-type: {SSE}\r\ntransfer-encoding: chunked\r\n\r\n")
         connection.chunk(b'data: {"type":"token","content":"x"}\n\n')
+        begun.append(connection)
         connection.gone(within=10)
         left.append(time.monotonic())
 
     proxy = team("events", {name: (upstream(watched).url, None) for name in ("a", "b", "c")})
     with Raw(proxy.url).post("/") as client:
         client.until_bytes(b"token")
+        # A call that is cancelled before its request has arrived never begins.
+        until("all agents stream", lambda: len(begun) == 3)
     began = time.monotonic()
     while len(left) < 3 and time.monotonic() < began + 5:
         time.sleep(0.01)
