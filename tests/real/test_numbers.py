@@ -117,7 +117,6 @@ def measure(weir, upstream, case: Case) -> dict[str, float]:
     assert metrics.value("weir_output_tokens_total") == case.tokens
     assert metrics.value("weir_output_tokens_total", source=case.source) == case.tokens
     texts = sent[case.text : case.text + WORDS * case.stride : case.stride]
-    assert metrics.value("weir_inter_token_seconds_count") == WORDS - 1
     told = {
         kind: metrics.value("weir_time_to_first_token_seconds_sum", kind=kind)
         for kind in ("answer", "reasoning", "tool")
@@ -134,6 +133,8 @@ def measure(weir, upstream, case: Case) -> dict[str, float]:
         "gaps": abs(metrics.value("weir_inter_token_seconds_sum") - (texts[-1] - texts[0])),
         "speed": abs(metrics.value("weir_stream_output_tokens_per_second_sum") / speed - 1),
         "per token": abs(metrics.value("weir_time_per_output_token_seconds_sum") * speed - 1),
+        # Tokens that a busy machine delivers in one piece have one gap.
+        "gaps counted": abs(metrics.value("weir_inter_token_seconds_count") - (WORDS - 1)),
     }
     if case.tool is not None:
         off["tool"] = abs(told["tool"] - (sent[case.tool] - asked))
@@ -144,7 +145,7 @@ def measure(weir, upstream, case: Case) -> dict[str, float]:
 def test_each_dialect_is_timed_and_counted_as_it_was_sent(weir, upstream, name):
     for _ in range(ATTEMPTS):
         off = measure(weir, upstream, CASES[name])
-        bounds = {what: SPEED_SHARE if what in ("speed", "per token") else TTFT_SECONDS for what in off}
+        bounds = {what: SPEED_SHARE if what in ("speed", "per token") else TTFT_SECONDS for what in off} | {"gaps counted": 0}
         if all(off[what] <= bound for what, bound in bounds.items()):
             return
     raise AssertionError(f"off by {off}")
