@@ -9,6 +9,7 @@ use hyper::ext::Protocol;
 
 use super::reject::Rejection;
 use crate::config::{Route, WebSocket};
+use crate::upstream::accept::lists;
 use crate::upstream::takes_upgrades;
 
 const WEBSOCKET: &[u8] = b"websocket";
@@ -89,14 +90,6 @@ pub(super) fn is_named_alone(headers: &HeaderMap) -> bool {
 pub(super) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
-}
-
-/// Reports whether a field lists `word`.
-pub(super) fn lists(headers: &HeaderMap, name: &HeaderName, word: &[u8]) -> bool {
-    let values = headers.get_all(name).iter();
-    values
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .any(|token| token.trim_ascii().eq_ignore_ascii_case(word))
 }
 
 /// Reports whether a request was recognized.

@@ -8,13 +8,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header, response};
-use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
 use super::admitted::Admitted;
 use super::reject::Rejection;
-use super::upgrade_request::{Asked, is_named_alone, lists, only};
+use super::upgrade_request::{Asked, is_named_alone, only};
 use crate::app::App;
 use crate::client_conn::ClientConn;
 use crate::reply::body::Body;
@@ -23,10 +21,8 @@ use crate::session::identity::REQUEST_ID;
 use crate::stream::end::End;
 use crate::tunnel::{Account, Limits, Opened, Start};
 use crate::upstream;
+use crate::upstream::accept::{accepting, lists};
 use crate::upstream::fields::strip_hop_by_hop;
-
-/// Appended to a key before it is hashed (RFC 6455, 1.3).
-const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Begins the tunnel behind an agent's 101.
 ///
@@ -113,12 +109,6 @@ fn check(headers: &HeaderMap, asked: &Asked) -> Result<(), Rejection> {
         ));
     }
     Ok(())
-}
-
-/// Returns the value that accepts a key.
-pub(super) fn accepting(key: &HeaderValue) -> String {
-    let text = [key.as_bytes(), GUID].concat();
-    BASE64_STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &text))
 }
 
 /// Turns the head of the agent's 101 into the one for the client.

@@ -6,6 +6,7 @@
 //! nothing of the first attempt: connecting failed, a reused connection closed before the request left, or the
 //! upstream says so.
 
+pub mod accept;
 mod body;
 mod connect;
 mod endpoint;

@@ -3,13 +3,10 @@
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version, request, response};
-use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
+use crate::upstream::accept::{accepting, lists};
 use crate::upstream::error::Malformed;
 use crate::upstream::fields::strip_hop_by_hop;
-
-/// Appended to a key before it is hashed (RFC 6455, 1.3).
-const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Fields of the client's request that the handshake does not have: those of its body, which becomes a message, of the
 /// answer's form, and of a WebSocket of its own.
@@ -87,20 +84,6 @@ pub(super) fn answer(mut head: response::Parts) -> response::Parts {
     head.status = StatusCode::OK;
     head.version = Version::HTTP_11;
     head
-}
-
-/// Returns the value that accepts a key.
-fn accepting(key: &HeaderValue) -> String {
-    let text = [key.as_bytes(), GUID].concat();
-    BASE64_STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &text))
-}
-
-/// Reports whether a field lists `word`.
-fn lists(headers: &HeaderMap, name: &HeaderName, word: &[u8]) -> bool {
-    let values = headers.get_all(name).iter();
-    values
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .any(|token| token.trim_ascii().eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]
