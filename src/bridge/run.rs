@@ -236,6 +236,13 @@ impl Run {
         let request = self.begun.request.as_deref().unwrap_or("null");
         if let State::Streams { name, .. } = &self.state {
             match (self.begun.form, how) {
+                // Its last event had been read, but its end was not noted yet when the client asked for what follows.
+                (Form::Native, Close::Clean) if !self.has_begun && self.begun.asked_for.is_some() => {
+                    let stream = self.begun.asked_for.as_deref();
+                    let request = self.begun.request.as_deref();
+                    self.ready
+                        .push_back(event::refused(&complete(), request, stream));
+                }
                 (Form::Native, Close::Clean) => {}
                 (Form::Native, Close::Abort) => self.ready.push_back(event::broke(name)),
                 (Form::AiSdk, Close::Clean) => self.ready.push_back(ai_sdk::word(request, "end")),
