@@ -66,22 +66,41 @@ impl Events {
         );
     }
 
-    /// Writes the start of a run of several agents.
-    fn start_run(&mut self, facts: &Facts, agents: &[u8], out: &mut Out<'_>) {
-        self.event(
-            b"start",
-            &[
-                opens(b",\"run\":\"", &facts.run),
-                &facts.run,
-                closes(&facts.run),
-                opens(b",\"thread\":\"", &facts.thread),
-                &facts.thread,
-                closes(&facts.thread),
+    /// Writes the start of a run: of one agent, or of several.
+    fn start_run(&mut self, facts: &Facts, out: &mut Out<'_>) {
+        let agents = self.voice.run().map(|voice| voice.ensemble().list());
+        let rest: [&[u8]; 6] = match &agents {
+            Some(agents) => [
                 b",\"scope\":\"run\",\"agents\":",
                 agents,
+                b"",
+                b"",
+                b"",
+                b"",
             ],
-            out,
-        );
+            None => [
+                opens(b",\"model\":\"", &facts.model),
+                &facts.model,
+                closes(&facts.model),
+                b",\"dialect\":\"",
+                self.dialect.as_bytes(),
+                b"\"",
+            ],
+        };
+        let [run, thread] = [&facts.run, &facts.thread];
+        let names: [&[u8]; 6] = [
+            opens(b",\"run\":\"", run),
+            run,
+            closes(run),
+            opens(b",\"thread\":\"", thread),
+            thread,
+            closes(thread),
+        ];
+        let mut parts: [&[u8]; 12] = [b""; 12];
+        for (place, part) in parts.iter_mut().zip(names.into_iter().chain(rest)) {
+            *place = part;
+        }
+        self.event(b"start", &parts, out);
     }
 
     /// Writes that one of several agents has failed. The run goes on.
@@ -185,28 +204,7 @@ impl Writer for Events {
     fn write(&mut self, facts: &Facts, action: &Action<'_>, out: &mut Out<'_>) -> bool {
         match action {
             Action::Start if self.voice.agent().is_some() => self.start_agent(facts, out),
-            Action::Start if self.voice.run().is_some() => {
-                let agents = self.voice.run().map(|voice| voice.ensemble().list());
-                self.start_run(facts, &agents.unwrap_or_default(), out);
-            }
-            Action::Start => self.event(
-                b"start",
-                &[
-                    opens(b",\"run\":\"", &facts.run),
-                    &facts.run,
-                    closes(&facts.run),
-                    opens(b",\"thread\":\"", &facts.thread),
-                    &facts.thread,
-                    closes(&facts.thread),
-                    opens(b",\"model\":\"", &facts.model),
-                    &facts.model,
-                    closes(&facts.model),
-                    b",\"dialect\":\"",
-                    self.dialect.as_bytes(),
-                    b"\"",
-                ],
-                out,
-            ),
+            Action::Start => self.start_run(facts, out),
             // Their texts need no frame.
             Action::NextStep | Action::TextStart(_) | Action::TextEnd(_) | Action::Stopped => {}
             Action::TextDelta(open, text) => self.event(
