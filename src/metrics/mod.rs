@@ -5,7 +5,10 @@
 
 pub mod buckets;
 mod busy;
+mod exemplars;
 mod families;
+pub mod gen_ai;
+mod openmetrics;
 mod register;
 mod requests;
 mod resume;
@@ -14,19 +17,23 @@ mod samples;
 mod websocket;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::LabelPair;
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 pub use busy::BusyHistogram;
+pub use exemplars::TraceId;
+pub use openmetrics::OPENMETRICS;
 pub use resume::{Eviction, ResumeMetrics, ResumeResult, ResumeRoute, ResumeWay, Viewing};
 pub use route::{Active, RouteMetrics};
 pub use samples::Samples;
 pub use websocket::WebSocketRoute;
 
 use families::Families;
+use gen_ai::GenAi;
 use register::{counters, gauges, register};
 
 /// A client that takes nothing for longer than this, while something waits for it, is counted as stalled.
@@ -87,6 +94,12 @@ pub struct Metrics {
     pub spans_exported: IntCounter,
     /// `weir_trace_spans_total{result="failed"}`
     pub spans_failed: IntCounter,
+    /// `weir_otlp_metric_exports_total{result="exported"}`
+    pub metrics_exported: IntCounter,
+    /// `weir_otlp_metric_exports_total{result="failed"}`
+    pub metrics_failed: IntCounter,
+    /// Set at the start, if metrics are exported by the names of the GenAI conventions as well.
+    gen_ai: OnceLock<GenAi>,
     /// `weir_stream_panics_total`
     pub panics: IntCounter,
     /// `weir_worker_restarts_total`
@@ -147,6 +160,12 @@ impl Metrics {
             "Spans by what became of them.",
             &["result"],
         );
+        let exports = counters(
+            &registry,
+            "weir_otlp_metric_exports_total",
+            "Exports of metrics to the collector by what became of them.",
+            &["result"],
+        );
         let plain = |name, help| register(&registry, IntGauge::new(name, help));
         let count = |name, help| register(&registry, IntCounter::new(name, help));
         let time = Gauge::new(
@@ -188,6 +207,9 @@ impl Metrics {
             spans_dropped: spans.with_label_values(&["dropped"]),
             spans_exported: spans.with_label_values(&["exported"]),
             spans_failed: spans.with_label_values(&["failed"]),
+            metrics_exported: exports.with_label_values(&["exported"]),
+            metrics_failed: exports.with_label_values(&["failed"]),
+            gen_ai: OnceLock::new(),
             panics: count(
                 "weir_stream_panics_total",
                 "Streams and other requests that ended by a defect in Weir.",
@@ -225,6 +247,31 @@ impl Metrics {
         self.records
             .with_label_values(&[known.unwrap_or("failed")])
             .inc();
+    }
+
+    /// Measures finished streams by the names of the GenAI conventions as well. Only the first call counts.
+    pub fn export_gen_ai(&self, gen_ai: GenAi) {
+        let _ = self.gen_ai.set(gen_ai);
+    }
+
+    /// Returns what measures finished streams by the names of the GenAI conventions, if that is exported.
+    pub fn gen_ai(&self) -> Option<&GenAi> {
+        self.gen_ai.get()
+    }
+
+    /// Returns all series in the OpenMetrics text format 1.0.0, with exemplars.
+    pub fn encode_openmetrics(&self) -> String {
+        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        routes.values().for_each(|route| route.flush());
+        let find = |family: &str, labels: &[LabelPair]| {
+            let value = |name: &str| {
+                let label = labels.iter().find(|label| label.name() == name);
+                label.map(LabelPair::value)
+            };
+            let route = value("route").and_then(|route| routes.get(route));
+            route.map_or_else(Vec::new, |route| route.exemplars(family, value("kind")))
+        };
+        openmetrics::encode(&self.registry.gather(), &find)
     }
 
     /// Returns all series in Prometheus' text format 0.0.4.

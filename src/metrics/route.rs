@@ -5,6 +5,7 @@ use std::time::Duration;
 use prometheus::{Counter, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
 
 use super::busy::BusyHistogram;
+use super::exemplars::{Exemplar, Exemplars, RouteExemplars, TraceId};
 use super::families::Families;
 use super::requests::Requests;
 use super::resume::ResumeRoute;
@@ -91,6 +92,7 @@ pub struct RouteMetrics {
     pub resume: ResumeRoute,
     /// Frames, bytes and close codes of WebSockets.
     pub websocket: WebSocketRoute,
+    exemplars: RouteExemplars,
     name: String,
 }
 
@@ -225,8 +227,21 @@ impl RouteMetrics {
             merge_first_token: families.merge_first_token.clone(),
             resume: ResumeRoute::new(&families.resume, name),
             websocket: WebSocketRoute::new(&families.websocket, name),
+            exemplars: RouteExemplars::new(),
             name: name.to_owned(),
         }
+    }
+
+    /// Returns the exemplars of a histogram of this route, in the order of its buckets; `kind` is its label of that name.
+    pub(super) fn exemplars(&self, family: &str, kind: Option<&str>) -> Vec<Option<Exemplar>> {
+        let found = self.exemplars.of(family, kind);
+        found.map_or_else(Vec::new, Exemplars::list)
+    }
+
+    /// Keeps a stream that has ended as the exemplar of the buckets that it is counted in: how long it took, and how long
+    /// its first answer, reasoning and tool event took.
+    pub fn keep_exemplar(&self, trace: TraceId, duration: Duration, firsts: [Option<Duration>; 3]) {
+        self.exemplars.keep(trace, duration, firsts);
     }
 
     /// Counts a request that was answered.

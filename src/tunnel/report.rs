@@ -8,7 +8,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::metrics::{Active, Metrics};
-use crate::session::accounting::millis;
+use crate::session::accounting::{self, millis};
 use crate::session::registry::Registration;
 use crate::session::traffic::Totals;
 use crate::stream::end::End;
@@ -161,6 +161,7 @@ impl Account {
         metrics
             .stream_seconds
             .observe(live.context.started.elapsed().as_secs_f64());
+        accounting::exemplar(live, [None; 3], self.opened.span.is_some());
         metrics.websocket.closed(match ended.closed {
             None => ABNORMAL,
             Some((_, code)) => code.unwrap_or(NO_CODE),
