@@ -40,7 +40,7 @@ const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// callers, not here.
 #[derive(Debug)]
 pub struct Client {
-    upstream: Arc<Upstream>,
+    pub(super) upstream: Arc<Upstream>,
     endpoints: Arc<Endpoints>,
     connector: Option<Connector>,
     pool: Arc<Pool>,
@@ -180,7 +180,7 @@ impl Client {
     }
 
     /// Takes an idle connection from the pool, or else opens one within `deadlines.connect` and `connect_budget`.
-    async fn lease(&self, from: Supply, deadlines: &Deadlines) -> Result<Leased, Error> {
+    pub(super) async fn lease(&self, from: Supply, deadlines: &Deadlines) -> Result<Leased, Error> {
         let started = Instant::now();
         let mut avoid = None;
         let mut tried = 0;
@@ -287,7 +287,7 @@ impl Client {
     }
 
     /// Sends the request that has begun on `lease`, and waits for the response head.
-    async fn send(
+    pub(super) async fn send(
         &self,
         mut lease: Lease,
         interim: Option<&Interim>,
@@ -354,7 +354,7 @@ impl Client {
         }
     }
 
-    fn no_endpoint(&self) -> Error {
+    pub(super) fn no_endpoint(&self) -> Error {
         let source = io::Error::new(io::ErrorKind::NotFound, "no endpoint");
         Error::Connect {
             upstream: self.upstream.name.to_string(),
@@ -388,7 +388,7 @@ async fn answer(head: response::Parts, lease: Lease, verdict: &Verdict) -> Answe
 
 /// Where a connection may come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Supply {
+pub(super) enum Supply {
     New,
     Pool,
     /// New, and HTTP/1.1 whatever is configured.
@@ -404,14 +404,14 @@ struct Opened {
 }
 
 /// A connection to use, and how long connecting took, or `None` if it was reused.
-struct Leased {
-    lease: Lease,
-    connected: Option<Duration>,
+pub(super) struct Leased {
+    pub(super) lease: Lease,
+    pub(super) connected: Option<Duration>,
 }
 
 /// A failed attempt, with the request body if the request may be sent again.
-struct Failure {
-    error: Error,
+pub(super) struct Failure {
+    pub(super) error: Error,
     unsent: Option<Box<RequestBody>>,
     /// The connection ended without a byte of a response.
     is_silent: bool,
