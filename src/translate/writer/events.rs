@@ -297,11 +297,7 @@ impl Writer for Events {
                     name,
                     b"\",\"text\":\"",
                     text,
-                    if detail.is_empty() {
-                        b"\""
-                    } else {
-                        b"\",\"detail\":"
-                    },
+                    super::to_detail(detail),
                     detail,
                 ],
                 out,
