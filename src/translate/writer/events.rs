@@ -57,50 +57,24 @@ impl Events {
 
     /// Writes the start of one of several agents.
     fn start_agent(&mut self, facts: &Facts, out: &mut Out<'_>) {
-        let model = &facts.model;
-        let (opens, closes) = (opens(b",\"model\":\"", model), closes(model));
-        self.event(
-            b"start",
-            &[b",\"scope\":\"agent\"", opens, model, closes],
-            out,
-        );
+        let [opens, model, closes] = member(b",\"model\":\"", &facts.model);
+        let scope = b",\"scope\":\"agent\"";
+        self.event(b"start", &[scope, opens, model, closes], out);
     }
 
     /// Writes the start of a run: of one agent, or of several.
     fn start_run(&mut self, facts: &Facts, out: &mut Out<'_>) {
         let agents = self.voice.run().map(|voice| voice.ensemble().list());
-        let rest: [&[u8]; 6] = match &agents {
-            Some(agents) => [
-                b",\"scope\":\"run\",\"agents\":",
-                agents,
-                b"",
-                b"",
-                b"",
-                b"",
-            ],
+        let [third, fourth]: [[&[u8]; 3]; 2] = match &agents {
+            Some(agents) => [[b",\"scope\":\"run\",\"agents\":", agents, b""], [b""; 3]],
             None => [
-                opens(b",\"model\":\"", &facts.model),
-                &facts.model,
-                closes(&facts.model),
-                b",\"dialect\":\"",
-                self.dialect.as_bytes(),
-                b"\"",
+                member(b",\"model\":\"", &facts.model),
+                [b",\"dialect\":\"", self.dialect.as_bytes(), b"\""],
             ],
         };
-        let [run, thread] = [&facts.run, &facts.thread];
-        let names: [&[u8]; 6] = [
-            opens(b",\"run\":\"", run),
-            run,
-            closes(run),
-            opens(b",\"thread\":\"", thread),
-            thread,
-            closes(thread),
-        ];
-        let mut parts: [&[u8]; 12] = [b""; 12];
-        for (place, part) in parts.iter_mut().zip(names.into_iter().chain(rest)) {
-            *place = part;
-        }
-        self.event(b"start", &parts, out);
+        let run = member(b",\"run\":\"", &facts.run);
+        let thread = member(b",\"thread\":\"", &facts.thread);
+        self.event(b"start", [run, thread, third, fourth].as_flattened(), out);
     }
 
     /// Writes that one of several agents has failed. The run goes on.
@@ -189,6 +163,11 @@ fn failure_end(by_proxy: bool, code: &[u8], goes_on: bool) -> &'static [u8] {
             b"\",\"retryable\":false,\"source\":\"agent\",\"terminal\":false,\"scope\":\"agent\""
         }
     }
+}
+
+/// Returns a string member, or nothing if the string is empty.
+const fn member<'a>(name: &'a [u8], value: &'a [u8]) -> [&'a [u8]; 3] {
+    [opens(name, value), value, closes(value)]
 }
 
 /// Returns the opening of a string member, or of nothing if the string is empty.
