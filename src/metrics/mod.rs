@@ -17,6 +17,7 @@ mod samples;
 mod websocket;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -98,6 +99,8 @@ pub struct Metrics {
     pub metrics_exported: IntCounter,
     /// `weir_otlp_metric_exports_total{result="failed"}`
     pub metrics_failed: IntCounter,
+    /// Weir itself decides which of the traces that begin here are recorded.
+    samples_traces: AtomicBool,
     /// Set at the start, if metrics are exported by the names of the GenAI conventions as well.
     gen_ai: OnceLock<GenAi>,
     /// `weir_stream_panics_total`
@@ -209,6 +212,7 @@ impl Metrics {
             spans_failed: spans.with_label_values(&["failed"]),
             metrics_exported: exports.with_label_values(&["exported"]),
             metrics_failed: exports.with_label_values(&["failed"]),
+            samples_traces: AtomicBool::new(false),
             gen_ai: OnceLock::new(),
             panics: count(
                 "weir_stream_panics_total",
@@ -247,6 +251,16 @@ impl Metrics {
         self.records
             .with_label_values(&[known.unwrap_or("failed")])
             .inc();
+    }
+
+    /// Notes that spans are exported: a trace that begins here and has no span is not recorded.
+    pub fn sample_traces(&self) {
+        self.samples_traces.store(true, Ordering::Relaxed);
+    }
+
+    /// Reports whether spans are exported.
+    pub fn samples_traces(&self) -> bool {
+        self.samples_traces.load(Ordering::Relaxed)
     }
 
     /// Measures finished streams by the names of the GenAI conventions as well. Only the first call counts.

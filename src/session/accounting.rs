@@ -180,14 +180,22 @@ pub(super) fn gen_ai(metrics: &Metrics, live: &LiveStream, report: &Report) {
     });
 }
 
-/// Keeps a stream that has ended as an exemplar, if somebody records its trace. `firsts`: when its first answer, reasoning
-/// and tool event came. `has_span`: Weir records the trace.
-pub(crate) fn exemplar(live: &LiveStream, firsts: [Option<Instant>; 3], has_span: bool) {
+/// Keeps a stream that has ended as an exemplar, if its trace is recorded. `firsts`: when its first answer, reasoning and
+/// tool event came. `has_span`: Weir records it.
+pub(crate) fn exemplar(
+    metrics: &Metrics,
+    live: &LiveStream,
+    firsts: [Option<Instant>; 3],
+    has_span: bool,
+) {
     let context = &*live.context;
-    if !has_span && !context.identity.is_sampled() {
+    let identity = &context.identity;
+    // A trace that begins here says that it is sampled, until Weir decides that it is not.
+    let is_others = identity.is_sampled() && !(identity.is_own && metrics.samples_traces());
+    if !has_span && !is_others {
         return;
     }
-    if let Some(trace) = TraceId::parse(context.identity.trace_id()) {
+    if let Some(trace) = TraceId::parse(identity.trace_id()) {
         let after = |at: Instant| at.duration_since(context.started);
         let firsts = firsts.map(|first| first.map(after));
         let duration = context.started.elapsed();

@@ -182,7 +182,7 @@ async fn end(mut pump: Pump, failure: Failure, mut info: Box<StreamInfo>) {
     accounting::record(&live.context.metrics, &report, live.context.started);
     accounting::gen_ai(&info.metrics, live, &report);
     let [_, firsts @ ..] = report.ingress.meter.firsts();
-    accounting::exemplar(live, firsts, info.span.is_some());
+    accounting::exemplar(&info.metrics, live, firsts, info.span.is_some());
     let status = info.status(report.end);
     if let Some(board) = &info.board {
         accounting::agents(live, board, report.end);

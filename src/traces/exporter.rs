@@ -45,6 +45,7 @@ impl Traces {
             .build();
         let exporter = built.map_err(|error| io::Error::other(format!("traces: {error}")))?;
         let outbox = Outbox::new(exporter, metrics, rejected);
+        metrics.sample_traces();
         let outbox = outbox.on_behalf_of(&resource(config.service_name.as_deref()));
         Ok(Some(Self {
             outbox: Arc::new(outbox),

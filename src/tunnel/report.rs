@@ -161,7 +161,8 @@ impl Account {
         metrics
             .stream_seconds
             .observe(live.context.started.elapsed().as_secs_f64());
-        accounting::exemplar(live, [None; 3], self.opened.span.is_some());
+        let has_span = self.opened.span.is_some();
+        accounting::exemplar(&self.opened.metrics, live, [None; 3], has_span);
         metrics.websocket.closed(match ended.closed {
             None => ABNORMAL,
             Some((_, code)) => code.unwrap_or(NO_CODE),

@@ -1,5 +1,6 @@
 """Tests of the metrics page as OpenMetrics: with the parser of Prometheus' Python library, and with a real Prometheus."""
 
+import subprocess
 from urllib.request import Request, urlopen
 
 import pytest
@@ -9,7 +10,9 @@ from support.metrics import Metrics
 from support.prometheus import Prometheus
 from support.raw import Raw
 from support.wait import until
+from support.weir import BINARY
 
+VERSION = subprocess.run([BINARY, "--version"], capture_output=True, text=True, check=True).stdout
 CHAT = "/v1/chat/completions"
 TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -81,6 +84,17 @@ def test_a_trace_that_nobody_records_is_no_exemplar(weir, fastapi):
     ask(proxy, sampled=False)
     proxy.ended()
     assert not exemplars(families(proxy), "weir_stream_duration_seconds")
+
+
+@pytest.mark.skipif("otel" not in VERSION, reason="this build has no trace export (feature otel)")
+@pytest.mark.parametrize(("sample", "count"), [(0.0, 0), (1.0, 1)])
+def test_of_its_own_traces_weir_knows_which_are_recorded(weir, fastapi, sample, count):
+    """Port 9 of loopback: no collector is there, and spans are lost."""
+    proxy = weir(fastapi.url, traces={"endpoint": "http://127.0.0.1:9", "sample": sample})
+    with Raw(proxy.url).post(CHAT) as client:
+        client.read_body()
+    proxy.ended()
+    assert len(exemplars(families(proxy), "weir_stream_duration_seconds")) == count
 
 
 def test_a_real_prometheus_keeps_the_exemplars(weir, fastapi, tmp_path):
