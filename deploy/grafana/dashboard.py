@@ -33,21 +33,24 @@ def total(metric: str, by: str = "", labels: str = "", where: str = ROUTE) -> st
     return f"sum by ({by}) ({metric}{{{selector}}})"
 
 
+# Histograms whose buckets have exemplars: docs/metrics.md, Exemplars.
+EXEMPLARS = ("weir_time_to_first_token_seconds_bucket", "weir_stream_duration_seconds_bucket")
+
 # Kind, title, description, unit, and the query and name of each line.
 Panel = tuple[str, str, str, str, list[tuple[str, str]]]
 Row = tuple[str, int, list[Panel]]
 
 ROWS: list[Row] = [
     (
-        "Are tokens flowing?",
+        "Overview",
         4,
         [
             ("stat", "Open streams", "Streams that run at this moment.", "short", [(total("weir_streams_active"), "streams")]),
-            ("stat", "Tokens a second", "Text of all answers, reasoning included.", "short", [(rate("weir_output_tokens_total"), "tokens/s")]),
+            ("stat", "Output tokens per second", "Text of all answers, reasoning included.", "short", [(rate("weir_output_tokens_total"), "tokens/s")]),
             (
                 "stat",
-                "Bad ends",
-                "Streams that agents, the way to them or Weir broke. Clients that left and drains do not count.",
+                "Failed streams, share",
+                "Streams that the agent, the network or Weir ended. Clients that left, stops and drains do not count.",
                 "percentunit",
                 [
                     (
@@ -56,25 +59,25 @@ ROWS: list[Row] = [
                     )
                 ],
             ),
-            ("stat", "First token, p95", "From the request's head to the first text of the answer.", "s", [(quantile(0.95, "weir_time_to_first_token_seconds", labels='kind="answer"'), "p95")]),
-            ("stat", "Tokens a second and stream", "The median stream.", "short", [(quantile(0.5, "weir_stream_output_tokens_per_second"), "median")]),
-            ("stat", "Configuration", "1: the last reload was taken.", "short", [(f"min(weir_config_last_reload_successful{{{ALL}}})", "reload")]),
+            ("stat", "Time to first token, p95", "From the request's head to the first text of the answer.", "s", [(quantile(0.95, "weir_time_to_first_token_seconds", labels='kind="answer"'), "p95")]),
+            ("stat", "Tokens per second of a stream, median", "The median stream.", "short", [(quantile(0.5, "weir_stream_output_tokens_per_second"), "median")]),
+            ("stat", "Last configuration reload", "1: the last reload succeeded. 0: it was rejected, and the old configuration is in force.", "short", [(f"min(weir_config_last_reload_successful{{{ALL}}})", "reload")]),
         ],
     ),
     (
-        "Why did streams end?",
+        "Why streams ended",
         8,
         [
-            ("timeseries", "Ends by reason", "One reason for each stream: docs/behaviour.md, Endings.", "ops", [(rate("weir_streams_total", "outcome"), "{{outcome}}")]),
-            ("timeseries", "Bad ends by route", "The share of streams that broke.", "percentunit", [(f"{rate('weir_streams_total', 'route', f'outcome=~{chr(34)}{BAD}{chr(34)}')} / ({rate('weir_streams_total', 'route')} > 0)", "{{route}}")]),
-            ("timeseries", "Failures of upstreams", "Calls that failed at the agent, by reason.", "ops", [(rate("weir_upstream_errors_total", "reason"), "{{reason}}")]),
-            ("timeseries", "Answers by status", "Plain requests and heads of streams.", "ops", [(rate("weir_requests_total", "kind, code"), "{{kind}} {{code}}")]),
-            ("timeseries", "Requests that no route took", "Refused before any agent was asked.", "ops", [(rate("weir_requests_refused_total", "reason", where=ALL), "{{reason}}")]),
-            ("timeseries", "Calls broken off", "By Weir, and why.", "ops", [(rate("weir_upstream_cancellations_total", "reason"), "{{reason}}")]),
+            ("timeseries", "Streams ended, by outcome", "One reason for each stream: docs/behaviour.md, Endings.", "ops", [(rate("weir_streams_total", "outcome"), "{{outcome}}")]),
+            ("timeseries", "Failed streams, share by route", "Share of the ended streams that failed.", "percentunit", [(f"{rate('weir_streams_total', 'route', f'outcome=~{chr(34)}{BAD}{chr(34)}')} / ({rate('weir_streams_total', 'route')} > 0)", "{{route}}")]),
+            ("timeseries", "Upstream errors", "Calls that failed at the agent, by reason.", "ops", [(rate("weir_upstream_errors_total", "reason"), "{{reason}}")]),
+            ("timeseries", "Responses by status code", "Plain requests and heads of streams.", "ops", [(rate("weir_requests_total", "kind, code"), "{{kind}} {{code}}")]),
+            ("timeseries", "Refused requests", "Refused before any agent was asked.", "ops", [(rate("weir_requests_refused_total", "reason", where=ALL), "{{reason}}")]),
+            ("timeseries", "Cancelled upstream calls", "Calls that Weir cancelled, by reason.", "ops", [(rate("weir_upstream_cancellations_total", "reason"), "{{reason}}")]),
         ],
     ),
     (
-        "How fast?",
+        "Latency and throughput",
         8,
         [
             (
@@ -86,7 +89,7 @@ ROWS: list[Row] = [
             ),
             (
                 "timeseries",
-                "What it is made of, p95",
+                "Parts of the time to first token, p95",
                 "Head of the agent's answer, first event, first text that the client sees.",
                 "s",
                 [
@@ -95,61 +98,61 @@ ROWS: list[Row] = [
                     (quantile(0.95, "weir_time_to_visible_token_seconds"), "visible text"),
                 ],
             ),
-            ("heatmap", "Time to first token, all", "How many answers began after how long.", "s", [(rate("weir_time_to_first_token_seconds_bucket", "le", 'kind="answer"'), "{{le}}")]),
-            ("timeseries", "Between two tokens", "As they come from the agent.", "s", [(quantile(q, "weir_inter_token_seconds"), f"p{q * 100:g}") for q in (0.5, 0.99)]),
-            ("timeseries", "Tokens a second, by stream", "The slowest tenth, the median, the fastest tenth.", "short", [(quantile(q, "weir_stream_output_tokens_per_second"), f"p{q * 100:g}") for q in (0.1, 0.5, 0.9)]),
-            ("timeseries", "Tokens a second, by route", "All streams of a route together.", "short", [(rate("weir_output_tokens_total", "route, type"), "{{route}} {{type}}")]),
-            ("timeseries", "Added by Weir", "An event read to handed to the client's connection.", "s", [(quantile(q, "weir_added_latency_seconds"), f"p{q * 100:g}") for q in (0.5, 0.99)]),
-            ("timeseries", "How long streams last", "From the request's head to the end.", "s", [(quantile(q, "weir_stream_duration_seconds"), f"p{q * 100:g}") for q in (0.5, 0.95)]),
-            ("timeseries", "Plain requests", "Those that are no streams.", "s", [(quantile(q, "weir_request_duration_seconds"), f"p{q * 100:g}") for q in (0.5, 0.95)]),
+            ("heatmap", "Time to first token, distribution", "How many answers began after how long.", "s", [(rate("weir_time_to_first_token_seconds_bucket", "le", 'kind="answer"'), "{{le}}")]),
+            ("timeseries", "Time between tokens", "As they come from the agent.", "s", [(quantile(q, "weir_inter_token_seconds"), f"p{q * 100:g}") for q in (0.5, 0.99)]),
+            ("timeseries", "Tokens per second of a stream", "The slowest tenth, the median, the fastest tenth.", "short", [(quantile(q, "weir_stream_output_tokens_per_second"), f"p{q * 100:g}") for q in (0.1, 0.5, 0.9)]),
+            ("timeseries", "Tokens per second, by route", "All streams of a route together.", "short", [(rate("weir_output_tokens_total", "route, type"), "{{route}} {{type}}")]),
+            ("timeseries", "Latency added by Weir", "An event read to handed to the client's connection.", "s", [(quantile(q, "weir_added_latency_seconds"), f"p{q * 100:g}") for q in (0.5, 0.99)]),
+            ("timeseries", "Duration of streams", "From the request's head to the end.", "s", [(quantile(q, "weir_stream_duration_seconds"), f"p{q * 100:g}") for q in (0.5, 0.95)]),
+            ("timeseries", "Duration of plain requests", "Those that are no streams.", "s", [(quantile(q, "weir_request_duration_seconds"), f"p{q * 100:g}") for q in (0.5, 0.95)]),
         ],
     ),
     (
         "Slow clients",
         8,
         [
-            ("timeseries", "What waits", "In the queues of all streams.", "bytes", [(total("weir_queue_bytes", "route"), "{{route}}")]),
-            ("timeseries", "Joined and dropped", "Events joined for slow clients, and those that clients did not get.", "ops", [(rate("weir_events_merged_total", "route"), "{{route}} joined"), (rate("weir_events_dropped_total", "class, reason"), "{{class}} {{reason}}")]),
-            ("timeseries", "Clients that stall", "Spells of more than 0.1 s in which a client took nothing, p95.", "s", [(quantile(0.95, "weir_client_stall_seconds"), "p95")]),
-            ("timeseries", "Upstreams held back", "Seconds a second, over all streams.", "short", [(rate("weir_queue_wait_seconds_total", "route"), "{{route}}")]),
-            ("timeseries", "Clients that leave: time to stop the agent", "From the client's leaving to the end of its call, p99.", "s", [(quantile(0.99, "weir_upstream_cancel_seconds"), "p99")]),
-            ("timeseries", "Heartbeats", "Sent into silence.", "ops", [(rate("weir_heartbeats_total", "route"), "{{route}}")]),
+            ("timeseries", "Queued bytes", "Bytes that wait for clients, in the queues of all streams.", "bytes", [(total("weir_queue_bytes", "route"), "{{route}}")]),
+            ("timeseries", "Merged and dropped events", "Events merged for slow clients, and events that clients did not get.", "ops", [(rate("weir_events_merged_total", "route"), "{{route}} merged"), (rate("weir_events_dropped_total", "class, reason"), "{{class}} {{reason}}")]),
+            ("timeseries", "Client stalls, p95", "Spells of more than 0.1 s in which a client took nothing, p95.", "s", [(quantile(0.95, "weir_client_stall_seconds"), "p95")]),
+            ("timeseries", "Back-pressure on upstreams", "Seconds per second in which an upstream was not read because a queue was full, over all streams.", "short", [(rate("weir_queue_wait_seconds_total", "route"), "{{route}}")]),
+            ("timeseries", "Time to cancel after a client left, p99", "From the moment the client left to the end of its upstream call.", "s", [(quantile(0.99, "weir_upstream_cancel_seconds"), "p99")]),
+            ("timeseries", "Heartbeats sent", "Sent to clients while the agent was silent.", "ops", [(rate("weir_heartbeats_total", "route"), "{{route}}")]),
         ],
     ),
     (
-        "Agents",
+        "Agents (upstreams)",
         8,
         [
-            ("timeseries", "Endpoints left out", "By failures, or by checks.", "short", [(f'max by (upstream) (weir_upstream_endpoints_ejected{{{ALL}, upstream=~"$upstream"}})', "{{upstream}}")]),
-            ("timeseries", "Connecting", "Name, TCP and TLS, p95.", "s", [(quantile(0.95, "weir_upstream_connect_seconds"), "p95")]),
-            ("timeseries", "Lumps after silence", "8 events or more in one read after 0.5 s: something before Weir buffers.", "ops", [(rate("weir_upstream_bursts_total", "route"), "{{route}}")]),
-            ("timeseries", "Not the dialect they announced", "Streams that are something else.", "ops", [(rate("weir_dialect_mismatches_total", "route, dialect"), "{{route}} {{dialect}}")]),
-            ("timeseries", "Tool calls that do not add up", "Their arguments are no JSON, or end early.", "ops", [(rate("weir_tool_calls_incomplete_total", "route, dialect"), "{{route}} {{dialect}}")]),
-            ("timeseries", "Hidden", "Characters of reasoning and tools that clients did not get.", "short", [(rate("weir_leak_characters_hidden_total", "route, kind"), "{{route}} {{kind}}")]),
+            ("timeseries", "Ejected endpoints", "Endpoints left out because requests or health checks failed.", "short", [(f'max by (upstream) (weir_upstream_endpoints_ejected{{{ALL}, upstream=~"$upstream"}})', "{{upstream}}")]),
+            ("timeseries", "Time to connect, p95", "Name, TCP and TLS, p95.", "s", [(quantile(0.95, "weir_upstream_connect_seconds"), "p95")]),
+            ("timeseries", "Bursts after silence", "8 events or more in one read after 0.5 s: something before Weir buffers.", "ops", [(rate("weir_upstream_bursts_total", "route"), "{{route}}")]),
+            ("timeseries", "Streams in another dialect than announced", "The dialect that route, request or response had announced.", "ops", [(rate("weir_dialect_mismatches_total", "route, dialect"), "{{route}} {{dialect}}")]),
+            ("timeseries", "Incomplete tool calls", "Tool calls whose arguments are not valid JSON, or that do not end.", "ops", [(rate("weir_tool_calls_incomplete_total", "route, dialect"), "{{route}} {{dialect}}")]),
+            ("timeseries", "Hidden characters", "Characters of reasoning and tools that clients did not get.", "short", [(rate("weir_leak_characters_hidden_total", "route, kind"), "{{route}} {{kind}}")]),
         ],
     ),
     (
         "Replies",
         8,
         [
-            ("timeseries", "Replies", "Translated streams that ended, by the dialect that their clients got.", "ops", [(rate("weir_replies_total", "reply"), "{{reply}}")]),
-            ("timeseries", "What could not be said", "What clients were not told, because their dialect has no words for it: docs/replies.md.", "ops", [(rate("weir_reply_lost_total", "kind"), "{{kind}}")]),
-            ("timeseries", "What could not be said, by route", "The same, of each route: another dialect may have words for it.", "ops", [(rate("weir_reply_lost_total", "route"), "{{route}}")]),
+            ("timeseries", "Translated streams, by reply", "Translated streams that ended, by the dialect that their clients got.", "ops", [(rate("weir_replies_total", "reply"), "{{reply}}")]),
+            ("timeseries", "Events lost in translation", "What clients were not told, because their dialect has no words for it: docs/replies.md.", "ops", [(rate("weir_reply_lost_total", "kind"), "{{kind}}")]),
+            ("timeseries", "Events lost in translation, by route", "The same, of each route: another dialect may have words for it.", "ops", [(rate("weir_reply_lost_total", "route"), "{{route}}")]),
         ],
     ),
     (
         "Resume",
         8,
         [
-            ("timeseries", "Clients that come back", "By what they got: docs/metrics.md, Requests to resume.", "ops", [(rate("weir_resume_requests_total", "result"), "{{result}}")]),
-            ("timeseries", "How they come back", "By the way they asked.", "ops", [(rate("weir_resume_requests_total", "way"), "{{way}}")]),
-            ("timeseries", "How long they were away", "A viewer's leaving to the next one's coming to the same stream.", "s", [(quantile(q, "weir_resume_gap_seconds"), f"p{q * 100:g}") for q in (0.5, 0.95)]),
-            ("timeseries", "Viewers", "Clients that follow a stream with a journal, and streams that clients stopped.", "short", [(total("weir_viewers", "route"), "{{route}}"), (rate("weir_stops_total", "route"), "{{route}} stops/s")]),
-            ("timeseries", "Replayed", "Events sent again from journals.", "ops", [(rate("weir_resume_replayed_events_total", "route"), "{{route}}")]),
-            ("timeseries", "Journals", "The memory that they take, and how much they may take.", "bytes", [(f"max by (instance) (weir_journal_bytes{{{ALL}}})", "{{instance}} used"), (f"max by (instance) (weir_journal_limit_bytes{{{ALL}}})", "{{instance}} limit")]),
+            ("timeseries", "Resume requests, by result", "By what they got: docs/metrics.md, Requests to resume.", "ops", [(rate("weir_resume_requests_total", "result"), "{{result}}")]),
+            ("timeseries", "Resume requests, by way", "By the way they asked.", "ops", [(rate("weir_resume_requests_total", "way"), "{{way}}")]),
+            ("timeseries", "Time away before a resume", "From the moment a viewer left until one came back to the same stream.", "s", [(quantile(q, "weir_resume_gap_seconds"), f"p{q * 100:g}") for q in (0.5, 0.95)]),
+            ("timeseries", "Viewers and stops", "Clients that follow a stream with a journal, and streams that clients stopped.", "short", [(total("weir_viewers", "route"), "{{route}}"), (rate("weir_stops_total", "route"), "{{route}} stops/s")]),
+            ("timeseries", "Replayed events", "Events sent again from journals.", "ops", [(rate("weir_resume_replayed_events_total", "route"), "{{route}}")]),
+            ("timeseries", "Journal memory", "The memory that they take, and how much they may take.", "bytes", [(f"max by (instance) (weir_journal_bytes{{{ALL}}})", "{{instance}} used"), (f"max by (instance) (weir_journal_limit_bytes{{{ALL}}})", "{{instance}} limit")]),
             ("timeseries", "Streams with a journal", "Those that run, and those that are kept after their end.", "short", [(total("weir_journal_streams", "state", where=ALL), "{{state}}")]),
-            ("timeseries", "Events that left a journal", "Expired ones were kept as long as they should be.", "ops", [(rate("weir_journal_evicted_total", "reason", where=ALL), "{{reason}}")]),
-            ("timeseries", "The store", "1: it answers. Requests to it that failed, and streams that it did not take whole.", "short", [(f"min by (instance) (weir_resume_store_up{{{ALL}}})", "{{instance}} up"), (rate("weir_resume_store_errors_total", "instance", where=ALL), "{{instance}} errors/s"), (rate("weir_resume_store_broken_total", "instance", where=ALL), "{{instance}} broken/s")]),
+            ("timeseries", "Events evicted from journals", "By reason. Expired events were kept as long as configured.", "ops", [(rate("weir_journal_evicted_total", "reason", where=ALL), "{{reason}}")]),
+            ("timeseries", "Journal store", "1: it answers. Requests to it that failed, and streams that it did not take whole.", "short", [(f"min by (instance) (weir_resume_store_up{{{ALL}}})", "{{instance}} up"), (rate("weir_resume_store_errors_total", "instance", where=ALL), "{{instance}} errors/s"), (rate("weir_resume_store_broken_total", "instance", where=ALL), "{{instance}} broken/s")]),
         ],
     ),
     (
@@ -157,33 +160,33 @@ ROWS: list[Row] = [
         8,
         [
             ("timeseries", "Open WebSockets", "All of a route, and those of them that Weir bridges to HTTP.", "short", [(total("weir_streams_active", "route", 'transport="websocket"'), "{{route}}"), (total("weir_websocket_sockets", "route"), "{{route}} bridged")]),
-            ("timeseries", "Opened", "Upgrades that were accepted.", "ops", [(rate("weir_requests_total", "route", 'kind="websocket"'), "{{route}}")]),
-            ("timeseries", "Ends by close code", "Of the first close frame, whoever sent it. 1005: it had no code. 1006: there was none. docs/websocket.md, How it ends.", "ops", [(rate("weir_websocket_closes_total", "code"), "{{code}}")]),
-            ("timeseries", "Frames", "From clients (in), and to them (out).", "ops", [(rate("weir_websocket_frames_total", "route, direction"), "{{route}} {{direction}}")]),
-            ("timeseries", "Bytes", "From clients (in), and to them (out), with their framing.", "binBps", [(rate("weir_websocket_bytes_total", "route, direction"), "{{route}} {{direction}}")]),
-            ("timeseries", "Not acknowledged", "Events that bridges have sent, and that their clients have not acknowledged. Runs whose clients never do count with at most `ack_window` each.", "short", [(total("weir_websocket_unacked_events", "route"), "{{route}}")]),
+            ("timeseries", "WebSockets opened", "Upgrades that were accepted.", "ops", [(rate("weir_requests_total", "route", 'kind="websocket"'), "{{route}}")]),
+            ("timeseries", "WebSockets closed, by code", "Of the first close frame, whoever sent it. 1005: it had no code. 1006: there was none. docs/websocket.md, How it ends.", "ops", [(rate("weir_websocket_closes_total", "code"), "{{code}}")]),
+            ("timeseries", "WebSocket frames", "From clients (in), and to them (out).", "ops", [(rate("weir_websocket_frames_total", "route, direction"), "{{route}} {{direction}}")]),
+            ("timeseries", "WebSocket bytes", "From clients (in), and to them (out), with their framing.", "binBps", [(rate("weir_websocket_bytes_total", "route, direction"), "{{route}} {{direction}}")]),
+            ("timeseries", "Unacknowledged events", "Events that bridges have sent, and that their clients have not acknowledged. Runs whose clients never do count with at most `ack_window` each.", "short", [(total("weir_websocket_unacked_events", "route"), "{{route}}")]),
         ],
     ),
     (
         "Several agents",
         8,
         [
-            ("timeseries", "How agents end", "Each agent of streams with several, by reason: docs/merge.md.", "ops", [(rate("weir_merge_agents_total", "route, agent, outcome"), "{{route}} {{agent}} {{outcome}}")]),
-            ("timeseries", "Agents that fail", "The share of an agent's ends. Clients that left, drains, and agents that were not needed any more do not count as failures.", "percentunit", [(f"{rate('weir_merge_agents_total', 'route, agent', f'outcome!~{chr(34)}{SPARED}{chr(34)}')} / ({rate('weir_merge_agents_total', 'route, agent')} > 0)", "{{route}} {{agent}}")]),
+            ("timeseries", "Agents ended, by outcome", "Each agent of streams with several, by reason: docs/merge.md.", "ops", [(rate("weir_merge_agents_total", "route, agent, outcome"), "{{route}} {{agent}} {{outcome}}")]),
+            ("timeseries", "Failed agents, share", "The share of an agent's ends. Clients that left, drains, and agents that were not needed any more do not count as failures.", "percentunit", [(f"{rate('weir_merge_agents_total', 'route, agent', f'outcome!~{chr(34)}{SPARED}{chr(34)}')} / ({rate('weir_merge_agents_total', 'route, agent')} > 0)", "{{route}} {{agent}}")]),
             ("timeseries", "Time to first token, by agent", "From the request's head to the first text of each agent's answer.", "s", [(quantile(q, "weir_merge_ttft_seconds", "route, agent"), f"{{{{route}}}} {{{{agent}}}} p{q * 100:g}") for q in (0.5, 0.95)]),
         ],
     ),
     (
-        "Weir itself",
+        "Weir process",
         8,
         [
-            ("timeseries", "Processor", "Cores in use.", "short", [(f"sum by (instance) (rate(process_cpu_seconds_total{{{ALL}}}[$__rate_interval]))", "{{instance}}")]),
+            ("timeseries", "CPU", "Cores in use.", "short", [(f"sum by (instance) (rate(process_cpu_seconds_total{{{ALL}}}[$__rate_interval]))", "{{instance}}")]),
             ("timeseries", "Memory", "Resident, and what counts towards the limit.", "bytes", [(f"max by (instance) (process_resident_memory_bytes{{{ALL}}})", "{{instance}} resident"), (f"max by (instance) (weir_memory_used_bytes{{{ALL}}})", "{{instance}} used"), (f"max by (instance) (weir_memory_limit_bytes{{{ALL}}})", "{{instance}} limit")]),
-            ("timeseries", "Connections", "Of clients, open and refused.", "short", [(f"sum by (instance) (weir_connections_active{{{ALL}}})", "{{instance}} open"), (f"sum by (instance) (rate(weir_connections_refused_total{{{ALL}}}[$__rate_interval]))", "{{instance}} refused/s")]),
-            ("timeseries", "Requests", "In progress, how many there may be, and calls without their client.", "short", [(f"sum by (instance) (weir_requests_active{{{ALL}}})", "{{instance}} in progress"), (f"max by (instance) (weir_requests_limit{{{ALL}}})", "{{instance}} limit"), (f"sum by (instance) (weir_detached_calls{{{ALL}}})", "{{instance}} without their client")]),
-            ("timeseries", "Workers", "Connections and requests of each: they should be alike.", "short", [(f"sum by (instance, worker) (weir_worker_load{{{ALL}}})", "{{instance}} {{worker}}")]),
-            ("timeseries", "Going away, defects, reloads", "Draining, panics, replaced workers, rejected configurations.", "short", [(f"sum(weir_draining{{{ALL}}})", "draining"), (f"sum(increase(weir_stream_panics_total{{{ALL}}}[$__rate_interval]))", "panics"), (f"sum(increase(weir_worker_restarts_total{{{ALL}}}[$__rate_interval]))", "restarts"), (f'sum(increase(weir_config_reloads_total{{{ALL}, result="rejected"}}[$__rate_interval]))', "rejected")]),
-            ("timeseries", "Open files", "Of each process.", "short", [(f"max by (instance) (process_open_fds{{{ALL}}})", "{{instance}}")]),
+            ("timeseries", "Client connections", "Of clients, open and refused.", "short", [(f"sum by (instance) (weir_connections_active{{{ALL}}})", "{{instance}} open"), (f"sum by (instance) (rate(weir_connections_refused_total{{{ALL}}}[$__rate_interval]))", "{{instance}} refused/s")]),
+            ("timeseries", "Requests in progress", "In progress, how many there may be, and calls without their client.", "short", [(f"sum by (instance) (weir_requests_active{{{ALL}}})", "{{instance}} in progress"), (f"max by (instance) (weir_requests_limit{{{ALL}}})", "{{instance}} limit"), (f"sum by (instance) (weir_detached_calls{{{ALL}}})", "{{instance}} without their client")]),
+            ("timeseries", "Load by worker", "Connections and requests of each: they should be alike.", "short", [(f"sum by (instance, worker) (weir_worker_load{{{ALL}}})", "{{instance}} {{worker}}")]),
+            ("timeseries", "Draining, panics, restarts, rejected reloads", "Processes that drain, defects in Weir, workers that were replaced, configurations that were rejected.", "short", [(f"sum(weir_draining{{{ALL}}})", "draining"), (f"sum(increase(weir_stream_panics_total{{{ALL}}}[$__rate_interval]))", "panics"), (f"sum(increase(weir_worker_restarts_total{{{ALL}}}[$__rate_interval]))", "restarts"), (f'sum(increase(weir_config_reloads_total{{{ALL}, result="rejected"}}[$__rate_interval]))', "rejected")]),
+            ("timeseries", "Open file descriptors", "Of each process.", "short", [(f"max by (instance) (process_open_fds{{{ALL}}})", "{{instance}}")]),
         ],
     ),
 ]
@@ -195,7 +198,16 @@ WIDTH = {4: 4, 8: 8}
 def panel(number: int, place: dict[str, int], described: Panel) -> dict:
     kind, title, tells, unit, lines = described
     targets = [
-        {"datasource": SOURCE, "editorMode": "code", "expr": expr, "legendFormat": legend, "range": True, "refId": chr(ord("A") + at)}
+        {
+            "datasource": SOURCE,
+            "editorMode": "code",
+            "expr": expr,
+            "legendFormat": legend,
+            "range": True,
+            "refId": chr(ord("A") + at),
+            # One line of a panel is enough: its lines have the same exemplars.
+            **({"exemplar": True} if at == 0 and kind == "timeseries" and any(name in expr for name in EXEMPLARS) else {}),
+        }
         for at, (expr, legend) in enumerate(lines)
     ]
     defaults: dict = {"unit": unit, "min": 0}
@@ -205,10 +217,10 @@ def panel(number: int, place: dict[str, int], described: Panel) -> dict:
         options = {"legend": {"displayMode": "list", "placement": "bottom", "showLegend": True}, "tooltip": {"mode": "multi", "sort": "desc"}}
     elif kind == "stat":
         options = {"colorMode": "value", "graphMode": "area", "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}}
-        if title == "Bad ends":
+        if title == "Failed streams, share":
             steps = [{"color": GREEN, "value": None}, {"color": YELLOW, "value": 0.005}, {"color": RED, "value": 0.02}]
             defaults["thresholds"] = {"mode": "absolute", "steps": steps}
-        if title == "Configuration":
+        if title == "Last configuration reload":
             defaults["thresholds"] = {"mode": "absolute", "steps": [{"color": RED, "value": None}, {"color": GREEN, "value": 1}]}
     else:
         options = {"calculate": False, "yAxis": {"unit": unit}, "cellGap": 1, "color": {"mode": "scheme", "scheme": "Blues", "steps": 64}}
@@ -260,7 +272,7 @@ def dashboard() -> dict:
     return {
         "uid": "weir",
         "title": "Weir",
-        "description": "Are tokens flowing, how fast, and why did streams end?",
+        "description": "Whether tokens flow, how fast, and why streams ended.",
         "tags": ["weir", "llm", "streaming"],
         "editable": True,
         "graphTooltip": 1,

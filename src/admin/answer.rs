@@ -14,6 +14,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
+use super::format::wants_openmetrics;
 use super::guard::Refusal;
 use super::live::{self, Following};
 use super::scrape;
@@ -37,11 +38,11 @@ pub(super) async fn answer(
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     match (request.uri().path(), reads) {
         ("/", true) => response(StatusCode::OK, "text/html; charset=utf-8", PAGE.to_owned()),
-        ("/metrics", true) => response(
-            StatusCode::OK,
-            "text/plain; version=0.0.4; charset=utf-8",
-            scrape::scrape(app),
-        ),
+        ("/metrics", true) => {
+            let openmetrics = wants_openmetrics(request.headers());
+            let (content_type, text) = scrape::scrape(app, openmetrics);
+            response(StatusCode::OK, content_type, text)
+        }
         ("/healthz", true) => text(StatusCode::OK, "ok\n"),
         ("/readyz", true) if app.draining.load(Ordering::Relaxed) => {
             text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")

@@ -1,6 +1,7 @@
 //! The admin listener: serves metrics, health, live streams and drain, never on a traffic port.
 
 mod answer;
+mod format;
 mod guard;
 mod live;
 mod scrape;

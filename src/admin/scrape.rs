@@ -5,9 +5,23 @@ use std::sync::Arc;
 
 use crate::app::App;
 use crate::log;
+use crate::metrics::OPENMETRICS;
 
-/// Returns all metrics in the Prometheus text format, version 0.0.4.
-pub(super) fn scrape(app: &App) -> String {
+/// The content type of Prometheus' own text format.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Returns all metrics and their content type: as OpenMetrics, or in the Prometheus text format.
+pub(super) fn scrape(app: &App, openmetrics: bool) -> (&'static str, String) {
+    sample(app);
+    if openmetrics {
+        (OPENMETRICS, app.metrics.encode_openmetrics())
+    } else {
+        (TEXT, app.metrics.encode())
+    }
+}
+
+/// Sets the gauges that are not updated continuously.
+fn sample(app: &App) {
     let loaded = app.loaded();
     let samples = &app.metrics.samples;
     let mut waiting: HashMap<Arc<str>, (usize, usize)> = HashMap::new();
@@ -49,5 +63,4 @@ pub(super) fn scrape(app: &App) -> String {
         }
     }
     samples.log_lines_dropped(log::lines_dropped());
-    app.metrics.encode()
 }

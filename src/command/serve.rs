@@ -22,7 +22,7 @@ use crate::session::resumable;
 use crate::session::stored::Counting;
 use crate::store::{Store, Watch};
 use crate::tasks;
-use crate::traces::Traces;
+use crate::traces::{MetricsExport, Traces};
 
 /// How long the end of the process waits for the store.
 const STORED_WITHIN: Duration = Duration::from_secs(1);
@@ -90,6 +90,7 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
     let bound = bound?;
     let admin = config.admin.listen.as_ref().map(admin::bind).transpose()?;
     let traces = Traces::start(&config.traces, &metrics)?;
+    let exported = MetricsExport::start(&config.traces, &metrics)?;
     let outbox = records::start(&config.complete, &metrics)?;
     let counting = Arc::new(Counting::new(&metrics));
     let store = store(&config, &metrics, &counting);
@@ -182,8 +183,12 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
     if let Some(outbox) = &app.outbox {
         records::drain(outbox, limit_at).await;
     }
+    let last = exported.as_ref().map(MetricsExport::close);
     if let Some(traces) = &app.traces {
         traces.flush();
+    }
+    if let Some(last) = last {
+        last.wait();
     }
     Ok(())
 }

@@ -67,6 +67,20 @@ pub(crate) const SAMPLE: Preset<f64> = preset(
     "One span for each request is cheap, and collectors can sample later by outcome (tail sampling).",
 );
 
+/// `traces.metrics`
+pub(crate) const METRICS_EXPORT: Preset<bool> = preset(
+    false,
+    "The admin listener has these figures and many more for Prometheus. A second way is for those who have no Prometheus.",
+);
+/// `traces.metrics_endpoint`
+pub(crate) const METRICS_ENDPOINT_WHY: &str =
+    "Most collectors take spans and metrics at one address.";
+/// `traces.metrics_interval`
+pub(crate) const METRICS_INTERVAL: Preset<Duration> = preset(
+    secs(60),
+    "OpenTelemetry's own default. Deployments usually set it by an environment variable, for all programs alike.",
+);
+
 /// `complete.url`, `complete.file`
 pub(crate) const RECORDS_WHY: &str =
     "What users and models say leaves Weir only where it is told to go.";

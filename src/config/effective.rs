@@ -97,6 +97,7 @@ fn client_tls(tls: &UpstreamTls) -> Json {
 
 /// Shows each header with the source of its value, which is not secret.
 fn traces(traces: &Traces) -> Json {
+    let metrics = traces.metrics.as_ref();
     let headers = traces.headers.iter();
     let headers: Map<_, _> = headers
         .map(|field| (field.name.to_string(), json!(field.source.to_string())))
@@ -106,6 +107,9 @@ fn traces(traces: &Traces) -> Json {
         "headers": headers,
         "service_name": traces.service_name,
         "sample": traces.sample,
+        "metrics": traces.metrics.is_some(),
+        "metrics_endpoint": metrics.map(|metrics| endpoint(&metrics.collector)),
+        "metrics_interval": metrics.map(|metrics| show_duration(metrics.interval)),
         "tls": client_tls(&traces.tls),
     })
 }

@@ -167,7 +167,7 @@ pub enum LogFormat {
     Text,
 }
 
-/// Export of spans.
+/// Export of spans and metrics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Traces {
     /// The collector that receives the spans, with the full path; `None` switches the export off.
@@ -178,8 +178,19 @@ pub struct Traces {
     pub service_name: Option<String>,
     /// Share of the traces started by Weir that are recorded, 0 to 1.
     pub sample: f64,
-    /// TLS settings for an `https://` collector.
+    /// Export of metrics; `None` switches it off.
+    pub metrics: Option<MetricsExport>,
+    /// TLS settings for `https://` collectors.
     pub tls: UpstreamTls,
+}
+
+/// Export of metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsExport {
+    /// The collector, with the full path.
+    pub collector: Endpoint,
+    /// Time between two exports.
+    pub interval: Duration,
 }
 
 /// A secret value, and where it was read from.

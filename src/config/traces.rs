@@ -1,12 +1,19 @@
-//! Checks the section `traces`: the collector that spans are exported to, and the headers of an export.
+//! Checks the section `traces`: the collectors that spans and metrics are exported to, and the headers of an export.
+
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, header};
 
 use crate::config::defaults as preset;
-use crate::config::error::{Path, Report};
+use crate::config::error::{Path, Report, shown};
 use crate::config::kind::or;
 use crate::config::raw::{self, Root};
-use crate::config::{Endpoint, SecretField, Traces, secret, upstreams};
+use crate::config::{Endpoint, MetricsExport, SecretField, Traces, collector, secret, upstreams};
+
+/// OpenTelemetry's variable with the URL of the collector of metrics.
+const ENDPOINT_VARIABLE: &str = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT";
+/// OpenTelemetry's variable with the time between two exports of metrics, in milliseconds.
+const INTERVAL_VARIABLE: &str = "OTEL_METRIC_EXPORT_INTERVAL";
 
 /// Headers that control the framing of an export request. Only the exporter may set them.
 pub(crate) const FRAMING: [HeaderName; 12] = [
@@ -30,7 +37,7 @@ const fn missing(with_export: bool) -> Option<&'static str> {
         return None;
     }
     Some(
-        "this build has no trace export; it needs the cargo feature `otel`, which release images have",
+        "this build exports neither spans nor metrics; it needs the cargo feature `otel`, which release images have",
     )
 }
 
@@ -70,7 +77,9 @@ pub(crate) fn checked(root: &Root, is_reload: bool, report: &mut Report) -> Trac
         })
     });
     let headers = fields.collect();
-    let endpoints: Vec<Endpoint> = collector.iter().cloned().collect();
+    let metrics = metrics(raw, collector.as_ref(), &path, report);
+    let of_metrics = metrics.iter().map(|metrics| &metrics.collector);
+    let endpoints: Vec<Endpoint> = collector.iter().chain(of_metrics).cloned().collect();
     let service_name = raw
         .service_name
         .as_ref()
@@ -81,7 +90,81 @@ pub(crate) fn checked(root: &Root, is_reload: bool, report: &mut Report) -> Trac
         sample: or(raw.sample.as_ref(), preset::SAMPLE.value),
         tls: upstreams::tls(raw.tls.as_ref(), &endpoints, &path.key("tls"), report),
         collector,
+        metrics,
     }
+}
+
+/// Checks where metrics go, and how often; returns `None` if they are not exported.
+fn metrics(
+    raw: &raw::Traces,
+    spans: Option<&Endpoint>,
+    path: &Path,
+    report: &mut Report,
+) -> Option<MetricsExport> {
+    let on = raw.metrics.as_ref().filter(|on| on.value)?;
+    if let Some(why) = missing(cfg!(feature = "otel")) {
+        report.at(on.place, &path.key("metrics"), why);
+        return None;
+    }
+    let written = raw.metrics_endpoint.as_ref();
+    let endpoint = written.and_then(|endpoint| endpoint.value.clone());
+    let key = path.key("metrics_endpoint");
+    let collector = endpoint
+        .or_else(|| {
+            variable(
+                ENDPOINT_VARIABLE,
+                collector::metrics_collector,
+                &key,
+                report,
+            )
+        })
+        .or_else(|| spans.map(collector::metrics_beside));
+    let Some(collector) = collector else {
+        let why = format!(
+            "needs a collector: set `metrics_endpoint` or `endpoint` beside it, or the variable `{ENDPOINT_VARIABLE}`"
+        );
+        report.at(on.place, &path.key("metrics"), why);
+        return None;
+    };
+    let written = raw.metrics_interval.as_ref();
+    let interval = written.and_then(|interval| interval.value);
+    let key = path.key("metrics_interval");
+    let interval = interval
+        .or_else(|| variable(INTERVAL_VARIABLE, milliseconds, &key, report))
+        .unwrap_or(preset::METRICS_INTERVAL.value);
+    Some(MetricsExport {
+        collector,
+        interval,
+    })
+}
+
+/// Returns the value of an environment variable, if it is set and not empty.
+fn variable<T>(
+    name: &str,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+    key: &Path,
+    report: &mut Report,
+) -> Option<T> {
+    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+    let refused = |why: String| {
+        let why = format!("the variable `{name}`, which holds while this key is `null`: {why}");
+        report.of(key.as_str(), why);
+    };
+    parse(&text).map_err(refused).ok()
+}
+
+/// Parses a time between two exports of metrics, as OpenTelemetry's variable has it.
+fn milliseconds(text: &str) -> Result<Duration, String> {
+    let (low, high) = raw::METRICS_INTERVALS;
+    let time = text.trim().parse().ok().map(Duration::from_millis);
+    let allowed = time.filter(|time| (low..=high).contains(time));
+    allowed.ok_or_else(|| {
+        let (low, high) = (low.as_millis(), high.as_millis());
+        format!(
+            "{} is not a number of milliseconds from {low} to {high}",
+            shown(text)
+        )
+    })
 }
 
 #[cfg(test)]
@@ -113,7 +196,63 @@ mod tests {
     }
 
     #[test]
+    fn metrics_have_a_path_of_their_own() {
+        for (text, path) in [
+            ("http://c:4318", "/v1/metrics"),
+            ("https://c/otlp", "/otlp/v1/metrics"),
+            ("http://c/v1/metrics", "/v1/metrics"),
+        ] {
+            let endpoint = collector::metrics_collector(text).unwrap();
+            assert_eq!(endpoint.path_prefix, path, "{text}");
+        }
+        for (spans, path) in [
+            ("http://c:4318", "/v1/metrics"),
+            ("https://c/otlp", "/otlp/v1/metrics"),
+            ("unix:/run/c.sock", "/v1/metrics"),
+        ] {
+            let spans = collector(spans).unwrap();
+            let metrics = collector::metrics_beside(&spans);
+            assert_eq!(metrics.path_prefix, path);
+            assert_eq!(metrics.target, spans.target);
+        }
+    }
+
+    #[test]
+    fn the_variable_is_in_milliseconds_and_has_the_bounds_of_the_key() {
+        for (text, seconds) in [("1000", 1), (" 60000 ", 60), ("3600000", 3600)] {
+            assert_eq!(milliseconds(text), Ok(Duration::from_secs(seconds)));
+        }
+        for text in ["", "999", "3600001", "1s", "-1", "1.5"] {
+            let refused = milliseconds(text).unwrap_err();
+            assert!(refused.contains("from 1000 to 3600000"), "{refused}");
+        }
+    }
+
+    #[cfg(feature = "otel")]
+    #[test]
+    fn metrics_go_where_the_spans_go_unless_they_have_a_collector() {
+        let refused = load("{metrics: true}").unwrap_err();
+        assert!(refused.contains("needs a collector"), "{refused}");
+        assert_eq!(load("{endpoint: \"http://c:4318\"}").unwrap().metrics, None);
+        let beside = load("{endpoint: \"http://c:4318\", metrics: true}").unwrap();
+        let metrics = beside.metrics.unwrap();
+        assert_eq!(metrics.collector.path_prefix, "/v1/metrics");
+        assert_eq!(metrics.collector.authority, "c:4318");
+        assert_eq!(metrics.interval, Duration::from_secs(60));
+        let alone = "{metrics: true, metrics_endpoint: \"http://m/otlp\", metrics_interval: 5s}";
+        let alone = load(alone).unwrap();
+        assert_eq!(alone.collector, None);
+        let metrics = alone.metrics.unwrap();
+        assert_eq!(metrics.collector.path_prefix, "/otlp/v1/metrics");
+        assert_eq!(metrics.interval, Duration::from_secs(5));
+        assert!(load("{metrics_interval: 0s}").is_err());
+        assert!(load("{metrics_interval: 2h}").is_err());
+    }
+
+    #[test]
     fn a_build_without_the_feature_refuses_an_endpoint() {
+        let metrics = load("{metrics: true, metrics_endpoint: \"http://c:4318\"}");
+        assert_eq!(metrics.is_ok(), cfg!(feature = "otel"));
         assert!(missing(false).is_some_and(|why| why.contains("cargo feature `otel`")));
         let has_export = cfg!(feature = "otel");
         assert_eq!(missing(has_export).is_none(), has_export);

@@ -22,13 +22,15 @@
 //! |---|---|
 //! | `input` | the pump's end |
 //! | `room` | who waits, and what is dropped, when the journal is full |
-//! | `viewers` | the viewers' end: attaching, catching up, leaving |
+//! | `viewers` | the viewers' end: attaching, following, leaving |
+//! | `slot` | one viewer: its queue, and what it gets from the journal |
 //! | `tap` | where the events are kept as well, for clients of other processes |
 //! | `budget` | how much memory all journals may take together |
 
 mod budget;
 mod input;
 mod room;
+mod slot;
 mod tap;
 mod viewers;
 
@@ -47,9 +49,9 @@ use crate::queue::{Close, Counts, Gating, Limits};
 use crate::stream::end::End;
 pub use budget::Budget;
 pub use input::{Input, Pushing};
+use slot::Slot;
 use tap::Tapped;
 pub use tap::{Asked, ELSEWHERE_FOR, Tap};
-use viewers::Slot;
 pub use viewers::{Attached, Refused, Step};
 
 /// How long a viewer's queue may be full before the overflow rule applies to it (see `stream::pump`).

@@ -4,47 +4,11 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::time::Instant;
 
-use super::{Hub, Left, OVERFLOW_GRACE, State, wake};
-use crate::encode::{Encoder, write_with_id};
-use crate::event::Class;
-use crate::journal::{Kept, own_id};
-use crate::queue::{self, Close, Counts, Overflow, Probe, Receiver, Sender};
+use super::slot::{Slot, Source};
+use super::{Hub, Left, State, wake};
+use crate::encode::Encoder;
+use crate::queue::{self, Close, Probe, Receiver};
 use crate::stream::end::End;
-use crate::wire::Framing;
-
-/// The largest piece of the journal that is copied at a time.
-const PIECE_BYTES: usize = 256 * 1024;
-
-/// A viewer, as the hub sees it.
-#[derive(Debug)]
-pub(super) struct Slot {
-    number: u32,
-    pub(super) queue: Sender,
-    /// When something was last pushed, heartbeats included.
-    pub(super) pushed_at: Instant,
-    /// What it was offered of the current read: events and bytes.
-    pub(super) offered: (u64, u64),
-    /// The number of the next event that the viewer gets from the journal; `None` while it keeps up.
-    behind: Option<u64>,
-    /// It has kept up before: what it asked for when it came is not dropped.
-    was_live: bool,
-    /// Since when it is behind, or since when it has had the last piece.
-    fell_at: Instant,
-    /// What it has missed and not been told yet: events and characters.
-    missed: (u64, u64),
-    /// It would have missed a critical event: its stream must end.
-    lost: bool,
-    /// Its stream was ended before it had everything.
-    is_cut: bool,
-    /// Wakes its task.
-    task: Option<Waker>,
-    /// How many takes its task has seen.
-    seen: u64,
-    /// How many events it got from the journal, and in how many pieces.
-    replayed: u64,
-    pieces: u64,
-    missed_by_class: [u64; Class::ALL.len()],
-}
 
 /// A viewer that has attached.
 #[derive(Debug)]
@@ -86,178 +50,6 @@ pub enum Step {
         /// Why its stream must end, although the stream itself may go on.
         ends: Option<End>,
     },
-}
-
-impl Slot {
-    pub(super) const fn is_behind(&self) -> bool {
-        self.behind.is_some()
-    }
-
-    /// Reports whether the viewer gets events as they come.
-    pub(super) const fn is_live(&self) -> bool {
-        self.behind.is_none() && !self.is_cut
-    }
-
-    /// Ends a read: wakes the viewer's response, if it was offered something.
-    pub(super) fn end_read(&mut self, now: Instant) {
-        let (events, bytes) = std::mem::take(&mut self.offered);
-        if events > 0 {
-            self.queue.offered(events, bytes, now);
-            self.pushed_at = now;
-        }
-    }
-
-    /// Reports whether the viewer still has to get the event with this number from the journal.
-    pub(super) fn needs(&self, seq: u64) -> bool {
-        !self.lost && self.behind.is_some_and(|next| next <= seq)
-    }
-
-    /// Notes that the viewer gets this event and all that follow from the journal. Returns whom to wake.
-    pub(super) const fn fall_behind(&mut self, seq: u64, now: Instant) -> Option<Waker> {
-        self.behind = Some(seq);
-        self.fell_at = now;
-        self.was_live = true;
-        self.task.take()
-    }
-
-    /// Notes that the viewer misses an event that was evicted.
-    pub(super) fn miss(&mut self, seq: u64, kept: &Kept<'_>) {
-        self.behind = Some(seq + 1);
-        self.missed.0 += 1;
-        self.missed.1 += characters(kept.text);
-        if let Some(count) = self.missed_by_class.get_mut(kept.class.index()) {
-            *count += 1;
-        }
-    }
-
-    /// Notes that the viewer would miss a critical event.
-    pub(super) const fn lose(&mut self) {
-        self.lost = true;
-    }
-
-    /// Ends a viewer whose events are all evicted.
-    pub(super) const fn lose_behind(&mut self) {
-        self.lost |= self.behind.is_some();
-    }
-
-    /// Ends a viewer that takes nothing (`overflow: disconnect`). Returns whether it must end.
-    pub(super) fn lose_if_slow(&mut self, now: Instant) -> bool {
-        self.lost |=
-            self.was_live && self.is_behind() && now.duration_since(self.fell_at) > OVERFLOW_GRACE;
-        self.lost
-    }
-
-    pub(super) fn wake_if_lost(&mut self) -> Option<Waker> {
-        self.lost.then(|| self.task.take()).flatten()
-    }
-
-    /// Adds what the viewer has taken and missed.
-    pub(super) fn add_counts(&self, sum: &mut Counts) {
-        let counts = self.queue.status().counts;
-        sum.max_bytes = sum.max_bytes.max(counts.max_bytes);
-        sum.taken_bytes += counts.taken_bytes;
-        sum.merged += counts.merged;
-        let add = |sum: &mut [u64], counts: &[u64]| {
-            for (sum, count) in sum.iter_mut().zip(counts) {
-                *sum += count;
-            }
-        };
-        add(&mut sum.taken, &counts.taken);
-        add(&mut sum.dropped, &counts.dropped);
-        add(&mut sum.unsent, &counts.unsent);
-        add(&mut sum.dropped, &self.missed_by_class);
-        // A piece counts as one event in its queue.
-        if let Some(opaque) = sum.taken.get_mut(Class::Opaque.index()) {
-            *opaque = (*opaque + self.replayed).saturating_sub(self.pieces);
-        }
-    }
-
-    /// Writes the next events of the journal into the queue, if the viewer has taken all before.
-    fn catch_up(&mut self, hub: &Hub, state: &Source<'_>, now: Instant) {
-        let Some(mut next) = self.behind else {
-            return;
-        };
-        if self.lost || self.queue.status().events > 0 {
-            return;
-        }
-        let limits = hub.settings.limits;
-        let slow = self.was_live && now.duration_since(self.fell_at) > OVERFLOW_GRACE;
-        let mut excess = if slow && limits.overflow == Overflow::DropOldest {
-            state.excess(next, limits.max_events, limits.max_bytes)
-        } else {
-            (0, 0)
-        };
-        let ids = hub.ids(state.encoder);
-        let numbers = state.encoder.framing() == Framing::Sse;
-        let max = PIECE_BYTES.min(limits.max_bytes);
-        let mut piece = Vec::new();
-        for (seq, kept) in state.journal.events(next - 1) {
-            if excess.0 + excess.1 > 0 && kept.class.is_droppable() {
-                excess.0 = excess.0.saturating_sub(1);
-                excess.1 = excess.1.saturating_sub(kept.block.len());
-                self.miss(seq, &kept);
-                next = seq + 1;
-                continue;
-            }
-            if !piece.is_empty() && piece.len() + kept.block.len() > max {
-                break;
-            }
-            let (events, chars) = std::mem::take(&mut self.missed);
-            if events > 0 {
-                let notice = state.encoder.drop_notice(events, chars);
-                piece.extend_from_slice(notice.as_bytes());
-            }
-            match &ids {
-                Some(ids) if !numbers || own_id(kept.block).is_none() => {
-                    write_with_id(ids, seq, kept.block, &mut piece);
-                }
-                _ => piece.extend_from_slice(kept.block),
-            }
-            self.replayed += 1;
-            next = seq + 1;
-        }
-        if next > state.journal.last() && state.close.is_some() && self.missed.0 > 0 {
-            let (events, chars) = std::mem::take(&mut self.missed);
-            piece.extend_from_slice(state.encoder.drop_notice(events, chars).as_bytes());
-        }
-        if !piece.is_empty() {
-            self.pieces += 1;
-            self.pushed_at = now;
-            self.queue.replay(piece, now);
-        }
-        self.fell_at = now;
-        let caught_up = next > state.journal.last();
-        self.behind = (!caught_up).then_some(next);
-        if caught_up {
-            self.was_live = true;
-            if let Some(how) = state.close {
-                self.queue.close(how, state.untold, now);
-            }
-        }
-    }
-}
-
-/// What a viewer catches up from.
-struct Source<'a> {
-    journal: &'a crate::journal::Journal,
-    encoder: Encoder,
-    close: Option<Close>,
-    untold: Option<&'a [u8]>,
-}
-
-impl Source<'_> {
-    /// Returns how many events and bytes from `next` on exceed what a queue may hold.
-    fn excess(&self, next: u64, max_events: usize, max_bytes: usize) -> (usize, usize) {
-        let (mut events, mut bytes) = (0_usize, 0_usize);
-        for (_, kept) in self.journal.events(next - 1) {
-            events += 1;
-            bytes += kept.block.len();
-        }
-        (
-            events.saturating_sub(max_events),
-            bytes.saturating_sub(max_bytes),
-        )
-    }
 }
 
 impl State {
@@ -340,23 +132,7 @@ impl Hub {
         state.came += 1;
         state.left = None;
         let (number, probe) = (state.came, queue.probe());
-        state.viewers.push(Slot {
-            number,
-            queue,
-            pushed_at: now,
-            offered: (0, 0),
-            behind,
-            was_live: behind.is_none(),
-            fell_at: now,
-            missed: (0, 0),
-            lost: false,
-            is_cut: false,
-            task: None,
-            seen: 0,
-            replayed: 0,
-            pieces: 0,
-            missed_by_class: [0; Class::ALL.len()],
-        });
+        state.viewers.push(Slot::new(number, queue, behind, now));
         Attached {
             number,
             receiver,
@@ -445,10 +221,7 @@ impl Hub {
     pub fn end_viewer(&self, number: u32, how: Close, last: Option<&[u8]>, now: Instant) {
         let mut state = self.lock();
         if let Some(slot) = state.slot(number) {
-            slot.behind = None;
-            slot.lost = false;
-            slot.is_cut = true;
-            slot.queue.end_early(how, last, now);
+            slot.end_early(how, last, now);
         }
     }
 
@@ -456,7 +229,7 @@ impl Hub {
     pub fn lose_viewer(&self, number: u32) {
         let mut state = self.lock();
         let task = state.slot(number).and_then(|slot| {
-            slot.lost = true;
+            slot.lose();
             slot.task.take()
         });
         drop(state);
@@ -487,8 +260,7 @@ impl Hub {
         };
         slot.add_counts(&mut state.counts);
         let status = slot.queue.status();
-        let complete =
-            state.close.is_some() && !slot.is_behind() && !slot.is_cut && !status.abandoned;
+        let complete = state.close.is_some() && slot.is_live() && !status.abandoned;
         state.delivered |= complete && end == End::ClientGone;
         state.note_empty(end);
         state.changes += 1;
@@ -497,10 +269,4 @@ impl Hub {
         wake(pump);
         (slot.replayed, complete)
     }
-}
-
-/// Characters of a raw JSON string body, about: escapes count as they are written.
-fn characters(raw: &[u8]) -> u64 {
-    let starts = |byte: &&u8| **byte & 0xC0 != 0x80;
-    raw.iter().filter(starts).count() as u64
 }

@@ -5,30 +5,37 @@
 
 pub mod buckets;
 mod busy;
+mod exemplars;
+mod families;
+pub mod gen_ai;
+mod openmetrics;
+mod register;
+mod requests;
 mod resume;
 mod route;
 mod samples;
 mod websocket;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{
-    CounterVec, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
-};
+use prometheus::proto::LabelPair;
+use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 pub use busy::BusyHistogram;
+pub use exemplars::TraceId;
+pub use openmetrics::OPENMETRICS;
 pub use resume::{Eviction, ResumeMetrics, ResumeResult, ResumeRoute, ResumeWay, Viewing};
 pub use route::{Active, RouteMetrics};
 pub use samples::Samples;
 pub use websocket::WebSocketRoute;
 
-use resume::ResumeFamilies;
-use websocket::WebSocketFamilies;
+use families::Families;
+use gen_ai::GenAi;
+use register::{counters, gauges, register};
 
 /// A client that takes nothing for longer than this, while something waits for it, is counted as stalled.
 pub const STALL: Duration = Duration::from_millis(100);
@@ -88,6 +95,14 @@ pub struct Metrics {
     pub spans_exported: IntCounter,
     /// `weir_trace_spans_total{result="failed"}`
     pub spans_failed: IntCounter,
+    /// `weir_otlp_metric_exports_total{result="exported"}`
+    pub metrics_exported: IntCounter,
+    /// `weir_otlp_metric_exports_total{result="failed"}`
+    pub metrics_failed: IntCounter,
+    /// Weir itself decides which of the traces that begin here are recorded.
+    samples_traces: AtomicBool,
+    /// Set at the start, if metrics are exported by the names of the GenAI conventions as well.
+    gen_ai: OnceLock<GenAi>,
     /// `weir_stream_panics_total`
     pub panics: IntCounter,
     /// `weir_worker_restarts_total`
@@ -96,48 +111,6 @@ pub struct Metrics {
     pub resume: ResumeMetrics,
     /// Gauges that are set for each scrape.
     pub samples: Samples,
-}
-
-/// The metric families with a route label.
-#[derive(Debug)]
-pub(crate) struct Families {
-    requests: IntCounterVec,
-    request_seconds: HistogramVec,
-    streams_active: IntGaugeVec,
-    streams: IntCounterVec,
-    stream_seconds: HistogramVec,
-    headers_seconds: HistogramVec,
-    first_event: HistogramVec,
-    first_token: HistogramVec,
-    gap: HistogramVec,
-    per_token: HistogramVec,
-    speed: HistogramVec,
-    tokens: IntCounterVec,
-    added: HistogramVec,
-    events: IntCounterVec,
-    dropped: IntCounterVec,
-    merged: IntCounterVec,
-    held: CounterVec,
-    heartbeats: IntCounterVec,
-    client_stall: HistogramVec,
-    connect_seconds: HistogramVec,
-    cancel_seconds: HistogramVec,
-    bursts: IntCounterVec,
-    repeats: IntCounterVec,
-    cancellations: IntCounterVec,
-    upstream_errors: IntCounterVec,
-    coding_unknown: IntCounterVec,
-    mismatches: IntCounterVec,
-    hidden_spans: IntCounterVec,
-    hidden_characters: IntCounterVec,
-    reply_lost: IntCounterVec,
-    replies: IntCounterVec,
-    first_visible: HistogramVec,
-    tool_faults: IntCounterVec,
-    merge_agents: IntCounterVec,
-    merge_first_token: HistogramVec,
-    resume: ResumeFamilies,
-    websocket: WebSocketFamilies,
 }
 
 impl Default for Metrics {
@@ -190,6 +163,12 @@ impl Metrics {
             "Spans by what became of them.",
             &["result"],
         );
+        let exports = counters(
+            &registry,
+            "weir_otlp_metric_exports_total",
+            "Exports of metrics to the collector by what became of them.",
+            &["result"],
+        );
         let plain = |name, help| register(&registry, IntGauge::new(name, help));
         let count = |name, help| register(&registry, IntCounter::new(name, help));
         let time = Gauge::new(
@@ -231,6 +210,10 @@ impl Metrics {
             spans_dropped: spans.with_label_values(&["dropped"]),
             spans_exported: spans.with_label_values(&["exported"]),
             spans_failed: spans.with_label_values(&["failed"]),
+            metrics_exported: exports.with_label_values(&["exported"]),
+            metrics_failed: exports.with_label_values(&["failed"]),
+            samples_traces: AtomicBool::new(false),
+            gen_ai: OnceLock::new(),
             panics: count(
                 "weir_stream_panics_total",
                 "Streams and other requests that ended by a defect in Weir.",
@@ -270,6 +253,41 @@ impl Metrics {
             .inc();
     }
 
+    /// Notes that spans are exported: a trace that begins here and has no span is not recorded.
+    pub fn sample_traces(&self) {
+        self.samples_traces.store(true, Ordering::Relaxed);
+    }
+
+    /// Reports whether spans are exported.
+    pub fn samples_traces(&self) -> bool {
+        self.samples_traces.load(Ordering::Relaxed)
+    }
+
+    /// Measures finished streams by the names of the GenAI conventions as well. Only the first call counts.
+    pub fn export_gen_ai(&self, gen_ai: GenAi) {
+        let _ = self.gen_ai.set(gen_ai);
+    }
+
+    /// Returns what measures finished streams by the names of the GenAI conventions, if that is exported.
+    pub fn gen_ai(&self) -> Option<&GenAi> {
+        self.gen_ai.get()
+    }
+
+    /// Returns all series in the OpenMetrics text format 1.0.0, with exemplars.
+    pub fn encode_openmetrics(&self) -> String {
+        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        routes.values().for_each(|route| route.flush());
+        let find = |family: &str, labels: &[LabelPair]| {
+            let value = |name: &str| {
+                let label = labels.iter().find(|label| label.name() == name);
+                label.map(LabelPair::value)
+            };
+            let route = value("route").and_then(|route| routes.get(route));
+            route.map_or_else(Vec::new, |route| route.exemplars(family, value("kind")))
+        };
+        openmetrics::encode(&self.registry.gather(), &find)
+    }
+
     /// Returns all series in Prometheus' text format 0.0.4.
     pub fn encode(&self) -> String {
         let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -281,250 +299,4 @@ impl Metrics {
         }
         text
     }
-}
-
-impl Families {
-    fn new(registry: &Registry) -> Self {
-        let count = |name, help, labels| counters(registry, name, help, labels);
-        let time = |name, help, labels, edges| histograms(registry, name, help, labels, edges);
-        Self {
-            requests: count(
-                "weir_requests_total",
-                "Requests answered.",
-                &["route", "kind", "code"],
-            ),
-            request_seconds: time(
-                "weir_request_duration_seconds",
-                "Plain requests, head read to body sent.",
-                &["route"],
-                buckets::REQUEST,
-            ),
-            streams_active: register(
-                registry,
-                IntGaugeVec::new(
-                    Opts::new("weir_streams_active", "Open client streams."),
-                    &["route", "transport"],
-                ),
-            ),
-            streams: count(
-                "weir_streams_total",
-                "Finished streams by the one reason they ended.",
-                &["route", "outcome"],
-            ),
-            stream_seconds: time(
-                "weir_stream_duration_seconds",
-                "Whole streams, request head read to end.",
-                &["route"],
-                buckets::STREAM,
-            ),
-            headers_seconds: time(
-                "weir_upstream_headers_seconds",
-                "Request sent, upload included, to response head.",
-                &["route"],
-                buckets::FIRST,
-            ),
-            first_event: time(
-                "weir_time_to_first_event_seconds",
-                "Request head read to first event.",
-                &["route"],
-                buckets::FIRST,
-            ),
-            first_token: time(
-                "weir_time_to_first_token_seconds",
-                "Request head read to first non-empty content of a kind.",
-                &["route", "kind"],
-                buckets::FIRST,
-            ),
-            gap: time(
-                "weir_inter_token_seconds",
-                "Gap between texts as they arrive from the upstream.",
-                &["route"],
-                buckets::GAP,
-            ),
-            per_token: time(
-                "weir_time_per_output_token_seconds",
-                "Per stream: first to last text, per token after the first.",
-                &["route"],
-                buckets::GAP,
-            ),
-            speed: time(
-                "weir_stream_output_tokens_per_second",
-                "Per stream: tokens after the first per second.",
-                &["route"],
-                buckets::SPEED,
-            ),
-            tokens: count(
-                "weir_output_tokens_total",
-                "Output tokens; estimated counts deltas.",
-                &["route", "type", "source"],
-            ),
-            added: time(
-                "weir_added_latency_seconds",
-                "Event read from the upstream to handed to the client's connection; one observation per write, of its oldest event.",
-                &["route"],
-                buckets::ADDED,
-            ),
-            events: count(
-                "weir_events_total",
-                "Events received from upstreams (in) and handed to clients (out).",
-                &["route", "direction", "class"],
-            ),
-            dropped: count(
-                "weir_events_dropped_total",
-                "Events a slow client did not get.",
-                &["route", "class", "reason"],
-            ),
-            merged: count(
-                "weir_events_merged_total",
-                "Events joined to their neighbour for a slow client.",
-                &["route"],
-            ),
-            held: register(
-                registry,
-                CounterVec::new(
-                    Opts::new(
-                        "weir_queue_wait_seconds_total",
-                        "Time the upstream was not read because a queue was full.",
-                    ),
-                    &["route"],
-                ),
-            ),
-            heartbeats: count(
-                "weir_heartbeats_total",
-                "Heartbeats sent to clients.",
-                &["route"],
-            ),
-            client_stall: time(
-                "weir_client_stall_seconds",
-                "Spells of more than 0.1 s in which a client took nothing although something waited.",
-                &["route"],
-                buckets::STALL,
-            ),
-            connect_seconds: time(
-                "weir_upstream_connect_seconds",
-                "New upstream connections: name, TCP and TLS.",
-                &["route"],
-                buckets::CONNECT,
-            ),
-            cancel_seconds: time(
-                "weir_upstream_cancel_seconds",
-                "A client's leaving to the end of its upstream call.",
-                &["route"],
-                buckets::CANCEL,
-            ),
-            bursts: count(
-                "weir_upstream_bursts_total",
-                "Reads of 8 events or more after 0.5 s of silence: something before Weir buffers.",
-                &["route"],
-            ),
-            repeats: count(
-                "weir_upstream_repeats_total",
-                "Safe requests answered only when sent again, because a reused connection was closed.",
-                &["route"],
-            ),
-            cancellations: count(
-                "weir_upstream_cancellations_total",
-                "Upstream calls broken off.",
-                &["route", "reason"],
-            ),
-            upstream_errors: count(
-                "weir_upstream_errors_total",
-                "Calls that failed at the upstream.",
-                &["route", "reason"],
-            ),
-            coding_unknown: count(
-                "weir_encoding_passthrough_total",
-                "Streams passed on in a content coding Weir cannot undo.",
-                &["route"],
-            ),
-            hidden_spans: count(
-                "weir_leaks_hidden_total",
-                "Spans of text, and runs of events, that clients did not get.",
-                &["route", "kind"],
-            ),
-            hidden_characters: count(
-                "weir_leak_characters_hidden_total",
-                "Characters that clients did not get.",
-                &["route", "kind"],
-            ),
-            reply_lost: count(
-                "weir_reply_lost_total",
-                "What a client was not told, because its dialect has no words for it.",
-                &["route", "kind"],
-            ),
-            replies: count(
-                "weir_replies_total",
-                "Finished streams that were translated, by the dialect that their clients got.",
-                &["route", "reply"],
-            ),
-            first_visible: time(
-                "weir_time_to_visible_token_seconds",
-                "Request head read to the first answer text that the client may see.",
-                &["route"],
-                buckets::FIRST,
-            ),
-            mismatches: count(
-                "weir_dialect_mismatches_total",
-                "Streams that did not speak the dialect announced by route, request or answer.",
-                &["route", "dialect"],
-            ),
-            tool_faults: count(
-                "weir_tool_calls_incomplete_total",
-                "Tool calls whose streamed arguments are no whole JSON value, or that do not end.",
-                &["route", "dialect"],
-            ),
-            merge_agents: count(
-                "weir_merge_agents_total",
-                "Agents of streams with several, by the reason for which each ended.",
-                &["route", "agent", "outcome"],
-            ),
-            merge_first_token: time(
-                "weir_merge_ttft_seconds",
-                "Request head read to the first answer text of each agent of streams with several.",
-                &["route", "agent"],
-                buckets::FIRST,
-            ),
-            resume: ResumeFamilies::new(registry),
-            websocket: WebSocketFamilies::new(registry),
-        }
-    }
-}
-
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-    register(registry, IntCounterVec::new(Opts::new(name, help), labels))
-}
-
-fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
-    register(registry, GaugeVec::new(Opts::new(name, help), labels))
-}
-
-fn histograms(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-    edges: &[f64],
-) -> HistogramVec {
-    register(
-        registry,
-        HistogramVec::new(
-            HistogramOpts::new(name, help).buckets(edges.to_vec()),
-            labels,
-        ),
-    )
-}
-
-#[expect(
-    clippy::expect_used,
-    reason = "names and labels are constants, and a unit test builds them all"
-)]
-fn register<C: Collector + Clone + 'static>(
-    registry: &Registry,
-    metric: prometheus::Result<C>,
-) -> C {
-    let metric = metric.expect("a valid metric");
-    registry
-        .register(Box::new(metric.clone()))
-        .expect("a metric registered once");
-    metric
 }

@@ -4,8 +4,9 @@ use prometheus::{
     Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
+use super::buckets;
+use super::register::{counters, histograms, register};
 use super::samples::count;
-use super::{buckets, counters, histograms, register};
 
 /// How a client asks for a stream that it had before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,13 +1,13 @@
 //! The metric handles of one route, resolved once.
 
-use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use prometheus::{Counter, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
 
-use super::Families;
 use super::busy::BusyHistogram;
+use super::exemplars::{Exemplar, Exemplars, RouteExemplars, TraceId};
+use super::families::Families;
+use super::requests::Requests;
 use super::resume::ResumeRoute;
 use super::websocket::WebSocketRoute;
 use crate::dialect::Dialect;
@@ -92,6 +92,7 @@ pub struct RouteMetrics {
     pub resume: ResumeRoute,
     /// Frames, bytes and close codes of WebSockets.
     pub websocket: WebSocketRoute,
+    exemplars: RouteExemplars,
     name: String,
 }
 
@@ -169,10 +170,7 @@ impl RouteMetrics {
         let first = |kind| families.first_token.with_label_values(&[name, kind]);
         let tokens = |kind, source| families.tokens.with_label_values(&[name, kind, source]);
         Self {
-            requests: Requests {
-                family: families.requests.clone(),
-                codes: RwLock::default(),
-            },
+            requests: Requests::new(&families.requests),
             request_seconds: families.request_seconds.with_label_values(&[name]),
             active_array: families
                 .streams_active
@@ -229,8 +227,21 @@ impl RouteMetrics {
             merge_first_token: families.merge_first_token.clone(),
             resume: ResumeRoute::new(&families.resume, name),
             websocket: WebSocketRoute::new(&families.websocket, name),
+            exemplars: RouteExemplars::new(),
             name: name.to_owned(),
         }
+    }
+
+    /// Returns the exemplars of a histogram of this route, in the order of its buckets; `kind` is its label of that name.
+    pub(super) fn exemplars(&self, family: &str, kind: Option<&str>) -> Vec<Option<Exemplar>> {
+        let found = self.exemplars.of(family, kind);
+        found.map_or_else(Vec::new, Exemplars::list)
+    }
+
+    /// Keeps a stream that has ended as the exemplar of the buckets that it is counted in: how long it took, and how long
+    /// its first answer, reasoning and tool event took.
+    pub fn keep_exemplar(&self, trace: TraceId, duration: Duration, firsts: [Option<Duration>; 3]) {
+        self.exemplars.keep(trace, duration, firsts);
     }
 
     /// Counts a request that was answered.
@@ -401,58 +412,20 @@ impl Drop for Active {
     }
 }
 
-/// Request counters by exact status code. The upstream chooses the code, so a series is created when it is
-/// first seen. Codes from 100 to 599 each get their own; higher ones share one.
-#[derive(Debug)]
-struct Requests {
-    family: IntCounterVec,
-    codes: RwLock<HashMap<(&'static str, u16), IntCounter>>,
-}
-
-impl Requests {
-    fn count(&self, route: &str, kind: &'static str, code: u16) {
-        let key = (kind, if code < 600 { code } else { 0 });
-        if let Some(counter) = self
-            .codes
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&key)
-        {
-            counter.inc();
-            return;
-        }
-        let text = if key.1 == 0 {
-            "other".to_owned()
-        } else {
-            code.to_string()
-        };
-        let counter = self.family.with_label_values(&[route, kind, text.as_str()]);
-        counter.inc();
-        self.codes
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key, counter);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use crate::metrics::Metrics;
     use crate::translate::Target;
 
     #[test]
-    fn every_outcome_exists_before_it_happens_and_codes_are_bounded() {
+    fn every_outcome_exists_before_it_happens() {
         let metrics = Metrics::new();
-        let route = metrics.route("chat");
+        metrics.route("chat");
         assert!(
             metrics
                 .encode()
                 .contains("weir_streams_total{outcome=\"truncated\",route=\"chat\"} 0")
         );
-        for code in 100..=999 {
-            route.request("unary", http::StatusCode::from_u16(code).unwrap());
-        }
-        assert_eq!(metrics.encode().matches("kind=\"unary\"").count(), 501);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use prometheus::{GaugeVec, IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
 
-use super::{gauges, register};
+use super::register::{gauges, register};
 
 /// The gauges that are set for each scrape.
 #[derive(Debug)]

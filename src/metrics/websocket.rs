@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-use super::{counters, register};
+use super::register::{counters, register};
 
 /// The codes that have a series of their own. 1005 stands for a close frame without a code, 1006 for none at all.
 const CODES: [u16; 13] = [

@@ -10,7 +10,8 @@ use super::registry::LiveStream;
 use crate::dialect::Dialect;
 use crate::event::Class;
 use crate::merge::Board;
-use crate::metrics::{RouteMetrics, STALL};
+use crate::metrics::gen_ai::Ended;
+use crate::metrics::{Metrics, RouteMetrics, STALL, TraceId};
 use crate::stream::end::End;
 use crate::stream::meter::TokenSource;
 use crate::stream::pump::{Arrived, Observer, Report};
@@ -147,6 +148,58 @@ pub(super) fn record(metrics: &RouteMetrics, report: &Report, started: Instant) 
         }
         _ if ingress.detached => {}
         end => metrics.cancelled(end.as_str()),
+    }
+}
+
+/// Measures a stream that has ended by the names of the GenAI conventions, if that is exported. What has no operation in
+/// their words is not measured.
+pub(super) fn gen_ai(metrics: &Metrics, live: &LiveStream, report: &Report) {
+    let Some(gen_ai) = metrics.gen_ai() else {
+        return;
+    };
+    let context = &*live.context;
+    let meter = &report.ingress.meter;
+    let words = report.ingress.dialect.gen_ai();
+    let Some(operation) = words.operation.map(|operation| operation(&context.path)) else {
+        return;
+    };
+    let first = [meter.first_token, meter.first_reasoning];
+    let first = first.into_iter().flatten().min();
+    let (tokens, source) = report.output_tokens();
+    gen_ai.record(&Ended {
+        operation,
+        provider: words.provider,
+        model: meter.model.as_deref(),
+        error: (report.end.is_trouble()).then_some(report.end.as_str()),
+        duration: context.started.elapsed(),
+        first_token: first.map(|at| at.duration_since(context.started)),
+        per_token: meter.tokens_per_second().map(f64::recip),
+        input_tokens: meter.usage.input,
+        // An estimate is no count.
+        output_tokens: (source != TokenSource::Estimated).then_some(tokens),
+    });
+}
+
+/// Keeps a stream that has ended as an exemplar, if its trace is recorded. `firsts`: when its first answer, reasoning and
+/// tool event came. `has_span`: Weir records it.
+pub(crate) fn exemplar(
+    metrics: &Metrics,
+    live: &LiveStream,
+    firsts: [Option<Instant>; 3],
+    has_span: bool,
+) {
+    let context = &*live.context;
+    let identity = &context.identity;
+    // A trace that begins here says that it is sampled, until Weir decides that it is not.
+    let is_others = identity.is_sampled() && !(identity.is_own && metrics.samples_traces());
+    if !has_span && !is_others {
+        return;
+    }
+    if let Some(trace) = TraceId::parse(identity.trace_id()) {
+        let after = |at: Instant| at.duration_since(context.started);
+        let firsts = firsts.map(|first| first.map(after));
+        let duration = context.started.elapsed();
+        context.metrics.keep_exemplar(trace, duration, firsts);
     }
 }
 

@@ -57,6 +57,14 @@ impl Identity {
         self.traceparent.to_str().unwrap_or_default()
     }
 
+    /// Reports whether whoever began the trace records it.
+    pub fn is_sampled(&self) -> bool {
+        let flags = self.traceparent().get(53..55);
+        flags
+            .and_then(|flags| u8::from_str_radix(flags, 16).ok())
+            .is_some_and(|flags| flags & 1 == 1)
+    }
+
     /// Returns the trace id, 32 hexadecimal digits.
     pub fn trace_id(&self) -> &str {
         self.traceparent().get(3..35).unwrap_or_default()
@@ -136,8 +144,11 @@ mod tests {
         ]);
         assert_eq!(identity.request_id, "mine");
         assert_eq!(identity.trace_id(), "0af7651916cd43dd8448eb211c80319c");
+        assert!(identity.is_sampled());
         assert_eq!(headers["traceparent"], TRACE);
         assert_eq!(headers["tracestate"], "a=b");
+        let unsampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-02";
+        assert!(!identify(&[("traceparent", unsampled)]).0.is_sampled());
     }
 
     #[test]

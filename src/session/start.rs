@@ -246,7 +246,7 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
             started: sent,
             observer: Box::new(ReadCounts::new(Arc::clone(&live))),
             detaches: detaches.is_some(),
-            wants_model: span.is_some(),
+            wants_model: span.is_some() || metrics.gen_ai().is_some(),
         },
         egress: EgressParts {
             encoder,

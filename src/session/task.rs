@@ -180,6 +180,9 @@ async fn end(mut pump: Pump, failure: Failure, mut info: Box<StreamInfo>) {
         info.metrics.panics.inc();
     }
     accounting::record(&live.context.metrics, &report, live.context.started);
+    accounting::gen_ai(&info.metrics, live, &report);
+    let [_, firsts @ ..] = report.ingress.meter.firsts();
+    accounting::exemplar(&info.metrics, live, firsts, info.span.is_some());
     let status = info.status(report.end);
     if let Some(board) = &info.board {
         accounting::agents(live, board, report.end);

@@ -1,4 +1,4 @@
-//! The HTTP client of the exporter: it opens a connection for each export, on the exporter's thread.
+//! The HTTP client of an exporter: it opens a connection for each export, on the exporter's thread.
 
 use std::error::Error;
 use std::pin::pin;
@@ -31,14 +31,39 @@ const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf")
 /// At most one warning about the collector is logged in this time.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
+/// What a client exports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signal {
+    Metrics,
+    Spans,
+}
+
+impl Signal {
+    /// Returns the key that names the collector.
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Metrics => "traces.metrics_endpoint",
+            Self::Spans => "traces.endpoint",
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics",
+            Self::Spans => "spans",
+        }
+    }
+}
+
 /// The client of one collector.
 pub(super) struct Client {
+    signal: Signal,
     collector: Endpoint,
     /// The collector, in the form that connections are opened with.
     upstream: Upstream,
     connector: Option<Connector>,
     headers: Vec<SecretField>,
-    /// Spans that the collector rejected in successful responses (partial success).
+    /// Spans or data points that the collector rejected in successful responses (partial success).
     rejected: Arc<AtomicU64>,
     complained: Mutex<Option<Instant>>,
 }
@@ -50,25 +75,27 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// Creates the client; returns `None` without a collector.
-    pub(super) fn new(config: &config::Traces) -> io::Result<Option<Self>> {
-        let Some(collector) = config.collector.clone() else {
-            return Ok(None);
-        };
-        let upstream = Upstream::single("traces.endpoint", collector.clone(), config.tls.clone());
+    /// Creates the client that exports `signal` to `collector`.
+    pub(super) fn new(
+        signal: Signal,
+        collector: &Endpoint,
+        config: &config::Traces,
+    ) -> io::Result<Self> {
+        let upstream = Upstream::single(signal.key(), collector.clone(), config.tls.clone());
         let connector = upstream::connector(&upstream)
             .map_err(|error| io::Error::new(error.kind(), format!("traces.tls: {error}")))?;
-        Ok(Some(Self {
-            collector,
+        Ok(Self {
+            signal,
+            collector: collector.clone(),
             upstream,
             connector,
             headers: config.headers.clone(),
             rejected: Arc::default(),
             complained: Mutex::new(None),
-        }))
+        })
     }
 
-    /// Returns the counter of spans that were rejected in successful responses.
+    /// Returns the counter of what was rejected in successful responses: spans, or data points of metrics.
     pub(super) fn rejected(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.rejected)
     }
@@ -122,7 +149,8 @@ impl Client {
         let last = &mut *self.complained.lock().unwrap_or_else(|it| it.into_inner());
         if last.is_none_or(|last| last.elapsed() >= COMPLAIN_EVERY) {
             *last = Some(Instant::now());
-            tracing::warn!(error, "the collector does not take spans");
+            let signal = self.signal.as_str();
+            tracing::warn!(error, "the collector does not take {signal}");
         }
     }
 }
@@ -149,7 +177,8 @@ impl HttpClient for Client {
                 let rejected = rejected(answer.body());
                 if rejected > 0 {
                     self.rejected.fetch_add(rejected, Ordering::Relaxed);
-                    self.complain(&format!("{rejected} spans were rejected"));
+                    let signal = self.signal.as_str();
+                    self.complain(&format!("{rejected} {signal} were rejected"));
                 }
             }
             Ok(answer) => self.complain(&format!("status {}", answer.status().as_u16())),

@@ -1,6 +1,7 @@
-//! Parses the collector's response to a successful export: how many of the spans it rejected.
+//! Parses the collector's response to a successful export: how many of the spans, or of the points of metrics, it rejected.
 //!
-//! `ExportTraceServiceResponse { partial_success = 1: { rejected_spans = 1: int64, error_message = 2: string } }`
+//! `ExportTraceServiceResponse { partial_success = 1: { rejected_spans = 1: int64, error_message = 2: string } }`, and for
+//! metrics the same with `rejected_data_points`.
 
 /// Wire type of a varint.
 const VARINT: u64 = 0;
@@ -11,7 +12,7 @@ const BYTES: u64 = 2;
 /// Wire type of four bytes.
 const FIXED_32: u64 = 5;
 
-/// Returns how many spans were rejected; 0 if the response is not of this form.
+/// Returns how many spans or points were rejected; 0 if the response is not of this form.
 pub(super) fn rejected(answer: &[u8]) -> u64 {
     let Some(Value::Bytes(partial)) = first(answer) else {
         return 0;

@@ -4,13 +4,12 @@ use std::io;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use opentelemetry::KeyValue;
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
-use opentelemetry_sdk::Resource;
 
-use super::client::{Client, PATIENCE};
+use super::client::{Client, PATIENCE, Signal};
 use super::outbox::Outbox;
 use super::parent::place;
+use super::resource::resource;
 use super::span::Span;
 use super::{Parent, Request};
 use crate::config;
@@ -31,9 +30,10 @@ impl Traces {
     /// When a TLS file cannot be used, or when an OpenTelemetry environment variable asks for something that
     /// is not built in.
     pub fn start(config: &config::Traces, metrics: &Metrics) -> io::Result<Option<Self>> {
-        let Some(client) = Client::new(config)? else {
+        let Some(collector) = &config.collector else {
             return Ok(None);
         };
+        let client = Client::new(Signal::Spans, collector, config)?;
         let rejected = client.rejected();
         let built = SpanExporter::builder()
             .with_http()
@@ -45,6 +45,7 @@ impl Traces {
             .build();
         let exporter = built.map_err(|error| io::Error::other(format!("traces: {error}")))?;
         let outbox = Outbox::new(exporter, metrics, rejected);
+        metrics.sample_traces();
         let outbox = outbox.on_behalf_of(&resource(config.service_name.as_deref()));
         Ok(Some(Self {
             outbox: Arc::new(outbox),
@@ -71,18 +72,4 @@ impl Traces {
             tracing::warn!(lost, "spans were not exported before the end");
         }
     }
-}
-
-/// Returns the resource that OpenTelemetry's environment variables describe. The service name in the
-/// configuration file takes precedence over theirs.
-fn resource(service_name: Option<&str>) -> Resource {
-    let found = Resource::builder().build();
-    let told = found.get(&"service.name".into());
-    let told = told.filter(|name| !name.as_str().starts_with("unknown_service"));
-    let parent = service_name.map(|name| name.to_owned().into());
-    let name = parent.or(told).unwrap_or_else(|| "weir".into());
-    Resource::builder()
-        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
-        .with_service_name(name)
-        .build()
 }

@@ -1,12 +1,13 @@
-//! OpenTelemetry spans: one for each request that matched a route, exported to a collector over OTLP/HTTP.
+//! Export to an OpenTelemetry collector, over OTLP/HTTP: one span for each request that matched a route, and metrics of
+//! finished streams (`metrics`).
 //!
 //! ```text
 //! begin ──► Span ── stream, failed or passing, and dropped ──► Outbox ──► a thread of the exporter ──► collector
 //! ```
 //!
 //! A span is written once, at the end of its request, from what the log and the metrics know then. Nothing is
-//! done for single events. Without the feature `otel`, the types [`Span`] and [`Traces`] are empty: there is
-//! no span, and no code that makes one.
+//! done for single events. Without the feature `otel`, the types [`Span`], [`Traces`] and [`MetricsExport`] are empty:
+//! nothing is exported, and there is no code that does.
 
 #[cfg(feature = "otel")]
 mod attributes;
@@ -16,12 +17,16 @@ mod client;
 mod export_response;
 #[cfg(feature = "otel")]
 mod exporter;
+#[cfg(feature = "otel")]
+mod metrics;
 #[cfg(not(feature = "otel"))]
 mod off;
 #[cfg(feature = "otel")]
 mod outbox;
 #[cfg(feature = "otel")]
 mod parent;
+#[cfg(feature = "otel")]
+mod resource;
 #[cfg(feature = "otel")]
 mod semconv;
 mod shared;
@@ -35,8 +40,10 @@ use tokio::time::Instant;
 
 #[cfg(feature = "otel")]
 pub use exporter::Traces;
+#[cfg(feature = "otel")]
+pub use metrics::{LastExport, MetricsExport};
 #[cfg(not(feature = "otel"))]
-pub use off::{Span, Traces};
+pub use off::{LastExport, MetricsExport, Span, Traces};
 pub use shared::SharedSpan;
 #[cfg(feature = "otel")]
 pub use span::Span;

@@ -1,4 +1,4 @@
-//! Stand-ins for a build without trace export: types of the same names that have no values.
+//! Stand-ins for a build without export over OTLP: types of the same names that have no values.
 
 use std::io;
 
@@ -18,6 +18,36 @@ pub enum Traces {}
 /// A span, which does not exist in this build.
 #[derive(Debug)]
 pub enum Span {}
+
+/// The exporter of metrics, which does not exist in this build.
+#[derive(Debug)]
+pub enum MetricsExport {}
+
+/// The last export of metrics, which does not exist in this build.
+#[derive(Debug)]
+pub enum LastExport {}
+
+impl MetricsExport {
+    /// Returns `None`: the configuration rejects the export in this build.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn start(_: &config::Traces, _: &Metrics) -> io::Result<Option<Self>> {
+        Ok(None)
+    }
+
+    /// Cannot be called.
+    pub fn close(&self) -> LastExport {
+        match *self {}
+    }
+}
+
+impl LastExport {
+    /// Cannot be called.
+    pub fn wait(self) {
+        match self {}
+    }
+}
 
 impl Traces {
     /// Returns `None`: the configuration rejects a collector in this build.

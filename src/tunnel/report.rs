@@ -8,7 +8,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::metrics::{Active, Metrics};
-use crate::session::accounting::millis;
+use crate::session::accounting::{self, millis};
 use crate::session::registry::Registration;
 use crate::session::traffic::Totals;
 use crate::stream::end::End;
@@ -161,6 +161,8 @@ impl Account {
         metrics
             .stream_seconds
             .observe(live.context.started.elapsed().as_secs_f64());
+        let has_span = self.opened.span.is_some();
+        accounting::exemplar(&self.opened.metrics, live, [None; 3], has_span);
         metrics.websocket.closed(match ended.closed {
             None => ABNORMAL,
             Some((_, code)) => code.unwrap_or(NO_CODE),

@@ -4,9 +4,10 @@ use std::io;
 
 use http::Request;
 
+use super::client::{Leased, Supply};
 use super::request::{self, Origin};
 use super::request_body::RequestBody;
-use super::{Answer, Client, Error, Interim, Leased, Supply};
+use super::{Answer, Client, Error, Interim};
 use crate::config::{Deadlines, Upstream};
 
 /// Reports whether upgrades can be sent to every endpoint. They exist in HTTP/1.1 only, which a TLS handshake can choose;

@@ -26,3 +26,6 @@ mod support;
 mod upstream_websocket;
 mod websocket;
 mod websocket_cases;
+mod websocket_ends;
+mod websocket_http2;
+mod websocket_peer;

@@ -1,7 +1,9 @@
-//! Checks that `docs/metrics.md` lists exactly the metric families of a scrape, with their types.
+//! Checks the metrics page: `docs/metrics.md` lists exactly its families, with their types, and a scraper gets the format
+//! that it asks for.
+
 use std::collections::BTreeMap;
 
-use crate::support::{Upstream, Weir, get};
+use crate::support::{Client, Upstream, Weir, get};
 
 /// Returns Weir's own families in a scrape: name and type.
 fn scraped(text: &str) -> BTreeMap<String, String> {
@@ -48,4 +50,36 @@ routes:
         documented(include_str!("../../docs/metrics.md")),
         scraped(&get(&weir.admin, "/metrics"))
     );
+}
+
+#[test]
+fn who_asks_for_openmetrics_gets_it() {
+    let upstream = Upstream::start();
+    let yaml = "upstreams: { agent: { endpoints: [\"$UPSTREAM\"] } }";
+    let weir = Weir::start(yaml, upstream.address());
+    let asked = |accept: &str| {
+        let mut client = Client::connect(&weir.admin);
+        client.send(format!(
+            "GET /metrics HTTP/1.1\r\nhost: localhost\r\naccept: {accept}\r\nconnection: close\r\n\r\n"
+        ));
+        client.closed()
+    };
+    let text = asked("application/openmetrics-text; version=1.0.0");
+    assert!(
+        text.to_ascii_lowercase().contains(
+            "\r\ncontent-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"
+        ),
+        "{text}"
+    );
+    assert!(text.contains("\n# TYPE weir_streams counter\n"));
+    assert!(text.contains("\nweir_streams_total{outcome=\"finished\",route=\"default\"} 0\n"));
+    assert!(text.ends_with("\n# EOF\n"));
+    let text = asked("text/plain");
+    assert!(
+        text.to_ascii_lowercase()
+            .contains("\r\ncontent-type: text/plain; version=0.0.4; charset=utf-8\r\n"),
+        "{text}"
+    );
+    assert!(text.contains("\n# TYPE weir_streams_total counter\n"));
+    assert!(!text.contains("# EOF"));
 }

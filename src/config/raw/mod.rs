@@ -43,6 +43,8 @@ const NONE: Duration = Duration::ZERO;
 const MINUTES_10: Duration = Duration::from_secs(600);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
+/// Allowed times between two exports of metrics.
+pub(crate) const METRICS_INTERVALS: (Duration, Duration) = (Duration::from_secs(1), HOUR);
 const KIB: u64 = 1 << 10;
 const GIB: u64 = 1 << 30;
 
@@ -63,7 +65,7 @@ group! {
             };
         /// Format and level of the log.
         log: Section<Log> = Section(PhantomData);
-        /// Export of OpenTelemetry spans; see `docs/traces.md`. Read only at start.
+        /// Export of OpenTelemetry spans and metrics; see `docs/traces.md`. Read only at start.
         traces: Section<Traces> = Section(PhantomData);
         /// Records of finished streams, sent to a webhook or a file; see `docs/records.md`. Read only at start.
         complete: Section<Complete> = Section(PhantomData);
@@ -156,7 +158,24 @@ group! {
         /// Share of the traces beginning at Weir that are recorded. Traces that begin at a caller keep the caller's
         /// sampling decision.
         sample: Share = Share { preset: preset::SAMPLE };
-        /// TLS to the collector, for an `https://` endpoint.
+        /// Whether metrics of finished streams are exported as well, by the names of the OpenTelemetry GenAI conventions.
+        /// Builds without the cargo feature `otel` accept only `false`.
+        metrics: Flag = Flag { preset: preset::METRICS_EXPORT };
+        /// URL of the OTLP/HTTP collector of metrics. `/v1/metrics` is appended unless the URL ends with it. If `null`, it
+        /// comes from `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`, or else metrics go where the spans go.
+        metrics_endpoint: OrNull<Text<Endpoint>> =
+            OrNull {
+                inner: Text { form: "a URL such as `http://collector:4318`", parse: collector::metrics_collector, preset: None },
+                why: preset::METRICS_ENDPOINT_WHY,
+            };
+        /// Time between two exports of metrics. If `null`, it comes from `OTEL_METRIC_EXPORT_INTERVAL` (milliseconds), or
+        /// else it is 1m.
+        metrics_interval: OrNull<Time> =
+            OrNull {
+                inner: Time { preset: preset::METRICS_INTERVAL, range: METRICS_INTERVALS },
+                why: preset::METRICS_INTERVAL.why,
+            };
+        /// TLS to the collectors, for `https://` endpoints.
         tls: Section<UpstreamTls> = Section(PhantomData);
     }
 }

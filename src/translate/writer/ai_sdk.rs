@@ -233,11 +233,7 @@ impl Writer for AiSdk {
                 name,
                 b"\",\"text\":\"",
                 text,
-                if detail.is_empty() {
-                    b"\""
-                } else {
-                    b"\",\"detail\":"
-                },
+                super::to_detail(detail),
                 detail,
                 b"},\"transient\":true}",
             ]),

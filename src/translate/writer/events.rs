@@ -57,31 +57,24 @@ impl Events {
 
     /// Writes the start of one of several agents.
     fn start_agent(&mut self, facts: &Facts, out: &mut Out<'_>) {
-        let model = &facts.model;
-        let (opens, closes) = (opens(b",\"model\":\"", model), closes(model));
-        self.event(
-            b"start",
-            &[b",\"scope\":\"agent\"", opens, model, closes],
-            out,
-        );
+        let [opens, model, closes] = member(b",\"model\":\"", &facts.model);
+        let scope = b",\"scope\":\"agent\"";
+        self.event(b"start", &[scope, opens, model, closes], out);
     }
 
-    /// Writes the start of a run of several agents.
-    fn start_run(&mut self, facts: &Facts, agents: &[u8], out: &mut Out<'_>) {
-        self.event(
-            b"start",
-            &[
-                opens(b",\"run\":\"", &facts.run),
-                &facts.run,
-                closes(&facts.run),
-                opens(b",\"thread\":\"", &facts.thread),
-                &facts.thread,
-                closes(&facts.thread),
-                b",\"scope\":\"run\",\"agents\":",
-                agents,
+    /// Writes the start of a run: of one agent, or of several.
+    fn start_run(&mut self, facts: &Facts, out: &mut Out<'_>) {
+        let agents = self.voice.run().map(|voice| voice.ensemble().list());
+        let [third, fourth]: [[&[u8]; 3]; 2] = match &agents {
+            Some(agents) => [[b",\"scope\":\"run\",\"agents\":", agents, b""], [b""; 3]],
+            None => [
+                member(b",\"model\":\"", &facts.model),
+                [b",\"dialect\":\"", self.dialect.as_bytes(), b"\""],
             ],
-            out,
-        );
+        };
+        let run = member(b",\"run\":\"", &facts.run);
+        let thread = member(b",\"thread\":\"", &facts.thread);
+        self.event(b"start", [run, thread, third, fourth].as_flattened(), out);
     }
 
     /// Writes that one of several agents has failed. The run goes on.
@@ -172,6 +165,11 @@ fn failure_end(by_proxy: bool, code: &[u8], goes_on: bool) -> &'static [u8] {
     }
 }
 
+/// Returns a string member, or nothing if the string is empty.
+const fn member<'a>(name: &'a [u8], value: &'a [u8]) -> [&'a [u8]; 3] {
+    [opens(name, value), value, closes(value)]
+}
+
 /// Returns the opening of a string member, or of nothing if the string is empty.
 const fn opens<'a>(member: &'a [u8], value: &[u8]) -> &'a [u8] {
     if value.is_empty() { b"" } else { member }
@@ -185,28 +183,7 @@ impl Writer for Events {
     fn write(&mut self, facts: &Facts, action: &Action<'_>, out: &mut Out<'_>) -> bool {
         match action {
             Action::Start if self.voice.agent().is_some() => self.start_agent(facts, out),
-            Action::Start if self.voice.run().is_some() => {
-                let agents = self.voice.run().map(|voice| voice.ensemble().list());
-                self.start_run(facts, &agents.unwrap_or_default(), out);
-            }
-            Action::Start => self.event(
-                b"start",
-                &[
-                    opens(b",\"run\":\"", &facts.run),
-                    &facts.run,
-                    closes(&facts.run),
-                    opens(b",\"thread\":\"", &facts.thread),
-                    &facts.thread,
-                    closes(&facts.thread),
-                    opens(b",\"model\":\"", &facts.model),
-                    &facts.model,
-                    closes(&facts.model),
-                    b",\"dialect\":\"",
-                    self.dialect.as_bytes(),
-                    b"\"",
-                ],
-                out,
-            ),
+            Action::Start => self.start_run(facts, out),
             // Their texts need no frame.
             Action::NextStep | Action::TextStart(_) | Action::TextEnd(_) | Action::Stopped => {}
             Action::TextDelta(open, text) => self.event(
@@ -299,11 +276,7 @@ impl Writer for Events {
                     name,
                     b"\",\"text\":\"",
                     text,
-                    if detail.is_empty() {
-                        b"\""
-                    } else {
-                        b"\",\"detail\":"
-                    },
+                    super::to_detail(detail),
                     detail,
                 ],
                 out,

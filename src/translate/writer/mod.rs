@@ -144,6 +144,15 @@ pub(super) const fn or<'a>(value: &'a [u8], other: &'a [u8]) -> &'a [u8] {
     if value.is_empty() { other } else { value }
 }
 
+/// Returns what follows the text of a status: the end of its string, and the name of the member `detail` if there is one.
+pub(super) const fn to_detail(detail: &[u8]) -> &'static [u8] {
+    if detail.is_empty() {
+        b"\""
+    } else {
+        b"\",\"detail\":"
+    }
+}
+
 /// Returns a raw value as the raw body of a JSON string: that of a string, or the JSON text of another value.
 pub(super) fn text_of(value: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     match super::raw::string(value) {

@@ -27,10 +27,11 @@ use std::time::Duration;
 use http::{Request, StatusCode};
 use tokio::time::Instant;
 
+use super::client::{Leased, Supply};
 use super::error::Malformed;
 use super::request::{self, Origin};
 use super::request_body::RequestBody;
-use super::{Answer, Client, Error, Interim, Leased, Supply};
+use super::{Answer, Client, Error, Interim};
 use crate::config::Deadlines;
 use conversation::{Conversation, Parts};
 

@@ -1,4 +1,4 @@
-"""A small OpenTelemetry collector (OTLP/HTTP) that decodes the spans it receives."""
+"""A small OpenTelemetry collector (OTLP/HTTP) that decodes the spans and metrics it receives."""
 
 import ssl
 import threading
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -40,6 +41,20 @@ class Span(NamedTuple):
     resource: dict[str, Any]
 
 
+class Point(NamedTuple):
+    """One series of a decoded histogram."""
+
+    name: str
+    unit: str
+    attributes: dict[str, Any]
+    sum: float
+    count: int
+    bounds: list[float]
+    buckets: list[int]
+    is_delta: bool
+    resource: dict[str, Any]
+
+
 def plain(attributes: Iterable[Any]) -> dict[str, Any]:
     return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in attributes}
 
@@ -70,6 +85,30 @@ def span(wire: Wire, resource: dict[str, Any]) -> Span:
         error=wire.status.message if wire.status.code == 2 else None,
         resource=resource,
     )
+
+
+def measured(body: bytes) -> list[Point]:
+    found = []
+    for group in ExportMetricsServiceRequest.FromString(body).resource_metrics:
+        for scope in group.scope_metrics:
+            assert scope.scope.name == "weir" and scope.scope.version
+            for metric in scope.metrics:
+                assert metric.WhichOneof("data") == "histogram", metric.name
+                found += [
+                    Point(
+                        name=metric.name,
+                        unit=metric.unit,
+                        attributes=plain(one.attributes),
+                        sum=one.sum,
+                        count=one.count,
+                        bounds=list(one.explicit_bounds),
+                        buckets=list(one.bucket_counts),
+                        is_delta=metric.histogram.aggregation_temporality == 1,
+                        resource=plain(group.resource.attributes),
+                    )
+                    for one in metric.histogram.data_points
+                ]
+    return found
 
 
 class Collector:
@@ -116,13 +155,19 @@ class Collector:
 
     def spans(self) -> list[Span]:
         """Returns all spans received so far. A span that was exported again counts once."""
-        found = {one.id: one for export in list(self.exports) for one in decoded(export.body)}
+        exports = [export for export in list(self.exports) if export.path.endswith("/v1/traces")]
+        found = {one.id: one for export in exports for one in decoded(export.body)}
         return list(found.values())
 
     def only(self) -> Span:
         """Waits for a span, and fails if there is more than one."""
         (one,) = until("a span", self.spans)
         return one
+
+    def points(self) -> list[Point]:
+        """Returns the series of the last export of metrics; none before the first."""
+        exports = [export for export in list(self.exports) if export.path.endswith("/v1/metrics")]
+        return measured(exports[-1].body) if exports else []
 
     def close(self) -> None:
         self.free.set()

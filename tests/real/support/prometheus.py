@@ -3,6 +3,7 @@
 import json
 import socket
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -22,7 +23,7 @@ def promtool(*words: str) -> str:
 
 
 class Prometheus:
-    """A Prometheus that scrapes `address` and evaluates the shipped rules every half second."""
+    """A Prometheus that scrapes `address`, keeps exemplars, and evaluates the shipped rules every half second."""
 
     def __init__(self, folder: Path, address: str):
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -40,16 +41,29 @@ class Prometheus:
                 f"--config.file={file}",
                 f"--storage.tsdb.path={folder / 'data'}",
                 f"--web.listen-address={self.url.removeprefix('http://')}",
+                "--enable-feature=exemplar-storage",
             ]
         )
         self.child.line("that it is ready", lambda line: "Server is ready to receive web requests" in line)
 
     def query(self, expr: str) -> list[dict[str, Any]]:
         """Returns the samples of an instant query."""
-        with urlopen(f"{self.url}/api/v1/query?{urlencode({'query': expr})}", timeout=10) as response:
+        return self._ask("query", query=expr)["result"]
+
+    def exemplars(self, expr: str) -> list[dict[str, Any]]:
+        """Returns the exemplars of the series of a query, of the last minutes."""
+        now = time.time()
+        return self._ask("query_exemplars", query=expr, start=str(now - 600), end=str(now + 60))
+
+    def targets(self) -> list[dict[str, Any]]:
+        """Returns what is scraped, and how the last scrape went."""
+        return self._ask("targets")["activeTargets"]
+
+    def _ask(self, path: str, **parameters: str) -> Any:
+        with urlopen(f"{self.url}/api/v1/{path}?{urlencode(parameters)}", timeout=10) as response:
             said = json.load(response)
         assert said["status"] == "success", said
-        return said["data"]["result"]
+        return said["data"]
 
     def scraped(self, times: int) -> None:
         """Waits for this many further scrapes."""

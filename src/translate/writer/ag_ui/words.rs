@@ -3,7 +3,7 @@
 use super::AgUi;
 use crate::translate::action::Action;
 use crate::translate::part::{Reason, StateOp};
-use crate::translate::writer::{Out, or};
+use crate::translate::writer::{Out, or, to_detail};
 
 impl AgUi {
     /// Writes the beginning or the end of a step. `detail` is what the agent says about it.
@@ -33,11 +33,7 @@ impl AgUi {
             name,
             b"\",\"text\":\"",
             text,
-            if detail.is_empty() {
-                b"\""
-            } else {
-                b"\",\"detail\":"
-            },
+            to_detail(detail),
             detail,
             b"}",
             self.voice.tag(),

@@ -7,16 +7,15 @@
 //! - A piece of a text lies between the start and the end of its text. No text is open when a tool call begins, when a
 //!   step ends, or when the run ends well.
 //! - A call starts before its arguments, is ready once, and is ready before its result.
+//!
+//! `texts` keeps the texts that are open, `calls` the tool calls.
 
-use super::action::{Action, Args, Call, Counts, Facts, Kind, OpenText};
+mod calls;
+mod texts;
+
+use super::action::{Action, Counts, Facts, Kind, OpenText};
 use super::part::{By, Part, Reason, Scope};
 
-/// The most texts that are open at once. Beyond that the oldest is ended.
-const MAX_TEXTS: usize = 16;
-/// The most calls that are remembered. Beyond that the oldest is forgotten.
-const MAX_CALLS: usize = 256;
-/// The most bytes of arguments that are remembered until a call is ready.
-const MAX_ARGS_BYTES: usize = 1024 * 1024;
 /// The most model calls whose token counts are kept apart.
 const MAX_COUNTS: usize = 64;
 
@@ -84,35 +83,12 @@ impl Conversation {
         self.ended
     }
 
-    /// Returns the open text of this kind and name.
-    pub(super) fn open_text(&self, kind: Kind, msg: &[u8]) -> Option<&OpenText> {
-        self.texts
-            .iter()
-            .find(|text| text.kind == kind && self.is_named(text, msg))
-    }
-
-    /// Reports whether the source has this name for a text.
-    fn is_named(&self, text: &OpenText, msg: &[u8]) -> bool {
-        if self.prefix.is_empty() || msg.is_empty() {
-            return text.msg == msg;
-        }
-        text.msg.len() == self.prefix.len() + msg.len() && text.msg.ends_with(msg)
-    }
-
     /// Returns what the client knows as a message or a call that the source names so. What has no name gets none.
     fn own(&self, name: Vec<u8>) -> Vec<u8> {
         if self.prefix.is_empty() || name.is_empty() {
             return name;
         }
         [self.prefix.as_slice(), &name].concat()
-    }
-
-    /// Returns the only open text.
-    pub(super) fn only_text(&self) -> Option<&OpenText> {
-        match self.texts.as_slice() {
-            [text] => Some(text),
-            _ => None,
-        }
     }
 
     /// Notes what the source says about the end with its next event.
@@ -358,170 +334,6 @@ impl Conversation {
         }
     }
 
-    fn text(&mut self, kind: Kind, msg: &[u8], text: &[u8], act: Act<'_>) {
-        if text.is_empty() {
-            return;
-        }
-        self.speak(msg, act);
-        if self.open_text(kind, msg).is_none() {
-            // An answer ends the reasoning before it, and the other way round.
-            let is_alone = self.texts.len() == 1;
-            let name = self.own(msg.to_vec());
-            let other = |open: &OpenText| open.kind != kind && (is_alone || open.msg == name);
-            for text in self.texts.extract_if(.., |open| other(open)) {
-                act(&self.facts, &Action::TextEnd(&text));
-            }
-            if self.texts.len() == MAX_TEXTS {
-                let oldest = self.texts.remove(0);
-                act(&self.facts, &Action::TextEnd(&oldest));
-            }
-            self.text_count += 1;
-            let open = OpenText {
-                kind,
-                msg: name,
-                number: self.text_count,
-            };
-            act(&self.facts, &Action::TextStart(&open));
-            self.texts.push(open);
-        }
-        if let Some(open) = self.open_text(kind, msg) {
-            act(&self.facts, &Action::TextDelta(open, text));
-        }
-    }
-
-    fn end_texts(&mut self, act: Act<'_>) {
-        for text in std::mem::take(&mut self.texts) {
-            act(&self.facts, &Action::TextEnd(&text));
-        }
-    }
-
-    /// Returns the place of a call: the one with this id, or the last one if the id is empty.
-    fn place(&self, id: &[u8]) -> Option<usize> {
-        let calls = &self.facts.calls;
-        if id.is_empty() {
-            return calls.len().checked_sub(1);
-        }
-        calls.iter().rposition(|call| call.source == id)
-    }
-
-    /// Starts a call, unless it has started. Returns its place.
-    fn start_call(
-        &mut self,
-        msg: &[u8],
-        id: &[u8],
-        name: &[u8],
-        by: By,
-        act: Act<'_>,
-    ) -> Option<usize> {
-        let known = (!id.is_empty()).then(|| self.place(id)).flatten();
-        let is_over = |at: usize| (self.facts.calls.get(at)).is_some_and(|call| call.answered);
-        if let Some(at) = known.filter(|at| !is_over(*at)) {
-            return Some(at);
-        }
-        self.speak(msg, act);
-        self.end_texts(act);
-        if self.facts.calls.len() == MAX_CALLS {
-            self.facts.calls.remove(0);
-        }
-        let number = self.call_count;
-        self.call_count += 1;
-        let own = || format!("tool-{}", number + 1).into_bytes();
-        let (source, id) = match known {
-            _ if id.is_empty() => (own(), own()),
-            Some(_) => (id.to_vec(), [id, b"-", &*own()].concat()),
-            None => (id.to_vec(), id.to_vec()),
-        };
-        let (id, msg) = (self.own(id), self.own(msg.to_vec()));
-        self.facts.calls.push(Call {
-            id,
-            source,
-            name: name.to_vec(),
-            msg,
-            by,
-            number,
-            args: Vec::new(),
-            ready: false,
-            answered: false,
-        });
-        let call = self.facts.calls.last()?;
-        act(&self.facts, &Action::ToolStart(call));
-        self.facts.calls.len().checked_sub(1)
-    }
-
-    fn args(&mut self, id: &[u8], text: &[u8], act: Act<'_>) {
-        if text.is_empty() {
-            return;
-        }
-        let at = match self.place(id) {
-            Some(at) => Some(at),
-            None => self.start_call(b"", id, b"", By::Agent, act),
-        };
-        let Some(call) = at.and_then(|at| self.facts.calls.get_mut(at)) else {
-            return;
-        };
-        if call.ready || call.args.len() + text.len() > MAX_ARGS_BYTES {
-            return;
-        }
-        call.args.extend_from_slice(text);
-        if let Some(call) = at.and_then(|at| self.facts.calls.get(at)) {
-            act(&self.facts, &Action::ToolArgs(call, text));
-        }
-    }
-
-    fn ready(&mut self, at: Option<usize>, name: &[u8], args: Option<&[u8]>, act: Act<'_>) {
-        let Some(call) = at.and_then(|at| self.facts.calls.get_mut(at)) else {
-            return;
-        };
-        if std::mem::replace(&mut call.ready, true) {
-            return;
-        }
-        if call.name.is_empty() {
-            call.name.extend_from_slice(name);
-        }
-        let pieces = std::mem::take(&mut call.args);
-        let joined = super::raw::unescaped(&pieces);
-        let args = match args {
-            Some(args) => Args::Json(args),
-            None if joined.trim_ascii().is_empty() => Args::Json(b"{}"),
-            None if is_json(&joined) => Args::Json(joined.trim_ascii()),
-            None => Args::Broken(&pieces),
-        };
-        if let Some(call) = at.and_then(|at| self.facts.calls.get(at)) {
-            let ready = Action::ToolReady {
-                call,
-                args,
-                pieces: !pieces.is_empty(),
-            };
-            act(&self.facts, &ready);
-        }
-    }
-
-    fn result(&mut self, at: Option<usize>, ok: bool, content: &[u8], partial: bool, act: Act<'_>) {
-        let Some(call) = at.and_then(|at| self.facts.calls.get(at)) else {
-            return;
-        };
-        if call.answered {
-            return;
-        }
-        if !call.ready {
-            self.ready(at, b"", None, act);
-        }
-        self.end_texts(act);
-        if let Some(call) = at.and_then(|at| self.facts.calls.get_mut(at)) {
-            call.answered = !partial;
-        }
-        self.answered |= !partial;
-        if let Some(call) = at.and_then(|at| self.facts.calls.get(at)) {
-            let result = Action::ToolResult {
-                call,
-                ok,
-                content: if content.is_empty() { b"null" } else { content },
-                partial,
-            };
-            act(&self.facts, &result);
-        }
-    }
-
     fn other(&mut self, action: &Action<'_>, act: Act<'_>) {
         self.begin(b"", act);
         act(&self.facts, action);
@@ -553,33 +365,6 @@ impl Conversation {
         }
     }
 
-    /// Closes whatever is open.
-    fn close(&mut self, act: Act<'_>) {
-        self.end_texts(act);
-        for at in 0..self.facts.calls.len() {
-            self.ready(Some(at), b"", None, act);
-        }
-    }
-
-    /// Closes whatever is open of one of several agents, which has not come to its end. The arguments of a call that is cut
-    /// off may look complete, but nobody should run it.
-    fn cut(&mut self, act: Act<'_>) {
-        self.end_texts(act);
-        for at in 0..self.facts.calls.len() {
-            let Some(call) = self.facts.calls.get_mut(at) else {
-                continue;
-            };
-            if std::mem::replace(&mut call.ready, true) {
-                continue;
-            }
-            let text = std::mem::take(&mut call.args);
-            if let Some(call) = self.facts.calls.get(at) {
-                let (args, pieces) = (Args::Broken(&text), !text.is_empty());
-                act(&self.facts, &Action::ToolReady { call, args, pieces });
-            }
-        }
-    }
-
     /// Tells that the agent has failed. Nothing of an agent may stay open if others go on.
     fn error(&mut self, code: &[u8], message: &[u8], act: Act<'_>) {
         if self.prefix.is_empty() {
@@ -598,9 +383,4 @@ impl Conversation {
         self.ended = true;
         act(&self.facts, &Action::End(reason));
     }
-}
-
-/// Reports whether a text is one JSON value, by the strict rules that clients apply.
-fn is_json(text: &[u8]) -> bool {
-    serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
 }

@@ -1,0 +1,185 @@
+//! The tool calls of a conversation: started, filled with arguments, ready, answered.
+
+use super::{Act, Conversation};
+use crate::translate::action::{Action, Args, Call};
+use crate::translate::part::By;
+use crate::translate::raw;
+
+/// The most calls that are remembered. Beyond that the oldest is forgotten.
+const MAX_CALLS: usize = 256;
+/// The most bytes of arguments that are remembered until a call is ready.
+const MAX_ARGS_BYTES: usize = 1024 * 1024;
+
+impl Conversation {
+    /// Returns the place of a call: the one with this id, or the last one if the id is empty.
+    pub(super) fn place(&self, id: &[u8]) -> Option<usize> {
+        let calls = &self.facts.calls;
+        if id.is_empty() {
+            return calls.len().checked_sub(1);
+        }
+        calls.iter().rposition(|call| call.source == id)
+    }
+
+    /// Starts a call, unless it has started. Returns its place.
+    pub(super) fn start_call(
+        &mut self,
+        msg: &[u8],
+        id: &[u8],
+        name: &[u8],
+        by: By,
+        act: Act<'_>,
+    ) -> Option<usize> {
+        let known = (!id.is_empty()).then(|| self.place(id)).flatten();
+        let is_over = |at: usize| (self.facts.calls.get(at)).is_some_and(|call| call.answered);
+        if let Some(at) = known.filter(|at| !is_over(*at)) {
+            return Some(at);
+        }
+        self.speak(msg, act);
+        self.end_texts(act);
+        if self.facts.calls.len() == MAX_CALLS {
+            self.facts.calls.remove(0);
+        }
+        let number = self.call_count;
+        self.call_count += 1;
+        let own = || format!("tool-{}", number + 1).into_bytes();
+        let (source, id) = match known {
+            _ if id.is_empty() => (own(), own()),
+            Some(_) => (id.to_vec(), [id, b"-", &*own()].concat()),
+            None => (id.to_vec(), id.to_vec()),
+        };
+        let (id, msg) = (self.own(id), self.own(msg.to_vec()));
+        self.facts.calls.push(Call {
+            id,
+            source,
+            name: name.to_vec(),
+            msg,
+            by,
+            number,
+            args: Vec::new(),
+            ready: false,
+            answered: false,
+        });
+        let call = self.facts.calls.last()?;
+        act(&self.facts, &Action::ToolStart(call));
+        self.facts.calls.len().checked_sub(1)
+    }
+
+    pub(super) fn args(&mut self, id: &[u8], text: &[u8], act: Act<'_>) {
+        if text.is_empty() {
+            return;
+        }
+        let at = match self.place(id) {
+            Some(at) => Some(at),
+            None => self.start_call(b"", id, b"", By::Agent, act),
+        };
+        let Some(call) = at.and_then(|at| self.facts.calls.get_mut(at)) else {
+            return;
+        };
+        if call.ready || call.args.len() + text.len() > MAX_ARGS_BYTES {
+            return;
+        }
+        call.args.extend_from_slice(text);
+        if let Some(call) = at.and_then(|at| self.facts.calls.get(at)) {
+            act(&self.facts, &Action::ToolArgs(call, text));
+        }
+    }
+
+    pub(super) fn ready(
+        &mut self,
+        at: Option<usize>,
+        name: &[u8],
+        args: Option<&[u8]>,
+        act: Act<'_>,
+    ) {
+        let Some(call) = at.and_then(|at| self.facts.calls.get_mut(at)) else {
+            return;
+        };
+        if std::mem::replace(&mut call.ready, true) {
+            return;
+        }
+        if call.name.is_empty() {
+            call.name.extend_from_slice(name);
+        }
+        let pieces = std::mem::take(&mut call.args);
+        let joined = raw::unescaped(&pieces);
+        let args = match args {
+            Some(args) => Args::Json(args),
+            None if joined.trim_ascii().is_empty() => Args::Json(b"{}"),
+            None if is_json(&joined) => Args::Json(joined.trim_ascii()),
+            None => Args::Broken(&pieces),
+        };
+        if let Some(call) = at.and_then(|at| self.facts.calls.get(at)) {
+            let ready = Action::ToolReady {
+                call,
+                args,
+                pieces: !pieces.is_empty(),
+            };
+            act(&self.facts, &ready);
+        }
+    }
+
+    pub(super) fn result(
+        &mut self,
+        at: Option<usize>,
+        ok: bool,
+        content: &[u8],
+        partial: bool,
+        act: Act<'_>,
+    ) {
+        let Some(call) = at.and_then(|at| self.facts.calls.get(at)) else {
+            return;
+        };
+        if call.answered {
+            return;
+        }
+        if !call.ready {
+            self.ready(at, b"", None, act);
+        }
+        self.end_texts(act);
+        if let Some(call) = at.and_then(|at| self.facts.calls.get_mut(at)) {
+            call.answered = !partial;
+        }
+        self.answered |= !partial;
+        if let Some(call) = at.and_then(|at| self.facts.calls.get(at)) {
+            let result = Action::ToolResult {
+                call,
+                ok,
+                content: if content.is_empty() { b"null" } else { content },
+                partial,
+            };
+            act(&self.facts, &result);
+        }
+    }
+
+    /// Closes whatever is open.
+    pub(super) fn close(&mut self, act: Act<'_>) {
+        self.end_texts(act);
+        for at in 0..self.facts.calls.len() {
+            self.ready(Some(at), b"", None, act);
+        }
+    }
+
+    /// Closes whatever is open of one of several agents, which has not come to its end. The arguments of a call that is cut
+    /// off may look complete, but nobody should run it.
+    pub(super) fn cut(&mut self, act: Act<'_>) {
+        self.end_texts(act);
+        for at in 0..self.facts.calls.len() {
+            let Some(call) = self.facts.calls.get_mut(at) else {
+                continue;
+            };
+            if std::mem::replace(&mut call.ready, true) {
+                continue;
+            }
+            let text = std::mem::take(&mut call.args);
+            if let Some(call) = self.facts.calls.get(at) {
+                let (args, pieces) = (Args::Broken(&text), !text.is_empty());
+                act(&self.facts, &Action::ToolReady { call, args, pieces });
+            }
+        }
+    }
+}
+
+/// Reports whether a text is one JSON value, by the strict rules that clients apply.
+fn is_json(text: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
+}
