@@ -154,6 +154,19 @@ pub struct Log {
     pub format: LogFormat,
     /// A level, or directives of the `tracing` filter.
     pub level: String,
+    /// Which requests get a line.
+    pub access: LogAccess,
+}
+
+/// Which requests get a line in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogAccess {
+    /// Each.
+    All,
+    /// Those that did not end well.
+    Errors,
+    /// Those of streams and WebSockets, and those that did not end well.
+    Streams,
 }
 
 /// The format of a log line.

@@ -1,5 +1,7 @@
 //! Sets up logging to stderr, as JSON or as text.
 
+pub mod access;
+mod text;
 mod writer;
 
 use std::io::{self, IsTerminal, stderr};

@@ -68,6 +68,7 @@ pub(super) fn admit(
             method: &parts.method,
             path: &path,
             client: peer.origin.client,
+            started,
             version: parts.version,
             dialect: hint,
             members: Members::default(),
@@ -189,7 +190,7 @@ fn routed(loaded: &Loaded, parts: &request::Parts) -> Result<Routed, Rejection> 
 }
 
 /// Returns as much of a path as a log line shows.
-fn shown(path: &str) -> Arc<str> {
+pub(super) fn shown(path: &str) -> Arc<str> {
     let end = path.char_indices().nth(MAX_PATH).map(|(end, _)| end);
     end.and_then(|end| path.get(..end)).unwrap_or(path).into()
 }

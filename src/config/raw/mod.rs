@@ -36,7 +36,7 @@ use crate::config::talk::{self, Message};
 use crate::config::text::{Flag, OneOf, Text};
 use crate::config::words;
 use crate::config::wrap::{Fields, OneOrMany, OrAuto, OrNull, OrOff, Preferred};
-use crate::config::{Address, Endpoint, LogFormat, Opening, Roots};
+use crate::config::{Address, Endpoint, LogAccess, LogFormat, Opening, Roots};
 
 const MS: Duration = Duration::from_millis(1);
 const NONE: Duration = Duration::ZERO;
@@ -125,6 +125,10 @@ group! {
                 parse: address::log_level,
                 preset: Some(preset::LOG_LEVEL),
             };
+        /// Which requests get a line: `all`, `streams` (streams, WebSockets, clients that came back to a stream, and what
+        /// did not end well), or `errors` (only what did not end well).
+        access: OneOf<LogAccess> =
+            OneOf { words: words::LOG_ACCESSES.to_vec(), preset: preset::LOG_ACCESS };
     }
 }
 
