@@ -26,8 +26,9 @@ pub(crate) struct RequestLine<'a> {
     /// `None` if no route took the request.
     pub(crate) route: Option<&'a str>,
     pub(crate) client: Option<IpAddr>,
-    pub(crate) method: &'a Method,
-    pub(crate) path: &'a str,
+    /// `None`, as the path, if the head was not read.
+    pub(crate) method: Option<&'a Method>,
+    pub(crate) path: Option<&'a str>,
     pub(crate) started: Instant,
     /// One word for how it ended: those of streams, `refused` for what Weir refused, `failed` for what the upstream did
     /// not answer.
@@ -50,8 +51,8 @@ impl<'a> RequestLine<'a> {
             identity: &context.identity,
             route: Some(&context.route.name),
             client: context.client,
-            method: &context.method,
-            path: &context.path,
+            method: Some(&context.method),
+            path: Some(&context.path),
             started: context.started,
             outcome,
             code: None,
@@ -75,7 +76,7 @@ impl<'a> RequestLine<'a> {
                     trace_id = self.identity.trace_id(),
                     route = self.route,
                     client = self.client.map(tracing::field::display),
-                    method = %self.method,
+                    method = self.method.map(tracing::field::display),
                     path = self.path,
                     outcome = self.outcome,
                     code = self.code,
