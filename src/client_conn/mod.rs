@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::capacity::Share;
 use crate::stream::pump::Reader;
-pub(crate) use refused::Refused;
+use refused::Refused;
 
 /// Stands for "not set".
 const NEVER: u64 = u64::MAX;

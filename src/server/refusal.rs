@@ -18,6 +18,9 @@ use crate::session::request_line::{Grade, RequestLine};
 /// The engine's own answers are shorter than this.
 const MAX_ANSWER: usize = 256;
 const END: &[u8] = b"\r\n\r\n";
+/// Sent to a client that does not complete its request head in time (RFC 9110, 15.5.9), before an id.
+const TOO_SLOW: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\nx-request-id: ";
 
 /// Returns what is written in place of `answer`, if that is the engine's own answer to something that is not HTTP: the
 /// same, with an id. Must be called only when all that was written before was flushed.
@@ -39,15 +42,10 @@ fn status(answer: &[u8]) -> Option<StatusCode> {
     status.is_client_error().then_some(status)
 }
 
-/// Returns the answer to a client that does not complete its request head in time (RFC 9110, 15.5.9).
+/// Returns the answer to a client that does not complete its request head in time.
 pub(super) fn too_slow(conn: &ClientConn) -> Vec<u8> {
     let id = new_id();
-    let answer = [
-        b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\nx-request-id: ",
-        id.as_bytes(),
-        END,
-    ]
-    .concat();
+    let answer = [TOO_SLOW, id.as_bytes(), END].concat();
     conn.refused.set(id, StatusCode::REQUEST_TIMEOUT);
     answer
 }
