@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -67,6 +67,8 @@ pub struct App {
 #[derive(Debug, Default)]
 pub struct Load {
     count: Arc<AtomicUsize>,
+    /// How often the worker has shown that it is alive.
+    beats: AtomicU64,
     /// The worker has failed, and is not replaced yet.
     is_down: AtomicBool,
 }
@@ -80,6 +82,16 @@ impl Load {
     /// Counts one more until the guard is dropped.
     pub fn enter(&self) -> UnderWay {
         UnderWay::enter(&self.count)
+    }
+
+    /// Records that the worker is alive.
+    pub fn beat(&self) {
+        self.beats.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how often the worker has shown that it is alive.
+    pub fn beats(&self) -> u64 {
+        self.beats.load(Ordering::Relaxed)
     }
 
     /// Reports whether the worker has failed and is not replaced yet: it serves nothing.

@@ -176,7 +176,8 @@ fn redis(settings: &RedisSettings) -> Json {
     })
 }
 
-fn endpoint(endpoint: &Endpoint) -> String {
+/// Returns the URL of an endpoint, as the file has it.
+pub(crate) fn endpoint(endpoint: &Endpoint) -> String {
     match &endpoint.target {
         Target::Unix(path) if endpoint.websocket => format!("ws+unix:{}", path.display()),
         Target::Unix(path) => format!("unix:{}", path.display()),

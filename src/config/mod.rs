@@ -49,6 +49,7 @@ pub use check::{load, load_file, reload_file};
 pub use complete::Complete;
 pub use descriptors::Descriptors;
 pub use effective::effective;
+pub(crate) use effective::endpoint as shown_endpoint;
 pub use error::{Place, Problem, Problems};
 pub use hook_url::HookUrl;
 pub use journals::{Journals, Store};
