@@ -21,6 +21,7 @@ use crate::session::resumable::Resumables;
 use crate::store::Store;
 use crate::tasks;
 use crate::traces::Traces;
+use crate::upstream::hops::Hop;
 use crate::upstream::{self, Client, Endpoints, Sockets, connector};
 
 /// The shared state of the process.
@@ -59,6 +60,8 @@ pub struct App {
     pub connections: AtomicUsize,
     /// The certificates of the listeners, by address.
     pub certificates: Vec<(String, Arc<ReloadingCertificate>)>,
+    /// What each forwarded request says of the process, so that loops end.
+    pub hop: Hop,
     /// The load of each worker.
     pub load: Vec<Load>,
 }
@@ -240,6 +243,7 @@ impl App {
             outbox: None,
             store: None,
             certificates,
+            hop: Hop::random(),
             streams: Arc::default(),
             draining: AtomicBool::new(false),
             refusing: AtomicBool::new(false),

@@ -12,7 +12,7 @@ use super::body_sniff::{self, BodySniff};
 use super::bridged::Bridged;
 use super::reject::{Rejected, Rejection, reject};
 use super::upgrade_request::{self, Asked};
-use super::{Peer, choose_reply, metadata, request_span, validate};
+use super::{Peer, choose_reply, loops, metadata, request_span, validate};
 use crate::app::{App, InProgress, Loaded};
 use crate::capacity::Entered;
 use crate::config::Route;
@@ -50,6 +50,7 @@ pub(super) fn admit(
     let path = shown(parts.uri.path());
     let decided = check(app, peer, parts, headers, false).and_then(|entered| {
         let routed = routed(&loaded, parts)?;
+        loops::check(&app.hop, &routed.route, &parts.headers)?;
         upgrade_request::allowed(&routed.route, parts)?;
         Ok((entered, routed))
     });

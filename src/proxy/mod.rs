@@ -19,6 +19,7 @@ mod call;
 mod choose_reply;
 mod detach;
 mod interim;
+mod loops;
 mod merge;
 mod metadata;
 mod passing;

@@ -42,7 +42,8 @@ pub(super) enum Blame {
     Overload,
     /// The upstream, with the underlying error.
     Upstream { cause: Option<String> },
-    /// Weir has no file descriptor left for the call, with the system's error if there was one.
+    /// Weir itself: it has no file descriptor left for the call, or its configuration leads in a circle. With the cause if
+    /// one is known.
     Weir { cause: Option<String> },
 }
 
