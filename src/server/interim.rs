@@ -116,7 +116,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Interim<S> {
     ) -> Poll<io::Result<usize>> {
         // An answer of the engine's own is in one piece.
         let given = match bufs {
-            [given] => given,
+            [given] => &**given,
             _ => &[][..],
         };
         match ready!(self.poll_replaced(cx, given))? {
