@@ -90,7 +90,7 @@ pub struct Config {
     pub admin: Admin,
     /// Number of worker threads, each with its own runtime.
     pub workers: usize,
-    /// Format and level of the log.
+    /// Format and level of the log, and which requests are in it.
     pub log: Log,
     /// Export of spans.
     pub traces: Traces,

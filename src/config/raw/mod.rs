@@ -61,7 +61,7 @@ group! {
                 inner: Count { preset: preset::WORKERS, range: (1, 1024) },
                 why: preset::WORKERS_WHY,
             };
-        /// Format and level of the log.
+        /// Format and level of the log, and which requests are in it.
         log: Section<Log> = Section(PhantomData);
         /// Export of OpenTelemetry spans; see `docs/traces.md`. Read only at start.
         traces: Section<Traces> = Section(PhantomData);

@@ -1,4 +1,4 @@
-use std::io::{self, Write as _};
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -192,7 +192,7 @@ fn the_start_is_a_banner() {
 
 #[test]
 fn the_time_is_that_of_the_day() {
-    let at = |secs, millis| time(UNIX_EPOCH + Duration::new(secs, millis * 1_000_000));
+    let at = |secs: u64, millis: u32| time(UNIX_EPOCH + Duration::new(secs, millis * 1_000_000));
     assert_eq!(at(0, 7), "00:00:00.007Z");
     assert_eq!(at(1_796_013_998, 123), "04:46:38.123Z");
 }
