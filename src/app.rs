@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -21,6 +21,7 @@ use crate::session::resumable::Resumables;
 use crate::store::Store;
 use crate::tasks;
 use crate::traces::Traces;
+use crate::upstream::hops::Hop;
 use crate::upstream::{self, Client, Endpoints, Sockets, connector};
 
 /// The shared state of the process.
@@ -59,6 +60,8 @@ pub struct App {
     pub connections: AtomicUsize,
     /// The certificates of the listeners, by address.
     pub certificates: Vec<(String, Arc<ReloadingCertificate>)>,
+    /// What each forwarded request says of the process, so that loops end.
+    pub hop: Hop,
     /// The load of each worker.
     pub load: Vec<Load>,
 }
@@ -67,6 +70,8 @@ pub struct App {
 #[derive(Debug, Default)]
 pub struct Load {
     count: Arc<AtomicUsize>,
+    /// How often the worker has shown that it is alive.
+    beats: AtomicU64,
     /// The worker has failed, and is not replaced yet.
     is_down: AtomicBool,
 }
@@ -80,6 +85,16 @@ impl Load {
     /// Counts one more until the guard is dropped.
     pub fn enter(&self) -> UnderWay {
         UnderWay::enter(&self.count)
+    }
+
+    /// Records that the worker is alive.
+    pub fn beat(&self) {
+        self.beats.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how often the worker has shown that it is alive.
+    pub fn beats(&self) -> u64 {
+        self.beats.load(Ordering::Relaxed)
     }
 
     /// Reports whether the worker has failed and is not replaced yet: it serves nothing.
@@ -228,6 +243,7 @@ impl App {
             outbox: None,
             store: None,
             certificates,
+            hop: Hop::random(),
             streams: Arc::default(),
             draining: AtomicBool::new(false),
             refusing: AtomicBool::new(false),

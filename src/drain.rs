@@ -50,6 +50,13 @@ impl Drain {
         });
     }
 
+    /// Waits until draining begins.
+    pub async fn has_begun(&self) {
+        let mut begun = self.begun.subscribe();
+        // The sender lives as long as `self`.
+        let _ = begun.wait_for(|times| *times > 0).await;
+    }
+
     /// Waits until nothing runs any more. The process stays until the returned value is dropped, for 0.5 s at
     /// most, so that the caller's response can be sent.
     pub async fn finished(&self) -> Arc<()> {
@@ -64,7 +71,7 @@ impl Drain {
     /// the drain is reached, which may have been before.
     pub async fn run(&self, app: &Arc<App>) -> (usize, Instant) {
         let mut begun = self.begun.subscribe();
-        let _ = begun.wait_for(|times| *times > 0).await;
+        self.has_begun().await;
         let started = Instant::now();
         let settings = app.loaded().config.drain;
         let limit_at = started + settings.limit;

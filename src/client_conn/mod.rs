@@ -9,6 +9,8 @@
 //! `ClientConn::next` and calls `ClientConn::overdue` when the timer fires. Times are stored as microseconds after
 //! `epoch`, so that they fit in an atomic.
 
+mod refused;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::capacity::Share;
 use crate::stream::pump::Reader;
+use refused::Refused;
 
 /// Stands for "not set".
 const NEVER: u64 = u64::MAX;
@@ -106,6 +109,8 @@ pub struct ClientConn {
     resting: AtomicU64,
     /// Interim responses that wait until they can be written between two messages.
     interim: Mutex<BytesMut>,
+    /// The request that was refused before its head was read.
+    pub(crate) refused: Refused,
     /// Its share of the requests that the process has in progress. Calls that continue without their client count, too.
     pub(crate) requests: Share,
     /// Its share of the live streams.
@@ -137,6 +142,7 @@ impl ClientConn {
             is_tunnel: AtomicBool::new(false),
             heard: AtomicBool::new(false),
             rung: AtomicBool::new(false),
+            refused: Refused::default(),
             requests: Share::default(),
             streams: Share::default(),
         }
@@ -151,6 +157,13 @@ impl ClientConn {
         }
         self.speaking.store(NEVER, Ordering::Relaxed);
         Open(Arc::clone(self))
+    }
+
+    /// Returns since when the head of a request is awaited that has begun, or of the first request.
+    pub(crate) fn awaits_head(&self) -> Option<Instant> {
+        let is_resting = self.open.load(Ordering::Relaxed) == 0 && !self.is_multiplexed();
+        let since = self.speaking.load(Ordering::Relaxed);
+        self.instant(since).filter(|_| is_resting)
     }
 
     /// Records that a tunnel begins on the connection, or is over.

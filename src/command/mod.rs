@@ -7,6 +7,8 @@ pub mod healthcheck;
 mod records;
 pub mod schema;
 pub mod serve;
+mod service_manager;
+mod started;
 
 /// The output of a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,12 +4,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Interval;
 
-use super::records;
+use super::{records, service_manager, started};
 use crate::admin;
 use crate::app::{App, Loaded};
 use crate::config::{self, Config, Overrides};
@@ -107,7 +108,10 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
 
     let drain = Arc::new(Drain::default());
     let mut addresses: Vec<String> = bound.iter().map(|one| one.address.clone()).collect();
+    let urls: Vec<String> = bound.iter().map(started::url_of).collect();
     let workers = Workers::start(&app, bound)?;
+    let admin_address = admin.as_ref().map(|(_, address)| &**address);
+    started::announce(&app.loaded().config, &urls, admin_address);
     for address in &addresses {
         tracing::info!(address, listener = "traffic", "listening");
     }
@@ -154,6 +158,7 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
         });
     }
     ready(&addresses);
+    tell_service_manager(&app, &drain, &addresses);
 
     let mut stamp = stamp(source.file.as_deref());
     let mut watch = tokio::time::interval(WATCH_EVERY);
@@ -169,7 +174,7 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
                 // A missing file is not a change: it is probably being replaced.
                 if asked || (now.is_some() && now != stamp) {
                     stamp = now;
-                    reload(&app, &source);
+                    reload_and_tell(&app, &source);
                 }
             }
         }
@@ -238,9 +243,37 @@ fn stamp(path: Option<&Path>) -> Option<(SystemTime, u64)> {
     Some((data.modified().ok()?, data.len()))
 }
 
+/// Tells the service manager that Weir serves, later that it drains, and meanwhile that its workers are alive.
+fn tell_service_manager(app: &Arc<App>, drain: &Arc<Drain>, addresses: &[String]) {
+    let traffic = app.loaded().config.listen.len();
+    service_manager::ready(addresses.get(..traffic).unwrap_or(addresses));
+    let (draining, begins) = (Arc::clone(app), Arc::clone(drain));
+    tasks::spawn(async move {
+        begins.has_begun().await;
+        service_manager::stopping(draining.streams.len());
+    });
+    if let Some(period) = service_manager::watchdog() {
+        let alive = Arc::clone(app);
+        let restarts = &app.metrics.worker_restarts;
+        tasks::keep_running("the watchdog", restarts, move || {
+            service_manager::beat(Arc::clone(&alive), period)
+        });
+    }
+}
+
+fn reload_and_tell(app: &App, source: &Source) {
+    if app.draining.load(Ordering::Relaxed) {
+        // The service manager knows that it stops, and nothing else counts any more.
+        reload(app, source);
+        return;
+    }
+    service_manager::reloading();
+    service_manager::reloaded(reload(app, source));
+}
+
 /// Loads the file and replaces the running configuration. If the file is not valid, logs the problems and changes
-/// nothing.
-fn reload(app: &App, source: &Source) {
+/// nothing. Returns what has become of it, in a few words.
+fn reload(app: &App, source: &Source) -> &'static str {
     // A file must not end the process, whatever it makes of its reader.
     let read = tasks::contained(|| {
         tasks::rehearse_defect(|| "reload".to_owned());
@@ -280,11 +313,13 @@ fn reload(app: &App, source: &Source) {
             app.metrics.reloads_ok.inc();
             loaded(&app.metrics);
             tracing::info!("configuration reloaded");
+            "serving; the configuration was reloaded"
         }
         Err(problems) => {
             app.metrics.reloads_rejected.inc();
             app.metrics.config_ok.set(0);
             tracing::error!(%problems, "the changed configuration is not valid, the old one stays in force");
+            "serving; the changed configuration is not valid, the old one stays in force"
         }
     }
 }

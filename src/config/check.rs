@@ -15,8 +15,8 @@ use crate::config::number::bound;
 use crate::config::overrides::{self, Overrides};
 use crate::config::raw::{self, Root};
 use crate::config::{
-    Config, Drain, Limits, Listen, ListenTls, Log, LogFormat, MemoryLimit, Upstream, address,
-    admin, complete, journals, pem, routes, traces, tree, upstreams,
+    Config, Drain, Limits, Listen, ListenTls, Log, LogAccess, LogFormat, MemoryLimit, Upstream,
+    address, admin, complete, journals, pem, routes, traces, tree, upstreams,
 };
 
 /// Largest file that is read. Some thousand routes fit; a ConfigMap holds 1 MiB.
@@ -215,6 +215,7 @@ fn log(root: &Root) -> Log {
     Log {
         format: or(raw.and_then(|raw| raw.format.as_ref()), LogFormat::Auto),
         level: level.unwrap_or_else(|| preset::LOG_LEVEL.value.to_owned()),
+        access: or(raw.and_then(|raw| raw.access.as_ref()), LogAccess::All),
     }
 }
 

@@ -51,8 +51,11 @@ pub(crate) const LOG_FORMAT: Preset<&str> = preset(
 /// `log.level`
 pub(crate) const LOG_LEVEL: Preset<&str> = preset(
     "info",
-    "Logs one line for each finished stream, and none for single events.",
+    "Logs one line for each request, and none for single events.",
 );
+/// `log.access`
+pub(crate) const LOG_ACCESS: Preset<&str> =
+    preset("all", "Every request can be found by its `X-Request-Id`.");
 
 /// `traces.endpoint`
 pub(crate) const TRACES_WHY: &str = "Weir sends spans only to a collector that is configured.";

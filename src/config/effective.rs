@@ -31,7 +31,11 @@ pub fn effective(config: &Config) -> Json {
             "token": config.admin.token.as_ref().map(|token| token.source.to_string()),
         },
         "workers": config.workers,
-        "log": { "format": word_of(&words::LOG_FORMATS, &config.log.format), "level": config.log.level },
+        "log": {
+            "format": word_of(&words::LOG_FORMATS, &config.log.format),
+            "level": config.log.level,
+            "access": word_of(&words::LOG_ACCESSES, &config.log.access),
+        },
         "traces": traces(&config.traces),
         "complete": complete(&config.complete),
         "resume": journals(&config.journals),
@@ -176,7 +180,8 @@ fn redis(settings: &RedisSettings) -> Json {
     })
 }
 
-fn endpoint(endpoint: &Endpoint) -> String {
+/// Returns the URL of an endpoint, as the file has it.
+pub(crate) fn endpoint(endpoint: &Endpoint) -> String {
     match &endpoint.target {
         Target::Unix(path) if endpoint.websocket => format!("ws+unix:{}", path.display()),
         Target::Unix(path) => format!("unix:{}", path.display()),

@@ -49,6 +49,7 @@ pub use check::{load, load_file, reload_file};
 pub use complete::Complete;
 pub use descriptors::Descriptors;
 pub use effective::effective;
+pub(crate) use effective::endpoint as shown_endpoint;
 pub use error::{Place, Problem, Problems};
 pub use hook_url::HookUrl;
 pub use journals::{Journals, Store};
@@ -89,7 +90,7 @@ pub struct Config {
     pub admin: Admin,
     /// Number of worker threads, each with its own runtime.
     pub workers: usize,
-    /// Format and level of the log.
+    /// Format and level of the log, and which requests are in it.
     pub log: Log,
     /// Export of spans.
     pub traces: Traces,
@@ -154,6 +155,19 @@ pub struct Log {
     pub format: LogFormat,
     /// A level, or directives of the `tracing` filter.
     pub level: String,
+    /// Which requests get a line.
+    pub access: LogAccess,
+}
+
+/// Which requests get a line in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogAccess {
+    /// Each.
+    All,
+    /// Those that did not end well.
+    Errors,
+    /// Those of streams and WebSockets, and those that did not end well.
+    Streams,
 }
 
 /// The format of a log line.

@@ -3,7 +3,9 @@
 use http::HeaderName;
 
 use crate::config::error::shown;
-use crate::config::{Claimed, Ids, LogFormat, OnAgentFailure, OnAgentFinish, Roots, WebSocket};
+use crate::config::{
+    Claimed, Ids, LogAccess, LogFormat, OnAgentFailure, OnAgentFinish, Roots, WebSocket,
+};
 use crate::dialect::{Choice, Dialect};
 use crate::filter::Hide;
 use crate::filter::markers::Family;
@@ -16,6 +18,13 @@ pub(crate) const LOG_FORMATS: [(&str, LogFormat); 3] = [
     ("auto", LogFormat::Auto),
     ("json", LogFormat::Json),
     ("text", LogFormat::Text),
+];
+
+/// Words of `log.access`.
+pub(crate) const LOG_ACCESSES: [(&str, LogAccess); 3] = [
+    ("all", LogAccess::All),
+    ("errors", LogAccess::Errors),
+    ("streams", LogAccess::Streams),
 ];
 
 /// Words of `tls.roots`.

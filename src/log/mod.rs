@@ -1,7 +1,10 @@
 //! Sets up logging to stderr, as JSON or as text.
 
+pub mod access;
+mod text;
 mod writer;
 
+use std::env;
 use std::io::{self, IsTerminal, stderr};
 use std::panic::{self, PanicHookInfo};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
 
+use text::Text;
 use writer::Writer;
 
 /// How long the end of the process waits for the log to be written.
@@ -39,6 +43,7 @@ impl Drop for Flush {
 /// # Errors
 /// The thread that writes cannot be started.
 pub fn install(log: &Log) -> io::Result<Flush> {
+    access::set(log.access);
     let writer = Writer::start(stderr(), &DROPPED)?;
     let flush = Flush(writer.clone());
     let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
@@ -61,13 +66,21 @@ pub fn install(log: &Log) -> io::Result<Flush> {
             .with_span_list(false)
             .try_init()
     } else {
-        builder.try_init()
+        let colours = shows_colours();
+        builder.event_format(Text { colours }).try_init()
     };
     // A second call in the same process (tests) keeps the first logger.
     if installed.is_ok() {
         panic::set_hook(Box::new(log_panic));
     }
     Ok(flush)
+}
+
+/// Reports whether stderr shows colours: a terminal does, unless somebody says that it does not (<https://no-color.org>).
+fn shows_colours() -> bool {
+    let is_refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+    stderr().is_terminal() && !is_refused && !is_dumb
 }
 
 /// Logs a panic as a defect in Weir, in the format of all other lines. A panic message that was formatted at run time

@@ -1,4 +1,4 @@
-//! Phase 5, account: counts and times a request apart from its stream.
+//! Phase 5, account: counts and times a request until it has a response.
 
 use std::sync::Arc;
 
@@ -6,65 +6,60 @@ use http::StatusCode;
 
 use super::admitted::Admitted;
 use crate::app::App;
+use crate::log::access::Line;
 use crate::session::RequestContext;
-use crate::session::accounting::millis;
 use crate::session::detached::Detachable;
+use crate::session::request_line::{Grade, RequestLine};
 use crate::stream::end::End;
 use crate::tasks;
 use crate::upstream::Answer;
+
+/// How far a request has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The upstream is called.
+    Call,
+    /// Nothing of it has reached an upstream.
+    Prepare,
+}
 
 /// Returns a guard that, when dropped, counts and logs that there was no response: the client left before, or a panic
 /// ended the request.
 pub(super) fn leaving(
     app: &App,
     admitted: &Admitted,
+    phase: Phase,
 ) -> OnDrop<impl FnOnce() + Send + Sync + use<>> {
     let (context, metrics) = (Arc::clone(&admitted.context), Arc::clone(&app.metrics));
     let detaches = admitted.detaches.clone();
-    OnDrop(Some(move || {
-        macro_rules! line {
-            ($level:ident, $end:expr, $words:literal) => {
-                tracing::$level!(
-                    request_id = context.identity.request_id.to_str().unwrap_or_default(),
-                    trace_id = context.identity.trace_id(),
-                    route = %context.route.name,
-                    client = context.client.map(tracing::field::display),
-                    method = %context.method,
-                    path = &*context.path,
-                    outcome = $end.as_str(),
-                    duration_ms = millis(context.started.elapsed()),
-                    $words
-                )
-            };
-        }
+    OnDrop::new(move || {
         if tasks::is_failing() {
             metrics.panics.inc();
             context
                 .metrics
                 .request("unary", StatusCode::INTERNAL_SERVER_ERROR);
-            line!(error, End::Panic, "a request ended without an answer");
         } else {
             // The call was dropped before this guard, so it has decided whether it continues.
             let continues = (detaches.as_ref()).is_some_and(Detachable::is_detached);
-            context.metrics.left(continues);
-            line!(info, End::ClientGone, "client left before an answer");
+            // Without a call there is none that is cancelled.
+            context.metrics.left(continues || phase == Phase::Prepare);
         }
-    }))
+        unanswered(RequestLine::of(&context, End::ClientGone.as_str()));
+    })
 }
 
-/// Returns a guard that, when dropped, records how long a plain response took.
-pub(super) fn timed(
-    app: &App,
-    context: &Arc<RequestContext>,
-) -> OnDrop<impl FnOnce() + Send + Sync + use<>> {
-    let (context, metrics) = (Arc::clone(context), Arc::clone(&app.metrics));
-    OnDrop(Some(move || {
-        let seconds = context.started.elapsed().as_secs_f64();
-        context.metrics.request_seconds.observe(seconds);
-        if tasks::is_failing() {
-            metrics.panics.inc();
-        }
-    }))
+/// Writes the log line of a request that is dropped without a response.
+pub(super) fn unanswered(line: RequestLine<'_>) {
+    if tasks::is_failing() {
+        let failed = RequestLine {
+            outcome: End::Panic.as_str(),
+            grade: Grade::Error,
+            ..line
+        };
+        failed.write(Line::Failure, "a request ended without an answer");
+    } else {
+        line.write(Line::Failure, "client left before an answer");
+    }
 }
 
 /// Records how long the head of a response took, and the connection setup if the connection was new.
@@ -85,6 +80,10 @@ pub(super) fn head(context: &RequestContext, answer: &Answer) {
 pub(super) struct OnDrop<F: FnOnce()>(Option<F>);
 
 impl<F: FnOnce()> OnDrop<F> {
+    pub(super) const fn new(run: F) -> Self {
+        Self(Some(run))
+    }
+
     /// Drops the guard without running the closure.
     pub(super) fn forget(mut self) {
         self.0 = None;

@@ -12,7 +12,7 @@ use super::body_sniff::{self, BodySniff};
 use super::bridged::Bridged;
 use super::reject::{Rejected, Rejection, reject};
 use super::upgrade_request::{self, Asked};
-use super::{Peer, choose_reply, metadata, request_span, validate};
+use super::{Peer, choose_reply, loops, metadata, request_span, validate};
 use crate::app::{App, InProgress, Loaded};
 use crate::capacity::Entered;
 use crate::config::Route;
@@ -50,6 +50,7 @@ pub(super) fn admit(
     let path = shown(parts.uri.path());
     let decided = check(app, peer, parts, headers, false).and_then(|entered| {
         let routed = routed(&loaded, parts)?;
+        loops::check(&app.hop, &routed.route, &parts.headers)?;
         upgrade_request::allowed(&routed.route, parts)?;
         Ok((entered, routed))
     });
@@ -68,6 +69,7 @@ pub(super) fn admit(
             method: &parts.method,
             path: &path,
             client: peer.origin.client,
+            started,
             version: parts.version,
             dialect: hint,
             members: Members::default(),
@@ -189,7 +191,7 @@ fn routed(loaded: &Loaded, parts: &request::Parts) -> Result<Routed, Rejection> 
 }
 
 /// Returns as much of a path as a log line shows.
-fn shown(path: &str) -> Arc<str> {
+pub(super) fn shown(path: &str) -> Arc<str> {
     let end = path.char_indices().nth(MAX_PATH).map(|(end, _)| end);
     end.and_then(|end| path.get(..end)).unwrap_or(path).into()
 }

@@ -99,6 +99,7 @@ impl Admitted {
             method: &context.method,
             path: &context.path,
             client: context.client,
+            started: context.started,
             version: self.version,
             dialect: (self.target.map(Target::dialect)).or_else(|| self.asked_for()),
             members: self.members(),

@@ -9,8 +9,8 @@ use tokio::time::{Instant, timeout_at};
 use super::accounting::{self, OnDrop};
 use super::admitted::Admitted;
 use super::call::Outcome;
+use super::passing;
 use super::reject::Rejection;
-use super::request_span;
 use super::response_kind::{framing, is_plain_text};
 use super::resume;
 use super::unstream::unstream;
@@ -217,6 +217,9 @@ fn pass(
         context.metrics.upstream_error("status_5xx");
     }
     strip_hop_by_hop(&mut head.headers);
+    head.headers
+        .entry(REQUEST_ID)
+        .or_insert_with(|| context.identity.request_id.clone());
     head.extensions = http::Extensions::new();
     head.version = http::Version::HTTP_11;
     context.metrics.request("unary", head.status);
@@ -228,9 +231,11 @@ fn pass(
         Some(deadline) => deadline.begin(total_at, deadlines.client_stall),
         None => conn.end_by(total_at),
     }
-    let witness = request_span::passing(app, conn, admitted, head.status, deadline.clone());
-    let body = Body::pass(body, deadline, witness).holding(accounting::timed(app, &context));
-    Ok(Response::from_parts(head, body))
+    let witness = passing::witness(app, conn, admitted, head.status, deadline.clone());
+    Ok(Response::from_parts(
+        head,
+        Body::pass(body, deadline, witness),
+    ))
 }
 
 /// Sends a head before the upstream's head is known.

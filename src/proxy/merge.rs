@@ -7,6 +7,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header, requ
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
+use super::accounting::Phase;
 use super::admitted::Admitted;
 use super::body_sniff::BodySniff;
 use super::reject::{Blame, Rejection};
@@ -45,7 +46,7 @@ pub(super) async fn forward(
     parts: request::Parts,
     incoming: Payload,
 ) -> Response<Body> {
-    let leaving = accounting::leaving(app, &admitted);
+    let leaving = accounting::leaving(app, &admitted, Phase::Call);
     let entered = Arc::clone(&admitted.entered);
     let policy = &admitted.context.route.policy;
     let limits = RequestLimits {

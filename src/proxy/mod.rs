@@ -19,8 +19,10 @@ mod call;
 mod choose_reply;
 mod detach;
 mod interim;
+mod loops;
 mod merge;
 mod metadata;
+mod passing;
 mod prepare;
 mod reject;
 mod request_span;
@@ -47,6 +49,7 @@ use crate::reply::body::Body;
 use crate::tasks;
 use crate::upstream::Payload;
 use crate::upstream::request::Origin;
+use accounting::Phase;
 use admitted::Admitted;
 use prepare::Prepared;
 use reject::Rejection;
@@ -126,6 +129,7 @@ async fn forward(
         return bridge::open(app, peer, admitted, &parts);
     }
     let mut incoming = Some(incoming);
+    let unanswered = accounting::leaving(app, &admitted, Phase::Prepare);
     let returned = if admitted.websocket.is_some() {
         // There is nothing that a client could come back to.
         None
@@ -133,17 +137,22 @@ async fn forward(
         resume::ways::answer(app, peer, &mut admitted, &parts, &mut incoming).await
     };
     if let Some(response) = returned {
+        unanswered.forget();
         let entered = Arc::clone(&admitted.entered);
         return response.map(|body| body.holding((entered, incoming)));
     }
     let Some(incoming) = incoming else {
+        unanswered.forget();
         return admitted.reject(app, &Rejection::cut_off());
     };
     if admitted.context.route.merge.is_some() {
+        unanswered.forget();
         // A future of its own: it is large, and most requests have one agent.
         return Box::pin(merge::forward(app, peer, admitted, parts, incoming)).await;
     }
-    let prepared = match prepare::prepare(app, peer, &mut admitted, parts, incoming).await {
+    let prepared = prepare::prepare(app, peer, &mut admitted, parts, incoming).await;
+    unanswered.forget();
+    let prepared = match prepared {
         Ok(prepared) => prepared,
         Err(rejection) => return admitted.reject(app, &rejection),
     };
@@ -152,7 +161,7 @@ async fn forward(
         total_at,
         received,
     } = prepared;
-    let leaving = accounting::leaving(app, &admitted);
+    let leaving = accounting::leaving(app, &admitted, Phase::Call);
     let entered = Arc::clone(&admitted.entered);
     tasks::rehearse_defect(|| "request".to_owned());
     let outcome = call::call(app, &admitted, calling, total_at).await;

@@ -5,13 +5,16 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::{HeaderValue, Method, Response, StatusCode, Version, header};
+use tokio::time::Instant;
 
 use crate::capacity::Full;
 use crate::dialect::{self, Dialect, Members};
+use crate::log::access::Line;
 use crate::metrics::Metrics;
 use crate::reply::body::Body;
 use crate::session::RequestContext;
 use crate::session::identity::{Identity, REQUEST_ID};
+use crate::session::request_line::{Grade, RequestLine};
 use crate::traces::Span;
 use crate::upstream::Error;
 
@@ -39,7 +42,8 @@ pub(super) enum Blame {
     Overload,
     /// The upstream, with the underlying error.
     Upstream { cause: Option<String> },
-    /// Weir has no file descriptor left for the call, with the system's error if there was one.
+    /// Weir itself: it has no file descriptor left for the call, or its configuration leads in a circle. With the cause if
+    /// one is known.
     Weir { cause: Option<String> },
 }
 
@@ -147,6 +151,7 @@ pub(super) struct Rejected<'a> {
     pub(super) method: &'a Method,
     pub(super) path: &'a str,
     pub(super) client: Option<IpAddr>,
+    pub(super) started: Instant,
     pub(super) version: Version,
     /// The dialect that the request asks for. It decides the form of the body.
     pub(super) dialect: Option<Dialect>,
@@ -164,10 +169,6 @@ pub(super) fn reject(
     rejection: &Rejection,
 ) -> Response<Body> {
     count(metrics, request.context, rejection);
-    log(&request, rejection);
-    if let Some(span) = request.span {
-        span.failed(rejection.code, request.dialect, rejection.status);
-    }
     let (content_type, bytes) = dialect::refusal(
         request.dialect,
         &request.members,
@@ -175,6 +176,10 @@ pub(super) fn reject(
         rejection.code,
         &rejection.message,
     );
+    log(&request, rejection, bytes.len());
+    if let Some(span) = request.span {
+        span.failed(rejection.code, request.dialect, rejection.status);
+    }
     let mut response = Response::new(Body::fixed(bytes));
     *response.status_mut() = rejection.status;
     let headers = response.headers_mut();
@@ -208,24 +213,39 @@ fn count(metrics: &Metrics, context: Option<&RequestContext>, rejection: &Reject
     }
 }
 
-fn log(request: &Rejected<'_>, rejection: &Rejection) {
-    let (code, message) = (rejection.code, &*rejection.message);
-    let request_id = request.identity.request_id.to_str().ok();
-    let route = request.context.map(|context| &*context.route.name);
-    if let Blame::Upstream { cause } = &rejection.blame {
-        tracing::warn!(route, code, request_id, cause, "{message}");
-        return;
+fn log(request: &Rejected<'_>, rejection: &Rejection, bytes: usize) {
+    let mut line = RequestLine {
+        identity: request.identity,
+        route: request.context.map(|context| &*context.route.name),
+        client: request.client,
+        method: Some(request.method),
+        path: Some(request.path),
+        started: request.started,
+        outcome: "refused",
+        code: Some(rejection.code),
+        status: Some(rejection.status),
+        bytes: u64::try_from(bytes).ok(),
+        cause: None,
+        grade: Grade::Info,
+    };
+    match &rejection.blame {
+        Blame::Upstream { cause } => {
+            line.outcome = "failed";
+            line.cause = cause.as_deref();
+            line.grade = Grade::Warn;
+            line.write(Line::Failure, &rejection.message);
+        }
+        Blame::Weir { cause } => {
+            line.cause = cause.as_deref();
+            line.grade = Grade::Warn;
+            line.write(Line::Failure, REFUSED);
+        }
+        Blame::Client | Blame::Drain | Blame::Overload => line.write(Line::Failure, REFUSED),
     }
-    tracing::debug!(
-        route,
-        code,
-        request_id,
-        method = %request.method,
-        path = request.path,
-        client = request.client.map(tracing::field::display),
-        "request refused"
-    );
 }
+
+/// What the log says of a request that was refused.
+pub(super) const REFUSED: &str = "request refused";
 
 #[cfg(test)]
 mod tests {
@@ -242,6 +262,7 @@ mod tests {
             method: &Method::GET,
             path: "/",
             client: None,
+            started: Instant::now(),
             version: Version::HTTP_11,
             dialect: None,
             members: Members::default(),
@@ -287,6 +308,7 @@ mod tests {
                 method: &context.method,
                 path: &context.path,
                 client: None,
+                started: context.started,
                 version: Version::HTTP_2,
                 dialect: None,
                 members: Members::default(),

@@ -74,6 +74,9 @@ impl Breaking {
 
 /// Learns how a body that is passed through ended. If it is dropped before, the body was abandoned.
 pub(crate) trait Witness: Send + Sync {
+    /// Called when the connection takes bytes of the body.
+    fn handed(&mut self, bytes: usize);
+
     /// Called when the whole body has been handed over, or when the upstream broke it off.
     fn ended(&mut self, how: Result<(), &Broken>);
 }
@@ -91,7 +94,7 @@ struct Pass {
     ready: Vec<Bytes>,
     /// On a shared connection: records what the client takes.
     bounds: Option<Arc<BodyDeadline>>,
-    witness: Option<Box<dyn Witness>>,
+    witness: Box<dyn Witness>,
     done: bool,
 }
 
@@ -107,11 +110,11 @@ impl Body {
     }
 
     /// Creates a body that passes an upstream's body through unchanged. On a shared connection, `bounds` records what
-    /// the client takes.
+    /// the client takes. The `witness` is dropped with the body.
     pub(crate) fn pass(
         body: upstream::Body,
         bounds: Option<Arc<BodyDeadline>>,
-        witness: Option<Box<dyn Witness>>,
+        witness: Box<dyn Witness>,
     ) -> Self {
         let mut pass = Pass {
             body,
@@ -325,16 +328,10 @@ pub(crate) fn broke() -> io::Error {
 }
 
 impl Pass {
-    fn ended(&mut self, how: Result<(), &Broken>) {
-        if let Some(witness) = &mut self.witness {
-            witness.ended(how);
-        }
-    }
-
     /// Reports the end of a body of known length, because the connection does not poll for it.
     fn look(&mut self) {
-        if self.witness.is_some() && self.ready.is_empty() && self.body.is_end_stream() {
-            self.ended(Ok(()));
+        if self.ready.is_empty() && self.body.is_end_stream() {
+            self.witness.ended(Ok(()));
         }
     }
 
@@ -352,13 +349,13 @@ impl Pass {
                 Poll::Ready(Ok(upstream::Read::Data { .. })) => self.ready.reverse(),
                 Poll::Ready(Ok(upstream::Read::Eof(trailers))) => {
                     self.done = true;
-                    self.ended(Ok(()));
+                    self.witness.ended(Ok(()));
                     let frame = trailers.map(|trailers| Frame::trailers(forwardable(*trailers)));
                     return Poll::Ready(frame.map(Ok));
                 }
                 Poll::Ready(Err(error)) => {
                     self.done = true;
-                    self.ended(Err(&error));
+                    self.witness.ended(Err(&error));
                     return Poll::Ready(Some(Err(io::Error::other(error))));
                 }
                 Poll::Pending => {
@@ -378,6 +375,7 @@ impl Pass {
                 self.ready.push(bytes.split_off(SHARED_FRAME_BYTES));
             }
         }
+        self.witness.handed(bytes.len());
         self.look();
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }

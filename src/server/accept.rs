@@ -197,6 +197,7 @@ impl Acceptor {
         let origin = Origin {
             client: from.map(|from| from.ip()),
             forwarded: false,
+            hop: app.hop.clone(),
             scheme: if tls.is_some() { "https" } else { "http" },
         };
         let held = (open, busy);

@@ -9,6 +9,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::engine::{Ended, Engine};
 use super::interim::Interim;
+use super::refusal;
 use super::service::Service;
 use super::tracked_io::{PeerState, TrackedIo};
 use super::wake::{FlagWaker, WokenBy};
@@ -20,9 +21,10 @@ use crate::metrics::Metrics;
 use crate::proxy::Peer;
 use crate::upstream::request::Origin;
 
-/// Sent to a client that does not complete its request head in time (RFC 9110, 15.5.9).
-const TOO_SLOW: &[u8] =
-    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+/// The reason of a request whose head is not complete within `limits.request_head`.
+const TOO_SLOW: &str = "request_head";
+/// The reason of what is not HTTP.
+const MALFORMED: &str = "malformed";
 
 /// Returns the future of a connection without TLS. `held` is dropped when the connection is over.
 pub(super) fn plain<S, G>(
@@ -145,8 +147,10 @@ where
             }
             Some(Overdue::Head) if !self.going && !conn.is_multiplexed() => {
                 self.going = true;
-                self.metrics.refused("request_head");
-                conn.interim(TOO_SLOW);
+                self.metrics.refused(TOO_SLOW);
+                let answer = refusal::too_slow(conn);
+                conn.interim(&answer);
+                refusal::log(conn, self.engine.client(), TOO_SLOW);
                 self.engine.tell(cx);
                 return Poll::Ready(Err(Ended::Overdue(Overdue::Head)));
             }
@@ -185,7 +189,8 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if let Err(error) = ready!(self.poll_end(cx)) {
             if error.is_malformed() {
-                self.metrics.refused("malformed");
+                self.metrics.refused(MALFORMED);
+                refusal::log(&self.conn, self.engine.client(), MALFORMED);
             }
             tracing::debug!(%error, "a client connection ended");
         }

@@ -13,6 +13,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -330,6 +331,11 @@ where
                 State::Http2(Box::pin(engine))
             }
         }
+    }
+
+    /// Returns the address of the client.
+    pub(super) const fn client(&self) -> Option<IpAddr> {
+        self.service.peer.origin.client
     }
 
     /// Closes the connection as soon as nothing is under way (graceful shutdown).

@@ -3,7 +3,7 @@
 //! The HTTP engine cannot send them, so this layer writes them in front of the engine's own bytes, and only
 //! between two of its messages. It recognizes these moments by the flush: the engine flushes if and only if a
 //! message, or a part of one, is complete and written; and an interim response is handed in before the final
-//! response has begun.
+//! response has begun. It also adds an id to the engine's own answers.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::refusal;
 use crate::client_conn::ClientConn;
 
 /// A byte stream that also sends interim responses. It lies above TLS.
@@ -23,6 +24,8 @@ pub(super) struct Interim<S> {
     /// Whether everything given so far has been written.
     between: bool,
     head: Bytes,
+    /// How many bytes of the engine `head` replaces.
+    replaced: usize,
 }
 
 impl<S> Interim<S> {
@@ -32,6 +35,7 @@ impl<S> Interim<S> {
             conn,
             between: true,
             head: Bytes::new(),
+            replaced: 0,
         }
     }
 }
@@ -62,6 +66,21 @@ impl<S: AsyncWrite + Unpin> Interim<S> {
         }
         Poll::Ready(Ok(()))
     }
+
+    /// Writes what waits, and what replaces `given` if something does. Returns how many of its bytes are done with.
+    fn poll_replaced(&mut self, cx: &mut Context<'_>, given: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_heads(cx))?;
+        if self.between
+            && let Some(named) = refusal::named(&self.conn, given)
+        {
+            self.head = named;
+            self.replaced = given.len();
+        }
+        self.between = false;
+        self.conn.set_flushed(false);
+        ready!(self.poll_heads(cx))?;
+        Poll::Ready(Ok(std::mem::take(&mut self.replaced)))
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Interim<S> {
@@ -84,10 +103,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Interim<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_heads(cx))?;
-        self.between = false;
-        self.conn.set_flushed(false);
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        match ready!(self.poll_replaced(cx, buf))? {
+            0 => Pin::new(&mut self.stream).poll_write(cx, buf),
+            replaced => Poll::Ready(Ok(replaced)),
+        }
     }
 
     fn poll_write_vectored(
@@ -95,10 +114,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Interim<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_heads(cx))?;
-        self.between = false;
-        self.conn.set_flushed(false);
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        // An answer of the engine's own is in one piece.
+        let given = match bufs {
+            [given] => &**given,
+            _ => &[][..],
+        };
+        match ready!(self.poll_replaced(cx, given))? {
+            0 => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
+            replaced => Poll::Ready(Ok(replaced)),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -6,6 +6,7 @@ mod engine;
 mod interim;
 pub mod listener;
 mod over_http2;
+mod refusal;
 mod service;
 pub mod socket;
 mod stream_writer;

@@ -14,8 +14,8 @@ use crate::certificate::ReloadingCertificate;
 use crate::stream::pump::coalesce;
 use crate::tasks::{self, Failing};
 
-/// How often idle upstream connections are checked.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// How often a worker shows that it is alive, and closes idle upstream connections.
+pub(super) const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// How long the end of a worker waits for name look-ups.
 const SHUTDOWN: Duration = Duration::from_millis(100);
 
@@ -138,11 +138,14 @@ impl Worker {
         }
         self.set_down(false);
         let mut arrivals = self.arrivals.lock().await;
-        let mut sweep = tokio::time::interval(SWEEP_EVERY);
+        let mut sweep = tokio::time::interval(BEAT_EVERY);
         loop {
             tokio::select! {
                 Some(arrival) = arrivals.recv() => self.acceptor.take_over(arrival),
                 _ = sweep.tick() => {
+                    if let Some(load) = self.app.load.get(self.index) {
+                        load.beat();
+                    }
                     tasks::rehearse_defect(|| format!("worker-{}", self.index));
                     self.app.loaded().prune(self.index);
                 }

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -13,13 +14,16 @@ use tokio::time::{Instant, sleep};
 
 use super::accept::Acceptor;
 use super::listener::Bound;
-use super::worker::{Ended, Thread, Worker};
+use super::worker::{self, Ended, Thread, Worker};
 use crate::app::App;
 use crate::tasks::{self, Backoff};
 
 /// Connections that may wait for another worker to take them over. Beyond that, the worker that accepted them
 /// serves them.
 const MAX_HANDED_OVER: usize = 256;
+
+/// How often each worker that is alive shows it, in `App::load`.
+pub const BEAT_EVERY: Duration = worker::BEAT_EVERY;
 
 /// The running workers.
 #[derive(Debug)]

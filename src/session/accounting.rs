@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::registry::LiveStream;
 use crate::dialect::Dialect;
 use crate::event::Class;
+use crate::log::access::{self, Line};
 use crate::merge::Board;
 use crate::metrics::gen_ai::Ended;
 use crate::metrics::{Metrics, RouteMetrics, STALL, TraceId};
@@ -214,6 +215,9 @@ pub(super) fn agents(live: &LiveStream, board: &Board, end: End) {
 
 /// Writes the log line of a stream that has ended: all its figures, but none of its content.
 pub(super) fn log(live: &LiveStream, report: &Report, board: Option<&Board>, status: StatusCode) {
+    if !access::wants(Line::of(report.end)) {
+        return;
+    }
     let context = &*live.context;
     let (ingress, egress) = (&report.ingress, &report.egress);
     let since_start = |at: Option<Instant>| at.map(|at| millis(at.duration_since(context.started)));
@@ -228,6 +232,7 @@ pub(super) fn log(live: &LiveStream, report: &Report, board: Option<&Board>, sta
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
+                target: access::TARGET,
                 stream_id = %live.id,
                 request_id = context.identity.request_id.to_str().unwrap_or_default(),
                 trace_id = context.identity.trace_id(),
@@ -277,9 +282,13 @@ pub(super) fn cut_short(live: &LiveStream, end: End, status: StatusCode) {
     let context = &*live.context;
     context.metrics.outcome(end);
     context.metrics.cancelled(end.as_str());
+    if !access::wants(Line::of(end)) {
+        return;
+    }
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
+                target: access::TARGET,
                 stream_id = %live.id,
                 request_id = context.identity.request_id.to_str().unwrap_or_default(),
                 trace_id = context.identity.trace_id(),

@@ -20,6 +20,7 @@
 //! | `stream_id` | the ids of streams |
 //! | `traffic` | what has passed through a tunnel |
 //! | `task` | the future that runs a stream, and contains its panics |
+//! | `request_line` | the log line of a request without a stream |
 //! | `records` | the record of a stream for whoever keeps what was said |
 //! | `accounting` | the metrics and the log line of a stream |
 
@@ -30,6 +31,7 @@ pub mod elsewhere;
 pub mod identity;
 mod records;
 pub mod registry;
+pub(crate) mod request_line;
 pub mod resumable;
 pub(crate) mod source;
 mod start;

@@ -13,6 +13,7 @@ use super::context::RequestContext;
 use super::registry::LiveStream;
 use crate::dialect::ErrorContext;
 use crate::hub::{Hub, Step};
+use crate::log::access::{self, Line};
 use crate::metrics::Viewing;
 use crate::queue::Close;
 use crate::stream::end::End;
@@ -216,8 +217,12 @@ impl Drop for ViewerTask {
 
 /// Writes the log line of a viewer that had come back.
 fn log(parts: &ViewerParts, returned: &Returned, end: End, replayed: u64) {
+    if !access::wants(Line::of(end)) {
+        return;
+    }
     let context = &*returned.context;
     tracing::info!(
+        target: access::TARGET,
         stream_id = %parts.live.id,
         request_id = context.identity.request_id.to_str().unwrap_or_default(),
         trace_id = context.identity.trace_id(),

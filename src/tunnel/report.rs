@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::Instant;
 
+use crate::log::access::{self, Line};
 use crate::metrics::{Active, Metrics};
 use crate::session::accounting::{self, millis};
 use crate::session::registry::Registration;
@@ -186,6 +187,9 @@ impl Account {
 
     /// Writes the log line: all figures, but none of what was said.
     fn log(&self, ended: Ended) {
+        if !access::wants(Line::of(ended.end)) {
+            return;
+        }
         let live = &self.opened.registration.live;
         let context = &*live.context;
         let totals = &self.totals;
@@ -193,6 +197,7 @@ impl Account {
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
+                    target: access::TARGET,
                     stream_id = %live.id,
                     request_id = context.identity.request_id.to_str().unwrap_or_default(),
                     trace_id = context.identity.trace_id(),

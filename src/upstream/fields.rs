@@ -3,6 +3,7 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::error::Malformed;
+use super::hops::CDN_LOOP;
 
 /// Most headers of one response head, or of one trailer section.
 pub(super) const MAX_FIELDS: usize = 256;
@@ -19,13 +20,14 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 ];
 
 /// Headers that stay even if `Connection` lists them. They frame, address or identify the message, and Weir has set
-/// their values itself by then.
-const NEVER_NOMINATED: [HeaderName; 5] = [
+/// their values itself by then; or they end loops.
+const NEVER_NOMINATED: [HeaderName; 6] = [
     header::HOST,
     header::CONTENT_LENGTH,
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
     HeaderName::from_static("x-request-id"),
+    CDN_LOOP,
 ];
 
 const CONTENT_LENGTH: Malformed = Malformed("Content-Length");

@@ -1,5 +1,5 @@
 //! Builds the request head for an upstream: the client's headers without the hop-by-hop ones, plus `X-Forwarded-*` and
-//! `Forwarded`, which say who asked.
+//! `Forwarded`, which say who asked, and `CDN-Loop`, which ends loops.
 
 use std::net::IpAddr;
 
@@ -7,6 +7,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Uri, Version, request};
 
 use super::fields::strip_hop_by_hop;
+use super::hops::Hop;
 use crate::config::Endpoint;
 
 /// Where a request came from, for the `X-Forwarded-*` and `Forwarded` headers.
@@ -18,6 +19,8 @@ pub struct Origin {
     pub scheme: &'static str,
     /// Whether to add `Forwarded`, too.
     pub forwarded: bool,
+    /// What says that the request has come through this process.
+    pub hop: Hop,
 }
 
 /// Turns a client's request head into the one for `endpoint`.
@@ -46,6 +49,7 @@ pub fn forwarded(
         HeaderValue::from_static("identity"),
     );
     forwarded_fields(&mut parts.headers, &host, origin);
+    origin.hop.append(&mut parts.headers);
     parts.headers.insert(header::HOST, host);
     parts.uri = Uri::builder()
         .path_and_query(target(&parts.uri, endpoint))
@@ -181,6 +185,7 @@ mod tests {
             client: Some([192, 0, 2, 1].into()),
             scheme: "http",
             forwarded: true,
+            hop: Hop::random(),
         };
         let parts =
             forwarded(builder.body(()).unwrap().into_parts().0, &endpoint, &origin).unwrap();

@@ -27,5 +27,14 @@ def test_it_is_hardened(unit):
     assert float(re.search(r"exposure level for \S+ ([\d.]+)", said)[1]) <= 2.0
 
 
+def test_it_hears_from_weir():
+    """Weir sends READY=1 itself (tests/process/service_manager.rs). A worker shows each second that it is alive, and is
+    given at least 3 s."""
+    text = UNIT.read_text()
+    assert re.search(r"^Type=notify$", text, re.MULTILINE)
+    assert int(re.search(r"WatchdogSec=(\d+)", text)[1]) >= 10
+    assert "AF_UNIX" in re.search(r"RestrictAddressFamilies=(.*)", text)[1], "the notification socket"
+
+
 def test_it_waits_for_longer_than_a_drain():
     assert int(re.search(r"TimeoutStopSec=(\d+)", UNIT.read_text())[1]) > 25 + 10

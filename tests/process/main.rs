@@ -14,6 +14,8 @@ mod bridge_client;
 mod detached;
 mod extremes;
 mod limits;
+mod logs;
+mod loops;
 mod merge;
 mod metrics;
 #[cfg(debug_assertions)]
@@ -21,6 +23,7 @@ mod panics;
 mod records;
 mod rejections;
 mod replies;
+mod service_manager;
 mod streams;
 mod support;
 mod upstream_websocket;

@@ -36,7 +36,7 @@ use crate::config::talk::{self, Message};
 use crate::config::text::{Flag, OneOf, Text};
 use crate::config::words;
 use crate::config::wrap::{Fields, OneOrMany, OrAuto, OrNull, OrOff, Preferred};
-use crate::config::{Address, Endpoint, LogFormat, Opening, Roots};
+use crate::config::{Address, Endpoint, LogAccess, LogFormat, Opening, Roots};
 
 const MS: Duration = Duration::from_millis(1);
 const NONE: Duration = Duration::ZERO;
@@ -63,7 +63,7 @@ group! {
                 inner: Count { preset: preset::WORKERS, range: (1, 1024) },
                 why: preset::WORKERS_WHY,
             };
-        /// Format and level of the log.
+        /// Format and level of the log, and which requests are in it.
         log: Section<Log> = Section(PhantomData);
         /// Export of OpenTelemetry spans and metrics; see `docs/traces.md`. Read only at start.
         traces: Section<Traces> = Section(PhantomData);
@@ -127,6 +127,10 @@ group! {
                 parse: address::log_level,
                 preset: Some(preset::LOG_LEVEL),
             };
+        /// Which requests get a line: `all`, `streams` (streams, WebSockets, clients that came back to a stream, and what
+        /// did not end well), or `errors` (only what did not end well).
+        access: OneOf<LogAccess> =
+            OneOf { words: words::LOG_ACCESSES.to_vec(), preset: preset::LOG_ACCESS };
     }
 }
 

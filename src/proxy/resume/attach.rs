@@ -8,11 +8,16 @@ use super::answers::{self, Answer, Problem};
 use super::client::Client;
 use crate::client_conn::ClientConn;
 use crate::hub::Refused;
+use crate::log::access::Line;
 use crate::metrics::{ResumeResult, ResumeWay};
+use crate::proxy::passing::ENDED;
+use crate::proxy::reject::REFUSED;
 use crate::reply::body::Body;
 use crate::session::identity::REQUEST_ID;
+use crate::session::request_line::RequestLine;
 use crate::session::resumable::Resumable;
 use crate::session::{self, Follow, RequestContext, Returned, Started};
+use crate::stream::end::End;
 use crate::stream::pump::Reader;
 use crate::traces::SharedSpan;
 
@@ -136,7 +141,7 @@ impl Return<'_> {
 
     fn nothing_more(&self, answer: Answer) -> Response<Body> {
         self.passed(answer.status);
-        self.answer(answer, ResumeResult::Complete)
+        self.answer(answer, ResumeResult::Complete, None)
     }
 
     /// Ends the span with an answer that says all that there is to say.
@@ -155,14 +160,48 @@ impl Return<'_> {
             span.returns(self.way.as_str());
             span.failed(problem.code(), None, answer.status);
         }
-        self.answer(answer, result(problem))
+        self.answer(answer, result(problem), Some(problem.code()))
     }
 
-    fn answer(&self, answer: Answer, result: ResumeResult) -> Response<Body> {
-        let metrics = &self.context.metrics;
-        metrics.request("unary", answer.status);
-        metrics.resume.request(self.way, result);
+    fn answer(
+        &self,
+        answer: Answer,
+        result: ResumeResult,
+        code: Option<&'static str>,
+    ) -> Response<Body> {
+        self.context.metrics.resume.request(self.way, result);
+        self.whole(answer, code)
+    }
+
+    /// Answers without a stream. The `code` says why there is none, if there should be one.
+    pub(super) fn whole(&self, answer: Answer, code: Option<&'static str>) -> Response<Body> {
+        self.context.metrics.request("unary", answer.status);
+        log(
+            RequestLine::of(self.context, End::Finished.as_str()),
+            &answer,
+            code,
+        );
         with_id(answer, &self.context.identity.request_id)
+    }
+}
+
+/// Writes the log line of a request that gets this answer, with the `code` of the problem if there is one.
+pub(super) fn log(line: RequestLine<'_>, answer: &Answer, code: Option<&'static str>) {
+    let line = RequestLine {
+        code,
+        status: Some(answer.status),
+        bytes: u64::try_from(answer.body.len()).ok(),
+        ..line
+    };
+    match code {
+        None => line.write(Line::Plain, ENDED),
+        Some(_) => {
+            let refused = RequestLine {
+                outcome: "refused",
+                ..line
+            };
+            refused.write(Line::Failure, REFUSED);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::answers::{self, Answer, Problem};
-use super::attach::{Return, result, with_id};
+use super::attach::{Return, log, result, with_id};
 use super::caller::CallerKey;
 use super::client::Client;
 use super::far::{self, Far};
@@ -20,11 +20,13 @@ use crate::app::App;
 use crate::config::Bind;
 use crate::dialect::Members;
 use crate::metrics::ResumeWay;
+use crate::proxy::accounting::{OnDrop, unanswered};
 use crate::proxy::reject::{Rejected, Rejection, reject};
 use crate::proxy::{Peer, admit, request_span, validate};
 use crate::reply::body::Body;
 use crate::session::RequestContext;
 use crate::session::identity::Identity;
+use crate::session::request_line::{Grade, RequestLine};
 use crate::session::resumable::Resumable;
 use crate::session::stream_id::StreamId;
 use crate::stream::end::End;
@@ -53,17 +55,38 @@ pub(in crate::proxy) async fn answer(
     // A stream that runs here is served while the process drains: nobody else has it.
     let entered = match admit::check(app, peer, parts, headers, true) {
         Ok(entered) => entered,
-        Err(rejection) => return Some(refused(app, peer, parts, &identity, &rejection)),
+        Err(rejection) => {
+            let asked = (&identity, started);
+            return Some(refused(app, peer, parts, asked, &rejection));
+        }
     };
+    let path = admit::shown(parts.uri.path());
+    let line = RequestLine {
+        identity: &identity,
+        route: None,
+        client: peer.origin.client,
+        method: Some(&parts.method),
+        path: Some(&path),
+        started,
+        outcome: End::ClientGone.as_str(),
+        code: None,
+        status: None,
+        bytes: None,
+        cause: None,
+        grade: Grade::Info,
+    };
+    let leaving = OnDrop::new(|| unanswered(line));
     let found = match asked {
         Ok(id) => find(app, peer, id, &parts.headers).await,
         Err(malformed) => Err(Problem::Malformed(malformed)),
     };
+    leaving.forget();
     let found = match found {
         Ok(found) => found,
         Err(problem) => {
             app.metrics.resume.request_without_route(result(&problem));
             let answer = answers::refuse(&problem, client);
+            log(line, &answer, Some(problem.code()));
             return Some(with_id(answer, &identity.request_id));
         }
     };
@@ -75,7 +98,7 @@ pub(in crate::proxy) async fn answer(
         identity,
         client: peer.origin.client,
         method: parts.method.clone(),
-        path: parts.uri.path().into(),
+        path,
         metadata: None,
         route: Arc::clone(route),
         metrics: Arc::clone(metrics),
@@ -83,6 +106,9 @@ pub(in crate::proxy) async fn answer(
     });
     let scheme = peer.origin.scheme;
     let span = request_span::begin(app, &context, &mut parts.headers, scheme);
+    let leaving = OnDrop::new(|| {
+        unanswered(RequestLine::of(&context, End::ClientGone.as_str()));
+    });
     let own = Return {
         conn: &peer.conn,
         context: &context,
@@ -108,6 +134,7 @@ pub(in crate::proxy) async fn answer(
         },
         _ => own.refuse(&Problem::MethodNotAllowed),
     };
+    leaving.forget();
     Some(response.map(|body| body.holding(entered)))
 }
 
@@ -116,14 +143,16 @@ fn refused(
     app: &App,
     peer: &Peer,
     parts: &request::Parts,
-    identity: &Identity,
+    (identity, started): (&Identity, Instant),
     rejection: &Rejection,
 ) -> Response<Body> {
+    let path = admit::shown(parts.uri.path());
     let request = Rejected {
         identity,
         method: &parts.method,
-        path: parts.uri.path(),
+        path: &path,
         client: peer.origin.client,
+        started,
         version: parts.version,
         dialect: None,
         members: Members::default(),
@@ -220,7 +249,6 @@ async fn stop(found: &Found, own: &Return<'_>) -> Result<Response<Body>, Problem
 }
 
 fn document(found: &Found, own: &Return<'_>, status: StatusCode) -> Response<Body> {
-    own.context.metrics.request("unary", status);
     own.passed(status);
     let body = match found {
         Found::Here(stream) => state(stream),
@@ -236,7 +264,7 @@ fn document(found: &Found, own: &Return<'_>, status: StatusCode) -> Response<Bod
         headers,
         body: Bytes::from(body.to_string()),
     };
-    with_id(answer, &own.context.identity.request_id)
+    own.whole(answer, None)
 }
 
 fn state(stream: &Resumable) -> serde_json::Value {

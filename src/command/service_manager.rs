@@ -1,0 +1,122 @@
+//! What the service manager is told, which is systemd with `Type=notify`: that Weir serves, reloads, drains, and that its
+//! workers are alive (watchdog).
+//!
+//! Nothing is sent unless the environment has `NOTIFY_SOCKET`. Beats are sent only if it has `WATCHDOG_USEC`, too.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::app::{App, Load};
+use crate::server::workers::BEAT_EVERY;
+
+/// Shorter watchdog times are not shorter than this to Weir. They would end it whenever the machine is busy.
+const MIN_PATIENCE: Duration = BEAT_EVERY.saturating_mul(3);
+/// The watchdog is never told more often than this.
+const MIN_TICK: Duration = Duration::from_millis(10);
+
+/// Tells that the listeners are open.
+pub(super) fn ready(addresses: &[String]) {
+    let status = format!("serving on {}", addresses.join(", "));
+    tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+}
+
+/// Tells that the configuration is being read again.
+pub(super) fn reloading() {
+    // From systemd 253 on, units of type `notify-reload` want the time, too.
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(_) => tell(&[NotifyState::Reloading]),
+    }
+}
+
+/// Tells that it was read, and what has become of it.
+pub(super) fn reloaded(status: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// Tells that the process drains.
+pub(super) fn stopping(streams: usize) {
+    let status = format!("draining: {streams} streams");
+    tell(&[NotifyState::Stopping, NotifyState::Status(&status)]);
+}
+
+/// Returns how long the service manager waits for a beat; `None` if it does not.
+pub(super) fn watchdog() -> Option<Duration> {
+    sd_notify::watchdog_enabled().filter(|period| !period.is_zero())
+}
+
+/// Tells twice in each `period` that the workers are alive, as long as all of them are.
+pub(super) async fn beat(app: Arc<App>, period: Duration) {
+    let mut ticks = interval((period / 2).max(MIN_TICK));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pulse = Pulse::new(app.load.len(), period.max(MIN_PATIENCE));
+    loop {
+        ticks.tick().await;
+        let silent = pulse.silent(app.load.iter().map(Load::beats));
+        match silent {
+            None => tell(&[NotifyState::Watchdog]),
+            Some(worker) => tracing::error!(
+                worker,
+                "a worker shows no sign of life: the watchdog of the service manager is not told that it is alive"
+            ),
+        }
+    }
+}
+
+/// When each worker last showed a sign of life.
+#[derive(Debug)]
+struct Pulse {
+    last: Vec<(u64, Instant)>,
+    patience: Duration,
+}
+
+impl Pulse {
+    /// The workers have just begun.
+    fn new(workers: usize, patience: Duration) -> Self {
+        Self {
+            last: vec![(0, Instant::now()); workers],
+            patience,
+        }
+    }
+
+    /// Takes how often each worker has beaten. Returns the first one that has been silent for too long.
+    fn silent(&mut self, beats: impl Iterator<Item = u64>) -> Option<usize> {
+        let now = Instant::now();
+        let mut silent = None;
+        for (index, (last, beats)) in self.last.iter_mut().zip(beats).enumerate() {
+            if last.0 != beats {
+                *last = (beats, now);
+            } else if now.duration_since(last.1) > self.patience {
+                silent = silent.or(Some(index));
+            }
+        }
+        silent
+    }
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "the service manager could not be told (NOTIFY_SOCKET)");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_stands_still_is_noticed() {
+        let mut pulse = Pulse::new(2, Duration::from_secs(10));
+        assert_eq!(pulse.silent([0, 0].into_iter()), None);
+        tokio::time::advance(Duration::from_secs(8)).await;
+        assert_eq!(pulse.silent([8, 7].into_iter()), None);
+        tokio::time::advance(Duration::from_secs(8)).await;
+        assert_eq!(pulse.silent([16, 7].into_iter()), None, "8 s are not long");
+        tokio::time::advance(Duration::from_secs(8)).await;
+        assert_eq!(pulse.silent([24, 7].into_iter()), Some(1));
+        assert_eq!(pulse.silent([25, 8].into_iter()), None, "it goes on");
+    }
+}
