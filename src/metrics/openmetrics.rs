@@ -185,7 +185,9 @@ mod tests {
 
     #[test]
     fn no_two_families_have_one_name() {
-        let text = Metrics::new().encode_openmetrics();
+        let metrics = Metrics::new();
+        let _route = metrics.route("chat");
+        let text = metrics.encode_openmetrics();
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
         let names: Vec<&str> = types.filter_map(|line| line.split(' ').next()).collect();
         let unique: BTreeSet<&str> = names.iter().copied().collect();
