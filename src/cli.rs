@@ -10,20 +10,13 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Overrides;
-
-/// The version. Release builds set `WEIR_LONG_VERSION`, for example to `0.1.0 (commit 1a2b3c4, rustc 1.95.0)`.
-const VERSION: &str = match option_env!("WEIR_LONG_VERSION") {
-    Some(text) => text,
-    None => env!("CARGO_PKG_VERSION"),
-};
+use crate::release::{VERSION, features};
 
 /// The version, and on a second line the optional features that are built in.
 static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
-    let features = match (cfg!(feature = "otel"), cfg!(feature = "redis")) {
-        (true, true) => "otel, redis",
-        (true, false) => "otel",
-        (false, true) => "redis",
-        (false, false) => "none",
+    let features = match &*features() {
+        [] => "none".to_owned(),
+        all => all.join(", "),
     };
     format!("{VERSION}\nfeatures: {features}")
 });

@@ -1,8 +1,10 @@
 //! The admin listener: serves metrics, health, live streams and drain, never on a traffic port.
 
 mod answer;
+mod facts;
 mod guard;
 mod live;
+mod past;
 mod scrape;
 
 use std::convert::Infallible;

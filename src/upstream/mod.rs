@@ -42,8 +42,8 @@ use tokio_rustls::TlsConnector;
 
 pub use body::Body;
 use connect::Speaks;
-pub use endpoint::Endpoints;
 use endpoint::Picked;
+pub use endpoint::{EndpointStatus, Endpoints};
 pub use error::{Broken, Error, Malformed};
 use exchange::Exchange;
 use http2::Stream;
