@@ -7,6 +7,8 @@ pub mod healthcheck;
 mod records;
 pub mod schema;
 pub mod serve;
+#[cfg(feature = "top")]
+pub mod top;
 
 /// The output of a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
