@@ -28,7 +28,7 @@ use crate::stream::end::End;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The paths, and the methods that each takes.
-const PATHS: [(&str, &str); 10] = [
+static PATHS: [(&str, &str); 10] = [
     ("/", "GET, HEAD"),
     ("/page.css", "GET, HEAD"),
     ("/page.js", "GET, HEAD"),

@@ -223,7 +223,7 @@ fn stop(target: &Target, id: &str) -> String {
 fn fields(target: &Target) -> Vec<(&str, &str)> {
     let mut fields = vec![(target.mark.as_str(), "1")];
     if let Some(authorization) = &target.authorization {
-        fields.push(("Authorization", authorization));
+        fields.push(("Authorization", authorization.as_str()));
     }
     fields
 }

@@ -78,14 +78,14 @@ fn state(model: &Model, facts: &Facts, place: &str) -> Vec<Span<'static>> {
             format!("no connection to {place}: {problem}; trying again, this is what it told last");
         return vec![Span::styled(text, BAD)];
     }
-    let mut spans = Vec::new();
-    spans.push(if facts.refusing {
+    let drain = if facts.refusing {
         Span::styled("draining: new requests are refused", BAD)
     } else if facts.draining {
         Span::styled("draining", WARN)
     } else {
         Span::styled("serving", GOOD)
-    });
+    };
+    let mut spans = vec![drain];
     if facts.memory.shedding {
         spans.push(Span::styled(
             "  memory is short: new requests are refused",

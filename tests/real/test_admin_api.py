@@ -107,6 +107,27 @@ def test_the_document_tells_what_happened(busy):
     until("silence", lambda: document(busy)["streams"][0]["flow"] == "silent")
 
 
+def test_a_client_that_reads_nothing_is_told_apart_from_a_silent_agent(weir, upstream):
+    def flood(connection):
+        connection.request()
+        connection.head()
+        while True:
+            connection.chunk(EVENTS[1] * 50)
+
+    queue = {"max_events": 16, "max_bytes": "64KiB", "overflow": "block"}
+    proxy = weir(upstream(flood).url, defaults={"queue": queue})
+    with Raw(proxy.url, receive_buffer=4096).post(CHAT):
+
+        def stalled() -> dict | None:
+            streams = document(proxy)["streams"]
+            return streams[0] if streams and streams[0]["flow"] == "stalled" and streams[0]["blocked_ms"] else None
+
+        stream = until("it is stalled, and its agent is not read", stalled)
+        assert stream["flow_ms"] > 1000 and stream["queue_bytes"] > 0 and stream["state"] == "stalled"
+    until("it has ended", lambda: document(proxy)["ended_total"] == 1)
+    assert document(proxy)["ended"][0]["outcome"] == "client_gone"
+
+
 def test_a_follower_is_told_each_ended_stream_once(busy):
     request = Request(f"http://{busy.admin}/streams", headers={"accept": "text/event-stream"})
     with urlopen(request, timeout=15) as following:
