@@ -154,7 +154,7 @@ struct Recent {
     period_ms: u64,
     ttft_p50_ms: Vec<Option<f64>>,
     ttft_p95_ms: Vec<Option<f64>>,
-    /// How many streams ended.
+    /// How many ended.
     ended: Vec<u32>,
     /// How many ended for each reason that there was.
     ends: BTreeMap<&'static str, Vec<u32>>,
@@ -171,7 +171,7 @@ impl Recent {
         for (at, period) in periods.iter().enumerate() {
             let mut sum = 0_u32;
             for (end, count) in period.ends() {
-                let counts = ends.entry(end.as_str());
+                let counts = ends.entry(end);
                 let counts = counts.or_insert_with(|| vec![0; periods.len()]);
                 if let Some(slot) = counts.get_mut(at) {
                     *slot = count;

@@ -125,7 +125,7 @@ const order = () => {
 
 const flowText = (stream) => (stream.flow_ms === null ? stream.flow : `${stream.flow} ${seconds(stream.flow_ms)}`);
 const dialectText = (item) => (item.reply ? `${item.dialect} → ${item.reply}` : item.dialect);
-const idText = (item) => `${item.id} ${item.request_id}`;
+const idText = (item) => `${item.id ?? ""} ${item.request_id}`.trim();
 
 function showLive() {
   const wanted = words();

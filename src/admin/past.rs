@@ -1,4 +1,4 @@
-//! What `/streams` tells of streams that have ended.
+//! What `/streams` tells of streams that have ended, and of requests that failed before they became one.
 
 use serde::Serialize;
 
@@ -6,11 +6,11 @@ use super::facts::{millis, rounded, unix_millis};
 use crate::app::App;
 use crate::session::recent;
 
-/// A stream that has ended.
+/// A stream that has ended, or a request that failed.
 #[derive(Serialize)]
 pub(super) struct Ended {
     number: u64,
-    id: String,
+    id: Option<String>,
     request_id: String,
     route: String,
     client: Option<String>,
@@ -44,7 +44,8 @@ impl From<recent::Ended> for Ended {
         let figures = ended.figures;
         Self {
             number: ended.number,
-            id: ended.id.to_string(),
+            outcome: ended.outcome(),
+            id: ended.id.map(|id| id.to_string()),
             request_id: ended.request_id.to_str().unwrap_or_default().to_owned(),
             route: ended.route.to_string(),
             client: ended.client.map(|client| client.to_string()),
@@ -52,7 +53,6 @@ impl From<recent::Ended> for Ended {
             path: ended.path.to_string(),
             dialect: ended.dialect,
             reply: ended.reply,
-            outcome: ended.outcome.as_str(),
             code: ended.code,
             status: ended.status.as_u16(),
             ended_at_ms: unix_millis(ended.at),
@@ -68,7 +68,7 @@ impl From<recent::Ended> for Ended {
     }
 }
 
-/// Returns the remembered streams that ended after the one with the number `told`, the last one first.
+/// Returns those that ended after the one with the number `told`, the last one first.
 pub(super) fn ended(app: &App, told: u64) -> Vec<Ended> {
     let ended = app.streams.recent.ended(told);
     ended.into_iter().map(Ended::from).collect()

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use http::StatusCode;
 use tokio::time::Instant;
 
+use super::context::RequestContext;
 use super::recent::{Counted, Ended};
 use super::registry::LiveStream;
 use crate::dialect::Dialect;
@@ -185,18 +186,28 @@ pub(super) fn agents(live: &LiveStream, board: &Board, end: End) {
 
 /// Returns what is remembered of a stream that ends now, without its figures.
 pub(crate) fn ended(live: &LiveStream, end: End, code: &'static str, status: StatusCode) -> Ended {
-    let context = &*live.context;
+    Ended {
+        id: Some(live.id),
+        dialect: live.dialect().as_str(),
+        reply: live.reply().map(Target::as_str),
+        outcome: Some(end),
+        ..rejected(&live.context, code, status)
+    }
+}
+
+/// Returns what is remembered of a request that failed before it became a stream.
+pub(crate) fn rejected(context: &RequestContext, code: &'static str, status: StatusCode) -> Ended {
     Ended {
         number: 0,
-        id: live.id,
+        id: None,
         request_id: context.identity.request_id.clone(),
         route: Arc::clone(&context.route.name),
         client: context.client,
         method: context.method.clone(),
         path: Arc::clone(&context.path),
-        dialect: live.dialect().as_str(),
-        reply: live.reply().map(Target::as_str),
-        outcome: end,
+        dialect: Dialect::Opaque.as_str(),
+        reply: None,
+        outcome: None,
         code,
         status,
         at: SystemTime::now(),

@@ -1,4 +1,5 @@
-//! What ended lately: the last streams with their figures, and their times and reasons over the last minutes.
+//! What ended lately: the last streams with their figures, the requests that failed before they became one, and times and
+//! reasons over the last minutes.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 use super::stream_id::StreamId;
 use crate::stream::end::End;
 
-/// How many ended streams are remembered.
+/// How many ended streams and failed requests are remembered.
 pub const REMEMBERED: usize = 200;
 /// How many periods are remembered.
 pub const PERIODS: usize = 60;
@@ -25,13 +26,17 @@ const EDGES: [u32; 25] = [
     11_000, 17_000, 25_000, 38_000, 60_000, 120_000, 300_000,
 ];
 
-/// A stream that has ended: what it was and its figures, but nothing that was said.
+/// The outcome of a request that Weir answered itself, because it could not serve it.
+pub const REJECTED: &str = "rejected";
+
+/// A stream that has ended, or a request that failed before it became one: what it was and its figures, but nothing that
+/// was said.
 #[derive(Clone, Debug)]
 pub struct Ended {
     /// Its number among all that have ended, from 1.
     pub number: u64,
-    /// The id of the stream.
-    pub id: StreamId,
+    /// The id of the stream; `None` if there was none.
+    pub id: Option<StreamId>,
     /// The id of the request.
     pub request_id: HeaderValue,
     /// The name of the route.
@@ -46,8 +51,8 @@ pub struct Ended {
     pub dialect: &'static str,
     /// What it was translated to.
     pub reply: Option<&'static str>,
-    /// Why it ended.
-    pub outcome: End,
+    /// Why it ended; `None` of a request that was rejected.
+    pub outcome: Option<End>,
     /// The same, or what tells more.
     pub code: &'static str,
     /// The status that the client got.
@@ -58,6 +63,13 @@ pub struct Ended {
     pub duration: Duration,
     /// The figures of a stream whose end was reported in full.
     pub figures: Counted,
+}
+
+impl Ended {
+    /// Returns the word for why it ended.
+    pub fn outcome(&self) -> &'static str {
+        self.outcome.map_or(REJECTED, End::as_str)
+    }
 }
 
 /// The figures of a stream that has ended. What was cut short has none.
@@ -86,8 +98,8 @@ pub struct Period {
     index: u64,
     /// Times to the first token, by edge; the last counts what is longer.
     ttft: [u32; EDGES.len() + 1],
-    /// How many ended, by [`End::index`].
-    ends: [u32; End::ALL.len()],
+    /// How many ended, by [`End::index`]; the last counts rejected requests.
+    ends: [u32; End::ALL.len() + 1],
 }
 
 impl Period {
@@ -95,12 +107,13 @@ impl Period {
         Self {
             index,
             ttft: [0; EDGES.len() + 1],
-            ends: [0; End::ALL.len()],
+            ends: [0; End::ALL.len() + 1],
         }
     }
 
-    fn note(&mut self, end: End, ttft: Option<Duration>) {
-        if let Some(count) = self.ends.get_mut(end.index()) {
+    fn note(&mut self, end: Option<End>, ttft: Option<Duration>) {
+        let at = end.map_or(End::ALL.len(), End::index);
+        if let Some(count) = self.ends.get_mut(at) {
             *count = count.saturating_add(1);
         }
         if let Some(ttft) = ttft {
@@ -136,12 +149,10 @@ impl Period {
         Some(from)
     }
 
-    /// Returns how many streams ended for each reason, if any did.
-    pub fn ends(&self) -> impl Iterator<Item = (End, u32)> {
-        End::ALL
-            .into_iter()
-            .zip(self.ends)
-            .filter(|(_, count)| *count > 0)
+    /// Returns how many ended for each reason, if any did.
+    pub fn ends(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        let names = End::ALL.into_iter().map(End::as_str).chain([REJECTED]);
+        names.zip(self.ends).filter(|(_, count)| *count > 0)
     }
 }
 
@@ -172,7 +183,7 @@ impl Default for Recent {
 }
 
 impl Recent {
-    /// Adds a stream that has just ended.
+    /// Adds what has just ended.
     pub fn note(&self, ended: Ended) {
         self.note_at(ended, Instant::now());
     }
@@ -197,12 +208,12 @@ impl Recent {
         state.ended.push_back(ended);
     }
 
-    /// Returns how many streams have ended since the start of the process.
+    /// Returns how many have ended since the start of the process.
     pub fn count(&self) -> u64 {
         self.lock().count
     }
 
-    /// Returns the streams that ended after the one with the number `after`, the last one first.
+    /// Returns those that ended after the one with the number `after`, the last one first.
     pub fn ended(&self, after: u64) -> Vec<Ended> {
         let state = self.lock();
         let newer = state.ended.iter().rev();
@@ -278,22 +289,24 @@ mod tests {
         let mut period = Period::new(0);
         assert_eq!(period.ttft(0.5), None);
         for millis in 1..=1000 {
-            period.note(End::Finished, Some(Duration::from_millis(millis)));
+            period.note(Some(End::Finished), Some(Duration::from_millis(millis)));
         }
         let (half, most) = (period.ttft(0.5).unwrap(), period.ttft(0.95).unwrap());
         assert!((half - 500.0).abs() < 125.0, "{half}");
         assert!((most - 950.0).abs() < 240.0, "{most}");
         let mut slow = Period::new(0);
-        slow.note(End::Finished, Some(Duration::from_secs(4000)));
+        slow.note(Some(End::Finished), Some(Duration::from_secs(4000)));
         assert_eq!(
             slow.ttft(0.5),
             Some(300_000.0),
             "no more than the last edge"
         );
         let mut none = Period::new(0);
-        none.note(End::ClientGone, None);
+        none.note(Some(End::ClientGone), None);
         assert_eq!(none.ttft(0.5), None);
-        assert_eq!(none.ends().collect::<Vec<_>>(), [(End::ClientGone, 1)]);
+        assert_eq!(none.ends().collect::<Vec<_>>(), [("client_gone", 1)]);
+        none.note(None, None);
+        assert_eq!(none.ends().last(), Some((REJECTED, 1)));
     }
 
     #[test]

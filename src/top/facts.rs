@@ -128,12 +128,14 @@ pub struct Stream {
     pub queue_bytes: u64,
 }
 
-/// A stream that has ended.
+/// A stream that has ended, or a request that failed.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Ended {
-    /// The id of the stream.
-    pub id: String,
+    /// Its number among all that have ended.
+    pub number: u64,
+    /// The id of the stream; `None` of a request that failed before it became one.
+    pub id: Option<String>,
     /// The id of the request.
     pub request_id: String,
     /// The name of the route.

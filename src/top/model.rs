@@ -104,7 +104,7 @@ pub struct Model {
     pub asking: Option<Asked>,
     /// What came of the last stop.
     pub said: Option<String>,
-    /// The id of the selected stream. It stays selected when the order changes.
+    /// What names the selected row. It stays selected when the order changes.
     selected: Option<String>,
 }
 
@@ -176,10 +176,10 @@ impl Model {
 
     /// Returns the place of the selected row, if there is any row.
     pub fn selected(&self) -> Option<usize> {
-        let ids = self.ids();
-        let known = self.selected.as_deref();
-        let at = ids.iter().position(|id| Some(*id) == known);
-        (!ids.is_empty()).then(|| at.unwrap_or(0))
+        let names = self.names();
+        let known = self.selected.as_ref();
+        let at = names.iter().position(|name| Some(name) == known);
+        (!names.is_empty()).then(|| at.unwrap_or(0))
     }
 
     fn typed(&mut self, code: KeyCode) {
@@ -221,9 +221,9 @@ impl Model {
     /// Selects the row at the place that `to` makes of the current one and the last one.
     fn step(&mut self, to: impl Fn(usize, usize) -> usize) {
         let at = self.selected().unwrap_or(0);
-        let ids = self.ids();
-        let last = ids.len().saturating_sub(1);
-        self.selected = ids.get(to(at, last).min(last)).map(|id| (*id).to_owned());
+        let names = self.names();
+        let last = names.len().saturating_sub(1);
+        self.selected = names.get(to(at, last).min(last)).cloned();
     }
 
     /// Returns the stream that the user may stop.
@@ -242,10 +242,19 @@ impl Model {
         })
     }
 
-    fn ids(&self) -> Vec<&str> {
+    /// Returns what names each row.
+    fn names(&self) -> Vec<String> {
         match self.list {
-            List::Live => self.live().into_iter().map(|stream| &*stream.id).collect(),
-            List::Ended => self.ended().into_iter().map(|ended| &*ended.id).collect(),
+            List::Live => self
+                .live()
+                .into_iter()
+                .map(|stream| stream.id.clone())
+                .collect(),
+            List::Ended => self
+                .ended()
+                .into_iter()
+                .map(|ended| ended.number.to_string())
+                .collect(),
         }
     }
 
@@ -303,7 +312,7 @@ fn had(ended: &Ended, words: &[String]) -> bool {
             &ended.dialect,
             &ended.outcome,
             &ended.code,
-            &ended.id,
+            ended.id.as_deref().unwrap_or_default(),
             &ended.request_id,
         ],
     )
@@ -335,7 +344,7 @@ mod tests {
                 stream("c", "chat", 200, Some(90)),
             ],
             ended: vec![Ended {
-                id: "d".to_owned(),
+                number: 1,
                 outcome: "finished".to_owned(),
                 ..Ended::default()
             }],

@@ -168,7 +168,7 @@ fn past(ended: &Ended, is_wide: bool) -> Row<'static> {
         ended.dialect.clone(),
         ended.client.clone(),
         &format!("{} {} {}", ended.status, ended.method, ended.path),
-        &ended.id,
+        ended.id.as_deref().unwrap_or("-"),
     ));
     Row::new(cells)
 }

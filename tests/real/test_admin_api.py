@@ -151,6 +151,21 @@ def test_a_follower_is_told_each_ended_stream_once(busy):
         assert seen == [2]
 
 
+def test_a_request_that_could_not_be_served_is_told_and_a_wrong_one_is_not(weir):
+    # Nothing listens there.
+    proxy = weir("http://127.0.0.1:9", defaults={"deadlines": {"connect": "200ms"}})
+    with Raw(proxy.url).post(CHAT) as client:
+        failed = client.status
+        client.read_body()
+    with Raw(proxy.url).send("CONNECT", "a:1") as client:
+        assert client.read_head().status < 500
+    told = document(proxy)
+    (ended,) = told["ended"]
+    assert failed >= 500 and (ended["outcome"], ended["status"], ended["id"]) == ("rejected", failed, None)
+    assert ended["code"].startswith("connect") and ended["ttft_ms"] is None
+    assert sum(told["recent"]["ends"]["rejected"]) == 1 and told["streams"] == []
+
+
 def test_a_reload_is_told(weir, upstream):
     proxy = weir(upstream(lambda connection: None).url)
     config = json.loads(proxy.file.read_text())
