@@ -162,7 +162,7 @@ def test_a_request_that_could_not_be_served_is_told_and_a_wrong_one_is_not(weir)
     told = document(proxy)
     (ended,) = told["ended"]
     assert failed >= 500 and (ended["outcome"], ended["status"], ended["id"]) == ("rejected", failed, None)
-    assert ended["code"].startswith("connect") and ended["ttft_ms"] is None
+    assert ended["code"] == "upstream_connect" and ended["ttft_ms"] is None
     assert sum(told["recent"]["ends"]["rejected"]) == 1 and told["streams"] == []
 
 
