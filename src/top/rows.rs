@@ -8,10 +8,29 @@ use super::model::{Model, Sort};
 use super::style::{BAD, GOOD, WAIT, WARN};
 use super::words::{maybe, none, pace, size, time};
 
-/// From this width on, rows have all columns.
-const WIDE: u16 = 120;
-/// How many characters of an id a narrow row shows.
+/// How many characters of an id are shown. The question whether to stop a stream shows all.
 const SHORT_ID: usize = 8;
+
+/// How many columns there are.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Room {
+    /// The figures and the id.
+    Figures,
+    /// The path, too.
+    Path,
+    /// The dialect and the client, too.
+    All,
+}
+
+impl Room {
+    const fn of(width: u16) -> Self {
+        match width {
+            0..100 => Self::Figures,
+            100..150 => Self::Path,
+            _ => Self::All,
+        }
+    }
+}
 
 /// A list: its columns and rows.
 pub(super) struct Shown {
@@ -22,7 +41,7 @@ pub(super) struct Shown {
 
 /// Returns the live streams.
 pub(super) fn live(model: &Model, width: u16) -> Shown {
-    let is_wide = width >= WIDE;
+    let room = Room::of(width);
     let all = model.live();
     let total = model.facts.as_ref().map_or(0, |facts| facts.active);
     let sorted = |sort: Sort| {
@@ -35,36 +54,83 @@ pub(super) fn live(model: &Model, width: u16) -> Shown {
     };
     let mut columns = vec![
         (sorted(Sort::State), Constraint::Length(16)),
-        (sorted(Sort::Route), Constraint::Min(8)),
-        (sorted(Sort::Age), Constraint::Length(8)),
+        (sorted(Sort::Route), Constraint::Length(10)),
+        (sorted(Sort::Age), Constraint::Length(7)),
         (sorted(Sort::Ttft), Constraint::Length(8)),
-        (sorted(Sort::Speed), Constraint::Length(8)),
-        (sorted(Sort::Queue), Constraint::Length(16)),
+        (sorted(Sort::Speed), Constraint::Length(7)),
+        (sorted(Sort::Queue), Constraint::Length(14)),
     ];
-    columns.extend(described(is_wide));
+    columns.extend(described(room));
     Shown {
         title: format!("live: {} of {total}", all.len()),
         columns,
-        rows: all.into_iter().map(|stream| row(stream, is_wide)).collect(),
+        rows: all.into_iter().map(|stream| row(stream, room)).collect(),
     }
+}
+
+/// Returns the streams that have ended.
+pub(super) fn ended(model: &Model, width: u16) -> Shown {
+    let room = Room::of(width);
+    let all = model.ended();
+    let total = model.facts.as_ref().map_or(0, |facts| facts.ended_total);
+    let mut columns = vec![
+        column("outcome", Constraint::Length(24)),
+        column("route", Constraint::Length(10)),
+        column("lasted", Constraint::Length(7)),
+        column("TTFT", Constraint::Length(8)),
+        column("tok/s", Constraint::Length(7)),
+        column("tokens", Constraint::Length(7)),
+    ];
+    columns.extend(described(room));
+    Shown {
+        title: format!("ended: {} of {total}", all.len()),
+        columns,
+        rows: all.into_iter().map(|one| past(one, room)).collect(),
+    }
+}
+
+fn column(name: &str, width: Constraint) -> (String, Constraint) {
+    (name.to_owned(), width)
 }
 
 /// Returns the columns that tell what a stream is.
-fn described(is_wide: bool) -> Vec<(String, Constraint)> {
-    let column = |name: &str, width: Constraint| (name.to_owned(), width);
-    if is_wide {
-        vec![
-            column("dialect", Constraint::Length(16)),
-            column("client", Constraint::Length(15)),
-            column("path", Constraint::Fill(1)),
-            column("id", Constraint::Length(32)),
-        ]
-    } else {
-        vec![column("id", Constraint::Length(9))]
+fn described(room: Room) -> Vec<(String, Constraint)> {
+    let mut columns = vec![column("id", Constraint::Length(8))];
+    if room >= Room::Path {
+        columns.push(column("path", Constraint::Fill(1)));
+    }
+    if room >= Room::All {
+        columns.push(column("dialect", Constraint::Length(14)));
+        columns.push(column("client", Constraint::Length(15)));
+    }
+    columns
+}
+
+/// What a stream is.
+struct Described<'a> {
+    id: &'a str,
+    path: String,
+    dialect: String,
+    client: Option<&'a str>,
+}
+
+impl Described<'_> {
+    /// Returns the cells of [`described`].
+    fn cells(self, room: Room) -> Vec<Cell<'static>> {
+        let short: String = self.id.chars().take(SHORT_ID).collect();
+        let mut cells = vec![Cell::from(short)];
+        if room >= Room::Path {
+            cells.push(Cell::from(self.path));
+        }
+        if room >= Room::All {
+            cells.push(Cell::from(self.dialect));
+            cells.push(Cell::from(self.client.map_or_else(none, str::to_owned)));
+        }
+        cells
     }
 }
 
-fn row(stream: &Stream, is_wide: bool) -> Row<'static> {
+fn row(stream: &Stream, room: Room) -> Row<'static> {
     let flow = match stream.flow_ms {
         Some(ms) => format!("{} {}", stream.flow, time(ms)),
         None => stream.flow.clone(),
@@ -87,64 +153,20 @@ fn row(stream: &Stream, is_wide: bool) -> Row<'static> {
         Cell::from(pace(stream.tokens_per_s)),
         Cell::from(queue),
     ];
-    let dialect = match &stream.reply {
-        Some(reply) => format!("{}>{reply}", stream.dialect),
-        None => stream.dialect.clone(),
+    let described = Described {
+        id: &stream.id,
+        path: format!("{} {}", stream.method, stream.path),
+        dialect: match &stream.reply {
+            Some(reply) => format!("{}>{reply}", stream.dialect),
+            None => stream.dialect.clone(),
+        },
+        client: stream.client.as_deref(),
     };
-    cells.extend(description(
-        is_wide,
-        dialect,
-        stream.client.clone(),
-        &format!("{} {}", stream.method, stream.path),
-        &stream.id,
-    ));
+    cells.extend(described.cells(room));
     Row::new(cells)
 }
 
-/// Returns the cells that tell what a stream is.
-fn description(
-    is_wide: bool,
-    dialect: String,
-    client: Option<String>,
-    path: &str,
-    id: &str,
-) -> Vec<Cell<'static>> {
-    if is_wide {
-        vec![
-            Cell::from(dialect),
-            Cell::from(client.unwrap_or_else(none)),
-            Cell::from(path.to_owned()),
-            Cell::from(id.to_owned()),
-        ]
-    } else {
-        let short: String = id.chars().take(SHORT_ID).collect();
-        vec![Cell::from(short)]
-    }
-}
-
-/// Returns the streams that have ended.
-pub(super) fn ended(model: &Model, width: u16) -> Shown {
-    let is_wide = width >= WIDE;
-    let all = model.ended();
-    let total = model.facts.as_ref().map_or(0, |facts| facts.ended_total);
-    let column = |name: &str, width: Constraint| (name.to_owned(), width);
-    let mut columns = vec![
-        column("outcome", Constraint::Length(20)),
-        column("route", Constraint::Min(8)),
-        column("lasted", Constraint::Length(8)),
-        column("TTFT", Constraint::Length(8)),
-        column("tok/s", Constraint::Length(8)),
-        column("tokens", Constraint::Length(8)),
-    ];
-    columns.extend(described(is_wide));
-    Shown {
-        title: format!("ended: {} of {total}", all.len()),
-        columns,
-        rows: all.into_iter().map(|one| past(one, is_wide)).collect(),
-    }
-}
-
-fn past(ended: &Ended, is_wide: bool) -> Row<'static> {
+fn past(ended: &Ended, room: Room) -> Row<'static> {
     let outcome = if ended.code == ended.outcome {
         ended.outcome.clone()
     } else {
@@ -163,12 +185,12 @@ fn past(ended: &Ended, is_wide: bool) -> Row<'static> {
         Cell::from(pace(ended.tokens_per_s)),
         Cell::from(ended.tokens.to_string()),
     ];
-    cells.extend(description(
-        is_wide,
-        ended.dialect.clone(),
-        ended.client.clone(),
-        &format!("{} {} {}", ended.status, ended.method, ended.path),
-        ended.id.as_deref().unwrap_or("-"),
-    ));
+    let described = Described {
+        id: ended.id.as_deref().unwrap_or("-"),
+        path: format!("{} {} {}", ended.status, ended.method, ended.path),
+        dialect: ended.dialect.clone(),
+        client: ended.client.as_deref(),
+    };
+    cells.extend(described.cells(room));
     Row::new(cells)
 }

@@ -183,7 +183,7 @@ fn ask(frame: &mut Frame<'_>, asked: &Asked) {
         Line::from(asked.id.clone()),
     ];
     let all = frame.area();
-    let height = 4.min(all.height);
+    let height = all.height.min(4);
     let area = Rect {
         x: all.x,
         y: all.y + all.height.saturating_sub(height) / 2,
@@ -238,6 +238,8 @@ mod tests {
             streams: vec![Stream {
                 id: "0123456789abcdef0123456789abcdef".to_owned(),
                 route: "chat".to_owned(),
+                dialect: "anthropic".to_owned(),
+                reply: Some("ai-sdk".to_owned()),
                 method: "POST".to_owned(),
                 path: "/v1/chat/completions".to_owned(),
                 flow: "silent".to_owned(),
@@ -273,12 +275,15 @@ mod tests {
             "41.5",
             "2 / 2.0 KiB",
             "POST /v1/chat/completions",
-            "0123456789abcdef0123456789abcdef",
+            "01234567",
         ] {
             assert!(text.contains(part), "{part}:\n{text}");
         }
         let narrow = drawn(&model, 80, 20);
-        assert!(narrow.contains("01234567") && !narrow.contains("0123456789"));
+        assert!(narrow.contains("01234567") && narrow.contains("2 / 2.0 KiB"));
+        assert!(!narrow.contains("POST"), "there is no room for it");
+        let wide = drawn(&model, 160, 20);
+        assert!(wide.contains("anthropic>ai-s"), "{wide}");
         model.list = List::Ended;
         let text = drawn(&model, 80, 20);
         assert!(text.contains("ended: 1 of 7") && text.contains("upstream_error: over"));

@@ -28,7 +28,7 @@ EVENTS = list(wire.openai(6))
 class Terminal:
     """A program in a terminal. Its screen is what a user would see."""
 
-    def __init__(self, *command: str, columns: int = 130, lines: int = 30):
+    def __init__(self, *command: str, columns: int = 160, lines: int = 30):
         self.screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self.screen)
         self._lock = threading.Lock()
@@ -119,7 +119,7 @@ def test_streams_are_shown_filtered_and_listed_when_they_have_ended(weir, agent,
         one.until_events(2)
         two.until_events(2)
         shown = terminal.until("weir ", "2 live, 0 ended", "serving", "live: 2 of 2", "POST /first", "POST /second")
-        assert one.headers["weir-stream-id"] in shown and "openai_chat" in shown
+        assert one.headers["weir-stream-id"][:8] in shown and "openai_chat" in shown
         terminal.press("/second")
         terminal.until("/second_", "live: 1 of 2")
         terminal.press("\r")
@@ -143,9 +143,9 @@ def test_a_stream_is_stopped_after_a_confirmation(weir, agent):
     with Raw(proxy.url).post(CHAT) as client, top(proxy) as terminal:
         client.until_events(2)
         id = client.headers["weir-stream-id"]
-        terminal.until(id)
+        terminal.until(id[:8])
         terminal.press("s")
-        terminal.until("Stop this stream?", f"POST {CHAT} on route all")
+        terminal.until("Stop this stream?", f"POST {CHAT} on route all", id)
         terminal.press("n")
         terminal.until_gone("Stop this stream?")
         assert len(proxy.streams()) == 1
