@@ -162,7 +162,7 @@ struct Recent {
 
 impl Recent {
     fn of(periods: &[Period]) -> Self {
-        let share = |share: f64| {
+        let share = |share: f64| -> Vec<Option<f64>> {
             let of = |period: &Period| period.ttft(share).map(rounded);
             periods.iter().map(of).collect()
         };

@@ -317,7 +317,7 @@ mod tests {
         recent.note_at(one.clone(), start);
         let counts = |now: Instant| -> Vec<u32> {
             let periods = recent.periods_at(now);
-            let of = |period: &Period| period.ends().map(|(_, count)| count).sum();
+            let of = |period: &Period| period.ends().map(|(_, count)| count).sum::<u32>();
             periods.iter().map(of).collect()
         };
         let first = counts(start);
