@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::capacity::Capacity;
 use crate::certificate::ReloadingCertificate;
@@ -23,6 +24,9 @@ use crate::tasks;
 use crate::traces::Traces;
 use crate::upstream::hops::Hop;
 use crate::upstream::{self, Client, Endpoints, Sockets, connector};
+
+/// How many characters of the problems of a rejected configuration are kept. The log has all.
+const MAX_WHY: usize = 2000;
 
 /// The shared state of the process.
 #[derive(Debug)]
@@ -64,6 +68,21 @@ pub struct App {
     pub hop: Hop,
     /// The load of each worker.
     pub load: Vec<Load>,
+    /// When the process began to serve.
+    pub started: Instant,
+    /// Locked to be copied, or once for each reload.
+    reloads: Mutex<Reloads>,
+}
+
+/// Which configuration is in force, and what came of the last reload.
+#[derive(Clone, Debug)]
+pub struct Reloads {
+    /// How many configurations have been in force, this one included.
+    pub generation: u64,
+    /// Since when this one has been in force.
+    pub since: SystemTime,
+    /// When the file was last read again, and why that was of no effect, if it was; `None` if it has not been.
+    pub last: Option<(SystemTime, Option<String>)>,
 }
 
 /// The number of connections and requests of one worker. It decides which worker serves the next connection.
@@ -254,6 +273,12 @@ impl App {
             detached: Arc::default(),
             sockets,
             connections: AtomicUsize::new(0),
+            started: Instant::now(),
+            reloads: Mutex::new(Reloads {
+                generation: 1,
+                since: SystemTime::now(),
+                last: None,
+            }),
         }
     }
 
@@ -275,6 +300,24 @@ impl App {
     /// Replaces the configuration in force.
     pub fn replace(&self, loaded: Loaded) {
         self.loaded.swap(Arc::new(loaded)).retire();
+        let now = SystemTime::now();
+        let mut reloads = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
+        reloads.generation += 1;
+        reloads.since = now;
+        reloads.last = Some((now, None));
+    }
+
+    /// Notes that the configuration was not replaced, and why.
+    pub fn reload_rejected(&self, why: &str) {
+        let why: String = why.trim_end().chars().take(MAX_WHY).collect();
+        let mut reloads = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
+        reloads.last = Some((SystemTime::now(), Some(why)));
+    }
+
+    /// Returns which configuration is in force, and what came of the last reload.
+    pub fn reloads(&self) -> Reloads {
+        let reloads = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
+        reloads.clone()
     }
 
     /// Is ready when requests that are still in progress must end.

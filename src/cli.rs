@@ -10,20 +10,13 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Overrides;
-
-/// The version. Release builds set `WEIR_LONG_VERSION`, for example to `0.1.0 (commit 1a2b3c4, rustc 1.95.0)`.
-const VERSION: &str = match option_env!("WEIR_LONG_VERSION") {
-    Some(text) => text,
-    None => env!("CARGO_PKG_VERSION"),
-};
+use crate::release::{VERSION, features};
 
 /// The version, and on a second line the optional features that are built in.
 static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
-    let features = match (cfg!(feature = "otel"), cfg!(feature = "redis")) {
-        (true, true) => "otel, redis",
-        (true, false) => "otel",
-        (false, true) => "redis",
-        (false, false) => "none",
+    let features = match &*features() {
+        [] => "none".to_owned(),
+        all => all.join(", "),
     };
     format!("{VERSION}\nfeatures: {features}")
 });
@@ -46,6 +39,11 @@ Examples:
   weir check --upstream http://127.0.0.1:8000
 
 Exit codes: 0 valid, 2 invalid. Problems are written to stderr as FILE:LINE:COLUMN: KEY: MESSAGE.";
+
+#[cfg(feature = "top")]
+const TOP_EXAMPLES: &str = "\
+Keys: q quit, / filter, e live or ended streams, s stop the selected stream, 1-6 sort, r reverse,
+arrows or j and k select. In scripts, ask for http://ADMIN/streams instead.";
 
 /// A streaming reverse proxy for agents.
 ///
@@ -83,6 +81,9 @@ pub enum Command {
     Schema,
     /// Run the proxy (the default command)
     Serve(Serve),
+    /// Show the live streams of a running Weir in the terminal
+    #[cfg(feature = "top")]
+    Top(Top),
 }
 
 /// `weir serve`
@@ -160,6 +161,19 @@ pub struct Healthcheck {
     /// Address of the admin listener [default: 127.0.0.1:9464]
     #[arg(long, value_name = "ADDRESS", env = "WEIR_ADMIN")]
     pub admin: Option<String>,
+}
+
+/// `weir top`
+#[cfg(feature = "top")]
+#[derive(Clone, Debug, Args)]
+#[command(after_help = TOP_EXAMPLES)]
+pub struct Top {
+    /// Address of the admin listener: HOST:PORT or unix:/PATH [default: 127.0.0.1:9464]
+    #[arg(value_name = "ADMIN", env = "WEIR_ADMIN")]
+    pub admin: Option<String>,
+    /// Where the token of `admin.token` is read from, which stopping a stream may need: env:NAME or file:PATH
+    #[arg(long, value_name = "SOURCE")]
+    pub token: Option<String>,
 }
 
 /// Settings that can be given as flags or variables.

@@ -44,6 +44,7 @@ pub mod hub;
 pub mod log;
 pub mod metrics;
 pub mod queue;
+pub mod release;
 pub mod strict;
 
 // layer 3: engines
@@ -83,3 +84,5 @@ pub mod server;
 pub mod cli;
 pub mod command;
 pub mod demo;
+#[cfg(feature = "top")]
+pub mod top;

@@ -54,6 +54,11 @@ fn main() -> ExitCode {
                 Err(error) => fail(&error.to_string(), 1),
             }
         }
+        #[cfg(feature = "top")]
+        Command::Top(args) => {
+            let (admin, token) = (args.admin.as_deref(), args.token.as_deref());
+            finish(&weir::command::top::top(admin, token))
+        }
     }
 }
 

@@ -48,6 +48,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("log", 2),
     ("metrics", 2),
     ("queue", 2),
+    ("release", 2),
     ("strict", 2),
     // engines
     ("certificate", 3),
@@ -78,6 +79,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("cli", 7),
     ("command", 7),
     ("demo", 7),
+    ("top", 7),
     ("lib", 8),
     ("main", 8),
 ];

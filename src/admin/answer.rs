@@ -1,4 +1,5 @@
-//! The endpoints of the admin listener. Only `/drain` and `DELETE /streams/{id}` change anything.
+//! The endpoints of the admin listener. Only `/drain` and `DELETE /streams/{id}` change anything. `deploy/openapi.yaml`
+//! describes them all.
 
 use std::io;
 use std::pin::Pin;
@@ -24,7 +25,22 @@ use crate::drain::Drain;
 use crate::session::stream_id::StreamId;
 use crate::stream::end::End;
 
-const PAGE: &str = include_str!("page.html");
+/// What the page may load and run: its own script and style, and nothing of anyone else.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The paths, and the methods that each takes.
+static PATHS: [(&str, &str); 10] = [
+    ("/", "GET, HEAD"),
+    ("/page.css", "GET, HEAD"),
+    ("/page.js", "GET, HEAD"),
+    ("/metrics", "GET, HEAD"),
+    ("/healthz", "GET, HEAD"),
+    ("/readyz", "GET, HEAD"),
+    ("/streams", "GET, HEAD"),
+    ("/streams/{id}", "DELETE"),
+    ("/config", "GET, HEAD"),
+    ("/drain", "GET, POST"),
+];
 
 /// The body of a response.
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -37,7 +53,9 @@ pub(super) async fn answer(
 ) -> Response<Body> {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     match (request.uri().path(), reads) {
-        ("/", true) => response(StatusCode::OK, "text/html; charset=utf-8", PAGE.to_owned()),
+        ("/", true) => page("text/html; charset=utf-8", include_str!("page.html")),
+        ("/page.css", true) => page("text/css; charset=utf-8", include_str!("page.css")),
+        ("/page.js", true) => page("text/javascript; charset=utf-8", include_str!("page.js")),
         ("/metrics", true) => {
             let openmetrics = wants_openmetrics(request.headers());
             let (content_type, text) = scrape::scrape(app, openmetrics);
@@ -56,7 +74,7 @@ pub(super) async fn answer(
             let body = Following::new(Arc::clone(app));
             with_type("text/event-stream", Body::new(body))
         }
-        ("/streams", true) => response(StatusCode::OK, "application/json", live::streams(app)),
+        ("/streams", true) => response(StatusCode::OK, "application/json", live::streams(app, 0)),
         ("/config", true) => {
             let config = effective(&app.loaded().config);
             response(StatusCode::OK, "application/json", config.to_string())
@@ -78,47 +96,59 @@ pub(super) async fn answer(
                     Err(_) => text(StatusCode::OK, "still draining\n"),
                 }
             }
-            None => allow(
-                text(
-                    StatusCode::METHOD_NOT_ALLOWED,
-                    "POST /drain, or GET /drain?wait=25s\n",
-                ),
-                "/drain",
-            ),
+            None => not_allowed("POST /drain, or GET /drain?wait=25s\n", "GET, POST"),
         },
         ("/drain", false) if request.method() == Method::POST => {
             drain.begin();
             text(StatusCode::ACCEPTED, "draining\n")
         }
-        (path, false) if request.method() == Method::DELETE && stream_of(path).is_some() => {
-            stop(app, stream_of(path))
-        }
-        ("/" | "/metrics" | "/healthz" | "/readyz" | "/streams" | "/config" | "/drain", _) => {
-            allow(
-                text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n"),
-                request.uri().path(),
-            )
-        }
-        _ => text(
-            StatusCode::NOT_FOUND,
-            "try /metrics /healthz /readyz /streams /config /drain\n",
-        ),
+        (path, _) => match named_in(path) {
+            Some(id) if request.method() == Method::DELETE => stop(app, id),
+            _ => match methods(path) {
+                Some(methods) => not_allowed("method not allowed: see the field Allow\n", methods),
+                None => text(
+                    StatusCode::NOT_FOUND,
+                    "try / /streams /metrics /healthz /readyz /config /drain, or DELETE /streams/{id}\n",
+                ),
+            },
+        },
     }
 }
 
-/// Returns the id in the path of one stream.
-fn stream_of(path: &str) -> Option<StreamId> {
-    StreamId::parse(path.strip_prefix("/streams/")?)
+/// Returns what names a stream in the path of one stream.
+fn named_in(path: &str) -> Option<&str> {
+    let name = path.strip_prefix("/streams/")?;
+    (!name.is_empty() && !name.contains('/')).then_some(name)
+}
+
+/// Returns the methods that a path takes; `None` if there is no such path.
+fn methods(path: &str) -> Option<&'static str> {
+    let known = if named_in(path).is_some() {
+        "/streams/{id}"
+    } else {
+        path
+    };
+    let found = PATHS.iter().find(|(path, _)| *path == known);
+    found.map(|(_, methods)| *methods)
 }
 
 /// Stops a stream, whoever it belongs to.
-fn stop(app: &App, id: Option<StreamId>) -> Response<Body> {
-    match id.and_then(|id| app.streams.find(id)) {
+fn stop(app: &App, id: &str) -> Response<Body> {
+    let Some(id) = StreamId::parse(id) else {
+        return text(
+            StatusCode::NOT_FOUND,
+            "expected the id of a stream, 32 hexadecimal digits, as in /streams\n",
+        );
+    };
+    match app.streams.find(id) {
         Some(live) => {
             live.stop(End::Stopped);
             text(StatusCode::ACCEPTED, "stopping\n")
         }
-        None => text(StatusCode::NOT_FOUND, "no live stream has this id\n"),
+        None => text(
+            StatusCode::NOT_FOUND,
+            "no live stream has this id: it may have ended\n",
+        ),
     }
 }
 
@@ -171,15 +201,22 @@ fn response(status: StatusCode, content_type: &'static str, body: String) -> Res
     response
 }
 
-/// Adds the `Allow` header with the methods of a path.
-fn allow(mut response: Response<Body>, path: &str) -> Response<Body> {
-    let methods = if path == "/drain" {
-        "GET, POST"
-    } else {
-        "GET, HEAD"
-    };
+/// Responds to a method that a path does not take.
+fn not_allowed(body: &'static str, methods: &'static str) -> Response<Body> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, body);
     let value = HeaderValue::from_static(methods);
     response.headers_mut().insert(header::ALLOW, value);
+    response
+}
+
+/// Returns a part of the page of live streams.
+fn page(content_type: &'static str, body: &'static str) -> Response<Body> {
+    let mut response = response(StatusCode::OK, content_type, body.to_owned());
+    let headers = response.headers_mut();
+    let policy = HeaderValue::from_static(POLICY);
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    let referrer = HeaderValue::from_static("same-origin");
+    headers.insert(header::REFERRER_POLICY, referrer);
     response
 }
 
@@ -189,6 +226,8 @@ fn with_type(content_type: &'static str, body: Body) -> Response<Body> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     // Every response describes the current state and must not be cached.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let sniffing = HeaderValue::from_static("nosniff");
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, sniffing);
     response
 }
 
@@ -215,5 +254,55 @@ impl<G: Unpin> http_body::Body for Held<G> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The paths of `deploy/openapi.yaml`, with the methods of each.
+    fn described() -> BTreeSet<(String, String)> {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/openapi.yaml");
+        let text = std::fs::read_to_string(file).unwrap();
+        let paths = text.split("\npaths:\n").nth(1).unwrap();
+        let paths = paths.split("\ncomponents:\n").next().unwrap();
+        let mut path = String::new();
+        let mut found = BTreeSet::new();
+        for line in paths.lines().filter_map(|line| line.strip_suffix(':')) {
+            let name = line.trim_start();
+            match line.len() - name.len() {
+                2 => path = name.to_owned(),
+                4 if name != "parameters" => {
+                    found.insert((path.clone(), name.to_uppercase()));
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn the_openapi_file_describes_every_path_and_method() {
+        let served: BTreeSet<(String, String)> = PATHS
+            .iter()
+            .flat_map(|(path, methods)| {
+                // What answers GET answers HEAD.
+                let methods = methods.split(", ").filter(|method| *method != "HEAD");
+                methods.map(|method| ((*path).to_owned(), method.to_owned()))
+            })
+            .collect();
+        assert_eq!(described(), served);
+    }
+
+    #[test]
+    fn a_path_that_takes_another_method_says_which() {
+        assert_eq!(methods("/streams"), Some("GET, HEAD"));
+        assert_eq!(methods("/streams/0123"), Some("DELETE"));
+        for unknown in ["/streams/", "/streams/1/2", "/x", ""] {
+            assert_eq!(methods(unknown), None, "{unknown}");
+        }
     }
 }

@@ -2,8 +2,10 @@
 
 mod answer;
 mod format;
+mod facts;
 mod guard;
 mod live;
+mod past;
 mod scrape;
 
 use std::convert::Infallible;

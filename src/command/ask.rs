@@ -1,4 +1,4 @@
-//! Sends one GET request to a running Weir, for commands in images without a shell.
+//! Sends one request to a running Weir, for commands in images without a shell.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -59,26 +59,38 @@ impl Place {
     }
 }
 
-/// Sends a GET request with these fields. Returns the status of the response and what follows it, from the rest of the
-/// status line on. `limit`: how long the response may be silent.
+/// The status of a response, and what follows it, from the rest of the status line on.
+pub(super) type Answer = (u16, Box<dyn Read>);
+
+/// Sends a GET request with these fields. `limit`: how long the response may be silent.
 pub(super) fn get(
     place: &Place,
     path: &str,
     fields: &[(&str, &str)],
     limit: Duration,
-) -> io::Result<(u16, Box<dyn Read>)> {
+) -> io::Result<Answer> {
+    send(place, &format!("GET {path}"), fields, limit)
+}
+
+/// Sends a request that begins with these words, its method and its path.
+pub(super) fn send(
+    place: &Place,
+    words: &str,
+    fields: &[(&str, &str)],
+    limit: Duration,
+) -> io::Result<Answer> {
     match place {
         Place::Unix(socket) => {
             let stream = UnixStream::connect(socket)?;
             stream.set_read_timeout(Some(limit))?;
-            ask(stream, "localhost", path, fields)
+            ask(stream, "localhost", words, fields)
         }
         Place::Tcp { host, port } => {
             let mut addresses = (host.trim_matches(['[', ']']), *port).to_socket_addrs()?;
             let none = || io::Error::other("the name has no address");
             let stream = TcpStream::connect_timeout(&addresses.next().ok_or_else(none)?, LIMIT)?;
             stream.set_read_timeout(Some(limit))?;
-            ask(stream, host, path, fields)
+            ask(stream, host, words, fields)
         }
     }
 }
@@ -86,10 +98,10 @@ pub(super) fn get(
 fn ask(
     mut stream: impl Read + Write + 'static,
     host: &str,
-    path: &str,
+    words: &str,
     fields: &[(&str, &str)],
-) -> io::Result<(u16, Box<dyn Read>)> {
-    let mut request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+) -> io::Result<Answer> {
+    let mut request = format!("{words} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
     for (name, value) in fields {
         request.push_str(&format!("{name}: {value}\r\n"));
     }

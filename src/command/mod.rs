@@ -9,6 +9,8 @@ pub mod schema;
 pub mod serve;
 mod service_manager;
 mod started;
+#[cfg(feature = "top")]
+pub mod top;
 
 /// The output of a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

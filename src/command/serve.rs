@@ -318,6 +318,7 @@ fn reload(app: &App, source: &Source) -> &'static str {
         Err(problems) => {
             app.metrics.reloads_rejected.inc();
             app.metrics.config_ok.set(0);
+            app.reload_rejected(&problems);
             tracing::error!(%problems, "the changed configuration is not valid, the old one stays in force");
             "serving; the changed configuration is not valid, the old one stays in force"
         }

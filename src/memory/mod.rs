@@ -174,6 +174,11 @@ pub fn limit(limit: MemoryLimit) -> Option<u64> {
     }
 }
 
+/// Returns the resident memory of this process in bytes; `None` if it cannot be read.
+pub fn resident() -> Option<u64> {
+    cgroup::resident()
+}
+
 /// What [`watch`] reads and acts on.
 #[derive(Debug)]
 pub struct Watched {

@@ -12,8 +12,8 @@ use crate::app::{App, Loaded};
 use crate::capacity::Entered;
 use crate::dialect::{Choice, Dialect, Members, detect};
 use crate::reply::body::Body;
-use crate::session::RequestContext;
 use crate::session::detached::Detachable;
+use crate::session::{RequestContext, accounting};
 use crate::traces::Span;
 use crate::translate::Target;
 
@@ -94,6 +94,12 @@ impl Admitted {
     pub(super) fn reject(&mut self, app: &App, rejection: &Rejection) -> Response<Body> {
         let span = self.span.take();
         let context = &*self.context;
+        let (code, status) = (rejection.code, rejection.status);
+        // What only the client did wrong is no failure, and could be sent in any number.
+        if status.is_server_error() {
+            let ended = accounting::rejected(context, code, status);
+            app.streams.recent.note(ended);
+        }
         let request = Rejected {
             identity: &context.identity,
             method: &context.method,

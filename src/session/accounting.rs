@@ -1,17 +1,19 @@
 //! The accounting of a live stream: its counts while it runs, its metrics and its log line at its end.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 use tokio::time::Instant;
 
+use super::context::RequestContext;
+use super::recent::{Counted, Ended};
 use super::registry::LiveStream;
 use crate::dialect::Dialect;
 use crate::event::Class;
 use crate::log::access::{self, Line};
 use crate::merge::Board;
-use crate::metrics::gen_ai::Ended;
+use crate::metrics::gen_ai;
 use crate::metrics::{Metrics, RouteMetrics, STALL, TraceId};
 use crate::stream::end::End;
 use crate::stream::meter::TokenSource;
@@ -28,6 +30,10 @@ pub(super) struct ReadCounts {
     /// Kept here as well as in `live`, because every read with text uses it.
     metrics: Arc<RouteMetrics>,
     live: Arc<LiveStream>,
+    /// Kept here as well as in `live`, as `metrics` is.
+    started: Instant,
+    /// How many events came.
+    events: u64,
     /// The dialect that the list of live streams shows.
     dialect: Option<Dialect>,
     /// Which of the times in [`Meter::firsts`](crate::stream::meter::Meter::firsts) were counted.
@@ -38,7 +44,9 @@ impl ReadCounts {
     pub(super) fn new(live: Arc<LiveStream>) -> Self {
         Self {
             metrics: Arc::clone(&live.context.metrics),
+            started: live.context.started,
             live,
+            events: 0,
             dialect: None,
             seen: [false; 4],
         }
@@ -46,7 +54,11 @@ impl ReadCounts {
 
     /// Counts the times of first events that came with this read.
     fn firsts(&mut self, firsts: [Option<Instant>; 4]) {
-        let (metrics, started) = (&self.metrics, self.live.context.started);
+        let (metrics, started) = (&self.metrics, self.started);
+        let [_, token, reasoning, _] = firsts;
+        let since = |at: Option<Instant>| at.map(|at| at.duration_since(started));
+        let text = [token, reasoning].into_iter().flatten().min();
+        self.live.figures.firsts(since(token), since(text));
         let histograms = [
             &metrics.first_event,
             &metrics.first_answer,
@@ -87,6 +99,19 @@ impl Observer for ReadCounts {
         if firsts.map(|first| first.is_some()) != self.seen {
             self.firsts(firsts);
         }
+        self.events += events as u64;
+        self.live.figures.read(
+            self.events,
+            meter.bytes_in,
+            meter.output_tokens().0,
+            now.duration_since(self.started),
+            meter.last_token == Some(now),
+        );
+    }
+
+    fn held(&mut self, since: Option<Instant>) {
+        let since = since.map(|since| since.duration_since(self.started));
+        self.live.figures.held(since);
     }
 
     fn heartbeat(&mut self) {
@@ -167,7 +192,7 @@ pub(super) fn gen_ai(metrics: &Metrics, live: &LiveStream, report: &Report) {
     let first = [meter.first_token, meter.first_reasoning];
     let first = first.into_iter().flatten().min();
     let (tokens, source) = report.output_tokens();
-    gen_ai.record(&Ended {
+    gen_ai.record(&gen_ai::Ended {
         operation,
         provider: words.provider,
         model: meter.model.as_deref(),
@@ -210,6 +235,57 @@ pub(super) fn agents(live: &LiveStream, board: &Board, end: End) {
     for (name, outcome, first_token) in board.fates(end.as_str()) {
         let waited = first_token.map(|at| at.duration_since(context.started));
         context.metrics.agent(name, outcome, waited);
+    }
+}
+
+/// Returns what is remembered of a stream that ends now, without its figures.
+pub(crate) fn ended(live: &LiveStream, end: End, code: &'static str, status: StatusCode) -> Ended {
+    Ended {
+        id: Some(live.id),
+        dialect: live.dialect().as_str(),
+        reply: live.reply().map(Target::as_str),
+        outcome: Some(end),
+        ..rejected(&live.context, code, status)
+    }
+}
+
+/// Returns what is remembered of a request that failed before it became a stream.
+pub(crate) fn rejected(context: &RequestContext, code: &'static str, status: StatusCode) -> Ended {
+    Ended {
+        number: 0,
+        id: None,
+        request_id: context.identity.request_id.clone(),
+        route: Arc::clone(&context.route.name),
+        client: context.client,
+        method: context.method.clone(),
+        path: Arc::clone(&context.path),
+        dialect: Dialect::Opaque.as_str(),
+        reply: None,
+        outcome: None,
+        code,
+        status,
+        at: SystemTime::now(),
+        duration: context.started.elapsed(),
+        figures: Counted::default(),
+    }
+}
+
+/// Returns what is remembered of a stream whose end was reported.
+pub(super) fn ended_with_figures(live: &LiveStream, report: &Report, status: StatusCode) -> Ended {
+    let (meter, queue) = (&report.ingress.meter, &report.egress.queue);
+    let started = live.context.started;
+    Ended {
+        dialect: report.ingress.dialect.as_str(),
+        figures: Counted {
+            ttft: meter.first_token.map(|at| at.duration_since(started)),
+            tokens_per_second: meter.tokens_per_second(),
+            tokens: report.output_tokens().0,
+            events: live.figures.known().events,
+            bytes_in: meter.bytes_in,
+            bytes_out: queue.taken_bytes,
+            dropped: queue.dropped.iter().sum(),
+        },
+        ..ended(live, report.end, report.code, status)
     }
 }
 

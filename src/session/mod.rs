@@ -9,11 +9,13 @@
 //! |---|---|
 //! | `context` | the data of a request that all parts need: its client, its route, its start |
 //! | `detached` | calls that continue without their client, and how many there may be |
+//! | `figures` | what the pump of a running stream publishes for the list of live streams |
 //! | `identity` | `X-Request-Id` and the W3C trace context |
 //! | `resumable` | the streams that clients can come back to, running or over |
 //! | `viewer` | the task of each client that follows such a stream |
 //! | `stored` | a stream that is kept in the store, too |
 //! | `elsewhere` | a client that follows a stream of another instance |
+//! | `recent` | the last streams that have ended, and the times and reasons of the last minutes |
 //! | `registry` | the live streams: finds a stream by id, knows its viewers, stops it |
 //! | `source` | upstream bodies as sources of a pump |
 //! | `start` | builds a stream from its parts |
@@ -28,7 +30,9 @@ pub(crate) mod accounting;
 pub mod context;
 pub mod detached;
 pub mod elsewhere;
+pub mod figures;
 pub mod identity;
+pub mod recent;
 mod records;
 pub mod registry;
 pub(crate) mod request_line;

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::time::Instant;
 
 use super::context::RequestContext;
+use super::figures::Figures;
+use super::recent::{Ended, Recent};
 use super::stream_id::StreamId;
 use super::traffic::Traffic;
 use crate::capacity::{Capacity, Entered, Full, Share};
@@ -16,6 +18,7 @@ use crate::queue::{Probe, Status};
 use crate::stream::end::End;
 use crate::stream::pump::Reader;
 use crate::stream::stop::StopSignal;
+use crate::translate::Target;
 
 /// A live stream, as the rest of the process sees it.
 #[derive(Debug)]
@@ -38,6 +41,10 @@ pub struct LiveStream {
     detached: AtomicBool,
     /// What has passed, if the stream is a tunnel.
     traffic: OnceLock<Traffic>,
+    /// What the stream is translated to.
+    reply: OnceLock<Target>,
+    /// What the pump has published.
+    pub figures: Figures,
 }
 
 /// A client that receives a stream: its queue and its connection.
@@ -84,6 +91,8 @@ impl LiveStream {
             dialect: AtomicU8::new(Dialect::Opaque as u8),
             detached: AtomicBool::new(false),
             traffic: OnceLock::new(),
+            reply: OnceLock::new(),
+            figures: Figures::default(),
         }
     }
 
@@ -139,6 +148,17 @@ impl LiveStream {
         let known = usize::from(self.dialect.load(Ordering::Relaxed));
         let all = Dialect::ALL.get(known);
         all.copied().unwrap_or(Dialect::Opaque)
+    }
+
+    /// Records what the stream is translated to.
+    pub fn replies(&self, target: Target) {
+        // Set once, when the stream starts.
+        let _ = self.reply.set(target);
+    }
+
+    /// Returns what the stream is translated to; `None` if the client gets what the upstream sends.
+    pub fn reply(&self) -> Option<Target> {
+        self.reply.get().copied()
     }
 
     /// Makes the stream a tunnel, and returns what has passed through it.
@@ -215,6 +235,8 @@ pub struct Registry {
     /// Locked only for an insertion, a removal, a look-up or a copy of the list.
     live: Mutex<HashMap<StreamId, Arc<LiveStream>>>,
     count: Arc<Capacity>,
+    /// What has ended lately.
+    pub recent: Recent,
 }
 
 impl Registry {
@@ -278,6 +300,13 @@ pub struct Registration {
     /// The stream.
     pub live: Arc<LiveStream>,
     _entered: Entered,
+}
+
+impl Registration {
+    /// Remembers the stream, which has just ended.
+    pub fn remember(&self, ended: Ended) {
+        self.registry.recent.note(ended);
+    }
 }
 
 impl Drop for Registration {

@@ -149,6 +149,9 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
         merging,
     } = start;
     let live = Arc::clone(&registration.live);
+    if let Some(target) = target {
+        live.replies(target);
+    }
     let context = Arc::clone(&live.context);
     let policy = &context.route.policy;
     let pipeline = Pipeline::new(&Settings {

@@ -115,7 +115,10 @@ impl Drop for StreamInfo {
             live.stop.asked().unwrap_or(End::ClientGone)
         };
         live.ended(end);
-        accounting::cut_short(live, end, self.status(end));
+        let status = self.status(end);
+        let ended = accounting::ended(live, end, end.as_str(), status);
+        self.registration.remember(ended);
+        accounting::cut_short(live, end, status);
         if let Some(board) = &self.board {
             accounting::agents(live, board, end);
         }
@@ -187,6 +190,8 @@ async fn end(mut pump: Pump, failure: Failure, mut info: Box<StreamInfo>) {
     if let Some(board) = &info.board {
         accounting::agents(live, board, report.end);
     }
+    let ended = accounting::ended_with_figures(live, &report, status);
+    info.registration.remember(ended);
     accounting::log(live, &report, info.board.as_deref(), status);
     if let Some(span) = info.span.take() {
         span.stream(&report, live.id.to_string(), status);

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::log::access::{self, Line};
 use crate::metrics::{Active, Metrics};
 use crate::session::accounting::{self, millis};
+use crate::session::recent::{self, Counted};
 use crate::session::registry::Registration;
 use crate::session::traffic::Totals;
 use crate::stream::end::End;
@@ -175,6 +176,7 @@ impl Account {
             }
             end => metrics.cancelled(end.as_str()),
         }
+        self.remember(ended);
         self.log(ended);
         if let Some(span) = &mut self.opened.span {
             if ended.end == End::Finished {
@@ -183,6 +185,22 @@ impl Account {
                 span.cut(ended.end);
             }
         }
+    }
+
+    /// Remembers the tunnel with what has passed through it.
+    fn remember(&self, ended: Ended) {
+        let (registration, totals) = (&self.opened.registration, &self.totals);
+        let status = self.opened.status;
+        registration.remember(recent::Ended {
+            dialect: "websocket",
+            figures: Counted {
+                events: totals.frames_out,
+                bytes_in: totals.bytes_in,
+                bytes_out: totals.bytes_out,
+                ..Counted::default()
+            },
+            ..accounting::ended(&registration.live, ended.end, ended.code, status)
+        });
     }
 
     /// Writes the log line: all figures, but none of what was said.

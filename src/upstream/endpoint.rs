@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::{Eject, Endpoint, Upstream};
+use crate::config::{Eject, Endpoint, Target, Upstream};
 
 /// The endpoints of one upstream, shared by all workers.
 #[derive(Debug)]
@@ -27,6 +28,21 @@ struct State {
     ejected_until: AtomicU64,
     /// Whether the active checks succeed; `true` without them.
     well: AtomicBool,
+}
+
+/// What the load balancing knows of one endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointStatus {
+    /// Its URL, or `unix:` and its path.
+    pub url: String,
+    /// How many streams it serves.
+    pub active: usize,
+    /// Consecutive failures.
+    pub failures: u32,
+    /// For how long it is still ejected; zero if it is not.
+    pub ejected_for: Duration,
+    /// Whether the active checks succeed; `true` without them.
+    pub is_well: bool,
 }
 
 impl Endpoints {
@@ -87,6 +103,21 @@ impl Endpoints {
             .count()
     }
 
+    /// Returns what is known of each endpoint, in the order of the configuration.
+    pub fn status(&self) -> Vec<EndpointStatus> {
+        let now = self.now();
+        let status = |state: &State| EndpointStatus {
+            url: url(&state.endpoint),
+            active: state.active.load(Ordering::Relaxed),
+            failures: state.failures.load(Ordering::Relaxed),
+            ejected_for: Duration::from_millis(
+                (state.ejected_until.load(Ordering::Relaxed)).saturating_sub(now),
+            ),
+            is_well: state.well.load(Ordering::Relaxed),
+        };
+        self.states.iter().map(status).collect()
+    }
+
     /// Returns all endpoints in the order of the configuration.
     pub(super) fn list(&self) -> impl Iterator<Item = &Endpoint> {
         self.states.iter().map(|state| &state.endpoint)
@@ -100,6 +131,20 @@ impl Endpoints {
 
     fn now(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Returns the URL of an endpoint, as the configuration writes it.
+fn url(endpoint: &Endpoint) -> String {
+    let scheme = match (endpoint.websocket, endpoint.tls) {
+        (false, false) => "http",
+        (false, true) => "https",
+        (true, false) => "ws",
+        (true, true) => "wss",
+    };
+    match &endpoint.target {
+        Target::Tcp(..) => format!("{scheme}://{}{}", endpoint.authority, endpoint.path_prefix),
+        Target::Unix(path) => format!("unix:{}", path.display()),
     }
 }
 

@@ -40,7 +40,7 @@ use tokio_rustls::TlsConnector;
 pub use body::Body;
 pub use client::{Answer, Calling, Client, Interim};
 use connect::Speaks;
-pub use endpoint::Endpoints;
+pub use endpoint::{EndpointStatus, Endpoints};
 pub use error::{Broken, Error, Malformed};
 pub use progress::Read;
 pub use request_body::{Payload, Received, RequestBody, RequestLimits};

@@ -107,6 +107,43 @@ fn no_page_reads_or_drains() {
 }
 
 #[test]
+fn the_own_page_may_stop_a_stream_and_no_more() {
+    let upstream = Upstream::start();
+    let weir = Weir::start(PLAIN, upstream.address());
+    let page = [
+        ADDRESS,
+        FIREFOX,
+        "accept: */*",
+        "origin: http://10.0.0.5:9464",
+        "sec-fetch-site: same-origin",
+        "weir-hook: stop",
+    ];
+    let unknown = "DELETE /streams/00000000000000000000000000000000";
+    let (status, text) = asked(&weir, unknown, &page);
+    assert!(status == 404 && text.contains("no live stream"), "{text}");
+    let (status, text) = asked(&weir, "DELETE /streams/1", &page);
+    assert!(status == 404 && text.contains("32 hexadecimal"), "{text}");
+    for line in ["POST /drain", "GET /drain?wait=1ms", "POST /streams/1"] {
+        let (status, text) = asked(&weir, line, &page);
+        assert!(status == 403, "{line}: {text}");
+    }
+    let other: Vec<&str> = page
+        .into_iter()
+        .map(|field| match field {
+            "origin: http://10.0.0.5:9464" => "origin: http://10.0.0.5:8080",
+            field => field,
+        })
+        .collect();
+    assert_eq!(
+        asked(&weir, unknown, &other).0,
+        403,
+        "a page of another port"
+    );
+    let (status, text) = asked(&weir, "GET /streams/1", &[ADDRESS]);
+    assert!(status == 405 && text.contains("allow: DELETE"), "{text}");
+}
+
+#[test]
 fn a_drain_needs_the_token_if_there_is_one() {
     let upstream = Upstream::start();
     let token = tempfile::NamedTempFile::new().unwrap();

@@ -146,6 +146,9 @@ pub trait Observer: Send {
     fn read(&mut self, arrived: Arrived<'_>);
     /// Called when a heartbeat was sent.
     fn heartbeat(&mut self);
+    /// Called when the upstream is no longer read because the queue is full, with the time of that, and when it is read
+    /// again.
+    fn held(&mut self, _since: Option<Instant>) {}
 }
 
 /// The report of a stream that has ended.

@@ -269,7 +269,10 @@ impl Intake {
 
     /// Records that the upstream is no longer read, because the queue is full.
     pub(super) fn hold(&mut self, now: Instant) {
-        self.held_since.get_or_insert(now);
+        if self.held_since.is_none() {
+            self.held_since = Some(now);
+            self.observer.held(Some(now));
+        }
         self.clocks.hold();
     }
 
@@ -290,10 +293,10 @@ impl Intake {
 
     /// Adds the time since [`Intake::hold`] to the total for which the upstream was not read.
     pub(super) fn end_hold(&mut self, now: Instant) {
-        self.held += self
-            .held_since
-            .take()
-            .map_or(Duration::ZERO, |since| now.duration_since(since));
+        if let Some(since) = self.held_since.take() {
+            self.held += now.duration_since(since);
+            self.observer.held(None);
+        }
     }
 
     /// Returns how the stream ends because of a fault in the bytes read, if there is one.

@@ -1,0 +1,285 @@
+//! `weir top`: shows the live streams of a running Weir in the terminal. What is shown is in `top`; this is its I/O.
+//!
+//! One thread draws and reads keys. Another asks Weir every second, so that a Weir that does not answer delays no key.
+
+use std::io::{self, IsTerminal, Read, stdin, stdout};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use http::HeaderName;
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Output;
+use super::ask::{self, ADMIN, LIMIT, Place, Problem, usage};
+use crate::admin::MARK;
+use crate::config;
+use crate::top::{Action, Facts, Model, draw};
+
+/// How often Weir is asked.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long a key is waited for before what Weir told is looked at.
+const KEYS: Duration = Duration::from_millis(100);
+/// The most bytes of a document that are read: enough for tens of thousands of streams.
+const MAX_DOCUMENT: u64 = 64 << 20;
+/// The most bytes of another response that are shown.
+const MAX_TEXT: u64 = 1 << 10;
+/// How many messages wait for the display.
+const WAITING: usize = 4;
+
+/// What the threads tell the display.
+enum Told {
+    Facts(Box<Facts>),
+    /// Weir cannot be asked.
+    Problem(String),
+    /// What came of a stop.
+    Stop(String),
+}
+
+/// What all threads know.
+struct Target {
+    place: Place,
+    /// As it was given.
+    shown: String,
+    /// Marks a request as an operator's.
+    mark: HeaderName,
+    /// The value of `Authorization`.
+    authorization: Option<String>,
+}
+
+/// Shows the streams of the Weir with the admin listener `admin`, until the user ends it. `token` names the source of
+/// the token.
+pub fn top(admin: Option<&str>, token: Option<&str>) -> Output {
+    let shown = address(admin);
+    match run(shown, token) {
+        Ok(()) => Output::default(),
+        Err(Problem { message, code }) => Output {
+            stderr: format!("weir top: {message}\n"),
+            code,
+            ..Output::default()
+        },
+    }
+}
+
+/// Returns the address, which may be given as the URL of the page.
+fn address(admin: Option<&str>) -> &str {
+    let given = admin.filter(|admin| !admin.is_empty()).unwrap_or(ADMIN);
+    let given = given.strip_prefix("http://").unwrap_or(given);
+    given.strip_suffix('/').unwrap_or(given)
+}
+
+fn run(shown: &str, token: Option<&str>) -> Result<(), Problem> {
+    let place = Place::of_listener(shown)
+        .map_err(|problem| usage(format!("{shown}: {}", problem.message)))?;
+    let token = token.map(config::read_secret).transpose();
+    let token = token.map_err(|why| usage(format!("--token: {why}")))?;
+    let authorization = match &token {
+        None => None,
+        Some(token) => {
+            let token = token.to_str().map_err(|_| usage("--token: is no text"))?;
+            Some(format!("Bearer {token}"))
+        }
+    };
+    if !(stdin().is_terminal() && stdout().is_terminal()) {
+        return Err(usage(format!(
+            "expected a terminal for input and output; in scripts, ask for http://{shown}/streams"
+        )));
+    }
+    let target = Arc::new(Target {
+        place,
+        shown: shown.to_owned(),
+        mark: MARK,
+        authorization,
+    });
+    let (tell, told) = sync_channel(WAITING);
+    let is_over = Arc::new(AtomicBool::new(false));
+    spawn("signals", {
+        let is_over = Arc::clone(&is_over);
+        move || end_by_signal(&is_over)
+    })?;
+    spawn("streams", {
+        let (target, tell) = (Arc::clone(&target), tell.clone());
+        move || follow(&target, &tell)
+    })?;
+    let mut terminal = ratatui::try_init()?;
+    let shown = show(&mut terminal, &target, &tell, &told, &is_over);
+    let cursor = terminal.show_cursor();
+    ratatui::try_restore()?;
+    cursor?;
+    shown.map_err(Problem::from)
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.to_owned()).spawn(run)?;
+    Ok(())
+}
+
+/// Draws and reads keys until the user or a signal ends it.
+fn show(
+    terminal: &mut DefaultTerminal,
+    target: &Arc<Target>,
+    tell: &SyncSender<Told>,
+    told: &Receiver<Told>,
+    is_over: &AtomicBool,
+) -> io::Result<()> {
+    let mut model = Model::default();
+    while !is_over.load(Ordering::Relaxed) {
+        terminal.draw(|frame| draw(frame, &model, &target.shown))?;
+        if event::poll(KEYS)?
+            && let Event::Key(key) = event::read()?
+            && key.kind == KeyEventKind::Press
+        {
+            match model.key(key) {
+                Action::None => {}
+                Action::Quit => return Ok(()),
+                Action::Stop(id) => {
+                    let (target, tell) = (Arc::clone(target), tell.clone());
+                    spawn("stop", move || {
+                        // The display may be gone.
+                        let _ = tell.send(Told::Stop(stop(&target, &id)));
+                    })?;
+                }
+            }
+        }
+        for told in told.try_iter() {
+            match told {
+                Told::Facts(facts) => model.told(*facts),
+                Told::Problem(problem) => model.lost(problem),
+                Told::Stop(said) => model.said = Some(said),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Notes that a signal asks for the end, so that the terminal is restored first.
+fn end_by_signal(is_over: &AtomicBool) {
+    let waiting = || -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            let mut terminate = signal(SignalKind::terminate())?;
+            let mut hangup = signal(SignalKind::hangup())?;
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            Ok(())
+        })
+    };
+    // Without signals, keys still end it.
+    if waiting().is_ok() {
+        is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Asks Weir again and again until the display is gone.
+fn follow(target: &Target, tell: &SyncSender<Told>) {
+    loop {
+        let told = match streams(target) {
+            Ok(facts) => Told::Facts(Box::new(facts)),
+            Err(problem) => Told::Problem(problem),
+        };
+        if tell.send(told).is_err() {
+            return;
+        }
+        thread::sleep(EVERY);
+    }
+}
+
+fn streams(target: &Target) -> Result<Facts, String> {
+    let said = ask::get(&target.place, "/streams", &fields(target), LIMIT);
+    let (status, body) = said.and_then(read).map_err(|error| error.to_string())?;
+    if status != 200 {
+        return Err(format!("it answered {status}: {}", line(&body)));
+    }
+    serde_json::from_slice(&body).map_err(|_| {
+        "what it answered is no list of streams; is this the admin listener of a Weir?".to_owned()
+    })
+}
+
+/// Stops a stream. Returns what came of it, in words.
+fn stop(target: &Target, id: &str) -> String {
+    let words = format!("DELETE /streams/{id}");
+    let said = ask::send(&target.place, &words, &fields(target), LIMIT);
+    match said.and_then(read) {
+        Ok((202, _)) => format!("stopping {id}"),
+        Ok((404, _)) => format!("{id} has ended already"),
+        Ok((401, _)) => {
+            "expected the token of admin.token: start `weir top` with --token".to_owned()
+        }
+        Ok((status, body)) => format!("not stopped, {status}: {}", line(&body)),
+        Err(error) => format!("not stopped: {error}"),
+    }
+}
+
+fn fields(target: &Target) -> Vec<(&str, &str)> {
+    let mut fields = vec![(target.mark.as_str(), "1")];
+    if let Some(authorization) = &target.authorization {
+        fields.push(("Authorization", authorization.as_str()));
+    }
+    fields
+}
+
+/// Reads a response to its end. Returns its status and body.
+fn read((status, rest): ask::Answer) -> io::Result<(u16, Vec<u8>)> {
+    let most = if status == 200 {
+        MAX_DOCUMENT
+    } else {
+        MAX_TEXT
+    };
+    let mut text = Vec::new();
+    rest.take(most).read_to_end(&mut text)?;
+    let end = text.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+    let body = end.map_or(text.len(), |end| end + 4);
+    Ok((status, text.split_off(body)))
+}
+
+/// Returns the first line of a text.
+fn line(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_be_the_url_of_the_page() {
+        for (given, shown) in [
+            (None, ADMIN),
+            (Some(""), ADMIN),
+            (Some("weir:9464"), "weir:9464"),
+            (Some("http://10.0.0.5:9464/"), "10.0.0.5:9464"),
+            (Some("unix:/run/weir.sock"), "unix:/run/weir.sock"),
+        ] {
+            assert_eq!(address(given), shown);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_wrong_usage() {
+        let wrong = top(Some("nowhere"), None);
+        assert!(wrong.code == 2 && wrong.stderr.contains("nowhere: expected HOST:PORT"));
+        let wrong = top(None, Some("s3cret"));
+        assert!(wrong.code == 2 && wrong.stderr.contains("--token"));
+        assert!(!wrong.stderr.contains("s3cret"));
+    }
+
+    #[test]
+    fn a_response_is_its_status_and_its_body() {
+        let rest: Box<dyn Read> = Box::new(&b" OK\r\na: b\r\n\r\n{}"[..]);
+        let (status, body) = read((200, rest)).unwrap();
+        assert_eq!((status, &*body), (200, &b"{}"[..]));
+        assert_eq!(line(b"one\ntwo"), "one");
+        assert_eq!(line(b""), "");
+    }
+}

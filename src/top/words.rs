@@ -1,0 +1,70 @@
+//! Times, sizes and counts in few characters.
+
+/// Returns a time in milliseconds with its unit.
+pub(super) fn time(ms: u64) -> String {
+    let tenths = |value: u64, unit: u64| format!("{}.{}", value / unit, value % unit * 10 / unit);
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..100_000 => format!("{} s", tenths(ms, 1_000)),
+        100_000..7_200_000 => format!("{} min", ms / 60_000),
+        7_200_000..172_800_000 => format!("{} h", ms / 3_600_000),
+        _ => format!("{} d", ms / 86_400_000),
+    }
+}
+
+/// Returns a time that may be unknown.
+pub(super) fn maybe(ms: Option<u64>) -> String {
+    ms.map_or_else(none, time)
+}
+
+/// Returns a number of bytes with its unit.
+pub(super) fn size(bytes: u64) -> String {
+    let in_unit =
+        |unit: u64, name: &str| format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit);
+    match bytes {
+        0..1_024 => format!("{bytes} B"),
+        1_024..1_048_576 => in_unit(1 << 10, "KiB"),
+        1_048_576..1_073_741_824 => in_unit(1 << 20, "MiB"),
+        _ => in_unit(1 << 30, "GiB"),
+    }
+}
+
+/// Returns a pace that may be unknown.
+pub(super) fn pace(per_second: Option<f64>) -> String {
+    per_second.map_or_else(none, |pace| format!("{pace:.1}"))
+}
+
+/// Stands for what is not known.
+pub(super) fn none() -> String {
+    "-".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_have_units_that_fit() {
+        for (ms, text) in [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (1_250, "1.2 s"),
+            (99_999, "99.9 s"),
+            (600_000, "10 min"),
+            (7_200_000, "2 h"),
+            (172_800_000, "2 d"),
+        ] {
+            assert_eq!(time(ms), text);
+        }
+        for (bytes, text) in [
+            (1_023, "1023 B"),
+            (1_536, "1.5 KiB"),
+            (1_048_576, "1.0 MiB"),
+            (5 << 30, "5.0 GiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+        assert_eq!(maybe(None), "-");
+        assert_eq!((pace(Some(12.34)), pace(None)), ("12.3".to_owned(), none()));
+    }
+}
