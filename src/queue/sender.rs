@@ -17,7 +17,7 @@ use crate::event::{Class, Event};
 pub struct Sender(pub(super) Arc<Mutex<State>>);
 
 impl Sender {
-    /// Takes what is dropped from the text of which the most waits, because several agents write the events.
+    /// Takes what is dropped from the agent of which the most waits, because several write the events.
     pub fn share_fairly(&self) {
         lock(&self.0).ring.share_fairly();
     }

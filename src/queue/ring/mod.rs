@@ -90,7 +90,7 @@ impl Ring {
         self.slow = slow;
     }
 
-    /// Takes what is dropped from the text of which the most waits, instead of the oldest one.
+    /// Takes what is dropped from the agent of which the most waits, instead of the oldest event of all.
     pub const fn share_fairly(&mut self) {
         self.is_fair = true;
     }
@@ -366,6 +366,7 @@ impl Ring {
             len,
             class: event.class,
             content: event.content,
+            agent: event.agent,
             merge: event.merge,
             text: event.text.unwrap_or_default(),
             arrived: now,
