@@ -202,10 +202,9 @@ fn pass(
     app: &Arc<App>,
     conn: &Arc<ClientConn>,
     admitted: &mut Admitted,
-    mut head: response::Parts,
+    head: response::Parts,
     body: upstream::Body,
 ) -> Result<Response<Body>, Rejection> {
-    let context = Arc::clone(&admitted.context);
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         // The request did not ask for an upgrade.
         return Err(Rejection::upstream(
@@ -214,8 +213,20 @@ fn pass(
         ));
     }
     if head.status.is_server_error() {
-        context.metrics.upstream_error("status_5xx");
+        admitted.context.metrics.upstream_error("status_5xx");
     }
+    Ok(pass_on(app, conn, admitted, head, body))
+}
+
+/// The same, for a response that has been looked at and counted.
+pub(super) fn pass_on(
+    app: &Arc<App>,
+    conn: &Arc<ClientConn>,
+    admitted: &mut Admitted,
+    mut head: response::Parts,
+    body: upstream::Body,
+) -> Response<Body> {
+    let context = Arc::clone(&admitted.context);
     strip_hop_by_hop(&mut head.headers);
     head.extensions = http::Extensions::new();
     head.version = http::Version::HTTP_11;
@@ -230,7 +241,7 @@ fn pass(
     }
     let witness = request_span::passing(app, conn, admitted, head.status, deadline.clone());
     let body = Body::pass(body, deadline, witness).holding(accounting::timed(app, &context));
-    Ok(Response::from_parts(head, body))
+    Response::from_parts(head, body)
 }
 
 /// Sends a head before the upstream's head is known.

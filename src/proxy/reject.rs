@@ -31,6 +31,8 @@ pub(super) struct Rejection {
 /// What caused a rejection. It decides how the rejection is counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Blame {
+    /// The agents of the route, whose failures have been counted one by one.
+    Agents,
     /// The request, or how the client sent it.
     Client,
     /// The process shuts down, and the upstream call is cancelled.
@@ -198,11 +200,15 @@ fn count(metrics: &Metrics, context: Option<&RequestContext>, rejection: &Reject
     let route = &context.metrics;
     let kind = match rejection.blame {
         Blame::Overload => "stream",
-        Blame::Client | Blame::Drain | Blame::Upstream { .. } | Blame::Weir { .. } => "unary",
+        Blame::Agents
+        | Blame::Client
+        | Blame::Drain
+        | Blame::Upstream { .. }
+        | Blame::Weir { .. } => "unary",
     };
     route.request(kind, rejection.status);
     match rejection.blame {
-        Blame::Client | Blame::Overload | Blame::Weir { .. } => {}
+        Blame::Agents | Blame::Client | Blame::Overload | Blame::Weir { .. } => {}
         Blame::Drain => route.cancelled("drained"),
         Blame::Upstream { .. } => route.upstream_error(rejection.code),
     }
@@ -212,7 +218,11 @@ fn log(request: &Rejected<'_>, rejection: &Rejection) {
     let (code, message) = (rejection.code, &*rejection.message);
     let request_id = request.identity.request_id.to_str().ok();
     let route = request.context.map(|context| &*context.route.name);
-    if let Blame::Upstream { cause } = &rejection.blame {
+    if let Blame::Agents | Blame::Upstream { .. } = &rejection.blame {
+        let cause = match &rejection.blame {
+            Blame::Upstream { cause } => cause.as_deref(),
+            _ => None,
+        };
         tracing::warn!(route, code, request_id, cause, "{message}");
         return;
     }

@@ -179,7 +179,8 @@ async fn end(mut pump: Pump, failure: Failure, mut info: Box<StreamInfo>) {
     if report.end == End::Panic {
         info.metrics.panics.inc();
     }
-    accounting::record(&live.context.metrics, &report, live.context.started);
+    let board = info.board.as_deref();
+    accounting::record(&live.context.metrics, &report, live.context.started, board);
     let status = info.status(report.end);
     if let Some(board) = &info.board {
         accounting::agents(live, board, report.end);

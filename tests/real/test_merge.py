@@ -160,11 +160,17 @@ def test_native_events_are_one_sequence(team, upstream):
     assert stream[-1]["agents"] == {"claude": "finished", "words": "finished"}
 
 
-def test_agents_that_all_refuse_are_one_refusal(team, upstream):
-    proxy = team("events", {"a": (upstream(refuse).url, None), "b": (upstream(refuse).url, None)})
+def test_agents_that_all_refuse_are_one_refusal_as_it_came(team, upstream):
+    def busy(connection):
+        connection.request(within=60)
+        connection.send("HTTP/1.1 429 Too Many Requests\r\nretry-after: 9\r\ncontent-length: 4\r\n\r\nbusy")
+        connection.gone(within=30)
+
+    proxy = team("events", {"a": (upstream(busy).url, None), "b": (upstream(busy).url, None)})
     with Raw(proxy.url).post("/") as client:
-        assert client.status == 503
-        assert b"upstream_status" in client.read_body()
+        assert client.status == 429
+        assert client.headers["retry-after"] == "9"
+        assert client.read_body() == b"busy"
 
 
 def test_a_client_that_leaves_ends_all_calls(team, upstream):

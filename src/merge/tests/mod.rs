@@ -278,6 +278,7 @@ async fn one_dies_one_stalls_one_refuses_and_the_others_go_on() {
             ..End::UpstreamError.into()
         },
         status: StatusCode::SERVICE_UNAVAILABLE,
+        answer: None,
     };
     let send = |text: &str| Step::Send(token(text));
     let late: Opening = Box::pin(async {
