@@ -514,6 +514,76 @@ fn a_client_that_takes_nothing_is_given_up_and_little_is_kept_for_it() {
     drop(client);
 }
 
+/// Accepts a WebSocket whose key is not that of [`ASK`].
+fn accept(agent: &mut Accepted) {
+    let key = agent
+        .request
+        .lines()
+        .find_map(|line| line.strip_prefix("sec-websocket-key: "));
+    let text = format!("{}258EAFA5-E914-47DA-95CA-C5AB0DC85B11", key.unwrap());
+    let hash = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
+    let accept = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, hash);
+    agent.send(ACCEPT.replace("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", &accept));
+}
+
+/// An extended CONNECT (RFC 8441).
+fn connect() -> Request<()> {
+    let request = Request::builder().method("CONNECT").uri("http://h/ws");
+    let mut request = request
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-protocol", "a, b")
+        .body(())
+        .unwrap();
+    let protocol = h2::ext::Protocol::from_static("websocket");
+    request.extensions_mut().insert(protocol);
+    request
+}
+
+#[tokio::test]
+async fn an_http2_client_that_resets_its_stream_has_left_whatever_the_agent_does() {
+    for ends_first in [false, true] {
+        let upstream = Upstream::start();
+        let weir = Weir::start(PLAIN, upstream.address());
+        let agent = thread::spawn(move || {
+            let mut agent = upstream.accept();
+            accept(&mut agent);
+            if ends_first {
+                agent.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                assert_eq!(rest(&mut agent.stream), b"");
+            }
+            // It does not close its side.
+            agent
+        });
+        let socket = tokio::net::TcpStream::connect(&weir.address).await.unwrap();
+        let (sender, mut connection) = h2::client::handshake(socket).await.unwrap();
+        let talk = async {
+            let mut sender = sender.ready().await.unwrap();
+            while !sender.is_extended_connect_protocol_enabled() {
+                tokio::task::yield_now().await;
+            }
+            let (response, mut to) = sender.send_request(connect(), false).unwrap();
+            let response = response.await.unwrap();
+            assert_eq!(response.status(), StatusCode::OK);
+            if ends_first {
+                to.send_data(bytes::Bytes::new(), true).unwrap();
+            }
+            let agent = tokio::task::spawn_blocking(|| agent.join().unwrap());
+            let _agent = agent.await.unwrap();
+            to.send_reset(h2::Reason::CANCEL);
+            // The process stays until the connection is not looked at any more.
+            let ended = tokio::task::spawn_blocking(move || (weir.ended(), weir));
+            ended.await.unwrap()
+        };
+        let (line, _weir) = tokio::select! {
+            ended = talk => ended,
+            ended = &mut connection => panic!("{ended:?}"),
+        };
+        assert_eq!(line["outcome"], "client_gone", "{line}");
+        let took = line["duration_ms"].as_f64().unwrap();
+        assert!(took < 10_000.0, "{line}");
+    }
+}
+
 #[tokio::test]
 async fn an_http2_client_gets_the_same_websocket() {
     let upstream = Upstream::start();
@@ -523,14 +593,7 @@ async fn an_http2_client_gets_the_same_websocket() {
         let asked = agent.request.to_ascii_lowercase();
         assert!(asked.starts_with("get /ws http/1.1\r\n"), "{asked}");
         assert!(asked.contains("\r\nupgrade: websocket\r\n"), "{asked}");
-        let key = agent
-            .request
-            .lines()
-            .find_map(|line| line.strip_prefix("sec-websocket-key: "));
-        let text = format!("{}258EAFA5-E914-47DA-95CA-C5AB0DC85B11", key.unwrap());
-        let hash = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
-        let accept = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, hash);
-        agent.send(ACCEPT.replace("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", &accept));
+        accept(&mut agent);
         let hello = frame(true, 0x81, b"hello");
         assert_eq!(read(&mut agent.stream, hello.len()), hello);
         agent.send(frame(false, 0x82, &noise(300_000)));
@@ -545,17 +608,7 @@ async fn an_http2_client_gets_the_same_websocket() {
         while !sender.is_extended_connect_protocol_enabled() {
             tokio::task::yield_now().await;
         }
-        let mut request = Request::builder()
-            .method("CONNECT")
-            .uri("http://h/ws")
-            .header("sec-websocket-version", "13")
-            .header("sec-websocket-protocol", "a, b")
-            .body(())
-            .unwrap();
-        request
-            .extensions_mut()
-            .insert(h2::ext::Protocol::from_static("websocket"));
-        let (response, mut to) = sender.send_request(request, false).unwrap();
+        let (response, mut to) = sender.send_request(connect(), false).unwrap();
         let response = response.await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["sec-websocket-protocol"], "b");
