@@ -140,6 +140,8 @@ pub(crate) struct Start {
     /// How long the client may take nothing of what waits for it.
     pub(crate) stall: Duration,
     pub(crate) max_message_bytes: usize,
+    /// How long the client may pause in the middle of a message.
+    pub(crate) message_pause: Duration,
     pub(crate) metrics: Arc<RouteMetrics>,
     pub(crate) account: Account,
 }
