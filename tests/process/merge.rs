@@ -291,3 +291,48 @@ fn a_client_that_comes_back_gets_exactly_the_rest_of_all_agents() {
         assert_eq!(text_of(&again, agent), text_of(&all, agent));
     }
 }
+
+#[test]
+fn a_chat_that_comes_back_gets_exactly_the_rest_of_all_agents() {
+    let route = "reply: { as: ai-sdk }\n    resume: {}\n    on_disconnect: continue";
+    let Pair { poet, clerk, weir } = pair(route, "finish: all");
+    let mut client = ask(&weir);
+    let (mut first, mut second) = (poet.accept(), clerk.accept());
+    first.head("text/event-stream");
+    first.chunk(token("Sea "));
+    second.head("text/event-stream");
+    second.chunk(token("Item "));
+    client.until("Sea ");
+    let seen = client.until("Item ");
+    let stream = seen
+        .lines()
+        .find_map(|line| line.strip_prefix("weir-stream-id: "))
+        .unwrap();
+    drop(client);
+    // Parts of the AI SDK have no numbers of their own: the client has so many of them.
+    let before = sse_events(&seen);
+    let mut back = come_back(&weir, stream, &before.len().to_string());
+    first.chunk(token("foam."));
+    back.until("foam.");
+    second.chunk(token("one"));
+    for agent in [&mut first, &mut second] {
+        agent.chunk(DONE);
+        agent.end();
+    }
+    let rest = back.rest();
+    assert!(rest.contains("data: [DONE]\n"), "{rest}");
+    let all = [before, sse_events(&rest)].concat();
+    let text_of = |name: &str| -> String {
+        let id = format!("{name}:p1");
+        let deltas = all
+            .iter()
+            .filter(|part| part["type"] == "text-delta" && part["id"] == *id);
+        deltas.filter_map(|part| part["delta"].as_str()).collect()
+    };
+    assert_eq!(text_of("poet"), "Sea foam.");
+    assert_eq!(text_of("clerk"), "Item one");
+    assert_eq!(all.last().unwrap()["type"], "finish");
+    assert_eq!(weir.ended()["outcome"], "finished");
+    let again = sse_events(&come_back(&weir, stream, "0").rest());
+    assert_eq!(again, all);
+}
