@@ -540,6 +540,36 @@ fn connect() -> Request<()> {
 }
 
 #[tokio::test]
+async fn streams_that_are_resumed_are_no_websockets() {
+    const PATH: &str = "/.weir/streams/3f9c2a7e5b1d4c608e0f7a6b5c4d3e2f";
+    let yaml = with("resume: {}");
+    let weir = Weir::start(&yaml, Upstream::start().address());
+    let mut client = Client::connect(&weir.address);
+    client.send(ASK.replace("/ws?a=b", PATH));
+    let refused = client.until("upgrade_not_supported");
+    assert!(refused.starts_with("HTTP/1.1 501 "), "{refused}");
+    let socket = tokio::net::TcpStream::connect(&weir.address).await.unwrap();
+    let (sender, mut connection) = h2::client::handshake(socket).await.unwrap();
+    let talk = async {
+        let mut sender = sender.ready().await.unwrap();
+        while !sender.is_extended_connect_protocol_enabled() {
+            tokio::task::yield_now().await;
+        }
+        let mut request = connect();
+        *request.uri_mut() = format!("http://h{PATH}").parse().unwrap();
+        let (response, _to) = sender.send_request(request, false).unwrap();
+        assert_eq!(
+            response.await.unwrap().status(),
+            StatusCode::NOT_IMPLEMENTED
+        );
+    };
+    tokio::select! {
+        () = talk => {}
+        ended = &mut connection => panic!("{ended:?}"),
+    }
+}
+
+#[tokio::test]
 async fn an_http2_client_that_resets_its_stream_has_left_whatever_the_agent_does() {
     for ends_first in [false, true] {
         let upstream = Upstream::start();
