@@ -28,13 +28,13 @@
 //! for one that reads server-sent events. A client that acknowledges events is also held to `ack_window`.
 
 mod acks;
-mod ai_sdk;
+pub mod ai_sdk;
 mod close;
 mod event;
 mod frames;
 mod lines;
-mod members;
-mod message;
+pub mod members;
+pub mod message;
 mod origin;
 mod run;
 mod socket;

@@ -25,7 +25,7 @@ mod sockets;
 mod tls;
 mod upgrade;
 mod upgraded;
-mod websocket;
+pub mod websocket;
 
 use std::future::poll_fn;
 use std::io;
