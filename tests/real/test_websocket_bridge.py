@@ -61,6 +61,28 @@ def test_runs_follow_each_other_on_one_socket(weir, fastapi, name):
     assert proxy.metrics().value("weir_websocket_sockets") == 0
 
 
+def test_a_browser_speaks_with_a_bridge_over_http2(weir, fastapi, authority, tmp_path, name):
+    """RFC 8441: the page came over HTTP/2, and its WebSocket is a stream of the same connection."""
+    files = authority.issue(tmp_path)
+    listen = {"address": "127.0.0.1:0", "tls": {"cert": files.cert, "key": files.key}}
+    routes = [{"name": "all", "upstream": "agent", "websocket": "bridge"}]
+    proxy = weir(fastapi.url, listen=listen, routes=routes)
+    url = proxy.url.replace("http", "https", 1)
+    seen = script(
+        "websocket_bridge.mjs",
+        client="chromium",
+        url=address(url, f"{CHAT}?run={name()}"),
+        page=f"{url}/page",
+        protocols=["weir.v1"],
+        messages=[message("q1")],
+    )
+    assert (seen["opened"], seen["protocol"], seen["code"]) == (True, "weir.v1", 1000)
+    assert text_of(seen["events"])
+    ended = proxy.ended(transport="websocket")
+    # Over HTTP/1.1 it would be a 101.
+    assert (ended["status"], ended["outcome"]) == (200, "finished")
+
+
 @pytest.mark.parametrize("client", ["ws", "chromium"])
 def test_other_clients_get_the_same(weir, fastapi, name, client):
     proxy = bridged(weir, fastapi)
