@@ -1,13 +1,18 @@
 """Tests bridges: real WebSocket clients in front of Weir, and a FastAPI agent that streams over HTTP behind it."""
 
 import json
+import re
 import subprocess
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from backends import wire
+from backends.resumable import Agent
+from support.clients import node
 from support.clients.websocket import address, opened
-from support.process import REAL
+from support.process import REAL, ROOT
+from support.relay import Relay
 from support.wait import PATIENCE, until
 
 CHAT = "/v1/chat/completions"
@@ -136,6 +141,33 @@ def test_a_client_comes_back_after_its_connection_broke(weir, fastapi, name):
         fastapi.open(run, 99)
         after = run_of(socket)
     assert [event["seq"] for event in before + after] == list(range(1, len(before + after) + 1))
+
+
+# Tells when the page closes its socket.
+ENDS = """
+const Plain = WebSocket;
+globalThis.WebSocket = class extends Plain {
+  constructor(...of) {
+    super(...of);
+    this.addEventListener("close", ({ code }) => code === 1000 && console.log("over"));
+  }
+};
+"""
+
+
+def test_the_page_of_the_document_shows_the_answer_over_a_lost_connection(weir, upstream):
+    blocks = re.findall(r"^```js\n(.*?)^```$", (ROOT / "docs/websocket.md").read_text(), re.MULTILINE | re.DOTALL)
+    [code] = [block for block in blocks if "new WebSocket" in block]
+    agent = Agent(40, pace=0.01)
+    proxy = bridged(weir, upstream(agent), resume={}, on_disconnect="continue")
+    shows = "const show = (text) => console.log(text);\n"
+    source = ENDS + shows + code.replace('"/chat"', '"/agent"')
+    with Relay(proxy.url, [1500]) as relay:
+        result = node.script("resume_page.mjs", source=source)(relay.url, {})
+    assert relay.cut == 1
+    assert result.events.pop() == "over"
+    assert "".join(result.events) == wire.text_of(40)
+    assert len(agent.runs) == 1
 
 
 def test_a_page_of_another_site_is_refused(weir, fastapi):
