@@ -235,9 +235,8 @@ impl Translator {
             let (blocks, agent) = (&mut self.blocks, self.agent);
             let mut pass = |block: Block<'_>| {
                 *blocks += 1;
-                let mut event = Alike::event(alike, &block, text, classifier);
-                event.agent = agent;
-                sink(block.bytes, &event);
+                let event = Alike::event(alike, &block, text, classifier);
+                sink(block.bytes, &of_agent(event, &block, agent));
             };
             let mut out = Out::new(&mut self.block, &mut pass);
             let delta = Action::TextDelta(open, text);
@@ -480,10 +479,19 @@ fn classified<'a>(
 ) -> impl FnMut(Block<'_>) + 'a {
     move |block| {
         *blocks += 1;
-        let mut event = alike::classify(classifier, &block);
-        event.agent = agent;
-        sink(block.bytes, &event);
+        let event = alike::classify(classifier, &block);
+        sink(block.bytes, &of_agent(event, &block, agent));
     }
+}
+
+/// Returns the event of a block of `agent`, as the queue may treat it.
+fn of_agent(mut event: Event, block: &Block<'_>, agent: u8) -> Event {
+    event.agent = agent;
+    if block.keeps {
+        event.class = Class::Structure;
+        event.merge = None;
+    }
+    event
 }
 
 #[cfg(test)]

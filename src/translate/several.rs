@@ -335,3 +335,33 @@ fn the_queue_is_told_whose_event_it_is() {
     // The start of the run, the start of the clerk, two pieces, and the end of the run.
     assert_eq!(agents, [0, 2, 2, 2, 0]);
 }
+
+#[test]
+fn a_heading_is_never_dropped() {
+    let ensemble = Arc::new(Ensemble::new("r1", "t1", &["poet", "clerk"]));
+    let mut agents =
+        [0, 1].map(|agent| Translator::of_agent(Target::OpenAiChat, 7, &ensemble, agent));
+    let mut seen = Vec::new();
+    let mut sink = |block: &[u8], event: &Event| {
+        let block = String::from_utf8(block.to_vec()).unwrap();
+        seen.push((block, event.class.is_droppable(), event.merge.is_some()));
+    };
+    for (agent, piece) in [(0, "Sea "), (1, "Item "), (0, "foam."), (1, "one")] {
+        agents[agent].act(&mut sink, |conversation, act| {
+            conversation.take(text("m1", piece), act);
+        });
+    }
+    for agent in &mut agents {
+        agent.finish(&mut sink);
+    }
+    for (name, text) in [("poet", "Sea "), ("clerk", "Item one")] {
+        let of = |what: &str| {
+            seen.iter()
+                .find(|(block, ..)| block.contains(what))
+                .unwrap()
+        };
+        let (_, is_droppable, is_merged) = of(&format!("**{name}**"));
+        assert!(!is_droppable && !is_merged, "{seen:?}");
+        assert!(of(text).1, "{seen:?}");
+    }
+}
