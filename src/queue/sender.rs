@@ -261,6 +261,11 @@ impl Pushing<'_> {
         self.push(block, event)
     }
 
+    /// Adds an event at the end of a stream, whether or not there is room.
+    pub fn push_over(&mut self, block: &[u8], event: &Event) {
+        self.state.ring.push_over(block, event, self.now);
+    }
+
     /// Ends the push of `events` events, whatever happened to them, and wakes the reader.
     pub fn done(mut self, events: usize) -> PushOutcome {
         let state = &mut *self.state;

@@ -147,6 +147,12 @@ impl Ring {
         Push::Full
     }
 
+    /// Adds an event at the end of a stream, whatever waits: it was in memory before, and nothing follows that could wait
+    /// for it.
+    pub fn push_over(&mut self, block: &[u8], event: &Event, now: Instant) {
+        self.append(block, event, 0, now);
+    }
+
     /// Adds the last event of a stream, which Weir writes itself. It always fits.
     pub fn push_final(&mut self, block: &[u8], seq: u64, now: Instant) {
         self.append(block, &Event::bare(Class::Error), seq, now);

@@ -486,3 +486,15 @@ fn an_agent_with_many_texts_does_not_push_out_the_one_text_of_another() {
     assert_eq!(String::from_utf8(out).unwrap(), expected);
     assert_eq!(ring.counts().dropped[Class::Token.index()], 170);
 }
+
+#[test]
+fn the_end_of_a_stream_always_fits() {
+    let mut ring = Ring::new(limits(2, 1 << 10), silent());
+    for _ in 0..2 {
+        assert_eq!(push(&mut ring, critical("a")), Push::Accepted);
+    }
+    let (block, event) = critical("end");
+    assert_eq!(ring.push(&block, &event, Instant::now()), Push::Full);
+    ring.push_over(&block, &event, Instant::now());
+    assert_eq!(take(&mut ring, usize::MAX).unwrap().0, "a\na\nend\n");
+}
