@@ -237,7 +237,9 @@ impl Run {
         if let State::Streams { name, .. } = &self.state {
             match (self.begun.form, how) {
                 // Its last event had been read, but its end was not noted yet when the client asked for what follows.
-                (Form::Native, Close::Clean) if !self.has_begun && self.begun.asked_for.is_some() => {
+                (Form::Native, Close::Clean)
+                    if !self.has_begun && self.begun.asked_for.is_some() =>
+                {
                     let stream = self.begun.asked_for.as_deref();
                     let request = self.begun.request.as_deref();
                     self.ready
