@@ -166,9 +166,9 @@ def test_native_events_are_one_sequence(team, upstream):
 
 def test_agents_that_all_refuse_are_one_refusal_as_it_came(team, upstream):
     def busy(connection):
-        connection.request(within=60)
-        connection.send("HTTP/1.1 429 Too Many Requests\r\nretry-after: 9\r\ncontent-length: 4\r\n\r\nbusy")
-        connection.gone(within=30)
+        while True:
+            connection.request(within=60)
+            connection.send("HTTP/1.1 429 Too Many Requests\r\nretry-after: 9\r\ncontent-length: 4\r\n\r\nbusy")
 
     proxy = team("events", {"a": (upstream(busy).url, None), "b": (upstream(busy).url, None)})
     with Raw(proxy.url).post("/") as client:
