@@ -22,6 +22,7 @@
 //! |---|---|
 //! | `input` | the pump's end |
 //! | `room` | who waits, and what is dropped, when the journal is full |
+//! | `shares` | what each of several agents gives up for a viewer that is behind |
 //! | `viewers` | the viewers' end: attaching, catching up, leaving |
 //! | `tap` | where the events are kept as well, for clients of other processes |
 //! | `budget` | how much memory all journals may take together |
@@ -29,6 +30,7 @@
 mod budget;
 mod input;
 mod room;
+mod shares;
 mod tap;
 mod viewers;
 
