@@ -297,6 +297,8 @@ pub struct Event {
     pub side: Side,
     /// Which texts are over with the event.
     pub texts_over: TextsOver,
+    /// Whose event it is, where several agents write one stream: from 1. Zero is nobody's in particular.
+    pub agent: u8,
 }
 
 impl Event {
@@ -314,6 +316,7 @@ impl Event {
             lane: 0,
             side: Side::Answer,
             texts_over: TextsOver::None,
+            agent: 0,
         }
     }
 

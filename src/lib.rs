@@ -60,7 +60,7 @@ pub mod upstream;
 
 // layer 4: a connection, the life of a stream
 pub(crate) mod body_deadline;
-pub(crate) mod bridge;
+pub mod bridge;
 pub mod client_conn;
 pub mod memory;
 pub mod merge;

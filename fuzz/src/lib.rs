@@ -1,5 +1,6 @@
 //! The properties that must hold for any input. Each fuzz target calls one `check` function.
 
+pub mod bridge;
 pub mod chunked;
 pub mod config;
 pub mod dialects;
@@ -10,6 +11,7 @@ pub mod strict;
 pub mod head;
 pub mod identity;
 pub mod joins;
+pub mod messages;
 pub mod queue;
 pub mod replies;
 pub mod resume;

@@ -27,6 +27,7 @@ pub fn check(data: &[u8]) {
     assert_eq!(whole.messages(), pieces.messages());
     assert_eq!(whole.close_code(), pieces.close_code());
     assert_eq!(whole.violation(), pieces.violation());
+    assert_eq!(whole.progress(), pieces.progress());
     assert!(whole.refuses() || whole.is_at_boundary() == pieces.is_at_boundary());
 
     // From boundary to boundary.

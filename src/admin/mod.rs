@@ -1,8 +1,8 @@
 //! The admin listener: serves metrics, health, live streams and drain, never on a traffic port.
 
 mod answer;
-mod format;
 mod facts;
+mod format;
 mod guard;
 mod live;
 mod past;

@@ -34,7 +34,7 @@ const MAX_HEADERS: usize = 64;
 
 /// What the transport sends. `request` is JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum FromAiSdk {
+pub enum FromAiSdk {
     Abort {
         request: String,
     },

@@ -21,6 +21,8 @@ pub(super) enum Why {
     TooLarge,
     /// The client acknowledges nothing.
     Unacknowledged,
+    /// The client has begun a message, and sends nothing more of it.
+    Unfinished,
     /// The client has sent what is no frame, or none that may come there.
     Violation,
 }
@@ -35,6 +37,7 @@ impl Why {
             Self::Violation => 1002,
             Self::Binary => 1003,
             Self::NotText => 1007,
+            Self::Unfinished => 1008,
             Self::TooLarge => 1009,
             Self::NoPong => 1011,
             Self::Stalled | Self::Unacknowledged => 1013,
@@ -51,6 +54,7 @@ impl Why {
             Self::Stalled | Self::Unacknowledged => "client_stalled",
             Self::Stopped => "stopped",
             Self::TooLarge => "message_too_large",
+            Self::Unfinished => "message_timeout",
             Self::Violation => "protocol_error",
         }
     }
@@ -61,9 +65,12 @@ impl Why {
             Self::Drained => End::Drained,
             Self::Stalled | Self::Unacknowledged => End::ClientStalled,
             Self::Stopped => End::Stopped,
-            Self::Binary | Self::NoPong | Self::NotText | Self::TooLarge | Self::Violation => {
-                End::ClientGone
-            }
+            Self::Binary
+            | Self::NoPong
+            | Self::NotText
+            | Self::TooLarge
+            | Self::Unfinished
+            | Self::Violation => End::ClientGone,
         }
     }
 
@@ -94,6 +101,7 @@ mod tests {
             (Why::Violation, 1002, End::ClientGone),
             (Why::Binary, 1003, End::ClientGone),
             (Why::NotText, 1007, End::ClientGone),
+            (Why::Unfinished, 1008, End::ClientGone),
             (Why::TooLarge, 1009, End::ClientGone),
             (Why::NoPong, 1011, End::ClientGone),
             (Why::Unacknowledged, 1013, End::ClientStalled),

@@ -16,6 +16,7 @@ use tungstenite::{Message, Utf8Bytes};
 
 use super::close::Why;
 use crate::session::traffic::Totals;
+use crate::wire::websocket::{Follower, Sender};
 
 /// Bytes of one read, and of the buffer that a quiet bridge keeps.
 const READ_BYTES: usize = 4 * 1024;
@@ -50,6 +51,10 @@ pub(super) struct Frames<S> {
     socket: S,
     context: WebSocketContext,
     totals: Totals,
+    /// Knows whether the client is in the middle of a message.
+    follower: Follower,
+    /// Since when the client has sent nothing more of a message that it has begun, and how much it had sent of all.
+    half: Option<(Instant, u64)>,
     /// What is left of an event that is sent in several frames.
     rest: Bytes,
     /// Since when the client has taken nothing of what waits for it.
@@ -63,6 +68,8 @@ pub(super) struct Frames<S> {
 impl<S> Frames<S> {
     /// Begins with what has followed the client's request.
     pub(super) fn new(socket: S, early: Vec<u8>, max_message_bytes: usize) -> Self {
+        let mut follower = Follower::new(Sender::Client);
+        follower.feed(&early);
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BYTES)
             .write_buffer_size(WRITE_BYTES)
@@ -72,6 +79,8 @@ impl<S> Frames<S> {
             socket,
             context: WebSocketContext::from_partially_read(early, Role::Server, Some(config)),
             totals: Totals::default(),
+            follower,
+            half: None,
             rest: Bytes::new(),
             blocked: None,
             is_closed: false,
@@ -98,6 +107,26 @@ impl<S> Frames<S> {
         self.blocked
     }
 
+    /// Returns since when the client has sent nothing more of a message that it has begun.
+    pub(super) fn half_since(&self) -> Option<Instant> {
+        self.half.map(|(since, _)| since)
+    }
+
+    /// Begins to count that time anew: nothing is read from the client now.
+    pub(super) const fn forget_half(&mut self) {
+        self.half = None;
+    }
+
+    /// Notes that nothing more has come of the client for now.
+    fn note_half(&mut self) {
+        let came = self.follower.progress();
+        self.half = match self.half {
+            _ if !self.follower.is_in_message() => None,
+            Some((since, before)) if before == came => Some((since, before)),
+            _ => Some((Instant::now(), came)),
+        };
+    }
+
     /// Reports whether both sides have closed.
     pub(super) const fn is_closed(&self) -> bool {
         self.is_closed
@@ -120,6 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
             Ok(Message::Close(frame)) => Ok(Came::Close(frame.map(|frame| frame.code.into()))),
             Ok(Message::Binary(_) | Message::Frame(_)) => Err(Gone::Must(Why::Binary)),
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.note_half();
                 return Poll::Pending;
             }
             Err(
@@ -236,6 +266,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
             socket: &mut self.socket,
             cx,
             totals: &mut self.totals,
+            follower: &mut self.follower,
         };
         f(&mut self.context, &mut io)
     }
@@ -246,6 +277,7 @@ struct Io<'a, 'b, S> {
     socket: &'a mut S,
     cx: &'a mut Context<'b>,
     totals: &'a mut Totals,
+    follower: &'a mut Follower,
 }
 
 /// Returns what a socket that cannot go on now is for the protocol.
@@ -262,6 +294,7 @@ impl<S: AsyncRead + Unpin> Read for Io<'_, '_, S> {
         now(Pin::new(&mut *self.socket).poll_read(self.cx, &mut buffer))?;
         let read = buffer.filled().len();
         self.totals.bytes_in += read as u64;
+        self.follower.feed(buffer.filled());
         Ok(read)
     }
 }

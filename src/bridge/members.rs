@@ -14,7 +14,7 @@ pub(super) const MAX_ID_BYTES: usize = 256;
 
 /// Why a message is not understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Mistake {
+pub enum Mistake {
     /// It is JSON, but means nothing.
     Meaningless {
         code: &'static str,

@@ -5,7 +5,7 @@ use super::members::{Members, Mistake};
 
 /// What a client says. Ids of messages are JSON, as they came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Message {
+pub enum Message {
     /// It has the event of this number and all before it: of a stream, or of each.
     Ack { stream: Option<String>, seq: u64 },
     /// It has everything that was sent to it.
@@ -36,7 +36,7 @@ pub(super) enum Message {
 ///
 /// # Errors
 /// If it is not understood.
-pub(super) fn read(text: &str) -> Result<Message, Mistake> {
+pub fn read(text: &str) -> Result<Message, Mistake> {
     if text.trim() == "ack" {
         return Ok(Message::AckAll);
     }

@@ -28,13 +28,13 @@
 //! for one that reads server-sent events. A client that acknowledges events is also held to `ack_window`.
 
 mod acks;
-mod ai_sdk;
+pub mod ai_sdk;
 mod close;
 mod event;
 mod frames;
 mod lines;
-mod members;
-mod message;
+pub mod members;
+pub mod message;
 mod origin;
 mod run;
 mod socket;
@@ -140,6 +140,8 @@ pub(crate) struct Start {
     /// How long the client may take nothing of what waits for it.
     pub(crate) stall: Duration,
     pub(crate) max_message_bytes: usize,
+    /// How long the client may pause in the middle of a message.
+    pub(crate) message_pause: Duration,
     pub(crate) metrics: Arc<RouteMetrics>,
     pub(crate) account: Account,
 }

@@ -230,6 +230,18 @@ impl Pushing<'_> {
         if let Some(offer) = state.make_room(block.len(), &self.hub.settings, self.now) {
             return offer;
         }
+        self.append(block, event);
+        Offer::Accepted
+    }
+
+    /// Adds an event at the end of a stream, whether or not there is room.
+    pub fn push_over(&mut self, block: &[u8], event: &Event) {
+        while !self.state.journal.fits(block.len()) && self.state.evict_for_others() {}
+        self.append(block, event);
+    }
+
+    fn append(&mut self, block: &[u8], event: &Event) {
+        let state = &mut *self.state;
         let seq = state.journal.append(block, event);
         let more = (block.len() <= self.bytes / 2).then_some(self.bytes);
         if let Some(tapped) = &mut state.tap {
@@ -253,7 +265,6 @@ impl Pushing<'_> {
                 self.fell.extend(slot.fall_behind(seq, self.now));
             }
         }
-        Offer::Accepted
     }
 
     /// Ends the push.

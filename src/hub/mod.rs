@@ -22,6 +22,7 @@
 //! |---|---|
 //! | `input` | the pump's end |
 //! | `room` | who waits, and what is dropped, when the journal is full |
+//! | `shares` | what each of several agents gives up for a viewer that is behind |
 //! | `viewers` | the viewers' end: attaching, following, leaving |
 //! | `slot` | one viewer: its queue, and what it gets from the journal |
 //! | `tap` | where the events are kept as well, for clients of other processes |
@@ -30,6 +31,7 @@
 mod budget;
 mod input;
 mod room;
+mod shares;
 mod slot;
 mod tap;
 mod viewers;

@@ -4,6 +4,7 @@ use std::task::Waker;
 
 use tokio::time::Instant;
 
+use super::shares::Shares;
 use super::{Hub, OVERFLOW_GRACE};
 use crate::encode::{Encoder, write_with_id};
 use crate::event::Class;
@@ -173,12 +174,15 @@ impl Slot {
         } else {
             (0, 0)
         };
+        let several = hub.settings.has_agents && excess != (0, 0);
+        let mut shares = several.then(|| state.shares(next, excess));
         let ids = hub.ids(state.encoder);
         let numbers = state.encoder.framing() == Framing::Sse;
         let max = PIECE_BYTES.min(limits.max_bytes);
         let mut piece = Vec::new();
         for (seq, kept) in state.journal.events(next - 1) {
-            if excess.0 + excess.1 > 0 && kept.class.is_droppable() {
+            let may_go = excess.0 + excess.1 > 0 && kept.class.is_droppable();
+            if may_go && (shares.as_mut()).is_none_or(|shares| shares.takes(&kept)) {
                 excess.0 = excess.0.saturating_sub(1);
                 excess.1 = excess.1.saturating_sub(kept.block.len());
                 self.miss(seq, &kept);
@@ -232,6 +236,14 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
+    /// Shares out what must go from `next` on among several agents.
+    fn shares(&self, next: u64, excess: (usize, usize)) -> Shares {
+        let events = self.journal.events(next - 1).map(|(_, kept)| kept);
+        let droppable = events.filter(|kept| kept.class.is_droppable());
+        let sizes = droppable.map(|kept| (kept.agent, kept.block.len()));
+        Shares::new(sizes, excess)
+    }
+
     /// Returns how many events and bytes from `next` on exceed what a queue may hold.
     fn excess(&self, next: u64, max_events: usize, max_bytes: usize) -> (usize, usize) {
         let (mut events, mut bytes) = (0_usize, 0_usize);

@@ -200,6 +200,35 @@ async fn tokens_of_a_viewer_that_takes_nothing_are_dropped_and_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_several_agents_the_one_with_the_most_waiting_gives_way() {
+    let settings = Settings {
+        has_agents: true,
+        ..SETTINGS
+    };
+    let (hub, input) = hub(settings);
+    let _fast = Client::first(&hub);
+    let mut slow = Client::after(&hub, 0);
+    for number in 1..=25 {
+        // One event of a quiet agent, behind those that fit into the queue.
+        let agent = if number == 5 { 1 } else { 2 };
+        let event = Event {
+            agent,
+            ..Event::bare(Class::Token)
+        };
+        let mut pushing = input.pushing(0, Instant::now());
+        assert_eq!(pushing.push(&block(number), &event), Offer::Accepted);
+        pushing.done();
+    }
+    advance(OVERFLOW_GRACE * 2).await;
+    let got = slow.take_all();
+    let ids: Vec<u64> = got
+        .lines()
+        .filter_map(|line| line.strip_prefix("id: s.")?.parse().ok())
+        .collect();
+    assert_eq!(ids, [1, 2, 3, 4, 5, 23, 24, 25], "{got}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_a_viewer_that_is_alone_holds_the_upstream_back() {
     let mut settings = SETTINGS;
     settings.bounds.max_events = 10;

@@ -86,7 +86,7 @@ impl Journal {
     pub fn append(&mut self, block: &[u8], event: &Event) -> u64 {
         match self.segments.back_mut() {
             Some(tail) if tail.has_room(block.len()) => {
-                self.allocated += tail.put(block, event.class, event.text);
+                self.allocated += tail.put(block, event);
             }
             _ => self.append_fresh(block, event),
         }
@@ -108,7 +108,7 @@ impl Journal {
                 further
             }
         };
-        self.allocated += fresh.put(block, event.class, event.text);
+        self.allocated += fresh.put(block, event);
         self.segments.push_back(fresh);
     }
 

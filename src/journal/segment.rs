@@ -1,6 +1,6 @@
 //! A piece of a journal: some neighbouring events, with their blocks one after the other in one buffer.
 
-use crate::event::{Class, Span};
+use crate::event::{Class, Event, Span};
 
 /// The usual size of a buffer. Larger events get one of their own.
 const USUAL_BYTES: usize = 16 * 1024;
@@ -18,6 +18,8 @@ pub struct Kept<'a> {
     pub block: &'a [u8],
     /// The class of the event.
     pub class: Class,
+    /// Whose event it is: [`Event::agent`].
+    pub agent: u8,
     /// Its text, as it is written in the block; empty if it has none.
     pub text: &'a [u8],
 }
@@ -27,6 +29,7 @@ pub struct Kept<'a> {
 struct Note {
     end: u32,
     class: Class,
+    agent: u8,
     text: Span,
 }
 
@@ -74,7 +77,7 @@ impl Segment {
 
     /// Appends an event. Its block has at most 4 GiB: the pipeline lets no larger one through.
     /// Returns how many bytes more the buffers take.
-    pub(super) fn put(&mut self, block: &[u8], class: Class, text: Option<Span>) -> usize {
+    pub(super) fn put(&mut self, block: &[u8], event: &Event) -> usize {
         let needed = self.blocks.len() + block.len();
         let grown = if needed > self.blocks.capacity() || self.notes.len() == self.notes.capacity()
         {
@@ -85,8 +88,9 @@ impl Segment {
         self.blocks.extend_from_slice(block);
         self.notes.push(Note {
             end: u32::try_from(self.blocks.len()).unwrap_or(u32::MAX),
-            class,
-            text: text.unwrap_or_default(),
+            class: event.class,
+            agent: event.agent,
+            text: event.text.unwrap_or_default(),
         });
         grown
     }
@@ -173,6 +177,7 @@ impl Segment {
             Kept {
                 block,
                 class: note.class,
+                agent: note.agent,
                 text: note.text.of(block),
             }
         })

@@ -18,6 +18,7 @@ use crate::stream::end::End;
 use crate::stream::pipeline::{self, Pipeline, Sink};
 use crate::stream::pump::{Failure, Progress, Source, Take};
 use crate::translate::Translator;
+use crate::upstream::Answer;
 use crate::wire::Framing;
 use crate::wire::encoding::Coding;
 
@@ -45,12 +46,14 @@ impl std::fmt::Debug for Opened {
 }
 
 /// An agent that does not stream.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Refused {
     /// How it fails, for the client.
     pub failure: Failure,
     /// The status of a response that says so.
     pub status: StatusCode,
+    /// What it has answered, to be passed on if nobody streams; `None` if that is no answer for the client.
+    pub answer: Option<Box<Answer>>,
 }
 
 /// A call on its way to a stream. Dropping it cancels it.
@@ -160,6 +163,7 @@ impl Agent {
         let clocks = UpstreamClocks::new(&settings.lengths, opened.sent);
         let streaming = Streaming::new(self.index, opened.source, pipeline, clocks);
         self.state = State::Streaming(Box::new(streaming));
+        settings.board.note_streams(self.index);
     }
 
     /// Lets the agent take its turn: one read, and no more of it than a quantum.

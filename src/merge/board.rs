@@ -20,6 +20,8 @@ pub struct Fate {
     pub outcome: Option<&'static str>,
     /// When its first answer text came.
     pub first_token: Option<Instant>,
+    /// It has begun to stream.
+    streams: bool,
 }
 
 impl Board {
@@ -43,6 +45,13 @@ impl Board {
         }
     }
 
+    /// Notes that an agent has begun to stream.
+    pub(super) fn note_streams(&self, agent: usize) {
+        if let Some(fate) = self.lock().get_mut(agent) {
+            fate.streams = true;
+        }
+    }
+
     /// Notes when the first answer text of an agent came.
     pub(super) fn note_first_token(&self, agent: usize, at: Instant) {
         if let Some(fate) = self.lock().get_mut(agent) {
@@ -56,6 +65,17 @@ impl Board {
         let named = self.names.iter().zip(fates);
         named
             .map(|(name, fate)| (name.as_str(), fate.outcome.unwrap_or(end), fate.first_token))
+            .collect()
+    }
+
+    /// Returns how each stream of an agent has failed that has begun and failed by itself. Calls without a stream are not
+    /// among them.
+    pub fn failures(&self) -> Vec<&'static str> {
+        let fates = self.lock();
+        let outcomes = fates.iter().filter(|fate| fate.streams);
+        outcomes
+            .filter_map(|fate| fate.outcome)
+            .filter(|outcome| !matches!(*outcome, "cancelled" | "finished"))
             .collect()
     }
 
@@ -97,5 +117,19 @@ mod tests {
             board.line("client_gone", started),
             "a=truncated (120 ms) b=client_gone (-)"
         );
+    }
+
+    #[test]
+    fn only_streams_that_failed_by_themselves_are_failures() {
+        let names = ["well", "failed", "refused", "cancelled", "runs"];
+        let board = Board::new(&names);
+        for agent in [0, 1, 3, 4] {
+            board.note_streams(agent);
+        }
+        let outcomes = ["finished", "idle_timeout", "upstream_connect", "cancelled"];
+        for (agent, outcome) in outcomes.into_iter().enumerate() {
+            board.note_outcome(agent, outcome);
+        }
+        assert_eq!(board.failures(), ["idle_timeout"]);
     }
 }

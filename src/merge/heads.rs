@@ -25,7 +25,7 @@ pub async fn first(openings: Vec<Opening>, rules: Rules, until: Option<Instant>)
     let mut refusal = None;
     poll_fn(|cx| {
         let (mut streams, mut waits) = (false, false);
-        for head in &mut heads {
+        for (index, head) in heads.iter_mut().enumerate() {
             let Head::Opening(opening) = head else {
                 continue;
             };
@@ -37,13 +37,16 @@ pub async fn first(openings: Vec<Opening>, rules: Rules, until: Option<Instant>)
                     *head = Head::Opened(opened);
                 }
                 Poll::Ready(Err(refused)) => {
-                    refusal.get_or_insert_with(|| refused.clone());
+                    refusal.get_or_insert(index);
                     *head = Head::Refused(refused);
                 }
             }
         }
         let is_over = rules.stops_at_failure() || (!streams && !waits);
-        if is_over && let Some(refused) = refusal.take() {
+        if is_over
+            && let Some(first) = refusal
+            && let Some(Head::Refused(refused)) = std::mem::take(&mut heads).into_iter().nth(first)
+        {
             return Poll::Ready(Heads::Refused(refused));
         }
         let late = (timer.as_mut()).is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
@@ -75,6 +78,7 @@ mod tests {
                 Some(status) => Err(Refused {
                     failure: End::UpstreamError.into(),
                     status: StatusCode::from_u16(status).unwrap(),
+                    answer: None,
                 }),
             }
         })

@@ -202,10 +202,9 @@ fn pass(
     app: &Arc<App>,
     conn: &Arc<ClientConn>,
     admitted: &mut Admitted,
-    mut head: response::Parts,
+    head: response::Parts,
     body: upstream::Body,
 ) -> Result<Response<Body>, Rejection> {
-    let context = Arc::clone(&admitted.context);
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         // The request did not ask for an upgrade.
         return Err(Rejection::upstream(
@@ -214,8 +213,20 @@ fn pass(
         ));
     }
     if head.status.is_server_error() {
-        context.metrics.upstream_error("status_5xx");
+        admitted.context.metrics.upstream_error("status_5xx");
     }
+    Ok(pass_on(app, conn, admitted, head, body))
+}
+
+/// The same, for a response that has been looked at and counted.
+pub(super) fn pass_on(
+    app: &Arc<App>,
+    conn: &Arc<ClientConn>,
+    admitted: &mut Admitted,
+    mut head: response::Parts,
+    body: upstream::Body,
+) -> Response<Body> {
+    let context = Arc::clone(&admitted.context);
     strip_hop_by_hop(&mut head.headers);
     head.headers
         .entry(REQUEST_ID)
@@ -232,10 +243,7 @@ fn pass(
         None => conn.end_by(total_at),
     }
     let witness = passing::witness(app, conn, admitted, head.status, deadline.clone());
-    Ok(Response::from_parts(
-        head,
-        Body::pass(body, deadline, witness),
-    ))
+    Response::from_parts(head, Body::pass(body, deadline, witness))
 }
 
 /// Sends a head before the upstream's head is known.

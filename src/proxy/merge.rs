@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::accounting::Phase;
 use super::admitted::Admitted;
+use super::answer::pass_on;
 use super::body_sniff::BodySniff;
 use super::reject::{Blame, Rejection};
 use super::resume::Begin;
@@ -113,11 +114,14 @@ async fn answer(
     };
     match heads {
         Heads::Begin(heads) => start(app, &peer.conn, admitted, (target, rules), heads, &asked),
-        Heads::Refused(refused) => Err(Rejection {
-            message: refused.failure.message.into(),
-            blame: Blame::Upstream { cause: None },
-            ..Rejection::new(refused.status, refused.failure.code, "")
-        }),
+        Heads::Refused(refused) => match refused.answer {
+            Some(answer) => Ok(pass_on(app, &peer.conn, admitted, answer.head, answer.body)),
+            None => Err(Rejection {
+                message: refused.failure.message.into(),
+                blame: Blame::Agents,
+                ..Rejection::new(refused.status, refused.failure.code, "")
+            }),
+        },
     }
 }
 
@@ -243,10 +247,16 @@ impl Calls<'_> {
             });
             match answer {
                 Ok(answer) => opened(&context, expected, answer),
-                Err(error) => Err(Refused {
-                    failure: failed(&error),
-                    status: Rejection::from(&error).status,
-                }),
+                Err(error) => {
+                    if error.is_upstream() {
+                        context.metrics.upstream_error(error.code());
+                    }
+                    Err(Refused {
+                        failure: failed(&error),
+                        status: Rejection::from(&error).status,
+                        answer: None,
+                    })
+                }
             }
         }))
     }
@@ -297,48 +307,48 @@ fn opened(
     answer: Answer,
 ) -> Result<Opened, Refused> {
     accounting::head(context, &answer);
-    let Answer {
-        head, body, sent, ..
-    } = answer;
-    let refused = |status: StatusCode, message: String| Refused {
-        failure: Failure {
-            code: "upstream_status",
-            message,
-            ..End::UpstreamError.into()
-        },
-        status,
+    let status = answer.head.status;
+    let no_stream = |message: String| Failure {
+        code: "upstream_status",
+        message,
+        ..End::UpstreamError.into()
     };
-    if head.status.is_server_error() {
-        context.metrics.upstream_error("status_5xx");
-    }
-    if !head.status.is_success() {
-        let status = if head.status.is_client_error() || head.status.is_server_error() {
-            head.status
-        } else {
-            StatusCode::BAD_GATEWAY
-        };
-        let message = format!(
-            "upstream_status: the agent answered {}",
-            head.status.as_u16()
-        );
-        return Err(refused(status, message));
+    if status.is_client_error() || status.is_server_error() {
+        if status.is_server_error() {
+            context.metrics.upstream_error("status_5xx");
+        }
+        let message = format!("upstream_status: the agent answered {}", status.as_u16());
+        return Err(Refused {
+            failure: no_stream(message),
+            status,
+            answer: Some(Box::new(answer)),
+        });
     }
     let dialect = match context.route.policy.dialect {
-        Choice::Auto => detect::from_answer(&head.headers).or(expected),
+        Choice::Auto => detect::from_answer(&answer.head.headers).or(expected),
         Choice::Fixed(dialect) => Some(dialect),
     };
-    let framing = response_kind::framing(&head, dialect);
-    let coding = Coding::of(&head.headers);
+    let framing = response_kind::framing(&answer.head, dialect).filter(|_| status.is_success());
+    let coding = Coding::of(&answer.head.headers);
     let (Some(framing), Some(coding)) = (framing, coding) else {
-        let message = "upstream_status: the agent's answer is no stream".to_owned();
-        return Err(refused(StatusCode::BAD_GATEWAY, message));
+        context.metrics.upstream_error("upstream_error");
+        let message = if status.is_success() {
+            "upstream_status: the agent's answer is no stream".to_owned()
+        } else {
+            format!("upstream_status: the agent answered {}", status.as_u16())
+        };
+        return Err(Refused {
+            failure: no_stream(message),
+            status: StatusCode::BAD_GATEWAY,
+            answer: None,
+        });
     };
     Ok(Opened {
-        source: Box::new(BodySource::new(body)),
+        source: Box::new(BodySource::new(answer.body)),
         framing,
         coding,
         dialect,
-        sent,
+        sent: answer.sent,
     })
 }
 

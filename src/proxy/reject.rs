@@ -34,6 +34,8 @@ pub(super) struct Rejection {
 /// What caused a rejection. It decides how the rejection is counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Blame {
+    /// The agents of the route, whose failures have been counted one by one.
+    Agents,
     /// The request, or how the client sent it.
     Client,
     /// The process shuts down, and the upstream call is cancelled.
@@ -203,11 +205,15 @@ fn count(metrics: &Metrics, context: Option<&RequestContext>, rejection: &Reject
     let route = &context.metrics;
     let kind = match rejection.blame {
         Blame::Overload => "stream",
-        Blame::Client | Blame::Drain | Blame::Upstream { .. } | Blame::Weir { .. } => "unary",
+        Blame::Agents
+        | Blame::Client
+        | Blame::Drain
+        | Blame::Upstream { .. }
+        | Blame::Weir { .. } => "unary",
     };
     route.request(kind, rejection.status);
     match rejection.blame {
-        Blame::Client | Blame::Overload | Blame::Weir { .. } => {}
+        Blame::Agents | Blame::Client | Blame::Overload | Blame::Weir { .. } => {}
         Blame::Drain => route.cancelled("drained"),
         Blame::Upstream { .. } => route.upstream_error(rejection.code),
     }
@@ -232,6 +238,11 @@ fn log(request: &Rejected<'_>, rejection: &Rejection, bytes: usize) {
         Blame::Upstream { cause } => {
             line.outcome = "failed";
             line.cause = cause.as_deref();
+            line.grade = Grade::Warn;
+            line.write(Line::Failure, &rejection.message);
+        }
+        Blame::Agents => {
+            line.outcome = "failed";
             line.grade = Grade::Warn;
             line.write(Line::Failure, &rejection.message);
         }

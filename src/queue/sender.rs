@@ -17,7 +17,7 @@ use crate::event::{Class, Event};
 pub struct Sender(pub(super) Arc<Mutex<State>>);
 
 impl Sender {
-    /// Takes what is dropped from the text of which the most waits, because several agents write the events.
+    /// Takes what is dropped from the agent of which the most waits, because several write the events.
     pub fn share_fairly(&self) {
         lock(&self.0).ring.share_fairly();
     }
@@ -259,6 +259,11 @@ impl Pushing<'_> {
             return Offer::Accepted;
         }
         self.push(block, event)
+    }
+
+    /// Adds an event at the end of a stream, whether or not there is room.
+    pub fn push_over(&mut self, block: &[u8], event: &Event) {
+        self.state.ring.push_over(block, event, self.now);
     }
 
     /// Ends the push of `events` events, whatever happened to them, and wakes the reader.

@@ -119,7 +119,14 @@ impl Observer for ReadCounts {
     }
 }
 
-pub(super) fn record(metrics: &RouteMetrics, report: &Report, started: Instant) {
+/// Counts a stream that has ended. If it has several agents, with a `board`, their failures are counted one by one
+/// ([`agents`]).
+pub(super) fn record(
+    metrics: &RouteMetrics,
+    report: &Report,
+    started: Instant,
+    board: Option<&Board>,
+) {
     let (ingress, egress) = (&report.ingress, &report.egress);
     let duration = started.elapsed();
     metrics.outcome(report.end);
@@ -165,6 +172,7 @@ pub(super) fn record(metrics: &RouteMetrics, report: &Report, started: Instant) 
     }
     match report.end {
         End::Finished => {}
+        End::UpstreamError if board.is_some() => {}
         End::Truncated | End::UpstreamError | End::UpstreamReset => {
             metrics.upstream_error(report.code);
         }
@@ -232,6 +240,9 @@ pub(crate) fn exemplar(
 /// Counts what has become of each of several agents, in a stream that has ended like this.
 pub(super) fn agents(live: &LiveStream, board: &Board, end: End) {
     let context = &*live.context;
+    for reason in board.failures() {
+        context.metrics.upstream_error(reason);
+    }
     for (name, outcome, first_token) in board.fates(end.as_str()) {
         let waited = first_token.map(|at| at.duration_since(context.started));
         context.metrics.agent(name, outcome, waited);

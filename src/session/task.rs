@@ -182,7 +182,8 @@ async fn end(mut pump: Pump, failure: Failure, mut info: Box<StreamInfo>) {
     if report.end == End::Panic {
         info.metrics.panics.inc();
     }
-    accounting::record(&live.context.metrics, &report, live.context.started);
+    let board = info.board.as_deref();
+    accounting::record(&live.context.metrics, &report, live.context.started, board);
     accounting::gen_ai(&info.metrics, live, &report);
     let [_, firsts @ ..] = report.ingress.meter.firsts();
     accounting::exemplar(&info.metrics, live, firsts, info.span.is_some());

@@ -131,12 +131,7 @@ fn sparkline(frame: &mut Frame<'_>, facts: &Facts, area: Rect) {
 /// Returns whole milliseconds.
 fn whole(ms: Option<f64>) -> Option<u64> {
     let ms = ms.filter(|ms| ms.is_finite() && *ms >= 0.0)?;
-    u64::try_from(
-        Duration::try_from_secs_f64(ms / 1000.0)
-            .ok()?
-            .as_millis(),
-    )
-    .ok()
+    u64::try_from(Duration::try_from_secs_f64(ms / 1000.0).ok()?.as_millis()).ok()
 }
 
 fn table(frame: &mut Frame<'_>, model: &Model, shown: Shown, area: Rect) {

@@ -52,6 +52,9 @@ pub(super) enum Args<'a> {
     Json(&'a [u8]),
     /// The raw body of a JSON string whose text is no JSON value.
     Broken(&'a [u8]),
+    /// As much of them as came before the agent ended: the raw body of a JSON string. They may look complete, but nobody
+    /// should run the call.
+    Cut(&'a [u8]),
 }
 
 /// Token counts of the whole conversation.

@@ -310,7 +310,7 @@ impl Gathered {
         if self.call_mut(call.number).is_none() {
             return;
         }
-        let (Args::Json(bytes) | Args::Broken(bytes)) = args;
+        let (Args::Json(bytes) | Args::Broken(bytes) | Args::Cut(bytes)) = args;
         // The name may be known only by now.
         let fits = self.spend(bytes.len() + call.name.len());
         self.cut |= !fits && call.by != By::Agent;
@@ -318,7 +318,7 @@ impl Gathered {
             known.name.clone_from(&call.name);
             known.input = Some(match args {
                 Args::Json(value) => Input::Json(value.to_vec()),
-                Args::Broken(text) => Input::Broken(text.to_vec()),
+                Args::Broken(text) | Args::Cut(text) => Input::Broken(text.to_vec()),
             });
         }
     }

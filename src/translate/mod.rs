@@ -76,6 +76,8 @@ pub struct Translator {
     whole: Option<usize>,
     /// Whose words these are; `None` if there is only one agent.
     voice: Option<Voice>,
+    /// What its events have as [`Event::agent`].
+    agent: u8,
     lost: Lost,
 }
 
@@ -112,6 +114,7 @@ impl Translator {
             statuses: Statuses::Names,
             whole: None,
             voice: None,
+            agent: 0,
             lost: Lost::default(),
         }
     }
@@ -122,6 +125,7 @@ impl Translator {
         Self {
             conversation: Conversation::of_agent(voice.prefix()),
             voice: Some(voice),
+            agent: u8::try_from(agent + 1).unwrap_or(u8::MAX),
             ..Self::new(target, began)
         }
     }
@@ -228,11 +232,11 @@ impl Translator {
             && let Some(writer) = &mut self.writer
         {
             let (alike, classifier) = (&mut self.alike, &mut self.classifier);
-            let blocks = &mut self.blocks;
+            let (blocks, agent) = (&mut self.blocks, self.agent);
             let mut pass = |block: Block<'_>| {
                 *blocks += 1;
                 let event = Alike::event(alike, &block, text, classifier);
-                sink(block.bytes, &event);
+                sink(block.bytes, &of_agent(event, &block, agent));
             };
             let mut out = Out::new(&mut self.block, &mut pass);
             let delta = Action::TextDelta(open, text);
@@ -245,7 +249,8 @@ impl Translator {
         let voice = &self.voice;
         let writer = (self.writer)
             .get_or_insert_with(|| writer_of(target, whole, dialect, began, statuses, voice));
-        let mut pass = classified(&mut self.classifier, &mut self.blocks, sink);
+        let counted = (&mut self.blocks, self.agent);
+        let mut pass = classified(&mut self.classifier, counted, sink);
         let mut out = Out::new(&mut self.block, &mut pass);
         // Where it is text, the writer tells it.
         let tells_tools = self.statuses == Statuses::Visible;
@@ -290,7 +295,8 @@ impl Translator {
         let voice = &self.voice;
         let writer = (self.writer)
             .get_or_insert_with(|| writer_of(target, whole, dialect, began, statuses, voice));
-        let mut pass = classified(&mut self.classifier, &mut self.blocks, sink);
+        let counted = (&mut self.blocks, self.agent);
+        let mut pass = classified(&mut self.classifier, counted, sink);
         let mut out = Out::new(&mut self.block, &mut pass);
         let told = status.told();
         let part = Part::Status {
@@ -310,7 +316,8 @@ impl Translator {
         let Some(writer) = self.writer.as_mut().filter(|writer| writer.tells_stop()) else {
             return;
         };
-        let mut pass = classified(&mut self.classifier, &mut self.blocks, sink);
+        let counted = (&mut self.blocks, self.agent);
+        let mut pass = classified(&mut self.classifier, counted, sink);
         let mut out = Out::new(&mut self.block, &mut pass);
         self.conversation.stop(&mut |facts, action| {
             writer.write(facts, action, &mut out);
@@ -359,7 +366,8 @@ impl Translator {
         let voice = &self.voice;
         let writer = (self.writer)
             .get_or_insert_with(|| writer_of(target, whole, dialect, began, statuses, voice));
-        let mut pass = classified(&mut self.classifier, &mut self.blocks, sink);
+        let counted = (&mut self.blocks, self.agent);
+        let mut pass = classified(&mut self.classifier, counted, sink);
         let mut out = Out::new(&mut self.block, &mut pass);
         what(&mut self.conversation, &mut |facts, action| {
             writer.write(facts, action, &mut out);
@@ -463,17 +471,27 @@ fn is_body(block: &[u8], text: Span) -> bool {
     !text.is_empty() && before.is_some_and(quote) && quote(text.end as usize)
 }
 
-/// Returns a function that classifies each block and passes it on.
+/// Returns a function that counts each block, classifies it as one of `agent`, and passes it on.
 fn classified<'a>(
     classifier: &'a mut Classifier,
-    blocks: &'a mut u64,
+    (blocks, agent): (&'a mut u64, u8),
     sink: &'a mut impl FnMut(&[u8], &Event),
 ) -> impl FnMut(Block<'_>) + 'a {
-    |block| {
+    move |block| {
         *blocks += 1;
         let event = alike::classify(classifier, &block);
-        sink(block.bytes, &event);
+        sink(block.bytes, &of_agent(event, &block, agent));
     }
+}
+
+/// Returns the event of a block of `agent`, as the queue may treat it.
+fn of_agent(mut event: Event, block: &Block<'_>, agent: u8) -> Event {
+    event.agent = agent;
+    if block.keeps {
+        event.class = Class::Structure;
+        event.merge = None;
+    }
+    event
 }
 
 #[cfg(test)]

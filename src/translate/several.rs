@@ -304,4 +304,64 @@ fn a_call_that_is_cut_off_is_closed_and_not_to_be_run() {
         let all = play(Target::OpenAiChat, script).join("\n");
         assert!(all.contains("\"finish_reason\":\"stop\""), "{all}");
     }
+    for end in ends() {
+        let script = vec![begun(), Says(0, text("", "a")), Finishes(0), end, AllEnd];
+        let events = play(Target::AgUi, script);
+        let ended =
+            r#"{"type":"TOOL_CALL_END","toolCallId":"clerk:c1","subagentRunId":"r1.clerk"}"#;
+        let at = events.iter().position(|event| event == ended).unwrap();
+        assert_eq!(
+            events[at + 1],
+            r#"{"type":"TOOL_CALL_RESULT","messageId":"clerk:c1-result","toolCallId":"clerk:c1","content":"{\"error\":\"The call was cut off.\"}","role":"tool","subagentRunId":"r1.clerk"}"#
+        );
+        assert!(events[at + 2].contains("SUBAGENT_ERROR"), "{events:?}");
+    }
+}
+
+#[test]
+fn the_queue_is_told_whose_event_it_is() {
+    let ensemble = Arc::new(Ensemble::new("r1", "t1", &["poet", "clerk"]));
+    let mut run = Translator::of_run(Target::Ndjson, 7, &ensemble);
+    let mut clerk = Translator::of_agent(Target::Ndjson, 7, &ensemble, 1);
+    let mut agents = Vec::new();
+    let mut sink = |_: &[u8], event: &Event| agents.push(event.agent);
+    run.begin(&mut sink);
+    for piece in ["Item ", "one"] {
+        clerk.act(&mut sink, |conversation, act| {
+            conversation.take(text("m1", piece), act);
+        });
+    }
+    run.finish(&mut sink);
+    // The start of the run, the start of the clerk, two pieces, and the end of the run.
+    assert_eq!(agents, [0, 2, 2, 2, 0]);
+}
+
+#[test]
+fn a_heading_is_never_dropped() {
+    let ensemble = Arc::new(Ensemble::new("r1", "t1", &["poet", "clerk"]));
+    let mut agents =
+        [0, 1].map(|agent| Translator::of_agent(Target::OpenAiChat, 7, &ensemble, agent));
+    let mut seen = Vec::new();
+    let mut sink = |block: &[u8], event: &Event| {
+        let block = String::from_utf8(block.to_vec()).unwrap();
+        seen.push((block, event.class.is_droppable(), event.merge.is_some()));
+    };
+    for (agent, piece) in [(0, "Sea "), (1, "Item "), (0, "foam."), (1, "one")] {
+        agents[agent].act(&mut sink, |conversation, act| {
+            conversation.take(text("m1", piece), act);
+        });
+    }
+    for agent in &mut agents {
+        agent.finish(&mut sink);
+    }
+    for (name, text) in [("poet", "Sea "), ("clerk", "Item one")] {
+        let of = |what: &str| {
+            seen.iter()
+                .find(|(block, ..)| block.contains(what))
+                .unwrap()
+        };
+        let (_, is_droppable, is_merged) = of(&format!("**{name}**"));
+        assert!(!is_droppable && !is_merged, "{seen:?}");
+        assert!(of(text).1, "{seen:?}");
+    }
 }

@@ -27,6 +27,8 @@ use crate::wire::websocket::Sender;
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long it may take to the end of a frame that has begun, even if its bytes keep coming.
 const LAST_FRAME: Duration = Duration::from_secs(10);
+/// How often it is looked whether a client over HTTP/2 is still there that sends nothing more.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The time limits of a tunnel.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +70,17 @@ struct Ending {
     closes: bool,
 }
 
+/// What a deadline is for.
+#[derive(Clone, Copy, Debug)]
+enum Due {
+    /// The tunnel ends.
+    Ends(Why),
+    /// Its end has taken too long.
+    IsLate,
+    /// It is looked whether the client is still there.
+    Looks,
+}
+
 /// A tunnel. Dropping it closes the connection to the agent.
 pub(crate) struct Tunnel<S> {
     client: S,
@@ -86,6 +99,8 @@ pub(crate) struct Tunnel<S> {
     /// Whose bytes ended first; `true` is the client.
     first_is_client: Option<bool>,
     client_left: bool,
+    /// When it is looked again whether the client is still there, if that has to be done.
+    look_at: Option<Instant>,
     /// The time of the end has passed.
     is_late: bool,
     /// `None` over HTTP/2.
@@ -129,6 +144,7 @@ impl<S> Tunnel<S> {
             closer: None,
             first_is_client: None,
             client_left: false,
+            look_at: None,
             is_late: false,
             conn,
             account,
@@ -186,6 +202,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
             {
                 self.failed(true, Failed::Source);
             }
+        } else if self.up.has_ended() && self.ending.is_none() {
+            self.look_for_reset(cx);
         }
         if up.moved || down.moved {
             let now = Instant::now();
@@ -202,6 +220,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
             return true;
         }
         up.more || down.more
+    }
+
+    /// Looks whether a client over HTTP/2 has reset its stream. A reset may read like an end, and nobody is woken for one
+    /// that follows an end. A flush fails after it.
+    fn look_for_reset(&mut self, cx: &mut Context<'_>) {
+        match Pin::new(&mut self.client).poll_flush(cx) {
+            Poll::Ready(Err(_)) => {
+                self.failed(true, Failed::Source);
+            }
+            Poll::Ready(Ok(())) | Poll::Pending => self.look_at = Some(Instant::now() + LOOK),
+        }
     }
 
     /// Notes who has ended, and who has closed.
@@ -336,36 +365,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
         }
     }
 
-    /// Returns the next deadline, and what happens then.
-    fn deadline(&self) -> (Instant, Option<Why>) {
+    /// Returns the next deadline, and what it is for.
+    fn deadline(&self) -> (Instant, Due) {
         if let Some(ending) = &self.ending {
-            return (ending.until.min(ending.at_last), None);
+            return (ending.until.min(ending.at_last), Due::IsLate);
         }
         let limits = &self.limits;
-        let mut next = (limits.total_at, Why::Ended(End::TotalTimeout));
+        let ends = |end| Due::Ends(Why::Ended(end));
+        let mut next = (limits.total_at, ends(End::TotalTimeout));
         let stalled = |way: &Way| Some(way.blocked()? + limits.stall);
-        for (at, why) in [
-            (stalled(&self.down), Why::Ended(End::ClientStalled)),
-            (stalled(&self.up), Why::AgentStalled),
-            (
-                Some(self.moved_at + limits.idle),
-                Why::Ended(End::IdleTimeout),
-            ),
+        for (at, due) in [
+            (stalled(&self.down), ends(End::ClientStalled)),
+            (stalled(&self.up), Due::Ends(Why::AgentStalled)),
+            (Some(self.moved_at + limits.idle), ends(End::IdleTimeout)),
+            (self.look_at, Due::Looks),
         ] {
             if let Some(at) = at
                 && at < next.0
             {
-                next = (at, why);
+                next = (at, due);
             }
         }
-        (next.0, Some(next.1))
+        next
     }
 
     /// Waits for the next deadline, and acts on it. The timer is reset only when it has fired, or for a deadline that is
     /// earlier.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let (at, why) = self.deadline();
+            let (at, due) = self.deadline();
             if at < self.timer.deadline() {
                 self.timer.as_mut().reset(at);
             }
@@ -374,9 +402,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
                 self.timer.as_mut().reset(at);
                 continue;
             }
-            match why {
-                Some(why) => self.end(why),
-                None => self.is_late = true,
+            match due {
+                Due::Ends(why) => self.end(why),
+                Due::IsLate => self.is_late = true,
+                // That is done with the next move.
+                Due::Looks => self.look_at = None,
             }
             return Poll::Ready(());
         }

@@ -27,7 +27,7 @@ mod sockets;
 mod tls;
 mod upgrade;
 mod upgraded;
-mod websocket;
+pub mod websocket;
 
 use std::io;
 use std::pin::Pin;

@@ -45,6 +45,12 @@ pub struct Follower {
     left: u64,
     frames: u64,
     messages: u64,
+    /// The frame that has begun last is of a message.
+    is_data: bool,
+    /// The last frame of a message was not its last one.
+    goes_on: bool,
+    /// The frames of messages so far, and their payload.
+    progress: u64,
     /// A close frame has begun.
     closed: bool,
     code: Code,
@@ -74,6 +80,9 @@ impl Follower {
             left: 0,
             frames: 0,
             messages: 0,
+            is_data: false,
+            goes_on: false,
+            progress: 0,
             closed: false,
             code: Code::None,
             violation: None,
@@ -123,6 +132,16 @@ impl Follower {
     /// Returns how many messages have ended, or are about to end with a frame that has begun.
     pub const fn messages(&self) -> u64 {
         self.messages
+    }
+
+    /// Reports whether a message, or a frame, has begun and not ended.
+    pub const fn is_in_message(&self) -> bool {
+        self.goes_on || !self.is_at_boundary()
+    }
+
+    /// Returns a number that grows with each frame of a message and with each byte of its payload, and with nothing else.
+    pub const fn progress(&self) -> u64 {
+        self.progress
     }
 
     /// Reports whether a close frame has begun.
@@ -179,6 +198,9 @@ impl Follower {
             }
         }
         self.left -= here as u64;
+        if self.is_data {
+            self.progress += here as u64;
+        }
         here
     }
 
@@ -246,7 +268,12 @@ impl Follower {
         };
         let opcode = first & 0x0f;
         self.frames += 1;
-        self.messages += u64::from(opcode < 8 && first & 0x80 != 0);
+        self.is_data = opcode < 8;
+        if self.is_data {
+            self.goes_on = first & 0x80 == 0;
+            self.messages += u64::from(!self.goes_on);
+            self.progress += 1;
+        }
         if opcode == 8 && !self.closed {
             self.closed = true;
             if self.left >= 2 {
@@ -288,6 +315,27 @@ mod tests {
             out.extend(payload);
         }
         out
+    }
+
+    #[test]
+    fn a_message_has_ended_with_its_last_frame_and_control_frames_are_no_progress() {
+        let mut follower = Follower::new(Sender::Client);
+        assert!(!follower.is_in_message());
+        let first = frame(Sender::Client, 0x01, b"ab");
+        follower.feed(&first[..1]);
+        assert!(follower.is_in_message(), "part of a head");
+        follower.feed(&first[1..7]);
+        assert!(follower.is_in_message(), "part of a payload");
+        assert_eq!(follower.progress(), 2);
+        follower.feed(&first[7..]);
+        assert!(follower.is_in_message(), "a first frame");
+        assert_eq!(follower.progress(), 3);
+        follower.feed(&frame(Sender::Client, 0x8a, b"pong"));
+        assert!(follower.is_in_message(), "a pong ends no message");
+        assert_eq!(follower.progress(), 3);
+        follower.feed(&frame(Sender::Client, 0x80, b""));
+        assert!(!follower.is_in_message());
+        assert_eq!((follower.progress(), follower.messages()), (4, 1));
     }
 
     fn fed(sender: Sender, bytes: &[u8], cut: usize) -> (Follower, usize) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::bridge_client::{Bridge, PING, TEXT, frame, upgrade};
+use crate::bridge_client::{Bridge, PING, PONG, TEXT, frame, upgrade};
 use crate::support::{Accepted, Client, Upstream, Weir, eventually, get, token};
 
 const DONE: &str = "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
@@ -421,6 +421,49 @@ fn a_client_without_pongs_is_given_up() {
     }
     let (code, reason) = bridge.closed();
     assert_eq!((code, &*reason), (1011, "no_pong"));
+}
+
+#[test]
+fn a_message_that_is_half_sent_has_the_deadline_of_a_body() {
+    let whole = frame(TEXT, b"{\"type\":\"ping\"}");
+    // Within a head, within a payload, and between two frames.
+    for (half, heartbeat) in [
+        (whole[..3].to_vec(), "20s"),
+        (whole[..9].to_vec(), "20s"),
+        (frame(0x01, b"{\"type\":"), "100ms"),
+    ] {
+        let upstream = Upstream::start();
+        let yaml = format!(
+            "upstreams: {{ agent: {{ endpoints: [\"$UPSTREAM\"] }} }}\nlimits: {{ request_body: 500ms }}\n\
+             routes: [ {{ name: chat, upstream: agent, websocket: bridge, heartbeat: {heartbeat} }} ]\n"
+        );
+        let weir = Weir::start(&yaml, upstream.address());
+        let mut bridge = Bridge::open(&weir);
+        let began = Instant::now();
+        bridge.send(&half);
+        let (code, reason) = loop {
+            match bridge.next() {
+                // Pongs show that the client is there. They do not end its message.
+                (PING, _) => bridge.send(frame(PONG, b"")),
+                (_, payload) => {
+                    break payload.split_at_checked(2).map_or(
+                        (0, String::new()),
+                        |(code, reason)| {
+                            let code = u16::from_be_bytes([code[0], code[1]]);
+                            (code, String::from_utf8_lossy(reason).into_owned())
+                        },
+                    );
+                }
+            }
+        };
+        assert_eq!((code, &*reason), (1008, "message_timeout"), "{half:?}");
+        assert!(began.elapsed() >= Duration::from_millis(400), "{half:?}");
+        let line = weir.log_line(|line| line["transport"] == "websocket");
+        assert_eq!(
+            (&line["outcome"], &line["code"]),
+            (&json!("client_gone"), &json!("message_timeout"))
+        );
+    }
 }
 
 #[test]

@@ -132,18 +132,66 @@ fn one_refusal_is_the_agents_own() {
 }
 
 #[test]
-fn refusals_of_all_are_the_answer() {
+fn the_first_refusal_is_the_answer_if_all_refuse_as_it_came() {
     let Pair { poet, clerk, weir } = pair("reply: { as: ndjson }", "fail: continue");
     let mut client = ask(&weir);
-    let (mut first, second) = (poet.accept(), clerk.accept());
-    refuses(&mut first, "429 Too Many Requests");
-    // Its connection breaks before it has answered.
-    drop(second);
+    let (mut first, mut second) = (poet.accept(), clerk.accept());
+    let body = r#"{"error":"slow down"}"#;
+    first.send(format!(
+        "HTTP/1.1 429 Too Many Requests\r\nretry-after: 7\r\nwww-authenticate: Bearer realm=\"a\"\r\n\
+         content-type: application/problem+json\r\ncontent-length: {}\r\nconnection: keep-alive\r\n\r\n{body}",
+        body.len()
+    ));
+    // The other one answers only when the first refusal has been read.
+    let series = "weir_upstream_headers_seconds_count{route=\"team\"}";
+    weir.metric_until(series, |heads| heads >= 1.0);
+    refuses(&mut second, "503 Service Unavailable");
+    let all = client.until(body);
+    for line in [
+        "HTTP/1.1 429 ",
+        "\r\nretry-after: 7\r\n",
+        "\r\nwww-authenticate: Bearer realm=\"a\"\r\n",
+        "\r\ncontent-type: application/problem+json\r\n",
+    ] {
+        assert!(all.contains(line), "{line} in {all}");
+    }
+    assert_eq!(errors(&weir, "status_5xx"), 1);
+    let series = "weir_requests_total{code=\"429\",kind=\"unary\",route=\"team\"}";
+    assert_eq!(weir.count(series), 1);
+}
+
+/// Returns how many calls have failed for this reason.
+fn errors(weir: &Weir, reason: &str) -> usize {
+    let labels = format!("reason=\"{reason}\",route=\"team\"");
+    weir.count(&format!("weir_upstream_errors_total{{{labels}}}"))
+}
+
+#[test]
+fn each_call_that_fails_before_an_answer_is_counted() {
+    let Pair { poet, clerk, weir } = pair("reply: { as: ndjson }", "fail: continue");
+    let mut client = ask(&weir);
+    drop((poet.accept(), clerk.accept()));
     let all = client.until("\"code\"");
-    assert!(
-        all.starts_with("HTTP/1.1 429 ") || all.starts_with("HTTP/1.1 502 "),
-        "{all}"
-    );
+    assert!(all.starts_with("HTTP/1.1 502 "), "{all}");
+    assert_eq!(errors(&weir, "upstream_reset"), 2);
+}
+
+#[test]
+fn each_stream_that_fails_is_counted_and_the_run_is_no_further_call() {
+    let Pair { poet, clerk, weir } = pair("reply: { as: ndjson }", "fail: continue");
+    let mut client = ask(&weir);
+    let (mut first, mut second) = (poet.accept(), clerk.accept());
+    for agent in [&mut first, &mut second] {
+        agent.head("text/event-stream");
+        agent.chunk(token("a"));
+    }
+    // Both bodies end before their streams do.
+    first.end();
+    second.end();
+    assert_eq!(events(&client.rest()).last().unwrap()["terminal"], true);
+    assert_eq!(weir.ended()["outcome"], "upstream_error");
+    assert_eq!(errors(&weir, "truncated"), 2);
+    assert_eq!(errors(&weir, "upstream_error"), 0);
 }
 
 #[test]
@@ -242,4 +290,49 @@ fn a_client_that_comes_back_gets_exactly_the_rest_of_all_agents() {
     for agent in ["poet", "clerk"] {
         assert_eq!(text_of(&again, agent), text_of(&all, agent));
     }
+}
+
+#[test]
+fn a_chat_that_comes_back_gets_exactly_the_rest_of_all_agents() {
+    let route = "reply: { as: ai-sdk }\n    resume: {}\n    on_disconnect: continue";
+    let Pair { poet, clerk, weir } = pair(route, "finish: all");
+    let mut client = ask(&weir);
+    let (mut first, mut second) = (poet.accept(), clerk.accept());
+    first.head("text/event-stream");
+    first.chunk(token("Sea "));
+    second.head("text/event-stream");
+    second.chunk(token("Item "));
+    client.until("Sea ");
+    let seen = client.until("Item ");
+    let stream = seen
+        .lines()
+        .find_map(|line| line.strip_prefix("weir-stream-id: "))
+        .unwrap();
+    drop(client);
+    // Parts of the AI SDK have no numbers of their own: the client has so many of them.
+    let before = sse_events(&seen);
+    let mut back = come_back(&weir, stream, &before.len().to_string());
+    first.chunk(token("foam."));
+    back.until("foam.");
+    second.chunk(token("one"));
+    for agent in [&mut first, &mut second] {
+        agent.chunk(DONE);
+        agent.end();
+    }
+    let rest = back.rest();
+    assert!(rest.contains("data: [DONE]\n"), "{rest}");
+    let all = [before, sse_events(&rest)].concat();
+    let text_of = |name: &str| -> String {
+        let id = format!("{name}:p1");
+        let deltas = all
+            .iter()
+            .filter(|part| part["type"] == "text-delta" && part["id"] == *id);
+        deltas.filter_map(|part| part["delta"].as_str()).collect()
+    };
+    assert_eq!(text_of("poet"), "Sea foam.");
+    assert_eq!(text_of("clerk"), "Item one");
+    assert_eq!(all.last().unwrap()["type"], "finish");
+    assert_eq!(weir.ended()["outcome"], "finished");
+    let again = sse_events(&come_back(&weir, stream, "0").rest());
+    assert_eq!(again, all);
 }

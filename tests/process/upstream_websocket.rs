@@ -386,3 +386,78 @@ fn one_of_several_agents_may_speak_only_websocket() {
         assert!(all.contains(text), "{text} in {all}");
     }
 }
+
+/// The native events of a response.
+fn events(response: &str) -> Vec<serde_json::Value> {
+    let lines = response.lines();
+    let events = lines.filter(|line| line.starts_with("{\"type\""));
+    events
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn messages_mean_what_the_same_events_of_an_http_agent_mean() {
+    let (over_http, over_websocket) = (Upstream::start(), Upstream::start());
+    let yaml = format!(
+        "upstreams:\n  http: {{ endpoints: [\"$UPSTREAM\"], pool_idle: 0s }}\n  ws: {{ endpoints: [\"ws://{}\"] }}\n\
+         routes:\n  - {{ name: ws, match: {{ path_prefix: /ws }}, upstream: ws, reply: {{ as: ndjson }} }}\n  \
+         - {{ name: http, upstream: http, reply: {{ as: ndjson }} }}\n",
+        over_websocket.address()
+    );
+    let weir = Weir::start(&yaml, over_http.address());
+    let ask = |path: &str| {
+        let mut client = Client::connect(&weir.address);
+        client.send(format!(
+            "POST {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{{}}"
+        ));
+        client
+    };
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/convention");
+    let mut played = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        // A message has no name, so only events without one can be the same.
+        if path.extension().is_none_or(|end| end != "sse") || text.contains("event") {
+            continue;
+        }
+        played += 1;
+        let payloads: Vec<String> = text
+            .split("\n\n")
+            .map(|block| {
+                let lines = block.lines().filter_map(|line| line.strip_prefix("data:"));
+                let lines = lines.map(|line| line.strip_prefix(' ').unwrap_or(line));
+                lines.collect::<Vec<_>>().join("\n")
+            })
+            .filter(|payload| !payload.is_empty())
+            .collect();
+        let client = ask("/http");
+        let mut agent = over_http.accept();
+        // In one write: Weir may close as soon as it has read the last event.
+        let blocks = payloads.iter().map(|payload| {
+            let lines = payload.replace('\n', "\ndata: ");
+            format!("data: {lines}\n\n")
+        });
+        agent.send(format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n{}",
+            blocks.collect::<String>()
+        ));
+        drop(agent);
+        let expected = events(&client.closed());
+        let client = ask("/ws");
+        let mut agent = Agent::accept(&over_websocket);
+        let mut bytes = Vec::new();
+        for payload in &payloads {
+            bytes.extend([TEXT, 127]);
+            bytes.extend((payload.len() as u64).to_be_bytes());
+            bytes.extend(payload.bytes());
+        }
+        bytes.extend([CLOSE, 2, 3, 232]);
+        agent.0.send(bytes);
+        let got = events(&client.closed());
+        assert_eq!(got, expected, "{}", path.display());
+        assert!(!got.is_empty(), "{}", path.display());
+    }
+    assert!(played >= 4, "{played}");
+}

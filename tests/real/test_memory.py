@@ -1,5 +1,7 @@
 """Tests the memory peaks, and that Weir continues when its memory limit is reached."""
 
+import asyncio
+import importlib.util
 import json
 import subprocess
 import zlib
@@ -8,8 +10,10 @@ from contextlib import ExitStack
 import pytest
 
 from backends import flood, wire
+from support.process import ROOT
 from support.raw import Raw
 from support.wait import until
+from support.weir import BINARY
 
 MIB = 1024 * 1024
 LIMIT = 64 * MIB
@@ -178,3 +182,12 @@ def test_a_thousand_stalled_clients_cost_their_queues(weir, upstream):
         until("something waits for each of them", lambda: waiting() == number, within=45)
         # In addition to the queue: bytes being written, bytes held while it is full, and the allocator's fragmentation.
         assert proxy.peak() - before < number * (bound + 96 * 1024)
+
+
+def test_a_silent_websocket_takes_at_most_6_kib():
+    spec = importlib.util.spec_from_file_location("tunnels", ROOT / "benches/tunnels.py")
+    tunnels = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tunnels)
+    # Memory that was freed goes back to the system within a second.
+    tunnels.SETTLE = 2
+    assert asyncio.run(tunnels.measure(str(BINARY), 1000)) <= 6

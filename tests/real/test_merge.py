@@ -5,13 +5,17 @@ agent, whatever becomes of the others.
 """
 
 import json
+import threading
 import time
 
 import pytest
 
+from support import sse
 from support.clients import node, python
+from support.fleet import known, over, ready
 from support.process import ROOT
 from support.raw import Raw
+from support.resume import RESUME, rest
 from support.wait import until
 
 DATA = ROOT / "tests/data"
@@ -160,11 +164,17 @@ def test_native_events_are_one_sequence(team, upstream):
     assert stream[-1]["agents"] == {"claude": "finished", "words": "finished"}
 
 
-def test_agents_that_all_refuse_are_one_refusal(team, upstream):
-    proxy = team("events", {"a": (upstream(refuse).url, None), "b": (upstream(refuse).url, None)})
+def test_agents_that_all_refuse_are_one_refusal_as_it_came(team, upstream):
+    def busy(connection):
+        while True:
+            connection.request(within=60)
+            connection.send("HTTP/1.1 429 Too Many Requests\r\nretry-after: 9\r\ncontent-length: 4\r\n\r\nbusy")
+
+    proxy = team("events", {"a": (upstream(busy).url, None), "b": (upstream(busy).url, None)})
     with Raw(proxy.url).post("/") as client:
-        assert client.status == 503
-        assert b"upstream_status" in client.read_body()
+        assert client.status == 429
+        assert client.headers["retry-after"] == "9"
+        assert client.read_body() == b"busy"
 
 
 def test_a_client_that_leaves_ends_all_calls(team, upstream):
@@ -187,3 +197,69 @@ def test_a_client_that_leaves_ends_all_calls(team, upstream):
     while len(left) < 3 and time.monotonic() < began + 5:
         time.sleep(0.01)
     assert len(left) == 3 and max(left) - began < 1.0
+
+
+def texts(events: list[dict]) -> dict[str, str]:
+    """Returns what each agent has said, in native events or in parts of the AI SDK."""
+    found: dict[str, str] = {}
+    for event in events:
+        if event["type"] == "token":
+            agent, text = event["agent"][0], event["text"]
+        elif event["type"] == "text-delta":
+            agent, text = event["id"].partition(":")[0], event["delta"]
+        else:
+            continue
+        found[agent] = found.get(agent, "") + text
+    return found
+
+
+@pytest.mark.parametrize("reply", ["events", "ai-sdk"])
+def test_another_instance_continues_a_stream_of_several_agents(weir, upstream, redis, reply):
+    go = threading.Event()
+
+    def pausing(first: str, second: str):
+        def script(connection):
+            connection.request(within=60)
+            connection.head()
+            connection.chunk(json.dumps({"type": "token", "content": first}).join(("data: ", "\n\n")))
+            assert go.wait(60)
+            connection.chunk(json.dumps({"type": "token", "content": second}).join(("data: ", "\n\n")))
+            connection.chunk('data: {"type":"done"}\n\n')
+            connection.end()
+
+        return script
+
+    said = {"poet": ("Sea ", "foam."), "clerk": ("Item ", "one")}
+    agents = {name: upstream(pausing(*words)).url for name, words in said.items()}
+    store = redis().reached()
+
+    def start():
+        return weir(
+            agents["poet"],
+            upstreams={name: {"endpoints": [url]} for name, url in agents.items()},
+            defaults={"reply": {"as": reply}, **RESUME},
+            resume={"store": "redis", "redis": store},
+            routes=[{"name": "all", "merge": {"agents": [{"name": name, "upstream": name} for name in agents]}}],
+        )
+
+    first, second = start(), start()
+    ready(first, second)
+    with Raw(first.url).post("/") as client:
+        stream = client.headers["weir-stream-id"]
+        for words in said.values():
+            client.until_bytes(words[0].encode())
+        before = client.events()
+    known(second, stream, len(before))
+    with rest(second.url, stream, len(before)) as again:
+        assert again.status == 200, again.read_body()
+        go.set()
+        after = sse.events(again.read_body())
+    over(second, stream)
+    bodies = []
+    for proxy in (first, second):
+        with rest(proxy.url, stream, 0) as all:
+            bodies.append([event.data for event in sse.events(all.read_body())])
+    assert bodies[0] == bodies[1] == [event.data for event in before + after]
+    events = [json.loads(data) for data in bodies[0] if data != "[DONE]"]
+    assert texts(events) == {name: "".join(words) for name, words in said.items()}
+    assert events[-1]["type"] == "finish"

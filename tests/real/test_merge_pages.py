@@ -4,13 +4,16 @@ One page has an EventSource and gets native events. The other is a React compone
 """
 
 import json
+import re
 
 import pytest
 
 from backends import wire
 from support.clients import node
+from support.process import ROOT
 from test_use_chat import packages  # noqa: F401
 
+DOC = ROOT / "docs/merge.md"
 SSE = "text/event-stream"
 PAGE = "<!doctype html><meta charset=utf-8><title>team</title>"
 
@@ -105,7 +108,7 @@ def shows_page(connection):
 def shown(weir, upstream):
     """`shown(scripts)` opens the page before a team of these agents: what it shows at the end, and the log line."""
 
-    def show(scripts: dict) -> tuple[dict, dict]:
+    def show(scripts: dict, source: str = SHOW) -> tuple[dict, dict]:
         page = upstream(shows_page).url
         urls = {name: upstream(script).url for name, script in scripts.items()}
         proxy = weir(
@@ -121,7 +124,7 @@ def shown(weir, upstream):
                 },
             ],
         )
-        result = node.script("resume_page.mjs", source=SHOW)(proxy.url, {})
+        result = node.script("resume_page.mjs", source=source)(proxy.url, {})
         assert result.error is None
         assert result.events.pop() == "over"
         return json.loads(result.events[-1]), proxy.ended()
@@ -135,6 +138,24 @@ def test_a_page_shows_the_texts_of_three_agents(shown):
     assert page["failed"] == {}
     assert page["agents"] == dict.fromkeys(WORDS, "finished")
     assert (line["route"], line["outcome"]) == ("team", "finished")
+
+
+@pytest.mark.parametrize("dies", [None, "model"])
+def test_the_page_of_the_document_shows_the_same(shown, dies):
+    blocks = re.findall(r"^```js\n(.*?)^```$", DOC.read_text(), re.MULTILINE | re.DOTALL)
+    [code] = [block for block in blocks if "EventSource" in block]
+    ends = """
+      const over = setInterval(() => {
+        if (source.readyState !== EventSource.CLOSED) return;
+        clearInterval(over);
+        console.log("over");
+      }, 10);
+    """
+    source = f"const show = (texts) => console.log(JSON.stringify(texts));\n{code}{ends}"
+    scripts = {name: says(words[:2] if name == dies else words, cut=name == dies) for name, words in WORDS.items()}
+    page, line = shown(scripts, source)
+    assert page == {**TEXTS, **({dies: "Rain in "} if dies else {})}
+    assert line["outcome"] == "finished"
 
 
 def test_a_page_keeps_what_an_agent_said_that_dies(shown):

@@ -1,13 +1,18 @@
 """Tests bridges: real WebSocket clients in front of Weir, and a FastAPI agent that streams over HTTP behind it."""
 
 import json
+import re
 import subprocess
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from backends import wire
+from backends.resumable import Agent
+from support.clients import node
 from support.clients.websocket import address, opened
-from support.process import REAL
+from support.process import REAL, ROOT
+from support.relay import Relay
 from support.wait import PATIENCE, until
 
 CHAT = "/v1/chat/completions"
@@ -59,6 +64,28 @@ def test_runs_follow_each_other_on_one_socket(weir, fastapi, name):
             assert text_of(events)
     proxy.outcomes(finished=3)
     assert proxy.metrics().value("weir_websocket_sockets") == 0
+
+
+def test_a_browser_speaks_with_a_bridge_over_http2(weir, fastapi, authority, tmp_path, name):
+    """RFC 8441: the page came over HTTP/2, and its WebSocket is a stream of the same connection."""
+    files = authority.issue(tmp_path)
+    listen = {"address": "127.0.0.1:0", "tls": {"cert": files.cert, "key": files.key}}
+    routes = [{"name": "all", "upstream": "agent", "websocket": "bridge"}]
+    proxy = weir(fastapi.url, listen=listen, routes=routes)
+    url = proxy.url.replace("http", "https", 1)
+    seen = script(
+        "websocket_bridge.mjs",
+        client="chromium",
+        url=address(url, f"{CHAT}?run={name()}"),
+        page=f"{url}/page",
+        protocols=["weir.v1"],
+        messages=[message("q1")],
+    )
+    assert (seen["opened"], seen["protocol"], seen["code"]) == (True, "weir.v1", 1000)
+    assert text_of(seen["events"])
+    ended = proxy.ended(transport="websocket")
+    # Over HTTP/1.1 it would be a 101.
+    assert (ended["status"], ended["outcome"]) == (200, "finished")
 
 
 @pytest.mark.parametrize("client", ["ws", "chromium"])
@@ -114,6 +141,33 @@ def test_a_client_comes_back_after_its_connection_broke(weir, fastapi, name):
         fastapi.open(run, 99)
         after = run_of(socket)
     assert [event["seq"] for event in before + after] == list(range(1, len(before + after) + 1))
+
+
+# Tells when the page closes its socket.
+ENDS = """
+const Plain = WebSocket;
+globalThis.WebSocket = class extends Plain {
+  constructor(...of) {
+    super(...of);
+    this.addEventListener("close", ({ code }) => code === 1000 && console.log("over"));
+  }
+};
+"""
+
+
+def test_the_page_of_the_document_shows_the_answer_over_a_lost_connection(weir, upstream):
+    blocks = re.findall(r"^```js\n(.*?)^```$", (ROOT / "docs/websocket.md").read_text(), re.MULTILINE | re.DOTALL)
+    [code] = [block for block in blocks if "new WebSocket" in block]
+    agent = Agent(40, pace=0.01)
+    proxy = bridged(weir, upstream(agent), resume={}, on_disconnect="continue")
+    shows = "const show = (text) => console.log(text);\n"
+    source = ENDS + shows + code.replace('"/chat"', '"/agent"')
+    with Relay(proxy.url, [1500]) as relay:
+        result = node.script("resume_page.mjs", source=source)(relay.url, {})
+    assert relay.cut == 1
+    assert result.events.pop() == "over"
+    assert "".join(result.events) == wire.text_of(40)
+    assert len(agent.runs) == 1
 
 
 def test_a_page_of_another_site_is_refused(weir, fastapi):

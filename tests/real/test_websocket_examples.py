@@ -185,7 +185,7 @@ OUTCOMES = {"researcher": "finished", "clerk": "finished", "writer": "finished"}
 @pytest.mark.parametrize("package", PACKAGES)
 def test_the_chat_of_the_page_shows_all_agents(team, package):
     """With the code of docs/merge.md."""
-    [code] = re.findall(r"^```js\n(.*?)^```$", DOC.read_text(), re.MULTILINE | re.DOTALL)
+    code, *_ = re.findall(r"^```js\n(.*?)^```$", DOC.read_text(), re.MULTILINE | re.DOTALL)
     assert 'api: "/team"' in code
     chat, texts = chats(package, code.replace('"/team"', json.dumps(f"{team.url}/team")))
     assert texts >= SAID

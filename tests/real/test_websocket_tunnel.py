@@ -269,6 +269,18 @@ def test_clients_with_tls(weir, servers, authority, tmp_path, client):  # noqa: 
     assert talk(client, url, *STEPS, ["close", 4000, "done"], ca=ca, **more) == WHOLE
 
 
+def test_a_browser_opens_websockets_on_its_http2_connection(weir, servers, authority, tmp_path):  # noqa: F811
+    """RFC 8441: the page came over HTTP/2, and its WebSocket is a stream of the same connection."""
+    files = authority.issue(tmp_path)
+    listen = {"address": "127.0.0.1:0", "tls": {"cert": files.cert, "key": files.key}}
+    proxy = weir(servers("uvicorn").url, listen=listen)
+    url = proxy.url.replace("http", "https", 1)
+    assert talk("chromium", url, *STEPS, ["close", 4000, "done"]) == WHOLE
+    ended = proxy.ended(transport="websocket")
+    # Over HTTP/1.1 it would be a 101.
+    assert (ended["status"], ended["outcome"], ended["close_code"]) == (200, "finished", 4000)
+
+
 @pytest.mark.parametrize("where", ["TLS", "a Unix socket"])
 def test_agents_behind(weir, authority, tmp_path, where):
     if where == "TLS":

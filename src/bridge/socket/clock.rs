@@ -1,4 +1,4 @@
-//! The deadlines of a socket: of its client's acknowledgements, pongs and reads, and of its end.
+//! The deadlines of a socket: of its client's messages, acknowledgements, pongs and reads, and of its end.
 
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -27,7 +27,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let acks = self.runs.iter();
         let acks = acks.filter_map(|run| run.gives_up_at(held, timeout));
         let stall = self.stalled_since().map(|since| since + self.start.stall);
-        acks.chain(stall).chain(self.ping_at).min()
+        let half = self.frames.half_since();
+        let half = half.map(|since| since + self.start.message_pause);
+        acks.chain(stall).chain(half).chain(self.ping_at).min()
     }
 
     /// Returns since when the client has taken nothing.
@@ -73,6 +75,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let stall = self.stalled_since();
         if stall.is_some_and(|since| since + self.start.stall <= now) {
             self.end(cx, Why::Stalled);
+            return;
+        }
+        let half = self.frames.half_since();
+        if half.is_some_and(|since| since + self.start.message_pause <= now) {
+            self.end(cx, Why::Unfinished);
             return;
         }
         if self.ping_at.is_some_and(|at| at <= now) {

@@ -178,6 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             if !hears || self.frames.is_closed() || self.frames.has_failed() {
                 // Unread bytes are in the way of the client's end. A flush then looks for it.
                 self.note_listening(false);
+                self.frames.forget_half();
                 return false;
             }
             let came = match self.frames.poll_read(cx) {
@@ -280,7 +281,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             until: Instant::now() + FAREWELL,
             hears: matches!(
                 why,
-                Why::Binary | Why::Drained | Why::NoPong | Why::Stopped | Why::Unacknowledged
+                Why::Binary
+                    | Why::Drained
+                    | Why::NoPong
+                    | Why::Stopped
+                    | Why::Unacknowledged
+                    | Why::Unfinished
             ),
         });
     }

@@ -123,3 +123,43 @@ async fn what_the_filter_holds_back_of_each_agent_leaves_with_a_stop_and_is_coun
     let hidden = report.ingress.hidden;
     assert!(hidden.characters[0] >= 6, "{hidden:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_run_is_told_although_the_queue_is_full() {
+    // The end of a message has more parts than this queue has room for.
+    let tight = Limits {
+        max_events: 2,
+        merge: false,
+        ..ROOMY
+    };
+    for stops in [false, true] {
+        let names = ["one", "two"];
+        let heads = names.map(|name| {
+            let last = if stops {
+                Step::Wait(10 * SECOND)
+            } else {
+                done()
+            };
+            Head::Opened(opened(vec![Step::Send(token(name)), last]))
+        });
+        let Stage {
+            mut pump,
+            receiver,
+            stop,
+            ..
+        } = stage(Target::AiSdk, &names, heads.into(), ALL, tight);
+        let stopping = async {
+            if stops {
+                tokio::time::sleep(SECOND).await;
+                stop.ask(End::Stopped);
+            }
+        };
+        let (report, (text, close), ()) = tokio::join!(pump.run(), read(receiver), stopping);
+        let end = if stops { End::Stopped } else { End::Finished };
+        assert_eq!((report.end, close), (end, Close::Clean), "{text}");
+        let last = if stops { "abort" } else { "finish" };
+        assert!(text.contains(&format!("{{\"type\":\"{last}\"")), "{text}");
+        assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
+        assert_eq!(report.egress.queue.unsent.iter().sum::<u64>(), 0, "{text}");
+    }
+}

@@ -1,5 +1,6 @@
 //! Tests of several agents against scripted sources, with a paused clock and the real pump.
 
+mod interleavings;
 mod leftovers;
 mod order;
 
@@ -184,6 +185,7 @@ fn stage_hiding(
     });
     let encoder = Encoder::translated(target.dialect(), target.framing());
     let (sender, receiver) = queue::queue(limits, encoder);
+    sender.share_fairly();
     let stop = Arc::<StopSignal>::default();
     let never = LENGTHS.total * 2;
     let pump = Pump::new(Parts {
@@ -279,6 +281,7 @@ async fn one_dies_one_stalls_one_refuses_and_the_others_go_on() {
             ..End::UpstreamError.into()
         },
         status: StatusCode::SERVICE_UNAVAILABLE,
+        answer: None,
     };
     let send = |text: &str| Step::Send(token(text));
     let late: Opening = Box::pin(async {

@@ -154,6 +154,7 @@ fn accept(
         stall: policy.deadlines.client_stall,
         max_message_bytes: usize::try_from(policy.max_request_bytes.min(REWRITTEN_BYTES))
             .unwrap_or(usize::MAX),
+        message_pause: admitted.loaded.config.limits.request_body,
         metrics: Arc::clone(&context.metrics),
         account,
     };

@@ -22,7 +22,7 @@ use crate::dialect::Members;
 use crate::metrics::ResumeWay;
 use crate::proxy::accounting::{OnDrop, unanswered};
 use crate::proxy::reject::{Rejected, Rejection, reject};
-use crate::proxy::{Peer, admit, request_span, validate};
+use crate::proxy::{Peer, admit, request_span, upgrade_request, validate};
 use crate::reply::body::Body;
 use crate::session::RequestContext;
 use crate::session::identity::Identity;
@@ -52,6 +52,11 @@ pub(in crate::proxy) async fn answer(
     let headers = parts.headers.len();
     let identity = Identity::of(&mut parts.headers);
     let client = Client::of(&parts.method, &parts.headers);
+    if upgrade_request::is_asked(parts) {
+        // To a client over HTTP/2, a 200 would accept a WebSocket.
+        let rejection = upgrade_request::not_supported(NO_WEBSOCKET);
+        return Some(rejected(app, peer, parts, (&identity, started), &rejection));
+    }
     // A stream that runs here is served while the process drains: nobody else has it.
     let entered = match admit::check(app, peer, parts, headers, true) {
         Ok(entered) => entered,
@@ -138,8 +143,21 @@ pub(in crate::proxy) async fn answer(
     Some(response.map(|body| body.holding(entered)))
 }
 
+const NO_WEBSOCKET: &str = "streams are read again with GET; on a WebSocket, a bridge takes {\"type\":\"resume\"} (websocket: bridge)";
+
 /// Rejects a request for which there is no room, in words that an `EventSource` understands.
 fn refused(
+    app: &App,
+    peer: &Peer,
+    parts: &request::Parts,
+    (identity, started): (&Identity, Instant),
+    rejection: &Rejection,
+) -> Response<Body> {
+    let refused = rejected(app, peer, parts, (identity, started), rejection);
+    super::come_back(app, parts, refused)
+}
+
+fn rejected(
     app: &App,
     peer: &Peer,
     parts: &request::Parts,
@@ -159,8 +177,7 @@ fn refused(
         context: None,
         span: None,
     };
-    let rejected = reject(&app.metrics, request, rejection);
-    super::come_back(app, parts, rejected)
+    reject(&app.metrics, request, rejection)
 }
 
 /// A stream that the caller may have.

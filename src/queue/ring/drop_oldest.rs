@@ -9,8 +9,8 @@ use super::parts::Entry;
 use crate::event::{Class, Event};
 use crate::queue::limits::Overflow;
 
-/// How many texts are told apart when events are dropped fairly.
-const MAX_TEXTS: usize = 33;
+/// How many agents are told apart when events are dropped fairly. The first one is nobody in particular.
+const MAX_AGENTS: usize = 32;
 
 impl Ring {
     /// Drops the oldest droppable events until `len` more bytes and one more event fit, or none is left.
@@ -51,36 +51,23 @@ impl Ring {
         }
     }
 
-    /// Returns the place of the oldest event that can be dropped of the text of which the most waits.
+    /// Returns the place of the oldest event that can be dropped of the agent of which the most waits.
     fn most_waiting(&self) -> usize {
-        let fresh = || {
-            let rest = self.entries.iter().enumerate().skip(self.droppable);
-            rest.filter(|(_, entry)| !entry.dead && entry.class.is_droppable())
-        };
-        // Pieces of one text have one key. What has none, and texts beyond these, count as one.
-        let key = |entry: &Entry| entry.merge.map_or(0, |merge| merge.key);
-        // How much waits of each text, and where its oldest event is.
-        let mut texts = [(0, 0, None); MAX_TEXTS];
-        let mut known = 1;
-        for (at, entry) in fresh() {
-            let own = key(entry);
-            let found = texts.iter().take(known).position(|(text, ..)| *text == own);
-            let place = match found {
-                None if known < MAX_TEXTS => {
-                    known += 1;
-                    known - 1
+        let rest = self.entries.iter().enumerate().skip(self.droppable);
+        let fresh = rest.filter(|(_, entry)| !entry.dead && entry.class.is_droppable());
+        // How much waits of each agent, and where its oldest event is. Agents beyond these count as the last one.
+        let mut agents = [(0, self.droppable); MAX_AGENTS];
+        for (at, entry) in fresh {
+            let place = usize::from(entry.agent).min(MAX_AGENTS - 1);
+            if let Some((bytes, oldest)) = agents.get_mut(place) {
+                if *bytes == 0 {
+                    *oldest = at;
                 }
-                found => found.unwrap_or(0),
-            };
-            if let Some((text, bytes, oldest)) = texts.get_mut(place) {
-                *text = if place == 0 { 0 } else { own };
-                *bytes += entry.len;
-                oldest.get_or_insert(at);
+                *bytes += entry.len.max(1);
             }
         }
-        let most = texts.iter().max_by_key(|(_, bytes, _)| *bytes);
-        most.and_then(|(.., oldest)| *oldest)
-            .unwrap_or(self.droppable)
+        let most = agents.iter().max_by_key(|(bytes, _)| *bytes);
+        most.map_or(self.droppable, |(_, oldest)| *oldest)
     }
 
     /// Reports whether an event of `len` bytes, of which nothing else is known, has to wait until the ring is empty: it is

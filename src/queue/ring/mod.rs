@@ -90,7 +90,7 @@ impl Ring {
         self.slow = slow;
     }
 
-    /// Takes what is dropped from the text of which the most waits, instead of the oldest one.
+    /// Takes what is dropped from the agent of which the most waits, instead of the oldest event of all.
     pub const fn share_fairly(&mut self) {
         self.is_fair = true;
     }
@@ -145,6 +145,12 @@ impl Ring {
             return Push::Accepted;
         }
         Push::Full
+    }
+
+    /// Adds an event at the end of a stream, whatever waits: it was in memory before, and nothing follows that could wait
+    /// for it.
+    pub fn push_over(&mut self, block: &[u8], event: &Event, now: Instant) {
+        self.append(block, event, 0, now);
     }
 
     /// Adds the last event of a stream, which Weir writes itself. It always fits.
@@ -366,6 +372,7 @@ impl Ring {
             len,
             class: event.class,
             content: event.content,
+            agent: event.agent,
             merge: event.merge,
             text: event.text.unwrap_or_default(),
             arrived: now,

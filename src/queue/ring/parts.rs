@@ -31,6 +31,8 @@ pub(super) struct Entry {
     pub(super) len: usize,
     pub(super) class: Class,
     pub(super) content: Content,
+    /// Whose event it is: [`Event::agent`](crate::event::Event::agent).
+    pub(super) agent: u8,
     pub(super) merge: Option<Merge>,
     /// Where the text lies in the block.
     pub(super) text: Span,

@@ -421,8 +421,14 @@ fn what_describes_events_counts_beyond_1024_of_them() {
     assert!((1024..2048).contains(&ring.len()), "{}", ring.len());
 }
 
+/// A piece of a text of one of several agents.
+fn said(agent: u8, key: u64, text: &str) -> (Vec<u8>, Event) {
+    let (block, event) = token(key, text);
+    (block, Event { agent, ..event })
+}
+
 #[test]
-fn a_fair_ring_drops_from_the_text_of_which_the_most_waits() {
+fn a_fair_ring_drops_from_the_agent_of_which_the_most_waits() {
     let now = Instant::now();
     let waiting = |is_fair: bool| {
         let mut ring = Ring::new(
@@ -435,10 +441,10 @@ fn a_fair_ring_drops_from_the_text_of_which_the_most_waits() {
         if is_fair {
             ring.share_fairly();
         }
-        let quiet = token(1, "q");
+        let quiet = said(1, 1, "q");
         assert_eq!(ring.push(&quiet.0, &quiet.1, now), Push::Accepted);
         for _ in 0..20 {
-            let flood = token(2, "f");
+            let flood = said(2, 2, "f");
             assert_eq!(ring.push(&flood.0, &flood.1, now), Push::Accepted);
         }
         let mut out = Vec::new();
@@ -454,25 +460,41 @@ fn a_fair_ring_drops_from_the_text_of_which_the_most_waits() {
 }
 
 #[test]
-fn many_small_texts_do_not_push_out_a_quiet_one() {
+fn an_agent_with_many_texts_does_not_push_out_the_one_text_of_another() {
     let now = Instant::now();
     let mut ring = Ring::new(
         Limits {
             merge: false,
-            ..limits(100, 1 << 16)
+            ..limits(40, 1 << 16)
         },
         silent(),
     );
     ring.share_fairly();
-    let quiet = token(1, "q");
-    assert_eq!(ring.push(&quiet.0, &quiet.1, now), Push::Accepted);
+    // More than of any single text of the other one.
+    for _ in 0..10 {
+        let quiet = said(1, 1, "q");
+        assert_eq!(ring.push(&quiet.0, &quiet.1, now), Push::Accepted);
+    }
     for key in 2..202 {
         // Each message has one piece.
-        let flood = token(key, "f");
+        let flood = said(2, key, "f");
         assert_eq!(ring.push(&flood.0, &flood.1, now), Push::Accepted);
     }
     let mut out = Vec::new();
     ring.take(usize::MAX, &mut out);
-    assert!(out.starts_with(b"<q>\n<f>\n"), "{out:?}");
-    assert_eq!(ring.counts().dropped[Class::Token.index()], 101);
+    let expected = "<q>\n".repeat(10) + &"<f>\n".repeat(30);
+    assert_eq!(String::from_utf8(out).unwrap(), expected);
+    assert_eq!(ring.counts().dropped[Class::Token.index()], 170);
+}
+
+#[test]
+fn the_end_of_a_stream_always_fits() {
+    let mut ring = Ring::new(limits(2, 1 << 10), silent());
+    for _ in 0..2 {
+        assert_eq!(push(&mut ring, critical("a")), Push::Accepted);
+    }
+    let (block, event) = critical("end");
+    assert_eq!(ring.push(&block, &event, Instant::now()), Push::Full);
+    ring.push_over(&block, &event, Instant::now());
+    assert_eq!(take(&mut ring, usize::MAX).unwrap().0, "a\na\nend\n");
 }

@@ -137,6 +137,11 @@ impl<'a> Delivery<'a> {
         self.offer_large(block, &event);
     }
 
+    /// Adds an event that had to wait, at the end of the stream, whether or not there is room.
+    pub(super) fn at_last(&mut self, waiting: &Waiting) {
+        self.pushing.push_over(&waiting.block, &waiting.event);
+    }
+
     /// Like [`Delivery::offer`], without a copy if the queue is empty or the event has to wait.
     fn offer_large(&mut self, mut block: Vec<u8>, event: &Event) {
         if self.offer == Offer::Disconnect {

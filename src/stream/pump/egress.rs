@@ -97,6 +97,21 @@ impl Egress {
         self.accept(&delivered);
     }
 
+    /// Puts the events that wait outside into the queue, because they are the end of the stream: there is no other time for
+    /// them, and they take no more memory there.
+    pub(super) fn push_rest(&mut self, now: Instant) {
+        let waiting = std::mem::take(&mut self.blocked);
+        if waiting.is_empty() {
+            return;
+        }
+        let mut delivery = self.delivery(None, 0, now);
+        for event in &waiting {
+            delivery.at_last(event);
+        }
+        let delivered = delivery.done();
+        self.accept(&delivered);
+    }
+
     /// Records the result of a delivery.
     pub(super) fn accept(&mut self, delivered: &Delivered) {
         if delivered.offer != Offer::Accepted {

@@ -178,6 +178,14 @@ impl Pushing<'_> {
         }
     }
 
+    /// Adds an event at the end of the stream, whether or not there is room.
+    pub(super) fn push_over(&mut self, block: &[u8], event: &Event) {
+        match self {
+            Self::Direct(queue) => queue.push_over(block, event),
+            Self::Shared(hub) => hub.push_over(block, event),
+        }
+    }
+
     /// Offers the next event, and takes over the buffer of its block if nothing else waits.
     pub(super) fn push_large(&mut self, block: &mut Vec<u8>, event: &Event) -> Offer {
         match self {

@@ -50,6 +50,14 @@ impl Pump {
             self.ingress.intake.flush(&mut self.egress, now);
         }
         (self.ingress.intake).end_translation(failure.end, &mut self.egress, now);
+        let says_its_end = match failure.end {
+            End::Finished => true,
+            End::Stopped => self.ingress.intake.has_ended_translation(),
+            _ => false,
+        };
+        if says_its_end {
+            self.egress.push_rest(now);
+        }
         let left = self.egress.outlet.status().reader_gone_at;
         let failure = self.tell(failure).await;
         let status = self.egress.outlet.status();

@@ -172,7 +172,7 @@ impl Conversation {
             }
             let text = std::mem::take(&mut call.args);
             if let Some(call) = self.facts.calls.get(at) {
-                let (args, pieces) = (Args::Broken(&text), !text.is_empty());
+                let (args, pieces) = (Args::Cut(&text), !text.is_empty());
                 act(&self.facts, &Action::ToolReady { call, args, pieces });
             }
         }

@@ -186,6 +186,11 @@ impl Writer for AiSdk {
                         [b"\"", *text, b"\""].concat(),
                         b",\"errorText\":\"The arguments are no JSON.\"",
                     ),
+                    Args::Cut(text) => (
+                        b"tool-input-error",
+                        [b"\"", *text, b"\""].concat(),
+                        b",\"errorText\":\"The call was cut off.\"",
+                    ),
                 };
                 out.data(&[
                     b"{\"type\":\"",

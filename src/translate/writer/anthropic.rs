@@ -199,7 +199,7 @@ impl Writer for Anthropic {
             Action::ToolReady { call, args, pieces } if call.by == By::Client => {
                 let text = match args {
                     Args::Json(value) => escaped(value),
-                    Args::Broken(text) => (*text).into(),
+                    Args::Broken(text) | Args::Cut(text) => (*text).into(),
                 };
                 if self.open == Some(Holds::Call(call.number)) {
                     if !pieces {

@@ -229,7 +229,7 @@ impl Writer for Events {
             Action::ToolReady { call, args, .. } => {
                 let (member, value, end): (&[u8], &[u8], &[u8]) = match args {
                     Args::Json(value) => (b",\"args\":", value, b""),
-                    Args::Broken(text) => (b",\"args_text\":\"", text, b"\""),
+                    Args::Broken(text) | Args::Cut(text) => (b",\"args_text\":\"", text, b"\""),
                 };
                 self.event(
                     b"tool_call",

@@ -28,6 +28,8 @@ pub(super) trait Writer: std::fmt::Debug + Send {
 /// Takes the blocks that a writer writes, one after the other.
 pub(super) struct Out<'a> {
     block: &'a mut Vec<u8>,
+    /// The next block must not be dropped, although it looks like text.
+    keeps: bool,
     sink: &'a mut dyn FnMut(Block<'_>),
 }
 
@@ -37,12 +39,23 @@ pub(super) struct Block<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) name: Option<Span>,
     pub(super) data: Option<Span>,
+    /// It must not be dropped, although it looks like text.
+    pub(super) keeps: bool,
 }
 
 impl<'a> Out<'a> {
     /// Creates one that passes each block to `sink`. `block` is where blocks are put together.
     pub(super) fn new(block: &'a mut Vec<u8>, sink: &'a mut dyn FnMut(Block<'_>)) -> Self {
-        Self { block, sink }
+        Self {
+            block,
+            keeps: false,
+            sink,
+        }
+    }
+
+    /// Says that the next block must not be dropped, although it looks like text.
+    pub(super) const fn keep_next(&mut self) {
+        self.keeps = true;
     }
 
     /// Writes an SSE event without a name.
@@ -102,6 +115,7 @@ impl<'a> Out<'a> {
             bytes: self.block,
             name,
             data,
+            keeps: std::mem::take(&mut self.keeps),
         });
     }
 }

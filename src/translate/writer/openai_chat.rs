@@ -101,6 +101,8 @@ impl OpenAiChat {
         let before: &[u8] = if first { b"" } else { b"\\n\\n" };
         let start = b"\"content\":\"".as_slice();
         let heading = [start, before, b"**", name, b"**\\n\\n\""].concat();
+        // Without it, the text that follows would be another agent's.
+        out.keep_next();
         self.chunk_of(Some(name), &[&heading], b"null", out);
     }
 

@@ -21,7 +21,7 @@ const MAX_CONTROL: usize = 125;
 
 /// Why frames cannot be read any further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub enum Fault {
     /// They violate RFC 6455.
     Protocol(&'static str),
     /// A message is not UTF-8.
@@ -32,7 +32,7 @@ pub(super) enum Fault {
 
 impl Fault {
     /// Returns the code that the WebSocket is closed with.
-    pub(super) const fn code(self) -> u16 {
+    pub const fn code(self) -> u16 {
         match self {
             Self::Protocol(_) => 1002,
             Self::NotText { binary: true } => 1003,
@@ -44,27 +44,27 @@ impl Fault {
 
 /// The agent's close frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Closed {
+pub struct Closed {
     /// `None` if it has none.
-    pub(super) code: Option<u16>,
+    pub code: Option<u16>,
 }
 
 impl Closed {
     /// Reports whether the agent has said all it wanted to.
-    pub(super) fn is_good(self) -> bool {
+    pub fn is_good(self) -> bool {
         self.code.is_none_or(|code| code == NORMAL)
     }
 }
 
 /// The payload of a control frame.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Control {
+pub struct Control {
     bytes: [u8; MAX_CONTROL],
     have: usize,
 }
 
 impl Control {
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.have).unwrap_or_default()
     }
 
@@ -91,7 +91,7 @@ struct Message {
 
 /// Reads frames.
 #[derive(Debug)]
-pub(super) struct Messages {
+pub struct Messages {
     head: [u8; MAX_HEAD],
     have: usize,
     /// Bytes of the payload that are missing; `None` inside a head.
@@ -106,7 +106,7 @@ pub(super) struct Messages {
 
 impl Messages {
     /// Creates a reader of messages of at most `max` bytes each.
-    pub(super) const fn new(max: usize) -> Self {
+    pub const fn new(max: usize) -> Self {
         Self {
             head: [0; MAX_HEAD],
             have: 0,
@@ -123,17 +123,20 @@ impl Messages {
     }
 
     /// Takes the last ping. Earlier ones need no answer then (RFC 6455, 5.5.3).
-    pub(super) const fn take_ping(&mut self) -> Option<Control> {
+    pub const fn take_ping(&mut self) -> Option<Control> {
         self.ping.take()
     }
 
     /// Returns the agent's close frame, if it has come. Nothing is read behind it.
-    pub(super) const fn closed(&self) -> Option<Closed> {
+    pub const fn closed(&self) -> Option<Closed> {
         self.closed
     }
 
     /// Reads `bytes`, and appends what they contain of messages to `out`.
-    pub(super) fn feed(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+    ///
+    /// # Errors
+    /// If they cannot be read any further.
+    pub fn feed(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
         while self.closed.is_none() {
             if let Some(left) = self.left {
                 let here = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));

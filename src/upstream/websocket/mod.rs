@@ -16,7 +16,7 @@
 pub(super) mod conversation;
 mod frame;
 mod handshake;
-mod messages;
+pub mod messages;
 mod opening;
 mod utf8;
 

@@ -1,4 +1,4 @@
-"""A TCP relay that cuts event streams, as a bad network would."""
+"""A TCP relay that cuts event streams and WebSockets, as a bad network would."""
 
 import socket
 import threading
@@ -10,8 +10,8 @@ from support.raw import connect
 
 
 class Relay:
-    """Forwards connections to `target`. It ends the first event streams after so many bytes of their bodies as `cuts`
-    says, one number for each; later ones, and all other responses, pass."""
+    """Forwards connections to `target`. It ends the first event streams and WebSockets after so many bytes of their bodies
+    as `cuts` says, one number for each; later ones, and all other responses, pass."""
 
     def __init__(self, target: str, cuts: Iterable[int] = ()):
         self.cut = 0
@@ -96,7 +96,8 @@ class _Joined:
             end = self._head.find(b"\r\n\r\n")
             if end < 0:
                 return len(data)
-            is_stream = b"text/event-stream" in self._head[:end].lower()
+            head = self._head[:end].lower()
+            is_stream = b"text/event-stream" in head or head.startswith(b"http/1.1 101")
             self._left = self._relay.next_cut() if is_stream else None
             before = end + 4 - had
             self._head = None

@@ -27,6 +27,8 @@ pub(in crate::translate) struct AgUi {
     voice: Voiced,
 }
 
+/// The result of a call that was cut off: the raw body of a JSON string.
+const CUT_OFF: &[u8] = br#"{\"error\":\"The call was cut off.\"}"#;
 /// The most interrupts that are told.
 const MAX_INTERRUPTS: usize = 64;
 /// The most messages that are remembered.
@@ -172,20 +174,16 @@ impl Writer for AgUi {
                     tag,
                     b"}",
                 ]);
+                if matches!(args, Args::Cut(_)) {
+                    // `RUN_FINISHED` raises while a call is open. Clients run no call that has a result.
+                    self.result(&call.id, CUT_OFF, out);
+                }
             }
             // A second result of a call would be a second message.
             Action::ToolResult { partial: true, .. } => return false,
-            Action::ToolResult { call, content, .. } => out.data(&[
-                b"{\"type\":\"TOOL_CALL_RESULT\",\"messageId\":\"",
-                &call.id,
-                b"-result\",\"toolCallId\":\"",
-                &call.id,
-                b"\",\"content\":\"",
-                &text_of(content),
-                b"\",\"role\":\"tool\"",
-                tag,
-                b"}",
-            ]),
+            Action::ToolResult { call, content, .. } => {
+                self.result(&call.id, &text_of(content), out);
+            }
             Action::Status { name, text, detail } => self.status(name, text, detail, out),
             Action::Step {
                 name,

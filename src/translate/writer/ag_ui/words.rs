@@ -92,6 +92,21 @@ impl AgUi {
         ]);
     }
 
+    /// Writes the result of a call. `content` is the raw body of a JSON string.
+    pub(super) fn result(&self, id: &[u8], content: &[u8], out: &mut Out<'_>) {
+        out.data(&[
+            b"{\"type\":\"TOOL_CALL_RESULT\",\"messageId\":\"",
+            id,
+            b"-result\",\"toolCallId\":\"",
+            id,
+            b"\",\"content\":\"",
+            content,
+            b"\",\"role\":\"tool\"",
+            self.voice.tag(),
+            b"}",
+        ]);
+    }
+
     /// Writes what happens to one of several agents as a whole. Returns false if it is something else.
     pub(super) fn of_agent(&mut self, action: &Action<'_>, out: &mut Out<'_>) -> bool {
         if !matches!(
