@@ -11,6 +11,7 @@ pub mod response_reader;
 pub mod write;
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The version of the format, in the first line of each file.
 pub const VERSION: u32 = 1;
@@ -190,6 +191,19 @@ pub fn lists(fields: &Fields, name: &str, word: &str) -> bool {
         .filter(|(one, _)| one.eq_ignore_ascii_case(name))
         .flat_map(|(_, value)| value.split(','))
         .any(|one| one.trim().eq_ignore_ascii_case(word))
+}
+
+/// Returns the headers as a map, without those that HTTP does not allow.
+pub fn header_map(fields: &Fields) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in fields {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        let value = HeaderValue::from_bytes(&latin1_bytes(value));
+        if let (Ok(name), Ok(value)) = (name, value) {
+            map.append(name, value);
+        }
+    }
+    map
 }
 
 /// Returns the text with one character for each byte.
