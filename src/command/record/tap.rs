@@ -105,6 +105,8 @@ struct Connection {
 /// How an exchange ended, for the connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum After {
+    /// The client's connection is reset.
+    Breaks,
     Closes,
     GoesOn,
 }
@@ -144,12 +146,14 @@ impl Connection {
             let after = self
                 .exchange(&mut client, &mut buffer, &mut wire, head, &bytes)
                 .await;
-            if after == After::Closes {
-                // The end of what was written may still be on its way: a close with unread bytes would reset it.
-                let _ = client.shutdown().await;
-                return;
+            match after {
+                After::Breaks => return,
+                After::Closes => {
+                    let _ = client.shutdown().await;
+                    return;
+                }
+                After::GoesOn => agent = Some(wire),
             }
-            agent = Some(wire);
         }
     }
 
@@ -212,6 +216,7 @@ impl Connection {
                 exchange.end(Ending::Reset, None, now);
                 // The client sees what one without the tap would see.
                 let _ = client.set_zero_linger();
+                return After::Breaks;
             }
         }
         After::Closes
