@@ -63,7 +63,7 @@ pub fn replay(args: &Replay, say: impl FnOnce(String)) -> Output {
 /// Reads a recording with at least one exchange.
 fn load(path: &Path) -> Result<Recording, Problem> {
     let shown = path.display();
-    let wrong = |why: String| (format!("{shown}: {why}"), 2);
+    let wrong = |why: String| -> Problem { (format!("{shown}: {why}"), 2) };
     let size = fs::metadata(path)
         .map_err(|error| wrong(error.to_string()))?
         .len();
@@ -83,7 +83,7 @@ fn load(path: &Path) -> Result<Recording, Problem> {
 }
 
 fn serve(args: &Replay, recording: &Recording, say: impl FnOnce(String)) -> Result<(), Problem> {
-    let usage = |why: String| (why, 2);
+    let usage = |why: String| -> Problem { (why, 2) };
     let faults = Faults::parse(&args.faults).map_err(usage)?;
     let speed = Speed::parse(&args.speed).map_err(usage)?;
     let scripts = recording
@@ -109,7 +109,7 @@ fn serve(args: &Replay, recording: &Recording, say: impl FnOnce(String)) -> Resu
         picks,
         manner: Manner { faults, speed },
     };
-    let failed = |error: std::io::Error| (format!("--listen {address}: {error}"), 1);
+    let failed = |error: std::io::Error| -> Problem { (format!("--listen {address}: {error}"), 1) };
     let listener = std::net::TcpListener::bind(address).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;

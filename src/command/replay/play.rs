@@ -182,7 +182,7 @@ impl<W: AsyncWrite + Unpin> Player<'_, W> {
             let left = usize::try_from(left).unwrap_or(usize::MAX);
             let (piece, rest) = bytes
                 .split_at_checked(most.min(left))
-                .unwrap_or((bytes, &[]));
+                .unwrap_or((bytes, [].as_slice()));
             if !piece.is_empty() {
                 self.piece(piece).await?;
                 self.sent += piece.len() as u64;
