@@ -285,7 +285,7 @@ impl Read {
             first_token_ms: first_token,
             first_reasoning_ms: first_reasoning,
             first_tool_ms: first_tool,
-            gaps: gaps(self.gaps.clone()),
+            gaps: gaps(self.gaps),
             tokens,
             tokens_source: source.as_str(),
             tokens_per_second: meter.tokens_per_second(),

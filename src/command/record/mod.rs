@@ -60,7 +60,7 @@ fn failed(message: impl ToString) -> Problem {
 
 /// What is to be done.
 enum Job {
-    Ask(Ask),
+    Ask(Box<Ask>),
     Tap(Tap),
 }
 
@@ -136,7 +136,7 @@ async fn until_interrupted(book: &Arc<Book>, job: Job) -> Result<(), Problem> {
 fn job(args: &Record) -> Result<Job, Problem> {
     let ca_file = args.ca_file.clone();
     match (&args.url, &args.listen, &args.upstream) {
-        (Some(url), ..) => Ask::new(args, url, ca_file).map(Job::Ask),
+        (Some(url), ..) => Ask::new(args, url, ca_file).map(|ask| Job::Ask(Box::new(ask))),
         (None, Some(listen), Some(upstream)) => {
             let place = Place::new("--upstream", upstream, ca_file)?;
             Tap::bind(listen, place).map(Job::Tap)
