@@ -16,7 +16,7 @@ use crate::filter::Rules;
 use crate::proxy::stream_framing;
 use crate::recording::{self, Ending, Exchange, MALFORMED};
 use crate::stream::end::End;
-use crate::stream::meter::Meter;
+use crate::stream::meter::{Meter, TokenSource};
 use crate::stream::pipeline::{Fault, InputEnd, Pipeline, Settings, Sink, Verdict};
 use crate::wire::Framing;
 use crate::wire::encoding::Coding;
@@ -272,7 +272,17 @@ impl Read {
             .collect();
         let since = |at: Option<Instant>| at.map(|at| in_millis(at.duration_since(self.base)));
         let [first_event, first_token, first_reasoning, first_tool] = meter.firsts().map(since);
-        let (tokens, source) = meter.output_tokens();
+        // As the log line of a live stream has them.
+        let (tokens, source) = match meter.output_tokens() {
+            (count, TokenSource::Cumulative) if self.end == Some(End::Finished) => {
+                (count, TokenSource::Usage)
+            }
+            told => told,
+        };
+        let is_ended_by_agent = matches!(
+            self.end,
+            Some(End::Finished | End::Truncated | End::UpstreamError | End::UpstreamReset)
+        );
         let tool_events = meter.events.get(Class::Tool.index()).copied();
         let framing: Framing = self.pipeline.framing();
         Stream {
@@ -294,7 +304,7 @@ impl Read {
             tools: Tools {
                 events: tool_events.unwrap_or(0),
                 calls: self.calls,
-                incomplete: meter.tool_faults(self.end == Some(End::Finished)),
+                incomplete: meter.tool_faults(is_ended_by_agent),
             },
             end: self.end.map(End::as_str),
             ignored_bytes: self.ignored_bytes,
