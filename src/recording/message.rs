@@ -255,7 +255,8 @@ pub fn check_method(method: &str) -> Result<(), String> {
 /// # Errors
 /// If it is no path.
 pub fn check_target(target: &str) -> Result<(), String> {
-    let is_path = target.starts_with('/') && target.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_path = target.starts_with('/')
+        && !target.contains(|one: char| one.is_control() || one.is_whitespace());
     if is_path || target == "*" {
         Ok(())
     } else {
@@ -282,7 +283,8 @@ pub fn check_name(name: &str) -> Result<(), String> {
 /// # Errors
 /// If it would not stay in its line.
 pub fn check_value(name: &str, value: &str) -> Result<(), String> {
-    let fits = |one: char| one == '\t' || (u32::from(one) <= 0xFF && !one.is_control());
+    // Above ASCII stand bytes, of UTF-8 or of anything else.
+    let fits = |one: char| matches!(one, '\t' | ' '..='~' | '\u{80}'..='\u{ff}');
     if value.chars().all(fits) {
         Ok(())
     } else {
@@ -323,6 +325,20 @@ mod tests {
         assert_eq!((head.status, head.reason.as_str()), (529, ""));
         assert!(head.closes());
         assert!(response_head(b"SSH-2.0\r\n").is_err());
+    }
+
+    #[test]
+    fn what_would_not_stay_in_its_line_is_refused() {
+        for good in ["", "a b\t~", "\u{e2}\u{80}\u{94}"] {
+            assert_eq!(check_value("x", good), Ok(()), "{good:?}");
+        }
+        for wrong in ["a\r\nb: c", "\0", "\u{7f}", "\u{2014}"] {
+            assert!(check_value("x", wrong).is_err(), "{wrong:?}");
+        }
+        assert!(check_target("/a?b=[redacted]").is_ok() && check_target("*").is_ok());
+        assert!(check_target("/a b").is_err() && check_target("a").is_err());
+        assert!(check_name("x-y").is_ok() && check_name("x y").is_err());
+        assert!(check_method("GET").is_ok() && check_method("").is_err());
     }
 
     #[test]

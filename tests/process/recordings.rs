@@ -194,7 +194,7 @@ fn weir_in_front_of_a_replay_says_how_it_ended() {
     ] {
         let replay = Running::replay(file.path(), &flags);
         let proxy = Weir::start(
-            "upstreams: {agent: {endpoints: $UPSTREAM}}\nroutes: [{name: all, upstream: agent}]\n",
+            "upstreams: { agent: { endpoints: [\"$UPSTREAM\"] } }",
             replay.address.parse().unwrap(),
         );
         let client = Client::post(&proxy.address, "/v1/chat/completions");

@@ -36,7 +36,7 @@ impl Asked {
             .head
             .target
             .split_once('?')
-            .unwrap_or((&self.head.target, ""));
+            .unwrap_or((self.head.target.as_str(), ""));
         let by_head = detect::from_request(&Described::new(path, query, &headers));
         detect::from_body(&self.members, by_head).map(|dialect| dialect.as_str().to_owned())
     }

@@ -232,13 +232,15 @@ async fn next_head(
     let reading = async {
         let mut bytes = vec![0; READ_BYTES];
         loop {
-            if let Some((head, length)) =
-                request_head(buffer).map_err(|malformed| malformed.to_string())?
-            {
-                if !head.target.starts_with('/') && head.target != "*" {
-                    return Err("the tap takes requests with a path only".to_owned());
+            match request_head(buffer) {
+                Ok(Some((head, length))) => {
+                    if !head.target.starts_with('/') && head.target != "*" {
+                        return Err("the tap takes requests with a path only".to_owned());
+                    }
+                    return Ok(Some((head, length)));
                 }
-                return Ok(Some((head, length)));
+                Ok(None) => {}
+                Err(malformed) => return Err(malformed.to_string()),
             }
             if buffer.len() > MAX_HEAD_BYTES {
                 return Err(format!("the head has more than {MAX_HEAD_BYTES} bytes"));
