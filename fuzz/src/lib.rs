@@ -11,6 +11,7 @@ pub mod head;
 pub mod identity;
 pub mod joins;
 pub mod queue;
+pub mod recording;
 pub mod replies;
 pub mod resume;
 pub mod scan;

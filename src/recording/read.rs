@@ -1,5 +1,8 @@
 //! Reads a recording.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
 use thiserror::Error;
@@ -22,6 +25,17 @@ pub struct Error {
     pub message: String,
 }
 
+/// What has been read of a file.
+#[derive(Debug, Default)]
+struct Parts {
+    /// In the order in which they begin.
+    list: Vec<Part>,
+    /// Where in the list an exchange is, by its number.
+    places: BTreeMap<u64, usize>,
+    /// The exchange of the last line.
+    current: u64,
+}
+
 /// An exchange of which the end may be missing.
 #[derive(Debug)]
 struct Part {
@@ -40,8 +54,7 @@ pub fn read(file: &[u8]) -> Result<Recording, Error> {
     let mut lines = file.split(|byte| *byte == b'\n').enumerate();
     let first = lines.next().map(|(_, line)| line).unwrap_or_default();
     check_first(first).map_err(|message| Error { line: 1, message })?;
-    let mut parts: Vec<Part> = Vec::new();
-    let mut current = 0;
+    let mut parts = Parts::default();
     let breaks = file.iter().filter(|byte| **byte == b'\n').count();
     for (index, text) in lines {
         // Empty, if the file ends as it should.
@@ -59,9 +72,9 @@ pub fn read(file: &[u8]) -> Result<Recording, Error> {
             Err(error) if is_last && error.is_eof() => break,
             Err(error) => return Err(wrong(json_error(&error))),
         };
-        take(line, &mut parts, &mut current).map_err(wrong)?;
+        parts.take(line).map_err(wrong)?;
     }
-    let exchanges = parts.into_iter().filter_map(Part::whole).collect();
+    let exchanges = parts.list.into_iter().filter_map(Part::whole).collect();
     Ok(Recording { exchanges })
 }
 
@@ -88,138 +101,139 @@ fn json_error(error: &serde_json::Error) -> String {
     format!("{message} (column {})", error.column())
 }
 
-/// Takes one line.
-fn take(line: Line<'_>, parts: &mut Vec<Part>, current: &mut u64) -> Result<(), String> {
-    match line {
-        Line::Request {
-            exchange,
-            method,
-            target,
-            headers,
-            asks_for,
-        } => {
-            let next = parts.iter().map(|part| part.number).max().unwrap_or(0) + 1;
-            let number = exchange.unwrap_or(next);
-            if parts.iter().any(|part| part.number == number) {
-                return Err(format!("exchange {number} has begun before"));
+impl Parts {
+    /// Takes one line.
+    fn take(&mut self, line: Line<'_>) -> Result<(), String> {
+        match line {
+            Line::Request {
+                exchange,
+                method,
+                target,
+                headers,
+                asks_for,
+            } => {
+                let last = self
+                    .places
+                    .last_key_value()
+                    .map_or(0, |(number, _)| *number);
+                let number = exchange.unwrap_or_else(|| last.saturating_add(1));
+                if self.places.contains_key(&number) {
+                    return Err(format!("exchange {number} has begun before"));
+                }
+                let fields = checked(headers.into_owned())?;
+                message::check_method(&method)?;
+                message::check_target(&target)?;
+                self.current = number;
+                self.places.insert(number, self.list.len());
+                self.list.push(Part {
+                    number,
+                    request: Request {
+                        method: method.into_owned(),
+                        target: target.into_owned(),
+                        fields,
+                        asks_for: asks_for.map(Cow::into_owned),
+                    },
+                    response: None,
+                    reads: Vec::new(),
+                    end: None,
+                });
             }
-            let fields = checked(headers.into_owned())?;
-            message::check_method(&method)?;
-            message::check_target(&target)?;
-            *current = number;
-            parts.push(Part {
-                number,
-                request: Request {
-                    method: method.into_owned(),
-                    target: target.into_owned(),
-                    fields,
-                    asks_for: asks_for.map(std::borrow::Cow::into_owned),
-                },
-                response: None,
-                reads: Vec::new(),
-                end: None,
-            });
-        }
-        Line::Response {
-            exchange,
-            at_us,
-            status,
-            reason,
-            headers,
-            framing,
-        } => {
-            let part = part(parts, exchange, current)?;
-            if part.response.is_some() {
-                return Err(format!("exchange {} has a response already", part.number));
-            }
-            if !(200..=599).contains(&status) && status != 101 {
-                return Err(format!("expected a status from 200 to 599, not {status}"));
-            }
-            message::check_value("the reason", &reason)?;
-            let fields = checked(headers.into_owned())?;
-            let framing = match framing {
-                Some(framing) => framing.into(),
-                None => message::framing(status, &fields, &part.request.method),
-            };
-            if framing == BodyFraming::Length && message::content_length(&fields)?.is_none() {
-                return Err("a body with the framing `length` needs a Content-Length".to_owned());
-            }
-            part.response = Some(Response {
-                at: timed(at_us)?,
+            Line::Response {
+                exchange,
+                at_us,
                 status,
-                reason: reason.into_owned(),
-                fields,
+                reason,
+                headers,
                 framing,
-            });
+            } => {
+                let part = self.part(exchange)?;
+                if part.response.is_some() {
+                    return Err(format!("exchange {} has a response already", part.number));
+                }
+                if !(200..=999).contains(&status) && status != 101 {
+                    return Err(format!("expected a status from 200 to 999, not {status}"));
+                }
+                message::check_value("the reason", &reason)?;
+                let fields = checked(headers.into_owned())?;
+                let framing = match framing {
+                    Some(framing) => framing.into(),
+                    None => message::framing(status, &fields, &part.request.method),
+                };
+                if framing == BodyFraming::Length && message::content_length(&fields)?.is_none() {
+                    return Err(
+                        "a body with the framing `length` needs a Content-Length".to_owned()
+                    );
+                }
+                part.response = Some(Response {
+                    at: timed(at_us)?,
+                    status,
+                    reason: reason.into_owned(),
+                    fields,
+                    framing,
+                });
+            }
+            Line::Read {
+                exchange,
+                at_us,
+                text,
+                base64,
+            } => {
+                let part = self.begun(exchange)?;
+                let bytes = match (text, base64) {
+                    (Some(text), None) => Bytes::from(text.into_owned()),
+                    (None, Some(base64)) => BASE64_STANDARD
+                        .decode(base64.as_bytes())
+                        .map(Bytes::from)
+                        .map_err(|error| format!("`base64` is no Base64: {error}"))?,
+                    _ => return Err("a read needs one of `text` and `base64`".to_owned()),
+                };
+                let at = timed(at_us)?;
+                part.reads.push(Piece { at, bytes });
+            }
+            Line::End {
+                exchange,
+                at_us,
+                end,
+                reason,
+            } => {
+                let part = self.begun(exchange)?;
+                part.end = Some(Ended {
+                    at: timed(at_us)?,
+                    how: end.into(),
+                    reason: reason.map(Cow::into_owned),
+                });
+            }
+            Line::Unknown => {}
         }
-        Line::Read {
-            exchange,
-            at_us,
-            text,
-            base64,
-        } => {
-            let part = begun(parts, exchange, current)?;
-            let bytes = match (text, base64) {
-                (Some(text), None) => Bytes::from(text.into_owned()),
-                (None, Some(base64)) => BASE64_STANDARD
-                    .decode(base64.as_bytes())
-                    .map(Bytes::from)
-                    .map_err(|error| format!("`base64` is no Base64: {error}"))?,
-                _ => return Err("a read needs one of `text` and `base64`".to_owned()),
-            };
-            let at = timed(at_us)?;
-            part.reads.push(Piece { at, bytes });
-        }
-        Line::End {
-            exchange,
-            at_us,
-            end,
-            reason,
-        } => {
-            let part = begun(parts, exchange, current)?;
-            part.end = Some(Ended {
-                at: timed(at_us)?,
-                how: end.into(),
-                reason: reason.map(std::borrow::Cow::into_owned),
-            });
-        }
-        Line::Unknown => {}
+        Ok(())
     }
-    Ok(())
-}
 
-/// Returns the exchange of a line, which must have begun.
-fn part<'a>(
-    parts: &'a mut [Part],
-    exchange: Option<u64>,
-    current: &mut u64,
-) -> Result<&'a mut Part, String> {
-    let number = exchange.unwrap_or(*current);
-    *current = number;
-    parts
-        .iter_mut()
-        .rev()
-        .find(|part| part.number == number)
-        .ok_or_else(|| format!("exchange {number} has no line of type `request` before this one"))
-}
+    /// Returns the exchange of a line, which must have begun.
+    fn part(&mut self, exchange: Option<u64>) -> Result<&mut Part, String> {
+        let number = exchange.unwrap_or(self.current);
+        self.current = number;
+        self.places
+            .get(&number)
+            .and_then(|place| self.list.get_mut(*place))
+            .ok_or_else(|| {
+                format!("exchange {number} has no line of type `request` before this one")
+            })
+    }
 
-/// Returns the exchange of a line that is a part of its body.
-fn begun<'a>(
-    parts: &'a mut [Part],
-    exchange: Option<u64>,
-    current: &mut u64,
-) -> Result<&'a mut Part, String> {
-    let part = part(parts, exchange, current)?;
-    if part.response.is_none() {
-        return Err(format!(
-            "exchange {} has no line of type `response` before this one",
-            part.number
-        ));
+    /// Returns the exchange of a line that is a part of its body.
+    fn begun(&mut self, exchange: Option<u64>) -> Result<&mut Part, String> {
+        let part = self.part(exchange)?;
+        if part.response.is_none() {
+            return Err(format!(
+                "exchange {} has no line of type `response` before this one",
+                part.number
+            ));
+        }
+        if part.end.is_some() {
+            return Err(format!("exchange {} has ended before", part.number));
+        }
+        Ok(part)
     }
-    if part.end.is_some() {
-        return Err(format!("exchange {} has ended before", part.number));
-    }
-    Ok(part)
 }
 
 fn checked(fields: Fields) -> Result<Fields, String> {
@@ -281,6 +295,17 @@ mod tests {
         assert_eq!(one.response.framing, BodyFraming::Chunked);
         assert_eq!(one.reads[0].bytes.as_ref(), b"a");
         assert_eq!(one.end.how, Ending::Clean);
+    }
+
+    #[test]
+    fn numbers_have_an_end() {
+        let request = |exchange: &str| {
+            format!("{{\"type\":\"request\",{exchange}\"method\":\"GET\",\"target\":\"/\"}}\n")
+        };
+        let largest = request(&format!("\"exchange\":{},", u64::MAX));
+        let text = format!("{{\"weir_recording\":1}}\n{largest}{}", request(""));
+        let error = read(text.as_bytes()).unwrap_err();
+        assert!(error.message.contains("has begun before"), "{error}");
     }
 
     #[test]

@@ -164,6 +164,23 @@ def test_what_is_recorded_through_a_tap_replays_as_it_was(weir, fastapi, replay,
             assert client.read_body() == body
 
 
+def test_an_agent_with_tls_is_recorded(upstream, authority, tmp_path):
+    def script(connection):
+        connection.request()
+        connection.head()
+        connection.chunk("data: secure\n\n")
+        connection.end()
+
+    agent = upstream(script, tls=authority.server(authority.issue(tmp_path)))
+    file = tmp_path / "tls.weir.jsonl"
+    url = f"{agent.url}/chat".replace("127.0.0.1", "localhost")
+    command = [str(BINARY), "record", url, "--ca-file", authority.file(tmp_path), "-o", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    (exchange,) = explained(file)
+    assert (exchange["recorded_end"], exchange["bytes"]) == ("clean", len("data: secure\n\n"))
+
+
 def test_a_stalled_replay_ends_as_an_idle_timeout(weir, replay):
     proxy = weir(
         replay(EXAMPLES / "chat.weir.jsonl", "--speed", "max", "--fault", "stall@600B"),
