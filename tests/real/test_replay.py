@@ -223,5 +223,8 @@ def test_the_vitest_example_works(tmp_path):
 
 def test_the_guide_shows_the_examples_as_they_are():
     guide = (ROOT / "docs/recordings.md").read_text()
+    command = [str(BINARY), "replay", "--explain", str(EXAMPLES / "chat.weir.jsonl")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and f"```\n{done.stdout}```" in guide, done.stdout
     for file in ("chat.weir.jsonl", "test_chat.py", "chat.test.mjs"):
         assert f"(../deploy/examples/testing/{file})" in guide
