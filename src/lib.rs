@@ -32,6 +32,7 @@ pub mod dialect;
 pub mod encode;
 pub mod filter;
 pub mod journal;
+pub mod recording;
 pub mod request_map;
 pub mod translate;
 pub mod unstream;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use weir::cli::{Cli, Command};
-use weir::command::{Output, check, drain, healthcheck, schema, serve};
+use weir::command::{Output, check, drain, healthcheck, record, replay, schema, serve};
 use weir::{demo, log};
 
 /// jemalloc, which returns freed memory to the system from a background thread (how soon: `.cargo/config.toml`).
@@ -36,6 +36,10 @@ fn main() -> ExitCode {
             let (url, admin) = (args.url.as_deref(), args.admin.as_deref());
             finish(&healthcheck::healthcheck(url, admin))
         }
+        Command::Record(args) => finish(&record::record(&args, |text| {
+            let _ = stderr().write_all(text.as_bytes());
+        })),
+        Command::Replay(args) => finish(&replay::replay(&args, |text| say(&text))),
         Command::Schema => finish(&schema::schema()),
         Command::Serve(args) => {
             let file = args.file().map(ToOwned::to_owned);

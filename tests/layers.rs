@@ -28,6 +28,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("queue::limits", 1),
     ("queue::lists", 1),
     ("queue::ring", 1),
+    ("recording", 1),
     ("request_map", 1),
     ("stream::classify", 1),
     ("stream::deadline", 1),

@@ -13,6 +13,7 @@ pub mod identity;
 pub mod joins;
 pub mod messages;
 pub mod queue;
+pub mod recording;
 pub mod replies;
 pub mod resume;
 pub mod scan;

@@ -3,8 +3,11 @@
 mod ask;
 pub mod check;
 pub mod drain;
+mod explain;
 pub mod healthcheck;
+pub mod record;
 mod records;
+pub mod replay;
 pub mod schema;
 pub mod serve;
 mod service_manager;

@@ -45,6 +45,7 @@ mod words;
 mod worst_case;
 mod wrap;
 
+pub(crate) use address::{endpoint as read_endpoint, listen as read_listen};
 pub use check::{load, load_file, reload_file};
 pub use complete::Complete;
 pub use descriptors::Descriptors;
@@ -65,7 +66,7 @@ pub(crate) use secret::named as read_secret;
 pub use talk::{Opening, Talk};
 #[cfg(feature = "otel")]
 pub(crate) use traces::FRAMING;
-pub(crate) use units::{duration, rough_size};
+pub(crate) use units::{duration, rough_size, size as read_size};
 pub use warnings::warnings;
 pub(crate) use websocket::Claimed;
 pub use websocket::{Ack, AllowedOrigin, Bridge, WebSocket};

@@ -54,6 +54,7 @@ use admitted::Admitted;
 use prepare::Prepared;
 use reject::Rejection;
 
+pub(crate) use response_kind::framing as stream_framing;
 #[doc(hidden)]
 pub use resume::asked;
 

@@ -10,7 +10,7 @@ fn content_type(head: &response::Parts) -> Option<&str> {
 }
 
 /// Returns the framing of a response, or `None` if it is not a stream. `spoken` is the expected dialect.
-pub(super) fn framing(head: &response::Parts, spoken: Option<Dialect>) -> Option<Framing> {
+pub(crate) fn framing(head: &response::Parts, spoken: Option<Dialect>) -> Option<Framing> {
     if !head.status.is_success() || head.status == StatusCode::NO_CONTENT || is_part(head) {
         return None;
     }

@@ -41,6 +41,7 @@ pub use lost::{KINDS, Lost};
 use part::Part;
 use reading::Reading;
 pub use record::StreamFacts;
+pub(crate) use record::rfc3339;
 pub use recorder::Recorder;
 pub use status::{Status, Statuses};
 pub use target::Target;

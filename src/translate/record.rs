@@ -105,7 +105,7 @@ fn optional(plain: Option<&str>) -> Vec<u8> {
 }
 
 /// Returns a Unix time in milliseconds as RFC 3339 writes it, in UTC.
-fn rfc3339(unix_ms: u64) -> String {
+pub(crate) fn rfc3339(unix_ms: u64) -> String {
     // The end of the year 9999: RFC 3339 has four digits for years.
     const MAX_MS: u64 = 253_402_300_799_999;
     let ms = unix_ms.min(MAX_MS);

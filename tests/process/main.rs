@@ -21,6 +21,8 @@ mod merge;
 mod metrics;
 #[cfg(debug_assertions)]
 mod panics;
+mod recordings;
+mod recordings_tap;
 mod records;
 mod rejections;
 mod replies;

@@ -1,0 +1,168 @@
+//! `weir record`: writes what an agent answers to a file, with the time of every read.
+//!
+//! Either one request is sent (`ask`), or Weir stands between clients and an agent as a tap (`tap`). Both pass what comes
+//! from the agent to an [`exchange::Exchange`], which writes it to the [`book::Book`].
+
+mod ask;
+mod asked;
+mod book;
+mod exchange;
+mod place;
+mod tap;
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Output;
+use crate::cli::Record;
+use crate::config;
+use crate::recording::INTERRUPTED;
+use crate::recording::redact::Redaction;
+use ask::Ask;
+use book::Book;
+use place::Place;
+use tap::Tap;
+
+/// The smallest size that makes sense: the heads of one exchange.
+const MIN_BYTES: u64 = 4 << 10;
+
+/// A failure and its exit code.
+#[derive(Debug)]
+struct Problem {
+    message: String,
+    code: u8,
+}
+
+impl From<io::Error> for Problem {
+    fn from(error: io::Error) -> Self {
+        failed(error)
+    }
+}
+
+fn usage(message: impl ToString) -> Problem {
+    Problem {
+        message: message.to_string(),
+        code: 2,
+    }
+}
+
+fn failed(message: impl ToString) -> Problem {
+    Problem {
+        message: message.to_string(),
+        code: 1,
+    }
+}
+
+/// What is to be done.
+enum Job {
+    Ask(Box<Ask>),
+    Tap(Tap),
+}
+
+/// Records until the response is over, or until Ctrl-C. Calls `say` with the progress, for people.
+pub fn record(args: &Record, say: impl FnMut(&str) + Send + 'static) -> Output {
+    match run(args, Box::new(say)) {
+        Ok(()) => Output::default(),
+        Err(Problem { message, code }) => Output {
+            stderr: format!("weir record: {}\n", message.trim_end()),
+            code,
+            ..Output::default()
+        },
+    }
+}
+
+fn run(args: &Record, say: Box<dyn FnMut(&str) + Send>) -> Result<(), Problem> {
+    let max = config::read_size(&args.max_size)
+        .map_err(|why| usage(format!("--max-size `{}` {why}", args.max_size)))?;
+    if max < MIN_BYTES {
+        return Err(usage(format!(
+            "--max-size `{}`: expected at least 4KiB",
+            args.max_size
+        )));
+    }
+    let job = job(args)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let redaction = Redaction {
+        is_off: args.no_redact,
+        names: args.redact.clone(),
+    };
+    let file = create(&args.output, args.force)?;
+    let name = args.output.display().to_string();
+    let book = Book::begin(file, &name, max, redaction, say).map_err(failed)?;
+    let book = Arc::new(book);
+    let result = runtime.block_on(until_interrupted(&book, job));
+    let recorded = book.close();
+    if recorded == 0 && result.is_err() {
+        // Only the first line is there.
+        let _ = fs::remove_file(&args.output);
+    }
+    result?;
+    match book.problem() {
+        Some(problem) => Err(failed(problem)),
+        None => Ok(()),
+    }
+}
+
+/// Does the job, or stops at Ctrl-C. Either way, all exchanges in the file have their end.
+async fn until_interrupted(book: &Arc<Book>, job: Job) -> Result<(), Problem> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let work = async {
+        match job {
+            Job::Ask(ask) => ask.record(book).await,
+            Job::Tap(tap) => tap.run(book).await,
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        _ = interrupt.recv() => {
+            book.stop(INTERRUPTED);
+            Ok(())
+        }
+        _ = terminate.recv() => {
+            book.stop(INTERRUPTED);
+            Ok(())
+        }
+    }
+}
+
+fn job(args: &Record) -> Result<Job, Problem> {
+    let ca_file = args.ca_file.clone();
+    match (&args.url, &args.listen, &args.upstream) {
+        (Some(url), ..) => Ask::new(args, url, ca_file).map(|ask| Job::Ask(Box::new(ask))),
+        (None, Some(listen), Some(upstream)) => {
+            let place = Place::new("--upstream", upstream, ca_file)?;
+            Tap::bind(listen, place).map(Job::Tap)
+        }
+        _ => Err(usage("expected a URL, or --listen and --upstream")),
+    }
+}
+
+/// Creates the file, which only its owner may read.
+fn create(path: &Path, force: bool) -> Result<File, Problem> {
+    let shown = path.display();
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    if force {
+        options.create(true).truncate(true);
+    } else {
+        options.create_new(true);
+    }
+    let file = options.open(path).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => usage(format!("{shown} exists; --force overwrites it")),
+        _ => failed(format!("{shown}: {error}")),
+    })?;
+    if force {
+        // It may have been there before, for others to read.
+        file.set_permissions(Permissions::from_mode(0o600))
+            .map_err(|error| failed(format!("{shown}: {error}")))?;
+    }
+    Ok(file)
+}
