@@ -5,7 +5,8 @@ use crate::config::error::{Path, Report};
 use crate::config::kind::{given, or};
 use crate::config::number::bound;
 use crate::config::raw::{self, Root};
-use crate::config::redis_settings::{Check, RedisSettings};
+use crate::config::redis_check::Check;
+use crate::config::redis_settings::RedisSettings;
 
 /// Where the journals of streams are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
