@@ -35,6 +35,7 @@ mod resume;
 mod routes;
 mod schema;
 mod secret;
+mod spelling;
 mod talk;
 mod text;
 mod traces;
