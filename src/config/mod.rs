@@ -25,6 +25,7 @@ mod listen;
 mod merge;
 mod number;
 mod overrides;
+mod own_address;
 mod pem;
 mod raw;
 mod redis_check;
@@ -34,6 +35,7 @@ mod reply;
 mod resume;
 mod routes;
 mod schema;
+mod scheme;
 mod secret;
 mod spelling;
 mod talk;
@@ -47,6 +49,7 @@ mod websocket;
 mod words;
 mod worst_case;
 mod wrap;
+mod written;
 
 pub use check::{load, load_file, reload_file};
 pub use complete::Complete;
@@ -73,7 +76,9 @@ pub use warnings::warnings;
 pub(crate) use websocket::Claimed;
 pub use websocket::{Ack, AllowedOrigin, Bridge, WebSocket};
 pub use worst_case::{REWRITTEN_BYTES, journal_bytes, queue_bytes, worst_case_bytes};
+pub use written::Written;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -109,6 +114,8 @@ pub struct Config {
     pub routes: Vec<Arc<Route>>,
     /// The upstreams that routes refer to, each once.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// Where the file says what, for warnings.
+    pub written: Arc<Written>,
 }
 
 /// One client-facing listener.
@@ -127,6 +134,16 @@ pub enum Address {
     Tcp(SocketAddr),
     /// `unix:/path`.
     Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    /// Writes the address as the file does.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// Server-side TLS. The files are read again when they change.
