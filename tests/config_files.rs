@@ -48,13 +48,8 @@ fn every_valid_file_loads() {
 #[test]
 fn every_shipped_example_loads_without_warnings() {
     for path in yaml_files("deploy/examples") {
-        let config = must_load(&path);
-        assert_eq!(
-            config::warnings(&config),
-            Vec::<String>::new(),
-            "{}",
-            path.display()
-        );
+        let warnings = config::warnings(&must_load(&path));
+        assert!(warnings.is_empty(), "{}: {warnings:?}", path.display());
     }
 }
 
@@ -123,6 +118,10 @@ fn what_is_effective_loads_and_stays_the_same() {
             Some(("effective", &first.to_string())),
             &Overrides::default(),
         );
+        let again = again.unwrap_or_else(|problems| panic!("{}: {problems}", path.display()));
+        assert_eq!(config::effective(&again), first, "{}", path.display());
+        let yaml = config::yaml(&first);
+        let again = config::load(Some(("effective", &yaml)), &Overrides::default());
         let again = again.unwrap_or_else(|problems| panic!("{}: {problems}", path.display()));
         assert_eq!(config::effective(&again), first, "{}", path.display());
     }

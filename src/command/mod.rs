@@ -4,6 +4,7 @@ mod ask;
 pub mod check;
 pub mod drain;
 pub mod healthcheck;
+mod machine;
 mod records;
 pub mod schema;
 pub mod serve;

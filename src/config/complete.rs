@@ -112,7 +112,7 @@ fn secret_of(raw: &raw::Complete, is_reload: bool, report: &mut Report) -> Optio
 fn names<'a>(root: &'a Root, report: &Report) -> Vec<&'a str> {
     let routes = root.routes.as_ref().map_or(&[][..], |routes| &routes.value);
     if routes.is_empty() {
-        return Vec::from_iter(report.is_empty().then_some(ONLY));
+        return Vec::from_iter(report.is_fine("routes").then_some(ONLY));
     }
     let names = routes.iter().map(|route| {
         let name = route.value.head.name.as_ref()?;

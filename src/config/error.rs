@@ -145,6 +145,15 @@ impl Report {
         self.unread.iter().any(|lines| lines.contains(&place.line))
     }
 
+    /// Reports whether a key and the keys below it could be read. What seems to be missing there may be there otherwise.
+    pub(crate) fn is_fine(&self, key: &str) -> bool {
+        let is_below = |path: &str| {
+            let rest = path.strip_prefix(key);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        self.unread.is_empty() && !self.list.iter().any(|problem| is_below(&problem.path))
+    }
+
     /// Adds a problem that has no position in the file.
     pub(crate) fn of(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.push(None, path.into(), message.into());

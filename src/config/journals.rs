@@ -48,7 +48,7 @@ pub(crate) fn checked(root: &Root, is_reload: bool, report: &mut Report) -> Jour
                 store: store.place,
                 raw: redis,
                 is_reload,
-                is_fine: report.is_empty(),
+                is_fine: report.is_fine("resume"),
             };
             if let Some(why) = missing(cfg!(feature = "redis")) {
                 report.at(store.place, &path.key("store"), why);
@@ -80,7 +80,7 @@ fn unused(raw: &raw::Redis, path: &Path, report: &mut Report) {
         .map(|urls| (urls.place, "urls"));
     // A `store` that could not be read is reported already.
     if let Some((place, key)) = url.or(urls)
-        && report.is_empty()
+        && report.is_fine("resume")
     {
         report.at(
             place,

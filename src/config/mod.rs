@@ -50,6 +50,7 @@ mod words;
 mod worst_case;
 mod wrap;
 mod written;
+mod yaml;
 
 pub use check::{load, load_file, reload_file};
 pub use complete::Complete;
@@ -77,6 +78,7 @@ pub(crate) use websocket::Claimed;
 pub use websocket::{Ack, AllowedOrigin, Bridge, WebSocket};
 pub use worst_case::{REWRITTEN_BYTES, journal_bytes, queue_bytes, worst_case_bytes};
 pub use written::Written;
+pub use yaml::yaml;
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -18,7 +18,8 @@ pub(crate) fn check(
     report: &mut Report,
 ) {
     // Without the addresses of the file, there would be a guess.
-    if root.listen.is_none() && !report.is_empty() {
+    let is_known = report.is_fine("listen") && report.is_fine(&overrides::both("--listen"));
+    if root.listen.is_none() && !is_known {
         return;
     }
     for upstream in upstreams {

@@ -18,7 +18,7 @@ pub(crate) struct Check<'a> {
     pub(crate) raw: &'a raw::Redis,
     /// Whether a running process reads its file again.
     pub(crate) is_reload: bool,
-    /// Whether every key of the file could be read. If not, a key that seems to be missing may be there.
+    /// Whether every key of the section could be read. If not, a key that seems to be missing may be there.
     pub(crate) is_fine: bool,
 }
 

@@ -148,7 +148,7 @@ fn only(
             match &root.routes {
                 Some(routes) => report.at(routes.place, &Path::default().key("routes"), message),
                 // If the list of routes could not be read, that has already been reported.
-                None if report.is_empty() => report.of("routes", message),
+                None if report.is_fine("routes") => report.of("routes", message),
                 None => {}
             }
             Vec::new()

@@ -16,7 +16,9 @@ pub(crate) fn hint(text: &str, scheme: &str) -> String {
     if text.is_empty() || text.contains("://") || !text.chars().all(is_word) {
         return String::new();
     }
-    let written = ["http:", "https:", "redis:", "rediss:", "unix:", "ws:", "wss:"];
+    let written = [
+        "http:", "https:", "redis:", "rediss:", "unix:", "ws:", "wss:",
+    ];
     if written.iter().any(|scheme| text.starts_with(scheme)) {
         return String::new();
     }

@@ -174,6 +174,11 @@ pub fn limit(limit: MemoryLimit) -> Option<u64> {
     }
 }
 
+/// Returns the memory of the machine in bytes, if the system tells.
+pub fn machine() -> Option<u64> {
+    cgroup::machine()
+}
+
 /// What [`watch`] reads and acts on.
 #[derive(Debug)]
 pub struct Watched {
