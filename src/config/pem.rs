@@ -158,3 +158,57 @@ fn readable<'a>(
     report.at(file.place, path, problem);
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use super::*;
+    use crate::config::error::Place;
+
+    /// Writes a certificate that is valid between two years, and its key. Returns what is reported about them.
+    fn reported(years: (i32, i32)) -> (Vec<String>, usize) {
+        let folder = tempfile::tempdir().unwrap();
+        let signing_key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_before = date_time_ymd(years.0, 1, 1);
+        params.not_after = date_time_ymd(years.1, 1, 1);
+        let certificate = params.self_signed(&signing_key).unwrap();
+        let file = |name: &str, text: String| {
+            let value = folder.path().join(name);
+            std::fs::write(&value, text).unwrap();
+            let place = Place { line: 2, column: 3 };
+            Placed { place, value }
+        };
+        let cert = file("cert.pem", certificate.pem());
+        let key = file("key.pem", signing_key.serialize_pem());
+        let mut report = Report::default();
+        let path = Path::default().key("tls");
+        pair(Some(&cert), Some(&key), &path, &mut report);
+        authorities(Some(&cert), &path.key("client_ca"), &mut report);
+        let warnings = report.take_warnings();
+        let said = warnings.iter().map(ToString::to_string).collect();
+        (said, report.len())
+    }
+
+    #[test]
+    fn a_certificate_out_of_date_is_a_warning() {
+        for (years, why) in [
+            (
+                (2001, 2002),
+                "a certificate has expired (Tue, 01 Jan 2002 00:00:00 GMT)",
+            ),
+            (
+                (2300, 2301),
+                "a certificate is not valid yet (Mon, 01 Jan 2300 00:00:00 GMT)",
+            ),
+        ] {
+            let (said, problems) = reported(years);
+            assert_eq!((said.len(), problems), (2, 0), "{said:?}");
+            for (said, key) in said.iter().zip(["tls.cert: `", "tls.client_ca: `"]) {
+                assert!(said.starts_with(key) && said.ends_with(why), "{said}");
+            }
+        }
+        assert_eq!(reported((2001, 2300)), (Vec::new(), 0));
+    }
+}

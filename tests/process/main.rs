@@ -11,6 +11,7 @@
 mod admin;
 mod bridge;
 mod bridge_client;
+mod check;
 mod detached;
 mod extremes;
 mod limits;

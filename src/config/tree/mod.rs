@@ -20,7 +20,7 @@ use syntax::{Diagnosis, explain};
 const MAX_MISTAKES: usize = 8;
 
 /// Most times that a text is read again without a part that cannot be read.
-const MAX_READINGS: usize = 24;
+const MAX_READINGS: usize = 32;
 
 /// A value and its position.
 #[derive(Clone, Debug)]
@@ -71,7 +71,7 @@ impl Node {
 }
 
 /// Parses one document. If the text is not valid YAML, adds the problem to `report`, and parses the text without the
-/// entry or section that has it, so that problems elsewhere are found as well. Returns `None` if nothing can be read.
+/// key or entry that has it, so that problems elsewhere are found as well. Returns `None` if nothing can be read.
 pub(crate) fn parse(text: &str, report: &mut Report) -> Option<Node> {
     // Of a text that is read again, only the problems of the last reading count.
     let mut read = Report::default();

@@ -1,5 +1,5 @@
 //! Reads the rest of a file that is not valid YAML: the smallest part around a mistake is left out, so that mistakes
-//! elsewhere are found as well.
+//! elsewhere are found as well. A part is a key or an entry of a list, with everything below it.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -48,69 +48,54 @@ impl<'a> Rest<'a> {
         self.is_anchor_lost
     }
 
-    /// Leaves out what a mistake in `line` makes unreadable: an entry of a section, or the section if its entry was left
-    /// out in vain. Returns false if there is no such part.
+    /// Leaves out what a mistake in `line` makes unreadable: the key or the entry of a list that the line belongs to, or the
+    /// one around it if that was left out in vain. Returns false if there is none.
     pub(crate) fn leave_out(&mut self, line: usize) -> bool {
         let Some(index) = line.checked_sub(1) else {
             return false;
         };
-        let Some(section) = self.section(index) else {
+        let first = self.lines.iter().find(|line| is_content(line));
+        if !first.is_some_and(|line| depth(line) == 0 && placeholder(line).is_some()) {
             return false;
-        };
-        let entry = self
-            .entry(&section, index)
-            .filter(|_| !self.is_left_out(line));
-        let is_again = self
-            .left_out
-            .contains(&(section.start + 1..section.end + 1));
-        match entry {
-            Some(entry) => self.remove(&entry),
-            None if is_again => return false,
-            None => self.remove(&section),
         }
-        true
+        let mut start = self.begins_at_or_above(index);
+        while let Some(at) = start {
+            let part = self.part(at);
+            if !self.left_out.contains(&(part.start + 1..part.end + 1)) {
+                self.remove(&part);
+                return true;
+            }
+            start = self.around(at);
+        }
+        false
     }
 
-    /// Returns the lines of the section at the top of the file that `index` lies in, counted from 0.
-    fn section(&self, index: usize) -> Option<Range<usize>> {
-        let is_key = |line: &str| {
-            placeholder(line).is_some() && indentation(line) == 0 && !line.starts_with('-')
-        };
-        let first = self.lines.iter().position(|line| is_content(line))?;
-        if !is_key(self.lines.get(first)?) {
-            return None;
+    /// Returns the line that begins the smallest part with `index`, counted from 0.
+    fn begins_at_or_above(&self, index: usize) -> Option<usize> {
+        // A line that was left out is blank, and belongs to what begins above it.
+        let mut above = self.lines.iter().enumerate().take(index + 1).rev();
+        let (at, line) = above.find(|(_, line)| is_content(line))?;
+        if placeholder(line).is_some() {
+            Some(at)
+        } else {
+            self.around(at)
         }
-        let above = self.lines.iter().take(index + 1);
-        let start = above.enumerate().filter(|(_, line)| is_key(line)).last()?.0;
-        let below = self.lines.iter().enumerate().skip(start + 1);
-        let end = below
-            .into_iter()
-            .find(|(_, line)| is_key(line))
-            .map_or(self.lines.len(), |(at, _)| at);
-        Some(start..end)
     }
 
-    /// Returns the lines of the entry of a section that `index` lies in, counted from 0.
-    fn entry(&self, section: &Range<usize>, index: usize) -> Option<Range<usize>> {
-        let inside = || {
-            (self.lines.iter().enumerate())
-                .take(section.end)
-                .skip(section.start + 1)
-        };
-        let column = inside()
-            .find(|(_, line)| is_content(line))
-            .map(|(_, line)| indentation(line))?;
-        let is_entry = |line: &str| indentation(line) == column && placeholder(line).is_some();
-        let start = inside()
-            .take_while(|(at, _)| *at <= index)
-            .filter(|(_, line)| is_entry(line))
-            .last()?
-            .0;
-        let end = inside()
-            .skip_while(|(at, _)| *at <= start)
-            .find(|(_, line)| is_content(line) && indentation(line) <= column)
-            .map_or(section.end, |(at, _)| at);
-        (start..end).contains(&index).then_some(start..end)
+    /// Returns the line that begins the part around the one that begins at `index`.
+    fn around(&self, index: usize) -> Option<usize> {
+        let inner = self.lines.get(index).map(|line| depth(line))?;
+        let mut above = self.lines.iter().enumerate().take(index).rev();
+        let around = above.find(|(_, line)| depth(line) < inner && placeholder(line).is_some());
+        around.map(|(at, _)| at)
+    }
+
+    /// Returns the lines of the part that begins at `start`, counted from 0.
+    fn part(&self, start: usize) -> Range<usize> {
+        let own = self.lines.get(start).map_or(0, |line| depth(line));
+        let mut below = self.lines.iter().enumerate().skip(start + 1);
+        let next = below.find(|(_, line)| is_content(line) && depth(line) <= own);
+        start..next.map_or(self.lines.len(), |(at, _)| at)
     }
 
     /// Replaces lines by blank ones, and the first by its key alone.
@@ -130,6 +115,12 @@ impl<'a> Rest<'a> {
 fn is_content(line: &str) -> bool {
     let line = line.trim();
     !line.is_empty() && !line.starts_with('#')
+}
+
+/// Returns how deep a line lies: the dashes of a list may stand below the first letter of its key.
+fn depth(line: &str) -> usize {
+    let is_dash = line.trim_start_matches(' ').starts_with('-');
+    indentation(line) * 2 + usize::from(is_dash)
 }
 
 /// Returns what stands for the entry that a line begins: its key or its dash, without a value. Returns `None` if the line
@@ -166,16 +157,22 @@ mod tests {
     #[test]
     fn the_smallest_part_is_left_out_first() {
         let (text, lines) = without(&[5]);
+        let want = TEXT.replace("    endpoints: x\n", "    endpoints: ~\n");
+        assert_eq!((text, lines), (want, vec![5..6]));
+        // The second time, the part around it.
+        let (text, lines) = without(&[5, 5]);
         let want = TEXT.replace("  a:\n    endpoints: x\n", "  a: ~\n\n");
-        assert_eq!((text, lines), (want, vec![4..6]));
-        let (text, lines) = without(&[9]);
+        assert_eq!((text, lines), (want, vec![5..6, 4..6]));
+        let (text, lines) = without(&[8]);
         let want = TEXT.replace("- name: c\n  upstream: a\n", "- ~\n\n");
         assert_eq!((text, lines), (want, vec![8..10]));
-        // The second time, all of the section.
         let (text, lines) = without(&[6, 6]);
         let want =
             "# c\nlisten: :1\nupstreams: ~\n\n\n\nroutes:\n- name: c\n  upstream: a\n- name: d\n";
         assert_eq!((&*text, lines), (want, vec![6..7, 3..7]));
+        let (text, _) = without(&[9, 9, 9]);
+        let end = TEXT.find("routes:").unwrap();
+        assert_eq!(text, format!("{}routes: ~\n\n\n\n", &TEXT[..end]));
         let (text, _) = without(&[2]);
         assert_eq!(text, TEXT.replace("listen: :1", "listen: ~"));
     }
