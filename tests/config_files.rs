@@ -131,7 +131,10 @@ fn what_is_effective_loads_and_stays_the_same() {
 fn any_cut_of_a_file_gives_a_result_and_no_panic() {
     for path in yaml_files("tests/config/valid") {
         let text = fs::read_to_string(&path).unwrap();
-        for end in (0..text.len()).filter(|end| text.is_char_boundary(*end)) {
+        // A thousand cuts of each file are enough: a file that is cut is read several times.
+        let step = text.len() / 1_000 + 1;
+        let ends = (0..text.len()).step_by(step);
+        for end in ends.filter(|end| text.is_char_boundary(*end)) {
             let _ = config::load(Some(("cut", &text[..end])), &Overrides::default());
         }
     }

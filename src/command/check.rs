@@ -48,7 +48,7 @@ pub fn check(file: Option<&Path>, overrides: &Overrides, options: Options) -> Ou
             let count = problems.list.len();
             let noun = if count == 1 { "problem" } else { "problems" };
             let outside = problems.list.iter().all(|one| one.path.starts_with("--"));
-            let name = if outside {
+            let name = if outside || file.is_none() {
                 "flags and variables"
             } else {
                 &name
@@ -271,7 +271,9 @@ mod tests {
         assert_eq!((output.stdout.as_str(), output.code), ("", 2));
         assert_eq!(
             output.stderr,
-            "--workers or WEIR_WORKERS: `many` is not a whole number (1 to 1024)\nflags and variables: 1 problem\n"
+            "--workers or WEIR_WORKERS: `many` is not a whole number (1 to 1024)\n\
+             upstreams: is missing; name an agent in the file, as in `upstreams: {agent: {endpoints: [\"http://127.0.0.1:8000\"]}}`, or by `--upstream http://127.0.0.1:8000`\n\
+             flags and variables: 2 problems\n"
         );
     }
 

@@ -40,7 +40,8 @@ fn holder(address: &Address) -> Option<String> {
         .into_iter()
         .find_map(|table| {
             let table = fs::read_to_string(table).ok()?;
-            table.lines().find_map(|line| listening(line, *address))
+            let (user, inode) = table.lines().find_map(|line| listening(line, *address))?;
+            Some((user.to_owned(), inode.to_owned()))
         })?;
     let (user, inode) = found;
     let process = owner(&format!("socket:[{inode}]"));

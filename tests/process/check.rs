@@ -131,7 +131,7 @@ fn warnings_have_lines_and_come_once() {
     assert_eq!(checked.status.code(), Some(0));
     let name = file.path().display();
     let want = format!(
-        "{name}:6:3: warning: upstreams.spare: is used by no route\n{name}:7:24: warning: defaults.heartbeat: 2m is not below the 60s after which common proxies cut silence\n"
+        "{name}:6:3: warning: upstreams.spare: is used by no route\n{name}:7:23: warning: defaults.heartbeat: 2m is not below the 60s after which common proxies cut silence\n"
     );
     assert_eq!(text(checked.stderr), want);
 }

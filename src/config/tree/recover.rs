@@ -55,7 +55,9 @@ impl<'a> Rest<'a> {
             return false;
         };
         let first = self.lines.iter().find(|line| is_content(line));
-        if !first.is_some_and(|line| depth(line) == 0 && placeholder(line).is_some()) {
+        let has_sections =
+            first.is_some_and(|line| depth(line) == 0 && placeholder(line).is_some());
+        if !has_sections {
             return false;
         }
         let mut start = self.begins_at_or_above(index);
