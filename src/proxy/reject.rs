@@ -263,6 +263,7 @@ mod tests {
             "bad_request",
             "draining",
             "expectation_failed",
+            "loop_detected",
             "method_not_allowed",
             "not_found",
             "overloaded",
