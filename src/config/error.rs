@@ -102,6 +102,8 @@ pub(crate) struct Report {
     warnings: Vec<Problem>,
     /// Lines that could not be read. What seems to be wrong there follows from that.
     unread: Vec<Range<usize>>,
+    /// Keys that stand in such lines.
+    dropped: Vec<String>,
 }
 
 impl Report {
@@ -134,10 +136,27 @@ impl Report {
         std::mem::take(&mut self.warnings)
     }
 
-    /// Adds the problems of another report. No later problem is added in `lines`, which could not be read.
-    pub(crate) fn absorb(&mut self, problems: Self, lines: &[Range<usize>]) {
+    /// Adds the problems of another report.
+    pub(crate) fn absorb(&mut self, problems: Self) {
         self.list.extend(problems.list);
+    }
+
+    /// Adds no later problem in `lines`, which could not be read, and none that one of `keys` is missing, which stand there.
+    pub(crate) fn leave_out(&mut self, lines: &[Range<usize>], keys: &[String]) {
         self.unread.extend_from_slice(lines);
+        self.dropped.extend_from_slice(keys);
+    }
+
+    /// Adds the problem that a section has no key `name`, unless the key may be there and could not be read.
+    pub(crate) fn missing(&mut self, section: Place, path: &Path, name: &str) {
+        if !self.is_dropped(name) {
+            self.at(section, &path.key(name), "is missing");
+        }
+    }
+
+    /// Reports whether a key of this name could not be read, somewhere in the file.
+    pub(crate) fn is_dropped(&self, name: &str) -> bool {
+        self.dropped.iter().any(|key| key == name)
     }
 
     /// Reports whether a position is in lines that could not be read.

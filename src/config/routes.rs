@@ -90,6 +90,7 @@ pub(crate) fn all(
             None => match upstreams {
                 [only] => Some(only),
                 [] => None,
+                _ if report.is_dropped("upstream") => None,
                 several => {
                     report.at(
                         *place,

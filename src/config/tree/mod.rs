@@ -77,7 +77,7 @@ pub(crate) fn parse(text: &str, report: &mut Report) -> Option<Node> {
     let mut read = Report::default();
     let stop = match document(text, &mut read) {
         Ok(node) => {
-            report.absorb(read, &[]);
+            report.absorb(read);
             return Some(node);
         }
         Err(stop) => stop,
@@ -93,14 +93,15 @@ pub(crate) fn parse(text: &str, report: &mut Report) -> Option<Node> {
         let mut read = Report::default();
         match document(&readable, &mut read) {
             Ok(node) => {
-                report.absorb(mistakes.report, rest.left_out());
-                report.absorb(read, &[]);
+                report.absorb(mistakes.report);
+                report.absorb(read);
+                report.leave_out(rest.left_out(), rest.dropped());
                 return Some(node);
             }
             Err(stop) => reading = mistakes.take(stop, &readable, &mut rest),
         }
     }
-    report.absorb(mistakes.report, &[]);
+    report.absorb(mistakes.report);
     None
 }
 

@@ -12,6 +12,8 @@ pub(crate) struct Rest<'a> {
     lines: Vec<Cow<'a, str>>,
     /// Lines that were left out, counted from 1.
     left_out: Vec<Range<usize>>,
+    /// Keys that were left out altogether. Nothing can be said to be missing that has such a name.
+    dropped: Vec<String>,
     /// An anchor was left out, so that aliases elsewhere may refer to nothing.
     is_anchor_lost: bool,
 }
@@ -22,6 +24,7 @@ impl<'a> Rest<'a> {
         Self {
             lines: text.lines().map(Cow::Borrowed).collect(),
             left_out: Vec::new(),
+            dropped: Vec::new(),
             is_anchor_lost: false,
         }
     }
@@ -38,6 +41,11 @@ impl<'a> Rest<'a> {
         &self.left_out
     }
 
+    /// Returns the keys that were left out altogether.
+    pub(crate) fn dropped(&self) -> &[String] {
+        &self.dropped
+    }
+
     /// Reports whether a line belongs to what was left out.
     pub(crate) fn is_left_out(&self, line: usize) -> bool {
         self.left_out.iter().any(|lines| lines.contains(&line))
@@ -48,8 +56,8 @@ impl<'a> Rest<'a> {
         self.is_anchor_lost
     }
 
-    /// Leaves out what a mistake in `line` makes unreadable: the key or the entry of a list that the line belongs to, or the
-    /// one around it if that was left out in vain. Returns false if there is none.
+    /// Leaves out what a mistake in `line` makes unreadable: the value of the key or the entry of a list that the line belongs
+    /// to; if that was in vain, the key itself, and then the one around it. Returns false if there is none.
     pub(crate) fn leave_out(&mut self, line: usize) -> bool {
         let Some(index) = line.checked_sub(1) else {
             return false;
@@ -65,6 +73,9 @@ impl<'a> Rest<'a> {
             let part = self.part(at);
             if !self.left_out.contains(&(part.start + 1..part.end + 1)) {
                 self.remove(&part);
+                return true;
+            }
+            if self.drop_key(at) {
                 return true;
             }
             start = self.around(at);
@@ -98,6 +109,20 @@ impl<'a> Rest<'a> {
         let mut below = self.lines.iter().enumerate().skip(start + 1);
         let next = below.find(|(_, line)| is_content(line) && depth(line) <= own);
         start..next.map_or(self.lines.len(), |(at, _)| at)
+    }
+
+    /// Leaves out a key whose value was left out before, unless it is at the top: its indentation may be what is wrong.
+    fn drop_key(&mut self, index: usize) -> bool {
+        let Some(line) = self.lines.get_mut(index) else {
+            return false;
+        };
+        let key = line.trim().strip_suffix(": ~").map(str::to_owned);
+        let Some(key) = key.filter(|_| indentation(line) > 0) else {
+            return false;
+        };
+        *line = Cow::Borrowed("");
+        self.dropped.push(key);
+        true
     }
 
     /// Replaces lines by blank ones, and the first by its key alone.
@@ -161,18 +186,21 @@ mod tests {
         let (text, lines) = without(&[5]);
         let want = TEXT.replace("    endpoints: x\n", "    endpoints: ~\n");
         assert_eq!((text, lines), (want, vec![5..6]));
-        // The second time, the part around it.
+        // The second time, the key itself; the third time, the part around it.
         let (text, lines) = without(&[5, 5]);
+        let want = TEXT.replace("    endpoints: x\n", "\n");
+        assert_eq!((text, lines), (want, vec![5..6]));
+        let (text, lines) = without(&[5, 5, 5]);
         let want = TEXT.replace("  a:\n    endpoints: x\n", "  a: ~\n\n");
         assert_eq!((text, lines), (want, vec![5..6, 4..6]));
         let (text, lines) = without(&[8]);
         let want = TEXT.replace("- name: c\n  upstream: a\n", "- ~\n\n");
         assert_eq!((text, lines), (want, vec![8..10]));
-        let (text, lines) = without(&[6, 6]);
+        let (text, lines) = without(&[6, 6, 3]);
         let want =
             "# c\nlisten: :1\nupstreams: ~\n\n\n\nroutes:\n- name: c\n  upstream: a\n- name: d\n";
         assert_eq!((&*text, lines), (want, vec![6..7, 3..7]));
-        let (text, _) = without(&[9, 9, 9]);
+        let (text, _) = without(&[8, 8]);
         let end = TEXT.find("routes:").unwrap();
         assert_eq!(text, format!("{}routes: ~\n\n\n\n", &TEXT[..end]));
         let (text, _) = without(&[2]);
