@@ -87,8 +87,13 @@ impl Masked {
                 _ => {
                     let (word, is_key) = word(rest, is_flow);
                     let chars = word.chars().count();
-                    let is_first = self.text.trim_start_matches(['-', ' ']).is_empty();
-                    if is_key && (is_first || is_flow) && is_name(word) {
+                    // In brackets, a key follows a brace or a comma. Behind a `:` it may be a value.
+                    let may_be_key = if is_flow {
+                        self.text.trim_end().ends_with(['{', ','])
+                    } else {
+                        self.text.trim_start_matches(['-', ' ']).is_empty()
+                    };
+                    if is_key && may_be_key && is_name(word) {
                         rest = self.pass(rest, chars);
                     } else {
                         self.hide(chars);
@@ -216,6 +221,7 @@ mod tests {
             ("\tx: y", 1, " x: ***", 0),
             ("a: [b", 6, "a: [***", 7),
             ("say it: s3cret", 1, "***: ***", 0),
+            ("a: {b: s3cret: c", 1, "a: {b: ***: ***", 0),
         ] {
             let text = shown(line, 1, column);
             let blank = " ".repeat(mark);
