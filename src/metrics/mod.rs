@@ -34,11 +34,10 @@ use websocket::WebSocketFamilies;
 pub const STALL: Duration = Duration::from_millis(100);
 
 /// The reasons for which requests are refused before a route takes them.
-const REFUSALS: [&str; 12] = [
+const REFUSALS: [&str; 11] = [
     "bad_request",
     "draining",
     "expectation_failed",
-    "loop_detected",
     "malformed",
     "method_not_allowed",
     "not_found",

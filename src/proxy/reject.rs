@@ -263,7 +263,6 @@ mod tests {
             "bad_request",
             "draining",
             "expectation_failed",
-            "loop_detected",
             "method_not_allowed",
             "not_found",
             "overloaded",

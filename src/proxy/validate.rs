@@ -8,7 +8,6 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request}
 
 use super::reject::Rejection;
 use super::upgrade_request;
-use crate::upstream::hops::{MAX_HOPS, passed};
 
 fn bad(message: &'static str) -> Rejection {
     Rejection {
@@ -18,7 +17,7 @@ fn bad(message: &'static str) -> Rejection {
 }
 
 /// Checks a request. Refuses one that is ambiguous, or that asks for an unknown expectation, or for a tunnel other than a
-/// WebSocket, or that comes back again and again.
+/// WebSocket.
 ///
 /// Whatever ends the connection comes first: what else an ambiguous request asks for must not keep it open.
 pub(super) fn check(parts: &request::Parts) -> Result<(), Rejection> {
@@ -27,20 +26,7 @@ pub(super) fn check(parts: &request::Parts) -> Result<(), Rejection> {
     target(parts)?;
     host(parts)?;
     expectation(parts)?;
-    upgrade(parts)?;
-    hops(parts)
-}
-
-/// Refuses a request that has passed through Weir too often.
-fn hops(parts: &request::Parts) -> Result<(), Rejection> {
-    if passed(&parts.headers) < MAX_HOPS {
-        return Ok(());
-    }
-    Err(Rejection::new(
-        StatusCode::LOOP_DETECTED,
-        "loop_detected",
-        "this request has passed through Weir 8 times (weir-hops); an upstream is Weir itself",
-    ))
+    upgrade(parts)
 }
 
 /// Checks the request target (RFC 9112, 3.2): a path or an absolute `http` URI, or `*` for OPTIONS.
@@ -220,20 +206,6 @@ mod tests {
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
         check(&parts).err().map(|refusal| refusal.status.as_u16())
-    }
-
-    #[test]
-    fn a_request_that_comes_back_too_often_is_refused() {
-        for (hops, want) in [
-            ("0", None),
-            ("7", None),
-            ("x", None),
-            ("8", Some(508)),
-            ("300", Some(508)),
-        ] {
-            let fields = [("host", "h"), ("weir-hops", hops)];
-            assert_eq!(status(Version::HTTP_11, "/", &fields), want, "{hops}");
-        }
     }
 
     #[test]

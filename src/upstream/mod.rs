@@ -14,7 +14,6 @@ mod error;
 mod exchange;
 pub mod fields;
 mod health;
-pub mod hops;
 pub mod http1;
 mod http2;
 mod pool;

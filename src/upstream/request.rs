@@ -1,5 +1,5 @@
 //! Builds the request head for an upstream: the client's headers without the hop-by-hop ones, plus `X-Forwarded-*` and
-//! `Forwarded`, which say who asked, and a count of the hops.
+//! `Forwarded`, which say who asked.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,6 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Uri, Version, request};
 
 use super::fields::strip_hop_by_hop;
-use super::hops;
 use crate::config::Endpoint;
 
 /// Where a request came from, for the `X-Forwarded-*` and `Forwarded` headers.
@@ -47,7 +46,6 @@ pub fn forwarded(
         HeaderValue::from_static("identity"),
     );
     forwarded_fields(&mut parts.headers, &host, origin);
-    hops::count(&mut parts.headers);
     parts.headers.insert(header::HOST, host);
     parts.uri = Uri::builder()
         .path_and_query(target(&parts.uri, endpoint))
@@ -247,13 +245,11 @@ mod tests {
             ("host", "h"),
             ("x-forwarded-for", "10.0.0.1"),
             ("x-forwarded-proto", "https"),
-            ("weir-hops", "1"),
         ]);
         assert_eq!(sent["forwarded"], "for=192.0.2.1;host=\"h\";proto=http");
         assert_eq!(sent["x-forwarded-for"], "10.0.0.1, 192.0.2.1");
         assert_eq!(sent["x-forwarded-proto"], "https");
         assert_eq!(sent["x-forwarded-host"], "h");
         assert_eq!(sent["accept-encoding"], "identity");
-        assert_eq!(sent["weir-hops"], "2");
     }
 }

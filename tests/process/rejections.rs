@@ -1,9 +1,5 @@
 //! Errors of Weir's own ahead of any response: each names its request, and each is counted.
 
-use std::io;
-use std::net::{TcpListener, TcpStream};
-use std::thread;
-
 use crate::support::{Client, Upstream, Weir};
 
 const PLAIN: &str = "upstreams: { agent: { endpoints: [\"$UPSTREAM\"] } }
@@ -46,11 +42,6 @@ fn each_refusal_is_named_and_counted_under_its_own_reason() {
         ),
         ("not_found", 404, "GET /other HTTP/1.1\r\nhost: h\r\n"),
         (
-            "loop_detected",
-            508,
-            "GET /v1/x HTTP/1.1\r\nhost: h\r\nweir-hops: 8\r\n",
-        ),
-        (
             "upgrade_not_supported",
             501,
             "GET /v1/x HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: foo\r\n",
@@ -75,27 +66,4 @@ fn each_refusal_is_named_and_counted_under_its_own_reason() {
     // Nothing of it is counted as something else, and a reason that has not happened is there already.
     assert_eq!(weir.metric(&refused("bad_request")), 0.0);
     assert_eq!(weir.metric(&refused("overloaded")), 0.0);
-}
-
-#[test]
-fn a_request_that_comes_back_ends() {
-    // What the configuration does not show: a hop that sends everything to Weir.
-    let hop = TcpListener::bind("127.0.0.1:0").unwrap();
-    let weir = Weir::start(PLAIN, hop.local_addr().unwrap());
-    let address = weir.address.clone();
-    thread::spawn(move || {
-        for client in hop.incoming().map_while(Result::ok) {
-            let server = TcpStream::connect(&address).unwrap();
-            let both = [(&client, &server), (&server, &client)];
-            for (from, to) in both {
-                let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                thread::spawn(move || io::copy(&mut from, &mut to));
-            }
-        }
-    });
-    let mut client = Client::connect(&weir.address);
-    client.send("GET /v1/x HTTP/1.1\r\nhost: h\r\n\r\n");
-    let all = client.until("\"code\":\"loop_detected\"");
-    assert!(all.starts_with("HTTP/1.1 508 "), "{all}");
-    assert_eq!(weir.metric(&refused("loop_detected")), 1.0);
 }
