@@ -36,9 +36,11 @@ const CHECK_EXAMPLES: &str = "\
 Examples:
   weir check weir.yaml
   weir check weir.yaml > effective.yaml     write the configuration with all defaults filled in
+  weir check --json weir.yaml | jq .limits
   weir check --upstream http://127.0.0.1:8000
 
-Exit codes: 0 valid, 2 invalid. Problems are written to stderr as FILE:LINE:COLUMN: KEY: MESSAGE.";
+Exit codes: 0 valid, 2 invalid. Problems are written to stderr as FILE:LINE:COLUMN: KEY: MESSAGE, and doubtful settings as
+FILE:LINE:COLUMN: warning: KEY: MESSAGE.";
 
 #[cfg(feature = "top")]
 const TOP_EXAMPLES: &str = "\
@@ -140,6 +142,9 @@ pub struct Check {
     /// Also connect to the store of journals (resume.store), and say what is missing
     #[arg(long)]
     pub probe: bool,
+    /// Print the configuration as JSON instead of YAML, without the comments about memory
+    #[arg(long)]
+    pub json: bool,
     /// Settings that override the file.
     #[command(flatten)]
     pub settings: Settings,

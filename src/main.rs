@@ -20,8 +20,12 @@ fn main() -> ExitCode {
     match Cli::parse().into_command() {
         Command::Check(args) => {
             let file = args.file().map(ToOwned::to_owned);
-            let probe = args.probe;
-            finish(&check::check(file.as_deref(), &args.settings.into(), probe))
+            let options = check::Options {
+                probe: args.probe,
+                json: args.json,
+            };
+            let overrides = args.settings.into();
+            finish(&check::check(file.as_deref(), &overrides, options))
         }
         Command::Demo(args) => match demo::run(&args, |text| say(&text)) {
             Ok(()) => ExitCode::SUCCESS,

@@ -209,6 +209,12 @@ fn routes_inherit_key_by_key() {
     );
 }
 
+/// The warnings about a configuration, each with its key.
+fn said(config: &Config) -> Vec<String> {
+    let warnings = config::warnings(config);
+    warnings.iter().map(ToString::to_string).collect()
+}
+
 #[test]
 fn what_is_probably_not_meant_is_a_warning() {
     let file = "upstreams: {a: {endpoints: \"http://a\", pool_idle: 5s}}\n\
@@ -222,15 +228,15 @@ fn what_is_probably_not_meant_is_a_warning() {
     config.limits.descriptors.clients = 214;
     config.limits.descriptors.agents = 213;
     assert_eq!(config.limits.connections(), 214);
-    let warnings = config::warnings(&config).join("\n");
+    let warnings = said(&config).join("\n");
     for part in [
         "limits.max_connections: 1000000 do not fit the limit of open files (512); at most 214",
         "limits.max_requests: 1000000 do not fit the limit of open files (512); there are at most 213",
         "admin.listen: 0.0.0.0:9464",
         "upstreams.a.pool_idle: 5s",
-        "heartbeat 2m",
+        "heartbeat: 2m is not below",
         "deadlines.idle 20m can never pass",
-        "route late: is never used",
+        "routes[1]: is never used, because route all before it",
     ] {
         assert!(warnings.contains(part), "{part} is not in\n{warnings}");
     }
@@ -241,7 +247,7 @@ fn a_reply_setting_without_effect_is_a_warning() {
     for (route, expected) in [
         (
             "reply: {status: visible}",
-            "reply.status visible has no effect, because no reply of the route (same)",
+            "reply.status: `visible` has no effect, because no reply of the route (same)",
         ),
         (
             "reply: {as: anthropic, offer: [openai-chat, same], status: visible}",
@@ -253,7 +259,7 @@ fn a_reply_setting_without_effect_is_a_warning() {
         ("reply: {as: anthropic}", ""),
         (
             "request: {from: ai-sdk}, reply: {as: ai-sdk, aggregate: true}",
-            "reply.aggregate has no effect",
+            "reply.aggregate: has no effect",
         ),
         ("request: {from: ai-sdk}, reply: {as: ai-sdk}", ""),
         ("reply: {aggregate: true}", ""),
@@ -262,7 +268,7 @@ fn a_reply_setting_without_effect_is_a_warning() {
             "upstreams: {{a: {{endpoints: \"http://a\"}}}}\nroutes: [{{name: chat, upstream: a, {route}}}]\n"
         );
         let config = load(Some(file.as_str()), Overrides::default()).unwrap();
-        let warnings = config::warnings(&config);
+        let warnings = said(&config);
         let about = warnings.iter().filter(|warning| warning.contains("reply."));
         let about: Vec<&str> = about.map(String::as_str).collect();
         match expected {

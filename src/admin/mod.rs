@@ -30,6 +30,7 @@ use guard::{Guard, Refusal};
 use crate::app::App;
 use crate::config::Address;
 use crate::drain::Drain;
+use crate::server::holder::why_not;
 use crate::server::socket;
 use crate::tasks;
 
@@ -56,23 +57,25 @@ pub enum Listener {
 /// # Errors
 /// Returns an error if the address cannot be bound.
 pub fn bind(address: &Address) -> io::Result<(Listener, String)> {
+    let refused = |error: io::Error| {
+        let why = why_not(address, &error);
+        let message = format!("cannot listen on {address} (admin.listen): {why}");
+        io::Error::new(error.kind(), message)
+    };
     match address {
-        Address::Tcp(address) => {
-            let failed = |error: io::Error| {
-                io::Error::new(
-                    error.kind(),
-                    format!("cannot listen on {address} (admin.listen): {error}"),
-                )
-            };
-            let mut sockets = socket::tcp(*address, 1).map_err(failed)?;
+        Address::Tcp(tcp) => {
+            let mut sockets = socket::tcp(*tcp, 1).map_err(refused)?;
             let socket = sockets.pop().ok_or(io::ErrorKind::AddrNotAvailable)?;
             let shown = socket.local_addr()?.to_string();
             Ok((Listener::Tcp(TcpListener::from_std(socket)?), shown))
         }
-        Address::Unix(path) => Ok((
-            Listener::Unix(UnixListener::from_std(socket::unix(path)?)?),
-            format!("unix:{}", path.display()),
-        )),
+        Address::Unix(path) => {
+            let socket = socket::unix(path).map_err(refused)?;
+            Ok((
+                Listener::Unix(UnixListener::from_std(socket)?),
+                address.to_string(),
+            ))
+        }
     }
 }
 

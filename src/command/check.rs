@@ -4,14 +4,21 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::command::Output;
+use crate::command::machine::{self, Memory};
 use crate::config::{self, Config, Overrides, rough_size};
-use crate::memory;
+
+/// What `weir check` does besides checking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Also connects to the store of journals if there is one, and says what it found.
+    pub probe: bool,
+    /// Prints JSON instead of YAML.
+    pub json: bool,
+}
 
 /// Checks a file, or the flags alone. The output is itself a valid configuration file: its comments state how much
 /// memory the configuration allows, its keys hold the effective values.
-///
-/// With `probe`, also connects to the store of journals if there is one, and says what it found.
-pub fn check(file: Option<&Path>, overrides: &Overrides, probe: bool) -> Output {
+pub fn check(file: Option<&Path>, overrides: &Overrides, options: Options) -> Output {
     let name = file.map_or_else(|| "flags".to_owned(), |file| file.display().to_string());
     let loaded = match file {
         Some(file) => config::load_file(file, overrides),
@@ -19,14 +26,21 @@ pub fn check(file: Option<&Path>, overrides: &Overrides, probe: bool) -> Output 
     };
     match loaded {
         Ok(config) => {
-            let probed = if probe {
+            let probed = if options.probe {
                 probed(&config)
             } else {
                 Probed::default()
             };
+            let memory = Memory::read(config.limits.memory);
+            let effective = config::effective(&config);
+            let stdout = if options.json {
+                format!("{effective:#}\n")
+            } else {
+                summary(&name, &config, memory) + &config::yaml(&effective)
+            };
             Output {
-                stdout: summary(&name, &config),
-                stderr: warnings(&config) + &probed.said,
+                stdout,
+                stderr: warnings(file.map(|_| &*name), &config, memory) + &probed.said,
                 code: if probed.fails { 2 } else { 0 },
             }
         }
@@ -34,7 +48,7 @@ pub fn check(file: Option<&Path>, overrides: &Overrides, probe: bool) -> Output 
             let count = problems.list.len();
             let noun = if count == 1 { "problem" } else { "problems" };
             let outside = problems.list.iter().all(|one| one.path.starts_with("--"));
-            let name = if outside {
+            let name = if outside || file.is_none() {
                 "flags and variables"
             } else {
                 &name
@@ -101,29 +115,22 @@ fn nothing_to_probe() -> Probed {
     }
 }
 
-fn warnings(config: &Config) -> String {
+/// Returns all warnings, each in a line of its own. They have the form of problems, so that editors find their lines.
+fn warnings(file: Option<&str>, config: &Config, memory: Memory) -> String {
     let mut list = config::warnings(config);
-    list.extend(over_memory(config, memory::limit(config.limits.memory)));
-    list.iter().fold(String::new(), |text, warning| {
-        text + "warning: " + warning + "\n"
+    list.extend(memory.too_little_for(config));
+    list.extend(machine::taken(config));
+    list.sort_by_key(|one| (one.place.is_none(), one.place));
+    list.iter().fold(String::new(), |mut text, warning| {
+        if let (Some(file), Some(place)) = (file, warning.place) {
+            let _ = write!(text, "{file}:{place}: ");
+        }
+        let _ = writeln!(text, "warning: {warning}");
+        text
     })
 }
 
-/// Says that slow clients and journals together can take more memory than there is. Queues alone are no reason to warn:
-/// stalled clients lose their streams before memory runs out.
-fn over_memory(config: &Config, limit: Option<u64>) -> Option<String> {
-    let queues = config::queue_bytes(config);
-    let journals = config::journal_bytes(config);
-    let limit = limit.filter(|limit| journals > 0 && queues.saturating_add(journals) > *limit)?;
-    Some(format!(
-        "limits.memory: full queues ({}) and journals ({}) together are more than the limit ({}); lower limits.max_streams, resume.max_viewers, queue.max_bytes or resume.total_bytes",
-        rough_size(queues),
-        rough_size(journals),
-        rough_size(limit)
-    ))
-}
-
-fn summary(name: &str, config: &Config) -> String {
+fn summary(name: &str, config: &Config, memory: Memory) -> String {
     let limits = &config.limits;
     let mut text = String::new();
     let mut line = |words: String| {
@@ -162,19 +169,24 @@ fn summary(name: &str, config: &Config) -> String {
             rough_size(journals)
         ));
     }
+    let worst = config::worst_case_bytes(config);
     line(format!(
         "memory in the worst case, every stream with events of max_event_bytes: {}",
-        rough_size(config::worst_case_bytes(config))
+        rough_size(worst)
     ));
-    match memory::limit(limits.memory) {
+    if let Some(most) = memory.most().filter(|most| worst > *most) {
+        line(format!(
+            "which is more than there is ({}); lower limits.max_streams or max_event_bytes if Weir must survive that",
+            rough_size(most)
+        ));
+    }
+    match memory.limit {
         Some(bytes) => line(format!(
             "memory limit: {}; from 85 % on requests are refused, from 95 % on stalled clients lose their streams",
             rough_size(bytes)
         )),
         None => line("memory limit: none (limits.memory)".to_owned()),
     }
-    // JSON is valid YAML, so the output can be loaded again, including the comments above.
-    let _ = writeln!(text, "{:#}", config::effective(config));
     text
 }
 
@@ -188,8 +200,8 @@ mod tests {
             upstream: Some("http://127.0.0.1:8000".to_owned()),
             ..Overrides::default()
         };
-        let output = check(None, &overrides, false);
-        assert_eq!((output.stderr.as_str(), output.code), ("", 0));
+        let output = check(None, &overrides, Options::default());
+        assert_eq!(output.code, 0);
         let limits = config::load(None, &overrides).unwrap().limits;
         let numbers = format!(
             "# at most {} connections, {} requests and {} streams at one time; {} calls may outlive their client\n",
@@ -206,6 +218,13 @@ mod tests {
         .unwrap();
         let first = config::load(None, &overrides).unwrap();
         assert_eq!(config::effective(&again), config::effective(&first));
+        let json = Options {
+            json: true,
+            ..Options::default()
+        };
+        let json = check(None, &overrides, json).stdout;
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json, config::effective(&first));
         let queues = rough_size(limits.streams() as u64 * (1 << 20));
         let queues = format!("# memory if every queue is full: {queues}\n");
         assert!(output.stdout.contains(&queues), "{}", output.stdout);
@@ -217,11 +236,12 @@ mod tests {
         let checked = |memory: &str, resume: &str| {
             let text = format!(
                 "upstreams: {{agent: {{endpoints: [\"http://127.0.0.1:8000\"]}}}}\n\
+                listen: \"127.0.0.1:0\"\nadmin: {{listen: off}}\n\
                 limits: {{memory: {memory}, max_streams: 10, max_requests: 10}}\n\
                 defaults: {{resume: {resume}}}\n"
             );
             std::fs::write(file.path(), text).unwrap();
-            check(Some(file.path()), &Overrides::default(), false)
+            check(Some(file.path()), &Overrides::default(), Options::default())
         };
         let line = "# memory if all journals are full: 40 MiB\n";
         let roomy = checked("1GiB", "{}");
@@ -230,7 +250,10 @@ mod tests {
         let tight = checked("49MiB", "{}");
         assert_eq!(
             tight.stderr,
-            "warning: limits.memory: full queues (10 MiB) and journals (40 MiB) together are more than the limit (49 MiB); lower limits.max_streams, resume.max_viewers, queue.max_bytes or resume.total_bytes\n"
+            format!(
+                "{}:4:18: warning: limits.memory: full queues (10 MiB) and journals (40 MiB) together are more than the limit (49 MiB); lower limits.max_streams, resume.max_viewers, queue.max_bytes or resume.total_bytes\n",
+                file.path().display()
+            )
         );
         assert_eq!(tight.code, 0);
         let off = checked("49MiB", "off");
@@ -244,11 +267,13 @@ mod tests {
             workers: Some("many".to_owned()),
             ..Overrides::default()
         };
-        let output = check(None, &overrides, false);
+        let output = check(None, &overrides, Options::default());
         assert_eq!((output.stdout.as_str(), output.code), ("", 2));
         assert_eq!(
             output.stderr,
-            "--workers or WEIR_WORKERS: `many` is not a whole number (1 to 1024)\nflags and variables: 1 problem\n"
+            "--workers or WEIR_WORKERS: `many` is not a whole number (1 to 1024)\n\
+             upstreams: is missing; name an agent in the file, as in `upstreams: {agent: {endpoints: [\"http://127.0.0.1:8000\"]}}`, or by `--upstream http://127.0.0.1:8000`\n\
+             flags and variables: 2 problems\n"
         );
     }
 
@@ -257,7 +282,7 @@ mod tests {
         let output = check(
             Some(Path::new("no/such.yaml")),
             &Overrides::default(),
-            false,
+            Options::default(),
         );
         assert!(
             output.stderr.starts_with("no/such.yaml: cannot be read: "),

@@ -5,6 +5,7 @@ pub mod check;
 pub mod drain;
 mod explain;
 pub mod healthcheck;
+mod machine;
 pub mod record;
 mod records;
 pub mod replay;

@@ -80,16 +80,12 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
     let mut hangup = signal(SignalKind::hangup())?;
     let metrics = Arc::new(Metrics::new());
     for warning in config::warnings(&config) {
-        tracing::warn!("{warning}");
+        match warning.place {
+            Some(place) => tracing::warn!(%place, "{warning}"),
+            None => tracing::warn!("{warning}"),
+        }
     }
-    let workers = config.workers;
-    let bound: io::Result<Vec<_>> = config
-        .listen
-        .iter()
-        .map(|listen| listener::bind(listen, workers))
-        .collect();
-    let bound = bound?;
-    let admin = config.admin.listen.as_ref().map(admin::bind).transpose()?;
+    let (bound, admin) = bind(&config)?;
     let traces = Traces::start(&config.traces, &metrics)?;
     let exported = MetricsExport::start(&config.traces, &metrics)?;
     let outbox = records::start(&config.complete, &metrics)?;
@@ -196,6 +192,33 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
         last.wait();
     }
     Ok(())
+}
+
+type Admin = Option<(admin::Listener, String)>;
+
+/// Binds all listeners. The error names every one that cannot be bound.
+fn bind(config: &Config) -> io::Result<(Vec<Bound>, Admin)> {
+    let mut refused: Vec<io::Error> = Vec::new();
+    let mut bound = Vec::new();
+    for listen in &config.listen {
+        match listener::bind(listen, config.workers) {
+            Ok(one) => bound.push(one),
+            Err(error) => refused.push(error),
+        }
+    }
+    let admin = match config.admin.listen.as_ref().map(admin::bind) {
+        None => None,
+        Some(Ok(admin)) => Some(admin),
+        Some(Err(error)) => {
+            refused.push(error);
+            None
+        }
+    };
+    if refused.is_empty() {
+        return Ok((bound, admin));
+    }
+    let all: Vec<String> = refused.iter().map(ToString::to_string).collect();
+    Err(io::Error::other(all.join("; ")))
 }
 
 /// Returns the store of journals, if they are not kept in memory alone.

@@ -9,7 +9,7 @@ use http::{Method, Uri};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::error::{nearest, shown};
-use crate::config::{Address, Endpoint, Target};
+use crate::config::{Address, Endpoint, Target, scheme};
 
 /// Longest path that fits into `sockaddr_un` on Linux, without the terminating zero byte.
 const MAX_SOCKET_PATH: usize = 107;
@@ -31,6 +31,9 @@ pub(crate) fn listen(text: &str) -> Result<Address, String> {
             shown(text)
         )
     };
+    if text.contains("://") {
+        return Err(format!("{}; leave the scheme out", wrong()));
+    }
     if text.parse::<u16>().is_ok() {
         return Err(format!(
             "{} is only a port; write `:{text}` or `127.0.0.1:{text}`",
@@ -70,7 +73,12 @@ pub(crate) fn endpoint(text: &str) -> Result<Endpoint, String> {
             websocket: false,
         });
     }
-    let (scheme, rest) = text.split_once("://").ok_or("is not a URL; it must begin with `http://`, `https://`, `dns+http://`, `dns+https://` or `unix:/`")?;
+    let (scheme, rest) = text.split_once("://").ok_or_else(|| {
+        format!(
+            "is not a URL; it must begin with `http://`, `https://`, `dns+http://`, `dns+https://` or `unix:/`{}",
+            scheme::hint(text, "http")
+        )
+    })?;
     let tls = match scheme.strip_prefix("dns+").unwrap_or(scheme) {
         "http" => false,
         "https" => true,

@@ -16,7 +16,7 @@ use crate::config::overrides::{self, Overrides};
 use crate::config::raw::{self, Root};
 use crate::config::{
     Config, Drain, Limits, Listen, ListenTls, Log, LogAccess, LogFormat, MemoryLimit, Upstream,
-    address, admin, complete, journals, pem, routes, traces, tree, upstreams,
+    Written, address, admin, complete, journals, own_address, pem, routes, traces, tree, upstreams,
 };
 
 /// Largest file that is read. Some thousand routes fit; a ConfigMap holds 1 MiB.
@@ -37,17 +37,21 @@ fn built(
 ) -> Result<Config, Problems> {
     let mut report = Report::default();
     let name = source.map(|(name, _)| name);
-    let mut root = Root::default();
+    let (mut root, mut written) = (Root::default(), Written::default());
     if let Some((_, text)) = source {
         let Some(read) = decode(text, &mut report) else {
             return Err(report.into_problems(name));
         };
-        root = read;
+        (root, written) = read;
     }
     overrides::apply(&mut root, overrides, &mut report);
     let config = checked(&root, overrides, is_reload, &mut report);
     match config {
-        Some(config) if report.is_empty() => Ok(config),
+        Some(config) if report.is_empty() => {
+            overrides::overridden(overrides).for_each(|key| written.forget(key));
+            let written = Arc::new(written.doubted(report.take_warnings()));
+            Ok(Config { written, ..config })
+        }
         _ => Err(report.into_problems(name)),
     }
 }
@@ -81,7 +85,7 @@ fn read(path: &FilePath) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn decode(text: &str, report: &mut Report) -> Option<Root> {
+fn decode(text: &str, report: &mut Report) -> Option<(Root, Written)> {
     if text.len() > MAX_FILE_BYTES {
         report.of(
             "",
@@ -90,7 +94,8 @@ fn decode(text: &str, report: &mut Report) -> Option<Root> {
         return None;
     }
     let node = tree::parse(text, report)?;
-    Root::read(&node, &Path::default(), report)
+    let root = Root::read(&node, &Path::default(), report)?;
+    Some((root, Written::of(&node)))
 }
 
 fn checked(
@@ -105,15 +110,15 @@ fn checked(
     let drain = drain(root.drain.as_ref().map(|drain| &drain.value), report);
     let upstreams = upstreams::all(root, overrides, report);
     let routes = routes::all(root, &upstreams, report);
-    let complete = complete::checked(root, &routes, is_reload, report);
+    let complete = complete::checked(root, is_reload, report);
     let journals = journals::checked(root, is_reload, report);
+    own_address::check(root, &upstreams, &listen, &admin, report);
     // Upstreams that no route uses are checked, but left out.
-    let used = upstreams.into_iter().filter(|upstream| {
-        routes
-            .iter()
-            .any(|route| route.upstreams().any(|used| Arc::ptr_eq(used, upstream)))
+    let (upstreams, unused): (Vec<_>, Vec<_>) = upstreams.into_iter().partition(|upstream| {
+        let mut used = routes.iter().flat_map(|route| route.upstreams());
+        used.any(|used| Arc::ptr_eq(used, upstream))
     });
-    let upstreams: Vec<_> = used.collect();
+    warn_of_unused(root, &unused, report);
     let workers = workers(root);
     let sharers = Sharers {
         workers,
@@ -133,8 +138,19 @@ fn checked(
         drain,
         limits,
         upstreams,
+        written: Arc::default(),
         routes: Some(routes).filter(|routes| !routes.is_empty())?,
     })
+}
+
+fn warn_of_unused(root: &Root, unused: &[Arc<Upstream>], report: &mut Report) {
+    let named = root.upstreams.iter().flat_map(|named| &named.value);
+    for (name, _) in named {
+        if unused.iter().any(|upstream| *upstream.name == *name.value) {
+            let path = Path::default().key("upstreams").key(&name.value);
+            report.warn(name.place, &path, "is used by no route");
+        }
+    }
 }
 
 fn listeners(root: &Root, report: &mut Report) -> Vec<Listen> {

@@ -10,8 +10,9 @@ use crate::config::error::{Path, Report, nearest, shown};
 use crate::config::kind::{Placed, given, or};
 use crate::config::number::bound;
 use crate::config::raw::{self, Root};
+use crate::config::routes::ONLY;
 use crate::config::wrap::Entry;
-use crate::config::{HookUrl, Route, Secret, UpstreamTls, secret, traces, upstreams};
+use crate::config::{HookUrl, Secret, UpstreamTls, secret, traces, upstreams};
 use crate::outbox::sign::Key;
 
 /// Records of finished streams.
@@ -48,12 +49,7 @@ fn path(key: &str) -> Path {
 
 /// Checks the section. On a reload, a secret that cannot be read is not an error, because a running process keeps these
 /// settings: a change is only logged.
-pub(crate) fn checked(
-    root: &Root,
-    routes: &[Arc<Route>],
-    is_reload: bool,
-    report: &mut Report,
-) -> Complete {
+pub(crate) fn checked(root: &Root, is_reload: bool, report: &mut Report) -> Complete {
     let none = raw::Complete::default();
     let raw = (root.complete.as_ref()).map_or(&none, |complete| &complete.value);
     let url = raw.url.as_ref().and_then(given);
@@ -79,7 +75,7 @@ pub(crate) fn checked(
     let named = raw.routes.as_ref().and_then(|named| named.value.as_ref());
     Complete {
         secret,
-        routes: named.map(|named| known(named, routes, report)),
+        routes: named.map(|named| known(named, &names(root, report), report)),
         metadata: metadata(raw, report),
         max_text_bytes: bound(or(raw.max_text_bytes.as_ref(), preset::RECORD_TEXT.value)),
         tls: upstreams::tls(raw.tls.as_ref(), endpoint.as_slice(), &path("tls"), report),
@@ -111,24 +107,36 @@ fn secret_of(raw: &raw::Complete, is_reload: bool, report: &mut Report) -> Optio
     Some(Secret { source, value })
 }
 
+/// Returns the names of all routes, also of those that cannot be used. Returns none if they are not known, because a part
+/// of the file cannot be read.
+fn names<'a>(root: &'a Root, report: &Report) -> Vec<&'a str> {
+    let routes = root.routes.as_ref().map_or(&[][..], |routes| &routes.value);
+    if routes.is_empty() {
+        return Vec::from_iter(report.is_fine("routes").then_some(ONLY));
+    }
+    let names = routes.iter().map(|route| {
+        let name = route.value.head.name.as_ref()?;
+        Some(name.value.as_str())
+    });
+    names.collect::<Option<_>>().unwrap_or_default()
+}
+
 /// Returns the names of the routes, and reports those that no route has.
-fn known(named: &[Entry<String>], routes: &[Arc<Route>], report: &mut Report) -> Vec<Arc<str>> {
-    let names = || routes.iter().map(|route| &*route.name);
+fn known(named: &[Entry<String>], names: &[&str], report: &mut Report) -> Vec<Arc<str>> {
     for entry in named {
-        // A configuration without routes is reported elsewhere.
-        if routes.is_empty() || names().any(|name| name == entry.value) {
+        // Routes whose names cannot be read are reported elsewhere.
+        if names.is_empty() || names.contains(&entry.value.as_str()) {
             continue;
         }
-        let hint = nearest(&entry.value, names())
+        let hint = nearest(&entry.value, names.iter().copied())
             .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
-        let all: Vec<&str> = names().collect();
         report.at(
             entry.place,
             &path("routes").entry(entry.index),
             format!(
                 "no route is named {}; the routes are {}{hint}",
                 shown(&entry.value),
-                all.join(", ")
+                names.join(", ")
             ),
         );
     }

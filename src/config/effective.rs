@@ -26,7 +26,7 @@ pub fn effective(config: &Config) -> Json {
     json!({
         "listen": config.listen.iter().map(listen).collect::<Vec<_>>(),
         "admin": {
-            "listen": config.admin.listen.as_ref().map_or_else(|| "off".to_owned(), address),
+            "listen": config.admin.listen.as_ref().map_or_else(|| "off".to_owned(), Address::to_string),
             "hosts": Some(&config.admin.hosts).filter(|hosts| !hosts.is_empty()),
             "token": config.admin.token.as_ref().map(|token| token.source.to_string()),
         },
@@ -63,14 +63,7 @@ pub fn effective(config: &Config) -> Json {
 
 fn listen(listen: &Listen) -> Json {
     let tls = listen.tls.as_ref().map(|tls| json!({ "cert": file(&tls.cert), "key": file(&tls.key), "client_ca": tls.client_ca.as_deref().map(file) }));
-    json!({ "address": address(&listen.address), "tls": tls })
-}
-
-fn address(address: &Address) -> String {
-    match address {
-        Address::Tcp(address) => address.to_string(),
-        Address::Unix(path) => format!("unix:{}", path.display()),
-    }
+    json!({ "address": listen.address.to_string(), "tls": tls })
 }
 
 fn upstream(upstream: &Upstream) -> Json {

@@ -5,12 +5,13 @@
 
 use std::error::Error;
 use std::fmt;
+use std::ops::Range;
 
 /// Longest value that a message repeats, in characters. Words, durations and sizes fit; pasted tokens and keys do not.
 const SHOWN: usize = 40;
 
 /// Longest key that a path repeats, in characters: the maximum length of an upstream's name.
-const MAX_KEY: usize = 63;
+pub(crate) const MAX_KEY: usize = 63;
 
 /// A position in the file. Line and column are counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,24 +43,39 @@ pub struct Problems {
 }
 
 impl fmt::Display for Problems {
-    /// Writes one problem per line, without a trailing newline.
+    /// Writes one problem per line, without a trailing newline. Problems of YAML itself have two more lines, which show
+    /// where they are.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.list.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }
             match (&self.file, problem.place) {
-                (Some(file), Some(at)) => write!(f, "{file}:{}:{}: ", at.line, at.column)?,
-                (None, Some(at)) => write!(f, "{}:{}: ", at.line, at.column)?,
+                (Some(file), Some(at)) => write!(f, "{file}:{at}: ")?,
+                (None, Some(at)) => write!(f, "{at}: ")?,
                 (Some(file), None) if !problem.path.starts_with("--") => write!(f, "{file}: ")?,
                 (_, None) => {}
             }
-            if !problem.path.is_empty() {
-                write!(f, "{}: ", problem.path)?;
-            }
-            f.write_str(&problem.message)?;
+            write!(f, "{problem}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Place {
+    /// Writes `LINE:COLUMN`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
+impl fmt::Display for Problem {
+    /// Writes `KEY: MESSAGE`, without the position.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)
     }
 }
 
@@ -83,17 +99,78 @@ impl Problems {
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     list: Vec<Problem>,
+    warnings: Vec<Problem>,
+    /// Lines that could not be read. What seems to be wrong there follows from that.
+    unread: Vec<Range<usize>>,
+    /// Keys that stand in such lines.
+    dropped: Vec<String>,
 }
 
 impl Report {
     /// Adds a problem at a position in the file.
     pub(crate) fn at(&mut self, place: Place, path: &Path, message: impl Into<String>) {
+        if self.is_unread(place) {
+            return;
+        }
         // Values of flags and variables have line 0.
         self.push(
             Some(place).filter(|place| place.line > 0),
             path.0.clone(),
             message.into(),
         );
+    }
+
+    /// Adds a doubtful setting.
+    pub(crate) fn warn(&mut self, place: Place, path: &Path, message: impl Into<String>) {
+        if !self.is_unread(place) {
+            self.warnings.push(Problem {
+                place: Some(place).filter(|place| place.line > 0),
+                path: path.0.clone(),
+                message: message.into(),
+            });
+        }
+    }
+
+    /// Returns the doubtful settings, and forgets them.
+    pub(crate) fn take_warnings(&mut self) -> Vec<Problem> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    /// Adds the problems of another report.
+    pub(crate) fn absorb(&mut self, problems: Self) {
+        self.list.extend(problems.list);
+    }
+
+    /// Adds no later problem in `lines`, which could not be read, and none that one of `keys` is missing, which stand there.
+    pub(crate) fn leave_out(&mut self, lines: &[Range<usize>], keys: &[String]) {
+        self.unread.extend_from_slice(lines);
+        self.dropped.extend_from_slice(keys);
+    }
+
+    /// Adds the problem that a section has no key `name`, unless the key may be there and could not be read.
+    pub(crate) fn missing(&mut self, section: Place, path: &Path, name: &str) {
+        if !self.is_dropped(name) {
+            self.at(section, &path.key(name), "is missing");
+        }
+    }
+
+    /// Reports whether a key of this name could not be read, somewhere in the file.
+    pub(crate) fn is_dropped(&self, name: &str) -> bool {
+        self.dropped.iter().any(|key| key == name)
+    }
+
+    /// Reports whether a position is in lines that could not be read.
+    pub(crate) fn is_unread(&self, place: Place) -> bool {
+        self.unread.iter().any(|lines| lines.contains(&place.line))
+    }
+
+    /// Reports whether a key and the keys below it could be read. What seems to be missing there may be there otherwise.
+    pub(crate) fn is_fine(&self, key: &str) -> bool {
+        let is_below = |path: &str| {
+            let rest = path.strip_prefix(key);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        self.unread.is_empty() && !self.list.iter().any(|problem| is_below(&problem.path))
     }
 
     /// Adds a problem that has no position in the file.
@@ -104,6 +181,12 @@ impl Report {
     /// Reports whether no problem was added.
     pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    /// Returns how many problems were added.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
     }
 
     /// Returns all problems, ordered by line. Those without a line come last.

@@ -50,7 +50,7 @@ pub(crate) trait Group: Default {
         }
         for name in Self::required() {
             if !entries.iter().any(|(key, _)| key.text == *name) {
-                report.at(node.place, &path.key(name), "is missing");
+                report.missing(node.place, path, name);
             }
         }
         Some(group)

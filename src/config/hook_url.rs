@@ -7,7 +7,7 @@ use std::fmt;
 use http::HeaderName;
 use http::uri::PathAndQuery;
 
-use crate::config::{Endpoint, address};
+use crate::config::{Endpoint, address, scheme};
 
 /// The URL of a webhook.
 #[derive(Clone, PartialEq, Eq)]
@@ -30,7 +30,10 @@ impl fmt::Debug for HookUrl {
 pub(crate) fn url(text: &str) -> Result<HookUrl, String> {
     let begins = |scheme: &str| text.starts_with(scheme);
     if !begins("http://") && !begins("https://") {
-        return Err("is not a URL that begins with `http://` or `https://`".to_owned());
+        let hint = scheme::hint(text, "https");
+        return Err(format!(
+            "is not a URL that begins with `http://` or `https://`{hint}"
+        ));
     }
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("has characters that a URL cannot contain".to_owned());

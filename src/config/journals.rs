@@ -5,7 +5,8 @@ use crate::config::error::{Path, Report};
 use crate::config::kind::{given, or};
 use crate::config::number::bound;
 use crate::config::raw::{self, Root};
-use crate::config::redis_settings::{Check, RedisSettings};
+use crate::config::redis_check::Check;
+use crate::config::redis_settings::RedisSettings;
 
 /// Where the journals of streams are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub(crate) fn checked(root: &Root, is_reload: bool, report: &mut Report) -> Jour
                 store: store.place,
                 raw: redis,
                 is_reload,
-                is_fine: report.is_empty(),
+                is_fine: report.is_fine("resume"),
             };
             if let Some(why) = missing(cfg!(feature = "redis")) {
                 report.at(store.place, &path.key("store"), why);
@@ -79,7 +80,7 @@ fn unused(raw: &raw::Redis, path: &Path, report: &mut Report) {
         .map(|urls| (urls.place, "urls"));
     // A `store` that could not be read is reported already.
     if let Some((place, key)) = url.or(urls)
-        && report.is_empty()
+        && report.is_fine("resume")
     {
         report.at(
             place,

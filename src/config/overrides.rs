@@ -107,6 +107,24 @@ fn flag(name: &str) -> Path {
     Path::default().key(&both(name))
 }
 
+/// Returns the position of a value that a flag or its variable gives, for messages.
+pub(crate) fn place_of(name: &str) -> (Place, Path) {
+    (OUTSIDE, flag(name))
+}
+
+/// Returns the keys of the file that flags and variables override.
+pub(crate) fn overridden(overrides: &Overrides) -> impl Iterator<Item = &'static str> {
+    let keys = [
+        (&overrides.listen, "listen"),
+        (&overrides.admin, "admin.listen"),
+        (&overrides.workers, "workers"),
+        (&overrides.log_level, "log.level"),
+        (&overrides.log_format, "log.format"),
+    ];
+    let given = keys.map(|(value, key)| value.is_some().then_some(key));
+    given.into_iter().flatten()
+}
+
 /// Returns the names of a flag and its variable, as messages show them.
 pub(crate) fn both(flag: &str) -> String {
     let word = flag

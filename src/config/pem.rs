@@ -1,13 +1,17 @@
 //! Checks certificate and key files while the configuration is loaded, so that an invalid file is reported with its
 //! configuration key before anything starts.
 
+use std::fs::File;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::RootCertStore;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::{Error, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
 
 use crate::config::error::{Path, Report};
 use crate::config::kind::Placed;
@@ -17,6 +21,12 @@ pub(crate) fn authorities(file: Option<&Placed<PathBuf>>, path: &Path, report: &
     let Some((file, certificates)) = certificates(file, path, report) else {
         return;
     };
+    // A list of authorities often has some that are no longer used.
+    let reasons: Option<Vec<_>> = certificates.iter().map(out_of_date).collect();
+    if let Some(why) = reasons.as_deref().and_then(<[_]>::last) {
+        let message = format!("`{}`: {why}", file.value.display());
+        report.warn(file.place, path, message);
+    }
     let mut store = RootCertStore::empty();
     for certificate in certificates {
         if let Err(error) = store.add(certificate) {
@@ -37,6 +47,14 @@ pub(crate) fn pair(
 ) {
     let chain = certificates(cert, &path.key("cert"), report);
     let private = private_key(key, &path.key("key"), report);
+    if let Some((file, chain)) = &chain {
+        for certificate in chain {
+            if let Some(why) = out_of_date(certificate) {
+                let message = format!("`{}`: {why}", file.value.display());
+                report.warn(file.place, &path.key("cert"), message);
+            }
+        }
+    }
     let (Some((cert, chain)), Some((key, private))) = (chain, private) else {
         return;
     };
@@ -54,6 +72,23 @@ pub(crate) fn pair(
             let message = format!("`{}` cannot be used: {error}", key.value.display());
             report.at(key.place, &path.key("key"), message);
         }
+    }
+}
+
+/// Returns why the other side refuses a certificate today. Weir starts nevertheless: the file may be replaced while it
+/// runs.
+fn out_of_date(certificate: &CertificateDer<'_>) -> Option<String> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    let validity = certificate.tbs_certificate().validity();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    let [from, to] = [validity.not_before, validity.not_after].map(|time| time.to_unix_duration());
+    let date = |time: Duration| httpdate::fmt_http_date(UNIX_EPOCH + time);
+    if now > to {
+        Some(format!("a certificate has expired ({})", date(to)))
+    } else if now < from {
+        Some(format!("a certificate is not valid yet ({})", date(from)))
+    } else {
+        None
     }
 }
 
@@ -112,11 +147,68 @@ fn readable<'a>(
     let file = file?;
     let shown = file.value.display();
     let problem = match std::fs::metadata(&file.value) {
-        Ok(found) if found.is_file() => return Some(file),
+        Ok(found) if found.is_file() => match File::open(&file.value) {
+            Ok(_) => return Some(file),
+            Err(error) => format!("`{shown}` cannot be read: {error}"),
+        },
         Ok(found) if found.is_dir() => format!("`{shown}` is a folder, not a file"),
         Ok(_) => format!("`{shown}` is no regular file"),
         Err(error) => format!("`{shown}` cannot be read: {error}"),
     };
     report.at(file.place, path, problem);
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use super::*;
+    use crate::config::error::Place;
+
+    /// Writes a certificate that is valid between two years, and its key. Returns what is reported about them.
+    fn reported(years: (i32, i32)) -> (Vec<String>, usize) {
+        let folder = tempfile::tempdir().unwrap();
+        let signing_key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_before = date_time_ymd(years.0, 1, 1);
+        params.not_after = date_time_ymd(years.1, 1, 1);
+        let certificate = params.self_signed(&signing_key).unwrap();
+        let file = |name: &str, text: String| {
+            let value = folder.path().join(name);
+            std::fs::write(&value, text).unwrap();
+            let place = Place { line: 2, column: 3 };
+            Placed { place, value }
+        };
+        let cert = file("cert.pem", certificate.pem());
+        let key = file("key.pem", signing_key.serialize_pem());
+        let mut report = Report::default();
+        let path = Path::default().key("tls");
+        pair(Some(&cert), Some(&key), &path, &mut report);
+        authorities(Some(&cert), &path.key("client_ca"), &mut report);
+        let warnings = report.take_warnings();
+        let said = warnings.iter().map(ToString::to_string).collect();
+        (said, report.len())
+    }
+
+    #[test]
+    fn a_certificate_out_of_date_is_a_warning() {
+        for (years, why) in [
+            (
+                (2001, 2002),
+                "a certificate has expired (Tue, 01 Jan 2002 00:00:00 GMT)",
+            ),
+            (
+                (2300, 2301),
+                "a certificate is not valid yet (Mon, 01 Jan 2300 00:00:00 GMT)",
+            ),
+        ] {
+            let (said, problems) = reported(years);
+            assert_eq!((said.len(), problems), (2, 0), "{said:?}");
+            for (said, key) in said.iter().zip(["tls.cert: `", "tls.client_ca: `"]) {
+                assert!(said.starts_with(key) && said.ends_with(why), "{said}");
+            }
+        }
+        assert_eq!(reported((2001, 2300)), (Vec::new(), 0));
+    }
 }

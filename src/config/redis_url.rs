@@ -5,7 +5,7 @@
 use std::fmt;
 
 use crate::config::error::shown;
-use crate::config::{Endpoint, Target, address};
+use crate::config::{Endpoint, Target, address, scheme};
 
 /// Port of a URL that names none.
 const PORT: u16 = 6379;
@@ -51,10 +51,10 @@ pub(crate) fn url(text: &str) -> Result<RedisUrl, String> {
         Some(("redis", rest)) => ("http", rest),
         Some(("rediss", rest)) => ("https", rest),
         _ => {
-            return Err(
-                "is not a URL that begins with `redis://`, `rediss://` or `redis+unix:///`"
-                    .to_owned(),
-            );
+            let hint = scheme::hint(text, "redis");
+            return Err(format!(
+                "is not a URL that begins with `redis://`, `rediss://` or `redis+unix:///`{hint}"
+            ));
         }
     };
     if rest.contains('@') {

@@ -26,7 +26,7 @@ use crate::queue::{Batch, Gating, Limits as QueueLimits, Overflow};
 use crate::translate::Statuses;
 
 /// Name of the route that is created if the file has none.
-const ONLY: &str = "default";
+pub(crate) const ONLY: &str = "default";
 
 /// Returns every route in the order of the file.
 pub(crate) fn all(
@@ -44,6 +44,8 @@ pub(crate) fn all(
         return only(root, defaults, upstreams, report);
     }
     let mut list: Vec<Arc<Route>> = Vec::new();
+    // Of all routes: one that cannot be used has a name as well.
+    let mut taken: Vec<(&str, usize)> = Vec::new();
     for (index, Placed { value: raw, place }) in raw.iter().enumerate() {
         let path = Path::default().key("routes").index(index);
         let name = raw
@@ -51,17 +53,18 @@ pub(crate) fn all(
             .name
             .as_ref()
             .map(|name| (name.place, name.value.as_str()));
-        if let Some((place, name)) = name
-            && let Some(first) = list.iter().position(|other| *other.name == *name)
-        {
-            report.at(
-                place,
-                &path.key("name"),
-                format!(
-                    "{} is also the name of an earlier route (routes[{first}])",
-                    shown(name)
+        if let Some((place, name)) = name {
+            match taken.iter().find(|(other, _)| *other == name) {
+                Some((_, first)) => report.at(
+                    place,
+                    &path.key("name"),
+                    format!(
+                        "{} is also the name of an earlier route (routes[{first}])",
+                        shown(name)
+                    ),
                 ),
-            );
+                None => taken.push((name, index)),
+            }
         }
         let merge = raw.head.merge.as_ref().and_then(|raw| {
             let path = path.key("merge");
@@ -87,6 +90,7 @@ pub(crate) fn all(
             None => match upstreams {
                 [only] => Some(only),
                 [] => None,
+                _ if report.is_dropped("upstream") => None,
                 several => {
                     report.at(
                         *place,
@@ -122,8 +126,11 @@ fn only(
     upstreams: &[Arc<Upstream>],
     report: &mut Report,
 ) -> Vec<Arc<Route>> {
+    let written = root.routes.as_ref();
+    let is_unread = written.is_some_and(|routes| report.is_unread(routes.place));
     match upstreams {
         [] => Vec::new(),
+        _ if is_unread => Vec::new(),
         [upstream] => {
             let layers = Layers {
                 upper: None,
@@ -142,7 +149,7 @@ fn only(
             match &root.routes {
                 Some(routes) => report.at(routes.place, &Path::default().key("routes"), message),
                 // If the list of routes could not be read, that has already been reported.
-                None if report.is_empty() => report.of("routes", message),
+                None if report.is_fine("routes") => report.of("routes", message),
                 None => {}
             }
             Vec::new()

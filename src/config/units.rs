@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::config::spelling;
+
 /// Units of time in milliseconds, largest first, because a duration is written in that order.
 const TIMES: [(&str, u64); 5] = [
     ("d", 86_400_000),
@@ -50,11 +52,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
             .and_then(|(count, factor)| count.checked_mul(factor));
         total = part
             .and_then(|part| total.checked_add(part))
-            .ok_or_else(not_a_duration)?;
+            .ok_or_else(|| not_a_duration(text))?;
         rest = after;
     }
     if text.is_empty() {
-        Err(not_a_duration())
+        Err(not_a_duration(text))
     } else {
         Ok(Duration::from_millis(total))
     }
@@ -75,22 +77,27 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         .ok()
         .zip(factor)
         .and_then(|(count, factor)| count.checked_mul(factor))
-        .ok_or_else(|| {
-            match SIZES.iter().find(|(name, _)| {
-                unit.eq_ignore_ascii_case(name)
-                    || name
-                        .strip_suffix("iB")
-                        .is_some_and(|k| unit.eq_ignore_ascii_case(k))
-            }) {
-                Some(_) if unit.len() == 1 => format!(
-                    "needs a whole unit: `{digits}{}iB` or `{digits}{}B`",
-                    unit.to_uppercase(),
-                    unit.to_uppercase()
-                ),
-                Some((name, _)) => format!("is not a size; did you mean `{digits}{name}`?"),
-                None => "is not a size such as `64KiB`, `16MiB` or `512B`".to_owned(),
-            }
-        })
+        .ok_or_else(|| not_a_size(text))
+}
+
+/// Says why a text is not a size, and how it is written if what it means is clear.
+fn not_a_size(text: &str) -> String {
+    let (digits, unit) = leading(text, |byte| byte.is_ascii_digit());
+    let letter = unit.trim_start().to_uppercase();
+    if !digits.is_empty() && matches!(&*letter, "K" | "M" | "G") {
+        return format!("needs a whole unit: `{digits}{letter}iB` or `{digits}{letter}B`");
+    }
+    match spelling::bytes(text) {
+        Some((bytes, true)) => {
+            let (unit, factor) = [("GB", 1_000_000_000_u64), ("MB", 1_000_000), ("KB", 1_000)]
+                .into_iter()
+                .find(|(_, factor)| bytes.is_multiple_of(*factor) && bytes > 0)
+                .unwrap_or(("B", 1));
+            format!("is not a size; did you mean `{}{unit}`?", bytes / factor)
+        }
+        Some((bytes, false)) => format!("is not a size; did you mean `{}`?", show_size(bytes)),
+        None => "is not a size such as `64KiB`, `16MiB` or `512B`".to_owned(),
+    }
 }
 
 /// Parses a whole number. `1e+06` is accepted, because Helm writes large numbers that way.
@@ -162,8 +169,15 @@ pub(crate) fn rough_size(bytes: u64) -> String {
     }
 }
 
-fn not_a_duration() -> String {
-    "is not a duration such as `5s`, `250ms`, `1m30s` or `1h`".to_owned()
+/// Says that a text is not a duration, and how it is written if what it means is clear.
+fn not_a_duration(text: &str) -> String {
+    spelling::milliseconds(text).map_or_else(
+        || "is not a duration such as `5s`, `250ms`, `1m30s` or `1h`".to_owned(),
+        |millis| {
+            let right = show_duration(Duration::from_millis(millis));
+            format!("is not a duration; did you mean `{right}`?")
+        },
+    )
 }
 
 /// Splits `text` after its longest prefix whose bytes are all `wanted`.
@@ -211,6 +225,19 @@ mod tests {
             duration("30"),
             Err("needs a unit: `30s` or `30ms`".to_owned())
         );
+        for (text, right) in [
+            ("1.5s", "1s500ms"),
+            ("5 min", "5m"),
+            ("5sec", "5s"),
+            ("90 seconds", "1m30s"),
+            ("30s1m", "1m30s"),
+            ("1m30", "1m30s"),
+        ] {
+            let want = format!("is not a duration; did you mean `{right}`?");
+            assert_eq!(duration(text), Err(want), "{text}");
+        }
+        let plain = "is not a duration such as `5s`, `250ms`, `1m30s` or `1h`".to_owned();
+        assert_eq!(duration("soon"), Err(plain));
     }
 
     #[test]
@@ -242,10 +269,17 @@ mod tests {
             size("64k"),
             Err("needs a whole unit: `64KiB` or `64KB`".to_owned())
         );
-        assert_eq!(
-            size("64kib"),
-            Err("is not a size; did you mean `64KiB`?".to_owned())
-        );
+        for (text, right) in [
+            ("64kib", "64KiB"),
+            ("1.5MiB", "1536KiB"),
+            ("10 megabytes", "10MB"),
+            ("1.5gb", "1500MB"),
+            ("1TB", "1000GB"),
+            ("64b", "64B"),
+        ] {
+            let want = format!("is not a size; did you mean `{right}`?");
+            assert_eq!(size(text), Err(want), "{text}");
+        }
     }
 
     #[test]

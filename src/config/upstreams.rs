@@ -42,7 +42,9 @@ pub(crate) fn all(root: &Root, overrides: &Overrides, report: &mut Report) -> Ve
             );
         }
         (None, [])
-            if overrides.upstream.is_none() && root.upstreams.is_none() && report.is_empty() =>
+            if overrides.upstream.is_none()
+                && root.upstreams.is_none()
+                && report.is_fine("upstreams") =>
         {
             report.of("upstreams", "is missing; name an agent in the file, as in `upstreams: {agent: {endpoints: [\"http://127.0.0.1:8000\"]}}`, or by `--upstream http://127.0.0.1:8000`");
         }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use crate::config::error::{Path, Place, Problem};
 use crate::config::units::{show_duration, show_size};
 use crate::config::{
-    Address, AllowedOrigin, Config, Match, OnDisconnect, Policy, Route, Upstream, WebSocket,
+    Address, AllowedOrigin, Config, Match, OnDisconnect, Policy, Upstream, WebSocket, Written,
 };
 use crate::translate::Statuses;
 
@@ -14,32 +15,25 @@ const UVICORN_KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Default time after which common proxies and load balancers close a silent connection.
 const COMMON_IDLE: Duration = Duration::from_secs(60);
 
-/// Returns one sentence for each doubtful setting.
-pub fn warnings(config: &Config) -> Vec<String> {
-    let mut list = Vec::new();
-    if let Some(Address::Tcp(address)) = &config.admin.listen
-        && !address.ip().is_loopback()
-    {
-        let (asks, also) = match &config.admin.token {
-            Some(_) => ("asks for a token only to start a drain", ""),
-            None => ("asks for no password", " and start a drain (admin.token)"),
-        };
-        list.push(format!("admin.listen: {address} can be reached from other machines and {asks}; anyone there can read live streams' facts{also}"));
-    }
-    of_descriptors(config, &mut list);
+/// Returns the doubtful settings, ordered by line. One that several routes inherit comes once.
+pub fn warnings(config: &Config) -> Vec<Problem> {
+    let mut doubts = Doubts {
+        written: &config.written,
+        list: config.written.doubts().to_vec(),
+    };
+    of_admin(config, &mut doubts);
+    of_descriptors(config, &mut doubts);
     for upstream in &config.upstreams {
-        of_upstream(upstream, &mut list);
+        of_upstream(upstream, &mut doubts);
     }
     for (index, route) in config.routes.iter().enumerate() {
-        of_policy(route, &mut list);
-        of_reply(route, &mut list);
-        of_websocket(route, &mut list);
-        of_resume(config, route, &mut list);
+        of_deadlines(index, &route.policy, &mut doubts);
+        of_reply(index, &route.policy, &mut doubts);
+        of_websocket(index, &route.policy, &mut doubts);
+        of_resume(config, index, &mut doubts);
         if route.merge.is_some() && config.complete.records(&route.name) {
-            list.push(format!(
-                "route {}: complete records none of its streams, because they have several agents (merge)",
-                route.name
-            ));
+            let why = "`complete` records none of its streams, because they have several agents";
+            doubts.route(index, &["merge"], why.to_owned());
         }
         let earlier = config
             .routes
@@ -47,134 +41,224 @@ pub fn warnings(config: &Config) -> Vec<String> {
             .take(index)
             .find(|earlier| covers(&earlier.matches, &route.matches));
         if let Some(earlier) = earlier {
-            list.push(format!(
-                "route {}: is never used, because route {} before it takes all of its requests",
-                route.name, earlier.name
-            ));
+            doubts.key(
+                &Path::default().key("routes").index(index),
+                format!(
+                    "is never used, because route {} before it takes all of its requests",
+                    earlier.name
+                ),
+            );
         }
     }
-    list
+    doubts
+        .list
+        .sort_by_key(|one| (one.place.is_none(), one.place));
+    doubts.list
 }
 
-fn of_descriptors(config: &Config, list: &mut Vec<String>) {
+/// The doubtful settings so far.
+struct Doubts<'a> {
+    written: &'a Written,
+    list: Vec<Problem>,
+}
+
+impl Doubts<'_> {
+    /// Adds a doubt about a key of the whole process.
+    fn key(&mut self, path: &Path, message: String) {
+        let place = self.written.place(path.as_str());
+        self.push(place, path, message);
+    }
+
+    /// Adds a doubt about keys of a route, the most telling first. It is told where the first of them is written: in the
+    /// route, or else in `defaults`, where it is told once for all routes.
+    fn route(&mut self, index: usize, keys: &[&str], message: String) {
+        let route = Path::default().key("routes").index(index);
+        let defaults = Path::default().key("defaults");
+        let layers = [&route, &defaults].into_iter();
+        let mut candidates = layers.flat_map(|layer| keys.iter().map(move |key| layer.key(key)));
+        let written = candidates.find_map(|path| Some((self.written.place(path.as_str())?, path)));
+        match (written, keys) {
+            (Some((place, path)), _) => self.push(Some(place), &path, message),
+            (None, [key, ..]) => self.push(None, &defaults.key(key), message),
+            (None, []) => self.key(&route, message),
+        }
+    }
+
+    fn push(&mut self, place: Option<Place>, path: &Path, message: String) {
+        let doubt = Problem {
+            place,
+            path: path.as_str().to_owned(),
+            message,
+        };
+        if !self.list.contains(&doubt) {
+            self.list.push(doubt);
+        }
+    }
+}
+
+fn of_admin(config: &Config, doubts: &mut Doubts<'_>) {
+    if let Some(Address::Tcp(address)) = &config.admin.listen
+        && !address.ip().is_loopback()
+    {
+        let (asks, also) = match &config.admin.token {
+            Some(_) => ("asks for a token only to start a drain", ""),
+            None => ("asks for no password", " and start a drain (admin.token)"),
+        };
+        doubts.key(
+            &Path::default().key("admin").key("listen"),
+            format!(
+                "{address} can be reached from other machines and {asks}; anyone there can read live streams' facts{also}"
+            ),
+        );
+    }
+}
+
+fn of_descriptors(config: &Config, doubts: &mut Doubts<'_>) {
     let limits = &config.limits;
     let parts = limits.descriptors;
     let Some(files) = parts.limit else { return };
+    let path = Path::default().key("limits");
     if limits.max_connections > parts.clients {
-        list.push(format!(
-            "limits.max_connections: {} do not fit the limit of open files ({files}); at most {} are accepted",
-            limits.max_connections, parts.clients
-        ));
+        doubts.key(
+            &path.key("max_connections"),
+            format!(
+                "{} do not fit the limit of open files ({files}); at most {} are accepted",
+                limits.max_connections, parts.clients
+            ),
+        );
     }
     let is_shared = (config.upstreams.iter()).all(|upstream| upstream.http2);
     if limits.max_requests > parts.agents && !is_shared {
-        list.push(format!(
-            "limits.max_requests: {} do not fit the limit of open files ({files}); there are at most {} connections to agents",
-            limits.max_requests, parts.agents
-        ));
+        doubts.key(
+            &path.key("max_requests"),
+            format!(
+                "{} do not fit the limit of open files ({files}); there are at most {} connections to agents",
+                limits.max_requests, parts.agents
+            ),
+        );
     }
 }
 
-fn of_upstream(upstream: &Upstream, list: &mut Vec<String>) {
+fn of_upstream(upstream: &Upstream, doubts: &mut Doubts<'_>) {
     if upstream.pool_idle >= UVICORN_KEEP_ALIVE {
-        list.push(format!(
-            "upstreams.{}.pool_idle: {} is not below the 5s after which uvicorn closes idle connections; requests may meet a closing one",
-            upstream.name,
-            show_duration(upstream.pool_idle)
-        ));
+        let path = Path::default().key("upstreams").key(&upstream.name);
+        doubts.key(
+            &path.key("pool_idle"),
+            format!(
+                "{} is not below the 5s after which uvicorn closes idle connections; requests may meet a closing one",
+                show_duration(upstream.pool_idle)
+            ),
+        );
     }
 }
 
-fn of_policy(route: &Route, list: &mut Vec<String>) {
+fn of_deadlines(route: usize, policy: &Policy, doubts: &mut Doubts<'_>) {
     let Policy {
         deadlines,
         heartbeat,
         ..
-    } = &route.policy;
+    } = policy;
     if *heartbeat >= COMMON_IDLE {
-        list.push(format!(
-            "route {}: heartbeat {} is not below the 60s after which common proxies cut silence",
-            route.name,
-            show_duration(*heartbeat)
-        ));
+        doubts.route(
+            route,
+            &["heartbeat"],
+            format!(
+                "{} is not below the 60s after which common proxies cut silence",
+                show_duration(*heartbeat)
+            ),
+        );
     }
     for (name, time) in [
-        ("head", deadlines.head),
-        ("first_event", deadlines.first_event),
-        ("idle", deadlines.idle),
-        ("progress", deadlines.progress),
+        ("deadlines.head", deadlines.head),
+        ("deadlines.first_event", deadlines.first_event),
+        ("deadlines.idle", deadlines.idle),
+        ("deadlines.progress", deadlines.progress),
     ] {
         if time > deadlines.total {
-            list.push(format!(
-                "route {}: deadlines.{name} {} can never pass, because deadlines.total is {}",
-                route.name,
-                show_duration(time),
-                show_duration(deadlines.total)
-            ));
+            doubts.route(
+                route,
+                &[name, "deadlines.total"],
+                format!(
+                    "{name} {} can never pass, because deadlines.total is {}",
+                    show_duration(time),
+                    show_duration(deadlines.total)
+                ),
+            );
         }
     }
     if deadlines.idle > deadlines.progress {
-        list.push(format!(
-            "route {}: deadlines.idle {} can never pass, because deadlines.progress is {}",
-            route.name,
-            show_duration(deadlines.idle),
-            show_duration(deadlines.progress)
-        ));
+        doubts.route(
+            route,
+            &["deadlines.idle", "deadlines.progress"],
+            format!(
+                "deadlines.idle {} can never pass, because deadlines.progress is {}",
+                show_duration(deadlines.idle),
+                show_duration(deadlines.progress)
+            ),
+        );
     }
 }
 
-fn of_websocket(route: &Route, list: &mut Vec<String>) {
+fn of_websocket(route: usize, policy: &Policy, doubts: &mut Doubts<'_>) {
     let Policy {
         websocket, bridge, ..
-    } = &route.policy;
+    } = policy;
     if *websocket == WebSocket::Bridge && bridge.origins.contains(&AllowedOrigin::Any) {
-        list.push(format!(
-            "route {}: websocket.origins allows every site, so any page that a user visits can speak with the agent as that user",
-            route.name
-        ));
+        let why = "allows every site, so any page that a user visits can speak with the agent as that user";
+        doubts.route(route, &["websocket.origins"], why.to_owned());
     }
 }
 
-fn of_reply(route: &Route, list: &mut Vec<String>) {
-    let Policy { reply, request, .. } = &route.policy;
+fn of_reply(route: usize, policy: &Policy, doubts: &mut Doubts<'_>) {
+    let Policy { reply, request, .. } = policy;
     let mut targets = reply.preset.iter().chain(reply.offer.iter().flatten());
     if reply.statuses == Statuses::Visible && !targets.any(|target| target.has_status()) {
-        list.push(format!(
-            "route {}: reply.status visible has no effect, because no reply of the route ({}) has words for it; those of ag-ui, ai-sdk, events and ndjson have",
-            route.name,
-            reply.words().join(", ")
-        ));
+        doubts.route(
+            route,
+            &["reply.status"],
+            format!(
+                "`visible` has no effect, because no reply of the route ({}) has words for it; those of ag-ui, ai-sdk, events and ndjson have",
+                reply.words().join(", ")
+            ),
+        );
     }
     if reply.aggregates && request.is_some() {
-        list.push(format!(
-            "route {}: reply.aggregate has no effect, because clients whose requests are mapped (request.from) always read streams",
-            route.name
-        ));
+        let why = "has no effect, because clients whose requests are mapped (request.from) always read streams";
+        doubts.route(route, &["reply.aggregate"], why.to_owned());
     }
 }
 
-fn of_resume(config: &Config, route: &Route, list: &mut Vec<String>) {
-    let Some(resume) = &route.policy.resume else {
+fn of_resume(config: &Config, index: usize, doubts: &mut Doubts<'_>) {
+    let Some(policy) = config.routes.get(index).map(|route| &route.policy) else {
+        return;
+    };
+    let Some(resume) = &policy.resume else {
         return;
     };
     let total = config.journals.total_bytes;
     if resume.max_bytes > total {
-        list.push(format!(
-            "route {}: resume.max_bytes {} is never reached, because resume.total_bytes of all streams is {}",
-            route.name,
-            show_size(resume.max_bytes as u64),
-            show_size(total as u64)
-        ));
+        doubts.route(
+            index,
+            &["resume.max_bytes"],
+            format!(
+                "{} is never reached, because resume.total_bytes of all streams is {}",
+                show_size(resume.max_bytes as u64),
+                show_size(total as u64)
+            ),
+        );
     }
-    if let OnDisconnect::Grace(grace) = route.policy.on_disconnect
-        && grace > route.policy.deadlines.total
+    if let OnDisconnect::Grace(grace) = policy.on_disconnect
+        && grace > policy.deadlines.total
     {
-        list.push(format!(
-            "route {}: on_disconnect.grace {} can never pass, because deadlines.total is {}",
-            route.name,
-            show_duration(grace),
-            show_duration(route.policy.deadlines.total)
-        ));
+        doubts.route(
+            index,
+            &["on_disconnect.grace", "deadlines.total"],
+            format!(
+                "on_disconnect.grace {} can never pass, because deadlines.total is {}",
+                show_duration(grace),
+                show_duration(policy.deadlines.total)
+            ),
+        );
     }
 }
 
@@ -198,4 +282,53 @@ fn covers(wide: &Match, narrow: &Match) -> bool {
             .headers
             .iter()
             .all(|field| narrow.headers.contains(field))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Overrides};
+
+    #[test]
+    fn a_doubt_is_told_where_it_is_written_and_once() {
+        let text = "upstreams:\n  a: {endpoints: \"http://a\", pool_idle: 5s}\n  spare: {endpoints: \"http://b\"}\n\
+                    defaults:\n  heartbeat: 2m\n  deadlines: {total: 15m}\n\
+                    routes:\n  - {name: one, upstream: a, match: {path_prefix: /1}}\n  - {name: two, upstream: a, match: {path_prefix: /2}}\n  \
+                    - name: three\n    upstream: a\n    match: {path_prefix: /2/3}\n    heartbeat: 3m\n    deadlines: {idle: 20m, progress: 20m}\n";
+        let config = config::load(Some(("f", text)), &Overrides::default()).unwrap();
+        let said: Vec<String> = warnings(&config)
+            .iter()
+            .filter(|one| !one.path.starts_with("limits"))
+            .map(|one| format!("{}: {one}", one.place.unwrap()))
+            .collect();
+        let begins = [
+            "2:41: upstreams.a.pool_idle: 5s is not below",
+            "3:3: upstreams.spare: is used by no route",
+            "5:14: defaults.heartbeat: 2m is not below",
+            "10:5: routes[2]: is never used, because route two before it",
+            "13:16: routes[2].heartbeat: 3m is not below",
+            "14:23: routes[2].deadlines.idle: deadlines.idle 20m can never pass",
+            "14:38: routes[2].deadlines.progress: deadlines.progress 20m can never pass",
+        ];
+        assert_eq!(said.len(), begins.len(), "{said:#?}");
+        for (said, begin) in said.iter().zip(begins) {
+            assert!(said.starts_with(begin), "{said}\n{begin}");
+        }
+    }
+
+    #[test]
+    fn without_a_file_there_is_no_place() {
+        let overrides = Overrides {
+            upstream: Some("http://a".to_owned()),
+            admin: Some("0.0.0.0:9464".to_owned()),
+            ..Overrides::default()
+        };
+        let config = config::load(None, &overrides).unwrap();
+        let said = warnings(&config);
+        assert!(said.iter().all(|one| one.place.is_none()), "{said:?}");
+        assert!(
+            said.iter().any(|one| one.path == "admin.listen"),
+            "{said:?}"
+        );
+    }
 }

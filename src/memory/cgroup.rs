@@ -105,12 +105,20 @@ fn number(path: &Path) -> Option<u64> {
 
 /// Returns the resident memory of this process, in bytes.
 pub(super) fn resident() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    kilobytes("/proc/self/status", "VmRSS:")
+}
+
+/// Returns the memory of the machine, in bytes.
+pub(super) fn machine() -> Option<u64> {
+    kilobytes("/proc/meminfo", "MemTotal:")
+}
+
+/// Returns the bytes in the line of `file` that begins with `name`.
+fn kilobytes(file: &str, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
+    kib.checked_mul(1024)
 }
 
 #[cfg(test)]

@@ -179,6 +179,11 @@ pub fn resident() -> Option<u64> {
     cgroup::resident()
 }
 
+/// Returns the memory of the machine in bytes, if the system tells.
+pub fn machine() -> Option<u64> {
+    cgroup::machine()
+}
+
 /// What [`watch`] reads and acts on.
 #[derive(Debug)]
 pub struct Watched {

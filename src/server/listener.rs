@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
+use super::holder::why_not;
 use super::socket;
 use crate::certificate::ReloadingCertificate;
 use crate::config::{Address, Listen};
@@ -43,12 +44,13 @@ pub fn bind(listen: &Listen, workers: usize) -> io::Result<Bound> {
         .map(ReloadingCertificate::new)
         .transpose()?
         .map(Arc::new);
-    let named = |address: &dyn std::fmt::Display, error: &io::Error| {
-        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+    let refused = |error: io::Error| {
+        let (address, why) = (&listen.address, why_not(&listen.address, &error));
+        io::Error::new(error.kind(), format!("cannot listen on {address}: {why}"))
     };
     match &listen.address {
         Address::Tcp(address) => {
-            let sockets = socket::tcp(*address, workers).map_err(|error| named(address, &error))?;
+            let sockets = socket::tcp(*address, workers).map_err(refused)?;
             let address: SocketAddr = sockets
                 .first()
                 .map_or(Ok(*address), TcpListener::local_addr)?;
@@ -59,10 +61,9 @@ pub fn bind(listen: &Listen, workers: usize) -> io::Result<Bound> {
             })
         }
         Address::Unix(path) => {
-            let address = format!("unix:{}", path.display());
-            let socket = socket::unix(path).map_err(|error| named(&address, &error))?;
+            let socket = socket::unix(path).map_err(refused)?;
             Ok(Bound {
-                address,
+                address: listen.address.to_string(),
                 sockets: Sockets::Unix(socket),
                 tls,
             })

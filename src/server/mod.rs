@@ -3,6 +3,7 @@
 mod accept;
 mod connection;
 mod engine;
+pub mod holder;
 mod interim;
 pub mod listener;
 mod over_http2;

@@ -50,6 +50,23 @@ fn bind(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// Tries whether an address can be listened on, and leaves it as it is.
+///
+/// # Errors
+/// When it is in use, or may not be used.
+pub fn try_bind(address: SocketAddr) -> io::Result<()> {
+    let kind = Some(Protocol::TCP);
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, kind)?;
+    socket.set_reuse_address(true)?;
+    // Without `listen`: no client connects in this moment.
+    socket.bind(&address.into())
+}
+
+/// Tries whether a Unix socket is one that a process listens on.
+pub fn is_served(path: &Path) -> bool {
+    UnixStream::connect(path).is_ok()
+}
+
 /// Binds a Unix socket. Replaces a socket that a process left behind when it ended.
 ///
 /// # Errors
@@ -60,7 +77,7 @@ pub fn unix(path: &Path) -> io::Result<UnixListener> {
             let message = "there is a file that is no socket";
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
         }
-        Ok(_) if UnixStream::connect(path).is_err() => std::fs::remove_file(path)?,
+        Ok(_) if !is_served(path) => std::fs::remove_file(path)?,
         Ok(_) | Err(_) => {}
     }
     let listener = UnixListener::bind(path)?;

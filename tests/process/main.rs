@@ -12,6 +12,7 @@ mod admin;
 mod bridge;
 mod bridge_client;
 mod bridge_http2;
+mod check;
 mod detached;
 mod extremes;
 mod limits;
