@@ -29,7 +29,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// The words of a flood. With their padding they are more than sockets and browsers hide.
 const FLOOD_WORDS: usize = 9000;
 /// Padding of each event, as OpenAI sends it. It makes the events of a flood as large as those of real agents.
-const PADDING: usize = 400;
+const PADDING: usize = 700;
 
 const ANSWER: &str = "A weir is a low dam across a river. It does not stop the water: it holds a steady level, \
 lets the stream through evenly, and is the place where the flow is measured. This answer is sent one word at a time, \

@@ -30,9 +30,18 @@ const LANES = [
     does: "Weir passes each word on when it is complete, keeps silent answers alive, says why one broke, and stops the agent when nobody listens.",
   },
 ].map((facts) => ({ ...facts, view: new View(lane(facts.lane), facts), reading: null }));
+// What the right lane says of itself if the page was opened elsewhere.
+const NOT_WEIR = {
+  name: "Right lane, not Weir",
+  title: "Not through Weir",
+  way: "agent → … → you",
+  does: "This page was not opened at Weir's address, so these answers do not come through Weir. The terminal of the demo names its address.",
+};
 
 let run = null;
 let figures = {};
+// When the agent was asked for the figures.
+let askedAt = 0;
 let asking = false;
 
 function lane(id) {
@@ -49,8 +58,14 @@ function chosen() {
   return { fault: data.get("fault"), client: data.get("client") };
 }
 
+// Only a long answer fills what lies between an agent and a slow client.
+function effective({ fault, client }) {
+  return { fault: client === "slow" && fault === "none" ? "flood" : fault, client };
+}
+
 function explain() {
-  const said = [...form.querySelectorAll("input:checked")].map((input) => input.dataset.says);
+  const { fault, client } = effective(chosen());
+  const said = [...form.querySelectorAll(`[value="${fault}"], [value="${client}"]`)].map(({ dataset }) => dataset.says);
   document.getElementById("explains").textContent = said.join(" ");
 }
 
@@ -61,11 +76,9 @@ function name() {
 
 function start() {
   for (const { reading } of LANES) reading?.drop();
-  const choice = chosen();
-  // Only a long answer fills what lies between an agent and a slow client.
-  if (choice.client === "slow" && choice.fault === "none") choice.fault = "flood";
+  const choice = effective(chosen());
   run = { name: name(), choice, over: false };
-  figures = {};
+  [figures, askedAt] = [{}, 0];
   root.dataset.run = run.name;
   root.dataset.phase = "running";
   status.textContent = "Both lanes are running.";
@@ -86,6 +99,10 @@ function show() {
   const verdicts = LANES.map((lane) => {
     const all = facts(lane);
     const verdicts = judge(all);
+    if (lane.lane === "right" && all.seen.answered && !all.seen.stream) {
+      Object.assign(lane, NOT_WEIR);
+      lane.view.introduce(lane);
+    }
     lane.view.show({ ...all, verdicts, agent: figures[lane.lane] ?? null });
     return verdicts;
   });
@@ -93,9 +110,9 @@ function show() {
   if (isOver) end(verdicts);
 }
 
-// Whether the agent has said the last about a run. It never says anything about a run that did not reach it.
+// Whether the agent has said the last about a run. It says nothing about a run that did not reach it.
 function settled(agent, { seen }) {
-  return agent ? agent.state !== "running" : figures.left !== undefined && !seen.answered;
+  return agent ? agent.state !== "running" : askedAt > seen.overAt;
 }
 
 function end(verdicts) {
@@ -113,10 +130,11 @@ async function ask() {
   if (!run || run.over || asking) return;
   asking = true;
   const { name } = run;
+  const began = performance.now();
   try {
     const answer = await fetch("/demo/stats?run=" + name, { cache: "no-store" });
     const said = await answer.json();
-    if (name === run.name) figures = said;
+    if (name === run.name) [figures, askedAt] = [said, began];
   } catch {
     status.textContent = "The agent does not say how it is. Does the demo still run?";
   } finally {

@@ -9,7 +9,7 @@ const ACTS_AFTER_MS = 2000;
 // How long a client that lost its connection is away.
 const AWAY_MS = 1500;
 // A client that reads slowly takes so much.
-const SLOW_BYTES_PER_MS = 600;
+const SLOW_BYTES_PER_MS = 500;
 // Waits that the plot shows. Beyond that, neighbours become one.
 const MAX_MARKS = 400;
 // The most text of an answer that is kept to be shown.
@@ -30,6 +30,7 @@ export class Reading {
       // What the user is told about the connection.
       state: "asks",
       over: false,
+      overAt: Infinity,
       answered: false,
       // The id of the stream, if Weir gave it one.
       stream: null,
@@ -71,6 +72,7 @@ export class Reading {
     } finally {
       clearTimeout(timer);
       seen.over = true;
+      seen.overAt = performance.now();
     }
   }
 

@@ -5,7 +5,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 400;
 const HEIGHT = 56;
 // The wait that fills the height, and the shortest time that fills the width.
-const TALLEST_MS = 4000;
+const TALLEST_MS = 3000;
 const NARROWEST_MS = 5000;
 
 const whole = (number) => number.toLocaleString("en");
@@ -15,7 +15,7 @@ const NONE = "–";
 const AGENT_STATES = {
   running: "working",
   finished: "said everything",
-  crashed: "crashed, as you asked",
+  crashed: "crashed",
   stopped: "stopped early",
 };
 
@@ -25,7 +25,7 @@ export class View {
   #shown = {};
   #path;
 
-  constructor(root, { title, way, does }) {
+  constructor(root, words) {
     this.#root = root;
     for (const field of root.querySelectorAll("[data-field]")) this.#fields[field.dataset.field] = field;
     const svg = document.createElementNS(SVG, "svg");
@@ -36,6 +36,11 @@ export class View {
     svg.append(this.#path);
     this.#fields.plot.append(svg);
     this.#fields.svg = svg;
+    this.introduce(words);
+  }
+
+  // Says what the answer comes through.
+  introduce({ title, way, does }) {
     this.#set("title", title);
     this.#set("way", way);
     this.#set("does", does);
@@ -53,7 +58,7 @@ export class View {
   show({ seen, verdicts, agent, now }) {
     const text = this.#fields.text;
     const follows = text.scrollTop + text.clientHeight >= text.scrollHeight - 4;
-    this.#set("text", seen.text);
+    this.#set("text", seen.text.trimStart());
     if (follows) text.scrollTop = text.scrollHeight;
     this.#set("state", `The client ${seen.state}.`);
     this.#verdicts(verdicts);
@@ -91,9 +96,7 @@ export class View {
     const drawn = bars.join("");
     if (this.#shown.plot !== drawn) this.#path.setAttribute("d", drawn);
     this.#shown.plot = drawn;
-    const words = seen.marks.length
-      ? `First word after ${ms(seen.ttft)}, longest wait after that ${ms(seen.longestGap)}, at most ${seen.mostWords} words at a time.`
-      : "No word yet.";
+    const words = caption(seen);
     if (this.#shown.caption !== words) this.#fields.svg.setAttribute("aria-label", `The wait before each word. ${words}`);
     this.#set("caption", words);
     this.#set("span", `${(span / 1000).toFixed(0)} s`);
@@ -111,10 +114,17 @@ export class View {
   }
 }
 
+function caption(seen) {
+  if (!seen.marks.length) return "No word yet.";
+  const longest = seen.longestGap ? `, longest wait after that ${ms(seen.longestGap)}` : "";
+  const most = `${seen.mostWords} ${seen.mostWords === 1 ? "word" : "words"}`;
+  return `First word after ${ms(seen.ttft)}${longest}, at most ${most} at a time.`;
+}
+
 function raised(seen) {
   if (seen.error) return `error event: ${seen.error.message}`;
   if (seen.raised) return seen.raised;
-  if (seen.hungUp === "left") return "nothing: the client is gone";
+  if (seen.hungUp) return seen.hungUp === "left" ? "nothing: the client is gone" : "nothing: it has hung up itself";
   return seen.over ? "nothing" : "nothing so far";
 }
 
@@ -128,6 +138,8 @@ function item({ id, name, state, why }) {
   const item = document.createElement("li");
   item.dataset.verdict = id;
   item.dataset.state = state;
-  item.append(part("span", state, "mark"), " ", part("span", name, "name"), " ", part("span", why, "why"));
+  const said = part("div", "");
+  said.append(part("span", name, "name"), " ", part("span", why, "why"));
+  item.append(part("span", state, "mark"), " ", said);
   return item;
 }
