@@ -171,23 +171,20 @@ impl http_body::Body for Script {
 }
 
 fn steps(fault: Fault) -> io::Result<Vec<Step>> {
-    let answer = || events(ANSWER.split_inclusive(' '), 0);
+    let answer = || events(&words(ANSWER), 0);
     let mut steps = match fault {
         Fault::None | Fault::Crash | Fault::Hang | Fault::Silence => paced(whole(answer())),
         Fault::Flood => {
             let text = format!("{ANSWER} ");
-            let words: Vec<&str> = text.split_inclusive(' ').collect();
-            let flood = words.iter().copied().cycle().take(FLOOD_WORDS);
-            let pieces = whole(events(flood, PADDING)).into_iter();
+            let flood = words(&text).into_iter().cycle().take(FLOOD_WORDS);
+            let pieces = whole(events(&flood.collect::<Vec<_>>(), PADDING)).into_iter();
             pieces.map(Step::Send).collect()
         }
         Fault::Gzip => paced(compressed(answer())?),
-        Fault::Split => paced(split(events(LONG_CHARACTERS.split_inclusive(' '), 0))),
+        Fault::Split => paced(split(events(&words(LONG_CHARACTERS), 0))),
         Fault::Think => {
-            let words = THOUGHT
-                .split_inclusive(' ')
-                .chain(ANSWER.split_inclusive(' '));
-            paced(whole(events(words, 0)))
+            let said = [words(THOUGHT), words(ANSWER)].concat();
+            paced(whole(events(&said, 0)))
         }
     };
     // The first event names the role. Before each word there is a wait, and so before the fault.
@@ -207,8 +204,12 @@ fn steps(fault: Fault) -> io::Result<Vec<Step>> {
     Ok(steps)
 }
 
+fn words(text: &str) -> Vec<&str> {
+    text.split_inclusive(' ').collect()
+}
+
 /// Returns the events of an answer, each with the number of its words.
-fn events<'a>(words: impl Iterator<Item = &'a str>, padding: usize) -> Vec<(String, u64)> {
+fn events(words: &[&str], padding: usize) -> Vec<(String, u64)> {
     let padding = match padding {
         0 => String::new(),
         bytes => format!(",\"obfuscation\":\"{}\"", "x".repeat(bytes)),
@@ -223,7 +224,11 @@ fn events<'a>(words: impl Iterator<Item = &'a str>, padding: usize) -> Vec<(Stri
         chunk("{\"role\":\"assistant\",\"content\":\"\"}", "null"),
         0,
     )];
-    events.extend(words.map(|word| (chunk(&json!({ "content": word }).to_string(), "null"), 1)));
+    events.extend(
+        words
+            .iter()
+            .map(|word| (chunk(&json!({ "content": word }).to_string(), "null"), 1)),
+    );
     events.push((chunk("{}", "\"stop\""), 0));
     events.push(("data: [DONE]\n\n".to_owned(), 0));
     events
