@@ -21,7 +21,6 @@ ATTEMPTS = 3
 CASES = [
     ("just answers", "just reads", {"first", "even"}),
     ("crashes", "just reads", {"first", "even", "end"}),
-    ("is silent for 6 s", "just reads", {"first", "even", "end"}),
     ("floods", "just reads", set()),
     ("compresses", "just reads", {"first", "even"}),
     ("splits characters", "just reads", {"first", "even", "torn"}),
@@ -29,7 +28,8 @@ CASES = [
     ("just answers", "closes the tab", {"first", "even", "stopped"}),
     ("just answers", "loses its connection", {"first", "end"}),
     ("just answers", "presses stop", {"first", "even", "stopped"}),
-    # Eight seconds of silence, until Weir ends it.
+    # Six seconds of silence, and eight, after which Weir ends it.
+    pytest.param("is silent for 6 s", "just reads", {"first", "even", "end"}, marks=pytest.mark.slow),
     pytest.param("hangs", "just reads", {"first", "even", "end"}, marks=pytest.mark.slow),
     # A browser hides megabytes from the proxies, so that there must be many of them.
     pytest.param("just answers", "reads slowly", {"held"}, marks=pytest.mark.slow),
@@ -179,6 +179,7 @@ def test_a_client_that_loses_its_connection_gets_each_word_once(demo):
     assert seen["left"]["raised"].startswith("connection lost, and nothing to come back to")
 
 
+@pytest.mark.slow
 def test_a_second_run_starts_anew_and_what_it_interrupts_is_for_nobody(demo):
     # The page begins to run when it is opened, and the first choice interrupts that.
     choices = [("crashes", "just reads"), ("just answers", "just reads")]
@@ -196,6 +197,7 @@ def test_the_keyboard_is_enough(demo):
     assert "failed" in seen["status"]
 
 
+@pytest.mark.slow
 def test_a_page_without_weir_shows_that_it_fails(demo):
     """The same page, served by the agent itself and through the buffering proxy."""
     [seen] = run(demo.agent, ("crashes", "just reads"))
