@@ -1,169 +1,225 @@
-//! The scripted agent of the demo: serves the page, and OpenAI-style chat completions streamed at the pace of a model.
+//! The scripted agent of the demo: serves the page and its files, OpenAI-style chat completions streamed at the pace of a
+//! model, and its own account of its runs.
 
 use std::convert::Infallible;
-use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body::Frame;
-use http_body_util::{BodyExt, Limited};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
 
+use super::page::{self, Index, Page};
+use super::runs::{Lane, Runs};
+use super::script::{self, Fault, Script};
 use crate::tasks;
 
-const PAGE: &str = include_str!("page.html");
 const MAX_REQUEST_BYTES: usize = 1 << 20;
-const PACE: Duration = Duration::from_millis(40);
-const ANSWER: &str = "A weir is a low dam across a river. It does not stop the water: it holds a steady level, \
-lets the stream through evenly, and is the place where the flow is measured. This text was sent one word at a \
-time, and Weir passed each word on the moment it was complete.";
+/// Further connections are closed at once.
+const MAX_CONNECTIONS: usize = 256;
+/// How long a connection may take to send the head of a request.
+const HEAD_WITHIN: Duration = Duration::from_secs(30);
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// Send buffer, which the kernel doubles. A large one would hide for how long a slow client holds the agent up.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Starts the agent on a free port in its own thread. Its page links to `admin`.
-pub(super) fn start(admin: &str) -> io::Result<SocketAddr> {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
-    let page: Arc<str> = PAGE.replace("\"ADMIN\"", &format!("\"{admin}\"")).into();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    std::thread::Builder::new()
-        .name("demo-agent".into())
-        .spawn(move || {
-            runtime.block_on(async {
-                let Ok(listener) = TcpListener::from_std(listener) else {
-                    return;
-                };
-                while let Ok((stream, _)) = listener.accept().await {
-                    let page = Arc::clone(&page);
-                    tasks::spawn(async move {
-                        let service = service_fn(|request| answer(&page, request));
-                        // A broken connection concerns only its client.
-                        let _ = http1::Builder::new()
-                            .serve_connection(TokioIo::new(stream), service)
-                            .await;
-                    });
-                }
-            });
-        })?;
-    Ok(address)
+/// What pages of other origins may do here: everything. The page asks through the buffering proxy, which has another
+/// origin, and the script is no secret.
+const SHARED: [(&str, &str); 4] = [
+    ("access-control-allow-origin", "*"),
+    ("access-control-allow-methods", "GET, POST"),
+    ("access-control-allow-headers", "content-type"),
+    ("access-control-max-age", "600"),
+];
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+type Answer = Response<Either<Full<Bytes>, Script>>;
+
+/// The agent, with its page.
+#[derive(Debug)]
+pub(super) struct Agent {
+    page: Page,
+    runs: Arc<Runs>,
 }
 
-async fn answer(page: &str, request: Request<Incoming>) -> Result<Response<Script>, Infallible> {
-    let path = request.uri().path().to_owned();
-    if path == "/" {
-        return Ok(whole(
-            StatusCode::OK,
-            "text/html; charset=utf-8",
-            page.to_owned(),
-        ));
-    }
-    if !path.ends_with("/chat/completions") {
-        let message = "the demo agent knows / and /v1/chat/completions\n".to_owned();
-        return Ok(whole(
-            StatusCode::NOT_FOUND,
-            "text/plain; charset=utf-8",
-            message,
-        ));
-    }
-    let body = Limited::new(request.into_body(), MAX_REQUEST_BYTES)
-        .collect()
-        .await;
-    let asked: Option<serde_json::Value> = body
-        .ok()
-        .and_then(|body| serde_json::from_slice(&body.to_bytes()).ok());
-    if asked.is_some_and(|asked| asked.get("stream") != Some(&true.into())) {
-        return Ok(whole(StatusCode::OK, "application/json", completion()));
-    }
-    let mut pace = interval(PACE);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let script = Script {
-        parts: chunks().into_iter(),
-        pace: Some(pace),
-    };
-    Ok(typed(Response::new(script), "text/event-stream"))
-}
-
-fn whole(status: StatusCode, kind: &'static str, body: String) -> Response<Script> {
-    let mut response = Response::new(Script {
-        parts: vec![body].into_iter(),
-        pace: None,
-    });
-    *response.status_mut() = status;
-    typed(response, kind)
-}
-
-fn typed(mut response: Response<Script>, kind: &'static str) -> Response<Script> {
-    let kind = HeaderValue::from_static(kind);
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
-}
-
-fn completion() -> String {
-    serde_json::json!({
-        "id": "demo", "object": "chat.completion", "created": 0, "model": "demo",
-        "choices": [{
-            "index": 0, "finish_reason": "stop",
-            "message": { "role": "assistant", "content": ANSWER },
-        }],
-    })
-    .to_string()
-}
-
-fn chunks() -> Vec<String> {
-    let chunk = |delta: String, finish: &str| {
-        format!(
-            "data: {{\"id\":\"demo\",\"object\":\"chat.completion.chunk\",\"created\":0,\"model\":\"demo\",\
-             \"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish}}}]}}\n\n"
-        )
-    };
-    let mut chunks = vec![chunk(
-        "{\"role\":\"assistant\",\"content\":\"\"}".into(),
-        "null",
-    )];
-    chunks.extend(
-        ANSWER
-            .split_inclusive(' ')
-            .map(|word| chunk(format!("{{\"content\":\"{word}\"}}"), "null")),
-    );
-    chunks.push(chunk("{}".into(), "\"stop\""));
-    chunks.push("data: [DONE]\n\n".into());
-    chunks
-}
-
-/// A body that sends its parts one per tick of `pace`, or at once without a pace.
-struct Script {
-    parts: std::vec::IntoIter<String>,
-    pace: Option<Interval>,
-}
-
-impl http_body::Body for Script {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if let Some(pace) = &mut self.pace
-            && pace.poll_tick(cx).is_pending()
-        {
-            return Poll::Pending;
+impl Agent {
+    pub(super) fn new(page: Page) -> Self {
+        Self {
+            page,
+            runs: Arc::default(),
         }
-        Poll::Ready(
-            self.parts
-                .next()
-                .map(|part| Ok(Frame::data(Bytes::from(part)))),
-        )
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {
+        let mut answer = if request.method() == Method::OPTIONS {
+            whole(StatusCode::NO_CONTENT, TEXT, "")
+        } else {
+            self.find(request).await
+        };
+        for (name, value) in SHARED {
+            answer
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value));
+        }
+        Ok(answer)
+    }
+
+    async fn find(&self, request: Request<Incoming>) -> Answer {
+        let uri = request.uri().clone();
+        let query = Query(uri.query().unwrap_or_default());
+        if uri.path() == "/" {
+            return self.index(request.headers());
+        }
+        if let Some((kind, content)) = page::file(uri.path()) {
+            return whole(StatusCode::OK, kind, content);
+        }
+        match uri.path() {
+            "/demo/stats" => {
+                let figures = self.runs.figures(query.get("run"));
+                whole(StatusCode::OK, JSON, figures)
+            }
+            "/demo/left" if request.method() == Method::POST => {
+                if let Some(lane) = Lane::parse(query.get("lane")) {
+                    self.runs.leave(query.get("run"), lane);
+                }
+                whole(StatusCode::NO_CONTENT, TEXT, "")
+            }
+            path if path.ends_with("/chat/completions") => self.complete(query, request).await,
+            _ => {
+                let message = "the demo agent knows / and /v1/chat/completions\n";
+                whole(StatusCode::NOT_FOUND, TEXT, message)
+            }
+        }
+    }
+
+    fn index(&self, headers: &HeaderMap) -> Answer {
+        let host = headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok());
+        let Index { html, policy } = self.page.index(host);
+        // A policy that is no header would be a defect. Without any, the page would still not be served.
+        let policy = HeaderValue::try_from(policy)
+            .unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"));
+        let mut answer = whole(StatusCode::OK, HTML, html);
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        let no_referrer = HeaderValue::from_static("no-referrer");
+        headers.insert(header::REFERRER_POLICY, no_referrer);
+        answer
+    }
+
+    async fn complete(&self, query: Query<'_>, request: Request<Incoming>) -> Answer {
+        let body = Limited::new(request.into_body(), MAX_REQUEST_BYTES)
+            .collect()
+            .await;
+        let asked: Option<serde_json::Value> = body
+            .ok()
+            .and_then(|body| serde_json::from_slice(&body.to_bytes()).ok());
+        if asked.is_some_and(|asked| asked.get("stream") != Some(&true.into())) {
+            return whole(StatusCode::OK, JSON, script::completion());
+        }
+        let fault = Fault::parse(query.get("fault"));
+        let (run, lane) = (query.get("run"), Lane::parse(query.get("lane")));
+        let ticket = lane
+            .filter(|_| !run.is_empty())
+            .map(|lane| self.runs.begin(run, lane));
+        match Script::new(fault, ticket) {
+            Ok(script) => {
+                let mut answer = typed(Response::new(Either::Right(script)), "text/event-stream");
+                if fault == Fault::Gzip {
+                    let gzip = HeaderValue::from_static("gzip");
+                    answer.headers_mut().insert(header::CONTENT_ENCODING, gzip);
+                }
+                answer
+            }
+            Err(error) => whole(StatusCode::INTERNAL_SERVER_ERROR, TEXT, error.to_string()),
+        }
+    }
+}
+
+/// Serves the agent for as long as its runtime.
+pub(super) async fn serve(listener: std::net::TcpListener, agent: Agent) {
+    let Ok(listener) = TcpListener::from_std(listener) else {
+        return;
+    };
+    let agent = Arc::new(agent);
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            sleep(ACCEPT_AGAIN).await;
+            continue;
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            continue;
+        };
+        tune(&stream);
+        let agent = Arc::clone(&agent);
+        tasks::spawn(async move {
+            let service = service_fn(|request| agent.answer(request));
+            // A broken connection concerns only its client.
+            let _ = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_WITHIN)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+            drop(place);
+        });
+    }
+}
+
+/// Sets the options of a connection. Without them the demo still works.
+fn tune(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(stream).set_send_buffer_size(SEND_BUFFER_BYTES);
+}
+
+fn whole(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Either::Left(Full::new(body.into())));
+    *answer.status_mut() = status;
+    typed(answer, kind)
+}
+
+fn typed(mut answer: Answer, kind: &'static str) -> Answer {
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let nosniff = HeaderValue::from_static("nosniff");
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    answer
+}
+
+/// The query of a request. Its values are plain words.
+#[derive(Clone, Copy, Debug)]
+struct Query<'a>(&'a str);
+
+impl<'a> Query<'a> {
+    /// Returns the first value of this name; empty if there is none.
+    fn get(self, name: &str) -> &'a str {
+        let mut pairs = self.0.split('&').filter_map(|pair| pair.split_once('='));
+        pairs
+            .find(|(own, _)| *own == name)
+            .map_or("", |(_, value)| value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_value_of_a_name_counts() {
+        let query = Query("run=a&lane=left&run=b&x");
+        assert_eq!((query.get("run"), query.get("lane")), ("a", "left"));
+        assert_eq!((query.get("x"), query.get("fault")), ("", ""));
     }
 }

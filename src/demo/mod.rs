@@ -1,18 +1,38 @@
-//! `weir demo`: runs a scripted agent, the proxy in front of it, and a page that shows the tokens as they arrive.
+//! `weir demo`: one scripted agent, two ways to it, and a page that measures both side by side: through a proxy that
+//! buffers, and through Weir.
 
 mod agent;
+mod buffering;
+mod page;
+mod runs;
+mod script;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use crate::cli::Demo;
 use crate::command::serve::{Source, serve};
 use crate::config::{self, Config, Overrides, Problems};
 use crate::log;
+use agent::Agent;
+use page::Page;
 
-/// The page loses its connection on purpose, and comes back. It counts the events by their ids.
-const CONFIG: &str = "defaults: {resume: {ids: all}, on_disconnect: {grace: 10s}}\n";
+/// Heartbeats and the limit of silence are short, so that nobody waits for what the page shows. On one path the page loses
+/// its connection and comes back, so the run goes on without it; elsewhere a client that leaves ends the run. The page
+/// counts events by their ids. The journal holds a whole flood.
+const CONFIG: &str = "\
+defaults:
+  heartbeat: 1s
+  deadlines: {idle: 8s}
+  hide: {reasoning: drop}
+  resume: {ids: all, max_events: 20000, max_bytes: 16MiB}
+routes:
+  - name: comes-back
+    match: {path_prefix: /resumable}
+    on_disconnect: {grace: 10s}
+  - name: demo
+";
 
 /// The reason why the demo did not run.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +52,12 @@ pub enum Error {
 pub fn run(demo: &Demo, say: impl FnOnce(String)) -> Result<(), Error> {
     let is_known = demo.admin != "off" && !demo.admin.ends_with(":0");
     let admin = is_known.then(|| format!("http://{}/", demo.admin));
-    let agent = agent::start(&admin.unwrap_or_default())?;
+    let (agent_listener, agent) = bind("127.0.0.1:0", "the demo agent")?;
+    let (buffering_listener, buffering) = bind(&demo.buffering, "--buffering")?;
+    let page = Page {
+        admin: admin.unwrap_or_default(),
+        buffering_port: buffering.port(),
+    };
     let overrides = Overrides {
         listen: Some(demo.listen.clone()),
         admin: Some(demo.admin.clone()),
@@ -49,11 +74,44 @@ pub fn run(demo: &Demo, say: impl FnOnce(String)) -> Result<(), Error> {
     // No load balancer has to notice the shutdown, so there is no drain delay.
     config.drain.delay = Duration::ZERO;
     let _flush = log::install(&config.log)?;
-    serve(config, source, |addresses| say(greeting(addresses, agent)))?;
+    in_thread("demo-agent", move || {
+        agent::serve(agent_listener, Agent::new(page))
+    })?;
+    in_thread("demo-buffering", move || {
+        buffering::serve(buffering_listener, agent)
+    })?;
+    serve(config, source, |addresses| {
+        say(greeting(addresses, agent, buffering));
+    })?;
     Ok(())
 }
 
-fn greeting(addresses: &[String], agent: SocketAddr) -> String {
+fn bind(address: &str, what: &str) -> io::Result<(TcpListener, SocketAddr)> {
+    let failed = |error: io::Error| {
+        let message = format!("cannot listen on {address} ({what}): {error}");
+        io::Error::new(error.kind(), message)
+    };
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true)?;
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
+}
+
+/// Runs a server in a thread of its own, so that none slows another down.
+fn in_thread<F: Future<Output = ()>>(
+    name: &str,
+    serve: impl FnOnce() -> F + Send + 'static,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(move || runtime.block_on(serve()))?;
+    Ok(())
+}
+
+fn greeting(addresses: &[String], agent: SocketAddr, buffering: SocketAddr) -> String {
     let proxy = addresses.first().map_or("", String::as_str);
     let admin = addresses
         .get(1)
@@ -64,12 +122,35 @@ fn greeting(addresses: &[String], agent: SocketAddr) -> String {
   watch tokens arrive   http://{proxy}/
   live streams, metrics {admin}
   the agent behind it   http://{agent}
+  a proxy that buffers  http://{buffering}
 
-Try it in a terminal:
+The page compares the two ways to the agent. The same in a terminal:
 
   curl -N http://{proxy}/v1/chat/completions -H 'content-type: application/json' -d '{{\"stream\":true}}'
+  curl -N http://{buffering}/v1/chat/completions -H 'content-type: application/json' -d '{{\"stream\":true}}'
 
 Stop with Ctrl-C.
 "
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::OnDisconnect;
+
+    #[test]
+    fn the_configuration_is_valid_and_warns_of_nothing() {
+        let overrides = Overrides {
+            upstream: Some("http://127.0.0.1:1".into()),
+            ..Overrides::default()
+        };
+        let config = config::load(Some(("demo", CONFIG)), &overrides).unwrap();
+        assert_eq!(config::warnings(&config), Vec::<String>::new());
+        let left: Vec<_> = (config.routes.iter())
+            .map(|route| route.policy.on_disconnect)
+            .collect();
+        let grace = OnDisconnect::Grace(Duration::from_secs(10));
+        assert_eq!(left, [grace, OnDisconnect::Cancel]);
+    }
 }
