@@ -146,7 +146,7 @@ mod tests {
             ..Overrides::default()
         };
         let config = config::load(Some(("demo", CONFIG)), &overrides).unwrap();
-        assert_eq!(config::warnings(&config), Vec::<String>::new());
+        assert_eq!(config::warnings(&config), []);
         let left: Vec<_> = (config.routes.iter())
             .map(|route| route.policy.on_disconnect)
             .collect();

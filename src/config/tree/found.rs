@@ -78,16 +78,16 @@ impl Found<'_> {
             return (self.place, message.to_owned());
         }
         if !key(line) {
-            return self.without_colon(number, line);
+            return without_colon(number, line);
         }
         let Some((above, before)) = self.before(number) else {
             return (self.place, "a `:` is not possible here".to_owned());
         };
-        if let Some(said) = self.dash(above, before) {
+        if let Some(said) = dash(above, before) {
             return said;
         }
         if !key(before) {
-            return self.without_colon(above, before);
+            return without_colon(above, before);
         }
         let place = Place {
             line: number,
@@ -97,44 +97,6 @@ impl Found<'_> {
             "this line is indented deeper than line {above}, which has a value already; keys of one section begin in the same column"
         );
         (place, message)
-    }
-
-    /// A line that begins with a dash without a space.
-    fn dash(&self, number: usize, line: &str) -> Option<Said> {
-        let content = line.trim_start();
-        let is_dash =
-            content.starts_with('-') && content.chars().nth(1).is_some_and(char::is_alphanumeric);
-        let place = Place {
-            line: number,
-            column: indentation(line) + 1,
-        };
-        is_dash.then(|| {
-            (
-                place,
-                "a dash that begins an entry needs a space after it: `- name: …`".to_owned(),
-            )
-        })
-    }
-
-    /// A line that should have a key, and has none.
-    fn without_colon(&self, number: usize, line: &str) -> Said {
-        let colon = line.chars().position(|next| next == ':');
-        match colon {
-            Some(at) => (
-                Place {
-                    line: number,
-                    column: at + 1,
-                },
-                "the `:` after a key needs a space behind it: `key: value`".to_owned(),
-            ),
-            None => (
-                Place {
-                    line: number,
-                    column: indentation(line) + 1,
-                },
-                "a `:` is missing after this key".to_owned(),
-            ),
-        }
     }
 
     /// A line whose indentation fits no section above it.
@@ -147,12 +109,12 @@ impl Found<'_> {
             return (self.place, message.to_owned());
         }
         if let Some((above, before)) = self.before(number)
-            && let Some(said) = self.dash(above, before)
+            && let Some(said) = dash(above, before)
         {
             return said;
         }
         if !has_key(line.trim_start()) && !line.trim_start().starts_with('-') {
-            return self.without_colon(number, line);
+            return without_colon(number, line);
         }
         let (mut left, mut right) = (None, None);
         for column in self.columns_above(number) {
@@ -236,4 +198,42 @@ pub(super) fn never_closed(open: char) -> String {
 
 fn quote_never_closed(quote: char) -> String {
     format!("this `{quote}` is never closed; add a `{quote}` at the end of the value")
+}
+
+/// A line that begins with a dash without a space.
+fn dash(number: usize, line: &str) -> Option<Said> {
+    let content = line.trim_start();
+    let is_dash =
+        content.starts_with('-') && content.chars().nth(1).is_some_and(char::is_alphanumeric);
+    let place = Place {
+        line: number,
+        column: indentation(line) + 1,
+    };
+    is_dash.then(|| {
+        (
+            place,
+            "a dash that begins an entry needs a space after it: `- name: …`".to_owned(),
+        )
+    })
+}
+
+/// A line that should have a key, and has none.
+fn without_colon(number: usize, line: &str) -> Said {
+    let colon = line.chars().position(|next| next == ':');
+    match colon {
+        Some(at) => (
+            Place {
+                line: number,
+                column: at + 1,
+            },
+            "the `:` after a key needs a space behind it: `key: value`".to_owned(),
+        ),
+        None => (
+            Place {
+                line: number,
+                column: indentation(line) + 1,
+            },
+            "a `:` is missing after this key".to_owned(),
+        ),
+    }
 }

@@ -104,7 +104,7 @@ pub(crate) fn explain(text: &str, error: &ScanError, place: Place) -> Diagnosis 
             place,
             "a list with dashes begins on a line of its own; in one line, write `[a, b]`",
         ),
-        _ => (place, error.info().to_owned()),
+        _ => (place, error.info()),
     };
     Diagnosis {
         place,
