@@ -306,10 +306,10 @@ pub struct Replay {
     #[arg(long, conflicts_with = "listen")]
     pub explain: bool,
     /// With --explain: print JSON
-    #[arg(long, requires = "explain")]
+    #[arg(long, requires = "explain", conflicts_with = "listen")]
     pub json: bool,
     /// With --explain: also print excerpts of what `hide` would leave out
-    #[arg(long, requires = "explain")]
+    #[arg(long, requires = "explain", conflicts_with = "listen")]
     pub show: bool,
 }
 
