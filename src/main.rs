@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use weir::cli::{Cli, Command};
-use weir::command::{Output, check, drain, healthcheck, schema, serve};
+use weir::command::{Output, check, completions, drain, healthcheck, inject, schema, serve};
 use weir::{demo, log};
 
 /// jemalloc, which returns freed memory to the system from a background thread (how soon: `.cargo/config.toml`).
@@ -23,6 +23,7 @@ fn main() -> ExitCode {
             let probe = args.probe;
             finish(&check::check(file.as_deref(), &args.settings.into(), probe))
         }
+        Command::Completions(args) => finish(&completions::completions(args.shell)),
         Command::Demo(args) => match demo::run(&args, |text| say(&text)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error @ demo::Error::Flags(_)) => fail(&error.to_string(), 2),
@@ -36,6 +37,8 @@ fn main() -> ExitCode {
             let (url, admin) = (args.url.as_deref(), args.admin.as_deref());
             finish(&healthcheck::healthcheck(url, admin))
         }
+        Command::Inject(args) => finish(&inject::inject(&args.into())),
+        Command::Man(args) => finish(&completions::man(&args.folder)),
         Command::Schema => finish(&schema::schema()),
         Command::Serve(args) => {
             let file = args.file().map(ToOwned::to_owned);

@@ -2,8 +2,10 @@
 
 mod ask;
 pub mod check;
+pub mod completions;
 pub mod drain;
 pub mod healthcheck;
+pub mod inject;
 mod records;
 pub mod schema;
 pub mod serve;
