@@ -242,17 +242,21 @@ impl Document<'_> {
     }
 }
 
-/// Splits the input at lines of dashes, which end even a block scalar, and parses each document.
+/// Splits the input at lines of dashes, which end even a block scalar, and parses each document. Comments and directives
+/// above the first line of dashes belong to the first document.
 fn documents(text: &str) -> Result<Vec<Document<'_>>, Problem> {
     let mut starts = vec![0];
     let mut place = 0;
+    let mut content = false;
     for line in text.split_inclusive('\n') {
-        let dashes = line
-            .strip_prefix("---")
-            .filter(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
-        if dashes.is_some() && place > 0 {
-            starts.push(place);
+        let rest = line.strip_prefix("---");
+        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace)) {
+            if content {
+                starts.push(place);
+            }
+            content = true;
         }
+        content |= !line.starts_with(['#', '%']) && !line.trim().is_empty();
         place += line.len();
     }
     let ends = starts.iter().skip(1).copied().chain([text.len()]);

@@ -247,6 +247,23 @@ fn what_cannot_be_meant_is_an_error() {
 }
 
 #[test]
+fn documents_begin_at_dashes() {
+    let one = pod("[{name: a, ports: [{containerPort: 80}]}]");
+    let starts = |text: &str| {
+        let found = documents(text).unwrap();
+        found.iter().map(|one| one.start).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        starts("# c\n\n%YAML 1.2\n---\na: 1\n--- # d\nb: |\n  ---\n---\n"),
+        [0, 24, 43]
+    );
+    assert_eq!(starts("---\na: 1\r\n---\r\nb: ---\n----: 1\n"), [0, 10]);
+    let text = format!("# c\n%YAML 1.2\n---\n{one}");
+    let done = inject(&text, &wish()).unwrap();
+    assert!(done.text.starts_with("# c\n%YAML 1.2\n---\nkind: Pod\n"));
+}
+
+#[test]
 fn a_config_map_is_mounted() {
     let with = Wish {
         config_map: Some("mine".to_owned()),
@@ -296,5 +313,23 @@ fn a_service_leads_to_weir_only_if_it_led_to_the_agent() {
             "{:?}",
             other.notes
         );
+    }
+}
+
+/// Whatever is cut off, the rest is edited as a whole or not at all.
+#[test]
+fn a_cut_manifest_is_an_error_or_the_same_manifest_with_weir() {
+    for end in 0..AGENT.len() {
+        let text = &AGENT[..end];
+        let Ok(done) = inject(text, &wish()) else {
+            continue;
+        };
+        let mut rest = done.text.lines();
+        for line in text
+            .lines()
+            .filter(|line| !line.contains("targetPort: http"))
+        {
+            assert!(rest.any(|made| made == line), "{line}\n{}", done.text);
+        }
     }
 }
