@@ -136,10 +136,13 @@ fn insert(text: &str, node: &Node, edit: &Edit) -> Option<Insert> {
 
 /// Where the line after the end of a block collection begins.
 fn after(text: &str, node: &Node) -> usize {
-    // A block scalar ends where the next token begins.
-    let end = text
-        .get(..node.range.end)
-        .map_or(0, |text| text.trim_end().len());
+    let end = node.range.end;
+    let inside = text.get(..end).unwrap_or_default();
+    // A block scalar ends where the next token begins; empty lines at its end can be part of it.
+    let lines = inside.trim_end_matches(' ');
+    if lines.ends_with('\n') {
+        return lines.len();
+    }
     let rest = text.get(end..).unwrap_or_default();
     rest.find('\n').map_or(text.len(), |line| end + line + 1)
 }
@@ -301,6 +304,22 @@ mod tests {
             edited("a:\n  b: 1", &a, add()).unwrap(),
             "a:\n  b: 1\n  new:\n    x: 1\n    y: [a]\n"
         );
+    }
+
+    #[test]
+    fn what_is_added_is_no_part_of_a_block_scalar() {
+        let a = [Step::Key("a")];
+        for (style, blank) in [("|", ""), ("|+", "\n\n"), ("|-", "\n"), (">", "")] {
+            let text = format!("a:\n  b: {style}\n    # t\n{blank}c: 3\n");
+            let added = edited(&text, &a, add()).unwrap();
+            let place = text.len() - 5;
+            let new = "  new:\n    x: 1\n    y: [a]\n";
+            assert_eq!(added, format!("{}{new}c: 3\n", &text[..place]));
+            assert_eq!(
+                edited(&text[..place], &a, add()).unwrap(),
+                format!("{}{new}", &text[..place])
+            );
+        }
     }
 
     #[test]
