@@ -220,6 +220,9 @@ fn what_cannot_be_meant_is_an_error() {
         )
         .is_ok()
     );
+    let mesh = "kind: Pod\nmetadata: {name: p}\nspec: {initContainers: [{name: mesh, restartPolicy: Always, ports: [{containerPort: 9464}]}], containers: [{name: a, ports: [{containerPort: 80}]}]}\n";
+    assert!(problem(mesh, &wish()).contains("port 9464 belongs to `mesh`"));
+    assert!(inject(&mesh.replace("Always", "Never"), &wish()).is_ok());
     assert!(problem("kind: ConfigMap\n", &wish()).contains("no workload"));
     let two = format!("{one}---\n{}", one.replace("name: p", "name: q"));
     assert!(problem(&two, &wish()).contains("several workloads in the input: Pod/p, Pod/q"));

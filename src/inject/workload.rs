@@ -294,7 +294,9 @@ impl<'a> Workload<'a> {
                     "the agent listens on port {wanted} itself: choose another port for Weir with {flag}"
                 ));
             }
-            if let Some(taken) = self.declared().iter().find(|port| port.number == wanted) {
+            let mut ports = self.declared();
+            ports.extend(self.native().flat_map(|one| declared_by(0, one)));
+            if let Some(taken) = ports.iter().find(|port| port.number == wanted) {
                 return Err(format!(
                     "port {wanted} belongs to `{}`: choose another port for Weir with {flag}",
                     taken.owner
@@ -306,24 +308,17 @@ impl<'a> Workload<'a> {
 
     /// The TCP ports of the pod's containers.
     fn declared(&self) -> Vec<Declared<'a>> {
-        let mut found = Vec::new();
-        for (container, one) in self.containers().iter().enumerate() {
-            for port in one.get("ports").map_or(&[][..], Node::items) {
-                let text = |key| port.get(key).and_then(Node::text);
-                let number = port.get("containerPort").and_then(Node::number);
-                let number = number.and_then(|number| u16::try_from(number).ok());
-                let tcp = text("protocol").is_none_or(|protocol| protocol == "TCP");
-                if let Some(number) = number.filter(|_| tcp) {
-                    found.push(Declared {
-                        container,
-                        owner: name_of(one),
-                        name: text("name"),
-                        number,
-                    });
-                }
-            }
-        }
-        found
+        let containers = self.containers().iter().enumerate();
+        containers
+            .flat_map(|(index, one)| declared_by(index, one))
+            .collect()
+    }
+
+    /// The init containers that keep running.
+    fn native(&self) -> impl Iterator<Item = &'a Node> {
+        let init = self.spec.get("initContainers").map_or(&[][..], Node::items);
+        init.iter()
+            .filter(|one| one.get("restartPolicy").and_then(Node::text) == Some("Always"))
     }
 
     fn containers(&self) -> &'a [Node] {
@@ -340,6 +335,26 @@ impl<'a> Workload<'a> {
         path.push(Step::Key(key));
         path
     }
+}
+
+/// The TCP ports of a container.
+fn declared_by(container: usize, node: &Node) -> Vec<Declared<'_>> {
+    let mut found = Vec::new();
+    for port in node.get("ports").map_or(&[][..], Node::items) {
+        let text = |key| port.get(key).and_then(Node::text);
+        let number = port.get("containerPort").and_then(Node::number);
+        let number = number.and_then(|number| u16::try_from(number).ok());
+        let tcp = text("protocol").is_none_or(|protocol| protocol == "TCP");
+        if let Some(number) = number.filter(|_| tcp) {
+            found.push(Declared {
+                container,
+                owner: name_of(node),
+                name: text("name"),
+                number,
+            });
+        }
+    }
+    found
 }
 
 fn name_of(container: &Node) -> &str {
