@@ -20,17 +20,11 @@ const VERSION: &str = match option_env!("WEIR_LONG_VERSION") {
 
 /// The version, and on a second line the optional features that are built in.
 static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
-    let built = [
-        (cfg!(feature = "jemalloc"), "jemalloc"),
-        (cfg!(feature = "otel"), "otel"),
-        (cfg!(feature = "redis"), "redis"),
-        (cfg!(feature = "top"), "top"),
-    ];
-    let named: Vec<&str> = built.iter().filter(|one| one.0).map(|one| one.1).collect();
-    let features = if named.is_empty() {
-        "none".to_owned()
-    } else {
-        named.join(", ")
+    let features = match (cfg!(feature = "otel"), cfg!(feature = "redis")) {
+        (true, true) => "otel, redis",
+        (true, false) => "otel",
+        (false, true) => "redis",
+        (false, false) => "none",
     };
     format!("{VERSION}\nfeatures: {features}")
 });
