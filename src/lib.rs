@@ -31,6 +31,7 @@ pub mod event;
 pub mod dialect;
 pub mod encode;
 pub mod filter;
+pub mod inject;
 pub mod journal;
 pub mod recording;
 pub mod request_map;

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use weir::cli::{Cli, Command};
-use weir::command::{Output, check, drain, healthcheck, record, replay, schema, serve};
+use weir::command::{
+    Output, check, completions, drain, healthcheck, inject, record, replay, schema, serve,
+};
 use weir::{demo, log};
 
 /// jemalloc, which returns freed memory to the system from a background thread (how soon: `.cargo/config.toml`).
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
             let overrides = args.settings.into();
             finish(&check::check(file.as_deref(), &overrides, options))
         }
+        Command::Completions(args) => finish(&completions::completions(args.shell)),
         Command::Demo(args) => match demo::run(&args, |text| say(&text)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error @ demo::Error::Flags(_)) => fail(&error.to_string(), 2),
@@ -40,6 +43,8 @@ fn main() -> ExitCode {
             let (url, admin) = (args.url.as_deref(), args.admin.as_deref());
             finish(&healthcheck::healthcheck(url, admin))
         }
+        Command::Inject(args) => finish(&inject::inject(&args.into())),
+        Command::Man(args) => finish(&completions::man(&args.folder)),
         Command::Record(args) => finish(&record::record(&args, |text| {
             let _ = stderr().write_all(text.as_bytes());
         })),

@@ -21,6 +21,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("dialect", 1),
     ("encode", 1),
     ("filter", 1),
+    ("inject", 1),
     ("journal", 1),
     ("outbox::sign", 1),
     ("queue::gate", 1),

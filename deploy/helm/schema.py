@@ -93,7 +93,7 @@ def values() -> Schema:
         securityContext=ANY_MAP,
         restartOnChange=FLAG,
         agent=section(
-            port=PORT,
+            port={"anyOf": [PORT, {**TEXT, "pattern": "^[a-z0-9-]{1,15}$"}]},
             container=ANY_MAP,
             preStop=one_of("drain", "sleep", "none"),
             extraContainers=ANY_LIST,

@@ -2,9 +2,11 @@
 
 mod ask;
 pub mod check;
+pub mod completions;
 pub mod drain;
 mod explain;
 pub mod healthcheck;
+pub mod inject;
 mod machine;
 pub mod record;
 mod records;

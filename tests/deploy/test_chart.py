@@ -229,6 +229,26 @@ def test_what_was_given_goes_before_what_the_chart_knows(template):
     assert made["defaults"] == {"heartbeat": "5s"}
 
 
+def test_the_agents_port_is_a_number_or_a_name(template):
+    ports = [{"name": "metrics", "containerPort": 9100}, {"name": "http", "containerPort": 9000}]
+    for port in (9000, "http"):
+        values = {"mode": "sidecar", "agent": {"port": port, "container": {**SIDECAR["agent"]["container"], "ports": ports}}}
+        config = yaml.safe_load(config_of(template(values)))
+        assert config["upstreams"]["agent"]["endpoints"] == ["http://127.0.0.1:9000"]
+
+
+def test_monitors_and_rules_are_off_unless_asked_for(template):
+    operators = {"PodMonitor", "ServiceMonitor", "PrometheusRule"}
+    for mode in MODES:
+        file = DEPLOY / f"helm/values/{mode}.yaml"
+        command = [tool("helm"), "template", "weir", CHART, "--values", file]
+        found = objects(run(*command))
+        assert not operators & set(kinds(found)) and "weir-dashboard" not in [one["metadata"]["name"] for one in found]
+        asked = objects(run(*command, "--values", DEPLOY / "helm/values/monitoring.yaml"))
+        assert {"PodMonitor", "PrometheusRule"} <= set(kinds(asked))
+        valid(asked)
+
+
 def agent(**more):
     return {"mode": "sidecar", "agent": {"container": {**SIDECAR["agent"]["container"], **more}}}
 
@@ -253,6 +273,8 @@ WRONG = {
     "a probe that would drain": (agent(livenessProbe={"exec": {"command": ["/ok"]}}), "agent.preStop: expected sleep or none"),
     "a token in the values": ({**FLEET, "admin": {"token": "s3cret"}}, "admin.token"),
     "a hook without the token": ({**SIDECAR, "admin": {"token": "env:A"}}, "agent.preStop: expected sleep or none beside admin.token"),
+    "a port that has no name": ({**SIDECAR, "agent": {**SIDECAR["agent"], "port": "http"}}, "agent.port: expected a number, or the name"),
+    "the port of Weir": ({**SIDECAR, "agent": {**SIDECAR["agent"], "port": 8080}}, "agent.port: expected another port"),
     "a digest": ({"image": {"digest": "abc"}}, "image.digest"),
 }
 

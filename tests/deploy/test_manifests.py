@@ -19,6 +19,11 @@ KNOWN = {
     "CKV_K8S_21": "the namespace is the user's choice",
     "CKV_K8S_43": "digests are for those who publish the image",
 }
+# How the component gets the agent's port.
+UPSTREAM = [
+    {"name": "WEIR_AGENT_PORT", "valueFrom": {"fieldRef": {"fieldPath": "metadata.annotations['weir/agent-port']"}}},
+    {"name": "WEIR_UPSTREAM", "value": "http://127.0.0.1:$(WEIR_AGENT_PORT)"},
+]
 OF_THE_AGENT = {"CKV_K8S_8": "asked through Weir, it would be restarted for what is none of its doing"}
 
 
@@ -30,7 +35,7 @@ def kustomized(tmp_path_factory):
         copy = tmp_path_factory.mktemp("kustomize") / "kustomize"
         shutil.copytree(DEPLOY / "kustomize", copy)
         file = copy / "example/kustomization.yaml"
-        file.write_text(file.read_text().replace("../sidecar,", f"../{component},"))
+        file.write_text(file.read_text().replace("components: [../sidecar]\n", f"components: [../{component}]\n"))
         return objects(run(KUSTOMIZE, "build", copy / "example"))
 
     return build
@@ -63,6 +68,20 @@ def test_a_component_makes_an_agent_that_is_valid(kustomized, checked, component
     assert mounted == {"weir-config": config["metadata"]["name"]}
     assert only(found, "Service")["spec"]["ports"][0]["targetPort"] == 8080
     checked(config["data"]["weir.yaml"])
+    assert deployment["spec"]["template"]["metadata"]["annotations"] == {"weir/agent-port": "8000"}
+    assert "Pod" not in [one["kind"] for one in found], "the hook is not an object of its own"
+
+
+def test_monitoring_is_asked_for(tmp_path):
+    copy = tmp_path / "kustomize"
+    shutil.copytree(DEPLOY / "kustomize", copy)
+    file = copy / "example/kustomization.yaml"
+    assert "PodMonitor" not in run(KUSTOMIZE, "build", copy / "example")
+    file.write_text(file.read_text().replace("components: [../sidecar]\n", "components: [../sidecar, ../monitoring]\n"))
+    found = objects(run(KUSTOMIZE, "build", copy / "example"))
+    valid(found)
+    wanted = only(found, "PodMonitor")["spec"]["selector"]["matchLabels"].items()
+    assert wanted <= only(found, "Deployment")["spec"]["template"]["metadata"]["labels"].items()
 
 
 def test_a_component_takes_jobs_and_another_configuration(tmp_path):
@@ -74,9 +93,19 @@ kind: Job
 metadata: { name: agent, labels: { weir: sidecar } }
 spec:
   template:
+    metadata: { annotations: { weir/agent-port: "9000" } }
     spec:
       restartPolicy: Never
-      containers: [{ name: agent, image: "example/agent:1" }]
+      containers: [{ name: first, image: "example/agent:1" }, { name: agent, image: "example/agent:1" }]
+---
+apiVersion: batch/v1
+kind: Job
+metadata: { name: other }
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{ name: other, image: "example/agent:1" }]
 ---
 apiVersion: v1
 kind: Service
@@ -94,8 +123,12 @@ patches:
 """)
     found = objects(run(KUSTOMIZE, "build", copy / "example"))
     valid(found)
-    spec = only(found, "Job")["spec"]["template"]["spec"]
-    assert [one["name"] for one in spec["initContainers"]] == ["weir"] and spec["containers"][0]["lifecycle"]
+    spec = only(found, "Job", "agent")["spec"]["template"]["spec"]
+    assert [one["name"] for one in spec["initContainers"]] == ["weir"]
+    # Wherever the agent is among the containers.
+    assert [one["lifecycle"]["preStop"]["httpGet"]["port"] for one in spec["containers"]] == [9464, 9464]
+    other = only(found, "Job", "other")["spec"]["template"]["spec"]
+    assert "initContainers" not in other and "lifecycle" not in other["containers"][0]
     assert only(found, "Service")["spec"]["ports"] == [{"port": 80, "targetPort": 8080}]
     assert only(found, "ConfigMap")["data"]["weir.yaml"] == "mine: true"
 
@@ -109,9 +142,12 @@ def containers(found):
 def test_chart_and_components_make_the_same_sidecar(kustomized):
     weir, agent, spec = containers(objects((DEPLOY / "kubernetes/sidecar.yaml").read_text()))
     native, beside, native_spec = containers(kustomized("sidecar"))
+    # The chart writes the agent's port into the configuration.
+    assert native.pop("env") == UPSTREAM
     assert native == weir and beside["lifecycle"] == agent["lifecycle"]
     assert native_spec["terminationGracePeriodSeconds"] == spec["terminationGracePeriodSeconds"]
     plain, beside, plain_spec = containers(kustomized("sidecar-container"))
+    assert plain.pop("env") == UPSTREAM
     assert plain == {key: value for key, value in weir.items() if key != "restartPolicy"}
     assert beside["lifecycle"] == agent["lifecycle"] and [one["name"] for one in plain_spec["containers"]] == ["agent", "weir"]
 

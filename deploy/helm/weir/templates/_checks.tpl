@@ -23,6 +23,9 @@
 {{- if eq $agent.name "weir" -}}
 {{- fail "agent.container.name: expected another name than weir, which is the sidecar's" -}}
 {{- end -}}
+{{- if has (include "weir.agentPort" . | int) (list (int $values.ports.http) (int $values.ports.admin)) -}}
+{{- fail "agent.port: expected another port than ports.http and ports.admin, which are Weir's" -}}
+{{- end -}}
 {{- if and $values.sidecar.native (semverCompare "<1.29.0-0" $kubernetes) -}}
 {{- fail (printf "sidecar.native: expected false on Kubernetes %s; native sidecars came with 1.29" $kubernetes) -}}
 {{- end -}}

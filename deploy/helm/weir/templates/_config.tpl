@@ -20,7 +20,7 @@
 -}}
 {{- if eq .Values.mode "sidecar" -}}
 {{- /* Waits for an agent that is still starting. */ -}}
-{{- $agent := dict "endpoints" (list (printf "http://127.0.0.1:%v" .Values.agent.port)) "connect_budget" "30s" -}}
+{{- $agent := dict "endpoints" (list (printf "http://127.0.0.1:%s" (include "weir.agentPort" .))) "connect_budget" "30s" -}}
 {{- $_ := set $config "upstreams" (dict "agent" $agent) -}}
 {{- $_ := set $config "routes" (list (dict "name" "agent" "upstream" "agent")) -}}
 {{- else if not .Values.config.upstreams -}}
@@ -32,6 +32,23 @@
 {{- $_ := set $config "routes" (list (dict "name" "default" "upstream" (keys .Values.config.upstreams | first))) -}}
 {{- end -}}
 {{- mustMergeOverwrite $config (deepCopy .Values.config) | toYaml -}}
+{{- end }}
+{{/* The number of the agent's port, which may be given as the name of one of its container's ports. */}}
+{{- define "weir.agentPort" -}}
+{{- $port := .Values.agent.port -}}
+{{- if kindIs "string" $port -}}
+{{- $number := "" -}}
+{{- range .Values.agent.container.ports -}}
+{{- if eq (toString .name) $port -}}
+{{- $number = .containerPort -}}
+{{- end -}}
+{{- end -}}
+{{- if not $number -}}
+{{- fail (printf "agent.port: expected a number, or the name of one of agent.container.ports; none of them is called %s" $port) -}}
+{{- end -}}
+{{- $port = $number -}}
+{{- end -}}
+{{- printf "%v" $port -}}
 {{- end }}
 {{/* The names of the chart's Services, and those that are given. Weir refuses admin requests by other names. */}}
 {{- define "weir.adminHosts" -}}

@@ -1,0 +1,119 @@
+//! `weir inject`: adds Weir as a sidecar to the Kubernetes manifests on standard input.
+
+use std::io::{IsTerminal, Read, stdin};
+
+use crate::command::Output;
+use crate::inject::{self, Wish};
+
+/// The most bytes of manifests that are read.
+const MAX_INPUT: u64 = 32 << 20;
+
+/// Reads manifests from standard input and returns them with Weir in them. What was done goes to stderr.
+pub fn inject(wish: &Wish) -> Output {
+    match read() {
+        Ok(text) => injected(&text, wish),
+        Err(message) => failed(&message),
+    }
+}
+
+fn injected(text: &str, wish: &Wish) -> Output {
+    if let Some(message) = unusable(wish) {
+        return failed(&message);
+    }
+    match inject::inject(text, wish) {
+        Ok(done) => Output {
+            stdout: done.text,
+            stderr: done
+                .notes
+                .iter()
+                .fold(String::new(), |all, note| all + note + "\n"),
+            code: 0,
+        },
+        Err(problem) => failed(&problem.to_string()),
+    }
+}
+
+fn read() -> Result<String, String> {
+    let input = stdin();
+    if input.is_terminal() {
+        return Err(
+            "expected manifests on standard input: weir inject < deployment.yaml".to_owned(),
+        );
+    }
+    let mut bytes = Vec::new();
+    let read = input.lock().take(MAX_INPUT + 1).read_to_end(&mut bytes);
+    read.map_err(|error| format!("standard input cannot be read: {error}"))?;
+    if bytes.len() as u64 > MAX_INPUT {
+        return Err(format!("standard input has more than {MAX_INPUT} bytes"));
+    }
+    String::from_utf8(bytes).map_err(|_| "standard input is not UTF-8".to_owned())
+}
+
+/// What is wrong with the flags, whatever the manifests are.
+fn unusable(wish: &Wish) -> Option<String> {
+    if wish.listen == wish.admin {
+        return Some(format!(
+            "--admin-port: expected another port than --listen ({})",
+            wish.listen
+        ));
+    }
+    let image = &wish.image;
+    let odd = |one: char| one.is_whitespace() || one.is_control();
+    if image.is_empty() || image.contains(odd) {
+        return Some(format!("--image: `{}` is no image", image.escape_debug()));
+    }
+    None
+}
+
+fn failed(message: &str) -> Output {
+    Output {
+        stderr: format!("weir: {message}\n"),
+        code: 2,
+        ..Output::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::inject::{Hook, Kind};
+
+    use super::*;
+
+    #[test]
+    fn flags_that_make_no_sense_are_wrong_usage() {
+        let wish = Wish {
+            image: "weir:1".to_owned(),
+            port: None,
+            container: None,
+            workloads: Vec::new(),
+            listen: 8080,
+            admin: 9464,
+            kind: Kind::Native,
+            hook: Hook::Auto,
+            config_map: None,
+        };
+        let said = |wish: Wish| injected("kind: ConfigMap\n", &wish);
+        let same = said(Wish {
+            admin: 8080,
+            ..wish.clone()
+        });
+        assert!(
+            same.code == 2 && same.stderr.contains("--admin-port"),
+            "{same:?}"
+        );
+        let image = said(Wish {
+            image: "a b".to_owned(),
+            ..wish.clone()
+        });
+        assert!(
+            image.code == 2 && image.stderr.contains("--image"),
+            "{image:?}"
+        );
+        let none = said(wish);
+        assert!(none.code == 2 && none.stdout.is_empty(), "{none:?}");
+        assert!(
+            none.stderr.starts_with("weir: no workload in the input"),
+            "{none:?}"
+        );
+    }
+}
