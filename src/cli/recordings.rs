@@ -1,0 +1,194 @@
+//! The commands that record an agent and stand in for it.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::path;
+
+const RECORD_EXAMPLES: &str = "\
+Examples:
+  weir record https://api.openai.com/v1/chat/completions -H \"authorization: Bearer $OPENAI_API_KEY\" \\
+      -d '{\"model\":\"gpt-5\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}' -o chat.weir.jsonl
+  weir record http://127.0.0.1:8000/chat -d @request.json -o chat.weir.jsonl
+  weir record --listen 127.0.0.1:8081 --upstream http://127.0.0.1:8000 -o session.weir.jsonl
+                                            a tap: whatever clients of port 8081 are answered is recorded
+
+Credentials in headers and in the query are not written; what the agent says is written in full.
+Exit codes: 0 recorded (or stopped with Ctrl-C), 1 failure or --max-size reached, 2 invalid usage.";
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  weir replay chat.weir.jsonl --listen 127.0.0.1:8000
+  weir replay chat.weir.jsonl --listen 127.0.0.1:0 --speed 10       the first line of the output is the URL
+  weir replay chat.weir.jsonl --listen :8000 --fault stall@120B --fault cut@5s
+  weir replay --explain chat.weir.jsonl --show
+
+Faults (several at once, with --fault again or a comma):
+  stall@WHEN      sends nothing more, and keeps the connection open
+  cut@WHEN        closes the connection without the end of the body
+  reset@WHEN      resets the connection (RST)
+  split=BYTES     writes the body in pieces of so many bytes
+  gzip            compresses the body, piece by piece
+  slow-head=TIME  sends the head so much later
+  status=CODE     answers 400 to 599 with a JSON error instead of the recorded response
+WHEN is a time after the request (3s, 250ms) or a number of bytes of the body (120B, 4KiB).
+Exit codes: 0 success, 1 failure while running, 2 invalid usage or recording.";
+
+/// `weir record`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = RECORD_EXAMPLES)]
+pub struct Record {
+    /// URL to ask: http:// or https://
+    #[arg(
+        value_name = "URL",
+        required_unless_present = "listen",
+        conflicts_with = "listen"
+    )]
+    pub url: Option<String>,
+    /// Method [default: GET, or POST with --data]
+    #[arg(
+        short = 'X',
+        long = "request",
+        value_name = "METHOD",
+        conflicts_with = "listen"
+    )]
+    pub method: Option<String>,
+    /// Header of the request, `NAME: VALUE`
+    #[arg(
+        short = 'H',
+        long = "header",
+        value_name = "HEADER",
+        conflicts_with = "listen"
+    )]
+    pub headers: Vec<String>,
+    /// Body of the request, or @FILE; JSON, unless a header says otherwise
+    #[arg(
+        short = 'd',
+        long = "data",
+        value_name = "DATA",
+        conflicts_with = "listen"
+    )]
+    pub data: Option<String>,
+    /// Address of a tap: requests are passed to --upstream, and each response is recorded
+    #[arg(long, value_name = "ADDRESS", requires = "upstream")]
+    pub listen: Option<String>,
+    /// URL of the agent behind the tap: http:// or https://
+    #[arg(long, value_name = "URL", requires = "listen")]
+    pub upstream: Option<String>,
+    /// File to write, readable by you alone
+    #[arg(short, long, value_name = "FILE", value_parser = path())]
+    pub output: PathBuf,
+    /// Overwrite the file if it exists
+    #[arg(long)]
+    pub force: bool,
+    /// Largest size of the file, after which the recording stops
+    #[arg(long, value_name = "SIZE", default_value = "64MiB")]
+    pub max_size: String,
+    /// Write credentials, too
+    #[arg(long, conflicts_with = "redact")]
+    pub no_redact: bool,
+    /// Further header or query parameter whose value is not written
+    #[arg(long, value_name = "NAME")]
+    pub redact: Vec<String>,
+    /// PEM file with root certificates, beside the well-known ones
+    #[arg(long, value_name = "FILE", value_parser = path())]
+    pub ca_file: Option<PathBuf>,
+}
+
+/// `weir replay`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = REPLAY_EXAMPLES)]
+pub struct Replay {
+    /// Recording to replay
+    #[arg(value_name = "FILE", value_parser = path())]
+    pub file: PathBuf,
+    /// Address to listen on; with port 0 the system chooses one, and the first line of the output tells it
+    #[arg(long, value_name = "ADDRESS", required_unless_present = "explain")]
+    pub listen: Option<String>,
+    /// How many times as fast: 1, 10, 2.5, or max for no pauses
+    #[arg(long, value_name = "SPEED", default_value = "1")]
+    pub speed: String,
+    /// Begin a response again at its end, until the client leaves
+    #[arg(long = "loop", conflicts_with = "explain")]
+    pub loops: bool,
+    /// Fault to inject, see below
+    #[arg(
+        long = "fault",
+        value_name = "FAULT",
+        value_delimiter = ',',
+        conflicts_with = "explain"
+    )]
+    pub faults: Vec<String>,
+    /// Do not listen: say what Weir makes of the recording
+    #[arg(long, conflicts_with = "listen")]
+    pub explain: bool,
+    /// With --explain: print JSON
+    #[arg(long, requires = "explain", conflicts_with = "listen")]
+    pub json: bool,
+    /// With --explain: also print excerpts of what `hide` would leave out
+    #[arg(long, requires = "explain", conflicts_with = "listen")]
+    pub show: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use crate::cli::tests::command;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn a_recording_has_a_url_or_is_a_tap() {
+        let Command::Record(record) =
+            command("weir record http://a/b -X PUT -H a:b -H c:d -d {} -o f")
+        else {
+            panic!()
+        };
+        assert_eq!(
+            (record.headers.len(), record.max_size.as_str()),
+            (2, "64MiB")
+        );
+        let Command::Record(record) = command("weir record --listen :1 --upstream http://a -o f")
+        else {
+            panic!()
+        };
+        assert_eq!((record.url, record.listen.as_deref()), (None, Some(":1")));
+        for words in [
+            "weir record -o f",
+            "weir record http://a",
+            "weir record http://a --listen :1 --upstream http://b -o f",
+            "weir record --listen :1 -o f",
+        ] {
+            assert!(
+                Cli::try_parse_from(words.split_whitespace()).is_err(),
+                "{words}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_replay_listens_or_explains() {
+        let Command::Replay(replay) =
+            command("weir replay f --listen :1 --fault gzip,split=7 --fault cut@5s --loop")
+        else {
+            panic!()
+        };
+        assert_eq!(replay.faults, ["gzip", "split=7", "cut@5s"]);
+        assert!(replay.loops && replay.speed == "1");
+        assert!(matches!(
+            command("weir replay --explain f --json"),
+            Command::Replay(_)
+        ));
+        for words in [
+            "weir replay f",
+            "weir replay f --listen :1 --json",
+            "weir replay f --explain --listen :1",
+        ] {
+            assert!(
+                Cli::try_parse_from(words.split_whitespace()).is_err(),
+                "{words}"
+            );
+        }
+    }
+}
