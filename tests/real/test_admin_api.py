@@ -37,13 +37,14 @@ def busy(weir, upstream):
     go_on = threading.Event()
 
     def script(connection):
-        request = connection.request()
-        connection.head()
-        connection.chunk("".join(EVENTS[:3]))
-        if b"held" in request.body:
-            go_on.wait(60)
-        connection.chunk("".join(EVENTS[3:]))
-        connection.end()
+        while True:
+            request = connection.request()
+            connection.head()
+            connection.chunk("".join(EVENTS[:3]))
+            if b"held" in request.body:
+                go_on.wait(60)
+            connection.chunk("".join(EVENTS[3:]))
+            connection.end()
 
     proxy = weir(upstream(script).url)
     with Raw(proxy.url).post(CHAT) as client:

@@ -1,5 +1,6 @@
 """Tests that docs/images/make takes a picture of the running demo, and fails if the page shows no tokens."""
 
+import json
 import os
 import re
 import struct
@@ -55,12 +56,13 @@ def test_a_page_without_tokens_is_a_failure(tmp_path, upstream):
             connection.send(f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n")
             connection.send(body)
 
+        nothing = dict.fromkeys(("active", "words", "for_nobody"), 0) | {"run": None}
         while True:
             path = connection.request().line.split()[1].split("?")[0]
             if path == "/":
                 answer("text/html", (PAGE / "index.html").read_bytes())
             elif path == "/demo/stats":
-                answer("application/json", b'{"left":{"run":null},"right":{"run":null}}')
+                answer("application/json", json.dumps({"left": nothing, "right": nothing}).encode())
             elif path.startswith("/demo/") and (file := PAGE / path.removeprefix("/demo/")).is_file():
                 answer(KINDS[file.suffix], file.read_bytes())
             else:

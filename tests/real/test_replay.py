@@ -7,13 +7,14 @@ import shutil
 import subprocess
 import sys
 from base64 import b64encode
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.process import REAL, ROOT, Child
-from support.raw import Raw
+from support.raw import Closed, Raw
 from support.weir import BINARY
 
 DATA = ROOT / "tests/data"
@@ -35,6 +36,13 @@ AS_SENT = {"queue": {"merge": False}}
 
 def fixtures(dialect: str) -> list[Path]:
     return sorted(path for path in (DATA / dialect).iterdir() if path.suffix in TYPES)
+
+
+def all_of(client: Raw) -> bytes:
+    """Returns the body, also of a stream that is cut because its dialect has no words for that."""
+    with suppress(Closed):
+        client.read_body()
+    return bytes(client.body)
 
 
 def path_of(fixture: Path) -> str:
@@ -123,7 +131,7 @@ def test_a_fixture_gives_the_same_events_when_it_is_replayed(weir, upstream, rep
         for fixture in all:
             path = path_of(fixture)
             with Raw(proxy.url).post(path, b"{}") as client:
-                body = client.read_body()
+                body = all_of(client)
             ended = proxy.ended(path=path)
             found[path] = (body, {fact: ended.get(fact) for fact in FACTS})
         return found
