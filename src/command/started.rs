@@ -1,6 +1,7 @@
 //! Says at the start what runs, where it listens, and where each route leads.
 
 use crate::config::{self, Config, Route, Upstream};
+use crate::release::features;
 use crate::server::listener::Bound;
 
 /// How many routes the log line names.
@@ -8,19 +9,11 @@ const MAX_ROUTES: usize = 100;
 /// How many endpoints of an upstream it names.
 const MAX_ENDPOINTS: usize = 3;
 
-/// The cargo features, and whether this build has them.
-const FEATURES: [(&str, bool); 4] = [
-    ("jemalloc", cfg!(feature = "jemalloc")),
-    ("otel", cfg!(feature = "otel")),
-    ("redis", cfg!(feature = "redis")),
-    ("top", cfg!(feature = "top")),
-];
-
 /// Writes the line. `listeners` are URLs, `admin` is the address of the admin listener if there is one.
 pub(super) fn announce(config: &Config, listeners: &[String], admin: Option<&str>) {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        features = features(),
+        features = features().join(", "),
         workers = config.workers,
         listeners = listeners.join("; "),
         routes = routes(
@@ -61,12 +54,6 @@ fn url(scheme: &str, address: &str) -> String {
     } else {
         format!("{scheme}://{address}")
     }
-}
-
-fn features() -> String {
-    let built = FEATURES.iter().filter(|(_, built)| *built);
-    let names: Vec<&str> = built.map(|(name, _)| *name).collect();
-    names.join(", ")
 }
 
 fn routes(all: &[String]) -> String {
