@@ -35,6 +35,7 @@ Examples:
   weir --config /etc/weir/weir.yaml                        use a configuration file
   weir check /etc/weir/weir.yaml                           check the file and report all problems
   weir demo                                                try it with a scripted demo agent
+  weir doctor https://agents.example.com                   find the hop that harms streams
 
 Flags override WEIR_* variables, which override the file, which overrides the defaults.
 Exit codes: 0 success, 1 failure while running, 2 invalid usage or configuration.";
@@ -46,6 +47,23 @@ Examples:
   weir check --upstream http://127.0.0.1:8000
 
 Exit codes: 0 valid, 2 invalid. Problems are written to stderr as FILE:LINE:COLUMN: KEY: MESSAGE.";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  weir doctor http://weir:8080 https://agents.example.com
+      stream from Weir's own probe (`probe: true` in its configuration), directly and through what is in front of it
+  weir doctor --idle 90s https://agents.example.com
+      the same, with a silence of 90 s
+  weir doctor -H @headers.txt -d @request.json http://agent:8000/chat http://weir:8080/chat https://agents.example.com/chat
+      your own request: the agent, Weir, and the way that users take, from the agent outwards
+  weir doctor --openai gpt-5-mini -H @headers.txt http://agent:8000 https://agents.example.com
+      a short request for /v1/chat/completions
+  weir doctor --json https://agents.example.com/stream | jq .verdict
+
+A URL that names only a host is examined with the probe at /.weir/probe. With -X, -d, --openai or --anthropic the request
+is sent to each URL; a URL with a path and nothing else is read with GET, twice at once.
+Progress is written to stderr, the report to stdout. Values of headers are never shown.
+Exit codes: 0 nothing is wrong, 1 something is, 2 invalid usage.";
 
 /// A streaming reverse proxy for agents.
 ///
@@ -75,6 +93,8 @@ pub enum Command {
     Check(Check),
     /// Run Weir with a scripted demo agent behind it
     Demo(Demo),
+    /// Find out which hop in front of an agent buffers, cuts or changes streams
+    Doctor(Doctor),
     /// Drain a running Weir and wait for the end; for preStop hooks
     Drain(Drain),
     /// Check the health of a running Weir; for container images without a shell
@@ -134,6 +154,45 @@ pub struct Demo {
     /// Address of the admin listener and its page, or `off`
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
     pub admin: String,
+}
+
+/// `weir doctor`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = DOCTOR_EXAMPLES)]
+pub struct Doctor {
+    /// URLs from the agent outwards: http://, https:// or unix:/PATH
+    #[arg(value_name = "URL", required = true, num_args = 1..=16)]
+    pub urls: Vec<String>,
+    /// Method of the request [default: GET, or POST with -d]
+    #[arg(short = 'X', long = "request", value_name = "METHOD", conflicts_with_all = ["openai", "anthropic"])]
+    pub method: Option<String>,
+    /// Header of every request, `Name: value`, or @FILE with one on each line
+    #[arg(short = 'H', long = "header", value_name = "HEADER")]
+    pub headers: Vec<String>,
+    /// Body of the request, or @FILE, or @- for standard input
+    #[arg(short = 'd', long, value_name = "DATA", conflicts_with_all = ["openai", "anthropic"])]
+    pub data: Option<String>,
+    /// Ask this model for a short stream, as OpenAI's chat API has it
+    #[arg(long, value_name = "MODEL", conflicts_with = "anthropic")]
+    pub openai: Option<String>,
+    /// Ask this model for a short stream, as Anthropic's messages API has it
+    #[arg(long, value_name = "MODEL")]
+    pub anthropic: Option<String>,
+    /// Silence that the probe makes [default: 7s], or that your own request may have [default: 60s]
+    #[arg(long, value_name = "DURATION")]
+    pub idle: Option<String>,
+    /// Send your own request twice at once, even if it is not a GET: shows servers that take one at a time
+    #[arg(long)]
+    pub together: bool,
+    /// Write the report as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// PEM file of a certificate authority to trust, besides the usual ones
+    #[arg(long, value_name = "FILE", value_parser = path())]
+    pub ca_file: Option<PathBuf>,
+    /// Do not offer HTTP/2
+    #[arg(long = "http1.1")]
+    pub http1: bool,
 }
 
 /// `weir drain`
@@ -249,6 +308,25 @@ mod tests {
         };
         assert_eq!(check.file(), Some(Path::new("a.yaml")));
         assert_eq!(check.settings.admin.as_deref(), Some("off"));
+    }
+
+    #[test]
+    fn doctor_takes_urls_and_flags_as_curl_does() {
+        let Command::Doctor(doctor) =
+            command("weir doctor -X POST -H A:b -H C:d -d @x http://a http://b --json")
+        else {
+            panic!()
+        };
+        assert_eq!(doctor.urls, ["http://a", "http://b"]);
+        assert_eq!(doctor.headers, ["A:b", "C:d"]);
+        assert_eq!(doctor.data.as_deref(), Some("@x"));
+        assert!(doctor.json && !doctor.http1);
+        for wrong in ["weir doctor", "weir doctor --openai m -d x http://a"] {
+            assert!(
+                Cli::try_parse_from(wrong.split_whitespace()).is_err(),
+                "{wrong}"
+            );
+        }
     }
 
     #[test]

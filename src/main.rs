@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use weir::cli::{Cli, Command};
-use weir::command::{Output, check, drain, healthcheck, schema, serve};
+use weir::command::{Output, check, doctor, drain, healthcheck, schema, serve};
 use weir::{demo, log};
 
 /// jemalloc, which returns freed memory to the system from a background thread (how soon: `.cargo/config.toml`).
@@ -28,6 +28,9 @@ fn main() -> ExitCode {
             Err(error @ demo::Error::Flags(_)) => fail(&error.to_string(), 2),
             Err(error @ demo::Error::Io(_)) => fail(&error.to_string(), 1),
         },
+        Command::Doctor(args) => finish(&doctor::doctor(&args, &|line| {
+            let _ = writeln!(stderr(), "{line}");
+        })),
         Command::Drain(args) => {
             let (admin, token) = (args.admin.as_deref(), args.token.as_deref());
             finish(&drain::drain(admin, &args.wait, token))

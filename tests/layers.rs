@@ -62,6 +62,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("memory", 4),
     ("merge", 4),
     ("outbox", 4),
+    ("probe", 4),
     ("reply", 4),
     ("session", 4),
     ("traces", 4),
@@ -78,6 +79,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("cli", 7),
     ("command", 7),
     ("demo", 7),
+    ("doctor", 7),
     ("lib", 8),
     ("main", 8),
 ];

@@ -2,6 +2,7 @@
 
 mod ask;
 pub mod check;
+pub mod doctor;
 pub mod drain;
 pub mod healthcheck;
 mod records;

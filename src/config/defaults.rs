@@ -302,6 +302,11 @@ pub(crate) const MAX_REQUEST_BYTES: Preset<u64> = preset(
     64 * MIB,
     "Enough for several attached images and documents.",
 );
+/// `probe`
+pub(crate) const PROBE: Preset<bool> = preset(
+    false,
+    "It answers anybody who reaches the listener, so it is there only for those who want it.",
+);
 /// `forwarded`
 pub(crate) const FORWARDED: Preset<bool> = preset(
     false,

@@ -1,0 +1,370 @@
+//! Examines one URL: sends the requests, and returns what was observed.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::join;
+use tokio::time::sleep;
+
+use super::connect::Connection;
+use super::finding::Id;
+use super::judge::Judged;
+use super::judge::probe::{Leave, Probed, Silence, timing};
+use super::judge::request::Requested;
+use super::observation::{End, Observation};
+use super::observe::{Call, Observer};
+use super::offset::{Offset, estimate};
+use crate::probe::Settings;
+use crate::session::stream_id::StreamId;
+
+/// How much longer than its script a stream may take.
+const GRACE: Duration = Duration::from_secs(30);
+/// How long a short question may take.
+const ASK: Duration = Duration::from_secs(15);
+/// How often the probe's clock is asked.
+const CLOCKS: usize = 8;
+/// How often a probe that is busy is asked again, and the time between.
+const RETRIES: usize = 8;
+const PAUSE: Duration = Duration::from_secs(1);
+/// The silence in which the doctor leaves.
+const LEAVE: Duration = Duration::from_secs(4);
+/// How long all of the user's own response may take.
+const REQUEST_LIMIT: Duration = Duration::from_secs(900);
+/// How much later than the first request the second one is sent.
+const SECOND_AFTER: Duration = Duration::from_millis(150);
+
+/// Requests of the clock, and what came back.
+#[derive(Debug, Default)]
+struct Clocks {
+    instance: String,
+    /// When a request was sent, and when the probe received it.
+    requests: Vec<(i64, i64)>,
+    /// When the probe answered, and when that arrived.
+    responses: Vec<(i64, i64)>,
+}
+
+/// Examines a URL with the probe at `path`. `idle` is the silence to test.
+pub(crate) async fn probe(
+    observer: &Observer<'_>,
+    path: &str,
+    idle: Duration,
+    say: &dyn Fn(&str),
+) -> Probed {
+    let plan = Settings {
+        wait: Duration::from_millis(800),
+        ..Settings::new(StreamId::random())
+    };
+    say("20 events, ten in a second ...");
+    let mut probed = Probed {
+        plan,
+        main: stream(observer, path, &plan, None).await,
+        offset: None,
+        silence: None,
+        leave: None,
+    };
+    if probed.main.status() != Some(200) || probed.main.facts.is_none() {
+        return probed;
+    }
+    let clocks = clocks(observer, path).await;
+    probed.offset = offset_of(&probed.main, &clocks);
+    if let Some(offset) = probed.offset
+        && is_late(&probed, offset)
+    {
+        // A busy machine is late once; a hop is late every time.
+        say("some events were late: the same again ...");
+        let again = stream(observer, path, &plan, None).await;
+        let mut second = probed.clone();
+        second.main = again;
+        let other = offset_of(&second.main, &clocks);
+        if second.main.is_whole() && other.is_some_and(|offset| !is_late(&second, offset)) {
+            second.offset = other;
+            probed = second;
+        }
+    }
+    say(&format!(
+        "a silence of {} s, with and without heartbeats, and a client that leaves ...",
+        idle.as_secs_f32()
+    ));
+    let (silence, leave) = join!(
+        silence(observer, path, idle),
+        leave(observer, path, probed.offset)
+    );
+    probed.silence = Some(silence);
+    probed.leave = Some(leave);
+    probed
+}
+
+/// Reports whether something about the times of the main stream is wrong that a busy machine could have caused.
+fn is_late(probed: &Probed, offset: Offset) -> bool {
+    let mut judged = Judged::default();
+    timing(probed, offset, &mut judged);
+    [
+        Id::Buffered,
+        Id::Coalesced,
+        Id::EventsDelayed,
+        Id::HeadDelayed,
+    ]
+    .into_iter()
+    .any(|id| judged.has(id))
+}
+
+/// Reads a stream of the probe. Waits for a place if the probe is busy, unless `limit` says how long all may take.
+async fn stream(
+    observer: &Observer<'_>,
+    path: &str,
+    plan: &Settings,
+    limit: Option<Duration>,
+) -> Observation {
+    let call = Call::get(
+        format!("{path}?{}", plan.query()),
+        limit.unwrap_or_else(|| plan.total() + GRACE),
+    );
+    let leaves = limit.is_some();
+    let enough =
+        |seen: &Observation| leaves && seen.stamped().len() as u64 >= u64::from(plan.events);
+    for _ in 0..RETRIES {
+        let seen = observer.observe(&call, enough).await;
+        if seen.status() != Some(503) {
+            return seen;
+        }
+        sleep(PAUSE).await;
+    }
+    observer.observe(&call, enough).await
+}
+
+/// Asks the probe's clock over one connection.
+async fn clocks(observer: &Observer<'_>, path: &str) -> Clocks {
+    let mut found = Clocks::default();
+    let call = Call::get(format!("{path}?clock"), ASK);
+    let Ok(mut connection) = observer.dialer.dial(observer.target, observer.clock).await else {
+        return found;
+    };
+    for _ in 0..CLOCKS {
+        let sent = observer.clock.now();
+        let answered = observer.ask(&mut connection, &call).await;
+        let arrived = observer.clock.now();
+        let Ok((200, body)) = answered else {
+            break;
+        };
+        let Ok(value) = serde_json::from_slice::<Value>(&body) else {
+            break;
+        };
+        let number = |name: &str| value.get(name).and_then(Value::as_i64);
+        let instance = value.get("instance").and_then(Value::as_str);
+        let (Some(received), Some(answered), Some(instance)) =
+            (number("received_us"), number("sent_us"), instance)
+        else {
+            break;
+        };
+        if found.instance != instance {
+            // Another process answers, whose clock is another one.
+            found = Clocks {
+                instance: instance.to_owned(),
+                ..Clocks::default()
+            };
+        }
+        found.requests.push((sent, received));
+        found.responses.push((answered, arrived));
+    }
+    found
+}
+
+/// Estimates the offset of the clock of the process that sent the stream.
+fn offset_of(main: &Observation, clocks: &Clocks) -> Option<Offset> {
+    let facts = main.facts.as_ref()?;
+    let mut requests = vec![(main.asked, facts.began)];
+    let mut responses: Vec<(i64, i64)> = main
+        .stamped()
+        .iter()
+        .map(|(at, stamp)| (stamp.sent, *at))
+        .collect();
+    if clocks.instance == facts.instance {
+        requests.extend(&clocks.requests);
+        responses.extend(&clocks.responses);
+    }
+    estimate(&requests, &responses, main.connect)
+}
+
+/// Reads two streams with a silence, at the same time.
+async fn silence(observer: &Observer<'_>, path: &str, idle: Duration) -> Silence {
+    let idle_plan = Settings {
+        events: 2,
+        silence: idle,
+        ..Settings::new(StreamId::random())
+    };
+    // As often as Weir does by default, or else so often that several fit in.
+    let often = (idle / 5).clamp(Duration::from_millis(200), Duration::from_secs(15));
+    let beats_plan = Settings {
+        id: StreamId::random(),
+        heartbeat: Some(often),
+        ..idle_plan
+    };
+    let (idle, beats) = join!(
+        stream(observer, path, &idle_plan, None),
+        stream(observer, path, &beats_plan, None)
+    );
+    Silence {
+        idle_plan,
+        idle,
+        beats_plan,
+        beats,
+    }
+}
+
+/// Leaves a stream in a silence, and asks the probe whether it has noticed.
+async fn leave(observer: &Observer<'_>, path: &str, offset: Option<Offset>) -> Leave {
+    let plan = Settings {
+        events: 3,
+        pace: Duration::from_millis(50),
+        silence: LEAVE,
+        ..Settings::new(StreamId::random())
+    };
+    // If something holds the events back, it leaves without them.
+    let seen = stream(observer, path, &plan, Some(Duration::from_secs(2))).await;
+    let left = seen.ended;
+    match &seen.end {
+        End::Left | End::TimedOut => {}
+        End::Failed(problem) | End::Broken(problem) => return Leave::Unknown(problem.clone()),
+        End::Complete => {
+            return Leave::Unknown("the stream was over before the client could leave".to_owned());
+        }
+    }
+    if seen.status().is_some_and(|status| status != 200) {
+        let status = seen.status().unwrap_or_default();
+        return Leave::Unknown(format!("another stream got the status {status}"));
+    }
+    let call = Call::get(format!("{path}?left={}", plan.id), ASK);
+    let until = left + 2 * micros(LEAVE) + 2_000_000;
+    let mut connection = None;
+    let mut unknown = 0;
+    loop {
+        match ask(observer, &mut connection, &call).await {
+            Ok((200, body)) => {
+                if let Some(leave) = became(&body, left, offset) {
+                    return leave;
+                }
+            }
+            Ok((404, _)) => {
+                // Another instance may have it.
+                unknown += 1;
+                connection = None;
+                if unknown > 10 {
+                    return Leave::Unknown("no instance that was asked knew the stream".to_owned());
+                }
+            }
+            Ok((status, _)) => {
+                return Leave::Unknown(format!("the question got the status {status}"));
+            }
+            Err(problem) => {
+                connection = None;
+                unknown += 1;
+                if unknown > 10 {
+                    return Leave::Unknown(problem);
+                }
+            }
+        }
+        if observer.clock.now() > until {
+            return Leave::Never;
+        }
+        sleep(Duration::from_millis(150)).await;
+    }
+}
+
+async fn ask(
+    observer: &Observer<'_>,
+    connection: &mut Option<Connection>,
+    call: &Call,
+) -> Result<(u16, Bytes), String> {
+    let open = match connection {
+        Some(open) => open,
+        None => {
+            let opened = observer
+                .dialer
+                .dial(observer.target, observer.clock)
+                .await?;
+            connection.insert(opened)
+        }
+    };
+    observer.ask(open, call).await
+}
+
+/// Returns what became of the stream that was left, once it is over.
+fn became(body: &[u8], left: i64, offset: Option<Offset>) -> Option<Leave> {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    let state = value.get("state").and_then(Value::as_str)?;
+    let number = |name: &str| value.get(name).and_then(Value::as_i64);
+    match state {
+        "complete" => Some(Leave::Never),
+        "left" => {
+            let ended = number("ended_us")?;
+            let after = offset.map_or(0, |offset| (offset.local(ended) - left).max(0));
+            // The three events, and the one after the silence.
+            let sent = number("sent").unwrap_or_default();
+            Some(if sent > 3 || after >= micros(LEAVE) - 300_000 {
+                Leave::AtNextEvent(after)
+            } else {
+                Leave::Noticed(after)
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Examines a URL with the user's own request, `twice` at once if so. `idle` is how long it may be silent.
+pub(crate) async fn request(
+    observer: &Observer<'_>,
+    call: Call,
+    twice: bool,
+    idle: Duration,
+    say: &dyn Fn(&str),
+) -> Requested {
+    let call = Call {
+        limit: REQUEST_LIMIT,
+        silence: idle,
+        ..call
+    };
+    if !twice {
+        say("the request ...");
+        return Requested {
+            main: observer.observe(&call, |_| false).await,
+            second: None,
+        };
+    }
+    say("the request, twice at once ...");
+    let second = async {
+        sleep(SECOND_AFTER).await;
+        observer.observe(&call, |seen| seen.head.is_some()).await
+    };
+    let (main, second) = join!(observer.observe(&call, |_| false), second);
+    Requested {
+        main,
+        second: Some(second),
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_became_of_a_stream_is_read_from_its_answer() {
+        let offset = estimate(&[(0, 1_000)], &[(1_000, 0)], 0);
+        let found = |state: &str, ended: i64, sent: u32| {
+            let body = serde_json::json!({ "state": state, "ended_us": ended, "sent": sent });
+            became(body.to_string().as_bytes(), 50_000, offset)
+        };
+        assert_eq!(found("runs", 0, 3), None);
+        assert_eq!(found("left", 61_000, 3), Some(Leave::Noticed(10_000)));
+        assert_eq!(found("complete", 61_000, 4), Some(Leave::Never));
+        assert_eq!(
+            found("left", 4_051_000, 4),
+            Some(Leave::AtNextEvent(4_000_000))
+        );
+        assert_eq!(became(b"<html>", 0, offset), None);
+    }
+}
