@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::Value;
 use tokio::join;
 use tokio::time::sleep;
@@ -24,6 +23,8 @@ const GRACE: Duration = Duration::from_secs(30);
 const ASK: Duration = Duration::from_secs(15);
 /// How often the probe's clock is asked.
 const CLOCKS: usize = 8;
+/// A question that takes longer than this, in microseconds, is asked less often.
+const SLOW: i64 = 500_000;
 /// How often a probe that is busy is asked again, and the time between.
 const RETRIES: usize = 8;
 const PAUSE: Duration = Duration::from_secs(1);
@@ -133,41 +134,75 @@ async fn stream(
     observer.observe(&call, enough).await
 }
 
-/// Asks the probe's clock over one connection.
+/// Asks the probe's clock, over one connection if the hops keep it.
 async fn clocks(observer: &Observer<'_>, path: &str) -> Clocks {
     let mut found = Clocks::default();
     let call = Call::get(format!("{path}?clock"), ASK);
-    let Ok(mut connection) = observer.dialer.dial(observer.target, observer.clock).await else {
-        return found;
-    };
-    for _ in 0..CLOCKS {
-        let sent = observer.clock.now();
-        let answered = observer.ask(&mut connection, &call).await;
-        let arrived = observer.clock.now();
-        let Ok((200, body)) = answered else {
+    let mut connection = None;
+    let mut failed = 0;
+    for _ in 0..2 * CLOCKS {
+        if found.requests.len() >= CLOCKS || failed >= CLOCKS {
             break;
-        };
-        let Ok(value) = serde_json::from_slice::<Value>(&body) else {
-            break;
-        };
-        let number = |name: &str| value.get(name).and_then(Value::as_i64);
-        let instance = value.get("instance").and_then(Value::as_str);
-        let (Some(received), Some(answered), Some(instance)) =
-            (number("received_us"), number("sent_us"), instance)
-        else {
-            break;
-        };
-        if found.instance != instance {
-            // Another process answers, whose clock is another one.
-            found = Clocks {
-                instance: instance.to_owned(),
-                ..Clocks::default()
-            };
         }
-        found.requests.push((sent, received));
-        found.responses.push((answered, arrived));
+        let Ok(open) = opened(observer, &mut connection).await else {
+            break;
+        };
+        let sent = observer.clock.now();
+        let answered = observer.ask(open, &call).await;
+        let arrived = observer.clock.now();
+        match answered {
+            Ok((200, body)) => {
+                let Some(reading) = Reading::of(&body) else {
+                    break;
+                };
+                found.add(sent, arrived, reading);
+                if arrived - sent > SLOW && found.requests.len() >= 2 {
+                    // Something holds every response back.
+                    break;
+                }
+            }
+            Ok(_) => break,
+            Err(_) => {
+                // Some hops close the connection after each response.
+                failed += 1;
+                connection = None;
+            }
+        }
     }
     found
+}
+
+/// What the probe's clock has said.
+struct Reading {
+    instance: String,
+    received: i64,
+    answered: i64,
+}
+
+impl Reading {
+    fn of(body: &[u8]) -> Option<Self> {
+        let value: Value = serde_json::from_slice(body).ok()?;
+        let number = |name: &str| value.get(name).and_then(Value::as_i64);
+        Some(Self {
+            instance: value.get("instance")?.as_str()?.to_owned(),
+            received: number("received_us")?,
+            answered: number("sent_us")?,
+        })
+    }
+}
+
+impl Clocks {
+    fn add(&mut self, sent: i64, arrived: i64, reading: Reading) {
+        if self.instance != reading.instance {
+            // Another process answers, whose clock is another one.
+            *self = Self {
+                instance: reading.instance,
+                ..Self::default()
+            };
+        }
+        self.requests.push((sent, reading.received));
+        self.responses.push((reading.answered, arrived));
+    }
 }
 
 /// Estimates the offset of the clock of the process that sent the stream.
@@ -239,12 +274,16 @@ async fn leave(observer: &Observer<'_>, path: &str, offset: Option<Offset>) -> L
     let mut connection = None;
     let mut unknown = 0;
     loop {
-        match ask(observer, &mut connection, &call).await {
-            Ok((200, body)) => {
-                if let Some(leave) = became(&body, left, offset) {
-                    return leave;
-                }
-            }
+        let answered = match opened(observer, &mut connection).await {
+            Ok(open) => observer.ask(open, &call).await,
+            Err(problem) => Err(problem),
+        };
+        match answered {
+            Ok((200, body)) => match became(&body, left, offset) {
+                Became::Over(leave) => return leave,
+                Became::Runs => unknown = 0,
+                Became::Unreadable => unknown += 1,
+            },
             Ok((404, _)) => {
                 // Another instance may have it.
                 unknown += 1;
@@ -264,6 +303,9 @@ async fn leave(observer: &Observer<'_>, path: &str, offset: Option<Offset>) -> L
                 }
             }
         }
+        if unknown > 10 {
+            return Leave::Unknown("the probe's answers could not be read".to_owned());
+        }
         if observer.clock.now() > until {
             return Leave::Never;
         }
@@ -271,43 +313,52 @@ async fn leave(observer: &Observer<'_>, path: &str, offset: Option<Offset>) -> L
     }
 }
 
-async fn ask(
+/// Returns the open connection, or a new one.
+async fn opened<'a>(
     observer: &Observer<'_>,
-    connection: &mut Option<Connection>,
-    call: &Call,
-) -> Result<(u16, Bytes), String> {
-    let open = match connection {
+    connection: &'a mut Option<Connection>,
+) -> Result<&'a mut Connection, String> {
+    let open = match connection.take() {
         Some(open) => open,
         None => {
-            let opened = observer
+            observer
                 .dialer
                 .dial(observer.target, observer.clock)
-                .await?;
-            connection.insert(opened)
+                .await?
         }
     };
-    observer.ask(open, call).await
+    Ok(connection.insert(open))
 }
 
-/// Returns what became of the stream that was left, once it is over.
-fn became(body: &[u8], left: i64, offset: Option<Offset>) -> Option<Leave> {
-    let value: Value = serde_json::from_slice(body).ok()?;
-    let state = value.get("state").and_then(Value::as_str)?;
+/// What the probe says of a stream.
+#[derive(Debug, PartialEq, Eq)]
+enum Became {
+    Over(Leave),
+    Runs,
+    Unreadable,
+}
+
+/// Reads what became of the stream that was left at this time.
+fn became(body: &[u8], left: i64, offset: Option<Offset>) -> Became {
+    let value: Value = serde_json::from_slice(body).unwrap_or_default();
+    let state = value.get("state").and_then(Value::as_str);
     let number = |name: &str| value.get(name).and_then(Value::as_i64);
     match state {
-        "complete" => Some(Leave::Never),
-        "left" => {
-            let ended = number("ended_us")?;
+        Some("complete") => Became::Over(Leave::Never),
+        Some("runs") => Became::Runs,
+        Some("left") => {
+            let ended = number("ended_us").unwrap_or_default();
             let after = offset.map_or(0, |offset| (offset.local(ended) - left).max(0));
             // The three events, and the one after the silence.
             let sent = number("sent").unwrap_or_default();
-            Some(if sent > 3 || after >= micros(LEAVE) - 300_000 {
+            let leave = if sent > 3 || after >= micros(LEAVE) - 300_000 {
                 Leave::AtNextEvent(after)
             } else {
                 Leave::Noticed(after)
-            })
+            };
+            Became::Over(leave)
         }
-        _ => None,
+        _ => Became::Unreadable,
     }
 }
 
@@ -358,13 +409,12 @@ mod tests {
             let body = serde_json::json!({ "state": state, "ended_us": ended, "sent": sent });
             became(body.to_string().as_bytes(), 50_000, offset)
         };
-        assert_eq!(found("runs", 0, 3), None);
-        assert_eq!(found("left", 61_000, 3), Some(Leave::Noticed(10_000)));
-        assert_eq!(found("complete", 61_000, 4), Some(Leave::Never));
-        assert_eq!(
-            found("left", 4_051_000, 4),
-            Some(Leave::AtNextEvent(4_000_000))
-        );
-        assert_eq!(became(b"<html>", 0, offset), None);
+        let over = Became::Over;
+        assert_eq!(found("runs", 0, 3), Became::Runs);
+        assert_eq!(found("left", 61_000, 3), over(Leave::Noticed(10_000)));
+        assert_eq!(found("complete", 61_000, 4), over(Leave::Never));
+        let at_event = over(Leave::AtNextEvent(4_000_000));
+        assert_eq!(found("left", 4_051_000, 4), at_event);
+        assert_eq!(became(b"<html>", 0, offset), Became::Unreadable);
     }
 }

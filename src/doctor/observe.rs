@@ -160,7 +160,10 @@ impl Observer<'_> {
         connection: &mut Connection,
         call: &Call,
     ) -> Result<(u16, Bytes), String> {
-        let request = self.request(call, connection.is_http2())?;
+        let mut request = self.request(call, connection.is_http2())?;
+        // What is asked is read as it comes.
+        let identity = HeaderValue::from_static("identity");
+        (request.headers_mut()).insert(header::ACCEPT_ENCODING, identity);
         let asked = async {
             let response = connection.send(request).await?;
             let status = response.status().as_u16();

@@ -164,7 +164,7 @@ fn whole(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Body> 
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    let no_store = HeaderValue::from_static("no-store");
+    let no_store = HeaderValue::from_static("no-store, no-transform");
     headers.insert(header::CACHE_CONTROL, no_store);
     response
 }

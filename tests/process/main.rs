@@ -18,6 +18,7 @@ mod merge;
 mod metrics;
 #[cfg(debug_assertions)]
 mod panics;
+mod probe;
 mod records;
 mod rejections;
 mod replies;
