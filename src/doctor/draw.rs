@@ -5,7 +5,7 @@ use super::observation::{Arrival, End, Observation, What};
 use super::offset::Offset;
 
 /// The width of a strip.
-pub(crate) const WIDTH: usize = 64;
+pub(crate) const WIDTH: usize = 60;
 
 /// The times of one response, drawn on the same scale.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,24 +132,24 @@ mod tests {
 
     #[test]
     fn a_strip_shows_what_arrived_together() {
-        let events: Vec<i64> = (0..12).map(|_| 64).chain([10, 20, 20]).collect();
-        let drawn = strips(&stream(0, &events, 64), None);
+        let events: Vec<i64> = (0..12).map(|_| 60).chain([10, 20, 20]).collect();
+        let drawn = strips(&stream(0, &events, 60), None);
         let mut expected = vec!['.'; WIDTH];
         expected[0] = 'H';
         expected[10] = '|';
         expected[20] = '2';
-        expected[63] = '#';
+        expected[59] = '#';
         assert_eq!(drawn.arrived, expected.iter().collect::<String>());
-        assert_eq!((drawn.sent, drawn.span), (None, 64));
+        assert_eq!((drawn.sent, drawn.span), (None, 60));
     }
 
     #[test]
     fn what_was_sent_is_drawn_on_the_same_scale() {
-        let seen = probe(0, &[(0, 64), (32, 64)]);
+        let seen = probe(0, &[(0, 60), (30, 60)]);
         let drawn = strips(&seen, estimate(&[(0, 0)], &[(0, 0)], 0));
         let sent = drawn.sent.unwrap();
         assert_eq!(sent.chars().position(|mark| mark == '|'), Some(0));
-        assert_eq!(sent.chars().nth(32), Some('|'));
+        assert_eq!(sent.chars().nth(30), Some('|'));
         assert!(drawn.arrived.ends_with('2'));
     }
 

@@ -124,13 +124,17 @@ impl Observation {
         stamps.collect()
     }
 
-    /// Returns when the events arrived.
+    /// Returns when the events arrived, without the end of a probe.
     pub(crate) fn events(&self) -> Vec<i64> {
-        let events = self.arrivals.iter();
-        events
-            .filter(|arrival| matches!(arrival.what, What::Event(_)))
-            .map(|arrival| arrival.at)
-            .collect()
+        let times = self
+            .arrivals
+            .iter()
+            .filter_map(|arrival| match arrival.what {
+                What::Event(Some(stamp)) if stamp.is_end => None,
+                What::Event(_) => Some(arrival.at),
+                What::Comment => None,
+            });
+        times.collect()
     }
 
     /// Returns how many comments arrived.
@@ -162,6 +166,15 @@ impl Observation {
 pub(crate) fn bursts(times: &[i64], apart: i64) -> usize {
     let gaps = times.windows(2).filter(|pair| match pair {
         [before, after] => after - before > apart,
+        _ => false,
+    });
+    usize::from(!times.is_empty()) + gaps.count()
+}
+
+/// Returns how many events arrived together with the first one.
+pub(crate) fn first_burst(times: &[i64], apart: i64) -> usize {
+    let gaps = times.windows(2).take_while(|pair| match pair {
+        [before, after] => after - before <= apart,
         _ => false,
     });
     usize::from(!times.is_empty()) + gaps.count()
@@ -200,5 +213,7 @@ mod tests {
         assert_eq!(bursts(&[], 10), 0);
         assert_eq!(bursts(&[1], 10), 1);
         assert_eq!(bursts(&[1, 5, 11, 40, 41, 60], 10), 3);
+        assert_eq!(first_burst(&[1, 5, 11, 40, 41, 60], 10), 3);
+        assert_eq!(first_burst(&[], 10), 0);
     }
 }

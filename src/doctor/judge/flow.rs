@@ -1,7 +1,7 @@
 //! The timing of a probe stream: what arrived together, and how late.
 
 use super::super::finding::Id;
-use super::super::observation::{Observation, bursts, span};
+use super::super::observation::{Observation, bursts, first_burst, span};
 use super::super::offset::Offset;
 use super::Judged;
 
@@ -77,8 +77,8 @@ pub(crate) fn judge(seen: &Observation, offset: Offset, judged: &mut Judged) {
     let head_took = head.at - began;
     let late_head = head_took > HEAD_LATE;
     let sent_for = last.sent - first.sent;
-    let with_first = |event: &Timed| event.at - first.at < TOGETHER;
-    let at_first = events.iter().take_while(|event| with_first(event)).count();
+    let times: Vec<i64> = events.iter().map(|event| event.at).collect();
+    let at_first = first_burst(&times, TOGETHER);
     let rest = events.get(at_first..).unwrap_or_default();
     let count = events.len();
     if count >= 5 && rest.len() <= 1 && sent_for > 10 * TOGETHER {
@@ -93,7 +93,6 @@ pub(crate) fn judge(seen: &Observation, offset: Offset, judged: &mut Judged) {
         return;
     }
     let later = merged(rest);
-    let times: Vec<i64> = events.iter().map(|event| event.at).collect();
     if later.pairs >= 3 && later.merged * 5 >= later.pairs * 2 {
         let number = bursts(&times, TOGETHER);
         let (median, longest) = delays(&events).unwrap_or_default();

@@ -3,12 +3,13 @@
 //! | file | what |
 //! |---|---|
 //! | `flow` | the timing of a probe stream: what arrived together, and how late |
-//! | `probe` | findings of the probe |
+//! | `probe`, `silence` | findings of the probe |
 //! | `request` | findings of the user's own request, whose events carry no times |
 
 pub(super) mod flow;
 pub(super) mod probe;
 pub(super) mod request;
+pub(super) mod silence;
 
 use http::Version;
 
@@ -73,6 +74,15 @@ fn of_head(seen: &Observation, judged: &mut Judged) {
             Id::Http10,
             "the response is HTTP/1.0, whose end is the end of the connection: a stream that was cut looks complete",
         );
+    }
+}
+
+/// Returns how a stream ended, in brackets, if there is anything to say.
+fn why(end: &End) -> String {
+    match end {
+        End::Broken(error) | End::Failed(error) => format!(" ({error})"),
+        End::Complete => " (it looked complete)".to_owned(),
+        End::TimedOut | End::Left => String::new(),
     }
 }
 

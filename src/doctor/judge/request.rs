@@ -2,7 +2,7 @@
 //! compared with; what is compared with nothing must be plain to be a finding.
 
 use super::super::finding::Id;
-use super::super::observation::{End, Form, Head, Observation, bursts, span};
+use super::super::observation::{End, Form, Head, Observation, bursts, first_burst, span};
 use super::{Judged, answered, of_head, together};
 
 /// A stream that is shorter than this shows nothing.
@@ -164,7 +164,7 @@ fn timing(seen: &Observation, before: Option<&Observation>, judged: &mut Judged)
         );
         return;
     }
-    let first_burst = first_burst(seen);
+    let first_burst = first_burst(&seen.events(), TOGETHER);
     let rest = now.count.saturating_sub(first_burst);
     let rest_flows = rest >= 3 && rest < 2 * now.bursts.max(1);
     if now.head > SILENT && now.first - now.head < 2 * TOGETHER && first_burst >= 4 && rest_flows {
@@ -204,18 +204,6 @@ fn timing(seen: &Observation, before: Option<&Observation>, judged: &mut Judged)
             );
         }
     }
-}
-
-/// Returns how many events arrived together with the first one.
-fn first_burst(seen: &Observation) -> usize {
-    let events = seen.events();
-    let Some(first) = events.first() else {
-        return 0;
-    };
-    events
-        .iter()
-        .take_while(|at| *at - first < TOGETHER)
-        .count()
 }
 
 /// Finds that the stream broke, or that the doctor gave up.
