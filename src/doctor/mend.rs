@@ -85,6 +85,9 @@ pub(crate) const fn setting(id: Id, product: Product) -> &'static str {
         (Id::HeadDelayed, Product::Cloudflare | Product::CloudFront) => {
             "set `commit_after` in Weir below the timeout of the CDN, and turn response buffering off"
         }
+        (Id::HeadDelayed, Product::Nginx) => {
+            "nginx: `proxy_buffering off;`: with it on, the head waits for the first event at least"
+        }
         (Id::HeadDelayed, _) => {
             "let the hop pass on the head before the body (no response buffering, no scan of the body); if it needs a first byte, set `preamble_bytes` in Weir, and for slow agents `commit_after`"
         }

@@ -120,11 +120,11 @@ pub(crate) async fn diagnose(order: &Order, say: &dyn Fn(&str)) -> std::io::Resu
                 let examined = examine::probe(&observer, path, idle, &announce);
                 let probed = Box::pin(examined).await;
                 let judged = judge::probe::judge(&probed);
-                let offset = probed.offset;
                 let seen = Shown {
                     source: "probe",
+                    offset: probed.offset,
+                    silence: probed.silence.map(|silence| (silence.idle, silence.beats)),
                     seen: probed.main,
-                    offset,
                 };
                 (judged, seen)
             }
@@ -137,6 +137,7 @@ pub(crate) async fn diagnose(order: &Order, say: &dyn Fn(&str)) -> std::io::Resu
                     source: "request",
                     seen: requested.main,
                     offset: None,
+                    silence: None,
                 };
                 (judged, seen)
             }

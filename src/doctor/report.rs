@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::compare::{Hop, first_fault, placed, verdict};
 use super::draw::strips;
+use super::finding::Id;
 use super::judge::flow;
 use super::mend::setting;
 use super::observation::{Observation, bursts, span};
@@ -24,6 +25,8 @@ pub(crate) struct Shown {
     pub(crate) seen: Observation,
     /// The offset of the probe's clock.
     pub(crate) offset: Option<Offset>,
+    /// The probe's streams with a silence: without heartbeats, and with them.
+    pub(crate) silence: Option<(Observation, Observation)>,
 }
 
 /// Returns the report as text. `shown` has an entry for each of `hops`.
@@ -64,6 +67,17 @@ fn of_hop(
         writeln!(out, "  arrived {}  {}", drawn.arrived, span(drawn.span))?;
         writeln!(out, "  {}", summary(seen, shown.offset))?;
     }
+    let is_about_silence = [Id::Cut, Id::IdleCut, Id::HeartbeatsStripped]
+        .into_iter()
+        .any(|id| hop.judged.has(id));
+    if let Some((idle, beats)) = &shown.silence
+        && is_about_silence
+    {
+        for (name, seen) in [("silence", idle), ("beats  ", beats)] {
+            let drawn = strips(seen, None);
+            writeln!(out, "  {name} {}  {}", drawn.arrived, span(drawn.span))?;
+        }
+    }
     let found = placed(hops, index);
     if found.is_empty() {
         writeln!(out, "  ok")?;
@@ -100,7 +114,8 @@ fn summary(seen: &Observation, offset: Option<Offset>) -> String {
         parts.push(format!("first event after {}", span(first - seen.asked)));
     }
     let number = bursts(&events, TOGETHER);
-    parts.push(format!("{} events in {number} bursts", events.len()));
+    let plural = if number == 1 { "" } else { "s" };
+    parts.push(format!("{} events in {number} burst{plural}", events.len()));
     if let Some(offset) = offset
         && let Some((median, longest)) = flow::delays(&flow::timed(seen, offset))
     {
@@ -157,6 +172,10 @@ fn of_hop_json(hops: &[Hop], index: usize, hop: &Hop, shown: &Shown) -> Value {
         .offset
         .and_then(|offset| flow::delays(&flow::timed(seen, offset)));
     let drawn = strips(seen, shown.offset);
+    let silence = shown.silence.as_ref().map(|(idle, beats)| {
+        let (idle, beats) = (strips(idle, None), strips(beats, None));
+        json!({ "without_heartbeats": idle.arrived, "with_heartbeats": beats.arrived })
+    });
     json!({
         "url": hop.url,
         "source": shown.source,
@@ -184,7 +203,7 @@ fn of_hop_json(hops: &[Hop], index: usize, hop: &Hop, shown: &Shown) -> Value {
         "comments": seen.comments(),
         "bytes": seen.bytes,
         "arrivals_ms": times,
-        "strip": { "sent": drawn.sent, "arrived": drawn.arrived },
+        "strip": { "sent": drawn.sent, "arrived": drawn.arrived, "silence": silence },
     })
 }
 
@@ -202,7 +221,7 @@ fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::{Finding, Id};
+    use super::super::finding::Finding;
     use super::super::judge::Judged;
     use super::super::judge::testing::stream;
     use super::super::mend::Product;
@@ -222,6 +241,7 @@ mod tests {
             source: "request",
             seen: stream(1_000, &[900_000, 900_100], 900_200),
             offset: None,
+            silence: None,
         };
         (vec![hop], vec![shown])
     }
@@ -242,6 +262,17 @@ mod tests {
             assert!(text.contains(part), "{part}\n{text}");
         }
         assert!(!text.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_silence_is_drawn_where_it_is_at_fault() {
+        let (mut hops, mut shown) = reported();
+        let silent = stream(1_000, &[1_000], 900_200);
+        shown[0].silence = Some((silent.clone(), silent));
+        assert!(!text(&hops, &shown).contains("  beats   "));
+        hops[0].judged.findings = vec![Finding::new(Id::IdleCut, "x")];
+        assert!(text(&hops, &shown).contains("  silence |"));
+        assert!(text(&hops, &shown).contains("  beats   |"));
     }
 
     #[test]

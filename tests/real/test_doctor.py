@@ -138,11 +138,16 @@ def test_nginx_with_its_defaults_speaks_http_1_0(probed, hop):
     assert "proxy_http_version 1.1" in report.json["verdict"]
 
 
-def test_nginx_that_buffers(probed, hop):
-    changes = {"proxy_buffering off;": "proxy_ignore_headers X-Accel-Buffering;"}
-    front = hop("nginx", probed, changes)
+@pytest.mark.parametrize("http, found", [("1.0", "buffered"), ("1.1", "head_delayed")])
+def test_nginx_that_buffers(probed, hop, http, found):
+    """What nginx reads in chunks it passes on, after a head that waits for the first of them."""
+    buffers = {
+        "proxy_buffering off;": "proxy_ignore_headers X-Accel-Buffering;",
+        "proxy_http_version 1.1;": f"proxy_http_version {http};",
+    }
+    front = hop("nginx", probed, buffers)
     report = doctor(*IDLE, probed.url, front.url)
-    assert report.fault == (front.url, "buffered"), report.json["verdict"]
+    assert report.fault == (front.url, found), report.json["verdict"]
     assert "proxy_buffering off" in report.json["verdict"]
 
 

