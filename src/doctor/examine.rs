@@ -1,10 +1,11 @@
 //! Examines one URL: sends the requests, and returns what was observed.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::join;
 use tokio::time::sleep;
+use tokio::{join, select};
 
 use super::connect::Connection;
 use super::finding::Id;
@@ -12,7 +13,7 @@ use super::judge::Judged;
 use super::judge::probe::{Leave, Probed, timing};
 use super::judge::request::Requested;
 use super::judge::silence::Silence;
-use super::observation::{End, Observation};
+use super::observation::{End, Observation, span};
 use super::observe::{Call, Observer};
 use super::offset::{Offset, estimate};
 use crate::probe::Settings;
@@ -31,6 +32,8 @@ const RETRIES: usize = 8;
 const PAUSE: Duration = Duration::from_secs(1);
 /// The silence in which the doctor leaves.
 const LEAVE: Duration = Duration::from_secs(4);
+/// How often it is said that a silence lasts.
+const TICK: Duration = Duration::from_secs(10);
 /// How long all of the user's own response may take.
 const REQUEST_LIMIT: Duration = Duration::from_secs(900);
 /// How much later than the first request the second one is sent.
@@ -88,10 +91,19 @@ pub(crate) async fn probe(
         "a silence of {} s, with and without heartbeats, and a client that leaves ...",
         idle.as_secs_f32()
     ));
-    let (silence, leave) = join!(
-        silence(observer, path, idle),
-        leave(observer, path, probed.offset)
-    );
+    let began = observer.clock.now();
+    let offset = probed.offset;
+    let mut both =
+        pin!(async { join!(silence(observer, path, idle), leave(observer, path, offset)) });
+    let (silence, leave) = loop {
+        select! {
+            done = &mut both => break done,
+            () = sleep(TICK) => {
+                let waited = span(observer.clock.now() - began);
+                say(&format!("still silent after {waited} ..."));
+            }
+        }
+    };
     probed.silence = Some(silence);
     probed.leave = Some(leave);
     probed

@@ -306,6 +306,16 @@ mod tests {
             });
         };
         assert_eq!(ids(both), [Id::Cut], "a limit for the whole response");
+        let seldom = |probed: &mut Probed| {
+            both(probed);
+            with(probed, |it| {
+                it.beats_plan.heartbeat = Some(Duration::from_secs(15));
+                it.beats
+                    .arrivals
+                    .retain(|arrival| arrival.what != What::Comment);
+            });
+        };
+        assert_eq!(ids(seldom), [Id::IdleCut], "before the first heartbeat");
         let stripped = |probed: &mut Probed| {
             with(probed, |it| {
                 it.beats

@@ -69,12 +69,15 @@ pub(crate) fn judge(silence: &Silence, judged: &mut Judged) {
     let stripped = expected >= 2 && came * 2 < expected;
     let age = |seen: &Observation| seen.ended - seen.asked;
     let at_one_age = (age(idle) - age(beats)).abs() < 300_000 + age(beats) / 10;
-    let limited = !lives && !stripped && (idle.is_whole() || at_one_age);
+    // A cut before the first heartbeat says nothing about a limit for the whole response.
+    let limited = !lives && !stripped && came > 0 && (idle.is_whole() || at_one_age);
     if !idle.is_whole() && !limited {
-        let with = if lives && !stripped {
+        let with = if stripped {
+            String::new()
+        } else if lives {
             format!("; with a heartbeat every {} the stream stays", span(every))
         } else {
-            String::new()
+            format!("; a heartbeat every {} is too seldom", span(every))
         };
         judged.find(
             Id::IdleCut,
