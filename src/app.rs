@@ -16,6 +16,7 @@ use crate::config::{Config, Route, Upstream};
 use crate::memory::Memory;
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::outbox::Outbox;
+use crate::probe::Probes;
 use crate::session::detached::DetachedCalls;
 use crate::session::registry::Registry;
 use crate::session::resumable::Resumables;
@@ -42,6 +43,8 @@ pub struct App {
     pub streams: Arc<Registry>,
     /// The streams that clients can come back to.
     pub resumables: Arc<Resumables>,
+    /// The streams of the probe, if the configuration has it.
+    pub probes: Arc<Probes>,
     /// Keeps streams where other instances find them; `None` if they are kept in memory alone.
     pub store: Option<Arc<Store>>,
     /// The process drains: it reports that it is not ready (graceful shutdown).
@@ -260,6 +263,7 @@ impl App {
             metrics,
             traces,
             outbox: None,
+            probes: Arc::default(),
             store: None,
             certificates,
             hop: Hop::random(),

@@ -67,6 +67,7 @@ pub mod client_conn;
 pub mod memory;
 pub mod merge;
 pub mod outbox;
+pub mod probe;
 pub mod reply;
 pub mod session;
 pub mod traces;
@@ -86,5 +87,6 @@ pub mod server;
 pub mod cli;
 pub mod command;
 pub mod demo;
+pub(crate) mod doctor;
 #[cfg(feature = "top")]
 pub mod top;

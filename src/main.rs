@@ -7,7 +7,7 @@ use clap::Parser;
 
 use weir::cli::{Cli, Command};
 use weir::command::{
-    Output, check, completions, drain, healthcheck, inject, record, replay, schema, serve,
+    Output, check, completions, doctor, drain, healthcheck, inject, record, replay, schema, serve,
 };
 use weir::{demo, log};
 
@@ -35,6 +35,9 @@ fn main() -> ExitCode {
             Err(error @ demo::Error::Flags(_)) => fail(&error.to_string(), 2),
             Err(error @ demo::Error::Io(_)) => fail(&error.to_string(), 1),
         },
+        Command::Doctor(args) => finish(&doctor::doctor(&args, &|line| {
+            let _ = writeln!(stderr(), "{line}");
+        })),
         Command::Drain(args) => {
             let (admin, token) = (args.admin.as_deref(), args.token.as_deref());
             finish(&drain::drain(admin, &args.wait, token))

@@ -3,6 +3,7 @@
 //! Values stay text here. The configuration decoder parses them, so that `--admin` and `admin.listen` accept the
 //! same values and report the same errors.
 
+mod doctor;
 mod install;
 mod recordings;
 mod running;
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::Overrides;
 use crate::release::{VERSION, features};
 
+pub use doctor::Doctor;
 pub use install::{Completions, Inject, Man};
 pub use recordings::{Record, Replay};
 #[cfg(feature = "top")]
@@ -38,6 +40,7 @@ Examples:
   weir --config /etc/weir/weir.yaml                        use a configuration file
   weir check /etc/weir/weir.yaml                           check the file and report all problems
   weir demo                                                try it with a scripted demo agent
+  weir doctor https://agents.example.com                   find the hop that harms streams
 
 Flags override WEIR_* variables, which override the file, which overrides the defaults.
 Exit codes: 0 success, 1 failure while running, 2 invalid usage or configuration.";
@@ -82,6 +85,8 @@ pub enum Command {
     Completions(Completions),
     /// Run Weir with a scripted demo agent behind it
     Demo(Demo),
+    /// Find out which hop in front of an agent buffers, cuts or changes streams
+    Doctor(Doctor),
     /// Drain a running Weir and wait for the end; for preStop hooks
     Drain(Drain),
     /// Check the health of a running Weir; for container images without a shell

@@ -3,6 +3,7 @@
 mod ask;
 pub mod check;
 pub mod completions;
+pub mod doctor;
 pub mod drain;
 mod explain;
 pub mod healthcheck;

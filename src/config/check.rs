@@ -135,6 +135,7 @@ fn checked(
         traces,
         complete,
         journals,
+        probe: (root.probe.as_ref()).map_or(preset::PROBE.value, |placed| placed.value),
         drain,
         limits,
         upstreams,

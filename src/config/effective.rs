@@ -39,6 +39,7 @@ pub fn effective(config: &Config) -> Json {
         "traces": traces(&config.traces),
         "complete": complete(&config.complete),
         "resume": journals(&config.journals),
+        "probe": config.probe,
         "drain": { "delay": show_duration(config.drain.delay), "limit": show_duration(config.drain.limit) },
         "limits": {
             "max_connections": limits.max_connections,

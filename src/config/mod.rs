@@ -110,6 +110,8 @@ pub struct Config {
     pub complete: Complete,
     /// Where the journals of streams are kept.
     pub journals: Journals,
+    /// Whether the traffic port serves the probe of `weir doctor`.
+    pub probe: bool,
     /// Time limits of a graceful shutdown.
     pub drain: Drain,
     /// Process-wide limits.

@@ -24,6 +24,7 @@ mod merge;
 mod metadata;
 mod passing;
 mod prepare;
+mod probe;
 mod reject;
 mod request_span;
 mod response_kind;
@@ -79,7 +80,10 @@ pub async fn serve(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> R
     let open = peer.conn.request(request.version() == Version::HTTP_2);
     let (mut parts, incoming) = request.into_parts();
     upgrade_request::recognize(&mut parts, incoming.is_end_stream());
-    let answered = resume::endpoint::answer(app, peer, &mut parts, started).await;
+    let answered = match probe::answer(app, peer, &mut parts) {
+        Some(response) => Some(response),
+        None => resume::endpoint::answer(app, peer, &mut parts, started).await,
+    };
     let mut response = match answered {
         Some(response) => response,
         None => match admit::admit(app, peer, &mut parts, started, &under_way) {

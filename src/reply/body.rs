@@ -81,12 +81,25 @@ pub(crate) trait Witness: Send + Sync {
     fn ended(&mut self, how: Result<(), &Broken>);
 }
 
+/// Writes a body of Weir's own that takes time.
+pub(crate) trait Source: Send + Sync {
+    /// Returns the next bytes; `None` is the end.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>>;
+}
+
 enum Kind {
     Fixed(Option<Bytes>),
+    Own(Box<Own>),
     Pass(Box<Pass>),
     Stream(Box<Stream>),
     /// There is no body: what follows the head is no longer HTTP.
     Tunnel(Option<Box<tunnel::Start>>),
+}
+
+struct Own {
+    source: Box<dyn Source>,
+    /// On a shared connection: records what the client takes.
+    bounds: Option<Arc<BodyDeadline>>,
 }
 
 struct Pass {
@@ -103,6 +116,16 @@ impl Body {
     pub fn fixed(bytes: Bytes) -> Self {
         Self {
             kind: Kind::Fixed((!bytes.is_empty()).then_some(bytes)),
+            breaking: Breaking::default(),
+            received: None,
+            held: None,
+        }
+    }
+
+    /// Creates a body that `source` writes. On a shared connection, `bounds` records what the client takes.
+    pub(crate) fn own(source: Box<dyn Source>, bounds: Option<Arc<BodyDeadline>>) -> Self {
+        Self {
+            kind: Kind::Own(Box::new(Own { source, bounds })),
             breaking: Breaking::default(),
             received: None,
             held: None,
@@ -236,7 +259,7 @@ impl Body {
                 stream.keep(self.held);
                 Some(stream)
             }
-            Kind::Fixed(_) | Kind::Pass(_) | Kind::Tunnel(_) => None,
+            Kind::Fixed(_) | Kind::Own(_) | Kind::Pass(_) | Kind::Tunnel(_) => None,
         }
     }
 
@@ -281,7 +304,7 @@ impl http_body::Body for Body {
         match &self.kind {
             Kind::Fixed(bytes) => bytes.is_none(),
             Kind::Pass(pass) => pass.done || (pass.ready.is_empty() && pass.body.is_end_stream()),
-            Kind::Stream(..) => false,
+            Kind::Own(_) | Kind::Stream(..) => false,
             Kind::Tunnel(_) => true,
         }
     }
@@ -292,7 +315,7 @@ impl http_body::Body for Body {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Kind::Pass(pass) => pass.body.size_hint(),
-            Kind::Stream(..) => SizeHint::default(),
+            Kind::Own(_) | Kind::Stream(..) => SizeHint::default(),
             Kind::Tunnel(_) => SizeHint::with_exact(0),
         }
     }
@@ -306,6 +329,7 @@ impl Kind {
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         match self {
             Self::Fixed(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Own(own) => own.poll_frame(cx),
             Self::Pass(pass) => pass.poll_frame(cx),
             Self::Tunnel(_) => Poll::Ready(None),
             Self::Stream(stream) => {
@@ -325,6 +349,21 @@ impl Kind {
 /// Returns the error that shows a client that its stream was truncated.
 pub(crate) fn broke() -> io::Error {
     io::Error::other("the stream broke")
+}
+
+impl Own {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let next = self.source.poll_next(cx);
+        match (&self.bounds, &next) {
+            (Some(bounds), Poll::Ready(Some(_))) => bounds.note_handed(),
+            (Some(bounds), Poll::Pending) => bounds.note_wanted(),
+            _ => {}
+        }
+        next.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
 }
 
 impl Pass {

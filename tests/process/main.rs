@@ -22,6 +22,7 @@ mod merge;
 mod metrics;
 #[cfg(debug_assertions)]
 mod panics;
+mod probe;
 mod recordings;
 mod recordings_tap;
 mod records;

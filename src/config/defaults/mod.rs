@@ -26,6 +26,11 @@ pub(crate) const LISTEN: Preset<&str> = preset(
     "0.0.0.0:8080",
     "A proxy in a container must be reachable from outside; port 8080 needs no privileges.",
 );
+/// `probe`
+pub(crate) const PROBE: Preset<bool> = preset(
+    false,
+    "It answers anybody who reaches the listener, so it is there only for those who want it.",
+);
 /// `admin.listen`
 pub(crate) const ADMIN_LISTEN: Preset<&str> = preset(
     "127.0.0.1:9464",

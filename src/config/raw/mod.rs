@@ -72,6 +72,8 @@ group! {
         /// Where the journals of streams are kept that clients can come back to (`resume` of a route). Read only at
         /// start.
         resume: Section<Journals> = Section(PhantomData);
+        /// Whether `/.weir/probe` of the traffic port serves a scripted stream for `weir doctor`; see `docs/doctor.md`.
+        probe: Flag = Flag { preset: preset::PROBE };
         /// Graceful shutdown.
         drain: Section<Drain> = Section(PhantomData);
         /// Limits of the whole process.

@@ -1,0 +1,90 @@
+//! The command that examines the way of a stream.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::path;
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  weir doctor http://weir:8080 https://agents.example.com
+      stream from Weir's own probe (`probe: true` in its configuration), directly and through what is in front of it
+  weir doctor --idle 90s https://agents.example.com
+      the same, with a silence of 90 s
+  weir doctor -H @headers.txt -d @request.json http://agent:8000/chat http://weir:8080/chat https://agents.example.com/chat
+      your own request: the agent, Weir, and the way that users take, from the agent outwards
+  weir doctor --openai gpt-5-mini -H @headers.txt http://agent:8000 https://agents.example.com
+      a short request for /v1/chat/completions
+  weir doctor --json https://agents.example.com/stream | jq .verdict
+
+A URL that names only a host is examined with the probe at /.weir/probe. With -X, -d, --openai or --anthropic the request
+is sent to each URL; a URL with a path and nothing else is read with GET, twice at once.
+Progress is written to stderr, the report to stdout. Values of headers are never shown.
+Exit codes: 0 nothing is wrong, 1 something is, 2 invalid usage.";
+
+/// `weir doctor`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = DOCTOR_EXAMPLES)]
+pub struct Doctor {
+    /// URLs from the agent outwards: http://, https:// or unix:/PATH
+    #[arg(value_name = "URL", required = true, num_args = 1..=16)]
+    pub urls: Vec<String>,
+    /// Method of the request [default: GET, or POST with -d]
+    #[arg(short = 'X', long = "request", value_name = "METHOD", conflicts_with_all = ["openai", "anthropic"])]
+    pub method: Option<String>,
+    /// Header of every request, `Name: value`, or @FILE with one on each line
+    #[arg(short = 'H', long = "header", value_name = "HEADER")]
+    pub headers: Vec<String>,
+    /// Body of the request, or @FILE, or @- for standard input
+    #[arg(short = 'd', long, value_name = "DATA", conflicts_with_all = ["openai", "anthropic"])]
+    pub data: Option<String>,
+    /// Ask this model for a short stream, as OpenAI's chat API has it
+    #[arg(long, value_name = "MODEL", conflicts_with = "anthropic")]
+    pub openai: Option<String>,
+    /// Ask this model for a short stream, as Anthropic's messages API has it
+    #[arg(long, value_name = "MODEL")]
+    pub anthropic: Option<String>,
+    /// Silence that the probe makes [default: 7s], or that your own request may have [default: 60s]
+    #[arg(long, value_name = "DURATION")]
+    pub idle: Option<String>,
+    /// Send your own request twice at once, even if it is not a GET: shows servers that take one at a time
+    #[arg(long)]
+    pub together: bool,
+    /// Write the report as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// PEM file of a certificate authority to trust, besides the usual ones
+    #[arg(long, value_name = "FILE", value_parser = path())]
+    pub ca_file: Option<PathBuf>,
+    /// Do not offer HTTP/2
+    #[arg(long = "http1.1")]
+    pub http1: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use crate::cli::tests::command;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn doctor_takes_urls_and_flags_as_curl_does() {
+        let Command::Doctor(doctor) =
+            command("weir doctor -X POST -H A:b -H C:d -d @x http://a http://b --json")
+        else {
+            panic!()
+        };
+        assert_eq!(doctor.urls, ["http://a", "http://b"]);
+        assert_eq!(doctor.headers, ["A:b", "C:d"]);
+        assert_eq!(doctor.data.as_deref(), Some("@x"));
+        assert!(doctor.json && !doctor.http1);
+        for wrong in ["weir doctor", "weir doctor --openai m -d x http://a"] {
+            assert!(
+                Cli::try_parse_from(wrong.split_whitespace()).is_err(),
+                "{wrong}"
+            );
+        }
+    }
+}

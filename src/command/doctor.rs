@@ -1,0 +1,285 @@
+//! `weir doctor`: examines how streams pass through the user's real path.
+
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use serde_json::json;
+
+use super::Output;
+use super::ask::{Problem, usage};
+use crate::cli::Doctor;
+use crate::config;
+use crate::doctor::{Order, Own, Target, diagnose};
+
+/// The largest body of a request, and the largest file of headers.
+const MAX_BYTES: u64 = 64 << 20;
+/// The longest silence that the probe can make.
+const MAX_IDLE: Duration = Duration::from_secs(600);
+const MIN_IDLE: Duration = Duration::from_secs(1);
+/// What a model is asked.
+const PROMPT: &str = "Count from 1 to 40, one number on each line.";
+
+/// Examines the URLs. Calls `say` with a line for each thing that is done. The exit code is 0 if nothing is wrong, 1 if
+/// something is, and 2 if the arguments cannot be used.
+pub fn doctor(args: &Doctor, say: &dyn Fn(&str)) -> Output {
+    let order = match ordered(args) {
+        Ok(order) => order,
+        Err(problem) => return failed(&problem),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let examined = runtime.and_then(|runtime| runtime.block_on(diagnose(&order, say)));
+    match examined {
+        Ok(report) => Output {
+            stdout: if args.json { report.json } else { report.text },
+            stderr: String::new(),
+            code: u8::from(report.has_findings),
+        },
+        Err(error) => failed(&usage(format!("--ca-file: {error}"))),
+    }
+}
+
+fn failed(problem: &Problem) -> Output {
+    Output {
+        stderr: format!("weir doctor: {}\n", problem.message),
+        code: problem.code,
+        ..Output::default()
+    }
+}
+
+/// Reads the arguments. Errors never repeat a header or a body, which may be secret.
+fn ordered(args: &Doctor) -> Result<Order, Problem> {
+    let targets: Result<Vec<Target>, Problem> = (1..)
+        .zip(&args.urls)
+        .map(|(number, url)| {
+            Target::parse(url).map_err(|why| usage(format!("URL {number}: {why}")))
+        })
+        .collect();
+    let mut headers = HeaderMap::new();
+    for given in &args.headers {
+        read_headers(given, &mut headers)?;
+    }
+    let request = request(args, &mut headers)?;
+    let idle = args.idle.as_deref().map(idle).transpose()?;
+    Ok(Order {
+        targets: targets?,
+        headers,
+        request,
+        idle,
+        ca_file: args.ca_file.clone(),
+        http1: args.http1,
+        together: args.together,
+    })
+}
+
+fn idle(text: &str) -> Result<Duration, Problem> {
+    let idle = config::duration(text).map_err(|why| usage(format!("--idle `{text}` {why}")))?;
+    if (MIN_IDLE..=MAX_IDLE).contains(&idle) {
+        Ok(idle)
+    } else {
+        Err(usage("--idle: expected 1s to 10m"))
+    }
+}
+
+/// Reads `Name: value`, or the lines of a file for `@FILE`.
+fn read_headers(given: &str, headers: &mut HeaderMap) -> Result<(), Problem> {
+    let Some(path) = given.strip_prefix('@') else {
+        return read_header(given, headers);
+    };
+    let text = read(path, "-H")?;
+    let text = String::from_utf8(text).map_err(|_| usage("-H: the file is no text"))?;
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    for line in lines {
+        read_header(line, headers)?;
+    }
+    Ok(())
+}
+
+fn read_header(line: &str, headers: &mut HeaderMap) -> Result<(), Problem> {
+    let wrong = || usage("-H: expected `Name: value`, or @FILE with such lines");
+    let (name, value) = line.split_once(':').ok_or_else(wrong)?;
+    let name: HeaderName = name.trim().parse().map_err(|_| wrong())?;
+    let of_connection = [
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        header::EXPECT,
+    ];
+    if of_connection.contains(&name) {
+        return Err(usage(format!("-H: {name} is not for the request to say")));
+    }
+    let mut value = HeaderValue::from_str(value.trim())
+        .map_err(|_| usage(format!("-H: the value of {name} is not a header's")))?;
+    value.set_sensitive(true);
+    headers.append(name, value);
+    Ok(())
+}
+
+/// Reads a file, or standard input for `-`, up to a bound.
+fn read(path: &str, flag: &str) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::new();
+    let count = if path == "-" {
+        std::io::stdin().take(MAX_BYTES + 1).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(Path::new(path))
+            .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
+    };
+    match count {
+        Ok(count) if count as u64 <= MAX_BYTES => Ok(bytes),
+        Ok(_) => Err(usage(format!(
+            "{flag}: the file is larger than {MAX_BYTES} bytes"
+        ))),
+        Err(error) => Err(usage(format!("{flag}: the file cannot be read: {error}"))),
+    }
+}
+
+/// Returns the user's own request, if there is one.
+fn request(args: &Doctor, headers: &mut HeaderMap) -> Result<Option<Own>, Problem> {
+    let messages = json!([{ "role": "user", "content": PROMPT }]);
+    let model = match (&args.openai, &args.anthropic) {
+        (Some(model), _) => {
+            let body = json!({ "model": model, "stream": true, "messages": messages });
+            Some((body, "/v1/chat/completions"))
+        }
+        (None, Some(model)) => {
+            let body = json!({
+                "model": model, "stream": true, "max_tokens": 400, "messages": messages,
+            });
+            absent(headers, "anthropic-version", "2023-06-01");
+            Some((body, "/v1/messages"))
+        }
+        (None, None) => None,
+    };
+    if let Some((body, path)) = model {
+        absent(headers, "content-type", "application/json");
+        return Ok(Some(Own {
+            method: Method::POST,
+            body: Bytes::from(body.to_string()),
+            path: Some(path),
+            is_harmless: true,
+        }));
+    }
+    if args.method.is_none() && args.data.is_none() {
+        return Ok(None);
+    }
+    let body = match args.data.as_deref() {
+        None => Vec::new(),
+        Some(data) => {
+            absent(headers, "content-type", "application/json");
+            match data.strip_prefix('@') {
+                Some(path) => read(path, "-d")?,
+                None => data.as_bytes().to_vec(),
+            }
+        }
+    };
+    let method = match (&args.method, &args.data) {
+        (Some(method), _) => Method::from_bytes(method.as_bytes())
+            .map_err(|_| usage("-X: expected a method such as POST"))?,
+        (None, Some(_)) => Method::POST,
+        (None, None) => Method::GET,
+    };
+    if matches!(method, Method::CONNECT | Method::HEAD) {
+        return Err(usage(
+            "-X: expected a method whose response can be a stream",
+        ));
+    }
+    Ok(Some(Own {
+        is_harmless: method.is_safe(),
+        method,
+        body: Bytes::from(body),
+        path: None,
+    }))
+}
+
+/// Adds a header, unless the user has given it.
+fn absent(headers: &mut HeaderMap, name: &'static str, value: &'static str) {
+    if !headers.contains_key(name) {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args() -> Doctor {
+        Doctor {
+            urls: vec!["http://127.0.0.1:1".to_owned()],
+            method: None,
+            headers: Vec::new(),
+            data: None,
+            openai: None,
+            anthropic: None,
+            idle: None,
+            json: false,
+            ca_file: None,
+            http1: false,
+            together: false,
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_wrong_usage_and_not_repeated() {
+        let wrong: [fn(&mut Doctor); 9] = [
+            |args| args.urls = vec!["127.0.0.1:1".to_owned()],
+            |args| args.headers = vec!["s3cret".to_owned()],
+            |args| args.headers = vec!["X: s3cret\u{1}".to_owned()],
+            |args| args.headers = vec!["Content-Length: 1".to_owned()],
+            |args| args.headers = vec!["@/no/such".to_owned()],
+            |args| args.data = Some("@/no/such".to_owned()),
+            |args| args.method = Some("A B".to_owned()),
+            |args| args.idle = Some("90".to_owned()),
+            |args| args.idle = Some("1h".to_owned()),
+        ];
+        for change in wrong {
+            let mut args = args();
+            change(&mut args);
+            let output = doctor(&args, &|_| {});
+            assert_eq!(output.code, 2, "{args:?}: {}", output.stderr);
+            assert!(!output.stderr.contains("s3cret"), "{}", output.stderr);
+        }
+    }
+
+    #[test]
+    fn the_short_forms_are_requests() {
+        let mut args = args();
+        args.anthropic = Some("m".to_owned());
+        let order = ordered(&args).ok().unwrap();
+        let own = order.request.unwrap();
+        assert_eq!((own.method, own.path), (Method::POST, Some("/v1/messages")));
+        assert!(order.headers.contains_key("anthropic-version"));
+        assert!(String::from_utf8_lossy(&own.body).contains("\"stream\":true"));
+    }
+
+    #[test]
+    fn a_body_is_posted_as_json() {
+        let mut args = args();
+        args.data = Some("{}".to_owned());
+        args.headers = vec!["Authorization: Bearer s3cret".to_owned()];
+        let order = ordered(&args).ok().unwrap();
+        assert_eq!(order.headers["content-type"], "application/json");
+        assert!(!format!("{order:?}").contains("s3cret"));
+        let own = order.request.unwrap();
+        assert_eq!(own.method, Method::POST);
+        assert!(!own.is_harmless);
+    }
+
+    #[test]
+    fn a_url_that_does_not_answer_is_a_finding() {
+        let mut args = args();
+        args.json = true;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        args.urls = vec![format!("http://127.0.0.1:{port}/?key=s3cret")];
+        let output = doctor(&args, &|_| {});
+        assert_eq!(output.code, 1);
+        assert!(output.stdout.contains("unreachable"), "{}", output.stdout);
+        assert!(!output.stdout.contains("s3cret"));
+    }
+}

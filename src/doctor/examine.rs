@@ -1,0 +1,433 @@
+//! Examines one URL: sends the requests, and returns what was observed.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::sleep;
+use tokio::{join, select};
+
+use super::connect::Connection;
+use super::finding::Id;
+use super::judge::Judged;
+use super::judge::probe::{Leave, Probed, timing};
+use super::judge::request::Requested;
+use super::judge::silence::Silence;
+use super::observation::{End, Observation, span};
+use super::observe::{Call, Observer};
+use super::offset::{Offset, estimate};
+use crate::probe::Settings;
+use crate::session::stream_id::StreamId;
+
+/// How much longer than its script a stream may take.
+const GRACE: Duration = Duration::from_secs(30);
+/// How long a short question may take.
+const ASK: Duration = Duration::from_secs(15);
+/// How often the probe's clock is asked.
+const CLOCKS: usize = 8;
+/// A question that takes longer than this, in microseconds, is asked less often.
+const SLOW: i64 = 500_000;
+/// How often a probe that is busy is asked again, and the time between.
+const RETRIES: usize = 8;
+const PAUSE: Duration = Duration::from_secs(1);
+/// The silence in which the doctor leaves.
+const LEAVE: Duration = Duration::from_secs(4);
+/// How often it is said that a silence lasts.
+const TICK: Duration = Duration::from_secs(10);
+/// How long all of the user's own response may take.
+const REQUEST_LIMIT: Duration = Duration::from_secs(900);
+/// How much later than the first request the second one is sent.
+const SECOND_AFTER: Duration = Duration::from_millis(150);
+
+/// Requests of the clock, and what came back.
+#[derive(Debug, Default)]
+struct Clocks {
+    instance: String,
+    /// When a request was sent, and when the probe received it.
+    requests: Vec<(i64, i64)>,
+    /// When the probe answered, and when that arrived.
+    responses: Vec<(i64, i64)>,
+}
+
+/// Examines a URL with the probe at `path`. `idle` is the silence to test.
+pub(crate) async fn probe(
+    observer: &Observer<'_>,
+    path: &str,
+    idle: Duration,
+    say: &dyn Fn(&str),
+) -> Probed {
+    let plan = Settings {
+        wait: Duration::from_millis(800),
+        ..Settings::new(StreamId::random())
+    };
+    say("20 events, ten in a second ...");
+    let mut probed = Probed {
+        plan,
+        main: stream(observer, path, &plan, None).await,
+        offset: None,
+        silence: None,
+        leave: None,
+    };
+    if probed.main.status() != Some(200) || probed.main.facts.is_none() {
+        return probed;
+    }
+    let clocks = clocks(observer, path).await;
+    probed.offset = offset_of(&probed.main, &clocks);
+    if let Some(offset) = probed.offset
+        && is_late(&probed, offset)
+    {
+        // A busy machine is late once; a hop is late every time.
+        say("some events were late: the same again ...");
+        let again = stream(observer, path, &plan, None).await;
+        let mut second = probed.clone();
+        second.main = again;
+        let other = offset_of(&second.main, &clocks);
+        if second.main.is_whole() && other.is_some_and(|offset| !is_late(&second, offset)) {
+            second.offset = other;
+            probed = second;
+        }
+    }
+    say(&format!(
+        "a silence of {} s, with and without heartbeats, and a client that leaves ...",
+        idle.as_secs_f32()
+    ));
+    let began = observer.clock.now();
+    let offset = probed.offset;
+    let mut both =
+        pin!(async { join!(silence(observer, path, idle), leave(observer, path, offset)) });
+    let (silence, leave) = loop {
+        select! {
+            done = &mut both => break done,
+            () = sleep(TICK) => {
+                let waited = span(observer.clock.now() - began);
+                say(&format!("still silent after {waited} ..."));
+            }
+        }
+    };
+    probed.silence = Some(silence);
+    probed.leave = Some(leave);
+    probed
+}
+
+/// Reports whether something about the times of the main stream is wrong that a busy machine could have caused.
+fn is_late(probed: &Probed, offset: Offset) -> bool {
+    let mut judged = Judged::default();
+    timing(probed, offset, &mut judged);
+    [
+        Id::Buffered,
+        Id::Coalesced,
+        Id::EventsDelayed,
+        Id::HeadDelayed,
+    ]
+    .into_iter()
+    .any(|id| judged.has(id))
+}
+
+/// Reads a stream of the probe. Waits for a place if the probe is busy, unless `limit` says how long all may take.
+async fn stream(
+    observer: &Observer<'_>,
+    path: &str,
+    plan: &Settings,
+    limit: Option<Duration>,
+) -> Observation {
+    let call = Call::get(
+        format!("{path}?{}", plan.query()),
+        limit.unwrap_or_else(|| plan.total() + GRACE),
+    );
+    let leaves = limit.is_some();
+    let enough =
+        |seen: &Observation| leaves && seen.stamped().len() as u64 >= u64::from(plan.events);
+    for _ in 0..RETRIES {
+        let seen = observer.observe(&call, enough).await;
+        if seen.status() != Some(503) {
+            return seen;
+        }
+        sleep(PAUSE).await;
+    }
+    observer.observe(&call, enough).await
+}
+
+/// Asks the probe's clock, over one connection if the hops keep it.
+async fn clocks(observer: &Observer<'_>, path: &str) -> Clocks {
+    let mut found = Clocks::default();
+    let call = Call::get(format!("{path}?clock"), ASK);
+    let mut connection = None;
+    let mut failed = 0;
+    for _ in 0..2 * CLOCKS {
+        if found.requests.len() >= CLOCKS || failed >= CLOCKS {
+            break;
+        }
+        let Ok(open) = opened(observer, &mut connection).await else {
+            break;
+        };
+        let sent = observer.clock.now();
+        let answered = observer.ask(open, &call).await;
+        let arrived = observer.clock.now();
+        match answered {
+            Ok((200, body)) => {
+                let Some(reading) = Reading::of(&body) else {
+                    break;
+                };
+                found.add(sent, arrived, reading);
+                if arrived - sent > SLOW && found.requests.len() >= 2 {
+                    // Something holds every response back.
+                    break;
+                }
+            }
+            Ok(_) => break,
+            Err(_) => {
+                // Some hops close the connection after each response.
+                failed += 1;
+                connection = None;
+            }
+        }
+    }
+    found
+}
+
+/// What the probe's clock has said.
+struct Reading {
+    instance: String,
+    received: i64,
+    answered: i64,
+}
+
+impl Reading {
+    fn of(body: &[u8]) -> Option<Self> {
+        let value: Value = serde_json::from_slice(body).ok()?;
+        let number = |name: &str| value.get(name).and_then(Value::as_i64);
+        Some(Self {
+            instance: value.get("instance")?.as_str()?.to_owned(),
+            received: number("received_us")?,
+            answered: number("sent_us")?,
+        })
+    }
+}
+
+impl Clocks {
+    fn add(&mut self, sent: i64, arrived: i64, reading: Reading) {
+        if self.instance != reading.instance {
+            // Another process answers, whose clock is another one.
+            *self = Self {
+                instance: reading.instance,
+                ..Self::default()
+            };
+        }
+        self.requests.push((sent, reading.received));
+        self.responses.push((reading.answered, arrived));
+    }
+}
+
+/// Estimates the offset of the clock of the process that sent the stream.
+fn offset_of(main: &Observation, clocks: &Clocks) -> Option<Offset> {
+    let facts = main.facts.as_ref()?;
+    let mut requests = vec![(main.asked, facts.began)];
+    let mut responses: Vec<(i64, i64)> = main
+        .stamped()
+        .iter()
+        .map(|(at, stamp)| (stamp.sent, *at))
+        .collect();
+    if clocks.instance == facts.instance {
+        requests.extend(&clocks.requests);
+        responses.extend(&clocks.responses);
+    }
+    estimate(&requests, &responses, main.connect)
+}
+
+/// Reads two streams with a silence, at the same time.
+async fn silence(observer: &Observer<'_>, path: &str, idle: Duration) -> Silence {
+    let idle_plan = Settings {
+        events: 2,
+        silence: idle,
+        ..Settings::new(StreamId::random())
+    };
+    // As often as Weir does by default, or else so often that several fit in.
+    let often = (idle / 5).clamp(Duration::from_millis(200), Duration::from_secs(15));
+    let beats_plan = Settings {
+        id: StreamId::random(),
+        heartbeat: Some(often),
+        ..idle_plan
+    };
+    let (idle, beats) = join!(
+        stream(observer, path, &idle_plan, None),
+        stream(observer, path, &beats_plan, None)
+    );
+    Silence {
+        idle_plan,
+        idle,
+        beats_plan,
+        beats,
+    }
+}
+
+/// Leaves a stream in a silence, and asks the probe whether it has noticed.
+async fn leave(observer: &Observer<'_>, path: &str, offset: Option<Offset>) -> Leave {
+    let plan = Settings {
+        events: 3,
+        pace: Duration::from_millis(50),
+        silence: LEAVE,
+        ..Settings::new(StreamId::random())
+    };
+    // If something holds the events back, it leaves without them.
+    let seen = stream(observer, path, &plan, Some(Duration::from_secs(2))).await;
+    let left = seen.ended;
+    match &seen.end {
+        End::Left | End::TimedOut => {}
+        End::Failed(problem) | End::Broken(problem) => return Leave::Unknown(problem.clone()),
+        End::Complete => {
+            return Leave::Unknown("the stream was over before the client could leave".to_owned());
+        }
+    }
+    if seen.status().is_some_and(|status| status != 200) {
+        let status = seen.status().unwrap_or_default();
+        return Leave::Unknown(format!("another stream got the status {status}"));
+    }
+    let call = Call::get(format!("{path}?left={}", plan.id), ASK);
+    let until = left + 2 * micros(LEAVE) + 2_000_000;
+    let mut connection = None;
+    let mut unknown = 0;
+    loop {
+        let answered = match opened(observer, &mut connection).await {
+            Ok(open) => observer.ask(open, &call).await,
+            Err(problem) => Err(problem),
+        };
+        match answered {
+            Ok((200, body)) => match became(&body, left, offset) {
+                Became::Over(leave) => return leave,
+                Became::Runs => unknown = 0,
+                Became::Unreadable => unknown += 1,
+            },
+            Ok((404, _)) => {
+                // Another instance may have it.
+                unknown += 1;
+                connection = None;
+                if unknown > 10 {
+                    return Leave::Unknown("no instance that was asked knew the stream".to_owned());
+                }
+            }
+            Ok((status, _)) => {
+                return Leave::Unknown(format!("the question got the status {status}"));
+            }
+            Err(problem) => {
+                connection = None;
+                unknown += 1;
+                if unknown > 10 {
+                    return Leave::Unknown(problem);
+                }
+            }
+        }
+        if unknown > 10 {
+            return Leave::Unknown("the probe's answers could not be read".to_owned());
+        }
+        if observer.clock.now() > until {
+            return Leave::Never;
+        }
+        sleep(Duration::from_millis(150)).await;
+    }
+}
+
+/// Returns the open connection, or a new one.
+async fn opened<'a>(
+    observer: &Observer<'_>,
+    connection: &'a mut Option<Connection>,
+) -> Result<&'a mut Connection, String> {
+    let open = match connection.take() {
+        Some(open) => open,
+        None => {
+            observer
+                .dialer
+                .dial(observer.target, observer.clock)
+                .await?
+        }
+    };
+    Ok(connection.insert(open))
+}
+
+/// What the probe says of a stream.
+#[derive(Debug, PartialEq, Eq)]
+enum Became {
+    Over(Leave),
+    Runs,
+    Unreadable,
+}
+
+/// Reads what became of the stream that was left at this time.
+fn became(body: &[u8], left: i64, offset: Option<Offset>) -> Became {
+    let value: Value = serde_json::from_slice(body).unwrap_or_default();
+    let state = value.get("state").and_then(Value::as_str);
+    let number = |name: &str| value.get(name).and_then(Value::as_i64);
+    match state {
+        Some("complete") => Became::Over(Leave::Never),
+        Some("runs") => Became::Runs,
+        Some("left") => {
+            let ended = number("ended_us").unwrap_or_default();
+            let after = offset.map_or(0, |offset| (offset.local(ended) - left).max(0));
+            // The three events, and the one after the silence.
+            let sent = number("sent").unwrap_or_default();
+            let leave = if sent > 3 || after >= micros(LEAVE) - 300_000 {
+                Leave::AtNextEvent(after)
+            } else {
+                Leave::Noticed(after)
+            };
+            Became::Over(leave)
+        }
+        _ => Became::Unreadable,
+    }
+}
+
+/// Examines a URL with the user's own request, `twice` at once if so. `idle` is how long it may be silent.
+pub(crate) async fn request(
+    observer: &Observer<'_>,
+    call: Call,
+    twice: bool,
+    idle: Duration,
+    say: &dyn Fn(&str),
+) -> Requested {
+    let call = Call {
+        limit: REQUEST_LIMIT,
+        silence: idle,
+        ..call
+    };
+    if !twice {
+        say("the request ...");
+        return Requested {
+            main: observer.observe(&call, |_| false).await,
+            second: None,
+        };
+    }
+    say("the request, twice at once ...");
+    let second = async {
+        sleep(SECOND_AFTER).await;
+        observer.observe(&call, |seen| seen.head.is_some()).await
+    };
+    let (main, second) = join!(observer.observe(&call, |_| false), second);
+    Requested {
+        main,
+        second: Some(second),
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_became_of_a_stream_is_read_from_its_answer() {
+        let offset = estimate(&[(0, 1_000)], &[(1_000, 0)], 0);
+        let found = |state: &str, ended: i64, sent: u32| {
+            let body = serde_json::json!({ "state": state, "ended_us": ended, "sent": sent });
+            became(body.to_string().as_bytes(), 50_000, offset)
+        };
+        let over = Became::Over;
+        assert_eq!(found("runs", 0, 3), Became::Runs);
+        assert_eq!(found("left", 61_000, 3), over(Leave::Noticed(10_000)));
+        assert_eq!(found("complete", 61_000, 4), over(Leave::Never));
+        let at_event = over(Leave::AtNextEvent(4_000_000));
+        assert_eq!(found("left", 4_051_000, 4), at_event);
+        assert_eq!(became(b"<html>", 0, offset), Became::Unreadable);
+    }
+}

@@ -1,0 +1,310 @@
+//! `weir doctor`: streams through the user's real path, and says which hop harms streams, and how to mend it.
+//!
+//! ```text
+//! examine ──► observe ──► judge ──► compare ──► report
+//! which       one request, one URL:   which hop    text with
+//! requests    with times   findings   is first     strips, JSON
+//! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | `target` | the URLs |
+//! | `connect`, `observe`, `lines` | I/O: one request, and when each event of its response arrived |
+//! | `examine` | which requests are sent to a URL |
+//! | `offset`, `clock` | times, and the offset between two clocks |
+//! | `observation` | what was seen |
+//! | `judge` | findings: pure logic |
+//! | `compare`, `mend` | the hop at fault, and the setting that mends it |
+//! | `draw`, `report` | what is printed |
+
+mod clock;
+mod compare;
+mod connect;
+mod draw;
+mod examine;
+mod finding;
+mod judge;
+mod lines;
+mod mend;
+mod observation;
+mod observe;
+mod offset;
+mod report;
+mod target;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, header};
+
+use crate::probe;
+use clock::Clock;
+use compare::Hop;
+use connect::Dialer;
+use judge::Judged;
+use mend::Product;
+use observe::{Call, Observer};
+use report::Shown;
+pub(crate) use target::Target;
+
+/// What the doctor sends as `User-Agent`.
+const AGENT: &str = concat!("weir-doctor/", env!("CARGO_PKG_VERSION"));
+/// The silence that is tested if nothing else is said.
+const IDLE: Duration = Duration::from_secs(7);
+/// How long the user's own response may be silent if nothing else is said.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What to examine, and how.
+#[derive(Debug)]
+pub(crate) struct Order {
+    /// The URLs, from the agent outwards.
+    pub(crate) targets: Vec<Target>,
+    /// Sent with every request. They may be secret.
+    pub(crate) headers: HeaderMap,
+    /// The user's own request; `None` for the probe, and for a GET of what the URL names.
+    pub(crate) request: Option<Own>,
+    /// The silence to test, or to bear.
+    pub(crate) idle: Option<Duration>,
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Do not offer HTTP/2.
+    pub(crate) http1: bool,
+    /// Send the user's own request twice at once, whatever it is.
+    pub(crate) together: bool,
+}
+
+/// The user's own request.
+#[derive(Clone, Debug)]
+pub(crate) struct Own {
+    pub(crate) method: Method,
+    pub(crate) body: Bytes,
+    /// The path for URLs that name only a host.
+    pub(crate) path: Option<&'static str>,
+    /// It may be sent twice without harm.
+    pub(crate) is_harmless: bool,
+}
+
+/// The report.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) text: String,
+    pub(crate) json: String,
+    /// Something is wrong.
+    pub(crate) has_findings: bool,
+}
+
+/// Examines all URLs, one after the other. Calls `say` with what is being done.
+///
+/// # Errors
+/// If the file with certificates cannot be read.
+pub(crate) async fn diagnose(order: &Order, say: &dyn Fn(&str)) -> std::io::Result<Report> {
+    let dialer = Dialer::new(order.ca_file.as_deref(), order.http1)?;
+    let clock = Clock::new();
+    let mut hops: Vec<Hop> = Vec::new();
+    let mut shown: Vec<Shown> = Vec::new();
+    for (number, target) in (1..).zip(&order.targets) {
+        let of = order.targets.len();
+        let announce = |what: &str| say(&format!("[{number}/{of}] {target}: {what}"));
+        let headers = with_defaults(&order.headers);
+        let observer = Observer {
+            dialer: &dialer,
+            target,
+            headers: &headers,
+            clock: &clock,
+        };
+        let before = shown.last().filter(|before| before.source == "request");
+        let (judged, seen) = match source(order, target) {
+            Source::Probe(path) => {
+                let idle = order.idle.unwrap_or(IDLE);
+                // Boxed, as it is large: several streams at once.
+                let examined = examine::probe(&observer, path, idle, &announce);
+                let probed = Box::pin(examined).await;
+                let judged = judge::probe::judge(&probed);
+                let seen = Shown {
+                    source: "probe",
+                    offset: probed.offset,
+                    silence: probed.silence.map(|silence| (silence.idle, silence.beats)),
+                    seen: probed.main,
+                };
+                (judged, seen)
+            }
+            Source::Request(call, twice) => {
+                let patience = order.idle.unwrap_or(PATIENCE);
+                let examined = examine::request(&observer, call, twice, patience, &announce);
+                let requested = Box::pin(examined).await;
+                let judged = judge::request::judge(&requested, before.map(|before| &before.seen));
+                let seen = Shown {
+                    source: "request",
+                    seen: requested.main,
+                    offset: None,
+                    silence: None,
+                };
+                (judged, seen)
+            }
+        };
+        hops.push(Hop {
+            url: target.to_string(),
+            product: product(&seen, shown.last()),
+            judged,
+        });
+        shown.push(seen);
+    }
+    forgive_the_agent(&mut hops);
+    Ok(Report {
+        text: report::text(&hops, &shown),
+        json: report::json(&hops, &shown),
+        has_findings: compare::first_fault(&hops).is_some(),
+    })
+}
+
+/// What is sent to a URL.
+enum Source<'a> {
+    /// The path of the probe.
+    Probe(&'a str),
+    /// The request, and whether it is sent twice at once.
+    Request(Call, bool),
+}
+
+fn source<'a>(order: &Order, target: &'a Target) -> Source<'a> {
+    let named = target.bare_path();
+    let of_target = |own: &Own| match own.path {
+        Some(path) if target.is_root() => path.to_owned(),
+        _ => target.path.clone(),
+    };
+    match &order.request {
+        None if target.is_root() => Source::Probe(probe::PATH),
+        None if named.ends_with(probe::PATH) => Source::Probe(named),
+        None => Source::Request(Call::get(target.path.clone(), PATIENCE), true),
+        Some(own) => {
+            let call = Call {
+                method: own.method.clone(),
+                body: own.body.clone(),
+                ..Call::get(of_target(own), PATIENCE)
+            };
+            Source::Request(call, own.is_harmless || order.together)
+        }
+    }
+}
+
+/// Returns the headers that are sent: what browsers ask for, unless the user says otherwise.
+fn with_defaults(given: &HeaderMap) -> HeaderMap {
+    let mut headers = given.clone();
+    let events = "text/event-stream, application/x-ndjson;q=0.9, */*;q=0.8";
+    for (name, value) in [
+        (header::ACCEPT, events),
+        (header::ACCEPT_ENCODING, "gzip, deflate, br, zstd"),
+        (header::USER_AGENT, AGENT),
+    ] {
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    headers
+}
+
+/// Returns the product at a URL, unless its name has been passed on from the URL before.
+fn product(seen: &Shown, before: Option<&Shown>) -> Product {
+    let of = |shown: &Shown| {
+        let head = shown.seen.head.as_ref();
+        head.map_or(Product::Unknown, Product::of)
+    };
+    let own = of(seen);
+    match before.map(of) {
+        Some(other) if other == own => Product::Unknown,
+        _ => own,
+    }
+}
+
+/// The first URL may be the agent, which has no probe. If another one has it, that is no fault.
+fn forgive_the_agent(hops: &mut [Hop]) {
+    let [first, others @ ..] = hops else {
+        return;
+    };
+    let has_probe = |hop: &Hop| !hop.judged.has(finding::Id::NoProbe);
+    if others.iter().any(has_probe) && !has_probe(first) {
+        first.judged = Judged {
+            findings: Vec::new(),
+            not_examined: vec![
+                "this URL, which has no probe: to compare with the agent itself, give your own request"
+                    .to_owned(),
+            ],
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::finding::{Finding, Id};
+    use super::*;
+
+    fn order(request: Option<Own>) -> Order {
+        Order {
+            targets: Vec::new(),
+            headers: HeaderMap::new(),
+            request,
+            idle: None,
+            ca_file: None,
+            http1: false,
+            together: false,
+        }
+    }
+
+    /// What is sent to a URL: `None` for the probe, or the path and whether it is sent twice.
+    fn sent(request: Option<Own>, url: &str) -> Option<(String, bool)> {
+        let target = Target::parse(url).unwrap();
+        match source(&order(request), &target) {
+            Source::Probe(path) => {
+                assert!(path.ends_with(probe::PATH));
+                None
+            }
+            Source::Request(call, twice) => Some((call.path, twice)),
+        }
+    }
+
+    #[test]
+    fn a_host_alone_is_probed_and_a_path_is_requested() {
+        assert_eq!(sent(None, "http://a"), None);
+        assert_eq!(sent(None, "http://a/x/.weir/probe"), None);
+        let get = Some(("/agent?q=1".to_owned(), true));
+        assert_eq!(sent(None, "http://a/agent?q=1"), get);
+        let own = Own {
+            method: Method::POST,
+            body: Bytes::new(),
+            path: Some("/v1/chat/completions"),
+            is_harmless: false,
+        };
+        let posted = Some(("/v1/chat/completions".to_owned(), false));
+        assert_eq!(sent(Some(own.clone()), "http://a"), posted);
+        assert_eq!(
+            sent(Some(own), "http://a/x"),
+            Some(("/x".to_owned(), false))
+        );
+    }
+
+    #[test]
+    fn what_the_user_sends_wins() {
+        let mut given = HeaderMap::new();
+        given.insert("accept-encoding", HeaderValue::from_static("identity"));
+        let headers = with_defaults(&given);
+        assert_eq!(headers["accept-encoding"], "identity");
+        assert_eq!(headers["user-agent"], AGENT);
+    }
+
+    #[test]
+    fn an_agent_without_a_probe_is_no_fault() {
+        let hop = |url: &str, ids: &[Id]| Hop {
+            url: url.to_owned(),
+            product: Product::Unknown,
+            judged: Judged {
+                findings: ids.iter().map(|id| Finding::new(*id, "x")).collect(),
+                not_examined: Vec::new(),
+            },
+        };
+        let mut hops = [hop("a", &[Id::NoProbe]), hop("b", &[])];
+        forgive_the_agent(&mut hops);
+        assert!(compare::first_fault(&hops).is_none());
+        let mut alone = [hop("a", &[Id::NoProbe])];
+        forgive_the_agent(&mut alone);
+        assert!(compare::first_fault(&alone).is_some());
+    }
+}
