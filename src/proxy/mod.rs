@@ -80,7 +80,7 @@ pub async fn serve(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> R
     let open = peer.conn.request(request.version() == Version::HTTP_2);
     let (mut parts, incoming) = request.into_parts();
     upgrade_request::recognize(&mut parts, incoming.is_end_stream());
-    let answered = match probe::answer(app, peer, &mut parts) {
+    let answered = match probe::answer(app, peer, &mut parts, started) {
         Some(response) => Some(response),
         None => resume::endpoint::answer(app, peer, &mut parts, started).await,
     };

@@ -7,13 +7,19 @@ use http::{HeaderValue, Method, Response, StatusCode, header, request};
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::accounting::OnDrop;
+use super::passing::ENDED;
+use super::reject::REFUSED;
 use super::{Peer, admit, validate};
 use crate::app::App;
 use crate::body_deadline::BodyDeadline;
 use crate::dialect::{self, Members};
+use crate::log::access::Line;
 use crate::probe::{Asked, HEADER, MAX_STREAMS, PATH, Script, Settings};
 use crate::reply::body::Body;
 use crate::session::identity::{Identity, REQUEST_ID};
+use crate::session::request_line::{Grade, RequestLine};
+use crate::stream::end::End;
 
 /// What a stream may take beyond its script, because its client or the network is slow.
 const GRACE: Duration = Duration::from_secs(30);
@@ -22,7 +28,12 @@ const GRACE: Duration = Duration::from_secs(30);
 type Problem = (StatusCode, &'static str, String);
 
 /// Answers a request for the probe. Returns `None` if it is none, or if there is no probe.
-pub(super) fn answer(app: &App, peer: &Peer, parts: &mut request::Parts) -> Option<Response<Body>> {
+pub(super) fn answer(
+    app: &App,
+    peer: &Peer,
+    parts: &mut request::Parts,
+    started: Instant,
+) -> Option<Response<Body>> {
     if parts.uri.path() != PATH {
         return None;
     }
@@ -40,8 +51,16 @@ pub(super) fn answer(app: &App, peer: &Peer, parts: &mut request::Parts) -> Opti
     let entered = match admit::check(app, peer, parts, headers, false) {
         Ok(entered) => entered,
         Err(rejection) => {
+            let code = rejection.code;
             let said = rejection.message.into_owned();
-            return Some(refused(&identity, (rejection.status, rejection.code, said)));
+            let response = refused(&identity, (rejection.status, code, said));
+            return Some(logged(
+                response,
+                peer,
+                parts,
+                (identity, started),
+                Some(code),
+            ));
         }
     };
     let answered = asked(parts).and_then(|asked| match asked {
@@ -68,13 +87,50 @@ pub(super) fn answer(app: &App, peer: &Peer, parts: &mut request::Parts) -> Opti
         },
         Asked::Stream(settings) => stream(app, peer, parts, &settings),
     });
-    let mut response = match answered {
-        Ok(response) => response,
-        Err(problem) => refused(&identity, problem),
+    let (mut response, code) = match answered {
+        Ok(response) => (response, None),
+        Err(problem) => (
+            refused(&identity, (problem.0, problem.1, problem.2)),
+            Some(problem.1),
+        ),
     };
     let id = identity.request_id.clone();
     response.headers_mut().insert(REQUEST_ID, id);
+    let response = logged(response, peer, parts, (identity, started), code);
     Some(response.map(|body| body.holding(entered)))
+}
+
+/// Has the line of a request written when its answer ends. `code` says why it was refused, if it was.
+fn logged(
+    response: Response<Body>,
+    peer: &Peer,
+    parts: &request::Parts,
+    (identity, started): (Identity, Instant),
+    code: Option<&'static str>,
+) -> Response<Body> {
+    let (status, client, method) = (response.status(), peer.origin.client, parts.method.clone());
+    let line = OnDrop::new(move || {
+        let (outcome, words, line) = match code {
+            Some(_) => ("refused", REFUSED, Line::Failure),
+            None => (End::Finished.as_str(), ENDED, Line::Plain),
+        };
+        let line_of = RequestLine {
+            identity: &identity,
+            route: None,
+            client,
+            method: Some(&method),
+            path: Some(PATH),
+            started,
+            outcome,
+            code,
+            status: Some(status),
+            bytes: None,
+            cause: None,
+            grade: Grade::Info,
+        };
+        line_of.write(line, words);
+    });
+    response.map(|body| body.holding(line))
 }
 
 /// Returns what a request asks for.
@@ -155,7 +211,6 @@ fn refused(identity: &Identity, (status, code, message): Problem) -> Response<Bo
         }
         _ => {}
     }
-    tracing::debug!(code, "probe refused");
     response
 }
 

@@ -53,8 +53,21 @@ fn a_probe_streams_by_its_script() {
     assert_eq!(body.matches(": weir_probe ").count(), 2);
     assert_eq!(body.matches("\"weir_probe\":\"end\"").count(), 1);
     assert!(body.contains("\"version\":\"HTTP/1.1\""), "{body}");
+    let line = weir.log_line(|line| line["path"] == "/.weir/probe");
+    assert_eq!(
+        (&line["outcome"], &line["status"]),
+        (&"finished".into(), &200.into()),
+        "{line}"
+    );
     let head = ask(&weir, "HEAD", "").until("\r\n\r\n");
     assert!(head.contains("content-type: text/event-stream"), "{head}");
+    ask(&weir, "POST", "").until("method_not_allowed");
+    let line = weir.log_line(|line| line["method"] == "POST");
+    assert_eq!(
+        (&line["outcome"], &line["code"]),
+        (&"refused".into(), &"method_not_allowed".into()),
+        "{line}"
+    );
 }
 
 #[test]
