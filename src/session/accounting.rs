@@ -34,6 +34,8 @@ pub(super) struct ReadCounts {
     started: Instant,
     /// How many events came.
     events: u64,
+    /// When the last text came, counted from `started`.
+    text_at: Duration,
     /// The dialect that the list of live streams shows.
     dialect: Option<Dialect>,
     /// Which of the times in [`Meter::firsts`](crate::stream::meter::Meter::firsts) were counted.
@@ -47,6 +49,7 @@ impl ReadCounts {
             started: live.context.started,
             live,
             events: 0,
+            text_at: Duration::ZERO,
             dialect: None,
             seen: [false; 4],
         }
@@ -100,13 +103,18 @@ impl Observer for ReadCounts {
             self.firsts(firsts);
         }
         self.events += events as u64;
-        self.live.figures.read(
-            self.events,
-            meter.bytes_in,
-            meter.output_tokens().0,
-            now.duration_since(self.started),
-            meter.last_token == Some(now),
+        let has_text = gap.is_some() || meter.last_token == Some(now);
+        // An addition costs less than the difference of two times.
+        let at = gap.map_or_else(
+            || now.duration_since(self.started),
+            |gap| self.text_at + gap,
         );
+        if has_text {
+            self.text_at = at;
+        }
+        let tokens = meter.output_tokens().0;
+        let figures = &self.live.figures;
+        figures.read(self.events, meter.bytes_in, tokens, at, has_text);
     }
 
     fn held(&mut self, since: Option<Instant>) {

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Microseconds in a second.
-const MICROS: u64 = 1_000_000;
+/// Nanoseconds in a second.
+const NANOS: u64 = 1_000_000_000;
 
 /// What is known of a running stream apart from its queue. Times count from the start of its request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Known {
 }
 
 /// The figures, in one cache line: its only writer is the pump, with plain stores, and readers may see some of them
-/// one read older than others. A time is in microseconds and one more, so that zero means none.
+/// one read older than others. A time is in nanoseconds and one more, so that zero means none.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub struct Figures {
@@ -84,8 +84,8 @@ impl Figures {
     /// Returns what is known now.
     pub fn known(&self) -> Known {
         let time = |at: &AtomicU64| {
-            let micros = at.load(Ordering::Relaxed).checked_sub(1);
-            micros.map(Duration::from_micros)
+            let nanos = at.load(Ordering::Relaxed).checked_sub(1);
+            nanos.map(Duration::from_nanos)
         };
         Known {
             events: self.events.load(Ordering::Relaxed),
@@ -101,10 +101,11 @@ impl Figures {
 }
 
 fn stored(at: Duration) -> u64 {
-    let micros = at.as_secs().saturating_mul(MICROS);
-    micros
-        .saturating_add(u64::from(at.subsec_micros()))
-        .saturating_add(1)
+    // Enough for 584 years.
+    let nanos = at.as_secs().wrapping_mul(NANOS);
+    nanos
+        .wrapping_add(u64::from(at.subsec_nanos()))
+        .wrapping_add(1)
 }
 
 #[cfg(test)]
