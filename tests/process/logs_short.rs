@@ -1,0 +1,52 @@
+//! The log lines of requests that get little or nothing in answer.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+
+use crate::support::{Accepted, Client, Upstream, Weir};
+
+const YAML: &str = "workers: 1
+upstreams: { agent: { endpoints: [\"$UPSTREAM\"] } }
+routes: [{ name: chat, upstream: agent, match: { path_prefix: /v1 } }]
+";
+
+/// A Weir in front of an agent that never answers.
+fn weir() -> Weir {
+    let agent = Upstream::start().serve(|agent: Accepted| agent.closed());
+    Weir::start(YAML, agent)
+}
+
+#[test]
+fn clients_that_leave_at_once_have_a_line_each() {
+    let weir = weir();
+    // Whether the head and the end of the connection arrive in one read is a matter of chance.
+    let mut missing: Vec<String> = (0..40).map(|index| format!("gone-{index}")).collect();
+    for id in &missing {
+        let mut client = TcpStream::connect(&weir.address).unwrap();
+        let head = format!("GET /v1/silent HTTP/1.1\r\nhost: h\r\nx-request-id: {id}\r\n\r\n");
+        client.write_all(head.as_bytes()).unwrap();
+    }
+    while !missing.is_empty() {
+        let line = weir.log_line(|line| line["message"] == "client left before an answer");
+        let before = missing.len();
+        missing.retain(|id| line["request_id"] != id.as_str());
+        assert_eq!(missing.len() + 1, before, "one line each: {line}");
+        assert_eq!(
+            (&line["outcome"], &line["method"], &line["path"]),
+            (&"client_gone".into(), &"GET".into(), &"/v1/silent".into())
+        );
+    }
+}
+
+#[test]
+fn a_refused_head_request_has_sent_no_body() {
+    let weir = weir();
+    let mut client = Client::connect(&weir.address);
+    client.send("HEAD /elsewhere HTTP/1.1\r\nhost: h\r\nx-request-id: head\r\n\r\n");
+    client.until("\r\n\r\n");
+    let line = weir.log_line(|line| line["request_id"] == "head");
+    assert_eq!(
+        (&line["status"], &line["bytes_out"]),
+        (&404.into(), &0.into())
+    );
+}
