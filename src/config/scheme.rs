@@ -32,6 +32,19 @@ pub(crate) fn hint(text: &str, scheme: &str) -> String {
     format!("; did you mean `{scheme}://{host}{path}`?")
 }
 
+/// Returns the end of a message about a scheme that is only written in another way than it must be: `; did you mean …?`.
+pub(crate) fn meant(scheme: &str) -> String {
+    let written = scheme.to_ascii_lowercase();
+    let meant = match &*written {
+        "http" | "htp" | "htpp" | "hhtp" | "ttp" => "http",
+        "https" | "htps" | "htpps" | "httsp" | "httpss" => "https",
+        "ws" | "websocket" => "ws",
+        "wss" => "wss",
+        _ => return String::new(),
+    };
+    format!("; did you mean `{meant}://`?")
+}
+
 /// Reports whether a text is clearly a host, with or without a port.
 fn is_host(text: &str) -> bool {
     if text.len() > MAX_SHOWN {
@@ -69,6 +82,13 @@ fn is_host(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scheme_in_capital_letters_is_recognized() {
+        assert_eq!(meant("HTTP"), "; did you mean `http://`?");
+        assert_eq!(meant("htps"), "; did you mean `https://`?");
+        assert_eq!(meant("s3cret"), "");
+    }
 
     #[test]
     fn a_host_is_repeated_and_nothing_else() {

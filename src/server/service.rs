@@ -72,7 +72,7 @@ impl service::Service<Request<Incoming>> for Service {
         Box::pin(async move {
             let Some(mut request) = arrived.take() else {
                 // Never: a future begins once.
-                return pending().await;
+                return pending::<Result<Response<Answer>, Infallible>>().await;
             };
             let may_leave = request.version() == Version::HTTP_11;
             // Behind such a head, the strict reader lets pass what may be frames. It must not be read as a request.
