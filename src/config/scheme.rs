@@ -34,6 +34,9 @@ pub(crate) fn hint(text: &str, scheme: &str) -> String {
 
 /// Returns the end of a message about a scheme that is only written in another way than it must be: `; did you mean …?`.
 pub(crate) fn meant(scheme: &str) -> String {
+    if scheme.starts_with(['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}']) {
+        return "; it begins with a typographic quotation mark, which is part of the value: use `\"`".to_owned();
+    }
     let written = scheme.to_ascii_lowercase();
     let meant = match &*written {
         "http" | "htp" | "htpp" | "hhtp" | "ttp" => "http",
@@ -88,6 +91,7 @@ mod tests {
         assert_eq!(meant("HTTP"), "; did you mean `http://`?");
         assert_eq!(meant("htps"), "; did you mean `https://`?");
         assert_eq!(meant("s3cret"), "");
+        assert!(meant("\u{201c}http").contains("typographic"));
     }
 
     #[test]

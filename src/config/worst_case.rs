@@ -81,7 +81,13 @@ pub fn worst_case_key(config: &Config) -> Option<String> {
         ),
         ("limits.memory", limits.memory != MemoryLimit::Auto),
         ("defaults.max_event_bytes", true),
-        ("defaults.queue.max_bytes", true),
+        (
+            "defaults.queue.max_bytes",
+            config
+                .routes
+                .iter()
+                .any(|route| route.policy.queue.max_bytes as u64 > preset::MAX_BYTES.value),
+        ),
     ];
     let fixed = fixed
         .into_iter()
