@@ -315,6 +315,7 @@ where
             }
             First::Http2 => {
                 let io = StrictIo::new(seen.freeze(), stream, FrameFlood::of_client());
+                let io = io.ending_late();
                 let share = u32::try_from(self.service.share()).unwrap_or(u32::MAX);
                 let engine = http2::Builder::new(Streams)
                     .timer(TokioTimer::new())
