@@ -116,9 +116,7 @@ fn unusable(address: &Address) -> Option<String> {
             let error = socket::try_bind(*tcp).err()?;
             Some(holder::why_not(address, &error))
         }
-        Address::Unix(path) => {
-            socket::is_served(path).then(|| "a process listens there".to_owned())
-        }
+        Address::Unix(path) => socket::obstacle(path).map(str::to_owned),
     }
 }
 
@@ -242,6 +240,27 @@ mod tests {
             let want =
                 format!("{address} cannot be listened on now: it is in use by process {own} (");
             assert!(one.message.starts_with(&want), "{one}");
+        }
+    }
+
+    #[test]
+    fn a_socket_needs_a_folder_and_no_file_in_its_way() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        for (path, why) in [
+            ("none/socket", "its folder does not exist"),
+            ("file", "there is a file that is no socket"),
+            ("socket", ""),
+        ] {
+            let path = folder.path().join(path);
+            let listen = format!(
+                "listen: \"unix:{}\"\nadmin: {{listen: off}}",
+                path.display()
+            );
+            let said = taken(&load(&listen));
+            let said: Vec<&str> = said.iter().map(|one| one.message.as_str()).collect();
+            assert_eq!(said.len(), usize::from(!why.is_empty()), "{said:?}");
+            assert!(said.iter().all(|said| said.ends_with(why)), "{said:?}");
         }
     }
 }
