@@ -81,3 +81,13 @@ fn a_refused_head_request_has_sent_no_body() {
         (&404.into(), &0.into())
     );
 }
+
+#[test]
+fn what_is_not_http_behind_a_request_has_its_status() {
+    let weir = weir();
+    let mut client = Client::connect(&weir.address);
+    client.send("GET /elsewhere HTTP/1.1\r\nhost: h\r\n\r\nnonsense\r\n\r\n");
+    client.until("HTTP/1.1 400 ");
+    let line = weir.log_line(|line| line["code"] == "malformed");
+    assert_eq!(line["status"], 400, "{line}");
+}
