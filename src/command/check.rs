@@ -122,8 +122,15 @@ fn warnings(file: Option<&str>, config: &Config, memory: Memory) -> String {
     list.extend(machine::taken(config));
     list.sort_by_key(|one| (one.place.is_none(), one.place));
     list.iter().fold(String::new(), |mut text, warning| {
-        if let (Some(file), Some(place)) = (file, warning.place) {
-            let _ = write!(text, "{file}:{place}: ");
+        match (file, warning.place) {
+            (Some(file), Some(place)) => {
+                let _ = write!(text, "{file}:{place}: ");
+            }
+            // About a key that the file does not have.
+            (Some(file), None) => {
+                let _ = write!(text, "{file}: ");
+            }
+            (None, _) => {}
         }
         let _ = writeln!(text, "warning: {warning}");
         text

@@ -114,7 +114,8 @@ mod tests {
                 assert!(page.contains(&flag), "{command}: {flag}\n{page}");
             }
         }
-        assert!(inside.join("weir.1").is_file());
+        let page = fs::read_to_string(inside.join("weir.1")).unwrap();
+        assert!(page.contains("WEIR_LISTEN"), "{page}");
         assert_eq!(man(Path::new("/proc/no")).code, 1);
     }
 }

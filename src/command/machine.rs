@@ -68,27 +68,16 @@ impl Memory {
     }
 }
 
-/// Says that the worst case is more than the memory of the machine, if the file sets what it depends on: the defaults are
-/// beyond most machines.
+/// Says that the worst case is more than the memory of the machine, if the file sets what it depends on.
 fn too_little_at_worst(config: &Config, machine: u64) -> Option<Problem> {
     let worst = config::worst_case_bytes(config);
-    let keys = [
-        "limits.max_streams",
-        "limits.max_requests",
-        "limits.memory",
-        "defaults.max_event_bytes",
-        "defaults.queue.max_bytes",
-    ];
-    let written = keys
-        .into_iter()
-        .find(|key| config.written.place(key).is_some());
-    let key = written.filter(|_| worst > machine)?;
+    let key = config::worst_case_key(config).filter(|_| worst > machine)?;
     let message = format!(
         "the worst case, every stream with events of max_event_bytes, takes {}, the machine has {}, and there is no limit from which on Weir refuses requests; set limits.memory, or lower limits.max_streams or max_event_bytes",
         rough_size(worst),
         rough_size(machine)
     );
-    Some(problem(config, key, message))
+    Some(problem(config, &key, message))
 }
 
 /// Returns the addresses that cannot be listened on now. A Weir that runs already is no mistake, so these are warnings.
@@ -127,9 +116,7 @@ fn unusable(address: &Address) -> Option<String> {
             let error = socket::try_bind(*tcp).err()?;
             Some(holder::why_not(address, &error))
         }
-        Address::Unix(path) => {
-            socket::is_served(path).then(|| "a process listens there".to_owned())
-        }
+        Address::Unix(path) => socket::obstacle(path).map(str::to_owned),
     }
 }
 
@@ -157,7 +144,7 @@ mod tests {
 
     #[test]
     fn memory_is_compared_with_what_there_is() {
-        let large = "limits: {max_streams: 10000, max_requests: 10000}";
+        let large = "limits: {max_streams: 20000, max_requests: 10000}";
         let small = "limits: {max_streams: 100, max_requests: 100, max_connections: 10}\ndefaults: {max_event_bytes: 1MiB}";
         let resumed =
             "limits: {max_streams: 1000, max_requests: 1000}\ndefaults: {resume: {max_viewers: 1}}";
@@ -182,8 +169,20 @@ mod tests {
                 Some(4 * GIB),
                 "limits.memory: the limit (8 GiB) is more than the memory of the machine (4 GiB)",
             ),
-            // Nothing that the file says.
+            // Nothing that the file says, or what `weir check` writes for it.
             ("", None, Some(64 * GIB), ""),
+            (
+                "limits: {max_streams: 10000, max_requests: 10000, memory: auto}",
+                None,
+                Some(64 * GIB),
+                "",
+            ),
+            (
+                "routes: [{name: a, upstream: agent, max_event_bytes: 64MiB}]",
+                None,
+                Some(64 * GIB),
+                "routes[0].max_event_bytes: the worst case",
+            ),
             (small, None, Some(GIB), ""),
             (
                 small,
@@ -241,6 +240,27 @@ mod tests {
             let want =
                 format!("{address} cannot be listened on now: it is in use by process {own} (");
             assert!(one.message.starts_with(&want), "{one}");
+        }
+    }
+
+    #[test]
+    fn a_socket_needs_a_folder_and_no_file_in_its_way() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        for (path, why) in [
+            ("none/socket", "its folder does not exist"),
+            ("file", "there is a file that is no socket"),
+            ("socket", ""),
+        ] {
+            let path = folder.path().join(path);
+            let listen = format!(
+                "listen: \"unix:{}\"\nadmin: {{listen: off}}",
+                path.display()
+            );
+            let said = taken(&load(&listen));
+            let said: Vec<&str> = said.iter().map(|one| one.message.as_str()).collect();
+            assert_eq!(said.len(), usize::from(!why.is_empty()), "{said:?}");
+            assert!(said.iter().all(|said| said.ends_with(why)), "{said:?}");
         }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Nothing is sent unless the environment has `NOTIFY_SOCKET`. Beats are sent only if it has `WATCHDOG_USEC`, too.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,9 +99,32 @@ impl Pulse {
 }
 
 fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
+    let told = without_file(states).unwrap_or_else(|| sd_notify::notify(states));
+    if let Err(error) = told {
         tracing::warn!(%error, "the service manager could not be told (NOTIFY_SOCKET)");
     }
+}
+
+/// Tells a socket that has a name instead of a file (`@NAME`), which the library cannot. `None` if it is a file, or if there
+/// is no socket.
+#[cfg(target_os = "linux")]
+fn without_file(states: &[NotifyState<'_>]) -> Option<io::Result<()>> {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+    let socket = std::env::var_os("NOTIFY_SOCKET")?;
+    let name = socket.as_encoded_bytes().strip_prefix(b"@")?;
+    let lines: Vec<String> = states.iter().map(ToString::to_string).collect();
+    let message = lines.join("\n");
+    let sent = SocketAddr::from_abstract_name(name)
+        .and_then(|address| UnixDatagram::unbound()?.send_to_addr(message.as_bytes(), &address));
+    Some(sent.map(drop))
+}
+
+/// Only Linux has such sockets.
+#[cfg(not(target_os = "linux"))]
+const fn without_file(_: &[NotifyState<'_>]) -> Option<io::Result<()>> {
+    None
 }
 
 #[cfg(test)]

@@ -82,10 +82,11 @@ pub(crate) fn endpoint(text: &str) -> Result<Endpoint, String> {
     let tls = match scheme.strip_prefix("dns+").unwrap_or(scheme) {
         "http" => false,
         "https" => true,
-        _ => {
-            return Err(
-                "the scheme is not `http`, `https`, `dns+http`, `dns+https` or `unix`".to_owned(),
-            );
+        other => {
+            return Err(format!(
+                "the scheme is not `http`, `https`, `dns+http`, `dns+https` or `unix`{}",
+                scheme::meant(other)
+            ));
         }
     };
     if rest.contains('@') {

@@ -3,6 +3,7 @@
 
 use std::io::Read;
 use std::path::Path as FilePath;
+use std::string::FromUtf8Error;
 use std::sync::Arc;
 
 use crate::config::defaults as preset;
@@ -70,9 +71,23 @@ fn built_of(path: &FilePath, overrides: &Overrides, is_reload: bool) -> Result<C
     let name = path.display().to_string();
     match read(path).map(String::from_utf8) {
         Ok(Ok(text)) => built(Some((&name, &text)), overrides, is_reload),
-        Ok(Err(_)) => Err(Problems::of_file(&name, "is not UTF-8 text".to_owned())),
+        Ok(Err(error)) => Err(Problems::of_file(&name, not_utf8(&error))),
         Err(error) => Err(Problems::of_file(&name, format!("cannot be read: {error}"))),
     }
+}
+
+/// Says where a file stops being UTF-8 text.
+fn not_utf8(error: &FromUtf8Error) -> String {
+    let bytes = error.as_bytes();
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return "is UTF-16 text; save it as UTF-8".to_owned();
+    }
+    let read = bytes.get(..error.utf8_error().valid_up_to());
+    let line = read
+        .unwrap_or_default()
+        .split(|byte| *byte == b'\n')
+        .count();
+    format!("is not UTF-8 text from line {line} on")
 }
 
 /// Reads the file, up to one byte more than the limit, which shows that it is too large.

@@ -34,9 +34,10 @@ pub(crate) trait Group: Default {
                     node.place,
                     path,
                     format!(
-                        "{} is not a section with the keys {}",
+                        "{} is not a section with the keys {}{}",
                         node.kind(),
-                        names.join(", ")
+                        names.join(", "),
+                        indent_hint(path, &names)
                     ),
                 );
                 return None;
@@ -236,8 +237,35 @@ pub(crate) fn label(text: &str) -> Result<String, String> {
     }
 }
 
+/// Returns the end of a message about a name that is a key of its own section, so that it was meant to be inside another
+/// one: `upstreams.endpoints`, for instance.
+fn indent_hint(path: &Path, names: &[&str]) -> String {
+    let last = path.as_str().rsplit('.').next().unwrap_or_default();
+    if names.contains(&last) {
+        format!("; if this `{last}` belongs to the section above it, indent it further")
+    } else {
+        String::new()
+    }
+}
+
+/// Names a character of a key that only looks like a space.
+fn false_space(text: &str) -> Option<String> {
+    let is_false = |one: &char| {
+        !one.is_ascii() && (one.is_whitespace() || matches!(one, '\u{200b}' | '\u{feff}'))
+    };
+    let found = text.chars().find(is_false)?;
+    Some(format!(
+        "unknown key; it has the character U+{:04X}, which looks like a space or like nothing; type it anew",
+        u32::from(found)
+    ))
+}
+
 /// Reports an unknown key and suggests the most similar known one.
 fn unknown<G: Group>(key: &Written, path: &Path, report: &mut Report) {
+    if let Some(message) = false_space(&key.text) {
+        report.at(key.place, &path.key(&key.text), message);
+        return;
+    }
     let keys = G::keys();
     let deeper = keys.iter().find_map(|outer| match &outer.shape.below {
         Below::Keys(inner) if inner.iter().any(|inner| inner.name == key.text) => {

@@ -78,7 +78,9 @@ pub(crate) use units::{duration, rough_size, size as read_size};
 pub use warnings::warnings;
 pub(crate) use websocket::Claimed;
 pub use websocket::{Ack, AllowedOrigin, Bridge, WebSocket};
-pub use worst_case::{REWRITTEN_BYTES, journal_bytes, queue_bytes, worst_case_bytes};
+pub use worst_case::{
+    REWRITTEN_BYTES, journal_bytes, queue_bytes, worst_case_bytes, worst_case_key,
+};
 pub use written::Written;
 pub use yaml::yaml;
 

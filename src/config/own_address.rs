@@ -1,6 +1,7 @@
 //! Finds endpoints that are Weir itself: a request that is sent there comes back, again and again.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use crate::config::error::{Path, Place, Report};
@@ -63,12 +64,15 @@ enum Meeting {
 
 fn meeting(address: &Address, endpoint: &Endpoint) -> Option<Meeting> {
     match (address, &endpoint.target) {
-        (Address::Unix(own), Target::Unix(path)) => (own == path).then_some(Meeting::Certain),
+        (Address::Unix(own), Target::Unix(path)) => {
+            is_same_file(own, path).then_some(Meeting::Certain)
+        }
         (Address::Tcp(own), Target::Tcp(host, port)) => {
             if own.port() != *port {
                 return None;
             }
-            let hosts: Vec<IpAddr> = if host.eq_ignore_ascii_case("localhost") {
+            let hosts: Vec<IpAddr> = if host.trim_end_matches('.').eq_ignore_ascii_case("localhost")
+            {
                 vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
             } else {
                 Vec::from_iter(host.parse::<IpAddr>())
@@ -77,6 +81,15 @@ fn meeting(address: &Address, endpoint: &Endpoint) -> Option<Meeting> {
         }
         (Address::Unix(_), Target::Tcp(..)) | (Address::Tcp(_), Target::Unix(_)) => None,
     }
+}
+
+/// Reports whether two paths lead to the same socket. It need not exist yet, but its folder mostly does.
+fn is_same_file(one: &FilePath, other: &FilePath) -> bool {
+    let real = |path: &FilePath| {
+        let folder = path.parent()?.canonicalize().ok()?;
+        Some(folder.join(path.file_name()?))
+    };
+    one == other || real(one).is_some_and(|one| real(other) == Some(one))
 }
 
 /// Reports whether a connection to `host` and the port of `own` arrives at `own`.
@@ -140,6 +153,8 @@ mod tests {
             ("[::1]:8080", "http://localhost:8080", true),
             ("192.0.2.1:8080", "http://192.0.2.1:8080", true),
             ("unix:/run/w", "unix:/run/w", true),
+            ("unix:/tmp/w", "unix:/tmp/../tmp/w", true),
+            (":8080", "http://localhost.:8080", true),
             (":8080", "http://127.0.0.1:8000", false),
             (":8080", "http://[::1]:8080", false),
             (":8080", "http://agent:8080", false),

@@ -2,6 +2,7 @@
 //! configuration key before anything starts.
 
 use std::fs::File;
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,6 +16,9 @@ use x509_cert::der::Decode as _;
 
 use crate::config::error::{Path, Report};
 use crate::config::kind::Placed;
+
+/// Most bytes of a file that are looked at to say what it is.
+const MAX_LOOK: u64 = 64 << 10;
 
 /// Reports an unusable file of certificate authorities.
 pub(crate) fn authorities(file: Option<&Placed<PathBuf>>, path: &Path, report: &mut Report) {
@@ -103,13 +107,15 @@ fn certificates<'a>(
     let read = CertificateDer::pem_file_iter(&file.value).and_then(Iterator::collect);
     match read {
         Ok(list) if !Vec::is_empty(&list) => Some((file, list)),
-        Ok(_) => refuse(
-            file,
-            path,
-            report,
-            "expected certificates in PEM, found none",
-        ),
-        Err(error) => refuse(file, path, report, &error.to_string()),
+        Ok(_) => {
+            let instead = match contents(file) {
+                Contents::EncryptedKey | Contents::Key => "; it holds a private key",
+                Contents::Certificate | Contents::Other => "",
+            };
+            let why = format!("expected certificates in PEM, found none{instead}");
+            refuse(file, path, report, &why)
+        }
+        Err(error) => refuse(file, path, report, &damage(&error)),
     }
 }
 
@@ -121,11 +127,63 @@ fn private_key<'a>(
     let file = readable(file, path, report)?;
     match PrivateKeyDer::from_pem_file(&file.value) {
         Ok(key) => Some((file, key)),
-        Err(Error::NoItemsFound) => {
-            let message = "expected a private key in PEM, not encrypted, found none";
-            refuse(file, path, report, message)
+        Err(error) => {
+            let none = matches!(error, Error::NoItemsFound);
+            let expected = "expected a private key in PEM, not encrypted, found";
+            let why = match contents(file) {
+                Contents::EncryptedKey => {
+                    format!("{expected} an encrypted one; `openssl pkey -in FILE` decrypts it")
+                }
+                Contents::Certificate if none => format!("{expected} none; it holds a certificate"),
+                _ if none => format!("{expected} none"),
+                _ => damage(&error),
+            };
+            refuse(file, path, report, &why)
         }
-        Err(error) => refuse(file, path, report, &error.to_string()),
+    }
+}
+
+/// What a file holds, to say what it is instead of what it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Contents {
+    Certificate,
+    EncryptedKey,
+    Key,
+    Other,
+}
+
+/// Looks at the beginning of a file.
+fn contents(file: &Placed<PathBuf>) -> Contents {
+    let mut begin = Vec::new();
+    let read = File::open(&file.value).map(|file| file.take(MAX_LOOK).read_to_end(&mut begin));
+    if !matches!(read, Ok(Ok(_))) {
+        return Contents::Other;
+    }
+    let text = String::from_utf8_lossy(&begin);
+    let has = |words: &str| text.contains(words);
+    if has("-----BEGIN ENCRYPTED PRIVATE KEY-----") || has("Proc-Type: 4,ENCRYPTED") {
+        Contents::EncryptedKey
+    } else if has("PRIVATE KEY-----") {
+        Contents::Key
+    } else if has("-----BEGIN CERTIFICATE-----") {
+        Contents::Certificate
+    } else {
+        Contents::Other
+    }
+}
+
+/// Says why a PEM file cannot be read, without anything that it holds.
+fn damage(error: &Error) -> String {
+    match error {
+        Error::Base64Decode(_) => {
+            "is damaged: what stands between BEGIN and END is not base64".to_owned()
+        }
+        Error::IllegalSectionStart { .. } => "is damaged: a BEGIN line has no end".to_owned(),
+        Error::MissingSectionEnd { .. } => {
+            "is damaged: the END line of a section is missing".to_owned()
+        }
+        Error::Io(error) => format!("cannot be read: {error}"),
+        error => error.to_string(),
     }
 }
 
@@ -189,6 +247,34 @@ mod tests {
         let warnings = report.take_warnings();
         let said = warnings.iter().map(ToString::to_string).collect();
         (said, report.len())
+    }
+
+    #[test]
+    fn what_a_file_holds_instead_is_said() {
+        let said = |text: &str| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), text).unwrap();
+            let place = Place { line: 2, column: 3 };
+            let value = file.path().to_owned();
+            let key = Placed { place, value };
+            let mut report = Report::default();
+            assert!(private_key(Some(&key), &Path::default().key("key"), &mut report).is_none());
+            assert!(certificates(Some(&key), &Path::default().key("cert"), &mut report).is_none());
+            report.into_problems(None).to_string()
+        };
+        let encrypted =
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMTIz\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        assert!(said(encrypted).contains("found an encrypted one; `openssl pkey"));
+        assert!(said(encrypted).contains("found none; it holds a private key"));
+        let broken = "-----BEGIN PRIVATE KEY-----\ns3cret!\n-----END PRIVATE KEY-----\n";
+        assert!(said(broken).contains("is not base64") && !said(broken).contains("s3cret"));
+        let cut = "-----BEGIN PRIVATE KEY-----\nMTIz\n";
+        assert!(
+            said(cut).contains("END line of a section is missing"),
+            "{}",
+            said(cut)
+        );
+        assert!(said("nothing").contains("not encrypted, found none\n"));
     }
 
     #[test]

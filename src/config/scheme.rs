@@ -32,6 +32,22 @@ pub(crate) fn hint(text: &str, scheme: &str) -> String {
     format!("; did you mean `{scheme}://{host}{path}`?")
 }
 
+/// Returns the end of a message about a scheme that is only written in another way than it must be: `; did you mean …?`.
+pub(crate) fn meant(scheme: &str) -> String {
+    if scheme.starts_with(['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}']) {
+        return "; it begins with a typographic quotation mark, which is part of the value: use `\"`".to_owned();
+    }
+    let written = scheme.to_ascii_lowercase();
+    let meant = match &*written {
+        "http" | "htp" | "htpp" | "hhtp" | "ttp" => "http",
+        "https" | "htps" | "htpps" | "httsp" | "httpss" => "https",
+        "ws" | "websocket" => "ws",
+        "wss" => "wss",
+        _ => return String::new(),
+    };
+    format!("; did you mean `{meant}://`?")
+}
+
 /// Reports whether a text is clearly a host, with or without a port.
 fn is_host(text: &str) -> bool {
     if text.len() > MAX_SHOWN {
@@ -69,6 +85,14 @@ fn is_host(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scheme_in_capital_letters_is_recognized() {
+        assert_eq!(meant("HTTP"), "; did you mean `http://`?");
+        assert_eq!(meant("htps"), "; did you mean `https://`?");
+        assert_eq!(meant("s3cret"), "");
+        assert!(meant("\u{201c}http").contains("typographic"));
+    }
 
     #[test]
     fn a_host_is_repeated_and_nothing_else() {

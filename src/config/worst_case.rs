@@ -1,6 +1,7 @@
 //! The most memory that a configuration allows.
 
-use crate::config::{Config, Limits, Route, WebSocket};
+use crate::config::defaults as preset;
+use crate::config::{Config, Limits, MemoryLimit, Route, WebSocket};
 
 /// Memory of one stream apart from its events: the read and write buffers of two sockets, hyper's state, the task and
 /// the timers.
@@ -67,6 +68,38 @@ pub fn worst_case_bytes(config: &Config) -> u64 {
         .saturating_add(rewritten)
         .saturating_add(follower_bytes(config))
         .saturating_add(journal_bytes(config))
+}
+
+/// Returns the first key of the file on which the worst case depends and that has another value than its default: the
+/// defaults are beyond most machines. What `weir check` prints has all keys.
+pub fn worst_case_key(config: &Config) -> Option<String> {
+    let limits = &config.limits;
+    let fixed = [
+        (
+            "limits.max_streams",
+            limits.max_streams as u64 != preset::MAX_STREAMS.value,
+        ),
+        ("limits.memory", limits.memory != MemoryLimit::Auto),
+        ("defaults.max_event_bytes", true),
+        (
+            "defaults.queue.max_bytes",
+            config
+                .routes
+                .iter()
+                .any(|route| route.policy.queue.max_bytes as u64 > preset::MAX_BYTES.value),
+        ),
+    ];
+    let fixed = fixed
+        .into_iter()
+        .filter(|(_, differs)| *differs)
+        .map(|(key, _)| key.to_owned());
+    let routes = config.routes.iter().enumerate();
+    let of_routes = routes
+        .filter(|(_, route)| route.policy.max_event_bytes as u64 != preset::MAX_EVENT_BYTES.value)
+        .map(|(index, _)| format!("routes[{index}].max_event_bytes"));
+    fixed
+        .chain(of_routes)
+        .find(|key| config.written.place(key).is_some())
 }
 
 /// Returns the most memory that journals use at one time, `min(resume.total_bytes, max_streams * resume.max_bytes)`:

@@ -37,6 +37,8 @@ pub(crate) enum Change {
     },
     /// A sequence gets another last item.
     Append(String),
+    /// A value that is empty or `null` gets a content.
+    Fill(String),
     /// A sequence gets another first item.
     Prepend(String),
     /// Another single value takes its place.
@@ -128,6 +130,16 @@ fn insert(text: &str, node: &Node, edit: &Edit) -> Option<Insert> {
             let place = node.range.start + 1;
             let comma = if items.is_empty() { "" } else { ", " };
             Some(within(place..place, format!("{}{comma}", flow_text(yaml)?)))
+        }
+        (Change::Fill(yaml), Value::Scalar(Scalar::Null)) => {
+            // In one line, which is right in block style and in flow style.
+            let flow = flow_text(yaml)?;
+            if !node.range.is_empty() {
+                return Some(within(node.range.clone(), flow));
+            }
+            let behind = text.get(node.range.start..)?.find(':')?;
+            let place = node.range.start + behind + 1;
+            Some(within(place..place, format!(" {flow}")))
         }
         (Change::Replace(yaml), Value::Scalar(_)) => Some(within(node.range.clone(), yaml.clone())),
         _ => None,
@@ -246,6 +258,7 @@ fn change(node: &mut Node, change: &Change) -> Option<()> {
     let yaml = match change {
         Change::Add { yaml, .. }
         | Change::Append(yaml)
+        | Change::Fill(yaml)
         | Change::Prepend(yaml)
         | Change::Replace(yaml) => tree::parse(yaml).ok()??,
     };
@@ -255,7 +268,7 @@ fn change(node: &mut Node, change: &Change) -> Option<()> {
         }
         (Change::Append(_), Value::List(_, items)) => items.push(yaml),
         (Change::Prepend(_), Value::List(_, items)) => items.insert(0, yaml),
-        (Change::Replace(_), value) => *value = yaml.value,
+        (Change::Fill(_) | Change::Replace(_), value) => *value = yaml.value,
         _ => return None,
     }
     Some(())
@@ -377,6 +390,26 @@ mod tests {
             "a: 8080 # the agent\n"
         );
         assert_eq!(edited("a: [1]\n", &[Step::Key("a")], change()), None);
+    }
+
+    #[test]
+    fn what_is_empty_is_filled_in_one_line() {
+        let fill = || Change::Fill("- n: 1\n".to_owned());
+        for (text, want) in [
+            ("a:\nb: 1\n", "a: [{\"n\":1}]\nb: 1\n"),
+            ("a: # none\nb: 1\n", "a: [{\"n\":1}] # none\nb: 1\n"),
+            ("a: null # none\n", "a: [{\"n\":1}] # none\n"),
+            ("a: ~\n", "a: [{\"n\":1}]\n"),
+            ("{\"a\": null}\n", "{\"a\": [{\"n\":1}]}\n"),
+            ("a:", "a: [{\"n\":1}]"),
+        ] {
+            assert_eq!(
+                edited(text, &[Step::Key("a")], fill()).as_deref(),
+                Some(want),
+                "{text}"
+            );
+        }
+        assert_eq!(edited("a: 1\n", &[Step::Key("a")], fill()), None);
     }
 
     #[test]

@@ -5,6 +5,9 @@ use crate::inject::wish::{Kind, Wish};
 /// The name of Weir's container. A pod that has one is left as it is.
 pub(crate) const NAME: &str = "weir";
 
+/// The names of its ports.
+pub(crate) const PORTS: [&str; 2] = ["weir", "weir-admin"];
+
 /// The volume with the configuration, of pods that take it from a ConfigMap.
 pub(crate) const VOLUME: &str = "weir-config";
 

@@ -319,6 +319,64 @@ fn a_service_leads_to_weir_only_if_it_led_to_the_agent() {
     }
 }
 
+#[test]
+fn lists_and_hooks_that_are_empty_are_filled() {
+    let text = "kind: Pod
+metadata: {name: p}
+spec:
+  initContainers:   # none yet
+  containers:
+  - name: a
+    lifecycle:
+    ports: [{containerPort: 80}]
+  - name: b
+    lifecycle: {preStop: null}
+  volumes: null
+";
+    let with_file = Wish {
+        config_map: Some("c".to_owned()),
+        ..wish()
+    };
+    let done = inject(text, &with_file).unwrap().text;
+    for line in [
+        "    lifecycle: {\"preStop\":{\"httpGet\":",
+        "  volumes: [{\"configMap\":{\"name\":\"c\"},\"name\":\"weir-config\"}]\n",
+        "  initContainers: [{\"args\":",
+        "   # none yet\n",
+    ] {
+        assert!(done.contains(line), "{line}\n{done}");
+    }
+    let other = Wish {
+        container: Some("b".to_owned()),
+        port: Some("81".to_owned()),
+        ..wish()
+    };
+    let done = inject(text, &other).unwrap().text;
+    let hook = "    lifecycle: {preStop: {\"httpGet\":";
+    assert!(done.contains(hook), "{done}");
+}
+
+#[test]
+fn names_that_weir_needs_are_not_given_twice() {
+    let named = pod("[{name: a, ports: [{name: weir-admin, containerPort: 80}]}]");
+    let said = problem(&named, &wish());
+    assert!(
+        said.contains("a port of `a` is called `weir-admin`"),
+        "{said}"
+    );
+    let volume = format!(
+        "{}  volumes: [{{name: weir-config, emptyDir: {{}}}}]\n",
+        "kind: Pod\nmetadata: {name: p}\nspec:\n  containers: [{name: a, ports: [{containerPort: 80}]}]\n"
+    );
+    assert!(inject(&volume, &wish()).is_ok());
+    let with_file = Wish {
+        config_map: Some("c".to_owned()),
+        ..wish()
+    };
+    let said = problem(&volume, &with_file);
+    assert!(said.contains("a volume is called `weir-config`"), "{said}");
+}
+
 /// Whatever is cut off, the rest is edited as a whole or not at all.
 #[test]
 fn a_cut_manifest_is_an_error_or_the_same_manifest_with_weir() {

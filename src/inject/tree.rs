@@ -13,11 +13,15 @@ const MAX_NODES: usize = 500_000;
 /// Deepest nesting. Manifests, and the schemas in custom resource definitions, have less.
 const MAX_DEPTH: usize = 128;
 
+/// What a template looks like, such as `image: {{ .Values.image }}`.
+const COMPLEX_KEY: &str = "a mapping or a list as a key; is this a template? Render it first, such as with `helm template`";
+
 /// A value and its place.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     /// From the first byte to the byte after the last one. In block style, it begins at the first key or at the first
-    /// item, without its dash, and ends with the last value.
+    /// item, without its dash, and ends with the last value. A value that is not written stands behind its key, before
+    /// the colon.
     pub(crate) range: Range<usize>,
     /// Column of the first character, counted from 0.
     pub(crate) column: usize,
@@ -209,12 +213,20 @@ impl<'a> Builder<'a> {
                         break self.close(style, &span)?;
                     }
                     let key = self.node(event, &span, depth + 1)?;
+                    if !matches!(key.value, Value::Scalar(_)) {
+                        return Err(stop(&span, COMPLEX_KEY));
+                    }
                     let key = key.text().map_or_else(|| "null".to_owned(), str::to_owned);
                     if key != "<<" && !names.insert(key.clone()) {
                         return Err(stop(&span, format!("the key `{key}` is written twice")));
                     }
+                    let behind_key = self.end;
                     let (event, span) = self.next()?;
-                    entries.push((key, self.node(event, &span, depth + 1)?));
+                    let mut value = self.node(event, &span, depth + 1)?;
+                    if value.range.is_empty() {
+                        value.range = behind_key..behind_key;
+                    }
+                    entries.push((key, value));
                 }
                 (anchor, Value::Map(style_of(style), entries))
             }
@@ -352,6 +364,12 @@ mod tests {
                 line: 2,
                 message: "the key `a` is written twice".to_owned()
             }
+        );
+        let template = "a: 1\nb: {{ .Values.b }}\n";
+        let unread = parse(template).unwrap_err();
+        assert!(
+            unread.line == 2 && unread.message.contains("helm template"),
+            "{unread:?}"
         );
         let mut bomb = "a0: &a0 [1,1,1,1,1,1,1,1,1,1]\n".to_owned();
         for level in 1..9 {

@@ -162,6 +162,7 @@ impl<'a> Workload<'a> {
         notes: &mut Vec<String>,
     ) -> Result<Vec<Edit>, String> {
         self.ports_are_free(agent, wish)?;
+        self.names_are_free(wish)?;
         if self.ends && wish.kind == Kind::Ordinary {
             return Err(
                 "an ordinary container would keep the Job from completing: leave --plain out"
@@ -218,6 +219,20 @@ impl<'a> Workload<'a> {
         let mut path = self.path_of("containers");
         path.push(Step::Item(agent.container));
         let (path, key, yaml) = match container.get("lifecycle") {
+            Some(lifecycle) if lifecycle.is_null() => {
+                path.push(Step::Key("lifecycle"));
+                return Ok(Some(Edit {
+                    path,
+                    change: Change::Fill(edit::entry("preStop", &hook)),
+                }));
+            }
+            Some(lifecycle) if lifecycle.get("preStop").is_some_and(Node::is_null) => {
+                path.extend([Step::Key("lifecycle"), Step::Key("preStop")]);
+                return Ok(Some(Edit {
+                    path,
+                    change: Change::Fill(hook),
+                }));
+            }
             Some(lifecycle) if lifecycle.get("preStop").is_some() => {
                 notes.push(format!(
                     "{}: `{name}` keeps its own preStop hook; it should not return before Weir has drained",
@@ -278,6 +293,13 @@ impl<'a> Workload<'a> {
                 },
             });
         };
+        // As templates write a list that has turned out empty.
+        if list.is_null() {
+            return Ok(Edit {
+                path: self.path_of(key),
+                change: Change::Fill(edit::item(&yaml)),
+            });
+        }
         if !matches!(list.value, Value::List(..)) {
             return Err(format!("{key}: expected a list"));
         }
@@ -302,6 +324,29 @@ impl<'a> Workload<'a> {
                     taken.owner
                 ));
             }
+        }
+        Ok(())
+    }
+
+    /// Names of ports and of volumes are unique in a pod.
+    fn names_are_free(&self, wish: &Wish) -> Result<(), String> {
+        let mut ports = self.declared();
+        ports.extend(self.native().flat_map(|one| declared_by(0, one)));
+        let ours =
+            |port: &&Declared<'_>| port.name.is_some_and(|name| sidecar::PORTS.contains(&name));
+        if let Some(taken) = ports.iter().find(ours) {
+            return Err(format!(
+                "a port of `{}` is called `{}`, as Weir's own is: give it another name",
+                taken.owner,
+                taken.name.unwrap_or_default()
+            ));
+        }
+        let volumes = self.spec.get("volumes").map_or(&[][..], Node::items);
+        if wish.config_map.is_some() && volumes.iter().any(|one| name_of(one) == sidecar::VOLUME) {
+            return Err(format!(
+                "a volume is called `{}`, as Weir's own is: give it another name",
+                sidecar::VOLUME
+            ));
         }
         Ok(())
     }

@@ -25,8 +25,8 @@ pub(super) fn check(hop: &Hop, route: &Route, headers: &HeaderMap) -> Result<(),
         .map(|upstream| format!("upstreams.{}.endpoints", upstream.name))
         .collect();
     let message = format!(
-        "loop_detected: the request has come {here} times through this Weir and {all} times through any, expected less \
-         than {MOST_HERE} and {MOST}: does route \"{}\" ({}) lead back here?",
+        "loop_detected: the request has come {here} times through this Weir (expected fewer than {MOST_HERE}) and {all} times \
+         through any (expected fewer than {MOST}): does route \"{}\" ({}) lead back here?",
         route.name,
         keys.join(", ")
     );

@@ -12,6 +12,7 @@ mod accounting;
 mod admit;
 mod admitted;
 mod answer;
+mod arrived;
 mod body_sniff;
 mod bridge;
 mod bridged;
@@ -55,6 +56,7 @@ use admitted::Admitted;
 use prepare::Prepared;
 use reject::Rejection;
 
+pub use arrived::Arrived;
 pub(crate) use response_kind::framing as stream_framing;
 #[doc(hidden)]
 pub use resume::asked;

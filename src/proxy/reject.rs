@@ -178,7 +178,13 @@ pub(super) fn reject(
         rejection.code,
         &rejection.message,
     );
-    log(&request, rejection, bytes.len());
+    // The engine sends no body in answer to HEAD.
+    let sent = if *request.method == Method::HEAD {
+        0
+    } else {
+        bytes.len()
+    };
+    log(&request, rejection, sent);
     if let Some(span) = request.span {
         span.failed(rejection.code, request.dialect, rejection.status);
     }

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
@@ -150,7 +151,8 @@ where
                 self.metrics.refused(TOO_SLOW);
                 let answer = refusal::too_slow(conn);
                 conn.interim(&answer);
-                refusal::log(conn, self.engine.client(), TOO_SLOW);
+                let status = StatusCode::REQUEST_TIMEOUT;
+                refusal::log(conn, self.engine.client(), TOO_SLOW, status);
                 self.engine.tell(cx);
                 return Poll::Ready(Err(Ended::Overdue(Overdue::Head)));
             }
@@ -188,9 +190,9 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if let Err(error) = ready!(self.poll_end(cx)) {
-            if error.is_malformed() {
+            if let Some(status) = error.malformed() {
                 self.metrics.refused(MALFORMED);
-                refusal::log(&self.conn, self.engine.client(), MALFORMED);
+                refusal::log(&self.conn, self.engine.client(), MALFORMED, status);
             }
             tracing::debug!(%error, "a client connection ended");
         }

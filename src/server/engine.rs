@@ -20,6 +20,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use http::StatusCode;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -72,9 +73,15 @@ pub(super) enum Ended {
 }
 
 impl Ended {
-    /// Reports whether the client sent something that is not HTTP.
-    pub(super) fn is_malformed(&self) -> bool {
-        matches!(self, Self::Engine(error) if error.is_parse())
+    /// Returns what the engine has answered if the client sent something that is not HTTP.
+    pub(super) fn malformed(&self) -> Option<StatusCode> {
+        match self {
+            Self::Engine(error) if error.is_parse_too_large() => {
+                Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+            }
+            Self::Engine(error) if error.is_parse() => Some(StatusCode::BAD_REQUEST),
+            Self::Engine(_) | Self::Overdue(_) | Self::Socket(_) => None,
+        }
     }
 }
 
@@ -315,6 +322,7 @@ where
             }
             First::Http2 => {
                 let io = StrictIo::new(seen.freeze(), stream, FrameFlood::of_client());
+                let io = io.ending_late();
                 let share = u32::try_from(self.service.share()).unwrap_or(u32::MAX);
                 let engine = http2::Builder::new(Streams)
                     .timer(TokioTimer::new())

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
+use super::socket::NO_FOLDER;
 use crate::config::Address;
 
 /// The state of a socket that listens, as `/proc/net/tcp` writes it.
@@ -25,6 +26,9 @@ pub fn why_not(address: &Address, error: &io::Error) -> String {
         }
         io::ErrorKind::PermissionDenied if matches!(address, Address::Tcp(_)) => {
             format!("ports below 1024 need a privilege (CAP_NET_BIND_SERVICE): {error}")
+        }
+        io::ErrorKind::NotFound if matches!(address, Address::Unix(_)) => {
+            format!("{NO_FOLDER} ({error})")
         }
         _ => error.to_string(),
     }

@@ -54,8 +54,14 @@ fn new_id() -> HeaderValue {
     Identity::of(&mut HeaderMap::new()).request_id
 }
 
-/// Writes the log line of the request that the connection has refused.
-pub(super) fn log(conn: &ClientConn, client: Option<IpAddr>, code: &'static str) {
+/// Writes the log line of the request that the connection has refused. `status` is that of its answer, unless the answer
+/// was seen and is known better.
+pub(super) fn log(
+    conn: &ClientConn,
+    client: Option<IpAddr>,
+    code: &'static str,
+    status: StatusCode,
+) {
     let refused = conn.refused.get();
     let mut headers = HeaderMap::new();
     if let Some((id, _)) = refused {
@@ -70,7 +76,7 @@ pub(super) fn log(conn: &ClientConn, client: Option<IpAddr>, code: &'static str)
         started: conn.awaits_head().unwrap_or_else(Instant::now),
         outcome: "refused",
         code: Some(code),
-        status: refused.map(|(_, status)| *status),
+        status: Some(refused.map_or(status, |(_, status)| *status)),
         bytes: None,
         cause: None,
         grade: Grade::Info,

@@ -6,6 +6,7 @@
 //! the stream hands its body to the driver of the connection, which writes it without the engine.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +21,7 @@ use hyper::{service, upgrade};
 use super::over_http2;
 use crate::app::App;
 use crate::bridge;
-use crate::proxy::{self, Peer};
+use crate::proxy::{self, Arrived, Peer};
 use crate::reply::body::Body;
 use crate::reply::stream::Stream;
 use crate::strict::smuggling;
@@ -58,15 +59,21 @@ impl service::Service<Request<Incoming>> for Service {
     type Error = Infallible;
     type Future = Answering;
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
         let Self {
             app,
             peer,
             handover,
         } = self.clone();
+        // The engine may drop the future before it has run.
+        let mut arrived = Arrived::new(request, peer.origin.client);
         // Boxed: hyper keeps room for this future as long as the connection lives, although the future ends
         // when the head of a stream is sent.
         Box::pin(async move {
+            let Some(mut request) = arrived.take() else {
+                // Never: a future begins once.
+                return pending::<Result<Response<Answer>, Infallible>>().await;
+            };
             let may_leave = request.version() == Version::HTTP_11;
             // Behind such a head, the strict reader lets pass what may be frames. It must not be read as a request.
             let ends = request.version() <= Version::HTTP_11 && names_websocket(&request);

@@ -16,6 +16,10 @@ const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Unsent bytes above which the socket takes no more.
 const NOT_SENT_BYTES: u32 = 16 * 1024;
 const BACKLOG: i32 = 1024;
+/// Why a Unix socket cannot be made: its path.
+const NO_SOCKET: &str = "there is a file that is no socket";
+/// Why a Unix socket cannot be made: the folder in its path.
+pub(super) const NO_FOLDER: &str = "its folder does not exist";
 /// Added to `client_stall` for the kernel's timeout of what a client does not acknowledge. The kernel counts from its
 /// first retransmission, 0.2 to 0.6 s after the data was sent, so the connection ends within `client_stall` + 1 s.
 const UNACKNOWLEDGED: Duration = Duration::from_millis(250);
@@ -67,6 +71,21 @@ pub fn is_served(path: &Path) -> bool {
     UnixStream::connect(path).is_ok()
 }
 
+/// Returns why a Unix socket cannot be listened on, as far as that shows without trying.
+pub fn obstacle(path: &Path) -> Option<&'static str> {
+    if is_served(path) {
+        return Some("a process listens there");
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => Some(NO_SOCKET),
+        Ok(_) => None,
+        Err(_) => {
+            let has_folder = path.parent().is_some_and(Path::is_dir);
+            (!has_folder).then_some(NO_FOLDER)
+        }
+    }
+}
+
 /// Binds a Unix socket. Replaces a socket that a process left behind when it ended.
 ///
 /// # Errors
@@ -74,8 +93,7 @@ pub fn is_served(path: &Path) -> bool {
 pub fn unix(path: &Path) -> io::Result<UnixListener> {
     match std::fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
-            let message = "there is a file that is no socket";
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, NO_SOCKET));
         }
         Ok(_) if !is_served(path) => std::fs::remove_file(path)?,
         Ok(_) | Err(_) => {}

@@ -41,6 +41,8 @@ pub struct StrictIo<S, R> {
     early: Bytes,
     stream: S,
     rule: R,
+    /// The end of the stream has not come, and comes one read late.
+    ends_late: bool,
 }
 
 impl<S, R: Rule> StrictIo<S, R> {
@@ -49,7 +51,16 @@ impl<S, R: Rule> StrictIo<S, R> {
             early,
             stream,
             rule,
+            ends_late: false,
         }
+    }
+
+    /// Lets the engine see the end of the stream one read late. An HTTP/2 engine that reads the end together with requests
+    /// drops them, and nobody hears of them.
+    #[must_use]
+    pub fn ending_late(mut self) -> Self {
+        self.ends_late = true;
+        self
     }
 
     /// Returns the early bytes that the engine has not read, and the stream.
@@ -68,6 +79,12 @@ impl<S: AsyncRead + Unpin, R: Rule + Unpin> AsyncRead for StrictIo<S, R> {
         if !self.rule.refuses() {
             if self.early.is_empty() {
                 ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+                let is_end = buf.filled().len() == before && buf.remaining() > 0;
+                if is_end && std::mem::take(&mut self.ends_late) {
+                    // Not a loop: the engine has to do something else in between.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
             } else {
                 let count = self.early.len().min(buf.remaining());
                 buf.put_slice(&self.early.split_to(count));
@@ -119,5 +136,32 @@ impl<S: AsyncWrite + Unpin, R: Rule + Unpin> AsyncWrite for StrictIo<S, R> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::frame_flood::FrameFlood;
+    use super::*;
+
+    #[test]
+    fn the_end_comes_one_read_late() {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut read = |io: &mut StrictIo<&[u8], FrameFlood>| {
+            let mut space = [0; 8];
+            let mut buf = ReadBuf::new(&mut space);
+            let poll = Pin::new(io).poll_read(&mut context, &mut buf);
+            poll.map(|read| read.map(|()| buf.filled().len()).unwrap())
+        };
+        let io = || StrictIo::new(Bytes::new(), &b"PRI"[..], FrameFlood::of_client());
+        let mut late = io().ending_late();
+        assert_eq!(read(&mut late), Poll::Ready(3));
+        assert_eq!(read(&mut late), Poll::Pending);
+        assert_eq!(read(&mut late), Poll::Ready(0));
+        let mut plain = io();
+        assert_eq!(read(&mut plain), Poll::Ready(3));
+        assert_eq!(read(&mut plain), Poll::Ready(0));
     }
 }

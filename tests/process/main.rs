@@ -17,6 +17,7 @@ mod detached;
 mod extremes;
 mod limits;
 mod logs;
+mod logs_short;
 mod loops;
 mod merge;
 mod metrics;

@@ -1,6 +1,7 @@
 //! What systemd is told, through a real socket: ready, reloading, stopping, and that the workers are alive.
 
-use std::os::unix::net::UnixDatagram;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use crate::support::{PATIENCE, Upstream, Weir, get};
 
@@ -106,4 +107,22 @@ fn a_drain_by_request_is_told_as_well() {
     assert!(get(&weir.admin, "/healthz").contains("ok"));
     weir.signal("INT");
     manager.told("STOPPING=1");
+}
+
+#[test]
+fn a_socket_may_have_a_name_instead_of_a_file() {
+    let name = format!("weir-test-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let socket = UnixDatagram::bind_addr(&address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let upstream = Upstream::start();
+    let variable = format!("@{name}");
+    let _weir = Weir::start_with(
+        PLAIN,
+        upstream.address(),
+        &[("NOTIFY_SOCKET", variable.as_ref())],
+    );
+    let mut buffer = [0; 4096];
+    let read = socket.recv(&mut buffer).expect("a message in time");
+    assert!(buffer[..read].starts_with(b"READY=1\nSTATUS=serving on "));
 }

@@ -100,6 +100,17 @@ pub(crate) fn explain(text: &str, error: &ScanError, place: Place) -> Diagnosis 
             place,
             format!("a value cannot begin with `{character}`; put it in quotes"),
         ),
+        ErrorKind::UnexpectedCharacter { character } => (
+            place,
+            format!(
+                "the control character U+{:04X}; leave it out, or write it as an escape in double quotes",
+                u32::from(*character)
+            ),
+        ),
+        ErrorKind::CommentNotSeparated => at(
+            place,
+            "a comment needs a space before its `#`; if the `#` belongs to the value, put it in quotes",
+        ),
         ErrorKind::BlockSequenceEntryNotAllowed => at(
             place,
             "a list with dashes begins on a line of its own; in one line, write `[a, b]`",

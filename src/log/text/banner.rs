@@ -32,10 +32,19 @@ impl Banner {
         )];
         let items = self.listeners.split("; ");
         lines.extend(items.map(|listener| format!("    listens on {listener}")));
-        let routes: Vec<&str> = self.routes.split("; ").collect();
+        let mut routes: Vec<&str> = self.routes.split("; ").collect();
+        // A long list ends with how many it leaves out.
+        let last = routes.last().copied().unwrap_or_default();
+        let left_out = last.strip_prefix("and ").and_then(|rest| {
+            let number = rest.strip_suffix(" more")?;
+            number.parse::<usize>().ok()
+        });
+        if left_out.is_some() {
+            routes.pop();
+        }
         let shown = routes.iter().take(MAX_ROUTES);
         lines.extend(shown.map(|route| format!("    route {route}")));
-        match routes.len().saturating_sub(MAX_ROUTES) {
+        match routes.len().saturating_sub(MAX_ROUTES) + left_out.unwrap_or(0) {
             0 => {}
             more => lines.push(format!("    and {more} more routes")),
         }
@@ -63,5 +72,29 @@ impl Visit for Banner {
         };
         // Writing to a string cannot fail.
         let _ = write!(Clean::single(text), "{value:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_that_are_not_shown_are_counted() {
+        let more = |routes: Vec<String>| {
+            let banner = Banner {
+                routes: routes.join("; "),
+                ..Banner::default()
+            };
+            let lines = banner.lines("now");
+            let more = lines.lines().find(|line| line.ends_with("more routes"));
+            more.map(str::to_owned)
+        };
+        let routes = |count: usize| vec!["r \u{2192} a".to_owned(); count];
+        assert_eq!(more(routes(12)), None);
+        assert_eq!(more(routes(14)).as_deref(), Some("    and 2 more routes"));
+        let mut long = routes(100);
+        long.push("and 400 more".to_owned());
+        assert_eq!(more(long).as_deref(), Some("    and 488 more routes"));
     }
 }

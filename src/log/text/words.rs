@@ -32,12 +32,27 @@ impl Write for Clean<'_> {
         for next in text.chars() {
             match next {
                 '\n' => self.out.push_str(self.line_end),
-                next if next.is_control() => self.out.push('\u{fffd}'),
+                next if next.is_control() || reorders(next) => self.out.push('\u{fffd}'),
                 next => self.out.push(next),
             }
         }
         Ok(())
     }
+}
+
+/// Reports whether a character ends lines in some viewers, is invisible, or changes the order of what is shown.
+const fn reorders(next: char) -> bool {
+    matches!(
+        next,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
 }
 
 /// Returns the length of a text in characters.
@@ -161,6 +176,13 @@ mod tests {
         let mut out = String::new();
         write!(Clean::single(&mut out), "a\x1b[31mb\r\nc\u{9b}d").unwrap();
         assert_eq!(out, "a\u{fffd}[31mb\u{fffd} c\u{fffd}d");
+        let mut out = String::new();
+        write!(
+            Clean::single(&mut out),
+            "a\u{202e}b\u{2028}c\u{200b}d\u{e9}"
+        )
+        .unwrap();
+        assert_eq!(out, "a\u{fffd}b\u{fffd}c\u{fffd}d\u{e9}");
         let mut out = String::new();
         write!(Clean::indented(&mut out), "a\nb").unwrap();
         assert_eq!(out, "a\n    b");
