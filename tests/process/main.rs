@@ -23,6 +23,7 @@ mod metrics;
 #[cfg(debug_assertions)]
 mod panics;
 mod recordings;
+mod recordings_file;
 mod recordings_tap;
 mod records;
 mod rejections;

@@ -18,10 +18,11 @@ pub(super) fn of(report: &Report) -> String {
         &mut out,
         "transfer",
         &format!(
-            "{}, head after {}, {} reads, {} in {}",
+            "{}, head after {}, {} {}, {} in {}",
             report.transfer,
             millis(report.head_ms),
             report.reads,
+            if report.reads == 1 { "read" } else { "reads" },
             rough_size(report.bytes),
             millis(report.duration_ms)
         ),
