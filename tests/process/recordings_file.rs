@@ -1,6 +1,6 @@
 //! What becomes of the file of `weir record`, and which requests and files work at the edges.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::Stdio;
 use std::sync::mpsc::channel;
@@ -125,4 +125,29 @@ fn what_a_websocket_left_in_a_recording_does_not_hinder_its_replay() {
     let replay = Running::replay(file.path(), &["--speed", "max"]);
     let mut client = Client::post(&replay.address, "/v1/chat/completions");
     client.until("[DONE]");
+}
+
+#[test]
+fn a_tap_names_a_request_that_has_no_response() {
+    let upstream = Upstream::start();
+    let folder = tempfile::tempdir().unwrap();
+    let agent = format!("http://{}", upstream.address());
+    let mut child = weir(&["record", "--listen", "127.0.0.1:0", "--upstream", &agent])
+        .arg("-o")
+        .arg(folder.path().join("f"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    let (_, rest) = first.split_once("http://").unwrap();
+    let (address, _) = rest.split_once(',').unwrap();
+    let _client = Client::post(address, "/a?token=s3cret");
+    let mut accepted = upstream.accept();
+    accepted.send("SSH-2.0\r\n\r\n");
+    let said = lines.next().unwrap().unwrap();
+    let expected = "POST /a?token=[redacted]: not recorded: what the agent sent is no HTTP/1.1";
+    assert!(said.starts_with(expected), "{said}");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
