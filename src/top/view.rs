@@ -167,7 +167,7 @@ fn keys(model: &Model) -> Line<'static> {
         return Line::styled(said.clone(), WARN);
     }
     Line::styled(
-        "q quit   / filter   e live or ended   s stop   1-6 sort   r reverse   arrows, j, k select",
+        "q quit   / filter   e live or ended   s stop   1-6 sort   r reverse   j k select",
         DIM,
     )
 }
