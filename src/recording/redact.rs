@@ -42,6 +42,9 @@ const PARAMETERS: [&str; 1] = ["code"];
 /// Browsers send credentials as names of protocols, because they can send no other header with a WebSocket.
 const PROTOCOLS: &str = "sec-websocket-protocol";
 
+/// How many URLs within URLs are looked into.
+const NESTED: u8 = 2;
+
 /// What is taken out.
 #[derive(Clone, Debug, Default)]
 pub struct Redaction {
@@ -71,7 +74,7 @@ impl Redaction {
         if self.is_named(name) || (is_secret && !is_of_rules) {
             REDACTED.to_owned()
         } else {
-            self.text(value)
+            self.text(value, NESTED)
         }
     }
 
@@ -81,19 +84,20 @@ impl Redaction {
         if self.is_off {
             url.to_owned()
         } else {
-            self.text(url)
+            self.text(url, NESTED)
         }
     }
 
-    /// Returns a text without the credentials of the URLs and the parameters in it.
-    fn text(&self, text: &str) -> String {
+    /// Returns a text without the credentials of the URLs and the parameters in it. `nested`: how deep parameters are
+    /// looked into that are such texts themselves.
+    fn text(&self, text: &str, nested: u8) -> String {
         let text = without_users(text);
         let mut out = String::with_capacity(text.len());
         for part in text.split_inclusive(is_separator) {
             let end = part.strip_suffix(is_separator).unwrap_or(part);
             let (pair, separator) = part.split_at(end.len());
             match pair.split_once('=') {
-                Some((name, value)) if self.is_secret(name, value) => {
+                Some((name, value)) if self.is_secret(name, value, nested) => {
                     out.push_str(name);
                     out.push('=');
                     out.push_str(REDACTED);
@@ -106,16 +110,21 @@ impl Redaction {
     }
 
     /// Reports whether `name=value` is a parameter with a credential.
-    fn is_secret(&self, name: &str, value: &str) -> bool {
+    fn is_secret(&self, name: &str, value: &str, nested: u8) -> bool {
         // A part of a path is no parameter.
         if name.contains('/') || value.is_empty() {
             return false;
         }
-        let name = decoded(name);
+        let (name, value) = (decoded(name), decoded(value));
+        let holds_one = || {
+            let deeper = nested.checked_sub(1);
+            deeper.is_some_and(|nested| self.text(&value, nested) != value)
+        };
         is_credential(&name)
             || PARAMETERS.iter().any(|one| name.eq_ignore_ascii_case(one))
             || self.is_named(&name)
-            || has_form_of_credential(&decoded(value))
+            || has_form_of_credential(&value)
+            || holds_one()
     }
 
     fn is_named(&self, name: &str) -> bool {
@@ -364,6 +373,14 @@ mod tests {
                 "/a?accessToken=[redacted];clientSecret=[redacted]&pwd=[redacted]&x=[redacted]",
             ),
             ("//me:s3cret@host/a", "//[redacted]@host/a"),
+            (
+                "/login?a=b&next=https%3A%2F%2Fme%3As3cret%40h%2F",
+                "/login?a=b&next=[redacted]",
+            ),
+            (
+                "/login?next=%2Fb%3Fto%3D%252Fc%253Ftoken%253Ds3cret&a=%2Fb%3Fc%3Dd",
+                "/login?next=[redacted]&a=%2Fb%3Fc%3Dd",
+            ),
             ("/plain/key=1/%", "/plain/key=1/%"),
             (
                 "/a?code=&author=b&max_tokens=2",
