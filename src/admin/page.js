@@ -40,11 +40,13 @@ const plural = (count, word) => `${count.toLocaleString()} ${word}${count === 1 
 
 // State.
 
+/// What is shown: the last document, and the streams that have ended, last first.
 let latest = null;
+let past = [];
+/// What has come, as { told, past }. It is not shown while the page is paused, whatever is searched for meanwhile.
+let received = null;
 let heard = 0;
 let paused = false;
-/// The streams that have ended, last first.
-let past = [];
 
 // Tables: each row is kept, so that the keyboard's focus and a selection survive an update.
 
@@ -308,6 +310,11 @@ function show() {
   showAgents();
 }
 
+function showReceived() {
+  if (received) ({ told: latest, past } = received);
+  show();
+}
+
 // Stopping a stream.
 
 let chosen = null;
@@ -357,13 +364,14 @@ function connect() {
     const told = JSON.parse(message.data);
     heard = performance.now();
     // A Weir that has started again counts from the beginning.
-    const isNew = latest === null || told.ended_total < latest.ended_total || told.uptime_ms < latest.uptime_ms;
-    const known = new Set(isNew ? [] : past.map((stream) => stream.number));
+    const last = received?.told;
+    const isNew = !last || told.ended_total < last.ended_total || told.uptime_ms < last.uptime_ms;
+    const before = isNew ? [] : received.past;
+    const known = new Set(before.map((stream) => stream.number));
     const fresh = told.ended.filter((stream) => !known.has(stream.number));
-    past = [...fresh, ...(isNew ? [] : past)].slice(0, REMEMBERED);
-    latest = told;
+    received = { told, past: [...fresh, ...before].slice(0, REMEMBERED) };
     tell(paused ? "Paused" : "Connected");
-    if (!paused) show();
+    if (!paused) showReceived();
   };
   source.onerror = () => tell("No connection to Weir, trying again …", true);
 }
@@ -388,7 +396,7 @@ $("pause").addEventListener("click", () => {
   paused = !paused;
   $("pause").setAttribute("aria-pressed", String(paused));
   tell(paused ? "Paused" : "Connected");
-  if (!paused) show();
+  if (!paused) showReceived();
 });
 
 heard = performance.now();

@@ -15,7 +15,7 @@ Examples:
                                             a tap: whatever clients of port 8081 are answered is recorded
 
 Credentials in headers and in the query are not written; what the agent says is written in full.
-Exit codes: 0 recorded (or stopped with Ctrl-C), 1 failure or --max-size reached, 2 invalid usage.";
+Exit codes: 0 recorded, also if Ctrl-C ended it; 1 failure, no response, or --max-size reached; 2 invalid usage.";
 
 const REPLAY_EXAMPLES: &str = "\
 Examples:
@@ -62,7 +62,7 @@ pub struct Record {
         conflicts_with = "listen"
     )]
     pub headers: Vec<String>,
-    /// Body of the request, or @FILE; JSON, unless a header says otherwise
+    /// Body of the request, or @FILE, or @- for the standard input; JSON, unless a header says otherwise
     #[arg(
         short = 'd',
         long = "data",
@@ -79,7 +79,7 @@ pub struct Record {
     /// File to write, readable by you alone
     #[arg(short, long, value_name = "FILE", value_parser = path())]
     pub output: PathBuf,
-    /// Overwrite the file if it exists
+    /// Overwrite the file if it exists, once a response has come
     #[arg(long)]
     pub force: bool,
     /// Largest size of the file, after which the recording stops
@@ -112,7 +112,7 @@ pub struct Replay {
     /// Begin a response again at its end, until the client leaves
     #[arg(long = "loop", conflicts_with = "explain")]
     pub loops: bool,
-    /// Fault to inject, see below
+    /// Fault to inject, see below; several with commas, or with --fault again
     #[arg(
         long = "fault",
         value_name = "FAULT",

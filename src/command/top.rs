@@ -1,11 +1,12 @@
 //! `weir top`: shows the live streams of a running Weir in the terminal. What is shown is in `top`; this is its I/O.
 //!
-//! One thread draws and reads keys. Another asks Weir every second, so that a Weir that does not answer delays no key.
+//! One thread draws and reads keys. Another asks Weir every second, so that a Weir that does not answer delays no key. The
+//! first thread waits for the end of the display, or of its terminal.
 
 use std::io::{self, IsTerminal, Read, stdin, stdout};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ use crate::top::{Action, Facts, Model, draw};
 const EVERY: Duration = Duration::from_secs(1);
 /// How long a key is waited for before what Weir told is looked at.
 const KEYS: Duration = Duration::from_millis(100);
+/// How often it is checked that the terminal is still there.
+const CHECK: Duration = Duration::from_millis(500);
 /// The most bytes of a document that are read: enough for tens of thousands of streams.
 const MAX_DOCUMENT: u64 = 64 << 20;
 /// The most bytes of another response that are shown.
@@ -73,6 +76,11 @@ fn address(admin: Option<&str>) -> &str {
 }
 
 fn run(shown: &str, token: Option<&str>) -> Result<(), Problem> {
+    if shown.starts_with("https://") {
+        return Err(usage(format!(
+            "{shown}: the admin listener speaks http only; expected HOST:PORT or unix:/PATH"
+        )));
+    }
     let place = Place::of_listener(shown)
         .map_err(|problem| usage(format!("{shown}: {}", problem.message)))?;
     let token = token.map(config::read_secret).transpose();
@@ -105,12 +113,37 @@ fn run(shown: &str, token: Option<&str>) -> Result<(), Problem> {
         let (target, tell) = (Arc::clone(&target), tell.clone());
         move || follow(&target, &tell)
     })?;
+    let (end, ended) = sync_channel(1);
+    spawn("display", move || {
+        // The process may have ended.
+        let _ = end.send(display(&target, &tell, &told, &is_over));
+    })?;
+    loop {
+        match ended.recv_timeout(CHECK) {
+            Ok(done) => return done.map_err(Problem::from),
+            Err(RecvTimeoutError::Timeout) if stdin().is_terminal() => {}
+            // Its window was closed. The display would wait for keys without end, and without a pause.
+            Err(RecvTimeoutError::Timeout) => return Ok(()),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(io::Error::other("the display has failed").into());
+            }
+        }
+    }
+}
+
+/// Shows the streams, and leaves the terminal as it was.
+fn display(
+    target: &Arc<Target>,
+    tell: &SyncSender<Told>,
+    told: &Receiver<Told>,
+    is_over: &AtomicBool,
+) -> io::Result<()> {
     let mut terminal = ratatui::try_init()?;
-    let shown = show(&mut terminal, &target, &tell, &told, &is_over);
+    let shown = show(&mut terminal, target, tell, told, is_over);
     let cursor = terminal.show_cursor();
     ratatui::try_restore()?;
     cursor?;
-    shown.map_err(Problem::from)
+    shown
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
@@ -194,15 +227,33 @@ fn follow(target: &Target, tell: &SyncSender<Told>) {
     }
 }
 
+/// Asks for the streams.
+///
+/// # Errors
+/// If Weir does not tell them. The error says who did what instead.
 fn streams(target: &Target) -> Result<Facts, String> {
+    let shown = &target.shown;
     let said = ask::get(&target.place, "/streams", &fields(target), LIMIT);
-    let (status, body) = said.and_then(read).map_err(|error| error.to_string())?;
+    let (status, body) = said
+        .and_then(read)
+        .map_err(|error| format!("no connection to {shown}: {error}"))?;
     if status != 200 {
-        return Err(format!("it answered {status}: {}", line(&body)));
+        return Err(refused(shown, status, &line(&body)));
     }
     serde_json::from_slice(&body).map_err(|_| {
-        "what it answered is no list of streams; is this the admin listener of a Weir?".to_owned()
+        format!(
+            "{shown} answered with something else than streams; is it the admin listener of a Weir?"
+        )
     })
+}
+
+/// Returns what another answer than the streams means.
+fn refused(shown: &str, status: u16, said: &str) -> String {
+    if status == 404 || said.is_empty() {
+        format!("{shown} answered {status}; is it the admin listener of a Weir?")
+    } else {
+        format!("{shown} answered {status}: {said}")
+    }
 }
 
 /// Stops a stream. Returns what came of it, in words.
@@ -269,9 +320,19 @@ mod tests {
     fn what_cannot_be_meant_is_wrong_usage() {
         let wrong = top(Some("nowhere"), None);
         assert!(wrong.code == 2 && wrong.stderr.contains("nowhere: expected HOST:PORT"));
+        let wrong = top(Some("https://10.0.0.5:9464"), None);
+        assert!(wrong.code == 2 && wrong.stderr.contains("speaks http only"));
         let wrong = top(None, Some("s3cret"));
         assert!(wrong.code == 2 && wrong.stderr.contains("--token"));
         assert!(!wrong.stderr.contains("s3cret"));
+    }
+
+    #[test]
+    fn an_answer_of_somebody_else_is_told_as_such() {
+        let text = refused("a:1", 404, "");
+        assert!(text.contains("a:1 answered 404; is it the admin"), "{text}");
+        let text = refused("a:1", 403, "expected Host to be");
+        assert_eq!(text, "a:1 answered 403: expected Host to be");
     }
 
     #[test]

@@ -90,8 +90,14 @@ pub fn response_head(bytes: &[u8]) -> Result<Option<(ResponseHead, usize)>, Malf
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(error) => return Err(Malformed(format!("the head of a response: {error}"))),
     };
+    let status = parsed.code.unwrap_or_default();
+    if status < 100 {
+        return Err(Malformed(format!(
+            "the head of a response: expected a status from 100 to 999, not {status:03}"
+        )));
+    }
     let head = ResponseHead {
-        status: parsed.code.unwrap_or_default(),
+        status,
         reason: parsed.reason.unwrap_or_default().to_owned(),
         is_old: parsed.version == Some(0),
         fields: owned(parsed.headers),
@@ -119,19 +125,27 @@ pub fn framing(status: u16, fields: &Fields, method: &str) -> BodyFraming {
     }
 }
 
-/// Returns the announced length of a body.
+/// Returns the announced length of a body, which may be announced several times.
 ///
 /// # Errors
-/// If it is no length.
+/// If it is no length, or there are different ones.
 pub fn content_length(fields: &Fields) -> Result<Option<u64>, String> {
-    let Some(value) = field(fields, "content-length") else {
-        return Ok(None);
-    };
-    let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    let length = is_number.then(|| value.parse().ok()).flatten();
-    length
-        .map(Some)
-        .ok_or_else(|| "the Content-Length is no number of bytes".to_owned())
+    let mut announced: Option<u64> = None;
+    let values = fields
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .flat_map(|(_, value)| value.split(','));
+    for value in values {
+        let value = value.trim();
+        let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+        let length: Option<u64> = is_number.then(|| value.parse().ok()).flatten();
+        let length = length.ok_or("the Content-Length is no number of bytes")?;
+        if announced.is_some_and(|other| other != length) {
+            return Err("there are several Content-Lengths, which differ".to_owned());
+        }
+        announced = Some(length);
+    }
+    Ok(announced)
 }
 
 /// Takes the framing of a transfer from the bytes of a body.
@@ -256,7 +270,8 @@ pub fn check_method(method: &str) -> Result<(), String> {
 /// If it is no path.
 pub fn check_target(target: &str) -> Result<(), String> {
     let is_path = target.starts_with('/')
-        && !target.contains(|one: char| one.is_control() || one.is_whitespace());
+        // What clients send beyond ASCII, although they should not, stays in its line, too.
+        && !target.contains(|one: char| one.is_ascii_control() || one == ' ');
     if is_path || target == "*" {
         Ok(())
     } else {
@@ -325,6 +340,7 @@ mod tests {
         assert_eq!((head.status, head.reason.as_str()), (529, ""));
         assert!(head.closes());
         assert!(response_head(b"SSH-2.0\r\n").is_err());
+        assert!(response_head(b"HTTP/1.1 099 Odd\r\n\r\n").is_err());
     }
 
     #[test]
@@ -336,6 +352,7 @@ mod tests {
             assert!(check_value("x", wrong).is_err(), "{wrong:?}");
         }
         assert!(check_target("/a?b=[redacted]").is_ok() && check_target("*").is_ok());
+        assert!(check_target("/a\u{3000}b").is_ok());
         assert!(check_target("/a b").is_err() && check_target("a").is_err());
         assert!(check_name("x-y").is_ok() && check_name("x y").is_err());
         assert!(check_method("GET").is_ok() && check_method("").is_err());
@@ -374,7 +391,17 @@ mod tests {
         assert_eq!(framing(204, &none, "GET"), BodyFraming::None);
         assert_eq!(framing(200, &length, "GET"), BodyFraming::Length);
         assert_eq!(framing(200, &none, "GET"), BodyFraming::Close);
-        let wrong = vec![("content-length".to_owned(), "+3".to_owned())];
-        assert!(content_length(&wrong).is_err());
+        let announced = |values: &[&str]| {
+            let fields = values
+                .iter()
+                .map(|value| ("Content-Length".to_owned(), (*value).to_owned()))
+                .collect();
+            content_length(&fields)
+        };
+        assert_eq!(announced(&["3, 3", "3"]), Ok(Some(3)));
+        assert_eq!(announced(&[]), Ok(None));
+        for wrong in [&["+3"][..], &["3", "4"], &["3, 4"], &[""], &["3,"]] {
+            assert!(announced(wrong).is_err(), "{wrong:?}");
+        }
     }
 }

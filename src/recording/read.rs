@@ -51,6 +51,8 @@ struct Part {
 /// # Errors
 /// If it is no recording, or not one that this version knows. The error names the line.
 pub fn read(file: &[u8]) -> Result<Recording, Error> {
+    // Some editors begin a file with a byte order mark.
+    let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
     let mut lines = file.split(|byte| *byte == b'\n').enumerate();
     let first = lines.next().map(|(_, line)| line).unwrap_or_default();
     check_first(first).map_err(|message| Error { line: 1, message })?;
@@ -295,6 +297,13 @@ mod tests {
         assert_eq!(one.response.framing, BodyFraming::Chunked);
         assert_eq!(one.reads[0].bytes.as_ref(), b"a");
         assert_eq!(one.end.how, Ending::Clean);
+    }
+
+    #[test]
+    fn a_file_may_have_the_marks_of_an_editor() {
+        let text = format!("\u{feff}{HEAD}{{\"type\":\"end\",\"at_us\":6,\"end\":\"clean\"}}\n");
+        let recording = read(text.replace('\n', "\r\n").as_bytes()).unwrap();
+        assert_eq!(recording.exchanges[0].end.how, Ending::Clean);
     }
 
     #[test]

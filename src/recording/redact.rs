@@ -5,58 +5,45 @@ use super::Fields;
 /// What is written instead of a credential.
 pub const REDACTED: &str = "[redacted]";
 
-/// Names of headers that hold credentials, in lower case. So do those that end like [`FIELD_ENDS`].
-const FIELDS: [&str; 9] = [
-    "api-key",
+/// Words that make the name of a header or a parameter that of a credential, wherever they stand in it. Names are cut
+/// into words at punctuation and before capitals.
+const WORDS: [&str; 14] = [
     "apikey",
-    "authorization",
-    "cookie",
-    "proxy-authorization",
-    "set-cookie",
-    "x-api-key",
-    "x-functions-key",
-    "x-goog-api-key",
-];
-const FIELD_ENDS: [&str; 7] = [
-    "-api-key",
-    "-authorization",
-    "-cookie",
-    "-password",
-    "-secret",
-    "-subscription-key",
-    "-token",
-];
-
-/// Names of query parameters that hold credentials, in lower case and with `_` for `-`. So do those that end like
-/// [`PARAMETER_ENDS`].
-const PARAMETERS: [&str; 15] = [
-    "access_token",
-    "api_key",
-    "apikey",
+    "assertion",
     "auth",
+    "authentication",
     "authorization",
-    "code",
-    "credential",
+    "bearer",
+    "cookie2",
+    "oidc",
+    "pass",
+    "passphrase",
+    "passwd",
+    "pwd",
+    "samlresponse",
+    "session",
+];
+/// Endings of such words, so that `accesstoken` is one, too.
+const WORD_ENDS: [&str; 7] = [
+    "apikey",
+    "cookie",
     "jwt",
-    "key",
     "password",
     "secret",
-    "session",
-    "sig",
     "signature",
     "token",
 ];
-const PARAMETER_ENDS: [&str; 6] = [
-    "_credential",
-    "_key",
-    "_password",
-    "_secret",
-    "_signature",
-    "_token",
-];
+/// Words that do so as the last one of a name.
+const LAST_WORDS: [&str; 5] = ["credential", "credentials", "key", "sid", "sig"];
+/// Words that say, before `key`, that it is no credential.
+const BEFORE_OTHER_KEYS: [&str; 4] = ["cache", "idempotency", "surrogate", "websocket"];
+/// Parameters that hold credentials, although headers of this name do not.
+const PARAMETERS: [&str; 1] = ["code"];
+/// Browsers send credentials as names of protocols, because they can send no other header with a WebSocket.
+const PROTOCOLS: &str = "sec-websocket-protocol";
 
-/// Headers whose value is a URL, which may have such a parameter.
-const URLS: [&str; 4] = ["content-location", "location", "origin", "referer"];
+/// How many URLs within URLs are looked into.
+const NESTED: u8 = 2;
 
 /// What is taken out.
 #[derive(Clone, Debug, Default)]
@@ -77,18 +64,17 @@ impl Redaction {
     }
 
     fn value(&self, name: &str, value: &str) -> String {
-        let lower = name.to_ascii_lowercase();
         if self.is_off {
-            value.to_owned()
-        } else if FIELDS.contains(&lower.as_str())
-            || FIELD_ENDS.iter().any(|end| lower.ends_with(end))
-            || self.is_named(name)
-        {
+            return value.to_owned();
+        }
+        let lower = name.to_ascii_lowercase();
+        // What a server asks for, and what it allows, is no credential.
+        let is_of_rules = lower.starts_with("access-control-") || lower.ends_with("-authenticate");
+        let is_secret = lower == PROTOCOLS || is_credential(name) || has_form_of_credential(value);
+        if self.is_named(name) || (is_secret && !is_of_rules) {
             REDACTED.to_owned()
-        } else if URLS.contains(&lower.as_str()) {
-            self.url(value)
         } else {
-            value.to_owned()
+            self.text(value, NESTED)
         }
     }
 
@@ -96,48 +82,49 @@ impl Redaction {
     /// query.
     pub fn url(&self, url: &str) -> String {
         if self.is_off {
-            return url.to_owned();
+            url.to_owned()
+        } else {
+            self.text(url, NESTED)
         }
-        let (place, fragment) = match url.split_once('#') {
-            Some((place, fragment)) => (place, Some(fragment)),
-            None => (url, None),
-        };
-        let (place, query) = match place.split_once('?') {
-            Some((place, query)) => (place, Some(query)),
-            None => (place, None),
-        };
-        let mut out = without_user(place);
-        if let Some(query) = query {
-            out.push('?');
-            out.push_str(&self.query(query));
-        }
-        if let Some(fragment) = fragment {
-            out.push('#');
-            // Some services answer with `#access_token=...`.
-            out.push_str(&self.query(fragment));
+    }
+
+    /// Returns a text without the credentials of the URLs and the parameters in it. `nested`: how deep parameters are
+    /// looked into that are such texts themselves.
+    fn text(&self, text: &str, nested: u8) -> String {
+        let text = without_users(text);
+        let mut out = String::with_capacity(text.len());
+        for part in text.split_inclusive(is_separator) {
+            let end = part.strip_suffix(is_separator).unwrap_or(part);
+            let (pair, separator) = part.split_at(end.len());
+            match pair.split_once('=') {
+                Some((name, value)) if self.is_secret(name, value, nested) => {
+                    out.push_str(name);
+                    out.push('=');
+                    out.push_str(REDACTED);
+                }
+                _ => out.push_str(pair),
+            }
+            out.push_str(separator);
         }
         out
     }
 
-    fn query(&self, query: &str) -> String {
-        let pairs: Vec<String> = query.split('&').map(|pair| self.pair(pair)).collect();
-        pairs.join("&")
-    }
-
-    fn pair(&self, pair: &str) -> String {
-        let Some((name, _)) = pair.split_once('=') else {
-            return pair.to_owned();
-        };
-        let plain = decoded(name);
-        let word = plain.to_ascii_lowercase().replace('-', "_");
-        let is_secret = PARAMETERS.contains(&word.as_str())
-            || PARAMETER_ENDS.iter().any(|end| word.ends_with(end))
-            || self.is_named(&plain);
-        if is_secret {
-            format!("{name}={REDACTED}")
-        } else {
-            pair.to_owned()
+    /// Reports whether `name=value` is a parameter with a credential.
+    fn is_secret(&self, name: &str, value: &str, nested: u8) -> bool {
+        // A part of a path is no parameter.
+        if name.contains('/') || value.is_empty() {
+            return false;
         }
+        let (name, value) = (decoded(name), decoded(value));
+        let holds_one = || {
+            let deeper = nested.checked_sub(1);
+            deeper.is_some_and(|nested| self.text(&value, nested) != value)
+        };
+        is_credential(&name)
+            || PARAMETERS.iter().any(|one| name.eq_ignore_ascii_case(one))
+            || self.is_named(&name)
+            || has_form_of_credential(&value)
+            || holds_one()
     }
 
     fn is_named(&self, name: &str) -> bool {
@@ -145,17 +132,88 @@ impl Redaction {
     }
 }
 
-/// Returns a URL without the user and the password before its host.
-fn without_user(place: &str) -> String {
-    let Some((scheme, rest)) = place.split_once("://") else {
-        return place.to_owned();
+/// Reports whether a header or a parameter of this name holds a credential.
+fn is_credential(name: &str) -> bool {
+    let words = words(name);
+    let is_word = |word: &String| {
+        WORDS.contains(&word.as_str()) || WORD_ENDS.iter().any(|end| word.ends_with(end))
     };
-    let end = rest.find('/').unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    match authority.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://{REDACTED}@{host}{path}"),
-        None => place.to_owned(),
+    if words.iter().any(is_word) {
+        return true;
     }
+    let mut from_last = words.iter().rev().map(String::as_str);
+    let (last, before) = (from_last.next(), from_last.next());
+    let is_other_key =
+        last == Some("key") && before.is_some_and(|word| BEFORE_OTHER_KEYS.contains(&word));
+    last.is_some_and(|last| LAST_WORDS.contains(&last)) && !is_other_key
+}
+
+/// Cuts a name into its words, in lower case.
+fn words(name: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut was_small = false;
+    for letter in name.chars() {
+        let begins = was_small && letter.is_ascii_uppercase();
+        if (begins || !letter.is_ascii_alphanumeric()) && !word.is_empty() {
+            words.push(std::mem::take(&mut word));
+        }
+        if letter.is_ascii_alphanumeric() {
+            word.push(letter.to_ascii_lowercase());
+        }
+        was_small = letter.is_ascii_lowercase();
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+/// Reports whether a value is a credential whatever its name: one with its scheme, a JSON Web Token, or a key as the
+/// services of models issue them.
+fn has_form_of_credential(value: &str) -> bool {
+    let value = value.trim_start();
+    let scheme = value.split_once(' ').map(|(scheme, _)| scheme);
+    let has_scheme = scheme.is_some_and(|scheme| {
+        ["basic", "bearer"]
+            .iter()
+            .any(|one| scheme.eq_ignore_ascii_case(one))
+    });
+    let is_token = value.starts_with("eyJ") && value.matches('.').count() >= 2;
+    has_scheme || is_token || value.starts_with("sk-")
+}
+
+/// Reports whether a parameter ends before this character.
+const fn is_separator(one: char) -> bool {
+    matches!(
+        one,
+        '?' | '#' | '&' | ';' | ',' | ' ' | '<' | '>' | '"' | '\'' | '(' | ')'
+    )
+}
+
+/// Returns a text without the user and the password before the host of each URL.
+fn without_users(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("//") {
+        out.push_str(before);
+        out.push_str("//");
+        let end = after
+            .find(|one: char| one == '/' || is_separator(one))
+            .unwrap_or(after.len());
+        let (authority, path) = after.split_at(end);
+        match authority.rsplit_once('@') {
+            Some((_, host)) => {
+                out.push_str(REDACTED);
+                out.push('@');
+                out.push_str(host);
+            }
+            None => out.push_str(authority),
+        }
+        rest = path;
+    }
+    out.push_str(rest);
+    out
 }
 
 /// Undoes the percent-encoding of a name.
@@ -200,6 +258,18 @@ mod tests {
             "x-goog-api-key",
             "X-Amz-Security-Token",
             "Ocp-Apim-Subscription-Key",
+            "X-Functions-Key",
+            "X-Auth-Key",
+            "X_API_KEY",
+            "X-ApiKey",
+            "Token",
+            "Password",
+            "X-Session-Id",
+            "X-Hub-Signature-256",
+            "X-Amzn-Oidc-Data",
+            "X-Goog-IAP-JWT-Assertion",
+            "X-Amz-Credential",
+            "Sec-WebSocket-Protocol",
             "X-My-Own",
         ] {
             let fields = vec![(name.to_owned(), secret.to_owned())];
@@ -219,10 +289,59 @@ mod tests {
             "content-type",
             "x-ratelimit-remaining-tokens",
             "x-request-id",
+            "idempotency-key",
+            "sec-websocket-key",
+            "access-control-allow-credentials",
+            "www-authenticate",
+            "author",
+            "passenger",
         ] {
             let fields = vec![(name.to_owned(), "1".to_owned())];
             assert_eq!(Redaction::default().fields(&fields), fields);
         }
+    }
+
+    #[test]
+    fn a_credential_is_known_by_its_form_too() {
+        let kept = |name: &str, value: &str| {
+            let fields = vec![(name.to_owned(), value.to_owned())];
+            Redaction::default().fields(&fields)[0].1.clone()
+        };
+        for value in [
+            "Bearer s3cret",
+            "bAsIc czNjcmV0",
+            "eyJhbGciOi.eyJzdWIi.s3cret",
+            "sk-s3cret",
+        ] {
+            assert_eq!(kept("X-Forwarded-For-Agent", value), REDACTED, "{value}");
+        }
+        for (name, value) in [
+            (
+                "WWW-Authenticate",
+                "Bearer realm=\"a\", error=\"invalid_token\"",
+            ),
+            ("Access-Control-Allow-Headers", "authorization, x-api-key"),
+            ("Content-Type", "text/event-stream; charset=utf-8"),
+            ("Permissions-Policy", "publickey-credentials-get=(self)"),
+            ("Server-Timing", "auth;dur=50"),
+        ] {
+            assert_eq!(kept(name, value), value, "{name}");
+        }
+        assert_eq!(
+            kept(
+                "Link",
+                "<https://me:s3cret@h/?token=s3cret>; rel=next, <//me:s3cret@h>"
+            ),
+            "<https://[redacted]@h/?token=[redacted]>; rel=next, <//[redacted]@h>"
+        );
+        assert_eq!(
+            kept("X-Forwarded-Uri", "/a?key=s3cret"),
+            "/a?key=[redacted]"
+        );
+        assert_eq!(
+            kept("Forwarded", "for=1;secret=s3cret"),
+            "for=1;secret=[redacted]"
+        );
     }
 
     #[test]
@@ -249,7 +368,24 @@ mod tests {
                 "/done#access_token=s3cret&x=1",
                 "/done#access_token=[redacted]&x=1",
             ),
+            (
+                "/a?accessToken=s3cret;clientSecret=s3cret&pwd=s3cret&x=sk-s3cret",
+                "/a?accessToken=[redacted];clientSecret=[redacted]&pwd=[redacted]&x=[redacted]",
+            ),
+            ("//me:s3cret@host/a", "//[redacted]@host/a"),
+            (
+                "/login?a=b&next=https%3A%2F%2Fme%3As3cret%40h%2F",
+                "/login?a=b&next=[redacted]",
+            ),
+            (
+                "/login?next=%2Fb%3Fto%3D%252Fc%253Ftoken%253Ds3cret&a=%2Fb%3Fc%3Dd",
+                "/login?next=[redacted]&a=%2Fb%3Fc%3Dd",
+            ),
             ("/plain/key=1/%", "/plain/key=1/%"),
+            (
+                "/a?code=&author=b&max_tokens=2",
+                "/a?code=&author=b&max_tokens=2",
+            ),
         ];
         for (url, expected) in table {
             assert_eq!(Redaction::default().url(url), expected);

@@ -44,7 +44,7 @@ fn header(model: &Model, place: &str) -> Vec<Line<'static>> {
     let Some(facts) = &model.facts else {
         let text = (model.problem.as_ref()).map_or_else(
             || format!("connecting to {place} ..."),
-            |problem| format!("no connection to {place}: {problem}; trying again"),
+            |problem| format!("{problem}; trying again"),
         );
         let style = if model.problem.is_some() { BAD } else { DIM };
         return vec![
@@ -57,8 +57,13 @@ fn header(model: &Model, place: &str) -> Vec<Line<'static>> {
     let limit = memory
         .limit_bytes
         .map(|limit| format!(" of {}", size(limit)));
+    // What it was built from is last, because a narrow display has no room for it.
+    let (version, build) = facts
+        .version
+        .split_once(' ')
+        .unwrap_or((facts.version.as_str(), ""));
     let first = vec![
-        Span::styled(format!("weir {}", facts.version), BOLD),
+        Span::styled(format!("weir {version}"), BOLD),
         Span::raw(format!(
             "  up {}  {} live, {} ended  memory {resident}{}  configuration {}",
             time(facts.uptime_ms),
@@ -67,15 +72,15 @@ fn header(model: &Model, place: &str) -> Vec<Line<'static>> {
             limit.unwrap_or_default(),
             facts.config.generation,
         )),
+        Span::styled(format!("  {build}"), DIM),
     ];
-    vec![Line::from(first), Line::from(state(model, facts, place))]
+    vec![Line::from(first), Line::from(state(model, facts))]
 }
 
 /// Returns whether Weir can be asked, whether it drains, and what else is wrong with it.
-fn state(model: &Model, facts: &Facts, place: &str) -> Vec<Span<'static>> {
+fn state(model: &Model, facts: &Facts) -> Vec<Span<'static>> {
     if let Some(problem) = &model.problem {
-        let text =
-            format!("no connection to {place}: {problem}; trying again, this is what it told last");
+        let text = format!("{problem}; trying again, this is what it told last");
         return vec![Span::styled(text, BAD)];
     }
     let drain = if facts.refusing {
@@ -162,7 +167,7 @@ fn keys(model: &Model) -> Line<'static> {
         return Line::styled(said.clone(), WARN);
     }
     Line::styled(
-        "q quit   / filter   e live or ended   s stop   1-6 sort   r reverse   arrows, j, k select",
+        "q quit   / filter   e live or ended   s stop   1-6 sort   r reverse   j k select",
         DIM,
     )
 }
@@ -213,7 +218,7 @@ mod tests {
         model.told(Facts {
             active: 1,
             ended_total: 7,
-            version: "1.2.3".to_owned(),
+            version: "1.2.3 (commit 0123456789ab, rustc 1.95.0)".to_owned(),
             uptime_ms: 5_000,
             memory: Memory {
                 resident_bytes: Some(30 << 20),
@@ -260,7 +265,8 @@ mod tests {
         let mut model = model();
         let text = drawn(&model, 130, 20);
         for part in [
-            "weir 1.2.3",
+            "weir 1.2.3 ",
+            "(commit 0123456789ab, rustc 1.95.0)",
             "up 5.0 s",
             "1 live, 7 ended",
             "30.0 MiB",
@@ -275,6 +281,10 @@ mod tests {
             assert!(text.contains(part), "{part}:\n{text}");
         }
         let narrow = drawn(&model, 80, 20);
+        assert!(
+            narrow.contains("memory 30.0 MiB  configuration 0"),
+            "{narrow}"
+        );
         assert!(narrow.contains("01234567") && narrow.contains("2 / 2.0 KiB"));
         assert!(!narrow.contains("POST"), "there is no room for it");
         let wide = drawn(&model, 160, 20);
@@ -288,7 +298,7 @@ mod tests {
     fn a_lost_connection_and_a_question_are_shown() {
         let mut model = Model::default();
         assert!(drawn(&model, 80, 20).contains("connecting to 127.0.0.1:9464"));
-        model.lost("connection refused".to_owned());
+        model.lost("no connection to 127.0.0.1:9464: connection refused".to_owned());
         let text = drawn(&model, 80, 20);
         assert!(text.contains("no connection to 127.0.0.1:9464: connection refused"));
         let mut model = self::model();

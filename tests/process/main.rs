@@ -25,6 +25,7 @@ mod metrics;
 mod panics;
 mod probe;
 mod recordings;
+mod recordings_file;
 mod recordings_tap;
 mod records;
 mod rejections;

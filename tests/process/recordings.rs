@@ -1,4 +1,5 @@
-//! `weir record` and `weir replay`: the real program between raw sockets. Its taps are in `recordings_tap`.
+//! `weir record` and `weir replay`: the real program between raw sockets. Its taps are in `recordings_tap`, and what
+//! becomes of the file in `recordings_file`.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +14,7 @@ const HEAD: &str = r#"{"weir_recording":1}
 "#;
 
 /// A recording whose reads hold these texts, 1 ms apart.
-fn recording(texts: &[&str]) -> tempfile::NamedTempFile {
+pub(crate) fn recording(texts: &[&str]) -> tempfile::NamedTempFile {
     let mut lines = HEAD.to_owned();
     for (index, text) in texts.iter().enumerate() {
         let at = 2000 + index * 1000;
@@ -34,7 +35,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    fn replay(file: &Path, flags: &[&str]) -> Self {
+    pub(crate) fn replay(file: &Path, flags: &[&str]) -> Self {
         let mut child = weir(&["replay", "--listen", "127.0.0.1:0"])
             .arg(file)
             .args(flags)
@@ -93,13 +94,13 @@ impl Drop for Running {
     }
 }
 
-fn weir(args: &[&str]) -> Command {
+pub(crate) fn weir(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
     command.args(args);
     command
 }
 
-fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 

@@ -125,6 +125,20 @@ def test_the_search_finds_streams_and_the_order_is_chosen(proxy, streams):
         page.until_rows("streams", 0)
 
 
+def test_a_paused_page_holds_still_even_if_it_is_searched(proxy, streams):
+    streams(CHAT)
+    with page_of(proxy) as page:
+        page.until_rows("streams", 1)
+        page.click("#pause")
+        streams("/second/one")
+        until("the second stream has come", lambda: page.value("received.told.active") == 2)
+        page.fill("#search", "post")
+        assert len(page.rows("streams")) == 1 and page.text("#active") == "1"
+        assert page.text("#link") == "Paused"
+        page.click("#pause")
+        page.until_rows("streams", 2)
+
+
 def test_a_stream_is_stopped_and_its_client_is_told_why(proxy, streams):
     stopped, other = streams("/second/stop", "/second/keep")
     id = stopped.headers["weir-stream-id"]

@@ -193,6 +193,24 @@ def test_a_signal_leaves_the_terminal_as_it_was(weir, agent, number):
         assert terminal.ended() == 0
 
 
+def test_a_terminal_that_is_gone_ends_it(weir, agent):
+    """As when a window is closed and no signal comes, for example because another process leads the session."""
+    proxy = weir(agent)
+    own, other = pty.openpty()
+    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    child = subprocess.Popen([str(BINARY), "top", proxy.admin], stdin=other, stdout=other, stderr=other, start_new_session=True)
+    try:
+        os.close(other)
+        written = b""
+        while b"serving" not in written:
+            written += os.read(own, 65536)
+        os.close(own)
+        assert child.wait(15) == 0
+    finally:
+        child.kill()
+        child.wait()
+
+
 def test_without_a_terminal_it_says_what_to_use():
     run = subprocess.run([BINARY, "top", "127.0.0.1:1"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10)
     assert run.returncode == 2 and "http://127.0.0.1:1/streams" in run.stderr

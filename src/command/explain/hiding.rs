@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::event::{Class, Event};
+use crate::event::{Class, Event, Span};
 use crate::filter;
 use crate::stream::pipeline::Sink;
 
@@ -90,10 +90,7 @@ impl Sink for Hiding {
     fn arrived(&mut self, block: &[u8], event: &Event) {
         self.settle();
         let text = match event.text {
-            Some(text) if self.shows => String::from_utf8_lossy(text.of(block))
-                .chars()
-                .take(MAX_CHARACTERS)
-                .collect(),
+            Some(text) if self.shows => said(block, text).chars().take(MAX_CHARACTERS).collect(),
             _ => String::new(),
         };
         self.pending = Some((event.class, text));
@@ -101,5 +98,33 @@ impl Sink for Hiding {
 
     fn leaves(&mut self, _: &[u8], _: &Event) {
         self.pending = None;
+    }
+}
+
+/// Returns what a text of an event says. One between quotes is the inside of a JSON string, with its escapes.
+fn said(block: &[u8], text: Span) -> String {
+    let raw = text.of(block);
+    let before = block.get(..text.start as usize).and_then(<[u8]>::last);
+    let decoded = (before == Some(&b'"'))
+        .then(|| serde_json::from_slice(&[b"\"", raw, b"\""].concat()).ok())
+        .flatten();
+    decoded.unwrap_or_else(|| String::from_utf8_lossy(raw).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_is_what_a_person_would_read() {
+        let said = |block: &str, text: &str| {
+            let start = block.find(text).unwrap();
+            let span = Span::new(start..start + text.len()).unwrap();
+            super::said(block.as_bytes(), span)
+        };
+        let block = r#"data: {"content":"\u65e5\u672c:\na \"b\""}"#;
+        assert_eq!(said(block, r#"\u65e5\u672c:\na \"b\""#), "日本:\na \"b\"");
+        assert_eq!(said(r#"data: "\ud83d""#, r"\ud83d"), r"\ud83d");
+        assert_eq!(said(r"data: C:\new", r"C:\new"), r"C:\new");
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::Report;
 use super::facts::Stream;
+use super::hiding::Amount;
 use crate::config::rough_size;
 
 /// Returns a few lines about an exchange.
@@ -18,10 +19,11 @@ pub(super) fn of(report: &Report) -> String {
         &mut out,
         "transfer",
         &format!(
-            "{}, head after {}, {} reads, {} in {}",
+            "{}, head after {}, {} {}, {} in {}",
             report.transfer,
             millis(report.head_ms),
             report.reads,
+            noun(report.reads == 1, "read", "reads"),
             rough_size(report.bytes),
             millis(report.duration_ms)
         ),
@@ -112,11 +114,9 @@ fn of_stream(out: &mut String, report: &Report, stream: &Stream) {
         out,
         "hide",
         &format!(
-            "reasoning: {} spans, {} characters; tools: {} spans, {} characters",
-            hide.reasoning.spans,
-            hide.reasoning.characters,
-            hide.tools.spans,
-            hide.tools.characters
+            "reasoning: {}; tools: {}",
+            amount(hide.reasoning),
+            amount(hide.tools)
         ),
     );
     line(
@@ -147,6 +147,19 @@ fn counts(events: &BTreeMap<&'static str, u64>) -> String {
         .map(|(class, count)| format!("{class} {count}"))
         .collect();
     or_none(counts.join(", "))
+}
+
+fn amount(hidden: Amount) -> String {
+    let Amount { spans, characters } = hidden;
+    format!(
+        "{spans} {}, {characters} {}",
+        noun(spans == 1, "span", "spans"),
+        noun(characters == 1, "character", "characters")
+    )
+}
+
+const fn noun(is_one: bool, one: &'static str, many: &'static str) -> &'static str {
+    if is_one { one } else { many }
 }
 
 fn or_none(text: String) -> String {

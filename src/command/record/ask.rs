@@ -1,11 +1,13 @@
 //! Sends one request, and records its response.
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Mutex;
 
 use http::Uri;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
 use tokio::time::Instant;
 
 use super::asked::Asked;
@@ -14,6 +16,7 @@ use super::exchange::Exchange;
 use super::place::Place;
 use super::{Problem, failed, usage};
 use crate::cli::Record;
+use crate::config;
 use crate::recording::message::{RequestHead, check_method, check_name, check_value};
 use crate::recording::{CLOSED, Ending, Fields, field, latin1, latin1_bytes};
 
@@ -34,14 +37,26 @@ impl Ask {
     /// Builds the request of these arguments.
     pub(super) fn new(args: &Record, url: &str, ca_file: Option<PathBuf>) -> Result<Self, Problem> {
         let whole = url.split('#').next().unwrap_or_default();
+        if !whole.contains("://")
+            && let Err(why) = config::read_endpoint(whole)
+        {
+            return Err(usage(format!("the URL: {why}")));
+        }
         let uri: Uri = whole.parse().map_err(|_| {
-            usage("the URL is none: expected http://HOST/PATH or https://HOST/PATH")
+            usage(
+                "the URL is not valid: expected http://HOST/PATH or https://HOST/PATH, in which spaces and the like are percent-encoded",
+            )
         })?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(usage(
                 "the URL needs a scheme and a host, such as http://127.0.0.1:8000/chat",
             ));
         };
+        if authority.as_str().contains('@') {
+            return Err(usage(
+                "the URL has a user and a password, which are not supported there: give them with -H \"authorization: Basic ...\"",
+            ));
+        }
         let place = Place::new("the URL", &format!("{scheme}://{authority}"), ca_file)?;
         let target = uri
             .path_and_query()
@@ -70,7 +85,7 @@ impl Ask {
 
     /// Sends the request, and records until the response or the recording is over.
     pub(super) async fn record(self, book: &Book) -> Result<(), Problem> {
-        let mut wire = self.place.dial().await?;
+        let (mut from, mut to) = split(self.place.dial().await?);
         let mut bytes =
             format!("{} {} HTTP/1.1\r\n", self.head.method, self.head.target).into_bytes();
         for (name, value) in &self.head.fields {
@@ -84,20 +99,26 @@ impl Ask {
         let mut asked = Asked::new(self.head);
         asked.hear(&self.body);
         let asked = Mutex::new(asked);
-        // A server that refuses the request need not read it: its answer counts.
-        let sending = wire.write_all(&bytes).await;
-        let sent = match sending {
-            Ok(()) => wire.flush().await,
-            Err(error) => Err(error),
-        };
-        let mut exchange = Exchange::new(book, &asked, Instant::now());
+        // A server that refuses the request need not read it: its answer counts, whenever it comes.
+        let mut sending = pin!(async {
+            to.write_all(&bytes).await?;
+            to.flush().await
+        });
+        let mut sent: Option<io::Result<()>> = None;
+        let mut exchange: Option<Exchange<'_>> = None;
         let mut buffer = vec![0; READ_BYTES];
         loop {
             let read = tokio::select! {
-                read = wire.read(&mut buffer) => read,
+                read = from.read(&mut buffer) => read,
+                done = &mut sending, if sent.is_none() => {
+                    sent = Some(done);
+                    exchange.get_or_insert_with(|| Exchange::new(book, &asked, Instant::now()));
+                    continue;
+                }
                 () = book.over() => return Ok(()),
             };
             let now = Instant::now();
+            let exchange = exchange.get_or_insert_with(|| Exchange::new(book, &asked, now));
             match read {
                 Ok(0) if exchange.may_close() => {
                     exchange.end(Ending::Clean, None, now);
@@ -105,7 +126,7 @@ impl Ask {
                 }
                 Ok(0) => {
                     exchange.end(Ending::Truncated, Some(CLOSED), now);
-                    return answered(&exchange, "closed the connection before its response");
+                    return answered(exchange, "closed the connection before its response");
                 }
                 Ok(count) => {
                     let bytes = buffer.get(..count).unwrap_or_default();
@@ -118,8 +139,8 @@ impl Ask {
                 }
                 Err(error) => {
                     exchange.end(Ending::Reset, None, now);
-                    let error = sent.err().unwrap_or(error);
-                    return answered(&exchange, &format!("did not answer: {error}"));
+                    let error = sent.and_then(Result::err).unwrap_or(error);
+                    return answered(exchange, &format!("did not answer: {error}"));
                 }
             }
         }
@@ -135,19 +156,26 @@ fn answered(exchange: &Exchange<'_>, otherwise: &str) -> Result<(), Problem> {
     }
 }
 
-/// Returns the body of `--data`.
+/// Returns the body of `--data`. `@-` is the standard input.
 fn body(data: &str) -> Result<Vec<u8>, Problem> {
     let Some(path) = data.strip_prefix('@') else {
         return Ok(data.as_bytes().to_vec());
     };
     let wrong = |error| usage(format!("--data: {path}: {error}"));
-    let size = fs::metadata(path).map_err(wrong)?.len();
-    if size > MAX_BODY_BYTES {
+    let source: Box<dyn Read> = if path == "-" {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(path).map_err(wrong)?)
+    };
+    let mut body = Vec::new();
+    // A device has no size, and may have no end.
+    let most = source.take(MAX_BODY_BYTES + 1).read_to_end(&mut body);
+    if most.map_err(wrong)? as u64 > MAX_BODY_BYTES {
         return Err(usage(format!(
-            "--data: {path} has {size} bytes; expected at most 64 MiB"
+            "--data: {path}: expected at most 64 MiB, and there is more"
         )));
     }
-    fs::read(path).map_err(wrong)
+    Ok(body)
 }
 
 /// Returns the headers of the request: those given, and those that it needs beside them.
@@ -249,10 +277,22 @@ mod tests {
         assert!(with(&|args| args.headers = vec!["content-length: 3".into()]).contains("itself"));
         assert!(with(&|args| args.method = Some("A B".into())).contains("--request"));
         assert!(with(&|args| args.data = Some("@/no/such/file".into())).contains("/no/such/file"));
+        assert!(with(&|args| args.data = Some("@/dev/zero".into())).contains("64 MiB"));
         for url in ["a", "ftp://a/", "http://me:pw@a/", "/path"] {
             let problem = Ask::new(&args(url), url, None).unwrap_err();
             assert_eq!(problem.code, 2, "{url}");
             assert!(!problem.message.contains("pw@"), "{}", problem.message);
+        }
+        for (url, expected) in [
+            (
+                "127.0.0.1:8000/chat",
+                "did you mean `http://127.0.0.1:8000/…`?",
+            ),
+            ("http://me:pw@a/", "-H \"authorization: Basic"),
+            ("http://a/b c", "percent-encoded"),
+        ] {
+            let problem = Ask::new(&args(url), url, None).unwrap_err();
+            assert!(problem.message.contains(expected), "{}", problem.message);
         }
     }
 }

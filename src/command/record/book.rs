@@ -1,7 +1,6 @@
 //! The file that all exchanges are written to, and what people are told meanwhile.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{IsTerminal, stderr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::file::Target;
 use crate::config::rough_size;
 use crate::recording::message::{RequestHead, ResponseHead};
 use crate::recording::redact::Redaction;
@@ -29,7 +29,7 @@ pub(super) struct Book {
 }
 
 struct Inner {
-    writer: Writer<File>,
+    writer: Writer<Target>,
     name: String,
     max_bytes: u64,
     live: BTreeMap<u64, Live>,
@@ -65,7 +65,7 @@ impl std::fmt::Debug for Book {
 impl Book {
     /// Begins a recording of at most `max_bytes` in `file`.
     pub(super) fn begin(
-        file: File,
+        file: Target,
         name: &str,
         max_bytes: u64,
         redaction: Redaction,
@@ -256,9 +256,9 @@ impl Inner {
         let size = rough_size(live.bytes);
         let after = seconds(now.duration_since(live.sent));
         self.line(&format!(
-            "{number}  {}{why}: {} reads, {size}, {after}",
+            "{number}  {}{why}: {}, {size}, {after}",
             how.as_str(),
-            live.reads
+            reads(live.reads)
         ));
         Ok(())
     }
@@ -293,14 +293,19 @@ impl Inner {
             return;
         };
         let text = format!(
-            "\r\x1b[K{number}  {} reads, {}, {}",
-            live.reads,
+            "\r\x1b[K{number}  {}, {}, {}",
+            reads(live.reads),
             rough_size(live.bytes),
             seconds(now.saturating_duration_since(live.sent))
         );
         (self.say)(&text);
         self.told_at = Some(now);
     }
+}
+
+fn reads(count: u64) -> String {
+    let noun = if count == 1 { "read" } else { "reads" };
+    format!("{count} {noun}")
 }
 
 fn micros(since: Instant, now: Instant) -> u64 {

@@ -7,13 +7,11 @@ mod ask;
 mod asked;
 mod book;
 mod exchange;
+mod file;
 mod place;
 mod tap;
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::io;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,6 +23,7 @@ use crate::recording::INTERRUPTED;
 use crate::recording::redact::Redaction;
 use ask::Ask;
 use book::Book;
+use file::Target;
 use place::Place;
 use tap::Tap;
 
@@ -93,19 +92,23 @@ fn run(args: &Record, say: Box<dyn FnMut(&str) + Send>) -> Result<(), Problem> {
         is_off: args.no_redact,
         names: args.redact.clone(),
     };
-    let file = create(&args.output, args.force)?;
+    let file = Target::open(&args.output, args.force)?;
+    let undo = file.undo();
     let name = args.output.display().to_string();
     let book = Book::begin(file, &name, max, redaction, say).map_err(failed)?;
     let book = Arc::new(book);
     let result = runtime.block_on(until_interrupted(&book, job));
     let recorded = book.close();
-    if recorded == 0 && result.is_err() {
-        // Only the first line is there.
-        let _ = fs::remove_file(&args.output);
+    if recorded == 0 {
+        // A file without a response is of no use to anybody.
+        undo.run();
     }
     result?;
     match book.problem() {
         Some(problem) => Err(failed(problem)),
+        None if recorded == 0 => Err(failed(
+            "stopped before a response came: nothing is recorded",
+        )),
         None => Ok(()),
     }
 }
@@ -143,26 +146,4 @@ fn job(args: &Record) -> Result<Job, Problem> {
         }
         _ => Err(usage("expected a URL, or --listen and --upstream")),
     }
-}
-
-/// Creates the file, which only its owner may read.
-fn create(path: &Path, force: bool) -> Result<File, Problem> {
-    let shown = path.display();
-    let mut options = OpenOptions::new();
-    options.write(true).mode(0o600);
-    if force {
-        options.create(true).truncate(true);
-    } else {
-        options.create_new(true);
-    }
-    let file = options.open(path).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => usage(format!("{shown} exists; --force overwrites it")),
-        _ => failed(format!("{shown}: {error}")),
-    })?;
-    if force {
-        // It may have been there before, for others to read.
-        file.set_permissions(Permissions::from_mode(0o600))
-            .map_err(|error| failed(format!("{shown}: {error}")))?;
-    }
-    Ok(file)
 }

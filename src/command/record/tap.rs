@@ -132,11 +132,7 @@ impl Connection {
                 None => match self.place.dial().await {
                     Ok(wire) => wire,
                     Err(problem) => {
-                        let target = self.book.shown(&head.target);
-                        self.book.say(&format!(
-                            "{} {target}: not recorded: {}",
-                            head.method, problem.message
-                        ));
+                        self.say_missing(&head, &problem.message);
                         return refuse(&mut client, "502 Bad Gateway", &problem.message).await;
                     }
                 },
@@ -198,6 +194,9 @@ impl Connection {
         let is_sent = upload.body.is_done();
         drop(upload);
         let now = Instant::now();
+        if !exchange.has_head() {
+            self.say_missing(&lock(&asked).head, outcome.before_a_head());
+        }
         match outcome {
             Download::Done => {
                 let both_stay = !closes && !exchange.closes() && is_sent;
@@ -220,6 +219,13 @@ impl Connection {
             }
         }
         After::Closes
+    }
+
+    /// Tells people which request has no response in the file, and why.
+    fn say_missing(&self, head: &RequestHead, why: &str) {
+        let target = self.book.shown(&head.target);
+        self.book
+            .say(&format!("{} {target}: not recorded: {why}", head.method));
     }
 }
 
@@ -370,6 +376,18 @@ enum Download {
     Malformed,
     /// The connection to the agent broke.
     Reset,
+}
+
+impl Download {
+    /// Says what happened, if it did before the head of a response.
+    const fn before_a_head(self) -> &'static str {
+        match self {
+            Self::ClientLeft => "the client left before a response came",
+            Self::Closed | Self::Done => "the agent closed the connection before its response",
+            Self::Malformed => "what the agent sent is no HTTP/1.1 response",
+            Self::Reset => "the connection to the agent broke before a response came",
+        }
+    }
 }
 
 /// Passes one response on, as it comes, and records it.

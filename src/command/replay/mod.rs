@@ -11,7 +11,8 @@ mod play;
 mod script;
 mod speed;
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,8 @@ use speed::Speed;
 
 /// The largest recording.
 const MAX_FILE_BYTES: u64 = 1 << 30;
+/// The status of a response after which the connection speaks another protocol.
+const UPGRADED: u16 = 101;
 /// The most clients at once. Others wait until one leaves.
 const MAX_CONNECTIONS: usize = 1024;
 /// The pause after a connection could not be accepted, for example for want of descriptors.
@@ -64,15 +67,18 @@ pub fn replay(args: &Replay, say: impl FnOnce(String)) -> Output {
 fn load(path: &Path) -> Result<Recording, Problem> {
     let shown = path.display();
     let wrong = |why: String| -> Problem { (format!("{shown}: {why}"), 2) };
-    let size = fs::metadata(path)
-        .map_err(|error| wrong(error.to_string()))?
-        .len();
-    if size > MAX_FILE_BYTES {
-        return Err(wrong(format!(
-            "has {size} bytes; expected a recording of at most 1 GiB"
-        )));
+    let opened = File::open(path).map_err(|error| wrong(error.to_string()))?;
+    let mut file = Vec::new();
+    // A pipe has no size, and a device may have no end.
+    opened
+        .take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut file)
+        .map_err(|error| wrong(error.to_string()))?;
+    if file.len() as u64 > MAX_FILE_BYTES {
+        return Err(wrong(
+            "expected a recording of at most 1 GiB, and there is more".to_owned(),
+        ));
     }
-    let file = fs::read(path).map_err(|error| wrong(error.to_string()))?;
     let recording = read(&file).map_err(|error| wrong(error.to_string()))?;
     if recording.exchanges.is_empty() {
         return Err(wrong(
@@ -86,9 +92,18 @@ fn serve(args: &Replay, recording: &Recording, say: impl FnOnce(String)) -> Resu
     let usage = |why: String| -> Problem { (why, 2) };
     let faults = Faults::parse(&args.faults).map_err(usage)?;
     let speed = Speed::parse(&args.speed).map_err(usage)?;
-    let scripts = recording
+    let (upgraded, replayed): (Vec<_>, Vec<_>) = recording
         .exchanges
         .iter()
+        .partition(|exchange| exchange.response.status == UPGRADED);
+    if replayed.is_empty() {
+        return Err(usage(format!(
+            "{}: holds WebSockets or other upgraded connections only, which cannot be replayed",
+            args.file.display()
+        )));
+    }
+    let scripts = replayed
+        .into_iter()
         .map(|exchange| Script::new(exchange, &faults, args.loops))
         .collect::<Result<Vec<_>, _>>()
         .map_err(usage)?;
@@ -121,7 +136,8 @@ fn serve(args: &Replay, recording: &Recording, say: impl FnOnce(String)) -> Resu
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
         let listener = TcpListener::from_std(listener).map_err(failed)?;
-        say(greeting(&format!("http://{bound}"), count, args));
+        let url = format!("http://{bound}");
+        say(greeting(&url, count, upgraded.len(), args));
         tokio::select! {
             () = accept(listener, Arc::new(stage)) => {}
             _ = interrupt.recv() => {}
@@ -131,13 +147,18 @@ fn serve(args: &Replay, recording: &Recording, say: impl FnOnce(String)) -> Resu
     })
 }
 
-fn greeting(url: &str, count: usize, args: &Replay) -> String {
+fn greeting(url: &str, count: usize, upgraded: usize, args: &Replay) -> String {
     let noun = if count == 1 { "exchange" } else { "exchanges" };
     let mut text = format!(
         "{url}\nreplaying {}: {count} {noun}, speed {}",
         args.file.display(),
         args.speed
     );
+    if upgraded > 0 {
+        text.push_str(&format!(
+            " (without {upgraded} upgraded to another protocol, such as WebSocket)"
+        ));
+    }
     if args.loops {
         text.push_str(", again and again");
     }
@@ -172,7 +193,7 @@ mod tests {
 
     fn run(text: &str, change: impl Fn(&mut Replay)) -> Output {
         let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), text).unwrap();
+        std::fs::write(file.path(), text).unwrap();
         let mut args = Replay {
             file: file.path().to_owned(),
             listen: Some("127.0.0.1:0".into()),
@@ -216,6 +237,10 @@ mod tests {
             (
                 run(whole, |args| args.file = "/no/such/file".into()),
                 "/no/such/file",
+            ),
+            (
+                run(&whole.replace("200", "101"), |_| {}),
+                "upgraded connections only",
             ),
         ] {
             assert_eq!(output.code, 2, "{expected}: {}", output.stderr);

@@ -10,7 +10,8 @@ pub(super) struct Picks {
     groups: Vec<Group>,
     /// How many requests nothing in the file was recorded for.
     others: AtomicUsize,
-    count: usize,
+    /// What answers them: responses to HEAD announce a body that they do not have, so only if there are no others.
+    for_others: Vec<usize>,
 }
 
 /// The exchanges with one method and path, in the order of the file.
@@ -39,10 +40,18 @@ impl Picks {
                 }),
             }
         }
+        let all = || scripts.iter().enumerate();
+        let mut for_others: Vec<usize> = all()
+            .filter(|(_, script)| script.method != "HEAD")
+            .map(|(index, _)| index)
+            .collect();
+        if for_others.is_empty() {
+            for_others = all().map(|(index, _)| index).collect();
+        }
         Self {
             groups,
             others: AtomicUsize::new(0),
-            count: scripts.len(),
+            for_others,
         }
     }
 
@@ -53,19 +62,15 @@ impl Picks {
             .groups
             .iter()
             .find(|group| group.method == method && group.path == path);
-        let next = |asked: &AtomicUsize, count: usize| {
-            asked
-                .fetch_add(1, Ordering::Relaxed)
-                .checked_rem(count)
-                .unwrap_or(0)
+        let (asked, indices) = match group {
+            Some(group) => (&group.asked, &group.indices),
+            None => (&self.others, &self.for_others),
         };
-        match group {
-            Some(group) => {
-                let turn = next(&group.asked, group.indices.len());
-                group.indices.get(turn).copied().unwrap_or(0)
-            }
-            None => next(&self.others, self.count),
-        }
+        let turn = asked
+            .fetch_add(1, Ordering::Relaxed)
+            .checked_rem(indices.len())
+            .unwrap_or(0);
+        indices.get(turn).copied().unwrap_or(0)
     }
 }
 
@@ -84,10 +89,11 @@ mod tests {
             )
         };
         let file = format!(
-            "{{\"weir_recording\":1}}\n{}{}{}",
+            "{{\"weir_recording\":1}}\n{}{}{}{}",
             one("POST", "/a?x=1"),
             one("POST", "/b"),
-            one("POST", "/a")
+            one("POST", "/a"),
+            one("HEAD", "/c")
         );
         let scripts: Vec<Script> = read(file.as_bytes())
             .unwrap()
@@ -101,5 +107,6 @@ mod tests {
         assert_eq!([(); 3].map(|()| asked("POST", "/a")), [0, 2, 0]);
         assert_eq!([(); 4].map(|()| asked("GET", "/a")), [0, 1, 2, 0]);
         assert_eq!(asked("POST", "/b"), 1);
+        assert_eq!([(); 2].map(|()| asked("HEAD", "/c")), [3, 3]);
     }
 }

@@ -58,12 +58,6 @@ impl Script {
     /// # Errors
     /// If a fault does not fit the response.
     pub(super) fn new(exchange: &Exchange, faults: &Faults, loops: bool) -> Result<Self, String> {
-        if exchange.response.status == 101 {
-            return Err(format!(
-                "exchange {} is a WebSocket or another upgraded connection, which cannot be replayed",
-                exchange.number
-            ));
-        }
         let response = &exchange.response;
         let mut script = Self {
             method: exchange.request.method.clone(),
@@ -84,6 +78,7 @@ impl Script {
             end_at: exchange.end.at,
             how: exchange.end.how,
         };
+        script.correct_length();
         if let Some(status) = faults.status {
             script.fail_with(status);
         }
@@ -109,6 +104,19 @@ impl Script {
             script.length = None;
         }
         Ok(script)
+    }
+
+    /// Announces the length that the body has. It is another one if somebody has changed the texts of the recording.
+    fn correct_length(&mut self) {
+        let is_whole = self.how == Ending::Clean && !self.is_empty;
+        if self.delimiter == Delimiter::Length && is_whole {
+            let length: u64 = self
+                .pieces
+                .iter()
+                .map(|piece| piece.bytes.len() as u64)
+                .sum();
+            self.length = Some(length.to_string());
+        }
     }
 
     /// Answers with an error instead.
@@ -279,6 +287,22 @@ mod tests {
                 .unwrap_err()
                 .contains("br")
         );
+    }
+
+    #[test]
+    fn a_body_that_was_changed_has_its_own_length() {
+        let announced = |how| {
+            let mut one = exchange(&[("content-length", "9")], BodyFraming::Length);
+            one.end.how = how;
+            shown(
+                &Script::new(&one, &Faults::default(), false).unwrap(),
+                false,
+            )
+        };
+        let head = announced(Ending::Clean);
+        assert!(head.contains("Content-Length: 3\r\n"), "{head}");
+        let head = announced(Ending::Truncated);
+        assert!(head.contains("Content-Length: 9\r\n"), "{head}");
     }
 
     #[test]
