@@ -64,8 +64,8 @@ def test_a_closed_stderr_costs_no_answer():
     child = subprocess.Popen([BINARY, *flags, "--workers", "1"], stderr=write)
     os.close(write)
     try:
-        address = json.loads(os.read(read, 65536).splitlines()[0])["address"]
-        os.close(read)
+        with open(read) as log:
+            address = next(line["address"] for line in map(json.loads, log) if line["message"] == "listening")
         for _ in range(3):
             with Raw(f"http://{address}").post("/v1/chat/completions") as client:
                 assert client.status == 502, "a failure that is logged"

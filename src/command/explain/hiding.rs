@@ -120,7 +120,7 @@ mod tests {
         let said = |block: &str, text: &str| {
             let start = block.find(text).unwrap();
             let span = Span::new(start..start + text.len()).unwrap();
-            super::said(block.as_bytes(), span)
+            said(block.as_bytes(), span)
         };
         let block = r#"data: {"content":"\u65e5\u672c:\na \"b\""}"#;
         assert_eq!(said(block, r#"\u65e5\u672c:\na \"b\""#), "日本:\na \"b\"");

@@ -1,5 +1,6 @@
 // Opens a page of another site in a real browser, which tries everything that pages can do to make the browser send
-// requests to an address. Prints each request that reached it, and its status.
+// requests to an address. Prints each request to it, and its status; null if the browser keeps the answer from the page,
+// which it does with text that is said to be nothing else (nosniff) where an image or a script was asked for.
 
 import { chromium } from "playwright-core";
 
@@ -57,13 +58,12 @@ const browser = await chromium.launch({
 const seen = [];
 try {
   const page = await browser.newPage();
-  page.context().on("response", (response) => {
-    const { host, pathname } = new URL(response.url());
-    if (host.endsWith(`:${task.port}`)) {
-      const request = response.request();
-      seen.push([host, request.method(), pathname, request.resourceType(), response.status()]);
-    }
-  });
+  const note = (request, status) => {
+    const { host, pathname } = new URL(request.url());
+    if (host.endsWith(`:${task.port}`)) seen.push([host, request.method(), pathname, request.resourceType(), status]);
+  };
+  page.context().on("response", (response) => note(response.request(), response.status()));
+  page.context().on("requestfailed", (request) => note(request, null));
   await page.goto(task.page);
   await page.evaluate(attack, `http://${task.address}:${task.port}`);
   for (const path of ["/", "/streams", "/config", "/metrics", "/drain?wait=1ms"]) {
