@@ -38,7 +38,7 @@ mod viewers;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ use tokio::time::Instant;
 use crate::dialect::ResumeIds;
 use crate::encode::{Encoder, id_prefix};
 use crate::journal::{Bounds, Journal};
-use crate::queue::{Close, Counts, Gating, Limits};
+use crate::queue::{Close, Counts, Feed, Gating, Limits};
 use crate::stream::end::End;
 pub use budget::Budget;
 pub use input::{Input, Pushing};
@@ -120,6 +120,8 @@ pub struct Hub {
     shared: Mutex<State>,
     /// The pump must check more than its upstream.
     alarmed: AtomicBool,
+    /// The queue of the first viewer, which most streams have alone: the pump locks it once for all events of a read.
+    first: OnceLock<Feed>,
 }
 
 #[derive(Debug)]
@@ -223,6 +225,7 @@ impl Hub {
                 elsewhere: HashMap::new(),
             }),
             alarmed: AtomicBool::new(false),
+            first: OnceLock::new(),
         });
         let has_ids = hub.ids(encoder).is_some();
         hub.lock().has_ids = has_ids;

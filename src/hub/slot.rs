@@ -9,7 +9,7 @@ use super::{Hub, OVERFLOW_GRACE};
 use crate::encode::{Encoder, write_with_id};
 use crate::event::Class;
 use crate::journal::{Journal, Kept, own_id};
-use crate::queue::{Close, Counts, Overflow, Sender};
+use crate::queue::{Close, Counts, Overflow, Pushing, Sender};
 use crate::wire::Framing;
 
 /// The largest piece of the journal that is copied at a time.
@@ -77,11 +77,19 @@ impl Slot {
         self.behind.is_none() && !self.is_cut
     }
 
-    /// Ends a read: wakes the viewer's response, if it was offered something.
-    pub(super) fn end_read(&mut self, now: Instant) {
+    /// Reports whether the viewer was the first of its stream.
+    pub(super) const fn is_first(&self) -> bool {
+        self.number == 1
+    }
+
+    /// Ends a read: wakes the viewer's response, if it was offered something. `locked`: its queue, if that is locked.
+    pub(super) fn end_read(&mut self, locked: Option<Pushing<'_>>, now: Instant) {
         let (events, bytes) = std::mem::take(&mut self.offered);
         if events > 0 {
-            self.queue.offered(events, bytes, now);
+            match locked {
+                Some(queue) => queue.offered(events, bytes),
+                None => self.queue.offered(events, bytes, now),
+            }
             self.pushed_at = now;
         }
     }
