@@ -236,8 +236,10 @@ pub struct Pushing<'a> {
 impl Pushing<'_> {
     /// Offers the next event.
     pub fn push(&mut self, block: &[u8], event: &Event) -> Offer {
-        let state = &mut *self.state;
-        if let Some(offer) = state.make_room(block.len(), &self.hub.settings, self.now) {
+        let (state, settings) = (&mut *self.state, &self.hub.settings);
+        if !state.has_room(block.len(), settings)
+            && let Some(offer) = state.make_room(block.len(), settings, self.now)
+        {
             return offer;
         }
         self.append(block, event);
@@ -245,11 +247,13 @@ impl Pushing<'_> {
     }
 
     /// Adds an event at the end of a stream, whether or not there is room.
+    #[inline(never)]
     pub fn push_over(&mut self, block: &[u8], event: &Event) {
         while !self.state.journal.fits(block.len()) && self.state.evict_for_others() {}
         self.append(block, event);
     }
 
+    #[inline]
     fn append(&mut self, block: &[u8], event: &Event) {
         let state = &mut *self.state;
         let seq = state.journal.append(block, event);
