@@ -9,11 +9,12 @@ use super::{Hub, OVERFLOW_GRACE};
 use crate::encode::{Encoder, write_with_id};
 use crate::event::Class;
 use crate::journal::{Journal, Kept, own_id};
-use crate::queue::{Close, Counts, Overflow, Pushing, Sender};
+use crate::queue::{Close, Counts, LARGE_BYTES, Overflow, Pushing, Sender};
 use crate::wire::Framing;
 
-/// The largest piece of the journal that is copied at a time.
-const PIECE_BYTES: usize = 256 * 1024;
+/// The largest piece of the journal that is copied at a time, while the hub is locked and its thread does nothing else.
+/// More than [`LARGE_BYTES`], which a reader takes over without another copy.
+const PIECE_BYTES: usize = LARGE_BYTES + LARGE_BYTES / 2;
 
 /// A viewer, as the hub sees it.
 #[derive(Debug)]
