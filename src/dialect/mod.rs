@@ -43,6 +43,7 @@ mod text;
 mod tgi;
 mod vercel_ui;
 mod vercel_v4;
+mod writers;
 
 use std::fmt;
 
