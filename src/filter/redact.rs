@@ -69,6 +69,8 @@ pub(super) struct Redactor<'a> {
     pub(super) traces: bool,
     /// It is data of the application: any string may be such a text, and names are taken at their word.
     pub(super) all_texts: bool,
+    /// It is the state of an application, which gives its members their names: any string may be such a text.
+    pub(super) is_state: bool,
 }
 
 /// The edits to a payload, in order, and how many characters they hide: of reasoning, and of tools.
@@ -149,7 +151,11 @@ impl Redactor<'_> {
             }
             Value::Array if place.depth < MAX_DEPTH => self.array(data, cursor, key, place, out),
             Value::String
-                if self.all_texts || place.is_output || place.in_prompt || TEXTS.contains(&key) =>
+                if self.all_texts
+                    || self.is_state
+                    || place.is_output
+                    || place.in_prompt
+                    || TEXTS.contains(&key) =>
             {
                 let range = cursor.string()?;
                 self.text(data, range, out);
