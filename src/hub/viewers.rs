@@ -272,7 +272,9 @@ impl Hub {
         state.delivered |= complete && end == End::ClientGone;
         state.note_empty(end);
         state.changes += 1;
-        let pump = state.pump.take();
+        // As long as others are left, a pump that waits for nobody has nothing to do.
+        let matters = state.viewers.is_empty() || state.pump_waits;
+        let pump = matters.then(|| state.pump.take()).flatten();
         drop(guard);
         wake(pump);
         (slot.replayed, complete)
