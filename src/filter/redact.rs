@@ -88,6 +88,8 @@ struct Place {
     thinks: bool,
     /// Whether it is an input or output of a workflow (Dify), to which the application gives its name.
     is_output: bool,
+    /// Whether it is within what an event adds to a state (ADK), in which answers are kept.
+    in_state: bool,
     /// Whether it is the data of a run that is no tool (LangChain), whose input is a prompt.
     has_prompt: bool,
     /// Whether it is within such a prompt.
@@ -117,6 +119,7 @@ impl Place {
         Self {
             has_prompt: about.runs_on_prompt() && name == b"data",
             in_prompt: self.in_prompt || (self.has_prompt && name == b"input"),
+            in_state: self.in_state || matches!(name, b"stateDelta" | b"state_delta"),
             ..self.below(about.wraps_thought(name))
         }
     }
@@ -155,6 +158,7 @@ impl Redactor<'_> {
                     || self.is_state
                     || place.is_output
                     || place.in_prompt
+                    || place.in_state
                     || TEXTS.contains(&key) =>
             {
                 let range = cursor.string()?;
