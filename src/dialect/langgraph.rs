@@ -90,6 +90,10 @@ impl Parser for State {
     fn needs_terminal(&self) -> bool {
         false
     }
+
+    fn note_repeated(&mut self, lane: u64) {
+        self.writers.repeated(lane);
+    }
 }
 
 impl State {

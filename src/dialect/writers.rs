@@ -86,6 +86,14 @@ impl Writers {
         text
     }
 
+    /// Notes that a chunk of this text has come more than once with the same id.
+    pub(super) fn repeated(&mut self, lane: u64) {
+        let mut places = self.places.iter_mut();
+        if let Some(place) = places.find(|place| place.text == lane) {
+            place.repeats = true;
+        }
+    }
+
     /// Notes that what models write next are other texts.
     pub(super) fn end(&mut self) {
         self.places.clear();
