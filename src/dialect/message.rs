@@ -65,7 +65,7 @@ impl<'a> Message<'a> {
         if text != text::key(self.id) {
             self.text_of = Some(text);
             // Like any member that has never had a value twice.
-            self.beside.may_vary(b"id", self.id);
+            self.beside.word_may_vary(b"id", self.id);
         }
         self
     }

@@ -109,8 +109,9 @@ pub struct Settings {
 /// [`Hub::poll_viewer`]; both hold the hub, and so does the list of streams that can be resumed. Everything is behind one
 /// lock, which is held for the events of one read, or while one piece of the journal is copied. The pump wakes a viewer's
 /// response through its queue, and a viewer's task only when that must act: it has fallen behind, or the stream is over.
-/// A viewer's task wakes the pump when it is the last to leave, and when it takes something that the pump waits for. The
-/// lock of a queue is only taken with that of the hub held, or alone. The hub is bounded by its journal ([`Bounds`]), by one queue for each of `max_viewers`, and by the [`Budget`] of all journals.
+/// A viewer's task wakes the pump when it is the last to leave, and when it takes something that the pump waits for. Whoever
+/// needs both the hub's lock and that of a queue takes the hub's first. The hub is bounded by its journal ([`Bounds`]), by
+/// one queue for each of `max_viewers`, and by the [`Budget`] of all journals.
 #[derive(Debug)]
 pub struct Hub {
     /// The name of the stream in the ids of its events.
