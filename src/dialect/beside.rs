@@ -62,15 +62,23 @@ impl Beside {
 
     /// Adds a member that must be equal unless it is new in every event of the stream, whatever its name says.
     pub(super) fn may_vary(&mut self, name: &[u8], raw: &[u8]) {
-        if !reader::says_something(raw) {
-            return;
+        if reader::says_something(raw) {
+            self.vary(name, raw, is_short(raw));
         }
+    }
+
+    /// The same for a string without its quotes.
+    pub(super) fn word_may_vary(&mut self, name: &[u8], word: &[u8]) {
+        self.vary(name, word, word.len() <= MAX_STAMP_BYTES);
+    }
+
+    fn vary(&mut self, name: &[u8], value: &[u8], is_short: bool) {
         match self.loose.get_mut(self.len) {
-            Some(free) if is_short(raw) => {
-                *free = (half(Fold::of(name)), half(Fold::of(raw)));
+            Some(free) if is_short => {
+                *free = (half(Fold::of(name)), half(Fold::of(value)));
                 self.len += 1;
             }
-            _ => self.same(name, raw),
+            _ => self.same(name, value),
         }
     }
 

@@ -129,7 +129,7 @@ pub fn is_ping(frame: &Frame<'_>) -> bool {
 /// Reports whether `frame` may belong to a stream of `dialect`. If not, the detection from the
 /// request was wrong, and [`from_frame`] decides.
 pub fn fits(dialect: Dialect, frame: &Frame<'_>) -> bool {
-    frame.data.is_none() || dialect == Dialect::Opaque || first_frame::is_understood(dialect, frame)
+    frame.data.is_none() || dialect == Dialect::Opaque || first_frame::has_place(dialect, frame)
 }
 
 fn surest(sign: impl Fn(&DialectSpec) -> Sign) -> Option<(Dialect, Sign)> {

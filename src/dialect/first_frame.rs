@@ -3,7 +3,7 @@
 use super::Dialect;
 use super::beside::Seen;
 use super::reader::Reader;
-use crate::event::Class;
+use crate::event::{Class, Side};
 use crate::wire::{Frame, Payload};
 
 /// How many members of the first object are kept. Real events have fewer.
@@ -87,6 +87,12 @@ impl<'a> FirstFrame<'a> {
 pub(super) fn is_understood(dialect: Dialect, frame: &Frame<'_>) -> bool {
     let event = dialect.parser().classify(frame, &mut Seen::default());
     event.is_some_and(|event| event.class != Class::Opaque)
+}
+
+/// Reports whether `dialect` has a place for `frame`: it recognises it, or knows that it is the application's own.
+pub(super) fn has_place(dialect: Dialect, frame: &Frame<'_>) -> bool {
+    let event = dialect.parser().classify(frame, &mut Seen::default());
+    event.is_some_and(|event| event.class != Class::Opaque || event.side == Side::Application)
 }
 
 fn members(data: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {

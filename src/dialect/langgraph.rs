@@ -12,6 +12,7 @@ use super::request::RequestHead;
 use super::spec::{
     self, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, ResumeIds, Sign,
 };
+use super::writers::Writers;
 use super::{Dialect, langserve, protocol, text};
 use crate::event::{Class, Content, Event, Keep, Side, Terminal, TextsOver};
 use crate::wire::json::Kind;
@@ -77,23 +78,38 @@ fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
 struct State {
     objects: langserve::State,
     protocol: protocol::State,
+    writers: Writers,
 }
 
 impl Parser for State {
     fn classify(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
-        protocol::classify(frame, seen, &mut self.protocol)
-            .or_else(|| classify(frame, seen, &mut self.objects))
+        protocol::classify(frame, seen, &mut self.protocol).or_else(|| self.event(frame, seen))
     }
 
     /// End of input is the normal end of a stream.
     fn needs_terminal(&self) -> bool {
         false
     }
+
+    fn note_repeated(&mut self, lane: u64) {
+        self.writers.repeated(lane);
+    }
 }
 
-fn classify(frame: &Frame<'_>, seen: &mut Seen, objects: &mut langserve::State) -> Option<Event> {
-    let name = frame.name();
-    let mode = name.split(|byte| *byte == b'|').next().unwrap_or_default();
+impl State {
+    fn event(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
+        let name = frame.name();
+        let mode = name.split(|byte| *byte == b'|').next().unwrap_or_default();
+        match mode {
+            b"messages" | b"messages-tuple" => messages(frame, seen, &mut self.writers),
+            b"events" => self.objects.astream(frame, seen),
+            _ => in_mode(mode, frame, seen),
+        }
+    }
+}
+
+/// Classifies an event of a mode whose events need nothing from those before.
+fn in_mode(mode: &[u8], frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
     let other = |class| {
         Some(Event {
             content: Content::Other,
@@ -101,7 +117,6 @@ fn classify(frame: &Frame<'_>, seen: &mut Seen, objects: &mut langserve::State) 
         })
     };
     match mode {
-        b"messages" | b"messages-tuple" => messages(frame, seen),
         b"messages/partial" => partial(frame, seen),
         b"messages/complete" => complete(frame),
         b"messages/metadata" => Some(Event::bare(Class::Structure)),
@@ -115,7 +130,6 @@ fn classify(frame: &Frame<'_>, seen: &mut Seen, objects: &mut langserve::State) 
             content: Content::Tool,
             ..Event::bare(Class::Tool)
         }),
-        b"events" => objects.astream(frame, seen),
         b"end" => Some(Event::bare(Class::Done).ending(Terminal::Done)),
         b"error" => Some(Event::bare(Class::Error).ending(Terminal::Error)),
         _ => None,
@@ -123,7 +137,7 @@ fn classify(frame: &Frame<'_>, seen: &mut Seen, objects: &mut langserve::State) 
 }
 
 /// Classifies `[message, metadata]`.
-fn messages(frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
+fn messages(frame: &Frame<'_>, seen: &mut Seen, writers: &mut Writers) -> Option<Event> {
     let (mut message, metadata) = message(frame.data())?;
     let is_nameless = message.id.is_empty();
     if is_nameless {
@@ -133,18 +147,32 @@ fn messages(frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
     match message.kind {
         b"AIMessageChunk" => {
             let envelope = metadata.key(seen);
-            Some(message.delta(frame, seen, envelope, Keep::Last))
-        }
-        _ if message.is_tool_result() => Some(Event {
-            content: Content::Tool,
-            // Where messages have no ids, the node that called the tool goes on in the same lane.
-            texts_over: if is_nameless {
-                TextsOver::InLane
+            if is_nameless {
+                return Some(message.delta(frame, seen, envelope, Keep::Last));
+            }
+            let text = writers.text(message.id, || metadata.node());
+            let event = message
+                .of_text(text.lane)
+                .delta(frame, seen, envelope, Keep::Last);
+            Some(if text.may_begin {
+                event.with_texts_over(TextsOver::Perhaps)
             } else {
-                TextsOver::None
-            },
-            ..Event::bare(Class::Tool)
-        }),
+                event
+            })
+        }
+        _ if message.is_tool_result() => {
+            writers.end();
+            Some(Event {
+                content: Content::Tool,
+                // Where messages have no ids, the node that called the tool goes on in the same lane.
+                texts_over: if is_nameless {
+                    TextsOver::InLane
+                } else {
+                    TextsOver::None
+                },
+                ..Event::bare(Class::Tool)
+            })
+        }
         // A model that does not stream sends the whole message at once.
         _ => Some(Event {
             content: match message.content() {

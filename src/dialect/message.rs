@@ -22,6 +22,8 @@ pub(super) struct Message<'a> {
     pub(super) author: u64,
     /// Whether `id` is the run's and not the message's own.
     in_run: bool,
+    /// The text that the message goes on with, if not its id but something else says so.
+    text_of: Option<u64>,
     usage: Option<Usage>,
     /// Whether there are tool calls or fragments of them.
     pub(super) tool: bool,
@@ -58,6 +60,21 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// Makes the message a piece of this text, which may have another name than the message.
+    pub(super) fn of_text(mut self, text: u64) -> Self {
+        if text != text::key(self.id) {
+            self.text_of = Some(text);
+            // Like any member that has never had a value twice.
+            self.beside.word_may_vary(b"id", self.id);
+        }
+        self
+    }
+
+    /// Returns the number of the text that it is a piece of.
+    fn name(&self) -> u64 {
+        self.text_of.unwrap_or_else(|| text::key(self.id))
+    }
+
     /// Returns what kind of content the message adds.
     pub(super) fn content(&self) -> Content {
         if self.tool || self.is_tool_result() {
@@ -74,7 +91,11 @@ impl<'a> Message<'a> {
 
     /// Returns the token counts, attributed to the model call that produced this message.
     pub(super) fn usage(&self) -> Option<Usage> {
-        self.usage.map(|usage| text::of_call(usage, self.id))
+        let usage = self.usage?;
+        Some(match self.text_of {
+            Some(call) => Usage { call, ..usage },
+            None => text::of_call(usage, self.id),
+        })
     }
 
     /// Reports whether the value is a message: it has a member for content.
@@ -103,10 +124,11 @@ impl<'a> Message<'a> {
             Content::Reasoning => Class::Reasoning,
             Content::None | Content::Other => Class::Structure,
         };
+        let name = self.name();
         let event = Event {
             content: self.content(),
             usage: self.usage(),
-            lane: text::key(self.id),
+            lane: name,
             text: self
                 .text
                 .filter(|_| self.texts == 1)
@@ -115,8 +137,8 @@ impl<'a> Message<'a> {
         };
         if self.fragments {
             // Otherwise the group is the message's id, which is read with the calls.
-            let group = if self.in_run {
-                calls::group(self.id)
+            let group = if self.in_run || self.text_of.is_some() {
+                calls::group_of(name)
             } else {
                 0
             };
@@ -125,7 +147,7 @@ impl<'a> Message<'a> {
         if self.crowded || !matches!(class, Class::Token | Class::Reasoning) {
             return event;
         }
-        let key = text::key((envelope, self.kind, self.id, seen.key(&self.beside)));
+        let key = text::key((envelope, self.kind, name, seen.key(&self.beside)));
         text::joining(event, keep, key)
     }
 

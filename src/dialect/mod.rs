@@ -43,6 +43,7 @@ mod text;
 mod tgi;
 mod vercel_ui;
 mod vercel_v4;
+mod writers;
 
 use std::fmt;
 
@@ -311,6 +312,7 @@ impl Classifier {
         }
         if self.repeat.was_repeated() {
             self.seen.repeated();
+            self.parser.note_repeated(self.repeat.meaning().lane);
         }
         self.last = self.read(frame);
         if self.last.class == Class::Structure && self.last.text.is_some() {

@@ -133,7 +133,8 @@ impl State {
             }
             None => event,
         };
-        let Some((field, range)) = chunk.text else {
+        let thought = chunk.thought.map(|range| (Field::Thinking, range));
+        let Some((field, range)) = chunk.text.or(thought) else {
             return event;
         };
         if chunk.texts > 1 {
@@ -201,6 +202,7 @@ enum Field {
     ReasoningText,
     Refusal,
     Text,
+    Thinking,
 }
 
 /// The contents of one chunk.
@@ -222,6 +224,8 @@ struct Chunk {
     beside: Beside,
     text: Option<(Field, Range<usize>)>,
     texts: usize,
+    /// The text of a thought among the parts of a content array.
+    thought: Option<Range<usize>>,
     content: Content,
     role: bool,
     tool: bool,
@@ -249,8 +253,9 @@ impl Chunk {
                 // Some servers give each chunk an id of its own.
                 b"id" => chunk.beside.may_vary(key, reader.raw()?),
                 b"object" | b"model" => chunk.beside.same(key, reader.raw()?),
-                // The time of the chunk, and llama.cpp's measurements up to it.
-                b"created" | b"timings" => reader.skip()?,
+                // The time of the chunk, llama.cpp's measurements up to it, and the build of the server that wrote it, which
+                // changes where several serve one completion.
+                b"created" | b"timings" | b"system_fingerprint" => reader.skip()?,
                 b"choices" => {
                     chunk.has_choices = reader.kind()? == Kind::Array;
                     chunk.choices = reader.array(|reader, _| chunk.choice(reader))?;
@@ -423,7 +428,10 @@ impl Chunk {
     #[inline(never)]
     fn no_text(&mut self, reader: &mut Reader<'_>, field: Field, content: Content) -> Option<()> {
         if reader.kind()? == Kind::Array && content == Content::Token {
-            reader.array(|reader, _| self.part(reader, field))?;
+            let parts = reader.array(|reader, _| self.part(reader, field))?;
+            // A merge would lose all but one, or turn a string into an array.
+            self.crowded |= parts > 1;
+            self.beside.tag(text::key((b"parts", parts > 0)));
         } else {
             self.strange |= reader.says_something()?;
         }
@@ -433,27 +441,53 @@ impl Chunk {
     /// Reads a part of a content array (Mistral): `{"type":"text","text":...}`, or a thought, which
     /// is an array of texts itself.
     fn part(&mut self, reader: &mut Reader<'_>, field: Field) -> Option<()> {
-        let (mut known, mut thought, mut text) = (false, false, None);
+        let (mut known, mut text) = (false, None);
         let is_object = reader.object(|reader, key| {
             match key {
                 b"type" => known = matches!(reader.word()?, b"text" | b"thinking"),
                 b"text" if reader.kind()? == Kind::String => text = reader.string()?,
-                b"thinking" => thought |= reader.says_something()?,
-                _ => reader.skip()?,
+                b"thinking" => self.thought(reader)?,
+                _ => self.crowded |= reader.says_something()?,
             }
             Some(())
         })?;
         self.strange |= !(is_object && known);
-        // A merge would turn strings into arrays, or the other way round.
-        self.crowded = true;
-        if thought {
-            self.adds(Content::Reasoning);
-        }
         if let Some(range) = text.filter(|range| !range.is_empty()) {
             self.text = Some((field, range));
             self.texts += 1;
             self.adds(Content::Token);
         }
+        Some(())
+    }
+
+    /// Reads the thought of a part: an array of texts, mostly of one.
+    fn thought(&mut self, reader: &mut Reader<'_>) -> Option<()> {
+        let raw = reader.clone();
+        let is_said = reader.says_something()?;
+        if !is_said {
+            return Some(());
+        }
+        self.adds(Content::Reasoning);
+        let mut reader = raw;
+        let mut only = None;
+        let texts = if reader.kind()? == Kind::Array {
+            reader.array(|reader, _| {
+                let is_object = reader.object(|reader, key| {
+                    match key {
+                        b"text" if reader.kind()? == Kind::String => only = reader.string()?,
+                        b"type" => self.crowded |= reader.word()? != b"text",
+                        _ => self.crowded |= reader.says_something()?,
+                    }
+                    Some(())
+                })?;
+                self.crowded |= !is_object;
+                Some(())
+            })?
+        } else {
+            0
+        };
+        self.crowded |= texts != 1;
+        self.thought = only.filter(|only| !only.is_empty());
         Some(())
     }
 

@@ -324,7 +324,13 @@ impl<'a> Fields<'a> {
             b"output_text.delta" | b"refusal.delta" => {
                 self.text(frame, seen, Class::Token, Content::Token)?
             }
-            b"reasoning_text.delta" | b"reasoning_summary_text.delta" => {
+            // The last two are older names.
+            b"reasoning_text.delta"
+            | b"reasoning_summary_text.delta"
+            | b"reasoning.delta"
+            | b"reasoning_summary.delta"
+                if self.delta.is_some() =>
+            {
                 self.text(frame, seen, Class::Reasoning, Content::Reasoning)?
             }
             b"function_call_arguments.delta" | b"mcp_call_arguments.delta" => self
@@ -351,7 +357,7 @@ impl<'a> Fields<'a> {
             b"output_item.added" | b"output_item.done" if self.item_kind == b"reasoning" => {
                 Event::bare(Class::Structure).on(Side::Reasoning)
             }
-            kind if kind.starts_with(b"reasoning_") && !kind.ends_with(b".delta") => {
+            kind if kind.starts_with(b"reasoning_") || kind.starts_with(b"reasoning.") => {
                 Event::bare(Class::Structure).on(Side::Reasoning)
             }
             b"output_item.added"

@@ -7,7 +7,7 @@
 
 use memchr::memchr3;
 
-use crate::event::{Event, Keep, Span};
+use crate::event::{Event, Keep, Span, TextsOver};
 use crate::wire::{Frame, Payload};
 
 /// How many envelopes in a row may differ before comparison is given up for the stream. Envelopes
@@ -159,7 +159,10 @@ impl Repeat {
         let (Some(text), Some(merge)) = (event.text, event.merge) else {
             return;
         };
-        let alone = event.terminal.is_none() && event.usage.is_none();
+        let alone = event.terminal.is_none()
+            && event.usage.is_none()
+            // The next one may not begin a text.
+            && event.texts_over != TextsOver::Perhaps;
         let in_block = matches!(frame.data, Some(Payload::InBlock(_)));
         if !alone || !in_block || merge.text != text || merge.keep == Keep::Replace {
             return;

@@ -237,6 +237,10 @@ pub(super) trait Parser: Debug + Send {
 
     /// Records the number or time of an event that was recognised without parsing it.
     fn note_varying(&mut self, _varying: &[u8]) {}
+
+    /// Notes that an event in this lane has come more than once with the same envelope, and was recognised without parsing
+    /// it.
+    fn note_repeated(&mut self, _lane: u64) {}
 }
 
 /// Takes the place of a parser that is in use elsewhere.

@@ -108,9 +108,18 @@ impl Filter {
                 self.interrupt(at, sink);
             }
         }
+        if event.texts_over == TextsOver::Perhaps {
+            let lane = self.lanes.iter_mut().find(|lane| lane.id == event.lane);
+            if let Some(lane) = lane
+                && lane.scanner.is_visible()
+                && !lane.scanner.holds()
+            {
+                lane.scanner.restart(&self.rules.marks);
+            }
+        }
         if event.class == Class::Tool
             || event.content == Content::Tool
-            || event.texts_over != TextsOver::None
+            || matches!(event.texts_over, TextsOver::InLane | TextsOver::All)
         {
             self.begin_anew(event.lane, sink);
         }

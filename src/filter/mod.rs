@@ -224,6 +224,7 @@ impl Filter {
             skip: own.as_slice(),
             traces: false,
             all_texts: false,
+            is_state: event.class == Class::State,
         };
         let scrubbed = scrub.run(frame.data());
         let source = frame.clone();

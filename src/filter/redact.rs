@@ -69,6 +69,8 @@ pub(super) struct Redactor<'a> {
     pub(super) traces: bool,
     /// It is data of the application: any string may be such a text, and names are taken at their word.
     pub(super) all_texts: bool,
+    /// It is the state of an application, which gives its members their names: any string may be such a text.
+    pub(super) is_state: bool,
 }
 
 /// The edits to a payload, in order, and how many characters they hide: of reasoning, and of tools.
@@ -86,6 +88,8 @@ struct Place {
     thinks: bool,
     /// Whether it is an input or output of a workflow (Dify), to which the application gives its name.
     is_output: bool,
+    /// Whether it is within what an event adds to a state (ADK), in which answers are kept.
+    in_state: bool,
     /// Whether it is the data of a run that is no tool (LangChain), whose input is a prompt.
     has_prompt: bool,
     /// Whether it is within such a prompt.
@@ -115,6 +119,7 @@ impl Place {
         Self {
             has_prompt: about.runs_on_prompt() && name == b"data",
             in_prompt: self.in_prompt || (self.has_prompt && name == b"input"),
+            in_state: self.in_state || matches!(name, b"stateDelta" | b"state_delta"),
             ..self.below(about.wraps_thought(name))
         }
     }
@@ -149,7 +154,12 @@ impl Redactor<'_> {
             }
             Value::Array if place.depth < MAX_DEPTH => self.array(data, cursor, key, place, out),
             Value::String
-                if self.all_texts || place.is_output || place.in_prompt || TEXTS.contains(&key) =>
+                if self.all_texts
+                    || self.is_state
+                    || place.is_output
+                    || place.in_prompt
+                    || place.in_state
+                    || TEXTS.contains(&key) =>
             {
                 let range = cursor.string()?;
                 self.text(data, range, out);

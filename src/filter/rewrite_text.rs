@@ -24,6 +24,7 @@ pub(super) fn with_text(
         skip: &[],
         traces: true,
         all_texts: false,
+        is_state: false,
     }
     .run(frame.data())
     .edits;

@@ -10,7 +10,7 @@ use super::{Hub, Left, OnLeave, State, wake};
 use crate::encode::Encoder;
 use crate::event::{Class, Event};
 use crate::journal::own_id;
-use crate::queue::{Close, Offer, PushOutcome, Status};
+use crate::queue::{self, Close, Offer, PushOutcome, Status};
 use crate::stream::end::End;
 
 /// The pump's end of a hub. Dropping it ends a stream that was not closed as truncated.
@@ -29,9 +29,17 @@ impl Input {
 
     /// Locks the hub for the events of a read of `bytes` bytes.
     pub fn pushing(&self, bytes: usize, now: Instant) -> Pushing<'_> {
+        let hub = &*self.0;
+        let state = hub.lock();
+        let first = state.viewers.first().filter(|slot| slot.is_first());
+        let first = first
+            .filter(|slot| slot.is_live())
+            .and_then(|_| hub.first.get())
+            .map(|feed| feed.pushing(bytes, now));
         Pushing {
-            hub: &self.0,
-            state: self.0.lock(),
+            hub,
+            state,
+            first,
             bytes,
             now,
             fell: Vec::new(),
@@ -217,6 +225,8 @@ impl Drop for Input {
 pub struct Pushing<'a> {
     hub: &'a Hub,
     state: MutexGuard<'a, State>,
+    /// The queue of the first viewer, locked for the whole read, if that one keeps up.
+    first: Option<queue::Pushing<'a>>,
     bytes: usize,
     now: Instant,
     /// Whom to wake at the end.
@@ -226,8 +236,10 @@ pub struct Pushing<'a> {
 impl Pushing<'_> {
     /// Offers the next event.
     pub fn push(&mut self, block: &[u8], event: &Event) -> Offer {
-        let state = &mut *self.state;
-        if let Some(offer) = state.make_room(block.len(), &self.hub.settings, self.now) {
+        let (state, settings) = (&mut *self.state, &self.hub.settings);
+        if !state.has_room(block.len(), settings)
+            && let Some(offer) = state.make_room(block.len(), settings, self.now)
+        {
             return offer;
         }
         self.append(block, event);
@@ -235,11 +247,13 @@ impl Pushing<'_> {
     }
 
     /// Adds an event at the end of a stream, whether or not there is room.
+    #[inline(never)]
     pub fn push_over(&mut self, block: &[u8], event: &Event) {
         while !self.state.journal.fits(block.len()) && self.state.evict_for_others() {}
         self.append(block, event);
     }
 
+    #[inline]
     fn append(&mut self, block: &[u8], event: &Event) {
         let state = &mut *self.state;
         let seq = state.journal.append(block, event);
@@ -255,13 +269,18 @@ impl Pushing<'_> {
             0
         };
         for slot in state.viewers.iter_mut().filter(|slot| slot.is_live()) {
-            if more.is_some() {
+            let locked = self.first.as_mut().filter(|_| slot.is_first());
+            if more.is_some() || locked.is_some() {
                 slot.offered.0 += 1;
                 slot.offered.1 += block.len() as u64;
             } else {
                 slot.pushed_at = self.now;
             }
-            if !slot.queue.offer(block, event, numbered, more, self.now) {
+            let accepted = match locked {
+                Some(queue) => queue.offer(block, event, numbered),
+                None => slot.queue.offer(block, event, numbered, more, self.now),
+            };
+            if !accepted {
                 self.fell.extend(slot.fall_behind(seq, self.now));
             }
         }
@@ -278,7 +297,12 @@ impl Pushing<'_> {
         }
         self.state.is_fresh = false;
         for slot in &mut self.state.viewers {
-            slot.end_read(self.now);
+            let locked = if slot.is_first() {
+                self.first.take()
+            } else {
+                None
+            };
+            slot.end_read(locked, self.now);
         }
         if self.hub.settle(&mut self.state) {
             self.relieve();

@@ -38,7 +38,7 @@ mod viewers;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ use tokio::time::Instant;
 use crate::dialect::ResumeIds;
 use crate::encode::{Encoder, id_prefix};
 use crate::journal::{Bounds, Journal};
-use crate::queue::{Close, Counts, Gating, Limits};
+use crate::queue::{Close, Counts, Feed, Gating, Limits};
 use crate::stream::end::End;
 pub use budget::Budget;
 pub use input::{Input, Pushing};
@@ -109,8 +109,9 @@ pub struct Settings {
 /// [`Hub::poll_viewer`]; both hold the hub, and so does the list of streams that can be resumed. Everything is behind one
 /// lock, which is held for the events of one read, or while one piece of the journal is copied. The pump wakes a viewer's
 /// response through its queue, and a viewer's task only when that must act: it has fallen behind, or the stream is over.
-/// A viewer's task wakes the pump when it leaves, and when it takes something that the pump waits for. The hub is
-/// bounded by its journal ([`Bounds`]), by one queue for each of `max_viewers`, and by the [`Budget`] of all journals.
+/// A viewer's task wakes the pump when it is the last to leave, and when it takes something that the pump waits for. Whoever
+/// needs both the hub's lock and that of a queue takes the hub's first. The hub is bounded by its journal ([`Bounds`]), by
+/// one queue for each of `max_viewers`, and by the [`Budget`] of all journals.
 #[derive(Debug)]
 pub struct Hub {
     /// The name of the stream in the ids of its events.
@@ -120,6 +121,8 @@ pub struct Hub {
     shared: Mutex<State>,
     /// The pump must check more than its upstream.
     alarmed: AtomicBool,
+    /// The queue of the first viewer, which most streams have alone: the pump locks it once for all events of a read.
+    first: OnceLock<Feed>,
 }
 
 #[derive(Debug)]
@@ -223,6 +226,7 @@ impl Hub {
                 elsewhere: HashMap::new(),
             }),
             alarmed: AtomicBool::new(false),
+            first: OnceLock::new(),
         });
         let has_ids = hub.ids(encoder).is_some();
         hub.lock().has_ids = has_ids;

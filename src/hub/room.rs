@@ -6,8 +6,15 @@ use super::{Settings, State};
 use crate::queue::{Offer, Overflow};
 
 impl State {
+    /// Reports whether an event of `len` bytes fits, whoever follows the stream.
+    #[inline]
+    pub(super) const fn has_room(&self, len: usize, settings: &Settings) -> bool {
+        !matches!(settings.limits.overflow, Overflow::Disconnect) && self.journal.fits(len)
+    }
+
     /// Evicts the oldest events until one of `len` bytes fits. Returns how the event is received instead, if somebody who
     /// is alone has not taken what would be evicted.
+    #[inline(never)]
     pub(super) fn make_room(
         &mut self,
         len: usize,

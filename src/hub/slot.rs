@@ -9,11 +9,12 @@ use super::{Hub, OVERFLOW_GRACE};
 use crate::encode::{Encoder, write_with_id};
 use crate::event::Class;
 use crate::journal::{Journal, Kept, own_id};
-use crate::queue::{Close, Counts, Overflow, Sender};
+use crate::queue::{Close, Counts, LARGE_BYTES, Overflow, Pushing, Sender};
 use crate::wire::Framing;
 
-/// The largest piece of the journal that is copied at a time.
-const PIECE_BYTES: usize = 256 * 1024;
+/// The largest piece of the journal that is copied at a time, while the hub is locked and its thread does nothing else.
+/// More than [`LARGE_BYTES`], which a reader takes over without another copy.
+const PIECE_BYTES: usize = LARGE_BYTES + LARGE_BYTES / 2;
 
 /// A viewer, as the hub sees it.
 #[derive(Debug)]
@@ -77,11 +78,19 @@ impl Slot {
         self.behind.is_none() && !self.is_cut
     }
 
-    /// Ends a read: wakes the viewer's response, if it was offered something.
-    pub(super) fn end_read(&mut self, now: Instant) {
+    /// Reports whether the viewer was the first of its stream.
+    pub(super) const fn is_first(&self) -> bool {
+        self.number == 1
+    }
+
+    /// Ends a read: wakes the viewer's response, if it was offered something. `locked`: its queue, if that is locked.
+    pub(super) fn end_read(&mut self, locked: Option<Pushing<'_>>, now: Instant) {
         let (events, bytes) = std::mem::take(&mut self.offered);
         if events > 0 {
-            self.queue.offered(events, bytes, now);
+            match locked {
+                Some(queue) => queue.offered(events, bytes),
+                None => self.queue.offered(events, bytes, now),
+            }
             self.pushed_at = now;
         }
     }

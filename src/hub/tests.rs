@@ -1,5 +1,6 @@
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -55,6 +56,17 @@ fn push(input: &Input, number: u64, class: Class) -> Offer {
     let offer = pushing.push(&block(number), &Event::bare(class));
     pushing.done();
     offer
+}
+
+/// Pushes the events of one read.
+fn push_read(input: &Input, numbers: impl IntoIterator<Item = u64>) {
+    // As if it had many more.
+    let mut pushing = input.pushing(4096, Instant::now());
+    for number in numbers {
+        let event = Event::bare(Class::Tool);
+        assert_eq!(pushing.push(&block(number), &event), Offer::Accepted);
+    }
+    pushing.done();
 }
 
 /// A client with the task that the session gives it.
@@ -164,6 +176,45 @@ async fn a_slow_viewer_slows_no_other_and_catches_up() {
     assert_eq!(slow.take_all(), expected(1..=50));
     push(&input, 51, Class::Token);
     assert_eq!(slow.take_all(), expected([51]), "it follows again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_of_many_events_reaches_every_viewer_and_wakes_it() {
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    let (hub, input) = hub(SETTINGS);
+    let mut first = Client::first(&hub);
+    let mut second = Client::after(&hub, 0);
+    let wakes = [(); 2].map(|()| Arc::new(Count(AtomicUsize::new(0))));
+    for (client, count) in [&mut first, &mut second].into_iter().zip(&wakes) {
+        let waker = Waker::from(Arc::clone(count));
+        let mut cx = Context::from_waker(&waker);
+        let receiver = client.receiver.as_mut().unwrap();
+        let mut out = Vec::new();
+        assert!(receiver.poll_next(&mut cx, 1, &mut out).is_pending());
+    }
+    push_read(&input, 1..=3);
+    let woken = wakes.map(|count| count.0.load(Ordering::Relaxed));
+    assert_eq!(woken, [1, 1]);
+    assert_eq!(first.take_all(), expected(1..=3));
+    assert_eq!(second.take_all(), expected(1..=3));
+    // More than a queue holds: the rest comes from the journal.
+    push_read(&input, 4..=20);
+    push_read(&input, 21..=22);
+    assert_eq!(first.take_all(), expected(4..=22));
+    second.leave();
+    push_read(&input, 23..=24);
+    assert_eq!(first.take_all(), expected(23..=24));
+    first.leave();
+    push_read(&input, 25..=26);
+    assert_eq!(Client::after(&hub, 24).take_all(), expected(25..=26));
+    assert_eq!(input.status().bytes, 0);
 }
 
 #[tokio::test(start_paused = true)]

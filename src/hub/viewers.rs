@@ -86,7 +86,13 @@ impl Hub {
 
     /// The same, for a stream of which nothing up to this number is kept here.
     pub fn attach_first_after(&self, after: u64, now: Instant) -> Attached {
-        self.enter(&mut self.lock(), after, now)
+        let mut state = self.lock();
+        let attached = self.enter(&mut state, after, now);
+        if let Some(first) = state.viewers.first().filter(|slot| slot.is_first()) {
+            // Set already if it is not the first.
+            let _ = self.first.set(first.queue.feed());
+        }
+        attached
     }
 
     /// Adds a viewer that has the events up to `after`.
@@ -261,10 +267,14 @@ impl Hub {
         slot.add_counts(&mut state.counts);
         let status = slot.queue.status();
         let complete = state.close.is_some() && slot.is_live() && !status.abandoned;
+        // The hub holds the first viewer's queue as long as the stream is known.
+        slot.queue.clear();
         state.delivered |= complete && end == End::ClientGone;
         state.note_empty(end);
         state.changes += 1;
-        let pump = state.pump.take();
+        // As long as others are left, a pump that waits for nobody has nothing to do.
+        let matters = state.viewers.is_empty() || state.pump_waits;
+        let pump = matters.then(|| state.pump.take()).flatten();
         drop(guard);
         wake(pump);
         (slot.replayed, complete)

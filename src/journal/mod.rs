@@ -12,6 +12,9 @@ use crate::event::Event;
 pub use segment::Kept;
 use segment::Segment;
 
+/// The buffers of so many segments begin small. A stream that fills them is long, and so will the next ones be full.
+const GROWING_SEGMENTS: usize = 4;
+
 /// The bounds of a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -83,12 +86,14 @@ impl Journal {
     }
 
     /// Appends an event, and returns its number. The caller has evicted what does not fit beside it.
+    #[inline]
     pub fn append(&mut self, block: &[u8], event: &Event) -> u64 {
-        match self.segments.back_mut() {
-            Some(tail) if tail.has_room(block.len()) => {
-                self.allocated += tail.put(block, event);
-            }
-            _ => self.append_fresh(block, event),
+        let tail = self.segments.back();
+        if !tail.is_some_and(|tail| tail.has_room(block.len())) {
+            self.begin_segment();
+        }
+        if let Some(tail) = self.segments.back_mut() {
+            self.allocated += tail.put(block, event);
         }
         self.events += 1;
         self.bytes += block.len();
@@ -96,19 +101,22 @@ impl Journal {
         self.last
     }
 
-    /// Puts an event into a new segment.
+    /// Begins another segment.
     #[inline(never)]
-    fn append_fresh(&mut self, block: &[u8], event: &Event) {
-        let mut fresh = match self.spare.take() {
-            Some(spare) => spare,
-            None if self.segments.is_empty() => Segment::default(),
-            None => {
-                let further = Segment::further();
+    fn begin_segment(&mut self) {
+        let fresh = match (self.spare.take(), self.segments.back()) {
+            (Some(spare), _) => spare,
+            (None, None) => Segment::default(),
+            (None, Some(before)) => {
+                let further = if self.segments.len() < GROWING_SEGMENTS {
+                    Segment::further()
+                } else {
+                    before.another()
+                };
                 self.allocated += further.allocated();
                 further
             }
         };
-        self.allocated += fresh.put(block, event);
         self.segments.push_back(fresh);
     }
 

@@ -51,6 +51,17 @@ impl Segment {
         }
     }
 
+    /// Creates one that follows this one, and will hold as much.
+    pub(super) fn another(&self) -> Self {
+        // Events of one stream differ little in size.
+        let notes = self.notes.len() + self.notes.len() / 8;
+        Self {
+            blocks: Vec::with_capacity(USUAL_BYTES),
+            notes: Vec::with_capacity(notes),
+            gone: 0,
+        }
+    }
+
     /// Returns how many events are left.
     pub(super) const fn len(&self) -> usize {
         self.notes.len() - self.gone
@@ -77,6 +88,7 @@ impl Segment {
 
     /// Appends an event. Its block has at most 4 GiB: the pipeline lets no larger one through.
     /// Returns how many bytes more the buffers take.
+    #[inline]
     pub(super) fn put(&mut self, block: &[u8], event: &Event) -> usize {
         let needed = self.blocks.len() + block.len();
         let grown = if needed > self.blocks.capacity() || self.notes.len() == self.notes.capacity()

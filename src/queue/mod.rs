@@ -24,7 +24,7 @@ pub use limits::{Limits, Overflow};
 pub use receiver::{Next, Receiver};
 use ring::Ring;
 pub use ring::{Counts, LARGE_BYTES, Taken};
-pub use sender::{Pushing, Sender};
+pub use sender::{Feed, Pushing, Sender};
 use state::State;
 
 /// How a queue ends for its reader.

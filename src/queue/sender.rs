@@ -221,6 +221,23 @@ impl Sender {
     pub fn probe(&self) -> Probe {
         Probe(Arc::clone(&self.0))
     }
+
+    /// Returns a handle that pushes from elsewhere.
+    pub fn feed(&self) -> Feed {
+        Feed(Arc::clone(&self.0))
+    }
+}
+
+/// Pushes to a queue whose [`Sender`] belongs to somebody else. Dropping it ends nothing.
+#[derive(Debug)]
+pub struct Feed(Arc<Mutex<State>>);
+
+impl Feed {
+    /// Locks the queue for the events of a read of `bytes` bytes, with at most one wake-up at the end.
+    pub fn pushing(&self, bytes: usize, now: Instant) -> Pushing<'_> {
+        let state = lock(&self.0);
+        Pushing { state, bytes, now }
+    }
 }
 
 /// Pushes the events of one read. The queue stays locked meanwhile.
@@ -259,6 +276,29 @@ impl Pushing<'_> {
             return Offer::Accepted;
         }
         self.push(block, event)
+    }
+
+    /// Offers the next event, with its number in the stream, to a reader of several, as [`Sender::offer`] does.
+    /// [`Pushing::offered`] must be called at the end.
+    #[inline]
+    pub fn offer(&mut self, block: &[u8], event: &Event, seq: u64) -> bool {
+        let ring = &mut self.state.ring;
+        if ring.is_empty() && block.len() <= self.bytes / 2 {
+            // More events follow.
+            ring.expect(self.bytes);
+        }
+        let accepted = ring.push_numbered(block, event, seq, self.now) == Push::Accepted;
+        if !accepted {
+            // No client is slow because of what is held back from it.
+            self.state.open();
+        }
+        accepted
+    }
+
+    /// Counts what was offered of the read, and wakes the reader.
+    pub fn offered(mut self, events: u64, bytes: u64) {
+        self.state.offered(events, bytes, self.now);
+        wake(self.state);
     }
 
     /// Adds an event at the end of a stream, whether or not there is room.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::listener::Share;
@@ -23,6 +24,10 @@ use crate::certificate::ReloadingCertificate;
 use crate::tasks;
 use crate::upstream::request::Origin;
 
+/// How many connections begin before the thread's other tasks run and its sockets are asked. All that a connection does for
+/// its first response comes then, so when thousands connect at once, an event of any other stream waits for so many of
+/// them, and the rest wait in the backlog.
+const TURN: usize = 8;
 /// Pause after a failed accept. After descriptor exhaustion, descriptors may become free again; retrying at
 /// once would not help.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -85,11 +90,13 @@ pub(super) async fn accept(
     tls: Option<Arc<ReloadingCertificate>>,
 ) {
     let mut told: Option<Instant> = None;
+    let mut turn = Turn::default();
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
                 tasks::rehearse_defect(|| "accept".to_owned());
                 acceptor.enter(stream, from, tls.clone());
+                turn.note().await;
             }
             Err(error) => {
                 if told.is_none_or(|told| told.elapsed() >= LOG_EVERY) {
@@ -98,6 +105,22 @@ pub(super) async fn accept(
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
+        }
+    }
+}
+
+/// Counts the connections that begin on one thread.
+#[derive(Default)]
+pub(super) struct Turn(usize);
+
+impl Turn {
+    /// Notes one. Lets the others have their turn after every [`TURN`].
+    pub(super) async fn note(&mut self) {
+        self.0 += 1;
+        if self.0 == TURN {
+            self.0 = 0;
+            // Goes on once the runtime has asked its sockets.
+            yield_now().await;
         }
     }
 }
@@ -255,5 +278,34 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
         self.0.metrics.connections_active.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn others_have_their_turn_while_many_connect() {
+        let turns = Cell::new(0);
+        let mut turn = Turn::default();
+        let connects = async {
+            for _ in 0..3 * TURN {
+                turn.note().await;
+            }
+        };
+        let others = async {
+            for _ in 0..1000 {
+                yield_now().await;
+                turns.set(turns.get() + 1);
+            }
+        };
+        tokio::select! {
+            () = connects => {}
+            () = others => {}
+        }
+        assert!(turns.get() >= 2, "{}", turns.get());
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
-use super::accept::{self, Acceptor, Arrival};
+use super::accept::{self, Acceptor, Arrival, Turn};
 use super::listener::Share;
 use crate::app::App;
 use crate::certificate::ReloadingCertificate;
@@ -138,10 +138,14 @@ impl Worker {
         }
         self.set_down(false);
         let mut arrivals = self.arrivals.lock().await;
+        let mut turn = Turn::default();
         let mut sweep = tokio::time::interval(BEAT_EVERY);
         loop {
             tokio::select! {
-                Some(arrival) = arrivals.recv() => self.acceptor.take_over(arrival),
+                Some(arrival) = arrivals.recv() => {
+                    self.acceptor.take_over(arrival);
+                    turn.note().await;
+                }
                 _ = sweep.tick() => {
                     if let Some(load) = self.app.load.get(self.index) {
                         load.beat();

@@ -301,7 +301,8 @@ impl Journal {
             commands::renew(&names, &self.bounds, &mut list);
         }
         for chunk in std::mem::take(&mut state.chunks) {
-            state.usual = chunk.blocks.len().min(CHUNK_BYTES);
+            // The last read of a full chunk goes beyond its size: the next one is not to be moved for that.
+            state.usual = chunk.blocks.len().min(2 * CHUNK_BYTES);
             let size = u64::try_from(chunk.size()).unwrap_or(u64::MAX);
             let below = state.trim.store(chunk.last, chunk.events, size);
             state.sent_last = chunk.last;

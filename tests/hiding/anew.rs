@@ -432,12 +432,18 @@ fn an_id_that_changes_within_a_text_does_not_cut_it() {
             "data: {{\"id\":\"c{at}\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{piece}\"}}}}]}}\n\n"
         )
     };
+    let graph = |at: usize, piece: &str| {
+        format!(
+            "event: messages\ndata: [{{\"type\":\"AIMessageChunk\",\"id\":\"chatcmpl-{at}\",\"content\":\"{piece}\"}},{{\"langgraph_node\":\"n\",\"langgraph_checkpoint_ns\":\"n:1\"}}]\n\n"
+        )
+    };
     for (dialect, say) in [
         (
             Dialect::OpenAiResponses,
             &responses as &dyn Fn(usize, &str) -> String,
         ),
         (Dialect::LangServe, &serve),
+        (Dialect::LangGraph, &graph),
         (Dialect::OpenAiChat, &chat),
     ] {
         let pieces = [

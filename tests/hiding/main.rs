@@ -432,6 +432,22 @@ fn what_repeats_a_hidden_side_does_not_tell_it() {
             "data: {\"type\":\"MESSAGES_SNAPSHOT\",\"messages\":[{\"role\":\"assistant\",\"content\":\"Rain\",\"toolCalls\":[{\"function\":{\"name\":\"SECRET\"}}]},{\"role\":\"tool\",\"content\":\"SECRET\"},{\"role\":\"reasoning\",\"content\":\"SECRET\"}]}\n\n".to_owned(),
         ),
         (
+            Dialect::AgUi,
+            "data: {\"type\":\"STATE_SNAPSHOT\",\"snapshot\":{\"draft\":\"<think>SECRET</think>Rain\",\"notes\":[\"<think>SECRET</think>\"]}}\n\n".to_owned(),
+        ),
+        (
+            Dialect::Adk,
+            "data: {\"author\":\"a\",\"content\":{\"parts\":[{\"text\":\"<think>SECRET</think>Rain\"}]},\"actions\":{\"stateDelta\":{\"draft\":\"<think>SECRET</think>Rain\",\"all\":{\"drafts\":[\"<think>SECRET</think>\"]}}}}\n\n".to_owned(),
+        ),
+        (
+            Dialect::OpenAiResponses,
+            "data: {\"type\":\"response.reasoning.delta\",\"item_id\":\"a\",\"output_index\":0,\"delta\":\"SECRET\"}\n\ndata: {\"type\":\"response.reasoning.done\",\"item_id\":\"a\",\"output_index\":0,\"text\":\"SECRET\"}\n\ndata: {\"type\":\"response.output_text.delta\",\"item_id\":\"m\",\"output_index\":1,\"content_index\":0,\"delta\":\"Rain\"}\n\n".to_owned(),
+        ),
+        (
+            Dialect::LangGraph,
+            "event: values\ndata: {\"summary\":\"<think>SECRET</think>Rain\"}\n\n".to_owned(),
+        ),
+        (
             Dialect::LangGraph,
             "event: updates\ndata: {\"tools\":{\"messages\":[{\"type\":\"tool\",\"content\":\"SECRET\"},{\"type\":\"ai\",\"content\":\"<think>SECRET</think>Rain\"}]}}\n\n".to_owned(),
         ),

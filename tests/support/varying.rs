@@ -41,9 +41,10 @@ pub(crate) fn of(dialect: Dialect) -> &'static [&'static str] {
         Dialect::LangServe => &["data.chunk.id", "data.chunk.kwargs.id"],
         // The time of the line; a list that grows with the text.
         Dialect::Ollama => &["created_at", "logprobs"],
-        // The time of the chunk, measurements up to it, lists that grow with the text.
+        // The time of the chunk, measurements up to it, the build of the server, lists that grow with the text.
         Dialect::OpenAiChat => &[
             "created",
+            "system_fingerprint",
             "timings",
             "choices.logprobs",
             "choices.token_ids",

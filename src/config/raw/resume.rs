@@ -33,7 +33,7 @@ group! {
         max_events: Count = count(preset::JOURNAL_EVENTS, 1, 1_000_000);
         /// Maximum size of a journal. Beyond it, the oldest events are dropped.
         max_bytes: Size = size(preset::JOURNAL_BYTES, KIB, GIB);
-        /// Maximum number of clients that follow one stream at the same time.
+        /// Maximum number of clients that follow one stream at the same time, on each instance.
         max_viewers: Count = count(preset::MAX_VIEWERS, 1, 1_024);
         /// What a client must show to return to a stream, as the request that started it did: `auto` is every
         /// credential of that request; or headers and cookies that count, as `header:NAME` and `cookie:NAME`.

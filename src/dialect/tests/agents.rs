@@ -331,3 +331,50 @@ fn what_a_strands_agent_does_between_its_texts_ends_them() {
         assert_eq!(event.texts_over, TextsOver::InLane, "{between}");
     }
 }
+
+/// Returns the lanes of LangGraph chunks with these ids in one place.
+fn lanes(ids: &[&str]) -> Vec<u64> {
+    let mut classifier = Classifier::new(Dialect::LangGraph);
+    let lane = |id: &&str| {
+        let chunk = block(&format!(
+            r#"messages|[{{"type":"AIMessageChunk","id":"{id}","content":"a"}},{{"langgraph_checkpoint_ns":"n:1"}}]"#
+        ));
+        classifier.classify(&chunk).lane
+    };
+    ids.iter().map(lane).collect()
+}
+
+#[test]
+fn langgraph_ids_count_once_one_has_come_again() {
+    let changing = lanes(&["a", "b", "c", "d", "e"]);
+    assert!(changing.iter().all(|lane| *lane == changing[0]));
+    // Chunks that repeat their envelope are not even parsed.
+    for often in [2, 5] {
+        let ids = [vec!["a"; often], vec!["b"; often], vec!["c"; often]].concat();
+        let lanes = lanes(&ids);
+        for (pair, lanes) in ids.windows(2).zip(lanes.windows(2)) {
+            assert_eq!(pair[0] == pair[1], lanes[0] == lanes[1], "{ids:?}");
+        }
+    }
+    let lone = lanes(&["a", "b", "b", "b", "c", "c"]);
+    assert_eq!((lone[0], lone[1]), (lone[3], lone[2]));
+    assert_ne!(lone[3], lone[4]);
+}
+
+#[test]
+fn pieces_of_a_langgraph_call_belong_together_whatever_the_ids_of_its_chunks() {
+    let mut classifier = Classifier::new(Dialect::LangGraph);
+    let calls = ["a", "b", "c"].map(|id| {
+        let chunk = block(&format!(
+            r#"messages|[{{"type":"AIMessageChunk","id":"{id}","content":"","tool_call_chunks":[{{"name":null,"args":"1","id":null,"index":0}}]}},{{"langgraph_checkpoint_ns":"n:1"}}]"#
+        ));
+        let several = classifier.classify(&chunk).call.unwrap();
+        let mut found = Vec::new();
+        let mut keep = |call: crate::event::Call, _: &[u8]| found.push((call.group, call.id));
+        calls::in_block(&chunk.block, several, &mut keep).unwrap();
+        found
+    });
+    assert_eq!(calls[0].len(), 1);
+    let [first, rest @ ..] = &calls;
+    assert!(rest.iter().all(|other| other == first));
+}

@@ -284,6 +284,10 @@ fn a_wrong_guess_is_noticed() {
     assert!(detect::fits(Dialect::Convention, &token));
     assert!(!detect::fits(Dialect::Gemini, &token));
     assert!(detect::fits(Dialect::Opaque, &token));
+    // The application's own data may come first.
+    let custom = block(r#"custom|{"token":"a"}"#);
+    assert!(detect::fits(Dialect::LangGraph, &custom));
+    assert!(!detect::fits(Dialect::OpenAiChat, &custom));
     // A frame without data is no evidence for or against a dialect.
     let empty = frame(Framing::Sse, "id: 1\n\n");
     assert!(detect::fits(Dialect::OpenAiChat, &empty));

@@ -149,14 +149,7 @@ fn what_stands_beside_the_choices_is_not_lost_in_a_join() {
         assert_eq!(joined, expected, "{older} {newer}");
     }
     // Two completions in one stream.
-    for name in [
-        "id",
-        "model",
-        "object",
-        "provider",
-        "service_tier",
-        "system_fingerprint",
-    ] {
+    for name in ["id", "model", "object", "provider", "service_tier"] {
         let named = |value: &str| of(&format!(r#","{name}":"{value}""#));
         assert!(
             joins(Dialect::OpenAiChat, &named("a"), &named("a")),
@@ -398,6 +391,37 @@ fn reasoning_is_reasoning_under_every_name() {
         let json = format!(r#"{{"choices":[{{"index":0,"delta":{{{delta}}}}}]}}"#);
         let event = *classifier.classify(&block(&json));
         assert_eq!((event.class, event.content), (class, content), "{delta}");
+    }
+}
+
+#[test]
+fn parts_of_content_arrays_join_alone() {
+    let chunk =
+        |content: &str| format!(r#"{{"choices":[{{"index":0,"delta":{{"content":{content}}}}}]}}"#);
+    let text = chunk(r#"[{"type":"text","text":"a"}]"#);
+    let thought = chunk(r#"[{"type":"thinking","thinking":[{"type":"text","text":"a"}]}]"#);
+    let string = chunk(r#""a""#);
+    for (one, other, expected) in [
+        (&text, &text, true),
+        (&thought, &thought, true),
+        (&text, &string, false),
+        (&text, &thought, false),
+    ] {
+        assert_eq!(
+            joins(Dialect::OpenAiChat, one, other),
+            expected,
+            "{one} {other}"
+        );
+    }
+    for crowded in [
+        r#"[{"type":"text","text":"a"},{"type":"text","text":"b"}]"#,
+        r#"[{"type":"text","text":"a","citations":["b"]}]"#,
+        r#"[{"type":"thinking","thinking":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]"#,
+        r#"[{"type":"thinking","thinking":[{"type":"reference","text":"a"}]}]"#,
+        r#"[{"type":"thinking","thinking":[{"type":"text","text":"a"}],"closed":true}]"#,
+    ] {
+        let crowded = chunk(crowded);
+        assert!(!joins(Dialect::OpenAiChat, &crowded, &crowded), "{crowded}");
     }
 }
 

@@ -133,6 +133,20 @@ fn ids_that_repeat_tell_completions_apart() {
 }
 
 #[test]
+fn langgraph_ids_for_each_chunk_of_a_place_tell_nothing() {
+    let template = "event: messages\ndata: [{\"type\":\"AIMessageChunk\",\"id\":\"chatcmpl-@\",\"content\":\"a\"},{\"langgraph_checkpoint_ns\":\"n:#\"}]";
+    let of = |values: Vec<(u64, u64)>| -> Vec<bool> {
+        let keys = keys(Dialect::LangGraph, template, values.into_iter());
+        keys.windows(2).map(|pair| pair[0] == pair[1]).collect()
+    };
+    let alike = of((0..100).map(|at| (0, at * 7919 % 1009)).collect());
+    assert!(alike[20..].iter().all(|alike| *alike));
+    assert!(!alike[0], "two ids may be two messages");
+    let places = of((0..100).map(|at| (at % 2, at)).collect());
+    assert!(places.iter().all(|alike| !alike));
+}
+
+#[test]
 fn an_id_for_each_chunk_tells_nothing() {
     let ids: Vec<usize> = (0..100).map(|at| at * 7919 % 1009).collect();
     let alike = of_ids(&ids);

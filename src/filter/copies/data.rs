@@ -68,6 +68,7 @@ impl Filter {
             skip,
             traces,
             all_texts: true,
+            is_state: false,
         }
         .run(frame.data())
     }

@@ -88,6 +88,7 @@ impl Filter {
             skip: place.as_slice(),
             traces: false,
             all_texts: false,
+            is_state: inner.class == Class::State,
         }
         .run(frame.data());
         add(&mut self.hidden.characters, scrubbed.hidden);
