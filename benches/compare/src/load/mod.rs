@@ -2,6 +2,7 @@
 
 mod body;
 mod chunked;
+mod frame;
 mod http2;
 mod requests;
 mod stream;
@@ -249,7 +250,7 @@ impl Load {
         self.open += asks.len();
         let mut shared = Shared::new(wire, asks);
         let changes = shared.write();
-        let flags = wanted_by(&shared);
+        let flags = shared.wanted();
         self.poll.add(shared.wire.socket(), slot as u64, flags)?;
         self.lines[slot] = Some(Line::Many(Box::new(shared)));
         self.changed(slot, changes);
@@ -319,7 +320,7 @@ impl Load {
         let Some(Line::Many(shared)) = &mut self.lines[slot] else {
             return Ok(());
         };
-        let had = wanted_by(shared);
+        let had = shared.wanted();
         let mut changes = if shared.writing() {
             shared.write()
         } else {
@@ -333,7 +334,7 @@ impl Load {
                 changes.extend(shared.read(&self.buffer[..count], stamp));
             }
         }
-        let wants = wanted_by(shared);
+        let wants = shared.wanted();
         if wants != had {
             self.poll.modify(shared.wire.socket(), slot as u64, wants)?;
         }
@@ -435,14 +436,6 @@ fn seen<'a>(
         if recording {
             latency.saturating_record(now.saturating_sub(stamp.sent));
         }
-    }
-}
-
-fn wanted_by(shared: &Shared) -> EventFlags {
-    if shared.writing() {
-        EventFlags::IN | EventFlags::OUT
-    } else {
-        EventFlags::IN
     }
 }
 

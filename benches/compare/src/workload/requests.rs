@@ -24,7 +24,7 @@ const P50: Column = column("p50 us", 0).added();
 const P99: Column = column("p99 us", 0).added();
 
 const CPU_MIB: Column = column("CPU us/MiB", 0).ratio();
-const USER_MIB: Column = column("of it user ", 0);
+const USER_MIB: Column = column("of it user", 0);
 const RATE_MIB: Column = column("MiB/s", 0).ratio();
 const P50_MS: Column = column("p50 ms", 1).added();
 const P99_MS: Column = column("p99 ms", 1).added();
