@@ -91,6 +91,7 @@ mod tests {
         assert_eq!(histogram.get_sample_count(), 2 * *PLACES as u64 * 1000);
         assert_eq!(histogram.get_sample_sum(), *PLACES as f64 * 1000.0);
     }
+
     #[test]
     fn threads_count_on_cache_lines_of_their_own() {
         // Two lines, because processors fetch them in pairs.
