@@ -279,14 +279,15 @@ class Stream:
                 received(client, text)
 
     def stop(self) -> str:
-        assert self.weir.stderr
-        self.weir.send_signal(signal.SIGINT)
-        self.weir.send_signal(signal.SIGINT)
-        try:
-            _, rest = self.weir.communicate(timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.weir.kill()
-            raise SystemExit("weir did not stop") from None
-        finally:
-            self.model.close()
-        return "".join(self.log) + rest
+        """Ends Weir, and returns what it has logged. The first signal begins to drain, the next one ends that. Two at once
+        would be one, and a drain takes seconds."""
+        self.model.close()
+        for _ in range(PATIENCE * 4):
+            self.weir.send_signal(signal.SIGINT)
+            try:
+                _, rest = self.weir.communicate(timeout=0.25)
+            except subprocess.TimeoutExpired:
+                continue
+            return "".join(self.log) + rest
+        self.weir.kill()
+        raise SystemExit("weir did not stop")
