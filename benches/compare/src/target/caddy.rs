@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use crate::front::Client;
+
 use super::{Program, Stanza, on_path, version_of};
 
 pub(super) const STANZA: Stanza = Stanza {
@@ -20,14 +22,20 @@ pub(super) const STANZA: Stanza = Stanza {
             ),
             None => ("http", String::new()),
         };
-        // Without HTTP/3. Its transport asks the model for gzip and decompresses it, if the client asks for nothing.
+        // Without HTTP/3.
+        let servers = if place.setup.client == Client::Http1 {
+            ""
+        } else {
+            "servers {
+        protocols h1 h2 h2c
+    }"
+        };
+        // Its transport asks the model for gzip and decompresses it, if the client asks for nothing.
         let config = format!(
             "{{
     admin off
     auto_https off
-    servers {{
-        protocols h1 h2 h2c
-    }}
+    {servers}
 }}
 {scheme}://:{port} {{
     bind 127.0.0.1
