@@ -14,7 +14,6 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use crate::clock;
 use crate::stats::{paired, summary};
 use crate::target::{Running, Setup, Target};
 use crate::workload::{Bench, Shape, Steady};

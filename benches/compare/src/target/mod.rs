@@ -168,7 +168,8 @@ pub fn find(names: &[String], options: &Options) -> Result<Vec<Target>> {
     let mut found = Vec::new();
     for stanza in ALL {
         let named = names.iter().any(|name| name == stanza.name);
-        if !named && !(names.is_empty() && stanza.by_default) {
+        let is_wanted = named || (names.is_empty() && stanza.by_default);
+        if !is_wanted {
             continue;
         }
         match stanza.locate(options) {
