@@ -4,41 +4,30 @@
     benches/instructions.py [--bless] [WEIR]
 
 Runs the release build under valgrind with one stream in lock step: the model writes, the client reads it, the model
-writes again. So each write is one wake-up, one read and one write in Weir, whatever else the machine does. Two runs of
-different length are compared, which removes the cost of the start. What Weir does periodically remains: on a busy
-machine it adds up to 2 %, so a case that seems to need too much is counted up to three times.
+writes again (`benches/lockstep.py`). So each write is one wake-up, one read and one write in Weir, whatever else the
+machine does. Two runs of different length are compared, which removes the cost of the start. What Weir does
+periodically remains: on a busy machine it adds up to 2 %, so a case that seems to need too much is counted up to three
+times.
 
 Fails if a case needs 3 % more instructions, or more allocations, than `benches/instructions.json` says;
 `--bless` writes that file anew. The file holds for the compiler that it names: other compilers give other counts.
 """
 
 import json
-import os
 import re
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from lockstep import REDIS, ROOT, Case, Stream
+
 BASELINE = ROOT / "benches/instructions.json"
 TOLERANCE = 1.03
 # The functions of jemalloc that allocate.
 ALLOCATES = ("_rjem_malloc", "_rjem_mallocx", "_rjem_calloc", "_rjem_realloc", "_rjem_rallocx")
-# Writes in the two runs. Their difference is what counts.
-SHORT, LONG = 300, 1300
 ATTEMPTS = 3
-# The longest that one step may take: valgrind is slow, and the machine may be, too.
-PATIENCE = 60
-
-HEAD = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
-    b"transfer-encoding: chunked\r\n\r\n"
-)
 
 
 def openai(number: int) -> str:
@@ -64,154 +53,63 @@ def anthropic(number: int) -> str:
     )
 
 
+def whole(_: int) -> str:
+    """Returns an answer that is no stream."""
+    message = {"role": "assistant", "content": "It rains. " * 50}
+    return json.dumps({"id": "chatcmpl-BxQ4d1cT7yGz0aVnM2kLpR8s", "choices": [{"index": 0, "message": message}]})
+
+
+def said(number: int) -> str:
+    """Returns a message of a realtime API."""
+    return json.dumps({"type": "response.output_text.delta", "delta": f" rain{number:06}", "item_id": "item_" + "x" * 100})
+
+
 def opaque(number: int) -> str:
     return f'event: tick\ndata: {{"price":{number % 8}}}\n\n'
 
 
-# By name: the text of an event, the path of the request, the events in one write, and what they are translated to, of how
-# many agents. Only one of several agents says something.
+CHAT = "/v1/chat/completions"
+# Fewer writes, for paths whose counts are stable: together the cases take some 90 s on two cores.
+FEW = (200, 800)
+# By name.
 CASES = {
-    "OpenAI chat, one event a read": (openai, "/v1/chat/completions", 1, "same"),
-    "OpenAI chat, sixteen events a read": (openai, "/v1/chat/completions", 16, "same"),
-    "OpenAI chat, another id in each event": (changing, "/v1/chat/completions", 1, "same"),
-    "Anthropic, one event a read": (anthropic, "/v1/messages", 1, "same"),
-    "unknown events, one a read": (opaque, "/events", 1, "same"),
-    "OpenAI chat to the AI SDK": (openai, "/agent", 1, "ai-sdk"),
-    "OpenAI chat to the AI SDK, sixteen a read": (openai, "/agent", 16, "ai-sdk"),
-    "OpenAI chat to AG-UI": (openai, "/agent", 1, "ag-ui"),
-    "OpenAI chat to Anthropic": (openai, "/agent", 1, "anthropic"),
-    "OpenAI chat to native events": (openai, "/agent", 1, "events"),
-    "Anthropic to OpenAI chat": (anthropic, "/agent", 1, "openai-chat"),
-    "OpenAI chat, one of two agents, to the AI SDK": (openai, "/agent", 1, "ai-sdk of 2"),
-    "OpenAI chat, one of 16 agents, to native events": (openai, "/agent", 1, "events of 16"),
-    "OpenAI chat, resumable": (openai, "/v1/chat/completions", 1, "resume"),
-    "OpenAI chat, resumable, sixteen a read": (openai, "/v1/chat/completions", 16, "resume"),
-    "unknown events, resumable, with ids": (opaque, "/events", 1, "resume"),
+    "OpenAI chat, one event a read": Case(openai, CHAT),
+    "OpenAI chat, sixteen events a read": Case(openai, CHAT, 16),
+    "OpenAI chat, another id in each event": Case(changing, CHAT),
+    "Anthropic, one event a read": Case(anthropic, "/v1/messages"),
+    "unknown events, one a read": Case(opaque, "/events"),
+    "OpenAI chat to the AI SDK": Case(openai, "/agent", reply="ai-sdk"),
+    "OpenAI chat to the AI SDK, sixteen a read": Case(openai, "/agent", 16, "ai-sdk"),
+    "OpenAI chat to AG-UI": Case(openai, "/agent", reply="ag-ui"),
+    "OpenAI chat to Anthropic": Case(openai, "/agent", reply="anthropic"),
+    "OpenAI chat to native events": Case(openai, "/agent", reply="events"),
+    "Anthropic to OpenAI chat": Case(anthropic, "/agent", reply="openai-chat"),
+    "OpenAI chat, one of two agents, to the AI SDK": Case(openai, "/agent", reply="ai-sdk of 2"),
+    "OpenAI chat, one of 16 agents, to native events": Case(openai, "/agent", reply="events of 16"),
+    "OpenAI chat, resumable": Case(openai, CHAT, reply="resume"),
+    "OpenAI chat, resumable, sixteen a read": Case(openai, CHAT, 16, "resume"),
+    "unknown events, resumable, with ids": Case(opaque, "/events", reply="resume"),
+    "OpenAI chat, hide reasoning and tools": Case(openai, CHAT, reply="hide", writes=FEW),
+    "OpenAI chat, agent compresses": Case(openai, CHAT, client="gzip", writes=FEW),
+    "OpenAI chat, client over TLS": Case(openai, CHAT, client="tls", writes=FEW),
+    "OpenAI chat, client over HTTP/2": Case(openai, CHAT, client="h2", writes=FEW),
+    "a plain request": Case(whole, CHAT, client="plain", writes=FEW),
+    "a message of a WebSocket": Case(said, "/ws", client="websocket", writes=FEW),
+    "OpenAI chat, as a message of a bridge": Case(openai, CHAT, client="bridge", writes=FEW),
 }
-# The URL of a Redis server, if there is one: what a journal there costs is measured with it, without a baseline.
-REDIS = os.environ.get("WEIR_BENCH_REDIS")
+# What a journal in Redis costs is measured if there is a server, without a baseline.
 if REDIS:
-    CASES["OpenAI chat, resumable, in Redis"] = (openai, "/v1/chat/completions", 1, "redis")
-    CASES["OpenAI chat, in Redis, sixteen a read"] = (openai, "/v1/chat/completions", 16, "redis")
+    CASES["OpenAI chat, resumable, in Redis"] = Case(openai, CHAT, reply="redis")
+    CASES["OpenAI chat, in Redis, sixteen a read"] = Case(openai, CHAT, 16, "redis")
 
 
-def is_stored(url: str) -> None:
-    """Waits until Weir has put its key into Redis: before that, it stores no stream."""
-    host, port = url.removeprefix("redis://").split(":")
-    with socket.create_connection((host, int(port)), PATIENCE) as redis:
-        answer = b""
-        while b":1" not in answer:
-            time.sleep(0.2)
-            redis.sendall(b"EXISTS weir:key\r\n")
-            answer = redis.recv(64)
-    # Weir may not have read the answer yet.
-    time.sleep(2)
-
-
-class Stream:
-    """One stream through its own Weir process."""
-
-    def __init__(self, weir: str, tool: list[str], reply: str):
-        self.model = socket.create_server(("127.0.0.1", 0))
-        self.model.settimeout(PATIENCE)
-        upstream = f"http://127.0.0.1:{self.model.getsockname()[1]}"
-        free = socket.create_server(("127.0.0.1", 0))
-        self.port = free.getsockname()[1]
-        free.close()
-        reply, _, agents = reply.partition(" of ")
-        self.agents = int(agents or 1)
-        self.is_translated = reply not in ("same", "resume", "redis")
-        serve = [weir, "serve", "--listen", f"127.0.0.1:{self.port}", "--upstream", upstream]
-        serve += ["--admin", "off", "--workers", "1", "--log-level", "info"]
-        self.folder = tempfile.TemporaryDirectory()
-        if reply != "same":
-            file = Path(self.folder.name) / "weir.yaml"
-            # JSON is valid YAML.
-            config = {
-                "listen": f"127.0.0.1:{self.port}",
-                "admin": {"listen": "off"},
-                "workers": 1,
-                "log": {"level": "info"},
-                "upstreams": {"agent": {"endpoints": [upstream]}},
-                "defaults": {"reply": {"as": reply}} if self.is_translated else {"resume": {}},
-                "routes": [{"name": "all", "upstream": "agent"}],
-            }
-            if self.agents > 1:
-                agents = [{"name": f"agent{number}", "upstream": "agent"} for number in range(self.agents)]
-                config["routes"] = [{"name": "all", "merge": {"agents": agents}}]
-            if reply == "redis":
-                config["resume"] = {"store": "redis", "redis": {"url": REDIS}}
-            file.write_text(json.dumps(config))
-            serve = [weir, "serve", "--config", str(file)]
-        self.weir = subprocess.Popen(tool + serve, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        assert self.weir.stderr
-        # Weir logs its listener, after valgrind's own messages.
-        self.log = []
-        for line in self.weir.stderr:
-            self.log.append(line)
-            if "listening" in line:
-                break
-        else:
-            raise SystemExit("weir did not start:\n" + "".join(self.log))
-        if reply == "redis":
-            is_stored(REDIS)
-
-    def run(self, event, path: str, batch: int, writes: int) -> None:
-        client = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
-        body = b'{"stream":true}'
-        client.sendall(
-            f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\n\r\n".encode() + body
-        )
-        models = []
-        for _ in range(self.agents):
-            model, _ = self.model.accept()
-            models.append(model)
-            model.settimeout(PATIENCE)
-            asked = b""
-            while not asked.endswith(body):
-                asked += model.recv(65536)
-            model.sendall(HEAD)
-        number = 0
-        for _ in range(writes):
-            chunks = []
-            for _ in range(batch):
-                data = event(number).encode()
-                chunks.append(b"%x\r\n%s\r\n" % (len(data), data))
-                number += 1
-            model.sendall(b"".join(chunks))
-            # An id may follow the last line.
-            expected, got = data[-24:-1], b""
-            # A translation has the same texts, and another envelope.
-            while got.count(b" rain") < batch if self.is_translated else expected not in got:
-                more = client.recv(65536)
-                if not more:
-                    raise SystemExit(f"the stream ended early: {got[-300:]!r}")
-                got += more
-        client.close()
-        for model in models:
-            model.close()
-
-    def stop(self) -> str:
-        assert self.weir.stderr
-        self.weir.send_signal(signal.SIGINT)
-        self.weir.send_signal(signal.SIGINT)
-        try:
-            _, rest = self.weir.communicate(timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.weir.kill()
-            raise SystemExit("weir did not stop") from None
-        return "".join(self.log) + rest
-
-
-def totals(weir: str, case: tuple, writes: int) -> tuple[int, int]:
+def totals(weir: str, case: Case, writes: int) -> tuple[int, int]:
     """Returns the instructions and allocations of a whole run."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
         tool = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
-        event, path, batch, reply = case
-        stream = Stream(weir, tool, reply)
-        stream.run(event, path, batch, writes)
+        stream = Stream(weir, tool, case)
+        stream.run(writes)
         stream.stop()
         profile = out.read_text()
     found = re.search(r"^(?:summary|totals): (\d+)", profile, re.MULTILINE)
@@ -239,10 +137,12 @@ def calls(profile: str) -> dict[str, int]:
     return counts
 
 
-def measured(weir: str, case: tuple) -> dict[str, float]:
+def measured(weir: str, case: Case) -> dict[str, float]:
     """Returns the instructions and allocations per event of one case."""
-    short, long = totals(weir, case, SHORT), totals(weir, case, LONG)
-    instructions, allocations = ((b - a) / ((LONG - SHORT) * case[2]) for a, b in zip(short, long))
+    short, long = case.writes
+    events = (long - short) * case.batch
+    before, after = totals(weir, case, short), totals(weir, case, long)
+    instructions, allocations = ((b - a) / events for a, b in zip(before, after))
     # What differs between the starts of two runs may exceed what events allocate.
     return {"instructions": round(instructions), "allocations": max(0.0, round(allocations, 1))}
 
@@ -288,11 +188,11 @@ def main() -> None:
     baseline = json.loads(BASELINE.read_text()) if BASELINE.exists() else {"compiler": "none", "events": {}}
     counts = measure(weir, baseline["events"])
     worse = []
-    print(f"{'for each event':40} instructions  baseline  allocations  baseline")
+    print(f"{'for each event':48} instructions  baseline  allocations  baseline")
     for name, now in counts.items():
         before = baseline["events"].get(name, {"instructions": 0, "allocations": 0})
         print(
-            f"{name:40} {now['instructions']:12,} {before['instructions']:9,} "
+            f"{name:48} {now['instructions']:12,} {before['instructions']:9,} "
             f"{now['allocations']:12} {before['allocations']:9}"
         )
         worse += too_many(name, now, baseline["events"])

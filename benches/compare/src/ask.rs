@@ -30,6 +30,10 @@ pub struct Ask {
     pub count: bool,
     /// The size of a message of a WebSocket; 0 means that it is a stream over HTTP.
     pub message: u32,
+    /// Whether the answer is compressed, and flushed after each write.
+    pub gzip: bool,
+    /// The size of an answer that is no stream, in JSON; 0 means a stream.
+    pub answer: u32,
 }
 
 impl Default for Ask {
@@ -43,6 +47,8 @@ impl Default for Ask {
             hold: Hold::Nothing,
             count: false,
             message: 0,
+            gzip: false,
+            answer: 0,
         }
     }
 }
@@ -60,6 +66,8 @@ impl fmt::Display for Ask {
             hold,
             count,
             message,
+            gzip,
+            answer,
         } = self;
         let (hold, count) = (*hold as u8, u8::from(*count));
         write!(
@@ -69,6 +77,12 @@ impl fmt::Display for Ask {
         // Streams over HTTP keep the request that they always had.
         if *message > 0 {
             write!(f, "&message={message}")?;
+        }
+        if *gzip {
+            write!(f, "&gzip=1")?;
+        }
+        if *answer > 0 {
+            write!(f, "&answer={answer}")?;
         }
         Ok(())
     }
@@ -100,10 +114,24 @@ impl Ask {
                 }
                 "count" => ask.count = value == "1",
                 "message" => ask.message = value.parse().ok()?,
+                "gzip" => ask.gzip = value == "1",
+                "answer" => ask.answer = value.parse().ok()?,
                 _ => return None,
             }
         }
         Some(ask)
+    }
+
+    /// Reports whether the stream runs until the model is told to finish. What is held back ends only with its client.
+    pub fn is_endless(&self) -> bool {
+        self.events == 0 && self.hold == Hold::Nothing
+    }
+
+    /// Finds what is asked in a request whose path the target wrote: in its body, if a member there repeats it.
+    pub fn read_body(body: &[u8]) -> Option<Self> {
+        let at = memchr::memmem::find(body, PATH.as_bytes())?;
+        let end = memchr::memchr(b'"', &body[at..])?;
+        Self::read(std::str::from_utf8(&body[at..at + end]).ok()?)
     }
 }
 
@@ -122,13 +150,20 @@ mod tests {
             hold: Hold::Events,
             count: true,
             message: 0,
+            gzip: false,
+            answer: 0,
         };
         assert_eq!(Ask::read(&ask.to_string()), Some(ask));
         let ask = Ask {
             message: 200,
+            gzip: true,
+            answer: 300,
             ..ask
         };
         assert_eq!(Ask::read(&ask.to_string()), Some(ask));
+        let body = format!(r#"{{"user": "{ask}", "stream": true}}"#);
+        assert_eq!(Ask::read_body(body.as_bytes()), Some(ask));
+        assert_eq!(Ask::read_body(b"{}"), None);
         assert_eq!(Ask::read(PATH), Some(Ask::default()));
         assert_eq!(Ask::read("/other"), None);
         assert_eq!(Ask::read("/v1/chat/completions?batch=0"), None);

@@ -21,10 +21,14 @@ struct Calls {
 pub fn cost(model: &Model, target: &Target, workload: &Workload, window: u64) -> Result<()> {
     let Some(shape) = workload.shape() else {
         bail!(
-            "the cost of {} cannot be told by event: take paced, saturation, saturation16, websocket or websocket64k",
+            "the cost of {} cannot be told by event: take paced, saturation, saturation16, websocket, websocket64k, \
+             tls, h2-clients, h2-tls or gzip-upstream",
             workload.name
         )
     };
+    if let Some(why) = target.cannot(workload.setup()) {
+        bail!("{} cannot do {}: {why}", target.name, workload.name);
+    }
     if !target.is_proxy() {
         bail!("{} has no process to look at", target.name);
     }
@@ -38,7 +42,7 @@ pub fn cost(model: &Model, target: &Target, workload: &Workload, window: u64) ->
         "{} {}, {}: {streams} streams, rate {rate}, {batch} in a write",
         target.name, target.version, workload.name
     );
-    let running = target.start(model.address)?;
+    let running = target.start_as(model.address, workload.setup())?;
     let mut steady = Steady::begin(model, &running, shape)?;
 
     let Window {

@@ -9,7 +9,9 @@
 
 mod ask;
 mod clock;
+mod cores;
 mod cost;
+mod front;
 mod load;
 mod model;
 mod net;
@@ -56,12 +58,35 @@ enum Command {
         /// Which target
         #[arg(long, value_name = "NAME", default_value = "weir")]
         target: String,
-        /// Which workload: paced, saturation, saturation16, websocket or websocket64k
+        /// Which workload: paced, saturation, saturation16, websocket, websocket64k, tls, h2-clients, h2-tls or
+        /// gzip-upstream
         #[arg(long, value_name = "NAME", default_value = "paced")]
         workload: String,
         /// Length of each of two windows
         #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
         seconds: f64,
+    },
+    /// Tell what an event costs with several numbers of workers, and how streams are spread over them
+    Cores {
+        #[command(flatten)]
+        weir: Weir,
+        /// The numbers of workers, by comma
+        #[arg(
+            long,
+            value_name = "NUMBERS",
+            value_delimiter = ',',
+            default_value = "1,2,4,8"
+        )]
+        workers: Vec<usize>,
+        /// Times that each is measured, in turns
+        #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+        rounds: u16,
+        /// Length of a measured window
+        #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+        seconds: f64,
+        /// How many streams are spread
+        #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
+        streams: usize,
     },
     /// Copy bytes between clients and a server: the floor of what a proxy costs
     #[command(hide = true)]
@@ -133,6 +158,22 @@ fn main() -> Result<()> {
                 cost::cost(&model, target, workload, nanoseconds(*seconds))?;
             }
         }
+        Some(Command::Cores {
+            weir,
+            workers,
+            rounds,
+            seconds,
+            streams,
+        }) => {
+            let bench = Bench {
+                model: &model,
+                window: nanoseconds(*seconds),
+                files,
+            };
+            for target in weir.find(&["weir".to_owned()])? {
+                cores::cores(&bench, &target, workers, (*rounds).into(), *streams)?;
+            }
+        }
         _ => compare(&cli.compare, &model, files)?,
     }
     model.stop().context("the model")
@@ -168,7 +209,7 @@ fn compare(options: &Compare, model: &Model, files: u64) -> Result<()> {
                     continue;
                 }
                 eprint!(
-                    "round {} of {rounds}  {:<12}  {:<8}",
+                    "round {} of {rounds}  {:<13}  {:<13}",
                     round + 1,
                     workload.name,
                     target.name
@@ -192,7 +233,7 @@ fn compare(options: &Compare, model: &Model, files: u64) -> Result<()> {
     }
     if options.write {
         report::write(
-            &root().join("docs/performance.md"),
+            &target::root().join("docs/performance.md"),
             &workloads,
             &targets,
             &results,
@@ -207,7 +248,7 @@ impl Weir {
         let weir = self
             .weir
             .clone()
-            .unwrap_or_else(|| root().join("target/release/weir"));
+            .unwrap_or_else(|| target::root().join("target/release/weir"));
         target::find(
             names,
             &target::Options {
@@ -243,11 +284,6 @@ fn nanoseconds(seconds: f64) -> u64 {
     (seconds * clock::SECOND as f64) as u64
 }
 
-/// Returns the root of the repository.
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
 /// Returns the default file for raw results, in Cargo's build directory, which may be deleted.
 fn default_raw() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
@@ -272,7 +308,12 @@ fn line(workload: &workload::Workload, row: &Row) -> String {
         .errors
         .iter()
         .map(|(what, times)| format!("! {times} x {what}"));
-    values.chain(errors).collect::<Vec<_>>().join(", ")
+    let notes = row.notes.iter().cloned();
+    values
+        .chain(errors)
+        .chain(notes)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Raises the limit of open files to what the crowd needs, if permitted, and returns the limit. Children inherit it.

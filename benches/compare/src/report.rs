@@ -20,16 +20,17 @@ const READ_THIS: &str = "\
 The configuration of the targets is in `benches/compare/src/target`. Each has two workers and does not buffer \
 responses. All except `relay` reuse connections to the model. `direct` is no proxy. `relay` only copies bytes between \
 two sockets, so it shows the least that a proxy costs, apart from opening a connection for each client. Weir reads, \
-meters and bounds every event, and writes a log line for each stream; the others pass bytes on and write none. When a \
+meters and bounds every event, and writes a log line for each stream; the others pass bytes on and write none. `reply`, \
+`hide`, `resume-memory`, `resume-redis` and `merge` are Weir with that feature. When a \
 client takes less than its model sends, Weir drops the oldest tokens of that stream (`queue.overflow`), and the \
 others stop reading the model. At saturation this can happen to the load generator; the lines below a table say what \
 did not arrive.
 
-Targets take turns within a round. Figures are medians of the rounds (least..most). `x nginx` (the ratio to nginx) \
-and `added` (the difference to direct) are computed within each round; the table shows their medians. `CPU` is the \
-time of the target's threads, user and kernel.
+Targets take turns within a round. Figures are medians of the rounds (least..most). `x nginx` and `x weir` (ratios to \
+them) and `added` (the difference to direct, which is plain HTTP/1.1 in all workloads) are computed within each round; \
+the table shows their medians. `CPU` is the time of the target's threads, user and kernel.
 
-Not measured: real networks, TLS, HTTP/2, compression, large requests, many cores. Model, load generator and target \
+Not measured: real networks, machines with many cores. Model, load generator and target \
 share one machine, so at saturation they take time from each other. The kernel's work for a socket is charged to the \
 thread that it interrupts, whichever process that belongs to. The memory of the kernel's socket buffers is not \
 counted at all.

@@ -27,6 +27,11 @@ pub fn median(values: &[f64]) -> Option<f64> {
     Some(f64::midpoint(sorted[middle - 1], upper))
 }
 
+/// Returns the ratios within each round, of the rounds that have both numbers.
+pub fn ratios(ours: &[Option<f64>], theirs: &[Option<f64>]) -> Vec<f64> {
+    compared(ours, theirs, |ours, theirs| ours / theirs)
+}
+
 /// Returns the median of a comparison made within each round, over the rounds that have both numbers.
 ///
 /// The machine is faster in some rounds than in others, but both sides of a pair ran on it in the same round.
@@ -35,11 +40,19 @@ pub fn paired(
     theirs: &[Option<f64>],
     compare: fn(f64, f64) -> f64,
 ) -> Option<f64> {
-    let pairs = ours
-        .iter()
-        .zip(theirs)
-        .filter_map(|(ours, theirs)| Some(compare((*ours)?, (*theirs)?)));
-    median(&pairs.filter(|value| value.is_finite()).collect::<Vec<_>>())
+    median(&compared(ours, theirs, compare))
+}
+
+fn compared(
+    ours: &[Option<f64>],
+    theirs: &[Option<f64>],
+    compare: fn(f64, f64) -> f64,
+) -> Vec<f64> {
+    let pairs = ours.iter().zip(theirs);
+    pairs
+        .filter_map(|(ours, theirs)| Some(compare((*ours)?, (*theirs)?)))
+        .filter(|value| value.is_finite())
+        .collect()
 }
 
 #[cfg(test)]
@@ -73,6 +86,7 @@ mod tests {
             [Some(5.0), Some(1.0), Some(100.0)],
         );
         assert_eq!(paired(&ours, &theirs, |a, b| a / b), Some(2.0));
+        assert_eq!(ratios(&ours, &theirs), [2.0, 2.0]);
         assert_eq!(paired(&[None], &[Some(1.0)], |a, b| a / b), None);
     }
 }

@@ -1,11 +1,14 @@
 //! Formats the rounds of a workload as a table.
 
 use crate::results::Results;
-use crate::stats::{paired, summary};
+use crate::stats::{paired, ratios, summary};
+use crate::target::is_weir;
 use crate::workload::Workload;
 
 /// The target that ratios refer to, and the one whose value is subtracted.
 const REFERENCE: &str = "nginx";
+/// The target that Weir in other forms is compared with.
+const OWN: &str = "weir";
 const FLOOR: &str = "direct";
 
 #[derive(Debug)]
@@ -40,13 +43,26 @@ impl Table {
                     ),
                 });
             }
-            if column.ratio && targets.contains(&REFERENCE) {
-                head.push(format!("x {REFERENCE}"));
+            let is_beside_own = targets.iter().any(|target| is_weir(target));
+            for (reference, is_shown) in [(REFERENCE, true), (OWN, is_beside_own)] {
+                if !column.ratio || !is_shown || !targets.contains(&reference) {
+                    continue;
+                }
+                head.push(format!("x {reference}"));
                 for (row, target) in rows.iter_mut().zip(&targets) {
-                    let ratio = paired(&values(target), &values(REFERENCE), |ours, theirs| {
-                        ours / theirs
+                    let ratios = ratios(&values(target), &values(reference));
+                    row.push(match summary(&ratios) {
+                        None => "-".to_owned(),
+                        Some(all) if ratios.len() == 1 || *target == reference => {
+                            number(all.median, 2)
+                        }
+                        Some(all) => format!(
+                            "{} ({}..{})",
+                            number(all.median, 2),
+                            number(all.least, 2),
+                            number(all.most, 2)
+                        ),
                     });
-                    row.push(ratio.map_or_else(|| "-".to_owned(), |ratio| number(ratio, 2)));
                 }
             }
             if column.added && targets.contains(&FLOOR) {

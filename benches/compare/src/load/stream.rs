@@ -1,21 +1,18 @@
 //! One stream of the load: its request, and a check of the response.
 
-use std::os::fd::OwnedFd;
-
 use crate::ask::Ask;
-use crate::net::{self, Moved};
-use crate::stamp::{Finder, Stamp};
+use crate::net::Moved;
+use crate::stamp::Stamp;
 use crate::websocket::{self, Frames};
 
 use super::Reader;
+use super::body::Body;
 use super::chunked::Chunked;
-
-/// The end of every body over HTTP, whatever transfer coding a proxy uses.
-const DONE: &[u8] = b"data: [DONE]\n\n";
+use super::wire::Wire;
 
 #[derive(Debug)]
 pub(super) struct Stream {
-    pub(super) socket: OwnedFd,
+    pub(super) wire: Wire,
     pub(super) ask: Ask,
     pub(super) reader: Reader,
     request: Vec<u8>,
@@ -33,17 +30,6 @@ enum Framing {
     Messages(Frames),
 }
 
-/// The check of a body's data.
-#[derive(Debug, Default)]
-struct Body {
-    finder: Finder,
-    /// The number of stamps so far, which is the sequence number of the next one.
-    next: u32,
-    gaps: u64,
-    wrong: u64,
-    tail: [u8; DONE.len()],
-}
-
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     Nothing,
@@ -59,14 +45,15 @@ pub(super) enum Progress {
 }
 
 impl Stream {
-    pub(super) fn new(socket: OwnedFd, ask: Ask, reader: Reader) -> Self {
+    /// Prepares a request. With `in_body`, its body says what is asked, too.
+    pub(super) fn new(wire: Wire, ask: Ask, reader: Reader, in_body: bool) -> Self {
         let (request, framing) = if ask.message > 0 {
             (upgrade(&ask), Framing::Messages(Frames::default()))
         } else {
-            (post(&ask), Framing::Chunks(Chunked::default()))
+            (post(&ask, in_body), Framing::Chunks(Chunked::default()))
         };
         Self {
-            socket,
+            wire,
             ask,
             reader,
             request: request.into_bytes(),
@@ -80,7 +67,7 @@ impl Stream {
 
     /// Reports whether part of the request is not written yet.
     pub(super) fn writing(&self) -> bool {
-        self.written < self.request.len()
+        self.written < self.request.len() || self.wire.waits()
     }
 
     pub(super) fn begun(&self) -> bool {
@@ -88,11 +75,11 @@ impl Stream {
     }
 
     pub(super) fn received(&self) -> u32 {
-        self.body.next
+        self.body.received()
     }
 
     pub(super) fn write(&mut self) -> Progress {
-        match net::write(&self.socket, &self.request[self.written..]) {
+        match self.wire.write(&self.request[self.written..]) {
             Moved::Bytes(count) => self.written += count,
             Moved::Nothing => {}
             Moved::Closed => return Progress::Broken("connection refused".to_owned()),
@@ -128,11 +115,11 @@ impl Stream {
         if self.framing.ended() {
             if self.ask.message > 0 {
                 // The connection ends in any case. A proxy that got no answer might count it as broken.
-                net::write(&self.socket, websocket::CLOSE_ANSWER);
+                self.wire.write(websocket::CLOSE_ANSWER);
             }
             return Progress::Ended {
                 began: progress == Progress::Begins,
-                wrong: self.wrong(),
+                wrong: self.body.wrong(&self.ask),
             };
         }
         progress
@@ -176,23 +163,6 @@ impl Stream {
         }
         Ok(())
     }
-
-    fn wrong(&self) -> Vec<String> {
-        let mut wrong = Vec::new();
-        if self.body.wrong > 0 {
-            wrong.push("stream with stamps that are repeated or unreadable".to_owned());
-        }
-        if self.body.gaps > 0 {
-            wrong.push("stream with events missing".to_owned());
-        }
-        if self.ask.events > 0 && self.body.gaps == 0 && self.body.next != self.ask.events {
-            wrong.push("stream with the wrong number of events".to_owned());
-        }
-        if self.ask.message == 0 && self.body.tail != DONE {
-            wrong.push("stream that does not end with [DONE]".to_owned());
-        }
-        wrong
-    }
 }
 
 impl Framing {
@@ -212,35 +182,20 @@ impl Framing {
     }
 }
 
-impl Body {
-    fn feed(&mut self, data: &[u8], found: &mut impl FnMut(Stamp)) {
-        let Self {
-            finder,
-            next,
-            gaps,
-            wrong,
-            ..
-        } = self;
-        finder.feed(data, |stamp| match stamp {
-            Some(stamp) if stamp.sequence >= *next => {
-                *gaps += u64::from(stamp.sequence - *next);
-                *next = stamp.sequence + 1;
-                found(stamp);
-            }
-            _ => *wrong += 1,
-        });
-        let length = self.tail.len();
-        if let Some(tail) = data.len().checked_sub(length).and_then(|at| data.get(at..)) {
-            self.tail.copy_from_slice(tail);
-        } else {
-            self.tail.copy_within(data.len().., 0);
-            self.tail[length - data.len()..].copy_from_slice(data);
-        }
-    }
+/// Returns the body of a request. With `in_body`, it repeats what is asked in a member that OpenAI's API has.
+pub(super) fn body(ask: &Ask, in_body: bool) -> String {
+    let user = if in_body {
+        format!(r#""user":"{ask}","#)
+    } else {
+        String::new()
+    };
+    format!(
+        r#"{{"model":"mock7","stream":true,{user}"messages":[{{"role":"user","content":"Go on."}}]}}"#
+    )
 }
 
-fn post(ask: &Ask) -> String {
-    let body = r#"{"model":"mock7","stream":true,"messages":[{"role":"user","content":"Go on."}]}"#;
+fn post(ask: &Ask, in_body: bool) -> String {
+    let body = body(ask, in_body);
     format!(
         "POST {ask} HTTP/1.1\r\nHost: model.test\r\nUser-Agent: compare\r\nAccept: text/event-stream\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -263,9 +218,10 @@ mod tests {
     fn stream(ask: Ask) -> Stream {
         // These tests move no bytes, so any descriptor will do.
         Stream::new(
-            rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap(),
+            Wire::Plain(rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap()),
             ask,
             Reader::Eager,
+            false,
         )
     }
 

@@ -3,13 +3,14 @@
 
 use std::os::fd::OwnedFd;
 
-use crate::ask::{Ask, Hold};
+use crate::ask::{Ask, Hold, PATH};
 use crate::clock;
 use crate::net::{self, Moved};
 use crate::stamp::Stamp;
 use crate::websocket;
 
-use super::text::{HEAD, NOT_FOUND, Text};
+use super::compressed::Compressed;
+use super::text::{self, GZIP_HEAD, HEAD, NOT_FOUND, Text};
 
 /// The largest request head. The load generator sends smaller ones.
 const MAX_REQUEST: usize = 64 << 10;
@@ -21,6 +22,10 @@ const COUNTED_SEND_BUFFER: usize = 32 << 10;
 pub(super) struct Connection {
     pub(super) socket: OwnedFd,
     received: Vec<u8>,
+    /// The part of a body that has not arrived, and is not kept.
+    coming: usize,
+    /// What is asked by a request whose body is not complete.
+    asked: Option<Ask>,
     /// The running stream.
     pub(super) stream: Option<Stream>,
     /// Bytes to write; those from `taken` on were not taken by the kernel yet.
@@ -36,6 +41,7 @@ pub(super) struct Stream {
     pub(super) sequence: u32,
     /// When the next event of a paced stream is due.
     pub(super) due: u64,
+    compressed: Option<Box<Compressed>>,
 }
 
 /// The outcome of doing something with a connection.
@@ -58,6 +64,8 @@ impl Connection {
         Self {
             socket,
             received: Vec::new(),
+            coming: 0,
+            asked: None,
             stream: None,
             out: Vec::new(),
             taken: 0,
@@ -69,7 +77,11 @@ impl Connection {
     pub(super) fn readable(&mut self, buffer: &mut [u8]) -> State {
         loop {
             match net::read(&self.socket, buffer) {
-                Moved::Bytes(count) => self.received.extend_from_slice(&buffer[..count]),
+                Moved::Bytes(count) => {
+                    let of_body = count.min(self.coming);
+                    self.coming -= of_body;
+                    self.received.extend_from_slice(&buffer[of_body..count]);
+                }
                 Moved::Nothing => break,
                 Moved::Closed => return State::Closed,
             }
@@ -79,27 +91,51 @@ impl Connection {
 
     /// Begins the stream that the next request asks for, if the previous one has ended.
     pub(super) fn answer(&mut self) -> State {
-        if self.stream.is_some() || self.received.is_empty() {
+        if self.stream.is_some() || self.coming > 0 {
             return State::Waits;
         }
-        let Some((length, ask)) = request(&self.received) else {
-            return if self.received.len() > MAX_REQUEST {
-                State::Closed
-            } else {
-                State::Waits
+        let asked = self.asked.take();
+        if asked.is_none() && self.received.is_empty() {
+            return State::Waits;
+        }
+        let ask = if asked.is_some() {
+            asked
+        } else {
+            let Some((length, ask)) = request(&self.received) else {
+                return if self.received.len() > MAX_REQUEST {
+                    State::Closed
+                } else {
+                    State::Waits
+                };
             };
+            if let Some(coming) = length.checked_sub(self.received.len()).filter(|n| *n > 0) {
+                self.received.clear();
+                (self.coming, self.asked) = (coming, ask);
+                return State::Waits;
+            }
+            self.received.drain(..length);
+            ask
         };
-        self.received.drain(..length);
         let Some(ask) = ask else {
             self.out.extend_from_slice(NOT_FOUND);
             return self.flush();
         };
+        if ask.answer > 0 {
+            self.out.extend(text::answer(ask.answer));
+            return match self.flush() {
+                State::Closed => State::Closed,
+                // Nothing follows by itself, unless the next request is here already.
+                _ => self.answer(),
+            };
+        }
         if ask.count {
             net::set_send_buffer(&self.socket, COUNTED_SEND_BUFFER);
         }
         if ask.hold != Hold::Head {
             self.out.extend_from_slice(if ask.message > 0 {
                 websocket::ACCEPTED
+            } else if ask.gzip {
+                GZIP_HEAD
             } else {
                 HEAD
             });
@@ -113,6 +149,7 @@ impl Connection {
             ask,
             sequence: 0,
             due,
+            compressed: ask.gzip.then(Box::default),
         });
         match self.flush() {
             State::Closed => State::Closed,
@@ -139,12 +176,16 @@ impl Connection {
                 sequence: stream.sequence,
                 sent: now,
             };
-            match stream.ask.message {
-                0 => text.event(stamp, &mut self.out),
-                size => websocket::message(stamp, size, &mut self.out),
+            match (&mut stream.compressed, stream.ask.message) {
+                (Some(compressed), _) => compressed.event(text, stamp),
+                (None, 0) => text.event(stamp, &mut self.out),
+                (None, size) => websocket::message(stamp, size, &mut self.out),
             }
             stream.sequence += 1;
             *sent += 1;
+        }
+        if let Some(compressed) = &mut stream.compressed {
+            compressed.flush(&mut self.out);
         }
         if stream.sequence == stream.ask.events {
             return self.end(text);
@@ -154,7 +195,13 @@ impl Connection {
 
     /// Writes the end of the stream, after the bytes that wait.
     pub(super) fn end(&mut self, text: &Text) -> State {
-        if self
+        let compressed = self
+            .stream
+            .as_mut()
+            .and_then(|stream| stream.compressed.take());
+        if let Some(compressed) = compressed {
+            compressed.end(&mut self.out);
+        } else if self
             .stream
             .as_ref()
             .is_some_and(|stream| stream.ask.message > 0)
@@ -211,14 +258,16 @@ fn first_due(now: u64, period: u64, phase: u64) -> u64 {
     if start < now { start + period } else { start }
 }
 
-/// Returns the length of the request, and what it asks for, once it is complete.
+/// Returns the length of the request, and what it asks for, once it is complete. A request for an answer that is no stream
+/// needs only its head and the length of its body, which may be large.
 fn request(bytes: &[u8]) -> Option<(usize, Option<Ask>)> {
     let head = memchr::memmem::find(bytes, b"\r\n\r\n")? + 4;
     let text = std::str::from_utf8(&bytes[..head]).unwrap_or_default();
     let mut lines = text.split("\r\n");
     let mut words = lines.next().unwrap_or_default().split(' ');
     let method = words.next();
-    let ask = words.next().and_then(Ask::read);
+    let path = words.next();
+    let ask = path.and_then(Ask::read);
     let (mut length, mut key) = (head, None);
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
         if name.eq_ignore_ascii_case("content-length") {
@@ -233,7 +282,14 @@ fn request(bytes: &[u8]) -> Option<(usize, Option<Ask>)> {
         0 => method == Some("POST"),
         _ => method == Some("GET") && key == Some(websocket::KEY),
     });
-    (length <= bytes.len()).then_some((length, ask))
+    let is_whole = length <= bytes.len();
+    let ask = match path {
+        // Some targets write a path of their own.
+        Some(PATH) if is_whole => Ask::read_body(&bytes[head..length]).or(ask),
+        _ => ask,
+    };
+    let suffices = is_whole || ask.is_some_and(|ask| ask.answer > 0);
+    suffices.then_some((length, ask))
 }
 
 #[cfg(test)]
@@ -257,6 +313,28 @@ mod tests {
             Some((chunked.len(), Some(ask)))
         );
         assert_eq!(request(b"GET / HTTP/1.1\r\n\r\n"), Some((18, None)));
+        let body = format!(r#"{{"user":"{ask}"}}"#);
+        let repeated = format!(
+            "POST {PATH} HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        assert_eq!(
+            request(repeated.as_bytes()),
+            Some((repeated.len(), Some(ask)))
+        );
+    }
+
+    #[test]
+    fn the_body_before_an_answer_is_not_kept() {
+        let ask = Ask {
+            answer: 300,
+            ..Ask::default()
+        };
+        let head = format!("POST {ask} HTTP/1.1\r\nContent-Length: 1000\r\n\r\n");
+        assert_eq!(
+            request(format!("{head}xx").as_bytes()),
+            Some((head.len() + 1000, Some(ask)))
+        );
     }
 
     #[test]

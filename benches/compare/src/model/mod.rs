@@ -1,5 +1,6 @@
 //! The mock model: a single-threaded HTTP/1.1 server that streams what a request asks for.
 
+mod compressed;
 mod connection;
 mod server;
 mod text;

@@ -124,7 +124,7 @@ impl Server {
                 if connection
                     .stream
                     .as_ref()
-                    .is_some_and(|stream| stream.ask.events == 0)
+                    .is_some_and(|stream| stream.ask.is_endless())
                 {
                     let state = connection.end(&self.text);
                     self.became(slot, state);

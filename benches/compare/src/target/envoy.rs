@@ -2,12 +2,14 @@
 
 use std::process::Command;
 
-use super::{Program, Stanza, WORKERS, on_path, version_of};
+use super::setup::plain_only;
+use super::{Program, Stanza, on_path, version_of};
 
 pub(super) const STANZA: Stanza = Stanza {
     name: "envoy",
     program: |_| Program::At(on_path("envoy")),
     version: |program| version_of(program, "--version"),
+    cannot: plain_only,
     command: |place| {
         let config = format!(
             r#"static_resources:
@@ -54,11 +56,12 @@ pub(super) const STANZA: Stanza = Stanza {
             .arg(place.file("envoy.yaml", &config)?);
         command.args([
             "--concurrency",
-            &WORKERS.to_string(),
+            &place.setup.workers.to_string(),
             "--disable-hot-restart",
             "--log-level",
             "warn",
         ]);
         Ok(command)
     },
+    ..Stanza::USUAL
 };

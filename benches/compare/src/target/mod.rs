@@ -1,13 +1,18 @@
 //! The targets of the comparison. Each target is a file here, which says how to configure it and how to start it.
 
 mod caddy;
+mod certificate;
 mod child;
 mod direct;
 mod envoy;
+mod features;
 mod haproxy;
+mod litellm;
 mod nginx;
 mod process;
+mod redis;
 mod relay;
+mod setup;
 mod weir;
 
 use std::net::SocketAddr;
@@ -19,8 +24,11 @@ use tempfile::TempDir;
 
 pub use child::{Group, kill_all};
 pub use process::Running;
+pub use setup::Setup;
 
-/// The number of workers or threads of each target, where it can be configured.
+use certificate::Files;
+
+/// The number of workers or threads of each target, where it can be configured and a workload says nothing else.
 const WORKERS: usize = 2;
 
 /// The definition of a target. To add one, add a file with a `Stanza` and a line in `ALL`.
@@ -30,6 +38,18 @@ pub struct Stanza {
     program: fn(&Options) -> Program,
     /// Returns the program's version number.
     version: fn(&Path) -> Result<String>,
+    /// Returns why the target cannot do what a workload needs.
+    cannot: fn(Setup) -> Option<&'static str>,
+    /// The only workloads that say something about it, by name.
+    workloads: Option<&'static [&'static str]>,
+    /// Whether it takes part if no targets are named.
+    by_default: bool,
+    /// Whether it is Weir in another form, so that its ratio to Weir is shown.
+    is_weir: bool,
+    /// Whether it has a Redis server.
+    redis: bool,
+    /// Whether the body of a request must repeat what is asked of the model.
+    in_body: bool,
     /// Writes the configuration, and returns the command to start.
     command: fn(&Place<'_>) -> Result<Command>,
 }
@@ -39,10 +59,16 @@ const ALL: &[Stanza] = &[
     relay::STANZA,
     weir::STANZA,
     weir::BEFORE,
+    features::REPLY,
+    features::HIDE,
+    features::RESUME_MEMORY,
+    features::RESUME_REDIS,
+    features::MERGE,
     nginx::STANZA,
     haproxy::STANZA,
     caddy::STANZA,
     envoy::STANZA,
+    litellm::STANZA,
 ];
 
 /// The program to start for a target.
@@ -71,6 +97,13 @@ pub struct Place<'a> {
     directory: &'a Path,
     listen: SocketAddr,
     upstream: SocketAddr,
+    setup: Setup,
+    /// If clients use TLS.
+    tls: Option<Files>,
+    /// Its Redis server, if it has one.
+    redis: Option<SocketAddr>,
+    /// Where Weir listens for questions about itself, if it is asked.
+    admin: Option<SocketAddr>,
 }
 
 impl Place<'_> {
@@ -95,10 +128,26 @@ pub struct Target {
 impl Target {
     /// Starts the target in front of `upstream`, and returns once it answers.
     pub fn start(&self, upstream: SocketAddr) -> Result<Running> {
+        self.start_as(upstream, Setup::PLAIN)
+    }
+
+    /// The same as a workload needs it. Without a proxy, the model is asked in plain HTTP/1.1 in any case.
+    pub fn start_as(&self, upstream: SocketAddr, setup: Setup) -> Result<Running> {
         match &self.program {
             None => Ok(Running::none(upstream)),
-            Some(program) => Running::start(&self.stanza, program, upstream),
+            Some(program) => Running::start(&self.stanza, program, upstream, setup),
         }
+    }
+
+    /// Returns why the target cannot do what a workload needs.
+    pub fn cannot(&self, setup: Setup) -> Option<&'static str> {
+        (self.stanza.cannot)(setup)
+    }
+
+    /// Reports whether a workload says something about this target.
+    pub fn is_for(&self, workload: &str) -> bool {
+        let only = self.stanza.workloads;
+        only.is_none_or(|only| only.contains(&workload))
     }
 
     /// Reports whether the target has processes whose cost can be measured.
@@ -119,7 +168,8 @@ pub fn find(names: &[String], options: &Options) -> Result<Vec<Target>> {
     let mut found = Vec::new();
     for stanza in ALL {
         let named = names.iter().any(|name| name == stanza.name);
-        if !named && !names.is_empty() {
+        let is_wanted = named || (names.is_empty() && stanza.by_default);
+        if !is_wanted {
             continue;
         }
         match stanza.locate(options) {
@@ -137,6 +187,20 @@ pub fn find(names: &[String], options: &Options) -> Result<Vec<Target>> {
 }
 
 impl Stanza {
+    /// What most targets have in common, and nothing that they need.
+    const USUAL: Self = Self {
+        name: "",
+        program: |_| Program::None,
+        version: |_| Ok(String::new()),
+        cannot: setup::can_do_all,
+        workloads: None,
+        by_default: true,
+        is_weir: false,
+        redis: false,
+        in_body: false,
+        command: |_| bail!("there is nothing to start"),
+    };
+
     fn locate(self, options: &Options) -> Result<Option<Target>> {
         let program = match (self.program)(options) {
             Program::At(program) if program.is_file() => Some(program),
@@ -152,6 +216,17 @@ impl Stanza {
             stanza: self,
         }))
     }
+}
+
+/// Reports whether a target is Weir in another form.
+pub fn is_weir(name: &str) -> bool {
+    ALL.iter()
+        .any(|stanza| stanza.name == name && stanza.is_weir)
+}
+
+/// Returns the root of the repository.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// Creates a directory for the files of one process, which is removed with its owner.

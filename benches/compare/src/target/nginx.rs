@@ -1,9 +1,10 @@
 //! nginx, configured for streams as its documentation says: no response buffering, upstream keep-alive, and
-//! WebSockets.
+//! WebSockets. Bodies of requests are neither limited nor written to files, and what the model compresses is decompressed
+//! for clients that do not ask for it.
 
 use std::process::Command;
 
-use super::{Program, Stanza, WORKERS, on_path, version_of};
+use super::{Program, Stanza, on_path, version_of};
 
 pub(super) const STANZA: Stanza = Stanza {
     name: "nginx",
@@ -17,24 +18,46 @@ pub(super) const STANZA: Stanza = Stanza {
         } else {
             ""
         };
+        let http2 = if place.setup.client.is_h2() {
+            " http2"
+        } else {
+            ""
+        };
+        let (ssl, files) = match &place.tls {
+            Some(files) => (
+                " ssl",
+                format!(
+                    "ssl_certificate {}; ssl_certificate_key {};",
+                    files.certificate.display(),
+                    files.key.display()
+                ),
+            ),
+            None => ("", String::new()),
+        };
+        let gunzip = if place.setup.gzip { "gunzip on;" } else { "" };
+        let workers = place.setup.workers;
         let config = format!(
             "daemon off; {user}
-            worker_processes {WORKERS};
+            worker_processes {workers};
             worker_rlimit_nofile 65536;
             pid {directory}/pid;
             error_log {directory}/error.log;
             events {{ worker_connections 32768; }}
             http {{
                 access_log off;
+                keepalive_requests 1000000;
                 client_body_temp_path {directory}/body;
                 proxy_temp_path {directory}/proxy;
                 fastcgi_temp_path {directory}/fastcgi;
                 uwsgi_temp_path {directory}/uwsgi;
                 scgi_temp_path {directory}/scgi;
-                upstream model {{ server {upstream}; keepalive 64; }}
+                upstream model {{ server {upstream}; keepalive 64; keepalive_requests 1000000; }}
                 map $http_upgrade $upgrade {{ default upgrade; '' ''; }}
                 server {{
-                    listen {listen};
+                    listen {listen}{ssl}{http2};
+                    {files} {gunzip}
+                    client_max_body_size 0;
+                    proxy_request_buffering off;
                     location / {{
                         proxy_pass http://model;
                         proxy_http_version 1.1;
@@ -59,4 +82,5 @@ pub(super) const STANZA: Stanza = Stanza {
         command.arg("-e").arg(place.directory.join("error.log"));
         Ok(command)
     },
+    ..Stanza::USUAL
 };

@@ -10,14 +10,15 @@ use anyhow::{Context, Result, bail};
 
 use crate::ask::Ask;
 use crate::clock;
+use crate::front::Front;
 use crate::load::{Load, Reader};
 use crate::proc;
 
 use super::child::Group;
-use super::{Place, Stanza};
+use super::{Place, Setup, Stanza, certificate, redis};
 
-/// How long a target may take until its first response.
-const START: u64 = 20 * clock::SECOND;
+/// How long a target may take until its first response. A gateway in Python needs most of it.
+const START: u64 = 60 * clock::SECOND;
 
 #[derive(Debug)]
 pub struct Running {
@@ -25,7 +26,15 @@ pub struct Running {
     pub address: SocketAddr,
     /// The time from the spawn to the end of the first response, in nanoseconds.
     pub started_in: u64,
+    /// How its clients speak with it.
+    pub front: Front,
+    /// Whether the model is to compress.
+    pub gzip: bool,
+    /// Where it is asked about itself, if the workload wanted that.
+    pub admin: Option<SocketAddr>,
     group: Option<Group>,
+    /// Its Redis server, which ends with it.
+    _redis: Option<Group>,
 }
 
 impl Running {
@@ -34,18 +43,48 @@ impl Running {
         Self {
             address,
             started_in: 0,
+            front: Front::plain(address),
+            gzip: false,
+            admin: None,
             group: None,
+            _redis: None,
         }
     }
 
-    pub(super) fn start(stanza: &Stanza, program: &Path, upstream: SocketAddr) -> Result<Self> {
+    pub(super) fn start(
+        stanza: &Stanza,
+        program: &Path,
+        upstream: SocketAddr,
+        setup: Setup,
+    ) -> Result<Self> {
         let directory = super::directory()?;
         let address = crate::net::free_address()?;
+        let admin = setup.admin.then(crate::net::free_address).transpose()?;
+        let tls = setup
+            .client
+            .is_tls()
+            .then(|| certificate::write(directory.path()));
+        let (redis, redis_address) = match redis::program().filter(|_| stanza.redis) {
+            Some(program) => {
+                let (group, address) = redis::start(&program)?;
+                (Some(group), Some(address))
+            }
+            None => (None, None),
+        };
         let place = Place {
             program,
             directory: directory.path(),
             listen: address,
             upstream,
+            setup,
+            tls: tls.transpose()?,
+            redis: redis_address,
+            admin,
+        };
+        let front = Front {
+            address,
+            client: setup.client,
+            in_body: stanza.in_body,
         };
         let mut command = (stanza.command)(&place)?;
         let log = File::create(directory.path().join("log"))?;
@@ -55,12 +94,20 @@ impl Running {
             .stderr(log);
         let spawned = clock::now();
         let mut group = Group::spawn(&mut command, directory)?;
-        wait_for_answer(&mut group, address)
+        wait_for_answer(&mut group, front, setup.gzip)
             .with_context(|| format!("{} does not start: {}", stanza.name, said(&group)))?;
+        let started_in = clock::now() - spawned;
+        if let Some(address) = redis_address {
+            redis::is_used(address)?;
+        }
         Ok(Self {
             address,
-            started_in: clock::now() - spawned,
+            started_in,
+            front,
+            gzip: setup.gzip,
+            admin,
             group: Some(group),
+            _redis: redis,
         })
     }
 
@@ -73,13 +120,14 @@ impl Running {
 }
 
 /// Polls until a request is answered. A socket may accept connections before the server behind it is ready.
-fn wait_for_answer(group: &mut Group, address: SocketAddr) -> Result<()> {
+fn wait_for_answer(group: &mut Group, front: Front, gzip: bool) -> Result<()> {
     let deadline = clock::now() + START;
     loop {
-        let mut load = Load::new(address)?;
+        let mut load = Load::at(front)?;
         load.open(
             Ask {
                 events: 1,
+                gzip,
                 ..Ask::default()
             },
             Reader::Eager,

@@ -2,12 +2,18 @@
 
 use std::process::Command;
 
+use crate::front::Client;
+
 use super::{Program, Stanza};
 
 pub(super) const STANZA: Stanza = Stanza {
     name: "relay",
     program: |_| std::env::current_exe().map_or(Program::Unasked, Program::At),
     version: |_| Ok("copies bytes, 2 threads".to_owned()),
+    cannot: |setup| {
+        let reads = setup.client != Client::Http1 || setup.gzip;
+        reads.then_some("it copies bytes and reads none")
+    },
     command: |place| {
         let mut command = Command::new(place.program);
         command.args([
@@ -17,4 +23,5 @@ pub(super) const STANZA: Stanza = Stanza {
         ]);
         Ok(command)
     },
+    ..Stanza::USUAL
 };

@@ -9,7 +9,7 @@ use crate::ask::{Ask, Hold};
 use crate::clock::{self, MILLISECOND, SECOND};
 use crate::load::{Errors, Load, Reader};
 use crate::model::Note;
-use crate::target::{Running, Target};
+use crate::target::{Running, Setup, Target};
 
 use super::{Bench, Column, Row, Run, Workload, column};
 
@@ -57,10 +57,11 @@ pub(super) const WORKLOAD: Workload = Workload {
         PHASES[2].p99,
     ],
     run: Run::Own(run),
+    setup: Setup::PLAIN,
     direct: true,
 };
 
-fn run(bench: &Bench<'_>, target: &Target) -> Result<Row> {
+fn run(bench: &Bench<'_>, target: &Target, _: Setup) -> Result<Row> {
     let running = target.start(bench.model.address)?;
     let mut row = Row::default();
     for phase in PHASES {

@@ -6,7 +6,7 @@ use crate::ask::Ask;
 use crate::clock::{self, SECOND};
 use crate::load::{Load, Reader};
 use crate::proc::Usage;
-use crate::target::Target;
+use crate::target::{Setup, Target};
 
 use super::{Bench, Column, Row, Run, WARM_UP, Workload, column};
 
@@ -23,10 +23,11 @@ pub(super) const WORKLOAD: Workload = Workload {
     what: "A new client connection, 10 events, and the connection is closed; 32 at a time.",
     columns: &[CPU, USER, RATE],
     run: Run::Own(run),
+    setup: Setup::PLAIN,
     direct: true,
 };
 
-fn run(bench: &Bench<'_>, target: &Target) -> Result<Row> {
+fn run(bench: &Bench<'_>, target: &Target, _: Setup) -> Result<Row> {
     let running = target.start(bench.model.address)?;
     let processes = running.processes()?;
     let mut load = Load::new(running.address)?;

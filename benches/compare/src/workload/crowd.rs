@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 
-use crate::target::Target;
+use crate::front::Client;
+use crate::target::{Setup, Target};
 
 use super::steady::{self, Shape};
 use super::{Bench, Row, Run, Workload, columns};
@@ -21,24 +22,42 @@ pub(super) const SCALE: Workload = Workload {
         columns::P50,
         columns::P99,
     ],
-    run: Run::Own(|bench, target| crowd(bench, target, 10_000)),
+    run: Run::Own(|bench, target, setup| crowd(bench, target, setup, 10_000)),
+    setup: Setup::PLAIN,
     direct: true,
+};
+
+pub(super) const TLS: Workload = Workload {
+    name: "scale-tls",
+    what: "10,000 streams to clients over TLS, one event a second each. Memory is what the processes grow by.",
+    columns: &[
+        columns::CPU,
+        columns::USER,
+        columns::MEMORY,
+        columns::P50,
+        columns::P99,
+    ],
+    run: Run::Own(|bench, target, setup| crowd(bench, target, setup, 10_000)),
+    setup: Setup::of(Client::Tls),
+    direct: false,
 };
 
 pub(super) const MEMORY: Workload = Workload {
     name: "memory",
     what: "The same with 5,000 streams.",
     columns: &[columns::MEMORY, columns::CPU, columns::P99],
-    run: Run::Own(|bench, target| crowd(bench, target, 5_000)),
+    run: Run::Own(|bench, target, setup| crowd(bench, target, setup, 5_000)),
+    setup: Setup::PLAIN,
     direct: false,
 };
 
-fn crowd(bench: &Bench<'_>, target: &Target, wanted: usize) -> Result<Row> {
+fn crowd(bench: &Bench<'_>, target: &Target, setup: Setup, wanted: usize) -> Result<Row> {
     // Each stream takes two files: the client and the model are one process, and a proxy has two connections as well.
     let streams = wanted.min((bench.files.saturating_sub(SPARE) / 2) as usize);
     let mut row = steady::run(
         bench,
         target,
+        setup,
         Shape {
             streams,
             rate: 1,

@@ -2,8 +2,10 @@
 
 mod cancel;
 mod churn;
+mod clients;
 mod crowd;
 mod paced;
+mod requests;
 mod saturation;
 mod stalled;
 mod start;
@@ -17,7 +19,7 @@ use anyhow::{Result, bail};
 use crate::clock;
 use crate::load::Errors;
 use crate::model::Model;
-use crate::target::Target;
+use crate::target::{Setup, Target};
 
 pub use steady::{Shape, Steady, Window};
 
@@ -39,6 +41,8 @@ pub struct Workload {
     pub what: &'static str,
     pub columns: &'static [Column],
     run: Run,
+    /// What it needs of a target.
+    setup: Setup,
     /// Whether it also measures connections without a proxy.
     direct: bool,
 }
@@ -48,7 +52,7 @@ enum Run {
     /// Identical streams, measured for a window.
     Steady(Shape),
     /// Its own function.
-    Own(fn(&Bench<'_>, &Target) -> Result<Row>),
+    Own(fn(&Bench<'_>, &Target, Setup) -> Result<Row>),
 }
 
 /// The result of one run of a workload with a target.
@@ -84,6 +88,13 @@ const ALL: &[Workload] = &[
     start::WORKLOAD,
     websocket::SMALL,
     websocket::LARGE,
+    clients::TLS,
+    clients::H2,
+    clients::H2_TLS,
+    clients::GZIP,
+    requests::PLAIN,
+    requests::UPLOAD,
+    crowd::TLS,
 ];
 
 /// The warm-up. Streams reach their steady state well within this time.
@@ -91,7 +102,11 @@ const WARM_UP: u64 = clock::SECOND;
 
 impl Workload {
     pub fn wants(&self, target: &Target) -> bool {
-        self.direct || target.is_proxy()
+        (self.direct || target.is_proxy()) && target.is_for(self.name)
+    }
+
+    pub fn setup(&self) -> Setup {
+        self.setup
     }
 
     /// Returns the shape of a workload that consists of steady streams only.
@@ -103,10 +118,16 @@ impl Workload {
     }
 
     pub fn run(&self, bench: &Bench<'_>, target: &Target) -> Result<Row> {
+        if let Some(why) = target.cannot(self.setup) {
+            return Ok(Row {
+                notes: vec![format!("not measured: {why}")],
+                ..Row::default()
+            });
+        }
         bench.model.settle()?;
         match self.run {
-            Run::Steady(shape) => steady::run(bench, target, shape),
-            Run::Own(run) => run(bench, target),
+            Run::Steady(shape) => steady::run(bench, target, self.setup, shape),
+            Run::Own(run) => run(bench, target, self.setup),
         }
     }
 }

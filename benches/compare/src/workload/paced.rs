@@ -1,5 +1,7 @@
 //! The cost and the delay of an event when models produce tokens at a realistic pace.
 
+use crate::target::Setup;
+
 use super::{Run, Shape, Workload, columns};
 
 pub(super) const WORKLOAD: Workload = Workload {
@@ -19,5 +21,6 @@ pub(super) const WORKLOAD: Workload = Workload {
         batch: 1,
         message: 0,
     }),
+    setup: Setup::PLAIN,
     direct: true,
 };

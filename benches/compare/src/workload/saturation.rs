@@ -1,5 +1,7 @@
 //! The cost of an event at saturation, when the next event is always ready.
 
+use crate::target::Setup;
+
 use super::{Column, Run, Shape, Workload, columns};
 
 const ALONE: Shape = Shape {
@@ -15,6 +17,7 @@ pub(super) const ONE: Workload = Workload {
     what: "64 streams without a pace, each event a write of its own. Model and load share the cores with the proxy.",
     columns: COLUMNS,
     run: Run::Steady(ALONE),
+    setup: Setup::PLAIN,
     direct: true,
 };
 
@@ -23,5 +26,6 @@ pub(super) const SIXTEEN: Workload = Workload {
     what: "The same with sixteen events in a write, each still an HTTP chunk of its own.",
     columns: COLUMNS,
     run: Run::Steady(Shape { batch: 16, ..ALONE }),
+    setup: Setup::PLAIN,
     direct: true,
 };

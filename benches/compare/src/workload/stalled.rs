@@ -6,7 +6,7 @@ use crate::ask::Ask;
 use crate::clock::{self, MILLISECOND, SECOND};
 use crate::load::Reader;
 use crate::proc;
-use crate::target::Target;
+use crate::target::{Setup, Target};
 
 use super::steady::{Shape, Steady};
 use super::{Bench, Column, Row, Run, Workload, column};
@@ -33,10 +33,11 @@ pub(super) const WORKLOAD: Workload = Workload {
            kernel holds of the model's answer for the proxy.",
     columns: &[GROWTH, TAKEN, STILL, IN_KERNEL, UNREAD, ALONE, BESIDE],
     run: Run::Own(run),
+    setup: Setup::PLAIN,
     direct: true,
 };
 
-fn run(bench: &Bench<'_>, target: &Target) -> Result<Row> {
+fn run(bench: &Bench<'_>, target: &Target, _: Setup) -> Result<Row> {
     let model = bench.model;
     let running = target.start(model.address)?;
     let processes = running.processes()?;

@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::clock::MILLISECOND;
 use crate::proc;
 use crate::stats::median;
-use crate::target::Target;
+use crate::target::{Setup, Target};
 
 use super::{Bench, Column, Row, Run, Workload, column};
 
@@ -22,10 +22,11 @@ pub(super) const WORKLOAD: Workload = Workload {
            (PSS), and the size of the program file without its libraries.",
     columns: &[READY, IDLE, SIZE],
     run: Run::Own(run),
+    setup: Setup::PLAIN,
     direct: false,
 };
 
-fn run(bench: &Bench<'_>, target: &Target) -> Result<Row> {
+fn run(bench: &Bench<'_>, target: &Target, _: Setup) -> Result<Row> {
     let (mut ready, mut idle) = (Vec::new(), Vec::new());
     for _ in 0..TIMES {
         let running = target.start(bench.model.address)?;

@@ -7,7 +7,7 @@ use crate::clock::{self, SECOND};
 use crate::load::{Errors, Load, Reader};
 use crate::model::Model;
 use crate::proc::{self, Usage};
-use crate::target::{Running, Target};
+use crate::target::{Running, Setup, Target};
 
 use super::{Bench, Row, WARM_UP, columns};
 
@@ -48,7 +48,7 @@ impl Steady {
             message,
         } = shape;
         let sent_before = model.sent();
-        let mut load = Load::new(running.address)?;
+        let mut load = Load::at(running.front)?;
         for index in 0..streams as u64 {
             let period = SECOND * u64::from(batch) / u64::from(rate.max(1));
             let phase = period * index / streams as u64;
@@ -59,6 +59,7 @@ impl Steady {
                     batch,
                     phase,
                     message,
+                    gzip: running.gzip,
                     ..Ask::default()
                 },
                 Reader::Eager,
@@ -123,8 +124,8 @@ impl Steady {
 }
 
 /// Runs a workload that consists of steady streams only.
-pub(super) fn run(bench: &Bench<'_>, target: &Target, shape: Shape) -> Result<Row> {
-    let running = target.start(bench.model.address)?;
+pub(super) fn run(bench: &Bench<'_>, target: &Target, setup: Setup, shape: Shape) -> Result<Row> {
+    let running = target.start_as(bench.model.address, setup)?;
     let processes = running.processes()?;
     let idle = proc::memory(&processes)?;
     let mut steady = Steady::begin(bench.model, &running, shape)?;

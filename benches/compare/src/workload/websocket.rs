@@ -1,5 +1,7 @@
 //! The cost of a message in a WebSocket, from the model to the client. An event of the columns is a message here.
 
+use crate::target::Setup;
+
 use super::{Column, Run, Shape, Workload, columns};
 
 const COLUMNS: &[Column] = &[
@@ -20,6 +22,7 @@ pub(super) const SMALL: Workload = Workload {
         batch: 1,
         message: 200,
     }),
+    setup: Setup::PLAIN,
     direct: true,
 };
 
@@ -33,5 +36,6 @@ pub(super) const LARGE: Workload = Workload {
         batch: 1,
         message: 64 << 10,
     }),
+    setup: Setup::PLAIN,
     direct: true,
 };
