@@ -98,9 +98,10 @@ mod tests {
         assert!(align_of::<Place>() >= 128);
         assert_eq!(size_of::<Place>() % 128, 0);
         let used: HashSet<usize> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..*PLACES)
-                .map(|_| scope.spawn(|| PLACE.with(|place| *place)))
-                .collect();
+            let mut threads = Vec::new();
+            for _ in 0..*PLACES {
+                threads.push(scope.spawn(|| PLACE.with(|place| *place)));
+            }
             threads.into_iter().map(|one| one.join().unwrap()).collect()
         });
         // Threads of other tests may take places in between.
