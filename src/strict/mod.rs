@@ -63,6 +63,17 @@ impl<S, R: Rule> StrictIo<S, R> {
         self
     }
 
+    /// Notes what was written of `all` bytes. As long as the end of the stream is still to come, it says the rest: nobody
+    /// reads what is written after a reset, and an engine that learns of it by a write drops requests, too.
+    fn wrote(&mut self, written: io::Result<usize>, all: usize) -> Poll<io::Result<usize>> {
+        let written = match written {
+            Err(_) if self.ends_late => all,
+            written => written?,
+        };
+        self.rule.wrote(written);
+        Poll::Ready(Ok(written))
+    }
+
     /// Returns the early bytes that the engine has not read, and the stream.
     pub fn into_parts(self) -> (Bytes, S) {
         (self.early, self.stream)
@@ -78,13 +89,15 @@ impl<S: AsyncRead + Unpin, R: Rule + Unpin> AsyncRead for StrictIo<S, R> {
         let before = buf.filled().len();
         if !self.rule.refuses() {
             if self.early.is_empty() {
-                ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-                let is_end = buf.filled().len() == before && buf.remaining() > 0;
+                let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
+                let is_end = read.is_err() || (buf.filled().len() == before && buf.remaining() > 0);
                 if is_end && std::mem::take(&mut self.ends_late) {
-                    // Not a loop: the engine has to do something else in between.
+                    // Not a loop: the engine has to do something else in between. After a reset, the next read returns
+                    // the end.
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
+                read?;
             } else {
                 let count = self.early.len().min(buf.remaining());
                 buf.put_slice(&self.early.split_to(count));
@@ -111,9 +124,8 @@ impl<S: AsyncWrite + Unpin, R: Rule + Unpin> AsyncWrite for StrictIo<S, R> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
-        self.rule.wrote(written);
-        Poll::Ready(Ok(written))
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
+        self.wrote(written, buf.len())
     }
 
     fn poll_write_vectored(
@@ -121,9 +133,8 @@ impl<S: AsyncWrite + Unpin, R: Rule + Unpin> AsyncWrite for StrictIo<S, R> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
-        self.rule.wrote(written);
-        Poll::Ready(Ok(written))
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs));
+        self.wrote(written, bufs.iter().map(|buf| buf.len()).sum())
     }
 
     fn is_write_vectored(&self) -> bool {
