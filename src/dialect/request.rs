@@ -1,7 +1,7 @@
 //! The parts of a request that describe the stream it asks for: its head, and some members of its
 //! JSON body.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 /// The head of a request.
 #[derive(Clone, Copy, Debug)]
@@ -40,17 +40,18 @@ impl<'a> RequestHead<'a> {
         self.query.split('&').any(|part| part == parameter)
     }
 
-    pub(super) fn has(&self, field: &str) -> bool {
+    pub(super) fn has(&self, field: &HeaderName) -> bool {
         self.headers.contains_key(field)
     }
 
     /// Reports whether a value of the header `field` contains `word`. Values are compared in lower
     /// case.
-    pub(super) fn lists(&self, field: &str, word: &str) -> bool {
+    pub(super) fn lists(&self, field: &HeaderName, word: &str) -> bool {
         let mut values = self.headers.get_all(field).iter();
         values.any(|value| {
             let text = value.to_str().unwrap_or_default();
-            text.to_ascii_lowercase().contains(word)
+            // Most values are shorter.
+            text.len() >= word.len() && text.to_ascii_lowercase().contains(word)
         })
     }
 }
