@@ -61,7 +61,7 @@ fn failure(framing: Framing, failure: &Failure<'_>, seen: &ErrorContext) -> Opti
 fn match_head(head: &RequestHead<'_>) -> Sign {
     const VERSION: HeaderName = HeaderName::from_static("a2a-version");
     let is_named = head.has(&VERSION) || head.lists(&CONTENT_TYPE, "application/a2a+json");
-    let subscribes = head.contains("/tasks/") && head.ends_with(":subscribe");
+    let subscribes = head.ends_with(":subscribe") && head.contains("/tasks/");
     Sign::Certain.when(is_named || subscribes || head.ends_with("/message:stream"))
 }
 
