@@ -1,6 +1,7 @@
 //! Sets up logging to stderr, as JSON or as text.
 
 pub mod access;
+pub(crate) mod address;
 mod json;
 mod text;
 mod writer;
