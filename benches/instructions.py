@@ -94,6 +94,7 @@ CASES = {
     "OpenAI chat, client over TLS": Case(openai, CHAT, client="tls", writes=FEW),
     "OpenAI chat, client over HTTP/2": Case(openai, CHAT, client="h2", writes=FEW),
     "a plain request": Case(whole, CHAT, client="plain", writes=FEW),
+    "a short stream": Case(openai, CHAT, client="short", writes=FEW),
     "a message of a WebSocket": Case(said, "/ws", client="websocket", writes=FEW),
     "OpenAI chat, as a message of a bridge": Case(openai, CHAT, client="bridge", writes=FEW),
 }

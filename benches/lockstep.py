@@ -48,7 +48,8 @@ DEFAULTS = {
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured. An event is a request if `client` is `plain`, and a message if it is a WebSocket."""
+    """What is measured. An event is a request if `client` is `plain`, a stream on a connection of its own if it is `short`,
+    and a message if it is a WebSocket."""
 
     # The text of an event by its number.
     event: Callable[[int], str]
@@ -219,8 +220,8 @@ class Stream:
         return model
 
     def run(self, writes: int) -> None:
-        if self.case.client == "plain":
-            self.run_plain(writes)
+        if self.case.client in ("plain", "short"):
+            self.run_requests(writes)
             return
         case, batch = self.case, self.case.batch
         client = self.connect()
@@ -250,10 +251,17 @@ class Stream:
         for model in models:
             model.close()
 
-    def run_plain(self, writes: int) -> None:
-        """Sends requests on one connection, which are answered without a stream."""
-        text = self.case.event(0).encode()
-        answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(text), text)
+    def run_requests(self, writes: int) -> None:
+        """Sends requests: on one connection those that are answered without a stream, on one each the others, whose streams
+        have ten events."""
+        is_short = self.case.client == "short"
+        if is_short:
+            events = [self.case.event(number) for number in range(10)] + ["data: [DONE]\n\n"]
+            text = b"0\r\n\r\n"
+            answer = HEAD + b"".join(chunk(event.encode()) for event in events) + text
+        else:
+            text = self.case.event(0).encode()
+            answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(text), text)
 
         def serve(connection: socket.socket) -> None:
             with connection:
@@ -273,10 +281,11 @@ class Stream:
                 return
 
         threading.Thread(target=accept, daemon=True).start()
-        with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as client:
-            for _ in range(writes):
-                client.sendall(post(self.case.path, BODY))
-                received(client, text)
+        for each in [1] * writes if is_short else [writes]:
+            with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as client:
+                for _ in range(each):
+                    client.sendall(post(self.case.path, BODY))
+                    received(client, text)
 
     def stop(self) -> str:
         """Ends Weir, and returns what it has logged. The first signal begins to drain, the next one ends that. Two at once

@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use http::header::{CONTENT_TYPE, HeaderName};
+
 use super::beside::{Beside, Seen};
 use super::first_frame::FirstFrame;
 use super::object::Object;
@@ -57,8 +59,9 @@ fn failure(framing: Framing, failure: &Failure<'_>, seen: &ErrorContext) -> Opti
 }
 
 fn match_head(head: &RequestHead<'_>) -> Sign {
-    let is_named = head.has("a2a-version") || head.lists("content-type", "application/a2a+json");
-    let subscribes = head.contains("/tasks/") && head.ends_with(":subscribe");
+    const VERSION: HeaderName = HeaderName::from_static("a2a-version");
+    let is_named = head.has(&VERSION) || head.lists(&CONTENT_TYPE, "application/a2a+json");
+    let subscribes = head.ends_with(":subscribe") && head.contains("/tasks/");
     Sign::Certain.when(is_named || subscribes || head.ends_with("/message:stream"))
 }
 

@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use http::header::ACCEPT;
+
 use super::Dialect;
 use super::beside::{Beside, Seen};
 use super::object::Object;
@@ -19,7 +21,7 @@ use crate::wire::{Frame, Framing};
 
 pub(super) const SPEC: DialectSpec = DialectSpec {
     word: "ag_ui",
-    match_head: |head| Sign::Certain.when(head.lists("accept", "application/vnd.ag-ui.event")),
+    match_head: |head| Sign::Certain.when(head.lists(&ACCEPT, "application/vnd.ag-ui.event")),
     match_body,
     match_first_frame: |first| {
         let kind = first.word("type");

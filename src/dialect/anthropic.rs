@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use http::HeaderName;
+
 use super::Dialect;
 use super::beside::{Beside, Seen};
 use super::first_frame::FirstFrame;
@@ -19,7 +21,8 @@ use crate::wire::{Frame, Framing};
 pub(super) const SPEC: DialectSpec = DialectSpec {
     word: "anthropic",
     match_head: |head| {
-        let is_named = head.has("anthropic-version") && head.ends_with("/messages");
+        const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+        let is_named = head.ends_with("/messages") && head.has(&VERSION);
         Sign::Certain.when(head.ends_with("/v1/messages") || is_named)
     },
     match_first_frame,

@@ -5,7 +5,7 @@
 //! response: the client reconnects with the last id. So if ids were seen, end of input does not
 //! mean that the stream is truncated.
 
-use http::{Method, request};
+use http::{HeaderName, Method, request};
 
 use super::a2a::rpc_error;
 use super::beside::Seen;
@@ -62,8 +62,12 @@ fn survives_client(parts: &request::Parts) -> bool {
 }
 
 fn match_head(head: &RequestHead<'_>) -> Sign {
-    let fields = ["mcp-protocol-version", "mcp-session-id", "mcp-method"];
-    Sign::Certain.when(fields.into_iter().any(|field| head.has(field)))
+    const FIELDS: [HeaderName; 3] = [
+        HeaderName::from_static("mcp-protocol-version"),
+        HeaderName::from_static("mcp-session-id"),
+        HeaderName::from_static("mcp-method"),
+    ];
+    Sign::Certain.when(FIELDS.iter().any(|field| head.has(field)))
 }
 
 fn match_first_frame(first: &FirstFrame<'_>) -> Sign {

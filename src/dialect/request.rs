@@ -1,12 +1,17 @@
 //! The parts of a request that describe the stream it asks for: its head, and some members of its
 //! JSON body.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
+
+/// How many segments of a path say what a request is for.
+const MAX_SEGMENTS: usize = 5;
 
 /// The head of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestHead<'a> {
     path: &'a str,
+    /// The segments of the path, the last one first: half of all dialects look at them.
+    segments: [Option<&'a str>; MAX_SEGMENTS],
     query: &'a str,
     headers: &'a HeaderMap,
 }
@@ -14,8 +19,11 @@ pub struct RequestHead<'a> {
 impl<'a> RequestHead<'a> {
     /// Creates a head from the path, the query without its `?`, and the headers.
     pub fn new(path: &'a str, query: &'a str, headers: &'a HeaderMap) -> Self {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let mut segments = path.rsplit('/');
         Self {
-            path: path.strip_suffix('/').unwrap_or(path),
+            path,
+            segments: std::array::from_fn(|_| segments.next()),
             query,
             headers,
         }
@@ -26,9 +34,9 @@ impl<'a> RequestHead<'a> {
         self.path.ends_with(end)
     }
 
-    /// Returns the segments of the path, the last one first.
-    pub(super) fn parts(&self) -> std::str::RSplit<'a, char> {
-        self.path.rsplit('/')
+    /// Returns the last [`MAX_SEGMENTS`] segments of the path, the last one first.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &'a str> {
+        self.segments.into_iter().flatten()
     }
 
     pub(super) fn contains(&self, part: &str) -> bool {
@@ -40,17 +48,18 @@ impl<'a> RequestHead<'a> {
         self.query.split('&').any(|part| part == parameter)
     }
 
-    pub(super) fn has(&self, field: &str) -> bool {
+    pub(super) fn has(&self, field: &HeaderName) -> bool {
         self.headers.contains_key(field)
     }
 
     /// Reports whether a value of the header `field` contains `word`. Values are compared in lower
     /// case.
-    pub(super) fn lists(&self, field: &str, word: &str) -> bool {
+    pub(super) fn lists(&self, field: &HeaderName, word: &str) -> bool {
         let mut values = self.headers.get_all(field).iter();
         values.any(|value| {
             let text = value.to_str().unwrap_or_default();
-            text.to_ascii_lowercase().contains(word)
+            // Most values are shorter.
+            text.len() >= word.len() && text.to_ascii_lowercase().contains(word)
         })
     }
 }

@@ -19,8 +19,8 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
     word: "tgi",
     // Triton has a path of the same name, `/v2/models/MODEL/generate_stream`, and other events.
     match_head: |head| {
-        let is_triton = head.contains("/v2/models/");
-        Sign::Certain.when(head.ends_with("/generate_stream") && !is_triton)
+        let is_tgi = head.ends_with("/generate_stream") && !head.contains("/v2/models/");
+        Sign::Certain.when(is_tgi)
     },
     // `/` streams if the body asks for it.
     match_body: |members| {

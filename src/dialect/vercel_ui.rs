@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use http::HeaderName;
+
 use super::Dialect;
 use super::beside::{Beside, Seen};
 use super::first_frame::FirstFrame;
@@ -16,7 +18,8 @@ use crate::wire::{Frame, Framing};
 pub(super) const SPEC: DialectSpec = DialectSpec {
     word: "vercel_ui",
     match_response: |headers| {
-        Sign::Certain.when(headers.contains_key("x-vercel-ai-ui-message-stream"))
+        const VERSION: HeaderName = HeaderName::from_static("x-vercel-ai-ui-message-stream");
+        Sign::Certain.when(headers.contains_key(&VERSION))
     },
     match_first_frame,
     parser: |_| Box::<State>::default(),

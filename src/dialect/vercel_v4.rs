@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use http::HeaderName;
+
 use super::beside::{Beside, Seen};
 use super::object::{self, Object};
 use super::reader::Reader;
@@ -14,7 +16,10 @@ use crate::wire::{Frame, Framing};
 
 pub(super) const SPEC: DialectSpec = DialectSpec {
     word: "vercel_v4",
-    match_response: |headers| Sign::Certain.when(headers.contains_key("x-vercel-ai-data-stream")),
+    match_response: |headers| {
+        const VERSION: HeaderName = HeaderName::from_static("x-vercel-ai-data-stream");
+        Sign::Certain.when(headers.contains_key(&VERSION))
+    },
     // Only the head of the response identifies this dialect.
     match_first_frame: |_| Sign::None,
     parser: |_| Box::<State>::default(),

@@ -1,6 +1,8 @@
 //! Sets up logging to stderr, as JSON or as text.
 
 pub mod access;
+pub(crate) mod address;
+mod json;
 mod text;
 mod writer;
 
@@ -14,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
 
+use json::Json;
 use text::Text;
 use writer::Writer;
 
@@ -59,12 +62,7 @@ pub fn install(log: &Log) -> io::Result<Flush> {
         .with_ansi(false)
         .with_writer(move || writer.clone());
     let installed = if json {
-        builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .try_init()
+        builder.event_format(Json).try_init()
     } else {
         let colours = shows_colours();
         builder.event_format(Text { colours }).try_init()
@@ -123,7 +121,7 @@ mod tests {
         let builder = tracing_subscriber::fmt().with_writer(move || writer.clone());
         let before = panic::take_hook();
         panic::set_hook(Box::new(log_panic));
-        tracing::subscriber::with_default(builder.json().finish(), || {
+        tracing::subscriber::with_default(builder.event_format(Json).finish(), || {
             let _ = panic::catch_unwind(|| panic!("a mistake"));
             let prompt = "secret";
             let _ = panic::catch_unwind(|| panic!("a mistake with {prompt}"));

@@ -1,6 +1,8 @@
 //! Writes log lines from a thread of its own, so that no other thread waits for whoever reads the log.
 //!
-//! Lines wait in a bounded buffer. While nobody reads, lines that do not fit are dropped and counted.
+//! Lines wait in a bounded buffer. While nobody reads, lines that do not fit are dropped and counted. A first line is
+//! written at once. Those that follow it within `PAUSE` are written together: with many short requests, each of them would
+//! wake the thread otherwise.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +13,11 @@ use std::time::Duration;
 /// The most bytes that wait; as many may be in the hands of the thread that writes.
 const MAX_BYTES: usize = 1 << 20;
 
+/// How long the thread lets lines gather after it has written some.
+const PAUSE: Duration = Duration::from_millis(5);
+/// As many bytes end the pause.
+const MANY_BYTES: usize = MAX_BYTES / 4;
+
 /// A handle to a log. Each write is one line.
 #[derive(Clone, Debug)]
 pub(super) struct Writer(Arc<Shared>);
@@ -18,7 +25,7 @@ pub(super) struct Writer(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     waiting: Mutex<Waiting>,
-    /// There is something to write.
+    /// There is something to write, and no reason to wait with it.
     filled: Condvar,
     /// All has been written.
     emptied: Condvar,
@@ -28,8 +35,10 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Waiting {
     lines: Vec<u8>,
-    /// The thread is writing what it has taken.
+    /// The thread is writing what it has taken, or pauses. Either way it looks for more by itself.
     writing: bool,
+    /// The process is about to end: there are no more pauses.
+    ending: bool,
 }
 
 impl Writer {
@@ -56,7 +65,9 @@ impl Writer {
 
     /// Waits until all lines so far are written, but not longer than `most`.
     pub(super) fn flush_within(&self, most: Duration) {
-        let waiting = self.0.lock();
+        let mut waiting = self.0.lock();
+        waiting.ending = true;
+        self.0.filled.notify_one();
         let busy = |waiting: &mut Waiting| waiting.writing || !waiting.lines.is_empty();
         // A poisoned lock or a time-out changes nothing: the process is about to end.
         let _ = self.0.emptied.wait_timeout_while(waiting, most, busy);
@@ -69,8 +80,13 @@ impl Write for Writer {
         if waiting.lines.len() + line.len() > MAX_BYTES {
             self.0.dropped.fetch_add(1, Ordering::Relaxed);
         } else {
+            let before = waiting.lines.len();
             waiting.lines.extend_from_slice(line);
-            if !waiting.writing {
+            let is_many = before < MANY_BYTES && waiting.lines.len() >= MANY_BYTES;
+            let wakes = !waiting.writing || is_many;
+            // Otherwise the thread would wake only to wait for the lock.
+            drop(waiting);
+            if wakes {
                 self.0.filled.notify_one();
             }
         }
@@ -108,7 +124,14 @@ impl Shared {
             taken.clear();
             // A burst must not keep its memory for good.
             taken.shrink_to(MAX_BYTES / 16);
+            self.pause();
         }
+    }
+
+    fn pause(&self) {
+        let calm = |waiting: &mut Waiting| !waiting.ending && waiting.lines.len() < MANY_BYTES;
+        // A poisoned lock shortens the pause, and that is all.
+        let _ = self.filled.wait_timeout_while(self.lock(), PAUSE, calm);
     }
 }
 
@@ -151,6 +174,18 @@ mod tests {
         let mut last = [0; 5];
         reader.read_exact(&mut last).unwrap();
         assert_eq!(&last, b"then\n");
+    }
+
+    #[test]
+    fn lines_that_come_in_a_pause_are_written_after_it() {
+        let (mut log, mut reader, _open, _) = log();
+        for number in 0..20_u8 {
+            let line = [b'a' + number, b'\n'];
+            log.write_all(&line).unwrap();
+            let mut read = [0; 2];
+            reader.read_exact(&mut read).unwrap();
+            assert_eq!(read, line);
+        }
     }
 
     #[test]

@@ -24,6 +24,8 @@ use crate::session::RequestContext;
 use crate::session::detached::Detachable;
 use crate::session::identity::Identity;
 
+/// About how many headers Weir adds to a request: a map that grows is built anew.
+const ADDED: usize = 8;
 /// How many characters of a path a log line shows.
 const MAX_PATH: usize = 256;
 
@@ -43,6 +45,8 @@ pub(super) fn admit(
         // The map may be full, and then not even a request id can be added to it.
         parts.headers.clear();
     }
+    // Only spares time: if it fails, there may still be room for what is really added.
+    let _ = parts.headers.try_reserve(ADDED);
     let identity = Identity::of(&mut parts.headers);
     let query = parts.uri.query().unwrap_or_default();
     let head = RequestHead::new(parts.uri.path(), query, &parts.headers);

@@ -35,12 +35,16 @@ impl BodySniff {
 /// Reports whether the body must be read: it identifies the dialect if the head does not, and an error response to a
 /// JSON-RPC call repeats the id of the call. `decides` is set if the route treats requests for a stream differently.
 pub(super) fn matters(hint: Option<Dialect>, decides: bool, parts: &request::Parts) -> bool {
-    let is_json = parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| {
+    let identifies = hint.is_none_or(Dialect::reads_request_body);
+    decides || (identifies && parts.method == Method::POST && is_json(parts))
+}
+
+/// Reports whether the head of a request announces JSON.
+pub(super) fn is_json(parts: &request::Parts) -> bool {
+    parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| {
         let kind = kind.to_str().unwrap_or_default().to_ascii_lowercase();
         kind.contains("json")
-    });
-    let identifies = hint.is_none_or(Dialect::reads_request_body);
-    decides || (identifies && is_json && parts.method == Method::POST)
+    })
 }
 
 /// Reports whether the head of a request asks for a stream.

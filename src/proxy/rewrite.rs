@@ -3,6 +3,7 @@
 use http::{HeaderValue, Method, StatusCode, header, request};
 
 use super::admitted::Admitted;
+use super::body_sniff;
 use super::reject::Rejection;
 use crate::dialect::Dialect;
 use crate::request_map::{self, RequestForm, Unmappable};
@@ -36,17 +37,14 @@ impl Rewriting {
     pub(super) fn of(admitted: &Admitted, parts: &request::Parts) -> Self {
         let policy = &admitted.context.route.policy;
         let is_post = parts.method == Method::POST;
-        let is_plain_json = parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| {
-            let kind = kind.to_str().unwrap_or_default().to_ascii_lowercase();
-            kind.contains("json") && !parts.headers.contains_key(header::CONTENT_ENCODING)
-        });
         Self {
             form: policy.request.filter(|_| is_post),
             // Clients with a form of their own always read streams.
             streams: policy.reply.aggregates
                 && policy.request.is_none()
                 && is_post
-                && is_plain_json
+                && body_sniff::is_json(parts)
+                && !parts.headers.contains_key(header::CONTENT_ENCODING)
                 && !admitted.accepts_stream,
             is_openai_chat: admitted.hint == Some(Dialect::OpenAiChat),
         }

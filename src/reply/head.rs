@@ -9,6 +9,8 @@ use crate::upstream::fields::strip_hop_by_hop;
 /// The header that carries the id of a stream.
 pub const STREAM_ID: HeaderName = HeaderName::from_static("weir-stream-id");
 
+const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
 /// Turns the headers of an upstream's response into those of a stream.
 pub fn stream(headers: &mut HeaderMap, id: &str) {
     strip_hop_by_hop(headers);
@@ -26,6 +28,21 @@ pub fn stream(headers: &mut HeaderMap, id: &str) {
         .iter()
         .filter_map(|value| value.to_str().ok())
         .collect();
+    if let Some(value) = cache_control(&given) {
+        headers.insert(header::CACHE_CONTROL, value);
+    }
+    // Turns off response buffering in nginx and proxies derived from it.
+    headers.insert(BUFFERING, HeaderValue::from_static("no"));
+    if let Ok(value) = HeaderValue::from_str(id) {
+        headers.insert(STREAM_ID, value);
+    }
+}
+
+/// Returns the value of `Cache-Control` for a stream whose head has these. `None` if they cannot be joined.
+fn cache_control(given: &[&str]) -> Option<HeaderValue> {
+    if given.is_empty() {
+        return Some(HeaderValue::from_static("no-cache, no-transform"));
+    }
     let mut directives = given.join(", ");
     for needed in ["no-cache", "no-transform"] {
         if !directives
@@ -36,14 +53,7 @@ pub fn stream(headers: &mut HeaderMap, id: &str) {
             directives.push_str(needed);
         }
     }
-    if let Ok(value) = HeaderValue::from_str(&directives) {
-        headers.insert(header::CACHE_CONTROL, value);
-    }
-    // Turns off response buffering in nginx and proxies derived from it.
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    if let Ok(value) = HeaderValue::from_str(id) {
-        headers.insert(STREAM_ID, value);
-    }
+    HeaderValue::from_str(&directives).ok()
 }
 
 /// Notes that the client has a choice of dialects, for caches.
@@ -98,5 +108,8 @@ mod tests {
         assert_eq!(headers["x-accel-buffering"], "no");
         assert_eq!(headers["x-ratelimit"], "7");
         assert_eq!(headers["weir-stream-id"], "abc");
+        let mut headers = HeaderMap::new();
+        stream(&mut headers, "abc");
+        assert_eq!(headers["cache-control"], "no-cache, no-transform");
     }
 }

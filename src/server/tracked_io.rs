@@ -23,6 +23,8 @@ const LINGER_READ_BYTES: usize = 16 * 1024;
 pub(super) struct TrackedIo<S> {
     socket: S,
     conn: Arc<ClientConn>,
+    /// The client has ended its side, and all that it sent was read.
+    ended: bool,
     /// Set once the write side is shut down: how many bytes the client may still send.
     closing: Option<usize>,
     /// For which limit, and for which state of the socket, the kernel was told when to give the connection up.
@@ -34,6 +36,7 @@ impl<S> TrackedIo<S> {
         Self {
             socket,
             conn,
+            ended: false,
             closing: None,
             told: (0, false),
         }
@@ -120,10 +123,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for TrackedIo<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
+        let (before, has_space) = (buf.filled().len(), buf.remaining() > 0);
         let read = Pin::new(&mut self.socket).poll_read(cx, buf);
         if buf.filled().len() > before {
             self.conn.note_read();
+        } else if has_space && matches!(read, Poll::Ready(Ok(()))) {
+            self.ended = true;
         }
         read
     }
@@ -192,6 +197,10 @@ impl<S: AsyncRead + AsyncWrite + PeerState + Unpin> AsyncWrite for TrackedIo<S> 
             // The client may still send: the other direction goes on.
             return Pin::new(&mut self.socket).poll_shutdown(cx);
         }
+        if self.ended {
+            // Closing the socket, which follows at once, tells the client the same, and nothing is left to read.
+            return Poll::Ready(Ok(()));
+        }
         if self.closing.is_none() {
             ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
             self.closing = Some(MAX_LINGER_BYTES);
@@ -253,6 +262,21 @@ mod tests {
         tracked.flush().await.unwrap();
         drop(client);
         assert!(ends(&mut tracked, &conn).await);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_ended_gets_what_was_written_before_the_socket_closes() {
+        let (mut client, accepted) = tcp().await;
+        let (mut tracked, _) = tracked(accepted);
+        client.shutdown().await.unwrap();
+        assert_eq!(tracked.read(&mut [0; 8]).await.unwrap(), 0);
+        tracked.write_all(b"the last").await.unwrap();
+        tracked.shutdown().await.unwrap();
+        assert_eq!(tracked.closing, None, "nothing is waited for");
+        drop(tracked);
+        let mut got = Vec::new();
+        client.read_to_end(&mut got).await.unwrap();
+        assert_eq!(got, b"the last");
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ use super::registry::LiveStream;
 use crate::dialect::Dialect;
 use crate::event::Class;
 use crate::log::access::{self, Line};
+use crate::log::address::Address;
 use crate::merge::Board;
 use crate::metrics::gen_ai;
 use crate::metrics::{Metrics, RouteMetrics, STALL, TraceId};
@@ -332,7 +333,7 @@ pub(super) fn log(live: &LiveStream, report: &Report, board: Option<&Board>, sta
                 request_id = context.identity.request_id.to_str().unwrap_or_default(),
                 trace_id = context.identity.trace_id(),
                 route = %context.route.name,
-                client = context.client.map(tracing::field::display),
+                client = context.client.map(Address).map(tracing::field::display),
                 method = %context.method,
                 path = &*context.path,
                 outcome = report.end.as_str(),
@@ -388,7 +389,7 @@ pub(super) fn cut_short(live: &LiveStream, end: End, status: StatusCode) {
                 request_id = context.identity.request_id.to_str().unwrap_or_default(),
                 trace_id = context.identity.trace_id(),
                 route = %context.route.name,
-                client = context.client.map(tracing::field::display),
+                client = context.client.map(Address).map(tracing::field::display),
                 method = %context.method,
                 path = &*context.path,
                 outcome = end.as_str(),

@@ -5,7 +5,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::stream_id::hex;
+use super::stream_id::hex_into;
 
 /// The header with the id of a request, from the client to the agent and back.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -28,19 +28,22 @@ pub struct Identity {
 impl Identity {
     /// Reads the identity from the headers of a request, and adds to them what was missing.
     pub fn of(headers: &mut HeaderMap) -> Self {
-        let given = only(headers, &REQUEST_ID).filter(|id| is_request_id(id.as_bytes()));
-        let request_id = given.unwrap_or_else(|| {
-            let made = value(hex(&random::<16>()).as_bytes());
+        let request_id = only(headers, &REQUEST_ID).filter(|id| is_request_id(id.as_bytes()));
+        let trace = only(headers, &TRACEPARENT).filter(|trace| is_traceparent(trace.as_bytes()));
+        let is_own = trace.is_none();
+        // One call of the system for all that is missing.
+        let random = if is_own || request_id.is_none() {
+            Random::new()
+        } else {
+            Random::default()
+        };
+        let request_id = request_id.unwrap_or_else(|| {
+            let made = random.request_id();
             headers.insert(REQUEST_ID, made.clone());
             made
         });
-        let given = only(headers, &TRACEPARENT).filter(|trace| is_traceparent(trace.as_bytes()));
-        let is_own = given.is_none();
-        let traceparent = given.unwrap_or_else(|| {
-            // Marked as sampled: with the usual parent-based samplers, "not sampled" would turn off the agent's own
-            // traces.
-            let text = format!("00-{}-{}-01", hex(&random::<16>()), hex(&random::<8>()));
-            let made = value(text.as_bytes());
+        let traceparent = trace.unwrap_or_else(|| {
+            let made = random.traceparent();
             headers.insert(TRACEPARENT, made.clone());
             headers.remove(TRACESTATE);
             made
@@ -84,11 +87,41 @@ fn value(text: &[u8]) -> HeaderValue {
     HeaderValue::from_bytes(text).unwrap_or(HeaderValue::from_static("0"))
 }
 
-fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [1; N];
-    // These ids only have to be unique. Without a random source they are not, and `StreamId::random` logs it.
-    let _ = getrandom::fill(&mut bytes);
-    bytes
+/// The random parts of an identity.
+#[derive(Debug, Default)]
+struct Random {
+    request_id: [u8; 16],
+    trace_id: [u8; 16],
+    parent_id: [u8; 8],
+}
+
+impl Random {
+    fn new() -> Self {
+        let mut bytes = [1; 40];
+        // These ids only have to be unique. Without a random source they are not, and `StreamId::random` logs it.
+        let _ = getrandom::fill(&mut bytes);
+        let (ids, rest) = bytes.as_chunks::<16>();
+        let [request_id, trace_id]: [[u8; 16]; 2] = ids.try_into().unwrap_or_default();
+        let parent_id: [u8; 8] = rest.try_into().unwrap_or_default();
+        Self {
+            request_id,
+            trace_id,
+            parent_id,
+        }
+    }
+
+    fn request_id(&self) -> HeaderValue {
+        value(hex_into(&self.request_id, &mut [0; 32]).as_bytes())
+    }
+
+    /// Returns a trace that is marked as sampled: with the usual parent-based samplers, "not sampled" would turn off the
+    /// agent's own traces.
+    fn traceparent(&self) -> HeaderValue {
+        let (mut trace, mut parent) = ([0; 32], [0; 16]);
+        let trace = hex_into(&self.trace_id, &mut trace);
+        let parent = hex_into(&self.parent_id, &mut parent);
+        value(["00-", trace, "-", parent, "-01"].concat().as_bytes())
+    }
 }
 
 fn is_request_id(id: &[u8]) -> bool {

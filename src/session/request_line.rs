@@ -9,6 +9,7 @@ use super::accounting::millis;
 use super::context::RequestContext;
 use super::identity::Identity;
 use crate::log::access::{self, Line};
+use crate::log::address::Address;
 
 /// How much an operator should care about a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +76,7 @@ impl<'a> RequestLine<'a> {
                     request_id = self.identity.request_id.to_str().unwrap_or_default(),
                     trace_id = self.identity.trace_id(),
                     route = self.route,
-                    client = self.client.map(tracing::field::display),
+                    client = self.client.map(Address).map(tracing::field::display),
                     method = self.method.map(tracing::field::display),
                     path = self.path,
                     outcome = self.outcome,

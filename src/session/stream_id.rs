@@ -35,7 +35,8 @@ impl StreamId {
 
 impl fmt::Display for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
+        let mut digits = [0_u8; 32];
+        f.write_str(hex_into(&self.0, &mut digits))
     }
 }
 
@@ -47,9 +48,23 @@ impl fmt::Debug for StreamId {
 
 /// Returns the bytes as lower-case hexadecimal digits.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
-    let digits = |byte: &u8| [digit(byte >> 4), digit(byte & 15)];
-    bytes.iter().flat_map(digits).collect()
+    let mut digits = vec![0_u8; bytes.len() * 2];
+    hex_into(bytes, &mut digits).to_owned()
+}
+
+/// Writes the bytes as lower-case hexadecimal digits, as far as there is space, and returns all of the space.
+pub(super) fn hex_into<'a>(bytes: &[u8], space: &'a mut [u8]) -> &'a str {
+    let digit = |value: u8| {
+        if value < 10 {
+            b'0' + value
+        } else {
+            b'a' - 10 + value
+        }
+    };
+    for (byte, pair) in bytes.iter().zip(space.as_chunks_mut::<2>().0) {
+        *pair = [digit(byte >> 4), digit(byte & 15)];
+    }
+    std::str::from_utf8(space).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use http::{Uri, Version, request};
 use super::fields::strip_hop_by_hop;
 use super::hops::Hop;
 use crate::config::Endpoint;
+use crate::log::address::Address;
 
 /// Where a request came from, for the `X-Forwarded-*` and `Forwarded` headers.
 #[derive(Clone, Debug)]
@@ -123,7 +124,7 @@ fn forwarded_fields(headers: &mut HeaderMap, host: &HeaderValue, origin: &Origin
     const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
     const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
     const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-    if let Some(client) = origin.client {
+    if let Some(client) = origin.client.map(Address) {
         let earlier: Vec<&str> = headers
             .get_all(FOR)
             .iter()

@@ -10,6 +10,9 @@ use crate::upstream::fields::{MAX_FIELDS, content_length};
 /// Most bytes of one response head.
 pub(super) const MAX_HEAD_BYTES: usize = 256 * 1024;
 
+/// About how many fields Weir adds to a response head: a map that grows is built anew.
+const ADDED: usize = 6;
+
 /// What determines the end of a body (RFC 9112, 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
@@ -129,7 +132,7 @@ pub(super) fn trailers(section: &[u8]) -> Result<Option<HeaderMap>, Malformed> {
 
 /// Converts parsed headers to a map.
 fn fields(found: &[httparse::Header<'_>]) -> Result<HeaderMap, Malformed> {
-    let mut headers = HeaderMap::with_capacity(found.len());
+    let mut headers = HeaderMap::with_capacity(found.len() + ADDED);
     for field in found {
         let name = HeaderName::from_bytes(field.name.as_bytes());
         let value = HeaderValue::from_bytes(field.value);
