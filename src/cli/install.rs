@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::RangedI64ValueParser;
 use clap::{Args, ValueEnum};
 
-use crate::inject::{Hook, Kind, Wish};
+use crate::inject::{Hook, Kind, Options};
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -81,7 +81,7 @@ enum AgentPreStop {
     Off,
 }
 
-impl From<Inject> for Wish {
+impl From<Inject> for Options {
     fn from(args: Inject) -> Self {
         Self {
             image: args.image,
@@ -124,10 +124,10 @@ mod tests {
         let Command::Inject(inject) = command("weir inject --port http --listen 80 --plain") else {
             panic!()
         };
-        let wish = Wish::from(inject);
-        assert_eq!(wish.port.as_deref(), Some("http"));
+        let options = Options::from(inject);
+        assert_eq!(options.port.as_deref(), Some("http"));
         assert_eq!(
-            (wish.listen, wish.admin, wish.kind),
+            (options.listen, options.admin, options.kind),
             (80, 9464, Kind::Ordinary)
         );
         assert!(Cli::try_parse_from(["weir", "inject", "--listen", "0"]).is_err());

@@ -1,4 +1,4 @@
-//! `weir doctor`: streams through the user's real path, and says which hop harms streams, and how to mend it.
+//! `weir doctor`: streams through the user's real path, and says which hop harms streams, and how to fix it.
 //!
 //! ```text
 //! examine ──► observe ──► judge ──► compare ──► report
@@ -14,7 +14,7 @@
 //! | `offset`, `clock` | times, and the offset between two clocks |
 //! | `observation` | what was seen |
 //! | `judge` | findings: pure logic |
-//! | `compare`, `mend` | the hop at fault, and the setting that mends it |
+//! | `compare`, `fix` | the hop at fault, and the setting that fixes it |
 //! | `draw`, `report` | what is printed |
 
 mod clock;
@@ -23,9 +23,9 @@ mod connect;
 mod draw;
 mod examine;
 mod finding;
+mod fix;
 mod judge;
 mod lines;
-mod mend;
 mod observation;
 mod observe;
 mod offset;
@@ -42,8 +42,8 @@ use crate::probe;
 use clock::Clock;
 use compare::Hop;
 use connect::Dialer;
+use fix::Product;
 use judge::Judged;
-use mend::Product;
 use observe::{Call, Observer};
 use report::Shown;
 pub(crate) use target::Target;

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::compare::{Hop, first_fault, placed, verdict};
 use super::draw::strips;
 use super::finding::Id;
+use super::fix::setting;
 use super::judge::flow;
-use super::mend::setting;
 use super::observation::{Observation, bursts, span};
 use super::offset::Offset;
 
@@ -89,7 +89,7 @@ fn of_hop(
             writeln!(out, "  {}: {evidence} (as at the URL before)", id.as_str())?;
         } else {
             writeln!(out, "  {}: {evidence}", id.as_str())?;
-            writeln!(out, "    mend: {}", setting(id, hop.product))?;
+            writeln!(out, "    fix: {}", setting(id, hop.product))?;
             writeln!(
                 out,
                 "    see docs/intermediaries.md#{}",
@@ -222,9 +222,9 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::finding::Finding;
+    use super::super::fix::Product;
     use super::super::judge::Judged;
     use super::super::judge::testing::stream;
-    use super::super::mend::Product;
     use super::*;
 
     fn reported() -> (Vec<Hop>, Vec<Shown>) {

@@ -9,10 +9,10 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph, Row, Sparkline, Table, TableState, Wrap};
 
 use super::facts::Facts;
+use super::format::{maybe, none, size, time};
 use super::model::{Asked, List, Model};
 use super::rows::{self, Shown};
 use super::style::{BAD, BOLD, DIM, GOOD, WAIT, WARN};
-use super::words::{maybe, none, size, time};
 
 /// Draws `model`. `place` is where Weir was asked.
 pub fn draw(frame: &mut Frame<'_>, model: &Model, place: &str) {

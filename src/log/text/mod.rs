@@ -8,8 +8,8 @@
 //! What a peer has sent may stand in a line. It can neither control a terminal nor begin a line of its own.
 
 mod banner;
+mod format;
 mod request;
-mod words;
 
 use std::fmt::{self, Debug, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -22,8 +22,8 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::access;
 use banner::Banner;
+use format::{Clean, Colour};
 use request::Request;
-use words::{Clean, Colour};
 
 /// Formats events as text.
 #[derive(Clone, Copy, Debug)]

@@ -1,8 +1,8 @@
-//! What a user can choose about the sidecar.
+//! The options of `weir inject`: what a user can choose about the sidecar.
 
 /// The sidecar that is wanted. Names and numbers of ports are those of the pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub struct Options {
     /// The image of Weir.
     pub image: String,
     /// Name or number of the agent's container port. `None`: the only one that the pod declares.
