@@ -54,7 +54,7 @@ pub struct Record {
         conflicts_with = "listen"
     )]
     pub method: Option<String>,
-    /// Header of the request, `NAME: VALUE`
+    /// Header of the request, `NAME: VALUE`, or @FILE with one on each line
     #[arg(
         short = 'H',
         long = "header",

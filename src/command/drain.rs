@@ -5,7 +5,8 @@ use std::io::Read;
 use std::time::Duration;
 
 use super::Output;
-use super::ask::{self, ADMIN, LIMIT, Place, Problem, usage};
+use super::ask::{self, ADMIN, LIMIT, Place};
+use super::problem::{Problem, usage};
 use crate::admin::MARK;
 use crate::config;
 

@@ -16,7 +16,8 @@ use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Output;
-use super::ask::{self, ADMIN, LIMIT, Place, Problem, usage};
+use super::ask::{self, ADMIN, LIMIT, Place};
+use super::problem::{Problem, usage};
 use crate::admin::MARK;
 use crate::config;
 use crate::top::{Action, Facts, Model, draw};
