@@ -75,23 +75,11 @@ fn failed(message: &str) -> Output {
 
 #[cfg(test)]
 mod tests {
-    use crate::inject::{Hook, Kind};
-
     use super::*;
 
     #[test]
     fn flags_that_make_no_sense_are_wrong_usage() {
-        let options = Options {
-            image: "weir:1".to_owned(),
-            port: None,
-            container: None,
-            workloads: Vec::new(),
-            listen: 8080,
-            admin: 9464,
-            kind: Kind::Native,
-            hook: Hook::Auto,
-            config_map: None,
-        };
+        let options = Options::without_flags();
         let said = |options: Options| injected("kind: ConfigMap\n", &options);
         let same = said(Options {
             admin: 8080,

@@ -11,6 +11,7 @@ use super::fix::setting;
 use super::judge::flow;
 use super::observation::{Observation, bursts, span};
 use super::offset::Offset;
+use crate::log::printable;
 
 /// The most arrival times in JSON.
 const MAX_TIMES: usize = 2_000;
@@ -211,12 +212,6 @@ fn of_hop_json(hops: &[Hop], index: usize, hop: &Hop, shown: &Shown) -> Value {
 fn millis(micros: i64) -> Value {
     let tenths = (micros + 50).div_euclid(100);
     json!(tenths as f64 / 10.0)
-}
-
-/// Replaces what a server could use to write on the terminal of its reader.
-fn printable(text: &str) -> String {
-    let one = |char: char| if char.is_control() { ' ' } else { char };
-    text.chars().map(one).collect()
 }
 
 #[cfg(test)]

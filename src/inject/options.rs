@@ -44,3 +44,21 @@ pub enum Hook {
     /// Waits as long as a drain can take (Kubernetes 1.30).
     Sleep,
 }
+
+#[cfg(test)]
+impl Options {
+    /// The options of a command line without flags.
+    pub(crate) fn without_flags() -> Self {
+        Self {
+            image: "weir:1".to_owned(),
+            port: None,
+            container: None,
+            workloads: Vec::new(),
+            listen: 8080,
+            admin: 9464,
+            kind: Kind::Native,
+            hook: Hook::Auto,
+            config_map: None,
+        }
+    }
+}

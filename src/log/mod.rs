@@ -15,6 +15,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{Log, LogFormat};
 
 use text::Text;
+pub(crate) use text::printable;
 use writer::Writer;
 
 /// How long the end of the process waits for the log to be written.

@@ -269,12 +269,12 @@ mod tests {
             "(commit 0123456789ab, rustc 1.95.0)",
             "up 5.0 s",
             "1 live, 7 ended",
-            "30.0 MiB",
+            "30 MiB",
             "agent http://a:1: ejected",
             "p50 250 ms, p95 400 ms",
             "silent 3.0 s",
             "41.5",
-            "2 / 2.0 KiB",
+            "2 / 2 KiB",
             "POST /v1/chat/completions",
             "01234567",
         ] {
@@ -282,10 +282,10 @@ mod tests {
         }
         let narrow = drawn(&model, 80, 20);
         assert!(
-            narrow.contains("memory 30.0 MiB  configuration 0"),
+            narrow.contains("memory 30 MiB  configuration 0"),
             "{narrow}"
         );
-        assert!(narrow.contains("01234567") && narrow.contains("2 / 2.0 KiB"));
+        assert!(narrow.contains("01234567") && narrow.contains("2 / 2 KiB"));
         assert!(!narrow.contains("POST"), "there is no room for it");
         let wide = drawn(&model, 160, 20);
         assert!(wide.contains("anthropic>ai-s"), "{wide}");

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::file::Target;
 use crate::config::rough_size;
+use crate::log::printable;
 use crate::recording::message::{RequestHead, ResponseHead};
 use crate::recording::redact::Redaction;
 use crate::recording::write::{Error, Writer};
@@ -278,7 +279,8 @@ impl Inner {
         } else {
             ""
         };
-        (self.say)(&format!("{clear}{text}\n"));
+        // The content type and the target come from peers.
+        (self.say)(&format!("{clear}{}\n", printable(text)));
     }
 
     /// Shows how far a response has come, on a terminal, in a line that is written over.

@@ -22,6 +22,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::access;
 use banner::Banner;
+pub(crate) use format::printable;
 use format::{Clean, Colour};
 use request::Request;
 
