@@ -1,4 +1,4 @@
-//! The commands that help to install Weir.
+//! The arguments of commands that help to install Weir.
 
 use std::path::PathBuf;
 
@@ -19,8 +19,8 @@ Examples:
   kubectl kustomize . | weir inject --port http --image registry.example/weir:0.1.0 | kubectl apply -f -
   helm install agent ./chart --post-renderer weir --post-renderer-args inject
 
-Comments, order and unknown fields stay as they are. A Service in the input that leads to the agent leads to Weir. A
-workload that has Weir already is not changed. What was done is written to stderr.
+Comments, order and unknown fields stay as they are. A Service in the input that leads to the agent is pointed
+to Weir. A workload that already has Weir is not changed. What was done is written to stderr.
 Exit codes: 0 success, 2 invalid usage or manifests.";
 
 /// `weir completions`
@@ -67,7 +67,7 @@ pub struct Inject {
     /// An ordinary container instead of a native sidecar, for Kubernetes before 1.29
     #[arg(long)]
     plain: bool,
-    /// How the agent is kept alive while Weir drains; `auto` is `drain`, or `sleep` beside a liveness or startup probe
+    /// How the agent is kept alive while Weir drains; `auto` is `sleep` beside a liveness or startup probe, else `drain`
     #[arg(long, value_name = "HOW", value_enum, default_value_t = AgentPreStop::Auto)]
     agent_pre_stop: AgentPreStop,
 }

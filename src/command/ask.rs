@@ -91,7 +91,7 @@ fn ask(
     let code = head
         .strip_prefix(b"HTTP/1.1 ")
         .and_then(|code| std::str::from_utf8(code).ok());
-    let none = || io::Error::other("the answer is no HTTP/1.1 status line");
+    let none = || io::Error::other("the response does not begin with an HTTP/1.1 status line");
     let status = code.and_then(|code| code.parse().ok()).ok_or_else(none)?;
     Ok((status, Box::new(stream)))
 }

@@ -95,10 +95,13 @@ fn read_header(line: &str, headers: &mut HeaderMap) -> Result<(), Problem> {
         header::EXPECT,
     ];
     if of_connection.contains(&name) {
-        return Err(usage(format!("-H: {name} is not for the request to say")));
+        return Err(usage(format!("-H: {name} is set by weir doctor itself")));
     }
-    let mut value = HeaderValue::from_str(value.trim())
-        .map_err(|_| usage(format!("-H: the value of {name} is not a header's")))?;
+    let mut value = HeaderValue::from_str(value.trim()).map_err(|_| {
+        usage(format!(
+            "-H: the value of {name} has a character that HTTP does not allow"
+        ))
+    })?;
     value.set_sensitive(true);
     headers.append(name, value);
     Ok(())
@@ -187,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_wrong_usage_and_not_repeated() {
+    fn invalid_arguments_are_rejected_without_repeating_them() {
         let wrong: [fn(&mut Doctor); 9] = [
             |args| args.urls = vec!["127.0.0.1:1".to_owned()],
             |args| args.headers = vec!["s3cret".to_owned()],
@@ -209,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_short_forms_are_requests() {
+    fn a_model_flag_builds_the_request() {
         let mut args = args();
         args.anthropic = Some("m".to_owned());
         let order = ordered(&args).ok().unwrap();

@@ -44,7 +44,9 @@ fn asked(admin: &str, wait: &str, token: Option<&str>) -> Result<(u16, String), 
     let mark = MARK;
     let mut fields = vec![(mark.as_str(), "1".to_owned())];
     if let Some(token) = &token {
-        let token = token.to_str().map_err(|_| usage("--token: is no text"))?;
+        let token = token
+            .to_str()
+            .map_err(|_| usage("--token: the token has a character that a header cannot have"))?;
         fields.push(("Authorization", format!("Bearer {token}")));
     }
     let fields: Vec<(&str, &str)> = fields
@@ -70,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_meant_is_wrong_usage() {
+    fn invalid_arguments_are_rejected() {
         assert_eq!(drain(Some("off"), "1s", None).code, 2);
         let wrong = drain(None, "27", None);
         assert!(

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_url_is_wrong_usage() {
+    fn invalid_urls_are_rejected() {
         for url in ["", "127.0.0.1:9464", "https://127.0.0.1/", "http://"] {
             assert_eq!(healthcheck(Some(url), None).code, 2, "{url}");
         }

@@ -60,7 +60,10 @@ fn unusable(options: &Options) -> Option<String> {
     let image = &options.image;
     let odd = |one: char| one.is_whitespace() || one.is_control();
     if image.is_empty() || image.contains(odd) {
-        return Some(format!("--image: `{}` is no image", image.escape_debug()));
+        return Some(format!(
+            "--image: `{}` is not the name of an image",
+            image.escape_debug()
+        ));
     }
     None
 }
@@ -78,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_that_make_no_sense_are_wrong_usage() {
+    fn invalid_flags_are_rejected() {
         let options = Options::without_flags();
         let said = |options: Options| injected("kind: ConfigMap\n", &options);
         let same = said(Options {

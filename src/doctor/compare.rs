@@ -1,4 +1,4 @@
-//! Compares the URLs, from the agent outwards: where does it go wrong first?
+//! Compares the URLs from the agent outwards, and finds the first one that is at fault.
 
 use super::finding::{Finding, Id};
 use super::fix::{Product, setting};
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_hop_inherits_is_not_its_own() {
+    fn an_inherited_finding_is_not_the_hops_fault() {
         let buffered = hops(&[&[Id::Buffered], &[Id::HeadDelayed, Id::Compressed]]);
         let found = placed(&buffered, 1);
         assert_eq!(found[0].finding.id, Id::Compressed);

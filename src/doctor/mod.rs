@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_user_sends_wins() {
+    fn headers_of_the_user_override_the_defaults() {
         let mut given = HeaderMap::new();
         given.insert("accept-encoding", HeaderValue::from_static("identity"));
         let headers = with_defaults(&given);

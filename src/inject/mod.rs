@@ -1,7 +1,7 @@
 //! Adds Weir to the pods of Kubernetes manifests, as a sidecar in front of the agent.
 //!
 //! A pure function of the manifests' text. It edits the text in place, so that comments, order, style and unknown fields
-//! stay as they are; what the edited text means is compared with what it has to mean.
+//! stay as they are. The edited text is then parsed again, and compared with the tree that was intended.
 //!
 //! ```text
 //! text ──► documents ──► tree ──► workload: pod, agent, edits ──► edit ──► text

@@ -1,4 +1,4 @@
-//! Services: which of their ports lead to an agent, and have to lead to Weir.
+//! Finds the ports of Services that lead to an agent, and lets them lead to Weir.
 
 use crate::inject::edit::{Change, Edit, Step};
 use crate::inject::options::Options;

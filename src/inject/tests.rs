@@ -1,4 +1,4 @@
-//! Whole manifests.
+//! Tests with whole manifests.
 
 use super::*;
 
@@ -94,7 +94,7 @@ fn everything_else_stays_as_it_is_written() {
 }
 
 #[test]
-fn twice_is_once() {
+fn injecting_twice_changes_nothing() {
     let once = inject(AGENT, &Options::without_flags()).unwrap().text;
     let twice = inject(&once, &Options::without_flags()).unwrap();
     assert_eq!(twice.text, once);
@@ -206,7 +206,7 @@ fn the_hook_depends_on_the_probes_of_the_agent() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_an_error() {
+fn ambiguous_or_conflicting_input_is_an_error() {
     let one = pod("[{name: a, ports: [{containerPort: 8080}]}]");
     assert!(problem(&one, &Options::without_flags()).contains("--listen"));
     assert!(

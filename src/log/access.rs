@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_broke_off_is_a_failure() {
+    fn a_stream_that_broke_off_is_a_failure() {
         assert_eq!(Line::of(End::Finished), Line::Stream);
         assert_eq!(Line::of(End::ClientGone), Line::Stream);
         assert_eq!(Line::of(End::Drained), Line::Failure);

@@ -1,6 +1,6 @@
-//! Writes log lines from a thread of its own, so that no other thread waits for whoever reads the log.
+//! Writes log lines in a separate thread, so that no other thread waits for the reader of the log.
 //!
-//! Lines wait in a bounded buffer. While nobody reads, lines that do not fit are dropped and counted.
+//! Lines wait in a bounded buffer. Lines that do not fit are dropped and counted.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_not_stay_in_its_line_is_refused() {
+    fn characters_that_http_does_not_allow_are_refused() {
         for good in ["", "a b\t~", "\u{e2}\u{80}\u{94}"] {
             assert_eq!(check_value("x", good), Ok(()), "{good:?}");
         }

@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_an_end() {
+    fn no_exchange_follows_the_largest_number() {
         let request = |exchange: &str| {
             format!("{{\"type\":\"request\",{exchange}\"method\":\"GET\",\"target\":\"/\"}}\n")
         };

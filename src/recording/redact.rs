@@ -1,4 +1,4 @@
-//! Takes credentials out of heads before they are written.
+//! Redacts credentials in heads before they are written.
 
 use super::Fields;
 

@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_weir_told_is_shown() {
+    fn the_facts_are_shown() {
         let mut model = model();
         let text = drawn(&model, 130, 20);
         for part in [

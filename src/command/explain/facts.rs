@@ -1,4 +1,4 @@
-//! What Weir makes of one response.
+//! Reads one response as a live stream is read, and collects the facts about it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ pub(super) fn of(exchange: &Exchange, policy: &Policy, show: bool) -> Result<Str
     let announced = announced(exchange, &head);
     let framing = stream_framing(&head, announced).ok_or_else(|| why_none(exchange))?;
     let coding = Coding::of(&head.headers)
-        .ok_or("the content coding is none that Weir can decode: it passes as it is")?;
+        .ok_or("Weir cannot decode the content coding, so the body passes unchanged")?;
     let settings = |hide: &Arc<Rules>| Settings {
         framing,
         coding,

@@ -1,4 +1,4 @@
-//! Writes what there is to say about an exchange for people.
+//! Writes the report about an exchange as text for people.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

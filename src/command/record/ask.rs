@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_wrong_usage() {
+    fn invalid_arguments_are_rejected() {
         let with = |change: &dyn Fn(&mut Record)| {
             let mut args = args("http://a/");
             change(&mut args);

@@ -1,4 +1,4 @@
-//! The file that all exchanges are written to, and what people are told meanwhile.
+//! Writes exchanges to the file of a recording, and reports the progress to people.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, stderr};

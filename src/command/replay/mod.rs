@@ -1,4 +1,4 @@
-//! `weir replay`: answers as a recorded agent did, with the same heads, bytes and pace, and with faults that are asked for.
+//! `weir replay`: answers as a recorded agent did, with the same heads, bytes and pace, and with faults on request.
 //!
 //! A [`script::Script`] is made once for each exchange of the file. Each request of a client gets one, from its beginning
 //! (`connection`, `play`).
@@ -39,9 +39,9 @@ use speed::Speed;
 const MAX_FILE_BYTES: u64 = 1 << 30;
 /// The status of a response after which the connection speaks another protocol.
 const UPGRADED: u16 = 101;
-/// The most clients at once. Others wait until one leaves.
+/// The most clients at once. Further ones wait until a client leaves.
 const MAX_CONNECTIONS: usize = 1024;
-/// The pause after a connection could not be accepted, for example for want of descriptors.
+/// The pause after a connection could not be accepted, for example because there are no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A message and its exit code.
@@ -160,7 +160,7 @@ fn greeting(url: &str, count: usize, upgraded: usize, args: &Replay) -> String {
         ));
     }
     if args.loops {
-        text.push_str(", again and again");
+        text.push_str(", in a loop");
     }
     if !args.faults.is_empty() {
         text.push_str(&format!(", faults: {}", args.faults.join(", ")));
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_replayed_is_wrong_usage() {
+    fn invalid_recordings_and_flags_are_rejected() {
         let whole = "{\"weir_recording\":1}\n{\"type\":\"request\",\"method\":\"GET\",\"target\":\"/\"}\n\
             {\"type\":\"response\",\"status\":200}\n";
         for (output, expected) in [

@@ -1,4 +1,4 @@
-//! Which exchange of a recording answers a request.
+//! Chooses which exchange of a recording answers a request.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

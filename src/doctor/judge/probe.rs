@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn the_head_shows_three_of_them() {
+    fn the_head_shows_compression_type_and_version() {
         let changed = |change: fn(&mut super::super::super::observation::Head)| {
             ids(|probed| change(probed.main.head.as_mut().unwrap()))
         };

@@ -5,7 +5,7 @@
 //! 04:46:38.123Z WARN  an endpoint is left out for a while upstream=agent endpoint=127.0.0.1:8000
 //! ```
 //!
-//! What a peer has sent may stand in a line. It can neither control a terminal nor begin a line of its own.
+//! A line may contain text from a peer. Such text can neither control the terminal nor begin a new line.
 
 mod banner;
 mod format;
