@@ -64,12 +64,12 @@ pub(crate) struct Order {
     pub(crate) headers: HeaderMap,
     /// The user's own request; `None` for the probe, and for a GET of what the URL names.
     pub(crate) request: Option<Own>,
-    /// The silence to test, or to bear.
+    /// The silence to test with the probe, or to accept in the user's own response.
     pub(crate) idle: Option<Duration>,
     pub(crate) ca_file: Option<PathBuf>,
     /// Do not offer HTTP/2.
     pub(crate) http1: bool,
-    /// Send the user's own request twice at once, whatever it is.
+    /// Send the user's own request twice at the same time, whatever its method.
     pub(crate) together: bool,
 }
 

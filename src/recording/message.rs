@@ -270,7 +270,7 @@ pub fn check_method(method: &str) -> Result<(), String> {
 /// If it is no path.
 pub fn check_target(target: &str) -> Result<(), String> {
     let is_path = target.starts_with('/')
-        // What clients send beyond ASCII, although they should not, stays in its line, too.
+        // Clients should not send other characters than ASCII, but some do, and they do no harm.
         && !target.contains(|one: char| one.is_ascii_control() || one == ' ');
     if is_path || target == "*" {
         Ok(())
@@ -293,12 +293,12 @@ pub fn check_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// Checks what stands in a line of a head, such as the value of the header `name`.
+/// Checks the value of the header `name`, or another text in a line of a head.
 ///
 /// # Errors
-/// If it would not stay in its line.
+/// If it has a line break, or another character that HTTP does not allow.
 pub fn check_value(name: &str, value: &str) -> Result<(), String> {
-    // Above ASCII stand bytes, of UTF-8 or of anything else.
+    // Characters above ASCII stand for bytes of any encoding.
     let fits = |one: char| matches!(one, '\t' | ' '..='~' | '\u{80}'..='\u{ff}');
     if value.chars().all(fits) {
         Ok(())

@@ -92,7 +92,7 @@ impl Book {
         })
     }
 
-    /// Tells people something, in a line of its own.
+    /// Reports something to people, on a separate line.
     pub(super) fn say(&self, text: &str) {
         self.lock().line(text);
     }
@@ -196,7 +196,7 @@ impl Book {
         let _ = changes.wait_for(|is_over| *is_over).await;
     }
 
-    /// Tells people what the file holds. Returns the number of exchanges.
+    /// Reports to people what the file holds. Returns the number of exchanges.
     pub(super) fn close(&self) -> u64 {
         let mut inner = self.lock();
         let count = inner.begun;

@@ -12,7 +12,7 @@ const TOGETHER: i64 = 20_000;
 /// A silence before a cut that is longer than this is its cause.
 const SILENT: i64 = 1_000_000;
 
-/// What a request brought, at one URL.
+/// What was observed of a request at one URL.
 #[derive(Clone, Debug)]
 pub(crate) struct Requested {
     pub(crate) main: Observation,
@@ -20,7 +20,7 @@ pub(crate) struct Requested {
     pub(crate) second: Option<Observation>,
 }
 
-/// Judges what a request brought. `before` is what the same request brought at the hop before.
+/// Returns the findings of a request. `before` is what was observed of the same request at the hop before.
 pub(crate) fn judge(seen: &Requested, before: Option<&Observation>) -> Judged {
     let mut judged = Judged::default();
     let main = &seen.main;
