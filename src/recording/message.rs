@@ -18,7 +18,7 @@ pub struct Malformed(pub String);
 pub struct RequestHead {
     /// The method.
     pub method: String,
-    /// What it asks for.
+    /// The request target, which is the path and the query.
     pub target: String,
     /// HTTP/1.0.
     pub is_old: bool,
@@ -139,7 +139,7 @@ pub fn content_length(fields: &Fields) -> Result<Option<u64>, String> {
         let value = value.trim();
         let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
         let length: Option<u64> = is_number.then(|| value.parse().ok()).flatten();
-        let length = length.ok_or("the Content-Length is no number of bytes")?;
+        let length = length.ok_or("the Content-Length is not a number of bytes")?;
         if announced.is_some_and(|other| other != length) {
             return Err("there are several Content-Lengths, which differ".to_owned());
         }
@@ -194,7 +194,7 @@ impl BodyReader {
     /// Returns the reader of a body that is delimited like this.
     ///
     /// # Errors
-    /// If the announced length is none.
+    /// If the announced length is not valid.
     pub fn new(framing: BodyFraming, fields: &Fields) -> Result<Self, Malformed> {
         Ok(Self(match framing {
             BodyFraming::Chunked => State::Chunked(Box::default()),
@@ -255,7 +255,7 @@ impl BodyReader {
 /// Checks a method.
 ///
 /// # Errors
-/// If it is none.
+/// If it is not valid.
 pub fn check_method(method: &str) -> Result<(), String> {
     if is_token(method) {
         Ok(())
@@ -267,7 +267,7 @@ pub fn check_method(method: &str) -> Result<(), String> {
 /// Checks the target of a request.
 ///
 /// # Errors
-/// If it is no path.
+/// If it is not a path.
 pub fn check_target(target: &str) -> Result<(), String> {
     let is_path = target.starts_with('/')
         // Clients should not send other characters than ASCII, but some do, and they do no harm.
@@ -284,7 +284,7 @@ pub fn check_target(target: &str) -> Result<(), String> {
 /// Checks the name of a header.
 ///
 /// # Errors
-/// If it is none.
+/// If it is not valid.
 pub fn check_name(name: &str) -> Result<(), String> {
     if is_token(name) {
         Ok(())

@@ -384,7 +384,7 @@ impl Download {
         match self {
             Self::ClientLeft => "the client left before a response came",
             Self::Closed | Self::Done => "the agent closed the connection before its response",
-            Self::Malformed => "what the agent sent is no HTTP/1.1 response",
+            Self::Malformed => "the agent did not send an HTTP/1.1 response",
             Self::Reset => "the connection to the agent broke before a response came",
         }
     }
