@@ -302,7 +302,9 @@ async fn leave(observer: &Observer<'_>, path: &str, offset: Option<Offset>) -> L
                 unknown += 1;
                 connection = None;
                 if unknown > 10 {
-                    return Leave::Unknown("none of the instances that answered knew the stream".to_owned());
+                    return Leave::Unknown(
+                        "none of the instances that answered knew the stream".to_owned(),
+                    );
                 }
             }
             Ok((status, _)) => {

@@ -134,7 +134,9 @@ fn why_none(exchange: &Exchange) -> String {
     let response = &exchange.response;
     let kind = recording::field(&response.fields, "content-type");
     match (response.status, kind) {
-        (200..=299, Some(kind)) => format!("`{kind}` is not the content type of a stream: the body passes unchanged"),
+        (200..=299, Some(kind)) => {
+            format!("`{kind}` is not the content type of a stream: the body passes unchanged")
+        }
         (200..=299, None) => "there is no content type: the body passes unchanged".to_owned(),
         (status, _) => format!("the status is {status}: the body passes unchanged"),
     }
