@@ -1,4 +1,4 @@
-//! The command that examines the way of a stream.
+//! The arguments of `weir doctor`.
 
 use std::path::PathBuf;
 
@@ -9,17 +9,17 @@ use super::path;
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
   weir doctor http://weir:8080 https://agents.example.com
-      stream from Weir's own probe (`probe: true` in its configuration), directly and through what is in front of it
+      read Weir's probe (`probe: true` in its configuration), directly and through the hops in front of Weir
   weir doctor --idle 90s https://agents.example.com
       the same, with a silence of 90 s
   weir doctor -H @headers.txt -d @request.json http://agent:8000/chat http://weir:8080/chat https://agents.example.com/chat
-      your own request: the agent, Weir, and the way that users take, from the agent outwards
+      send your own request to the agent, to Weir, and to the address that users have
   weir doctor --openai gpt-5-mini -H @headers.txt http://agent:8000 https://agents.example.com
-      a short request for /v1/chat/completions
+      send a short request to /v1/chat/completions
   weir doctor --json https://agents.example.com/stream | jq .verdict
 
 A URL that names only a host is examined with the probe at /.weir/probe. With -X, -d, --openai or --anthropic the request
-is sent to each URL; a URL with a path and nothing else is read with GET, twice at once.
+is sent to each URL. Without them, a URL with a path is read with GET, twice at the same time.
 Progress is written to stderr, the report to stdout. Values of headers are never shown.
 Exit codes: 0 nothing is wrong, 1 something is, 2 invalid usage.";
 
@@ -39,22 +39,22 @@ pub struct Doctor {
     /// Body of the request, or @FILE, or @- for standard input
     #[arg(short = 'd', long, value_name = "DATA", conflicts_with_all = ["openai", "anthropic"])]
     pub data: Option<String>,
-    /// Ask this model for a short stream, as OpenAI's chat API has it
+    /// Ask this model for a short stream, with OpenAI's chat API
     #[arg(long, value_name = "MODEL", conflicts_with = "anthropic")]
     pub openai: Option<String>,
-    /// Ask this model for a short stream, as Anthropic's messages API has it
+    /// Ask this model for a short stream, with Anthropic's messages API
     #[arg(long, value_name = "MODEL")]
     pub anthropic: Option<String>,
-    /// Silence that the probe makes [default: 7s], or that your own request may have [default: 60s]
+    /// Silence that the probe makes [default: 7s], or that the response to your request may have [default: 60s]
     #[arg(long, value_name = "DURATION")]
     pub idle: Option<String>,
-    /// Send your own request twice at once, even if it is not a GET: shows servers that take one at a time
+    /// Send your own request twice at the same time, even if it is not a GET: finds servers that serve one at a time
     #[arg(long)]
     pub together: bool,
     /// Write the report as JSON
     #[arg(long)]
     pub json: bool,
-    /// PEM file of a certificate authority to trust, besides the usual ones
+    /// PEM file of a certificate authority to trust, besides the bundled ones and those of the system
     #[arg(long, value_name = "FILE", value_parser = path())]
     pub ca_file: Option<PathBuf>,
     /// Do not offer HTTP/2

@@ -1,11 +1,11 @@
-//! The commands that help to install Weir.
+//! The arguments of commands that help to install Weir.
 
 use std::path::PathBuf;
 
 use clap::builder::RangedI64ValueParser;
 use clap::{Args, ValueEnum};
 
-use crate::inject::{Hook, Kind, Wish};
+use crate::inject::{Hook, Kind, Options};
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -19,8 +19,8 @@ Examples:
   kubectl kustomize . | weir inject --port http --image registry.example/weir:0.1.0 | kubectl apply -f -
   helm install agent ./chart --post-renderer weir --post-renderer-args inject
 
-Comments, order and unknown fields stay as they are. A Service in the input that leads to the agent leads to Weir. A
-workload that has Weir already is not changed. What was done is written to stderr.
+Comments, order and unknown fields stay as they are. A Service in the input that leads to the agent is pointed
+to Weir. A workload that already has Weir is not changed. What was done is written to stderr.
 Exit codes: 0 success, 2 invalid usage or manifests.";
 
 /// `weir completions`
@@ -67,7 +67,7 @@ pub struct Inject {
     /// An ordinary container instead of a native sidecar, for Kubernetes before 1.29
     #[arg(long)]
     plain: bool,
-    /// How the agent is kept alive while Weir drains; `auto` is `drain`, or `sleep` beside a liveness or startup probe
+    /// How the agent is kept alive while Weir drains; `auto` is `sleep` beside a liveness or startup probe, else `drain`
     #[arg(long, value_name = "HOW", value_enum, default_value_t = AgentPreStop::Auto)]
     agent_pre_stop: AgentPreStop,
 }
@@ -81,7 +81,7 @@ enum AgentPreStop {
     Off,
 }
 
-impl From<Inject> for Wish {
+impl From<Inject> for Options {
     fn from(args: Inject) -> Self {
         Self {
             image: args.image,
@@ -124,10 +124,10 @@ mod tests {
         let Command::Inject(inject) = command("weir inject --port http --listen 80 --plain") else {
             panic!()
         };
-        let wish = Wish::from(inject);
-        assert_eq!(wish.port.as_deref(), Some("http"));
+        let options = Options::from(inject);
+        assert_eq!(options.port.as_deref(), Some("http"));
         assert_eq!(
-            (wish.listen, wish.admin, wish.kind),
+            (options.listen, options.admin, options.kind),
             (80, 9464, Kind::Ordinary)
         );
         assert!(Cli::try_parse_from(["weir", "inject", "--listen", "0"]).is_err());

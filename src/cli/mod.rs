@@ -95,9 +95,9 @@ pub enum Command {
     Inject(Inject),
     /// Write the manual pages into a folder
     Man(Man),
-    /// Record what an agent answers, to a file
+    /// Record an agent's responses to a file
     Record(Record),
-    /// Answer as an agent did that was recorded: a test double
+    /// Answer as a recorded agent did: a test double
     Replay(Replay),
     /// Print the JSON Schema of the configuration file
     Schema,

@@ -1,4 +1,4 @@
-//! The commands that record an agent and stand in for it.
+//! The arguments of `weir record` and `weir replay`.
 
 use std::path::PathBuf;
 
@@ -12,9 +12,9 @@ Examples:
       -d '{\"model\":\"gpt-5\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}' -o chat.weir.jsonl
   weir record http://127.0.0.1:8000/chat -d @request.json -o chat.weir.jsonl
   weir record --listen 127.0.0.1:8081 --upstream http://127.0.0.1:8000 -o session.weir.jsonl
-                                            a tap: whatever clients of port 8081 are answered is recorded
+                                            a tap: records all responses to clients of port 8081
 
-Credentials in headers and in the query are not written; what the agent says is written in full.
+Credentials in headers and in queries are not written. The bodies of responses are written in full.
 Exit codes: 0 recorded, also if Ctrl-C ended it; 1 failure, no response, or --max-size reached; 2 invalid usage.";
 
 const REPLAY_EXAMPLES: &str = "\
@@ -28,10 +28,10 @@ Faults (several at once, with --fault again or a comma):
   stall@WHEN      sends nothing more, and keeps the connection open
   cut@WHEN        closes the connection without the end of the body
   reset@WHEN      resets the connection (RST)
-  split=BYTES     writes the body in pieces of so many bytes
+  split=BYTES     writes the body in pieces of at most this many bytes
   gzip            compresses the body, piece by piece
-  slow-head=TIME  sends the head so much later
-  status=CODE     answers 400 to 599 with a JSON error instead of the recorded response
+  slow-head=TIME  delays the head by this time
+  status=CODE     answers with this status (400 to 599) and a JSON error
 WHEN is a time after the request (3s, 250ms) or a number of bytes of the body (120B, 4KiB).
 Exit codes: 0 success, 1 failure while running, 2 invalid usage or recording.";
 
@@ -54,7 +54,7 @@ pub struct Record {
         conflicts_with = "listen"
     )]
     pub method: Option<String>,
-    /// Header of the request, `NAME: VALUE`
+    /// Header of the request, `NAME: VALUE`, or @FILE with one on each line
     #[arg(
         short = 'H',
         long = "header",
@@ -76,7 +76,7 @@ pub struct Record {
     /// URL of the agent behind the tap: http:// or https://
     #[arg(long, value_name = "URL", requires = "listen")]
     pub upstream: Option<String>,
-    /// File to write, readable by you alone
+    /// File to write; only its owner can read it
     #[arg(short, long, value_name = "FILE", value_parser = path())]
     pub output: PathBuf,
     /// Overwrite the file if it exists, once a response has come
@@ -85,13 +85,13 @@ pub struct Record {
     /// Largest size of the file, after which the recording stops
     #[arg(long, value_name = "SIZE", default_value = "64MiB")]
     pub max_size: String,
-    /// Write credentials, too
+    /// Do not redact credentials
     #[arg(long, conflicts_with = "redact")]
     pub no_redact: bool,
-    /// Further header or query parameter whose value is not written
+    /// Also redact the header or query parameter of this name
     #[arg(long, value_name = "NAME")]
     pub redact: Vec<String>,
-    /// PEM file with root certificates, beside the well-known ones
+    /// PEM file of a certificate authority to trust, besides the bundled ones
     #[arg(long, value_name = "FILE", value_parser = path())]
     pub ca_file: Option<PathBuf>,
 }
@@ -103,10 +103,10 @@ pub struct Replay {
     /// Recording to replay
     #[arg(value_name = "FILE", value_parser = path())]
     pub file: PathBuf,
-    /// Address to listen on; with port 0 the system chooses one, and the first line of the output tells it
+    /// Address to listen on; with port 0 the system chooses one, and the first line of the output has it
     #[arg(long, value_name = "ADDRESS", required_unless_present = "explain")]
     pub listen: Option<String>,
-    /// How many times as fast: 1, 10, 2.5, or max for no pauses
+    /// Speed: 1 is the recorded pace, 10 is ten times as fast, max has no pauses
     #[arg(long, value_name = "SPEED", default_value = "1")]
     pub speed: String,
     /// Begin a response again at its end, until the client leaves
@@ -120,7 +120,7 @@ pub struct Replay {
         conflicts_with = "explain"
     )]
     pub faults: Vec<String>,
-    /// Do not listen: say what Weir makes of the recording
+    /// Do not listen: report how Weir reads the recording
     #[arg(long, conflicts_with = "listen")]
     pub explain: bool,
     /// With --explain: print JSON

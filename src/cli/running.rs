@@ -1,4 +1,4 @@
-//! The commands that ask a running Weir.
+//! The arguments of commands that talk to a running Weir.
 
 use clap::Args;
 

@@ -5,33 +5,12 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use super::problem::{Problem, usage};
+
 /// Default address of the admin listener.
 pub(super) const ADMIN: &str = "127.0.0.1:9464";
 /// Time limit of connecting, and of a response that waits for nothing.
 pub(super) const LIMIT: Duration = Duration::from_secs(3);
-
-/// A failure and its exit code.
-pub(super) struct Problem {
-    pub(super) message: String,
-    pub(super) code: u8,
-}
-
-impl From<io::Error> for Problem {
-    fn from(error: io::Error) -> Self {
-        Self {
-            message: error.to_string(),
-            code: 1,
-        }
-    }
-}
-
-/// Returns a problem of what was given on the command line.
-pub(super) fn usage(message: impl ToString) -> Problem {
-    Problem {
-        message: message.to_string(),
-        code: 2,
-    }
-}
 
 /// Where Weir listens.
 #[derive(Debug, PartialEq, Eq)]
@@ -112,7 +91,7 @@ fn ask(
     let code = head
         .strip_prefix(b"HTTP/1.1 ")
         .and_then(|code| std::str::from_utf8(code).ok());
-    let none = || io::Error::other("the answer is no HTTP/1.1 status line");
+    let none = || io::Error::other("the response does not begin with an HTTP/1.1 status line");
     let status = code.and_then(|code| code.parse().ok()).ok_or_else(none)?;
     Ok((status, Box::new(stream)))
 }

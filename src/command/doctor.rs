@@ -1,21 +1,17 @@
 //! `weir doctor`: examines how streams pass through the user's real path.
 
-use std::io::Read;
-use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde_json::json;
 
-use super::Output;
-use super::ask::{Problem, usage};
+use super::problem::{Problem, usage};
+use super::{Output, input};
 use crate::cli::Doctor;
 use crate::config;
 use crate::doctor::{Order, Own, Target, diagnose};
 
-/// The largest body of a request, and the largest file of headers.
-const MAX_BYTES: u64 = 64 << 20;
 /// The longest silence that the probe can make.
 const MAX_IDLE: Duration = Duration::from_secs(600);
 const MIN_IDLE: Duration = Duration::from_secs(1);
@@ -61,7 +57,9 @@ fn ordered(args: &Doctor) -> Result<Order, Problem> {
         .collect();
     let mut headers = HeaderMap::new();
     for given in &args.headers {
-        read_headers(given, &mut headers)?;
+        for line in input::header_lines("-H", given)? {
+            read_header(&line, &mut headers)?;
+        }
     }
     let request = request(args, &mut headers)?;
     let idle = args.idle.as_deref().map(idle).transpose()?;
@@ -85,20 +83,6 @@ fn idle(text: &str) -> Result<Duration, Problem> {
     }
 }
 
-/// Reads `Name: value`, or the lines of a file for `@FILE`.
-fn read_headers(given: &str, headers: &mut HeaderMap) -> Result<(), Problem> {
-    let Some(path) = given.strip_prefix('@') else {
-        return read_header(given, headers);
-    };
-    let text = read(path, "-H")?;
-    let text = String::from_utf8(text).map_err(|_| usage("-H: the file is no text"))?;
-    let lines = text.lines().filter(|line| !line.trim().is_empty());
-    for line in lines {
-        read_header(line, headers)?;
-    }
-    Ok(())
-}
-
 fn read_header(line: &str, headers: &mut HeaderMap) -> Result<(), Problem> {
     let wrong = || usage("-H: expected `Name: value`, or @FILE with such lines");
     let (name, value) = line.split_once(':').ok_or_else(wrong)?;
@@ -111,31 +95,16 @@ fn read_header(line: &str, headers: &mut HeaderMap) -> Result<(), Problem> {
         header::EXPECT,
     ];
     if of_connection.contains(&name) {
-        return Err(usage(format!("-H: {name} is not for the request to say")));
+        return Err(usage(format!("-H: {name} is set by weir doctor itself")));
     }
-    let mut value = HeaderValue::from_str(value.trim())
-        .map_err(|_| usage(format!("-H: the value of {name} is not a header's")))?;
+    let mut value = HeaderValue::from_str(value.trim()).map_err(|_| {
+        usage(format!(
+            "-H: the value of {name} has a character that HTTP does not allow"
+        ))
+    })?;
     value.set_sensitive(true);
     headers.append(name, value);
     Ok(())
-}
-
-/// Reads a file, or standard input for `-`, up to a bound.
-fn read(path: &str, flag: &str) -> Result<Vec<u8>, Problem> {
-    let mut bytes = Vec::new();
-    let count = if path == "-" {
-        std::io::stdin().take(MAX_BYTES + 1).read_to_end(&mut bytes)
-    } else {
-        std::fs::File::open(Path::new(path))
-            .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
-    };
-    match count {
-        Ok(count) if count as u64 <= MAX_BYTES => Ok(bytes),
-        Ok(_) => Err(usage(format!(
-            "{flag}: the file is larger than {MAX_BYTES} bytes"
-        ))),
-        Err(error) => Err(usage(format!("{flag}: the file cannot be read: {error}"))),
-    }
 }
 
 /// Returns the user's own request, if there is one.
@@ -171,10 +140,7 @@ fn request(args: &Doctor, headers: &mut HeaderMap) -> Result<Option<Own>, Proble
         None => Vec::new(),
         Some(data) => {
             absent(headers, "content-type", "application/json");
-            match data.strip_prefix('@') {
-                Some(path) => read(path, "-d")?,
-                None => data.as_bytes().to_vec(),
-            }
+            input::body("-d", data)?
         }
     };
     let method = match (&args.method, &args.data) {
@@ -224,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_wrong_usage_and_not_repeated() {
+    fn invalid_arguments_are_rejected_without_repeating_them() {
         let wrong: [fn(&mut Doctor); 9] = [
             |args| args.urls = vec!["127.0.0.1:1".to_owned()],
             |args| args.headers = vec!["s3cret".to_owned()],
@@ -246,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_short_forms_are_requests() {
+    fn a_model_flag_builds_the_request() {
         let mut args = args();
         args.anthropic = Some("m".to_owned());
         let order = ordered(&args).ok().unwrap();

@@ -5,7 +5,8 @@ use std::io::Read;
 use std::time::Duration;
 
 use super::Output;
-use super::ask::{self, ADMIN, LIMIT, Place, Problem, usage};
+use super::ask::{self, ADMIN, LIMIT, Place};
+use super::problem::{Problem, usage};
 use crate::admin::MARK;
 use crate::config;
 
@@ -43,7 +44,9 @@ fn asked(admin: &str, wait: &str, token: Option<&str>) -> Result<(u16, String), 
     let mark = MARK;
     let mut fields = vec![(mark.as_str(), "1".to_owned())];
     if let Some(token) = &token {
-        let token = token.to_str().map_err(|_| usage("--token: is no text"))?;
+        let token = token
+            .to_str()
+            .map_err(|_| usage("--token: the token has a character that a header cannot have"))?;
         fields.push(("Authorization", format!("Bearer {token}")));
     }
     let fields: Vec<(&str, &str)> = fields
@@ -69,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_meant_is_wrong_usage() {
+    fn invalid_arguments_are_rejected() {
         assert_eq!(drain(Some("off"), "1s", None).code, 2);
         let wrong = drain(None, "27", None);
         assert!(

@@ -1,7 +1,8 @@
 //! `weir healthcheck`: sends one GET request. It serves as a container health check in images without a shell.
 
 use super::Output;
-use super::ask::{self, ADMIN, LIMIT, Place, Problem, usage};
+use super::ask::{self, ADMIN, LIMIT, Place};
+use super::problem::{Problem, usage};
 
 /// Requests `url`, or `/healthz` of the admin listener at `admin`, and reports whether the status was 2xx.
 pub fn healthcheck(url: Option<&str>, admin: Option<&str>) -> Output {
@@ -52,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_url_is_wrong_usage() {
+    fn invalid_urls_are_rejected() {
         for url in ["", "127.0.0.1:9464", "https://127.0.0.1/", "http://"] {
             assert_eq!(healthcheck(Some(url), None).code, 2, "{url}");
         }

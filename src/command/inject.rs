@@ -3,24 +3,24 @@
 use std::io::{IsTerminal, Read, stdin};
 
 use crate::command::Output;
-use crate::inject::{self, Wish};
+use crate::inject::{self, Options};
 
 /// The most bytes of manifests that are read.
 const MAX_INPUT: u64 = 32 << 20;
 
 /// Reads manifests from standard input and returns them with Weir in them. What was done goes to stderr.
-pub fn inject(wish: &Wish) -> Output {
+pub fn inject(options: &Options) -> Output {
     match read() {
-        Ok(text) => injected(&text, wish),
+        Ok(text) => injected(&text, options),
         Err(message) => failed(&message),
     }
 }
 
-fn injected(text: &str, wish: &Wish) -> Output {
-    if let Some(message) = unusable(wish) {
+fn injected(text: &str, options: &Options) -> Output {
+    if let Some(message) = unusable(options) {
         return failed(&message);
     }
-    match inject::inject(text, wish) {
+    match inject::inject(text, options) {
         Ok(done) => Output {
             stdout: done.text,
             stderr: done
@@ -50,17 +50,20 @@ fn read() -> Result<String, String> {
 }
 
 /// What is wrong with the flags, whatever the manifests are.
-fn unusable(wish: &Wish) -> Option<String> {
-    if wish.listen == wish.admin {
+fn unusable(options: &Options) -> Option<String> {
+    if options.listen == options.admin {
         return Some(format!(
             "--admin-port: expected another port than --listen ({})",
-            wish.listen
+            options.listen
         ));
     }
-    let image = &wish.image;
+    let image = &options.image;
     let odd = |one: char| one.is_whitespace() || one.is_control();
     if image.is_empty() || image.contains(odd) {
-        return Some(format!("--image: `{}` is no image", image.escape_debug()));
+        return Some(format!(
+            "--image: `{}` is not the name of an image",
+            image.escape_debug()
+        ));
     }
     None
 }
@@ -75,41 +78,29 @@ fn failed(message: &str) -> Output {
 
 #[cfg(test)]
 mod tests {
-    use crate::inject::{Hook, Kind};
-
     use super::*;
 
     #[test]
-    fn flags_that_make_no_sense_are_wrong_usage() {
-        let wish = Wish {
-            image: "weir:1".to_owned(),
-            port: None,
-            container: None,
-            workloads: Vec::new(),
-            listen: 8080,
-            admin: 9464,
-            kind: Kind::Native,
-            hook: Hook::Auto,
-            config_map: None,
-        };
-        let said = |wish: Wish| injected("kind: ConfigMap\n", &wish);
-        let same = said(Wish {
+    fn invalid_flags_are_rejected() {
+        let options = Options::without_flags();
+        let said = |options: Options| injected("kind: ConfigMap\n", &options);
+        let same = said(Options {
             admin: 8080,
-            ..wish.clone()
+            ..options.clone()
         });
         assert!(
             same.code == 2 && same.stderr.contains("--admin-port"),
             "{same:?}"
         );
-        let image = said(Wish {
+        let image = said(Options {
             image: "a b".to_owned(),
-            ..wish.clone()
+            ..options.clone()
         });
         assert!(
             image.code == 2 && image.stderr.contains("--image"),
             "{image:?}"
         );
-        let none = said(wish);
+        let none = said(options);
         assert!(none.code == 2 && none.stdout.is_empty(), "{none:?}");
         assert!(
             none.stderr.starts_with("weir: no workload in the input"),

@@ -1,7 +1,7 @@
-//! What the service manager is told, which is systemd with `Type=notify`: that Weir serves, reloads, drains, and that its
-//! workers are alive (watchdog).
+//! Notifies the service manager (systemd with `Type=notify`) that Weir serves, reloads or drains, and that its workers are
+//! alive (watchdog).
 //!
-//! Nothing is sent unless the environment has `NOTIFY_SOCKET`. Beats are sent only if it has `WATCHDOG_USEC`, too.
+//! Nothing is sent unless the environment has `NOTIFY_SOCKET`. Watchdog notifications also need `WATCHDOG_USEC`.
 
 use std::io;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Says at the start what runs, where it listens, and where each route leads.
+//! Logs at the start what runs, where it listens, and where each route leads.
 
 use crate::config::{self, Config, Route, Upstream};
 use crate::release::features;

@@ -1,7 +1,7 @@
 //! `weir top`: shows the live streams of a running Weir in the terminal. What is shown is in `top`; this is its I/O.
 //!
-//! One thread draws and reads keys. Another asks Weir every second, so that a Weir that does not answer delays no key. The
-//! first thread waits for the end of the display, or of its terminal.
+//! One thread draws and reads keys. Another asks Weir every second, so keys work even while Weir does not answer. The main
+//! thread waits until the display ends or the terminal is closed.
 
 use std::io::{self, IsTerminal, Read, stdin, stdout};
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Output;
-use super::ask::{self, ADMIN, LIMIT, Place, Problem, usage};
+use super::ask::{self, ADMIN, LIMIT, Place};
+use super::problem::{Problem, usage};
 use crate::admin::MARK;
 use crate::config;
 use crate::top::{Action, Facts, Model, draw};
@@ -88,7 +89,9 @@ fn run(shown: &str, token: Option<&str>) -> Result<(), Problem> {
     let authorization = match &token {
         None => None,
         Some(token) => {
-            let token = token.to_str().map_err(|_| usage("--token: is no text"))?;
+            let token = token.to_str().map_err(|_| {
+                usage("--token: the token has a character that a header cannot have")
+            })?;
             Some(format!("Bearer {token}"))
         }
     };
@@ -317,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_wrong_usage() {
+    fn invalid_arguments_are_rejected() {
         let wrong = top(Some("nowhere"), None);
         assert!(wrong.code == 2 && wrong.stderr.contains("nowhere: expected HOST:PORT"));
         let wrong = top(Some("https://10.0.0.5:9464"), None);
@@ -328,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_somebody_else_is_told_as_such() {
+    fn a_response_that_is_not_weirs_is_reported() {
         let text = refused("a:1", 404, "");
         assert!(text.contains("a:1 answered 404; is it the admin"), "{text}");
         let text = refused("a:1", 403, "expected Host to be");

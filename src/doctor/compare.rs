@@ -1,8 +1,8 @@
-//! Compares the URLs, from the agent outwards: where does it go wrong first?
+//! Compares the URLs from the agent outwards, and finds the first one that is at fault.
 
 use super::finding::{Finding, Id};
+use super::fix::{Product, setting};
 use super::judge::Judged;
-use super::mend::{Product, setting};
 
 /// What was found at one URL.
 #[derive(Clone, Debug)]
@@ -70,8 +70,8 @@ pub(crate) fn verdict(hops: &[Hop]) -> String {
         _ if is_first => format!("It goes wrong already at the first URL, {}, which", hop.url),
         _ => format!("{} is the first hop where it goes wrong: it", hop.url),
     };
-    let mends = setting(*id, hop.product);
-    format!("{place} {}: {evidence}; {mends}.", id.verb())
+    let fix = setting(*id, hop.product);
+    format!("{place} {}: {evidence}; {fix}.", id.verb())
 }
 
 #[cfg(test)]
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_hop_inherits_is_not_its_own() {
+    fn an_inherited_finding_is_not_the_hops_fault() {
         let buffered = hops(&[&[Id::Buffered], &[Id::HeadDelayed, Id::Compressed]]);
         let found = placed(&buffered, 1);
         assert_eq!(found[0].finding.id, Id::Compressed);

@@ -97,7 +97,7 @@ pub(crate) fn strips(seen: &Observation, offset: Option<Offset>) -> Strips {
             continue;
         };
         match what {
-            // What ends a probe stream comes with the last event.
+            // The end of a probe stream comes with its last event.
             What::Event(Some(stamp)) if stamp.is_end => {}
             What::Event(_) => cell.events += 1,
             What::Comment => cell.has_comment = true,

@@ -60,7 +60,7 @@ pub(crate) async fn probe(
         wait: Duration::from_millis(800),
         ..Settings::new(StreamId::random())
     };
-    say("20 events, ten in a second ...");
+    say("reading 20 events, ten per second ...");
     let mut probed = Probed {
         plan,
         main: stream(observer, path, &plan, None).await,
@@ -77,7 +77,7 @@ pub(crate) async fn probe(
         && is_late(&probed, offset)
     {
         // A busy machine is late once; a hop is late every time.
-        say("some events were late: the same again ...");
+        say("some events were late: reading the stream again ...");
         let again = stream(observer, path, &plan, None).await;
         let mut second = probed.clone();
         second.main = again;
@@ -275,7 +275,7 @@ async fn leave(observer: &Observer<'_>, path: &str, offset: Option<Offset>) -> L
         End::Left | End::TimedOut => {}
         End::Failed(problem) | End::Broken(problem) => return Leave::Unknown(problem.clone()),
         End::Complete => {
-            return Leave::Unknown("the stream was over before the client could leave".to_owned());
+            return Leave::Unknown("the stream ended before the client could leave".to_owned());
         }
     }
     if seen.status().is_some_and(|status| status != 200) {
@@ -302,7 +302,9 @@ async fn leave(observer: &Observer<'_>, path: &str, offset: Option<Offset>) -> L
                 unknown += 1;
                 connection = None;
                 if unknown > 10 {
-                    return Leave::Unknown("no instance that was asked knew the stream".to_owned());
+                    return Leave::Unknown(
+                        "none of the instances that answered knew the stream".to_owned(),
+                    );
                 }
             }
             Ok((status, _)) => {
@@ -389,13 +391,13 @@ pub(crate) async fn request(
         ..call
     };
     if !twice {
-        say("the request ...");
+        say("sending the request ...");
         return Requested {
             main: observer.observe(&call, |_| false).await,
             second: None,
         };
     }
-    say("the request, twice at once ...");
+    say("sending the request twice at the same time ...");
     let second = async {
         sleep(SECOND_AFTER).await;
         observer.observe(&call, |seen| seen.head.is_some()).await

@@ -71,7 +71,7 @@ impl Id {
             Self::Unreachable => "cannot be reached",
             Self::ErrorStatus => "answers with an error",
             Self::NoProbe => "does not lead to a probe",
-            Self::NotAStream => "answers with something that is no stream",
+            Self::NotAStream => "answers with something that is not a stream",
             Self::Buffered => "holds the stream back until it is over (buffering)",
             Self::Coalesced => "collects events and passes them on in bursts",
             Self::HeadDelayed => "delays the head of the response",

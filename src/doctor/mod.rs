@@ -1,4 +1,4 @@
-//! `weir doctor`: streams through the user's real path, and says which hop harms streams, and how to mend it.
+//! `weir doctor`: streams through the user's real path, and says which hop harms streams, and how to fix it.
 //!
 //! ```text
 //! examine ──► observe ──► judge ──► compare ──► report
@@ -14,7 +14,7 @@
 //! | `offset`, `clock` | times, and the offset between two clocks |
 //! | `observation` | what was seen |
 //! | `judge` | findings: pure logic |
-//! | `compare`, `mend` | the hop at fault, and the setting that mends it |
+//! | `compare`, `fix` | the hop at fault, and the setting that fixes it |
 //! | `draw`, `report` | what is printed |
 
 mod clock;
@@ -23,9 +23,9 @@ mod connect;
 mod draw;
 mod examine;
 mod finding;
+mod fix;
 mod judge;
 mod lines;
-mod mend;
 mod observation;
 mod observe;
 mod offset;
@@ -42,8 +42,8 @@ use crate::probe;
 use clock::Clock;
 use compare::Hop;
 use connect::Dialer;
+use fix::Product;
 use judge::Judged;
-use mend::Product;
 use observe::{Call, Observer};
 use report::Shown;
 pub(crate) use target::Target;
@@ -64,12 +64,12 @@ pub(crate) struct Order {
     pub(crate) headers: HeaderMap,
     /// The user's own request; `None` for the probe, and for a GET of what the URL names.
     pub(crate) request: Option<Own>,
-    /// The silence to test, or to bear.
+    /// The silence to test with the probe, or to accept in the user's own response.
     pub(crate) idle: Option<Duration>,
     pub(crate) ca_file: Option<PathBuf>,
     /// Do not offer HTTP/2.
     pub(crate) http1: bool,
-    /// Send the user's own request twice at once, whatever it is.
+    /// Send the user's own request twice at the same time, whatever its method.
     pub(crate) together: bool,
 }
 
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_user_sends_wins() {
+    fn headers_of_the_user_override_the_defaults() {
         let mut given = HeaderMap::new();
         given.insert("accept-encoding", HeaderValue::from_static("identity"));
         let headers = with_defaults(&given);

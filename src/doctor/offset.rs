@@ -58,7 +58,7 @@ mod tests {
     const AHEAD: i64 = 7_000_000;
 
     #[test]
-    fn the_shortest_ways_decide() {
+    fn the_fastest_messages_decide() {
         let requests = [(0, AHEAD + 9_000), (100_000, AHEAD + 102_000)];
         let responses = [(AHEAD + 9_000, 50_000), (AHEAD + 200_000, 202_000)];
         let offset = estimate(&requests, &responses, 500).unwrap();

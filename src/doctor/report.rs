@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use super::compare::{Hop, first_fault, placed, verdict};
 use super::draw::strips;
 use super::finding::Id;
+use super::fix::setting;
 use super::judge::flow;
-use super::mend::setting;
 use super::observation::{Observation, bursts, span};
 use super::offset::Offset;
+use crate::log::printable;
 
 /// The most arrival times in JSON.
 const MAX_TIMES: usize = 2_000;
@@ -89,7 +90,7 @@ fn of_hop(
             writeln!(out, "  {}: {evidence} (as at the URL before)", id.as_str())?;
         } else {
             writeln!(out, "  {}: {evidence}", id.as_str())?;
-            writeln!(out, "    mend: {}", setting(id, hop.product))?;
+            writeln!(out, "    fix: {}", setting(id, hop.product))?;
             writeln!(
                 out,
                 "    see docs/intermediaries.md#{}",
@@ -213,18 +214,12 @@ fn millis(micros: i64) -> Value {
     json!(tenths as f64 / 10.0)
 }
 
-/// Replaces what a server could use to write on the terminal of its reader.
-fn printable(text: &str) -> String {
-    let one = |char: char| if char.is_control() { ' ' } else { char };
-    text.chars().map(one).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::finding::Finding;
+    use super::super::fix::Product;
     use super::super::judge::Judged;
     use super::super::judge::testing::stream;
-    use super::super::mend::Product;
     use super::*;
 
     fn reported() -> (Vec<Hop>, Vec<Shown>) {

@@ -1,5 +1,5 @@
-//! Edits of a document: in its text, where everything else stays as it is written, and in its tree, which says what the
-//! edited text has to mean.
+//! Edits a document twice: in its text, where everything else stays as it is written, and in its tree, with which the edited
+//! text is compared.
 
 use std::cmp::Reverse;
 

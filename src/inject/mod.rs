@@ -1,7 +1,7 @@
 //! Adds Weir to the pods of Kubernetes manifests, as a sidecar in front of the agent.
 //!
 //! A pure function of the manifests' text. It edits the text in place, so that comments, order, style and unknown fields
-//! stay as they are; what the edited text means is compared with what it has to mean.
+//! stay as they are. The edited text is then parsed again, and compared with the tree that was intended.
 //!
 //! ```text
 //! text ──► documents ──► tree ──► workload: pod, agent, edits ──► edit ──► text
@@ -9,10 +9,10 @@
 //! ```
 
 mod edit;
+mod options;
 mod service;
 mod sidecar;
 mod tree;
-mod wish;
 mod workload;
 
 use std::fmt;
@@ -22,7 +22,7 @@ use self::service::Service;
 use self::tree::Node;
 use self::workload::{Agent, Workload};
 
-pub use self::wish::{Hook, Kind, Wish};
+pub use self::options::{Hook, Kind, Options};
 
 /// Manifests with Weir in them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl std::error::Error for Problem {}
 
 /// Adds Weir to the workloads of `text`, which has any number of YAML or JSON documents. Services that lead to their
 /// agents then lead to Weir. Workloads that have Weir already stay as they are.
-pub fn inject(text: &str, wish: &Wish) -> Result<Injected, Problem> {
+pub fn inject(text: &str, options: &Options) -> Result<Injected, Problem> {
     let documents = documents(text)?;
     let mut workloads = Vec::new();
     let mut services = Vec::new();
@@ -70,7 +70,7 @@ pub fn inject(text: &str, wish: &Wish) -> Result<Injected, Problem> {
             services.extend(Service::of(object, &path).map(|one| (index, one)));
         }
     }
-    let chosen = chosen(&workloads, wish)?;
+    let chosen = chosen(&workloads, options)?;
     let mut notes = Vec::new();
     let mut edits: Vec<Vec<Edit>> = vec![Vec::new(); documents.len()];
     for (index, object, workload) in chosen {
@@ -83,16 +83,16 @@ pub fn inject(text: &str, wish: &Wish) -> Result<Injected, Problem> {
             line: documents.get(*index).map(|one| one.line(text, object)),
             message: format!("{}: {message}", workload.title),
         };
-        let agent = workload.agent(wish).map_err(at)?;
+        let agent = workload.agent(options).map_err(at)?;
         notes.push(format!(
             "{}: Weir is added in front of port {}",
             workload.title, agent.number
         ));
-        let more = workload.edits(&agent, wish, &mut notes).map_err(at)?;
+        let more = workload.edits(&agent, options, &mut notes).map_err(at)?;
         if let Some(edits) = edits.get_mut(*index) {
             edits.extend(more);
         }
-        lead(workload, &agent, wish, &services, &mut edits, &mut notes);
+        lead(workload, &agent, options, &services, &mut edits, &mut notes);
     }
     let text = written(text, &documents, &edits)?;
     Ok(Injected { text, notes })
@@ -102,7 +102,10 @@ pub fn inject(text: &str, wish: &Wish) -> Result<Injected, Problem> {
 type Found<'a> = (usize, &'a Node, Workload<'a>);
 
 /// The workloads that get Weir: the named ones, or the only one.
-fn chosen<'f, 'a>(workloads: &'f [Found<'a>], wish: &Wish) -> Result<Vec<&'f Found<'a>>, Problem> {
+fn chosen<'f, 'a>(
+    workloads: &'f [Found<'a>],
+    options: &Options,
+) -> Result<Vec<&'f Found<'a>>, Problem> {
     let problem = |message: String| Problem {
         document: None,
         line: None,
@@ -116,7 +119,7 @@ fn chosen<'f, 'a>(workloads: &'f [Found<'a>], wish: &Wish) -> Result<Vec<&'f Fou
     if every.is_empty() {
         return Err(problem("no workload in the input: expected a CronJob, DaemonSet, Deployment, Job, Pod, ReplicaSet or StatefulSet, or a List of them".to_owned()));
     }
-    for name in &wish.workloads {
+    for name in &options.workloads {
         if !every
             .iter()
             .any(|(_, _, one)| name == one.name || *name == one.title)
@@ -127,10 +130,10 @@ fn chosen<'f, 'a>(workloads: &'f [Found<'a>], wish: &Wish) -> Result<Vec<&'f Fou
             )));
         }
     }
-    if !wish.workloads.is_empty() {
+    if !options.workloads.is_empty() {
         let mut named = every;
         named.retain(|(_, _, one)| {
-            let mut names = wish.workloads.iter();
+            let mut names = options.workloads.iter();
             names.any(|name| name == one.name || *name == one.title)
         });
         return Ok(named);
@@ -154,14 +157,14 @@ fn chosen<'f, 'a>(workloads: &'f [Found<'a>], wish: &Wish) -> Result<Vec<&'f Fou
 fn lead(
     workload: &Workload<'_>,
     agent: &Agent,
-    wish: &Wish,
+    options: &Options,
     services: &[(usize, Service<'_>)],
     edits: &mut [Vec<Edit>],
     notes: &mut Vec<String>,
 ) {
     let mut found = false;
     for (index, service) in services.iter().filter(|(_, one)| one.selects(workload)) {
-        let Some(more) = service.edits(agent, wish) else {
+        let Some(more) = service.edits(agent, options) else {
             continue;
         };
         found = true;
@@ -173,7 +176,7 @@ fn lead(
             if !edits.iter().any(|other| other.path == edit.path) {
                 notes.push(format!(
                     "{}: leads to Weir, port {}",
-                    service.title, wish.listen
+                    service.title, options.listen
                 ));
                 edits.push(edit);
             }
@@ -182,7 +185,7 @@ fn lead(
     if !found {
         notes.push(format!(
             "{}: no Service in the input leads to port {}; set targetPort of its Service to {}",
-            workload.title, agent.number, wish.listen
+            workload.title, agent.number, options.listen
         ));
     }
 }

@@ -1,8 +1,8 @@
-//! Services: which of their ports lead to an agent, and have to lead to Weir.
+//! Finds the ports of Services that lead to an agent, and lets them lead to Weir.
 
 use crate::inject::edit::{Change, Edit, Step};
+use crate::inject::options::Options;
 use crate::inject::tree::Node;
-use crate::inject::wish::Wish;
 use crate::inject::workload::{Agent, Workload};
 
 /// A Service.
@@ -50,18 +50,18 @@ impl<'a> Service<'a> {
     }
 
     /// Points the ports that lead to the agent at Weir. `None` if none of them does.
-    pub(crate) fn edits(&self, agent: &Agent, wish: &Wish) -> Option<Vec<Edit>> {
+    pub(crate) fn edits(&self, agent: &Agent, options: &Options) -> Option<Vec<Edit>> {
         let mut edits = Vec::new();
         let mut leads = false;
         // By number: before 1.33, Services cannot refer to a native sidecar's ports by name.
-        let yaml = wish.listen.to_string();
+        let yaml = options.listen.to_string();
         for (index, port) in self.ports.iter().enumerate() {
             let given = port.get("targetPort").filter(|target| !target.is_null());
             let target = given.or_else(|| port.get("port"));
             let number = target.and_then(Node::number);
             let named =
                 agent.name.is_some() && target.and_then(Node::text) == agent.name.as_deref();
-            leads |= number == Some(u64::from(wish.listen));
+            leads |= number == Some(u64::from(options.listen));
             if number != Some(u64::from(agent.number)) && !named {
                 continue;
             }

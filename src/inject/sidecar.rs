@@ -1,6 +1,6 @@
 //! Weir's container and the agent's hook, as the Helm chart writes them. `tests/deploy/test_inject.py` compares the two.
 
-use crate::inject::wish::{Kind, Wish};
+use crate::inject::options::{Kind, Options};
 
 /// The name of Weir's container. A pod that has one is left as it is.
 pub(crate) const NAME: &str = "weir";
@@ -18,14 +18,14 @@ const DRAIN: u64 = 25;
 pub(crate) const GRACE: u64 = DRAIN + 15;
 
 /// Weir's container, in front of port `agent` of the pod.
-pub(crate) fn container(wish: &Wish, agent: u16) -> String {
-    let Wish { listen, admin, .. } = wish;
-    let native = match wish.kind {
+pub(crate) fn container(options: &Options, agent: u16) -> String {
+    let Options { listen, admin, .. } = options;
+    let native = match options.kind {
         Kind::Native => "restartPolicy: Always\n",
         Kind::Ordinary => "",
     };
-    let image = serde_json::Value::from(&*wish.image);
-    let (file, mounts) = if wish.config_map.is_some() {
+    let image = serde_json::Value::from(&*options.image);
+    let (file, mounts) = if options.config_map.is_some() {
         (
             "\"--config\", \"/etc/weir/weir.yaml\"",
             "volumeMounts:\n  - { name: weir-config, mountPath: /etc/weir, readOnly: true }\n",
@@ -74,8 +74,8 @@ securityContext:
 }
 
 /// The agent's hook that asks Weir to drain, and waits for the end.
-pub(crate) fn draining_hook(wish: &Wish) -> String {
-    drain("", &wish.admin.to_string())
+pub(crate) fn draining_hook(options: &Options) -> String {
+    drain("", &options.admin.to_string())
 }
 
 /// The agent's hook that only waits.

@@ -1,23 +1,9 @@
-//! Whole manifests.
+//! Tests with whole manifests.
 
 use super::*;
 
-fn wish() -> Wish {
-    Wish {
-        image: "weir:1".to_owned(),
-        port: None,
-        container: None,
-        workloads: Vec::new(),
-        listen: 8080,
-        admin: 9464,
-        kind: Kind::Native,
-        hook: Hook::Auto,
-        config_map: None,
-    }
-}
-
-fn problem(text: &str, wish: &Wish) -> String {
-    inject(text, wish).unwrap_err().to_string()
+fn problem(text: &str, options: &Options) -> String {
+    inject(text, options).unwrap_err().to_string()
 }
 
 /// A pod with these containers, in flow style.
@@ -61,7 +47,7 @@ spec:
 
 #[test]
 fn everything_else_stays_as_it_is_written() {
-    let done = inject(AGENT, &wish()).unwrap();
+    let done = inject(AGENT, &Options::without_flags()).unwrap();
     let lines: Vec<&str> = done.text.lines().collect();
     let mut rest = lines.iter();
     for line in AGENT
@@ -108,9 +94,9 @@ fn everything_else_stays_as_it_is_written() {
 }
 
 #[test]
-fn twice_is_once() {
-    let once = inject(AGENT, &wish()).unwrap().text;
-    let twice = inject(&once, &wish()).unwrap();
+fn injecting_twice_changes_nothing() {
+    let once = inject(AGENT, &Options::without_flags()).unwrap().text;
+    let twice = inject(&once, &Options::without_flags()).unwrap();
     assert_eq!(twice.text, once);
     assert_eq!(
         twice.notes,
@@ -123,7 +109,14 @@ fn json_stays_json() {
     let text = r#"{"kind": "List", "items": [{"kind": "Pod", "metadata": {"name": "p"}, "spec": {
         "containers": [{"name": "a", "image": "b", "ports": [{"containerPort": 8000}]}]}}]}"#;
     for kind in [Kind::Native, Kind::Ordinary] {
-        let done = inject(text, &Wish { kind, ..wish() }).unwrap();
+        let done = inject(
+            text,
+            &Options {
+                kind,
+                ..Options::without_flags()
+            },
+        )
+        .unwrap();
         let value: serde_json::Value = serde_json::from_str(&done.text).unwrap();
         let spec = &value["items"][0]["spec"];
         let weir = match kind {
@@ -139,13 +132,13 @@ fn json_stays_json() {
 #[test]
 fn the_port_is_the_only_one_or_the_one_that_is_said() {
     let two = "[{name: a, ports: [{name: http, containerPort: 80}, {name: m, containerPort: 90}, {containerPort: 53, protocol: UDP}]}]";
-    let port = |port: &str, container: Option<&str>| Wish {
+    let port = |port: &str, container: Option<&str>| Options {
         port: Some(port.to_owned()),
         container: container.map(str::to_owned),
-        ..wish()
+        ..Options::without_flags()
     };
     assert_eq!(
-        problem(&pod(two), &wish()),
+        problem(&pod(two), &Options::without_flags()),
         "document 1, line 1: Pod/p: several container ports: http (80, of `a`), m (90, of `a`); say with --port which one is the agent's"
     );
     for wanted in ["m", "90"] {
@@ -157,7 +150,7 @@ fn the_port_is_the_only_one_or_the_one_that_is_said() {
         "document 1, line 1: Pod/p: no container port is called `web`: there are http (80, of `a`), m (90, of `a`)"
     );
     let none = "[{name: a}, {name: b}]";
-    assert!(problem(&pod(none), &wish()).contains("say with --port NUMBER"));
+    assert!(problem(&pod(none), &Options::without_flags()).contains("say with --port NUMBER"));
     assert!(problem(&pod(none), &port("8000", None)).contains("say with --container"));
     assert!(problem(&pod(none), &port("8000", Some("c"))).contains("there are a, b"));
     let done = inject(&pod(none), &port("8000", Some("b"))).unwrap();
@@ -174,7 +167,13 @@ fn the_hook_depends_on_the_probes_of_the_agent() {
         let text = pod(&format!(
             "[{{name: a, ports: [{{containerPort: 80}}]{container}}}]"
         ));
-        inject(&text, &Wish { hook, ..wish() })
+        inject(
+            &text,
+            &Options {
+                hook,
+                ..Options::without_flags()
+            },
+        )
     };
     let probed = ", livenessProbe: {httpGet: {port: 80}}";
     assert!(made("", Hook::Auto).unwrap().text.contains("\"port\":9464"));
@@ -207,44 +206,47 @@ fn the_hook_depends_on_the_probes_of_the_agent() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_an_error() {
+fn ambiguous_or_conflicting_input_is_an_error() {
     let one = pod("[{name: a, ports: [{containerPort: 8080}]}]");
-    assert!(problem(&one, &wish()).contains("--listen"));
+    assert!(problem(&one, &Options::without_flags()).contains("--listen"));
     assert!(
         inject(
             &one,
-            &Wish {
+            &Options {
                 listen: 8081,
-                ..wish()
+                ..Options::without_flags()
             }
         )
         .is_ok()
     );
     let mesh = "kind: Pod\nmetadata: {name: p}\nspec: {initContainers: [{name: mesh, restartPolicy: Always, ports: [{containerPort: 9464}]}], containers: [{name: a, ports: [{containerPort: 80}]}]}\n";
-    assert!(problem(mesh, &wish()).contains("port 9464 belongs to `mesh`"));
-    assert!(inject(&mesh.replace("Always", "Never"), &wish()).is_ok());
-    assert!(problem("kind: ConfigMap\n", &wish()).contains("no workload"));
+    assert!(problem(mesh, &Options::without_flags()).contains("port 9464 belongs to `mesh`"));
+    assert!(inject(&mesh.replace("Always", "Never"), &Options::without_flags()).is_ok());
+    assert!(problem("kind: ConfigMap\n", &Options::without_flags()).contains("no workload"));
     let two = format!("{one}---\n{}", one.replace("name: p", "name: q"));
-    assert!(problem(&two, &wish()).contains("several workloads in the input: Pod/p, Pod/q"));
-    let named = |name: &str| Wish {
+    assert!(
+        problem(&two, &Options::without_flags())
+            .contains("several workloads in the input: Pod/p, Pod/q")
+    );
+    let named = |name: &str| Options {
         workloads: vec![name.to_owned()],
         listen: 8081,
-        ..wish()
+        ..Options::without_flags()
     };
     assert!(inject(&two, &named("Pod/q")).is_ok());
     assert!(problem(&two, &named("r")).contains("--workload r"));
     assert_eq!(
-        problem("a: 1\n---\n# c\nb: [\n---\n", &wish())
+        problem("a: 1\n---\n# c\nb: [\n---\n", &Options::without_flags())
             .split(": ")
             .next(),
         Some("document 2, line 4")
     );
     let anchored = "kind: Pod\nmetadata: {name: p}\nspec: &s\n  containers: [{name: a, ports: [{containerPort: 1}]}]\ncopy: *s\n";
-    assert!(problem(anchored, &wish()).contains("anchors"));
+    assert!(problem(anchored, &Options::without_flags()).contains("anchors"));
     let job = "kind: Job\nspec: {template: {spec: {containers: [{name: a, ports: [{containerPort: 1}]}]}}}\n";
-    let plain = Wish {
+    let plain = Options {
         kind: Kind::Ordinary,
-        ..wish()
+        ..Options::without_flags()
     };
     assert!(problem(job, &plain).contains("--plain"));
 }
@@ -262,15 +264,15 @@ fn documents_begin_at_dashes() {
     );
     assert_eq!(starts("---\na: 1\r\n---\r\nb: ---\n----: 1\n"), [0, 10]);
     let text = format!("# c\n%YAML 1.2\n---\n{one}");
-    let done = inject(&text, &wish()).unwrap();
+    let done = inject(&text, &Options::without_flags()).unwrap();
     assert!(done.text.starts_with("# c\n%YAML 1.2\n---\nkind: Pod\n"));
 }
 
 #[test]
 fn a_config_map_is_mounted() {
-    let with = Wish {
+    let with = Options {
         config_map: Some("mine".to_owned()),
-        ..wish()
+        ..Options::without_flags()
     };
     let done = inject(AGENT, &with).unwrap();
     assert!(
@@ -291,7 +293,7 @@ fn a_service_leads_to_weir_only_if_it_led_to_the_agent() {
             "kind: Pod\nmetadata: {name: p, labels: {app: a, v: '1'}}\nspec: {containers: [{name: a, ports: [{name: http, containerPort: 80}]}]}\n"
         )
     };
-    let made = |service: &str| inject(&text(service), &wish()).unwrap();
+    let made = |service: &str| inject(&text(service), &Options::without_flags()).unwrap();
     let leads = made("{selector: {app: a}, ports: [{port: 80}]}");
     assert!(
         leads
@@ -333,9 +335,9 @@ spec:
     lifecycle: {preStop: null}
   volumes: null
 ";
-    let with_file = Wish {
+    let with_file = Options {
         config_map: Some("c".to_owned()),
-        ..wish()
+        ..Options::without_flags()
     };
     let done = inject(text, &with_file).unwrap().text;
     for line in [
@@ -346,10 +348,10 @@ spec:
     ] {
         assert!(done.contains(line), "{line}\n{done}");
     }
-    let other = Wish {
+    let other = Options {
         container: Some("b".to_owned()),
         port: Some("81".to_owned()),
-        ..wish()
+        ..Options::without_flags()
     };
     let done = inject(text, &other).unwrap().text;
     let hook = "    lifecycle: {preStop: {\"httpGet\":";
@@ -359,7 +361,7 @@ spec:
 #[test]
 fn names_that_weir_needs_are_not_given_twice() {
     let named = pod("[{name: a, ports: [{name: weir-admin, containerPort: 80}]}]");
-    let said = problem(&named, &wish());
+    let said = problem(&named, &Options::without_flags());
     assert!(
         said.contains("a port of `a` is called `weir-admin`"),
         "{said}"
@@ -368,10 +370,10 @@ fn names_that_weir_needs_are_not_given_twice() {
         "{}  volumes: [{{name: weir-config, emptyDir: {{}}}}]\n",
         "kind: Pod\nmetadata: {name: p}\nspec:\n  containers: [{name: a, ports: [{containerPort: 80}]}]\n"
     );
-    assert!(inject(&volume, &wish()).is_ok());
-    let with_file = Wish {
+    assert!(inject(&volume, &Options::without_flags()).is_ok());
+    let with_file = Options {
         config_map: Some("c".to_owned()),
-        ..wish()
+        ..Options::without_flags()
     };
     let said = problem(&volume, &with_file);
     assert!(said.contains("a volume is called `weir-config`"), "{said}");
@@ -382,7 +384,7 @@ fn names_that_weir_needs_are_not_given_twice() {
 fn a_cut_manifest_is_an_error_or_the_same_manifest_with_weir() {
     for end in 0..AGENT.len() {
         let text = &AGENT[..end];
-        let Ok(done) = inject(text, &wish()) else {
+        let Ok(done) = inject(text, &Options::without_flags()) else {
             continue;
         };
         let mut rest = done.text.lines();

@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_meaning_is_the_same() {
+    fn trees_are_compared_by_meaning() {
         let parse = |text| parse(text).unwrap().unwrap();
         assert_eq!(parse("a: 1\nb: [x]\n"), parse(r#"{"b": ["x"], "a": 1}"#));
         assert_ne!(parse("a: 1"), parse("a: '1'"));
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_no_document() {
+    fn an_empty_document_has_no_tree() {
         assert_eq!(parse("# comment\n"), Ok(None));
         assert!(
             parse("---\n# comment\n")

@@ -2,9 +2,9 @@
 //! Weir.
 
 use crate::inject::edit::{self, Change, Edit, Step};
+use crate::inject::options::{Hook, Kind, Options};
 use crate::inject::sidecar;
 use crate::inject::tree::{Node, Value};
-use crate::inject::wish::{Hook, Kind, Wish};
 
 /// An object that makes pods, or a pod.
 #[derive(Debug)]
@@ -87,13 +87,13 @@ impl<'a> Workload<'a> {
     }
 
     /// Finds the agent's port.
-    pub(crate) fn agent(&self, wish: &Wish) -> Result<Agent, String> {
+    pub(crate) fn agent(&self, options: &Options) -> Result<Agent, String> {
         let containers = self.containers();
         if containers.is_empty() {
             return Err("the pod has no containers".to_owned());
         }
         let among = |index: usize| {
-            let wanted = wish.container.as_deref();
+            let wanted = options.container.as_deref();
             wanted.is_none_or(|name| {
                 containers
                     .get(index)
@@ -105,7 +105,7 @@ impl<'a> Workload<'a> {
             let names: Vec<&str> = containers.iter().map(name_of).collect();
             return Err(format!(
                 "no container is called `{}`: there are {}",
-                wish.container.as_deref().unwrap_or_default(),
+                options.container.as_deref().unwrap_or_default(),
                 names.join(", ")
             ));
         };
@@ -118,7 +118,7 @@ impl<'a> Workload<'a> {
             name: port.name.map(str::to_owned),
             container: port.container,
         };
-        match (&wish.port, &*ports) {
+        match (&options.port, &*ports) {
             (None, [only]) => Ok(chosen(only)),
             (None, []) => Err(
                 "no container declares a port: say with --port NUMBER on which one the agent listens"
@@ -158,26 +158,26 @@ impl<'a> Workload<'a> {
     pub(crate) fn edits(
         &self,
         agent: &Agent,
-        wish: &Wish,
+        options: &Options,
         notes: &mut Vec<String>,
     ) -> Result<Vec<Edit>, String> {
-        self.ports_are_free(agent, wish)?;
-        self.names_are_free(wish)?;
-        if self.ends && wish.kind == Kind::Ordinary {
+        self.ports_are_free(agent, options)?;
+        self.names_are_free(options)?;
+        if self.ends && options.kind == Kind::Ordinary {
             return Err(
                 "an ordinary container would keep the Job from completing: leave --plain out"
                     .to_owned(),
             );
         }
         let mut edits = Vec::new();
-        let weir = sidecar::container(wish, agent.number);
-        match wish.kind {
+        let weir = sidecar::container(options, agent.number);
+        match options.kind {
             // Before the other init containers, as in the chart.
             Kind::Native => edits.push(self.listed("initContainers", weir, Change::Prepend)?),
             Kind::Ordinary => edits.push(self.listed("containers", weir, Change::Append)?),
         }
-        edits.extend(self.hook(agent, wish, notes)?);
-        if let Some(name) = &wish.config_map {
+        edits.extend(self.hook(agent, options, notes)?);
+        if let Some(name) = &options.config_map {
             edits.push(self.listed("volumes", sidecar::volume(name), Change::Append)?);
         }
         edits.extend(self.grace(notes));
@@ -188,7 +188,7 @@ impl<'a> Workload<'a> {
     fn hook(
         &self,
         agent: &Agent,
-        wish: &Wish,
+        options: &Options,
         notes: &mut Vec<String>,
     ) -> Result<Option<Edit>, String> {
         let containers = self.containers();
@@ -199,14 +199,14 @@ impl<'a> Workload<'a> {
         let probed = ["livenessProbe", "startupProbe"]
             .iter()
             .any(|probe| container.get(probe).is_some());
-        let hook = match wish.hook {
+        let hook = match options.hook {
             Hook::Off => return Ok(None),
             Hook::Drain if probed => {
                 return Err(format!(
                     "`{name}` has a liveness or startup probe, whose failure also runs its preStop hook, and `--agent-pre-stop drain` would then end Weir: choose sleep or off"
                 ));
             }
-            Hook::Auto | Hook::Drain if !probed => sidecar::draining_hook(wish),
+            Hook::Auto | Hook::Drain if !probed => sidecar::draining_hook(options),
             Hook::Auto => {
                 notes.push(format!(
                     "{}: the preStop hook of `{name}` sleeps (Kubernetes 1.30), because its liveness or startup probe would run a hook that drains",
@@ -309,8 +309,11 @@ impl<'a> Workload<'a> {
         })
     }
 
-    fn ports_are_free(&self, agent: &Agent, wish: &Wish) -> Result<(), String> {
-        for (wanted, flag) in [(wish.listen, "--listen"), (wish.admin, "--admin-port")] {
+    fn ports_are_free(&self, agent: &Agent, options: &Options) -> Result<(), String> {
+        for (wanted, flag) in [
+            (options.listen, "--listen"),
+            (options.admin, "--admin-port"),
+        ] {
             if wanted == agent.number {
                 return Err(format!(
                     "the agent listens on port {wanted} itself: choose another port for Weir with {flag}"
@@ -329,7 +332,7 @@ impl<'a> Workload<'a> {
     }
 
     /// Names of ports and of volumes are unique in a pod.
-    fn names_are_free(&self, wish: &Wish) -> Result<(), String> {
+    fn names_are_free(&self, options: &Options) -> Result<(), String> {
         let mut ports = self.declared();
         ports.extend(self.native().flat_map(|one| declared_by(0, one)));
         let ours =
@@ -342,7 +345,8 @@ impl<'a> Workload<'a> {
             ));
         }
         let volumes = self.spec.get("volumes").map_or(&[][..], Node::items);
-        if wish.config_map.is_some() && volumes.iter().any(|one| name_of(one) == sidecar::VOLUME) {
+        if options.config_map.is_some() && volumes.iter().any(|one| name_of(one) == sidecar::VOLUME)
+        {
             return Err(format!(
                 "a volume is called `{}`, as Weir's own is: give it another name",
                 sidecar::VOLUME

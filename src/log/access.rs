@@ -1,6 +1,8 @@
 //! Which requests get a line in the log (`log.access`).
 //!
-//! Each request has one line, at its end: [`wants`] is asked before the line is built.
+//! Each request has one line, at its end: [`wants`] is asked before the line is built. The lines are written where a request
+//! ends: `session::request_line` (plain responses and refusals), `session::accounting` (streams), `tunnel::report`
+//! (WebSockets).
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -75,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_broke_off_is_a_failure() {
+    fn a_stream_that_broke_off_is_a_failure() {
         assert_eq!(Line::of(End::Finished), Line::Stream);
         assert_eq!(Line::of(End::ClientGone), Line::Stream);
         assert_eq!(Line::of(End::Drained), Line::Failure);

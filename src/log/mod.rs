@@ -18,6 +18,7 @@ use crate::config::{Log, LogFormat};
 
 use json::Json;
 use text::Text;
+pub(crate) use text::printable;
 use writer::Writer;
 
 /// How long the end of the process waits for the log to be written.

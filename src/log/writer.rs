@@ -1,8 +1,7 @@
-//! Writes log lines from a thread of its own, so that no other thread waits for whoever reads the log.
+//! Writes log lines in a separate thread, so that no other thread waits for the reader of the log.
 //!
-//! Lines wait in a bounded buffer. While nobody reads, lines that do not fit are dropped and counted. A first line is
-//! written at once. Those that follow it within `PAUSE` are written together: with many short requests, each of them would
-//! wake the thread otherwise.
+//! Lines wait in a bounded buffer. Lines that do not fit are dropped and counted. A first line is written at once; lines
+//! that follow it within `PAUSE` are written together. Otherwise each of many short requests would wake the thread.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};

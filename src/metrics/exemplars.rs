@@ -129,7 +129,7 @@ mod tests {
     const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
     #[test]
-    fn only_a_trace_id_is_one() {
+    fn only_a_trace_id_becomes_an_exemplar() {
         assert_eq!(TraceId::parse(TRACE).unwrap().as_str(), TRACE);
         for bad in ["", "0af7", "0af7651916cd43dd8448eb211c80319\"", &TRACE[1..]] {
             assert_eq!(TraceId::parse(bad), None, "{bad}");
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn each_bucket_has_the_last_one() {
+    fn each_bucket_keeps_its_last_exemplar() {
         let exemplars = Exemplars::new(&[1.0, 2.0]);
         let trace = TraceId::parse(TRACE).unwrap();
         for value in [0.5, 1.0, 1.5, 7.0, 9.0] {

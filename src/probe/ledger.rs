@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_with_one_id_the_newer_one_counts() {
+    fn the_newer_of_two_streams_with_one_id_counts() {
         let mut ledger = Ledger::default();
         let id = StreamId::random();
         let older = ledger.begin(id);

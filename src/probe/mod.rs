@@ -1,6 +1,6 @@
 //! The probe: a scripted stream of Weir's own on the traffic port, at [`PATH`], for `weir doctor`.
 //!
-//! Its events carry the time at which they were sent, so that whoever reads them behind other proxies can tell what was
+//! Its events carry the time at which they were sent, so that a reader behind other proxies can tell how long they were
 //! delayed on the way. No agent is involved. Everything is bounded: the size of the script, and how many run at once.
 //!
 //! | file | what |
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_known_how_a_stream_has_ended() {
+    fn the_ledger_says_how_a_stream_has_ended() {
         let probes = Arc::new(Probes::default());
         let (left, complete) = (StreamId::random(), StreamId::random());
         let before = probes.now();

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::accounting::{self, OnDrop};
 use super::admitted::Admitted;
 use super::call::Outcome;
-use super::passing;
+use super::plain_response;
 use super::reject::Rejection;
 use super::response_kind::{framing, is_plain_text};
 use super::resume;
@@ -242,7 +242,7 @@ pub(super) fn pass_on(
         Some(deadline) => deadline.begin(total_at, deadlines.client_stall),
         None => conn.end_by(total_at),
     }
-    let witness = passing::witness(app, conn, admitted, head.status, deadline.clone());
+    let witness = plain_response::witness(app, conn, admitted, head.status, deadline.clone());
     Response::from_parts(head, Body::pass(body, deadline, witness))
 }
 

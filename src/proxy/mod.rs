@@ -23,7 +23,7 @@ mod interim;
 mod loops;
 mod merge;
 mod metadata;
-mod passing;
+mod plain_response;
 mod prepare;
 mod probe;
 mod reject;

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::accounting::OnDrop;
-use super::passing::ENDED;
+use super::plain_response::ENDED;
 use super::reject::REFUSED;
 use super::{Peer, admit, validate};
 use crate::app::App;

@@ -1,4 +1,4 @@
-//! The lines of a file, as they are written.
+//! The types of lines in a recording.
 
 use std::borrow::Cow;
 

@@ -18,7 +18,7 @@ pub struct Malformed(pub String);
 pub struct RequestHead {
     /// The method.
     pub method: String,
-    /// What it asks for.
+    /// The request target, which is the path and the query.
     pub target: String,
     /// HTTP/1.0.
     pub is_old: bool,
@@ -139,7 +139,7 @@ pub fn content_length(fields: &Fields) -> Result<Option<u64>, String> {
         let value = value.trim();
         let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
         let length: Option<u64> = is_number.then(|| value.parse().ok()).flatten();
-        let length = length.ok_or("the Content-Length is no number of bytes")?;
+        let length = length.ok_or("the Content-Length is not a number of bytes")?;
         if announced.is_some_and(|other| other != length) {
             return Err("there are several Content-Lengths, which differ".to_owned());
         }
@@ -194,7 +194,7 @@ impl BodyReader {
     /// Returns the reader of a body that is delimited like this.
     ///
     /// # Errors
-    /// If the announced length is none.
+    /// If the announced length is not valid.
     pub fn new(framing: BodyFraming, fields: &Fields) -> Result<Self, Malformed> {
         Ok(Self(match framing {
             BodyFraming::Chunked => State::Chunked(Box::default()),
@@ -255,7 +255,7 @@ impl BodyReader {
 /// Checks a method.
 ///
 /// # Errors
-/// If it is none.
+/// If it is not valid.
 pub fn check_method(method: &str) -> Result<(), String> {
     if is_token(method) {
         Ok(())
@@ -267,10 +267,10 @@ pub fn check_method(method: &str) -> Result<(), String> {
 /// Checks the target of a request.
 ///
 /// # Errors
-/// If it is no path.
+/// If it is not a path.
 pub fn check_target(target: &str) -> Result<(), String> {
     let is_path = target.starts_with('/')
-        // What clients send beyond ASCII, although they should not, stays in its line, too.
+        // Clients should not send other characters than ASCII, but some do, and they do no harm.
         && !target.contains(|one: char| one.is_ascii_control() || one == ' ');
     if is_path || target == "*" {
         Ok(())
@@ -284,7 +284,7 @@ pub fn check_target(target: &str) -> Result<(), String> {
 /// Checks the name of a header.
 ///
 /// # Errors
-/// If it is none.
+/// If it is not valid.
 pub fn check_name(name: &str) -> Result<(), String> {
     if is_token(name) {
         Ok(())
@@ -293,12 +293,12 @@ pub fn check_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// Checks what stands in a line of a head, such as the value of the header `name`.
+/// Checks the value of the header `name`, or another text in a line of a head.
 ///
 /// # Errors
-/// If it would not stay in its line.
+/// If it has a line break, or another character that HTTP does not allow.
 pub fn check_value(name: &str, value: &str) -> Result<(), String> {
-    // Above ASCII stand bytes, of UTF-8 or of anything else.
+    // Characters above ASCII stand for bytes of any encoding.
     let fits = |one: char| matches!(one, '\t' | ' '..='~' | '\u{80}'..='\u{ff}');
     if value.chars().all(fits) {
         Ok(())
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_not_stay_in_its_line_is_refused() {
+    fn characters_that_http_does_not_allow_are_refused() {
         for good in ["", "a b\t~", "\u{e2}\u{80}\u{94}"] {
             assert_eq!(check_value("x", good), Ok(()), "{good:?}");
         }

@@ -186,7 +186,7 @@ impl Parts {
                     (None, Some(base64)) => BASE64_STANDARD
                         .decode(base64.as_bytes())
                         .map(Bytes::from)
-                        .map_err(|error| format!("`base64` is no Base64: {error}"))?,
+                        .map_err(|error| format!("`base64` is not valid Base64: {error}"))?,
                     _ => return Err("a read needs one of `text` and `base64`".to_owned()),
                 };
                 let at = timed(at_us)?;
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_an_end() {
+    fn no_exchange_follows_the_largest_number() {
         let request = |exchange: &str| {
             format!("{{\"type\":\"request\",{exchange}\"method\":\"GET\",\"target\":\"/\"}}\n")
         };
@@ -364,7 +364,7 @@ mod tests {
             ),
             (
                 "{\"type\":\"read\",\"at_us\":1,\"base64\":\"%\"}",
-                "no Base64",
+                "not valid Base64",
             ),
             (
                 "{\"type\":\"read\",\"at_us\":99999999999999,\"text\":\"\"}",

@@ -1,12 +1,12 @@
-//! Takes credentials out of heads before they are written.
+//! Redacts credentials in heads before they are written.
 
 use super::Fields;
 
 /// What is written instead of a credential.
 pub const REDACTED: &str = "[redacted]";
 
-/// Words that make the name of a header or a parameter that of a credential, wherever they stand in it. Names are cut
-/// into words at punctuation and before capitals.
+/// Words that mark a header or a parameter as a credential, at any place in its name. Names are cut into words at
+/// punctuation and before capitals.
 const WORDS: [&str; 14] = [
     "apikey",
     "assertion",
@@ -23,7 +23,7 @@ const WORDS: [&str; 14] = [
     "samlresponse",
     "session",
 ];
-/// Endings of such words, so that `accesstoken` is one, too.
+/// Endings of words that do the same, for example `accesstoken`.
 const WORD_ENDS: [&str; 7] = [
     "apikey",
     "cookie",
@@ -33,22 +33,22 @@ const WORD_ENDS: [&str; 7] = [
     "signature",
     "token",
 ];
-/// Words that do so as the last one of a name.
+/// Words that mark a credential as the last word of a name only.
 const LAST_WORDS: [&str; 5] = ["credential", "credentials", "key", "sid", "sig"];
-/// Words that say, before `key`, that it is no credential.
+/// Words before `key` with which the key is not a credential, for example `idempotency-key`.
 const BEFORE_OTHER_KEYS: [&str; 4] = ["cache", "idempotency", "surrogate", "websocket"];
-/// Parameters that hold credentials, although headers of this name do not.
+/// Parameters that are credentials, although headers of the same name are not.
 const PARAMETERS: [&str; 1] = ["code"];
-/// Browsers send credentials as names of protocols, because they can send no other header with a WebSocket.
+/// The header in which browsers send credentials for a WebSocket, because they cannot set any other.
 const PROTOCOLS: &str = "sec-websocket-protocol";
 
-/// How many URLs within URLs are looked into.
+/// How deep URLs within URLs are searched.
 const NESTED: u8 = 2;
 
-/// What is taken out.
+/// What is redacted.
 #[derive(Clone, Debug, Default)]
 pub struct Redaction {
-    /// Nothing is.
+    /// Nothing is redacted.
     pub is_off: bool,
     /// Further names of headers and parameters.
     pub names: Vec<String>,

@@ -11,9 +11,10 @@ use http::HeaderMap;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::follow::Follow;
 use super::registry::{LiveStream, Viewer};
 use super::resumable::FarViewer;
-use super::start::{Follow, Started};
+use super::start::Started;
 use super::stored::{self, Extra};
 use super::stream_id::StreamId;
 use super::viewer::{ViewerParts, ViewerTask, WithViewer};

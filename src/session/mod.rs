@@ -14,6 +14,7 @@
 //! | `resumable` | the streams that clients can come back to, running or over |
 //! | `viewer` | the task of each client that follows such a stream |
 //! | `stored` | a stream that is kept in the store, too |
+//! | `follow` | a client that comes back to a stream of this instance |
 //! | `elsewhere` | a client that follows a stream of another instance |
 //! | `recent` | the last streams that have ended, and the times and reasons of the last minutes |
 //! | `registry` | the live streams: finds a stream by id, knows its viewers, stops it |
@@ -31,6 +32,7 @@ pub mod context;
 pub mod detached;
 pub mod elsewhere;
 pub mod figures;
+mod follow;
 pub mod identity;
 pub mod recent;
 mod records;
@@ -46,7 +48,8 @@ pub mod traffic;
 mod viewer;
 
 pub use context::RequestContext;
+pub use follow::{Follow, follow};
 pub use records::Recording;
-pub use start::{Follow, Merging, Resuming, Start, Started, follow, start};
+pub use start::{Merging, Resuming, Start, Started, start};
 pub(crate) use start::{lengths, unix_time};
 pub use viewer::Returned;

@@ -15,11 +15,11 @@ use super::registry::{LiveStream, Registration, Viewer};
 use super::resumable::{Name, Resumable, Resumables};
 use super::stored::{self, Storing};
 use super::task::{StreamInfo, StreamTask};
-use super::viewer::{Returned, ViewerParts, ViewerTask, WithViewer};
+use super::viewer::{ViewerParts, ViewerTask, WithViewer};
 use crate::config::{OnDisconnect, Resume};
 use crate::dialect::{Dialect, Members};
 use crate::encode::Encoder;
-use crate::hub::{self, Hub, Ids, OnLeave, Refused};
+use crate::hub::{self, Hub, Ids, OnLeave};
 use crate::journal::Bounds;
 use crate::merge::Board;
 use crate::metrics::Metrics;
@@ -380,50 +380,6 @@ fn hub_of(
         ));
     }
     (hub, input)
-}
-
-/// A client that comes back to a stream.
-#[derive(Debug)]
-pub struct Follow {
-    /// Its request.
-    pub returned: Returned,
-    /// Its connection.
-    pub reader: Arc<dyn Reader>,
-}
-
-/// Attaches a client to a stream that it comes back to. Returns how many events are replayed, too.
-///
-/// # Errors
-/// If there are too many viewers, or the position cannot be continued from.
-pub fn follow(stream: &Resumable, follow: Follow) -> Result<(Started, u64), Refused> {
-    let Follow { returned, reader } = follow;
-    let now = Instant::now();
-    let attached = stream.hub.attach(returned.after, now)?;
-    let live = &stream.live;
-    live.add_viewer(Viewer {
-        number: attached.number,
-        queue: attached.probe,
-        reader: Arc::clone(&reader),
-    });
-    // The stream keeps the settings that it has begun with.
-    let policy = &live.context.route.policy;
-    let preamble = stream.hub.encoder().preamble(policy.preamble_bytes);
-    let viewer = ViewerTask::new(ViewerParts {
-        live: Arc::clone(live),
-        hub: Arc::clone(&stream.hub),
-        number: attached.number,
-        reader,
-        returned: Some(returned),
-        heartbeat: policy.heartbeat,
-        stall: policy.deadlines.client_stall,
-        total_at: now + policy.deadlines.total,
-    });
-    let started = Started {
-        receiver: attached.receiver,
-        task: Box::pin(viewer),
-        preamble,
-    };
-    Ok((started, attached.replay))
 }
 
 /// An answer that is made of a stream is held as text, as everything else in as many bytes, and as it is written: together

@@ -112,7 +112,7 @@ pub struct Stream {
     pub dialect: String,
     /// What it is translated to.
     pub reply: Option<String>,
-    /// Whether events flow, or what keeps them.
+    /// Whether events flow, or what holds them up.
     pub flow: String,
     /// Since when, in milliseconds.
     pub flow_ms: Option<u64>,

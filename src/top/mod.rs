@@ -3,18 +3,18 @@
 //! | file | what |
 //! |---|---|
 //! | `facts` | the document of `/streams`, as far as it is shown |
+//! | `format` | times, sizes and counts in few characters |
 //! | `model` | what the user has chosen, and what each key changes |
 //! | `rows` | the rows of both lists |
 //! | `style` | the styles |
 //! | `view` | draws it all |
-//! | `words` | times, sizes and counts in few characters |
 
 mod facts;
+mod format;
 mod model;
 mod rows;
 mod style;
 mod view;
-mod words;
 
 pub use facts::{Config, Ended, Endpoint, Facts, Memory, Recent, Reload, Stream, Upstream};
 pub use model::{Action, Asked, List, Model, Sort};

@@ -6,7 +6,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::facts::{Ended, Facts, Stream};
 
-/// How many rows one page has, as far as the keys are concerned.
+/// How many rows Page Up and Page Down move.
 const PAGE: usize = 10;
 /// How many characters a filter may have.
 const MAX_FILTER: usize = 100;
@@ -88,7 +88,7 @@ pub struct Asked {
 pub struct Model {
     /// What Weir told last; `None` before it has.
     pub facts: Option<Facts>,
-    /// Why Weir cannot be asked, if so.
+    /// Why Weir cannot be asked; `None` if it can.
     pub problem: Option<String>,
     /// Which list is shown.
     pub list: List,

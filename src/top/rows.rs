@@ -4,9 +4,9 @@ use ratatui::layout::Constraint;
 use ratatui::widgets::{Cell, Row};
 
 use super::facts::{Ended, Stream};
+use super::format::{maybe, none, pace, size, time};
 use super::model::{Model, Sort};
 use super::style::{BAD, GOOD, WAIT, WARN};
-use super::words::{maybe, none, pace, size, time};
 
 /// How many characters of an id are shown. The question whether to stop a stream shows all.
 const SHORT_ID: usize = 8;

@@ -1,4 +1,4 @@
-//! The styles of the display. A terminal with `NO_COLOR` shows none of the colours; words say the same.
+//! The styles of the display. With `NO_COLOR` there are no colours; the text says everything that colours show.
 
 use ratatui::style::{Color, Modifier, Style};
 

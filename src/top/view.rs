@@ -9,10 +9,10 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph, Row, Sparkline, Table, TableState, Wrap};
 
 use super::facts::Facts;
+use super::format::{maybe, none, size, time};
 use super::model::{Asked, List, Model};
 use super::rows::{self, Shown};
 use super::style::{BAD, BOLD, DIM, GOOD, WAIT, WARN};
-use super::words::{maybe, none, size, time};
 
 /// Draws `model`. `place` is where Weir was asked.
 pub fn draw(frame: &mut Frame<'_>, model: &Model, place: &str) {
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_weir_told_is_shown() {
+    fn the_facts_are_shown() {
         let mut model = model();
         let text = drawn(&model, 130, 20);
         for part in [
@@ -269,12 +269,12 @@ mod tests {
             "(commit 0123456789ab, rustc 1.95.0)",
             "up 5.0 s",
             "1 live, 7 ended",
-            "30.0 MiB",
+            "30 MiB",
             "agent http://a:1: ejected",
             "p50 250 ms, p95 400 ms",
             "silent 3.0 s",
             "41.5",
-            "2 / 2.0 KiB",
+            "2 / 2 KiB",
             "POST /v1/chat/completions",
             "01234567",
         ] {
@@ -282,10 +282,10 @@ mod tests {
         }
         let narrow = drawn(&model, 80, 20);
         assert!(
-            narrow.contains("memory 30.0 MiB  configuration 0"),
+            narrow.contains("memory 30 MiB  configuration 0"),
             "{narrow}"
         );
-        assert!(narrow.contains("01234567") && narrow.contains("2 / 2.0 KiB"));
+        assert!(narrow.contains("01234567") && narrow.contains("2 / 2 KiB"));
         assert!(!narrow.contains("POST"), "there is no room for it");
         let wide = drawn(&model, 160, 20);
         assert!(wide.contains("anthropic>ai-s"), "{wide}");

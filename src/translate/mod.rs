@@ -24,32 +24,32 @@ mod raw;
 mod reading;
 mod record;
 mod recorder;
+mod source;
 mod status;
 mod target;
 mod turns;
 mod writer;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use action::{Action, Facts, Kind, OpenText};
+use action::{Action, Facts};
 use alike::Alike;
-use conversation::{Act, Conversation, LastWord};
+use conversation::{Act, Conversation};
 pub use ensemble::Ensemble;
 use ensemble::Voice;
 pub use lost::{KINDS, Lost};
 use part::Part;
-use reading::Reading;
 pub use record::StreamFacts;
 pub(crate) use record::rfc3339;
 pub use recorder::Recorder;
+use source::{GoesOn, Source, piece, read};
 pub use status::{Status, Statuses};
 pub use target::Target;
 use writer::whole::WholeWriter;
 use writer::{Block, Out, Writer};
 
 use crate::dialect::{Classifier, Dialect, ErrorContext};
-use crate::event::{Class, Content, Event, Keep, Span, Terminal};
+use crate::event::{Class, Event};
 use crate::wire::Frame;
 
 /// Translates the events of one stream.
@@ -80,22 +80,6 @@ pub struct Translator {
     /// What its events have as [`Event::agent`].
     agent: u8,
     lost: Lost,
-}
-
-#[derive(Debug)]
-struct Source {
-    dialect: Dialect,
-    reading: Box<dyn Reading>,
-}
-
-/// The open text of the last event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct GoesOn {
-    /// The lane of its pieces in the source.
-    lane: u64,
-    /// What else they have in common: everything beside the text.
-    key: u64,
-    kind: Kind,
 }
 
 impl Translator {
@@ -394,82 +378,6 @@ fn writer_of(
             statuses == Statuses::Text,
         )),
     }
-}
-
-/// Reads an event of `dialect` in full, and passes what follows from it to `act`. Returns the text that the next event may
-/// go on with.
-fn read(
-    source: &mut Option<Source>,
-    conversation: &mut Conversation,
-    dialect: Dialect,
-    frame: &Frame<'_>,
-    event: &Event,
-    act: Act<'_>,
-) -> Option<GoesOn> {
-    if frame.raw {
-        // A body without framing is text.
-        let text = raw::escaped(&frame.block);
-        let msg = Cow::Borrowed(b"".as_slice());
-        conversation.take(Part::Text { msg, text }, act);
-        return None;
-    }
-    let source = match source {
-        Some(source) if source.dialect == dialect => source,
-        source => source.insert(Source {
-            dialect,
-            reading: reading::of(dialect, frame.data()),
-        }),
-    };
-    let mut pieces = 0;
-    conversation.note(match (event.terminal, event.class) {
-        (Some(Terminal::Done), _) => LastWord::Ends,
-        (Some(Terminal::Error | Terminal::MayFail), _) | (_, Class::Error) => LastWord::Failed,
-        _ => LastWord::No,
-    });
-    source.reading.read(frame, event, &mut |part| {
-        pieces += usize::from(matches!(part, Part::Text { .. } | Part::Reasoning { .. }));
-        conversation.take(part, act);
-    });
-    let may_skip = pieces == 1 && source.reading.may_skip_pieces();
-    going_on(event).filter(|_| may_skip)
-}
-
-/// Returns the open text that an event goes on with, and the piece that it adds, if it is nothing else.
-#[inline]
-fn piece<'a>(
-    goes_on: Option<GoesOn>,
-    conversation: &'a Conversation,
-    frame: &'a Frame<'_>,
-    event: &Event,
-) -> Option<(&'a OpenText, &'a [u8])> {
-    let (goes_on, text) = (goes_on?, event.text?);
-    if Some(goes_on) != going_on(event) || !is_body(&frame.block, text) {
-        return None;
-    }
-    let open = conversation.only_text()?;
-    (open.kind == goes_on.kind).then(|| (open, text.of(&frame.block)))
-}
-
-/// Returns the text that an event goes on with, if it is nothing but a piece of a text.
-fn going_on(event: &Event) -> Option<GoesOn> {
-    let kind = match (event.class, event.content) {
-        (Class::Token, Content::Token) => Kind::Answer,
-        (Class::Reasoning, Content::Reasoning) => Kind::Reasoning,
-        _ => return None,
-    };
-    let merge = event.merge.filter(|merge| merge.keep != Keep::Replace)?;
-    (event.text == Some(merge.text) && event.terminal.is_none()).then_some(GoesOn {
-        lane: event.lane,
-        key: merge.key,
-        kind,
-    })
-}
-
-/// Reports whether a text is the body of a JSON string, and not plain text, and says something.
-fn is_body(block: &[u8], text: Span) -> bool {
-    let before = (text.start as usize).checked_sub(1);
-    let quote = |at: usize| block.get(at) == Some(&b'"');
-    !text.is_empty() && before.is_some_and(quote) && quote(text.end as usize)
 }
 
 /// Returns a function that counts each block, classifies it as one of `agent`, and passes it on.

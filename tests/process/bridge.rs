@@ -2,45 +2,16 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::Instant;
 
-use crate::bridge_client::{Bridge, PING, PONG, TEXT, frame, upgrade};
-use crate::support::{Accepted, Client, Upstream, Weir, eventually, get, token};
-
-const DONE: &str = "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
-const SSE: &str = "text/event-stream";
-
-/// Starts Weir with one bridged route. `keys` are further keys of the section, `route` of the route.
-fn weir(upstream: &Upstream, keys: &str, route: &str) -> Weir {
-    let yaml = format!(
-        "upstreams: {{ agent: {{ endpoints: [\"$UPSTREAM\"], pool_idle: 0s }} }}\n\
-        drain: {{ delay: 0s, limit: 20s }}\n\
-        routes: [ {{ name: chat, upstream: agent, websocket: {{ mode: bridge, {keys} }}, {route} }} ]\n"
-    );
-    Weir::start(&yaml, upstream.address())
-}
-
-/// Begins a run, and answers it with the head of a stream. Returns the agent's side and the first event.
-fn begin(bridge: &mut Bridge, upstream: &Upstream, id: &str) -> (Accepted, Value) {
-    bridge.say(&json!({"type": "message", "id": id, "body": {"stream": true}}).to_string());
-    let mut agent = upstream.accept();
-    agent.head(SSE);
-    agent.chunk(token("Hello"));
-    let start = bridge.hear_type("start");
-    assert_eq!(start["request"], id);
-    (agent, start)
-}
-
-fn finish(agent: &mut Accepted) {
-    agent.chunk(DONE);
-    agent.end();
-}
+use crate::bridge_client::{Bridge, SSE, TEXT, begin, bridged, finish, frame, upgrade};
+use crate::support::{Client, Upstream, token};
 
 #[test]
 fn a_message_becomes_a_run_and_its_events_become_messages() {
     let upstream = Upstream::start();
-    let weir = weir(&upstream, "", "");
+    let weir = bridged(&upstream, "", "");
     let mut bridge = Bridge::open_with(
         &weir,
         "authorization: Bearer x\r\ncookie: a=b\r\nsec-websocket-protocol: other, weir.v1\r\nsec-websocket-extensions: permessage-deflate\r\n",
@@ -126,7 +97,7 @@ fn a_message_becomes_a_run_and_its_events_become_messages() {
 #[test]
 fn the_body_may_be_the_message_itself() {
     let upstream = Upstream::start();
-    let weir = weir(&upstream, "", "");
+    let weir = bridged(&upstream, "", "");
     let mut bridge = Bridge::open(&weir);
     bridge.say("{\"type\":\"message\",\"content\":\"hi\",\"id\":\"q\"}");
     let agent = upstream.accept();
@@ -136,7 +107,7 @@ fn the_body_may_be_the_message_itself() {
 #[test]
 fn several_runs_share_a_socket_and_there_is_a_bound() {
     let upstream = Upstream::start();
-    let weir = weir(&upstream, "", "");
+    let weir = bridged(&upstream, "", "");
     let mut bridge = Bridge::open(&weir);
     let mut agents = Vec::new();
     for index in 0..8 {
@@ -168,7 +139,7 @@ fn several_runs_share_a_socket_and_there_is_a_bound() {
 fn an_interrupt_ends_the_run_for_the_agent_and_for_the_client() {
     for (keys, kind) in [("", "error"), ("interrupted: true", "interrupted")] {
         let upstream = Upstream::start();
-        let weir = weir(&upstream, keys, "");
+        let weir = bridged(&upstream, keys, "");
         let mut bridge = Bridge::open(&weir);
         let (agent, start) = begin(&mut bridge, &upstream, "q");
         let began = Instant::now();
@@ -199,7 +170,7 @@ fn an_interrupt_ends_the_run_for_the_agent_and_for_the_client() {
 #[test]
 fn refusals_are_events_and_the_socket_goes_on() {
     let upstream = Upstream::start();
-    let weir = weir(&upstream, "", "");
+    let weir = bridged(&upstream, "", "");
     let mut bridge = Bridge::open(&weir);
     for (answer, code, message, status) in [
         (
@@ -250,7 +221,7 @@ fn refusals_are_events_and_the_socket_goes_on() {
 #[test]
 fn a_client_comes_back_to_a_stream() {
     let upstream = Upstream::start();
-    let weir = weir(&upstream, "", "resume: {}, on_disconnect: continue");
+    let weir = bridged(&upstream, "", "resume: {}, on_disconnect: continue");
     let mut first = Bridge::open_with(&weir, "authorization: Bearer x\r\n");
     let (mut agent, start) = begin(&mut first, &upstream, "q");
     let token = first.hear_type("token");
@@ -301,7 +272,7 @@ fn a_client_comes_back_to_a_stream() {
 #[test]
 fn a_client_that_acknowledges_is_held_to_it() {
     let upstream = Upstream::start();
-    let weir = weir(
+    let weir = bridged(
         &upstream,
         "ack: required, ack_window: 4, ack_timeout: 1s",
         "",
@@ -345,7 +316,7 @@ fn a_client_that_never_acknowledges_gets_everything() {
         "ack: off, ack_window: 4, ack_timeout: 100ms",
     ] {
         let upstream = Upstream::start();
-        let weir = weir(&upstream, keys, "");
+        let weir = bridged(&upstream, keys, "");
         let mut bridge = Bridge::open(&weir);
         let (mut agent, _) = begin(&mut bridge, &upstream, "q");
         for _ in 0..50 {
@@ -362,8 +333,8 @@ fn a_client_that_never_acknowledges_gets_everything() {
 #[test]
 fn only_pages_of_the_same_site_open_a_bridge() {
     let upstream = Upstream::start();
-    let same = weir(&upstream, "", "");
-    let listed = weir(&upstream, "origins: \"https://app.example\"", "");
+    let same = bridged(&upstream, "", "");
+    let listed = bridged(&upstream, "origins: \"https://app.example\"", "");
     for (weir, fields, status) in [
         (&same, "", "101"),
         (&same, "origin: http://test\r\n", "101"),
@@ -396,157 +367,9 @@ fn only_pages_of_the_same_site_open_a_bridge() {
 }
 
 #[test]
-fn a_client_that_leaves_cancels_its_runs() {
-    let upstream = Upstream::start();
-    let weir = weir(&upstream, "", "");
-    let mut bridge = Bridge::open(&weir);
-    let (agent, _) = begin(&mut bridge, &upstream, "q");
-    let left = Instant::now();
-    drop(bridge);
-    agent.closed();
-    assert!(left.elapsed() < Duration::from_secs(1));
-    let line = weir.log_line(|line| line["transport"] == "websocket");
-    assert_eq!(line["outcome"], "client_gone");
-}
-
-#[test]
-fn a_client_without_pongs_is_given_up() {
-    let upstream = Upstream::start();
-    let weir = weir(&upstream, "", "heartbeat: 100ms");
-    let mut bridge = Bridge::open(&weir);
-    assert_eq!(bridge.next(), (PING, Vec::new()));
-    bridge.send(frame(0x8a, b""));
-    for _ in 0..2 {
-        assert_eq!(bridge.next(), (PING, Vec::new()));
-    }
-    let (code, reason) = bridge.closed();
-    assert_eq!((code, &*reason), (1011, "no_pong"));
-}
-
-#[test]
-fn a_message_that_is_half_sent_has_the_deadline_of_a_body() {
-    let whole = frame(TEXT, b"{\"type\":\"ping\"}");
-    // Within a head, within a payload, and between two frames.
-    for (half, heartbeat) in [
-        (whole[..3].to_vec(), "20s"),
-        (whole[..9].to_vec(), "20s"),
-        (frame(0x01, b"{\"type\":"), "100ms"),
-    ] {
-        let upstream = Upstream::start();
-        let yaml = format!(
-            "upstreams: {{ agent: {{ endpoints: [\"$UPSTREAM\"] }} }}\nlimits: {{ request_body: 500ms }}\n\
-             routes: [ {{ name: chat, upstream: agent, websocket: bridge, heartbeat: {heartbeat} }} ]\n"
-        );
-        let weir = Weir::start(&yaml, upstream.address());
-        let mut bridge = Bridge::open(&weir);
-        let began = Instant::now();
-        bridge.send(&half);
-        let (code, reason) = loop {
-            match bridge.next() {
-                // Pongs show that the client is there. They do not end its message.
-                (PING, _) => bridge.send(frame(PONG, b"")),
-                (_, payload) => {
-                    break payload.split_at_checked(2).map_or(
-                        (0, String::new()),
-                        |(code, reason)| {
-                            let code = u16::from_be_bytes([code[0], code[1]]);
-                            (code, String::from_utf8_lossy(reason).into_owned())
-                        },
-                    );
-                }
-            }
-        };
-        assert_eq!((code, &*reason), (1008, "message_timeout"), "{half:?}");
-        assert!(began.elapsed() >= Duration::from_millis(400), "{half:?}");
-        let line = weir.log_line(|line| line["transport"] == "websocket");
-        assert_eq!(
-            (&line["outcome"], &line["code"]),
-            (&json!("client_gone"), &json!("message_timeout"))
-        );
-    }
-}
-
-#[test]
-fn a_drain_waits_for_the_runs() {
-    let upstream = Upstream::start();
-    let weir = weir(&upstream, "", "");
-    let mut quiet = Bridge::open(&weir);
-    let mut busy = Bridge::open(&weir);
-    let (mut agent, _) = begin(&mut busy, &upstream, "q");
-    weir.signal("TERM");
-    let (code, reason) = quiet.closed();
-    assert_eq!((code, &*reason), (1001, "drained"));
-    busy.say("{\"type\":\"message\",\"id\":\"late\",\"body\":{}}");
-    let refused = busy.hear_type("error");
-    assert_eq!(
-        (&refused["code"], &refused["request"]),
-        (&json!("draining"), &json!("late"))
-    );
-    finish(&mut agent);
-    while busy.hear_type("finish")["scope"] != "run" {}
-    assert_eq!(busy.closed().0, 1001);
-    drop((quiet, busy));
-    assert_eq!(weir.exit_code(), Some(0));
-}
-
-#[test]
-fn a_bridge_is_listed_beside_its_runs_and_can_be_stopped() {
-    let upstream = Upstream::start();
-    let weir = weir(&upstream, "", "");
-    let mut bridge = Bridge::open(&weir);
-    let (agent, start) = begin(&mut bridge, &upstream, "q");
-    let list: Value = serde_json::from_str(&get(&weir.admin, "/streams")).unwrap();
-    let list = list["streams"].as_array().unwrap().clone();
-    assert_eq!(list.len(), 2, "{list:?}");
-    let socket = list
-        .iter()
-        .find(|entry| entry["state"] == "bridge")
-        .unwrap();
-    assert!(list.iter().any(|entry| entry["id"] == start["stream"]));
-    let id = socket["id"].as_str().unwrap();
-    let mut admin = Client::connect(&weir.admin);
-    admin.send(format!(
-        "DELETE /streams/{id} HTTP/1.1\r\nhost: localhost\r\nweir-hook: 1\r\nconnection: close\r\n\r\n"
-    ));
-    admin.closed();
-    assert_eq!(bridge.closed(), (1000, "stopped".to_owned()));
-    agent.closed();
-}
-
-#[test]
-fn a_slow_client_loses_tokens_and_nothing_else() {
-    let upstream = Upstream::start();
-    let weir = weir(
-        &upstream,
-        "",
-        "queue: { max_events: 8 }, deadlines: { client_stall: 20s }",
-    );
-    let mut bridge = Bridge::open(&weir);
-    let (mut agent, _) = begin(&mut bridge, &upstream, "q");
-    let long = "x".repeat(4_000);
-    for _ in 0..4_000 {
-        agent.chunk(token(&long));
-    }
-    finish(&mut agent);
-    // It has read nothing so far, and now it reads everything.
-    let mut got = 0;
-    loop {
-        let event = bridge.hear();
-        match event["type"].as_str().unwrap() {
-            "token" => got += event["text"].as_str().unwrap().len(),
-            "finish" if event["scope"] == "run" => break,
-            _ => {}
-        }
-    }
-    assert!(got > 0 && got < 4_001 * 4_000, "{got}");
-    let dropped = "weir_events_dropped_total{class=\"token\",reason=\"queue_full\",route=\"chat\"}";
-    eventually("the drops are counted", || weir.metric(dropped) > 0.0);
-}
-
-#[test]
 fn the_transport_of_the_ai_sdk_is_spoken() {
     let upstream = Upstream::start();
-    let weir = weir(
+    let weir = bridged(
         &upstream,
         "",
         "resume: { chats: { path: \"/chat/{id}/stream\" } }, on_disconnect: continue",

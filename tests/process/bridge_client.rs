@@ -3,14 +3,16 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{Client, PATIENCE, Weir};
+use crate::support::{Accepted, Client, PATIENCE, Upstream, Weir, token};
 
+pub(crate) const SSE: &str = "text/event-stream";
 pub(crate) const TEXT: u8 = 0x81;
 pub(crate) const CLOSE: u8 = 0x88;
 pub(crate) const PING: u8 = 0x89;
 pub(crate) const PONG: u8 = 0x8a;
+const DONE: &str = "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
 
 /// The example of RFC 6455, 1.3, with further fields.
 pub(crate) fn upgrade(fields: &str) -> String {
@@ -139,4 +141,30 @@ impl Bridge {
             }
         }
     }
+}
+
+/// Starts Weir with one bridged route. `keys` are further keys of the section, `route` of the route.
+pub(crate) fn bridged(upstream: &Upstream, keys: &str, route: &str) -> Weir {
+    let yaml = format!(
+        "upstreams: {{ agent: {{ endpoints: [\"$UPSTREAM\"], pool_idle: 0s }} }}\n\
+        drain: {{ delay: 0s, limit: 20s }}\n\
+        routes: [ {{ name: chat, upstream: agent, websocket: {{ mode: bridge, {keys} }}, {route} }} ]\n"
+    );
+    Weir::start(&yaml, upstream.address())
+}
+
+/// Begins a run, and answers it with the head of a stream. Returns the agent's side and the first event.
+pub(crate) fn begin(bridge: &mut Bridge, upstream: &Upstream, id: &str) -> (Accepted, Value) {
+    bridge.say(&json!({"type": "message", "id": id, "body": {"stream": true}}).to_string());
+    let mut agent = upstream.accept();
+    agent.head(SSE);
+    agent.chunk(token("Hello"));
+    let start = bridge.hear_type("start");
+    assert_eq!(start["request"], id);
+    (agent, start)
+}
+
+pub(crate) fn finish(agent: &mut Accepted) {
+    agent.chunk(DONE);
+    agent.end();
 }

@@ -45,7 +45,7 @@ fn clients_that_leave_at_once_have_a_line_each() {
 }
 
 #[test]
-fn so_have_clients_of_http2() {
+fn http2_clients_that_leave_at_once_have_a_line_each() {
     each_has_a_line(|id| {
         // HPACK: `:method: GET` and `:scheme: http` by their numbers, then texts with their lengths.
         let mut head = vec![0x82, 0x86];

@@ -11,6 +11,7 @@
 mod admin;
 mod bridge;
 mod bridge_client;
+mod bridge_ends;
 mod bridge_http2;
 mod check;
 mod detached;

@@ -102,7 +102,7 @@ fn four_probe_streams_run_at_once() {
 }
 
 #[test]
-fn it_is_noticed_in_a_silence_that_the_client_has_left() {
+fn a_client_that_leaves_in_a_silence_is_noticed() {
     let weir = Weir::start(WITH, Upstream::start().address());
     let mut client = ask(&weir, "GET", &format!("id={ID}&events=1&silence_ms=600000"));
     client.until("\"seq\":1");

@@ -113,7 +113,7 @@ fn a_body_may_come_from_the_standard_input() {
 }
 
 #[test]
-fn what_a_websocket_left_in_a_recording_does_not_hinder_its_replay() {
+fn a_recording_with_websockets_can_be_replayed() {
     let file = recording(&[&token("one "), "data: [DONE]\n\n"]);
     let mut lines = std::fs::read_to_string(file.path()).unwrap();
     lines.push_str(concat!(

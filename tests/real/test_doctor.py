@@ -234,7 +234,7 @@ def test_the_report_in_a_terminal(probed, bad):
     assert sent.count("|") > 10 and arrived.count("|") < 3, (sent, arrived)
     assert all(len(line) < 80 for line in (sent, arrived))
     text = "\n".join(lines)
-    for part in ("buffered:", "mend:", "docs/intermediaries.md#", "is at fault"):
+    for part in ("buffered:", "fix:", "docs/intermediaries.md#", "is at fault"):
         assert part in text, (part, text)
     assert "20 events" in said and "a silence of 2 s" in said
     assert "s3cret" not in text + said

@@ -1,4 +1,4 @@
-//! What Weir makes of one response.
+//! Reads one response as a live stream is read, and collects the facts about it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ pub(super) fn of(exchange: &Exchange, policy: &Policy, show: bool) -> Result<Str
     let announced = announced(exchange, &head);
     let framing = stream_framing(&head, announced).ok_or_else(|| why_none(exchange))?;
     let coding = Coding::of(&head.headers)
-        .ok_or("the content coding is none that Weir can decode: it passes as it is")?;
+        .ok_or("Weir cannot decode the content coding, so the body passes unchanged")?;
     let settings = |hide: &Arc<Rules>| Settings {
         framing,
         coding,
@@ -134,9 +134,11 @@ fn why_none(exchange: &Exchange) -> String {
     let response = &exchange.response;
     let kind = recording::field(&response.fields, "content-type");
     match (response.status, kind) {
-        (200..=299, Some(kind)) => format!("`{kind}` announces no stream: it passes as it is"),
-        (200..=299, None) => "there is no content type: it passes as it is".to_owned(),
-        (status, _) => format!("the status is {status}: it passes as it is"),
+        (200..=299, Some(kind)) => {
+            format!("`{kind}` is not the content type of a stream: the body passes unchanged")
+        }
+        (200..=299, None) => "there is no content type: the body passes unchanged".to_owned(),
+        (status, _) => format!("the status is {status}: the body passes unchanged"),
     }
 }
 

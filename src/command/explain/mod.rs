@@ -1,5 +1,5 @@
-//! `weir replay --explain`: says what Weir makes of a recording. The bytes go through the pipeline of a live stream, read
-//! by read, with the times of the recording.
+//! `weir replay --explain`: reports how Weir reads a recording. The bytes go through the pipeline of a live stream, read by
+//! read, with the times of the recording.
 
 mod facts;
 mod hiding;
@@ -17,7 +17,7 @@ const CONFIG: &str = "defaults: {hide: {reasoning: drop, tools: drop}}\n";
 /// Nobody connects to it.
 const UPSTREAM: &str = "http://127.0.0.1:1";
 
-/// What there is to say about an exchange.
+/// The report about one exchange.
 #[derive(Debug, Serialize)]
 struct Report {
     exchange: u64,
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_stream_is_said() {
+    fn a_response_that_is_not_a_stream_is_reported_as_such() {
         let file = "{\"weir_recording\":1}\n{\"type\":\"request\",\"method\":\"GET\",\"target\":\"/\"}\n\
             {\"type\":\"response\",\"status\":529,\"headers\":[[\"content-type\",\"application/json\"]]}\n";
         let recording = read(file.as_bytes()).unwrap();

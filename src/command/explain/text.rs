@@ -1,4 +1,4 @@
-//! Writes what there is to say about an exchange for people.
+//! Writes the report about an exchange as text for people.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,13 +7,18 @@ use super::Report;
 use super::facts::Stream;
 use super::hiding::Amount;
 use crate::config::rough_size;
+use crate::log::printable;
 
 /// Returns a few lines about an exchange.
 pub(super) fn of(report: &Report) -> String {
     let kind = report.content_type.as_deref().unwrap_or("no content type");
     let mut out = format!(
-        "exchange {}  {} {} -> {} {kind}\n",
-        report.exchange, report.method, report.target, report.status
+        "exchange {}  {} {} -> {} {}\n",
+        report.exchange,
+        printable(&report.method),
+        printable(&report.target),
+        report.status,
+        printable(kind)
     );
     line(
         &mut out,

@@ -1,7 +1,6 @@
 //! Sends one request, and records its response.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Mutex;
@@ -16,12 +15,11 @@ use super::exchange::Exchange;
 use super::place::Place;
 use super::{Problem, failed, usage};
 use crate::cli::Record;
+use crate::command::input;
 use crate::config;
 use crate::recording::message::{RequestHead, check_method, check_name, check_value};
 use crate::recording::{CLOSED, Ending, Fields, field, latin1, latin1_bytes};
 
-/// The largest body of a request.
-const MAX_BODY_BYTES: u64 = 64 << 20;
 /// The most bytes of one read.
 const READ_BYTES: usize = 64 << 10;
 
@@ -66,7 +64,8 @@ impl Ask {
         } else {
             format!("/{target}")
         };
-        let body = args.data.as_deref().map(body).transpose()?;
+        let data = args.data.as_deref();
+        let body = data.map(|data| input::body("--data", data)).transpose()?;
         let preset = if body.is_some() { "POST" } else { "GET" };
         let method = args.method.as_deref().unwrap_or(preset);
         check_method(method).map_err(|why| usage(format!("--request: {why}")))?;
@@ -156,36 +155,18 @@ fn answered(exchange: &Exchange<'_>, otherwise: &str) -> Result<(), Problem> {
     }
 }
 
-/// Returns the body of `--data`. `@-` is the standard input.
-fn body(data: &str) -> Result<Vec<u8>, Problem> {
-    let Some(path) = data.strip_prefix('@') else {
-        return Ok(data.as_bytes().to_vec());
-    };
-    let wrong = |error| usage(format!("--data: {path}: {error}"));
-    let source: Box<dyn Read> = if path == "-" {
-        Box::new(io::stdin())
-    } else {
-        Box::new(File::open(path).map_err(wrong)?)
-    };
-    let mut body = Vec::new();
-    // A device has no size, and may have no end.
-    let most = source.take(MAX_BODY_BYTES + 1).read_to_end(&mut body);
-    if most.map_err(wrong)? as u64 > MAX_BODY_BYTES {
-        return Err(usage(format!(
-            "--data: {path}: expected at most 64 MiB, and there is more"
-        )));
-    }
-    Ok(body)
-}
-
 /// Returns the headers of the request: those given, and those that it needs beside them.
 fn fields(given: &[String], authority: &str, body: Option<&[u8]>) -> Result<Fields, Problem> {
     let mut fields = Fields::new();
+    let mut lines = Vec::new();
     for text in given {
+        lines.extend(input::header_lines("--header", text)?);
+    }
+    for text in lines {
         let wrong = |why: String| usage(format!("--header: {why}"));
         let (name, value) = text
             .split_once(':')
-            .ok_or_else(|| wrong("expected NAME: VALUE".to_owned()))?;
+            .ok_or_else(|| wrong("expected NAME: VALUE, or @FILE with such lines".to_owned()))?;
         let value = latin1(value.trim().as_bytes());
         check_name(name).map_err(wrong)?;
         check_value(name, &value).map_err(wrong)?;
@@ -264,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_wrong_usage() {
+    fn invalid_arguments_are_rejected() {
         let with = |change: &dyn Fn(&mut Record)| {
             let mut args = args("http://a/");
             change(&mut args);

@@ -5,7 +5,7 @@ use crate::recording::header_map;
 use crate::recording::message::RequestHead;
 use crate::wire::members::Scanner;
 
-/// A request, of whose body only the members are kept that show its dialect.
+/// A request. Of its body, only the members that show its dialect are kept.
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) head: RequestHead,

@@ -1,4 +1,4 @@
-//! The file that all exchanges are written to, and what people are told meanwhile.
+//! Writes exchanges to the file of a recording, and reports the progress to people.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, stderr};
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::file::Target;
 use crate::config::rough_size;
+use crate::log::printable;
 use crate::recording::message::{RequestHead, ResponseHead};
 use crate::recording::redact::Redaction;
 use crate::recording::write::{Error, Writer};
@@ -91,7 +92,7 @@ impl Book {
         })
     }
 
-    /// Tells people something, in a line of its own.
+    /// Reports something to people, on a separate line.
     pub(super) fn say(&self, text: &str) {
         self.lock().line(text);
     }
@@ -195,7 +196,7 @@ impl Book {
         let _ = changes.wait_for(|is_over| *is_over).await;
     }
 
-    /// Tells people what the file holds. Returns the number of exchanges.
+    /// Reports to people what the file holds. Returns the number of exchanges.
     pub(super) fn close(&self) -> u64 {
         let mut inner = self.lock();
         let count = inner.begun;
@@ -278,7 +279,8 @@ impl Inner {
         } else {
             ""
         };
-        (self.say)(&format!("{clear}{text}\n"));
+        // The content type and the target come from peers.
+        (self.say)(&format!("{clear}{}\n", printable(text)));
     }
 
     /// Shows how far a response has come, on a terminal, in a line that is written over.

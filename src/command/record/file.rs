@@ -1,4 +1,4 @@
-//! The file of a recording. What was there before stays until a response has come to take its place.
+//! The file of a recording. An existing file keeps its content until the first response has come.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};

@@ -11,12 +11,12 @@ mod file;
 mod place;
 mod tap;
 
-use std::io;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Output;
+use super::problem::{Problem, failed, usage};
 use crate::cli::Record;
 use crate::config;
 use crate::recording::INTERRUPTED;
@@ -29,33 +29,6 @@ use tap::Tap;
 
 /// The smallest size that makes sense: the heads of one exchange.
 const MIN_BYTES: u64 = 4 << 10;
-
-/// A failure and its exit code.
-#[derive(Debug)]
-struct Problem {
-    message: String,
-    code: u8,
-}
-
-impl From<io::Error> for Problem {
-    fn from(error: io::Error) -> Self {
-        failed(error)
-    }
-}
-
-fn usage(message: impl ToString) -> Problem {
-    Problem {
-        message: message.to_string(),
-        code: 2,
-    }
-}
-
-fn failed(message: impl ToString) -> Problem {
-    Problem {
-        message: message.to_string(),
-        code: 1,
-    }
-}
 
 /// What is to be done.
 enum Job {

@@ -221,7 +221,7 @@ impl Connection {
         After::Closes
     }
 
-    /// Tells people which request has no response in the file, and why.
+    /// Reports to people which request has no response in the file, and why.
     fn say_missing(&self, head: &RequestHead, why: &str) {
         let target = self.book.shown(&head.target);
         self.book
@@ -314,7 +314,7 @@ fn addressed(head: &[u8], endpoint: &Endpoint) -> Vec<u8> {
 struct Upload<'a, C, A> {
     client: C,
     agent: A,
-    /// What the client has sent and was not passed on.
+    /// Bytes of the client that were not passed on yet.
     buffer: &'a mut Vec<u8>,
     body: BodyReader,
     asked: &'a Mutex<Asked>,
@@ -365,7 +365,7 @@ impl<C: AsyncRead + Unpin, A: AsyncWrite + Unpin> Upload<'_, C, A> {
     }
 }
 
-/// How the way from the agent to the client ended.
+/// How passing a response to the client ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Download {
     ClientLeft,
@@ -379,12 +379,12 @@ enum Download {
 }
 
 impl Download {
-    /// Says what happened, if it did before the head of a response.
+    /// Returns what happened, if it happened before the head of a response.
     const fn before_a_head(self) -> &'static str {
         match self {
             Self::ClientLeft => "the client left before a response came",
             Self::Closed | Self::Done => "the agent closed the connection before its response",
-            Self::Malformed => "what the agent sent is no HTTP/1.1 response",
+            Self::Malformed => "the agent did not send an HTTP/1.1 response",
             Self::Reset => "the connection to the agent broke before a response came",
         }
     }

@@ -13,9 +13,9 @@ const MAX_TIME: Duration = Duration::from_secs(24 * 3600);
 /// When a fault happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum When {
-    /// So long after the request.
+    /// At this time after the request.
     After(Duration),
-    /// After so many bytes of the body.
+    /// After this many bytes of the body.
     At(u64),
 }
 

@@ -1,4 +1,4 @@
-//! `weir replay`: answers as a recorded agent did, with the same heads, bytes and pace, and with faults that are asked for.
+//! `weir replay`: answers as a recorded agent did, with the same heads, bytes and pace, and with faults on request.
 //!
 //! A [`script::Script`] is made once for each exchange of the file. Each request of a client gets one, from its beginning
 //! (`connection`, `play`).
@@ -22,6 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
+use super::problem::{self, Problem, usage};
 use super::{Output, explain};
 use crate::cli::Replay;
 use crate::config::{self, Address};
@@ -39,13 +40,10 @@ use speed::Speed;
 const MAX_FILE_BYTES: u64 = 1 << 30;
 /// The status of a response after which the connection speaks another protocol.
 const UPGRADED: u16 = 101;
-/// The most clients at once. Others wait until one leaves.
+/// The most clients at once. Further ones wait until a client leaves.
 const MAX_CONNECTIONS: usize = 1024;
-/// The pause after a connection could not be accepted, for example for want of descriptors.
+/// The pause after a connection could not be accepted, for example because there are no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// A message and its exit code.
-type Problem = (String, u8);
 
 /// Replays or explains a recording. Calls `say` with the greeting once clients can connect: its first line is the URL.
 pub fn replay(args: &Replay, say: impl FnOnce(String)) -> Output {
@@ -56,7 +54,7 @@ pub fn replay(args: &Replay, say: impl FnOnce(String)) -> Output {
             serve(args, &recording, say).map(|()| Output::default())
         }
     });
-    done.unwrap_or_else(|(message, code)| Output {
+    done.unwrap_or_else(|Problem { message, code }| Output {
         stderr: format!("weir replay: {message}\n"),
         code,
         ..Output::default()
@@ -66,7 +64,7 @@ pub fn replay(args: &Replay, say: impl FnOnce(String)) -> Output {
 /// Reads a recording with at least one exchange.
 fn load(path: &Path) -> Result<Recording, Problem> {
     let shown = path.display();
-    let wrong = |why: String| -> Problem { (format!("{shown}: {why}"), 2) };
+    let wrong = |why: String| usage(format!("{shown}: {why}"));
     let opened = File::open(path).map_err(|error| wrong(error.to_string()))?;
     let mut file = Vec::new();
     // A pipe has no size, and a device may have no end.
@@ -89,7 +87,6 @@ fn load(path: &Path) -> Result<Recording, Problem> {
 }
 
 fn serve(args: &Replay, recording: &Recording, say: impl FnOnce(String)) -> Result<(), Problem> {
-    let usage = |why: String| -> Problem { (why, 2) };
     let faults = Faults::parse(&args.faults).map_err(usage)?;
     let speed = Speed::parse(&args.speed).map_err(usage)?;
     let (upgraded, replayed): (Vec<_>, Vec<_>) = recording
@@ -111,9 +108,7 @@ fn serve(args: &Replay, recording: &Recording, say: impl FnOnce(String)) -> Resu
     let address = match config::read_listen(listen) {
         Ok(Address::Tcp(address)) => address,
         Ok(Address::Unix(_)) => {
-            return Err(usage(
-                "--listen: expected HOST:PORT, not a Unix socket".to_owned(),
-            ));
+            return Err(usage("--listen: expected HOST:PORT, not a Unix socket"));
         }
         Err(why) => return Err(usage(format!("--listen: {why}"))),
     };
@@ -124,7 +119,7 @@ fn serve(args: &Replay, recording: &Recording, say: impl FnOnce(String)) -> Resu
         picks,
         manner: Manner { faults, speed },
     };
-    let failed = |error: std::io::Error| -> Problem { (format!("--listen {address}: {error}"), 1) };
+    let failed = |error: std::io::Error| problem::failed(format!("--listen {address}: {error}"));
     let listener = std::net::TcpListener::bind(address).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
@@ -160,7 +155,7 @@ fn greeting(url: &str, count: usize, upgraded: usize, args: &Replay) -> String {
         ));
     }
     if args.loops {
-        text.push_str(", again and again");
+        text.push_str(", in a loop");
     }
     if !args.faults.is_empty() {
         text.push_str(&format!(", faults: {}", args.faults.join(", ")));
@@ -209,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_replayed_is_wrong_usage() {
+    fn invalid_recordings_and_flags_are_rejected() {
         let whole = "{\"weir_recording\":1}\n{\"type\":\"request\",\"method\":\"GET\",\"target\":\"/\"}\n\
             {\"type\":\"response\",\"status\":200}\n";
         for (output, expected) in [

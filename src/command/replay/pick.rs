@@ -1,4 +1,4 @@
-//! Which exchange of a recording answers a request.
+//! Chooses which exchange of a recording answers a request.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,7 +8,7 @@ use super::script::Script;
 #[derive(Debug)]
 pub(super) struct Picks {
     groups: Vec<Group>,
-    /// How many requests nothing in the file was recorded for.
+    /// How many requests had a path that was not recorded.
     others: AtomicUsize,
     /// What answers them: responses to HEAD announce a body that they do not have, so only if there are no others.
     for_others: Vec<usize>,

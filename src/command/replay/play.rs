@@ -23,7 +23,7 @@ pub(super) enum Outcome {
     Stays,
 }
 
-/// What matters of the request.
+/// The facts of the request that a response depends on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
     /// When all of it had come.
@@ -163,7 +163,7 @@ impl<W: AsyncWrite + Unpin> Player<'_, W> {
         Ok(after)
     }
 
-    /// Waits until it is time for what happened so many microseconds after the request.
+    /// Waits for this recorded time, in microseconds after the request.
     async fn wait(&self, micros: u64) {
         let slow = self.manner.faults.slow_head.unwrap_or_default();
         let delay = slow.saturating_add(self.manner.speed.delay(micros));
@@ -222,7 +222,7 @@ impl<W: AsyncWrite + Unpin> Player<'_, W> {
             .min_by_key(|(bytes, _)| *bytes)
     }
 
-    /// Fails if as many bytes were sent as a fault waits for. A stall never returns.
+    /// Fails if the place of a fault is reached. At a stall, it never returns.
     async fn fail_if_due(&self) -> Result<(), Stop> {
         match self.next_fault().filter(|(at, _)| *at <= self.sent) {
             None => Ok(()),

@@ -11,7 +11,7 @@ const MAX: f64 = 1_000_000.0;
 pub(super) enum Speed {
     /// Without any pause.
     Max,
-    /// So many times.
+    /// This many times as fast.
     Times(f64),
 }
 

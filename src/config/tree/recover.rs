@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_section_stays() {
+    fn only_keys_and_entries_are_left_out() {
         for text in ["", "{\n\"a\": 1}\n", " a: b\nc: d\n", "a b\nc: d\n"] {
             for line in 0..4 {
                 assert!(!Rest::new(text).leave_out(line), "{text}");

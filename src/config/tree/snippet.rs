@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_in_a_quote_is_never_shown() {
+    fn quoted_text_is_never_shown() {
         let text = "a: \"b\n  key: s3cret\nc: d\n";
         assert_eq!(shown(text, 2, 3), "\n  2 | ***\n    | ^");
         assert_eq!(shown(text, 9, 1), "");

@@ -33,7 +33,7 @@ pub(crate) fn explain(text: &str, error: &ScanError, place: Place) -> Diagnosis 
         ),
         ErrorKind::MisplacedFlowCollectionEnd => at(
             place,
-            "this bracket closes none; remove it, or add the one that opens",
+            "this bracket closes nothing; remove it, or add the opening bracket",
         ),
         ErrorKind::InvalidQuotedScalarIndent
         | ErrorKind::UnclosedQuotedScalar
@@ -44,7 +44,7 @@ pub(crate) fn explain(text: &str, error: &ScanError, place: Place) -> Diagnosis 
         | ErrorKind::InvalidQuotedScalarHexEscape
         | ErrorKind::InvalidUnicodeEscape => at(
             place,
-            "a backslash in double quotes begins an escape, and this is none; write `\\\\`, or use single quotes",
+            "a backslash in double quotes begins an escape, but this escape does not exist; write `\\\\`, or use single quotes",
         ),
         ErrorKind::InvalidColonPlacement
         | ErrorKind::InvalidFlowScalarIndent
@@ -159,7 +159,7 @@ mod tests {
                 "routes:\n  - { name: a, upstream: b\n  - { name: c, upstream: b }\n",
                 "2:5: this `{` is never closed; add a `}`",
             ),
-            ("listen: [a]]\n", "1:12: this bracket closes none"),
+            ("listen: [a]]\n", "1:12: this bracket closes nothing"),
             (
                 "a:\n  b: \"http://h\n  c: 4s\nd: \"e\"\n",
                 "2:6: this `\"` is never closed; add a `\"` at the end of the value",

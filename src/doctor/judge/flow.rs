@@ -147,8 +147,8 @@ pub(crate) fn judge(seen: &Observation, offset: Offset, judged: &mut Judged) {
     }
 }
 
-/// Reports whether the head of a stream came late, but well before the stream was over, and the rest flowed: what holds
-/// the head back does not wait for the end.
+/// Reports whether the head of a stream came late, but well before the stream was over, and the rest flowed. Then the head
+/// is held back for another reason than buffering until the end.
 pub(crate) fn holds_only_the_head(seen: &Observation, offset: Offset) -> Option<i64> {
     let head = seen.head.as_ref()?;
     let took = head.at - began(seen, offset)?;

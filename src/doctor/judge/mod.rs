@@ -120,7 +120,7 @@ fn together(first: &Observation, second: &Observation, judged: &mut Judged) {
 
 #[cfg(test)]
 pub(super) mod testing {
-    //! Observations that are made up.
+    //! Observations for tests.
 
     use super::super::observation::{Arrival, Facts, Form, Head, Stamp, What};
     use super::*;

@@ -7,7 +7,7 @@ use super::silence::Silence;
 use super::{Judged, answered, flow, of_head, silence, why};
 use crate::probe::Settings;
 
-/// What the probe's streams brought, at one URL.
+/// What was observed of the probe's streams at one URL.
 #[derive(Clone, Debug)]
 pub(crate) struct Probed {
     pub(crate) plan: Settings,
@@ -31,7 +31,7 @@ pub(crate) enum Leave {
     Unknown(String),
 }
 
-/// Judges what the probe brought.
+/// Returns the findings of the probe's streams.
 pub(crate) fn judge(probed: &Probed) -> Judged {
     let mut judged = Judged::default();
     if !begun(&probed.main, &mut judged) {
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn the_head_shows_three_of_them() {
+    fn the_head_shows_compression_type_and_version() {
         let changed = |change: fn(&mut super::super::super::observation::Head)| {
             ids(|probed| change(probed.main.head.as_mut().unwrap()))
         };

@@ -1,5 +1,5 @@
-//! Findings of the user's own request. Its events do not say when they were sent, so the hop before is what a hop is
-//! compared with; what is compared with nothing must be plain to be a finding.
+//! Findings of the user's own request. Its events do not say when they were sent, so each hop is compared with the hop
+//! before it. At the first hop there is nothing to compare with, so only clear faults are findings there.
 
 use super::super::finding::Id;
 use super::super::observation::{End, Form, Head, Observation, bursts, first_burst, span};
@@ -12,7 +12,7 @@ const TOGETHER: i64 = 20_000;
 /// A silence before a cut that is longer than this is its cause.
 const SILENT: i64 = 1_000_000;
 
-/// What a request brought, at one URL.
+/// What was observed of a request at one URL.
 #[derive(Clone, Debug)]
 pub(crate) struct Requested {
     pub(crate) main: Observation,
@@ -20,7 +20,7 @@ pub(crate) struct Requested {
     pub(crate) second: Option<Observation>,
 }
 
-/// Judges what a request brought. `before` is what the same request brought at the hop before.
+/// Returns the findings of a request. `before` is what was observed of the same request at the hop before.
 pub(crate) fn judge(seen: &Requested, before: Option<&Observation>) -> Judged {
     let mut judged = Judged::default();
     let main = &seen.main;
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn one_piece_is_buffered() {
+    fn a_response_in_one_piece_is_buffered() {
         assert_eq!(ids(in_one_piece(), None), [Id::Buffered]);
         assert_eq!(ids(in_one_piece(), Some(&flowing())), [Id::Buffered]);
     }
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_is_of_silence_or_not() {
+    fn a_cut_in_silence_differs_from_a_cut_amid_events() {
         let mut broken = flowing();
         broken.end = End::Broken("reset".to_owned());
         broken.ended = 2_905 * MS;
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_hop_before_had_is_missed() {
+    fn what_a_hop_removes_or_changes_is_found() {
         let mut typed = flowing();
         typed.head.as_mut().unwrap().kind = Some("text/plain".to_owned());
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Findings of a silence, without heartbeats and with them.
+//! Findings of the streams with a silence, without heartbeats and with them.
 
 use std::time::Duration;
 

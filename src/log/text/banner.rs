@@ -4,7 +4,7 @@ use std::fmt::{Debug, Write};
 
 use tracing::field::{Field, Visit};
 
-use super::words::{Clean, WIDTH, cut};
+use super::format::{Clean, WIDTH, cut};
 
 /// How many routes are shown.
 const MAX_ROUTES: usize = 12;

@@ -5,11 +5,11 @@
 //! 04:46:38.123Z WARN  an endpoint is left out for a while upstream=agent endpoint=127.0.0.1:8000
 //! ```
 //!
-//! What a peer has sent may stand in a line. It can neither control a terminal nor begin a line of its own.
+//! A line may contain text from a peer. Such text can neither control the terminal nor begin a new line.
 
 mod banner;
+mod format;
 mod request;
-mod words;
 
 use std::fmt::{self, Debug, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -22,8 +22,9 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::access;
 use banner::Banner;
+pub(crate) use format::printable;
+use format::{Clean, Colour};
 use request::Request;
-use words::{Clean, Colour};
 
 /// Formats events as text.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@ use std::fmt::{Debug, Write};
 use tracing::Level;
 use tracing::field::{Field, Visit};
 
-use super::words::{Clean, Colour, WIDTH, cut, shortened, size, time, width};
+use super::format::{Clean, Colour, WIDTH, cut, shortened, size, time, width};
 
 /// A path is not shortened below this.
 const MIN_PATH: usize = 16;

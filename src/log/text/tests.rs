@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
-use crate::log::text::words::WIDTH;
+use crate::log::text::format::WIDTH;
 
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -133,7 +133,7 @@ fn no_line_is_long_and_paths_keep_their_ends() {
 }
 
 #[test]
-fn what_peers_send_controls_nothing() {
+fn text_from_peers_controls_nothing() {
     let text = written(false, || {
         tracing::warn!(
             target: access::TARGET, method = "GET", path = "/\x1b[2J\n00:00:00.000Z GET /forged 200", outcome = "finished",

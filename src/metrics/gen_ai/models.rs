@@ -1,4 +1,4 @@
-//! The names of models that metrics may have: as many as there is room for, so that no upstream can make more series.
+//! Limits how many names of models become label values, so that an upstream cannot create series without end.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -10,7 +10,7 @@ use crate::client_conn::ClientConn;
 use crate::hub::Refused;
 use crate::log::access::Line;
 use crate::metrics::{ResumeResult, ResumeWay};
-use crate::proxy::passing::ENDED;
+use crate::proxy::plain_response::ENDED;
 use crate::proxy::reject::REFUSED;
 use crate::reply::body::Body;
 use crate::session::identity::REQUEST_ID;

@@ -1,4 +1,7 @@
-//! The ways back into a stream, over HTTP.
+//! Answers clients that come back to a stream over HTTP.
+//!
+//! A request is recognised (`endpoint`, `ways`), its client is checked (`caller`), and its position is read (`position`).
+//! `attach` then answers with the stream, and `answers` if that is not possible.
 //!
 //! | file | what |
 //! |---|---|
@@ -7,12 +10,15 @@
 //! | `begin` | what is remembered of a request for those who come back |
 //! | `attach` | the response of a client that has come back |
 //! | `far` | streams of other instances |
-//! | `position` | where in the stream it goes on |
-//! | `caller` | whether it is the one that the stream belongs to |
-//! | `names` | digests of what else than an id a stream is asked for by |
-//! | `chats`, `responses`, `idempotency` | such ways, one each |
-//! | `client` | how it reads an answer |
-//! | `answers` | what a client gets that cannot go on |
+//! | `position` | where in the stream the client goes on |
+//! | `caller` | whether the client is the one that the stream belongs to |
+//! | `names` | digests of whatever names a stream besides its id |
+//! | `chats`, `responses`, `idempotency` | the ways of single clients: `useChat`, OpenAI's Responses, idempotency keys |
+//! | `client` | in which form the client reads an answer |
+//! | `answers` | the answers to clients whose stream cannot be continued |
+//! | `malformed` | errors in the parts of a request that name the stream or the position |
+//! | `member`, `own_path`, `percent` | parsing: a member of a JSON body, `/.weir/streams/{id}`, percent-encoding |
+//! | `asked` | the same reading of a request head, for fuzzing |
 
 mod answers;
 pub mod asked;

@@ -1,8 +1,8 @@
-//! What a user can choose about the sidecar.
+//! The options of `weir inject`: what a user can choose about the sidecar.
 
 /// The sidecar that is wanted. Names and numbers of ports are those of the pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub struct Options {
     /// The image of Weir.
     pub image: String,
     /// Name or number of the agent's container port. `None`: the only one that the pod declares.
@@ -43,4 +43,22 @@ pub enum Hook {
     Off,
     /// Waits as long as a drain can take (Kubernetes 1.30).
     Sleep,
+}
+
+#[cfg(test)]
+impl Options {
+    /// The options of a command line without flags.
+    pub(crate) fn without_flags() -> Self {
+        Self {
+            image: "weir:1".to_owned(),
+            port: None,
+            container: None,
+            workloads: Vec::new(),
+            listen: 8080,
+            admin: 9464,
+            kind: Kind::Native,
+            hook: Hook::Auto,
+            config_map: None,
+        }
+    }
 }

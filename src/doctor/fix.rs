@@ -1,4 +1,4 @@
-//! What mends a finding: the settings of `docs/intermediaries.md`, by the product that the response names.
+//! How to fix a finding: the settings of `docs/intermediaries.md`, by the product that the response names.
 
 use super::finding::Id;
 use super::observation::Head;
@@ -58,7 +58,7 @@ impl Product {
     }
 }
 
-/// Returns the setting that mends a finding.
+/// Returns the setting that fixes a finding.
 pub(crate) const fn setting(id: Id, product: Product) -> &'static str {
     match (id, product) {
         (Id::Buffered | Id::Coalesced, Product::Nginx) => {
@@ -159,7 +159,7 @@ pub(crate) const fn setting(id: Id, product: Product) -> &'static str {
             "ask for a stream in the request (`\"stream\": true`), and let the agent stream"
         }
         (Id::ErrorStatus, _) => {
-            "mend the request first: its path, its method, or -H 'Authorization: ...'"
+            "fix the request first: its path, its method, or -H 'Authorization: ...'"
         }
         (Id::Unreachable, _) => {
             "check the address, the network and the certificate (--ca-file for your own authority)"

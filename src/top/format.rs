@@ -1,5 +1,7 @@
 //! Times, sizes and counts in few characters.
 
+pub(super) use crate::config::rough_size as size;
+
 /// Returns a time in milliseconds with its unit.
 pub(super) fn time(ms: u64) -> String {
     let tenths = |value: u64, unit: u64| format!("{}.{}", value / unit, value % unit * 10 / unit);
@@ -17,18 +19,6 @@ pub(super) fn maybe(ms: Option<u64>) -> String {
     ms.map_or_else(none, time)
 }
 
-/// Returns a number of bytes with its unit.
-pub(super) fn size(bytes: u64) -> String {
-    let in_unit =
-        |unit: u64, name: &str| format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit);
-    match bytes {
-        0..1_024 => format!("{bytes} B"),
-        1_024..1_048_576 => in_unit(1 << 10, "KiB"),
-        1_048_576..1_073_741_824 => in_unit(1 << 20, "MiB"),
-        _ => in_unit(1 << 30, "GiB"),
-    }
-}
-
 /// Returns a pace that may be unknown.
 pub(super) fn pace(per_second: Option<f64>) -> String {
     per_second.map_or_else(none, |pace| format!("{pace:.1}"))
@@ -44,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_sizes_have_units_that_fit() {
+    fn times_have_units_that_fit() {
         for (ms, text) in [
             (0, "0 ms"),
             (999, "999 ms"),
@@ -55,14 +45,6 @@ mod tests {
             (172_800_000, "2 d"),
         ] {
             assert_eq!(time(ms), text);
-        }
-        for (bytes, text) in [
-            (1_023, "1023 B"),
-            (1_536, "1.5 KiB"),
-            (1_048_576, "1.0 MiB"),
-            (5 << 30, "5.0 GiB"),
-        ] {
-            assert_eq!(size(bytes), text);
         }
         assert_eq!(maybe(None), "-");
         assert_eq!((pace(Some(12.34)), pace(None)), ("12.3".to_owned(), none()));

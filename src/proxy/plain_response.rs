@@ -34,7 +34,7 @@ pub(super) fn witness(
     if let Some(span) = &mut span {
         span.passing(admitted.asked_for(), status);
     }
-    Box::new(Passing {
+    Box::new(PlainResponse {
         context: Arc::clone(&admitted.context),
         status,
         bytes: 0,
@@ -47,7 +47,7 @@ pub(super) fn witness(
 }
 
 /// A plain response whose body is being sent. It is dropped with the body.
-struct Passing {
+struct PlainResponse {
     context: Arc<RequestContext>,
     status: StatusCode,
     /// How many bytes of the body the connection has taken.
@@ -61,7 +61,7 @@ struct Passing {
     deadline: Option<Arc<BodyDeadline>>,
 }
 
-impl Witness for Passing {
+impl Witness for PlainResponse {
     fn handed(&mut self, bytes: usize) {
         self.bytes = (self.bytes).saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
@@ -81,7 +81,7 @@ impl Witness for Passing {
     }
 }
 
-impl Passing {
+impl PlainResponse {
     /// Returns why the body was abandoned.
     fn why(&self) -> End {
         let missed = self
@@ -116,7 +116,7 @@ impl Passing {
     }
 }
 
-impl Drop for Passing {
+impl Drop for PlainResponse {
     fn drop(&mut self) {
         let seconds = self.context.started.elapsed().as_secs_f64();
         self.context.metrics.request_seconds.observe(seconds);

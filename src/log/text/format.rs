@@ -40,6 +40,14 @@ impl Write for Clean<'_> {
     }
 }
 
+/// Returns a text on one line, without anything that controls a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    // Writing to a string does not fail.
+    let _ = Clean::single(&mut out).write_str(text);
+    out
+}
+
 /// Reports whether a character ends lines in some viewers, is invisible, or changes the order of what is shown.
 const fn reorders(next: char) -> bool {
     matches!(
