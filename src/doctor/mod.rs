@@ -11,7 +11,7 @@
 //! | `target` | the URLs |
 //! | `connect`, `observe`, `lines` | I/O: one request, and when each event of its response arrived |
 //! | `examine` | which requests are sent to a URL |
-//! | `offset`, `clock` | times, and the offset between two clocks |
+//! | `offset`, `clock`, `readings` | times, and the offset between two clocks |
 //! | `observation` | what was seen |
 //! | `judge` | findings: pure logic |
 //! | `compare`, `mend` | the hop at fault, and the setting that mends it |
@@ -29,6 +29,7 @@ mod mend;
 mod observation;
 mod observe;
 mod offset;
+mod readings;
 mod report;
 mod target;
 
