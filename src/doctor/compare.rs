@@ -77,7 +77,18 @@ pub(crate) fn verdict(hops: &[Hop]) -> String {
         _ => format!("{} is the first hop where it goes wrong: it", hop.url),
     };
     let mends = setting(*id, hop.product);
-    format!("{place} {}: {evidence}; {mends}.", id.verb())
+    // Most products hold back what they compress.
+    let and_compresses =
+        if matches!(id, Id::Buffered | Id::Coalesced) && hop.judged.has(Id::Compressed) {
+            let mends = setting(Id::Compressed, hop.product);
+            format!("; it compresses as well, which may be the cause: {mends}")
+        } else {
+            String::new()
+        };
+    format!(
+        "{place} {}: {evidence}; {mends}{and_compresses}.",
+        id.verb()
+    )
 }
 
 #[cfg(test)]
@@ -131,6 +142,8 @@ mod tests {
         assert!(said.contains("proxy_buffering off"), "{said}");
         assert!(said.ends_with('.') && !said.contains(". "), "{said}");
         assert!(verdict(&hops(&[&[]])).starts_with("Nothing is wrong"));
+        let both = verdict(&hops(&[&[], &[Id::Buffered, Id::Compressed]]));
+        assert!(both.contains("compresses as well"), "{both}");
         let mut short = hops(&[&[], &[]]);
         short[1].judged.is_partial = true;
         assert!(verdict(&short).contains("so short a response"));
