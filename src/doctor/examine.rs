@@ -79,7 +79,7 @@ pub(crate) async fn probe(
             probed = second;
         }
     }
-    probed.quick = quick(observer, path, &probed).await;
+    probed.quick = Box::pin(quick(observer, path, &probed)).await;
     say(&format!(
         "a silence of {} s, with and without heartbeats, and a client that leaves ...",
         idle.as_secs_f32()

@@ -161,7 +161,7 @@ class _Steps:
             self._send(came)
         except OSError:
             # The client has left.
-            pass
+            self._over.set()
 
     def close(self) -> None:
         self._over.set()
