@@ -19,6 +19,8 @@ const MAX_BYTES: u64 = 64 << 20;
 /// The longest silence that the probe can make.
 const MAX_IDLE: Duration = Duration::from_secs(600);
 const MIN_IDLE: Duration = Duration::from_secs(1);
+/// The most URLs of one run.
+const MAX_URLS: usize = 16;
 /// What a model is asked.
 const PROMPT: &str = "Count from 1 to 40, one number on each line.";
 
@@ -53,6 +55,12 @@ fn failed(problem: &Problem) -> Output {
 
 /// Reads the arguments. Errors never repeat a header or a body, which may be secret.
 fn ordered(args: &Doctor) -> Result<Order, Problem> {
+    if args.urls.len() > MAX_URLS {
+        return Err(usage(format!(
+            "expected {MAX_URLS} URLs at most, and there are {}",
+            args.urls.len()
+        )));
+    }
     let targets: Result<Vec<Target>, Problem> = (1..)
         .zip(&args.urls)
         .map(|(number, url)| {
@@ -225,7 +233,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_wrong_usage_and_not_repeated() {
-        let wrong: [fn(&mut Doctor); 9] = [
+        let wrong: [fn(&mut Doctor); 10] = [
+            |args| args.urls = vec!["http://a/?key=s3cret".to_owned(); 17],
             |args| args.urls = vec!["127.0.0.1:1".to_owned()],
             |args| args.headers = vec!["s3cret".to_owned()],
             |args| args.headers = vec!["X: s3cret\u{1}".to_owned()],

@@ -9,10 +9,10 @@ use tokio::{join, select};
 
 use super::connect::Connection;
 use super::finding::Id;
-use super::judge::Judged;
 use super::judge::probe::{Leave, Probed, timing};
 use super::judge::request::Requested;
 use super::judge::silence::Silence;
+use super::judge::{Judged, refused};
 use super::observation::{End, Observation, span};
 use super::observe::{Call, Observer};
 use super::offset::Offset;
@@ -244,16 +244,15 @@ async fn leave(observer: &Observer<'_>, path: &str, offset: Option<Offset>) -> L
     // If something holds the events back, it leaves without them.
     let seen = stream(observer, path, &plan, Some(Duration::from_secs(2))).await;
     let left = seen.ended;
+    if let Some(status) = seen.status().filter(|status| *status != 200) {
+        return Leave::Unknown(refused(status));
+    }
     match &seen.end {
         End::Left | End::TimedOut => {}
         End::Failed(problem) | End::Broken(problem) => return Leave::Unknown(problem.clone()),
         End::Complete => {
             return Leave::Unknown("the stream was over before the client could leave".to_owned());
         }
-    }
-    if seen.status().is_some_and(|status| status != 200) {
-        let status = seen.status().unwrap_or_default();
-        return Leave::Unknown(format!("another stream got the status {status}"));
     }
     let call = Call::get(asking(observer, path, &format!("left={}", plan.id)), ASK);
     let until = left + 2 * micros(LEAVE) + 2_000_000;

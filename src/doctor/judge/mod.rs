@@ -16,6 +16,7 @@ use http::Version;
 
 use super::finding::{Finding, Id};
 use super::observation::{End, Observation, span};
+use crate::probe::MAX_STREAMS;
 
 /// What is wrong, and what could not be examined.
 #[derive(Clone, Debug, Default)]
@@ -64,7 +65,8 @@ fn answered(seen: &Observation, judged: &mut Judged) -> bool {
         (404, _) => ": there is nothing at this path".to_owned(),
         (405, _) => ": the path takes another method".to_owned(),
         (429, _) => ": a rate limit".to_owned(),
-        (502..=504, _) => ": the hop did not get a response from what is behind it".to_owned(),
+        (503, _) => ": it takes no more requests, or nothing behind it answers".to_owned(),
+        (502 | 504, _) => ": the hop did not get a response from what is behind it".to_owned(),
         (500.., _) => ": its log says why".to_owned(),
         _ => String::new(),
     };
@@ -92,6 +94,16 @@ fn of_head(seen: &Observation, judged: &mut Judged) {
             "the response is HTTP/1.0, whose end is the end of the connection: a stream that was cut looks complete",
         );
     }
+}
+
+/// Says that a further stream of the probe was refused.
+pub(super) fn refused(status: u16) -> String {
+    if status == 503 {
+        return format!(
+            "another stream got the status 503: the probe serves {MAX_STREAMS} at once, and others may be using it"
+        );
+    }
+    format!("another stream got the status {status}")
 }
 
 /// Returns how a stream ended, in brackets, if there is anything to say.
@@ -238,7 +250,8 @@ mod tests {
             (302, None, "a redirect"),
             (401, None, "credentials"),
             (500, None, "log"),
-            (503, None, "behind it"),
+            (503, None, "no more requests"),
+            (504, None, "behind it"),
         ] {
             let mut seen = stream(0, &[], 1_000);
             let head = seen.head.as_mut().unwrap();
@@ -252,6 +265,12 @@ mod tests {
             assert_eq!(finding.id, Id::ErrorStatus);
             assert!(finding.evidence.contains(said), "{}", finding.evidence);
         }
+    }
+
+    #[test]
+    fn a_probe_that_is_busy_is_called_so() {
+        assert!(refused(503).contains("4 at once"));
+        assert_eq!(refused(401), "another stream got the status 401");
     }
 
     #[test]
