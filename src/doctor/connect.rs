@@ -179,12 +179,17 @@ impl Connection {
             },
         };
         sent.map_err(|error| {
-            if error.is_parse() {
-                let why = said(&error);
-                format!("the response is not HTTP ({why}): if the server speaks TLS, give https://")
-            } else {
-                said(&error)
+            let why = said(&error);
+            if !error.is_parse() {
+                return why;
             }
+            // What answers in TLS, or in another protocol, has no version of HTTP.
+            if why.contains("version") {
+                return format!(
+                    "the response is not HTTP ({why}): if the server speaks TLS, give https://"
+                );
+            }
+            format!("the response is not valid HTTP: {why}")
         })
     }
 }

@@ -1,6 +1,5 @@
 //! Examines one URL: sends the requests, and returns what was observed.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -33,7 +32,7 @@ const RETRIES: usize = 8;
 const PAUSE: Duration = Duration::from_secs(1);
 /// The silence in which the doctor leaves.
 const LEAVE: Duration = Duration::from_secs(4);
-/// How often it is said that a silence lasts.
+/// How often it is said that something lasts.
 const TICK: Duration = Duration::from_secs(10);
 /// How long all of the user's own response may take.
 const REQUEST_LIMIT: Duration = Duration::from_secs(900);
@@ -84,22 +83,32 @@ pub(crate) async fn probe(
         "a silence of {} s, with and without heartbeats, and a client that leaves ...",
         idle.as_secs_f32()
     ));
-    let began = observer.clock.now();
     let offset = probed.offset;
-    let mut both =
-        pin!(async { join!(silence(observer, path, idle), leave(observer, path, offset)) });
-    let (silence, leave) = loop {
-        select! {
-            done = &mut both => break done,
-            () = sleep(TICK) => {
-                let waited = span(observer.clock.now() - began);
-                say(&format!("still silent after {waited} ..."));
-            }
-        }
-    };
+    let both =
+        Box::pin(async { join!(silence(observer, path, idle), leave(observer, path, offset)) });
+    let (silence, leave) = ticking(observer, say, "still silent", both).await;
     probed.silence = Some(silence);
     probed.leave = Some(leave);
     probed
+}
+
+/// Waits for `work`, and says from time to time that it lasts.
+async fn ticking<W: Future + Unpin>(
+    observer: &Observer<'_>,
+    say: &dyn Fn(&str),
+    what: &str,
+    mut work: W,
+) -> W::Output {
+    let began = observer.clock.now();
+    loop {
+        select! {
+            done = &mut work => return done,
+            () = sleep(TICK) => {
+                let waited = span(observer.clock.now() - began);
+                say(&format!("{what} after {waited} ..."));
+            }
+        }
+    }
 }
 
 /// Reads a stream whose events are closer together, if the times of the main stream are well. If it is late once, the
@@ -362,8 +371,9 @@ pub(crate) async fn request(
     };
     if !twice {
         say("the request ...");
+        let main = Box::pin(observer.observe(&call, |_| false));
         return Requested {
-            main: observer.observe(&call, |_| false).await,
+            main: ticking(observer, say, "not over", main).await,
             second: None,
         };
     }
@@ -372,7 +382,8 @@ pub(crate) async fn request(
         sleep(SECOND_AFTER).await;
         observer.observe(&call, |seen| seen.head.is_some()).await
     };
-    let (main, second) = join!(observer.observe(&call, |_| false), second);
+    let both = Box::pin(async { join!(observer.observe(&call, |_| false), second) });
+    let (main, second) = ticking(observer, say, "not over", both).await;
     Requested {
         main,
         second: Some(second),
