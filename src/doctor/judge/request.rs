@@ -224,10 +224,14 @@ fn timing(seen: &Observation, before: Option<&Observation>, judged: &mut Judged)
     };
     let is_seen = now.bursts >= 2 && now.apart() >= SEEN && now.last > SHORT;
     if now.count >= 10 && is_seen && dense {
+        let than = match &was {
+            Some(was) => format!("; at the URL before they came in {} bursts", was.bursts),
+            None => "; the agent itself may have written them so".to_owned(),
+        };
         judged.find(
             Id::Coalesced,
             format!(
-                "{} events arrived in {} bursts within {}",
+                "{} events arrived in {} bursts within {}{than}",
                 now.count,
                 now.bursts,
                 span(now.last - now.first)
