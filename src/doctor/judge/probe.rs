@@ -71,7 +71,10 @@ pub(crate) fn judge(probed: &Probed) -> Judged {
 fn begun(main: &Observation, judged: &mut Judged) -> bool {
     let is_probe = main.head.as_ref().is_some_and(|head| head.is_probe);
     let status = main.status();
-    if !is_probe && main.facts.is_none() && matches!(status, Some(200 | 204 | 404 | 405 | 501)) {
+    if !is_probe
+        && main.facts.is_none()
+        && matches!(status, Some(200 | 204 | 404 | 405 | 410 | 422 | 501))
+    {
         let status = status.unwrap_or_default();
         judged.find(
             Id::NoProbe,
