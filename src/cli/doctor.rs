@@ -27,8 +27,8 @@ Exit codes: 0 nothing is wrong, 1 something is, 2 invalid usage.";
 #[derive(Clone, Debug, Args)]
 #[command(after_help = DOCTOR_EXAMPLES)]
 pub struct Doctor {
-    /// URLs from the agent outwards: http://, https:// or unix:/PATH
-    #[arg(value_name = "URL", required = true, num_args = 1..=16)]
+    /// URLs from the agent outwards, 16 at most: http://, https:// or unix:/PATH
+    #[arg(value_name = "URL", required = true, num_args = 1..)]
     pub urls: Vec<String>,
     /// Method of the request [default: GET, or POST with -d]
     #[arg(short = 'X', long = "request", value_name = "METHOD", conflicts_with_all = ["openai", "anthropic"])]

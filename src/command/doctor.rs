@@ -15,6 +15,8 @@ use crate::doctor::{Order, Own, Target, diagnose};
 /// The longest silence that the probe can make.
 const MAX_IDLE: Duration = Duration::from_secs(600);
 const MIN_IDLE: Duration = Duration::from_secs(1);
+/// The most URLs of one run.
+const MAX_URLS: usize = 16;
 /// What a model is asked.
 const PROMPT: &str = "Count from 1 to 40, one number on each line.";
 
@@ -49,6 +51,12 @@ fn failed(problem: &Problem) -> Output {
 
 /// Reads the arguments. Errors never repeat a header or a body, which may be secret.
 fn ordered(args: &Doctor) -> Result<Order, Problem> {
+    if args.urls.len() > MAX_URLS {
+        return Err(usage(format!(
+            "expected {MAX_URLS} URLs at most, and there are {}",
+            args.urls.len()
+        )));
+    }
     let targets: Result<Vec<Target>, Problem> = (1..)
         .zip(&args.urls)
         .map(|(number, url)| {
@@ -191,7 +199,8 @@ mod tests {
 
     #[test]
     fn invalid_arguments_are_rejected_without_repeating_them() {
-        let wrong: [fn(&mut Doctor); 9] = [
+        let wrong: [fn(&mut Doctor); 10] = [
+            |args| args.urls = vec!["http://a/?key=s3cret".to_owned(); 17],
             |args| args.urls = vec!["127.0.0.1:1".to_owned()],
             |args| args.headers = vec!["s3cret".to_owned()],
             |args| args.headers = vec!["X: s3cret\u{1}".to_owned()],

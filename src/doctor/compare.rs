@@ -59,10 +59,16 @@ pub(crate) fn first_fault(hops: &[Hop]) -> Option<(&Hop, &Finding)> {
 /// Returns the verdict: one sentence.
 pub(crate) fn verdict(hops: &[Hop]) -> String {
     let Some((hop, Finding { id, evidence })) = first_fault(hops) else {
-        return match hops {
-            [hop] => format!("Nothing is wrong with streams through {}.", hop.url),
-            _ => "Nothing is wrong with streams through any of these URLs.".to_owned(),
+        let through = match hops {
+            [hop] => hop.url.as_str(),
+            _ => "any of these URLs",
         };
+        let as_far = if hops.iter().any(|hop| hop.judged.is_partial) {
+            ", as far as so short a response can show"
+        } else {
+            ""
+        };
+        return format!("Nothing is wrong with streams through {through}{as_far}.");
     };
     let is_first = hops.first().is_some_and(|first| first.url == hop.url);
     let place = match hops {
@@ -71,7 +77,15 @@ pub(crate) fn verdict(hops: &[Hop]) -> String {
         _ => format!("{} is the first hop where it goes wrong: it", hop.url),
     };
     let fix = setting(*id, hop.product);
-    format!("{place} {}: {evidence}; {fix}.", id.verb())
+    // Most products hold back what they compress.
+    let and_compresses =
+        if matches!(id, Id::Buffered | Id::Coalesced) && hop.judged.has(Id::Compressed) {
+            let fix = setting(Id::Compressed, hop.product);
+            format!("; it compresses as well, which may be the cause: {fix}")
+        } else {
+            String::new()
+        };
+    format!("{place} {}: {evidence}; {fix}{and_compresses}.", id.verb())
 }
 
 #[cfg(test)]
@@ -84,7 +98,7 @@ mod tests {
             product: Product::Unknown,
             judged: Judged {
                 findings: ids.iter().map(|id| Finding::new(*id, "x")).collect(),
-                not_examined: Vec::new(),
+                ..Judged::default()
             },
         };
         found.iter().enumerate().map(hop).collect()
@@ -125,5 +139,10 @@ mod tests {
         assert!(said.contains("proxy_buffering off"), "{said}");
         assert!(said.ends_with('.') && !said.contains(". "), "{said}");
         assert!(verdict(&hops(&[&[]])).starts_with("Nothing is wrong"));
+        let both = verdict(&hops(&[&[], &[Id::Buffered, Id::Compressed]]));
+        assert!(both.contains("compresses as well"), "{both}");
+        let mut short = hops(&[&[], &[]]);
+        short[1].judged.is_partial = true;
+        assert!(verdict(&short).contains("so short a response"));
     }
 }

@@ -11,7 +11,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -58,9 +58,16 @@ impl Dialer {
         let found = rustls_native_certs::load_native_certs().certs;
         roots.add_parsable_certificates(found);
         if let Some(path) = ca_file {
+            let mut is_empty = true;
             for cert in CertificateDer::pem_file_iter(path).map_err(io::Error::other)? {
                 let cert = cert.map_err(io::Error::other)?;
                 roots.add(cert).map_err(io::Error::other)?;
+                is_empty = false;
+            }
+            if is_empty {
+                return Err(io::Error::other(
+                    "the file has no certificate in PEM: expected -----BEGIN CERTIFICATE-----",
+                ));
             }
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -98,7 +105,7 @@ impl Dialer {
             }
             Place::Tcp(host, port) => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await;
-                let stream = stream.map_err(|error| format!("cannot connect: {error}"))?;
+                let stream = stream.map_err(|error| not_connected(&error, host, *port))?;
                 // Requests are small, and must not wait.
                 let _ = stream.set_nodelay(true);
                 Box::new(stream)
@@ -114,7 +121,7 @@ impl Dialer {
         let name = ServerName::try_from(host.clone())
             .map_err(|_| "the host of the URL cannot be in a certificate".to_owned())?;
         let stream = self.tls.connect(name, io).await;
-        let stream = stream.map_err(|error| format!("TLS failed: {error}"))?;
+        let stream = stream.map_err(|error| not_secured(&error))?;
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let io: Box<dyn Io> = Box::new(stream);
         if is_http2 {
@@ -171,13 +178,60 @@ impl Connection {
                 Err(error) => Err(error),
             },
         };
-        sent.map_err(|error| said(&error))
+        sent.map_err(|error| {
+            let why = said(&error);
+            if !error.is_parse() {
+                return why;
+            }
+            // What answers in TLS, or in another protocol, has no version of HTTP.
+            if why.contains("version") {
+                return format!(
+                    "the response is not HTTP ({why}): if the server speaks TLS, give https://"
+                );
+            }
+            format!("the response is not valid HTTP: {why}")
+        })
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
         self.driver.abort();
+    }
+}
+
+/// Says why there is no connection.
+fn not_connected(error: &io::Error, host: &str, port: u16) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            format!("the connection was refused: nothing listens on port {port} of {host}")
+        }
+        // The resolver's errors have no kind.
+        _ if error.to_string().contains("lookup") => {
+            format!("the name {host} cannot be resolved: {error}")
+        }
+        _ => format!("cannot connect: {error}"),
+    }
+}
+
+/// Says why TLS failed.
+fn not_secured(error: &io::Error) -> String {
+    let cause = error.get_ref();
+    match cause.and_then(|cause| cause.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidMessage(_)) => {
+            "the server does not speak TLS on this port: did you mean http://?".to_owned()
+        }
+        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            "the authority of the server's certificate is not trusted: give its file with --ca-file"
+                .to_owned()
+        }
+        Some(rustls::Error::InvalidCertificate(CertificateError::Other(why))) => {
+            format!("the server's certificate is not one for servers: {why}")
+        }
+        Some(rustls::Error::InvalidCertificate(why)) => {
+            format!("the server's certificate is not valid: {why}")
+        }
+        _ => format!("TLS failed: {error}"),
     }
 }
 
@@ -194,4 +248,39 @@ pub(crate) fn said(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_says_what_to_do() {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let said = not_connected(&refused, "a", 81);
+        assert!(said.contains("nothing listens on port 81 of a"), "{said}");
+        let name = io::Error::other("failed to lookup address information: unknown");
+        let said = not_connected(&name, "a", 81);
+        assert!(said.starts_with("the name a cannot be resolved"), "{said}");
+        let tls = |error: rustls::Error| not_secured(&io::Error::other(error));
+        let plain = rustls::InvalidMessage::InvalidContentType;
+        let said = tls(rustls::Error::InvalidMessage(plain));
+        assert!(said.contains("did you mean http://"), "{said}");
+        let unknown = CertificateError::UnknownIssuer;
+        let said = tls(rustls::Error::InvalidCertificate(unknown));
+        assert!(said.contains("--ca-file"), "{said}");
+        let said = tls(rustls::Error::InvalidCertificate(CertificateError::Expired));
+        assert!(said.contains("is not valid"), "{said}");
+        assert!(tls(rustls::Error::DecryptError).starts_with("TLS failed"));
+    }
+
+    #[test]
+    fn a_file_without_a_certificate_is_refused() {
+        let file = std::env::temp_dir().join(format!("weir-doctor-{}.pem", std::process::id()));
+        std::fs::write(&file, "no certificate").unwrap();
+        let made = Dialer::new(Some(&file), false);
+        std::fs::remove_file(&file).unwrap();
+        let error = made.err().unwrap().to_string();
+        assert!(error.contains("no certificate"), "{error}");
+    }
 }

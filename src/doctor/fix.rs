@@ -159,7 +159,7 @@ pub(crate) const fn setting(id: Id, product: Product) -> &'static str {
             "ask for a stream in the request (`\"stream\": true`), and let the agent stream"
         }
         (Id::ErrorStatus, _) => {
-            "fix the request first: its path, its method, or -H 'Authorization: ...'"
+            "make the request succeed first: check its URL, its method and its credentials (-H 'Authorization: ...')"
         }
         (Id::Unreachable, _) => {
             "check the address, the network and the certificate (--ca-file for your own authority)"

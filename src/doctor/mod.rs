@@ -11,7 +11,7 @@
 //! | `target` | the URLs |
 //! | `connect`, `observe`, `lines` | I/O: one request, and when each event of its response arrived |
 //! | `examine` | which requests are sent to a URL |
-//! | `offset`, `clock` | times, and the offset between two clocks |
+//! | `offset`, `clock`, `readings` | times, and the offset between two clocks |
 //! | `observation` | what was seen |
 //! | `judge` | findings: pure logic |
 //! | `compare`, `fix` | the hop at fault, and the setting that fixes it |
@@ -29,6 +29,7 @@ mod lines;
 mod observation;
 mod observe;
 mod offset;
+mod readings;
 mod report;
 mod target;
 
@@ -42,6 +43,7 @@ use crate::probe;
 use clock::Clock;
 use compare::Hop;
 use connect::Dialer;
+use finding::Id;
 use fix::Product;
 use judge::Judged;
 use observe::{Call, Observer};
@@ -149,7 +151,7 @@ pub(crate) async fn diagnose(order: &Order, say: &dyn Fn(&str)) -> std::io::Resu
         });
         shown.push(seen);
     }
-    forgive_the_agent(&mut hops);
+    forgive_the_agent(&mut hops, &shown);
     Ok(Report {
         text: report::text(&hops, &shown),
         json: report::json(&hops, &shown),
@@ -215,26 +217,40 @@ fn product(seen: &Shown, before: Option<&Shown>) -> Product {
     }
 }
 
-/// The first URL may be the agent, which has no probe. If another one has it, that is no fault.
-fn forgive_the_agent(hops: &mut [Hop]) {
+/// The first URL may be the agent, which has no probe. If another one has it, that is no fault, whatever the agent says to
+/// the path: some answer 401 to all that they do not know.
+fn forgive_the_agent(hops: &mut [Hop], shown: &[Shown]) {
     let [first, others @ ..] = hops else {
         return;
     };
-    let has_probe = |hop: &Hop| !hop.judged.has(finding::Id::NoProbe);
-    if others.iter().any(has_probe) && !has_probe(first) {
+    let [seen, beyond @ ..] = shown else {
+        return;
+    };
+    let lacks = |hop: &Hop| hop.judged.has(Id::NoProbe);
+    let is_probe = |shown: &Shown| {
+        let head = shown.seen.head.as_ref();
+        shown.source == "probe" && head.is_some_and(|head| head.is_probe)
+    };
+    let refuses = first.judged.has(Id::ErrorStatus)
+        && seen.source == "probe"
+        && matches!(seen.seen.status(), Some(300..500));
+    let is_agent = lacks(first) && others.iter().any(|hop| !lacks(hop));
+    if is_agent || (refuses && beyond.iter().any(is_probe)) {
         first.judged = Judged {
             findings: Vec::new(),
             not_examined: vec![
                 "this URL, which has no probe: to compare with the agent itself, give your own request"
                     .to_owned(),
             ],
+            is_partial: false,
         };
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::finding::{Finding, Id};
+    use super::finding::Finding;
+    use super::judge::testing::stream;
     use super::*;
 
     fn order(request: Option<Own>) -> Order {
@@ -297,14 +313,37 @@ mod tests {
             product: Product::Unknown,
             judged: Judged {
                 findings: ids.iter().map(|id| Finding::new(*id, "x")).collect(),
-                not_examined: Vec::new(),
+                ..Judged::default()
             },
         };
+        let shown = |status: u16, is_probe: bool| {
+            let mut seen = stream(0, &[], 1);
+            let head = seen.head.as_mut().unwrap();
+            (head.status, head.is_probe) = (status, is_probe);
+            Shown {
+                source: "probe",
+                seen,
+                offset: None,
+                silence: None,
+            }
+        };
         let mut hops = [hop("a", &[Id::NoProbe]), hop("b", &[])];
-        forgive_the_agent(&mut hops);
+        forgive_the_agent(&mut hops, &[shown(404, false), shown(200, true)]);
+        assert!(compare::first_fault(&hops).is_none());
+        // It wants credentials for every path.
+        let mut hops = [hop("a", &[Id::ErrorStatus]), hop("b", &[])];
+        forgive_the_agent(&mut hops, &[shown(401, false), shown(200, true)]);
         assert!(compare::first_fault(&hops).is_none());
         let mut alone = [hop("a", &[Id::NoProbe])];
-        forgive_the_agent(&mut alone);
+        forgive_the_agent(&mut alone, &[shown(404, false)]);
         assert!(compare::first_fault(&alone).is_some());
+        for (first, second) in [
+            (shown(401, false), shown(401, false)),
+            (shown(503, false), shown(200, true)),
+        ] {
+            let mut hops = [hop("a", &[Id::ErrorStatus]), hop("b", &[])];
+            forgive_the_agent(&mut hops, &[first, second]);
+            assert!(compare::first_fault(&hops).is_some());
+        }
     }
 }

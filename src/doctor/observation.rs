@@ -32,6 +32,8 @@ pub(crate) struct Head {
     pub(crate) coding: Option<String>,
     pub(crate) server: Option<String>,
     pub(crate) via: Option<String>,
+    /// Where a redirect leads, as it may be shown.
+    pub(crate) location: Option<String>,
     /// It has the header of Weir's probe.
     pub(crate) is_probe: bool,
 }
@@ -171,6 +173,27 @@ pub(crate) fn bursts(times: &[i64], apart: i64) -> usize {
     usize::from(!times.is_empty()) + gaps.count()
 }
 
+/// Returns how many bursts these times make, where a burst lasts `window` at most: events that come apart, but quickly, are
+/// bursts of their own.
+pub(crate) fn bursts_within(times: &[i64], window: i64) -> usize {
+    let mut count = 0;
+    let mut since: Option<i64> = None;
+    for at in times {
+        if since.is_none_or(|since| at - since > window) {
+            since = Some(*at);
+            count += 1;
+        }
+    }
+    count
+}
+
+/// Returns how many events arrived within `window` of the first one.
+pub(crate) fn first_within(times: &[i64], window: i64) -> usize {
+    let first = times.first().copied().unwrap_or_default();
+    let near = times.iter().take_while(|at| **at - first <= window);
+    near.count()
+}
+
 /// Returns how many events arrived together with the first one.
 pub(crate) fn first_burst(times: &[i64], apart: i64) -> usize {
     let gaps = times.windows(2).take_while(|pair| match pair {
@@ -215,5 +238,9 @@ mod tests {
         assert_eq!(bursts(&[1, 5, 11, 40, 41, 60], 10), 3);
         assert_eq!(first_burst(&[1, 5, 11, 40, 41, 60], 10), 3);
         assert_eq!(first_burst(&[], 10), 0);
+        assert_eq!(bursts_within(&[], 10), 0);
+        assert_eq!(bursts_within(&[1, 5, 11, 12, 22, 60], 10), 3);
+        assert_eq!(first_within(&[1, 5, 11, 12, 22, 60], 10), 3);
+        assert_eq!(first_within(&[], 10), 0);
     }
 }

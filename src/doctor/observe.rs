@@ -209,6 +209,17 @@ impl Observer<'_> {
     }
 }
 
+/// Returns where a redirect leads, without its query; `None` if it cannot be shown.
+fn shown(location: &str) -> Option<String> {
+    if location.starts_with('/') && !location.starts_with("//") {
+        let path = location.split(['?', '#']).next()?;
+        return Some(format!("{path} of the same host"));
+    }
+    Target::parse(location)
+        .ok()
+        .map(|target| target.to_string())
+}
+
 fn head(response: &Response<Incoming>, at: i64) -> Head {
     let text = |name: HeaderName| {
         let value = response.headers().get(name)?;
@@ -223,6 +234,25 @@ fn head(response: &Response<Incoming>, at: i64) -> Head {
         coding: text(header::CONTENT_ENCODING),
         server: text(header::SERVER),
         via: text(header::VIA),
+        location: text(header::LOCATION).and_then(|to| shown(&to)),
         is_probe: response.headers().contains_key(HEADER),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_is_shown_without_its_query() {
+        for (location, said) in [
+            ("https://a.test/x?key=s3cret", Some("https://a.test/x")),
+            ("/login?next=s3cret", Some("/login of the same host")),
+            ("//a/x", None),
+            ("https://u:s3cret@a/", None),
+            ("x", None),
+        ] {
+            assert_eq!(shown(location).as_deref(), said, "{location}");
+        }
     }
 }

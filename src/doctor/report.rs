@@ -115,8 +115,13 @@ fn summary(seen: &Observation, offset: Option<Offset>) -> String {
         parts.push(format!("first event after {}", span(first - seen.asked)));
     }
     let number = bursts(&events, TOGETHER);
-    let plural = if number == 1 { "" } else { "s" };
-    parts.push(format!("{} events in {number} burst{plural}", events.len()));
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    parts.push(format!(
+        "{} event{} in {number} burst{}",
+        events.len(),
+        plural(events.len()),
+        plural(number)
+    ));
     if let Some(offset) = offset
         && let Some((median, longest)) = flow::delays(&flow::timed(seen, offset))
     {
@@ -226,6 +231,7 @@ mod tests {
         let judged = Judged {
             findings: vec![Finding::new(Id::Buffered, "all at once\u{1b}[2J")],
             not_examined: vec!["silence".to_owned()],
+            is_partial: false,
         };
         let hop = Hop {
             url: "http://a".to_owned(),

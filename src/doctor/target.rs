@@ -78,6 +78,12 @@ impl Target {
         self.path == "/"
     }
 
+    /// Returns the query, unless it is empty. It may be secret.
+    pub(crate) fn query(&self) -> Option<&str> {
+        let (_, query) = self.path.split_once('?')?;
+        (!query.is_empty()).then_some(query)
+    }
+
     /// Returns the path without the query.
     pub(crate) fn bare_path(&self) -> &str {
         self.path.split('?').next().unwrap_or_default()
@@ -122,7 +128,10 @@ mod tests {
         }
         let target = Target::parse("https://[::1]/x?y").unwrap();
         assert_eq!(target.place, Place::Tcp("::1".to_owned(), 443));
-        assert_eq!(target.path, "/x?y");
+        assert_eq!((target.path.as_str(), target.query()), ("/x?y", Some("y")));
+        for without in ["http://a", "http://a/x?", "unix:/x"] {
+            assert_eq!(Target::parse(without).unwrap().query(), None);
+        }
     }
 
     #[test]

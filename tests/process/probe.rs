@@ -139,7 +139,7 @@ fn what_the_probe_does_not_take_is_refused_in_words() {
     }
 }
 
-/// A silence of 1 s and the streams around it take about 6 s: this is the whole command.
+/// A silence of 1 s and the streams around it take about 7 s: this is the whole command.
 #[test]
 fn doctor_finds_nothing_wrong_with_weir_itself() {
     let weir = Weir::start(WITH, Upstream::start().address());

@@ -85,6 +85,7 @@ HARMS = {
     "ignores that the client left": ({"ignores_leave": True}, {"client_left_ignored"}),
     "buffers": ({"collects": 1 << 20}, {"buffered"}),
     "coalesces": ({"collects": 700}, {"coalesced"}),
+    "waits a little for more": ({"waits": 0.1}, {"coalesced"}),
     "cuts silence without heartbeats": ({"idle": 1.2, "strips_comments": True}, {"idle_cut", "heartbeats_stripped"}),
 }
 
@@ -112,6 +113,21 @@ def test_the_first_hop_is_at_fault_for_all_behind_it(probed, bad):
     report = doctor(*IDLE, probed.url, first, second)
     assert report.fault == (first, "content_type_rewritten")
     assert report.own(2) == {"http_1_0"}
+
+
+def test_only_the_third_hop_is_bad(probed, bad):
+    second = bad(probed.url)
+    third = bad(second, strips_comments=True)
+    report = doctor(*IDLE, probed.url, second, third)
+    assert report.fault == (third, "heartbeats_stripped")
+    assert report.ids(0) == report.ids(1) == set()
+    assert report.json["verdict"].startswith(f"{third} is the first hop")
+
+
+def test_a_key_in_the_query_is_sent_and_not_shown(probed, bad):
+    done = run(*IDLE, bad(probed.url, key="s3cret") + "/.weir/probe?key=s3cret")
+    assert done.returncode == 0, done.stdout
+    assert "s3cret" not in done.stdout + done.stderr
 
 
 def test_five_seconds_of_silence_are_tested_by_default(probed, bad):
@@ -186,7 +202,10 @@ def test_http2_over_tls_is_shown(weir, upstream, authority, tmp_path):
     again = doctor(*IDLE, "--http1.1", "--ca-file", authority.file(tmp_path), url)
     assert again.code == 0 and again.json["hops"][0]["http"] == "HTTP/1.1"
     untrusted = doctor(url)
-    assert untrusted.ids() == {"unreachable"}
+    assert untrusted.ids() == {"unreachable"} and "--ca-file" in untrusted.json["fault"]["evidence"]
+    port = url.rpartition(":")[2]
+    plain = doctor(f"http://127.0.0.1:{port}")
+    assert plain.ids() == {"unreachable"} and "give https://" in plain.json["fault"]["evidence"]
 
 
 def test_without_a_probe_it_says_so(weir, upstream):
@@ -200,11 +219,12 @@ def test_without_a_probe_it_says_so(weir, upstream):
     assert "probe: true" in report.json["verdict"]
 
 
-def test_an_agent_before_weir_needs_no_probe(probed, upstream):
+@pytest.mark.parametrize("status", ["404 Not Found", "401 Unauthorized", "307 Temporary Redirect"])
+def test_an_agent_before_weir_needs_no_probe(probed, upstream, status):
     def absent(connection):
         while True:
             connection.request()
-            connection.send("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+            connection.send(f"HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n")
 
     report = doctor(*IDLE, upstream(absent).url, probed.url)
     assert report.code == 0, report.json["verdict"]
@@ -250,12 +270,19 @@ def test_the_report_in_a_terminal(probed, bad):
         ["-d", "@/no/such/file", "http://a"],
         ["--openai", "m", "-d", "{}", "http://a"],
         ["--ca-file", "/no/such/file", "http://127.0.0.1:1"],
+        ["--ca-file", __file__, "http://127.0.0.1:1"],
     ],
 )
 def test_wrong_usage_is_2(args):
     done = run(*args)
     assert done.returncode == 2, (done.stdout, done.stderr)
     assert done.stderr and not done.stdout and "s3cret" not in done.stderr
+
+
+def test_http_where_https_was_meant(probed):
+    report = doctor(f"https://{probed.address}")
+    assert report.ids() == {"unreachable"}
+    assert "did you mean http://" in report.json["verdict"]
 
 
 def test_nobody_there_is_a_finding():

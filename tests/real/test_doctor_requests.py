@@ -137,6 +137,36 @@ def test_an_answer_that_is_no_stream_and_one_that_is_an_error(paced):
     assert doctor(f"{paced.url}/nowhere").ids() == {"error_status"}
 
 
+def test_a_short_answer_is_not_called_well(paced):
+    for path in ("/events?count=1", "/events?count=40&pace=0"):
+        report = doctor(f"{paced.url}{path}")
+        assert report.code == 0, report.json["verdict"]
+        assert "so short a response" in report.json["verdict"]
+        assert any(why.startswith("times") for why in report.json["hops"][0]["not_examined"])
+    empty = doctor(f"{paced.url}/events?count=0")
+    assert empty.ids() == {"not_a_stream"} and "without an event" in empty.json["verdict"]
+
+
+def test_a_redirect_says_where_it_leads(upstream):
+    def agent(connection):
+        connection.request()
+        connection.send("HTTP/1.1 308 Permanent Redirect\r\nlocation: https://a.test/x?key=s3cret\r\ncontent-length: 0\r\n\r\n")
+
+    report = doctor("-d", "{}", f"{upstream(agent).url}/x")
+    assert report.ids() == {"error_status"}
+    assert "give https://a.test/x instead" in report.json["verdict"]
+    assert "s3cret" not in json.dumps(report.json)
+
+
+def test_a_hop_that_waits_a_little_is_found_beside_the_agent(paced):
+    front = BadHop(paced.url, waits=0.1)
+    try:
+        report = doctor(f"{paced.url}/events?count=40&pace=0.03", f"{front.url}/events?count=40&pace=0.03")
+    finally:
+        front.close()
+    assert report.fault == (front.url + "/events", "coalesced"), report.json["verdict"]
+
+
 def test_a_request_is_sent_as_curl_sends_it_and_nothing_of_it_is_shown(upstream, tmp_path):
     seen = []
 

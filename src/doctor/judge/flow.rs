@@ -12,6 +12,9 @@ const EVENT_LATE: i64 = 150_000;
 /// Events that arrive within this time arrive together, if they were sent farther apart.
 const TOGETHER: i64 = 25_000;
 
+/// How far apart the events of a quick stream are, at least. Those that were sent closer, by a busy machine, do not count.
+const QUICK_APART: i64 = 30_000;
+
 /// An event: when it was sent, by the doctor's clock, and when it arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timed {
@@ -48,7 +51,15 @@ struct Merged {
     merged: usize,
 }
 
-fn merged(events: &[Timed]) -> Merged {
+impl Merged {
+    /// Two of five pairs or more arrived together.
+    const fn is_much(self) -> bool {
+        self.merged * 5 >= self.pairs * 2
+    }
+}
+
+/// Counts the pairs of events that were sent at least `apart`, and how many of them arrived together.
+fn merged(events: &[Timed], apart: i64) -> Merged {
     let mut found = Merged {
         pairs: 0,
         merged: 0,
@@ -56,7 +67,7 @@ fn merged(events: &[Timed]) -> Merged {
     for pair in events.windows(2) {
         let [before, after] = pair else { continue };
         let sent = after.sent - before.sent;
-        if sent < 2 * TOGETHER {
+        if sent < apart {
             continue;
         }
         found.pairs += 1;
@@ -92,8 +103,8 @@ pub(crate) fn judge(seen: &Observation, offset: Offset, judged: &mut Judged) {
         );
         return;
     }
-    let later = merged(rest);
-    if later.pairs >= 3 && later.merged * 5 >= later.pairs * 2 {
+    let later = merged(rest, 2 * TOGETHER);
+    if later.pairs >= 3 && later.is_much() {
         let number = bursts(&times, TOGETHER);
         let (median, longest) = delays(&events).unwrap_or_default();
         judged.find(
@@ -142,6 +153,24 @@ pub(crate) fn judge(seen: &Observation, offset: Offset, judged: &mut Judged) {
             format!(
                 "the head arrived {} after it was sent, {with}",
                 span(head_took)
+            ),
+        );
+    }
+}
+
+/// Finds that a hop waits a little for more before it passes on what it has: events of a slow stream arrive one by one all
+/// the same, but not those of a quick one.
+pub(crate) fn quick(seen: &Observation, offset: Offset, judged: &mut Judged) {
+    let events = timed(seen, offset);
+    let found = merged(&events, QUICK_APART);
+    if found.pairs >= 8 && found.is_much() {
+        judged.find(
+            Id::Coalesced,
+            format!(
+                "of {} events, sent {} or more apart, {} arrived together with the one before: something waits a little for more",
+                found.pairs + 1,
+                span(QUICK_APART),
+                found.merged
             ),
         );
     }
@@ -212,6 +241,25 @@ mod tests {
             ids(1_201 * MS, &with_head),
             [Id::Coalesced],
             "the head waited with them"
+        );
+    }
+
+    #[test]
+    fn a_short_wait_for_more_is_seen_in_a_quick_stream() {
+        let found = |step: i64| {
+            let sent = (0..20).map(|number| 40 * MS * number);
+            let events: Vec<_> = sent.map(|sent| (sent, (sent / step + 1) * step)).collect();
+            let mut judged = Judged::default();
+            quick(&probe(2 * MS, &events), same(), &mut judged);
+            judged.has(Id::Coalesced)
+        };
+        assert!(found(100 * MS));
+        assert!(!found(50 * MS), "too short to be seen by people");
+        assert!(!found(MS));
+        assert_eq!(
+            ids(2 * MS, &events(|sent| (sent / (100 * MS) + 1) * 100 * MS)),
+            [],
+            "the slow stream does not show it"
         );
     }
 

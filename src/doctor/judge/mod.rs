@@ -4,17 +4,19 @@
 //! |---|---|
 //! | `flow` | the timing of a probe stream: what arrived together, and how late |
 //! | `probe`, `silence` | findings of the probe |
-//! | `request` | findings of the user's own request, whose events carry no times |
+//! | `request`, `shape` | findings of the user's own request, whose events carry no times |
 
 pub(super) mod flow;
 pub(super) mod probe;
 pub(super) mod request;
+mod shape;
 pub(super) mod silence;
 
 use http::Version;
 
 use super::finding::{Finding, Id};
 use super::observation::{End, Observation, span};
+use crate::probe::MAX_STREAMS;
 
 /// What is wrong, and what could not be examined.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +24,8 @@ pub(crate) struct Judged {
     pub(crate) findings: Vec<Finding>,
     /// Why something was not examined.
     pub(crate) not_examined: Vec<String>,
+    /// The response was too short to show when its events come.
+    pub(crate) is_partial: bool,
 }
 
 impl Judged {
@@ -54,7 +58,22 @@ fn answered(seen: &Observation, judged: &mut Judged) -> bool {
     if (200..300).contains(&head.status) {
         return true;
     }
-    judged.find(Id::ErrorStatus, format!("the status is {}", head.status));
+    let means = match (head.status, &head.location) {
+        (300..=399, Some(location)) => format!(", a redirect: give {location} instead"),
+        (300..=399, None) => ", a redirect: give the URL that it leads to".to_owned(),
+        (401 | 403, _) => ": credentials are missing or wrong".to_owned(),
+        (404, _) => ": there is nothing at this path".to_owned(),
+        (405, _) => ": the path takes another method".to_owned(),
+        (429, _) => ": a rate limit".to_owned(),
+        (503, _) => ": it takes no more requests, or nothing behind it answers".to_owned(),
+        (502 | 504, _) => ": the hop did not get a response from what is behind it".to_owned(),
+        (500.., _) => ": its log says why".to_owned(),
+        _ => String::new(),
+    };
+    judged.find(
+        Id::ErrorStatus,
+        format!("the status is {}{means}", head.status),
+    );
     false
 }
 
@@ -75,6 +94,16 @@ fn of_head(seen: &Observation, judged: &mut Judged) {
             "the response is HTTP/1.0, whose end is the end of the connection: a stream that was cut looks complete",
         );
     }
+}
+
+/// Says that a further stream of the probe was refused.
+pub(super) fn refused(status: u16) -> String {
+    if status == 503 {
+        return format!(
+            "another stream got the status 503: the probe serves {MAX_STREAMS} at once, and others may be using it"
+        );
+    }
+    format!("another stream got the status {status}")
 }
 
 /// Returns how a stream ended, in brackets, if there is anything to say.
@@ -135,6 +164,7 @@ pub(super) mod testing {
             coding: None,
             server: None,
             via: None,
+            location: None,
             is_probe: true,
         }
     }
@@ -211,6 +241,36 @@ mod tests {
         let mut second = stream(2_150_000, &[2_150_000], 2_150_000);
         second.asked = 150_000;
         assert!(!waited_for(&first, &second));
+    }
+
+    #[test]
+    fn an_error_says_what_to_do() {
+        for (status, location, said) in [
+            (301, Some("https://a/x"), "give https://a/x instead"),
+            (302, None, "a redirect"),
+            (401, None, "credentials"),
+            (500, None, "log"),
+            (503, None, "no more requests"),
+            (504, None, "behind it"),
+        ] {
+            let mut seen = stream(0, &[], 1_000);
+            let head = seen.head.as_mut().unwrap();
+            head.status = status;
+            head.location = location.map(str::to_owned);
+            let mut judged = Judged::default();
+            assert!(!answered(&seen, &mut judged));
+            let [finding] = &judged.findings[..] else {
+                panic!("{:?}", judged.findings)
+            };
+            assert_eq!(finding.id, Id::ErrorStatus);
+            assert!(finding.evidence.contains(said), "{}", finding.evidence);
+        }
+    }
+
+    #[test]
+    fn a_probe_that_is_busy_is_called_so() {
+        assert!(refused(503).contains("4 at once"));
+        assert_eq!(refused(401), "another stream got the status 401");
     }
 
     #[test]

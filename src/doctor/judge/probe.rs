@@ -14,6 +14,8 @@ pub(crate) struct Probed {
     pub(crate) main: Observation,
     /// `None` if the probe's clock could not be asked.
     pub(crate) offset: Option<Offset>,
+    /// A stream whose events are closer together.
+    pub(crate) quick: Option<Observation>,
     pub(crate) silence: Option<Silence>,
     pub(crate) leave: Option<Leave>,
 }
@@ -69,7 +71,10 @@ pub(crate) fn judge(probed: &Probed) -> Judged {
 fn begun(main: &Observation, judged: &mut Judged) -> bool {
     let is_probe = main.head.as_ref().is_some_and(|head| head.is_probe);
     let status = main.status();
-    if !is_probe && main.facts.is_none() && matches!(status, Some(200 | 204 | 404 | 405 | 501)) {
+    if !is_probe
+        && main.facts.is_none()
+        && matches!(status, Some(200 | 204 | 404 | 405 | 410 | 422 | 501))
+    {
         let status = status.unwrap_or_default();
         judged.find(
             Id::NoProbe,
@@ -114,6 +119,11 @@ pub(crate) fn timing(probed: &Probed, offset: Offset, judged: &mut Judged) {
             ),
         );
         return;
+    }
+    if let Some(quick) = &probed.quick
+        && found.findings.is_empty()
+    {
+        flow::quick(quick, offset, &mut found);
     }
     for finding in found.findings {
         judged.find(finding.id, finding.evidence);
@@ -224,6 +234,7 @@ mod tests {
             plan: plan(),
             main: main(),
             offset: estimate(&[(0, 0)], &[(0, 0)], 0),
+            quick: None,
             silence: Some(silence()),
             leave: Some(Leave::Noticed(3 * MS)),
         }
@@ -293,6 +304,24 @@ mod tests {
             probed.main.facts = None;
         };
         assert_eq!(ids(none), [Id::NoProbe]);
+    }
+
+    #[test]
+    fn a_quick_stream_counts_if_the_slow_one_is_well() {
+        let bursts = |probed: &mut Probed| {
+            let events: Vec<_> = (0..20)
+                .map(|number| (40 * MS * number, (number / 4 + 1) * 160 * MS))
+                .collect();
+            probed.quick = Some(probe(2 * MS, &events));
+        };
+        assert_eq!(ids(bursts), [Id::Coalesced]);
+        let and_late = |probed: &mut Probed| {
+            bursts(probed);
+            let sent = (0..20).map(|number| (800 + 100 * number) * MS);
+            let events: Vec<_> = sent.map(|sent| (sent, sent + 200 * MS)).collect();
+            probed.main = probe(2 * MS, &events);
+        };
+        assert_eq!(ids(and_late), [Id::EventsDelayed]);
     }
 
     #[test]

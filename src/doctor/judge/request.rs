@@ -2,13 +2,14 @@
 //! before it. At the first hop there is nothing to compare with, so only clear faults are findings there.
 
 use super::super::finding::Id;
-use super::super::observation::{End, Form, Head, Observation, bursts, first_burst, span};
+use super::super::observation::{End, Form, Head, Observation, first_within, span};
+use super::shape::{FEW, SHORT, Shape, TOGETHER, is_collected};
 use super::{Judged, answered, of_head, together};
 
-/// A stream that is shorter than this shows nothing.
-const SHORT: i64 = 700_000;
-/// Events that arrive within this time arrive together.
-const TOGETHER: i64 = 20_000;
+/// An event that arrives so soon after the head comes with it.
+const WITH_HEAD: i64 = 40_000;
+/// The mean time between bursts from which on people see them. A busy machine reads events together, but sooner.
+const SEEN: i64 = 50_000;
 /// A silence before a cut that is longer than this is its cause.
 const SILENT: i64 = 1_000_000;
 
@@ -29,20 +30,41 @@ pub(crate) fn judge(seen: &Requested, before: Option<&Observation>) -> Judged {
     }
     let before = before.filter(|before| before.status().is_some_and(|code| code < 300));
     of_head(main, &mut judged);
-    if is_no_stream(main) {
+    if has_no_event(main) {
+        if let Some(count) = before
+            .map(|before| before.events().len())
+            .filter(|count| *count > 0)
+        {
+            judged.find(
+                Id::Cut,
+                format!(
+                    "the response ended after {} without an event; at the URL before {count} came",
+                    span(main.ended - main.asked)
+                ),
+            );
+            return judged;
+        }
+        judged.find(
+            Id::NotAStream,
+            format!(
+                "the response ended after {} without an event",
+                span(main.ended - main.asked)
+            ),
+        );
+        return judged;
+    }
+    if is_no_stream(main, before) {
         let kind = main.head.as_ref().map(Head::essence);
         let kind = kind.filter(|kind| !kind.is_empty());
         judged.find(
             Id::NotAStream,
-            format!(
-                "the response is one {}: does the request ask for a stream?",
-                kind.as_deref().unwrap_or("piece")
-            ),
+            format!("the response is one {}", kind.as_deref().unwrap_or("piece")),
         );
         return judged;
     }
     content_type(main, before, &mut judged);
     timing(main, before, &mut judged);
+    too_short(main, &mut judged);
     cut(main, &mut judged);
     if let Some(before) = before.filter(|before| before.comments() >= 2)
         && main.comments() == 0
@@ -67,13 +89,51 @@ pub(crate) fn judge(seen: &Requested, before: Option<&Observation>) -> Judged {
     judged
 }
 
-fn is_no_stream(seen: &Observation) -> bool {
+/// Reports whether the response is complete and says nothing.
+fn has_no_event(seen: &Observation) -> bool {
+    // The last line may lack its end.
+    let is_empty = seen.bytes == 0 || seen.form == Form::Events;
+    seen.end == End::Complete && is_empty && seen.events().is_empty()
+}
+
+/// Reports whether the response is one document.
+fn is_no_stream(seen: &Observation, before: Option<&Observation>) -> bool {
     let essence = seen.head.as_ref().map(Head::essence);
-    let whole = matches!(
+    let is_document = matches!(
         essence.as_deref(),
         Some("application/json" | "text/html" | "application/problem+json" | "")
     );
-    seen.form == Form::Other && whole && seen.end == End::Complete && seen.arrivals.len() <= 3
+    let events = seen.events();
+    let is_one = || match (events.first(), events.last()) {
+        (Some(first), Some(last)) => last - first < 50_000,
+        _ => true,
+    };
+    // Bytes of any other type that come in one piece, unless they are compressed, or were a stream at the hop before.
+    let is_packed = seen
+        .head
+        .as_ref()
+        .is_some_and(|head| head.compression().is_some());
+    let was_stream = before.is_some_and(|before| before.events().len() >= FEW);
+    seen.form == Form::Other
+        && seen.end == End::Complete
+        && events.len() <= 3
+        && (is_document || (is_one() && !is_packed && !was_stream))
+}
+
+/// Says so if a response is too short to show when its events come.
+fn too_short(seen: &Observation, judged: &mut Judged) {
+    let count = seen.events().len();
+    let lasted = seen.ended - seen.asked;
+    if count >= FEW && lasted >= SHORT {
+        return;
+    }
+    let events = if count == 1 { "event" } else { "events" };
+    judged.not_examined.push(format!(
+        "times, because the response has {count} {events} within {}: ask for a longer one, of {FEW} events and {} at least",
+        span(lasted),
+        span(SHORT)
+    ));
+    judged.is_partial = true;
 }
 
 fn content_type(seen: &Observation, before: Option<&Observation>, judged: &mut Judged) {
@@ -106,44 +166,24 @@ fn named(essence: &str) -> &str {
     }
 }
 
-/// The shape of a stream in time.
-struct Shape {
-    count: usize,
-    bursts: usize,
-    head: i64,
-    first: i64,
-    last: i64,
-}
-
-impl Shape {
-    fn of(seen: &Observation) -> Option<Self> {
-        let events = seen.events();
-        Some(Self {
-            count: events.len(),
-            bursts: bursts(&events, TOGETHER),
-            head: seen.head.as_ref()?.at - seen.asked,
-            first: events.first()? - seen.asked,
-            last: events.last()? - seen.asked,
-        })
-    }
-
-    /// Returns how many events a burst has, times ten.
-    fn density(&self) -> usize {
-        self.count * 10 / self.bursts.max(1)
-    }
-
-    /// Everything came at once, after a while.
-    fn is_one_piece(&self) -> bool {
-        let took = self.last - self.first;
-        self.count >= 5 && self.last > SHORT && took <= (self.last / 20).max(50_000)
-    }
-}
-
 fn timing(seen: &Observation, before: Option<&Observation>, judged: &mut Judged) {
     let Some(now) = Shape::of(seen) else {
         return;
     };
     let was = before.and_then(Shape::of);
+    if let Some(was) = &was
+        && is_collected(seen, &now, was)
+    {
+        judged.find(
+            Id::Buffered,
+            format!(
+                "all of the body arrived at once, {} after the request; at the URL before it came in {} pieces",
+                span(now.first),
+                was.count
+            ),
+        );
+        return;
+    }
     if now.is_one_piece() {
         let than = match &was {
             Some(was) if !was.is_one_piece() => {
@@ -164,10 +204,10 @@ fn timing(seen: &Observation, before: Option<&Observation>, judged: &mut Judged)
         );
         return;
     }
-    let first_burst = first_burst(&seen.events(), TOGETHER);
+    let first_burst = first_within(&seen.events(), TOGETHER);
     let rest = now.count.saturating_sub(first_burst);
     let rest_flows = rest >= 3 && rest < 2 * now.bursts.max(1);
-    if now.head > SILENT && now.first - now.head < 2 * TOGETHER && first_burst >= 4 && rest_flows {
+    if now.head > SILENT && now.first - now.head < WITH_HEAD && first_burst >= 4 && rest_flows {
         judged.find(
             Id::HeadDelayed,
             format!(
@@ -177,14 +217,21 @@ fn timing(seen: &Observation, before: Option<&Observation>, judged: &mut Judged)
         );
         return;
     }
-    let denser = was
-        .as_ref()
-        .is_none_or(|was| now.density() >= 2 * was.density());
-    if now.count >= 10 && now.bursts >= 2 && now.density() >= 40 && now.last > SHORT && denser {
+    let dense = match &was {
+        // Almost twice as many in a burst: a hop that waits a little for more makes pairs at least.
+        Some(was) => now.density() >= (was.density() * 9 / 5).max(18),
+        None => now.density() >= 40,
+    };
+    let is_seen = now.bursts >= 2 && now.apart() >= SEEN && now.last > SHORT;
+    if now.count >= 10 && is_seen && dense {
+        let than = match &was {
+            Some(was) => format!("; at the URL before they came in {} bursts", was.bursts),
+            None => "; the agent itself may have written them so".to_owned(),
+        };
         judged.find(
             Id::Coalesced,
             format!(
-                "{} events arrived in {} bursts within {}",
+                "{} events arrived in {} bursts within {}{than}",
                 now.count,
                 now.bursts,
                 span(now.last - now.first)
@@ -259,6 +306,26 @@ mod tests {
             .map(|number| (300 + number / 2 * 25) * MS)
             .collect();
         assert_eq!(ids(stream(300 * MS, &fast, 2_000 * MS), None), []);
+        // A fast model that pauses, for a tool.
+        let pauses: Vec<i64> = (0..180)
+            .map(|number| (8 * number + number / 60 * 600) * MS)
+            .collect();
+        let pausing = stream(MS, &pauses, 3_000 * MS);
+        assert_eq!(ids(pausing.clone(), None), []);
+        assert_eq!(ids(pausing.clone(), Some(&pausing)), []);
+        // The head comes with the first token, and the first tokens come quickly.
+        let eager: Vec<i64> = (0..60)
+            .map(|number: i64| (1_500 + 5 * number.min(8) + 26 * (number - 8).max(0)) * MS)
+            .collect();
+        assert_eq!(ids(stream(1_500 * MS, &eager, 3_000 * MS), None), []);
+        // A busy machine reads tokens of a fast model together.
+        let read: Vec<i64> = (0..400).map(|number| number / 4 * 10 * MS).collect();
+        let written: Vec<i64> = (0..400).map(|number| number * 5 / 2 * MS).collect();
+        let (read, written) = (
+            stream(MS, &read, 1_000 * MS),
+            stream(MS, &written, 1_000 * MS),
+        );
+        assert_eq!(ids(read, Some(&written)), []);
         // A short answer.
         assert_eq!(ids(stream(200 * MS, &[200 * MS; 20], 200 * MS), None), []);
     }
@@ -277,6 +344,52 @@ mod tests {
         let seen = stream(10 * MS, &events, 3_000 * MS);
         assert_eq!(ids(seen.clone(), Some(&flowing())), [Id::Coalesced]);
         assert_eq!(ids(seen, None), [Id::Coalesced]);
+        // A hop that waits 0.1 s for more makes pairs.
+        let quick: Vec<i64> = (0..30).map(|number| 50 * number * MS).collect();
+        let pairs: Vec<i64> = (0..30).map(|number| (number / 2 + 1) * 100 * MS).collect();
+        let pairs = stream(100 * MS, &pairs, 1_600 * MS);
+        let quick = stream(MS, &quick, 1_500 * MS);
+        assert_eq!(ids(pairs.clone(), Some(&quick)), [Id::Coalesced]);
+        assert_eq!(ids(pairs, None), [], "an agent may write so");
+    }
+
+    #[test]
+    fn what_is_too_short_to_show_something_is_not_called_well() {
+        let partial = |events: &[i64], ended: i64| {
+            let seen = Requested {
+                main: stream(MS, events, ended),
+                second: None,
+            };
+            let judged = judge(&seen, None);
+            assert!(judged.findings.is_empty(), "{:?}", judged.findings);
+            assert_eq!(judged.is_partial, judged.not_examined.len() == 3);
+            judged.is_partial
+        };
+        assert!(partial(&[1_000 * MS], 2_000 * MS));
+        assert!(partial(&[MS; 50], 2 * MS));
+        assert!(!partial(
+            &[100 * MS, 500 * MS, 900 * MS, 1_300 * MS, 1_700 * MS],
+            1_700 * MS
+        ));
+        let empty = stream(MS, &[], 2_000 * MS);
+        assert_eq!(ids(empty.clone(), None), [Id::NotAStream]);
+        assert_eq!(ids(empty, Some(&flowing())), [Id::Cut]);
+    }
+
+    #[test]
+    fn a_body_of_another_type_that_comes_at_once_is_no_stream_or_buffered() {
+        let typed = |events: &[i64], ended: i64| {
+            let mut seen = stream(MS, events, ended);
+            seen.form = Form::Other;
+            seen.head.as_mut().unwrap().kind = Some("text/plain".to_owned());
+            seen
+        };
+        let words: Vec<i64> = (0..20).map(|number| 100 * number * MS).collect();
+        let words = typed(&words, 2_000 * MS);
+        assert_eq!(ids(words.clone(), None), []);
+        let late = typed(&[2_000 * MS], 2_000 * MS);
+        assert_eq!(ids(late, Some(&words)), [Id::Buffered]);
+        assert_eq!(ids(typed(&[MS], MS), None), [Id::NotAStream]);
     }
 
     #[test]

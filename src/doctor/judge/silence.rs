@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::finding::Id;
 use super::super::observation::{End, Observation, span};
-use super::{Judged, together, why};
+use super::{Judged, refused, together, why};
 use crate::probe::Settings;
 
 /// Two streams with a silence, at the same time: without heartbeats, and with them.
@@ -49,7 +49,7 @@ pub(crate) fn judge(silence: &Silence, judged: &mut Judged) {
     if !asked(idle) || !asked(beats) {
         let status = idle.status().into_iter().chain(beats.status()).max();
         let why = match status {
-            Some(status) if status != 200 => format!("a second stream got the status {status}"),
+            Some(status) if status != 200 => refused(status),
             _ => "a second stream got no response".to_owned(),
         };
         judged.not_examined.push(format!("silence, because {why}"));

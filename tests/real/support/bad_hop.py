@@ -1,9 +1,10 @@
 """A small proxy for HTTP/1.1 that harms streams in one chosen way. Each response ends its connection."""
 
+import queue
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 
@@ -26,6 +27,10 @@ class Harm(NamedTuple):
     ignores_leave: bool = False
     # Bytes are passed on in pieces of this size at least, or at the end.
     collects: int = 0
+    # What has come is passed on every so many seconds.
+    waits: float = 0
+    # Requests without this text in their first line are not answered.
+    key: str = ""
 
 
 class BadHop:
@@ -68,6 +73,8 @@ class BadHop:
         request = _until(client, b"\r\n\r\n")
         if not request:
             return
+        if harm.key.encode() not in request.partition(b"\r\n")[0]:
+            return
         line, *fields = request.removesuffix(b"\r\n\r\n").split(b"\r\n")
         if harm.http10:
             line = line.replace(b"HTTP/1.1", b"HTTP/1.0")
@@ -103,6 +110,9 @@ class BadHop:
         send = _silently(client) if harm.ignores_leave else client.sendall
         send(status + head + b"\r\n")
         length = int(headers.get(b"content-length", b"-1"))
+        steps = _Steps(send, harm.waits) if harm.waits and is_stream else None
+        if steps:
+            send = steps.add
         waiting = b""
         for piece in _body(answer, chunked, length):
             if is_stream and harm.strips_comments and piece.startswith(b":"):
@@ -116,11 +126,46 @@ class BadHop:
             send(b"%x\r\n%s\r\n" % (len(waiting), waiting) if frames else waiting)
         if frames:
             send(b"0\r\n\r\n")
+        if steps:
+            steps.close()
 
     def close(self) -> None:
         for one in list(self._open):
             _shut(one)
             one.close()
+
+
+class _Steps:
+    """Passes on what has come, once in `step` seconds."""
+
+    def __init__(self, send: Callable[[bytes], None], step: float):
+        self._send, self._step = send, step
+        self._came: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def add(self, data: bytes) -> None:
+        self._came.put(data)
+
+    def _run(self) -> None:
+        while not self._over.wait(self._step):
+            self._flush()
+        self._flush()
+
+    def _flush(self) -> None:
+        came = b""
+        while not self._came.empty():
+            came += self._came.get()
+        try:
+            self._send(came)
+        except OSError:
+            # The client has left.
+            self._over.set()
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join()
 
 
 def _shut(one: socket.socket) -> None:
