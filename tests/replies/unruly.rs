@@ -45,7 +45,11 @@ fn a_step_does_not_end_within_a_call() {
             "type": "AIMessageChunk", "id": id, "content": text, "tool_call_chunks": chunks,
         }))
     };
-    let chunk = |id: &str, at: u32| json!({ "type": "tool_call_chunk", "id": id, "name": "tides", "args": "{}", "index": at });
+    let chunk = |id: &str, at: u32| {
+        json!({
+            "type": "tool_call_chunk", "id": id, "name": "tides", "args": "{}", "index": at,
+        })
+    };
     let answer = |id: &str| {
         message(json!({
             "type": "tool", "id": format!("of-{id}"), "tool_call_id": id, "name": "tides",
@@ -126,7 +130,10 @@ fn inputs(calls: &[Value]) -> Vec<(String, String, Value)> {
 
 #[test]
 fn calls_that_share_an_index_or_an_id_are_two() {
-    let call = |at: u32, id: &str, name: &str, args: &str| json!({ "index": at, "id": id, "function": { "name": name, "arguments": args } });
+    let call = |at: u32, id: &str, name: &str, args: &str| {
+        let function = json!({ "name": name, "arguments": args });
+        json!({ "index": at, "id": id, "function": function })
+    };
     let rest = |at: u32, args: &str| json!({ "index": at, "function": { "arguments": args } });
     let (one, two) = (json!({ "a": 1 }), json!({ "b": 2 }));
     let of = |id: &str, name: &str, input: &Value| (id.to_owned(), name.to_owned(), input.clone());

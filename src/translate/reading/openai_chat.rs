@@ -122,8 +122,8 @@ impl OpenAiChat {
 
     /// Reads a piece of a call: the first has an id and a name, later ones only arguments.
     ///
-    /// Some servers give all calls of a message the index 0, or the same id. Each is a call of its own, or their arguments
-    /// would be one text that is no JSON.
+    /// Some servers give all calls of a message the index 0, or the same id. Each is a call of its own, or
+    /// their arguments would be one text that is no JSON.
     fn call(&mut self, choice: u64, msg: &[u8], call: &[u8], parts: &mut dyn FnMut(Part<'_>)) {
         let number = number(call, &["index"]).unwrap_or_default();
         let function = member(call, "function").unwrap_or(call);
