@@ -176,3 +176,24 @@ fn a_failure_without_words_has_some() {
     let error = got.iter().find(|event| event["type"] == "error").unwrap();
     assert_eq!(error["errorText"], "The agent has failed.");
 }
+
+/// More calls than are remembered: each of them is closed.
+#[test]
+fn a_call_that_is_forgotten_is_closed() {
+    let run = |kind: &str| json!({ "type": kind, "threadId": "t", "runId": "r" });
+    let mut events = vec![("", run("RUN_STARTED"))];
+    for number in 0..300 {
+        let id = format!("c{number}");
+        let call = json!({ "type": "TOOL_CALL_START", "toolCallId": id, "toolCallName": "tides" });
+        events.push(("", call));
+    }
+    events.push(("", run("RUN_FINISHED")));
+    for (target, closed) in [
+        (Target::AiSdk, "tool-input-available"),
+        (Target::AgUi, "TOOL_CALL_END"),
+    ] {
+        let got = played(Dialect::AgUi, &events, target);
+        let closed = kinds(&got).iter().filter(|kind| **kind == closed).count();
+        assert_eq!(closed, 300, "{target:?}");
+    }
+}
