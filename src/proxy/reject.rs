@@ -197,6 +197,10 @@ pub(super) fn reject(
         // Another instance may serve the request, or this one a moment later.
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
+    if rejection.status == StatusCode::METHOD_NOT_ALLOWED && request.context.is_some() {
+        // Of what has a route, only an agent that speaks WebSocket alone refuses methods.
+        headers.insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
+    }
     if rejection.closes && request.version <= Version::HTTP_11 {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

@@ -154,6 +154,9 @@ fn ai_sdk(events: &[Event], broke: bool) -> Result<(), String> {
                     "a part is open at finish-step",
                     data,
                 )?;
+                // Clients look for a call only in the step that has begun last.
+                let is_cut = calls.values().any(|state| *state == "started");
+                ensure(!is_cut, "a call is not ready at finish-step", data)?;
                 in_step = false;
             }
             "text-start" | "reasoning-start" => {
@@ -325,7 +328,8 @@ fn ag_ui(events: &[Event], broke: bool) -> Result<(), String> {
             )?,
             "STATE_SNAPSHOT" => ensure(data.get("snapshot").is_some(), "no snapshot", data)?,
             "STATE_DELTA" => ensure(
-                data.get("delta").is_some_and(Value::is_array),
+                (data.get("delta").and_then(Value::as_array))
+                    .is_some_and(|patch| patch.iter().all(Value::is_object)),
                 "no patch",
                 data,
             )?,

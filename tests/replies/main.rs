@@ -15,6 +15,7 @@ mod losses;
 mod native;
 mod random;
 mod status_text;
+mod unruly;
 
 use std::sync::Arc;
 

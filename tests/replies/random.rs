@@ -237,6 +237,7 @@ fn odd_event(stream: &mut Stream, kind: usize, id: usize, text: &str) {
             let rest = format!(",\"name\":\"node\",\"text\":\"n{id}\"{phase}");
             stream.event("status", &rest);
         }
+        18 => stream.event("state", ",\"op\":\"patch\",\"value\":[\"no operation\"]"),
         _ => stream.error(),
     }
 }
@@ -299,7 +300,7 @@ proptest! {
 
     #[test]
     fn whatever_the_order_clients_accept_it(
-        events in vec((0_usize..19, 0_usize..3, text()), 1..40),
+        events in vec((0_usize..20, 0_usize..3, text()), 1..40),
         lengths in vec(1_usize..90, 1..6),
         escapes in any::<bool>(),
     ) {

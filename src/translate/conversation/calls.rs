@@ -37,6 +37,8 @@ impl Conversation {
         self.speak(msg, act);
         self.end_texts(act);
         if self.facts.calls.len() == MAX_CALLS {
+            // Nobody closes a call that is forgotten.
+            self.ready(Some(0), b"", None, act);
             self.facts.calls.remove(0);
         }
         let number = self.call_count;

@@ -325,11 +325,16 @@ impl Conversation {
         act(&self.facts, &Action::Start);
     }
 
-    /// Notes that the model speaks. After tools have answered, that is another step.
+    /// Notes that the model speaks. After tools have answered, that is another step, but not while the arguments of
+    /// another call may still come: clients look for a call only in the step that has begun last. Nor does a step begin
+    /// within a text that has begun meanwhile.
     fn speak(&mut self, msg: &[u8], act: Act<'_>) {
         self.begin(msg, act);
-        if std::mem::take(&mut self.answered) {
-            self.end_texts(act);
+        if !self.answered || !self.texts.is_empty() {
+            return;
+        }
+        if self.facts.calls.iter().all(|call| call.ready) {
+            self.answered = false;
             act(&self.facts, &Action::NextStep);
         }
     }

@@ -10,10 +10,24 @@ use crate::wire::Frame;
 #[derive(Debug, Default)]
 pub(super) struct OpenAiChat {
     started: bool,
-    /// The calls so far: choice, number, and id.
-    calls: Vec<(u64, u64, Vec<u8>)>,
+    /// The calls that are open, at most [`MAX_CALLS`].
+    calls: Vec<Call>,
     /// How many calls had no id.
     nameless: u64,
+}
+
+/// The most calls that are remembered. Beyond that the oldest is forgotten.
+const MAX_CALLS: usize = 256;
+
+/// A call that is open.
+#[derive(Debug)]
+struct Call {
+    choice: u64,
+    number: u64,
+    /// The id that the agent gave it; empty if it gave none.
+    told: Vec<u8>,
+    /// An id that no other open call has.
+    id: Vec<u8>,
 }
 
 impl Reading for OpenAiChat {
@@ -90,10 +104,10 @@ impl OpenAiChat {
             self.call(index, &msg, call, parts);
         }
         if let Some(reason) = at(choice, &["finish_reason"]).and_then(string) {
-            for (_, _, id) in self.calls.extract_if(.., |(choice, _, _)| *choice == index) {
+            for call in self.calls.extract_if(.., |call| call.choice == index) {
                 parts(Part::ToolReady {
                     msg: b"".into(),
-                    id: id.into(),
+                    id: call.id.into(),
                     name: b"".into(),
                     args: None,
                     by: By::Client,
@@ -107,34 +121,53 @@ impl OpenAiChat {
     }
 
     /// Reads a piece of a call: the first has an id and a name, later ones only arguments.
+    ///
+    /// Some servers give all calls of a message the index 0, or the same id. Each is a call of its own, or
+    /// their arguments would be one text that is no JSON.
     fn call(&mut self, choice: u64, msg: &[u8], call: &[u8], parts: &mut dyn FnMut(Part<'_>)) {
         let number = number(call, &["index"]).unwrap_or_default();
         let function = member(call, "function").unwrap_or(call);
-        let known = self
-            .calls
-            .iter()
-            .position(|(of, at, _)| (*of, *at) == (choice, number));
+        let (told, name) = (word(call, &["id"]), word(function, &["name"]));
+        let goes_on = told.is_empty() || name.is_empty();
+        let is_here = |open: &Call| (open.choice, open.number) == (choice, number);
+        let same = (self.calls.iter()).rposition(|open| is_here(open) && open.told == told);
+        let known = same.or_else(|| {
+            let last = self.calls.iter().rposition(is_here);
+            last.filter(|at| {
+                goes_on || self.calls.get(*at).is_some_and(|open| open.told.is_empty())
+            })
+        });
         let at = known.unwrap_or_else(|| {
-            let told = word(call, &["id"]);
             let id = if told.is_empty() {
                 self.nameless += 1;
                 format!("call-{}", self.nameless).into_bytes()
+            } else if self.calls.iter().any(|open| open.id == told) {
+                self.nameless += 1;
+                [told, format!("-{}", self.nameless).as_bytes()].concat()
             } else {
                 told.to_vec()
             };
             parts(Part::ToolStart {
                 msg: msg.into(),
                 id: (&id).into(),
-                name: word(function, &["name"]).into(),
+                name: name.into(),
                 by: By::Client,
             });
-            self.calls.push((choice, number, id));
+            if self.calls.len() == MAX_CALLS {
+                self.calls.remove(0);
+            }
+            self.calls.push(Call {
+                choice,
+                number,
+                told: told.to_vec(),
+                id,
+            });
             self.calls.len() - 1
         });
         let text = word(function, &["arguments"]);
-        if let Some((_, _, id)) = self.calls.get(at).filter(|_| !text.is_empty()) {
+        if let Some(open) = self.calls.get(at).filter(|_| !text.is_empty()) {
             parts(Part::ToolArgs {
-                id: id.into(),
+                id: (&open.id).into(),
                 text: text.into(),
             });
         }

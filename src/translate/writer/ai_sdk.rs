@@ -8,6 +8,9 @@ use crate::translate::action::{Action, Args, Call, Facts, Kind, OpenText};
 use crate::translate::ensemble::Voiced;
 use crate::translate::part::{By, Reason, StateOp};
 
+/// The end of an event of a call that is not the client's to run.
+const PROVIDER_EXECUTED: &[u8] = b",\"providerExecuted\":true}";
+
 /// Writes a UI message stream.
 #[derive(Debug, Default)]
 pub(in crate::translate) struct AiSdk {
@@ -106,7 +109,7 @@ impl AiSdk {
 
     fn by(call: &Call) -> &'static [u8] {
         match call.by {
-            By::Agent => b",\"providerExecuted\":true}",
+            By::Agent => PROVIDER_EXECUTED,
             By::Client | By::Unsaid => b"}",
         }
     }
@@ -203,7 +206,13 @@ impl Writer for AiSdk {
                     &value,
                     end,
                     metadata,
-                    Self::by(call),
+                    // Clients that go on by themselves once all of their calls have an answer would take the error for
+                    // one, and ask all agents again.
+                    if matches!(args, Args::Cut(_)) {
+                        PROVIDER_EXECUTED
+                    } else {
+                        Self::by(call)
+                    },
                 ]);
             }
             Action::ToolResult {
@@ -369,7 +378,7 @@ impl Writer for AiSdk {
             Action::Error { code, message } => {
                 out.data(&[
                     b"{\"type\":\"error\",\"errorText\":\"",
-                    message,
+                    or(message, b"The agent has failed."),
                     if code.is_empty() { b"" } else { b" (" },
                     code,
                     if code.is_empty() { b"" } else { b")" },

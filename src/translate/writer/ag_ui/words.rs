@@ -3,6 +3,7 @@
 use super::AgUi;
 use crate::translate::action::Action;
 use crate::translate::part::{Reason, StateOp};
+use crate::translate::raw::{elements, is_object};
 use crate::translate::writer::{Out, or, to_detail};
 
 impl AgUi {
@@ -60,6 +61,9 @@ impl AgUi {
             return;
         }
         let start: &[u8] = match op {
+            StateOp::Patch if !is_patch(value) => {
+                b"{\"type\":\"CUSTOM\",\"name\":\"weir.state\",\"value\":"
+            }
             StateOp::Snapshot => b"{\"type\":\"STATE_SNAPSHOT\",\"snapshot\":",
             StateOp::Patch => b"{\"type\":\"STATE_DELTA\",\"delta\":",
             StateOp::Update => b"{\"type\":\"CUSTOM\",\"name\":\"weir.state\",\"value\":",
@@ -184,4 +188,9 @@ impl AgUi {
             ]);
         }
     }
+}
+
+/// Reports whether clients accept a value as a patch: they raise on anything but a list of objects.
+fn is_patch(value: &[u8]) -> bool {
+    value.trim_ascii_start().starts_with(b"[") && elements(value).into_iter().all(is_object)
 }
