@@ -146,7 +146,8 @@ fn a_tap_names_a_request_that_has_no_response() {
     let mut accepted = upstream.accept();
     accepted.send("SSH-2.0\r\n\r\n");
     let said = lines.next().unwrap().unwrap();
-    let expected = "POST /a?token=[redacted]: not recorded: what the agent sent is no HTTP/1.1";
+    let expected =
+        "POST /a?token=[redacted]: not recorded: the agent did not send an HTTP/1.1 response";
     assert!(said.starts_with(expected), "{said}");
     child.kill().unwrap();
     child.wait().unwrap();
