@@ -171,6 +171,7 @@ pub(super) enum Pushing<'a> {
 
 impl Pushing<'_> {
     /// Offers the next event.
+    #[inline]
     pub(super) fn push(&mut self, block: &[u8], event: &Event) -> Offer {
         match self {
             Self::Direct(queue) => queue.push(block, event),
