@@ -1,6 +1,6 @@
 //! `weir replay`: answers as a recorded agent did, with the same heads, bytes and pace, and with faults on request.
 //!
-//! A [`script::Script`] is made once for each exchange of the file. Each request of a client gets one, from its beginning
+//! A `script::Script` is made once for each exchange of the file. Each request of a client gets one, from its beginning
 //! (`connection`, `play`).
 
 mod connection;
