@@ -75,6 +75,10 @@ def openai_sum(blocks):
                         slot[-1] += call["function"]["arguments"]
                 elif key == "role":
                     pass
+                elif key == "content":
+                    # Parts of text, which clients add up as they do strings.
+                    assert [part["type"] for part in value] == ["text"]
+                    texts[at, "parts"] = texts.get((at, "parts"), "") + value[0]["text"]
                 else:
                     rest.append((key, json.dumps(value)))
             if choice.get("logprobs"):
@@ -339,7 +343,6 @@ MIXTURES = {
     "openai, two ids": (CHAT, lambda at, text: chat(text, id=f"c{at}"), of_chat),
     "openai, two models": (CHAT, lambda at, text: chat(text, model=f"m{at}"), of_chat),
     "openai, two event names": (CHAT, lambda at, text: chat(text, f"agent{at}"), of_chat),
-    "openai, two fingerprints": (CHAT, lambda at, text: chat(text, system_fingerprint=f"f{at}"), of_chat),
     "openai, two values of an unknown member": (CHAT, lambda at, text: chat(text, lane=at), of_chat),
     "langgraph, two nodes": (GRAPH, lambda at, text: graph(text, langgraph_node=f"n{at}"), of_graph),
     "langgraph, two subgraphs": (GRAPH, lambda at, text: graph(text, langgraph_node="n", checkpoint_ns=f"s:{at}"), of_graph),
