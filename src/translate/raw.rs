@@ -8,6 +8,11 @@ use std::fmt::Write;
 use super::part::Text;
 use crate::wire::json::Cursor;
 
+/// Reports whether data is one JSON value, and so may stand where one is expected. Skipping would take any word for one.
+pub(super) fn is_json(data: &[u8]) -> bool {
+    serde_json::from_slice::<&serde_json::value::RawValue>(data).is_ok()
+}
+
 /// Returns the members of an object, in order: the raw body of each name, and the raw value. None if it is no object.
 pub(super) fn members(object: &[u8]) -> Vec<(&[u8], &[u8])> {
     let mut members = Vec::new();

@@ -2,8 +2,7 @@
 
 use crate::event::Event;
 use crate::translate::part::{Json, Part, Reason, Scope};
-use crate::translate::raw::{escaped, quoted};
-use crate::wire::json;
+use crate::translate::raw::{escaped, is_json, quoted};
 
 /// Passes on the token counts of an event, if it has any.
 pub(super) fn usage(event: &Event, cached: Option<u64>, parts: &mut dyn FnMut(Part<'_>)) {
@@ -37,7 +36,7 @@ pub(super) fn unknown(name: &[u8], data: &[u8], parts: &mut dyn FnMut(Part<'_>))
 
 /// Returns data as a JSON value: a string if the data is text and not JSON.
 pub(super) fn json(data: &[u8]) -> Json<'_> {
-    if json::is_whole(data) {
+    if is_json(data) {
         data.into()
     } else {
         quoted(&escaped(data)).into()
@@ -52,4 +51,22 @@ pub(super) fn remember<T>(list: &mut Vec<T>, item: T) {
         list.remove(0);
     }
     list.push(item);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_value_is_text() {
+        for (data, said) in [
+            ("f", "\"f\""),
+            ("nul", "\"nul\""),
+            ("null", "null"),
+            ("{\"a\":f}", "\"{\\\"a\\\":f}\""),
+            ("[1]", "[1]"),
+        ] {
+            assert_eq!(&*json(data.as_bytes()), said.as_bytes(), "{data}");
+        }
+    }
 }

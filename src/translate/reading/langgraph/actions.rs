@@ -1,8 +1,8 @@
 //! What tasks and tools are doing, and the data that the application itself sends.
 
-use super::{LangGraph, is_json};
+use super::LangGraph;
 use crate::translate::part::Part;
-use crate::translate::raw::{is_object, member, string, word};
+use crate::translate::raw::{is_json, is_object, member, string, word};
 use crate::translate::reading::langchain::{Answer, Message};
 
 impl LangGraph {

@@ -1,9 +1,9 @@
 //! What the model says in the modes of messages: `[message, metadata]`, mostly in pieces.
 
-use super::{LangGraph, is_json};
+use super::LangGraph;
 use crate::event::Event;
 use crate::translate::part::Part;
-use crate::translate::raw::word;
+use crate::translate::raw::{is_json, word};
 use crate::translate::reading::langchain::{Message, usage};
 use crate::wire::json::Cursor;
 

@@ -15,7 +15,7 @@ use super::langchain::{Message, Messages, usage};
 use super::{Reading, langserve};
 use crate::event::Event;
 use crate::translate::part::{Part, Reason, Scope};
-use crate::translate::raw::{member, string, word};
+use crate::translate::raw::{is_json, member, string, word};
 use crate::wire::Frame;
 
 /// The state that is kept between events.
@@ -91,10 +91,6 @@ impl LangGraph {
             scope: Scope::Run,
         });
     }
-}
-
-fn is_json(data: &[u8]) -> bool {
-    !data.is_empty() && crate::wire::json::is_whole(data)
 }
 
 fn error(data: &[u8]) -> Part<'_> {

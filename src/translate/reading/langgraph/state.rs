@@ -1,8 +1,8 @@
 //! What the nodes have changed, snapshots of the state, and interrupts. The messages in them may be the answer.
 
-use super::{LangGraph, is_json};
+use super::LangGraph;
 use crate::translate::part::{Part, StateOp};
-use crate::translate::raw::{elements, id, is_object, member, members};
+use crate::translate::raw::{elements, id, is_json, is_object, member, members};
 use crate::translate::reading::langchain::{Message, hash};
 use crate::translate::reading::shared::remember;
 
