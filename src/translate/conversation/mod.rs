@@ -15,6 +15,7 @@ mod texts;
 
 use super::action::{Action, Counts, Facts, Kind, OpenText};
 use super::part::{By, Part, Reason, Scope};
+use super::raw;
 
 /// The most model calls whose token counts are kept apart.
 const MAX_COUNTS: usize = 64;
@@ -226,6 +227,11 @@ impl Conversation {
                 act,
             ),
             Part::Error { code, message } => self.error(&code, &message, act),
+            // Readings look at as much of a value as they need. Here it must be one, or it would break the client's event.
+            Part::Raw { name, data } if !data.is_empty() && !raw::is_json(&data) => {
+                let data = &raw::quoted(&raw::escaped(&data));
+                self.other(&Action::Raw { name: &name, data }, act);
+            }
             Part::Raw { name, data } => self.other(
                 &Action::Raw {
                     name: &name,
