@@ -197,3 +197,25 @@ fn a_call_that_is_forgotten_is_closed() {
         assert_eq!(closed, 300, "{target:?}");
     }
 }
+
+/// Readings look at as much of a value as they need. What is passed on must be a value all the same, or it would break the
+/// client's event.
+#[test]
+fn what_is_nearly_json_is_passed_on_as_text() {
+    for dialect in [Dialect::A2a, Dialect::Opaque, Dialect::Mcp] {
+        for data in ["-s", "f", "nul", "1e", "{\"kind\":-s}"] {
+            for target in Target::ALL {
+                let bytes = format!("data: {data}\n\n").into_bytes();
+                let fixture = Fixture {
+                    path: "inline".into(),
+                    dialect,
+                    framing: Framing::Sse,
+                    bytes,
+                };
+                let got = translated(&fixture, &fixture.bytes, target, Choice::Fixed(dialect));
+                let checked = grammar::check(target, &got.bytes, got.broke);
+                assert_eq!(checked, Ok(()), "{dialect:?} {target:?} {data}");
+            }
+        }
+    }
+}
