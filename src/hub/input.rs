@@ -38,8 +38,12 @@ impl Input {
             .map(|feed| feed.pushing(bytes, now));
         Pushing {
             hub,
+            is_alone: first.is_some() && state.viewers.len() == 1 && state.tap.is_none(),
+            // The first events may show another dialect than expected, which decides when they are taken.
+            may_have_ids: state.has_ids || state.is_fresh,
             state,
             first,
+            offered: (0, 0),
             bytes,
             now,
             fell: Vec::new(),
@@ -227,6 +231,11 @@ pub struct Pushing<'a> {
     state: MutexGuard<'a, State>,
     /// The queue of the first viewer, locked for the whole read, if that one keeps up.
     first: Option<queue::Pushing<'a>>,
+    /// Nobody but that viewer gets the events.
+    is_alone: bool,
+    may_have_ids: bool,
+    /// What the first viewer was offered while alone: events and bytes.
+    offered: (u64, u64),
     bytes: usize,
     now: Instant,
     /// Whom to wake at the end.
@@ -255,19 +264,34 @@ impl Pushing<'_> {
 
     #[inline]
     fn append(&mut self, block: &[u8], event: &Event) {
-        let state = &mut *self.state;
-        let seq = state.journal.append(block, event);
-        let more = (block.len() <= self.bytes / 2).then_some(self.bytes);
-        if let Some(tapped) = &mut state.tap {
-            tapped.note(block, event.class, seq, more.is_some());
-        }
-        // The first events may show another dialect than expected, which decides when they are taken.
-        let may_have_ids = state.has_ids || state.is_fresh;
-        let numbered = if may_have_ids && own_id(block).is_none() {
+        let seq = self.state.journal.append(block, event);
+        let numbered = if self.may_have_ids && own_id(block).is_none() {
             seq
         } else {
             0
         };
+        // A viewer that has fallen behind is none of those who keep up, so it is not asked here again.
+        if self.is_alone
+            && let Some(queue) = &mut self.first
+        {
+            self.offered.0 += 1;
+            self.offered.1 += block.len() as u64;
+            if !queue.offer(block, event, numbered) {
+                self.fall_behind(seq);
+            }
+            return;
+        }
+        self.append_for_all(block, event, seq, numbered);
+    }
+
+    /// Hands an event of this number to all who get it besides the journal.
+    #[inline(never)]
+    fn append_for_all(&mut self, block: &[u8], event: &Event, seq: u64, numbered: u64) {
+        let state = &mut *self.state;
+        let more = (block.len() <= self.bytes / 2).then_some(self.bytes);
+        if let Some(tapped) = &mut state.tap {
+            tapped.note(block, event.class, seq, more.is_some());
+        }
         for slot in state.viewers.iter_mut().filter(|slot| slot.is_live()) {
             let locked = self.first.as_mut().filter(|_| slot.is_first());
             if more.is_some() || locked.is_some() {
@@ -286,6 +310,15 @@ impl Pushing<'_> {
         }
     }
 
+    /// Notes that the viewer who is alone gets what follows from the journal.
+    #[inline(never)]
+    fn fall_behind(&mut self, seq: u64) {
+        self.is_alone = false;
+        if let Some(slot) = self.state.viewers.first_mut() {
+            self.fell.extend(slot.fall_behind(seq, self.now));
+        }
+    }
+
     /// Ends the push.
     pub fn done(mut self) -> PushOutcome {
         let alarmed = self.hub.alarmed.load(Ordering::Acquire)
@@ -298,6 +331,8 @@ impl Pushing<'_> {
         self.state.is_fresh = false;
         for slot in &mut self.state.viewers {
             let locked = if slot.is_first() {
+                slot.offered.0 += self.offered.0;
+                slot.offered.1 += self.offered.1;
                 self.first.take()
             } else {
                 None

@@ -88,12 +88,9 @@ impl Journal {
     /// Appends an event, and returns its number. The caller has evicted what does not fit beside it.
     #[inline]
     pub fn append(&mut self, block: &[u8], event: &Event) -> u64 {
-        let tail = self.segments.back();
-        if !tail.is_some_and(|tail| tail.has_room(block.len())) {
-            self.begin_segment();
-        }
-        if let Some(tail) = self.segments.back_mut() {
-            self.allocated += tail.put(block, event);
+        let tail = self.segments.back_mut();
+        if !tail.is_some_and(|tail| tail.put_in_place(block, event)) {
+            self.append_growing(block, event);
         }
         self.events += 1;
         self.bytes += block.len();
@@ -101,8 +98,19 @@ impl Journal {
         self.last
     }
 
-    /// Begins another segment.
+    /// Writes an event for which a segment must grow or begin.
     #[inline(never)]
+    fn append_growing(&mut self, block: &[u8], event: &Event) {
+        let tail = self.segments.back();
+        if !tail.is_some_and(|tail| tail.has_room(block.len())) {
+            self.begin_segment();
+        }
+        if let Some(tail) = self.segments.back_mut() {
+            self.allocated += tail.put_growing(block, event);
+        }
+    }
+
+    /// Begins another segment.
     fn begin_segment(&mut self) {
         let fresh = match (self.spare.take(), self.segments.back()) {
             (Some(spare), _) => spare,
@@ -126,15 +134,22 @@ impl Journal {
     }
 
     /// Removes the oldest event.
+    #[inline]
     pub fn evict(&mut self) {
         let Some(head) = self.segments.front_mut() else {
             return;
         };
         self.bytes -= head.evict();
         self.events -= 1;
-        if head.is_empty()
-            && let Some(mut gone) = self.segments.pop_front()
-        {
+        if head.is_empty() {
+            self.drop_head();
+        }
+    }
+
+    /// Removes the first segment, whose events have all been evicted.
+    #[inline(never)]
+    fn drop_head(&mut self) {
+        if let Some(mut gone) = self.segments.pop_front() {
             // A buffer of the usual size is used again; others go back to the system.
             if self.spare.is_none() && gone.is_usual() {
                 gone.clear();

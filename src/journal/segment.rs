@@ -39,6 +39,8 @@ pub(super) struct Segment {
     notes: Vec<Note>,
     /// How many of the events have been evicted.
     gone: usize,
+    /// Where the block of the last of these ends.
+    gone_end: u32,
 }
 
 impl Segment {
@@ -47,7 +49,7 @@ impl Segment {
         Self {
             blocks: Vec::with_capacity(FURTHER_BYTES),
             notes: Vec::with_capacity(FURTHER_NOTES),
-            gone: 0,
+            ..Self::default()
         }
     }
 
@@ -58,7 +60,7 @@ impl Segment {
         Self {
             blocks: Vec::with_capacity(USUAL_BYTES),
             notes: Vec::with_capacity(notes),
-            gone: 0,
+            ..Self::default()
         }
     }
 
@@ -86,17 +88,35 @@ impl Segment {
         self.blocks.capacity() + self.notes.capacity() * size_of::<Note>()
     }
 
-    /// Appends an event. Its block has at most 4 GiB: the pipeline lets no larger one through.
-    /// Returns how many bytes more the buffers take.
+    /// Appends an event, if the buffers need not grow for it. Returns whether it was appended. No buffer that holds several
+    /// events is larger than the usual size, so what has room here is always to go here.
     #[inline]
-    pub(super) fn put(&mut self, block: &[u8], event: &Event) -> usize {
+    pub(super) fn put_in_place(&mut self, block: &[u8], event: &Event) -> bool {
+        let has_room = block.len() <= self.blocks.capacity() - self.blocks.len()
+            && self.notes.len() < self.notes.capacity();
+        if has_room {
+            self.put(block, event);
+        }
+        has_room
+    }
+
+    /// Appends an event, and makes room for it if necessary. Returns how many bytes more the buffers take.
+    pub(super) fn put_growing(&mut self, block: &[u8], event: &Event) -> usize {
+        let before = self.allocated();
         let needed = self.blocks.len() + block.len();
-        let grown = if needed > self.blocks.capacity() || self.notes.len() == self.notes.capacity()
-        {
-            self.grow(needed)
-        } else {
-            0
-        };
+        if needed > self.blocks.capacity() {
+            let roomy = (2 * self.blocks.capacity()).clamp(FIRST_BYTES, USUAL_BYTES);
+            self.blocks
+                .reserve_exact(roomy.max(needed) - self.blocks.len());
+        }
+        self.notes.reserve(1);
+        self.put(block, event);
+        self.allocated() - before
+    }
+
+    /// Appends an event. Its block has at most 4 GiB: the pipeline lets no larger one through.
+    #[inline]
+    fn put(&mut self, block: &[u8], event: &Event) {
         self.blocks.extend_from_slice(block);
         self.notes.push(Note {
             end: u32::try_from(self.blocks.len()).unwrap_or(u32::MAX),
@@ -104,20 +124,6 @@ impl Segment {
             agent: event.agent,
             text: event.text.unwrap_or_default(),
         });
-        grown
-    }
-
-    /// Makes room for blocks of `needed` bytes in all, and for one note more. Returns how many bytes that takes.
-    #[inline(never)]
-    fn grow(&mut self, needed: usize) -> usize {
-        let before = self.allocated();
-        if needed > self.blocks.capacity() {
-            let roomy = (2 * self.blocks.capacity()).clamp(FIRST_BYTES, USUAL_BYTES);
-            self.blocks
-                .reserve_exact(roomy.max(needed) - self.blocks.len());
-        }
-        self.notes.reserve(1);
-        self.allocated() - before
     }
 
     /// Returns the oldest event that is left.
@@ -130,35 +136,28 @@ impl Segment {
         let Some(note) = self.notes.get(self.gone) else {
             return 0;
         };
-        let end = note.end;
-        let before = self
-            .gone
-            .checked_sub(1)
-            .and_then(|last| self.notes.get(last));
+        let len = note.end - self.gone_end;
         self.gone += 1;
-        (end - before.map_or(0, |note| note.end)) as usize
+        self.gone_end = note.end;
+        len as usize
     }
 
     /// Empties the segment, and keeps its buffers.
     pub(super) fn clear(&mut self) {
         self.blocks.clear();
         self.notes.clear();
-        self.gone = 0;
+        (self.gone, self.gone_end) = (0, 0);
     }
 
     /// Frees the room that is not used, and that of evicted events.
     pub(super) fn shrink(&mut self) {
-        let gone = self
-            .gone
-            .checked_sub(1)
-            .and_then(|last| self.notes.get(last));
-        if let Some(end) = gone.map(|note| note.end) {
-            self.blocks.drain(..end as usize);
+        if self.gone > 0 {
+            self.blocks.drain(..self.gone_end as usize);
             self.notes.drain(..self.gone);
-            self.gone = 0;
             for note in &mut self.notes {
-                note.end -= end;
+                note.end -= self.gone_end;
             }
+            (self.gone, self.gone_end) = (0, 0);
         }
         self.blocks.shrink_to_fit();
         self.notes.shrink_to_fit();

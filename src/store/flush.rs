@@ -1,15 +1,16 @@
 //! Stores what waits in the outbox of a worker, for as long as the process runs.
 //!
 //! One pipeline is on its way at a time; what comes meanwhile goes into the next one. Under load a pipeline waits a moment
-//! for more, because most of its cost is the same for one event and for many. What was not answered is sent again, over
-//! another connection: entries have explicit ids, so the server refuses what it has.
+//! for more, because most of its cost is the same for one event and for many; for longer, if nobody reads the events of
+//! its streams from the store. What was not answered is sent again, over another connection: entries have explicit ids, so
+//! the server refuses what it has.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline, RedisError, RedisResult};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::Store;
 use super::client::{self, Answers, Link};
@@ -19,8 +20,11 @@ use super::reply::{Verdict, judge};
 
 /// Between two attempts to connect. New streams must be whole within a second after the server is back.
 pub(super) const PAUSE: Duration = Duration::from_millis(250);
-/// From the start of one pipeline to the next: how long an event may wait here before it is sent.
-const GATHER: Duration = Duration::from_millis(25);
+/// From the start of one pipeline to the next: how long an event may wait here before it is sent, if somebody follows its
+/// stream elsewhere.
+const GATHER_URGENT: Duration = Duration::from_millis(25);
+/// The same for all others. At the pace of models, some five events of a stream become one entry.
+const GATHER: Duration = Duration::from_millis(100);
 /// A connection that has nothing to do is tried this often, so that a loss is noticed.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long a process counts as alive after it said so.
@@ -129,7 +133,8 @@ pub(super) async fn run(store: &Store, lane: &Lane) {
 /// Stores what waits over one connection, until it fails.
 async fn serve(store: &Store, lane: &Lane, mut link: Link, pending: &mut Pending) -> Failure {
     let mut pulse = Pulse::default();
-    let mut next = Instant::now();
+    // When the last pipeline began; `None` if the next one need not wait.
+    let mut began: Option<Instant> = None;
     loop {
         if let Err(failure) = pulse.beat(store, lane, &mut link).await {
             return failure;
@@ -140,14 +145,17 @@ async fn serve(store: &Store, lane: &Lane, mut link: Link, pending: &mut Pending
         if pending.0.is_empty() {
             // If nothing comes, it is time to see whether the connection works.
             let _ = timeout(IDLE, lane.outbox.ready()).await;
-            sleep_until(next).await;
-            next = Instant::now() + GATHER;
+            if let Some(began) = began {
+                sleep_until(began + GATHER_URGENT).await;
+                let _ = timeout_at(began + GATHER, lane.outbox.urgent()).await;
+            }
+            began = Some(Instant::now());
         }
         if pending.parcels() < MAX_PENDING {
             let parcels = lane.outbox.take(&store.keys, &store.sealer);
             pending.add(parcels, link.is_cluster());
             if lane.outbox.has_more() {
-                next = Instant::now();
+                began = None;
             }
         }
         let pipelines: Vec<_> = (pending.0.iter())

@@ -3,6 +3,7 @@
 //! The stream's task adds events; the connection of its worker takes them away. A stream whose events cannot all be
 //! stored is broken off: nothing more is stored of it, and what is stored is sealed with a gap, or deleted.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use redis::Cmd;
@@ -15,11 +16,13 @@ use super::keys::Keys;
 use super::reply::Verdict;
 use super::room::Room;
 use super::seal::Sealer;
-use super::terms::Bounds;
+use super::terms::{Bounds, Control};
 use super::trim::Trim;
 
 /// Most bytes of one stream that wait or are being sent.
 pub(super) const MAX_BYTES: usize = 1 << 20;
+/// If so many bytes of one stream wait, they are sent soon.
+const MUCH_BYTES: usize = MAX_BYTES / 8;
 /// What a stream takes besides its events.
 const OWN_BYTES: usize = 512;
 /// What becomes of a stream.
@@ -81,6 +84,8 @@ pub(super) struct Journal {
     id: String,
     bounds: Bounds,
     state: Mutex<State>,
+    /// A client has followed the stream elsewhere.
+    is_followed: AtomicBool,
     pub(super) mailbox: Mailbox,
 }
 
@@ -91,6 +96,8 @@ pub(super) enum Added {
     First,
     /// The outbox has the journal already.
     More,
+    /// The same, and so much waits that it is to be sent soon.
+    Much,
     /// The stream is broken off, by this addition; it must be put into the outbox if it says so.
     BrokeOff { is_to_queue: bool },
     /// It is over already.
@@ -159,6 +166,7 @@ impl Journal {
                 trim: Trim::new(most(bounds.max_events), most(bounds.max_bytes)),
                 renewed: None,
             }),
+            is_followed: AtomicBool::new(false),
             mailbox: Mailbox::default(),
         }
     }
@@ -173,6 +181,19 @@ impl Journal {
 
     pub(super) const fn bounds(&self) -> &Bounds {
         &self.bounds
+    }
+
+    /// Reports whether a client has followed the stream elsewhere, so that its events must not wait long.
+    pub(super) fn is_followed(&self) -> bool {
+        self.is_followed.load(Ordering::Relaxed)
+    }
+
+    /// Hands over what another process asks.
+    pub(super) fn deliver(&self, control: Control) {
+        if matches!(control, Control::ViewerCame { .. }) {
+            self.is_followed.store(true, Ordering::Relaxed);
+        }
+        self.mailbox.put(control);
     }
 
     pub(super) fn is_broken(&self) -> bool {
@@ -191,6 +212,8 @@ impl Journal {
             if put(&mut state) {
                 return if state.enqueue() {
                     Added::First
+                } else if state.held >= MUCH_BYTES {
+                    Added::Much
                 } else {
                     Added::More
                 };

@@ -118,6 +118,9 @@ impl Store {
     /// Waits until everything that was to be stored is, at most so long.
     pub async fn settled(&self, limit: Duration) {
         let until = Instant::now() + limit;
+        for lane in &self.lanes {
+            lane.outbox.hurry();
+        }
         while self.room.used() > 0 && Instant::now() < until {
             sleep(SETTLED_EVERY).await;
         }
@@ -219,7 +222,7 @@ impl Store {
     fn deliver(&self, id: &str, control: Control) {
         let journal = self.running().get(id).and_then(Weak::upgrade);
         if let Some(journal) = journal {
-            journal.mailbox.put(control);
+            journal.deliver(control);
         }
     }
 

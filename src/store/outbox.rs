@@ -27,6 +27,8 @@ pub(super) struct Outbox {
     watch: Arc<dyn Watch>,
     waiting: Mutex<Waiting>,
     ready: Notify,
+    /// What waits is to be sent soon.
+    urgent: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +46,7 @@ impl Outbox {
             watch,
             waiting: Mutex::default(),
             ready: Notify::new(),
+            urgent: Notify::new(),
         }
     }
 
@@ -56,8 +59,17 @@ impl Outbox {
     }
 
     fn push(&self, journal: Arc<Journal>) {
+        let is_followed = journal.is_followed();
         self.lock().journals.push_back(journal);
         self.ready.notify_one();
+        if is_followed {
+            self.hurry();
+        }
+    }
+
+    /// Has what waits sent soon.
+    pub(super) fn hurry(&self) {
+        self.urgent.notify_one();
     }
 
     /// Does what an addition to a journal asks for. Reports whether the addition will be stored.
@@ -65,6 +77,10 @@ impl Outbox {
     pub(super) fn follow_up(&self, journal: &Arc<Journal>, added: Added) -> bool {
         match added {
             Added::More => true,
+            Added::Much => {
+                self.hurry();
+                true
+            }
             Added::First => {
                 self.push(Arc::clone(journal));
                 true
@@ -91,6 +107,8 @@ impl Outbox {
         waiting.notes.push_back(command);
         drop(waiting);
         self.ready.notify_one();
+        // Another process may be asked for it at once.
+        self.hurry();
     }
 
     /// Reports whether anything waits.
@@ -102,6 +120,11 @@ impl Outbox {
     /// Waits until something was added.
     pub(super) async fn ready(&self) {
         self.ready.notified().await;
+    }
+
+    /// Waits until something is to be sent soon.
+    pub(super) async fn urgent(&self) {
+        self.urgent.notified().await;
     }
 
     /// Takes what waits, up to the size of a pipeline.

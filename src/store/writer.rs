@@ -72,6 +72,7 @@ impl Writer {
         let stored = meta::store(&meta, id, keep, &self.store.sealer);
         let added = self.journal.describe(stored, self.lane.outbox.room());
         self.follow_up(added);
+        self.lane.outbox.hurry();
     }
 
     /// Ends the stream. `terminal` is the last block if Weir wrote one; it has a number of its own then, and the class
@@ -87,6 +88,7 @@ impl Writer {
         };
         let added = self.journal.end(end, self.lane.outbox.room());
         self.follow_up(added);
+        self.lane.outbox.hurry();
         self.is_over = true;
     }
 
