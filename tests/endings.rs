@@ -393,6 +393,39 @@ fn the_last_token_of_tgi_is_the_end() {
     );
 }
 
+/// A request for one response: its end is that of the stream, whatever follows and however the body ends.
+#[test]
+fn the_end_of_the_only_response_is_the_end() {
+    let state = |word: &str| {
+        data(&format!(
+            r#"{{"type":"response.{word}","response":{{"id":"r"}}}}"#
+        ))
+    };
+    let more = data(r#"{"type":"response.output_text.delta","delta":"b","item_id":"i"}"#);
+    let mut settings = settings(Some(Dialect::OpenAiResponses));
+    settings.members.note_single_reply();
+    for (word, terminal) in [
+        ("completed", Terminal::Done),
+        ("incomplete", Terminal::Done),
+        ("failed", Terminal::Error),
+    ] {
+        let input = [state("created"), state(word), more.clone()].concat();
+        for piece in [1, 7, input.len()] {
+            for how in [InputEnd::Clean, InputEnd::Broken] {
+                let mut pipeline = Pipeline::new(&settings);
+                let mut passed = 0;
+                let mut sink = |_: &[u8], _: &Event| passed += 1;
+                for bytes in input.as_bytes().chunks(piece) {
+                    pipeline.feed(bytes, &mut sink).unwrap();
+                }
+                assert_eq!(pipeline.terminal(), Some(terminal), "{word}");
+                let verdict = pipeline.finish(how, &mut sink);
+                assert_eq!((verdict, passed), (Verdict::Complete, 2), "{word}");
+            }
+        }
+    }
+}
+
 /// Every dialect that has a terminal event is not content with nothing at all.
 #[test]
 fn an_announced_stream_without_an_event_is_truncated() {

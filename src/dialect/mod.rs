@@ -220,6 +220,12 @@ impl Dialect {
         (self.spec().subscribes)(parts)
     }
 
+    /// Reports whether what such a request gets is one reply of a model and nothing else. The stream must be told through
+    /// [`Members::note_single_reply`].
+    pub fn has_single_reply(self, head: &RequestHead<'_>) -> bool {
+        (self.spec().single_reply)(head)
+    }
+
     /// Reports whether it is a catch-all that anything more specific overrides.
     pub const fn is_generic(self) -> bool {
         self.spec().generic
@@ -279,7 +285,7 @@ impl Classifier {
         Self::of(dialect, &Members::default())
     }
 
-    /// Creates a classifier for a new stream of `dialect` whose request body has `members`.
+    /// Creates a classifier for a new stream of `dialect` about which the request says `members`.
     pub fn of(dialect: Dialect, members: &Members) -> Self {
         Self {
             repeat: Repeat::default(),

@@ -79,10 +79,13 @@ pub const KEYS: [&str; 11] = [
     "response_mode",
 ];
 
-/// The top-level members of a request body that are among [`KEYS`], as far as they are known.
+/// What a request says about the stream that it asks for: the top-level members of its body that are among [`KEYS`], as
+/// far as they are known, and what its head says that a parser must know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members {
     found: Vec<(&'static str, Box<[u8]>)>,
+    /// The stream is one reply of a model and nothing else.
+    single_reply: bool,
 }
 
 impl Members {
@@ -94,6 +97,16 @@ impl Members {
         {
             self.found.push((known, value.into()));
         }
+    }
+
+    /// Records that the stream is one reply of a model and nothing else, according to the head of the request.
+    pub const fn note_single_reply(&mut self) {
+        self.single_reply = true;
+    }
+
+    /// Reports whether the stream is one reply of a model and nothing else.
+    pub(super) const fn has_single_reply(&self) -> bool {
+        self.single_reply
     }
 
     /// Returns the raw value of a member, empty if there is none.

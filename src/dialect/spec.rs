@@ -26,7 +26,7 @@ pub(super) struct DialectSpec {
     pub(super) match_response: fn(&HeaderMap) -> Sign,
     /// How surely a stream that begins with this frame uses it.
     pub(super) match_first_frame: fn(&FirstFrame<'_>) -> Sign,
-    /// Creates the parser of one stream, given the members of the request body.
+    /// Creates the parser of one stream, given what the request says about it.
     pub(super) parser: fn(&Members) -> Box<dyn Parser>,
     /// A content type for which its framing is neither SSE nor NDJSON, and that framing.
     pub(super) framing: Option<(&'static str, Framing)>,
@@ -57,6 +57,9 @@ pub(super) struct DialectSpec {
     pub(super) survives_client: fn(&request::Parts) -> bool,
     /// Whether a request subscribes to whatever may happen: its stream may be silent for as long as it lasts.
     pub(super) subscribes: fn(&request::Parts) -> bool,
+    /// Whether what such a request gets is one reply of a model and nothing else, so that the end of the reply is certainly
+    /// the end of the stream. The parser is told through [`Members::has_single_reply`].
+    pub(super) single_reply: fn(&RequestHead<'_>) -> bool,
     /// Whether it is a catch-all, which is recognised only if nothing more specific is.
     pub(super) generic: bool,
     /// What leakage control must know about its events.
@@ -100,6 +103,7 @@ pub(super) const PLAIN: DialectSpec = DialectSpec {
     streams_on_request: false,
     survives_client: |_| false,
     subscribes: |_| false,
+    single_reply: |_| false,
     generic: false,
     hide: HideFacts::NONE,
     gen_ai: GenAi::NONE,

@@ -25,7 +25,7 @@ pub struct Settings {
     pub lengths: Lengths,
     /// The dialect that the route sets, or that it must be detected.
     pub choice: Choice,
-    /// The members of the request's body that matter for the dialect.
+    /// What the request says about its stream.
     pub members: Members,
     /// The largest event, in bytes.
     pub max_event_bytes: usize,

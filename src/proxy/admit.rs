@@ -51,6 +51,7 @@ pub(super) fn admit(
     let query = parts.uri.query().unwrap_or_default();
     let head = RequestHead::new(parts.uri.path(), query, &parts.headers);
     let hint = detect::from_request(&head);
+    let single_reply = hint.filter(|dialect| dialect.has_single_reply(&head));
     let path = shown(parts.uri.path());
     let decided = check(app, peer, parts, headers, false).and_then(|entered| {
         let routed = routed(&loaded, parts)?;
@@ -100,6 +101,8 @@ pub(super) fn admit(
     });
     let subscribes =
         detect::subscribes(parts) || hint.is_some_and(|dialect| dialect.subscribes(parts));
+    // Several agents have paths of their own.
+    let single_reply = single_reply.is_some() && single_reply == hint && route.merge.is_none();
     let context = Arc::new(RequestContext {
         identity,
         client: peer.origin.client,
@@ -121,6 +124,7 @@ pub(super) fn admit(
         detaches,
         resuming: None,
         subscribes,
+        single_reply,
         target,
         aggregates: false,
         accepts_stream: body_sniff::accepts_stream(parts),

@@ -35,6 +35,8 @@ pub(super) struct Admitted {
     pub(super) resuming: Option<Begin>,
     /// Its stream may be silent for as long as it lasts.
     pub(super) subscribes: bool,
+    /// Its path says that its stream is one reply of a model and nothing else.
+    pub(super) single_reply: bool,
     /// What its stream is translated to; `None` if it keeps its dialect.
     pub(super) target: Option<Target>,
     /// The client asks for no stream, and gets one answer made of the agent's stream.
@@ -69,10 +71,14 @@ impl Admitted {
         self.asked_for().filter(|dialect| own != Some(*dialect))
     }
 
-    /// Returns the members of the request's body that matter, as far as the body has been read.
+    /// Returns what the request says about its stream, as far as its body has been read.
     pub(super) fn members(&self) -> Members {
         let members = self.sniff.as_ref().map(BodySniff::members);
-        members.unwrap_or_default()
+        let mut members = members.unwrap_or_default();
+        if self.single_reply {
+            members.note_single_reply();
+        }
+        members
     }
 
     /// Reports whether the client expects a stream: it says so in the head or in the body, or its dialect always responds

@@ -54,7 +54,7 @@ pub struct Start {
     pub late_head: bool,
     /// How long nothing is sent before a heartbeat is; zero turns heartbeats off.
     pub heartbeat: Duration,
-    /// The members of the request's body that matter for the dialect.
+    /// What the request says about its stream.
     pub members: Members,
     /// The status that the client gets.
     pub status: StatusCode,

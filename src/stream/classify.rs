@@ -48,7 +48,7 @@ pub enum InputEnd {
 
 impl StreamClassifier {
     /// Creates a classifier. `choice` is the dialect that the route sets, `hint` the one that the request and the head
-    /// of the response indicate, and `members` are members of the request's body.
+    /// of the response indicate, and `members` are what the request says about its stream.
     pub(super) fn new(choice: Choice, hint: Option<Dialect>, members: Members) -> Self {
         let (announced, dialect) = match (choice, hint) {
             (Choice::Fixed(dialect), _) => (Announced::ByRoute, dialect),

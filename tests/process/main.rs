@@ -32,6 +32,7 @@ mod records;
 mod rejections;
 mod replies;
 mod service_manager;
+mod stream_ends;
 mod streams;
 mod support;
 mod upstream_websocket;

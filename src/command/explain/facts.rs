@@ -94,7 +94,7 @@ pub(super) fn of(exchange: &Exchange, policy: &Policy, show: bool) -> Result<Str
         coding,
         choice: Choice::Auto,
         hint: announced,
-        members: Members::default(),
+        members: members(exchange, announced),
         max_event_bytes: policy.max_event_bytes,
         hide: Arc::clone(hide),
     };
@@ -128,6 +128,18 @@ fn announced(exchange: &Exchange, head: &response::Parts) -> Option<Dialect> {
     detect::from_answer(&head.headers)
         .or(asked_for)
         .or_else(by_request)
+}
+
+/// Returns what the head of the request says about the stream, if it announces this dialect. Its body is not kept.
+fn members(exchange: &Exchange, announced: Option<Dialect>) -> Members {
+    let request = &exchange.request;
+    let headers = recording::header_map(&request.fields);
+    let head = RequestHead::new(request.path(), request.query(), &headers);
+    let mut members = Members::default();
+    if announced.is_some_and(|dialect| dialect.has_single_reply(&head)) {
+        members.note_single_reply();
+    }
+    members
 }
 
 fn why_none(exchange: &Exchange) -> String {

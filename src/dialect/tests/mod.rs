@@ -2,6 +2,7 @@
 
 mod agents;
 mod detection;
+mod endings;
 mod failures;
 mod models;
 mod varying;

@@ -62,7 +62,7 @@ pub struct Settings {
     pub choice: Choice,
     /// The dialect that the request and the head of the response indicate.
     pub hint: Option<Dialect>,
-    /// The members of the request's body that matter for the dialect.
+    /// What the request says about its stream.
     pub members: Members,
     /// The largest event, in bytes.
     pub max_event_bytes: usize,

@@ -5,6 +5,8 @@
 //! the model's event under `data`, and also `run_item_stream_event` and
 //! `agent_updated_stream_event`.
 
+mod server_tool;
+
 use std::ops::Range;
 
 use super::beside::{Beside, Seen};
@@ -12,7 +14,7 @@ use super::first_frame::FirstFrame;
 use super::object::Object;
 use super::openai_chat;
 use super::reader::Reader;
-use super::request::RequestHead;
+use super::request::{Members, RequestHead};
 use super::spec::{
     self, BlockIndex, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign,
 };
@@ -25,7 +27,8 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
     word: "openai_responses",
     match_head,
     match_first_frame,
-    parser: |_| Box::<State>::default(),
+    parser: |members| Box::new(State::new(members)),
+    single_reply: is_api,
     refusal: Some(|refusal, _| openai_chat::error(refusal.code, refusal.message)),
     streams_on_request: true,
     hide: HideFacts {
@@ -68,10 +71,21 @@ fn failure(framing: Framing, failure: &Failure<'_>, seen: &ErrorContext) -> Opti
     spec::block(framing, "error", &event.end())
 }
 
-/// Matches `/responses`, and `GET /responses/R?stream=true`, which resumes a stream.
+/// Matches `/responses`, and requests that resume a stream.
 fn match_head(head: &RequestHead<'_>) -> Sign {
-    let again = head.parts().nth(1) == Some("responses") && head.queries("stream=true");
-    Sign::Certain.when(head.ends_with("/responses") || again)
+    Sign::Certain.when(head.ends_with("/responses") || resumes(head))
+}
+
+/// Reports whether it is `GET /responses/R?stream=true`.
+fn resumes(head: &RequestHead<'_>) -> bool {
+    head.parts().nth(1) == Some("responses") && head.queries("stream=true")
+}
+
+/// Reports whether the path is that of OpenAI's API, `/v1/responses`: what it answers is one response. Servers of agents
+/// have `/responses` alone (MLflow's), and may forward every response of a run there, and their own data after the last.
+fn is_api(head: &RequestHead<'_>) -> bool {
+    let mut parts = head.parts().skip(usize::from(resumes(head)));
+    (parts.next(), parts.next()) == (Some("responses"), Some("v1"))
 }
 
 fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
@@ -96,6 +110,8 @@ struct State {
     completed: bool,
     /// The number of responses that began. Each counts its items from zero.
     responses: u64,
+    /// Whether the stream is one response, and ends with it.
+    alone: bool,
 }
 
 impl Parser for State {
@@ -106,6 +122,9 @@ impl Parser for State {
         let mut fields = Fields::read(frame.data())?;
         self.responses += u64::from(fields.kind == b"response.created");
         fields.response_number = self.responses;
+        // Neither a run of the Agents SDK nor several responses are one, whatever the request says.
+        self.alone &= fields.wrapper.is_empty() && self.responses <= 1;
+        fields.alone = self.alone;
         self.number = fields.number.or(self.number);
         if let Some(event) = wrapper(fields.wrapper) {
             self.wrapped = true;
@@ -148,6 +167,13 @@ impl Parser for State {
 }
 
 impl State {
+    fn new(members: &Members) -> Self {
+        Self {
+            alone: members.has_single_reply(),
+            ..Self::default()
+        }
+    }
+
     /// Returns an event of one response of a run. A response that called a tool may be the last one, but the run is
     /// silent for as long as the tool works.
     fn in_run(&mut self, event: Event, fields: &Fields<'_>) -> Event {
@@ -204,6 +230,8 @@ struct Fields<'a> {
     output: Option<u64>,
     /// Which response of the stream it is.
     response_number: u64,
+    /// Whether the stream is this response, and ends with it.
+    alone: bool,
     /// The index of the part within the item.
     part: u64,
     kind: &'a [u8],
@@ -309,9 +337,9 @@ impl<'a> Fields<'a> {
     }
 
     fn event(&self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
-        let end = |class, terminal| Event {
+        let end = |class, certain, possible| Event {
             usage: self.usage.map(|usage| text::of_call(usage, self.response)),
-            ..Event::bare(class).ending(terminal)
+            ..Event::bare(class).ending(if self.alone { certain } else { possible })
         };
         if self.kind == b"keepalive" {
             return Some(Event::bare(Class::Heartbeat));
@@ -343,8 +371,10 @@ impl<'a> Fields<'a> {
             b"custom_tool_call_input.delta" | b"code_interpreter_call_code.delta" => {
                 self.text(frame, seen, Class::Tool, Content::Tool)?
             }
-            b"completed" | b"incomplete" | b"cancelled" => end(Class::Finish, Terminal::MayEnd),
-            b"failed" => end(Class::Error, Terminal::MayFail),
+            b"completed" | b"incomplete" | b"cancelled" => {
+                end(Class::Finish, Terminal::Done, Terminal::MayEnd)
+            }
+            b"failed" => end(Class::Error, Terminal::Error, Terminal::MayFail),
             b"created" => Event::bare(Class::Structure)
                 .ending(Terminal::Reopens)
                 .with_texts_over(TextsOver::All),
@@ -370,7 +400,7 @@ impl<'a> Fields<'a> {
             kind if kind.ends_with(b"_text.done") => {
                 Event::bare(Class::Structure).in_lane(self.lane())
             }
-            kind => server_tool(kind)?,
+            kind => server_tool::event(kind)?,
         })
     }
 
@@ -413,35 +443,4 @@ impl<'a> Fields<'a> {
             ..joined
         })
     }
-}
-
-/// Returns the event of a tool that runs on the server. Such tools report their progress in events
-/// named after them.
-fn server_tool(kind: &[u8]) -> Option<Event> {
-    let tools: [&[u8]; 10] = [
-        b"apply_patch_call",
-        b"code_interpreter_call",
-        b"computer_call",
-        b"custom_tool_call",
-        b"file_search_call",
-        b"function_call",
-        b"image_generation_call",
-        b"mcp_",
-        b"shell_call",
-        b"web_search_call",
-    ];
-    if !tools.iter().any(|tool| kind.starts_with(tool)) {
-        return None;
-    }
-    let goes_on: [&[u8]; 4] = [
-        b".in_progress",
-        b".searching",
-        b".interpreting",
-        b".generating",
-    ];
-    Some(if goes_on.iter().any(|end| kind.ends_with(end)) {
-        of(Class::Status, Content::Tool).on(Side::Tool)
-    } else {
-        of(Class::Tool, Content::Tool)
-    })
 }

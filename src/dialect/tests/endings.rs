@@ -1,0 +1,85 @@
+//! Tests of ends that are certain because of the request.
+
+use super::*;
+
+/// What a request says that asks for one reply of a model.
+fn single() -> Members {
+    let mut members = Members::default();
+    members.note_single_reply();
+    members
+}
+
+/// The terminals of the events of a stream of OpenAI Responses.
+fn terminals(members: &Members, events: &[&str]) -> Vec<Option<Terminal>> {
+    let mut classifier = Classifier::of(Dialect::OpenAiResponses, members);
+    let frames = events.iter().map(|event| block(event));
+    frames
+        .map(|frame| classifier.classify(&frame).terminal)
+        .collect()
+}
+
+const CREATED: &str = r#"{"type":"response.created","response":{"id":"r"}}"#;
+const OTHER_CREATED: &str = r#"{"type":"response.created","response":{"id":"s"}}"#;
+const COMPLETED: &str = r#"{"response":{"id":"r"},"type":"response.completed"}"#;
+
+#[test]
+fn the_path_of_the_responses_api_asks_for_one_response() {
+    let headers = HeaderMap::new();
+    let asks = |dialect: Dialect, path: &str| {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        dialect.has_single_reply(&RequestHead::new(path, query, &headers))
+    };
+    for path in [
+        "/v1/responses",
+        "/v1/responses/",
+        "/api/v1/responses",
+        "/openai/v1/responses?api-version=preview",
+        "/v1/responses/r?stream=true&starting_after=4",
+    ] {
+        for dialect in Dialect::ALL {
+            let is_its = dialect == Dialect::OpenAiResponses;
+            assert_eq!(asks(dialect, path), is_its, "{dialect} {path}");
+        }
+    }
+    for path in [
+        "/responses",
+        "/responses/r?stream=true",
+        "/agents/a/responses",
+        "/v1/responses/r",
+        "/v1/responses/r/input_items?stream=true",
+        "/v1/agent",
+        "",
+    ] {
+        assert!(!asks(Dialect::OpenAiResponses, path), "{path}");
+    }
+}
+
+#[test]
+fn the_end_of_the_only_response_is_the_end_of_the_stream() {
+    for (word, certain, possible) in [
+        ("completed", Terminal::Done, Terminal::MayEnd),
+        ("incomplete", Terminal::Done, Terminal::MayEnd),
+        ("cancelled", Terminal::Done, Terminal::MayEnd),
+        ("failed", Terminal::Error, Terminal::MayFail),
+    ] {
+        let end = format!(r#"{{"type":"response.{word}","response":{{"id":"r"}}}}"#);
+        let whole = [CREATED, &end];
+        let reopens = Some(Terminal::Reopens);
+        assert_eq!(terminals(&single(), &whole), [reopens, Some(certain)]);
+        let unsaid = Members::default();
+        assert_eq!(terminals(&unsaid, &whole), [reopens, Some(possible)]);
+        // A client came back for the rest.
+        assert_eq!(terminals(&single(), &[&end]), [Some(certain)]);
+    }
+}
+
+#[test]
+fn several_responses_are_not_one_whatever_the_request_says() {
+    let last = |events: &[&str]| terminals(&single(), events).pop().unwrap();
+    let possible = Some(Terminal::MayEnd);
+    assert_eq!(last(&[CREATED, OTHER_CREATED, COMPLETED]), possible);
+    let wrapped = format!(r#"{{"data":{COMPLETED},"type":"raw_response_event"}}"#);
+    assert_eq!(last(&[&wrapped]), possible);
+    let agent = r#"{"type":"agent_updated_stream_event","new_agent":{"name":"a"}}"#;
+    assert_eq!(last(&[agent, CREATED, COMPLETED]), possible);
+}

@@ -1,0 +1,126 @@
+//! Streams whose agent keeps the body open after its last word. After a certain end they are over at once, after a
+//! possible one something may follow.
+
+use crate::support::{Client, Upstream, Weir};
+
+/// After a possible end, silence means nothing for longer than any test waits.
+const PATIENT: &str = "upstreams: { agent: { endpoints: [\"$UPSTREAM\"] } }
+routes: [ { name: chat, upstream: agent, deadlines: { after_end: 60s } } ]";
+const POST: &str = "POST /v1/responses HTTP/1.1\r\nhost: test\r\ncontent-length: 2\r\n\r\n{}";
+
+/// An event of OpenAI Responses that tells the state of a response.
+fn state(word: &str, id: &str) -> String {
+    format!("{{\"type\":\"response.{word}\",\"response\":{{\"id\":\"{id}\"}}}}")
+}
+
+/// A piece of an answer.
+fn delta(text: &str) -> String {
+    format!(
+        "{{\"type\":\"response.output_text.delta\",\"item_id\":\"i\",\"output_index\":0,\"content_index\":0,\"delta\":\"{text}\"}}"
+    )
+}
+
+fn plain(event: &str) -> String {
+    format!("data: {event}\n\n")
+}
+
+/// As the OpenAI Agents SDK wraps an event.
+fn wrapped(event: &str) -> String {
+    format!("data: {{\"type\":\"raw_response_event\",\"data\":{event}}}\n\n")
+}
+
+#[test]
+fn the_end_of_the_only_response_ends_its_stream_at_once() {
+    let upstream = Upstream::start();
+    let weir = Weir::start(PATIENT, upstream.address());
+    let again = "GET /v1/responses/r1?stream=true&starting_after=3 HTTP/1.1\r\nhost: test\r\n\r\n";
+    for (request, word, outcome) in [
+        (POST, "completed", "finished"),
+        (POST, "incomplete", "finished"),
+        (POST, "failed", "upstream_error"),
+        (again, "completed", "finished"),
+    ] {
+        let mut client = Client::connect(&weir.address);
+        client.send(request);
+        let mut agent = upstream.accept();
+        agent.head("text/event-stream");
+        agent.chunk(plain(&state("created", "r1")));
+        agent.chunk(plain(&delta("a")));
+        client.until("\"delta\":\"a\"");
+        // In one write: the connection is given up soon after the end.
+        let ending = plain(&state(word, "r1")) + ": ping\n\n";
+        agent.chunk(ending);
+        let all = client.rest();
+        assert!(all.contains(&format!("response.{word}")), "{all}");
+        assert!(!all.contains("event: error"), "{all}");
+        assert_eq!(weir.ended()["outcome"], outcome, "{word}");
+        agent.closed();
+    }
+}
+
+/// What comes after the end of the only response changes nothing.
+#[test]
+fn a_body_that_breaks_after_the_only_response_is_whole() {
+    let address = Upstream::start().serve(|mut agent| {
+        agent.head("text/event-stream");
+        agent.chunk(plain(&state("created", "r1")));
+        agent.chunk(plain(&state("completed", "r1")));
+        agent.send("5\r\nda");
+    });
+    let weir = Weir::start(PATIENT, address);
+    let mut client = Client::connect(&weir.address);
+    client.send(POST);
+    let all = client.rest();
+    assert!(!all.contains("error"), "{all}");
+    assert_eq!(weir.ended()["outcome"], "finished");
+}
+
+/// Agents forward every response of a run in one stream: at paths of their own, or as the Agents SDK wraps them.
+#[test]
+fn several_responses_in_one_stream_stay_whole() {
+    let upstream = Upstream::start();
+    let weir = Weir::start(PATIENT, upstream.address());
+    let cases: [(&str, fn(&str) -> String); 3] = [
+        ("/agent", plain),
+        ("/responses", plain),
+        ("/v1/responses", wrapped),
+    ];
+    for (path, form) in cases {
+        let mut client = Client::post(&weir.address, path);
+        let mut agent = upstream.accept();
+        agent.head("text/event-stream");
+        agent.chunk(form(&state("created", "r1")));
+        agent.chunk(form(&delta("a")));
+        agent.chunk(form(&state("completed", "r1")));
+        // The agent goes on only after the client has the first response.
+        client.until("response.completed");
+        agent.chunk(form(&state("created", "r2")));
+        agent.chunk(form(&delta("b")));
+        client.until("\"delta\":\"b\"");
+        agent.chunk(form(&state("completed", "r2")));
+        agent.end();
+        let all = client.rest();
+        assert_eq!(all.matches("response.completed").count(), 2, "{all}");
+        assert!(!all.contains("error"), "{path}: {all}");
+        assert_eq!(weir.ended()["outcome"], "finished", "{path}");
+    }
+}
+
+#[test]
+fn a_second_response_that_is_cut_is_truncated() {
+    let address = Upstream::start().serve(|mut agent| {
+        agent.head("text/event-stream");
+        for event in [state("created", "r1"), state("completed", "r1")] {
+            agent.chunk(plain(&event));
+        }
+        for event in [state("created", "r2"), delta("b")] {
+            agent.chunk(plain(&event));
+        }
+        agent.end();
+    });
+    let weir = Weir::start(PATIENT, address);
+    let mut client = Client::post(&weir.address, "/agent");
+    let all = client.until("event: error");
+    assert!(all.contains("\"delta\":\"b\""), "{all}");
+    assert_eq!(weir.ended()["outcome"], "truncated");
+}
