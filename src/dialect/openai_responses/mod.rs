@@ -81,11 +81,12 @@ fn resumes(head: &RequestHead<'_>) -> bool {
     head.parts().nth(1) == Some("responses") && head.queries("stream=true")
 }
 
-/// Reports whether the path is that of OpenAI's API, `/v1/responses`: what it answers is one response. Servers of agents
-/// have `/responses` alone (MLflow's), and may forward every response of a run there, and their own data after the last.
+/// Reports whether the path is that of OpenAI's API, `/v1/responses`, or Azure's, `/openai/responses`: what it answers is one
+/// response. Servers of agents have `/responses` alone (MLflow's), and may forward every response of a run there, and their
+/// own data after the last.
 fn is_api(head: &RequestHead<'_>) -> bool {
     let mut parts = head.parts().skip(usize::from(resumes(head)));
-    (parts.next(), parts.next()) == (Some("responses"), Some("v1"))
+    parts.next() == Some("responses") && matches!(parts.next(), Some("openai" | "v1"))
 }
 
 fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
@@ -147,7 +148,13 @@ impl Parser for State {
                 Wrapper::Agent => Some(of(Class::State, Content::Other)),
             };
         }
-        fields.event(frame, seen)
+        let event = fields.event(frame, seen)?;
+        // An application may forward the events of each response of a run as they are.
+        Some(if self.alone {
+            event
+        } else {
+            self.in_run(event, &fields)
+        })
     }
 
     fn note_varying(&mut self, varying: &[u8]) {
@@ -180,7 +187,7 @@ impl State {
         match (fields.kind, event.terminal) {
             (b"response.created", _) => (self.calls, self.completed) = (false, false),
             (b"response.output_item.added" | b"response.output_item.done", _) => {
-                self.calls |= fields.item_kind.ends_with(b"_call");
+                self.calls |= server_tool::leaves_the_call_to_others(fields.item_kind);
             }
             (_, Some(Terminal::MayEnd)) => {
                 self.completed = true;

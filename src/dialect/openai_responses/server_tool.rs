@@ -33,3 +33,16 @@ pub(super) fn event(kind: &[u8]) -> Option<Event> {
         of(Class::Tool, Content::Tool)
     })
 }
+
+/// Reports whether an item of this type is a call that the server leaves to whoever asked.
+pub(super) fn leaves_the_call_to_others(item: &[u8]) -> bool {
+    const THEIRS: [&[u8]; 6] = [
+        b"apply_patch_call",
+        b"computer_call",
+        b"custom_tool_call",
+        b"function_call",
+        b"local_shell_call",
+        b"shell_call",
+    ];
+    THEIRS.contains(&item)
+}

@@ -34,6 +34,7 @@ fn the_path_of_the_responses_api_asks_for_one_response() {
         "/v1/responses/",
         "/api/v1/responses",
         "/openai/v1/responses?api-version=preview",
+        "/openai/responses?api-version=2025-04-01-preview",
         "/v1/responses/r?stream=true&starting_after=4",
     ] {
         for dialect in Dialect::ALL {
@@ -82,4 +83,32 @@ fn several_responses_are_not_one_whatever_the_request_says() {
     assert_eq!(last(&[&wrapped]), possible);
     let agent = r#"{"type":"agent_updated_stream_event","new_agent":{"name":"a"}}"#;
     assert_eq!(last(&[agent, CREATED, COMPLETED]), possible);
+}
+
+#[test]
+fn a_response_with_a_call_may_be_followed_by_another_however_long_its_tool_takes() {
+    let last = |members: &Members, item: &str| {
+        let added = format!(
+            r#"{{"type":"response.output_item.added","output_index":0,"item":{{"id":"i","type":"{item}"}}}}"#
+        );
+        terminals(members, &[CREATED, &added, COMPLETED])
+            .pop()
+            .unwrap()
+    };
+    let unsaid = Members::default();
+    for (item, terminal) in [
+        ("message", Terminal::MayEnd),
+        ("web_search_call", Terminal::MayEnd),
+        ("mcp_call", Terminal::MayEnd),
+        ("function_call", Terminal::MayEndWithInput),
+        ("custom_tool_call", Terminal::MayEndWithInput),
+    ] {
+        assert_eq!(last(&unsaid, item), Some(terminal), "{item}");
+        assert_eq!(last(&single(), item), Some(Terminal::Done), "{item}");
+    }
+    // The next response ends the run.
+    let call = r#"{"type":"response.output_item.added","item":{"id":"i","type":"function_call"}}"#;
+    let run = [CREATED, call, COMPLETED, OTHER_CREATED, COMPLETED];
+    let ends = terminals(&unsaid, &run);
+    assert_eq!(ends.last(), Some(&Some(Terminal::MayEnd)));
 }
