@@ -10,7 +10,8 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `copy` | one direction: what is read is written, at the pace of the receiver, and its end is passed on |
+//! | `way` | one direction: what is passed on, and how it ends |
+//! | `way/copy` | its bytes: what is read is written, at the pace of the receiver |
 //! | `run` | both directions, their deadlines, and how they end |
 //! | `close` | close frames |
 //! | `report` | what is counted, and the log line |
@@ -19,9 +20,9 @@
 //! is kept until it does. Nothing is read meanwhile. So a tunnel holds at most 64 KiB for each direction.
 
 mod close;
-mod copy;
 mod report;
 mod run;
+mod way;
 
 pub(crate) use report::{Account, Closer, Ended, Opened};
 pub(crate) use run::{Limits, Over, Start, Tunnel};

@@ -14,8 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::close::{self, Why};
-use super::copy::{Failed, Way, Went};
 use super::report::{Account, Closer, Ended};
+use super::way::{Failed, Way, Went};
 use crate::client_conn::ClientConn;
 use crate::session::traffic::Totals;
 use crate::stream::end::End;
