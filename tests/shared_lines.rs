@@ -76,6 +76,7 @@ const KNOWN: &[(&str, Owner)] = &[
     ("stream/stop.rs", Owner::Stream),
     // A run of several agents has one thread.
     ("translate/ensemble.rs", Owner::Stream),
+    ("tunnel/bells.rs", Owner::Stream),
 ];
 
 #[test]
