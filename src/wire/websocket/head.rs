@@ -48,6 +48,14 @@ impl Head {
 
     /// Takes bytes up to the end of the head. Returns how many of them belong to it.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> usize {
+        if self.have == 0
+            && let Some(all) = bytes.first_chunk()
+        {
+            // Most heads are not cut. What follows the head is copied along, and nobody looks at it.
+            self.bytes = *all;
+            self.have = self.size();
+            return usize::from(self.have);
+        }
         let begin = self.fill(bytes, 2);
         if self.have < 2 {
             return begin;
