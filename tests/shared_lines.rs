@@ -56,8 +56,6 @@ enum Owner {
 }
 
 const KNOWN: &[(&str, Owner)] = &[
-    // The gauge of events that were not acknowledged: of bridges alone.
-    ("bridge/acks.rs", Owner::All),
     ("bridge/mod.rs", Owner::Stream),
     // The memory of all journals: of streams that can be resumed, when a journal takes more.
     ("hub/budget.rs", Owner::All),
