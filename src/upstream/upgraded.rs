@@ -26,7 +26,7 @@ pub struct Upgraded {
 
 impl Upgraded {
     pub(super) fn new(io: Io, early: Bytes, picked: Picked, socket: Option<Counted>) -> Self {
-        // The kernel would delay the acknowledgement of the 101 by 40 ms, and the agent may hold back its first message
+        // The kernel may delay the acknowledgement of the 101 by 40 ms, and the agent may hold back its first message
         // until then (Nagle's algorithm).
         io.delay_acks(false);
         Self {

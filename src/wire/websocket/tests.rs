@@ -278,6 +278,14 @@ proptest! {
             prop_assert_eq!(whole.violation(), pieces.violation());
             prop_assert_eq!(whole.frames(), pieces.frames());
             prop_assert_eq!(whole.close_code(), pieces.close_code());
+            let mut whole = Follower::strict(sender);
+            prop_assert!(whole.feed(&bytes) <= passed);
+            let mut pieces = Follower::strict(sender);
+            for piece in bytes.chunks(cut) {
+                pieces.feed(piece);
+            }
+            prop_assert_eq!(whole.violation(), pieces.violation());
+            prop_assert_eq!(whole.frames(), pieces.frames());
         }
     }
 }
