@@ -78,7 +78,8 @@ def test_an_upstream_that_does_not_wait_gets_one_acknowledgement_for_two_events(
 
 def in_a_tunnel(weir, agent, nodelay: int, number: int) -> tuple[list[float], int]:  # noqa: F811
     """Returns the seconds that each message of an agent takes, and how many segments the agent got meanwhile."""
-    permits, segments, over = threading.Semaphore(0), [], threading.Event()
+    permits, over = threading.Semaphore(0), threading.Event()
+    segments: list[int] = []
 
     def script(peer):
         peer.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, nodelay)
@@ -90,7 +91,7 @@ def in_a_tunnel(weir, agent, nodelay: int, number: int) -> tuple[list[float], in
         segments.append(segments_received(peer.socket))
         peer.close()
 
-    taken = []
+    taken: list[float] = []
     with tunnel(weir(agent(script).url).url) as client:
         for _ in range(number):
             started = time.monotonic()
