@@ -30,6 +30,18 @@ pub fn check(data: &[u8]) {
     assert_eq!(whole.progress(), pieces.progress());
     assert!(whole.refuses() || whole.is_at_boundary() == pieces.is_at_boundary());
 
+    // An end takes no more than what passes between two, and refuses the same however it is cut.
+    let mut strict = Follower::strict(sender);
+    let taken = strict.feed(bytes);
+    assert!(taken <= passed);
+    assert!(strict.refuses() || taken == bytes.len());
+    let mut pieces = Follower::strict(sender);
+    for piece in bytes.chunks(cut) {
+        pieces.feed(piece);
+    }
+    assert_eq!(strict.violation(), pieces.violation());
+    assert_eq!(strict.frames(), pieces.frames());
+
     // From boundary to boundary.
     let mut steps = Follower::new(sender);
     let mut rest = bytes;

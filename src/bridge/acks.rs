@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
-use prometheus::IntGauge;
 use tokio::time::Instant;
+
+use crate::metrics::BusyGauge;
 
 /// The events of one run that were sent and not acknowledged.
 #[derive(Debug)]
@@ -14,11 +15,11 @@ pub(super) struct Acks {
     /// Since when there is no room for another one.
     full_since: Option<Instant>,
     /// Counts them for the route.
-    gauge: IntGauge,
+    gauge: BusyGauge,
 }
 
 impl Acks {
-    pub(super) const fn new(window: usize, gauge: IntGauge) -> Self {
+    pub(super) const fn new(window: usize, gauge: BusyGauge) -> Self {
         Self {
             sent: VecDeque::new(),
             window,
@@ -32,7 +33,7 @@ impl Acks {
         if self.sent.len() >= self.window {
             self.sent.pop_front();
         } else {
-            self.gauge.inc();
+            self.gauge.add(1);
         }
         self.sent.push_back(seq);
         if self.is_full() {
@@ -42,10 +43,12 @@ impl Acks {
 
     /// Notes that the client has the event of this number, and all before it.
     pub(super) fn acknowledged(&mut self, seq: u64) {
+        let mut count = 0;
         while self.sent.front().is_some_and(|first| *first <= seq) {
             self.sent.pop_front();
-            self.gauge.dec();
+            count += 1;
         }
+        self.gauge.add(-count);
         if !self.is_full() {
             self.full_since = None;
         }
@@ -76,8 +79,8 @@ impl Acks {
 
 impl Drop for Acks {
     fn drop(&mut self) {
-        self.gauge
-            .sub(i64::try_from(self.sent.len()).unwrap_or_default());
+        let count = i64::try_from(self.sent.len()).unwrap_or_default();
+        self.gauge.add(-count);
     }
 }
 
@@ -87,13 +90,9 @@ mod tests {
 
     use super::*;
 
-    fn gauge() -> IntGauge {
-        IntGauge::new("unacked", "unacked").unwrap()
-    }
-
     #[tokio::test(start_paused = true)]
     async fn the_window_is_full_until_an_event_is_acknowledged() {
-        let gauge = gauge();
+        let gauge = BusyGauge::default();
         let mut acks = Acks::new(3, gauge.clone());
         let began = Instant::now();
         for seq in [1, 2] {
@@ -110,25 +109,25 @@ mod tests {
         acks.acknowledged(5);
         assert!(!acks.is_full());
         assert_eq!(acks.full_since(), None);
-        assert_eq!(gauge.get(), 1);
+        assert_eq!(gauge.sum(), 1);
         acks.all_acknowledged();
-        assert_eq!(gauge.get(), 0);
+        assert_eq!(gauge.sum(), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_never_acknowledged_is_bounded_and_forgotten() {
-        let gauge = gauge();
+        let gauge = BusyGauge::default();
         let mut acks = Acks::new(2, gauge.clone());
         let began = Instant::now();
         for seq in 1..=100 {
             acks.sent(seq, began);
         }
-        assert_eq!(gauge.get(), 2);
+        assert_eq!(gauge.sum(), 2);
         assert_eq!(acks.full_since(), Some(began));
         tokio::time::advance(Duration::from_secs(9)).await;
         acks.begin(Instant::now());
         assert_eq!(acks.full_since(), Some(Instant::now()));
         drop(acks);
-        assert_eq!(gauge.get(), 0);
+        assert_eq!(gauge.sum(), 0);
     }
 }

@@ -51,7 +51,8 @@ pub(super) struct Frames<S> {
     socket: S,
     context: WebSocketContext,
     totals: Totals,
-    /// Knows whether the client is in the middle of a message.
+    /// Knows whether the client is in the middle of a message, and refuses frames that tungstenite would accept: those
+    /// whose length takes more bytes than it needs (RFC 6455, 5.2).
     follower: Follower,
     /// Since when the client has sent nothing more of a message that it has begun, and how much it had sent of all.
     half: Option<(Instant, u64)>,
@@ -67,9 +68,10 @@ pub(super) struct Frames<S> {
 
 impl<S> Frames<S> {
     /// Begins with what has followed the client's request.
-    pub(super) fn new(socket: S, early: Vec<u8>, max_message_bytes: usize) -> Self {
-        let mut follower = Follower::new(Sender::Client);
-        follower.feed(&early);
+    pub(super) fn new(socket: S, mut early: Vec<u8>, max_message_bytes: usize) -> Self {
+        let mut follower = Follower::strict(Sender::Client);
+        let good = follower.feed(&early);
+        early.truncate(good);
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BYTES)
             .write_buffer_size(WRITE_BYTES)
@@ -148,6 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
             Ok(Message::Ping(_) | Message::Pong(_)) => Ok(Came::Sign),
             Ok(Message::Close(frame)) => Ok(Came::Close(frame.map(|frame| frame.code.into()))),
             Ok(Message::Binary(_) | Message::Frame(_)) => Err(Gone::Must(Why::Binary)),
+            Err(Error::Io(_)) if self.follower.refuses() => Err(Gone::Must(Why::Violation)),
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.note_half();
                 return Poll::Pending;
@@ -289,13 +292,20 @@ fn now<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
 }
 
 impl<S: AsyncRead + Unpin> Read for Io<'_, '_, S> {
+    /// Reads up to a frame that is refused. Only once everything before it was taken, the next call fails.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.follower.refuses() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
         let mut buffer = ReadBuf::new(buffer);
         now(Pin::new(&mut *self.socket).poll_read(self.cx, &mut buffer))?;
         let read = buffer.filled().len();
         self.totals.bytes_in += read as u64;
-        self.follower.feed(buffer.filled());
-        Ok(read)
+        let good = self.follower.feed(buffer.filled());
+        if good == 0 && read > 0 {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(good)
     }
 }
 
@@ -368,12 +378,19 @@ mod tests {
 
     #[tokio::test]
     async fn what_breaks_the_rules_has_to_be_closed() {
-        let cases: [(&[u8], Gone); 6] = [
+        let cases: [(&[u8], Gone); 9] = [
             (b"\x82\x80\0\0\0\0", Gone::Must(Why::Binary)),
             (b"\x81\x01a", Gone::Must(Why::Violation)),
             (b"\x81\x81\0\0\0\0\xff", Gone::Must(Why::NotText)),
             (b"\x81\xfe\x00\xff\0\0\0\0", Gone::Must(Why::TooLarge)),
             (b"\xf1\x80\0\0\0\0", Gone::Must(Why::Violation)),
+            // Lengths in more bytes than they need, of a text and of a ping.
+            (b"\x81\xfe\0\x01\0\0\0\0a", Gone::Must(Why::Violation)),
+            (
+                b"\x81\xff\0\0\0\0\0\0\0\x01\0\0\0\0a",
+                Gone::Must(Why::Violation),
+            ),
+            (b"\x89\xfe\0\x01\0\0\0\0a", Gone::Must(Why::Violation)),
             (b"", Gone::Left),
         ];
         for (bytes, want) in cases {
@@ -384,6 +401,20 @@ mod tests {
             }
             let came = poll_fn(|cx| frames.poll_read(cx)).await;
             assert_eq!(came, Err(want), "{bytes:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_comes_before_a_frame_that_is_refused_is_read() {
+        let sent = [masked("ab"), b"\x81\xfe\0\x01\0\0\0\0a".to_vec()].concat();
+        for early in 0..=sent.len() {
+            let (mut client, socket) = duplex(1024);
+            let mut frames = Frames::new(socket, sent[..early].to_vec(), 64);
+            client.write_all(&sent[early..]).await.unwrap();
+            let came = poll_fn(|cx| frames.poll_read(cx)).await;
+            assert_eq!(came, Ok(Came::Text("ab".into())), "{early}");
+            let came = poll_fn(|cx| frames.poll_read(cx)).await;
+            assert_eq!(came, Err(Gone::Must(Why::Violation)), "{early}");
         }
     }
 

@@ -318,9 +318,8 @@ fn complete() -> Refusal {
 mod tests {
     use std::future::{pending, poll_fn, ready};
 
-    use prometheus::IntGauge;
-
     use super::*;
+    use crate::metrics::BusyGauge;
 
     fn run(form: Form, kind: Kind, asking: Asking) -> Run {
         Run::new(Begun {
@@ -330,7 +329,7 @@ mod tests {
             form,
             request: Some("\"q1\"".to_owned()),
             asked_for: None,
-            acks: Acks::new(1, IntGauge::new("unacked", "unacked").unwrap()),
+            acks: Acks::new(1, BusyGauge::default()),
             as_interrupted: false,
         })
     }

@@ -1,11 +1,11 @@
-//! A histogram for values observed at every event of every stream.
+//! A histogram and a gauge for what every event of every stream changes.
 //!
 //! If all threads counted into one set of atomics, its cache lines would move between processors at each
 //! event. Here each thread counts separately, and a scrape adds the counts up. Of all that is written for an event, only
 //! these counts belong to no stream.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread::available_parallelism;
 
 use prometheus::Histogram;
@@ -19,7 +19,7 @@ static PLACES: LazyLock<usize> = LazyLock::new(|| {
     })
 });
 const MIN_PLACES: usize = 8;
-/// Places take some 400 bytes each, for each route.
+/// Places take some 500 bytes each, for each route.
 const MAX_PLACES: usize = 128;
 
 thread_local! {
@@ -65,6 +65,43 @@ impl BusyHistogram {
     }
 }
 
+/// A gauge with separate counts for each thread. What one thread adds, another may take away again: only the sum means
+/// something.
+#[derive(Clone, Debug)]
+pub struct BusyGauge {
+    counts: Arc<[Count]>,
+}
+
+/// The count of one place, on cache lines of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Count(AtomicI64);
+
+impl Default for BusyGauge {
+    fn default() -> Self {
+        Self {
+            counts: (0..*PLACES).map(|_| Count::default()).collect(),
+        }
+    }
+}
+
+impl BusyGauge {
+    /// Adds `change`, which may be negative.
+    pub fn add(&self, change: i64) {
+        if let Some(Count(count)) = self.counts.get(PLACE.with(|place| *place)) {
+            count.fetch_add(change, Ordering::Relaxed);
+        }
+    }
+
+    /// Adds up what the threads have counted.
+    pub fn sum(&self) -> i64 {
+        let counts = self.counts.iter();
+        counts
+            .map(|Count(count)| count.load(Ordering::Relaxed))
+            .sum()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -93,10 +130,23 @@ mod tests {
     }
 
     #[test]
+    fn what_one_thread_adds_another_takes_away() {
+        let gauge = BusyGauge::default();
+        let (adding, taking) = (gauge.clone(), gauge.clone());
+        let adds = move || (0..1000).for_each(|_| adding.add(3));
+        let takes = move || (0..1000).for_each(|_| taking.add(-2));
+        let threads = [std::thread::spawn(adds), std::thread::spawn(takes)];
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(gauge.sum(), 1000);
+    }
+
+    #[test]
     fn threads_count_on_cache_lines_of_their_own() {
         // Two lines, because processors fetch them in pairs.
-        assert!(align_of::<Place>() >= 128);
-        assert_eq!(size_of::<Place>() % 128, 0);
+        assert!(align_of::<Place>() >= 128 && align_of::<Count>() >= 128);
+        assert_eq!((size_of::<Place>() % 128, size_of::<Count>()), (0, 128));
         let used: HashSet<usize> = std::thread::scope(|scope| {
             let mut threads = Vec::new();
             for _ in 0..*PLACES {

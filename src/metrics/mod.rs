@@ -25,7 +25,7 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::LabelPair;
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
-pub use busy::BusyHistogram;
+pub use busy::{BusyGauge, BusyHistogram};
 pub use exemplars::TraceId;
 pub use openmetrics::OPENMETRICS;
 pub use resume::{Eviction, ResumeMetrics, ResumeResult, ResumeRoute, ResumeWay, Viewing};

@@ -139,6 +139,7 @@ impl RouteMetrics {
     pub(super) fn flush(&self) {
         self.gap.flush();
         self.added.flush();
+        self.websocket.flush();
     }
 
     pub(super) fn new(families: &Families, name: &str) -> Self {

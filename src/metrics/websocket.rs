@@ -2,6 +2,7 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
+use super::busy::BusyGauge;
 use super::register::{counters, register};
 
 /// The codes that have a series of their own. 1005 stands for a close frame without a code, 1006 for none at all.
@@ -64,7 +65,9 @@ pub struct WebSocketRoute {
     /// Open WebSockets that are bridged.
     pub(super) sockets: IntGauge,
     /// Events that were sent over them and not acknowledged.
-    pub unacked: IntGauge,
+    pub unacked: BusyGauge,
+    /// The same, as it was at the last scrape.
+    unacked_sum: IntGauge,
     /// In the order of [`CODES`].
     closes: [IntCounter; CODES.len()],
     /// Codes of libraries and frameworks, of applications, and all others.
@@ -81,10 +84,17 @@ impl WebSocketRoute {
             frames: both(&families.frames),
             bytes: both(&families.bytes),
             sockets: families.sockets.with_label_values(&[route]),
-            unacked: families.unacked.with_label_values(&[route]),
+            unacked: BusyGauge::default(),
+            unacked_sum: families.unacked.with_label_values(&[route]),
             closes: CODES.map(|known| code(&known.to_string())),
             ranges: ["3xxx", "4xxx", "other"].map(code),
         }
+    }
+
+    /// Adds up what the threads have counted separately.
+    pub(super) fn flush(&self) {
+        // A thread may have counted an acknowledgement while the others were added up.
+        self.unacked_sum.set(self.unacked.sum().max(0));
     }
 
     /// Counts a WebSocket that ended with this code.
@@ -106,6 +116,18 @@ impl WebSocketRoute {
 #[cfg(test)]
 mod tests {
     use crate::metrics::Metrics;
+
+    #[test]
+    fn a_scrape_has_what_was_not_acknowledged() {
+        let metrics = Metrics::new();
+        let route = metrics.route("chat");
+        for (change, sum) in [(0, 0), (3, 3), (-2, 1), (-2, 0)] {
+            route.websocket.unacked.add(change);
+            let line = format!("\nweir_websocket_unacked_events{{route=\"chat\"}} {sum}\n");
+            assert!(metrics.encode().contains(&line), "{sum}");
+            assert!(metrics.encode_openmetrics().contains(&line), "{sum}");
+        }
+    }
 
     #[test]
     fn every_code_is_counted_and_the_series_are_few() {

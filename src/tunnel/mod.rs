@@ -10,18 +10,22 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `copy` | one direction: what is read is written, at the pace of the receiver, and its end is passed on |
-//! | `run` | both directions, their deadlines, and how they end |
+//! | `way` | one direction: what is passed on, and how it ends |
+//! | `way/copy` | its bytes: what is read is written, at the pace of the receiver |
+//! | `run` | both directions, and how they end |
+//! | `run/clock` | their deadlines |
+//! | `bells` | who has woken the task |
 //! | `close` | close frames |
 //! | `report` | what is counted, and the log line |
 //!
 //! A quiet tunnel holds no buffer: bytes are read into a buffer of the thread, and what the receiver does not take at once
 //! is kept until it does. Nothing is read meanwhile. So a tunnel holds at most 64 KiB for each direction.
 
+mod bells;
 mod close;
-mod copy;
 mod report;
 mod run;
+mod way;
 
 pub(crate) use report::{Account, Closer, Ended, Opened};
 pub(crate) use run::{Limits, Over, Start, Tunnel};

@@ -79,9 +79,10 @@ pub(crate) struct Account {
     opened: Opened,
     /// Counts the tunnel in the metrics.
     _active: Active,
-    /// What the metrics contain of it, and since when.
+    /// What the metrics contain of it.
     counted: Totals,
-    counted_at: Instant,
+    /// When they are brought up to date.
+    count_at: Instant,
     totals: Totals,
     is_reported: bool,
     /// How it ends, if it is dropped before it has.
@@ -104,7 +105,7 @@ impl Account {
             _active: live.context.metrics.websocket_active(),
             opened,
             counted: Totals::default(),
-            counted_at: Instant::now(),
+            count_at: Instant::now() + COUNT_EVERY,
             totals: Totals::default(),
             is_reported: false,
             ending: None,
@@ -131,8 +132,8 @@ impl Account {
     pub(crate) fn note(&mut self, totals: Totals, now: Instant) {
         self.totals = totals;
         self.opened.registration.live.tunnelled().set(&totals);
-        if now.duration_since(self.counted_at) >= COUNT_EVERY {
-            self.counted_at = now;
+        if now >= self.count_at {
+            self.count_at = now + COUNT_EVERY;
             self.count();
         }
     }

@@ -1,10 +1,17 @@
 //! Tunnels over in-memory sockets, with a paused clock.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::io::{
+    AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex,
+    split,
+};
 use tokio::time::Instant;
 
 use super::report::tests::{account, has};
@@ -29,21 +36,24 @@ fn tunnel(room: usize) -> Ends {
     let (client, near) = duplex(room);
     let (far, agent) = duplex(room);
     let (account, registry, metrics) = account();
-    let start = Start {
-        agent: Upgraded::example(far),
+    Ends {
+        client,
+        agent,
+        tunnel: Tunnel::new(near, Bytes::new(), start(far, account), None),
+        registry,
+        metrics,
+    }
+}
+
+fn start(agent: DuplexStream, account: Account) -> Start {
+    Start {
+        agent: Upgraded::example(agent),
         limits: Limits {
             idle: 10 * SECOND,
             stall: 5 * SECOND,
             total_at: Instant::now() + 60 * SECOND,
         },
         account,
-    };
-    Ends {
-        client,
-        agent,
-        tunnel: Tunnel::new(near, Bytes::new(), start, None),
-        registry,
-        metrics,
     }
 }
 
@@ -287,4 +297,116 @@ async fn a_frame_without_a_mask_is_answered_and_does_not_pass() {
         "code=\"1002\"",
         1
     ));
+}
+
+/// A wake-up that is lost would stop one direction until the tunnel is idle for too long.
+#[tokio::test(start_paused = true)]
+async fn directions_that_move_at_the_same_time_do_not_stop_each_other() {
+    for room in [1, 7, 64, 1000] {
+        let Ends {
+            client,
+            agent,
+            mut tunnel,
+            metrics,
+            ..
+        } = tunnel(room);
+        let messages = |is_client: bool| -> Vec<u8> {
+            let mask: &[u8] = if is_client { b"mask" } else { b"" };
+            let bit = if is_client { 0x80 } else { 0 };
+            let frames = (0..100_u8).map(|length| {
+                let payload = vec![7; usize::from(length)];
+                [&[0x82, bit | length][..], mask, &payload[..]].concat()
+            });
+            frames.collect::<Vec<_>>().concat()
+        };
+        let (up, down) = (messages(true), messages(false));
+        let started = Instant::now();
+        let (mut client_reads, mut client_writes) = split(client);
+        let (mut agent_reads, mut agent_writes) = split(agent);
+        let saying = async {
+            client_writes.write_all(&up).await.unwrap();
+            client_writes.shutdown().await.unwrap();
+        };
+        let answering = async {
+            for piece in down.chunks(33) {
+                agent_writes.write_all(piece).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            agent_writes.shutdown().await.unwrap();
+        };
+        let (mut heard, mut told) = (Vec::new(), Vec::new());
+        let hearing = agent_reads.read_to_end(&mut heard);
+        let being_told = client_reads.read_to_end(&mut told);
+        let ran = run(&mut tunnel);
+        let (over, (), (), ..) = tokio::join!(ran, saying, answering, hearing, being_told);
+        assert_eq!(over, Over::Closed);
+        assert!(started.elapsed() < 5 * SECOND, "a socket of {room} bytes");
+        assert!(heard == up && told == down, "a socket of {room} bytes");
+        for direction in ["direction=\"in\"", "direction=\"out\""] {
+            assert!(has(&metrics, "weir_websocket_frames_total", direction, 100));
+        }
+    }
+}
+
+/// A socket that counts how often it is read.
+struct Counted {
+    socket: DuplexStream,
+    reads: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.socket).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_of_the_agent_costs_no_read_of_the_client() {
+    let (mut client, near) = duplex(1000);
+    let (far, mut agent) = duplex(1000);
+    let (account, ..) = account();
+    let reads = Arc::new(AtomicUsize::new(0));
+    let counted = Counted {
+        socket: near,
+        reads: Arc::clone(&reads),
+    };
+    let mut tunnel = Tunnel::new(counted, Bytes::new(), start(far, account), None);
+    let talking = async {
+        let mut before = None;
+        for _ in 0..10 {
+            agent.write_all(b"\x81\x02hi").await.unwrap();
+            client.read_exact(&mut [0; 4]).await.unwrap();
+            // The first read of the client waits for it.
+            let reads = reads.load(Ordering::Relaxed);
+            assert_eq!(*before.get_or_insert(reads), reads);
+        }
+        client.write_all(b"\x81\x82mask\0\0").await.unwrap();
+        agent.read_exact(&mut [0; 8]).await.unwrap();
+        assert!(reads.load(Ordering::Relaxed) > before.unwrap());
+        drop((client, agent));
+    };
+    tokio::join!(std::future::poll_fn(|cx| tunnel.poll(cx)), talking);
 }

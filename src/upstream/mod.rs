@@ -7,6 +7,7 @@
 //! upstream says so.
 
 pub mod accept;
+mod acks;
 mod body;
 mod client;
 mod connect;

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::acks::Acks;
 use super::endpoint::Picked;
 use super::socket::Io;
 use super::sockets::Counted;
@@ -18,15 +19,20 @@ pub struct Upgraded {
     io: Io,
     /// What the agent has sent with its 101; read first.
     early: Bytes,
+    acks: Acks,
     _picked: Option<Picked>,
     _socket: Option<Counted>,
 }
 
 impl Upgraded {
-    pub(super) const fn new(io: Io, early: Bytes, picked: Picked, socket: Option<Counted>) -> Self {
+    pub(super) fn new(io: Io, early: Bytes, picked: Picked, socket: Option<Counted>) -> Self {
+        // The kernel may delay the acknowledgement of the 101 by 40 ms, and the agent may hold back its first message
+        // until then (Nagle's algorithm).
+        io.delay_acks(false);
         Self {
             io,
             early,
+            acks: Acks::new(),
             _picked: Some(picked),
             _socket: socket,
         }
@@ -38,6 +44,7 @@ impl Upgraded {
         Self {
             io: Io::Other(Box::new(stream)),
             early: Bytes::new(),
+            acks: Acks::new(),
             _picked: None,
             _socket: None,
         }
@@ -51,7 +58,12 @@ impl AsyncRead for Upgraded {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.early.is_empty() {
-            return Pin::new(&mut self.io).poll_read(cx, buf);
+            let before = buf.filled().len();
+            let read = Pin::new(&mut self.io).poll_read(cx, buf);
+            if buf.filled().len() > before && self.acks.read() {
+                self.io.delay_acks(true);
+            }
+            return read;
         }
         let count = self.early.len().min(buf.remaining());
         buf.put_slice(&self.early.split_to(count));

@@ -103,6 +103,25 @@ fn a_drain_waits_for_the_runs() {
 }
 
 #[test]
+fn runs_that_a_drain_cuts_off_say_so_before_the_socket_closes() {
+    let upstream = Upstream::start();
+    let yaml = "upstreams: { agent: { endpoints: [\"$UPSTREAM\"] } }\n\
+        drain: { delay: 0s, limit: 1s }\n\
+        routes: [ { name: chat, upstream: agent, websocket: bridge } ]\n";
+    let weir = Weir::start(yaml, upstream.address());
+    let mut bridge = Bridge::open(&weir);
+    let (agent, start) = begin(&mut bridge, &upstream, "q");
+    weir.signal("TERM");
+    let last = bridge.hear_type("error");
+    assert_eq!(
+        (&last["code"], &last["stream"]),
+        (&json!("drained"), &start["stream"])
+    );
+    assert_eq!(bridge.closed(), (1001, "drained".to_owned()));
+    drop(agent);
+}
+
+#[test]
 fn a_bridge_is_listed_beside_its_runs_and_can_be_stopped() {
     let upstream = Upstream::start();
     let weir = bridged(&upstream, "", "");

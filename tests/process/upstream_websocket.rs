@@ -25,6 +25,24 @@ fn weir(upstream: &Upstream, of_upstream: &str, of_route: &str) -> Weir {
     Weir::start(&yaml, address)
 }
 
+/// A frame as a server sends it.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    match payload.len() {
+        short @ 0..=125 => bytes.push(u8::try_from(short).unwrap()),
+        middle @ 126..=65_535 => {
+            bytes.push(126);
+            bytes.extend(u16::try_from(middle).unwrap().to_be_bytes());
+        }
+        long => {
+            bytes.push(127);
+            bytes.extend((long as u64).to_be_bytes());
+        }
+    }
+    bytes.extend(payload);
+    bytes
+}
+
 /// The agent's end of a WebSocket.
 struct Agent(Accepted);
 
@@ -46,16 +64,7 @@ impl Agent {
     }
 
     fn send(&mut self, first: u8, payload: &[u8]) {
-        let mut bytes = vec![first];
-        match u8::try_from(payload.len()) {
-            Ok(short @ 0..=125) => bytes.push(short),
-            _ => {
-                bytes.push(127);
-                bytes.extend((payload.len() as u64).to_be_bytes());
-            }
-        }
-        bytes.extend(payload);
-        self.0.send(bytes);
+        self.0.send(frame(first, payload));
     }
 
     fn say(&mut self, text: &str) {
@@ -447,9 +456,7 @@ fn messages_mean_what_the_same_events_of_an_http_agent_mean() {
         let mut agent = Agent::accept(&over_websocket);
         let mut bytes = Vec::new();
         for payload in &payloads {
-            bytes.extend([TEXT, 127]);
-            bytes.extend((payload.len() as u64).to_be_bytes());
-            bytes.extend(payload.bytes());
+            bytes.extend(frame(TEXT, payload.as_bytes()));
         }
         bytes.extend([CLOSE, 2, 3, 232]);
         agent.0.send(bytes);

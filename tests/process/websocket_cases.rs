@@ -60,6 +60,13 @@ fn pieces(pieces: &[&[u8]]) -> Vec<u8> {
     frames.collect::<Vec<_>>().concat()
 }
 
+/// The head of a text, whose length takes `extra` bytes.
+fn announced(extra: usize, length: u64) -> Vec<u8> {
+    let form = if extra == 2 { 0xfe } else { 0xff };
+    let bytes = length.to_be_bytes();
+    [&[TEXT, form][..], &bytes[bytes.len() - extra..], &[0; 4]].concat()
+}
+
 fn closing(code: u16, reason: &[u8]) -> Vec<u8> {
     frame(CLOSE, &[&code.to_be_bytes(), reason].concat())
 }
@@ -251,9 +258,17 @@ fn messages(cases: &mut Vec<Case>) {
     let (before, after) = long.split_at(600);
     let sent = pieces(&[before, after]);
     cases.push(case("fragments of 1030 bytes", sent).closes(1009));
-    for length in [1_u64 << 20, 1 << 31, 1 << 62, 1 << 63, u64::MAX] {
-        let head = [&[TEXT, 0xff][..], &length.to_be_bytes(), &[0; 4]].concat();
-        cases.push(case(format!("{length} bytes announced"), head).closes(1009));
+    for length in [1_u64 << 20, 1 << 31, 1 << 62] {
+        cases.push(case(format!("{length} bytes announced"), announced(8, length)).closes(1009));
+    }
+    for length in [1_u64 << 63, u64::MAX] {
+        let sent = announced(8, length);
+        cases.push(case(format!("{length} bytes, which is no length"), sent).closes(1002));
+    }
+    for (extra, length) in [(2, 0), (2, 15), (2, 125), (8, 15), (8, 126), (8, 65_535)] {
+        let sent = [frame(TEXT, ASK), announced(extra, length)].concat();
+        let name = format!("a length of {length} in {extra} bytes");
+        cases.push(case(name, sent).answers(TEXT, ANSWER).closes(1002));
     }
     for (name, payload) in [("empty", &b""[..]), ("short", b"\x01\x02"), ("JSON", ASK)] {
         cases.push(case(format!("binary, {name}"), frame(0x82, payload)).closes(1003));

@@ -15,6 +15,9 @@ import pytest
 from backends import wire
 from support.kernel import segments_received
 from support.raw import Raw
+from support.wait import PATIENCE
+from support.websocket import TEXT, tunnel
+from support.websocket_agents import agent  # noqa: F401
 
 # Later than the delays of the machine itself, sooner than a delayed acknowledgement.
 LATE = 0.03
@@ -71,3 +74,41 @@ def test_an_upstream_that_does_not_wait_gets_one_acknowledgement_for_two_events(
     with Raw(weir(lockstep.url).url) as client:
         delays(client, lockstep, "1", number)
         assert segments_received(lockstep.connections[0].socket) < number * 0.75
+
+
+def in_a_tunnel(weir, agent, nodelay: int, number: int) -> tuple[list[float], int]:  # noqa: F811
+    """Returns the seconds that each message of an agent takes, and how many segments the agent got meanwhile."""
+    permits, over = threading.Semaphore(0), threading.Event()
+    segments: list[int] = []
+
+    def script(peer):
+        peer.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, nodelay)
+        peer.accept()
+        for _ in range(number):
+            permits.acquire()
+            peer.send(TEXT, b"x" * 200)
+        assert over.wait(PATIENCE)
+        segments.append(segments_received(peer.socket))
+        peer.close()
+
+    taken: list[float] = []
+    with tunnel(weir(agent(script).url).url) as client:
+        for _ in range(number):
+            started = time.monotonic()
+            permits.release()
+            assert len(client.frame().payload) == 200
+            taken.append(time.monotonic() - started)
+        over.set()
+        client.gone()
+    return taken, segments[0]
+
+
+def test_a_websocket_gets_one_acknowledgement_for_two_messages(weir, agent):  # noqa: F811
+    number = 400
+    _, segments = in_a_tunnel(weir, agent, 1, number)
+    assert segments < number * 0.75
+
+
+def test_a_websocket_that_waits_for_acknowledgements_is_hardly_ever_late(weir, agent):  # noqa: F811
+    taken, _ = in_a_tunnel(weir, agent, 0, 400)
+    assert sum(delay > LATE for delay in taken) <= 8, [(n, t) for n, t in enumerate(taken) if t > LATE]

@@ -202,6 +202,7 @@ def test_a_socket_has_eight_runs(beside, upstream):
 WRONG = {
     "without a mask": (frame(TEXT, b'{"type":"ping"}'), 1002),
     "a ping of 126 bytes": (frame(PING, bytes(126), MASK), 1002),
+    "a length in more bytes than it needs": (b"\x81\xfe\0\x02" + MASK + bytes(2), 1002),
     "a close frame with a code that is none": (frame(CLOSE, closing(1005), MASK), 1002),
     "binary": (frame(BINARY, b'{"type":"ping"}', MASK), 1003),
     "no UTF-8": (frame(TEXT, b"\xff", MASK), 1007),

@@ -279,6 +279,7 @@ ODD = {
     "a ping in two parts": frame(PING, b"one", final=False),
     "a ping of 126 bytes": struct.pack(">BBH", 0x89, 126, 126) + bytes(126),
     "reserved bits": frame(TEXT, b"hello", reserved=7),
+    "a length in more bytes than it needs": struct.pack(">BBQ", 0x81, 127, 5) + b"hello",
     "a close frame of one byte": frame(CLOSE, b"x"),
     "a continuation of nothing": frame(CONTINUATION, b"hello"),
 }

@@ -8,7 +8,6 @@
 //! not framing is passed to the caller's sink, in one piece for each read, however many chunks it arrived in. A quiet
 //! stream therefore costs nothing, which is why this is not a client library's connection.
 
-mod acks;
 pub mod head;
 mod state;
 mod upload;
@@ -25,11 +24,11 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::time::Instant;
 
 use super::MAX_AGE;
+use super::acks::Acks;
 use super::error::{Broken, Malformed};
 use super::progress::{Failure, Read};
 use super::request_body::RequestBody;
 use super::socket::{Io, NARROW_RECEIVE_BUFFER_BYTES, RECEIVE_BUFFER_BYTES};
-use acks::Acks;
 use head::{Head, Length};
 use state::{State, Undone};
 use upload::Upload;

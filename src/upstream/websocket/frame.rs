@@ -61,7 +61,7 @@ mod tests {
             let payload = vec![b'x'; length];
             let mut out = BytesMut::new();
             put(TEXT, &payload, &mut out);
-            let mut follower = Follower::new(Sender::Client);
+            let mut follower = Follower::strict(Sender::Client);
             assert_eq!(follower.feed(&out), out.len());
             assert!(follower.is_at_boundary(), "{length}");
             assert_eq!((follower.frames(), follower.messages()), (1, 1));

@@ -13,9 +13,8 @@ use memchr::memchr2;
 
 use super::frame::{BINARY, CLOSE, NORMAL, PING, PONG, TEXT};
 use super::utf8::Utf8;
+use crate::wire::websocket::{Head, Sender, Violation};
 
-/// The longest head of a frame without a mask.
-const MAX_HEAD: usize = 10;
 /// The longest payload of a control frame.
 const MAX_CONTROL: usize = 125;
 
@@ -92,8 +91,7 @@ struct Message {
 /// Reads frames.
 #[derive(Debug)]
 pub struct Messages {
-    head: [u8; MAX_HEAD],
-    have: usize,
+    head: Head,
     /// Bytes of the payload that are missing; `None` inside a head.
     left: Option<u64>,
     message: Option<Message>,
@@ -108,8 +106,7 @@ impl Messages {
     /// Creates a reader of messages of at most `max` bytes each.
     pub const fn new(max: usize) -> Self {
         Self {
-            head: [0; MAX_HEAD],
-            have: 0,
+            head: Head::new(),
             left: None,
             message: None,
             control: Control {
@@ -151,48 +148,34 @@ impl Messages {
                 self.left = None;
                 self.end_frame(out)?;
             } else {
-                let Some((first, rest)) = bytes.split_first() else {
+                if bytes.is_empty() {
                     return Ok(());
-                };
-                bytes = rest;
-                self.head_byte(*first, out)?;
+                }
+                let used = self.head.feed(bytes);
+                bytes = bytes.get(used..).unwrap_or_default();
+                if let Some(violation) = self.head.violation(Sender::Server) {
+                    return Err(Fault::Protocol(said(violation)));
+                }
+                if self.head.is_whole() {
+                    self.head.restart();
+                    self.begin(out)?;
+                    self.left = Some(self.head.length());
+                }
             }
         }
         Ok(())
     }
 
-    fn head_byte(&mut self, byte: u8, out: &mut Vec<u8>) -> Result<(), Fault> {
-        if let Some(place) = self.head.get_mut(self.have) {
-            *place = byte;
-        }
-        self.have += 1;
-        let [_, second, a, b, c, d, e, f, g, h] = self.head;
-        let (whole, length) = match second & 0x7f {
-            126 => (4, u64::from(u16::from_be_bytes([a, b]))),
-            127 => (10, u64::from_be_bytes([a, b, c, d, e, f, g, h])),
-            length => (2, u64::from(length)),
-        };
-        if self.have >= 2 && self.have == whole {
-            self.have = 0;
-            self.begin(length, out)?;
-            self.left = Some(length);
-        }
-        Ok(())
-    }
-
     /// Begins a frame with the head that has arrived.
-    fn begin(&mut self, length: u64, out: &mut Vec<u8>) -> Result<(), Fault> {
-        let [first, second, ..] = self.head;
-        if second & 0x80 != 0 {
-            return Err(Fault::Protocol("a masked frame of a WebSocket server"));
-        }
-        if first & 0x70 != 0 {
+    fn begin(&mut self, out: &mut Vec<u8>) -> Result<(), Fault> {
+        if self.head.is_extended() {
             return Err(Fault::Protocol("a WebSocket frame of an extension"));
         }
-        if length >> 63 != 0 {
-            return Err(Fault::Protocol("the length of a WebSocket frame"));
+        if self.head.is_control() {
+            self.control.have = 0;
+            return Ok(());
         }
-        match (first & 0x0f, self.message.is_some()) {
+        match (self.head.opcode(), self.message.is_some()) {
             (0, true) => {}
             (opcode @ (TEXT | BINARY), false) => {
                 self.message = Some(Message {
@@ -203,20 +186,10 @@ impl Messages {
                 });
                 out.extend_from_slice(b"data: ");
             }
-            (0, false) | (TEXT | BINARY, true) => {
-                return Err(Fault::Protocol("fragments of WebSocket messages"));
-            }
-            (CLOSE | PING | PONG, _) => {
-                if first & 0x80 == 0 || length > MAX_CONTROL as u64 {
-                    return Err(Fault::Protocol("a WebSocket control frame"));
-                }
-                self.control.have = 0;
-                return Ok(());
-            }
-            _ => return Err(Fault::Protocol("the opcode of a WebSocket frame")),
+            _ => return Err(Fault::Protocol("fragments of WebSocket messages")),
         }
         if let Some(message) = &mut self.message {
-            message.size = message.size.saturating_add(length);
+            message.size = message.size.saturating_add(self.head.length());
             if message.size > self.max {
                 return Err(Fault::TooLarge);
             }
@@ -224,13 +197,8 @@ impl Messages {
         Ok(())
     }
 
-    const fn is_control(&self) -> bool {
-        let [first, ..] = self.head;
-        first & 0x08 != 0
-    }
-
     fn payload(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
-        if self.is_control() {
+        if self.head.is_control() {
             self.control.push(bytes);
             return Ok(());
         }
@@ -245,12 +213,11 @@ impl Messages {
     }
 
     fn end_frame(&mut self, out: &mut Vec<u8>) -> Result<(), Fault> {
-        let [first, ..] = self.head;
-        match first & 0x0f {
+        match self.head.opcode() {
             CLOSE => self.closed = Some(closed(self.control.bytes())?),
             PING => self.ping = Some(self.control),
             PONG => {}
-            _ if first & 0x80 != 0 => {
+            _ if self.head.is_last() => {
                 if let Some(message) = self.message.take_if(|message| !message.text.is_whole()) {
                     return Err(message.not_text());
                 }
@@ -286,6 +253,17 @@ impl Message {
             }
         }
         out.extend_from_slice(text);
+    }
+}
+
+/// Returns what is wrong with a frame, as the subject of a sentence.
+const fn said(violation: Violation) -> &'static str {
+    match violation {
+        Violation::Control => "a WebSocket control frame",
+        Violation::Length => "the length of a WebSocket frame",
+        Violation::Mask => "a masked frame of a WebSocket server",
+        Violation::Opcode => "the opcode of a WebSocket frame",
+        Violation::Padding => "the length of a WebSocket frame, in more bytes than it needs",
     }
 }
 
@@ -385,6 +363,11 @@ mod tests {
             (b"\x09\x00".to_vec(), 1002),
             (b"\x89\x7e\x00\x7e".to_vec(), 1002),
             (b"\x81\x7f\x80\0\0\0\0\0\0\0".to_vec(), 1002),
+            // Lengths in more bytes than they need, of a text and of a ping.
+            (b"\x81\x7e\0\x7d".to_vec(), 1002),
+            (b"\x81\x7f\0\0\0\0\0\0\0\x05hello".to_vec(), 1002),
+            (b"\x81\x7f\0\0\0\0\0\0\xff\xff".to_vec(), 1002),
+            (b"\x89\x7e\0\x04ping".to_vec(), 1002),
             (b"\x88\x01x".to_vec(), 1002),
             (frame(0x88, &1005_u16.to_be_bytes()), 1002),
             ([part.clone(), frame(0x81, b"x")].concat(), 1002),

@@ -26,6 +26,7 @@ use super::Terms;
 use super::frame::{self, GOING_AWAY, NORMAL};
 use super::messages::{Fault, Messages};
 use crate::config::Upstream;
+use crate::upstream::acks::Acks;
 use crate::upstream::error::{Broken, Malformed};
 use crate::upstream::progress::Read;
 use crate::upstream::socket::Io;
@@ -66,6 +67,7 @@ pub(super) struct Parts {
 pub(in crate::upstream) struct Conversation {
     /// `None` once the connection has ended.
     io: Option<Io>,
+    acks: Acks,
     early: Bytes,
     messages: Messages,
     /// Frames that the agent has not taken yet.
@@ -117,6 +119,7 @@ impl Conversation {
         }
         Self {
             io: Some(io),
+            acks: Acks::new(),
             early,
             messages: Messages::new(terms.max_message),
             out,
@@ -225,6 +228,12 @@ impl Conversation {
         };
         if let Some(pings) = &mut self.pings {
             pings.heard();
+        }
+        if let Some(io) = &self.io
+            && count > 0
+            && self.acks.read()
+        {
+            io.delay_acks(true);
         }
         if let Err(fault) = result {
             self.refuse(fault);

@@ -1,21 +1,24 @@
 //! Both directions of a tunnel in one task, their deadlines, and how they end.
 //!
 //! A tunnel ends by itself when both ends have, or when the ends have closed it (RFC 6455, 7) and one of them has gone. If
-//! Weir ends it, each end gets a close frame at the next end of a frame, and has a moment to answer. No timer is set for
-//! single messages: when the one timer fires, the deadlines are compared with when bytes last moved.
+//! Weir ends it, each end gets a close frame at the next end of a frame, and has a moment to answer. A message concerns only
+//! the direction whose bell has rung.
+
+mod clock;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::bells::Bells;
 use super::close::{self, Why};
-use super::copy::{Failed, Way, Went};
 use super::report::{Account, Closer, Ended};
+use super::way::{Failed, Way, Went};
 use crate::client_conn::ClientConn;
 use crate::session::traffic::Totals;
 use crate::stream::end::End;
@@ -70,17 +73,6 @@ struct Ending {
     closes: bool,
 }
 
-/// What a deadline is for.
-#[derive(Clone, Copy, Debug)]
-enum Due {
-    /// The tunnel ends.
-    Ends(Why),
-    /// Its end has taken too long.
-    IsLate,
-    /// It is looked whether the client is still there.
-    Looks,
-}
-
 /// A tunnel. Dropping it closes the connection to the agent.
 pub(crate) struct Tunnel<S> {
     client: S,
@@ -92,6 +84,8 @@ pub(crate) struct Tunnel<S> {
     limits: Limits,
     /// When bytes last moved.
     moved_at: Instant,
+    /// Who has woken the task.
+    bells: Bells,
     timer: Pin<Box<Sleep>>,
     ending: Option<Ending>,
     /// Who sent the first close frame.
@@ -137,6 +131,8 @@ impl<S> Tunnel<S> {
             agent,
             up: Way::new(Sender::Client, early),
             down: Way::new(Sender::Server, Bytes::new()),
+            // Those of the task replace them when it is known.
+            bells: Bells::new(Waker::noop()),
             timer: Box::pin(sleep_until(limits.total_at.min(now + limits.idle))),
             limits,
             moved_at: now,
@@ -164,18 +160,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
     /// Drives the tunnel. Ready when it is over and reported.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
         tasks::rehearse_defect(|| "tunnel".to_owned());
-        if self.ending.is_none()
-            && let Poll::Ready(end) = self.account.poll_stop(cx)
-        {
-            self.end(Why::Ended(end));
+        if !self.bells.wakes(cx.waker()) {
+            self.bells = Bells::new(cx.waker());
+        }
+        if self.ending.is_none() && self.bells.stop.take() {
+            let stopped = self.account.poll_stop(&mut self.bells.stop.context());
+            if let Poll::Ready(end) = stopped {
+                self.end(Why::Ended(end));
+            }
         }
         loop {
-            let more = self.copy(cx);
+            let more = self.copy();
             if let Some(over) = self.over() {
                 self.account.report(self.ended());
                 return Poll::Ready(over);
             }
-            if self.poll_timer(cx).is_pending() {
+            if self.poll_timer().is_pending() {
                 if more {
                     // Other tasks have their turn.
                     cx.waker().wake_by_ref();
@@ -186,24 +186,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
     }
 
     /// Moves what can be moved. Reports whether there is more, for which nobody wakes the task.
-    fn copy(&mut self, cx: &mut Context<'_>) -> bool {
-        let up = self.up.poll(cx, &mut self.client, &mut self.agent);
+    fn copy(&mut self) -> bool {
+        let up = self.copy_up();
         let up = up.unwrap_or_else(|failed| self.failed(failed == Failed::Source, failed));
-        let down = self.down.poll(cx, &mut self.agent, &mut self.client);
+        let down = self.copy_down();
         let down = down.unwrap_or_else(|failed| self.failed(failed == Failed::Receiver, failed));
         self.look();
         if let Some(conn) = &self.conn {
             // Unread bytes are in the way of the client's end. A flush then looks for it.
             let listens = self.up.blocked().is_none();
             conn.note_listening(listens);
-            if !listens
-                && self.down.blocked().is_none()
-                && let Poll::Ready(Err(_)) = Pin::new(&mut self.client).poll_flush(cx)
-            {
+            if !listens && self.down.blocked().is_none() && self.flush_fails() {
                 self.failed(true, Failed::Source);
             }
         } else if self.up.has_ended() && self.ending.is_none() {
-            self.look_for_reset(cx);
+            self.look_for_reset();
         }
         if up.moved || down.moved {
             let now = Instant::now();
@@ -219,17 +216,50 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
             self.end(Why::Violation);
             return true;
         }
+        if up.more {
+            self.bells.up.ring();
+        }
+        if down.more {
+            self.bells.down.ring();
+        }
         up.more || down.more
+    }
+
+    /// Moves bytes to the agent, if one of the sockets may have become ready for that.
+    fn copy_up(&mut self) -> Result<Went, Failed> {
+        if !self.bells.up.take() {
+            return Ok(Went::default());
+        }
+        let cx = &mut self.bells.up.context();
+        self.up.poll(cx, &mut self.client, &mut self.agent)
+    }
+
+    /// Moves bytes to the client, if one of the sockets may have become ready for that.
+    fn copy_down(&mut self) -> Result<Went, Failed> {
+        if !self.bells.down.take() {
+            return Ok(Went::default());
+        }
+        let cx = &mut self.bells.down.context();
+        self.down.poll(cx, &mut self.agent, &mut self.client)
+    }
+
+    /// Reports whether a flush shows that the client has gone. A socket wakes only the last one who waited to write to it,
+    /// and that has to remain the direction to the client.
+    fn flush_fails(&mut self) -> bool {
+        let cx = &mut self.bells.down.context();
+        matches!(
+            Pin::new(&mut self.client).poll_flush(cx),
+            Poll::Ready(Err(_))
+        )
     }
 
     /// Looks whether a client over HTTP/2 has reset its stream. A reset may read like an end, and nobody is woken for one
     /// that follows an end. A flush fails after it.
-    fn look_for_reset(&mut self, cx: &mut Context<'_>) {
-        match Pin::new(&mut self.client).poll_flush(cx) {
-            Poll::Ready(Err(_)) => {
-                self.failed(true, Failed::Source);
-            }
-            Poll::Ready(Ok(())) | Poll::Pending => self.look_at = Some(Instant::now() + LOOK),
+    fn look_for_reset(&mut self) {
+        if self.flush_fails() {
+            self.failed(true, Failed::Source);
+        } else {
+            self.look_at = Some(Instant::now() + LOOK);
         }
     }
 
@@ -277,6 +307,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
             // The client gets what has come, and then the end.
             self.down.source_ended();
         }
+        self.bells.ring_both_ways();
         Went {
             moved: false,
             more: true,
@@ -304,6 +335,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
             .close(close::frame(Sender::Client, why.for_agent(), word));
         self.down
             .close(close::frame(Sender::Server, why.for_client(), word));
+        self.bells.ring_both_ways();
     }
 
     /// Returns what is left if the tunnel is over.
@@ -362,53 +394,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
             frames_out: self.down.follower.frames(),
             bytes_in: self.up.bytes(),
             bytes_out: self.down.bytes(),
-        }
-    }
-
-    /// Returns the next deadline, and what it is for.
-    fn deadline(&self) -> (Instant, Due) {
-        if let Some(ending) = &self.ending {
-            return (ending.until.min(ending.at_last), Due::IsLate);
-        }
-        let limits = &self.limits;
-        let ends = |end| Due::Ends(Why::Ended(end));
-        let mut next = (limits.total_at, ends(End::TotalTimeout));
-        let stalled = |way: &Way| Some(way.blocked()? + limits.stall);
-        for (at, due) in [
-            (stalled(&self.down), ends(End::ClientStalled)),
-            (stalled(&self.up), Due::Ends(Why::AgentStalled)),
-            (Some(self.moved_at + limits.idle), ends(End::IdleTimeout)),
-            (self.look_at, Due::Looks),
-        ] {
-            if let Some(at) = at
-                && at < next.0
-            {
-                next = (at, due);
-            }
-        }
-        next
-    }
-
-    /// Waits for the next deadline, and acts on it. The timer is reset only when it has fired, or for a deadline that is
-    /// earlier.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let (at, due) = self.deadline();
-            if at < self.timer.deadline() {
-                self.timer.as_mut().reset(at);
-            }
-            ready!(self.timer.as_mut().poll(cx));
-            if at > Instant::now() {
-                self.timer.as_mut().reset(at);
-                continue;
-            }
-            match due {
-                Due::Ends(why) => self.end(why),
-                Due::IsLate => self.is_late = true,
-                // That is done with the next move.
-                Due::Looks => self.look_at = None,
-            }
-            return Poll::Ready(());
         }
     }
 }
