@@ -128,6 +128,14 @@ pub(super) fn escaped(plain: &[u8]) -> Text<'_> {
     Cow::Owned(body.into_bytes())
 }
 
+/// Returns a name as the body of a JSON string. A name that came in one is that already; the name of a frame may be anything.
+pub(super) fn as_body(name: &[u8]) -> Text<'_> {
+    match escaped(name) {
+        Cow::Owned(_) if is_json(&quoted(name)) => Cow::Borrowed(name),
+        body => body,
+    }
+}
+
 /// Returns what the raw body of a JSON string says. What is not valid is replaced.
 pub(super) fn unescaped(body: &[u8]) -> Vec<u8> {
     if !body.contains(&b'\\') {

@@ -80,7 +80,8 @@ fn a_body_that_breaks_after_the_only_response_is_whole() {
 fn several_responses_in_one_stream_stay_whole() {
     let upstream = Upstream::start();
     let weir = Weir::start(PATIENT, upstream.address());
-    let cases: [(&str, fn(&str) -> String); 3] = [
+    type Form = fn(&str) -> String;
+    let cases: [(&str, Form); 3] = [
         ("/agent", plain),
         ("/responses", plain),
         ("/v1/responses", wrapped),

@@ -219,3 +219,24 @@ fn what_is_nearly_json_is_passed_on_as_text() {
         }
     }
 }
+
+/// The name of an event is no JSON, so anything may stand in it.
+#[test]
+fn the_name_of_an_event_may_be_anything() {
+    for name in ["a\"b", "a\\", "\u{c}tick", "a\\nb", "ä\u{1}"] {
+        for dialect in [
+            Dialect::LibreChat,
+            Dialect::LangGraph,
+            Dialect::LangServe,
+            Dialect::Opaque,
+        ] {
+            let events = [(name, json!({ "price": 7 }))];
+            for target in [Target::AgUi, Target::Events, Target::AiSdk] {
+                // Panics if an event of the target is no JSON.
+                let got = played(dialect, &events, target);
+                let says = got.iter().any(|event| event.to_string().contains('7'));
+                assert!(says, "{dialect} {target:?} {name:?}: {got:?}");
+            }
+        }
+    }
+}

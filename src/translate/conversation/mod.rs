@@ -227,18 +227,17 @@ impl Conversation {
                 act,
             ),
             Part::Error { code, message } => self.error(&code, &message, act),
-            // Readings look at as much of a value as they need. Here it must be one, or it would break the client's event.
-            Part::Raw { name, data } if !data.is_empty() && !raw::is_json(&data) => {
-                let data = &raw::quoted(&raw::escaped(&data));
-                self.other(&Action::Raw { name: &name, data }, act);
+            Part::Raw { name, data } => {
+                let name = &raw::as_body(&name);
+                // Readings look at as much of a value as they need. Here it must be one, or it would break the client's
+                // event.
+                if data.is_empty() || raw::is_json(&data) {
+                    self.other(&Action::Raw { name, data: &data }, act);
+                } else {
+                    let data = &raw::quoted(&raw::escaped(&data));
+                    self.other(&Action::Raw { name, data }, act);
+                }
             }
-            Part::Raw { name, data } => self.other(
-                &Action::Raw {
-                    name: &name,
-                    data: &data,
-                },
-                act,
-            ),
         }
     }
 

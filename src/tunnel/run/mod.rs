@@ -158,7 +158,7 @@ impl<S> Tunnel<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
     /// Drives the tunnel. Ready when it is over and reported.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
+    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Over> {
         tasks::rehearse_defect(|| "tunnel".to_owned());
         if !self.bells.wakes(cx.waker()) {
             self.bells = Bells::new(cx.waker());
