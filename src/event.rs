@@ -134,6 +134,19 @@ pub struct Usage {
     pub call: u64,
 }
 
+/// What is kept of an event beside its block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Brief {
+    /// The length of its block.
+    pub len: usize,
+    /// Its class.
+    pub class: Class,
+    /// Whose event it is: [`Event::agent`].
+    pub agent: u8,
+    /// Where its text lies in the block; empty if it has none.
+    pub text: Span,
+}
+
 /// A half-open byte range in a frame's block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {

@@ -13,6 +13,9 @@ use crate::journal::own_id;
 use crate::queue::{self, Close, Offer, PushOutcome, Status};
 use crate::stream::end::End;
 
+/// Most bytes that are put into the queue of a viewer that is alone before the journal gets them.
+const MOST_PUT: usize = 16 * 1024;
+
 /// The pump's end of a hub. Dropping it ends a stream that was not closed as truncated.
 #[derive(Debug)]
 pub struct Input(Arc<Hub>);
@@ -43,7 +46,7 @@ impl Input {
             may_have_ids: state.has_ids || state.is_fresh,
             state,
             first,
-            offered: (0, 0),
+            put: (0, 0),
             bytes,
             now,
             fell: Vec::new(),
@@ -234,8 +237,8 @@ pub struct Pushing<'a> {
     /// Nobody but that viewer gets the events.
     is_alone: bool,
     may_have_ids: bool,
-    /// What the first viewer was offered while alone: events and bytes.
-    offered: (u64, u64),
+    /// What is in that queue and not yet in the journal, while that viewer is alone: the number of events and of bytes.
+    put: (usize, usize),
     bytes: usize,
     now: Instant,
     /// Whom to wake at the end.
@@ -244,7 +247,66 @@ pub struct Pushing<'a> {
 
 impl Pushing<'_> {
     /// Offers the next event.
+    #[inline]
     pub fn push(&mut self, block: &[u8], event: &Event) -> Offer {
+        if self.is_alone && self.put(block, event) {
+            return Offer::Accepted;
+        }
+        self.push_for_all(block, event)
+    }
+
+    /// Puts an event into the queue of the viewer that is alone, from where the journal gets it with the others of the read.
+    /// Returns whether it was put: neither does it have to be merged, nor is it large. Nobody is behind then, so the journal
+    /// evicts what is older than these events without asking.
+    #[inline]
+    fn put(&mut self, block: &[u8], event: &Event) -> bool {
+        let bounds = &self.hub.settings.bounds;
+        let (events, bytes) = self.put;
+        let bytes = bytes + block.len();
+        if bytes > MOST_PUT.min(bounds.max_bytes) || events == bounds.max_events {
+            return false;
+        }
+        let seq = self.state.journal.last() + events as u64 + 1;
+        let numbered = self.number(block, seq);
+        let is_put = (self.first.as_mut()).is_some_and(|queue| queue.put(block, event, numbered));
+        if is_put {
+            self.put = (events + 1, bytes);
+        }
+        is_put
+    }
+
+    /// Returns the number that the event gets as its id; zero if it has none from Weir.
+    #[inline]
+    fn number(&self, block: &[u8], seq: u64) -> u64 {
+        if self.may_have_ids && own_id(block).is_none() {
+            seq
+        } else {
+            0
+        }
+    }
+
+    /// Writes into the journal what was put into the queue.
+    fn settle_put(&mut self) {
+        let (events, bytes) = std::mem::take(&mut self.put);
+        let state = &mut *self.state;
+        if let Some(queue) = self.first.as_ref().filter(|_| events > 0) {
+            while !state.journal.fits_all(events, bytes) {
+                state.journal.evict();
+                state.evicted += 1;
+            }
+            let (blocks, briefs) = queue.newest(events);
+            state.journal.append_all(blocks, briefs);
+            if let Some(slot) = state.viewers.first_mut() {
+                slot.offered.0 += events as u64;
+                slot.offered.1 += bytes as u64;
+            }
+        }
+    }
+
+    /// Offers an event that cannot only be put into the queue of the viewer that is alone.
+    #[inline(never)]
+    fn push_for_all(&mut self, block: &[u8], event: &Event) -> Offer {
+        self.settle_put();
         let (state, settings) = (&mut *self.state, &self.hub.settings);
         if !state.has_room(block.len(), settings)
             && let Some(offer) = state.make_room(block.len(), settings, self.now)
@@ -258,35 +320,15 @@ impl Pushing<'_> {
     /// Adds an event at the end of a stream, whether or not there is room.
     #[inline(never)]
     pub fn push_over(&mut self, block: &[u8], event: &Event) {
+        self.settle_put();
         while !self.state.journal.fits(block.len()) && self.state.evict_for_others() {}
         self.append(block, event);
     }
 
-    #[inline]
+    /// Writes an event into the journal, and hands it to all who get it.
     fn append(&mut self, block: &[u8], event: &Event) {
         let seq = self.state.journal.append(block, event);
-        let numbered = if self.may_have_ids && own_id(block).is_none() {
-            seq
-        } else {
-            0
-        };
-        // A viewer that has fallen behind is none of those who keep up, so it is not asked here again.
-        if self.is_alone
-            && let Some(queue) = &mut self.first
-        {
-            self.offered.0 += 1;
-            self.offered.1 += block.len() as u64;
-            if !queue.offer(block, event, numbered) {
-                self.fall_behind(seq);
-            }
-            return;
-        }
-        self.append_for_all(block, event, seq, numbered);
-    }
-
-    /// Hands an event of this number to all who get it besides the journal.
-    #[inline(never)]
-    fn append_for_all(&mut self, block: &[u8], event: &Event, seq: u64, numbered: u64) {
+        let numbered = self.number(block, seq);
         let state = &mut *self.state;
         let more = (block.len() <= self.bytes / 2).then_some(self.bytes);
         if let Some(tapped) = &mut state.tap {
@@ -305,22 +347,15 @@ impl Pushing<'_> {
                 None => slot.queue.offer(block, event, numbered, more, self.now),
             };
             if !accepted {
+                self.is_alone = false;
                 self.fell.extend(slot.fall_behind(seq, self.now));
             }
         }
     }
 
-    /// Notes that the viewer who is alone gets what follows from the journal.
-    #[inline(never)]
-    fn fall_behind(&mut self, seq: u64) {
-        self.is_alone = false;
-        if let Some(slot) = self.state.viewers.first_mut() {
-            self.fell.extend(slot.fall_behind(seq, self.now));
-        }
-    }
-
     /// Ends the push.
     pub fn done(mut self) -> PushOutcome {
+        self.settle_put();
         let alarmed = self.hub.alarmed.load(Ordering::Acquire)
             && self.hub.alarmed.swap(false, Ordering::AcqRel);
         let left = self.state.left.is_some();
@@ -331,8 +366,6 @@ impl Pushing<'_> {
         self.state.is_fresh = false;
         for slot in &mut self.state.viewers {
             let locked = if slot.is_first() {
-                slot.offered.0 += self.offered.0;
-                slot.offered.1 += self.offered.1;
                 self.first.take()
             } else {
                 None

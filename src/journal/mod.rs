@@ -8,7 +8,7 @@ mod segment;
 
 use std::collections::VecDeque;
 
-use crate::event::Event;
+use crate::event::{Brief, Event};
 pub use segment::Kept;
 use segment::Segment;
 
@@ -81,26 +81,53 @@ impl Journal {
 
     /// Reports whether an event of `len` bytes fits without an eviction. Any event fits into an empty journal.
     pub const fn fits(&self, len: usize) -> bool {
+        self.fits_all(1, len)
+    }
+
+    /// The same, for so many events of so many bytes together.
+    pub const fn fits_all(&self, events: usize, bytes: usize) -> bool {
         self.events == 0
-            || (self.events < self.bounds.max_events && self.bytes + len <= self.bounds.max_bytes)
+            || (self.events + events <= self.bounds.max_events
+                && self.bytes + bytes <= self.bounds.max_bytes)
     }
 
     /// Appends an event, and returns its number. The caller has evicted what does not fit beside it.
-    #[inline]
     pub fn append(&mut self, block: &[u8], event: &Event) -> u64 {
-        let tail = self.segments.back_mut();
-        if !tail.is_some_and(|tail| tail.put_in_place(block, event)) {
-            self.append_growing(block, event);
-        }
-        self.events += 1;
-        self.bytes += block.len();
-        self.last += 1;
+        let brief = Brief {
+            len: block.len(),
+            class: event.class,
+            agent: event.agent,
+            text: event.text.unwrap_or_default(),
+        };
+        self.append_all(block, std::iter::once(brief));
         self.last
     }
 
-    /// Writes an event for which a segment must grow or begin.
+    /// Appends events whose blocks lie one after the other. The caller has evicted what does not fit beside them.
+    #[inline]
+    pub fn append_all(
+        &mut self,
+        blocks: &[u8],
+        events: impl ExactSizeIterator<Item = Brief> + Clone,
+    ) {
+        let count = events.len();
+        let tail = self.segments.back_mut();
+        if !tail.is_some_and(|tail| tail.put_in_place(blocks, events.clone())) {
+            let mut start = 0;
+            for event in events {
+                let end = start + event.len;
+                self.append_growing(blocks.get(start..end).unwrap_or_default(), &event);
+                start = end;
+            }
+        }
+        self.events += count;
+        self.bytes += blocks.len();
+        self.last += count as u64;
+    }
+
+    /// Writes an event for which a segment may have to grow or begin.
     #[inline(never)]
-    fn append_growing(&mut self, block: &[u8], event: &Event) {
+    fn append_growing(&mut self, block: &[u8], event: &Brief) {
         let tail = self.segments.back();
         if !tail.is_some_and(|tail| tail.has_room(block.len())) {
             self.begin_segment();

@@ -1,6 +1,6 @@
 //! A piece of a journal: some neighbouring events, with their blocks one after the other in one buffer.
 
-use crate::event::{Class, Event, Span};
+use crate::event::{Brief, Class, Span};
 
 /// The usual size of a buffer. Larger events get one of their own.
 const USUAL_BYTES: usize = 16 * 1024;
@@ -18,7 +18,7 @@ pub struct Kept<'a> {
     pub block: &'a [u8],
     /// The class of the event.
     pub class: Class,
-    /// Whose event it is: [`Event::agent`].
+    /// Whose event it is: [`Event::agent`](crate::event::Event::agent).
     pub agent: u8,
     /// Its text, as it is written in the block; empty if it has none.
     pub text: &'a [u8],
@@ -31,6 +31,19 @@ struct Note {
     class: Class,
     agent: u8,
     text: Span,
+}
+
+impl Note {
+    /// Notes an event whose block ends there.
+    #[inline]
+    fn new(end: usize, event: &Brief) -> Self {
+        Self {
+            end: u32::try_from(end).unwrap_or(u32::MAX),
+            class: event.class,
+            agent: event.agent,
+            text: event.text,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -88,20 +101,30 @@ impl Segment {
         self.blocks.capacity() + self.notes.capacity() * size_of::<Note>()
     }
 
-    /// Appends an event, if the buffers need not grow for it. Returns whether it was appended. No buffer that holds several
-    /// events is larger than the usual size, so what has room here is always to go here.
+    /// Appends events whose blocks lie one after the other, if the buffers need not grow for them. Returns whether they were
+    /// appended. No buffer that holds several events is larger than the usual size, so what has room here belongs here.
     #[inline]
-    pub(super) fn put_in_place(&mut self, block: &[u8], event: &Event) -> bool {
-        let has_room = block.len() <= self.blocks.capacity() - self.blocks.len()
-            && self.notes.len() < self.notes.capacity();
+    pub(super) fn put_in_place(
+        &mut self,
+        blocks: &[u8],
+        events: impl ExactSizeIterator<Item = Brief>,
+    ) -> bool {
+        let has_room = blocks.len() <= self.blocks.capacity() - self.blocks.len()
+            && events.len() <= self.notes.capacity() - self.notes.len();
         if has_room {
-            self.put(block, event);
+            let mut end = self.blocks.len();
+            self.blocks.extend_from_slice(blocks);
+            self.notes.extend(events.map(|event| {
+                end += event.len;
+                Note::new(end, &event)
+            }));
         }
         has_room
     }
 
-    /// Appends an event, and makes room for it if necessary. Returns how many bytes more the buffers take.
-    pub(super) fn put_growing(&mut self, block: &[u8], event: &Event) -> usize {
+    /// Appends an event, and makes room for it if necessary. Its block has at most 4 GiB: the pipeline lets no larger one
+    /// through. Returns how many bytes more the buffers take.
+    pub(super) fn put_growing(&mut self, block: &[u8], event: &Brief) -> usize {
         let before = self.allocated();
         let needed = self.blocks.len() + block.len();
         if needed > self.blocks.capacity() {
@@ -109,21 +132,9 @@ impl Segment {
             self.blocks
                 .reserve_exact(roomy.max(needed) - self.blocks.len());
         }
-        self.notes.reserve(1);
-        self.put(block, event);
-        self.allocated() - before
-    }
-
-    /// Appends an event. Its block has at most 4 GiB: the pipeline lets no larger one through.
-    #[inline]
-    fn put(&mut self, block: &[u8], event: &Event) {
         self.blocks.extend_from_slice(block);
-        self.notes.push(Note {
-            end: u32::try_from(self.blocks.len()).unwrap_or(u32::MAX),
-            class: event.class,
-            agent: event.agent,
-            text: event.text.unwrap_or_default(),
-        });
+        self.notes.push(Note::new(needed, event));
+        self.allocated() - before
     }
 
     /// Returns the oldest event that is left.

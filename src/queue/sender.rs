@@ -10,7 +10,7 @@ use super::ring::Push;
 use super::state::{State, wake};
 use super::{Close, Offer, Probe, PushOutcome, Status, lock, status};
 use crate::encode::Encoder;
-use crate::event::{Class, Event};
+use crate::event::{Brief, Class, Event};
 
 /// The pump's end of a queue.
 #[derive(Debug)]
@@ -293,6 +293,24 @@ impl Pushing<'_> {
             self.state.open();
         }
         accepted
+    }
+
+    /// Pushes an event that fits as it is, with its number in the stream. Returns whether it does; if not, nothing has
+    /// happened. [`Pushing::offered`] must be called at the end.
+    #[inline]
+    pub fn put(&mut self, block: &[u8], event: &Event, seq: u64) -> bool {
+        let ring = &mut self.state.ring;
+        if ring.is_empty() && block.len() <= self.bytes / 2 {
+            // More events follow.
+            ring.expect(self.bytes);
+        }
+        ring.put(block, event, seq, self.now)
+    }
+
+    /// Returns the newest `count` events, all of which were [put](Self::put) one after the other: their blocks in one piece,
+    /// and what else is known of each.
+    pub fn newest(&self, count: usize) -> (&[u8], impl ExactSizeIterator<Item = Brief> + Clone) {
+        self.state.ring.newest(count)
     }
 
     /// Counts what was offered of the read, and wakes the reader.

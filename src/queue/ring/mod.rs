@@ -12,6 +12,7 @@ mod number;
 mod parts;
 mod spare;
 mod store;
+mod take;
 
 use std::collections::VecDeque;
 
@@ -20,7 +21,7 @@ use tokio::time::Instant;
 use super::join::{self, Joined};
 use super::limits::{Limits, Overflow};
 use crate::encode::Encoder;
-use crate::event::{Class, Event, Keep};
+use crate::event::{Brief, Class, Event, Keep};
 use gap::{Gap, written_chars};
 use parts::Entry;
 pub use parts::{Counts, Push, Taken, Waiting};
@@ -102,11 +103,37 @@ impl Ring {
 
     /// The same, for the event with this number in its stream.
     pub fn push_numbered(&mut self, block: &[u8], event: &Event, seq: u64, now: Instant) -> Push {
-        if self.fits(block.len()) {
-            self.append(block, event, seq, now);
+        if self.put(block, event, seq, now) {
             return Push::Accepted;
         }
         self.push_full(block, event, seq, now)
+    }
+
+    /// Pushes an event that fits as it is. Returns whether it does; if not, nothing has happened.
+    #[inline]
+    pub fn put(&mut self, block: &[u8], event: &Event, seq: u64, now: Instant) -> bool {
+        let fits = self.fits(block.len());
+        if fits {
+            self.append(block, event, seq, now);
+        }
+        fits
+    }
+
+    /// Returns the newest `count` events, which must all have been [put](Self::put) since anything else was pushed: their
+    /// blocks one after the other, and what else is known of each.
+    pub fn newest(&self, count: usize) -> (&[u8], impl ExactSizeIterator<Item = Brief> + Clone) {
+        let newest = self
+            .entries
+            .range(self.entries.len().saturating_sub(count)..);
+        let start = newest.clone().next().map_or(0, |entry| entry.start);
+        let blocks = self.store.block(start, self.store.end() - start);
+        let briefs = newest.map(|entry| Brief {
+            len: entry.len,
+            class: entry.class,
+            agent: entry.agent,
+            text: entry.text,
+        });
+        (blocks, briefs)
     }
 
     /// Pushes an event to an empty ring, and takes over the buffer of its block.
@@ -179,117 +206,6 @@ impl Ring {
         if !notice.is_empty() {
             self.append(notice.as_bytes(), &Event::bare(Class::Heartbeat), 0, now);
         }
-    }
-
-    /// Appends as many whole events as fit in `max_bytes` to `out`, but at least one. Returns `None` if nothing waits.
-    pub fn take(&mut self, max_bytes: usize, out: &mut Vec<u8>) -> Option<Taken> {
-        self.take_some(usize::MAX, max_bytes, out)
-    }
-
-    /// The same, for at most `max_events`.
-    pub(super) fn take_some(
-        &mut self,
-        max_events: usize,
-        max_bytes: usize,
-        out: &mut Vec<u8>,
-    ) -> Option<Taken> {
-        if self.entries.len() == 1
-            && let Some(taken) = self.take_only(out)
-        {
-            return Some(taken);
-        }
-        let first = self.entries.iter().find(|entry| !entry.dead)?;
-        let mut oldest = first.arrived;
-        let (start, mut end) = (first.start, first.start);
-        let (mut events, mut bytes, mut seen) = (0, 0, 0);
-        let mut plain = true;
-        for entry in &self.entries {
-            if !entry.dead {
-                if events > 0 && (events == max_events || bytes + entry.len > max_bytes) {
-                    break;
-                }
-                // With a gap it is copied, whether or not the client is told.
-                plain &= entry.start == end && entry.gap.events == 0 && !self.has_id(entry);
-                end = entry.start + entry.len;
-                bytes += entry.len;
-                events += 1;
-                oldest = oldest.min(entry.arrived);
-                if let Some(count) = self.counts.taken.get_mut(entry.class.index()) {
-                    *count += 1;
-                }
-            }
-            seen += 1;
-        }
-        let before = out.len();
-        if plain {
-            self.store.take(start, end, out);
-        } else {
-            self.copy(seen, out);
-        }
-        self.counts.taken_bytes += (out.len() - before) as u64;
-        self.live -= events;
-        self.bytes -= bytes;
-        if self.live == 0 {
-            self.empty();
-        } else {
-            self.entries.drain(..seen);
-        }
-        self.compacted = self.compacted.saturating_sub(seen);
-        self.droppable = self.droppable.saturating_sub(seen);
-        Some(Taken { events, oldest })
-    }
-
-    /// Takes the oldest event in its own buffer, if it is large. Returns `None` if it is not.
-    pub fn take_large(&mut self) -> Option<(Vec<u8>, Taken)> {
-        let oldest = *self.entries.front()?;
-        if oldest.dead || oldest.gap.events > 0 || oldest.len <= LARGE_BYTES || self.has_id(&oldest)
-        {
-            return None;
-        }
-        let block = self.store.split(oldest.start, oldest.len)?;
-        self.entries.pop_front();
-        for entry in &mut self.entries {
-            entry.start -= oldest.len;
-        }
-        if let Some(count) = self.counts.taken.get_mut(oldest.class.index()) {
-            *count += 1;
-        }
-        self.counts.taken_bytes += oldest.len as u64;
-        self.live -= 1;
-        self.bytes -= oldest.len;
-        self.compacted = self.compacted.saturating_sub(1);
-        self.droppable = self.droppable.saturating_sub(1);
-        let taken = Taken {
-            events: 1,
-            oldest: oldest.arrived,
-        };
-        Some((block, taken))
-    }
-
-    /// Takes the only event that waits. This is nearly always the case while the reader keeps up.
-    fn take_only(&mut self, out: &mut Vec<u8>) -> Option<Taken> {
-        let only = self.entries.back()?;
-        if only.dead || only.gap.events > 0 {
-            return None;
-        }
-        let oldest = only.arrived;
-        let before = out.len();
-        let (start, len, has_id) = (only.start, only.len, self.has_id(only));
-        if has_id {
-            self.write(only, out);
-        }
-        if let Some(count) = self.counts.taken.get_mut(only.class.index()) {
-            *count += 1;
-        }
-        if !has_id {
-            self.store.take(start, start + len, out);
-        }
-        self.counts.taken_bytes += (out.len() - before) as u64;
-        self.empty();
-        (self.live, self.bytes) = (0, 0);
-        (self.compacted, self.droppable) = (0, 0);
-        let events = 1;
-        Some(Taken { events, oldest })
     }
 
     /// Gives the buffers back for other queues to use. No entry may be live.
