@@ -12,6 +12,7 @@
 
 mod calls;
 mod texts;
+mod whole;
 
 use super::action::{Action, Counts, Facts, Kind, OpenText};
 use super::part::{By, Part, Reason, Scope};
