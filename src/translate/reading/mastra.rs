@@ -151,16 +151,13 @@ impl Mastra {
             }
             // The chunk `tool-call` follows, with all of the arguments.
             b"tool-call-input-streaming-end" => {}
-            b"tool-call" => {
-                let args = member(payload, "args").filter(|args| is_object(args));
-                parts(Part::ToolReady {
-                    msg: b"".into(),
-                    id: call().into(),
-                    name: name().into(),
-                    args: Some(args.unwrap_or(b"{}").into()),
-                    by: By::Agent,
-                });
-            }
+            b"tool-call" => parts(Part::ToolReady {
+                msg: b"".into(),
+                id: call().into(),
+                name: name().into(),
+                args: member(payload, "args").map(Into::into),
+                by: By::Agent,
+            }),
             b"tool-result" | b"tool-error" | b"tool-output-denied" => {
                 let result = member(payload, "result").or_else(|| member(payload, "error"));
                 let failed = at(payload, &["isError"]) == Some(b"true");

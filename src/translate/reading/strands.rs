@@ -333,7 +333,19 @@ impl Strands {
 
     fn whole_call(&mut self, node: &[u8], call: &[u8], parts: &mut dyn FnMut(Part<'_>)) {
         let told = word(call, &["toolUseId"]);
-        if told.is_empty() || self.calls.iter().any(|known| known.id == told) {
+        if let Some(known) = self.calls.iter_mut().find(|known| known.id == told) {
+            if std::mem::replace(&mut known.open, false) {
+                parts(Part::ToolReady {
+                    msg: node.into(),
+                    id: told.into(),
+                    name: b"".into(),
+                    args: member(call, "input").map(Into::into),
+                    by: By::Agent,
+                });
+            }
+            return self.close(node, None, parts);
+        }
+        if told.is_empty() {
             return self.close(node, None, parts);
         }
         parts(Part::ToolReady {

@@ -2,7 +2,7 @@
 
 use super::OpenAiResponses;
 use crate::translate::part::{By, Part};
-use crate::translate::raw::{at, escaped, quoted, string, word};
+use crate::translate::raw::{at, escaped, quoted, string, unescaped, word};
 
 /// A call of a tool.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ pub(super) struct Call {
     input: Input,
     /// Whether pieces of the input have come.
     has_input: bool,
-    is_ready: bool,
+    pub(super) is_ready: bool,
 }
 
 /// What the input of a call is.
@@ -27,14 +27,22 @@ pub(super) enum Input {
 }
 
 impl Input {
-    /// Returns what stands before and after the text in the JSON text of the arguments, as the raw
-    /// bodies of JSON strings.
+    /// Returns what stands before and after the text in the JSON text of the arguments.
     const fn edges(self) -> (&'static [u8], &'static [u8]) {
         match self {
-            Self::Code => (b"{\\\"code\\\":\\\"", b"\\\"}"),
+            Self::Code => (b"{\"code\":\"", b"\"}"),
             Self::Json => (b"", b""),
-            Self::Plain => (b"\\\"", b"\\\""),
+            Self::Plain => (b"\"", b"\""),
         }
+    }
+
+    /// Returns the arguments with a whole text, the raw body of a JSON string. `None` if the text is empty.
+    fn whole(self, text: &[u8]) -> Option<Vec<u8>> {
+        let (before, after) = self.edges();
+        (!text.is_empty()).then(|| match self {
+            Self::Json => unescaped(text),
+            Self::Code | Self::Plain => [before, text, after].concat(),
+        })
     }
 }
 
@@ -45,11 +53,11 @@ impl Call {
             return;
         }
         let is_first = !std::mem::replace(&mut self.has_input, true);
+        let (before, _) = self.input.edges();
         let text = match self.input {
             Input::Json => text.into(),
             Input::Code | Input::Plain if is_first => {
-                let (before, _) = self.input.edges();
-                [before, &escaped(text)].concat().into()
+                escaped(&[before, text].concat()).into_owned().into()
             }
             Input::Code | Input::Plain => escaped(text),
         };
@@ -59,37 +67,33 @@ impl Call {
         });
     }
 
-    /// Passes on that the input is complete. If no piece has come, it is `text`, or the JSON value
-    /// `input`.
+    /// Passes on that the input is complete: it is `text` or the JSON value `input`, or what the pieces add up to.
     pub(super) fn ready(
         &mut self,
         text: &[u8],
         input: Option<&[u8]>,
         parts: &mut dyn FnMut(Part<'_>),
     ) {
-        if self.is_ready {
+        if std::mem::replace(&mut self.is_ready, true) {
             return;
         }
-        if !self.has_input {
-            self.piece(text, parts);
-        }
-        self.is_ready = true;
+        let whole = self.input.whole(text);
         let (_, after) = self.input.edges();
-        if self.has_input && !after.is_empty() {
+        if self.has_input && whole.is_none() && !after.is_empty() {
             parts(Part::ToolArgs {
                 id: (&self.id).into(),
-                text: after.into(),
+                text: escaped(after),
             });
         }
-        let input = input.map(<[u8]>::to_vec).or_else(|| match self.input {
-            Input::Code | Input::Json => None,
-            Input::Plain => Some(quoted(b"")),
-        });
+        let other = || match self.input {
+            Input::Plain if !self.has_input => Some(quoted(b"")),
+            _ => input.map(<[u8]>::to_vec),
+        };
         parts(Part::ToolReady {
             msg: b"".into(),
             id: (&self.id).into(),
             name: b"".into(),
-            args: input.filter(|_| !self.has_input).map(Into::into),
+            args: whole.or_else(other).map(Into::into),
             by: self.by,
         });
     }

@@ -2,7 +2,7 @@
 
 use super::OpenAiResponses;
 use super::call::Tool;
-use super::item::Lane;
+use super::item::{Item, Lane};
 use crate::translate::part::{By, Part};
 use crate::translate::raw::{elements, member, word};
 use crate::translate::reading::shared::unknown;
@@ -111,6 +111,28 @@ impl OpenAiResponses {
                 content: content.or(failure).unwrap_or(item).into(),
                 partial: false,
             });
+        }
+    }
+
+    /// Reads an item of a response that is over. Most were told before. `some_are_new`: it may be one of which nothing has
+    /// come.
+    pub(super) fn repeated(
+        &mut self,
+        place: u64,
+        item: &[u8],
+        some_are_new: bool,
+        parts: &mut dyn FnMut(Part<'_>),
+    ) {
+        let id = word(item, &["id"]);
+        let has_id = |known: &&Item| known.response == self.responses && known.id == id;
+        let named = (self.items.iter()).rfind(|known| !id.is_empty() && has_id(known));
+        let at_place = || self.find(Some(place), id).and_then(|at| self.items.get(at));
+        let (place, is_told) = match named.or_else(at_place) {
+            Some(known) => (known.place, known.is_told()),
+            None => (Some(place), !some_are_new),
+        };
+        if !is_told {
+            self.done(place, item, parts);
         }
     }
 
