@@ -128,7 +128,7 @@ fn anthropics_clients_get_an_object_whatever_it_was() {
         for (word, told) in [("tool_calls", "tool_use"), ("length", "max_tokens")] {
             let (events, told_lost) = played(&agent(pieces, word), Target::Anthropic);
             let (inputs, reason) = inputs(&events);
-            let [input, clock] = inputs.try_into().unwrap();
+            let [input, clock]: [Vec<String>; 2] = inputs.try_into().unwrap();
             let input: Value = serde_json::from_str(&input.concat()).unwrap();
             assert_eq!(input, expected, "{pieces:?}");
             assert_eq!(clock.concat(), "{}");

@@ -107,7 +107,7 @@ fn a_response_may_tell_its_arguments_at_the_end() {
             &nothing,
         ),
         (
-            vec![added.clone(), delta(args), done.clone(), item_done.clone()],
+            vec![added.clone(), delta(args), done, item_done],
             &output,
         ),
         (vec![added.clone(), delta("{\"po")], &output),
