@@ -1,6 +1,9 @@
 //! Arguments that are no JSON, no object or cut off: each client gets what it accepts. Clients of Anthropic read each
 //! beginning of them, and raise on what is no beginning of an object.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
 use serde_json::{Value, json};
 use weir::dialect::{Choice, Dialect};
 use weir::stream::pipeline::InputEnd;
@@ -181,6 +184,138 @@ fn other_clients_get_arguments_that_are_no_json_as_text() {
                 Target::Anthropic => continue,
             }
             assert_eq!(lost, 0, "{target:?} {pieces:?}");
+        }
+    }
+}
+
+/// Some servers send the arguments as a value.
+#[test]
+fn arguments_may_be_a_value() {
+    let body = String::from_utf8(agent(&["PIECE"], "tool_calls").bytes).unwrap();
+    for (value, expected) in [
+        ("{\"port\":\"Oslo\"}", json!({ "port": "Oslo" })),
+        ("{}", json!({})),
+        ("null", json!({})),
+    ] {
+        let agent = Fixture {
+            bytes: body.replace("\"PIECE\"", value).into_bytes(),
+            ..agent(&[], "tool_calls")
+        };
+        for target in [Target::AiSdk, Target::Events] {
+            let (events, _) = played(&agent, target);
+            let member = if target == Target::AiSdk {
+                "input"
+            } else {
+                "args"
+            };
+            let found = events.iter().find_map(|event| event.get(member));
+            assert_eq!(found, Some(&expected), "{target:?} {value}");
+        }
+    }
+}
+
+/// A model may go on to speak before its call is complete, and say so much that it cannot wait for that.
+#[test]
+fn a_call_that_too_much_waits_for_is_closed() {
+    let chunk = |delta: &Value, reason: &Value| {
+        let choice = json!({ "index": 0, "delta": delta, "finish_reason": reason });
+        format!("data: {}\n\n", json!({ "id": "c", "choices": [choice] }))
+    };
+    let call = |function: &Value| {
+        chunk(
+            &json!({ "tool_calls": [{ "index": 0, "id": "t1", "function": function }] }),
+            &Value::Null,
+        )
+    };
+    let text = "x".repeat(200 * 1024);
+    let mut body = call(&json!({ "name": "tides", "arguments": "{\"port\":\"Os" }));
+    for _ in 0..6 {
+        body += &chunk(&json!({ "content": text }), &Value::Null);
+    }
+    body += &call(&json!({ "arguments": "lo\"}" }));
+    body += &chunk(&json!({}), &json!("tool_calls"));
+    body += "data: [DONE]\n\n";
+    let agent = Fixture {
+        bytes: body.into_bytes(),
+        ..agent(&[], "tool_calls")
+    };
+    let (events, lost) = played(&agent, Target::Anthropic);
+    let texts = events
+        .iter()
+        .filter_map(|event| event["delta"]["text"].as_str());
+    assert_eq!(texts.map(str::len).sum::<usize>(), 6 * text.len());
+    let pieces = events
+        .iter()
+        .filter_map(|event| event["delta"]["partial_json"].as_str());
+    let input: Value = serde_json::from_str(&pieces.collect::<String>()).unwrap();
+    assert_eq!(input["INVALID_JSON"], "{\"port\":\"Os");
+    assert_eq!(lost, 1);
+}
+
+/// Pieces of arguments, of which most do not belong together.
+const FRAGMENTS: [&str; 20] = [
+    "{",
+    "}",
+    "[",
+    "]",
+    "\"a\"",
+    ":",
+    ",",
+    "1",
+    "-",
+    ".5",
+    "tr",
+    "ue",
+    "null",
+    "\"",
+    "\\",
+    "\\ud83d",
+    "\\ude00",
+    " ",
+    "é",
+    "{\"b\":{}}",
+];
+
+/// Writes an event of a model, whether it makes sense at its place or not.
+fn odd_event(kind: usize, at: usize, fragment: &str) -> Value {
+    let function = match kind {
+        0 => return json!({ "content": fragment }),
+        1 => return json!({ "reasoning_content": fragment }),
+        2 => json!({ "name": "tides", "arguments": "" }),
+        3 => json!({ "name": "clock", "arguments": fragment }),
+        _ => json!({ "arguments": fragment }),
+    };
+    let mut call = json!({ "index": at, "function": function });
+    if matches!(kind, 2 | 3) {
+        call["id"] = json!(format!("t{at}"));
+    }
+    json!({ "tool_calls": [call] })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_a_model_calls_clients_accept_it(
+        events in vec((0_usize..9, 0_usize..3, select(FRAGMENTS.to_vec())), 1..30),
+        finishes in vec(0_usize..30, 0..2),
+    ) {
+        let mut body = String::new();
+        for (number, (kind, at, fragment)) in events.iter().enumerate() {
+            let delta = odd_event(*kind, *at, fragment);
+            let reason = finishes.contains(&number).then_some("tool_calls");
+            let choice = json!({ "index": 0, "delta": delta, "finish_reason": reason });
+            body += &format!("data: {}\n\n", json!({ "id": "c", "choices": [choice] }));
+        }
+        body += "data: [DONE]\n\n";
+        let agent = Fixture {
+            bytes: body.into_bytes(),
+            ..agent(&[], "tool_calls")
+        };
+        for target in Target::ALL {
+            let choice = Choice::Fixed(agent.dialect);
+            let got = ended(&agent, &agent.bytes, target, choice, InputEnd::Clean);
+            prop_assert_eq!(grammar::check(target, &got.bytes, got.broke), Ok(()), "{:?}", target);
         }
     }
 }

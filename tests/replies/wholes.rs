@@ -90,6 +90,9 @@ fn a_response_may_tell_its_arguments_at_the_end() {
     });
     let nothing = json!([]);
     let output = json!([item(args)]);
+    // A value instead of its text.
+    let mut value = item("");
+    value["arguments"] = json!({ "port": "Oslo" });
     let expected = Told {
         text: String::new(),
         calls: called(),
@@ -106,13 +109,11 @@ fn a_response_may_tell_its_arguments_at_the_end() {
             vec![added.clone(), delta("{ \"port\" : \"Os"), item_done.clone()],
             &nothing,
         ),
-        (
-            vec![added.clone(), delta(args), done, item_done],
-            &output,
-        ),
+        (vec![added.clone(), delta(args), done, item_done], &output),
         (vec![added.clone(), delta("{\"po")], &output),
         (vec![added], &output),
         (vec![], &output),
+        (vec![], &json!([value])),
     ] {
         assert_eq!(response(&events, output), expected, "{events:?}");
     }

@@ -4,7 +4,7 @@ use super::OpenAiResponses;
 use super::call::Tool;
 use super::item::{Item, Lane};
 use crate::translate::part::{By, Part};
-use crate::translate::raw::{elements, member, word};
+use crate::translate::raw::{elements, member, string, word};
 use crate::translate::reading::shared::unknown;
 
 impl OpenAiResponses {
@@ -88,7 +88,12 @@ impl OpenAiResponses {
         match kind {
             b"custom_tool_call" => call.ready(word(item, &["input"]), None, parts),
             b"code_interpreter_call" => call.ready(word(item, &["code"]), None, parts),
-            b"function_call" | b"mcp_call" => call.ready(word(item, &["arguments"]), None, parts),
+            b"function_call" | b"mcp_call" => {
+                let args = member(item, "arguments");
+                // Some servers send the value and not its text.
+                let value = args.filter(|args| string(args).is_none());
+                call.ready(word(item, &["arguments"]), value, parts);
+            }
             b"file_search_call" => {
                 let queries = member(item, "queries").unwrap_or(b"[]");
                 let input = [&b"{\"queries\":"[..], queries, b"}"].concat();
