@@ -484,6 +484,44 @@ fn agents_may_tell_the_arguments_of_a_call_at_its_end() {
 }
 
 #[test]
+fn reasoning_may_come_with_the_answer_at_the_end() {
+    let reasoning = |dialect, events: &[(&str, Value)]| {
+        let got = played(dialect, events, Target::Events);
+        let pieces = got.iter().filter(|event| event["type"] == "reasoning");
+        let pieces = pieces.filter_map(|event| event["text"].as_str());
+        pieces.collect::<String>()
+    };
+    let message = json!({ "role": "assistant", "content": [
+        { "reasoningContent": { "reasoningText": { "text": "Hm.", "signature": "s" } } },
+        { "text": "Rain" },
+    ] });
+    let thought = json!({ "reasoningText": "Hm.", "reasoning": true, "delta": {} });
+    let whole = ("", json!({ "message": message }));
+    let result = (
+        "",
+        json!({ "result": "AgentResult(stop_reason='end_turn')" }),
+    );
+    for events in [
+        vec![whole.clone(), result.clone()],
+        vec![("", thought), whole, result],
+    ] {
+        assert_eq!(reasoning(Dialect::Strands, &events), "Hm.", "{events:?}");
+        assert_eq!(told(Dialect::Strands, &events).text, "Rain");
+    }
+    let end = json!({ "final": true, "responseMessage": { "content": [
+        { "type": "think", "think": "Hm." }, { "type": "text", "text": "Rain" },
+    ] } });
+    let end = ("message", end);
+    let delta = json!({ "event": "on_reasoning_delta", "data": {
+        "id": "s", "delta": { "content": [{ "type": "think", "think": "Hm." }] },
+    } });
+    for events in [vec![end.clone()], vec![("message", delta), end]] {
+        assert_eq!(reasoning(Dialect::LibreChat, &events), "Hm.", "{events:?}");
+        assert_eq!(told(Dialect::LibreChat, &events).text, "Rain");
+    }
+}
+
+#[test]
 fn a_step_may_have_its_text_at_the_end() {
     let output = json!({ "text": "Rain", "usage": {} });
     let events = [

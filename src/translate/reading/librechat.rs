@@ -14,6 +14,8 @@ use crate::wire::Frame;
 pub(super) struct LibreChat {
     /// Whether any piece of the answer has come.
     said: bool,
+    /// Whether any piece of reasoning has come.
+    thought: bool,
     /// Whether the texts go on with those that the stream began with, because it was resumed.
     resumed: bool,
     calls: Vec<Call>,
@@ -120,7 +122,7 @@ impl LibreChat {
         for name in ["think", "thinking", "reasoning"] {
             let thought = word(content, &[name]);
             if !thought.is_empty() {
-                is_known = true;
+                (is_known, self.thought) = (true, true);
                 parts(Part::Reasoning {
                     msg: step.into(),
                     text: thought.into(),
@@ -237,11 +239,13 @@ impl LibreChat {
             let contents = member(response, "content")
                 .map(elements)
                 .unwrap_or_default();
-            for content in contents
-                .iter()
-                .filter(|content| word(content, &["type"]) == b"text")
-            {
-                self.content(b"", content, parts);
+            let tells_thoughts = !self.thought;
+            for content in contents {
+                match word(content, &["type"]) {
+                    b"text" => self.content(b"", content, parts),
+                    b"think" if tells_thoughts => self.content(b"", content, parts),
+                    _ => {}
+                }
             }
             if !self.said {
                 self.say(b"", word(response, &["text"]), parts);

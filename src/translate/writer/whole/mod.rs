@@ -46,8 +46,8 @@ impl Form {
         match action {
             Action::ToolStart(call) | Action::ToolArgs(call, _) => self.says_call(call),
             Action::ToolReady { call, args, .. } => {
-                let is_object = || !matches!(self, Self::Anthropic) || object(*args).1;
-                self.says_call(call) && is_object()
+                let any_will_do = !matches!(self, Self::Anthropic);
+                self.says_call(call) && (any_will_do || object(*args).1)
             }
             Action::ToolResult { partial, .. } => match self {
                 Self::AgUi => !*partial,
