@@ -119,6 +119,39 @@ fn a_response_may_tell_its_arguments_at_the_end() {
     }
 }
 
+/// The input of a custom tool is any text, which is a JSON string for clients.
+#[test]
+fn a_response_may_tell_the_input_of_a_custom_tool_at_the_end() {
+    let item = json!({ "id": "ct", "type": "custom_tool_call", "call_id": "c", "name": "shell" });
+    let added = json!({ "type": "response.output_item.added", "output_index": 0, "item": item });
+    let of = |kind: &str, member: &str, text: &str| {
+        let mut event = json!({ "type": kind, "item_id": "ct", "output_index": 0 });
+        event[member] = json!(text);
+        event
+    };
+    let delta = |text: &str| of("response.custom_tool_call_input.delta", "delta", text);
+    let done = of(
+        "response.custom_tool_call_input.done",
+        "input",
+        "say \"hi\"\n",
+    );
+    for (events, expected) in [
+        (vec![done.clone()], "say \"hi\"\n"),
+        (
+            vec![delta("say"), delta(" \"hi"), done.clone()],
+            "say \"hi\"\n",
+        ),
+        (vec![delta("say \"hi\"\n"), done.clone()], "say \"hi\"\n"),
+        // What a client has got stays, and is closed.
+        (vec![delta("ls"), done], "ls"),
+        (vec![delta("ls")], "ls"),
+    ] {
+        let events = [vec![added.clone()], events].concat();
+        let calls = vec![("shell".to_owned(), json!(expected))];
+        assert_eq!(response(&events, &json!([])).calls, calls, "{events:?}");
+    }
+}
+
 #[test]
 fn a_response_may_contradict_itself() {
     let item = json!({ "id": "fc", "type": "function_call", "call_id": "c", "name": "tides" });

@@ -4,6 +4,9 @@ use super::OpenAiResponses;
 use crate::translate::part::{By, Part};
 use crate::translate::raw::{at, escaped, quoted, string, unescaped, word};
 
+/// The most bytes of a text that are remembered, to find what is missing of it.
+const MAX_SENT_BYTES: usize = 256 * 1024;
+
 /// A call of a tool.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -12,6 +15,8 @@ pub(super) struct Call {
     input: Input,
     /// Whether pieces of the input have come.
     has_input: bool,
+    /// What has come of a text that is no JSON; `None` if it is too long to be remembered.
+    sent: Option<Vec<u8>>,
     pub(super) is_ready: bool,
 }
 
@@ -53,6 +58,11 @@ impl Call {
             return;
         }
         let is_first = !std::mem::replace(&mut self.has_input, true);
+        let sent = self.sent.as_mut().filter(|_| self.input != Input::Json);
+        if let Some(sent) = sent {
+            sent.extend_from_slice(text);
+        }
+        self.sent.take_if(|sent| sent.len() > MAX_SENT_BYTES);
         let (before, _) = self.input.edges();
         let text = match self.input {
             Input::Json => text.into(),
@@ -74,17 +84,23 @@ impl Call {
         input: Option<&[u8]>,
         parts: &mut dyn FnMut(Part<'_>),
     ) {
-        if std::mem::replace(&mut self.is_ready, true) {
+        if self.is_ready {
             return;
         }
-        let whole = self.input.whole(text);
-        let (_, after) = self.input.edges();
-        if self.has_input && whole.is_none() && !after.is_empty() {
+        let mut whole = self.input.whole(text);
+        if self.has_input && self.input != Input::Json {
+            // Its pieces are within a JSON text that must be closed, also if the whole is another text.
+            whole = None;
+            let sent = self.sent.as_deref();
+            let rest = sent.and_then(|sent| text.strip_prefix(sent));
+            self.piece(rest.unwrap_or_default(), parts);
+            let (_, after) = self.input.edges();
             parts(Part::ToolArgs {
                 id: (&self.id).into(),
                 text: escaped(after),
             });
         }
+        self.is_ready = true;
         let other = || match self.input {
             Input::Plain if !self.has_input => Some(quoted(b"")),
             _ => input.map(<[u8]>::to_vec),
@@ -192,6 +208,7 @@ impl OpenAiResponses {
             by,
             input,
             has_input: false,
+            sent: Some(Vec::new()),
             is_ready: false,
         }
     }
