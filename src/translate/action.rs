@@ -1,6 +1,7 @@
 //! What a conversation tells a writer, and what a writer may ask about it.
 
-use super::part::{By, Reason, Scope, StateOp};
+use super::part::{By, Reason, Scope, StateOp, Text};
+use super::raw::escaped;
 
 /// Whether a text is the answer or reasoning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub(super) struct Call {
     pub(super) number: u64,
     /// The pieces of its arguments so far: the raw body of a JSON string.
     pub(super) args: Vec<u8>,
+    /// Further pieces are left out: there are too many.
+    pub(super) is_full: bool,
     pub(super) ready: bool,
     pub(super) answered: bool,
 }
@@ -57,6 +60,26 @@ pub(super) enum Args<'a> {
     Cut(&'a [u8]),
 }
 
+impl<'a> Args<'a> {
+    /// Returns their text as the raw body of a JSON string.
+    pub(super) fn body(self) -> Text<'a> {
+        match self {
+            Self::Json(value) => escaped(value),
+            Self::Broken(body) | Self::Cut(body) => body.into(),
+        }
+    }
+}
+
+/// What of the arguments of a call came in pieces, before it is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pieces {
+    None,
+    /// These arguments.
+    All,
+    /// Others: the agent contradicts itself.
+    Other,
+}
+
 /// Token counts of the whole conversation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
@@ -77,11 +100,10 @@ pub(super) enum Action<'a> {
     TextEnd(&'a OpenText),
     ToolStart(&'a Call),
     ToolArgs(&'a Call, &'a [u8]),
-    /// Pieces of the arguments came before if `pieces` is set.
     ToolReady {
         call: &'a Call,
         args: Args<'a>,
-        pieces: bool,
+        pieces: Pieces,
     },
     ToolResult {
         call: &'a Call,

@@ -59,14 +59,24 @@ fn is_second_half(body: &[u8]) -> bool {
 
 /// Removes the escape of a high surrogate from the end of a body: its other half came with a piece that is not kept.
 pub(super) fn drop_half(body: &mut Vec<u8>) {
-    let Some(start) = body.len().checked_sub(6) else {
-        return;
+    body.truncate(without_half(body).len());
+}
+
+/// Returns a body without the escape of a high surrogate at its end: its other half comes with the next piece.
+pub(super) fn without_half(body: &[u8]) -> &[u8] {
+    let Some((before, last)) = (body.len().checked_sub(6)).and_then(|at| body.split_at_checked(at))
+    else {
+        return body;
     };
-    let before = body.get(..=start).unwrap_or_default();
+    if !is_first_half(last) {
+        return body;
+    }
+    // An escaped backslash before plain text.
     let slashes = before.iter().rev().take_while(|byte| **byte == b'\\');
-    let is_escape = slashes.count() % 2 == 1;
-    if is_escape && body.get(start..).is_some_and(is_first_half) {
-        body.truncate(start);
+    if slashes.count() % 2 == 0 {
+        before
+    } else {
+        body
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a target could not say.
 
-use super::action::Action;
+use super::action::{Action, Pieces};
+use super::part::By;
 
 /// The kinds of things that a target may not be able to say, by name.
 pub const KINDS: [&str; 6] = ["interrupt", "message", "raw", "state", "status", "tool"];
@@ -18,8 +19,13 @@ impl Lost {
             Action::Raw { .. } => 2,
             Action::State(..) => 3,
             Action::Status { .. } | Action::Step { .. } => 4,
-            // The pieces of a call are a part of it.
+            // The arguments of a call are a part of it, unless the target could say it but not them.
             Action::ToolStart(_) | Action::ToolResult { .. } => 5,
+            Action::ToolReady {
+                pieces: Pieces::Other,
+                ..
+            } => 5,
+            Action::ToolReady { call, .. } if call.by == By::Client => 5,
             _ => return,
         };
         if let Some(count) = self.0.get_mut(kind) {

@@ -13,6 +13,7 @@
 
 mod action;
 mod alike;
+mod arguments;
 mod conversation;
 mod cut;
 mod ensemble;

@@ -12,6 +12,7 @@ mod flow;
 pub mod json;
 pub mod json_complete;
 mod json_nesting;
+pub mod json_prefix;
 mod lines;
 pub mod members;
 pub mod ndjson;

@@ -158,3 +158,64 @@ def test_langchain_reads_an_anthropic_style_agent(weir, upstream, file, text, ex
     result = langchain.langchain_openai(proxy.url, {})
     assert (result.error, result.text) == (None, text)
     assert facts(result) == expected
+
+
+# Arguments of calls as careless models write them, in pieces, and what Anthropic's clients get. They read each beginning
+# of the arguments, and raise on what is no beginning of an object. The first call comes as the model writes it, the
+# others once it is complete.
+ODD_ARGUMENTS = [
+    (['{"port":', '"Os'], {"port": "Os", "INVALID_JSON": '{"port":"Os'}),
+    (['{"port":', ' "Oslo"}'], {"port": "Oslo"}),
+    (["hello"], {"INVALID_JSON": "hello"}),
+    (["[1"], {"INVALID_JSON": "[1"}),
+    (['{"a":', "}"], {"INVALID_JSON": '{"a":}'}),
+    (['{"a":"\\ud83d', '"}'], {"INVALID_JSON": '{"a":"\\ud83d"}'}),
+    (['{"a":1}', '{"a":2}'], {"INVALID_JSON": '{"a":1}{"a":2}'}),
+    (["[1, ", "2]"], {"input": [1, 2]}),
+    ([" ", "\n"], {}),
+]
+
+
+def odd_calls() -> bytes:
+    """Returns a stream of OpenAI's API with a call for each of the odd arguments."""
+
+    def chunk(delta: dict, reason: str | None = None) -> str:
+        choice = {"index": 0, "delta": delta, "finish_reason": reason}
+        return f"data: {json.dumps({'id': 'c', 'object': 'chat.completion.chunk', 'model': 'm', 'choices': [choice]})}\n\n"
+
+    def piece(at: int, function: dict, **rest: str) -> str:
+        return chunk({"tool_calls": [{"index": at, "function": function, **rest}]})
+
+    blocks = [chunk({"role": "assistant", "content": "Let me look."})]
+    for at, (pieces, _) in enumerate(ODD_ARGUMENTS):
+        blocks.append(piece(at, {"name": "tides", "arguments": ""}, id=f"t{at}", type="function"))
+        blocks += [piece(at, {"arguments": text}) for text in pieces]
+    return ("".join(blocks) + chunk({}, "tool_calls") + "data: [DONE]\n\n").encode()
+
+
+@pytest.mark.parametrize("client", [name for name in CLIENTS if not name.endswith("chat")])
+def test_no_client_raises_on_odd_arguments(weir, upstream, client):
+    run, reply = CLIENTS[client]
+    policy = {"dialect": "openai_chat", "reply": {"as": reply}}
+    proxy = weir(upstream(replay(odd_calls())).url, defaults=policy)
+    result = run(proxy.url, {})
+    assert (result.error, result.text) == (None, "Let me look.")
+    if reply != "anthropic":
+        return
+    inputs: dict[int, str] = {}
+    for event in result.events:
+        if event["type"] == "content_block_delta" and event["delta"]["type"] == "input_json_delta":
+            inputs[event["index"]] = inputs.get(event["index"], "") + event["delta"]["partial_json"]
+    got = [json.loads(inputs[index]) for index in sorted(inputs)]
+    assert got == [expected for _, expected in ODD_ARGUMENTS]
+
+
+def test_one_answer_has_objects_for_odd_arguments(weir, upstream):
+    policy = {"dialect": "openai_chat", "reply": {"as": "anthropic", "aggregate": True}}
+    proxy = weir(upstream(replay(odd_calls())).url, defaults=policy)
+    with Raw(proxy.url).post("/", b"{}", content_type="application/json") as client:
+        answer = json.loads(client.read_body())
+    calls = [block for block in answer["content"] if block["type"] == "tool_use"]
+    assert len(calls) == len(ODD_ARGUMENTS)
+    assert all(isinstance(call["input"], dict) for call in calls)
+    assert answer["stop_reason"] == "tool_use"

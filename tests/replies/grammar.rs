@@ -454,6 +454,7 @@ fn openai_chat(events: &[Event], broke: bool) -> Result<(), String> {
 
 fn anthropic(events: &[Event], broke: bool) -> Result<(), String> {
     let mut open: Option<(u64, String)> = None;
+    let mut input = String::new();
     let mut next = 0;
     let (mut started, mut reason, mut stopped, mut failed) = (false, false, false, false);
     for Event { name, data } in events {
@@ -477,6 +478,7 @@ fn anthropic(events: &[Event], broke: bool) -> Result<(), String> {
                 ensure(data["index"] == next, "a gap in the indices", data)?;
                 let kind = text(&data["content_block"], "type")?;
                 open = Some((next, kind.to_owned()));
+                input.clear();
                 next += 1;
             }
             "content_block_delta" => {
@@ -488,10 +490,17 @@ fn anthropic(events: &[Event], broke: bool) -> Result<(), String> {
                     _ => "input_json_delta",
                 };
                 ensure(data["delta"]["type"] == expected, "the kind of delta", data)?;
+                if expected == "input_json_delta" {
+                    input += text(&data["delta"], "partial_json")?;
+                    begins_object(&input, false)?;
+                }
             }
             "content_block_stop" => {
                 let (index, _) = open.take().ok_or("a stop without a block")?;
                 ensure(data["index"] == index, "a stop of another block", data)?;
+                if !input.is_empty() {
+                    begins_object(&input, true)?;
+                }
             }
             "message_delta" => {
                 ensure(open.is_none() && !reason, "a block is open, or twice", data)?;
@@ -516,6 +525,18 @@ fn anthropic(events: &[Event], broke: bool) -> Result<(), String> {
         "a broken stream that finished",
         &Value::Null,
     )
+}
+
+/// Checks the input of a tool, of which clients read each beginning: they raise on what is none of an object.
+fn begins_object(input: &str, is_whole: bool) -> Result<(), String> {
+    if !input.trim_start().starts_with('{') {
+        return Err(format!("the input of a tool is no object: {input}"));
+    }
+    match serde_json::from_str::<Value>(input) {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_eof() && !is_whole => Ok(()),
+        Err(error) => Err(format!("{error} in the input of a tool: {input}")),
+    }
 }
 
 fn native(events: &[Event], broke: bool) -> Result<(), String> {

@@ -10,12 +10,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod arguments;
 mod grammar;
 mod losses;
 mod native;
 mod random;
 mod status_text;
 mod unruly;
+mod wholes;
 
 use std::sync::Arc;
 

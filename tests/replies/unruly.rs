@@ -9,7 +9,7 @@ use crate::support::Fixture;
 use crate::{grammar, translated};
 
 /// Plays events, and returns what a client of the target gets. It must accept that.
-fn played(dialect: Dialect, events: &[(&str, Value)], target: Target) -> Vec<Value> {
+pub(crate) fn played(dialect: Dialect, events: &[(&str, Value)], target: Target) -> Vec<Value> {
     let mut bytes = String::new();
     for (name, data) in events {
         if !name.is_empty() {

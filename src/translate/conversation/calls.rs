@@ -1,7 +1,7 @@
 //! The tool calls of a conversation: started, filled with arguments, ready, answered.
 
-use super::{Act, Conversation};
-use crate::translate::action::{Action, Args, Call};
+use super::{Act, Conversation, whole};
+use crate::translate::action::{Action, Args, Call, Pieces};
 use crate::translate::part::By;
 use crate::translate::raw;
 
@@ -58,6 +58,7 @@ impl Conversation {
             by,
             number,
             args: Vec::new(),
+            is_full: false,
             ready: false,
             answered: false,
         });
@@ -77,7 +78,9 @@ impl Conversation {
         let Some(call) = at.and_then(|at| self.facts.calls.get_mut(at)) else {
             return;
         };
-        if call.ready || call.args.len() + text.len() > MAX_ARGS_BYTES {
+        // A piece that still fits would leave a gap.
+        call.is_full |= call.args.len() + text.len() > MAX_ARGS_BYTES;
+        if call.ready || call.is_full {
             return;
         }
         call.args.extend_from_slice(text);
@@ -86,11 +89,13 @@ impl Conversation {
         }
     }
 
+    /// Makes a call ready. `whole` are its arguments as the agent tells them at the end: a JSON value, or text that should
+    /// have been one.
     pub(super) fn ready(
         &mut self,
         at: Option<usize>,
         name: &[u8],
-        args: Option<&[u8]>,
+        whole: Option<&[u8]>,
         act: Act<'_>,
     ) {
         let Some(call) = at.and_then(|at| self.facts.calls.get_mut(at)) else {
@@ -102,22 +107,31 @@ impl Conversation {
         if call.name.is_empty() {
             call.name.extend_from_slice(name);
         }
-        let pieces = std::mem::take(&mut call.args);
-        let joined = raw::unescaped(&pieces);
-        let args = match args {
-            Some(args) => Args::Json(args),
-            None if joined.trim_ascii().is_empty() => Args::Json(b"{}"),
-            None if is_json(&joined) => Args::Json(joined.trim_ascii()),
-            None => Args::Broken(&pieces),
+        let body = std::mem::take(&mut call.args);
+        let Some(call) = at.and_then(|at| self.facts.calls.get(at)) else {
+            return;
         };
-        if let Some(call) = at.and_then(|at| self.facts.calls.get(at)) {
-            let ready = Action::ToolReady {
-                call,
-                args,
-                pieces: !pieces.is_empty(),
-            };
-            act(&self.facts, &ready);
+        let came = raw::unescaped(&body);
+        let end = whole::end(&came, whole);
+        if !body.is_empty()
+            && let Some(rest) = end.rest
+        {
+            act(&self.facts, &Action::ToolArgs(call, &raw::escaped(&rest)));
         }
+        let text;
+        let args = if whole::is_json(end.text) {
+            Args::Json(end.text.trim_ascii())
+        } else if end.text == came {
+            Args::Broken(&body)
+        } else {
+            text = raw::escaped(end.text);
+            Args::Broken(&text)
+        };
+        let pieces = match end.pieces {
+            _ if body.is_empty() => Pieces::None,
+            pieces => pieces,
+        };
+        act(&self.facts, &Action::ToolReady { call, args, pieces });
     }
 
     pub(super) fn result(
@@ -174,14 +188,14 @@ impl Conversation {
             }
             let text = std::mem::take(&mut call.args);
             if let Some(call) = self.facts.calls.get(at) {
-                let (args, pieces) = (Args::Cut(&text), !text.is_empty());
+                let pieces = if text.is_empty() {
+                    Pieces::None
+                } else {
+                    Pieces::All
+                };
+                let args = Args::Cut(&text);
                 act(&self.facts, &Action::ToolReady { call, args, pieces });
             }
         }
     }
-}
-
-/// Reports whether a text is one JSON value, by the strict rules that clients apply.
-fn is_json(text: &[u8]) -> bool {
-    serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
 }

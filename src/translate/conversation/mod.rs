@@ -12,9 +12,10 @@
 
 mod calls;
 mod texts;
+mod whole;
 
 use super::action::{Action, Counts, Facts, Kind, OpenText};
-use super::part::{By, Part, Reason, Scope};
+use super::part::{By, Json, Part, Reason, Scope};
 use super::raw;
 
 /// The most model calls whose token counts are kept apart.
@@ -142,13 +143,13 @@ impl Conversation {
                     None => self.start_call(b"", &id, &name, By::Agent, act),
                     known => known,
                 };
-                self.result(at, ok, &content, partial, act);
+                self.result(at, ok, &sound(content), partial, act);
             }
             Part::Status { name, text, detail } => self.other(
                 &Action::Status {
                     name: &name,
                     text: &text,
-                    detail: &detail,
+                    detail: or_nothing(&detail),
                 },
                 act,
             ),
@@ -157,10 +158,16 @@ impl Conversation {
                 name,
                 ends,
                 detail,
-            } => self.other(&Action::step(&kind, &name, ends, &detail), act),
+            } => self.other(&Action::step(&kind, &name, ends, or_nothing(&detail)), act),
             Part::State { op, value } => {
                 let value: &[u8] = if value.is_empty() { b"null" } else { &value };
-                self.other(&Action::State(op, value), act);
+                if raw::is_json(value) {
+                    self.other(&Action::State(op, value), act);
+                } else {
+                    let data = &raw::quoted(&raw::escaped(value));
+                    let name = b"state";
+                    self.other(&Action::Raw { name, data }, act);
+                }
             }
             Part::Message {
                 msg,
@@ -187,7 +194,7 @@ impl Conversation {
                     &Action::Interrupt {
                         id: &id,
                         reason: &reason,
-                        payload: &payload,
+                        payload: &sound(payload),
                     },
                     act,
                 );
@@ -227,17 +234,13 @@ impl Conversation {
                 act,
             ),
             Part::Error { code, message } => self.error(&code, &message, act),
-            Part::Raw { name, data } => {
-                let name = &raw::as_body(&name);
-                // Readings look at as much of a value as they need. Here it must be one, or it would break the client's
-                // event.
-                if data.is_empty() || raw::is_json(&data) {
-                    self.other(&Action::Raw { name, data: &data }, act);
-                } else {
-                    let data = &raw::quoted(&raw::escaped(&data));
-                    self.other(&Action::Raw { name, data }, act);
-                }
-            }
+            Part::Raw { name, data } => self.other(
+                &Action::Raw {
+                    name: &raw::as_body(&name),
+                    data: &sound(data),
+                },
+                act,
+            ),
         }
     }
 
@@ -392,5 +395,24 @@ impl Conversation {
         self.reason = Some(reason);
         self.ended = true;
         act(&self.facts, &Action::End(reason));
+    }
+}
+
+/// Returns a value as it is, or as a string if it is none. Readings look at as much of a value as they need. Here it must
+/// be one, or it would break the client's event.
+fn sound(value: Json<'_>) -> Json<'_> {
+    if value.is_empty() || raw::is_json(&value) {
+        value
+    } else {
+        raw::quoted(&raw::escaped(&value)).into()
+    }
+}
+
+/// Returns a value, or nothing if it is none.
+fn or_nothing(value: &[u8]) -> &[u8] {
+    if value.is_empty() || raw::is_json(value) {
+        value
+    } else {
+        b""
     }
 }

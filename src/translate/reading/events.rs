@@ -3,15 +3,12 @@
 use super::Reading;
 use crate::event::Event;
 use crate::translate::part::{By, Part, Reason, Scope, StateOp};
-use crate::translate::raw::{id, is_true, member, number, string, word};
+use crate::translate::raw::{id, is_true, member, number, string, unescaped, word};
 use crate::wire::Frame;
 
-/// The state between events.
+/// The state between events: none.
 #[derive(Debug, Default)]
-pub(super) struct Events {
-    /// The open call has had pieces of its arguments.
-    has_pieces: bool,
-}
+pub(super) struct Events {}
 
 impl Reading for Events {
     fn read(&mut self, frame: &Frame<'_>, _: &Event, parts: &mut dyn FnMut(Part<'_>)) {
@@ -32,7 +29,7 @@ impl Reading for Events {
                 msg: text("msg").into(),
                 text: text("text").into(),
             }),
-            b"tool_call" => self.call(data, parts),
+            b"tool_call" => call(data, parts),
             b"tool_result" => parts(Part::ToolResult {
                 id: id(data, &["id"]).into(),
                 name: text("name").into(),
@@ -112,43 +109,32 @@ impl Reading for Events {
     }
 }
 
-impl Events {
-    /// Reads one phase of a call.
-    fn call(&mut self, data: &[u8], parts: &mut dyn FnMut(Part<'_>)) {
-        let call = id(data, &["id"]);
-        match word(data, &["phase"]) {
-            b"start" => {
-                self.has_pieces = false;
-                parts(Part::ToolStart {
-                    msg: word(data, &["msg"]).into(),
-                    id: call.into(),
-                    name: word(data, &["name"]).into(),
-                    by: By::Agent,
-                });
-            }
-            b"args" => {
-                self.has_pieces = true;
-                parts(Part::ToolArgs {
-                    id: call.into(),
-                    text: word(data, &["text"]).into(),
-                });
-            }
-            _ => {
-                let text = member(data, "args_text").and_then(string);
-                if let Some(text) = text.filter(|_| !self.has_pieces) {
-                    parts(Part::ToolArgs {
-                        id: call.into(),
-                        text: text.into(),
-                    });
-                }
-                parts(Part::ToolReady {
-                    msg: word(data, &["msg"]).into(),
-                    id: call.into(),
-                    name: word(data, &["name"]).into(),
-                    args: member(data, "args").map(Into::into),
-                    by: By::Agent,
-                });
-            }
+/// Reads one phase of a call.
+fn call(data: &[u8], parts: &mut dyn FnMut(Part<'_>)) {
+    let call = id(data, &["id"]);
+    match word(data, &["phase"]) {
+        b"start" => parts(Part::ToolStart {
+            msg: word(data, &["msg"]).into(),
+            id: call.into(),
+            name: word(data, &["name"]).into(),
+            by: By::Agent,
+        }),
+        b"args" => parts(Part::ToolArgs {
+            id: call.into(),
+            text: word(data, &["text"]).into(),
+        }),
+        _ => {
+            let text = member(data, "args_text").and_then(string);
+            parts(Part::ToolReady {
+                msg: word(data, &["msg"]).into(),
+                id: call.into(),
+                name: word(data, &["name"]).into(),
+                args: match text {
+                    Some(text) => Some(unescaped(text).into()),
+                    None => member(data, "args").map(Into::into),
+                },
+                by: By::Agent,
+            });
         }
     }
 }

@@ -122,6 +122,7 @@ impl LangServe {
                 let output = member(inner, "output").unwrap_or_default();
                 let message = Message::read(output);
                 if self.messages.has(run) || !message.is_message() {
+                    self.messages.ended(run, &message, parts);
                     self.messages.close(run, parts);
                 } else {
                     // The model did not stream.

@@ -3,9 +3,9 @@
 use super::Reading;
 use super::shared::{finish, remember, unknown, usage};
 use crate::event::{Class, Event};
-use crate::translate::part::{By, Part, Reason, Scope};
+use crate::translate::part::{By, Json, Part, Reason, Scope};
 use crate::translate::raw::{
-    at, elements, escaped, id, is_object, is_true, member, number, string, word,
+    at, elements, escaped, id, is_object, is_true, member, number, string, unescaped, word,
 };
 use crate::wire::Frame;
 
@@ -14,6 +14,8 @@ use crate::wire::Frame;
 pub(super) struct LibreChat {
     /// Whether any piece of the answer has come.
     said: bool,
+    /// Whether any piece of reasoning has come.
+    thought: bool,
     /// Whether the texts go on with those that the stream began with, because it was resumed.
     resumed: bool,
     calls: Vec<Call>,
@@ -28,8 +30,6 @@ struct Call {
     step: Vec<u8>,
     number: u64,
     id: Vec<u8>,
-    /// Whether pieces of the arguments have come.
-    has_pieces: bool,
     is_ready: bool,
 }
 
@@ -122,7 +122,7 @@ impl LibreChat {
         for name in ["think", "thinking", "reasoning"] {
             let thought = word(content, &[name]);
             if !thought.is_empty() {
-                is_known = true;
+                (is_known, self.thought) = (true, true);
                 parts(Part::Reasoning {
                     msg: step.into(),
                     text: thought.into(),
@@ -179,7 +179,6 @@ impl LibreChat {
                         step: step.to_vec(),
                         number,
                         id,
-                        has_pieces: false,
                         is_ready: false,
                     },
                 );
@@ -194,7 +193,7 @@ impl LibreChat {
         };
         match string(args) {
             Some(text) => known.piece(text, parts),
-            None if args != b"{}" => known.ready(args, parts),
+            None if args != b"{}" => known.ready(Some(args), parts),
             // They may follow.
             None => {}
         }
@@ -207,14 +206,16 @@ impl LibreChat {
             return;
         };
         let told = word(call, &["id"]);
-        let args = member(call, "args").unwrap_or(b"{}");
-        if let Some(known) = self.calls.iter_mut().rfind(|known| known.id == told) {
-            if !known.has_pieces
-                && let Some(text) = string(args)
-            {
-                known.piece(text, parts);
-            }
-            known.ready(args, parts);
+        match self.calls.iter_mut().rfind(|known| known.id == told) {
+            Some(known) => known.ready(member(call, "args"), parts),
+            // Nothing of it was told.
+            None => parts(Part::ToolReady {
+                msg: b"".into(),
+                id: told.into(),
+                name: word(call, &["name"]).into(),
+                args: member(call, "args").map(whole),
+                by: By::Agent,
+            }),
         }
         parts(Part::ToolResult {
             id: told.into(),
@@ -238,11 +239,13 @@ impl LibreChat {
             let contents = member(response, "content")
                 .map(elements)
                 .unwrap_or_default();
-            for content in contents
-                .iter()
-                .filter(|content| word(content, &["type"]) == b"text")
-            {
-                self.content(b"", content, parts);
+            let tells_thoughts = !self.thought;
+            for content in contents {
+                match word(content, &["type"]) {
+                    b"text" => self.content(b"", content, parts),
+                    b"think" if tells_thoughts => self.content(b"", content, parts),
+                    _ => {}
+                }
             }
             if !self.said {
                 self.say(b"", word(response, &["text"]), parts);
@@ -262,7 +265,6 @@ impl Call {
     /// Passes on a piece of the arguments.
     fn piece(&mut self, text: &[u8], parts: &mut dyn FnMut(Part<'_>)) {
         if !text.is_empty() && !self.is_ready {
-            self.has_pieces = true;
             parts(Part::ToolArgs {
                 id: (&self.id).into(),
                 text: text.into(),
@@ -270,19 +272,23 @@ impl Call {
         }
     }
 
-    /// Passes on that the arguments are complete: `args`, unless they came in pieces.
-    fn ready(&mut self, args: &[u8], parts: &mut dyn FnMut(Part<'_>)) {
+    /// Passes on that the arguments are complete: `args`, or what the pieces add up to.
+    fn ready(&mut self, args: Option<&[u8]>, parts: &mut dyn FnMut(Part<'_>)) {
         if !std::mem::replace(&mut self.is_ready, true) {
-            let args: &[u8] = if is_object(args) { args } else { b"{}" };
             parts(Part::ToolReady {
                 msg: b"".into(),
                 id: (&self.id).into(),
                 name: b"".into(),
-                args: (!self.has_pieces).then(|| args.into()),
+                args: args.map(whole),
                 by: By::Agent,
             });
         }
     }
+}
+
+/// Returns whole arguments, which may be a value or its text.
+fn whole(args: &[u8]) -> Json<'_> {
+    string(args).map_or_else(|| args.into(), |text| unescaped(text).into())
 }
 
 /// Passes on an error, whose data may be plain text.

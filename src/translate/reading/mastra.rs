@@ -14,6 +14,8 @@ const OF_AGENT: &[u8] = b"agent-execution-event-";
 pub(super) struct Mastra {
     /// Whether text came since the agent of a network, or the network, began to write.
     has_text: bool,
+    /// Whether text came since the last step of an agent was over.
+    has_step_text: bool,
     /// Whether the end of the run was told.
     is_over: bool,
     /// Whether the run waits for a person.
@@ -53,10 +55,17 @@ impl Reading for Mastra {
         let cached = cached.into_iter().find_map(|path| number(payload, path));
         shared::usage(event, cached, parts);
         match kind {
-            b"step-finish" => parts(Part::Finish {
-                reason: reason_of(word(payload, &["stepResult", "reason"])),
-                scope: Scope::Step,
-            }),
+            b"step-finish" => {
+                let output = member(payload, "output").unwrap_or_default();
+                if !self.has_step_text {
+                    self.tell(true, output, parts);
+                }
+                self.has_step_text = false;
+                parts(Part::Finish {
+                    reason: reason_of(word(payload, &["stepResult", "reason"])),
+                    scope: Scope::Step,
+                });
+            }
             b"finish" => {
                 let reason = reason_of(word(payload, &["stepResult", "reason"]));
                 self.finish(reason, parts);
@@ -111,6 +120,7 @@ impl Mastra {
             return;
         }
         self.has_text |= is_text;
+        self.has_step_text |= is_text;
         let msg = word(payload, &["id"]);
         parts(if is_text {
             Part::Text {
@@ -151,17 +161,24 @@ impl Mastra {
             }
             // The chunk `tool-call` follows, with all of the arguments.
             b"tool-call-input-streaming-end" => {}
-            b"tool-call" => {
-                let args = member(payload, "args").filter(|args| is_object(args));
-                parts(Part::ToolReady {
-                    msg: b"".into(),
-                    id: call().into(),
-                    name: name().into(),
-                    args: Some(args.unwrap_or(b"{}").into()),
-                    by: By::Agent,
-                });
-            }
+            b"tool-call" => parts(Part::ToolReady {
+                msg: b"".into(),
+                id: call().into(),
+                name: name().into(),
+                args: member(payload, "args").map(Into::into),
+                by: By::Agent,
+            }),
             b"tool-result" | b"tool-error" | b"tool-output-denied" => {
+                if let Some(args) = member(payload, "args") {
+                    // The call may not have been told.
+                    parts(Part::ToolReady {
+                        msg: b"".into(),
+                        id: call().into(),
+                        name: name().into(),
+                        args: Some(args.into()),
+                        by: By::Agent,
+                    });
+                }
                 let result = member(payload, "result").or_else(|| member(payload, "error"));
                 let failed = at(payload, &["isError"]) == Some(b"true");
                 parts(Part::ToolResult {

@@ -3,7 +3,7 @@
 use super::{Reading, shared};
 use crate::event::Event;
 use crate::translate::part::{By, Part, Reason, Scope};
-use crate::translate::raw::{at, elements, id, member, number, string, word};
+use crate::translate::raw::{at, elements, escaped, id, member, number, string, word};
 use crate::wire::Frame;
 
 /// The state that is kept between chunks.
@@ -164,11 +164,20 @@ impl OpenAiChat {
             });
             self.calls.len() - 1
         });
-        let text = word(function, &["arguments"]);
+        let text = match member(function, "arguments") {
+            Some(args) => match string(args) {
+                Some(text) => text.into(),
+                // Pieces follow it.
+                None if args == b"{}" => return,
+                // Some servers send the value and not its text.
+                None => escaped(args),
+            },
+            None => return,
+        };
         if let Some(open) = self.calls.get(at).filter(|_| !text.is_empty()) {
             parts(Part::ToolArgs {
                 id: (&open.id).into(),
-                text: text.into(),
+                text,
             });
         }
     }

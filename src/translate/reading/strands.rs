@@ -29,6 +29,8 @@ pub(super) struct Strands {
     calls: Vec<Call>,
     /// Whether text came since the last whole message.
     has_text: bool,
+    /// The same for reasoning.
+    has_thought: bool,
     /// How many calls had no id.
     unnamed: u64,
 }
@@ -194,6 +196,7 @@ impl Strands {
 
     fn tell(&mut self, msg: &[u8], is_text: bool, text: &[u8], parts: &mut dyn FnMut(Part<'_>)) {
         self.has_text |= is_text;
+        self.has_thought |= !is_text;
         parts(if is_text {
             Part::Text {
                 msg: msg.into(),
@@ -295,6 +298,7 @@ impl Strands {
     fn message(&mut self, node: &[u8], message: &[u8], parts: &mut dyn FnMut(Part<'_>)) {
         let is_answer = word(message, &["role"]) == b"assistant";
         let is_told = self.has_text;
+        let is_thought = self.has_thought;
         let mut joined = Vec::new();
         for block in member(message, "content").map(elements).unwrap_or_default() {
             let text = word(block, &["text"]);
@@ -302,6 +306,10 @@ impl Strands {
                 joined.extend_from_slice(text);
             } else if is_answer && !text.is_empty() {
                 self.tell(node, true, text, parts);
+            }
+            let thought = word(block, &["reasoningContent", "reasoningText", "text"]);
+            if is_answer && !is_thought && !thought.is_empty() {
+                self.tell(node, false, thought, parts);
             }
             if let Some(call) = member(block, "toolUse") {
                 self.whole_call(node, call, parts);
@@ -326,14 +334,26 @@ impl Strands {
             });
         }
         if is_answer {
-            self.has_text = false;
+            (self.has_text, self.has_thought) = (false, false);
             parts(Part::TextEnd);
         }
     }
 
     fn whole_call(&mut self, node: &[u8], call: &[u8], parts: &mut dyn FnMut(Part<'_>)) {
         let told = word(call, &["toolUseId"]);
-        if told.is_empty() || self.calls.iter().any(|known| known.id == told) {
+        if let Some(known) = self.calls.iter_mut().find(|known| known.id == told) {
+            if std::mem::replace(&mut known.open, false) {
+                parts(Part::ToolReady {
+                    msg: node.into(),
+                    id: told.into(),
+                    name: b"".into(),
+                    args: member(call, "input").map(Into::into),
+                    by: By::Agent,
+                });
+            }
+            return self.close(node, None, parts);
+        }
+        if told.is_empty() {
             return self.close(node, None, parts);
         }
         parts(Part::ToolReady {

@@ -3,7 +3,9 @@
 use super::{Reading, shared};
 use crate::event::Event;
 use crate::translate::part::{By, Part, Reason, Scope, StateOp};
-use crate::translate::raw::{at, id, is_object, is_true, member, number, quoted, string, word};
+use crate::translate::raw::{
+    at, id, is_object, is_true, member, number, quoted, string, unescaped, word,
+};
 use crate::wire::{Frame, json};
 
 /// The state that is kept between events.
@@ -194,14 +196,19 @@ impl VercelUi {
             }
             b"tool-input-available" | b"tool-input-error" => {
                 let by = self.by(call, data);
-                let input = member(data, "input").unwrap_or(b"{}");
-                // A model may have written arguments that are no object.
-                let args = if is_object(input) { input } else { b"{}" };
+                let input = member(data, "input");
+                // Arguments that are no JSON are a string.
+                let text = input
+                    .filter(|_| kind == b"tool-input-error")
+                    .and_then(string);
                 parts(Part::ToolReady {
                     msg: b"".into(),
                     id: call.into(),
                     name: name.into(),
-                    args: Some(args.into()),
+                    args: match text {
+                        Some(text) => Some(unescaped(text).into()),
+                        None => input.map(Into::into),
+                    },
                     by,
                 });
                 if kind == b"tool-input-error" {

@@ -3,7 +3,7 @@
 use super::{Reading, shared};
 use crate::event::Event;
 use crate::translate::part::{By, Part, Reason, Scope, StateOp};
-use crate::translate::raw::{is_object, member, string, word};
+use crate::translate::raw::{member, string, word};
 use crate::wire::{Frame, json};
 
 /// The state that is kept between lines.
@@ -62,16 +62,13 @@ impl Reading for VercelV4 {
                     });
                 }
             }
-            b"9" => {
-                let args = member(data, "args").filter(|args| is_object(args));
-                parts(Part::ToolReady {
-                    msg: self.msg.as_slice().into(),
-                    id: call(data).into(),
-                    name: word(data, &["toolName"]).into(),
-                    args: Some(args.unwrap_or(b"{}").into()),
-                    by: By::Unsaid,
-                });
-            }
+            b"9" => parts(Part::ToolReady {
+                msg: self.msg.as_slice().into(),
+                id: call(data).into(),
+                name: word(data, &["toolName"]).into(),
+                args: member(data, "args").map(Into::into),
+                by: By::Unsaid,
+            }),
             b"a" => parts(Part::ToolResult {
                 id: call(data).into(),
                 name: b"".into(),

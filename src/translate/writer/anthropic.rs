@@ -1,10 +1,11 @@
 //! The events of Anthropic's Messages.
 //!
 //! Blocks follow each other without gaps in their numbers. Tools that the agent runs are left out: a client would run a
-//! `tool_use` again.
+//! `tool_use` again. Clients read the input of a tool while it comes, and raise if it is no beginning of an object.
 
 use super::{Out, Writer, digits, or};
-use crate::translate::action::{Action, Args, Call, Facts, Kind, OpenText};
+use crate::translate::action::{Action, Args, Call, Facts, Kind, OpenText, Pieces};
+use crate::translate::arguments::{Arguments, object};
 use crate::translate::part::{By, Reason};
 use crate::translate::raw::escaped;
 
@@ -15,8 +16,10 @@ pub(in crate::translate) struct Anthropic {
     next: u64,
     /// What the open block holds: the number of a text, or of a call.
     open: Option<Holds>,
+    /// The arguments of the open call.
+    arguments: Arguments,
     has_calls: bool,
-    /// Calls that began while another one was open: their numbers, and their arguments once they are ready.
+    /// Calls that began while another one was open: their numbers, and their arguments once they are ready, as an object.
     pending: Vec<(u64, Option<Vec<u8>>)>,
     /// Pieces of text that came while a call was open.
     held: Vec<(OpenText, Vec<u8>)>,
@@ -74,9 +77,23 @@ impl Anthropic {
             b"\",\"input\":{}}",
         ];
         self.enter(Holds::Call(call.number), &block, out);
+        self.arguments = Arguments::default();
     }
 
-    fn arguments(&self, text: &[u8], out: &mut Out<'_>) {
+    /// Writes a piece of the arguments of the open call, as far as the client accepts it.
+    fn piece(&mut self, text: &[u8], out: &mut Out<'_>) {
+        let text = self.arguments.piece(text);
+        self.input(&text, out);
+    }
+
+    /// Writes what is missing at the end of the open call. Returns whether the client has got its arguments as they are.
+    fn end_input(&self, args: Args<'_>, out: &mut Out<'_>) -> bool {
+        let (text, is_same) = self.arguments.rest(args);
+        self.input(&text, out);
+        is_same
+    }
+
+    fn input(&self, text: &[u8], out: &mut Out<'_>) {
         if !text.is_empty() {
             self.delta(
                 b"{\"type\":\"input_json_delta\",\"partial_json\":\"",
@@ -101,6 +118,15 @@ impl Anthropic {
         self.delta(delta, text, out);
     }
 
+    /// Closes the open call before its arguments are complete. What may still come of them is left out.
+    fn cut_call(&mut self, facts: &Facts, out: &mut Out<'_>) {
+        let is_open = |call: &&Call| self.open == Some(Holds::Call(call.number));
+        if let Some(call) = facts.calls.iter().find(is_open) {
+            self.end_input(Args::Cut(call.pieces()), out);
+        }
+        self.end_call(facts, out);
+    }
+
     /// Closes the open call, and writes what had to wait for that.
     fn end_call(&mut self, facts: &Facts, out: &mut Out<'_>) {
         self.close(out);
@@ -122,10 +148,10 @@ impl Anthropic {
             self.enter_call(call, out);
             match args {
                 Some(args) => {
-                    self.arguments(&args, out);
+                    self.input(&escaped(&args), out);
                     self.close(out);
                 }
-                None => self.arguments(call.pieces(), out),
+                None => self.piece(call.pieces(), out),
             }
         }
     }
@@ -168,8 +194,9 @@ impl Writer for Anthropic {
                 if matches!(self.open, Some(Holds::Call(_))) {
                     let held: usize = self.held.iter().map(|(_, text)| text.len()).sum();
                     if held + text.len() > MAX_HELD_BYTES {
-                        self.end_call(facts, out);
-                        self.close(out);
+                        while matches!(self.open, Some(Holds::Call(_))) {
+                            self.cut_call(facts, out);
+                        }
                         self.text(open, text, out);
                     } else {
                         self.held.push(((*open).clone(), text.to_vec()));
@@ -193,24 +220,23 @@ impl Writer for Anthropic {
             }
             Action::ToolArgs(call, text) if call.by == By::Client => {
                 if self.open == Some(Holds::Call(call.number)) {
-                    self.arguments(text, out);
+                    self.piece(text, out);
                 }
             }
             Action::ToolReady { call, args, pieces } if call.by == By::Client => {
-                let text = match args {
-                    Args::Json(value) => escaped(value),
-                    Args::Broken(text) | Args::Cut(text) => (*text).into(),
-                };
                 if self.open == Some(Holds::Call(call.number)) {
-                    if !pieces {
-                        self.arguments(&text, out);
-                    }
+                    let is_same = self.end_input(*args, out);
                     self.end_call(facts, out);
-                } else if let Some((_, args)) =
-                    (self.pending.iter_mut()).find(|(number, _)| *number == call.number)
-                {
-                    *args = Some(text.into_owned());
+                    return is_same && *pieces != Pieces::Other;
                 }
+                let waits = (self.pending.iter_mut()).find(|(number, _)| *number == call.number);
+                let Some((_, waiting)) = waits else {
+                    // It was cut off.
+                    return false;
+                };
+                let (object, is_same) = object(*args);
+                *waiting = Some(object.into_owned());
+                return is_same;
             }
             Action::ToolReady {
                 call,
@@ -241,13 +267,14 @@ impl Writer for Anthropic {
                 &[b"{\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"The agent has failed.\"}}"],
             ),
             Action::End(reason) => {
-                self.end_call(facts, out);
+                self.cut_call(facts, out);
                 self.close(out);
                 for (number, args) in std::mem::take(&mut self.kept) {
                     if let Some(call) = facts.calls.iter().find(|call| call.number == number) {
                         self.has_calls = true;
                         self.enter_call(call, out);
-                        self.arguments(&escaped(&args), out);
+                        let (object, _) = object(Args::Json(&args));
+                        self.input(&escaped(&object), out);
                         self.close(out);
                     }
                 }

@@ -100,6 +100,7 @@ mod tests {
             by,
             number: 0,
             args: Vec::new(),
+            is_full: false,
             ready: false,
             answered: false,
         }

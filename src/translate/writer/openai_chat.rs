@@ -7,7 +7,7 @@
 
 use super::lines::Lines;
 use super::{Out, Writer, digits, or};
-use crate::translate::action::{Action, Args, Call, Facts, Kind, OpenText};
+use crate::translate::action::{Action, Args, Call, Facts, Kind, OpenText, Pieces};
 use crate::translate::ensemble::{Voice, Voiced};
 use crate::translate::part::{By, Reason};
 use crate::translate::turns::Turn;
@@ -263,14 +263,11 @@ impl OpenAiChat {
             Action::ToolArgs(call, text) if call.by == By::Client => {
                 self.arguments(&call.id, text, out);
             }
-            Action::ToolReady { call, args, pieces } if call.by == By::Client => {
-                if let Args::Json(value) = args
-                    && !pieces
-                {
-                    let text = crate::translate::raw::escaped(value);
-                    self.arguments(&call.id, &text, out);
-                }
-            }
+            Action::ToolReady { call, args, pieces } if call.by == By::Client => match pieces {
+                Pieces::None => self.arguments(&call.id, &args.body(), out),
+                Pieces::All => {}
+                Pieces::Other => return false,
+            },
             Action::ToolReady {
                 call,
                 args: Args::Json(value),

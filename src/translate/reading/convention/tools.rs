@@ -114,18 +114,7 @@ impl Convention {
         } else {
             told.to_vec()
         };
-        let input = fields.first(&INPUTS).or_else(|| fields.input_of_function());
-        let args = input.map(|input| match string(input) {
-            Some(body) => {
-                let text = unescaped(body);
-                if is_object(&text) && wire_json::is_whole(&text) {
-                    text
-                } else {
-                    input.to_vec()
-                }
-            }
-            None => input.to_vec(),
-        });
+        let args = input(fields);
         let is_ready = args.is_some();
         let (msg, by) = (b"".into(), By::Agent);
         parts(if is_ready {
@@ -161,7 +150,7 @@ impl Convention {
                 msg: b"".into(),
                 id: (&*id).into(),
                 name: b"".into(),
-                args: None,
+                args: input(fields).map(Into::into),
                 by: By::Agent,
             });
         }
@@ -176,15 +165,26 @@ impl Convention {
     ) {
         self.in_pieces = false;
         let call = self.find(fields).map(|at| self.calls.remove(at));
-        let id = match call {
-            Some((_, id, _)) => id,
+        let (id, is_ready) = match call {
+            Some((_, id, is_ready)) => (id, is_ready),
             None if fields.id().is_empty() => {
                 let number = self.nameless;
                 self.nameless += 1;
-                format!("call-{number}").into_bytes()
+                (format!("call-{number}").into_bytes(), false)
             }
-            None => fields.id().to_vec(),
+            None => (fields.id().to_vec(), false),
         };
+        // Not those within the result, which may have anything.
+        let args = INPUTS.iter().find_map(|name| member(fields.data, name));
+        if let Some(args) = args.filter(|_| !is_ready) {
+            parts(Part::ToolReady {
+                msg: b"".into(),
+                id: (&id).into(),
+                name: fields.name(),
+                args: Some(value_of(args).into()),
+                by: By::Agent,
+            });
+        }
         let failed = is_true(fields.data, &["is_error"])
             || fields
                 .first(&["error"])
@@ -220,6 +220,19 @@ impl Convention {
         }
         self.calls.len().checked_sub(1)
     }
+}
+
+/// Returns the arguments in an event, if it has any.
+fn input(fields: &Fields<'_>) -> Option<Vec<u8>> {
+    let input = fields.first(&INPUTS);
+    input.or_else(|| fields.input_of_function()).map(value_of)
+}
+
+/// Returns arguments as a value: many agents write an object as a string.
+fn value_of(input: &[u8]) -> Vec<u8> {
+    let text = string(input).map(unescaped);
+    let text = text.filter(|text| is_object(text) && wire_json::is_whole(text));
+    text.unwrap_or_else(|| input.to_vec())
 }
 
 #[cfg(test)]

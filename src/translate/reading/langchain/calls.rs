@@ -65,7 +65,7 @@ impl Messages {
             shared::remember(&mut self.results, call.to_vec());
         }
         for known in self.calls.iter_mut().filter(|known| known.id == call) {
-            ready(known, parts);
+            ready(known, None, parts);
         }
         parts(Part::ToolResult {
             id: call.into(),
@@ -76,7 +76,22 @@ impl Messages {
         });
     }
 
-    /// Tells a complete call, if it was not told before.
+    /// Tells a complete call, and what was missing if a part of it was told before.
+    pub(in crate::translate::reading) fn whole_call(
+        &mut self,
+        msg: &[u8],
+        call: &[u8],
+        name: &[u8],
+        args: Option<&[u8]>,
+        parts: &mut dyn FnMut(Part<'_>),
+    ) {
+        match self.calls.iter_mut().find(|known| known.id == call) {
+            Some(known) => ready(known, args, parts),
+            None => self.call(msg, call, name, args, parts),
+        }
+    }
+
+    /// Tells a call that runs, if it was not told before. The tool may have got more than the model has written.
     pub(in crate::translate::reading) fn call(
         &mut self,
         msg: &[u8],
@@ -86,7 +101,7 @@ impl Messages {
         parts: &mut dyn FnMut(Part<'_>),
     ) {
         if let Some(known) = self.calls.iter_mut().find(|known| known.id == call) {
-            return ready(known, parts);
+            return ready(known, None, parts);
         }
         self.know(msg, b"", call, name, false);
         parts(Part::ToolReady {
@@ -117,7 +132,7 @@ impl Messages {
             && other.id != told
         {
             // Some models number all of their calls zero.
-            ready(other, parts);
+            ready(other, None, parts);
             known = None;
         }
         let call_id = match known.and_then(|at| self.calls.get(at)) {
@@ -147,27 +162,28 @@ impl Messages {
         parts: &mut dyn FnMut(Part<'_>),
     ) {
         for call in self.calls.iter_mut().filter(|call| call.msg == msg) {
-            ready(call, parts);
+            ready(call, None, parts);
         }
     }
 
     /// Tells that all arguments are complete.
     pub(in crate::translate::reading) fn close_all(&mut self, parts: &mut dyn FnMut(Part<'_>)) {
         for call in &mut self.calls {
-            ready(call, parts);
+            ready(call, None, parts);
         }
     }
 
-    /// Tells that the arguments of one call are complete.
+    /// Tells that the arguments of one call are complete. `args` are all of them, if they are told.
     pub(in crate::translate::reading) fn close_at(
         &mut self,
         msg: &[u8],
         index: &[u8],
+        args: Option<&[u8]>,
         parts: &mut dyn FnMut(Part<'_>),
     ) {
         let is_it = |call: &&mut Call| call.msg == msg && call.index == index;
         for call in self.calls.iter_mut().filter(is_it) {
-            ready(call, parts);
+            ready(call, args, parts);
         }
     }
 
@@ -236,9 +252,25 @@ impl Messages {
             if told.is_empty() {
                 // Only the position tells it from the calls of other messages.
                 let made = format!("call-{:x}", hash((msg, call))).into_bytes();
-                self.call(msg, &made, word(call, &["name"]), args, parts);
+                self.whole_call(msg, &made, word(call, &["name"]), args, parts);
             } else {
-                self.call(msg, told, word(call, &["name"]), args, parts);
+                self.whole_call(msg, told, word(call, &["name"]), args, parts);
+            }
+        });
+    }
+
+    /// Tells what is missing of the calls of a message that came in pieces. Calls without an id are those of the pieces.
+    pub(in crate::translate::reading) fn ended(
+        &mut self,
+        msg: &[u8],
+        message: &Message<'_>,
+        parts: &mut dyn FnMut(Part<'_>),
+    ) {
+        each_element(message.calls, |call| {
+            let told = word(call, &["id"]);
+            if !told.is_empty() {
+                let (name, args) = (word(call, &["name"]), member(call, "args"));
+                self.whole_call(msg, told, name, args, parts);
             }
         });
     }
@@ -257,14 +289,14 @@ impl Messages {
     }
 }
 
-/// Tells that the arguments of a call are complete, if they were not before.
-fn ready(call: &mut Call, parts: &mut dyn FnMut(Part<'_>)) {
+/// Tells that the arguments of a call are complete, if they were not before. `args` are all of them, if they are told.
+fn ready(call: &mut Call, args: Option<&[u8]>, parts: &mut dyn FnMut(Part<'_>)) {
     if std::mem::replace(&mut call.open, false) {
         parts(Part::ToolReady {
             msg: call.msg.as_slice().into(),
             id: call.id.as_slice().into(),
             name: b"".into(),
-            args: None,
+            args: args.map(Into::into),
             by: By::Agent,
         });
     }

@@ -150,6 +150,8 @@ impl Messages {
             told.how != How::Whole || !message.id.is_empty() || told.text == seal
         });
         if known {
+            // What is missing of the calls, before they are closed.
+            self.whole_calls(msg, message, parts);
             self.close(msg, parts);
             let is_first = self
                 .find_mut(msg)

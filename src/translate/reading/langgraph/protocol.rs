@@ -110,13 +110,14 @@ impl LangGraph {
             }
             b"content-block-finish" => {
                 let content = member(data, "content").unwrap_or_default();
-                self.messages.close_at(&msg, index, parts);
                 let args = member(content, "args").filter(|args| is_object(args));
                 let call = word(content, &["id"]);
                 if args.is_some() && !call.is_empty() {
                     let name = word(content, &["name"]);
-                    self.messages.call(&msg, call, name, args, parts);
-                } else if args.is_none() && !self.blocks.contains(&block) {
+                    self.messages.whole_call(&msg, call, name, args, parts);
+                }
+                self.messages.close_at(&msg, index, args, parts);
+                if args.is_none() && !self.blocks.contains(&block) {
                     self.piece(&msg, index, block, content, parts);
                 }
                 self.blocks.retain(|known| *known != block);

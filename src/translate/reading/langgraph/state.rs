@@ -2,7 +2,7 @@
 
 use super::LangGraph;
 use crate::translate::part::{Part, StateOp};
-use crate::translate::raw::{elements, id, is_json, is_object, member, members};
+use crate::translate::raw::{elements, id, is_object, member, members};
 use crate::translate::reading::langchain::{Message, hash};
 use crate::translate::reading::shared::remember;
 
@@ -25,7 +25,7 @@ impl LangGraph {
                 self.change(node, change, parts);
             }
         }
-        if has_nodes && is_json(data) {
+        if has_nodes {
             parts(Part::State {
                 op: StateOp::Update,
                 value: data.into(),
@@ -82,12 +82,10 @@ impl LangGraph {
                 self.messages.whole(message.id, message, parts);
             }
         }
-        if is_json(data) {
-            parts(Part::State {
-                op: StateOp::Snapshot,
-                value: data.into(),
-            });
-        }
+        parts(Part::State {
+            op: StateOp::Snapshot,
+            value: data.into(),
+        });
     }
 
     /// Reads a list of interrupts. Several modes tell the same ones.

@@ -63,19 +63,21 @@ impl OpenAiResponses {
             }
             b"output_item.done" => {
                 if let Some(item) = member(data, "item") {
-                    self.done(number(data, &["output_index"]), item, parts);
+                    let place = number(data, &["output_index"]);
+                    self.done(place, item, parts);
+                    if let Some(known) = self.item(place, word(item, &["id"])) {
+                        known.is_done = true;
+                    }
                     if matches!(word(item, &["type"]), b"message" | b"reasoning") {
                         parts(Part::TextEnd);
                     }
                 }
             }
+            b"content_part.done" | b"reasoning_part.done" | b"reasoning_summary_part.done" => {
+                self.part(data, short, parts);
+            }
             // What they contain comes in other events.
-            b"content_part.added"
-            | b"content_part.done"
-            | b"reasoning_summary_part.added"
-            | b"reasoning_summary_part.done"
-            | b"reasoning_part.added"
-            | b"reasoning_part.done" => {}
+            b"content_part.added" | b"reasoning_part.added" | b"reasoning_summary_part.added" => {}
             b"created" => {
                 self.responses += 1;
                 self.finished = false;
@@ -125,12 +127,12 @@ impl OpenAiResponses {
         let response = member(data, "response").unwrap_or_default();
         let number_of_response = self.responses;
         let is_new = |item: &Item| item.response == number_of_response;
-        if !self.items.iter().any(is_new) {
-            // Nothing of it was streamed.
-            let output = member(response, "output").map(elements).unwrap_or_default();
-            for (place, item) in (0..).zip(output) {
-                self.done(Some(place), item, parts);
-            }
+        let known = self.items.iter().filter(|item| is_new(item)).count();
+        let output = member(response, "output").map(elements).unwrap_or_default();
+        // With as many items as there are, one that is not known is another name for one of them.
+        let some_are_new = known < output.len();
+        for (place, item) in (0..).zip(output) {
+            self.repeated(place, item, some_are_new, parts);
         }
         let mut calls_client = false;
         for item in self.items.iter_mut().filter(|item| is_new(item)) {
@@ -181,6 +183,22 @@ impl OpenAiResponses {
         if !has_come {
             self.say(place, id, (lane, part), text, parts);
         }
+    }
+
+    /// Reads a whole part of an item, of which the pieces have come before, or none has.
+    fn part(&mut self, data: &[u8], kind: &[u8], parts: &mut dyn FnMut(Part<'_>)) {
+        let part = member(data, "part").unwrap_or_default();
+        let is_thought = word(part, &["type"]) == b"reasoning_text";
+        let lane = match kind {
+            b"reasoning_summary_part.done" => Lane::Summary,
+            b"content_part.done" if !is_thought => Lane::Answer,
+            _ => Lane::Thought,
+        };
+        let text = match word(part, &["text"]) {
+            b"" => word(part, &["refusal"]),
+            text => text,
+        };
+        self.whole(data, lane, text, parts);
     }
 
     /// Reads a piece of the input of a call.

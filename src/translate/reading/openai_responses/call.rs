@@ -2,7 +2,10 @@
 
 use super::OpenAiResponses;
 use crate::translate::part::{By, Part};
-use crate::translate::raw::{at, escaped, quoted, string, word};
+use crate::translate::raw::{at, escaped, quoted, string, unescaped, word};
+
+/// The most bytes of a text that are remembered, to find what is missing of it.
+const MAX_SENT_BYTES: usize = 256 * 1024;
 
 /// A call of a tool.
 #[derive(Debug)]
@@ -12,7 +15,9 @@ pub(super) struct Call {
     input: Input,
     /// Whether pieces of the input have come.
     has_input: bool,
-    is_ready: bool,
+    /// What has come of a text that is no JSON; `None` if it is too long to be remembered.
+    sent: Option<Vec<u8>>,
+    pub(super) is_ready: bool,
 }
 
 /// What the input of a call is.
@@ -27,14 +32,22 @@ pub(super) enum Input {
 }
 
 impl Input {
-    /// Returns what stands before and after the text in the JSON text of the arguments, as the raw
-    /// bodies of JSON strings.
+    /// Returns what stands before and after the text in the JSON text of the arguments.
     const fn edges(self) -> (&'static [u8], &'static [u8]) {
         match self {
-            Self::Code => (b"{\\\"code\\\":\\\"", b"\\\"}"),
+            Self::Code => (b"{\"code\":\"", b"\"}"),
             Self::Json => (b"", b""),
-            Self::Plain => (b"\\\"", b"\\\""),
+            Self::Plain => (b"\"", b"\""),
         }
+    }
+
+    /// Returns the arguments with a whole text, the raw body of a JSON string. `None` if the text is empty.
+    fn whole(self, text: &[u8]) -> Option<Vec<u8>> {
+        let (before, after) = self.edges();
+        (!text.is_empty()).then(|| match self {
+            Self::Json => unescaped(text),
+            Self::Code | Self::Plain => [before, text, after].concat(),
+        })
     }
 }
 
@@ -45,11 +58,16 @@ impl Call {
             return;
         }
         let is_first = !std::mem::replace(&mut self.has_input, true);
+        let sent = self.sent.as_mut().filter(|_| self.input != Input::Json);
+        if let Some(sent) = sent {
+            sent.extend_from_slice(text);
+        }
+        self.sent.take_if(|sent| sent.len() > MAX_SENT_BYTES);
+        let (before, _) = self.input.edges();
         let text = match self.input {
             Input::Json => text.into(),
             Input::Code | Input::Plain if is_first => {
-                let (before, _) = self.input.edges();
-                [before, &escaped(text)].concat().into()
+                escaped(&[before, text].concat()).into_owned().into()
             }
             Input::Code | Input::Plain => escaped(text),
         };
@@ -59,8 +77,7 @@ impl Call {
         });
     }
 
-    /// Passes on that the input is complete. If no piece has come, it is `text`, or the JSON value
-    /// `input`.
+    /// Passes on that the input is complete: it is `text` or the JSON value `input`, or what the pieces add up to.
     pub(super) fn ready(
         &mut self,
         text: &[u8],
@@ -70,26 +87,29 @@ impl Call {
         if self.is_ready {
             return;
         }
-        if !self.has_input {
-            self.piece(text, parts);
-        }
-        self.is_ready = true;
-        let (_, after) = self.input.edges();
-        if self.has_input && !after.is_empty() {
+        let mut whole = self.input.whole(text);
+        if self.has_input && self.input != Input::Json {
+            // Its pieces are within a JSON text that must be closed, also if the whole is another text.
+            whole = None;
+            let sent = self.sent.as_deref();
+            let rest = sent.and_then(|sent| text.strip_prefix(sent));
+            self.piece(rest.unwrap_or_default(), parts);
+            let (_, after) = self.input.edges();
             parts(Part::ToolArgs {
                 id: (&self.id).into(),
-                text: after.into(),
+                text: escaped(after),
             });
         }
-        let input = input.map(<[u8]>::to_vec).or_else(|| match self.input {
-            Input::Code | Input::Json => None,
-            Input::Plain => Some(quoted(b"")),
-        });
+        self.is_ready = true;
+        let other = || match self.input {
+            Input::Plain if !self.has_input => Some(quoted(b"")),
+            _ => input.map(<[u8]>::to_vec),
+        };
         parts(Part::ToolReady {
             msg: b"".into(),
             id: (&self.id).into(),
             name: b"".into(),
-            args: input.filter(|_| !self.has_input).map(Into::into),
+            args: whole.or_else(other).map(Into::into),
             by: self.by,
         });
     }
@@ -188,6 +208,7 @@ impl OpenAiResponses {
             by,
             input,
             has_input: false,
+            sent: Some(Vec::new()),
             is_ready: false,
         }
     }

@@ -26,7 +26,7 @@ impl Lane {
 #[derive(Debug, Default)]
 pub(super) struct Item {
     pub(super) response: u64,
-    place: Option<u64>,
+    pub(super) place: Option<u64>,
     pub(super) id: Vec<u8>,
     /// Which texts of each kind have come: one bit for each.
     answers: u64,
@@ -36,6 +36,8 @@ pub(super) struct Item {
     open: Option<(Lane, u64)>,
     msg: Vec<u8>,
     pub(super) call: Option<Call>,
+    /// Whether it came as a whole.
+    pub(super) is_done: bool,
 }
 
 impl Item {
@@ -45,6 +47,13 @@ impl Item {
             Lane::Summary => &mut self.summaries,
             Lane::Thought => &mut self.thoughts,
         }
+    }
+
+    /// Reports whether it has said what it has to say.
+    pub(super) fn is_told(&self) -> bool {
+        let has_text = self.answers | self.summaries | self.thoughts != 0;
+        let is_ready = self.call.as_ref().is_some_and(|call| call.is_ready);
+        self.is_done || has_text || is_ready
     }
 
     /// Reports whether pieces of a text have come.

@@ -2,9 +2,9 @@
 
 use super::OpenAiResponses;
 use super::call::Tool;
-use super::item::Lane;
+use super::item::{Item, Lane};
 use crate::translate::part::{By, Part};
-use crate::translate::raw::{elements, member, word};
+use crate::translate::raw::{elements, member, string, word};
 use crate::translate::reading::shared::unknown;
 
 impl OpenAiResponses {
@@ -88,7 +88,12 @@ impl OpenAiResponses {
         match kind {
             b"custom_tool_call" => call.ready(word(item, &["input"]), None, parts),
             b"code_interpreter_call" => call.ready(word(item, &["code"]), None, parts),
-            b"function_call" | b"mcp_call" => call.ready(word(item, &["arguments"]), None, parts),
+            b"function_call" | b"mcp_call" => {
+                let args = member(item, "arguments");
+                // Some servers send the value and not its text.
+                let value = args.filter(|args| string(args).is_none());
+                call.ready(word(item, &["arguments"]), value, parts);
+            }
             b"file_search_call" => {
                 let queries = member(item, "queries").unwrap_or(b"[]");
                 let input = [&b"{\"queries\":"[..], queries, b"}"].concat();
@@ -111,6 +116,28 @@ impl OpenAiResponses {
                 content: content.or(failure).unwrap_or(item).into(),
                 partial: false,
             });
+        }
+    }
+
+    /// Reads an item of a response that is over. Most were told before. `some_are_new`: it may be one of which nothing has
+    /// come.
+    pub(super) fn repeated(
+        &mut self,
+        place: u64,
+        item: &[u8],
+        some_are_new: bool,
+        parts: &mut dyn FnMut(Part<'_>),
+    ) {
+        let id = word(item, &["id"]);
+        let has_id = |known: &&Item| known.response == self.responses && known.id == id;
+        let named = (self.items.iter()).rfind(|known| !id.is_empty() && has_id(known));
+        let at_place = || self.find(Some(place), id).and_then(|at| self.items.get(at));
+        let (place, is_told) = match named.or_else(at_place) {
+            Some(known) => (known.place, known.is_told()),
+            None => (Some(place), !some_are_new),
+        };
+        if !is_told {
+            self.done(place, item, parts);
         }
     }
 

@@ -5,7 +5,7 @@
 mod words;
 
 use super::{Out, Writer, digits, or, text_of};
-use crate::translate::action::{Action, Args, Facts, Kind, OpenText};
+use crate::translate::action::{Action, Args, Facts, Kind, OpenText, Pieces};
 use crate::translate::ensemble::Voiced;
 use crate::translate::part::Reason;
 
@@ -162,10 +162,12 @@ impl Writer for AgUi {
             }
             Action::ToolArgs(call, text) => self.arguments(&call.id, text, out),
             Action::ToolReady { call, args, pieces } => {
-                if let Args::Json(value) = args
-                    && !pieces
-                {
-                    self.arguments(&call.id, &crate::translate::raw::escaped(value), out);
+                if *pieces == Pieces::None {
+                    let text = args.body();
+                    // An empty delta raises.
+                    if !text.is_empty() {
+                        self.arguments(&call.id, &text, out);
+                    }
                 }
                 out.data(&[
                     b"{\"type\":\"TOOL_CALL_END\",\"toolCallId\":\"",
@@ -178,6 +180,7 @@ impl Writer for AgUi {
                     // `RUN_FINISHED` raises while a call is open. Clients run no call that has a result.
                     self.result(&call.id, CUT_OFF, out);
                 }
+                return *pieces != Pieces::Other;
             }
             // A second result of a call would be a second message.
             Action::ToolResult { partial: true, .. } => return false,

@@ -3,10 +3,10 @@
 //! Tools that the agent runs are left out: a client would run a `tool_use` again.
 
 use super::list;
-use crate::translate::action::{Facts, Kind};
+use crate::translate::action::{Args, Facts, Kind};
+use crate::translate::arguments::object;
 use crate::translate::gather::{Called, Gathered, Input, Item, Said};
 use crate::translate::part::{By, Reason};
-use crate::translate::raw::quoted;
 use crate::translate::writer::{digits, or};
 
 /// Returns the answer.
@@ -82,12 +82,13 @@ fn text(said: &Said) -> Vec<u8> {
 
 /// Returns the block of a call that the client may have to run.
 fn tool_use(call: &Called, input: &Input) -> Option<Vec<u8>> {
-    let input = match (call.by, input) {
-        (By::Client | By::Unsaid, Input::Json(value)) => value.clone(),
-        // Not an empty object: the tool would run, with arguments that nobody has given.
-        (By::Client, Input::Broken(text)) => quoted(text),
+    let args = match (call.by, input) {
+        (By::Client | By::Unsaid, Input::Json(value)) => Args::Json(value),
+        (By::Client, Input::Broken(text)) => Args::Broken(text),
         (By::Unsaid, Input::Broken(_)) | (By::Agent, _) => return None,
     };
+    // An empty object would make the tool run with arguments that nobody has given.
+    let (input, _) = object(args);
     let parts = [
         b"{\"type\":\"tool_use\",\"id\":\"".as_slice(),
         &call.id,
@@ -154,8 +155,8 @@ mod tests {
     }
 
     #[test]
-    fn arguments_that_are_cut_off_are_text() {
-        let call = r#"{"type":"tool_use","id":"c1","name":"wx","input":"{\"ci"}"#;
+    fn arguments_that_are_cut_off_are_a_member() {
+        let call = r#"{"type":"tool_use","id":"c1","name":"wx","input":{"INVALID_JSON":"{\"ci"}}"#;
         for (by, expected) in [
             (By::Client, message(&[call], "max_tokens", [0, 0])),
             (By::Unsaid, message(&[], "max_tokens", [0, 0])),

@@ -12,6 +12,7 @@ mod openai_chat;
 use super::lines::Lines;
 use super::{Out, Writer};
 use crate::translate::action::{Action, Call, Facts};
+use crate::translate::arguments::object;
 use crate::translate::gather::{Ending, Gathered};
 use crate::translate::part::{By, Reason};
 
@@ -43,9 +44,11 @@ impl Form {
     /// Reports whether an answer says what an action says.
     fn says(self, action: &Action<'_>) -> bool {
         match action {
-            Action::ToolStart(call)
-            | Action::ToolArgs(call, _)
-            | Action::ToolReady { call, .. } => self.says_call(call),
+            Action::ToolStart(call) | Action::ToolArgs(call, _) => self.says_call(call),
+            Action::ToolReady { call, args, .. } => {
+                let any_will_do = !matches!(self, Self::Anthropic);
+                self.says_call(call) && (any_will_do || object(*args).1)
+            }
             Action::ToolResult { partial, .. } => match self {
                 Self::AgUi => !*partial,
                 Self::AiSdk | Self::Native => true,
@@ -240,6 +243,7 @@ mod tests {
             by,
             number: 0,
             args: Vec::new(),
+            is_full: false,
             ready: false,
             answered: false,
         };

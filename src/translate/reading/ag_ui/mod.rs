@@ -1,9 +1,11 @@
-//! AG-UI: unnamed blocks, each an object whose `type` is in capitals.
+//! AG-UI: unnamed blocks, each an object whose `type` is in capitals. `snapshot` reads snapshots of the messages.
+
+mod snapshot;
 
 use super::{Reading, shared};
 use crate::event::Event;
 use crate::translate::part::{By, Part, Reason, Scope, StateOp};
-use crate::translate::raw::{elements, id, is_object, member, number, string, word};
+use crate::translate::raw::{elements, id, is_object, member, number, word};
 use crate::wire::{Frame, json};
 
 /// The state that is kept between events.
@@ -21,6 +23,8 @@ pub(super) struct AgUi {
     unnamed: u64,
     /// How many runs were started: each has its own counts.
     runs: u64,
+    /// Something of the current run has come. A snapshot before it has the conversation so far.
+    has_begun: bool,
 }
 
 impl Reading for AgUi {
@@ -30,6 +34,7 @@ impl Reading for AgUi {
         if kind != b"TOOL_CALL_CHUNK" && !self.call.is_empty() && !kind.is_empty() {
             self.end_call(parts);
         }
+        self.has_begun |= begins(kind);
         match kind {
             b"TEXT_MESSAGE_CONTENT" | b"TEXT_MESSAGE_CHUNK" => {
                 let told = word(data, &["messageId"]);
@@ -73,6 +78,7 @@ impl Reading for AgUi {
             | b"TOOL_CALL_RESULT" => self.call(kind, data, parts),
             b"RUN_STARTED" => {
                 self.runs += 1;
+                self.has_begun = false;
                 parts(Part::Start {
                     run: word(data, &["runId"]).into(),
                     thread: word(data, &["threadId"]).into(),
@@ -213,43 +219,6 @@ impl AgUi {
         format!("call-{}", self.unnamed).into_bytes()
     }
 
-    /// Reads all messages of the conversation. What the agent wrote after the user, and did not stream, is its answer.
-    fn messages(&mut self, data: &[u8], parts: &mut dyn FnMut(Part<'_>)) {
-        let Some(list) = member(data, "messages") else {
-            return;
-        };
-        let messages = elements(list);
-        let is_user = |message: &&[u8]| word(message, &["role"]) == b"user";
-        let new = messages.iter().rposition(is_user).map_or(0, |at| at + 1);
-        for message in messages.into_iter().skip(new) {
-            let text = member(message, "content").and_then(string);
-            let Some(text) = text.filter(|text| !text.is_empty()) else {
-                continue;
-            };
-            if word(message, &["role"]) != b"assistant" {
-                continue;
-            }
-            let msg = word(message, &["id"]);
-            if self.told.iter().any(|told| told == msg) {
-                parts(Part::Message {
-                    msg: msg.into(),
-                    role: b"assistant".into(),
-                    text: text.into(),
-                    duplicate: true,
-                });
-            } else {
-                go_on(&mut self.text, msg);
-                self.tell();
-                parts(Part::Text {
-                    msg: msg.into(),
-                    text: text.into(),
-                });
-            }
-        }
-        let value = [b"{\"messages\":".as_slice(), list, b"}"].concat();
-        state(StateOp::Update, Some(&value), parts);
-    }
-
     fn usage(&self, data: &[u8], event: &Event, parts: &mut dyn FnMut(Part<'_>)) {
         let Some(usage) = event
             .usage
@@ -308,6 +277,12 @@ impl AgUi {
             scope: Scope::Run,
         });
     }
+}
+
+/// Reports whether an event is what an agent says or does in its run.
+fn begins(kind: &[u8]) -> bool {
+    let starts: [&[u8]; 5] = [b"REASONING_", b"STEP_", b"TEXT_", b"THINKING_", b"TOOL_"];
+    starts.iter().any(|start| kind.starts_with(start))
 }
 
 /// Tells that a call begins.
