@@ -13,6 +13,7 @@ use crate::config::group::Group;
 use crate::config::kind::{Placed, or};
 use crate::config::listen::{ListenSection, ListenTls as RawTls};
 use crate::config::number::bound;
+use crate::config::overlap::overlap;
 use crate::config::overrides::{self, Overrides};
 use crate::config::raw::{self, Root};
 use crate::config::{
@@ -189,6 +190,14 @@ fn listeners(root: &Root, report: &mut Report) -> Vec<Listen> {
             .any(|other| other.address == listen.address && !address::is_any_port(&listen.address));
         if twice {
             report.at(entry.place, &path, "the same address is listed twice");
+        } else if let Some(other) =
+            (list.iter()).find(|other| overlap(&other.address, &listen.address))
+        {
+            let message = format!(
+                "{} and {} cannot both be listened on, because one includes the other; remove one of them, or change its port",
+                other.address, listen.address
+            );
+            report.at(entry.place, &path, message);
         }
         list.push(listen);
     }

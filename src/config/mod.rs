@@ -24,6 +24,7 @@ mod layers;
 mod listen;
 mod merge;
 mod number;
+mod overlap;
 mod overrides;
 mod own_address;
 mod pem;
