@@ -207,6 +207,10 @@ mod tests {
                 "2:3: a `:` is missing after this key",
             ),
             (
+                "a:\n  b:\n  -http://c\n",
+                "3:3: a dash that begins an entry needs a space after it",
+            ),
+            (
                 "a :1\nb: c\n",
                 "1:3: the `:` after a key needs a space behind it",
             ),
