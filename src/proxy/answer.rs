@@ -359,6 +359,7 @@ fn start(
         subscribes: admitted.subscribes || admitted.members().subscribe(),
         reader: Arc::clone(conn) as Arc<dyn Reader>,
         span: admitted.span.take(),
+        asked_model: admitted.asked_model.take(),
         recording: recording(app, admitted),
         resuming,
         merging: None,

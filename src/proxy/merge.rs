@@ -10,7 +10,6 @@ use tokio::time::{Instant, timeout_at};
 use super::accounting::Phase;
 use super::admitted::Admitted;
 use super::answer::pass_on;
-use super::body_sniff::BodySniff;
 use super::reject::{Blame, Rejection};
 use super::resume::Begin;
 use super::rewrite::Rewriting;
@@ -158,9 +157,7 @@ async fn read(
         })
         .await?;
     let body = body.take_rewritten();
-    if let Some(mut listener) = admitted.sniff.as_ref().map(BodySniff::listener) {
-        listener(&body);
-    }
+    admitted.hear(&body);
     Ok(Asked {
         parts,
         body,
@@ -419,6 +416,7 @@ fn start(
         subscribes: false,
         reader: Arc::clone(conn) as Arc<dyn Reader>,
         span: admitted.span.take(),
+        asked_model: admitted.asked_model.take(),
         recording: None,
         resuming,
         merging: Some(merging),
