@@ -18,7 +18,8 @@ use crate::config::overrides::{self, Overrides};
 use crate::config::raw::{self, Root};
 use crate::config::{
     Config, Drain, Limits, Listen, ListenTls, Log, LogAccess, LogFormat, MemoryLimit, Upstream,
-    Written, address, admin, complete, journals, own_address, pem, routes, traces, tree, upstreams,
+    Written, address, admin, complete, journals, listening, own_address, pem, routes, traces, tree,
+    upstreams,
 };
 
 /// Largest file that is read. Some thousand routes fit; a ConfigMap holds 1 MiB.
@@ -54,7 +55,20 @@ fn built(
             let written = Arc::new(written.doubted(report.take_warnings()));
             Ok(Config { written, ..config })
         }
-        _ => Err(report.into_problems(name)),
+        config => {
+            let is_known = report.is_fine("listen") && report.is_fine("admin");
+            let listening = config.filter(|_| is_known).map(|config| {
+                overrides::overridden(overrides).for_each(|key| written.forget(key));
+                listening::listening(&Config {
+                    written: Arc::new(written),
+                    ..config
+                })
+            });
+            Err(Problems {
+                listening: listening.unwrap_or_default(),
+                ..report.into_problems(name)
+            })
+        }
     }
 }
 
@@ -161,6 +175,10 @@ fn checked(
 }
 
 fn warn_of_unused(root: &Root, unused: &[Arc<Upstream>], report: &mut Report) {
+    if !report.is_fine("routes") || !report.is_fine("upstreams") {
+        // A route that could not be read may use it.
+        return;
+    }
     let named = root.upstreams.iter().flat_map(|named| &named.value);
     for (name, _) in named {
         if unused.iter().any(|upstream| *upstream.name == *name.value) {
