@@ -239,6 +239,22 @@ fn what_never_became_a_request_has_an_id_and_a_line() {
 }
 
 #[test]
+fn a_connection_that_is_opened_in_advance_is_no_request() {
+    let weir = Weir::start(&yaml("access: all"), agent());
+    let silent = Client::connect(&weir.address);
+    let mut http2 = Client::connect(&weir.address);
+    http2.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    assert_eq!(silent.closed(), "");
+    assert!(!http2.closed().contains("408"));
+    let refused = "weir_requests_refused_total{reason=\"request_head\"}";
+    assert_eq!(weir.count(refused), 0);
+    let mut client = ask(&weir, "GET", "/v1/plain", "first");
+    client.until("plain");
+    let line = weir.log_line(|line| line["target"] == "weir::access");
+    assert_eq!(line["path"], "/v1/plain", "{line}");
+}
+
+#[test]
 fn websockets_and_clients_that_come_back_have_lines_of_their_own() {
     let weir = Weir::start(&yaml("access: streams"), agent());
     let mut client = ask(&weir, "POST", "/v1/chat/completions", "first");
