@@ -107,6 +107,9 @@ pub(crate) fn explain(text: &str, error: &ScanError, place: Place) -> Diagnosis 
                 u32::from(*character)
             ),
         ),
+        ErrorKind::RecursionLimitExceeded => {
+            at(place, "brackets or sections are nested too deeply")
+        }
         ErrorKind::CommentNotSeparated => at(
             place,
             "a comment needs a space before its `#`; if the `#` belongs to the value, put it in quotes",
