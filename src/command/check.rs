@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::command::Output;
 use crate::command::machine::{self, Memory};
-use crate::config::{self, Config, Overrides, rough_size};
+use crate::config::{self, Config, Overrides, Problem, rough_size};
 
 /// What `weir check` does besides checking.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,9 +53,12 @@ pub fn check(file: Option<&Path>, overrides: &Overrides, options: Options) -> Ou
             } else {
                 &name
             };
+            let mut list = problems.warnings.clone();
+            list.extend(machine::taken(&problems.listening));
+            let warnings = told(problems.file.as_deref(), list);
             Output {
                 stdout: String::new(),
-                stderr: format!("{problems}\n{name}: {count} {noun}\n"),
+                stderr: format!("{problems}\n{warnings}{name}: {count} {noun}\n"),
                 code: 2,
             }
         }
@@ -119,7 +122,12 @@ fn nothing_to_probe() -> Probed {
 fn warnings(file: Option<&str>, config: &Config, memory: Memory) -> String {
     let mut list = config::warnings(config);
     list.extend(memory.too_little_for(config));
-    list.extend(machine::taken(config));
+    list.extend(machine::taken(&config::listening(config)));
+    told(file, list)
+}
+
+/// Returns warnings as they are written, ordered by line.
+fn told(file: Option<&str>, mut list: Vec<Problem>) -> String {
     list.sort_by_key(|one| (one.place.is_none(), one.place));
     list.iter().fold(String::new(), |mut text, warning| {
         match (file, warning.place) {
@@ -282,6 +290,37 @@ mod tests {
              upstreams: is missing; name an agent in the file, as in `upstreams: {agent: {endpoints: [\"http://127.0.0.1:8000\"]}}`, or by `--upstream http://127.0.0.1:8000`\n\
              flags and variables: 2 problems\n"
         );
+    }
+
+    #[test]
+    fn what_is_doubtful_is_told_beside_the_problems() {
+        let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = held.local_addr().unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let checked = |routes: &str| {
+            let agent = "endpoints: [\"http://127.0.0.1:8000\"]";
+            let text = format!(
+                "listen: \"{address}\"\nadmin: {{listen: off}}\nworkers: none\n\
+                upstreams: {{agent: {{{agent}}}, spare: {{{agent}}}}}\nroutes: [{routes}]\n"
+            );
+            std::fs::write(file.path(), text).unwrap();
+            check(Some(file.path()), &Overrides::default(), Options::default())
+        };
+        let name = file.path().display();
+        let taken = format!("{name}:1:9: warning: listen: {address} cannot be listened on now");
+        let spare = format!("{name}:4:60: warning: upstreams.spare: is used by no route");
+        let output = checked("{name: a, upstream: agent}");
+        let said = &output.stderr;
+        assert!(
+            said.starts_with(&format!("{name}:3:10: workers: ")),
+            "{said}"
+        );
+        assert!(said.contains(&taken) && said.contains(&spare), "{said}");
+        assert!(said.ends_with(&format!("\n{name}: 1 problem\n")), "{said}");
+        assert_eq!(output.code, 2);
+        // The route that cannot be read may use it.
+        let said = checked("{name: a, upstream: agent}, {name: b, upstrem: spare}").stderr;
+        assert!(!said.contains("is used by no route"), "{said}");
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use clap::CommandFactory;
+use clap::builder::PossibleValue;
+use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
@@ -14,12 +15,37 @@ use crate::command::Output;
 
 /// Returns the completion script of a shell.
 pub fn completions(shell: Shell) -> Output {
+    let mut cli = Cli::command();
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "weir", &mut script);
+    clap_complete::generate(shell, &mut cli, "weir", &mut script);
+    let mut stdout = String::from_utf8_lossy(&script).into_owned();
+    if shell == Shell::Fish {
+        stdout.push_str(&positional(&cli));
+    }
     Output {
-        stdout: String::from_utf8_lossy(&script).into_owned(),
+        stdout,
         ..Output::default()
     }
+}
+
+/// Returns what the generator leaves out for fish: the words that stand in the place of an argument without a flag.
+fn positional(cli: &Command) -> String {
+    let mut lines = String::new();
+    for command in cli.get_subcommands().filter(|one| !one.is_hide_set()) {
+        for arg in command.get_positionals() {
+            let words = arg.get_value_parser().possible_values();
+            let words: Vec<_> = words.into_iter().flatten().collect();
+            let words: Vec<_> = words.iter().map(PossibleValue::get_name).collect();
+            if !words.is_empty() {
+                lines.push_str(&format!(
+                    "complete -c weir -n \"__fish_weir_using_subcommand {}\" -f -a \"{}\"\n",
+                    command.get_name(),
+                    words.join(" ")
+                ));
+            }
+        }
+    }
+    lines
 }
 
 /// Writes a manual page for Weir and one for each command into `folder`, which is made if it does not exist.
@@ -99,6 +125,19 @@ mod tests {
                     assert!(known, "{shell}: {command} {flag}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn completions_offer_the_words_of_a_value() {
+        for (shell, format, shells) in [
+            (Shell::Bash, r#"compgen -W "auto json text""#, "fish"),
+            (Shell::Zsh, "FORMAT:(auto json text)", "(bash elvish fish"),
+            (Shell::Fish, "auto\\t''", "-f -a \"bash elvish fish"),
+        ] {
+            let script = completions(shell).stdout;
+            assert!(script.contains(format), "{shell}: {script}");
+            assert!(script.contains(shells), "{shell}: {script}");
         }
     }
 

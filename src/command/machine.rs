@@ -1,7 +1,7 @@
 //! What `weir check` finds out about this machine: whether its memory is enough, and whether the addresses to listen on are
 //! free.
 
-use crate::config::{self, Address, Config, MemoryLimit, Problem, rough_size};
+use crate::config::{self, Address, Config, Listening, MemoryLimit, Problem, rough_size};
 use crate::memory;
 use crate::server::{holder, socket};
 
@@ -81,32 +81,16 @@ fn too_little_at_worst(config: &Config, machine: u64) -> Option<Problem> {
 }
 
 /// Returns the addresses that cannot be listened on now. A Weir that runs already is no mistake, so these are warnings.
-pub(super) fn taken(config: &Config) -> Vec<Problem> {
-    let listen = config.listen.iter().enumerate().map(|(index, listen)| {
-        let entry = format!("listen[{index}]");
-        let paths = [
-            format!("{entry}.address"),
-            entry,
-            "listen.address".to_owned(),
-            "listen".to_owned(),
-        ];
-        let written = paths
-            .into_iter()
-            .find(|path| config.written.place(path).is_some());
-        (
-            &listen.address,
-            written.unwrap_or_else(|| "listen".to_owned()),
-        )
-    });
-    let admin = config.admin.listen.iter();
-    let admin = admin.map(|address| (address, "admin.listen".to_owned()));
-    let all = listen.chain(admin);
-    all.filter_map(|(address, path)| {
-        let why = unusable(address)?;
-        let message = format!("{address} cannot be listened on now: {why}");
-        Some(problem(config, &path, message))
-    })
-    .collect()
+pub(super) fn taken(listening: &[Listening]) -> Vec<Problem> {
+    let problem = |one: &Listening| {
+        let why = unusable(&one.address)?;
+        Some(Problem {
+            place: one.place,
+            path: one.path.clone(),
+            message: format!("{} cannot be listened on now: {why}", one.address),
+        })
+    };
+    listening.iter().filter_map(problem).collect()
 }
 
 /// Returns why an address cannot be listened on.
@@ -229,7 +213,7 @@ mod tests {
                 19,
             ),
         ] {
-            let said = taken(&load(&sections));
+            let said = taken(&config::listening(&load(&sections)));
             let [one] = said.as_slice() else {
                 panic!("{said:?}")
             };
@@ -257,7 +241,7 @@ mod tests {
                 "listen: \"unix:{}\"\nadmin: {{listen: off}}",
                 path.display()
             );
-            let said = taken(&load(&listen));
+            let said = taken(&config::listening(&load(&listen)));
             let said: Vec<&str> = said.iter().map(|one| one.message.as_str()).collect();
             assert_eq!(said.len(), usize::from(!why.is_empty()), "{said:?}");
             assert!(said.iter().all(|said| said.ends_with(why)), "{said:?}");

@@ -4,6 +4,7 @@ use http::HeaderValue;
 
 use crate::config::defaults as preset;
 use crate::config::error::{Path, Report};
+use crate::config::overlap::overlap;
 use crate::config::raw::{self, Root};
 use crate::config::{Address, Admin, Listen, Secret, address, secret};
 
@@ -19,7 +20,7 @@ pub(crate) fn checked(
     let raw = root.admin.as_ref().map_or(&none, |admin| &admin.value);
     let hosts = raw.hosts.as_ref().and_then(|hosts| hosts.value.as_ref());
     Admin {
-        listen: listener(raw, listen, report),
+        listen: listener(root, raw, listen, report),
         hosts: (hosts.into_iter().flatten())
             .map(|host| host.value.clone())
             .collect(),
@@ -31,9 +32,27 @@ fn path(key: &str) -> Path {
     Path::default().key("admin").key(key)
 }
 
-fn listener(raw: &raw::Admin, listen: &[Listen], report: &mut Report) -> Option<Address> {
+fn listener(
+    root: &Root,
+    raw: &raw::Admin,
+    listen: &[Listen],
+    report: &mut Report,
+) -> Option<Address> {
     let Some(given) = &raw.listen else {
-        return address::listen(preset::ADMIN_LISTEN.value).ok();
+        let usual = address::listen(preset::ADMIN_LISTEN.value).ok()?;
+        let mut written = root.listen.iter().flat_map(|entries| &entries.value);
+        let in_its_way = written.find_map(|entry| {
+            let address = &entry.value.address.as_ref()?.value;
+            overlap(address, &usual).then_some((entry, address))
+        });
+        if let Some((entry, address)) = in_its_way {
+            let message = format!(
+                "{address} and {usual}, the default of `admin.listen`, cannot both be listened on; change the port of one of them"
+            );
+            let path = Path::default().key("listen").entry(entry.index);
+            report.at(entry.place, &path, message);
+        }
+        return Some(usual);
     };
     let is_taken = |admin: &Address| listen.iter().any(|other| other.address == *admin);
     if let Some(admin) = &given.value
@@ -45,6 +64,14 @@ fn listener(raw: &raw::Admin, listen: &[Listen], report: &mut Report) -> Option<
             &path("listen"),
             "is also in `listen`; the admin listener needs an address of its own",
         );
+    } else if let Some(admin) = &given.value
+        && let Some(other) = listen.iter().find(|other| overlap(&other.address, admin))
+    {
+        let message = format!(
+            "{admin} and {} in `listen` cannot both be listened on, because one includes the other; the admin listener needs a port of its own",
+            other.address
+        );
+        report.at(given.place, &path("listen"), message);
     }
     given.value.clone()
 }

@@ -13,11 +13,13 @@ use crate::config::group::Group;
 use crate::config::kind::{Placed, or};
 use crate::config::listen::{ListenSection, ListenTls as RawTls};
 use crate::config::number::bound;
+use crate::config::overlap::overlap;
 use crate::config::overrides::{self, Overrides};
 use crate::config::raw::{self, Root};
 use crate::config::{
     Config, Drain, Limits, Listen, ListenTls, Log, LogAccess, LogFormat, MemoryLimit, Upstream,
-    Written, address, admin, complete, journals, own_address, pem, routes, traces, tree, upstreams,
+    Written, address, admin, complete, journals, listening, own_address, pem, routes, traces, tree,
+    upstreams,
 };
 
 /// Largest file that is read. Some thousand routes fit; a ConfigMap holds 1 MiB.
@@ -53,7 +55,20 @@ fn built(
             let written = Arc::new(written.doubted(report.take_warnings()));
             Ok(Config { written, ..config })
         }
-        _ => Err(report.into_problems(name)),
+        config => {
+            let is_known = report.is_fine("listen") && report.is_fine("admin");
+            let listening = config.filter(|_| is_known).map(|config| {
+                overrides::overridden(overrides).for_each(|key| written.forget(key));
+                listening::listening(&Config {
+                    written: Arc::new(written),
+                    ..config
+                })
+            });
+            Err(Problems {
+                listening: listening.unwrap_or_default(),
+                ..report.into_problems(name)
+            })
+        }
     }
 }
 
@@ -160,6 +175,10 @@ fn checked(
 }
 
 fn warn_of_unused(root: &Root, unused: &[Arc<Upstream>], report: &mut Report) {
+    if !report.is_fine("routes") || !report.is_fine("upstreams") {
+        // A route that could not be read may use it.
+        return;
+    }
     let named = root.upstreams.iter().flat_map(|named| &named.value);
     for (name, _) in named {
         if unused.iter().any(|upstream| *upstream.name == *name.value) {
@@ -189,6 +208,14 @@ fn listeners(root: &Root, report: &mut Report) -> Vec<Listen> {
             .any(|other| other.address == listen.address && !address::is_any_port(&listen.address));
         if twice {
             report.at(entry.place, &path, "the same address is listed twice");
+        } else if let Some(other) =
+            (list.iter()).find(|other| overlap(&other.address, &listen.address))
+        {
+            let message = format!(
+                "{} and {} cannot both be listened on, because one includes the other; remove one of them, or change its port",
+                other.address, listen.address
+            );
+            report.at(entry.place, &path, message);
         }
         list.push(listen);
     }

@@ -7,6 +7,8 @@ use std::error::Error;
 use std::fmt;
 use std::ops::Range;
 
+use crate::config::Listening;
+
 /// Longest value that a message repeats, in characters. Words, durations and sizes fit; pasted tokens and keys do not.
 const SHOWN: usize = 40;
 
@@ -40,6 +42,10 @@ pub struct Problems {
     pub file: Option<String>,
     /// The problems.
     pub list: Vec<Problem>,
+    /// Doubtful settings that were noticed beside them. Empty if little could be read.
+    pub warnings: Vec<Problem>,
+    /// The addresses that it would listen on, as far as they could be read.
+    pub listening: Vec<Listening>,
 }
 
 impl fmt::Display for Problems {
@@ -91,6 +97,8 @@ impl Problems {
                 path: String::new(),
                 message,
             }],
+            warnings: Vec::new(),
+            listening: Vec::new(),
         }
     }
 }
@@ -198,6 +206,8 @@ impl Report {
         Problems {
             file: file.map(str::to_owned),
             list: self.list,
+            warnings: self.warnings,
+            listening: Vec::new(),
         }
     }
 

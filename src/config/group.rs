@@ -34,10 +34,11 @@ pub(crate) trait Group: Default {
                     node.place,
                     path,
                     format!(
-                        "{} is not a section with the keys {}{}",
+                        "{} is not a section with the keys {}{}{}",
                         node.kind(),
                         names.join(", "),
-                        indent_hint(path, &names)
+                        indent_hint(path, &names),
+                        joined_hint(&node.value, &names)
                     ),
                 );
                 return None;
@@ -248,6 +249,29 @@ fn indent_hint(path: &Path, names: &[&str]) -> String {
     }
 }
 
+/// Returns the end of a message about a value that is a key and its value, written together.
+fn joined_hint(value: &Value, names: &[&str]) -> String {
+    match value {
+        Value::Scalar {
+            text,
+            quoted: false,
+        } => joined(text, names).map_or_else(String::new, |(_, why)| format!("; {why}")),
+        _ => String::new(),
+    }
+}
+
+/// Finds the key that a text begins with if what separates it from its value is not complete, and says what is missing.
+fn joined<'a>(text: &str, names: &[&'a str]) -> Option<(&'a str, String)> {
+    names.iter().find_map(|name| {
+        let missing = match text.strip_prefix(*name)?.chars().next()? {
+            ':' => format!("the `:` after `{name}` needs a space behind it"),
+            ' ' => format!("a `:` is missing after `{name}`"),
+            _ => return None,
+        };
+        Some((*name, format!("{missing}: `{name}: value`")))
+    })
+}
+
 /// Names a character of a key that only looks like a space.
 fn false_space(text: &str) -> Option<String> {
     let is_false = |one: &char| {
@@ -267,6 +291,12 @@ fn unknown<G: Group>(key: &Written, path: &Path, report: &mut Report) {
         return;
     }
     let keys = G::keys();
+    let names: Vec<_> = keys.iter().map(|key| key.name).collect();
+    if let Some((name, why)) = joined(&key.text, &names) {
+        // The rest of the text is a value, which is not shown.
+        report.at(key.place, &path.key(name), why);
+        return;
+    }
     let deeper = keys.iter().find_map(|outer| match &outer.shape.below {
         Below::Keys(inner) if inner.iter().any(|inner| inner.name == key.text) => {
             Some(format!("{}.{}", outer.name, key.text))
@@ -274,17 +304,9 @@ fn unknown<G: Group>(key: &Written, path: &Path, report: &mut Report) {
         _ => None,
     });
     let hint = deeper
-        .or_else(|| nearest(&key.text, keys.iter().map(|key| key.name)).map(str::to_owned))
+        .or_else(|| nearest(&key.text, names.iter().copied()).map(str::to_owned))
         .map_or_else(
-            || {
-                format!(
-                    "expected one of {}",
-                    keys.iter()
-                        .map(|key| key.name)
-                        .collect::<Vec<_>>()
-                        .join(", ")
-                )
-            },
+            || format!("expected one of {}", names.join(", ")),
             |hint| format!("did you mean `{hint}`?"),
         );
     report.at(

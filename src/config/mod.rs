@@ -22,8 +22,10 @@ mod json;
 mod kind;
 mod layers;
 mod listen;
+mod listening;
 mod merge;
 mod number;
+mod overlap;
 mod overrides;
 mod own_address;
 mod pem;
@@ -62,6 +64,7 @@ pub use endpoint::{Eject, Endpoint, Health, Roots, Target, Upstream, UpstreamTls
 pub use error::{Place, Problem, Problems};
 pub use hook_url::HookUrl;
 pub use journals::{Journals, Store};
+pub use listening::listening;
 pub use merge::{Merge, MergeAgent, OnAgentFailure, OnAgentFinish};
 pub use overrides::Overrides;
 pub use redis_settings::{RedisMode, RedisSettings, sealing_key};
@@ -152,6 +155,17 @@ impl fmt::Display for Address {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
+}
+
+/// An address that is listened on, and the key that says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// The address.
+    pub address: Address,
+    /// The key, such as `listen[1].address`.
+    pub path: String,
+    /// Where its value is written, if it is in the file.
+    pub place: Option<Place>,
 }
 
 /// Server-side TLS. The files are read again when they change.

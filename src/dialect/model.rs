@@ -1,4 +1,4 @@
-//! Extracts the name of the model that an event states.
+//! Extracts the name of the model that an event or a request states.
 
 use super::calls::data;
 use super::reader::Reader;
@@ -13,7 +13,28 @@ const LEVELS: usize = 2;
 /// Returns the model name in `block`, an unchanged event of the upstream. The member is `model` in
 /// OpenAI, Anthropic and Ollama, and `modelVersion` in Gemini.
 pub fn named(block: &[u8]) -> Option<Box<str>> {
-    let name = member(&mut Reader::new(data(block)?), LEVELS)?;
+    plain(member(&mut Reader::new(data(block)?), LEVELS)?)
+}
+
+/// Returns the model name that a JSON value is.
+pub fn quoted(value: &[u8]) -> Option<Box<str>> {
+    plain(value.strip_prefix(b"\"")?.strip_suffix(b"\"")?)
+}
+
+/// Returns the model that the path of a request names: as Gemini does, in `models/NAME:streamGenerateContent`, or as Azure
+/// does, in `deployments/NAME/chat/completions`.
+pub fn in_path(path: &str) -> Option<Box<str>> {
+    let after = |name: &str| path.split_once(name).map(|(_, rest)| rest);
+    let name = match (after("/models/"), after("/deployments/")) {
+        (Some(rest), _) => rest.split_once(':')?.0,
+        (None, Some(rest)) => rest.split_once('/')?.0,
+        (None, None) => return None,
+    };
+    plain(name.as_bytes())
+}
+
+/// Returns a name that is short and has no characters that JSON escapes.
+fn plain(name: &[u8]) -> Option<Box<str>> {
     let is_plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'\\';
     let fits = (1..=LONGEST).contains(&name.len()) && name.iter().all(is_plain);
     let text = std::str::from_utf8(name).ok().filter(|_| fits)?;

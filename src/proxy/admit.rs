@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use http::{Response, StatusCode, request};
+use http::{Method, Response, StatusCode, request};
 use tokio::time::Instant;
 
 use super::admitted::Admitted;
@@ -20,9 +20,9 @@ use crate::dialect::{Choice, Members, RequestHead, detect};
 use crate::metrics::RouteMetrics;
 use crate::reply::body::Body;
 use crate::route;
-use crate::session::RequestContext;
 use crate::session::detached::Detachable;
 use crate::session::identity::Identity;
+use crate::session::{AskedModel, RequestContext};
 
 /// About how many headers Weir adds to a request: a map that grows is built anew.
 const ADDED: usize = 8;
@@ -115,12 +115,15 @@ pub(super) fn admit(
     });
     let scheme = peer.origin.scheme;
     let span = request_span::begin(app, &context, &mut parts.headers, scheme);
+    let is_measured = parts.method == Method::POST && app.metrics.gen_ai().is_some();
+    let asked_model = is_measured.then(AskedModel::default);
     Ok(Admitted {
         entered,
         context,
         loaded,
         hint,
         sniff,
+        asked_model,
         detaches,
         resuming: None,
         subscribes,

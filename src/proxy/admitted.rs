@@ -13,7 +13,7 @@ use crate::capacity::Entered;
 use crate::dialect::{Choice, Dialect, Members, detect};
 use crate::reply::body::Body;
 use crate::session::detached::Detachable;
-use crate::session::{RequestContext, accounting};
+use crate::session::{AskedModel, RequestContext, accounting};
 use crate::traces::Span;
 use crate::translate::Target;
 
@@ -29,6 +29,8 @@ pub(super) struct Admitted {
     pub(super) hint: Option<Dialect>,
     /// What the body of the request says, if that matters.
     pub(super) sniff: Option<BodySniff>,
+    /// The model that the request asks for, if metrics name it.
+    pub(super) asked_model: Option<AskedModel>,
     /// Lets the upstream call continue when the client leaves; `None` if it is cancelled.
     pub(super) detaches: Option<Detachable>,
     /// What is needed to come back to its stream; `None` if nobody can.
@@ -69,6 +71,16 @@ impl Admitted {
     pub(super) fn expected(&self) -> Option<Dialect> {
         let own = self.target.map(Target::dialect);
         self.asked_for().filter(|dialect| own != Some(*dialect))
+    }
+
+    /// Reads what matters in a body that is complete.
+    pub(super) fn hear(&self, body: &[u8]) {
+        if let Some(mut listener) = self.sniff.as_ref().map(BodySniff::listener) {
+            listener(body);
+        }
+        if let Some(mut listener) = self.asked_model.as_ref().map(AskedModel::listener) {
+            listener(body);
+        }
     }
 
     /// Returns what the request says about its stream, as far as its body has been read.

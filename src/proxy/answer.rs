@@ -22,7 +22,6 @@ use crate::dialect::{Choice, Dialect, detect};
 use crate::encode::Encoder;
 use crate::reply::body::Body;
 use crate::reply::head;
-use crate::session::identity::REQUEST_ID;
 use crate::session::source::{BodySource, CallSource, WholeSource};
 use crate::session::{self, Recording, Start, Started};
 use crate::stream::pump::{Reader, Source};
@@ -228,9 +227,7 @@ pub(super) fn pass_on(
 ) -> Response<Body> {
     let context = Arc::clone(&admitted.context);
     strip_hop_by_hop(&mut head.headers);
-    head.headers
-        .entry(REQUEST_ID)
-        .or_insert_with(|| context.identity.request_id.clone());
+    context.identity.answered(&mut head.headers);
     head.extensions = http::Extensions::new();
     head.version = http::Version::HTTP_11;
     context.metrics.request("unary", head.status);
@@ -319,9 +316,7 @@ fn start(
         Some(target) => head::translated(&mut head.headers, target),
         None => {}
     }
-    head.headers
-        .entry(REQUEST_ID)
-        .or_insert_with(|| context.identity.request_id.clone());
+    context.identity.answered(&mut head.headers);
     head.extensions = http::Extensions::new();
     head.version = http::Version::HTTP_11;
     let late_head = whole && !committed;
@@ -359,6 +354,7 @@ fn start(
         subscribes: admitted.subscribes || admitted.members().subscribe(),
         reader: Arc::clone(conn) as Arc<dyn Reader>,
         span: admitted.span.take(),
+        asked_model: admitted.asked_model.take(),
         recording: recording(app, admitted),
         resuming,
         merging: None,

@@ -4,13 +4,14 @@ use http::{Method, Request, StatusCode, header, request};
 use tokio::time::{Instant, timeout_at};
 
 use super::admitted::Admitted;
-use super::body_sniff::BodySniff;
+use super::body_sniff::{self, BodySniff};
 use super::reject::Rejection;
 use super::resume::Begin;
 use super::rewrite::Rewriting;
 use super::{Peer, interim};
 use crate::app::App;
 use crate::config::REWRITTEN_BYTES;
+use crate::session::AskedModel;
 use crate::upstream::request::Origin;
 use crate::upstream::{Calling, Error, Payload, Received, RequestBody, RequestLimits, Terms};
 
@@ -66,12 +67,18 @@ pub(super) async fn prepare(
         idle: loaded.config.limits.request_body,
     };
     let mut sniff = admitted.sniff.as_ref().map(BodySniff::listener);
+    let mut model = (admitted.asked_model.as_ref())
+        .filter(|_| body_sniff::is_json(&parts))
+        .map(AskedModel::listener);
     let mut names = admitted.resuming.as_ref().and_then(Begin::listener);
     // A rewritten body is heard there as the client sent it.
     let mut original = rewriting.is_on().then(|| names.take()).flatten();
-    let hears = sniff.is_some() || names.is_some();
+    let hears = sniff.is_some() || model.is_some() || names.is_some();
     let listener = hears.then_some(move |piece: &[u8]| {
         if let Some(listener) = &mut sniff {
+            listener(piece);
+        }
+        if let Some(listener) = &mut model {
             listener(piece);
         }
         if let Some(listener) = &mut names {

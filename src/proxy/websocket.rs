@@ -17,7 +17,6 @@ use crate::app::App;
 use crate::client_conn::ClientConn;
 use crate::reply::body::Body;
 use crate::reply::head::STREAM_ID;
-use crate::session::identity::REQUEST_ID;
 use crate::stream::end::End;
 use crate::tunnel::{Account, Limits, Opened, Start};
 use crate::upstream;
@@ -44,9 +43,7 @@ pub(super) fn tunnel(
     let registration = registration.map_err(|full| Rejection::too_many_streams(max, full))?;
     let live = Arc::clone(&registration.live);
     answer_head(&mut head, asked, &live.id.to_string());
-    head.headers
-        .entry(REQUEST_ID)
-        .or_insert_with(|| context.identity.request_id.clone());
+    context.identity.answered(&mut head.headers);
     context.metrics.request("websocket", head.status);
     let mut span = admitted.span.take();
     if let Some(span) = &mut span {

@@ -141,11 +141,9 @@ where
             Some(Overdue::Unseen) => conn.look(),
             // The engine, polled again, reports how the connection ended.
             Some(Overdue::Idle) if conn.end_closing() => {}
-            Some(Overdue::Idle) if !self.going => {
-                self.going = true;
-                conn.hurry();
-                self.engine.close();
-            }
+            Some(Overdue::Idle) if !self.going => self.close(),
+            // Browsers and pools open connections in advance. That is no request, so it gets no answer, and no log line.
+            Some(Overdue::Head) if !self.going && self.engine.is_unused() => self.close(),
             Some(Overdue::Head) if !self.going && !conn.is_multiplexed() => {
                 self.going = true;
                 self.metrics.refused(TOO_SLOW);
@@ -161,6 +159,13 @@ where
         // The timer has fired and is not set for any later deadline.
         self.armed = None;
         Poll::Ready(Ok(()))
+    }
+
+    /// Closes the connection as soon as nothing is under way.
+    fn close(&mut self) {
+        self.going = true;
+        self.conn.hurry();
+        self.engine.close();
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {

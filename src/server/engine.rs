@@ -346,6 +346,15 @@ where
         self.service.peer.origin.client
     }
 
+    /// Reports whether nothing of a request has come. Over HTTP/2, a part of a head may have.
+    pub(super) fn is_unused(&self) -> bool {
+        match &self.state {
+            State::Waiting(waiting) => waiting.first && waiting.seen.is_empty(),
+            State::Http2(_) => !self.conn.is_multiplexed(),
+            _ => false,
+        }
+    }
+
     /// Closes the connection as soon as nothing is under way (graceful shutdown).
     pub(super) fn close(&mut self) {
         self.closing = true;

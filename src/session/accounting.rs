@@ -195,8 +195,13 @@ pub(super) fn record(
 }
 
 /// Measures a stream that has ended by the names of the GenAI conventions, if that is exported. What has no operation in
-/// their words is not measured.
-pub(super) fn gen_ai(metrics: &Metrics, live: &LiveStream, report: &Report) {
+/// their words is not measured. `asked_model`: the model that the request asks for.
+pub(super) fn gen_ai(
+    metrics: &Metrics,
+    live: &LiveStream,
+    report: &Report,
+    asked_model: Option<&str>,
+) {
     let Some(gen_ai) = metrics.gen_ai() else {
         return;
     };
@@ -212,7 +217,8 @@ pub(super) fn gen_ai(metrics: &Metrics, live: &LiveStream, report: &Report) {
     gen_ai.record(&gen_ai::Ended {
         operation,
         provider: words.provider,
-        model: meter.model.as_deref(),
+        request_model: asked_model,
+        response_model: meter.model.as_deref(),
         error: (report.end.is_trouble()).then_some(report.end.as_str()),
         duration: context.started.elapsed(),
         first_token: first.map(|at| at.duration_since(context.started)),
@@ -331,6 +337,7 @@ pub(super) fn log(live: &LiveStream, report: &Report, board: Option<&Board>, sta
                 target: access::TARGET,
                 stream_id = %live.id,
                 request_id = context.identity.request_id.to_str().unwrap_or_default(),
+                upstream_request_id = context.identity.upstream_id(),
                 trace_id = context.identity.trace_id(),
                 route = %context.route.name,
                 client = context.client.map(Address).map(tracing::field::display),
@@ -387,6 +394,7 @@ pub(super) fn cut_short(live: &LiveStream, end: End, status: StatusCode) {
                 target: access::TARGET,
                 stream_id = %live.id,
                 request_id = context.identity.request_id.to_str().unwrap_or_default(),
+                upstream_request_id = context.identity.upstream_id(),
                 trace_id = context.identity.trace_id(),
                 route = %context.route.name,
                 client = context.client.map(Address).map(tracing::field::display),

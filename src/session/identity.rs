@@ -3,6 +3,9 @@
 //! Valid values are kept unchanged; missing or invalid ones are replaced, so that the log lines of all processes can be
 //! correlated. If spans are exported, `proxy::request_span` puts Weir's span between the caller's and the agent's.
 
+use std::sync::OnceLock;
+
+use http::header::Entry;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::stream_id::hex_into;
@@ -20,6 +23,8 @@ const MAX_REQUEST_ID: usize = 128;
 pub struct Identity {
     /// The value of `X-Request-Id`: visible ASCII.
     pub request_id: HeaderValue,
+    /// What the agent calls the request, if that is something else.
+    upstream_id: OnceLock<Box<str>>,
     traceparent: HeaderValue,
     /// Whether the trace begins here.
     pub is_own: bool,
@@ -50,9 +55,35 @@ impl Identity {
         });
         Self {
             request_id,
+            upstream_id: OnceLock::new(),
             traceparent,
             is_own,
         }
+    }
+
+    /// Adds the id to the head of an agent's answer. An agent that names requests itself, as model providers do, keeps its
+    /// name: their clients and their support know no other one. The log then has both.
+    pub fn answered(&self, headers: &mut HeaderMap) {
+        match headers.entry(REQUEST_ID) {
+            Entry::Vacant(place) => {
+                place.insert(self.request_id.clone());
+            }
+            Entry::Occupied(named) => {
+                let name = named.get();
+                if *name != self.request_id
+                    && is_request_id(name.as_bytes())
+                    && let Ok(name) = name.to_str()
+                {
+                    // A request has one answer.
+                    let _ = self.upstream_id.set(name.into());
+                }
+            }
+        }
+    }
+
+    /// Returns what the agent calls the request in `X-Request-Id` of its answer, if that is something else.
+    pub fn upstream_id(&self) -> Option<&str> {
+        self.upstream_id.get().map(|id| &**id)
     }
 
     /// Returns the value of `traceparent`, as it was received or generated.

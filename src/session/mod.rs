@@ -7,6 +7,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `asked_model` | the model that a request asks for |
 //! | `context` | the data of a request that all parts need: its client, its route, its start |
 //! | `detached` | calls that continue without their client, and how many there may be |
 //! | `figures` | what the pump of a running stream publishes for the list of live streams |
@@ -28,6 +29,7 @@
 //! | `accounting` | the metrics and the log line of a stream |
 
 pub(crate) mod accounting;
+mod asked_model;
 pub mod context;
 pub mod detached;
 pub mod elsewhere;
@@ -47,6 +49,7 @@ mod task;
 pub mod traffic;
 mod viewer;
 
+pub use asked_model::AskedModel;
 pub use context::RequestContext;
 pub use follow::{Follow, follow};
 pub use records::Recording;

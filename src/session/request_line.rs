@@ -74,6 +74,7 @@ impl<'a> RequestLine<'a> {
                 tracing::$level!(
                     target: access::TARGET,
                     request_id = self.identity.request_id.to_str().unwrap_or_default(),
+                    upstream_request_id = self.identity.upstream_id(),
                     trace_id = self.identity.trace_id(),
                     route = self.route,
                     client = self.client.map(Address).map(tracing::field::display),

@@ -8,6 +8,7 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
 use super::accounting::ReadCounts;
+use super::asked_model::AskedModel;
 use super::context::RequestContext;
 use super::detached::Detachable;
 use super::records::Recording;
@@ -66,6 +67,8 @@ pub struct Start {
     pub reader: Arc<dyn Reader>,
     /// The span of the request, if spans are exported.
     pub span: Option<Span>,
+    /// The model that the request asks for, if metrics name it.
+    pub asked_model: Option<AskedModel>,
     /// Where the record of the stream goes; `None` if there is none.
     pub recording: Option<Recording>,
     /// How clients come back to the stream; `None` if they cannot.
@@ -144,6 +147,7 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
         subscribes,
         reader,
         span,
+        asked_model,
         recording,
         resuming,
         merging,
@@ -278,6 +282,7 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
         Arc::clone(metrics),
     )
     .with_late_head(late_head)
+    .asking_for(asked_model)
     .recorded_in(recording.map(|recording| recording.outbox))
     .of_agents(merging.map(|merging| merging.board));
     let task = StreamTask::new(pump, info);

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use http::StatusCode;
 
 use super::accounting;
+use super::asked_model::AskedModel;
 use super::detached::Detachable;
 use super::records;
 use super::registry::Registration;
@@ -41,6 +42,8 @@ pub(super) struct StreamInfo {
     /// The head waits for the end, and its status tells a failure.
     late_head: bool,
     span: Option<Span>,
+    /// The model that the request asks for, if metrics name it.
+    asked_model: Option<AskedModel>,
     metrics: Arc<Metrics>,
     /// Where the record of the stream goes; `None` if there is none.
     outbox: Option<Arc<Outbox>>,
@@ -66,6 +69,7 @@ impl StreamInfo {
             status,
             late_head: false,
             span,
+            asked_model: None,
             metrics,
             outbox: None,
             board: None,
@@ -81,6 +85,12 @@ impl StreamInfo {
 }
 
 impl StreamInfo {
+    /// Names the model that the request asks for.
+    pub(super) fn asking_for(mut self, model: Option<AskedModel>) -> Self {
+        self.asked_model = model;
+        self
+    }
+
     /// Reports what becomes of each of several agents.
     pub(super) fn of_agents(mut self, board: Option<Arc<Board>>) -> Self {
         self.board = board;
@@ -184,7 +194,9 @@ async fn end(mut pump: Pump, failure: Failure, mut info: Box<StreamInfo>) {
     }
     let board = info.board.as_deref();
     accounting::record(&live.context.metrics, &report, live.context.started, board);
-    accounting::gen_ai(&info.metrics, live, &report);
+    let asked_model = info.asked_model.take();
+    let asked_model = asked_model.and_then(|asked| asked.name(&live.context.path));
+    accounting::gen_ai(&info.metrics, live, &report, asked_model.as_deref());
     let [_, firsts @ ..] = report.ingress.meter.firsts();
     accounting::exemplar(&info.metrics, live, firsts, info.span.is_some());
     let status = info.status(report.end);

@@ -20,6 +20,8 @@ pub struct Meter {
     pub reasoning_deltas: u64,
     /// The current read has returned text.
     text: bool,
+    /// How many of the next events are looked at for what only the first ones say.
+    looks: u8,
     /// The last text, answer or reasoning.
     pub last_token: Option<Instant>,
     /// The first event of any kind.
@@ -42,7 +44,7 @@ pub struct Meter {
     calls: Vec<Usage>,
     /// The tool calls with streamed arguments, once there are any.
     tools: Option<Box<Tools>>,
-    /// The name of the model in the first event, if `wants_model` is set.
+    /// The name of the model in one of the first events, if `wants_model` is set.
     pub model: Option<Box<str>>,
     wants_model: bool,
 }
@@ -77,6 +79,9 @@ impl TokenSource {
 /// repeated.
 const MAX_CALLS: usize = 64;
 
+/// How many events are searched for the name of the model. It is in the first one, but Azure's first one leaves it empty.
+const MODEL_EVENTS: u8 = 4;
+
 impl Default for Meter {
     fn default() -> Self {
         Self {
@@ -88,6 +93,7 @@ impl Default for Meter {
             first_tool: None,
             last_token: None,
             text: false,
+            looks: 1,
             deltas: 0,
             reasoning_deltas: 0,
             bytes_in: 0,
@@ -105,6 +111,7 @@ impl Meter {
     /// Creates a meter. `wants_model`: whether it records the name of the model.
     pub fn new(wants_model: bool) -> Self {
         Self {
+            looks: if wants_model { MODEL_EVENTS } else { 1 },
             wants_model,
             ..Self::default()
         }
@@ -115,8 +122,8 @@ impl Meter {
         if let Some(count) = self.events.get_mut(event.class.index()) {
             *count += 1;
         }
-        if self.first_event.is_none() {
-            self.begin(block, now);
+        if self.looks > 0 {
+            self.look(block, now);
         }
         match event.content {
             Content::None | Content::Other => {}
@@ -148,10 +155,14 @@ impl Meter {
     }
 
     #[cold]
-    fn begin(&mut self, block: &[u8], now: Instant) {
-        self.first_event = Some(now);
+    fn look(&mut self, block: &[u8], now: Instant) {
+        self.first_event.get_or_insert(now);
+        self.looks -= 1;
         if self.wants_model {
             self.model = model::named(block);
+        }
+        if self.model.is_some() {
+            self.looks = 0;
         }
     }
 
@@ -339,6 +350,29 @@ mod tests {
         ];
         let meter = measured(Dialect::LangServe, &blocks);
         assert_eq!(meter.output_tokens(), (8, TokenSource::Usage));
+    }
+
+    #[test]
+    fn the_model_is_named_by_one_of_the_first_events() {
+        let chunk = |model: &str| format!("data: {{\"model\":\"{model}\",\"choices\":[]}}\n\n");
+        let named = |models: &[&str]| {
+            let mut meter = Meter::new(true);
+            let mut classifier = Classifier::new(Dialect::OpenAiChat);
+            let began = Instant::now();
+            for (after, model) in (0..).map(Duration::from_secs).zip(models.iter().copied()) {
+                let mut observe = |frame: Frame<'_>| {
+                    meter.observe(&frame.block, classifier.classify(&frame), began + after);
+                };
+                Decoder::new(Framing::Sse, 1 << 20)
+                    .feed(chunk(model).as_bytes(), &mut observe)
+                    .unwrap();
+            }
+            assert_eq!(meter.first_event, Some(began));
+            meter.model
+        };
+        assert_eq!(named(&["a", "b"]).as_deref(), Some("a"));
+        assert_eq!(named(&["", "b", "c"]).as_deref(), Some("b"));
+        assert_eq!(named(&["", "", "", "", "b"]), None);
     }
 
     #[test]

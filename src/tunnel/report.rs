@@ -219,6 +219,7 @@ impl Account {
                     target: access::TARGET,
                     stream_id = %live.id,
                     request_id = context.identity.request_id.to_str().unwrap_or_default(),
+                    upstream_request_id = context.identity.upstream_id(),
                     trace_id = context.identity.trace_id(),
                     route = %context.route.name,
                     client = context.client.map(tracing::field::display),

@@ -24,10 +24,17 @@ pub(super) fn connector(tls: &UpstreamTls, http2: bool) -> io::Result<TlsConnect
         }
     }
     if let Some(path) = &tls.ca_file {
+        let mut is_empty = true;
         for cert in CertificateDer::pem_file_iter(path).map_err(io::Error::other)? {
             roots
                 .add(cert.map_err(io::Error::other)?)
                 .map_err(io::Error::other)?;
+            is_empty = false;
+        }
+        if is_empty {
+            return Err(io::Error::other(
+                "the file has no certificate in PEM: expected -----BEGIN CERTIFICATE-----",
+            ));
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());

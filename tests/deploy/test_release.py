@@ -175,7 +175,12 @@ def test_completions_are_scripts_that_know_everything(release, file):
 
 
 def test_bash_completes_commands_and_flags(release):
-    words = {"weir inj": "inject", "weir inject --adm": "--admin-port", "weir completions fi": "fish"}
+    words = {
+        "weir inj": "inject",
+        "weir inject --adm": "--admin-port",
+        "weir completions fi": "fish",
+        "weir serve --log-format js": "json",
+    }
     for line, wanted in words.items():
         script = f"""
             source {release / "completions/weir.bash"}
@@ -184,6 +189,14 @@ def test_bash_completes_commands_and_flags(release):
             echo "${{COMPREPLY[@]}}"
         """
         assert run("bash", "-c", script).split() == [wanted]
+
+
+def test_fish_completes_the_words_of_values(release):
+    if not shutil.which("fish"):
+        pytest.skip("without fish, its completions are not tried")
+    for line, wanted in {"weir completions f": "fish", "weir serve --log-format js": "json"}.items():
+        script = f"source {release / 'completions/weir.fish'}; complete -C '{line}'"
+        assert run("fish", "-c", script).split() == [wanted]
 
 
 def test_there_is_a_manual_page_for_each_command(release):

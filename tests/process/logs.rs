@@ -38,6 +38,17 @@ fn agent() -> SocketAddr {
     Upstream::start().serve(|mut agent: Accepted| {
         let path = agent.request.split(' ').nth(1).unwrap_or("").to_owned();
         match &*path {
+            "/v1/named" => agent
+                .send("HTTP/1.1 200 OK\r\nx-request-id: req_1\r\ncontent-length: 5\r\n\r\nplain"),
+            "/v1/named/stream" => {
+                agent.send(
+                    "HTTP/1.1 200 OK\r\nx-request-id: req_2\r\ncontent-type: text/event-stream\r\n\
+                    transfer-encoding: chunked\r\n\r\n",
+                );
+                agent.chunk(token("Hello"));
+                agent.chunk(DONE);
+                agent.end();
+            }
             "/v1/plain" => agent.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nplain"),
             "/v1/none" => agent.send("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"),
             "/v1/broken" => {
@@ -236,6 +247,40 @@ fn what_never_became_a_request_has_an_id_and_a_line() {
         assert_eq!(line["code"], code, "{line}");
         assert_eq!(line["message"], "request refused");
     }
+}
+
+#[test]
+fn the_id_in_an_answer_is_in_its_line_whoever_made_it() {
+    let weir = Weir::start(&yaml("access: all"), agent());
+    for (path, last, own) in [
+        ("/v1/named", "plain", Some("req_1")),
+        ("/v1/named/stream", "[DONE]", Some("req_2")),
+        ("/v1/plain", "plain", None),
+    ] {
+        let mut client = ask(&weir, "GET", path, "mine");
+        let answer = client.until(last).to_ascii_lowercase();
+        let id = format!("x-request-id: {}\r\n", own.unwrap_or("mine"));
+        assert!(answer.contains(&id), "{answer}");
+        let line = weir.log_line(|line| line["target"] == "weir::access");
+        assert_eq!(line["request_id"], "mine", "{line}");
+        assert_eq!(line["upstream_request_id"].as_str(), own, "{line}");
+    }
+}
+
+#[test]
+fn a_connection_that_is_opened_in_advance_is_no_request() {
+    let weir = Weir::start(&yaml("access: all"), agent());
+    let silent = Client::connect(&weir.address);
+    let mut http2 = Client::connect(&weir.address);
+    http2.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    assert_eq!(silent.closed(), "");
+    assert!(!http2.closed().contains("408"));
+    let refused = "weir_requests_refused_total{reason=\"request_head\"}";
+    assert_eq!(weir.count(refused), 0);
+    let mut client = ask(&weir, "GET", "/v1/plain", "first");
+    client.until("plain");
+    let line = weir.log_line(|line| line["target"] == "weir::access");
+    assert_eq!(line["path"], "/v1/plain", "{line}");
 }
 
 #[test]

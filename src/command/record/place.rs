@@ -66,3 +66,19 @@ impl Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_certificates_is_no_file_of_authorities() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "no certificate\n").unwrap();
+        let path = Some(file.path().to_owned());
+        let problem = Place::new("the URL", "https://a", path).unwrap_err();
+        assert_eq!(problem.code, 2);
+        let expected = "--ca-file: the file has no certificate in PEM";
+        assert!(problem.message.starts_with(expected), "{}", problem.message);
+    }
+}

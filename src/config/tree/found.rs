@@ -219,6 +219,9 @@ fn dash(number: usize, line: &str) -> Option<Said> {
 
 /// A line that should have a key, and has none.
 fn without_colon(number: usize, line: &str) -> Said {
+    if let Some(said) = dash(number, line) {
+        return said;
+    }
     let colon = line.chars().position(|next| next == ':');
     match colon {
         Some(at) => (

@@ -211,6 +211,8 @@ mod tests {
     fn deep_nesting_is_refused() {
         let text = format!("{}{}", "[".repeat(200), "]".repeat(200));
         assert_eq!(problems(&text), "1:34: nested deeper than 32 levels");
+        let said = problems(&"[".repeat(5000));
+        assert!(said.contains("nested too deeply"), "{said}");
     }
 
     #[test]

@@ -107,6 +107,9 @@ pub(crate) fn explain(text: &str, error: &ScanError, place: Place) -> Diagnosis 
                 u32::from(*character)
             ),
         ),
+        ErrorKind::RecursionLimitExceeded => {
+            at(place, "brackets or sections are nested too deeply")
+        }
         ErrorKind::CommentNotSeparated => at(
             place,
             "a comment needs a space before its `#`; if the `#` belongs to the value, put it in quotes",
@@ -205,6 +208,10 @@ mod tests {
             (
                 "a:\n  b\n    c: d\n",
                 "2:3: a `:` is missing after this key",
+            ),
+            (
+                "a:\n  b:\n  -http://c\n",
+                "3:3: a dash that begins an entry needs a space after it",
             ),
             (
                 "a :1\nb: c\n",

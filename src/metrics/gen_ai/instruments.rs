@@ -45,7 +45,10 @@ pub struct GenAi {
     per_token: Histogram<f64>,
     duration: Histogram<f64>,
     tokens: Histogram<u64>,
+    /// The models that answered.
     models: Models,
+    /// The models that were asked for. Clients choose these names, so they take none of the others' places.
+    asked: Models,
 }
 
 impl GenAi {
@@ -82,6 +85,7 @@ impl GenAi {
                 .with_boundaries(TOKENS.to_vec())
                 .build(),
             models: Models::default(),
+            asked: Models::default(),
         }
     }
 
@@ -90,8 +94,12 @@ impl GenAi {
         let mut attributes = vec![KeyValue::new("gen_ai.operation.name", ended.operation)];
         let provider = ended.provider;
         attributes.extend(provider.map(|name| KeyValue::new("gen_ai.provider.name", name)));
-        let model = ended.model.map(|model| self.models.name(model));
-        attributes.extend(model.map(|name| KeyValue::new("gen_ai.response.model", name)));
+        let mut name = |key: &'static str, names: &Models, model: Option<&str>| {
+            let name = model.map(|model| names.name(model));
+            attributes.extend(name.map(|name| KeyValue::new(key, name)));
+        };
+        name("gen_ai.request.model", &self.asked, ended.request_model);
+        name("gen_ai.response.model", &self.models, ended.response_model);
         if ended.error.is_none() {
             if let Some(after) = ended.first_token {
                 self.first_token.record(after.as_secs_f64(), &attributes);
@@ -141,7 +149,8 @@ mod tests {
     const WELL: Ended<'static> = Ended {
         operation: "chat",
         provider: Some("openai"),
-        model: Some("m"),
+        request_model: Some("asked"),
+        response_model: Some("m"),
         error: None,
         duration: Duration::from_secs(2),
         first_token: Some(Duration::from_millis(500)),
@@ -215,8 +224,7 @@ mod tests {
         series
     }
 
-    const OF: &str =
-        "gen_ai.operation.name=chat gen_ai.provider.name=openai gen_ai.response.model=m";
+    const OF: &str = "gen_ai.operation.name=chat gen_ai.provider.name=openai gen_ai.request.model=asked gen_ai.response.model=m";
 
     #[test]
     fn a_stream_that_ends_well_is_measured_in_full() {
@@ -246,7 +254,8 @@ mod tests {
     fn a_stream_in_trouble_has_a_duration_and_its_tokens() {
         let trouble = Ended {
             provider: None,
-            model: None,
+            request_model: None,
+            response_model: None,
             error: Some("idle_timeout"),
             ..WELL
         };

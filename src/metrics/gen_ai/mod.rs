@@ -24,8 +24,10 @@ pub struct Ended<'a> {
     pub operation: &'static str,
     /// `gen_ai.provider.name`; `None` for frameworks.
     pub provider: Option<&'static str>,
+    /// The model that was asked for, if the request names it.
+    pub request_model: Option<&'a str>,
     /// The model that answered, if the stream names it.
-    pub model: Option<&'a str>,
+    pub response_model: Option<&'a str>,
     /// `error.type`, if the stream ended in trouble.
     pub error: Option<&'static str>,
     /// Request head read to the end of the stream.

@@ -1,4 +1,5 @@
-//! Limits how many names of models become label values, so that an upstream cannot create series without end.
+//! Limits how many names of models become label values, so that neither clients nor upstreams can create series without
+//! end.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use opentelemetry::Value;
 
 /// Most models that have series of their own. The others share one.
-const MAX_MODELS: usize = 100;
+const MAX_MODELS: usize = 50;
 /// Stands for the models without a series of their own.
 const OTHER: &str = "other";
 

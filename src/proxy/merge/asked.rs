@@ -4,7 +4,6 @@ use bytes::Bytes;
 use http::request;
 
 use crate::proxy::admitted::Admitted;
-use crate::proxy::body_sniff::BodySniff;
 use crate::proxy::reject::Rejection;
 use crate::proxy::resume::Begin;
 use crate::proxy::rewrite::Rewriting;
@@ -48,9 +47,7 @@ pub(super) async fn read(
         })
         .await?;
     let body = body.take_rewritten();
-    if let Some(mut listener) = admitted.sniff.as_ref().map(BodySniff::listener) {
-        listener(&body);
-    }
+    admitted.hear(&body);
     Ok(Asked {
         parts,
         body,

@@ -183,6 +183,7 @@ fn start(
         subscribes: false,
         reader: Arc::clone(conn) as Arc<dyn Reader>,
         span: admitted.span.take(),
+        asked_model: admitted.asked_model.take(),
         recording: None,
         resuming,
         merging: Some(merging),

@@ -263,7 +263,7 @@ impl LibreChat {
 
 impl Call {
     /// Passes on a piece of the arguments.
-    fn piece(&mut self, text: &[u8], parts: &mut dyn FnMut(Part<'_>)) {
+    fn piece(&self, text: &[u8], parts: &mut dyn FnMut(Part<'_>)) {
         if !text.is_empty() && !self.is_ready {
             parts(Part::ToolArgs {
                 id: (&self.id).into(),
