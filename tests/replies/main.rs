@@ -13,6 +13,7 @@ mod support;
 mod arguments;
 mod grammar;
 mod losses;
+mod mutated;
 mod native;
 mod random;
 mod status_text;
