@@ -17,6 +17,47 @@ pub(super) struct Source {
     /// The dialect that is read.
     pub(super) dialect: Dialect,
     reading: Box<dyn Reading>,
+    /// Whether the reading wants to know what it was left out of.
+    measures: bool,
+    skipped: Skipped,
+}
+
+/// Pieces of a text of which the reading was left out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Skipped {
+    /// The length of all of them.
+    pub(super) length: usize,
+    last: [u8; Self::MAX_LAST],
+    last_length: usize,
+}
+
+impl Skipped {
+    const MAX_LAST: usize = 16;
+
+    /// Adds a piece.
+    fn add(&mut self, text: &[u8]) {
+        self.length += text.len();
+        let start = text.len().saturating_sub(Self::MAX_LAST);
+        let end = text.get(start..).unwrap_or_default();
+        if let Some(place) = self.last.get_mut(..end.len()) {
+            place.copy_from_slice(end);
+            self.last_length = end.len();
+        }
+    }
+
+    /// Returns the end of the last piece.
+    pub(super) fn last(&self) -> &[u8] {
+        self.last.get(..self.last_length).unwrap_or_default()
+    }
+}
+
+impl Source {
+    /// Notes a piece of the open text of which the reading is left out.
+    pub(super) fn skip(&mut self, text: &[u8]) {
+        if self.measures {
+            self.skipped.add(text);
+        }
+    }
 }
 
 /// The open text of the last event.
@@ -48,11 +89,19 @@ pub(super) fn read(
     }
     let source = match source {
         Some(source) if source.dialect == dialect => source,
-        source => source.insert(Source {
-            dialect,
-            reading: reading::of(dialect, frame.data()),
-        }),
+        source => {
+            let reading = reading::of(dialect, frame.data());
+            source.insert(Source {
+                dialect,
+                measures: reading.measures_skipped(),
+                reading,
+                skipped: Skipped::default(),
+            })
+        }
     };
+    if source.skipped.length > 0 {
+        source.reading.skipped(&std::mem::take(&mut source.skipped));
+    }
     let mut pieces = 0;
     conversation.note(match (event.terminal, event.class) {
         (Some(Terminal::Done), _) => LastWord::Ends,

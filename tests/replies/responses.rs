@@ -205,6 +205,55 @@ fn a_response_may_tell_its_text_at_the_end() {
 }
 
 #[test]
+fn a_response_may_stream_only_the_beginning_of_its_text() {
+    let whole = "Rain \u{e9} in \"Oslo\"";
+    let content = json!({ "type": "output_text", "text": whole, "annotations": [] });
+    let message =
+        json!({ "id": "m", "type": "message", "role": "assistant", "content": [content] });
+    let event = |kind: &str, member: &str, value: &Value| {
+        let mut event = json!({
+            "type": kind, "item_id": "m", "output_index": 0, "content_index": 0,
+        });
+        event[member] = value.clone();
+        event
+    };
+    let deltas = |texts: &[&str]| -> Vec<Value> {
+        let delta = |text: &&str| event("response.output_text.delta", "delta", &json!(text));
+        texts.iter().map(delta).collect()
+    };
+    let text_done = event("response.output_text.done", "text", &json!(whole));
+    let part_done = event("response.content_part.done", "part", &content);
+    let item_done = event("response.output_item.done", "item", &message);
+    let (nothing, output) = (json!([]), json!([message]));
+    for (streamed, shown) in [
+        (&["Rain"][..], whole),
+        (&["R", "ain \u{e9}", " in \"O"], whole),
+        (&["Rain \u{e9} in ", "\"Oslo\""], whole),
+        // What a client has got stays.
+        (&["Snow", " on the hills"], "Snow on the hills"),
+        (&["Sno", "w"], "Snow"),
+        (
+            &["Rain \u{e9} in \"Oslo\"", "!"],
+            "Rain \u{e9} in \"Oslo\"!",
+        ),
+    ] {
+        for (last, output) in [
+            (vec![text_done.clone()], &nothing),
+            (vec![part_done.clone()], &nothing),
+            (vec![item_done.clone()], &nothing),
+            (
+                vec![text_done.clone(), part_done.clone(), item_done.clone()],
+                &output,
+            ),
+            (vec![], &output),
+        ] {
+            let events = [deltas(streamed), last].concat();
+            assert_eq!(response(&events, output).text, shown, "{events:?}");
+        }
+    }
+}
+
+#[test]
 fn an_item_that_was_not_streamed_is_told_beside_one_that_was() {
     let message = |id: &str, text: &str| {
         let content = json!([{ "type": "output_text", "text": text }]);
