@@ -25,6 +25,7 @@ mod raw;
 mod reading;
 mod record;
 mod recorder;
+mod skipped;
 mod source;
 mod status;
 mod target;

@@ -7,6 +7,7 @@ use super::conversation::{Act, Conversation, LastWord};
 use super::part::Part;
 use super::raw;
 use super::reading::{self, Reading};
+use super::skipped::Skipped;
 use crate::dialect::Dialect;
 use crate::event::{Class, Content, Event, Keep, Span, Terminal};
 use crate::wire::Frame;
@@ -20,35 +21,6 @@ pub(super) struct Source {
     /// Whether the reading wants to know what it was left out of.
     measures: bool,
     skipped: Skipped,
-}
-
-/// Pieces of a text of which the reading was left out.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Skipped {
-    /// The length of all of them.
-    pub(super) length: usize,
-    last: [u8; Self::MAX_LAST],
-    last_length: usize,
-}
-
-impl Skipped {
-    const MAX_LAST: usize = 16;
-
-    /// Adds a piece.
-    fn add(&mut self, text: &[u8]) {
-        self.length += text.len();
-        let start = text.len().saturating_sub(Self::MAX_LAST);
-        let end = text.get(start..).unwrap_or_default();
-        if let Some(place) = self.last.get_mut(..end.len()) {
-            place.copy_from_slice(end);
-            self.last_length = end.len();
-        }
-    }
-
-    /// Returns the end of the last piece.
-    pub(super) fn last(&self) -> &[u8] {
-        self.last.get(..self.last_length).unwrap_or_default()
-    }
 }
 
 impl Source {

@@ -33,7 +33,7 @@ mod vercel_v4;
 use std::fmt;
 
 use super::part::Part;
-use super::source::Skipped;
+use super::skipped::Skipped;
 use crate::dialect::Dialect;
 use crate::event::Event;
 use crate::wire::Frame;

@@ -22,7 +22,7 @@ use super::shared::finish;
 use crate::event::{Class, Event};
 use crate::translate::part::{Part, Reason, Scope};
 use crate::translate::raw::{member, word};
-use crate::translate::source::Skipped;
+use crate::translate::skipped::Skipped;
 use crate::wire::Frame;
 
 /// The state that is kept between events.
