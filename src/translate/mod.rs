@@ -25,6 +25,7 @@ mod raw;
 mod reading;
 mod record;
 mod recorder;
+mod skipped;
 mod source;
 mod status;
 mod target;
@@ -227,6 +228,9 @@ impl Translator {
             let mut out = Out::new(&mut self.block, &mut pass);
             let delta = Action::TextDelta(open, text);
             writer.write(&self.conversation.facts, &delta, &mut out);
+            if let Some(source) = &mut self.source {
+                source.skip(text);
+            }
             return;
         }
         self.alike = None;

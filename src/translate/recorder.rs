@@ -52,6 +52,9 @@ impl Recorder {
         if let Some((open, text)) = piece(self.goes_on, &self.conversation, frame, event) {
             let delta = Action::TextDelta(open, text);
             gathered.take(&self.conversation.facts, &delta);
+            if let Some(source) = &mut self.source {
+                source.skip(text);
+            }
             return;
         }
         let conversation = &mut self.conversation;

@@ -7,6 +7,7 @@ use super::conversation::{Act, Conversation, LastWord};
 use super::part::Part;
 use super::raw;
 use super::reading::{self, Reading};
+use super::skipped::Skipped;
 use crate::dialect::Dialect;
 use crate::event::{Class, Content, Event, Keep, Span, Terminal};
 use crate::wire::Frame;
@@ -17,6 +18,18 @@ pub(super) struct Source {
     /// The dialect that is read.
     pub(super) dialect: Dialect,
     reading: Box<dyn Reading>,
+    /// Whether the reading wants to know what it was left out of.
+    measures: bool,
+    skipped: Skipped,
+}
+
+impl Source {
+    /// Notes a piece of the open text of which the reading is left out.
+    pub(super) fn skip(&mut self, text: &[u8]) {
+        if self.measures {
+            self.skipped.add(text);
+        }
+    }
 }
 
 /// The open text of the last event.
@@ -48,11 +61,19 @@ pub(super) fn read(
     }
     let source = match source {
         Some(source) if source.dialect == dialect => source,
-        source => source.insert(Source {
-            dialect,
-            reading: reading::of(dialect, frame.data()),
-        }),
+        source => {
+            let reading = reading::of(dialect, frame.data());
+            source.insert(Source {
+                dialect,
+                measures: reading.measures_skipped(),
+                reading,
+                skipped: Skipped::default(),
+            })
+        }
     };
+    if source.skipped.length > 0 {
+        source.reading.skipped(&std::mem::take(&mut source.skipped));
+    }
     let mut pieces = 0;
     conversation.note(match (event.terminal, event.class) {
         (Some(Terminal::Done), _) => LastWord::Ends,

@@ -13,8 +13,10 @@ mod support;
 mod arguments;
 mod grammar;
 mod losses;
+mod mutated;
 mod native;
 mod random;
+mod responses;
 mod status_text;
 mod unruly;
 mod wholes;
@@ -106,10 +108,8 @@ fn all() -> impl Iterator<Item = Fixture> {
 
 /// Returns the ends of the events of a stream.
 fn cuts(fixture: &Fixture) -> Vec<usize> {
-    let separator: &[u8] = match fixture.framing {
-        Framing::Sse => b"\n\n",
-        _ => b"\n",
-    };
+    let is_sse = fixture.framing == Framing::Sse;
+    let separator: &[u8] = if is_sse { b"\n\n" } else { b"\n" };
     let bytes = &fixture.bytes;
     let ends = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(separator));
     ends.map(|at| at + separator.len()).collect()
@@ -122,8 +122,7 @@ fn every_cut_of_every_stream_is_what_clients_accept() {
         let mut ends = cuts(&fixture);
         ends.push(fixture.bytes.len());
         // A long stream repeats itself.
-        let step = ends.len().div_ceil(24);
-        let last = ends.len() - 1;
+        let (step, last) = (ends.len().div_ceil(24), ends.len() - 1);
         for (number, end) in ends.into_iter().enumerate() {
             if number % step != 0 && number != last {
                 continue;

@@ -198,6 +198,31 @@ fn a_call_that_is_forgotten_is_closed() {
     }
 }
 
+/// A code is a number or a string, but for agents that break their rules.
+#[test]
+fn a_code_is_text_whatever_it_was() {
+    for code in [
+        json!({ "a": "b" }),
+        json!(["x"]),
+        json!(-32603),
+        json!("x\"y"),
+        Value::Null,
+    ] {
+        let error =
+            json!({ "jsonrpc": "2.0", "id": 1, "error": { "code": code, "message": "boom" } });
+        for dialect in [
+            Dialect::A2a,
+            Dialect::Mcp,
+            Dialect::OpenAiChat,
+            Dialect::Adk,
+        ] {
+            for target in Target::ALL {
+                played(dialect, &[("", error.clone())], target);
+            }
+        }
+    }
+}
+
 /// Readings look at as much of a value as they need. What is passed on must be a value all the same, or it would break the
 /// client's event.
 #[test]

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::{Reading, shared};
 use crate::event::Event;
 use crate::translate::part::{Part, Reason, Scope, StateOp};
-use crate::translate::raw::{at, elements, id, is_true, member, string, word};
+use crate::translate::raw::{at, elements, escaped, id, is_true, member, string, word};
 use crate::wire::{Frame, json};
 
 /// The text of an artifact so far.
@@ -49,7 +49,7 @@ impl Reading for A2a {
             let code = at(error, &["code"]).unwrap_or_default();
             return parts(Part::Error {
                 // A JSON-RPC code is negative.
-                code: string(code).unwrap_or(code).into(),
+                code: string(code).map_or_else(|| escaped(code), Into::into),
                 message: string(error)
                     .unwrap_or_else(|| word(error, &["message"]))
                     .into(),

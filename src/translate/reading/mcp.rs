@@ -3,7 +3,7 @@
 use super::Reading;
 use crate::event::Event;
 use crate::translate::part::{Part, Reason, Scope};
-use crate::translate::raw::{at, elements, id, is_object, is_true, member, string, word};
+use crate::translate::raw::{at, elements, escaped, id, is_object, is_true, member, string, word};
 use crate::wire::{Frame, json};
 
 /// The state that is kept between messages: none.
@@ -32,7 +32,7 @@ fn message(data: &[u8], parts: &mut dyn FnMut(Part<'_>)) {
         let code = at(error, &["code"]).unwrap_or_default();
         return parts(Part::Error {
             // A JSON-RPC code is negative.
-            code: string(code).unwrap_or(code).into(),
+            code: string(code).map_or_else(|| escaped(code), Into::into),
             message: word(error, &["message"]).into(),
         });
     }

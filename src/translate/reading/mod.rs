@@ -33,6 +33,7 @@ mod vercel_v4;
 use std::fmt;
 
 use super::part::Part;
+use super::skipped::Skipped;
 use crate::dialect::Dialect;
 use crate::event::Event;
 use crate::wire::Frame;
@@ -46,6 +47,14 @@ pub(super) trait Reading: fmt::Debug + Send {
     fn may_skip_pieces(&self) -> bool {
         true
     }
+
+    /// Reports whether it wants to know of which pieces it was left out.
+    fn measures_skipped(&self) -> bool {
+        false
+    }
+
+    /// Takes note of pieces of the text that it has read last, of which it was left out.
+    fn skipped(&mut self, _: &Skipped) {}
 }
 
 /// Returns the reading of a dialect, for a new stream that begins with this payload.

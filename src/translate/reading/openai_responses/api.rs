@@ -174,15 +174,14 @@ impl OpenAiResponses {
         self.say(place, word(data, &["item_id"]), (lane, part), text, parts);
     }
 
-    /// Reads a whole text, of which the pieces have come before, or none has.
+    /// Reads a whole text, of which all pieces have come before, or some, or none.
     fn whole(&mut self, data: &[u8], lane: Lane, text: &[u8], parts: &mut dyn FnMut(Part<'_>)) {
         let part = number(data, &[lane.index()]).unwrap_or_default();
         let place = number(data, &["output_index"]);
         let id = word(data, &["item_id"]);
-        let has_come = (self.item(place, id)).is_some_and(|item| item.has_said(lane, part));
-        if !has_come {
-            self.say(place, id, (lane, part), text, parts);
-        }
+        let item = self.item(place, id);
+        let text = item.map_or(text, |item| item.missing(lane, part, text));
+        self.say(place, id, (lane, part), text, parts);
     }
 
     /// Reads a whole part of an item, of which the pieces have come before, or none has.

@@ -4,6 +4,9 @@ use super::OpenAiResponses;
 use super::call::Call;
 use crate::translate::reading::shared::remember;
 
+/// How much of the end of a text is remembered.
+const MAX_END_BYTES: usize = 32;
+
 /// A kind of text in an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
@@ -22,6 +25,16 @@ impl Lane {
     }
 }
 
+/// How much of an item has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// None of its text, and no call that is ready.
+    Nothing,
+    /// Some of its text, or all of it.
+    Begun,
+    Done,
+}
+
 /// An item of a response.
 #[derive(Debug, Default)]
 pub(super) struct Item {
@@ -35,6 +48,9 @@ pub(super) struct Item {
     /// The text that the last piece belongs to, and what identifies it.
     open: Option<(Lane, u64)>,
     msg: Vec<u8>,
+    /// The length of that text so far, and its end.
+    length: usize,
+    end: Vec<u8>,
     pub(super) call: Option<Call>,
     /// Whether it came as a whole.
     pub(super) is_done: bool,
@@ -49,11 +65,17 @@ impl Item {
         }
     }
 
-    /// Reports whether it has said what it has to say.
-    pub(super) fn is_told(&self) -> bool {
+    /// Returns how much of it has come.
+    pub(super) fn progress(&self) -> Progress {
         let has_text = self.answers | self.summaries | self.thoughts != 0;
         let is_ready = self.call.as_ref().is_some_and(|call| call.is_ready);
-        self.is_done || has_text || is_ready
+        if self.is_done || is_ready {
+            Progress::Done
+        } else if has_text {
+            Progress::Begun
+        } else {
+            Progress::Nothing
+        }
     }
 
     /// Reports whether pieces of a text have come.
@@ -61,9 +83,32 @@ impl Item {
         *self.said(lane) & bit(number) != 0
     }
 
+    /// Notes that the open text has gone on by so much, which ends so.
+    pub(super) fn go_on(&mut self, length: usize, end: &[u8]) {
+        self.length += length;
+        self.end.clear();
+        self.end.extend_from_slice(end);
+    }
+
+    /// Returns what is missing of a text: all of it if no piece has come. A text that does not go on with the pieces is
+    /// not told beside them.
+    pub(super) fn missing<'a>(&mut self, lane: Lane, number: u64, whole: &'a [u8]) -> &'a [u8] {
+        if !self.has_said(lane, number) {
+            return whole;
+        }
+        let is_open = self.open == Some((lane, number));
+        let parts = whole.split_at_checked(self.length).filter(|_| is_open);
+        match parts {
+            Some((come, rest)) if come.ends_with(&self.end) => rest,
+            _ => b"",
+        }
+    }
+
     /// Notes that a piece of a text has come. Returns what identifies the text.
-    pub(super) fn say(&mut self, lane: Lane, number: u64) -> &[u8] {
+    pub(super) fn say(&mut self, lane: Lane, number: u64, text: &[u8]) -> &[u8] {
+        let end = text.len().saturating_sub(MAX_END_BYTES);
         if self.open != Some((lane, number)) {
+            self.length = 0;
             self.open = Some((lane, number));
             *self.said(lane) |= bit(number);
             let place = match (lane, number) {
@@ -73,6 +118,7 @@ impl Item {
             };
             self.msg = [self.id.as_slice(), place.as_bytes()].concat();
         }
+        self.go_on(text.len(), text.get(end..).unwrap_or_default());
         &self.msg
     }
 }
@@ -120,6 +166,7 @@ impl OpenAiResponses {
 
     /// Adds an item. Returns where it is.
     pub(super) fn push(&mut self, place: Option<u64>, id: &[u8]) -> usize {
+        let before = self.items.len();
         remember(
             &mut self.items,
             Item {
@@ -129,6 +176,10 @@ impl OpenAiResponses {
                 ..Item::default()
             },
         );
+        if self.items.len() == before {
+            // The oldest one was forgotten.
+            self.speaker = self.speaker.checked_sub(1).unwrap_or(usize::MAX);
+        }
         self.items.len() - 1
     }
 }

@@ -22,6 +22,7 @@ use super::shared::finish;
 use crate::event::{Class, Event};
 use crate::translate::part::{Part, Reason, Scope};
 use crate::translate::raw::{member, word};
+use crate::translate::skipped::Skipped;
 use crate::wire::Frame;
 
 /// The state that is kept between events.
@@ -40,11 +41,24 @@ pub(super) struct OpenAiResponses {
     finished: bool,
     /// The last items, in the order in which they began.
     items: Vec<Item>,
+    /// Where the item is whose text came last.
+    speaker: usize,
     /// The number of calls that had no id.
     nameless: u64,
 }
 
 impl Reading for OpenAiResponses {
+    /// The whole text follows the pieces.
+    fn measures_skipped(&self) -> bool {
+        true
+    }
+
+    fn skipped(&mut self, skipped: &Skipped) {
+        if let Some(item) = self.items.get_mut(self.speaker) {
+            item.go_on(skipped.length, skipped.last());
+        }
+    }
+
     fn read(&mut self, frame: &Frame<'_>, event: &Event, parts: &mut dyn FnMut(Part<'_>)) {
         let data = frame.data();
         if event.class == Class::Heartbeat {

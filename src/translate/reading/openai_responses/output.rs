@@ -2,7 +2,7 @@
 
 use super::OpenAiResponses;
 use super::call::Tool;
-use super::item::{Item, Lane};
+use super::item::{Item, Lane, Progress};
 use crate::translate::part::{By, Part};
 use crate::translate::raw::{elements, member, string, word};
 use crate::translate::reading::shared::unknown;
@@ -132,12 +132,30 @@ impl OpenAiResponses {
         let has_id = |known: &&Item| known.response == self.responses && known.id == id;
         let named = (self.items.iter()).rfind(|known| !id.is_empty() && has_id(known));
         let at_place = || self.find(Some(place), id).and_then(|at| self.items.get(at));
-        let (place, is_told) = match named.or_else(at_place) {
-            Some(known) => (known.place, known.is_told()),
-            None => (Some(place), !some_are_new),
+        let (place, progress) = match named.or_else(at_place) {
+            Some(known) => (known.place, known.progress()),
+            None if some_are_new => (Some(place), Progress::Nothing),
+            None => return,
         };
-        if !is_told {
-            self.done(place, item, parts);
+        match progress {
+            Progress::Nothing => self.done(place, item, parts),
+            Progress::Begun => self.rest(place, item, parts),
+            Progress::Done => {}
+        }
+    }
+
+    /// Reads what is missing of the texts of a message that came in pieces.
+    fn rest(&mut self, place: Option<u64>, item: &[u8], parts: &mut dyn FnMut(Part<'_>)) {
+        let id = word(item, &["id"]);
+        let contents = member(item, "content").map(elements).unwrap_or_default();
+        for (number, content) in (0..).zip(contents) {
+            let Some(known) = self.item(place, id) else {
+                return;
+            };
+            if known.has_said(Lane::Answer, number) {
+                let text = known.missing(Lane::Answer, number, word(content, &["text"]));
+                self.say(place, id, (Lane::Answer, number), text, parts);
+            }
         }
     }
 
@@ -176,10 +194,9 @@ impl OpenAiResponses {
                 text => text,
             };
             joined.extend_from_slice(text);
-            let has_come = (self.item(place, id)).is_some_and(|item| item.has_said(lane, number));
-            if !has_come {
-                self.say(place, id, (lane, number), text, parts);
-            }
+            let item = self.item(place, id);
+            let text = item.map_or(text, |item| item.missing(lane, number, text));
+            self.say(place, id, (lane, number), text, parts);
         }
         joined
     }
@@ -200,10 +217,15 @@ impl OpenAiResponses {
             Lane::Answer => self.said = true,
             Lane::Summary | Lane::Thought => self.thought = true,
         }
-        let Some(item) = self.item(place, id) else {
+        let at = match self.find(place, id) {
+            Some(at) => at,
+            None => self.push(place, id),
+        };
+        self.speaker = at;
+        let Some(item) = self.items.get_mut(at) else {
             return;
         };
-        let msg = item.say(lane, part).into();
+        let msg = item.say(lane, part, text).into();
         let text = text.into();
         parts(match lane {
             Lane::Answer => Part::Text { msg, text },
