@@ -59,7 +59,7 @@ fn built(
             let is_known = report.is_fine("listen") && report.is_fine("admin");
             let listening = config.filter(|_| is_known).map(|config| {
                 overrides::overridden(overrides).for_each(|key| written.forget(key));
-                listening::listening(&Config {
+                listening(&Config {
                     written: Arc::new(written),
                     ..config
                 })

@@ -290,10 +290,7 @@ impl Pushing<'_> {
         let (events, bytes) = std::mem::take(&mut self.put);
         let state = &mut *self.state;
         if let Some(queue) = self.first.as_ref().filter(|_| events > 0) {
-            while !state.journal.fits_all(events, bytes) {
-                state.journal.evict();
-                state.evicted += 1;
-            }
+            state.evicted += state.journal.make_room(events, bytes);
             let (blocks, briefs) = queue.newest(events);
             state.journal.append_all(blocks, briefs);
             if let Some(slot) = state.viewers.first_mut() {

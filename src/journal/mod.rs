@@ -113,20 +113,36 @@ impl Journal {
         let count = events.len();
         let tail = self.segments.back_mut();
         if !tail.is_some_and(|tail| tail.put_in_place(blocks, events.clone())) {
-            let mut start = 0;
-            for event in events {
-                let end = start + event.len;
-                self.append_growing(blocks.get(start..end).unwrap_or_default(), &event);
-                start = end;
-            }
+            self.append_in_pieces(blocks, events);
         }
         self.events += count;
         self.bytes += blocks.len();
         self.last += count as u64;
     }
 
-    /// Writes an event for which a segment may have to grow or begin.
+    /// Writes events that do not all have room in the last segment.
     #[inline(never)]
+    fn append_in_pieces(
+        &mut self,
+        mut blocks: &[u8],
+        mut events: impl ExactSizeIterator<Item = Brief> + Clone,
+    ) {
+        while events.len() > 0 {
+            if let Some(tail) = self.segments.back_mut() {
+                let (count, bytes) = tail.room_for(events.clone());
+                let (fitting, rest) = blocks.split_at_checked(bytes).unwrap_or_default();
+                tail.put_in_place(fitting, events.by_ref().take(count));
+                blocks = rest;
+            }
+            if let Some(event) = events.next() {
+                let (block, rest) = blocks.split_at_checked(event.len).unwrap_or_default();
+                self.append_growing(block, &event);
+                blocks = rest;
+            }
+        }
+    }
+
+    /// Writes an event for which a segment may have to grow or begin.
     fn append_growing(&mut self, block: &[u8], event: &Brief) {
         let tail = self.segments.back();
         if !tail.is_some_and(|tail| tail.has_room(block.len())) {
@@ -161,20 +177,37 @@ impl Journal {
     }
 
     /// Removes the oldest event.
-    #[inline]
     pub fn evict(&mut self) {
+        self.evict_some(1, 0);
+    }
+
+    /// Removes the oldest events until so many of so many bytes fit. Returns how many went.
+    #[inline]
+    pub fn make_room(&mut self, events: usize, bytes: usize) -> u64 {
+        let before = self.events;
+        while !self.fits_all(events, bytes) {
+            let events = (self.events + events).saturating_sub(self.bounds.max_events);
+            let bytes = (self.bytes + bytes).saturating_sub(self.bounds.max_bytes);
+            self.evict_some(events, bytes);
+        }
+        (before - self.events) as u64
+    }
+
+    /// Removes the oldest events of the first segment: at least so many, of at least so many bytes together, if it has them.
+    #[inline(never)]
+    fn evict_some(&mut self, events: usize, bytes: usize) {
         let Some(head) = self.segments.front_mut() else {
             return;
         };
-        self.bytes -= head.evict();
-        self.events -= 1;
+        let (gone, freed) = head.evict(events, bytes);
+        self.events -= gone;
+        self.bytes -= freed;
         if head.is_empty() {
             self.drop_head();
         }
     }
 
     /// Removes the first segment, whose events have all been evicted.
-    #[inline(never)]
     fn drop_head(&mut self) {
         if let Some(mut gone) = self.segments.pop_front() {
             // A buffer of the usual size is used again; others go back to the system.

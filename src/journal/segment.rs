@@ -142,15 +142,38 @@ impl Segment {
         self.events(0).next()
     }
 
-    /// Removes the oldest event, and returns the length of its block.
-    pub(super) fn evict(&mut self) -> usize {
-        let Some(note) = self.notes.get(self.gone) else {
-            return 0;
+    /// Removes the oldest events: at least so many, and of at least so many bytes, or all that are left. Returns how many,
+    /// and the bytes of their blocks.
+    pub(super) fn evict(&mut self, events: usize, bytes: usize) -> (usize, usize) {
+        let left = self.notes.get(self.gone..).unwrap_or_default();
+        let until = self.gone_end as usize + bytes;
+        let by_bytes = if bytes == 0 {
+            0
+        } else {
+            left.partition_point(|note| (note.end as usize) < until) + 1
         };
-        let len = note.end - self.gone_end;
-        self.gone += 1;
-        self.gone_end = note.end;
-        len as usize
+        let count = events.max(by_bytes).min(left.len());
+        let Some(last) = count.checked_sub(1).and_then(|last| left.get(last)) else {
+            return (0, 0);
+        };
+        let freed = last.end - self.gone_end;
+        self.gone_end = last.end;
+        self.gone += count;
+        (count, freed as usize)
+    }
+
+    /// Returns how many of these events can be appended without growing, and how many bytes their blocks have.
+    pub(super) fn room_for(&self, events: impl Iterator<Item = Brief>) -> (usize, usize) {
+        let bytes = self.blocks.capacity() - self.blocks.len();
+        let most = self.notes.capacity() - self.notes.len();
+        let mut fits = (0, 0);
+        for event in events.take(most) {
+            if fits.1 + event.len > bytes {
+                break;
+            }
+            fits = (fits.0 + 1, fits.1 + event.len);
+        }
+        fits
     }
 
     /// Empties the segment, and keeps its buffers.
