@@ -36,6 +36,8 @@ pub(crate) struct Head {
     pub(crate) location: Option<String>,
     /// It has the header of Weir's probe.
     pub(crate) is_probe: bool,
+    /// It has the header of a stream that came through Weir.
+    pub(crate) is_weirs: bool,
 }
 
 impl Head {
