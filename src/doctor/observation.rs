@@ -147,6 +147,13 @@ impl Observation {
         all.filter(|arrival| arrival.what == What::Comment).count()
     }
 
+    /// Returns how many comments arrived after the first event: heartbeats, and no preamble.
+    pub(crate) fn heartbeats(&self) -> usize {
+        let arrivals = self.arrivals.iter().map(|arrival| arrival.what);
+        let from_first = arrivals.skip_while(|what| *what == What::Comment);
+        from_first.filter(|what| *what == What::Comment).count()
+    }
+
     /// Reports whether the probe's last words have arrived.
     pub(crate) fn is_whole(&self) -> bool {
         let is_end =
