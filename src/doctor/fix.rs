@@ -88,6 +88,9 @@ pub(crate) const fn setting(id: Id, product: Product) -> &'static str {
         (Id::HeadDelayed, Product::Nginx) => {
             "nginx: `proxy_buffering off;`, and for clients of HTTP/2, where nginx holds the head until the body begins, `preamble_bytes: 16B` in Weir"
         }
+        (Id::HeadDelayed, Product::Caddy) => {
+            "Caddy: `encode` holds the head until the body begins: set `preamble_bytes: 16B` in Weir, or leave `encode` out where streams pass"
+        }
         (Id::HeadDelayed, _) => {
             "let the hop pass on the head before the body (no response buffering, no scan of the body); if it needs a first byte, set `preamble_bytes` in Weir, and for slow agents `commit_after`"
         }

@@ -185,6 +185,16 @@ def test_nginx_with_http2_holds_the_head_unless_a_preamble_comes_with_it(
     assert not found or "preamble_bytes" in report.json["verdict"]
 
 
+@pytest.mark.parametrize("preamble, found", [("0B", {"head_delayed"}), ("16B", set())])
+def test_caddy_that_may_compress_holds_the_head_unless_a_preamble_comes_with_it(weir, upstream, hop, preamble, found):
+    agent = upstream(lambda connection: connection.request()).url
+    behind = weir(agent, probe=True, defaults={"preamble_bytes": preamble})
+    # Before 2.6.3, it compresses as well.
+    report = doctor(*IDLE, hop("caddy", behind, {":8000 {": ":8000 {\n    encode gzip"}).url)
+    assert report.ids() - {"compressed"} == found, report.json["verdict"]
+    assert not found or "preamble_bytes" in report.json["verdict"]
+
+
 def test_nginx_that_compresses(probed, hop):
     report = doctor(*IDLE, hop("nginx", probed, {"gzip off;": "gzip on; gzip_types text/event-stream; gzip_proxied any;"}).url)
     assert "compressed" in report.ids(), report.json["verdict"]
