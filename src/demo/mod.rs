@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::cli::Demo;
 use crate::command::serve::{Source, serve};
-use crate::config::{self, Config, Overrides, Problems};
+use crate::config::{self, Address, Config, Overrides, Problems};
 use crate::log;
 use agent::Agent;
 use page::Page;
@@ -90,9 +90,12 @@ pub fn run(demo: &Demo, say: impl FnOnce(String)) -> Result<(), Error> {
 
 /// Returns a free port of the host of `listen`, so that whoever reaches the page reaches the buffering proxy, too.
 fn beside(listen: &str) -> String {
+    let ip = match config::read_listen(listen) {
+        Ok(Address::Tcp(address)) => Some(address.ip()),
+        Ok(Address::Unix(_)) | Err(_) => None,
+    };
     // The page's policy cannot name an address of IPv6.
-    let ip = listen.parse().map(|address: SocketAddr| address.ip());
-    let ip = ip.ok().filter(|ip| ip.is_ipv4() || ip.is_unspecified());
+    let ip = ip.filter(|ip| ip.is_ipv4() || ip.is_unspecified());
     SocketAddr::new(ip.unwrap_or(Ipv4Addr::LOCALHOST.into()), 0).to_string()
 }
 
@@ -155,6 +158,7 @@ mod tests {
             ("127.0.0.1:8080", "127.0.0.1:0"),
             ("0.0.0.0:8080", "0.0.0.0:0"),
             ("[::]:8080", "[::]:0"),
+            (":8080", "0.0.0.0:0"),
             ("[::1]:8080", "127.0.0.1:0"),
             ("unix:/run/weir.sock", "127.0.0.1:0"),
             ("8080", "127.0.0.1:0"),

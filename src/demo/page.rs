@@ -60,7 +60,7 @@ impl Page {
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' {buffering}; \
              base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         );
-        let any = ["//0.0.0.0:", "//[::]:"];
+        let any = ["//0.0.0.0:", "//[::]:", "//:"];
         let admin = any.into_iter().fold(self.admin.clone(), |admin, any| {
             admin.replace(any, &format!("//{name}:"))
         });
@@ -115,6 +115,7 @@ mod tests {
         for (admin, found) in [
             ("http://0.0.0.0:9464/", "http://demo.example:9464/"),
             ("http://[::]:9464/", "http://demo.example:9464/"),
+            ("http://:9464/", "http://demo.example:9464/"),
             ("http://127.0.0.1:9464/", "http://127.0.0.1:9464/"),
             ("", ""),
         ] {
