@@ -167,6 +167,11 @@ impl Observation {
         self.arrivals.last().map_or(head, |arrival| arrival.at)
     }
 
+    /// Reports whether it is a stream that came through Weir.
+    pub(crate) fn is_weirs(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| head.is_weirs)
+    }
+
     /// Returns the status, if there is a head.
     pub(crate) fn status(&self) -> Option<u16> {
         self.head.as_ref().map(|head| head.status)

@@ -63,8 +63,7 @@ pub(crate) fn judge(seen: &Requested, before: Option<&Observation>) -> Judged {
         return judged;
     }
     // Weir replaces the comments of agents by heartbeats of its own, and translates streams where it is told to.
-    let is_weirs = |seen: &Observation| seen.head.as_ref().is_some_and(|head| head.is_weirs);
-    let alike = before.filter(|before| is_weirs(before) || !is_weirs(main));
+    let alike = before.filter(|before| before.is_weirs() || !main.is_weirs());
     content_type(main, alike, &mut judged);
     timing(main, before, &mut judged);
     too_short(main, &mut judged);
