@@ -8,7 +8,7 @@ mod runs;
 mod script;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use crate::cli::Demo;
@@ -96,7 +96,8 @@ fn beside(listen: &str) -> String {
     };
     // The page's policy cannot name an address of IPv6.
     let ip = ip.filter(|ip| ip.is_ipv4() || ip.is_unspecified());
-    SocketAddr::new(ip.unwrap_or(Ipv4Addr::LOCALHOST.into()), 0).to_string()
+    let ip = ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    SocketAddr::new(ip, 0).to_string()
 }
 
 fn bind(address: &str, what: &str) -> io::Result<(TcpListener, SocketAddr)> {
