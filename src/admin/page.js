@@ -56,6 +56,7 @@ class Table {
     this.labels = [...this.body.closest("table").querySelectorAll("th")].map((cell) =>
       cell.querySelector(".hidden") ? "" : cell.textContent,
     );
+    this.heading = this.body.closest("section").querySelector("h2");
     this.rows = new Map();
     // Explicit, because phones show the rows as cards, which would take their meaning away.
     this.body.closest("table").setAttribute("role", "table");
@@ -66,12 +67,16 @@ class Table {
   show(items, key, cells, finish) {
     // First those that are gone, so that no other row must move: a row that moves loses the focus.
     const kept = new Set(items.map(key));
+    let hadFocus = false;
     for (const [id, row] of this.rows) {
       if (!kept.has(id)) {
+        hadFocus ||= row.contains(document.activeElement);
         row.remove();
         this.rows.delete(id);
       }
     }
+    // Otherwise the keyboard would begin at the top of the page again.
+    if (hadFocus) this.heading.focus({ preventScroll: true });
     let place = this.body.firstElementChild;
     for (const item of items) {
       const id = key(item);
@@ -328,6 +333,10 @@ function askToStop(stream) {
 }
 
 $("stop-no").addEventListener("click", () => $("stop").close());
+$("stop").addEventListener("close", () => {
+  // The row of a stream that ended meanwhile is gone.
+  if (document.activeElement === document.body) $("live").focus({ preventScroll: true });
+});
 $("stop-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const token = $("token").value;

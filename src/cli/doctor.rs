@@ -19,7 +19,8 @@ Examples:
   weir doctor --json https://agents.example.com/stream | jq .verdict
 
 A URL that names only a host is examined with the probe at /.weir/probe. With -X, -d, --openai or --anthropic the request
-is sent to each URL. Without them, a URL with a path is read with GET, twice at the same time.
+is sent to each URL; --openai and --anthropic complete a URL that names only a host, or ends with /v1. Without them, a URL
+with a path is read with GET, twice at the same time.
 Progress is written to stderr, the report to stdout. Values of headers are never shown.
 Exit codes: 0 nothing is wrong, 1 something is, 2 invalid usage.";
 

@@ -162,9 +162,9 @@ pub struct Demo {
     /// Address of the admin listener and its page, or `off`
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
     pub admin: String,
-    /// Address of the buffering proxy that the page compares Weir with
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
-    pub buffering: String,
+    /// Address of the buffering proxy that the page compares Weir with [default: a free port of the host of --listen]
+    #[arg(long, value_name = "ADDRESS")]
+    pub buffering: Option<String>,
 }
 
 /// Settings that can be given as flags or variables.

@@ -8,12 +8,12 @@ mod runs;
 mod script;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use crate::cli::Demo;
 use crate::command::serve::{Source, serve};
-use crate::config::{self, Config, Overrides, Problems};
+use crate::config::{self, Address, Config, Overrides, Problems};
 use crate::log;
 use agent::Agent;
 use page::Page;
@@ -53,7 +53,9 @@ pub fn run(demo: &Demo, say: impl FnOnce(String)) -> Result<(), Error> {
     let is_known = demo.admin != "off" && !demo.admin.ends_with(":0");
     let admin = is_known.then(|| format!("http://{}/", demo.admin));
     let (agent_listener, agent) = bind("127.0.0.1:0", "the demo agent")?;
-    let (buffering_listener, buffering) = bind(&demo.buffering, "--buffering")?;
+    let beside = beside(&demo.listen);
+    let buffering = demo.buffering.as_deref().unwrap_or(&beside);
+    let (buffering_listener, buffering) = bind(buffering, "--buffering")?;
     let page = Page {
         admin: admin.unwrap_or_default(),
         buffering_port: buffering.port(),
@@ -84,6 +86,18 @@ pub fn run(demo: &Demo, say: impl FnOnce(String)) -> Result<(), Error> {
         say(greeting(addresses, agent, buffering));
     })?;
     Ok(())
+}
+
+/// Returns a free port of the host of `listen`, so that whoever reaches the page reaches the buffering proxy, too.
+fn beside(listen: &str) -> String {
+    let ip = match config::read_listen(listen) {
+        Ok(Address::Tcp(address)) => Some(address.ip()),
+        Ok(Address::Unix(_)) | Err(_) => None,
+    };
+    // The page's policy cannot name an address of IPv6.
+    let ip = ip.filter(|ip| ip.is_ipv4() || ip.is_unspecified());
+    let ip = ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    SocketAddr::new(ip, 0).to_string()
 }
 
 fn bind(address: &str, what: &str) -> io::Result<(TcpListener, SocketAddr)> {
@@ -138,6 +152,21 @@ Stop with Ctrl-C.
 mod tests {
     use super::*;
     use crate::config::OnDisconnect;
+
+    #[test]
+    fn the_buffering_proxy_listens_where_the_page_does() {
+        for (listen, found) in [
+            ("127.0.0.1:8080", "127.0.0.1:0"),
+            ("0.0.0.0:8080", "0.0.0.0:0"),
+            ("[::]:8080", "[::]:0"),
+            (":8080", "0.0.0.0:0"),
+            ("[::1]:8080", "127.0.0.1:0"),
+            ("unix:/run/weir.sock", "127.0.0.1:0"),
+            ("8080", "127.0.0.1:0"),
+        ] {
+            assert_eq!(beside(listen), found);
+        }
+    }
 
     #[test]
     fn the_configuration_is_valid_and_warns_of_nothing() {

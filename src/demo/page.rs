@@ -32,7 +32,8 @@ const LOCAL: &str = "127.0.0.1";
 /// What differs from demo to demo.
 #[derive(Debug)]
 pub(super) struct Page {
-    /// The address of the admin page; empty without one.
+    /// The address of the admin page; empty without one. If it is any address of the machine, the page has the host under
+    /// which the browser knows the machine.
     pub(super) admin: String,
     /// The port of the buffering proxy.
     pub(super) buffering_port: u16,
@@ -59,9 +60,13 @@ impl Page {
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' {buffering}; \
              base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         );
+        let any = ["//0.0.0.0:", "//[::]:", "//:"];
+        let admin = any.into_iter().fold(self.admin.clone(), |admin, any| {
+            admin.replace(any, &format!("//{name}:"))
+        });
         let html = INDEX
             .replace("{buffering}", &buffering)
-            .replace("{admin}", &escaped(&self.admin));
+            .replace("{admin}", &escaped(&admin));
         Index { html, policy }
     }
 }
@@ -102,6 +107,24 @@ mod tests {
             assert!(html.contains(&format!("data-buffering=\"{origin}\"")));
             assert!(html.contains("data-admin=\"&quot;&gt;&lt;script&gt;\""));
             assert!(!policy.contains("unsafe") && !policy.contains('*'));
+        }
+    }
+
+    #[test]
+    fn an_admin_page_at_any_address_is_found_where_the_page_is() {
+        for (admin, found) in [
+            ("http://0.0.0.0:9464/", "http://demo.example:9464/"),
+            ("http://[::]:9464/", "http://demo.example:9464/"),
+            ("http://:9464/", "http://demo.example:9464/"),
+            ("http://127.0.0.1:9464/", "http://127.0.0.1:9464/"),
+            ("", ""),
+        ] {
+            let page = Page {
+                admin: admin.to_owned(),
+                buffering_port: 81,
+            };
+            let Index { html, .. } = page.index(Some("demo.example:8080"));
+            assert!(html.contains(&format!("data-admin=\"{found}\"")), "{html}");
         }
     }
 

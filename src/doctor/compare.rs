@@ -65,6 +65,8 @@ pub(crate) fn verdict(hops: &[Hop]) -> String {
         };
         let as_far = if hops.iter().any(|hop| hop.judged.is_partial) {
             ", as far as so short a response can show"
+        } else if hops.iter().any(|hop| !hop.judged.not_examined.is_empty()) {
+            ", as far as it was examined"
         } else {
             ""
         };
@@ -138,7 +140,13 @@ mod tests {
         assert!(said.starts_with("http://1 is the first hop"), "{said}");
         assert!(said.contains("proxy_buffering off"), "{said}");
         assert!(said.ends_with('.') && !said.contains(". "), "{said}");
-        assert!(verdict(&hops(&[&[]])).starts_with("Nothing is wrong"));
+        let mut well = hops(&[&[]]);
+        assert!(verdict(&well).ends_with("through http://0."));
+        well[0].judged.not_examined = vec!["silence".to_owned()];
+        let said = verdict(&well);
+        assert!(
+            said.starts_with("Nothing is wrong") && said.ends_with(", as far as it was examined.")
+        );
         let both = verdict(&hops(&[&[], &[Id::Buffered, Id::Compressed]]));
         assert!(both.contains("compresses as well"), "{both}");
         let mut short = hops(&[&[], &[]]);

@@ -28,7 +28,7 @@ const CLOCKS: usize = 8;
 /// A question that takes longer than this, in microseconds, is asked less often.
 const SLOW: i64 = 500_000;
 /// How often a probe that is busy is asked again, and the time between.
-const RETRIES: usize = 8;
+const RETRIES: usize = 20;
 const PAUSE: Duration = Duration::from_secs(1);
 /// The silence in which the doctor leaves.
 const LEAVE: Duration = Duration::from_secs(4);

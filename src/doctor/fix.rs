@@ -86,7 +86,10 @@ pub(crate) const fn setting(id: Id, product: Product) -> &'static str {
             "set `commit_after` in Weir below the timeout of the CDN, and turn response buffering off"
         }
         (Id::HeadDelayed, Product::Nginx) => {
-            "nginx: `proxy_buffering off;`: with it on, the head waits for the first event at least"
+            "nginx: `proxy_buffering off;`, and for clients of HTTP/2, where nginx holds the head until the body begins, `preamble_bytes: 16B` in Weir"
+        }
+        (Id::HeadDelayed, Product::Caddy) => {
+            "Caddy: `encode` holds the head until the body begins: set `preamble_bytes: 16B` in Weir, or leave `encode` out where streams pass"
         }
         (Id::HeadDelayed, _) => {
             "let the hop pass on the head before the body (no response buffering, no scan of the body); if it needs a first byte, set `preamble_bytes` in Weir, and for slow agents `commit_after`"

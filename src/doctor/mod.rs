@@ -80,7 +80,7 @@ pub(crate) struct Order {
 pub(crate) struct Own {
     pub(crate) method: Method,
     pub(crate) body: Bytes,
-    /// The path for URLs that name only a host.
+    /// The path for URLs that name only a host, or a base URL as SDKs take it: a host and `/v1`.
     pub(crate) path: Option<&'static str>,
     /// It may be sent twice without harm.
     pub(crate) is_harmless: bool,
@@ -146,7 +146,7 @@ pub(crate) async fn diagnose(order: &Order, say: &dyn Fn(&str)) -> std::io::Resu
         };
         hops.push(Hop {
             url: target.to_string(),
-            product: product(&seen, shown.last()),
+            product: product(&seen, &shown),
             judged,
         });
         shown.push(seen);
@@ -169,9 +169,9 @@ enum Source<'a> {
 
 fn source<'a>(order: &Order, target: &'a Target) -> Source<'a> {
     let named = target.bare_path();
-    let of_target = |own: &Own| match own.path {
-        Some(path) if target.is_root() => path.to_owned(),
-        _ => target.path.clone(),
+    let of_target = |own: &Own| {
+        let path = own.path.and_then(|path| target.completed(path));
+        path.unwrap_or_else(|| target.path.clone())
     };
     match &order.request {
         None if target.is_root() => Source::Probe(probe::PATH),
@@ -204,17 +204,17 @@ fn with_defaults(given: &HeaderMap) -> HeaderMap {
     headers
 }
 
-/// Returns the product at a URL, unless its name has been passed on from the URL before.
-fn product(seen: &Shown, before: Option<&Shown>) -> Product {
+/// Returns the product at a URL, unless its name may have been passed on from one of the URLs before.
+fn product(seen: &Shown, before: &[Shown]) -> Product {
     let of = |shown: &Shown| {
         let head = shown.seen.head.as_ref();
         head.map_or(Product::Unknown, Product::of)
     };
     let own = of(seen);
-    match before.map(of) {
-        Some(other) if other == own => Product::Unknown,
-        _ => own,
+    if before.iter().any(|before| of(before) == own) {
+        return Product::Unknown;
     }
+    own
 }
 
 /// The first URL may be the agent, which has no probe. If another one has it, that is no fault, whatever the agent says to
@@ -291,10 +291,15 @@ mod tests {
         };
         let posted = Some(("/v1/chat/completions".to_owned(), false));
         assert_eq!(sent(Some(own.clone()), "http://a"), posted);
-        assert_eq!(
-            sent(Some(own), "http://a/x"),
-            Some(("/x".to_owned(), false))
-        );
+        for (url, path) in [
+            ("http://a/x", "/x"),
+            ("http://a/v1", "/v1/chat/completions"),
+            ("http://a/team/v1/?key=1", "/team/v1/chat/completions?key=1"),
+            ("http://a/v1/chat/completions", "/v1/chat/completions"),
+        ] {
+            let asked = sent(Some(own.clone()), url);
+            assert_eq!(asked, Some((path.to_owned(), false)), "{url}");
+        }
     }
 
     #[test]

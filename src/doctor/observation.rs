@@ -36,6 +36,8 @@ pub(crate) struct Head {
     pub(crate) location: Option<String>,
     /// It has the header of Weir's probe.
     pub(crate) is_probe: bool,
+    /// It has the header of a stream that came through Weir.
+    pub(crate) is_weirs: bool,
 }
 
 impl Head {
@@ -145,6 +147,13 @@ impl Observation {
         all.filter(|arrival| arrival.what == What::Comment).count()
     }
 
+    /// Returns how many comments arrived after the first event: heartbeats, and no preamble.
+    pub(crate) fn heartbeats(&self) -> usize {
+        let arrivals = self.arrivals.iter().map(|arrival| arrival.what);
+        let from_first = arrivals.skip_while(|what| *what == What::Comment);
+        from_first.filter(|what| *what == What::Comment).count()
+    }
+
     /// Reports whether the probe's last words have arrived.
     pub(crate) fn is_whole(&self) -> bool {
         let is_end =
@@ -156,6 +165,11 @@ impl Observation {
     pub(crate) fn last_sign(&self) -> i64 {
         let head = self.head.as_ref().map_or(self.asked, |head| head.at);
         self.arrivals.last().map_or(head, |arrival| arrival.at)
+    }
+
+    /// Reports whether it is a stream that came through Weir.
+    pub(crate) fn is_weirs(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| head.is_weirs)
     }
 
     /// Returns the status, if there is a head.

@@ -15,6 +15,7 @@ use super::lines::Splitter;
 use super::observation::{End, Form, Head, Observation};
 use super::target::Target;
 use crate::probe::HEADER;
+use crate::reply::head::STREAM_ID;
 use crate::wire::encoding::{Coding, Decoder, Error as CodingError};
 
 /// The most bytes of a body that are read.
@@ -236,6 +237,7 @@ fn head(response: &Response<Incoming>, at: i64) -> Head {
         via: text(header::VIA),
         location: text(header::LOCATION).and_then(|to| shown(&to)),
         is_probe: response.headers().contains_key(HEADER),
+        is_weirs: response.headers().contains_key(STREAM_ID),
     }
 }
 

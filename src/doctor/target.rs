@@ -84,6 +84,22 @@ impl Target {
         (!query.is_empty()).then_some(query)
     }
 
+    /// Returns `whole`, a path such as `/v1/messages`, at this target if it names a host only, or ends where the first part
+    /// of `whole` does, as base URLs of SDKs do; otherwise `None`. The query stays.
+    pub(crate) fn completed(&self, whole: &str) -> Option<String> {
+        if self.is_root() {
+            return Some(whole.to_owned());
+        }
+        let bare = self.bare_path().trim_end_matches('/');
+        let (first, rest) = whole.get(1..)?.split_once('/')?;
+        let base = bare.strip_suffix(first)?;
+        if !base.ends_with('/') {
+            return None;
+        }
+        let query = self.query().map(|query| format!("?{query}"));
+        Some(format!("{bare}/{rest}{}", query.unwrap_or_default()))
+    }
+
     /// Returns the path without the query.
     pub(crate) fn bare_path(&self) -> &str {
         self.path.split('?').next().unwrap_or_default()

@@ -24,6 +24,7 @@ use crate::event::Event;
 use crate::translate::Target;
 use crate::wire::Framing;
 pub use event_id::{id_prefix, write_with_id};
+pub use preamble::comment;
 
 /// Encodes a stream for one client. Cheap to copy: four bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

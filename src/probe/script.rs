@@ -1,7 +1,7 @@
 //! The stream of the probe.
 //!
 //! ```text
-//! head · wait · event 1 · pace · event 2 ... event n · silence, with comments · event n + 1 · end
+//! head · preamble · wait · event 1 · pace · event 2 ... event n · silence, with comments · event n + 1 · end
 //! ```
 //!
 //! Each event is one line of JSON behind `data: `, with its number and the time at which it was sent. A comment has the
@@ -18,6 +18,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::{Place, Settings};
 use crate::reply::body::Source;
 
+/// The most bytes of the preamble that are sent at once: as many as an event may have.
+const PIECE: usize = 8 * 1024;
+
 /// The name under which an event says what it is. By it, an event of the probe can be told from any other.
 pub const MARK: &str = "weir_probe";
 
@@ -26,6 +29,8 @@ pub const MARK: &str = "weir_probe";
 pub struct Script {
     place: Place,
     settings: Settings,
+    /// What is left of the preamble.
+    preamble: Bytes,
     /// When the head was sent, in microseconds since 1970.
     began_micros: u64,
     began: Instant,
@@ -54,11 +59,18 @@ impl Script {
             began_micros: place.probes().now(),
             place,
             settings,
+            preamble: Bytes::new(),
             began,
             version,
             next: Next::Event(1),
             timer: Box::pin(sleep_until(began + settings.wait)),
         }
+    }
+
+    /// Sends `preamble` ahead of everything.
+    #[must_use]
+    pub fn after_preamble(self, preamble: Bytes) -> Self {
+        Self { preamble, ..self }
     }
 
     /// Returns when the head was sent, in microseconds since 1970.
@@ -130,6 +142,10 @@ impl Source for Script {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.next == Next::Over {
             return Poll::Ready(None);
+        }
+        if !self.preamble.is_empty() {
+            let size = self.preamble.len().min(PIECE);
+            return Poll::Ready(Some(self.preamble.split_to(size)));
         }
         ready!(self.timer.as_mut().poll(cx));
         let what = self.next;
@@ -213,6 +229,25 @@ mod tests {
         let sent = all(&mut script).await;
         let times: Vec<u128> = sent.iter().map(|(at, _)| *at).collect();
         assert_eq!(times, [0, 100, 100]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_preamble_comes_at_once_and_in_pieces() {
+        let probes = Arc::new(Probes::default());
+        let id = StreamId::random();
+        let place = probes.begin(id).unwrap();
+        let settings = Settings {
+            events: 1,
+            wait: 50 * MS,
+            ..Settings::new(id)
+        };
+        let script = Script::begin(place, settings, Version::HTTP_11);
+        let preamble = Bytes::from(vec![b' '; 2 * PIECE + 1]);
+        let sent = all(&mut script.after_preamble(preamble)).await;
+        let sizes = sent.iter().map(|(at, text)| (*at, text.len()));
+        let pieces = [(0, PIECE), (0, PIECE), (0, 1)];
+        assert_eq!(sizes.take(3).collect::<Vec<_>>(), pieces);
+        assert_eq!(sent[3].0, 50);
     }
 
     #[tokio::test(start_paused = true)]

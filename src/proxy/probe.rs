@@ -14,6 +14,7 @@ use super::{Peer, admit, validate};
 use crate::app::App;
 use crate::body_deadline::BodyDeadline;
 use crate::dialect::{self, Members};
+use crate::encode;
 use crate::log::access::Line;
 use crate::probe::{Asked, HEADER, MAX_STREAMS, PATH, Script, Settings};
 use crate::reply::body::Body;
@@ -176,7 +177,7 @@ fn stream(
             Some(bounds) => bounds.begin(total, stall),
             None => peer.conn.end_by(total),
         }
-        let script = Script::begin(place, *settings, parts.version);
+        let script = Script::begin(place, *settings, parts.version).after_preamble(preamble(app));
         (script.began(), Body::own(Box::new(script), bounds))
     };
     let mut response = Response::new(body);
@@ -190,6 +191,14 @@ fn stream(
         headers.insert(HEADER, said);
     }
     Ok(response)
+}
+
+/// Returns the preamble that streams have on all routes, so that it can be seen whether it helps.
+fn preamble(app: &App) -> Bytes {
+    let loaded = app.loaded();
+    let routes = loaded.config.routes.iter();
+    let bytes = routes.map(|route| route.policy.preamble_bytes).min();
+    encode::comment(bytes.unwrap_or_default())
 }
 
 fn document(value: &serde_json::Value) -> Response<Body> {

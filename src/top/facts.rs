@@ -1,5 +1,7 @@
 //! The document of `/streams`, as far as it is shown. Members that another version of Weir lacks have defaults.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 /// What a running Weir tells.
@@ -60,6 +62,8 @@ pub struct Config {
 pub struct Reload {
     /// Whether it took effect.
     pub ok: bool,
+    /// Why it did not.
+    pub problem: Option<String>,
 }
 
 /// The agents behind one upstream.
@@ -90,6 +94,8 @@ pub struct Recent {
     pub ttft_p50_ms: Vec<Option<f64>>,
     /// Their 95th percentiles.
     pub ttft_p95_ms: Vec<Option<f64>>,
+    /// How many streams ended, by outcome.
+    pub ends: BTreeMap<String, Vec<u64>>,
 }
 
 /// A live stream.

@@ -19,9 +19,12 @@ pub(super) fn maybe(ms: Option<u64>) -> String {
     ms.map_or_else(none, time)
 }
 
-/// Returns a pace that may be unknown.
+/// Returns a pace that may be unknown. A high one has no decimals.
 pub(super) fn pace(per_second: Option<f64>) -> String {
-    per_second.map_or_else(none, |pace| format!("{pace:.1}"))
+    per_second.map_or_else(none, |pace| {
+        let decimals = usize::from(pace < 1_000.0);
+        format!("{pace:.decimals$}")
+    })
 }
 
 /// Stands for what is not known.
@@ -48,5 +51,6 @@ mod tests {
         }
         assert_eq!(maybe(None), "-");
         assert_eq!((pace(Some(12.34)), pace(None)), ("12.3".to_owned(), none()));
+        assert_eq!(pace(Some(112_138.3)), "112138");
     }
 }

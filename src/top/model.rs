@@ -182,6 +182,22 @@ impl Model {
         (!names.is_empty()).then(|| at.unwrap_or(0))
     }
 
+    /// Returns the ids of the selected request and its stream, if there is any row. A request that failed has no stream.
+    pub fn ids(&self) -> Option<(&str, &str)> {
+        let at = self.selected()?;
+        match self.list {
+            List::Live => {
+                let stream = *self.live().get(at)?;
+                Some((stream.request_id.as_str(), stream.id.as_str()))
+            }
+            List::Ended => {
+                let ended = *self.ended().get(at)?;
+                let id = ended.id.as_deref().unwrap_or("-");
+                Some((ended.request_id.as_str(), id))
+            }
+        }
+    }
+
     fn typed(&mut self, code: KeyCode) {
         match code {
             KeyCode::Enter => self.typing = false,
@@ -413,11 +429,15 @@ mod tests {
         let mut model = model();
         press(&mut model, "j");
         assert_eq!(model.selected(), Some(1));
+        assert_eq!(model.ids(), Some(("", "c")));
         let facts = model.facts.as_mut().unwrap();
         facts.streams.retain(|stream| stream.id != "b");
         assert_eq!(model.selected(), Some(0), "still stream c");
         model.facts.as_mut().unwrap().streams.clear();
-        assert_eq!(model.selected(), None);
+        assert_eq!((model.selected(), model.ids()), (None, None));
+        press(&mut model, "e");
+        assert_eq!(model.ids(), Some(("", "-")));
+        press(&mut model, "e");
         assert_eq!(press(&mut model, "jks"), Action::None);
     }
 }

@@ -1,6 +1,7 @@
 //! The rows of both lists, in few columns or in all, as the width allows.
 
 use ratatui::layout::Constraint;
+use ratatui::style::Style;
 use ratatui::widgets::{Cell, Row};
 
 use super::facts::{Ended, Stream};
@@ -58,7 +59,7 @@ pub(super) fn live(model: &Model, width: u16) -> Shown {
         (sorted(Sort::Age), Constraint::Length(7)),
         (sorted(Sort::Ttft), Constraint::Length(8)),
         (sorted(Sort::Speed), Constraint::Length(7)),
-        (sorted(Sort::Queue), Constraint::Length(14)),
+        (sorted(Sort::Queue), Constraint::Length(17)),
     ];
     columns.extend(described(room));
     Shown {
@@ -73,8 +74,9 @@ pub(super) fn ended(model: &Model, width: u16) -> Shown {
     let room = Room::of(width);
     let all = model.ended();
     let total = model.facts.as_ref().map_or(0, |facts| facts.ended_total);
+    let outcome = if room >= Room::All { 34 } else { 24 };
     let mut columns = vec![
-        column("outcome", Constraint::Length(24)),
+        column("outcome", Constraint::Length(outcome)),
         column("route", Constraint::Length(10)),
         column("lasted", Constraint::Length(7)),
         column("TTFT", Constraint::Length(8)),
@@ -166,19 +168,23 @@ fn row(stream: &Stream, room: Room) -> Row<'static> {
     Row::new(cells)
 }
 
+/// Returns the style of an outcome.
+pub(super) fn style(outcome: &str) -> Style {
+    match outcome {
+        "finished" => GOOD,
+        "client_gone" | "stopped" | "drained" => WAIT,
+        _ => BAD,
+    }
+}
+
 fn past(ended: &Ended, room: Room) -> Row<'static> {
     let outcome = if ended.code == ended.outcome {
         ended.outcome.clone()
     } else {
         format!("{}: {}", ended.outcome, ended.code)
     };
-    let style = match &*ended.outcome {
-        "finished" => GOOD,
-        "client_gone" | "stopped" | "drained" => WAIT,
-        _ => BAD,
-    };
     let mut cells = vec![
-        Cell::from(outcome).style(style),
+        Cell::from(outcome).style(style(&ended.outcome)),
         Cell::from(ended.route.clone()),
         Cell::from(time(ended.duration_ms)),
         Cell::from(maybe(ended.ttft_ms)),

@@ -1,5 +1,6 @@
 //! Draws the display.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use ratatui::Frame;
@@ -8,7 +9,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph, Row, Sparkline, Table, TableState, Wrap};
 
-use super::facts::Facts;
+use super::facts::{Facts, Recent};
 use super::format::{maybe, none, size, time};
 use super::model::{Asked, List, Model};
 use super::rows::{self, Shown};
@@ -18,7 +19,7 @@ use super::style::{BAD, BOLD, DIM, GOOD, WAIT, WARN};
 pub fn draw(frame: &mut Frame<'_>, model: &Model, place: &str) {
     let layout = Layout::vertical([
         Constraint::Length(2),
-        Constraint::Length(4),
+        Constraint::Length(5),
         Constraint::Min(3),
         Constraint::Length(1),
     ]);
@@ -98,8 +99,11 @@ fn state(model: &Model, facts: &Facts) -> Vec<Span<'static>> {
         ));
     }
     let reload = facts.config.last_reload.as_ref();
-    if reload.is_some_and(|reload| !reload.ok) {
-        spans.push(Span::styled("  the last reload was rejected", BAD));
+    if let Some(rejected) = reload.filter(|reload| !reload.ok) {
+        let why = rejected.problem.as_deref().unwrap_or_default();
+        let why = why.lines().next().unwrap_or_default();
+        let text = format!("  the last reload was rejected: {why}");
+        spans.push(Span::styled(text, BAD));
     }
     for upstream in &facts.upstreams {
         let out = upstream.endpoints.iter().filter(|one| one.state != "in");
@@ -112,8 +116,14 @@ fn state(model: &Model, facts: &Facts) -> Vec<Span<'static>> {
 }
 
 fn sparkline(frame: &mut Frame<'_>, facts: &Facts, area: Rect) {
-    let [title, bars] = Layout::vertical([Constraint::Length(1), Constraint::Min(1)]).areas(area);
+    let layout = [
+        Constraint::Length(1),
+        Constraint::Min(1),
+        Constraint::Length(1),
+    ];
+    let [title, bars, ends] = Layout::vertical(layout).areas(area);
     let recent = &facts.recent;
+    frame.render_widget(Line::from(ended(recent)), ends);
     let last = |values: &[Option<f64>]| maybe(values.iter().rev().find_map(|ms| whole(*ms)));
     let text = format!(
         "time to first token, median of each 15 s in 15 minutes; last: p50 {}, p95 {}",
@@ -133,6 +143,23 @@ fn sparkline(frame: &mut Frame<'_>, facts: &Facts, area: Rect) {
     frame.render_widget(Sparkline::default().data(shown).style(WAIT), bars);
 }
 
+/// Returns how the streams of the last minutes have ended, the most frequent outcome first.
+fn ended(recent: &Recent) -> Vec<Span<'static>> {
+    let sum =
+        |(outcome, counts): (&String, &Vec<u64>)| (counts.iter().sum::<u64>(), outcome.clone());
+    let mut sums: Vec<(u64, String)> = recent.ends.iter().map(sum).collect();
+    sums.sort_by_key(|(count, _)| Reverse(*count));
+    let mut spans = vec![Span::styled("ended in 15 minutes:", DIM)];
+    if sums.is_empty() {
+        spans.push(Span::styled(" none", DIM));
+    }
+    for (count, outcome) in sums {
+        let style = rows::style(&outcome);
+        spans.push(Span::styled(format!("  {outcome} {count}"), style));
+    }
+    spans
+}
+
 /// Returns whole milliseconds.
 fn whole(ms: Option<f64>) -> Option<u64> {
     let ms = ms.filter(|ms| ms.is_finite() && *ms >= 0.0)?;
@@ -144,6 +171,10 @@ fn table(frame: &mut Frame<'_>, model: &Model, shown: Shown, area: Rect) {
     let mut line = vec![Span::styled(shown.title, BOLD)];
     if !model.filter.is_empty() {
         line.push(Span::raw(format!("  with \"{}\"", model.filter)));
+    }
+    if let Some((request, stream)) = model.ids() {
+        let text = format!("   selected: request {request}, stream {stream}");
+        line.push(Span::styled(text, DIM));
     }
     frame.render_widget(Line::from(line), title);
     let widths: Vec<Constraint> = shown.columns.iter().map(|(_, width)| *width).collect();
@@ -200,7 +231,7 @@ mod tests {
     use ratatui::backend::TestBackend;
 
     use super::*;
-    use crate::top::{Ended, Endpoint, Memory, Recent, Stream, Upstream};
+    use crate::top::{Config, Ended, Endpoint, Memory, Reload, Stream, Upstream};
 
     fn drawn(model: &Model, width: u16, height: u16) -> String {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
@@ -234,9 +265,21 @@ mod tests {
             recent: Recent {
                 ttft_p50_ms: vec![None, Some(0.2), Some(250.0)],
                 ttft_p95_ms: vec![None, Some(1.0), Some(400.0)],
+                ends: [("finished", vec![1, 4]), ("upstream_error", vec![7, 0])]
+                    .into_iter()
+                    .map(|(outcome, counts)| (outcome.to_owned(), counts))
+                    .collect(),
+            },
+            config: Config {
+                generation: 2,
+                last_reload: Some(Reload {
+                    ok: false,
+                    problem: Some("weir.yaml:3: unknown key".to_owned()),
+                }),
             },
             streams: vec![Stream {
                 id: "0123456789abcdef0123456789abcdef".to_owned(),
+                request_id: "my-request".to_owned(),
                 route: "chat".to_owned(),
                 dialect: "anthropic".to_owned(),
                 reply: Some("ai-sdk".to_owned()),
@@ -245,8 +288,8 @@ mod tests {
                 flow: "silent".to_owned(),
                 flow_ms: Some(3_000),
                 tokens_per_s: Some(41.5),
-                queue_events: 2,
-                queue_bytes: 2048,
+                queue_events: 256,
+                queue_bytes: 1_000_000,
                 ..Stream::default()
             }],
             ended: vec![Ended {
@@ -274,7 +317,10 @@ mod tests {
             "p50 250 ms, p95 400 ms",
             "silent 3.0 s",
             "41.5",
-            "2 / 2 KiB",
+            "256 / 976.6 KiB",
+            "the last reload was rejected: weir.yaml:3: unknown key",
+            "ended in 15 minutes:  upstream_error 7  finished 5",
+            "selected: request my-request, stream 0123456789abcdef0123456789abcdef",
             "POST /v1/chat/completions",
             "01234567",
         ] {
@@ -282,10 +328,10 @@ mod tests {
         }
         let narrow = drawn(&model, 80, 20);
         assert!(
-            narrow.contains("memory 30 MiB  configuration 0"),
+            narrow.contains("memory 30 MiB  configuration 2"),
             "{narrow}"
         );
-        assert!(narrow.contains("01234567") && narrow.contains("2 / 2 KiB"));
+        assert!(narrow.contains("01234567") && narrow.contains("256 / 976.6 KiB"));
         assert!(!narrow.contains("POST"), "there is no room for it");
         let wide = drawn(&model, 160, 20);
         assert!(wide.contains("anthropic>ai-s"), "{wide}");

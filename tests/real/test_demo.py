@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.request import urlopen
@@ -28,6 +30,8 @@ CASES = [
     ("just answers", "closes the tab", {"first", "even", "stopped"}),
     ("just answers", "loses its connection", {"first", "end"}),
     ("just answers", "presses stop", {"first", "even", "stopped"}),
+    # The client leaves before the agent crashes.
+    ("crashes", "closes the tab", {"first", "even", "stopped"}),
     # Six seconds of silence, and eight, after which Weir ends it.
     pytest.param("is silent for 6 s", "just reads", {"first", "even", "end"}, marks=pytest.mark.slow),
     pytest.param("hangs", "just reads", {"first", "even", "end"}, marks=pytest.mark.slow),
@@ -45,9 +49,9 @@ class Demo:
     buffering: str
 
 
-@pytest.fixture
-def demo():
-    child = Child([str(BINARY), "demo", "--listen", "127.0.0.1:0", "--admin", "off"])
+@contextmanager
+def started(*flags: str) -> Iterator[Demo]:
+    child = Child([str(BINARY), "demo", "--listen", "127.0.0.1:0", "--admin", "off", *flags])
 
     def address(words: str) -> str:
         return child.line("the greeting", lambda line: words in line).split()[-1].rstrip("/")
@@ -56,6 +60,12 @@ def demo():
         yield Demo(address("watch tokens arrive"), address("the agent behind it"), address("a proxy that buffers"))
     finally:
         child.stop()
+
+
+@pytest.fixture
+def demo():
+    with started() as one:
+        yield one
 
 
 def run(base: str, *choices: tuple[str, str], **options: bool) -> list[dict[str, Any]]:
@@ -131,7 +141,7 @@ def test_each_choice_shows_the_difference(demo, agent, client, fails):
     if agent == "just answers" and client in ("just reads", "loses its connection"):
         assert right["text"] == text and right["generated"] == right["words"] == str(len(text.split()))
     match agent:
-        case "crashes" | "hangs":
+        case "crashes" | "hangs" if client == "just reads":
             assert left["raised"] == "TypeError: network error"
             code = "truncated" if agent == "crashes" else "idle_timeout"
             assert right["raised"].startswith(f"error event: {code}: ")
@@ -152,11 +162,31 @@ def test_each_choice_shows_the_difference(demo, agent, client, fails):
         case "reads slowly":
             assert right["words"] == "9,000" and number(left["held"]) >= 1000 > number(right["held"])
         case "closes the tab" | "presses stop":
-            assert (left["run"], right["run"]) == ("said everything", "stopped early")
-            assert number(left["nobody"]) > 20 >= number(right["nobody"]) and right["active"] == "0"
+            assert (left["run"], right["run"]) == ("crashed" if agent == "crashes" else "said everything", "stopped early")
+            assert agent == "crashes" or number(left["nobody"]) > 20
+            assert number(right["nobody"]) <= 20 and right["active"] == "0"
     if client == "presses stop":
         assert right["raised"].startswith("error event: stopped: ")
         assert left["raised"] == "nothing: it has hung up itself"
+
+
+@pytest.mark.parametrize(("client", "act"), [("closes the tab", "leave"), ("presses stop", "stop")])
+def test_who_gets_everything_before_it_can_leave_is_not_called_one_who_left(demo, client, act):
+    for _ in range(ATTEMPTS):
+        [seen] = run(demo.page, ("floods", client))
+        if seen["right"]["state"] == f"The client had everything before it could {act}.":
+            break
+    right = seen["right"]
+    assert right["state"] == f"The client had everything before it could {act}."
+    assert failed(right) == set() and "stopped" not in right["verdicts"], right["verdicts"]
+
+
+def test_a_proxy_that_the_browser_cannot_reach_is_not_compared():
+    # The page expects it at its own host, which is 127.0.0.1.
+    with started("--buffering", "127.0.0.2:0") as demo:
+        [seen] = run(demo.page, ("just answers", "just reads"))
+    assert "Buffering proxy: your browser cannot reach it." in seen["status"]
+    assert "cannot reach" in seen["left"]["does"] and failed(seen["right"]) == set()
 
 
 def test_a_client_that_loses_its_connection_gets_each_word_once(demo):

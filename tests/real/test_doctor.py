@@ -7,6 +7,7 @@ Each run streams for some 5 s of real time: silence cannot be shortened.
 import json
 import os
 import pty
+import socket
 import subprocess
 
 import pytest
@@ -165,6 +166,33 @@ def test_nginx_that_buffers(probed, hop, http, found):
     report = doctor(*IDLE, probed.url, front.url)
     assert report.fault == (front.url, found), report.json["verdict"]
     assert "proxy_buffering off" in report.json["verdict"]
+
+
+@pytest.mark.parametrize("preamble, found", [("0B", {"head_delayed"}), ("16B", set())])
+def test_nginx_with_http2_holds_the_head_unless_a_preamble_comes_with_it(
+    weir, upstream, hop, authority, tmp_path, preamble, found
+):
+    agent = upstream(lambda connection: connection.request()).url
+    behind = weir(agent, probe=True, defaults={"preamble_bytes": preamble})
+    files = authority.issue(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    secure = f"listen 127.0.0.1:{port} ssl http2; ssl_certificate {files.cert}; ssl_certificate_key {files.key};"
+    hop("nginx", behind, {"client_max_body_size 64m;": f"client_max_body_size 64m; {secure}"})
+    report = doctor(*IDLE, "--ca-file", authority.file(tmp_path), f"https://localhost:{port}")
+    assert report.json["hops"][0]["http"] == "HTTP/2.0"
+    assert report.ids() == found, report.json["verdict"]
+    assert not found or "preamble_bytes" in report.json["verdict"]
+
+
+@pytest.mark.parametrize("preamble, found", [("0B", {"head_delayed"}), ("16B", set())])
+def test_caddy_that_may_compress_holds_the_head_unless_a_preamble_comes_with_it(weir, upstream, hop, preamble, found):
+    agent = upstream(lambda connection: connection.request()).url
+    behind = weir(agent, probe=True, defaults={"preamble_bytes": preamble})
+    # Before 2.6.3, it compresses as well.
+    report = doctor(*IDLE, hop("caddy", behind, {":8000 {": ":8000 {\n    encode gzip"}).url)
+    assert report.ids() - {"compressed"} == found, report.json["verdict"]
+    assert not found or "preamble_bytes" in report.json["verdict"]
 
 
 def test_nginx_that_compresses(probed, hop):

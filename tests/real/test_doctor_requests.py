@@ -118,6 +118,18 @@ def test_each_harm_is_found_and_nothing_else(paced, name):
     assert report.ids(1) == expected, report.json["verdict"]
 
 
+def test_weir_replaces_the_comments_of_an_agent_and_is_no_fault(paced, weir):
+    agent = f"{paced.url}/beating"
+    report = doctor(agent, f"{weir(paced.url).url}/beating")
+    assert report.code == 0, report.json["verdict"]
+    front = BadHop(paced.url, strips_comments=True)
+    try:
+        report = doctor(agent, f"{front.url}/beating")
+    finally:
+        front.close()
+    assert report.fault == (f"{front.url}/beating", "heartbeats_stripped"), report.json["verdict"]
+
+
 def test_silence_that_is_cut(paced):
     front = BadHop(paced.url, idle=1.5)
     try:
@@ -205,6 +217,8 @@ def test_the_short_forms(paced, upstream, flag, path):
         connection.end()
 
     assert doctor(flag, "m", paced.url).code == 0
+    # The base URL of an SDK.
+    assert doctor(flag, "m", f"{paced.url}/v1").code == 0
     assert doctor(flag, "m", upstream(agent).url).code == 0
     assert path in seen[0].line
     asked = json.loads(seen[0].body)

@@ -160,6 +160,8 @@ def test_a_stream_is_stopped_and_its_client_is_told_why(proxy, streams):
         assert row["outcome"] == "stopped" and id in row["stream, request"]
         (row,) = page.until_rows("streams", 1)
         assert other.headers["weir-stream-id"] in row["stream, request"]
+        # Its button is gone, but the keyboard stays near.
+        assert page.value("document.activeElement.id") == "live"
         assert page.do("problems") == []
 
 

@@ -131,9 +131,11 @@ def test_streams_are_shown_filtered_and_listed_when_they_have_ended(weir, agent,
         go_on.set()
         one.read_body()
         two.read_body()
-        terminal.until("live: 0 of 0", "0 live, 2 ended")
+        terminal.until("live: 0 of 0", "0 live, 2 ended", "ended in 15 minutes:  finished 2")
         terminal.press("e")
-        terminal.until("ended: 2 of 2", "finished", "200 POST /first")
+        shown = terminal.until("ended: 2 of 2", "finished", "200 POST /first", "selected: request ")
+        selected = shown.partition("selected: request ")[2].split(",")[0]
+        assert selected in (one.headers["x-request-id"], two.headers["x-request-id"])
         terminal.press("q")
         assert terminal.ended() == 0
 

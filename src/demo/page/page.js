@@ -1,6 +1,6 @@
 // The page: starts both lanes together, asks the agent for its figures, and says how it ended.
 
-import { Reading } from "./reading.js";
+import { ACTS, Reading } from "./reading.js";
 import { judge } from "./verdicts.js";
 import { View } from "./view.js";
 
@@ -38,6 +38,9 @@ const NOT_WEIR = {
   does: "This page was not opened at Weir's address, so these answers do not come through Weir. The terminal of the demo names its address.",
 };
 
+// What the left lane says if the browser does not get through to its proxy.
+const NOT_REACHED = `Your browser cannot reach the buffering proxy at ${buffering}, so this lane compares nothing. The flag --buffering of the demo says where that proxy listens.`;
+
 let run = null;
 let figures = {};
 // When the agent was asked for the figures.
@@ -65,8 +68,10 @@ function effective({ fault, client }) {
 
 function explain() {
   const { fault, client } = effective(chosen());
-  const said = [...form.querySelectorAll(`[value="${fault}"], [value="${client}"]`)].map(({ dataset }) => dataset.says);
-  document.getElementById("explains").textContent = said.join(" ");
+  const says = (value) => form.querySelector(`[value="${value}"]`).dataset.says;
+  const isOver = fault === "flood" && ACTS[client];
+  const then = isOver ? `It has sent them before the client can ${ACTS[client]}.` : says(client);
+  document.getElementById("explains").textContent = `${says(fault)} ${then}`.trim();
 }
 
 function name() {
@@ -83,6 +88,7 @@ function start() {
   root.dataset.phase = "running";
   status.textContent = "Both lanes are running.";
   for (const facts of LANES) {
+    facts.view.introduce(facts);
     facts.reading = new Reading({ lane: facts.lane, base: facts.base, run: run.name, choice });
     facts.reading.follow();
   }
@@ -103,11 +109,17 @@ function show() {
       Object.assign(lane, NOT_WEIR);
       lane.view.introduce(lane);
     }
+    if (isNotReached(lane)) lane.view.introduce({ ...lane, does: NOT_REACHED });
     lane.view.show({ ...all, verdicts, agent: figures[lane.lane] ?? null });
     return verdicts;
   });
   const isOver = LANES.every(({ lane, reading }) => reading.seen.over && settled(figures[lane]?.run, reading));
   if (isOver) end(verdicts);
+}
+
+// Whether the browser could not even connect to the buffering proxy.
+function isNotReached({ lane, reading: { seen } }) {
+  return lane === "left" && !seen.answered && !seen.acted && Boolean(seen.raised?.startsWith("TypeError"));
 }
 
 // Whether the agent has said the last about a run. It says nothing about a run that did not reach it.
@@ -118,7 +130,9 @@ function settled(agent, { seen }) {
 function end(verdicts) {
   run.over = true;
   root.dataset.phase = "ended";
-  const said = LANES.map(({ name }, index) => {
+  const said = LANES.map((lane, index) => {
+    const { name } = lane;
+    if (isNotReached(lane)) return `${name}: your browser cannot reach it.`;
     const bad = verdicts[index].filter(({ state }) => state !== "passed").length;
     const of = verdicts[index].length;
     return bad ? `${name}: ${bad} of ${of} checks failed.` : `${name}: all ${of} checks passed.`;

@@ -6,6 +6,8 @@ const PATH = "/v1/chat/completions";
 const RESUMABLE = "/resumable";
 // When the client leaves, loses its connection or stops.
 const ACTS_AFTER_MS = 2000;
+// What it does then, in words.
+export const ACTS = { leave: "leave", lose: "lose its connection", stop: "stop" };
 // How long a client that lost its connection is away.
 const AWAY_MS = 1500;
 // A client that reads slowly takes so much.
@@ -53,6 +55,8 @@ export class Reading {
       error: null,
       // What the client's library raised.
       raised: null,
+      // The client did what the user chose for it: it left, lost its connection or stopped.
+      acted: false,
       // The client has hung up on purpose: "left" or "stopped".
       hungUp: null,
       // It came back after this event.
@@ -63,8 +67,7 @@ export class Reading {
   // Asks, and reads to the end.
   async follow() {
     const { seen, choice } = this;
-    const acts = ["leave", "lose", "stop"].includes(choice.client);
-    const timer = acts ? setTimeout(() => this.#act(), ACTS_AFTER_MS) : undefined;
+    const timer = ACTS[choice.client] ? setTimeout(() => this.#act(), ACTS_AFTER_MS) : undefined;
     try {
       await this.#read(await this.#ask());
     } catch (error) {
@@ -99,6 +102,7 @@ export class Reading {
   #act() {
     const { seen, choice } = this;
     if (seen.over) return;
+    seen.acted = true;
     if (choice.client === "lose") {
       this.#lost = true;
       this.#abort.abort();
@@ -165,7 +169,7 @@ export class Reading {
       seen.heartbeats = heartbeats + parser.comments;
       if (choice.client === "slow") await pause(value.length / SLOW_BYTES_PER_MS);
     }
-    if (seen.done) seen.state = "has everything";
+    if (seen.done) seen.state = seen.acted || !ACTS[choice.client] ? "has everything" : `had everything before it could ${ACTS[choice.client]}`;
     else if (seen.error) seen.state = "was told why it ended";
     else {
       seen.raised = "nothing: the answer just ended, without its end mark";

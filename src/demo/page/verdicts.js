@@ -77,7 +77,8 @@ const RULES = {
   },
   stopped: {
     name: "The agent stops when nobody listens",
-    isFor: ({ choice }) => ["leave", "stop"].includes(choice.client),
+    // A flood is over before anybody can leave.
+    isFor: ({ choice, seen }) => ["leave", "stop"].includes(choice.client) && (seen.acted || !seen.over),
     judge: ({ seen, agent }) => {
       const why = agent && `${count(agent.for_nobody, "word")} for nobody`;
       if (!agent) return seen.over ? failed("the agent says nothing") : waiting();

@@ -166,6 +166,7 @@ pub(super) mod testing {
             via: None,
             location: None,
             is_probe: true,
+            is_weirs: false,
         }
     }
 
@@ -186,6 +187,16 @@ pub(super) mod testing {
             end: End::Complete,
             ended,
         }
+    }
+
+    /// Adds comments that arrived at these times.
+    pub(in crate::doctor) fn with_comments(mut seen: Observation, times: &[i64]) -> Observation {
+        let comment = |at: &i64| Arrival {
+            at: *at,
+            what: What::Comment,
+        };
+        seen.arrivals.extend(times.iter().map(comment));
+        seen
     }
 
     /// A probe stream, with the times at which its events were sent and arrived, by the same clock.

@@ -85,7 +85,15 @@ fn begun(main: &Observation, judged: &mut Judged) -> bool {
         );
         return false;
     }
-    answered(main, judged)
+    let is_answered = answered(main, judged);
+    if !is_probe && matches!(status, Some(400 | 401 | 403 | 500 | 502 | 504)) {
+        // Without the probe, Weir forwards the path to the agent.
+        for finding in &mut judged.findings {
+            let said = "; it was not the probe that answered, which may be off (`probe: true`)";
+            finding.evidence.push_str(said);
+        }
+    }
+    is_answered
 }
 
 fn content_type(main: &Observation, judged: &mut Judged) {
@@ -304,6 +312,18 @@ mod tests {
             probed.main.facts = None;
         };
         assert_eq!(ids(none), [Id::NoProbe]);
+    }
+
+    #[test]
+    fn an_error_of_an_agent_says_that_the_probe_may_be_off() {
+        let mut seen = main();
+        let head = seen.head.as_mut().unwrap();
+        (head.is_probe, head.status) = (false, 401);
+        seen.facts = None;
+        let mut judged = Judged::default();
+        assert!(!begun(&seen, &mut judged));
+        let evidence = &judged.findings[0].evidence;
+        assert!(evidence.contains("`probe: true`"), "{evidence}");
     }
 
     #[test]

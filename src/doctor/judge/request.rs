@@ -62,11 +62,13 @@ pub(crate) fn judge(seen: &Requested, before: Option<&Observation>) -> Judged {
         );
         return judged;
     }
-    content_type(main, before, &mut judged);
+    // Weir replaces the comments of agents by heartbeats of its own, and translates streams where it is told to.
+    let alike = before.filter(|before| before.is_weirs() || !main.is_weirs());
+    content_type(main, alike, &mut judged);
     timing(main, before, &mut judged);
     too_short(main, &mut judged);
     cut(main, &mut judged);
-    if let Some(before) = before.filter(|before| before.comments() >= 2)
+    if let Some(before) = alike.filter(|before| before.comments() >= 2)
         && main.comments() == 0
     {
         judged.find(
@@ -276,7 +278,7 @@ fn cut(seen: &Observation, judged: &mut Judged) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::stream;
+    use super::super::testing::{stream, with_comments};
     use super::*;
 
     const MS: i64 = 1_000;
@@ -425,6 +427,14 @@ mod tests {
         );
         assert_eq!(ids(typed.clone(), None), [Id::ContentTypeRewritten]);
         assert_eq!(ids(typed.clone(), Some(&typed)), []);
+        let mut beating = with_comments(flowing(), &[2_950 * MS, 2_960 * MS]);
+        assert_eq!(ids(flowing(), Some(&beating)), [Id::HeartbeatsStripped]);
+        // Weir has heartbeats of its own, and what is behind it must pass them on.
+        let mut of_weir = flowing();
+        of_weir.head.as_mut().unwrap().is_weirs = true;
+        assert_eq!(ids(of_weir.clone(), Some(&beating)), []);
+        beating.head.as_mut().unwrap().is_weirs = true;
+        assert_eq!(ids(of_weir, Some(&beating)), [Id::HeartbeatsStripped]);
         let mut whole = stream(MS, &[MS], 900 * MS);
         whole.form = Form::Other;
         whole.head.as_mut().unwrap().kind = Some("application/json".to_owned());

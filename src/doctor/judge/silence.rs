@@ -65,7 +65,7 @@ pub(crate) fn judge(silence: &Silence, judged: &mut Judged) {
     };
     // One that is due at the very end may be missed.
     let expected = (lasted - 100_000).max(0) / every;
-    let came = i64::try_from(beats.comments()).unwrap_or(i64::MAX);
+    let came = i64::try_from(beats.heartbeats()).unwrap_or(i64::MAX);
     let stripped = expected >= 2 && came * 2 < expected;
     let age = |seen: &Observation| seen.ended - seen.asked;
     let at_one_age = (age(idle) - age(beats)).abs() < 300_000 + age(beats) / 10;

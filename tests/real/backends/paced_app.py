@@ -23,6 +23,16 @@ async def events(request: Request) -> StreamingResponse:
     return StreamingResponse(paced(request, "data: {}\n\n"), media_type="text/event-stream")
 
 
+async def with_beats(events: AsyncIterator[str]) -> AsyncIterator[str]:
+    async for event in events:
+        yield ": beat\n\n"
+        yield event
+
+
+async def beating(request: Request) -> StreamingResponse:
+    return StreamingResponse(with_beats(paced(request, "data: {}\n\n")), media_type="text/event-stream")
+
+
 async def lines(request: Request) -> StreamingResponse:
     return StreamingResponse(paced(request, '{{"n": {}}}\n'), media_type="application/x-ndjson")
 
@@ -38,6 +48,7 @@ async def whole(request: Request) -> JSONResponse:
 BOTH = ["GET", "POST"]
 routes = [
     Route("/events", events, methods=BOTH),
+    Route("/beating", beating, methods=BOTH),
     Route("/lines", lines, methods=BOTH),
     Route("/untyped", untyped, methods=BOTH),
     Route("/whole", whole, methods=BOTH),
