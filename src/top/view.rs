@@ -317,7 +317,7 @@ mod tests {
             "p50 250 ms, p95 400 ms",
             "silent 3.0 s",
             "41.5",
-            "256 / 976.6 KiB",
+            "256 / 976.5 KiB",
             "the last reload was rejected: weir.yaml:3: unknown key",
             "ended in 15 minutes:  upstream_error 7  finished 5",
             "selected: request my-request, stream 0123456789abcdef0123456789abcdef",
@@ -331,7 +331,7 @@ mod tests {
             narrow.contains("memory 30 MiB  configuration 2"),
             "{narrow}"
         );
-        assert!(narrow.contains("01234567") && narrow.contains("256 / 976.6 KiB"));
+        assert!(narrow.contains("01234567") && narrow.contains("256 / 976.5 KiB"));
         assert!(!narrow.contains("POST"), "there is no room for it");
         let wide = drawn(&model, 160, 20);
         assert!(wide.contains("anthropic>ai-s"), "{wide}");
