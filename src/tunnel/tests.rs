@@ -410,3 +410,58 @@ async fn a_message_of_the_agent_costs_no_read_of_the_client() {
     };
     tokio::join!(std::future::poll_fn(|cx| tunnel.poll(cx)), talking);
 }
+
+/// A client that takes nothing. A write looks for its end, so it counts them.
+struct Full {
+    socket: DuplexStream,
+    writes: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Full {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Full {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        Poll::Pending
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_is_looked_for_while_both_directions_wait() {
+    let (mut client, near) = duplex(1000);
+    let (far, mut agent) = duplex(8);
+    let (account, ..) = account();
+    let writes = Arc::new(AtomicUsize::new(0));
+    let full = Full {
+        socket: near,
+        writes: Arc::clone(&writes),
+    };
+    let conn = Arc::new(crate::client_conn::ClientConn::new(SECOND, SECOND));
+    let mut tunnel = Tunnel::new(full, Bytes::new(), start(far, account), Some(conn));
+    agent.write_all(b"\x82\x04abcd").await.unwrap();
+    let message = [b"\x82\xfe\0\x80mask".as_slice(), &[7; 128]].concat();
+    client.write_all(&message).await.unwrap();
+    let mut before = 0;
+    for _ in 0..3 {
+        assert!(std::future::poll_fn(|cx| Poll::Ready(tunnel.poll(cx).is_pending())).await);
+        let now = writes.load(Ordering::Relaxed);
+        assert!(now > before, "a poll without a bell looks, too");
+        before = now;
+    }
+}

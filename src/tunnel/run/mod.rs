@@ -172,6 +172,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
         loop {
             let more = self.copy();
             if let Some(over) = self.over() {
+                // What has moved before a socket failed counts, too.
+                self.account.note(self.totals(), Instant::now());
                 self.account.report(self.ended());
                 return Poll::Ready(over);
             }
@@ -199,7 +201,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
             if !listens && self.down.blocked().is_none() && self.flush_fails() {
                 self.failed(true, Failed::Source);
             }
-        } else if self.up.has_ended() && self.ending.is_none() {
+        } else if self.ending.is_none() && (self.up.has_ended() || self.up.blocked().is_some()) {
+            // Nobody reads, so nobody is woken for a reset.
             self.look_for_reset();
         }
         if up.moved || down.moved {
@@ -236,7 +239,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
 
     /// Moves bytes to the client, if one of the sockets may have become ready for that.
     fn copy_down(&mut self) -> Result<Went, Failed> {
-        if !self.bells.down.take() {
+        // While both directions wait, nobody reads the client, and nothing may be flushed: only a write finds its end.
+        let looks =
+            self.conn.is_some() && self.up.blocked().is_some() && self.down.blocked().is_some();
+        if !self.bells.down.take() && !looks {
             return Ok(Went::default());
         }
         let cx = &mut self.bells.down.context();
