@@ -15,50 +15,114 @@ pub(super) type Edit = (Range<usize>, Vec<u8>);
 ///
 /// Returns whether that has changed the frame, too.
 pub(super) fn flat<'a>(frame: Cow<'a, Frame<'a>>) -> (Cow<'a, Frame<'a>>, bool) {
-    match flattened(&frame) {
-        Some(flat) => (Cow::Owned(flat), true),
-        None => (frame, false),
-    }
+    let Some(around) = Around::of(&frame) else {
+        return (frame, false);
+    };
+    let flat = match frame {
+        Cow::Borrowed(frame) => around.with(frame.data(), frame.whole),
+        Cow::Owned(Frame {
+            block, data, whole, ..
+        }) => {
+            // A large event must not be here three times.
+            drop(block);
+            match data {
+                Some(Payload::Joined(joined)) => around.with(&joined, whole),
+                _ => around.with(b"", whole),
+            }
+        }
+    };
+    (Cow::Owned(flat), true)
 }
 
-fn flattened(frame: &Frame<'_>) -> Option<Frame<'static>> {
-    let Some(Payload::Joined(joined)) = &frame.data else {
-        return None;
-    };
-    let is_json =
-        matches!(joined.trim_ascii_start().first(), Some(b'{' | b'[')) && is_whole(joined);
-    if !is_json {
-        // In plain text the line breaks are part of the text.
-        return None;
-    }
-    let mut block = Vec::with_capacity(frame.block.len());
-    let mut data = None;
-    let mut name = None;
-    for line in frame.block.split_inclusive(|byte| *byte == b'\n') {
-        if line.starts_with(b"data:") {
-            if data.is_none() {
-                block.extend_from_slice(b"data: ");
-                let start = block.len();
-                let space = |byte: &u8| if *byte == b'\n' { b' ' } else { *byte };
-                block.extend(joined.iter().map(space));
-                data = Span::new(start..block.len());
-                block.push(b'\n');
+/// What stands before and after the payload of a block, once that is on one line.
+struct Around {
+    before: Vec<u8>,
+    after: Vec<u8>,
+    /// Where the event name lies in one of them.
+    name: Option<Name>,
+}
+
+enum Name {
+    Before(Span),
+    After(Span),
+}
+
+impl Around {
+    /// Returns what surrounds a JSON payload of several lines; `None` if the frame has another one.
+    fn of(frame: &Frame<'_>) -> Option<Self> {
+        let Some(Payload::Joined(joined)) = &frame.data else {
+            return None;
+        };
+        let is_json =
+            matches!(joined.trim_ascii_start().first(), Some(b'{' | b'[')) && is_whole(joined);
+        if !is_json {
+            // In plain text the line breaks are part of the text.
+            return None;
+        }
+        let mut around = Self {
+            before: Vec::new(),
+            after: Vec::new(),
+            name: None,
+        };
+        let mut is_after = false;
+        for line in frame.block.split_inclusive(|byte| *byte == b'\n') {
+            if line.starts_with(b"data:") {
+                if !is_after {
+                    around.before.extend_from_slice(b"data: ");
+                    is_after = true;
+                }
+                continue;
             }
-            continue;
+            let side = if is_after {
+                &mut around.after
+            } else {
+                &mut around.before
+            };
+            if let Some(value) = line.strip_prefix(b"event: ") {
+                let start = side.len() + line.len() - value.len();
+                let name = Span::new(start..start + value.trim_ascii_end().len())?;
+                around.name = Some(if is_after {
+                    Name::After(name)
+                } else {
+                    Name::Before(name)
+                });
+            }
+            side.extend_from_slice(line);
         }
-        if let Some(value) = line.strip_prefix(b"event: ") {
-            let start = block.len() + line.len() - value.len();
-            name = Span::new(start..start + value.trim_ascii_end().len());
-        }
-        block.extend_from_slice(line);
+        Some(around)
     }
-    Some(Frame {
-        block: Cow::Owned(block),
-        name,
-        data: data.map(Payload::InBlock),
-        whole: frame.whole,
-        raw: false,
-    })
+
+    /// Returns the frame with this payload, its lines joined by spaces.
+    fn with(self, payload: &[u8], whole: bool) -> Frame<'static> {
+        let Self {
+            before,
+            after,
+            name,
+        } = self;
+        let start = before.len();
+        let end = start + payload.len();
+        let mut block = before;
+        block.reserve_exact(payload.len() + 1 + after.len());
+        let space = |byte: &u8| if *byte == b'\n' { b' ' } else { *byte };
+        block.extend(payload.iter().map(space));
+        block.push(b'\n');
+        let name = match name {
+            Some(Name::Before(name)) => Some(name),
+            Some(Name::After(name)) => {
+                let moved = |place: u32| place as usize + block.len();
+                Span::new(moved(name.start)..moved(name.end))
+            }
+            None => None,
+        };
+        block.extend_from_slice(&after);
+        Frame {
+            block: Cow::Owned(block),
+            name,
+            data: Span::new(start..end).map(Payload::InBlock),
+            whole,
+            raw: false,
+        }
+    }
 }
 
 /// Applies `edits`, which must be sorted and must not overlap. Returns `None` if the payload is not on one line.

@@ -227,25 +227,25 @@ impl Filter {
             is_state: event.class == Class::State,
         };
         let scrubbed = scrub.run(frame.data());
-        let source = frame.clone();
         let said = event.content;
         let changed = if scrubbed.edits.is_empty() {
             None
         } else {
             edit::apply(&frame, &scrubbed.edits)
         };
-        let (frame, event, was_changed) = match changed {
-            None => (frame, event, false),
-            Some(frame) => {
-                let mut event = self.read_again(&frame, &event);
-                if self.framing == Framing::JsonArray && !frame.block.starts_with(b",") {
+        let was_changed = changed.is_some();
+        let event = match &changed {
+            None => event,
+            Some(changed) => {
+                let mut event = self.read_again(changed, &event);
+                if self.framing == Framing::JsonArray && !changed.block.starts_with(b",") {
                     // The first element must stay the first, so it is neither merged nor dropped.
                     event.merge = None;
                     if event.class.is_droppable() {
                         event.class = Class::Structure;
                     }
                 }
-                (Cow::Owned(frame), event, true)
+                event
             }
         };
         add(&mut self.hidden.characters, scrubbed.hidden);
@@ -266,12 +266,13 @@ impl Filter {
             && !dialect.hide_facts().keeps_emptied_events
             && event.side == Side::Answer
             && self.framing != Framing::JsonArray
-            && !has_role(frame.data());
+            && !has_role(changed.as_ref().unwrap_or(&frame).data());
         // A state event repeats what the client was told already.
         if (was_changed || is_call) && event.class != Class::State {
             let kind = if is_call { Kind::Tool } else { kind };
-            self.note_event(kind, &source, sink);
+            self.note_event(kind, &frame, sink);
         }
+        let frame = changed.map_or(frame, Cow::Owned);
         (!(is_call || says_nothing)).then_some((frame, event))
     }
 

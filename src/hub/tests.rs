@@ -457,3 +457,6 @@ proptest! {
         });
     }
 }
+
+#[path = "model.rs"]
+mod model;

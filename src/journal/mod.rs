@@ -292,6 +292,9 @@ pub fn own_id(block: &[u8]) -> Option<&[u8]> {
 }
 
 #[cfg(test)]
+mod model;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::event::{Class, Span};

@@ -1,6 +1,8 @@
 //! A client that has come back to a stream that another instance runs, or ran: it follows the stream in the store.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::follow::Follow;
 use super::registry::{LiveStream, Viewer};
@@ -24,7 +26,7 @@ use crate::event::Event;
 use crate::hub::{self, Budget, Hub, OnLeave};
 use crate::journal::Bounds;
 use crate::queue::{Close, Limits, Offer, Overflow};
-use crate::store::{Control, Followed, Follower, Meta, Store};
+use crate::store::{Control, Followed, Follower, Meta, RemoteState, Store};
 use crate::stream::end::End;
 use crate::tasks;
 
@@ -284,27 +286,49 @@ impl Drop for FollowTask {
     }
 }
 
-/// Returns the number of the last event of a stream in the store for which `reached` is true, reading from the oldest on
-/// until it is false behind one. `None` if there is none.
+/// Where in a stream something is looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Search {
+    /// What the client got last may still be on its way to the store: so long it is waited for.
+    pub patience: Duration,
+    /// Whatever is found is what was looked for.
+    pub is_exact: bool,
+}
+
+/// Returns the number of the last event of a stream in the store that is not behind a position, reading from the oldest on.
+/// `compare` says where an event is, if the event says it; nothing is read beyond the position. `None` if there is none.
 pub async fn position(
     elsewhere: &Elsewhere<'_>,
-    mut reached: impl FnMut(&[u8]) -> Option<bool>,
+    search: Search,
+    mut compare: impl FnMut(&[u8]) -> Option<Ordering>,
 ) -> Option<u64> {
-    let first = elsewhere.meta.first;
+    let meta = elsewhere.meta;
     let id = elsewhere.id.to_string();
-    let mut follower = (elsewhere.store).follow(elsewhere.worker, &id, first.saturating_sub(1));
-    let mut found = None;
-    let mut last = first.saturating_sub(1);
-    while last < elsewhere.meta.last {
-        let next = std::future::poll_fn(|cx| follower.poll_next(cx)).await;
+    let mut last = meta.first.saturating_sub(1);
+    let mut follower = (elsewhere.store).follow(elsewhere.worker, &id, last);
+    let (mut found, mut until) = (None, None);
+    loop {
+        let next = poll_fn(|cx| follower.poll_next(cx));
+        let next = if last < meta.last {
+            next.await
+        } else if meta.state != RemoteState::Live || (search.is_exact && found.is_some()) {
+            break;
+        } else {
+            let until = *until.get_or_insert_with(|| Instant::now() + search.patience);
+            match timeout_at(until, next).await {
+                Ok(next) => next,
+                Err(_) => break,
+            }
+        };
         let Followed::Events(events) = next else {
             break;
         };
         for (seq, _, block) in events {
             last = seq;
-            match reached(&block) {
-                Some(true) => found = Some(seq),
-                Some(false) => return found,
+            match compare(&block) {
+                Some(Ordering::Less) => found = Some(seq),
+                Some(Ordering::Equal) => return Some(seq),
+                Some(Ordering::Greater) => return found,
                 None => {}
             }
         }

@@ -183,9 +183,9 @@ impl Journal {
         &self.bounds
     }
 
-    /// Reports whether a client has followed the stream elsewhere, so that its events must not wait long.
-    pub(super) fn is_followed(&self) -> bool {
-        self.is_followed.load(Ordering::Relaxed)
+    /// Reports whether its events must not wait long: a client has followed the stream elsewhere, or there are many.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.is_followed.load(Ordering::Relaxed) || self.lock().held >= MUCH_BYTES
     }
 
     /// Hands over what another process asks.

@@ -88,7 +88,6 @@ impl Writer {
         };
         let added = self.journal.end(end, self.lane.outbox.room());
         self.follow_up(added);
-        self.lane.outbox.hurry();
         self.is_over = true;
     }
 

@@ -1,5 +1,6 @@
 //! Streams that another instance runs, or ran: found in the store that the instances share.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::journal::own_id;
 use crate::metrics::RouteMetrics;
 use crate::proxy::Peer;
 use crate::reply::body::Body;
-use crate::session::elsewhere::{self, Elsewhere};
+use crate::session::elsewhere::{self, Elsewhere, Search};
 use crate::session::resumable::Name;
 use crate::session::stored::{Extra, stored_name};
 use crate::session::stream_id::StreamId;
@@ -31,7 +32,9 @@ const CLAIMED_FOR: Duration = Duration::from_secs(60);
 /// How often a stream is looked at again of which the client has more than the store.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How many times.
-const LOOKS: usize = 20;
+const LOOKS: u32 = 20;
+/// An event with an id of the upstream is waited for so long: if it is not there, the agent is asked.
+const ID_PATIENCE: Duration = Duration::from_millis(300);
 /// How long it may take to read a stream in search of a position.
 const READ_WITHIN: Duration = Duration::from_secs(3);
 
@@ -193,8 +196,13 @@ impl Far {
     /// Returns the position after the event with this id of the upstream.
     pub(super) async fn position_of_id(&self, peer: &Peer, app: &App, id: &str) -> Option<u64> {
         let elsewhere = self.elsewhere(peer, app)?;
-        let is_it = |block: &[u8]| (own_id(block) == Some(id.as_bytes())).then_some(true);
-        timeout(READ_WITHIN, elsewhere::position(&elsewhere, is_it))
+        let search = Search {
+            patience: ID_PATIENCE,
+            is_exact: true,
+        };
+        // The newest one counts, so the search goes on.
+        let is_it = |block: &[u8]| (own_id(block) == Some(id.as_bytes())).then_some(Ordering::Less);
+        timeout(READ_WITHIN, elsewhere::position(&elsewhere, search, is_it))
             .await
             .unwrap_or_default()
     }
@@ -214,8 +222,18 @@ impl Far {
         let Some(elsewhere) = self.elsewhere(peer, app) else {
             return Err(Problem::Unknown);
         };
-        let reached = |block: &[u8]| Some(responses::sequence_number(block)? <= number);
-        match timeout(READ_WITHIN, elsewhere::position(&elsewhere, reached)).await {
+        // Without the event itself, the client would get again what it has beyond the store.
+        let search = Search {
+            patience: LOOK_AGAIN * LOOKS,
+            is_exact: false,
+        };
+        let compare = |block: &[u8]| Some(responses::sequence_number(block)?.cmp(&number));
+        match timeout(
+            READ_WITHIN,
+            elsewhere::position(&elsewhere, search, compare),
+        )
+        .await
+        {
             Err(_) => Err(Problem::StoreDown),
             Ok(Some(position)) => Ok(position),
             Ok(None) if first <= 1 => Ok(0),
