@@ -47,6 +47,10 @@ impl Input {
             state,
             first,
             put: (0, 0),
+            most: (
+                hub.settings.bounds.max_events,
+                hub.settings.bounds.max_bytes.min(MOST_PUT),
+            ),
             bytes,
             now,
             fell: Vec::new(),
@@ -239,6 +243,8 @@ pub struct Pushing<'a> {
     may_have_ids: bool,
     /// What is in that queue and not yet in the journal, while that viewer is alone: the number of events and of bytes.
     put: (usize, usize),
+    /// The most of that.
+    most: (usize, usize),
     bytes: usize,
     now: Instant,
     /// Whom to wake at the end.
@@ -260,19 +266,35 @@ impl Pushing<'_> {
     /// evicts what is older than these events without asking.
     #[inline]
     fn put(&mut self, block: &[u8], event: &Event) -> bool {
-        let bounds = &self.hub.settings.bounds;
         let (events, bytes) = self.put;
         let bytes = bytes + block.len();
-        if bytes > MOST_PUT.min(bounds.max_bytes) || events == bounds.max_events {
+        if bytes > self.most.1 || events == self.most.0 {
             return false;
         }
         let seq = self.state.journal.last() + events as u64 + 1;
         let numbered = self.number(block, seq);
         let is_put = (self.first.as_mut()).is_some_and(|queue| queue.put(block, event, numbered));
-        if is_put {
+        if is_put && events == 0 && block.len() > self.bytes / 2 {
+            // Most probably it is the only one.
+            self.keep_at_once(block, event);
+        } else if is_put {
             self.put = (events + 1, bytes);
         }
         is_put
+    }
+
+    /// Writes an event into the journal that was put into the queue.
+    #[inline]
+    fn keep_at_once(&mut self, block: &[u8], event: &Event) {
+        let state = &mut *self.state;
+        if !state.journal.fits(block.len()) {
+            state.evicted += state.journal.make_room(1, block.len());
+        }
+        state.journal.append(block, event);
+        if let Some(slot) = state.viewers.first_mut() {
+            slot.offered.0 += 1;
+            slot.offered.1 += block.len() as u64;
+        }
     }
 
     /// Returns the number that the event gets as its id; zero if it has none from Weir.
@@ -285,11 +307,19 @@ impl Pushing<'_> {
         }
     }
 
-    /// Writes into the journal what was put into the queue.
+    /// Writes into the journal what was put into the queue and is not there yet.
+    #[inline]
     fn settle_put(&mut self) {
+        if self.put.0 > 0 {
+            self.keep_together();
+        }
+    }
+
+    #[inline(never)]
+    fn keep_together(&mut self) {
         let (events, bytes) = std::mem::take(&mut self.put);
         let state = &mut *self.state;
-        if let Some(queue) = self.first.as_ref().filter(|_| events > 0) {
+        if let Some(queue) = &self.first {
             state.evicted += state.journal.make_room(events, bytes);
             let (blocks, briefs) = queue.newest(events);
             state.journal.append_all(blocks, briefs);

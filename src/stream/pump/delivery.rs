@@ -23,8 +23,9 @@ pub(super) struct Waiting {
 
 /// The sink of the pipeline: meters the events that arrive, encodes those that the client may see, and offers them
 /// to the queue.
-pub(super) struct Delivery<'a> {
-    pushing: Pushing<'a>,
+pub(super) struct Delivery<'a, 'q> {
+    /// Lent, because to move it would copy it with every read.
+    pushing: &'a mut Pushing<'q>,
     encoder: Encoder,
     /// Counts the events; `None` if they were counted before.
     meter: Option<&'a mut Meter>,
@@ -39,8 +40,8 @@ pub(super) struct Delivery<'a> {
     offer: Offer,
 }
 
-/// The result of a delivery.
-pub(super) struct Delivered {
+/// What was delivered.
+pub(super) struct Counted {
     /// How many events arrived.
     pub(super) events: usize,
     /// What the delivery cost, as a number of bytes read.
@@ -50,12 +51,17 @@ pub(super) struct Delivered {
     pub(super) content: bool,
     /// How the queue received the last event.
     pub(super) offer: Offer,
+}
+
+/// The result of a delivery.
+pub(super) struct Delivered {
+    pub(super) counted: Counted,
     pub(super) waiting_since: Option<Instant>,
     /// The client has left, or the queue was alarmed: the pump must check more than its upstream.
     pub(super) alarmed: bool,
 }
 
-impl Sink for Delivery<'_> {
+impl Sink for Delivery<'_, '_> {
     fn arrived(&mut self, block: &[u8], event: &Event) {
         self.events += 1;
         self.content |= is_content(event);
@@ -101,9 +107,9 @@ impl Sink for Delivery<'_> {
     }
 }
 
-impl<'a> Delivery<'a> {
+impl<'a, 'q> Delivery<'a, 'q> {
     pub(super) const fn new(
-        pushing: Pushing<'a>,
+        pushing: &'a mut Pushing<'q>,
         encoder: Encoder,
         meter: Option<&'a mut Meter>,
         blocked: &'a mut Vec<Waiting>,
@@ -182,19 +188,15 @@ impl<'a> Delivery<'a> {
         self.decoded.max(self.events * EVENT_BYTES)
     }
 
-    /// Ends the delivery.
-    pub(super) fn done(self) -> Delivered {
+    /// Returns what was delivered, as far as the outlet does not say it when the push ends.
+    pub(super) fn counted(&self) -> Counted {
         let work = self.work();
-        let turn_is_over = work > self.turn;
-        let outcome = self.pushing.done(self.events);
-        Delivered {
+        Counted {
             events: self.events,
             work,
-            turn_is_over,
+            turn_is_over: work > self.turn,
             content: self.content,
             offer: self.offer,
-            waiting_since: outcome.waiting_since,
-            alarmed: outcome.alarmed,
         }
     }
 }

@@ -73,27 +73,38 @@ impl Egress {
         }
     }
 
-    /// Opens the outlet for the events of a read of `bytes` bytes. `meter` counts the events; `None` if they were
-    /// counted before.
-    pub(super) fn delivery<'a>(
-        &'a mut self,
-        meter: Option<&'a mut Meter>,
+    /// Opens the outlet for the events of a read of `bytes` bytes, which `run` delivers. `meter` counts the events; `None` if
+    /// they were counted before.
+    #[inline]
+    pub(super) fn deliver<T>(
+        &mut self,
+        meter: Option<&mut Meter>,
         bytes: usize,
         now: Instant,
-    ) -> Delivery<'a> {
-        let pushing = self.outlet.pushing(bytes, now);
-        Delivery::new(pushing, self.encoder, meter, &mut self.blocked, now)
+        run: impl FnOnce(&mut Delivery<'_, '_>) -> T,
+    ) -> (Delivered, T) {
+        let mut pushing = self.outlet.pushing(bytes, now);
+        let mut delivery = Delivery::new(&mut pushing, self.encoder, meter, &mut self.blocked, now);
+        let ran = run(&mut delivery);
+        let counted = delivery.counted();
+        let outcome = pushing.done(counted.events);
+        let delivered = Delivered {
+            counted,
+            waiting_since: outcome.waiting_since,
+            alarmed: outcome.alarmed,
+        };
+        (delivered, ran)
     }
 
     /// Offers the waiting events to the queue again.
     pub(super) fn retry(&mut self, now: Instant) {
         self.last_push = now;
         let waiting = std::mem::take(&mut self.blocked);
-        let mut delivery = self.delivery(None, 0, now);
-        for event in waiting {
-            delivery.again(event);
-        }
-        let delivered = delivery.done();
+        let (delivered, ()) = self.deliver(None, 0, now, |delivery| {
+            for event in waiting {
+                delivery.again(event);
+            }
+        });
         self.accept(&delivered);
     }
 
@@ -104,18 +115,18 @@ impl Egress {
         if waiting.is_empty() {
             return;
         }
-        let mut delivery = self.delivery(None, 0, now);
-        for event in &waiting {
-            delivery.at_last(event);
-        }
-        let delivered = delivery.done();
+        let (delivered, ()) = self.deliver(None, 0, now, |delivery| {
+            for event in &waiting {
+                delivery.at_last(event);
+            }
+        });
         self.accept(&delivered);
     }
 
     /// Records the result of a delivery.
     pub(super) fn accept(&mut self, delivered: &Delivered) {
-        if delivered.offer != Offer::Accepted {
-            self.offer = delivered.offer;
+        if delivered.counted.offer != Offer::Accepted {
+            self.offer = delivered.counted.offer;
         }
         self.quiet = !delivered.alarmed && self.blocked.is_empty();
         self.note_waiting(delivered.waiting_since);

@@ -130,15 +130,17 @@ impl Intake {
             return;
         }
         let now = Instant::now();
-        let mut delivery = egress.delivery(Some(&mut self.meter), bytes.len(), now);
-        if self.pipeline.is_compressed() {
-            delivery.turn = pause::turn_of_compressed();
-        }
-        let fault = self.pipeline.feed(bytes, &mut delivery);
-        let delivered = delivery.done();
+        let pipeline = &mut self.pipeline;
+        let (delivered, fault) =
+            egress.deliver(Some(&mut self.meter), bytes.len(), now, |delivery| {
+                if pipeline.is_compressed() {
+                    delivery.turn = pause::turn_of_compressed();
+                }
+                pipeline.feed(bytes, delivery)
+            });
         self.fault = fault.err();
-        self.share += bytes.len().max(delivered.work);
-        if delivered.turn_is_over {
+        self.share += bytes.len().max(delivered.counted.work);
+        if delivered.counted.turn_is_over {
             self.share = self.share.max(TURN_WORK);
         }
         self.meter.bytes_in += bytes.len() as u64;
@@ -151,11 +153,12 @@ impl Intake {
             return;
         }
         let now = Instant::now();
-        let mut delivery = egress.delivery(Some(&mut self.meter), bytes, now);
-        make(&mut self.pipeline, &mut delivery, now);
-        let delivered = delivery.done();
-        self.share += bytes.max(delivered.work);
-        if delivered.turn_is_over {
+        let pipeline = &mut self.pipeline;
+        let (delivered, ()) = egress.deliver(Some(&mut self.meter), bytes, now, |delivery| {
+            make(pipeline, delivery, now);
+        });
+        self.share += bytes.max(delivered.counted.work);
+        if delivered.counted.turn_is_over {
             self.share = self.share.max(TURN_WORK);
         }
         self.meter.bytes_in += bytes as u64;
@@ -173,9 +176,10 @@ impl Intake {
         let read = ready!(reading.as_mut().poll(cx));
         self.large = None;
         let now = Instant::now();
-        let mut delivery = egress.delivery(Some(&mut self.meter), 0, now);
-        self.pipeline.put_back(read, &mut delivery);
-        let delivered = delivery.done();
+        let pipeline = &mut self.pipeline;
+        let (delivered, ()) = egress.deliver(Some(&mut self.meter), 0, now, |delivery| {
+            pipeline.put_back(read, delivery);
+        });
         self.note(egress, &delivered, now);
         Poll::Ready(())
     }
@@ -202,62 +206,64 @@ impl Intake {
 
     /// Ends the input, whether or not the upstream's body ended well. Returns whether the stream is complete.
     pub(super) fn finish(&mut self, how: InputEnd, egress: &mut Egress, now: Instant) -> Verdict {
-        let mut delivery = egress.delivery(Some(&mut self.meter), 0, now);
-        let verdict = self.pipeline.finish(how, &mut delivery);
-        let delivered = delivery.done();
+        let pipeline = &mut self.pipeline;
+        let (delivered, verdict) = egress.deliver(Some(&mut self.meter), 0, now, |delivery| {
+            pipeline.finish(how, delivery)
+        });
         self.note(egress, &delivered, now);
         verdict
     }
 
     /// Sends the events that the filter held back, because no more bytes will come.
     pub(super) fn flush(&mut self, egress: &mut Egress, now: Instant) {
-        let mut delivery = egress.delivery(Some(&mut self.meter), 0, now);
-        self.pipeline.flush(&mut delivery);
-        let delivered = delivery.done();
+        let pipeline = &mut self.pipeline;
+        let (delivered, ()) = egress.deliver(Some(&mut self.meter), 0, now, |delivery| {
+            pipeline.flush(delivery);
+        });
         egress.accept(&delivered);
     }
 
     /// Tells the client that the agent is silent, if it is to be told in words. Returns whether it was.
     pub(super) fn tell_waiting(&mut self, egress: &mut Egress, now: Instant) -> bool {
         let seconds = now.duration_since(self.last_read).as_secs();
-        let mut delivery = egress.delivery(None, 0, now);
-        let told = self.pipeline.tell_waiting(seconds, &mut delivery);
-        let delivered = delivery.done();
+        let pipeline = &mut self.pipeline;
+        let (delivered, told) = egress.deliver(None, 0, now, |delivery| {
+            pipeline.tell_waiting(seconds, delivery)
+        });
         egress.accept(&delivered);
         told
     }
 
     /// Ends the translation of a stream that has ended well or was stopped, if there is one.
     pub(super) fn end_translation(&mut self, end: End, egress: &mut Egress, now: Instant) {
-        let mut delivery = egress.delivery(Some(&mut self.meter), 0, now);
-        match end {
-            End::Finished => self.pipeline.end_translation(&mut delivery),
-            End::Stopped => self.pipeline.stop_translation(&mut delivery),
+        let pipeline = &mut self.pipeline;
+        let (delivered, ()) = egress.deliver(Some(&mut self.meter), 0, now, |delivery| match end {
+            End::Finished => pipeline.end_translation(delivery),
+            End::Stopped => pipeline.stop_translation(delivery),
             _ => {}
-        }
-        let delivered = delivery.done();
+        });
         egress.accept(&delivered);
     }
 
     fn note(&mut self, egress: &mut Egress, delivered: &Delivered, now: Instant) {
         self.clocks.note_read(now);
-        if delivered.content {
+        if delivered.counted.content {
             self.clocks.note_content(now);
         }
-        if delivered.events > 0 {
+        if delivered.counted.events > 0 {
             egress.last_push = now;
             let end = self.silent_end();
             if end.is_some() || self.clocks.may_end() {
                 self.clocks.note_possible_end(end, now);
             }
         }
-        self.events = delivered.events;
+        self.events = delivered.counted.events;
         let gap = self.meter.end_read(self.pipeline.take_heartbeats(), now);
         let dialect = self.pipeline.dialect();
         egress.follow(dialect, self.pipeline.framing());
         self.observer.read(Arrived {
             meter: &self.meter,
-            events: delivered.events,
+            events: delivered.counted.events,
             gap,
             last: self.last_read,
             now,
