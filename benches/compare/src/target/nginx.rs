@@ -27,7 +27,8 @@ pub(super) const STANZA: Stanza = Stanza {
             Some(files) => (
                 " ssl",
                 format!(
-                    "ssl_certificate {}; ssl_certificate_key {};",
+                    // Older versions offer TLS 1.2 at most unless told otherwise.
+                    "ssl_protocols TLSv1.3; ssl_certificate {}; ssl_certificate_key {};",
                     files.certificate.display(),
                     files.key.display()
                 ),
