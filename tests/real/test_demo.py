@@ -114,7 +114,8 @@ def assert_numbers(demo: Demo, seen: dict[str, Any]) -> None:
         assert 0 < lane["bars"] <= 400 and lane["caption"] in lane["plot"]
         assert f"First word after {lane['ttft']}" in lane["caption"]
         if lane["bars"] > 1:
-            assert number(lane["rate"]) > 0 and number(lane["gap"]) > 0 and lane["gap"] in lane["caption"]
+            # Two heaps may come within a millisecond.
+            assert number(lane["rate"]) > 0 and number(lane["gap"]) >= 0 and lane["gap"] in lane["caption"]
 
 
 def measured(demo: Demo, agent: str, client: str) -> dict[str, Any]:
