@@ -137,7 +137,7 @@ fn is_sound(framing: Framing, text: &[u8]) -> bool {
 fn is_sound_frame(data: &[u8]) -> bool {
     let data = match data.trim_ascii() {
         // A part of the data stream of the AI SDK's version 4.
-        [_, b':', rest @ ..] => rest,
+        [code, b':', rest @ ..] if code.is_ascii_alphanumeric() => rest,
         data => data,
     };
     let is_json = matches!(data.first(), Some(b'{' | b'[' | b'"'));
