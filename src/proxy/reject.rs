@@ -91,18 +91,6 @@ impl Rejection {
         }
     }
 
-    /// Creates the rejection of a head with more headers than allowed.
-    pub(super) fn too_many_headers(max: usize) -> Self {
-        Self {
-            message: format!("the request has more than limits.max_headers ({max}) headers").into(),
-            ..Self::new(
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "too_many_headers",
-                "",
-            )
-        }
-    }
-
     /// Creates the rejection of a request that the shutdown cuts off before there is a response.
     pub(super) fn cut_off() -> Self {
         Self {
@@ -305,6 +293,7 @@ mod tests {
             "bad_request",
             "draining",
             "expectation_failed",
+            "malformed",
             "method_not_allowed",
             "not_found",
             "overloaded",
