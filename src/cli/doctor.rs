@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use super::path;
 
@@ -29,7 +29,7 @@ Exit codes: 0 nothing is wrong, 1 something is, 2 invalid usage.";
 #[command(after_help = DOCTOR_EXAMPLES)]
 pub struct Doctor {
     /// URLs from the agent outwards, 16 at most: http://, https:// or unix:/PATH
-    #[arg(value_name = "URL", required = true, num_args = 1..)]
+    #[arg(value_name = "URL", required = true, num_args = 1.., value_hint = ValueHint::Url)]
     pub urls: Vec<String>,
     /// Method of the request [default: GET, or POST with -d]
     #[arg(short = 'X', long = "request", value_name = "METHOD", conflicts_with_all = ["openai", "anthropic"])]
@@ -56,7 +56,7 @@ pub struct Doctor {
     #[arg(long)]
     pub json: bool,
     /// PEM file of a certificate authority to trust, besides the bundled ones and those of the system
-    #[arg(long, value_name = "FILE", value_parser = path())]
+    #[arg(long, value_name = "FILE", value_parser = path(), value_hint = ValueHint::FilePath)]
     pub ca_file: Option<PathBuf>,
     /// Do not offer HTTP/2
     #[arg(long = "http1.1")]
