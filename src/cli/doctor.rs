@@ -22,7 +22,8 @@ A URL that names only a host is examined with the probe at /.weir/probe. With -X
 is sent to each URL; --openai and --anthropic complete a URL that names only a host, or ends with /v1. Without them, a URL
 with a path is read with GET, twice at the same time.
 Progress is written to stderr, the report to stdout. Values of headers are never shown.
-Exit codes: 0 nothing is wrong, 1 something is, 2 invalid usage.";
+Ctrl-C or SIGTERM ends the reading, and the report has what was seen up to then; a second one ends without a report.
+Exit codes: 0 nothing is wrong, 1 something is, 2 invalid usage, 130 ended without a report.";
 
 /// `weir doctor`
 #[derive(Clone, Debug, Args)]
@@ -49,6 +50,10 @@ pub struct Doctor {
     /// Silence that the probe makes [default: 7s], or that the response to your request may have [default: 60s]
     #[arg(long, value_name = "DURATION")]
     pub idle: Option<String>,
+    /// How long one response to your request is read; a stream that is still going then is not at fault [default: 90s,
+    /// or 30s more than --idle]
+    #[arg(long, value_name = "DURATION")]
+    pub max_time: Option<String>,
     /// Send your own request twice at the same time, even if it is not a GET: finds servers that serve one at a time
     #[arg(long)]
     pub together: bool,
