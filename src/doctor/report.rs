@@ -49,7 +49,7 @@ pub(crate) fn text(hops: &[Hop], shown: &[Shown], interrupted: Option<&Interrupt
     if let Some(Interrupted { after, unread }) = interrupted {
         let _ = write!(out, "interrupted after {}", span(*after));
         if !unread.is_empty() {
-            let _ = write!(out, ", before {}", unread.join(", "));
+            let _ = write!(out, "; not reached: {}", unread.join(", "));
         }
         out.push_str("\n\n");
     }
@@ -323,7 +323,7 @@ mod tests {
             unread: vec!["http://b".to_owned()],
         };
         let said = text(&hops, &shown, Some(&interrupted));
-        let part = "\n\ninterrupted after 12.3 s, before http://b\n\nNothing is wrong";
+        let part = "\n\ninterrupted after 12.3 s; not reached: http://b\n\nNothing is wrong";
         assert!(said.contains(part), "{said}");
         let report = json(&hops, &shown, Some(&interrupted));
         let report: Value = serde_json::from_str(&report).unwrap();

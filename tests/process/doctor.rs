@@ -114,7 +114,7 @@ fn an_interrupt_reports_what_was_seen_of_an_endless_stream() {
             let code = i32::from(report["ok"] != true);
             assert_eq!(output.status.code(), Some(code), "{report}");
         } else {
-            let line = format!(", before {second}\n");
+            let line = format!("; not reached: {second}\n");
             let said = out.lines().any(|one| one.starts_with("interrupted after "));
             assert!(said && out.contains(&line), "{out}");
             assert!(out.contains("not examined: the end"), "{out}");
