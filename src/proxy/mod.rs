@@ -82,11 +82,10 @@ pub async fn serve(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> R
     let under_way = Arc::new(app.request(peer.worker));
     let open = peer.conn.request(request.version() == Version::HTTP_2);
     let (mut parts, incoming) = request.into_parts();
-    let refused = head_limits::refuse(app, peer, &parts, started);
-    if refused.is_none() {
+    let own = head_limits::refuse(app, peer, &parts, started).or_else(|| {
         upgrade_request::recognize(&mut parts, incoming.is_end_stream());
-    }
-    let own = refused.or_else(|| probe::answer(app, peer, &mut parts, started));
+        probe::answer(app, peer, &mut parts, started)
+    });
     let answered = match own {
         Some(response) => Some(response),
         None => resume::endpoint::answer(app, peer, &mut parts, started).await,
