@@ -42,11 +42,14 @@ pub(super) async fn prepare(
     let upgrades = admitted.websocket.is_some();
     let talks = route.upstream.is_websocket() && !upgrades;
     if talks && !matches!(parts.method, Method::GET | Method::POST) {
-        return Err(Rejection::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
-            "the agent speaks only WebSocket, and is asked with GET or POST",
-        ));
+        return Err(Rejection {
+            allow: Some("GET, POST"),
+            ..Rejection::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "the agent speaks only WebSocket, and is asked with GET or POST",
+            )
+        });
     }
     if (admitted.hint.is_some() || upgrades)
         && let Err(full) = app.streams.check(max_streams, &peer.conn.streams)
