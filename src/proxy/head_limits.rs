@@ -10,11 +10,12 @@ use hyper::ext::Protocol;
 use tokio::time::Instant;
 
 use super::bridged::Bridged;
-use super::reject::{Rejected, Rejection, reject};
+use super::reject::{Counted, Refused, Rejected, reject};
 use super::{Peer, admit};
 use crate::app::App;
 use crate::config::Limits;
 use crate::dialect::{Members, RequestHead, detect};
+use crate::metrics::Refusal;
 use crate::reply::body::Body;
 use crate::session::identity::{Identity, REQUEST_ID, TRACEPARENT};
 
@@ -28,7 +29,7 @@ pub(super) fn refuse(
     parts: &request::Parts,
     started: Instant,
 ) -> Option<Response<Body>> {
-    let rejection = check(parts, &app.loaded().config.limits).err()?;
+    let refused = check(parts, &app.loaded().config.limits).err()?;
     let path = parts.uri.path();
     let head = RequestHead::new(path, parts.uri.query().unwrap_or_default(), &parts.headers);
     let dialect = detect::from_request(&head);
@@ -43,13 +44,14 @@ pub(super) fn refuse(
         version: parts.version,
         dialect,
         members: Members::default(),
-        context: None,
+        counted: Counted::Refused(&app.metrics, refused.code),
+        answer: None,
         span: None,
     };
-    Some(reject(&app.metrics, request, &rejection))
+    Some(reject(request, &refused.into()))
 }
 
-fn check(parts: &request::Parts, limits: &Limits) -> Result<(), Rejection> {
+fn check(parts: &request::Parts, limits: &Limits) -> Result<(), Refused> {
     // The head of a bridge's request was measured when its WebSocket was opened.
     let is_measured =
         parts.version == Version::HTTP_2 && parts.extensions.get::<Bridged>().is_none();
@@ -101,23 +103,27 @@ fn naming(headers: &HeaderMap) -> HeaderMap {
 }
 
 /// Creates the rejection of a head of `bytes`. Its code is what such a head has over HTTP/1.1.
-fn too_large(bytes: usize, max: usize) -> Rejection {
-    Rejection {
+fn too_large(bytes: usize, max: usize) -> Refused {
+    Refused {
         message: format!(
             "the request head has {bytes} bytes, more than limits.max_header_bytes ({max})"
         )
         .into(),
-        ..Rejection::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "malformed", "")
+        ..Refused::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Refusal::Malformed,
+            "",
+        )
     }
 }
 
 /// Creates the rejection of a head with more headers than allowed.
-fn too_many(max: usize) -> Rejection {
-    Rejection {
+fn too_many(max: usize) -> Refused {
+    Refused {
         message: format!("the request has more than limits.max_headers ({max}) headers").into(),
-        ..Rejection::new(
+        ..Refused::new(
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "too_many_headers",
+            Refusal::TooManyHeaders,
             "",
         )
     }
@@ -166,10 +172,10 @@ mod tests {
         let fits = limits.max_header_bytes - size(&head(Version::HTTP_2, "x", ""));
         let code = |version, bytes| {
             let parts = head(version, "x", &"y".repeat(bytes));
-            check(&parts, &limits).err().map(|refusal| refusal.code)
+            check(&parts, &limits).err().map(|refused| refused.code)
         };
         assert_eq!(code(Version::HTTP_2, fits), None);
-        assert_eq!(code(Version::HTTP_2, fits + 1), Some("malformed"));
+        assert_eq!(code(Version::HTTP_2, fits + 1), Some(Refusal::Malformed));
         assert_eq!(code(Version::HTTP_11, fits + 1), None);
     }
 
