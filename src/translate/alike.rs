@@ -53,11 +53,14 @@ impl Alike {
 
 /// Reads a block as its client does.
 pub(super) fn classify(classifier: &mut Classifier, block: &Block<'_>) -> Event {
-    *classifier.classify(&Frame {
-        block: Cow::Borrowed(block.bytes),
-        name: block.name,
-        data: block.data.map(Payload::InBlock),
-        whole: true,
-        raw: false,
-    })
+    *classifier.classify(
+        &Frame {
+            block: Cow::Borrowed(block.bytes),
+            name: block.name,
+            data: block.data.map(Payload::InBlock),
+            whole: true,
+            raw: false,
+        },
+        &mut None,
+    )
 }

@@ -73,7 +73,7 @@ fn read(dialect: Dialect, framing: Framing, bytes: &[u8]) -> Vec<(Frame<'static>
         .unwrap();
     let mut classifier = Classifier::new(dialect);
     let with_event = |frame: Frame<'static>| {
-        let event = *classifier.classify(&frame);
+        let event = *classifier.classify(&frame, &mut None);
         (frame, event)
     };
     frames.into_iter().map(with_event).collect()

@@ -243,7 +243,7 @@ fn a_gemini_chunk_has_the_class_of_its_most_critical_part() {
         ("[DONE]", Class::Opaque, None),
     ];
     for (data, class, terminal) in table {
-        let event = *Classifier::new(Dialect::Gemini).classify(&block(data));
+        let event = *Classifier::new(Dialect::Gemini).classify(&block(data), &mut None);
         assert_eq!((event.class, event.terminal), (class, terminal), "{data}");
     }
     let of = |part: &str, more: &str| {
@@ -301,7 +301,7 @@ fn ollama_lines_end_with_done() {
     ];
     for (line, class, terminal) in table {
         let frame = frame(Framing::Ndjson, &format!("{line}\n"));
-        let event = *Classifier::new(Dialect::Ollama).classify(&frame);
+        let event = *Classifier::new(Dialect::Ollama).classify(&frame, &mut None);
         assert_eq!((event.class, event.terminal), (class, terminal), "{line}");
     }
 }
@@ -311,7 +311,7 @@ fn ollama_lines_end_with_done() {
 fn reasoning_is_part_of_the_output_whoever_states_it() {
     let usage = |json: &str| {
         let mut classifier = Classifier::new(Dialect::OpenAiChat);
-        let event = *classifier.classify(&block(json));
+        let event = *classifier.classify(&block(json), &mut None);
         let usage = event.usage.unwrap();
         (usage.input, usage.output, usage.reasoning)
     };
@@ -346,7 +346,7 @@ fn padding_and_counters_are_no_content_and_do_not_prevent_merging() {
             let json = format!(
                 r#"{{"object":"chat.completion.chunk","choices":[{{"index":0,"delta":{{"content":"t{number}"{within}}}}}]{beside}}}"#
             );
-            let event = *classifier.classify(&block(&json));
+            let event = *classifier.classify(&block(&json), &mut None);
             assert_eq!((event.class, event.content), (Class::Token, Content::Token));
             keys.push(event.merge.expect(&json).key);
         }
@@ -354,7 +354,7 @@ fn padding_and_counters_are_no_content_and_do_not_prevent_merging() {
     assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
     // What may be part of the answer does.
     let cited = r#"{"choices":[{"index":0,"delta":{"content":"a"}}],"citations":["x"]}"#;
-    let event = *classifier.classify(&block(cited));
+    let event = *classifier.classify(&block(cited), &mut None);
     assert_ne!(event.merge.map(|merge| merge.key), Some(keys[0]));
 }
 
@@ -389,7 +389,7 @@ fn reasoning_is_reasoning_under_every_name() {
         ),
     ] {
         let json = format!(r#"{{"choices":[{{"index":0,"delta":{{{delta}}}}}]}}"#);
-        let event = *classifier.classify(&block(&json));
+        let event = *classifier.classify(&block(&json), &mut None);
         assert_eq!((event.class, event.content), (class, content), "{delta}");
     }
 }

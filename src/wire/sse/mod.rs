@@ -32,14 +32,14 @@ pub struct Decoder {
     /// The last byte read was a CR that ended a line. A following LF belongs to the same line end.
     skip_lf: bool,
     /// How many bytes of a byte order mark were read so far; `None` once the mark was removed or found absent.
-    bom: Option<usize>,
+    bom: Option<u8>,
     limit: usize,
     comments: u64,
     /// The unfinished block. Invariant: the buffer starts at the beginning of a block.
     tail: Vec<u8>,
     scan: Scan,
     /// The value of a lone `retry` field, which is sent with the next block.
-    retry: Option<Vec<u8>>,
+    retry: Option<Box<[u8]>>,
     /// The unfinished block, if it is large. `tail` is empty then.
     large: Option<Box<Large>>,
     large_bytes: usize,
@@ -201,7 +201,10 @@ impl Decoder {
         if !chunk.is_empty() {
             self.skip_lf = false;
         }
-        let Some(seen) = self.bom else { return chunk };
+        let Some(waiting) = self.bom else {
+            return chunk;
+        };
+        let seen = usize::from(waiting);
         let mark = BOM.get(seen..).unwrap_or_default();
         let matching = (mark.iter().zip(chunk))
             .take_while(|(mark, byte)| mark == byte)
@@ -209,7 +212,8 @@ impl Decoder {
         if seen + matching == BOM.len() {
             self.bom = None;
         } else if matching == chunk.len() {
-            self.bom = Some(seen + matching);
+            // The mark has three bytes.
+            self.bom = u8::try_from(seen + matching).ok();
         } else {
             // Not a byte order mark: the bytes that looked like its start are ordinary text.
             self.tail
@@ -249,7 +253,7 @@ impl Decoder {
 
     /// Returns the block of a builder, or `None` if it holds no event. `retry` is the lone `retry` field before it,
     /// which then waits for the next block.
-    fn built(&mut self, builder: Builder, retry: Option<Vec<u8>>) -> Option<Frame<'static>> {
+    fn built(&mut self, builder: Builder, retry: Option<Box<[u8]>>) -> Option<Frame<'static>> {
         builder
             .finish()
             .map_err(|own| self.retry = own.or(retry))
