@@ -19,6 +19,7 @@ mod extremes;
 mod limits;
 mod logs;
 mod logs_short;
+mod logs_start;
 mod loops;
 mod merge;
 mod metrics;
