@@ -37,6 +37,7 @@ mod stream_ends;
 mod streams;
 mod support;
 mod upstream_websocket;
+mod upstream_websocket_agent;
 mod websocket;
 mod websocket_cases;
 mod websocket_ends;
