@@ -22,6 +22,8 @@ pub struct Meter {
     text: bool,
     /// How many of the next events are looked at for what only the first ones say.
     looks: u8,
+    /// The name of the model is wanted.
+    wants_model: bool,
     /// The last text, answer or reasoning.
     pub last_token: Option<Instant>,
     /// The first event of any kind.
@@ -42,7 +44,6 @@ pub struct Meter {
     tools: Option<Box<Tools>>,
     /// The name of the model in one of the first events, if `wants_model` is set.
     pub model: Option<Box<str>>,
-    wants_model: bool,
 }
 
 /// Token counts that an upstream reported.

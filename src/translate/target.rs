@@ -41,6 +41,11 @@ impl Target {
         Self::OpenAiChat,
     ];
 
+    /// Returns the position in [`Target::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
     /// Returns the word of the configuration and of clients.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -306,6 +306,8 @@ impl Seen {
             None => {
                 if self.members.len() < MAX_MEMBERS {
                     let past = Past::Once(value);
+                    // Most streams have one.
+                    self.members.reserve_exact(1);
                     self.members.push(Member { name, past });
                 }
                 false

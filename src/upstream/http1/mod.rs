@@ -41,9 +41,9 @@ pub(super) struct Connection {
     state: State,
     /// Bytes that were read but not parsed: part of a head, or body bytes that arrived with it.
     unread: BytesMut,
-    /// Most bytes of one read of the body.
-    most: usize,
     acks: Acks,
+    /// A read of the body takes few bytes.
+    low_rate: bool,
     /// The size of the kernel's receive buffer, as last requested.
     receive: u32,
     is_head: bool,
@@ -66,7 +66,7 @@ impl Connection {
             upload: None,
             state: State::Idle,
             unread: BytesMut::new(),
-            most: READ_BYTES,
+            low_rate: false,
             acks: Acks::new(),
             receive: RECEIVE_BUFFER_BYTES,
             is_head: false,
@@ -96,11 +96,7 @@ impl Connection {
 
     /// Sets whether each read takes few bytes, while the kernel's buffer shrinks step by step; or as many as usual.
     pub(super) fn set_low_rate(&mut self, low_rate: bool) {
-        self.most = if low_rate {
-            NARROW_READ_BYTES
-        } else {
-            READ_BYTES
-        };
+        self.low_rate = low_rate;
         if !low_rate && self.receive < RECEIVE_BUFFER_BYTES {
             self.set_receive_buffer(RECEIVE_BUFFER_BYTES);
         }
@@ -200,25 +196,30 @@ impl Connection {
             io,
             state,
             unread,
-            most,
+            low_rate,
             acks,
             refused,
             ..
         } = self;
         let (undone, short) = if unread.is_empty() {
+            let most = if *low_rate {
+                NARROW_READ_BYTES
+            } else {
+                READ_BYTES
+            };
             let mut read = 0;
             let undo = |bytes: &mut [u8]| {
                 read = bytes.len();
                 if read == 0 && refused.as_ref().is_some_and(is_reset) {
                     return (None, true);
                 }
-                (state.undo(bytes, sink), read < *most)
+                (state.undo(bytes, sink), read < most)
             };
-            let undone = ready!(poll_read(io, cx, *most, undo)).map_err(Broken::Reset)?;
+            let undone = ready!(poll_read(io, cx, most, undo)).map_err(Broken::Reset)?;
             if acks.read() {
                 io.delay_acks(true);
             }
-            if *most < READ_BYTES && self.receive > NARROW_RECEIVE_BUFFER_BYTES {
+            if *low_rate && self.receive > NARROW_RECEIVE_BUFFER_BYTES {
                 self.shrink(read);
             }
             undone

@@ -22,8 +22,8 @@ use crate::event::Span;
 use build::Builder;
 use large::Large;
 
-/// An unfinished block of more bytes than this is taken in as [`Large`].
-const LARGE_BYTES: usize = 256 * 1024;
+/// See [`Decoder::large_bytes`].
+const LARGE_BYTES: u32 = 256 * 1024;
 
 /// A decoder that splits bytes into blocks.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub struct Decoder {
     skip_lf: bool,
     /// How many bytes of a byte order mark were read so far; `None` once the mark was removed or found absent.
     bom: Option<u8>,
+    /// An unfinished block of more bytes than this is taken in as [`Large`].
+    large_bytes: u32,
     limit: usize,
     comments: u64,
     /// The unfinished block. Invariant: the buffer starts at the beginning of a block.
@@ -42,7 +44,6 @@ pub struct Decoder {
     retry: Option<Box<[u8]>>,
     /// The unfinished block, if it is large. `tail` is empty then.
     large: Option<Box<Large>>,
-    large_bytes: usize,
 }
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
@@ -106,7 +107,7 @@ impl Decoder {
         match flow {
             Flow::Go => {
                 self.check(self.tail.len())?;
-                if self.tail.len() > self.large_bytes && !self.scan.in_comment {
+                if self.tail.len() > self.large_bytes as usize && !self.scan.in_comment {
                     self.scan = Scan::default();
                     let tail = std::mem::take(&mut self.tail);
                     let large = Large::new(&tail, self.retry.as_deref(), self.limit);
