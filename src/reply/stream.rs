@@ -142,7 +142,7 @@ impl Stream {
                     if waited > STALL {
                         self.metrics.client_stall.observe(waited.as_secs_f64());
                     }
-                    self.metrics.added.observe(aged.as_secs_f64());
+                    self.metrics.added.observe(aged);
                     if large.is_empty() {
                         Took::Some
                     } else {

@@ -217,20 +217,17 @@ fn frame(chunk: &mut Vec<u8>) -> usize {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut length = chunk.len() - SIZE_LINE;
     chunk.extend_from_slice(b"\r\n");
-    let mut line = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b'\r', b'\n'];
-    let mut start = SIZE_LINE - 2;
-    for place in line.iter_mut().take(SIZE_LINE - 2).rev() {
-        *place = DIGITS.get(length & 15).copied().unwrap_or_default();
-        start -= 1;
-        length >>= 4;
-        if length == 0 {
-            break;
+    if let Some([digits @ .., cr, lf]) = chunk.first_chunk_mut::<SIZE_LINE>() {
+        [*cr, *lf] = *b"\r\n";
+        for (start, digit) in digits.iter_mut().enumerate().rev() {
+            *digit = DIGITS.get(length & 15).copied().unwrap_or_default();
+            length >>= 4;
+            if length == 0 {
+                return start;
+            }
         }
     }
-    if let Some(front) = chunk.first_chunk_mut() {
-        *front = line;
-    }
-    start
+    0
 }
 
 #[cfg(test)]

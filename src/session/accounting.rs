@@ -94,7 +94,7 @@ impl Observer for ReadCounts {
             self.live.speaks(dialect);
         }
         if let Some(gap) = gap {
-            self.metrics.gap.observe(gap.as_secs_f64());
+            self.metrics.gap.observe(gap);
         }
         if events >= BURST_EVENTS && now.duration_since(last) > BURST_SILENCE {
             self.metrics.bursts.inc();
