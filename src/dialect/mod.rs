@@ -273,7 +273,7 @@ pub struct Classifier {
     repeat: Repeat,
     parser: Box<dyn Parser>,
     dialect: Dialect,
-    /// The meaning of the last frame that had to be parsed.
+    /// The meaning of the last frame that had to be parsed, or was to be kept.
     last: Event,
     /// What stood beside the texts so far.
     seen: Seen,
@@ -310,11 +310,35 @@ impl Classifier {
 
     /// Returns the meaning of the next frame.
     pub fn classify(&mut self, frame: &Frame<'_>) -> &Event {
+        if self.recognises(frame) {
+            self.repeat.meaning()
+        } else {
+            &self.last
+        }
+    }
+
+    /// Returns the meaning of the next frame, to be changed. [`Classifier::kept`] returns it again.
+    pub(crate) fn classify_and_keep(&mut self, frame: &Frame<'_>) -> &mut Event {
+        if self.recognises(frame) {
+            self.last = *self.repeat.meaning();
+        }
+        &mut self.last
+    }
+
+    /// Returns what [`Classifier::classify_and_keep`] has returned last, if no other frame was classified since.
+    pub(crate) const fn kept(&mut self) -> &mut Event {
+        &mut self.last
+    }
+
+    /// Finds the meaning of the next frame. Returns whether an earlier one is repeated, which has it; otherwise it is the
+    /// last.
+    #[inline]
+    fn recognises(&mut self, frame: &Frame<'_>) -> bool {
         if self.repeat.recognises(frame) {
             if let Some(varying) = self.repeat.varying() {
                 self.parser.note_varying(varying.of(&frame.block));
             }
-            return self.repeat.meaning();
+            return true;
         }
         if self.repeat.was_repeated() {
             self.seen.repeated();
@@ -326,7 +350,7 @@ impl Classifier {
             self.repeat.forget();
         }
         self.repeat.learn(frame, &self.last);
-        &self.last
+        false
     }
 
     /// Returns the meaning of a frame in another dialect than the rest of the stream.

@@ -7,53 +7,54 @@ use crate::dialect::Classifier;
 use crate::event::{Event, Span};
 use crate::wire::{Frame, Payload};
 
-/// How a piece of a text was classified, for those that follow.
-#[derive(Debug)]
+/// What the blocks with the pieces of a text have in common. What they mean is what the classifier keeps, as long as it
+/// reads nothing else.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Alike {
-    event: Event,
     /// How many bytes of a block follow its text.
-    after: usize,
+    after: u16,
 }
 
 impl Alike {
-    /// Returns the event of a block with this text. Only the first block of a text is read.
-    pub(super) fn event(
+    /// Returns the event of a block with this text. Only the first block of a text is read. `known` must be `None` if the
+    /// classifier has read anything else since.
+    pub(super) fn event<'c>(
         known: &mut Option<Self>,
         block: &Block<'_>,
         text: &[u8],
-        classifier: &mut Classifier,
-    ) -> Event {
-        if let Some(event) = known.as_ref().and_then(|alike| alike.of(block.bytes, text)) {
+        classifier: &'c mut Classifier,
+    ) -> &'c mut Event {
+        if let Some(span) = known.and_then(|alike| alike.span(block.bytes, text)) {
+            let event = classifier.kept();
+            event.text = Some(span);
+            if let Some(merge) = &mut event.merge {
+                merge.text = span;
+            }
             return event;
         }
         let event = classify(classifier, block);
         let span = event.text.filter(|span| span.of(block.bytes) == text);
-        *known = span.map(|span| Self {
-            event,
-            after: block.bytes.len().saturating_sub(span.end as usize),
+        *known = span.and_then(|span| {
+            let after = block.bytes.len().saturating_sub(span.end as usize);
+            u16::try_from(after).ok().map(|after| Self { after })
         });
         event
     }
 
-    fn of(&self, block: &[u8], text: &[u8]) -> Option<Event> {
-        let end = block.len().checked_sub(self.after)?;
+    /// Returns where the text lies in a block; `None` if it does not lie where it should.
+    fn span(self, block: &[u8], text: &[u8]) -> Option<Span> {
+        let end = block.len().checked_sub(usize::from(self.after))?;
         let start = end.checked_sub(text.len())?;
         if block.get(start..end)? != text {
             return None;
         }
-        let span = Span::new(start..end)?;
-        let mut event = self.event;
-        event.text = Some(span);
-        if let Some(merge) = &mut event.merge {
-            merge.text = span;
-        }
-        Some(event)
+        Span::new(start..end)
     }
 }
 
 /// Reads a block as its client does.
-pub(super) fn classify(classifier: &mut Classifier, block: &Block<'_>) -> Event {
-    *classifier.classify(&Frame {
+pub(super) fn classify<'c>(classifier: &'c mut Classifier, block: &Block<'_>) -> &'c mut Event {
+    classifier.classify_and_keep(&Frame {
         block: Cow::Borrowed(block.bytes),
         name: block.name,
         data: block.data.map(Payload::InBlock),
