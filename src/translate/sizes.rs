@@ -9,7 +9,8 @@ use super::writer::ai_sdk::AiSdk;
 use super::writer::anthropic::Anthropic;
 use super::writer::events::Events;
 use super::writer::openai_chat::OpenAiChat;
-use super::{Recorder, Translator};
+use super::{Recorder, Translator, reading};
+use crate::dialect::Dialect;
 
 #[test]
 fn a_quiet_stream_holds_little() {
@@ -24,5 +25,13 @@ fn a_quiet_stream_holds_little() {
         ("OpenText", size_of::<OpenText>(), 48),
     ] {
         assert!(size <= class, "{name}: {size} bytes, at most {class}");
+    }
+}
+
+#[test]
+fn no_reading_is_large() {
+    for dialect in Dialect::ALL {
+        let size = size_of_val(&*reading::of(dialect, b"{}"));
+        assert!(size <= 192, "{dialect}: {size} bytes");
     }
 }
