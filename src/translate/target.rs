@@ -1,5 +1,7 @@
 //! What a stream may be translated to.
 
+use std::sync::Arc;
+
 use super::ensemble::{Voice, Voiced};
 use super::raw;
 use super::status::Statuses;
@@ -144,7 +146,7 @@ impl Target {
         dialect: Dialect,
         began: u64,
         statuses: Statuses,
-        voice: Option<Voice>,
+        voice: Option<Arc<Voice>>,
     ) -> Box<dyn Writer> {
         let voice = Voiced(voice);
         match self {
