@@ -6,6 +6,7 @@ pub mod completions;
 pub mod doctor;
 pub mod drain;
 mod explain;
+mod fixed;
 pub mod healthcheck;
 pub mod inject;
 mod input;

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Interval;
 
-use super::{records, service_manager, started};
+use super::{fixed, records, service_manager, started};
 use crate::admin;
 use crate::app::{App, Loaded};
 use crate::config::{self, Config, Overrides};
@@ -305,29 +305,10 @@ fn reload(app: &App, source: &Source) -> &'static str {
     let built = read
         .unwrap_or_else(|_| Err("the file could not be read: a defect in Weir".to_owned()))
         .and_then(|config| {
-            let old = app.loaded();
-            let fixed = [
-                ("listen", config.listen != old.config.listen),
-                ("admin", config.admin != old.config.admin),
-                ("workers", config.workers != old.config.workers),
-                ("log", config.log != old.config.log),
-                ("traces", config.traces != old.config.traces),
-                ("complete", config.complete != old.config.complete),
-                ("resume", config.journals != old.config.journals),
-            ];
-            for (key, _) in fixed.into_iter().filter(|(_, changed)| *changed) {
+            let (config, differ) = fixed::keep(&app.loaded().config, config);
+            for key in differ {
                 tracing::warn!(key, "a change of this key needs a restart");
             }
-            let config = Config {
-                listen: old.config.listen.clone(),
-                admin: old.config.admin.clone(),
-                workers: old.config.workers,
-                log: old.config.log.clone(),
-                traces: old.config.traces.clone(),
-                complete: old.config.complete.clone(),
-                journals: old.config.journals.clone(),
-                ..config
-            };
             Loaded::new(config, &app.metrics, &app.sockets).map_err(|error| error.to_string())
         });
     match built {

@@ -9,6 +9,7 @@ mod exemplars;
 mod families;
 pub mod gen_ai;
 mod openmetrics;
+mod refusal;
 mod register;
 mod requests;
 mod resume;
@@ -28,6 +29,7 @@ use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, Registry, TextEncod
 pub use busy::{BusyGauge, BusyHistogram};
 pub use exemplars::TraceId;
 pub use openmetrics::OPENMETRICS;
+pub use refusal::Refusal;
 pub use resume::{Eviction, ResumeMetrics, ResumeResult, ResumeRoute, ResumeWay, Viewing};
 pub use route::{Active, RouteMetrics};
 pub use samples::Samples;
@@ -39,22 +41,6 @@ use register::{counters, gauges, register};
 
 /// A client that takes nothing for longer than this, while something waits for it, is counted as stalled.
 pub const STALL: Duration = Duration::from_millis(100);
-
-/// The reasons for which requests are refused before a route takes them.
-const REFUSALS: [&str; 12] = [
-    "bad_request",
-    "draining",
-    "expectation_failed",
-    "loop_detected",
-    "malformed",
-    "method_not_allowed",
-    "not_found",
-    "overloaded",
-    "request_head",
-    "too_many_headers",
-    "transfer_coding_not_supported",
-    "upgrade_not_supported",
-];
 
 /// What becomes of records of finished streams.
 const RECORD_RESULTS: [&str; 5] = ["failed", "full", "refused", "sent", "shutdown"];
@@ -146,8 +132,8 @@ impl Metrics {
             "Requests refused before a route took them.",
             &["reason"],
         );
-        for reason in REFUSALS {
-            refused.with_label_values(&[reason]);
+        for reason in Refusal::ALL {
+            refused.with_label_values(&[reason.as_str()]);
         }
         let records = counters(
             &registry,
@@ -238,12 +224,9 @@ impl Metrics {
         Arc::clone(routes.entry(name.to_owned()).or_insert_with(new))
     }
 
-    /// Counts a request that no route took; reasons outside the closed set count as `bad_request`.
-    pub fn refused(&self, reason: &str) {
-        let known = REFUSALS.into_iter().find(|known| *known == reason);
-        self.refused
-            .with_label_values(&[known.unwrap_or("bad_request")])
-            .inc();
+    /// Counts a request that no route took.
+    pub fn refused(&self, reason: Refusal) {
+        self.refused.with_label_values(&[reason.as_str()]).inc();
     }
 
     /// Counts what became of a record; results outside the closed set count as `failed`.

@@ -10,14 +10,15 @@ use tokio::time::Instant;
 use super::admitted::Admitted;
 use super::body_sniff::{self, BodySniff};
 use super::bridged::Bridged;
-use super::reject::{Rejected, Rejection, reject};
+use super::own_answer::Answer;
+use super::reject::{Counted, Refused, Rejected, reject};
 use super::upgrade_request::{self, Asked};
 use super::{Peer, choose_reply, loops, metadata, request_span, validate};
 use crate::app::{App, InProgress, Loaded};
 use crate::capacity::Entered;
 use crate::config::Route;
 use crate::dialect::{Choice, Members, RequestHead, detect};
-use crate::metrics::RouteMetrics;
+use crate::metrics::{Refusal, RouteMetrics};
 use crate::reply::body::Body;
 use crate::route;
 use crate::session::detached::Detachable;
@@ -29,14 +30,15 @@ const ADDED: usize = 8;
 /// How many characters of a path a log line shows.
 const MAX_PATH: usize = 256;
 
-/// Admits a request that may be forwarded, and begins its span. Otherwise returns the response that rejects it.
-/// `under_way` counts the request as in progress.
+/// Admits a request that may be forwarded, and begins its span. Otherwise returns the response that rejects it: in the form
+/// that `form` returns for the status, if it returns any. `under_way` counts the request as in progress.
 pub(super) fn admit(
     app: &App,
     peer: &Peer,
     parts: &mut request::Parts,
     started: Instant,
     under_way: &Arc<InProgress>,
+    form: impl FnOnce(&request::Parts, StatusCode) -> Option<Answer>,
 ) -> Result<Admitted, Box<Response<Body>>> {
     // Without those that Weir adds.
     let headers = parts.headers.len();
@@ -68,7 +70,7 @@ pub(super) fn admit(
         let metadata = metadata::take(complete, &routed.route.name, &mut parts.headers)?;
         Ok((entered, routed, target, metadata))
     });
-    let (entered, Routed { route, metrics }, target, metadata) = decided.map_err(|rejection| {
+    let (entered, Routed { route, metrics }, target, metadata) = decided.map_err(|refused| {
         let request = Rejected {
             identity: &identity,
             method: &parts.method,
@@ -78,10 +80,11 @@ pub(super) fn admit(
             version: parts.version,
             dialect: hint,
             members: Members::default(),
-            context: None,
+            counted: Counted::Refused(&app.metrics, refused.code),
+            answer: form(parts, refused.status),
             span: None,
         };
-        Box::new(reject(&app.metrics, request, &rejection))
+        Box::new(reject(request, &refused.into()))
     })?;
     let hint = match route.policy.dialect {
         Choice::Auto => hint,
@@ -145,29 +148,29 @@ pub(super) fn check(
     parts: &request::Parts,
     headers: usize,
     returns: bool,
-) -> Result<Entered, Rejection> {
+) -> Result<Entered, Refused> {
     let limits = app.loaded().config.limits;
     if headers > limits.max_headers {
         // The HTTP/1.1 engine rejects such heads itself; the HTTP/2 engine only knows their size.
-        return Err(Rejection::too_many_headers(limits.max_headers));
+        return Err(Refused::too_many_headers(limits.max_headers));
     }
     validate::check(parts)?;
     if !returns && app.refusing.load(Ordering::Relaxed) {
-        return Err(Rejection::new(
+        return Err(Refused::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "draining",
+            Refusal::Draining,
             "draining: this instance is shutting down, ask again",
         ));
     }
     if app.memory.is_short() {
-        return Err(Rejection::new(
+        return Err(Refused::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "overloaded",
+            Refusal::Overloaded,
             "overloaded: this instance is short of memory (limits.memory), ask again",
         ));
     }
     let entered = app.admitted.enter(limits.max_requests, &peer.conn.requests);
-    entered.map_err(|full| Rejection::too_many("max_requests", limits.max_requests, full))
+    entered.map_err(|full| Refused::too_many("max_requests", limits.max_requests, full))
 }
 
 /// A route and its metrics.
@@ -177,7 +180,7 @@ struct Routed {
 }
 
 /// Returns the route of the request, in the configuration that is in force.
-fn routed(loaded: &Loaded, parts: &request::Parts) -> Result<Routed, Rejection> {
+fn routed(loaded: &Loaded, parts: &request::Parts) -> Result<Routed, Refused> {
     if let Some(bridged) = parts.extensions.get::<Bridged>() {
         return Ok(Routed {
             route: Arc::clone(&bridged.route),
@@ -193,9 +196,9 @@ fn routed(loaded: &Loaded, parts: &request::Parts) -> Result<Routed, Rejection> 
     });
     match found {
         Some(routed) => Ok(routed),
-        None => Err(Rejection::new(
+        None => Err(Refused::new(
             StatusCode::NOT_FOUND,
-            "not_found",
+            Refusal::NotFound,
             "no route takes this request",
         )),
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{Method, Response, Version};
 
 use super::body_sniff::BodySniff;
-use super::reject::{Rejected, Rejection, reject};
+use super::reject::{Counted, Rejected, Rejection, reject};
 use super::resume::Begin;
 use super::upgrade_request::Asked;
 use crate::app::{App, Loaded};
@@ -127,9 +127,10 @@ impl Admitted {
             version: self.version,
             dialect: (self.target.map(Target::dialect)).or_else(|| self.asked_for()),
             members: self.members(),
-            context: Some(context),
+            counted: Counted::Route(context),
+            answer: None,
             span,
         };
-        reject(&app.metrics, request, rejection)
+        reject(request, rejection)
     }
 }

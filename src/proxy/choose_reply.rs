@@ -2,8 +2,9 @@
 
 use http::{HeaderName, StatusCode, Uri, request};
 
-use super::reject::Rejection;
+use super::reject::Refused;
 use crate::config::Reply;
+use crate::metrics::Refusal;
 use crate::translate::Target;
 
 /// The header by which a client asks for a dialect.
@@ -16,10 +17,7 @@ const PARAMETER: &str = "weir.reply";
 ///
 /// # Errors
 /// If the route does not offer what the client asks for.
-pub(super) fn choose(
-    reply: &Reply,
-    parts: &mut request::Parts,
-) -> Result<Option<Target>, Rejection> {
+pub(super) fn choose(reply: &Reply, parts: &mut request::Parts) -> Result<Option<Target>, Refused> {
     if !reply.is_on() {
         return Ok(None);
     }
@@ -30,13 +28,13 @@ pub(super) fn choose(
         return Ok(reply.preset);
     };
     let target = Reply::parse(word).filter(|target| reply.offers(*target));
-    target.ok_or_else(|| Rejection {
+    target.ok_or_else(|| Refused {
         message: format!(
             "the route does not offer the reply that was asked for with Weir-Reply or weir.reply: expected one of {}",
             reply.words().join(", ")
         )
         .into(),
-        ..Rejection::new(StatusCode::NOT_ACCEPTABLE, "reply_not_offered", "")
+        ..Refused::new(StatusCode::NOT_ACCEPTABLE, Refusal::ReplyNotOffered, "")
     })
 }
 

@@ -2,8 +2,9 @@
 
 use http::{HeaderMap, StatusCode};
 
-use super::reject::{Blame, Rejection};
+use super::reject::{Blame, Refused};
 use crate::config::Route;
+use crate::metrics::Refusal;
 use crate::upstream::hops::{Hop, Passed};
 
 /// A request may come through one process as often. A second time can be meant: one route leads to another, or an agent
@@ -16,7 +17,7 @@ const MOST: usize = 10;
 ///
 /// # Errors
 /// If it has come through Weir too often.
-pub(super) fn check(hop: &Hop, route: &Route, headers: &HeaderMap) -> Result<(), Rejection> {
+pub(super) fn check(hop: &Hop, route: &Route, headers: &HeaderMap) -> Result<(), Refused> {
     let Passed { here, all } = hop.passed(headers);
     if here < MOST_HERE && all < MOST {
         return Ok(());
@@ -30,11 +31,11 @@ pub(super) fn check(hop: &Hop, route: &Route, headers: &HeaderMap) -> Result<(),
         route.name,
         keys.join(", ")
     );
-    Err(Rejection {
+    Err(Refused {
         message: message.clone().into(),
         blame: Blame::Weir {
             cause: Some(message),
         },
-        ..Rejection::new(StatusCode::LOOP_DETECTED, "loop_detected", "")
+        ..Refused::new(StatusCode::LOOP_DETECTED, Refusal::LoopDetected, "")
     })
 }

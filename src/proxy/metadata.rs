@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode};
 
-use super::reject::Rejection;
+use super::reject::Refused;
 use crate::config::Complete;
+use crate::metrics::Refusal;
 
 /// Most bytes of it.
 const MAX_BYTES: usize = 4 << 10;
@@ -19,7 +20,7 @@ pub(super) fn take(
     complete: &Complete,
     route: &str,
     headers: &mut HeaderMap,
-) -> Result<Option<Arc<str>>, Rejection> {
+) -> Result<Option<Arc<str>>, Refused> {
     if !complete.records(route) {
         return Ok(None);
     }
@@ -31,10 +32,10 @@ pub(super) fn take(
     let text = std::str::from_utf8(value.as_bytes());
     let text = text.ok().filter(|text| text.len() <= MAX_BYTES);
     let (Some(text), None) = (text, given.next()) else {
-        return Err(Rejection {
+        return Err(Refused {
             message: format!("bad_request: {name} takes one text of at most {MAX_BYTES} bytes")
                 .into(),
-            ..Rejection::new(StatusCode::BAD_REQUEST, "bad_request", "")
+            ..Refused::new(StatusCode::BAD_REQUEST, Refusal::BadRequest, "")
         });
     };
     let text = Arc::from(text);

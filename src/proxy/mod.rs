@@ -5,8 +5,11 @@
 //! checks the    builds the      calls the       starts a stream   counts, and
 //! head          upstream call   upstream        or passes through records times
 //!   │             │               │               │
-//!   └─────────────┴───────────────┴───────────────┴──► reject: builds all error responses of Weir itself
+//!   └─────────────┴───────────────┴───────────────┴──► reject: refuses it, in the name of Weir itself
 //! ```
+//!
+//! `reject` is the only function that refuses a request. Input that never became a request (400, 408, 414, 431) is answered in
+//! `server::refusal`.
 
 mod accounting;
 mod admit;
@@ -23,6 +26,7 @@ mod interim;
 mod loops;
 mod merge;
 mod metadata;
+mod own_answer;
 mod plain_response;
 mod prepare;
 mod probe;
@@ -88,12 +92,19 @@ pub async fn serve(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> R
     };
     let mut response = match answered {
         Some(response) => response,
-        None => match admit::admit(app, peer, &mut parts, started, &under_way) {
+        None => match admit::admit(
+            app,
+            peer,
+            &mut parts,
+            started,
+            &under_way,
+            |parts, status| resume::come_back(app, parts, status),
+        ) {
             Ok(admitted) => {
                 let payload = Payload::Incoming(incoming);
                 forward(app, peer, admitted, parts, payload).await
             }
-            Err(rejected) => resume::come_back(app, &parts, *rejected),
+            Err(rejected) => *rejected,
         },
     };
     if response.body().is_fixed()
@@ -117,7 +128,7 @@ async fn ask(
     let started = Instant::now();
     let under_way = Arc::new(app.request(peer.worker));
     let open = peer.conn.request(false);
-    let response = match admit::admit(app, peer, &mut parts, started, &under_way) {
+    let response = match admit::admit(app, peer, &mut parts, started, &under_way, |_, _| None) {
         Ok(admitted) => forward(app, peer, admitted, parts, Payload::Whole(body)).await,
         Err(rejected) => *rejected,
     };

@@ -42,11 +42,14 @@ pub(super) async fn prepare(
     let upgrades = admitted.websocket.is_some();
     let talks = route.upstream.is_websocket() && !upgrades;
     if talks && !matches!(parts.method, Method::GET | Method::POST) {
-        return Err(Rejection::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
-            "the agent speaks only WebSocket, and is asked with GET or POST",
-        ));
+        return Err(Rejection {
+            allow: Some("GET, POST"),
+            ..Rejection::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "the agent speaks only WebSocket, and is asked with GET or POST",
+            )
+        });
     }
     if (admitted.hint.is_some() || upgrades)
         && let Err(full) = app.streams.check(max_streams, &peer.conn.streams)
@@ -152,4 +155,76 @@ pub(super) async fn prepare(
         total_at,
         received,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::app::Loaded;
+    use crate::client_conn::ClientConn;
+    use crate::config::{self, Overrides};
+    use crate::metrics::Metrics;
+    use crate::proxy::admit;
+    use crate::upstream::Sockets;
+    use crate::upstream::hops::Hop;
+
+    /// Loads a configuration whose only route leads to the upstream of this name.
+    fn loaded(upstream: &str, metrics: &Metrics, sockets: &Arc<Sockets>) -> Loaded {
+        let text = format!(
+            "upstreams: {{ {upstream}: {{ endpoints: [\"http://127.0.0.1:1\"] }} }}\n\
+            routes: [{{ name: r, upstream: {upstream} }}]\n"
+        );
+        let config = config::load(Some(("f", &text)), &Overrides::default()).unwrap();
+        Loaded::new(config, metrics, sockets).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_route_whose_upstream_is_gone_has_failed() {
+        let (metrics, sockets) = (Arc::new(Metrics::new()), Arc::new(Sockets::default()));
+        let app = App::new(
+            loaded("a", &metrics, &sockets),
+            Arc::clone(&sockets),
+            Arc::clone(&metrics),
+            None,
+            Vec::new(),
+        );
+        let peer = Peer {
+            origin: Origin {
+                client: None,
+                scheme: "http",
+                forwarded: false,
+                hop: Hop::random(),
+            },
+            worker: 0,
+            conn: Arc::new(ClientConn::new(
+                Duration::from_secs(1),
+                Duration::from_secs(1),
+            )),
+            certificate: None,
+        };
+        let request = Request::builder().uri("/").header(header::HOST, "h");
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        let (now, under_way) = (Instant::now(), Arc::new(app.request(peer.worker)));
+        let admitted = admit::admit(&app, &peer, &mut parts, now, &under_way, |_, _| None);
+        let mut admitted = admitted.unwrap();
+        admitted.loaded = Arc::new(loaded("b", &metrics, &sockets));
+        let body = Payload::Whole(Bytes::new());
+        let prepared = prepare(&app, &peer, &mut admitted, parts, body).await;
+        let rejection = prepared.err().unwrap();
+        assert_eq!(rejection.code, "upstream_connect");
+        let response = admitted.reject(&app, &rejection);
+        assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+        let text = metrics.encode();
+        for counted in [
+            "weir_requests_total{code=\"502\",kind=\"unary\",route=\"r\"} 1\n",
+            "weir_upstream_errors_total{reason=\"upstream_connect\",route=\"r\"} 1\n",
+        ] {
+            assert!(text.contains(counted), "{counted} in {text}");
+        }
+    }
 }

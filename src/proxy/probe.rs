@@ -9,13 +9,14 @@ use tokio::time::Instant;
 
 use super::accounting::OnDrop;
 use super::plain_response::ENDED;
-use super::reject::REFUSED;
+use super::reject::{Counted, Refused, Rejected, reject};
 use super::{Peer, admit, validate};
 use crate::app::App;
 use crate::body_deadline::BodyDeadline;
-use crate::dialect::{self, Members};
+use crate::dialect::Members;
 use crate::encode;
 use crate::log::access::Line;
+use crate::metrics::Refusal;
 use crate::probe::{Asked, HEADER, MAX_STREAMS, PATH, Script, Settings};
 use crate::reply::body::Body;
 use crate::session::identity::{Identity, REQUEST_ID};
@@ -25,8 +26,8 @@ use crate::stream::end::End;
 /// What a stream may take beyond its script, because its client or the network is slow.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// A problem: its status, its code and a sentence.
-type Problem = (StatusCode, &'static str, String);
+/// What is no stream must neither be stored nor be changed on its way.
+const NO_STORE: &str = "no-store, no-transform";
 
 /// Answers a request for the probe. Returns `None` if it is none, or if there is no probe.
 pub(super) fn answer(
@@ -49,22 +50,24 @@ pub(super) fn answer(
     }
     let received = app.probes.now();
     let identity = Identity::of(&mut parts.headers);
-    let entered = match admit::check(app, peer, parts, headers, false) {
-        Ok(entered) => entered,
-        Err(rejection) => {
-            let code = rejection.code;
-            let said = rejection.message.into_owned();
-            let response = refused(&identity, (rejection.status, code, said));
-            return Some(logged(
-                response,
-                peer,
-                parts,
-                (identity, started),
-                Some(code),
-            ));
-        }
-    };
-    let answered = asked(parts).and_then(|asked| match asked {
+    let answered = admit::check(app, peer, parts, headers, false).and_then(|entered| {
+        let response = respond(app, peer, parts, received)?;
+        Ok(response.map(|body| body.holding(entered)))
+    });
+    Some(match answered {
+        Ok(response) => served(response, peer, parts, (identity, started)),
+        Err(refused) => rejected(app, peer, parts, (&identity, started), refused),
+    })
+}
+
+/// Answers what a request asks for, which came at the time `received`.
+fn respond(
+    app: &App,
+    peer: &Peer,
+    parts: &request::Parts,
+    received: u64,
+) -> Result<Response<Body>, Refused> {
+    match asked(parts)? {
         Asked::Clock => Ok(document(&json!({
             "instance": app.probes.instance(),
             "received_us": received,
@@ -79,77 +82,88 @@ pub(super) fn answer(
                 "ended_us": entry.ended,
                 "sent_us": app.probes.now(),
             }))),
-            None => Err((
+            None => Err(Refused::new(
                 StatusCode::NOT_FOUND,
-                "probe_unknown",
-                "this instance has had no probe stream with this id, or has forgotten it"
-                    .to_owned(),
+                Refusal::ProbeUnknown,
+                "this instance has had no probe stream with this id, or has forgotten it",
             )),
         },
         Asked::Stream(settings) => stream(app, peer, parts, &settings),
-    });
-    let (mut response, code) = match answered {
-        Ok(response) => (response, None),
-        Err(problem) => (
-            refused(&identity, (problem.0, problem.1, problem.2)),
-            Some(problem.1),
-        ),
-    };
-    let id = identity.request_id.clone();
-    response.headers_mut().insert(REQUEST_ID, id);
-    let response = logged(response, peer, parts, (identity, started), code);
-    Some(response.map(|body| body.holding(entered)))
+    }
 }
 
-/// Has the line of a request written when its answer ends. `code` says why it was refused, if it was.
-fn logged(
-    response: Response<Body>,
+/// Names the request in its response, and has its log line written when the response ends.
+fn served(
+    mut response: Response<Body>,
     peer: &Peer,
     parts: &request::Parts,
     (identity, started): (Identity, Instant),
-    code: Option<&'static str>,
 ) -> Response<Body> {
+    let id = identity.request_id.clone();
+    response.headers_mut().insert(REQUEST_ID, id);
     let (status, client, method) = (response.status(), peer.origin.client, parts.method.clone());
     let line = OnDrop::new(move || {
-        let (outcome, words, line) = match code {
-            Some(_) => ("refused", REFUSED, Line::Failure),
-            None => (End::Finished.as_str(), ENDED, Line::Plain),
-        };
-        let line_of = RequestLine {
+        let line = RequestLine {
             identity: &identity,
             route: None,
             client,
             method: Some(&method),
             path: Some(PATH),
             started,
-            outcome,
-            code,
+            outcome: End::Finished.as_str(),
+            code: None,
             status: Some(status),
             bytes: None,
             cause: None,
             grade: Grade::Info,
         };
-        line_of.write(line, words);
+        line.write(Line::Plain, ENDED);
     });
     response.map(|body| body.holding(line))
 }
 
+fn rejected(
+    app: &App,
+    peer: &Peer,
+    parts: &request::Parts,
+    (identity, started): (&Identity, Instant),
+    refused: Refused,
+) -> Response<Body> {
+    let request = Rejected {
+        identity,
+        method: &parts.method,
+        path: PATH,
+        client: peer.origin.client,
+        started,
+        version: parts.version,
+        dialect: None,
+        members: Members::default(),
+        counted: Counted::Refused(&app.metrics, refused.code),
+        answer: None,
+        span: None,
+    };
+    let mut response = reject(request, &refused.into());
+    let no_store = HeaderValue::from_static(NO_STORE);
+    (response.headers_mut()).insert(header::CACHE_CONTROL, no_store);
+    response
+}
+
 /// Returns what a request asks for.
-fn asked(parts: &request::Parts) -> Result<Asked, Problem> {
+fn asked(parts: &request::Parts) -> Result<Asked, Refused> {
     if !matches!(parts.method, Method::GET | Method::HEAD) {
-        return Err((
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
-            "the probe takes GET and HEAD".to_owned(),
-        ));
+        return Err(Refused {
+            allow: Some("GET, HEAD"),
+            ..Refused::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                Refusal::MethodNotAllowed,
+                "the probe takes GET and HEAD",
+            )
+        });
     }
     let query = parts.uri.query().unwrap_or_default();
-    Asked::of(query).map_err(|error| {
-        (
-            StatusCode::BAD_REQUEST,
-            "probe_malformed",
-            error.to_string(),
-        )
+    Asked::of(query).map_err(|malformed| Refused {
+        message: malformed.to_string().into(),
+        ..Refused::new(StatusCode::BAD_REQUEST, Refusal::ProbeMalformed, "")
     })
 }
 
@@ -159,16 +173,13 @@ fn stream(
     peer: &Peer,
     parts: &request::Parts,
     settings: &Settings,
-) -> Result<Response<Body>, Problem> {
+) -> Result<Response<Body>, Refused> {
     let (began, body) = if parts.method == Method::HEAD {
         (app.probes.now(), Body::fixed(Bytes::new()))
     } else {
-        let place = app.probes.begin(settings.id).ok_or_else(|| {
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "probe_busy",
-                format!("{MAX_STREAMS} probe streams run already, which is the limit: ask again when one has ended"),
-            )
+        let place = app.probes.begin(settings.id).ok_or_else(|| Refused {
+            message: format!("{MAX_STREAMS} probe streams run already, which is the limit: ask again when one has ended").into(),
+            ..Refused::new(StatusCode::SERVICE_UNAVAILABLE, Refusal::ProbeBusy, "")
         })?;
         let stall = app.loaded().config.limits.request_head;
         let total = Instant::now() + settings.total() + GRACE;
@@ -202,33 +213,11 @@ fn preamble(app: &App) -> Bytes {
 }
 
 fn document(value: &serde_json::Value) -> Response<Body> {
-    whole(StatusCode::OK, "application/json", value.to_string().into())
-}
-
-fn refused(identity: &Identity, (status, code, message): Problem) -> Response<Body> {
-    let members = Members::default();
-    let (kind, body) = dialect::refusal(None, &members, status.as_u16(), code, &message);
-    let mut response = whole(status, kind, body);
+    let mut response = Response::new(Body::fixed(value.to_string().into()));
     let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, identity.request_id.clone());
-    match status {
-        StatusCode::SERVICE_UNAVAILABLE => {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        StatusCode::METHOD_NOT_ALLOWED => {
-            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-        }
-        _ => {}
-    }
-    response
-}
-
-fn whole(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Body> {
-    let mut response = Response::new(Body::fixed(body));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    let no_store = HeaderValue::from_static("no-store, no-transform");
+    let json = HeaderValue::from_static("application/json");
+    headers.insert(header::CONTENT_TYPE, json);
+    let no_store = HeaderValue::from_static(NO_STORE);
     headers.insert(header::CACHE_CONTROL, no_store);
     response
 }

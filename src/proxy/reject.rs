@@ -1,35 +1,43 @@
-//! Rejects requests: every error response of Weir itself is built here. The rejection is counted and logged, and the
-//! span of the request is ended.
+//! Rejects requests: every response by which Weir itself refuses a request is built here. The rejection is counted and
+//! logged, and the span of the request is ended.
+//!
+//! Input that never became a request (400, 408, 414, 431) is answered in `server::refusal`.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use http::{HeaderValue, Method, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header};
 use tokio::time::Instant;
 
+use super::own_answer::Answer;
 use crate::capacity::Full;
 use crate::dialect::{self, Dialect, Members};
 use crate::log::access::Line;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Refusal};
 use crate::reply::body::Body;
 use crate::session::RequestContext;
-use crate::session::identity::{Identity, REQUEST_ID};
+use crate::session::identity::Identity;
 use crate::session::request_line::{Grade, RequestLine};
 use crate::traces::Span;
 use crate::upstream::Error;
 
-/// Why a request is rejected.
+/// Why a request is rejected. Before a route takes a request, the code is one of those that are counted ([`Refused`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Rejection {
+pub(super) struct Rejection<C = &'static str> {
     pub(super) status: StatusCode,
     /// The error code of Weir, used as metric label, log field and `code` in the body.
-    pub(super) code: &'static str,
+    pub(super) code: C,
     /// The message for the client, one sentence.
     pub(super) message: Cow<'static, str>,
     /// The connection must be closed, because the end of the request is uncertain (request smuggling).
     pub(super) closes: bool,
+    /// The methods that are taken, if it is the method that is not.
+    pub(super) allow: Option<&'static str>,
     pub(super) blame: Blame,
 }
+
+/// A rejection before a route takes the request.
+pub(super) type Refused = Rejection<Refusal>;
 
 /// What caused a rejection. It decides how the rejection is counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,18 +57,21 @@ pub(super) enum Blame {
     Weir { cause: Option<String> },
 }
 
-impl Rejection {
+impl<C> Rejection<C> {
     /// Creates a rejection that the client caused, after which the connection stays open.
-    pub(super) const fn new(status: StatusCode, code: &'static str, message: &'static str) -> Self {
+    pub(super) const fn new(status: StatusCode, code: C, message: &'static str) -> Self {
         Self {
             status,
             code,
             message: Cow::Borrowed(message),
             closes: false,
+            allow: None,
             blame: Blame::Client,
         }
     }
+}
 
+impl Rejection {
     /// Creates a rejection with the status 502, bad gateway.
     pub(super) fn upstream(code: &'static str, message: &'static str) -> Self {
         Self {
@@ -69,37 +80,11 @@ impl Rejection {
         }
     }
 
-    /// Creates the rejection of what exceeds `limits.{key}`, which is `max`.
-    pub(super) fn too_many(key: &'static str, max: usize, full: Full) -> Self {
-        let message = match full {
-            Full::Limit => format!("overloaded: limits.{key} ({max}) is reached, ask again"),
-            Full::Share => format!(
-                "overloaded: this connection has its share of limits.{key} ({max}), ask again"
-            ),
-        };
-        Self {
-            message: message.into(),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "")
-        }
-    }
-
     /// Creates the rejection of a stream beyond `limits.max_streams`.
     pub(super) fn too_many_streams(max: usize, full: Full) -> Self {
         Self {
             blame: Blame::Overload,
-            ..Self::too_many("max_streams", max, full)
-        }
-    }
-
-    /// Creates the rejection of a head with more headers than allowed.
-    pub(super) fn too_many_headers(max: usize) -> Self {
-        Self {
-            message: format!("the request has more than limits.max_headers ({max}) headers").into(),
-            ..Self::new(
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "too_many_headers",
-                "",
-            )
+            ..Self::from(Refused::too_many("max_streams", max, full))
         }
     }
 
@@ -112,6 +97,47 @@ impl Rejection {
                 "draining",
                 "draining: this instance went away before the upstream answered",
             )
+        }
+    }
+}
+
+impl Refused {
+    /// Creates the rejection of what exceeds `limits.{key}`, which is `max`.
+    pub(super) fn too_many(key: &'static str, max: usize, full: Full) -> Self {
+        let message = match full {
+            Full::Limit => format!("overloaded: limits.{key} ({max}) is reached, ask again"),
+            Full::Share => format!(
+                "overloaded: this connection has its share of limits.{key} ({max}), ask again"
+            ),
+        };
+        Self {
+            message: message.into(),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, Refusal::Overloaded, "")
+        }
+    }
+
+    /// Creates the rejection of a head with more headers than allowed.
+    pub(super) fn too_many_headers(max: usize) -> Self {
+        Self {
+            message: format!("the request has more than limits.max_headers ({max}) headers").into(),
+            ..Self::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                Refusal::TooManyHeaders,
+                "",
+            )
+        }
+    }
+}
+
+impl From<Refused> for Rejection {
+    fn from(refused: Refused) -> Self {
+        Self {
+            status: refused.status,
+            code: refused.code.as_str(),
+            message: refused.message,
+            closes: refused.closes,
+            allow: refused.allow,
+            blame: refused.blame,
         }
     }
 }
@@ -158,48 +184,48 @@ pub(super) struct Rejected<'a> {
     /// The dialect that the request asks for. It decides the form of the body.
     pub(super) dialect: Option<Dialect>,
     pub(super) members: Members,
-    /// The data of the request, if it has a route.
-    pub(super) context: Option<&'a RequestContext>,
+    pub(super) counted: Counted<'a>,
+    /// What the client gets, if that is not the usual form: clients that come back to a stream understand another one.
+    pub(super) answer: Option<Answer>,
     pub(super) span: Option<Span>,
+}
+
+/// What counts a rejection.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Counted<'a> {
+    /// The requests that no route took, under this reason.
+    Refused(&'a Metrics, Refusal),
+    /// The requests for streams (`weir_resume_requests_total`), by the caller: no route has the stream that is asked for.
+    Resume,
+    /// The requests of the route that took this one.
+    Route(&'a RequestContext),
 }
 
 /// Rejects a request: counts and logs the rejection, ends the span, and returns the response, which carries the
 /// request id.
-pub(super) fn reject(
-    metrics: &Metrics,
-    request: Rejected<'_>,
-    rejection: &Rejection,
-) -> Response<Body> {
-    count(metrics, request.context, rejection);
-    let (content_type, bytes) = dialect::refusal(
-        request.dialect,
-        &request.members,
-        rejection.status.as_u16(),
-        rejection.code,
-        &rejection.message,
-    );
+pub(super) fn reject(mut request: Rejected<'_>, rejection: &Rejection) -> Response<Body> {
+    let answer = request.answer.take();
+    let answer = answer.unwrap_or_else(|| usual(&request, rejection));
+    let status = answer.status;
     // The engine sends no body in answer to HEAD.
     let sent = if *request.method == Method::HEAD {
         0
     } else {
-        bytes.len()
+        answer.body.len()
     };
-    log(&request, rejection, sent);
+    count(request.counted, rejection, status);
+    log(&request, rejection, (status, sent));
     if let Some(span) = request.span {
-        span.failed(rejection.code, request.dialect, rejection.status);
+        span.failed(rejection.code, request.dialect, status);
     }
-    let mut response = Response::new(Body::fixed(bytes));
-    *response.status_mut() = rejection.status;
+    let mut response = answer.into_response(&request.identity.request_id);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(REQUEST_ID, request.identity.request_id.clone());
-    if rejection.status == StatusCode::SERVICE_UNAVAILABLE {
+    if status == StatusCode::SERVICE_UNAVAILABLE {
         // Another instance may serve the request, or this one a moment later.
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    if rejection.status == StatusCode::METHOD_NOT_ALLOWED && request.context.is_some() {
-        // Of what has a route, only an agent that speaks WebSocket alone refuses methods.
-        headers.insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
+    if let Some(methods) = rejection.allow {
+        headers.insert(header::ALLOW, HeaderValue::from_static(methods));
     }
     if rejection.closes && request.version <= Version::HTTP_11 {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -207,10 +233,32 @@ pub(super) fn reject(
     response
 }
 
-fn count(metrics: &Metrics, context: Option<&RequestContext>, rejection: &Rejection) {
-    let Some(context) = context else {
-        metrics.refused(rejection.code);
-        return;
+/// Returns the answer in the form of the dialect, or as problem details.
+fn usual(request: &Rejected<'_>, rejection: &Rejection) -> Answer {
+    let (content_type, body) = dialect::refusal(
+        request.dialect,
+        &request.members,
+        rejection.status.as_u16(),
+        rejection.code,
+        &rejection.message,
+    );
+    let content_type = HeaderValue::from_static(content_type);
+    Answer {
+        status: rejection.status,
+        headers: HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]),
+        body,
+    }
+}
+
+/// Counts a rejection, after which the client gets this status.
+fn count(counted: Counted<'_>, rejection: &Rejection, status: StatusCode) {
+    let context = match counted {
+        Counted::Refused(metrics, reason) => {
+            metrics.refused(reason);
+            return;
+        }
+        Counted::Resume => return,
+        Counted::Route(context) => context,
     };
     let route = &context.metrics;
     let kind = match rejection.blame {
@@ -221,7 +269,7 @@ fn count(metrics: &Metrics, context: Option<&RequestContext>, rejection: &Reject
         | Blame::Upstream { .. }
         | Blame::Weir { .. } => "unary",
     };
-    route.request(kind, rejection.status);
+    route.request(kind, status);
     match rejection.blame {
         Blame::Agents | Blame::Client | Blame::Overload | Blame::Weir { .. } => {}
         Blame::Drain => route.cancelled("drained"),
@@ -229,17 +277,21 @@ fn count(metrics: &Metrics, context: Option<&RequestContext>, rejection: &Reject
     }
 }
 
-fn log(request: &Rejected<'_>, rejection: &Rejection, bytes: usize) {
+/// Writes the log line of a request that gets this status, and so many bytes.
+fn log(request: &Rejected<'_>, rejection: &Rejection, (status, bytes): (StatusCode, usize)) {
     let mut line = RequestLine {
         identity: request.identity,
-        route: request.context.map(|context| &*context.route.name),
+        route: match request.counted {
+            Counted::Route(context) => Some(&context.route.name),
+            Counted::Refused(..) | Counted::Resume => None,
+        },
         client: request.client,
         method: Some(request.method),
         path: Some(request.path),
         started: request.started,
         outcome: "refused",
         code: Some(rejection.code),
-        status: Some(rejection.status),
+        status: Some(status),
         bytes: u64::try_from(bytes).ok(),
         cause: None,
         grade: Grade::Info,
@@ -266,16 +318,15 @@ fn log(request: &Rejected<'_>, rejection: &Rejection, bytes: usize) {
 }
 
 /// What the log says of a request that was refused.
-pub(super) const REFUSED: &str = "request refused";
+const REFUSED: &str = "request refused";
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
-
     use super::*;
+    use crate::session::identity::REQUEST_ID;
 
     /// Rejects a request without a route. Returns the response, and whether it was counted under its code.
-    fn rejected(rejection: &Rejection) -> (Response<Body>, bool) {
+    fn rejected(refused: Refused, answer: Option<Answer>) -> (Response<Body>, bool) {
         let metrics = Metrics::new();
         let identity = Identity::of(&mut HeaderMap::new());
         let request = Rejected {
@@ -287,36 +338,42 @@ mod tests {
             version: Version::HTTP_11,
             dialect: None,
             members: Members::default(),
-            context: None,
+            counted: Counted::Refused(&metrics, refused.code),
+            answer,
             span: None,
         };
-        let response = reject(&metrics, request, rejection);
+        let code = refused.code.as_str();
+        let response = reject(request, &refused.into());
         assert_eq!(response.headers()[REQUEST_ID], identity.request_id);
-        let sample = format!(
-            "weir_requests_refused_total{{reason=\"{}\"}} 1",
-            rejection.code
-        );
+        let sample = format!("weir_requests_refused_total{{reason=\"{code}\"}} 1\n");
         (response, metrics.encode().contains(&sample))
     }
 
     #[test]
     fn each_reason_is_counted_under_its_own_word_and_named() {
-        for code in [
-            "bad_request",
-            "draining",
-            "expectation_failed",
-            "method_not_allowed",
-            "not_found",
-            "overloaded",
-            "too_many_headers",
-            "transfer_coding_not_supported",
-            "upgrade_not_supported",
-        ] {
-            let rejection = Rejection::new(StatusCode::BAD_REQUEST, code, "no");
-            let (response, counted) = rejected(&rejection);
-            assert!(counted, "{code}");
+        for reason in Refusal::ALL {
+            let refused = Refused::new(StatusCode::BAD_REQUEST, *reason, "no");
+            let (response, counted) = rejected(refused, None);
+            assert!(counted, "{reason:?}");
             assert!(!response.headers().contains_key(header::RETRY_AFTER));
+            assert!(!response.headers().contains_key(header::ALLOW));
         }
+    }
+
+    #[test]
+    fn an_answer_of_another_form_is_counted_under_the_same_reason() {
+        let no_store = HeaderValue::from_static("no-store");
+        let answer = Answer {
+            status: StatusCode::OK,
+            headers: HeaderMap::from_iter([(header::CACHE_CONTROL, no_store)]),
+            body: "retry: 3000\n\n".into(),
+        };
+        let refused = Refused::too_many("max_requests", 3, Full::Limit);
+        let (response, counted) = rejected(refused, Some(answer));
+        assert!(counted);
+        assert_eq!(response.status(), StatusCode::OK);
+        let fields: Vec<_> = response.headers().keys().collect();
+        assert_eq!(fields, ["cache-control", "x-request-id"]);
     }
 
     #[test]
@@ -333,10 +390,11 @@ mod tests {
                 version: Version::HTTP_2,
                 dialect: None,
                 members: Members::default(),
-                context: Some(&context),
+                counted: Counted::Route(&context),
+                answer: None,
                 span: None,
             };
-            let response = reject(&metrics, request, rejection);
+            let response = reject(request, rejection);
             assert_eq!(response.headers()[REQUEST_ID], context.identity.request_id);
         };
         let is = |series: &str, value: u64| {
@@ -344,54 +402,41 @@ mod tests {
             let line = format!("{series} {value}\n");
             assert!(text.contains(&line), "{line} in {text}");
         };
-        reject(&Rejection::upstream(
-            "upstream_connect",
-            "the route has no upstream",
-        ));
-        is(
-            "weir_requests_total{code=\"502\",kind=\"unary\",route=\"r\"}",
-            1,
-        );
-        is(
-            "weir_upstream_errors_total{reason=\"upstream_connect\",route=\"r\"}",
-            1,
-        );
+        let requests = |code: u16, kind: &str, value: u64| {
+            let labels = format!("code=\"{code}\",kind=\"{kind}\",route=\"r\"");
+            is(&format!("weir_requests_total{{{labels}}}"), value);
+        };
+        let errors = "weir_upstream_errors_total{reason=\"upstream_connect\",route=\"r\"}";
+        reject(&Rejection::upstream("upstream_connect", "no upstream"));
+        requests(502, "unary", 1);
+        is(errors, 1);
         reject(&Rejection::too_many_streams(1, Full::Limit));
-        is(
-            "weir_requests_total{code=\"503\",kind=\"stream\",route=\"r\"}",
-            1,
-        );
+        requests(503, "stream", 1);
         reject(&Rejection::cut_off());
-        is(
-            "weir_requests_total{code=\"503\",kind=\"unary\",route=\"r\"}",
-            1,
-        );
+        requests(503, "unary", 1);
         is("weir_requests_refused_total{reason=\"overloaded\"}", 0);
         let no_socket = Error::NoSocket {
             upstream: "a".to_owned(),
             source: None,
         };
         reject(&Rejection::from(&no_socket));
-        is(
-            "weir_requests_total{code=\"503\",kind=\"unary\",route=\"r\"}",
-            2,
-        );
-        is(
-            "weir_upstream_errors_total{reason=\"upstream_connect\",route=\"r\"}",
-            1,
-        );
+        requests(503, "unary", 2);
+        is(errors, 1);
     }
 
     #[test]
     fn the_head_says_what_the_client_can_do() {
-        let (response, _) = rejected(&Rejection::too_many_streams(3, Full::Share));
+        let (response, _) = rejected(Refused::too_many("max_requests", 3, Full::Share), None);
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
-        let uncertain = Rejection {
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        let uncertain = Refused {
             closes: true,
-            ..Rejection::new(StatusCode::BAD_REQUEST, "bad_request", "no")
+            allow: Some("GET"),
+            ..Refused::new(status, Refusal::MethodNotAllowed, "no")
         };
-        let (response, _) = rejected(&uncertain);
+        let (response, _) = rejected(uncertain, None);
         assert_eq!(response.headers()[header::CONNECTION], "close");
+        assert_eq!(response.headers()[header::ALLOW], "GET");
     }
 }

@@ -7,8 +7,9 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header, request};
 use hyper::ext::Protocol;
 
-use super::reject::Rejection;
+use super::reject::Refused;
 use crate::config::{Route, WebSocket};
+use crate::metrics::Refusal;
 use crate::upstream::accept::lists;
 use crate::upstream::takes_upgrades;
 
@@ -98,7 +99,7 @@ pub(super) fn is_asked(parts: &request::Parts) -> bool {
 }
 
 /// Checks that the route takes WebSockets.
-pub(super) fn allowed(route: &Route, parts: &request::Parts) -> Result<(), Rejection> {
+pub(super) fn allowed(route: &Route, parts: &request::Parts) -> Result<(), Refused> {
     if !is_asked(parts) {
         return Ok(());
     }
@@ -117,10 +118,10 @@ pub(super) fn allowed(route: &Route, parts: &request::Parts) -> Result<(), Rejec
 }
 
 /// Creates the rejection of an upgrade that nobody here serves.
-pub(super) const fn not_supported(message: &'static str) -> Rejection {
-    Rejection::new(
+pub(super) const fn not_supported(message: &'static str) -> Refused {
+    Refused::new(
         StatusCode::NOT_IMPLEMENTED,
-        "upgrade_not_supported",
+        Refusal::UpgradeNotSupported,
         message,
     )
 }

@@ -6,13 +6,14 @@
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request};
 
-use super::reject::Rejection;
+use super::reject::Refused;
 use super::upgrade_request;
+use crate::metrics::Refusal;
 
-fn bad(message: &'static str) -> Rejection {
-    Rejection {
+fn bad(message: &'static str) -> Refused {
+    Refused {
         closes: true,
-        ..Rejection::new(StatusCode::BAD_REQUEST, "bad_request", message)
+        ..Refused::new(StatusCode::BAD_REQUEST, Refusal::BadRequest, message)
     }
 }
 
@@ -20,7 +21,7 @@ fn bad(message: &'static str) -> Rejection {
 /// WebSocket.
 ///
 /// Whatever ends the connection comes first: what else an ambiguous request asks for must not keep it open.
-pub(super) fn check(parts: &request::Parts) -> Result<(), Rejection> {
+pub(super) fn check(parts: &request::Parts) -> Result<(), Refused> {
     transfer_coding(parts)?;
     method(parts)?;
     target(parts)?;
@@ -30,7 +31,7 @@ pub(super) fn check(parts: &request::Parts) -> Result<(), Rejection> {
 }
 
 /// Checks the request target (RFC 9112, 3.2): a path or an absolute `http` URI, or `*` for OPTIONS.
-fn target(parts: &request::Parts) -> Result<(), Rejection> {
+fn target(parts: &request::Parts) -> Result<(), Refused> {
     let path = parts.uri.path();
     let is_path = path.starts_with('/') || (path == "*" && parts.method == Method::OPTIONS);
     let is_http = match (parts.uri.scheme(), parts.uri.authority()) {
@@ -57,40 +58,40 @@ fn elements(list: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 
 /// Checks `Expect` (RFC 9110, 10.1.1): an unknown expectation gets a 417. If it were forwarded, a server behind Weir
 /// might know it, and respond before the body.
-fn expectation(parts: &request::Parts) -> Result<(), Rejection> {
+fn expectation(parts: &request::Parts) -> Result<(), Refused> {
     let mut expected = parts.headers.get_all(header::EXPECT).iter();
     let is_known = |word: &[u8]| word.eq_ignore_ascii_case(b"100-continue");
     if expected.all(|value| elements(value).all(is_known)) {
         return Ok(());
     }
-    Err(Rejection {
+    Err(Refused {
         closes: true,
-        ..Rejection::new(
+        ..Refused::new(
             StatusCode::EXPECTATION_FAILED,
-            "expectation_failed",
+            Refusal::ExpectationFailed,
             "expected `Expect: 100-continue` or no expectation",
         )
     })
 }
 
 /// Refuses CONNECT. Its target is no path, so it is refused before the target is checked.
-fn method(parts: &request::Parts) -> Result<(), Rejection> {
+fn method(parts: &request::Parts) -> Result<(), Refused> {
     if parts.method != Method::CONNECT {
         return Ok(());
     }
     // The bytes that follow are meant for another server.
-    Err(Rejection {
+    Err(Refused {
         closes: true,
-        ..Rejection::new(
+        ..Refused::new(
             StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
+            Refusal::MethodNotAllowed,
             "CONNECT is not served here",
         )
     })
 }
 
 /// Refuses upgrades other than those that were recognized. An offer of h2c may be ignored (RFC 9110, 7.8).
-fn upgrade(parts: &request::Parts) -> Result<(), Rejection> {
+fn upgrade(parts: &request::Parts) -> Result<(), Refused> {
     if upgrade_request::is_asked(parts) {
         return Ok(());
     }
@@ -112,7 +113,7 @@ fn upgrade(parts: &request::Parts) -> Result<(), Rejection> {
 
 /// Checks `Transfer-Encoding` (RFC 9112, 6.1): an unknown coding gets a 501. Only the chunked transfer coding is
 /// known here.
-fn transfer_coding(parts: &request::Parts) -> Result<(), Rejection> {
+fn transfer_coding(parts: &request::Parts) -> Result<(), Refused> {
     let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else {
         return Ok(());
@@ -121,11 +122,11 @@ fn transfer_coding(parts: &request::Parts) -> Result<(), Rejection> {
         return Err(bad("Transfer-Encoding is of HTTP/1.1 only"));
     }
     if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-        return Err(Rejection {
+        return Err(Refused {
             closes: true,
-            ..Rejection::new(
+            ..Refused::new(
                 StatusCode::NOT_IMPLEMENTED,
-                "transfer_coding_not_supported",
+                Refusal::TransferCodingNotSupported,
                 "expected `Transfer-Encoding: chunked` and no other transfer coding",
             )
         });
@@ -135,7 +136,7 @@ fn transfer_coding(parts: &request::Parts) -> Result<(), Rejection> {
 
 /// Checks that there is exactly one valid Host (RFC 9112, 3.2), and that it does not contradict `:authority`
 /// (RFC 9113, 8.3.1).
-fn host(parts: &request::Parts) -> Result<(), Rejection> {
+fn host(parts: &request::Parts) -> Result<(), Refused> {
     let host = single_host(&parts.headers)?;
     let authority = parts.uri.authority();
     match (host, authority) {
@@ -160,11 +161,11 @@ fn host(parts: &request::Parts) -> Result<(), Rejection> {
     }
 }
 
-fn no_host() -> Rejection {
+fn no_host() -> Refused {
     bad("expected a Host field, none came")
 }
 
-fn single_host(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Rejection> {
+fn single_host(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Refused> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -174,7 +175,7 @@ fn single_host(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Rejection> {
 }
 
 /// Checks that a host is `host[:port]`, without user information, and not a list.
-fn valid(host: &[u8]) -> Result<(), Rejection> {
+fn valid(host: &[u8]) -> Result<(), Refused> {
     let refused = || bad("expected Host to be a name or address, and maybe a port");
     if host.iter().any(|byte| matches!(byte, b'@' | b',')) {
         return Err(refused());

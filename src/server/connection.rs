@@ -18,14 +18,9 @@ use crate::app::App;
 use crate::certificate::{ReloadingCertificate, fingerprint};
 use crate::client_conn::{ClientConn, Moment, Overdue};
 use crate::config::Limits;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Refusal};
 use crate::proxy::Peer;
 use crate::upstream::request::Origin;
-
-/// The reason of a request whose head is not complete within `limits.request_head`.
-const TOO_SLOW: &str = "request_head";
-/// The reason of what is not HTTP.
-const MALFORMED: &str = "malformed";
 
 /// Returns the future of a connection without TLS. `held` is dropped when the connection is over.
 pub(super) fn plain<S, G>(
@@ -156,11 +151,11 @@ where
             Some(Overdue::Head) if !self.going && self.engine.is_unused() => self.close(),
             Some(Overdue::Head) if !self.going && !conn.is_multiplexed() => {
                 self.going = true;
-                self.metrics.refused(TOO_SLOW);
+                self.metrics.refused(Refusal::RequestHead);
                 let answer = refusal::too_slow(conn);
                 conn.interim(&answer);
                 let status = StatusCode::REQUEST_TIMEOUT;
-                refusal::log(conn, self.engine.client(), TOO_SLOW, status);
+                refusal::log(conn, self.engine.client(), Refusal::RequestHead, status);
                 self.engine.tell(cx);
                 return Poll::Ready(Err(Ended::Overdue(Overdue::Head)));
             }
@@ -206,8 +201,8 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if let Err(error) = ready!(self.poll_end(cx)) {
             if let Some(status) = error.malformed() {
-                self.metrics.refused(MALFORMED);
-                refusal::log(&self.conn, self.engine.client(), MALFORMED, status);
+                self.metrics.refused(Refusal::Malformed);
+                refusal::log(&self.conn, self.engine.client(), Refusal::Malformed, status);
             }
             tracing::debug!(%error, "a client connection ended");
         }

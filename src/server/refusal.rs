@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::client_conn::ClientConn;
 use crate::log::access::Line;
+use crate::metrics::Refusal;
 use crate::session::identity::{Identity, REQUEST_ID};
 use crate::session::request_line::{Grade, RequestLine};
 
@@ -56,12 +57,7 @@ fn new_id() -> HeaderValue {
 
 /// Writes the log line of the request that the connection has refused. `status` is that of its answer, unless the answer
 /// was seen and is known better.
-pub(super) fn log(
-    conn: &ClientConn,
-    client: Option<IpAddr>,
-    code: &'static str,
-    status: StatusCode,
-) {
+pub(super) fn log(conn: &ClientConn, client: Option<IpAddr>, reason: Refusal, status: StatusCode) {
     let refused = conn.refused.get();
     let mut headers = HeaderMap::new();
     if let Some((id, _)) = refused {
@@ -75,7 +71,7 @@ pub(super) fn log(
         path: None,
         started: conn.awaits_head().unwrap_or_else(Instant::now),
         outcome: "refused",
-        code: Some(code),
+        code: Some(reason.as_str()),
         status: Some(refused.map_or(status, |(_, status)| *status)),
         bytes: None,
         cause: None,

@@ -1,12 +1,46 @@
 //! Errors of Weir's own ahead of any response: each names its request, and each is counted.
 
-use crate::support::{Client, Upstream, Weir};
+use std::collections::BTreeSet;
+
+use crate::support::{Client, Upstream, Weir, get};
 
 const PLAIN: &str = "upstreams: { agent: { endpoints: [\"$UPSTREAM\"] } }
 routes: [ { name: chat, upstream: agent, match: { path_prefix: /v1 } } ]";
 
+const REFUSED: &str = "weir_requests_refused_total{reason=\"";
+
 fn refused(reason: &str) -> String {
-    format!("weir_requests_refused_total{{reason=\"{reason}\"}}")
+    format!("{REFUSED}{reason}\"}}")
+}
+
+/// Sends a request with this head and the id `r-1`. Returns its answer, of which `last` is the end.
+fn answer(weir: &Weir, head: &str, last: &str) -> String {
+    let mut client = Client::connect(&weir.address);
+    client.send(format!("{head}host: h\r\nx-request-id: r-1\r\n\r\n"));
+    let all = client.until(last);
+    assert!(all.contains("x-request-id: r-1\r\n"), "{all}");
+    all
+}
+
+/// Returns how many requests were refused, by reason, without those reasons that never came up.
+fn counts(weir: &Weir) -> Vec<(String, usize)> {
+    let text = get(&weir.admin, "/metrics");
+    let lines = text.lines().filter_map(|line| line.strip_prefix(REFUSED));
+    let counts = lines.map(|line| {
+        let (reason, count) = line.split_once("\"} ").unwrap();
+        (reason.to_owned(), count.parse::<usize>().unwrap())
+    });
+    counts.filter(|(_, count)| *count > 0).collect()
+}
+
+/// Returns the words of the first column of the table that follows the heading.
+fn first_column(page: &str, heading: &str) -> BTreeSet<String> {
+    let (_, section) = page.split_once(&format!("\n{heading}\n")).unwrap();
+    let table = section.lines().skip_while(|line| !line.starts_with('|'));
+    let rows = table.take_while(|line| line.starts_with('|'));
+    let cells = rows.map(|row| row.split('|').nth(1).unwrap().trim());
+    let words = cells.filter_map(|cell| cell.strip_prefix('`')?.strip_suffix('`'));
+    words.map(str::to_owned).collect()
 }
 
 #[test]
@@ -66,4 +100,158 @@ fn each_refusal_is_named_and_counted_under_its_own_reason() {
     // Nothing of it is counted as something else, and a reason that has not happened is there already.
     assert_eq!(weir.metric(&refused("bad_request")), 0.0);
     assert_eq!(weir.metric(&refused("overloaded")), 0.0);
+}
+
+#[test]
+fn a_scrape_has_the_reasons_that_the_docs_list() {
+    let upstream = Upstream::start();
+    let weir = Weir::start(PLAIN, upstream.address());
+    let text = get(&weir.admin, "/metrics");
+    let series = text.lines().filter_map(|line| line.strip_prefix(REFUSED));
+    let reasons: BTreeSet<String> = series
+        .map(|rest| rest.split('"').next().unwrap().to_owned())
+        .collect();
+    let metrics = include_str!("../../docs/metrics.md");
+    assert_eq!(first_column(metrics, "### Refused requests"), reasons);
+    let behaviour = include_str!("../../docs/behaviour.md");
+    assert_eq!(first_column(behaviour, "### Rejected requests"), reasons);
+}
+
+#[test]
+fn a_reply_that_the_route_does_not_offer_is_counted_as_such() {
+    let upstream = Upstream::start();
+    let yaml = PLAIN.replace(
+        "upstream: agent, ",
+        "upstream: agent, reply: { as: events }, ",
+    );
+    let weir = Weir::start(&yaml, upstream.address());
+    let head = "GET /v1/x HTTP/1.1\r\nweir-reply: ag-ui\r\n";
+    let all = answer(&weir, head, "\"code\":\"reply_not_offered\"");
+    assert!(all.starts_with("HTTP/1.1 406 "), "{all}");
+    assert_eq!(counts(&weir), [("reply_not_offered".to_owned(), 1)]);
+}
+
+#[test]
+fn what_the_probe_refuses_is_counted_like_everything_else() {
+    let upstream = Upstream::start();
+    let weir = Weir::start(&format!("{PLAIN}\nprobe: true"), upstream.address());
+    let begin = |_| {
+        let mut client = Client::connect(&weir.address);
+        client.send("GET /.weir/probe?events=1&silence_ms=600000 HTTP/1.1\r\nhost: h\r\n\r\n");
+        client.until("\"seq\":1");
+        client
+    };
+    let _running: Vec<Client> = (0..4).map(begin).collect();
+    let unknown = "?left=ffffffffffffffffffffffffffffffff";
+    let table = [
+        ("GET", "", "probe_busy", 503_u16, Some("retry-after: 1")),
+        ("GET", "?events=0", "probe_malformed", 400, None),
+        ("GET", unknown, "probe_unknown", 404, None),
+        (
+            "POST",
+            "",
+            "method_not_allowed",
+            405,
+            Some("allow: GET, HEAD"),
+        ),
+    ];
+    for (method, query, reason, status, field) in table {
+        let head = format!("{method} /.weir/probe{query} HTTP/1.1\r\n");
+        let all = answer(&weir, &head, &format!("\"code\":\"{reason}\""));
+        assert!(all.starts_with(&format!("HTTP/1.1 {status} ")), "{all}");
+        let no_store = "cache-control: no-store, no-transform\r\n";
+        assert!(all.contains(no_store), "{all}");
+        if let Some(field) = field {
+            assert!(all.contains(&format!("{field}\r\n")), "{all}");
+        }
+        assert_eq!(weir.metric(&refused(reason)), 1.0, "{reason}");
+        let line = weir.log_line(|line| line["code"] == reason);
+        assert_eq!(
+            (&line["outcome"], &line["status"], &line["request_id"]),
+            (&"refused".into(), &status.into(), &"r-1".into()),
+            "{line}"
+        );
+    }
+    assert_eq!(counts(&weir).len(), 4);
+}
+
+/// What an `EventSource` gets when another attempt may succeed: any other status would end it for good.
+const COME_BACK: &str = "retry: 3000\n\n";
+
+/// 1. A request takes the only place there is. 2. An `EventSource` that comes back gets a 200, and so the log says.
+/// 3. Another client gets the 503.
+#[test]
+fn the_log_has_the_status_that_an_event_source_got() {
+    let address = Upstream::start().serve(|mut agent| {
+        let _ = std::io::copy(&mut agent.stream, &mut std::io::sink());
+    });
+    let yaml = format!("{PLAIN}\ndefaults: {{ resume: {{}} }}\nlimits: {{ max_requests: 1 }}");
+    let weir = Weir::start(&yaml, address);
+    let mut first = Client::connect(&weir.address);
+    first.send("GET /v1/first HTTP/1.1\r\nhost: h\r\n\r\n");
+    weir.metric_until("weir_requests_active", |active| active == 1.0);
+    let id = "0123456789abcdef0123456789abcdef";
+    let heads = [
+        format!("GET /v1/x HTTP/1.1\r\naccept: text/event-stream\r\nlast-event-id: {id}.3\r\n"),
+        format!("GET /.weir/streams/{id} HTTP/1.1\r\naccept: text/event-stream\r\n"),
+    ];
+    for head in heads {
+        let all = answer(&weir, &head, COME_BACK);
+        assert!(all.starts_with("HTTP/1.1 200 "), "{all}");
+        assert!(!all.contains("retry-after"), "{all}");
+        let line = weir.log_line(|line| line["request_id"] == "r-1");
+        assert_eq!(
+            (&line["outcome"], &line["code"], &line["status"]),
+            (&"refused".into(), &"overloaded".into(), &200.into()),
+            "{line}"
+        );
+        assert_eq!(line["bytes_out"], COME_BACK.len(), "{line}");
+    }
+    let head = "GET /v1/x HTTP/1.1\r\nlast-event-id: 1\r\n";
+    let all = answer(&weir, head, "\"code\":\"overloaded\"");
+    assert!(all.starts_with("HTTP/1.1 503 "), "{all}");
+    let line = weir.log_line(|line| line["request_id"] == "r-1");
+    assert_eq!(line["status"], 503, "{line}");
+    assert_eq!(counts(&weir), [("overloaded".to_owned(), 3)]);
+}
+
+/// Nobody has the stream, so no route takes the request: the metrics of resume count it, under the empty route.
+#[test]
+fn a_stream_that_nobody_has_is_refused_and_counted_by_resume() {
+    let upstream = Upstream::start();
+    let weir = Weir::start(
+        &format!("{PLAIN}\ndefaults: {{ resume: {{}} }}"),
+        upstream.address(),
+    );
+    let resumed = |result: &str| {
+        let labels = format!("result=\"{result}\",route=\"\",way=\"endpoint\"");
+        weir.metric(&format!("weir_resume_requests_total{{{labels}}}"))
+    };
+    let id = "0123456789abcdef0123456789abcdef";
+    for (path, code, status, result) in [
+        (id, "resume_unknown", 404_u16, "unknown"),
+        ("no-id", "resume_malformed", 400, "malformed"),
+    ] {
+        let head = format!("GET /.weir/streams/{path} HTTP/1.1\r\n");
+        let all = answer(&weir, &head, &format!("\"code\":\"{code}\""));
+        let (head, _) = all.split_once("\r\n\r\n").unwrap();
+        let fields: Vec<&str> = head.split("\r\n").collect();
+        assert!(fields[0].starts_with(&format!("HTTP/1.1 {status} ")));
+        assert_eq!(
+            fields[1..4],
+            [
+                "content-type: application/problem+json",
+                "cache-control: no-store",
+                "x-request-id: r-1"
+            ]
+        );
+        let line = weir.log_line(|line| line["code"] == code);
+        assert_eq!(
+            (&line["outcome"], &line["status"], &line["route"]),
+            (&"refused".into(), &status.into(), &().into()),
+            "{line}"
+        );
+        assert_eq!(resumed(result), 1.0, "{result}");
+    }
+    assert!(counts(&weir).is_empty());
 }

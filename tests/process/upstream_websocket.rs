@@ -106,6 +106,7 @@ fn what_the_agent_reads_first_can_be_configured() {
     client.send("PUT / HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n");
     let refused = client.until("method_not_allowed");
     assert!(refused.starts_with("HTTP/1.1 405 "), "{refused}");
+    assert!(refused.contains("allow: GET, POST\r\n"), "{refused}");
     assert!(refused.contains("\r\nallow: GET, POST\r\n"), "{refused}");
 }
 

@@ -45,11 +45,14 @@ impl Calls<'_> {
         };
         let talks = agent.upstream.is_websocket();
         if talks && !matches!(self.asked.parts.method, Method::GET | Method::POST) {
-            return Err(Rejection::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "an agent of the route speaks only WebSocket, and is asked with GET or POST",
-            ));
+            return Err(Rejection {
+                allow: Some("GET, POST"),
+                ..Rejection::new(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "method_not_allowed",
+                    "an agent of the route speaks only WebSocket, and is asked with GET or POST",
+                )
+            });
         }
         let terms = Terms {
             ping: policy.heartbeat,

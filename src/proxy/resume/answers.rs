@@ -15,6 +15,8 @@ use serde::Serialize;
 
 use super::client::{Client, EVENTS};
 use super::malformed::Malformed;
+use crate::proxy::own_answer::Answer;
+use crate::proxy::reject::Rejection;
 
 const PROBLEM: &str = "application/problem+json";
 /// Makes an `EventSource` come back after 3 s: an outage of the store, or a full stream, often lasts longer than one.
@@ -125,44 +127,44 @@ impl Problem {
     }
 }
 
-/// A whole answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+impl From<&Problem> for Rejection {
+    fn from(problem: &Problem) -> Self {
+        Self {
+            message: problem.message(),
+            ..Self::new(problem.status(), problem.code(), "")
+        }
+    }
 }
 
-impl Answer {
-    fn new(status: StatusCode, kind: Option<HeaderValue>, body: impl Into<Bytes>) -> Self {
-        let mut headers = HeaderMap::new();
-        if let Some(kind) = kind {
-            headers.insert(header::CONTENT_TYPE, kind);
-        }
-        // Caches may keep 204, 404 and 410 unless they are told not to.
-        let no_store = HeaderValue::from_static("no-store");
-        headers.insert(header::CACHE_CONTROL, no_store);
-        Self {
-            status,
-            headers,
-            body: body.into(),
-        }
+/// Returns an answer that is not stored: caches may keep 204, 404 and 410 unless they are told not to.
+fn unstored(status: StatusCode, kind: Option<HeaderValue>, body: impl Into<Bytes>) -> Answer {
+    let mut headers = HeaderMap::new();
+    if let Some(kind) = kind {
+        headers.insert(header::CONTENT_TYPE, kind);
     }
+    let no_store = HeaderValue::from_static("no-store");
+    headers.insert(header::CACHE_CONTROL, no_store);
+    Answer {
+        status,
+        headers,
+        body: body.into(),
+    }
+}
 
-    fn of(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Self {
-        Self::new(status, Some(HeaderValue::from_static(kind)), body)
-    }
+/// The same, of this content type.
+fn typed(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
+    unstored(status, Some(HeaderValue::from_static(kind)), body)
 }
 
 /// Answers that a stream cannot be had.
 pub(super) fn refuse(problem: &Problem, client: Client) -> Answer {
     if problem.passes() && client == Client::EventSource {
-        return Answer::of(StatusCode::OK, EVENTS, COME_BACK);
+        return typed(StatusCode::OK, EVENTS, COME_BACK);
     }
     let status = problem.status();
     let mut answer = match client {
-        Client::Any => Answer::of(status, PROBLEM, document(problem)),
-        Client::Events | Client::EventSource => Answer::of(status, EVENTS, event(problem)),
+        Client::Any => typed(status, PROBLEM, document(problem)),
+        Client::Events | Client::EventSource => typed(status, EVENTS, event(problem)),
     };
     if problem.passes() {
         let seconds = HeaderValue::from_static(RETRY_AFTER);
@@ -180,13 +182,13 @@ pub(super) fn refuse(problem: &Problem, client: Client) -> Answer {
 pub(super) fn over(kind: HeaderValue, client: Client) -> Answer {
     match client {
         Client::EventSource => nothing(),
-        Client::Any | Client::Events => Answer::new(StatusCode::OK, Some(kind), Bytes::new()),
+        Client::Any | Client::Events => unstored(StatusCode::OK, Some(kind), Bytes::new()),
     }
 }
 
 /// Answers that a chat has no stream to continue.
 pub(super) fn nothing() -> Answer {
-    Answer::new(StatusCode::NO_CONTENT, None, Bytes::new())
+    unstored(StatusCode::NO_CONTENT, None, Bytes::new())
 }
 
 /// Returns a problem details object (RFC 9457).

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
 
-use super::answers::{self, Answer, Problem};
+use super::answers::{self, Problem};
 use super::client::Client;
 use crate::client_conn::ClientConn;
+use crate::dialect::Members;
 use crate::hub::Refused;
 use crate::log::access::Line;
 use crate::metrics::{ResumeResult, ResumeWay};
+use crate::proxy::own_answer::Answer;
 use crate::proxy::plain_response::ENDED;
-use crate::proxy::reject::REFUSED;
+use crate::proxy::reject::{Counted, Rejected, Rejection, reject};
 use crate::reply::body::Body;
 use crate::session::identity::REQUEST_ID;
 use crate::session::request_line::RequestLine;
@@ -31,6 +33,7 @@ pub(super) struct Return<'a> {
     pub(super) conn: &'a Arc<ClientConn>,
     pub(super) context: &'a Arc<RequestContext>,
     pub(super) client: Client,
+    pub(super) version: Version,
     pub(super) way: ResumeWay,
     /// The span of the request. It ends with the answer, or when the client leaves the stream.
     pub(super) span: &'a SharedSpan,
@@ -141,7 +144,9 @@ impl Return<'_> {
 
     fn nothing_more(&self, answer: Answer) -> Response<Body> {
         self.passed(answer.status);
-        self.answer(answer, ResumeResult::Complete, None)
+        let metrics = &self.context.metrics;
+        metrics.resume.request(self.way, ResumeResult::Complete);
+        self.whole(answer)
     }
 
     /// Ends the span with an answer that says all that there is to say.
@@ -153,70 +158,38 @@ impl Return<'_> {
         }
     }
 
-    /// Answers that the stream cannot be had.
+    /// Rejects the request: the stream cannot be had.
     pub(super) fn refuse(&self, problem: &Problem) -> Response<Body> {
-        let answer = answers::refuse(problem, self.client);
-        if let Some(mut span) = self.span.take() {
-            span.returns(self.way.as_str());
-            span.failed(problem.code(), None, answer.status);
-        }
-        self.answer(answer, result(problem), Some(problem.code()))
+        let context: &RequestContext = self.context;
+        context.metrics.resume.request(self.way, result(problem));
+        self.span.change(|span| span.returns(self.way.as_str()));
+        let request = Rejected {
+            identity: &context.identity,
+            method: &context.method,
+            path: &context.path,
+            client: context.client,
+            started: context.started,
+            version: self.version,
+            dialect: None,
+            members: Members::default(),
+            counted: Counted::Route(context),
+            answer: Some(answers::refuse(problem, self.client)),
+            span: self.span.take(),
+        };
+        reject(request, &Rejection::from(problem))
     }
 
-    fn answer(
-        &self,
-        answer: Answer,
-        result: ResumeResult,
-        code: Option<&'static str>,
-    ) -> Response<Body> {
-        self.context.metrics.resume.request(self.way, result);
-        self.whole(answer, code)
-    }
-
-    /// Answers without a stream. The `code` says why there is none, if there should be one.
-    pub(super) fn whole(&self, answer: Answer, code: Option<&'static str>) -> Response<Body> {
+    /// Answers without a stream, which is no failure.
+    pub(super) fn whole(&self, answer: Answer) -> Response<Body> {
         self.context.metrics.request("unary", answer.status);
-        log(
-            RequestLine::of(self.context, End::Finished.as_str()),
-            &answer,
-            code,
-        );
-        with_id(answer, &self.context.identity.request_id)
+        let line = RequestLine {
+            status: Some(answer.status),
+            bytes: u64::try_from(answer.body.len()).ok(),
+            ..RequestLine::of(self.context, End::Finished.as_str())
+        };
+        line.write(Line::Plain, ENDED);
+        answer.into_response(&self.context.identity.request_id)
     }
-}
-
-/// Writes the log line of a request that gets this answer, with the `code` of the problem if there is one.
-pub(super) fn log(line: RequestLine<'_>, answer: &Answer, code: Option<&'static str>) {
-    let line = RequestLine {
-        code,
-        status: Some(answer.status),
-        bytes: u64::try_from(answer.body.len()).ok(),
-        ..line
-    };
-    match code {
-        None => line.write(Line::Plain, ENDED),
-        Some(_) => {
-            let refused = RequestLine {
-                outcome: "refused",
-                ..line
-            };
-            refused.write(Line::Failure, REFUSED);
-        }
-    }
-}
-
-/// Returns the answer as a response to the request with this id.
-pub(super) fn with_id(answer: Answer, request_id: &HeaderValue) -> Response<Body> {
-    let Answer {
-        status,
-        headers,
-        body,
-    } = answer;
-    let mut response = Response::new(Body::fixed(body));
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    (response.headers_mut()).insert(REQUEST_ID, request_id.clone());
-    response
 }
 
 /// Returns what a problem is counted as.

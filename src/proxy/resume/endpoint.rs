@@ -8,8 +8,8 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::answers::{self, Answer, Problem};
-use super::attach::{Return, log, result, with_id};
+use super::answers::{self, Problem};
+use super::attach::{Return, result};
 use super::caller::CallerKey;
 use super::client::Client;
 use super::far::{self, Far};
@@ -21,7 +21,8 @@ use crate::config::Bind;
 use crate::dialect::Members;
 use crate::metrics::ResumeWay;
 use crate::proxy::accounting::{OnDrop, unanswered};
-use crate::proxy::reject::{Rejected, Rejection, reject};
+use crate::proxy::own_answer::Answer;
+use crate::proxy::reject::{Counted, Rejected, Rejection, reject};
 use crate::proxy::{Peer, admit, request_span, upgrade_request, validate};
 use crate::reply::body::Body;
 use crate::session::RequestContext;
@@ -54,15 +55,20 @@ pub(in crate::proxy) async fn answer(
     let client = Client::of(&parts.method, &parts.headers);
     if upgrade_request::is_asked(parts) {
         // To a client over HTTP/2, a 200 would accept a WebSocket.
-        let rejection = upgrade_request::not_supported(NO_WEBSOCKET);
-        return Some(rejected(app, peer, parts, (&identity, started), &rejection));
+        let refused = upgrade_request::not_supported(NO_WEBSOCKET);
+        let form = (Counted::Refused(&app.metrics, refused.code), None);
+        let own = (&identity, started);
+        return Some(rejected(peer, parts, own, form, &refused.into()));
     }
     // A stream that runs here is served while the process drains: nobody else has it.
     let entered = match admit::check(app, peer, parts, headers, true) {
         Ok(entered) => entered,
-        Err(rejection) => {
-            let asked = (&identity, started);
-            return Some(refused(app, peer, parts, asked, &rejection));
+        Err(refused) => {
+            // There is no room for it: in words that an `EventSource` understands.
+            let answer = super::come_back(app, parts, refused.status);
+            let form = (Counted::Refused(&app.metrics, refused.code), answer);
+            let own = (&identity, started);
+            return Some(rejected(peer, parts, own, form, &refused.into()));
         }
     };
     let path = admit::shown(parts.uri.path());
@@ -90,9 +96,9 @@ pub(in crate::proxy) async fn answer(
         Ok(found) => found,
         Err(problem) => {
             app.metrics.resume.request_without_route(result(&problem));
-            let answer = answers::refuse(&problem, client);
-            log(line, &answer, Some(problem.code()));
-            return Some(with_id(answer, &identity.request_id));
+            let form = (Counted::Resume, Some(answers::refuse(&problem, client)));
+            let own = (&identity, started);
+            return Some(rejected(peer, parts, own, form, &Rejection::from(&problem)));
         }
     };
     let (route, metrics) = match &found {
@@ -118,6 +124,7 @@ pub(in crate::proxy) async fn answer(
         conn: &peer.conn,
         context: &context,
         client,
+        version: parts.version,
         way: ResumeWay::Endpoint,
         span: &SharedSpan::new(span),
     };
@@ -145,23 +152,12 @@ pub(in crate::proxy) async fn answer(
 
 const NO_WEBSOCKET: &str = "streams are read again with GET; on a WebSocket, a bridge takes {\"type\":\"resume\"} (websocket: bridge)";
 
-/// Rejects a request for which there is no room, in words that an `EventSource` understands.
-fn refused(
-    app: &App,
-    peer: &Peer,
-    parts: &request::Parts,
-    (identity, started): (&Identity, Instant),
-    rejection: &Rejection,
-) -> Response<Body> {
-    let refused = rejected(app, peer, parts, (identity, started), rejection);
-    super::come_back(app, parts, refused)
-}
-
+/// Rejects a request that no route takes.
 fn rejected(
-    app: &App,
     peer: &Peer,
     parts: &request::Parts,
     (identity, started): (&Identity, Instant),
+    (counted, answer): (Counted<'_>, Option<Answer>),
     rejection: &Rejection,
 ) -> Response<Body> {
     let path = admit::shown(parts.uri.path());
@@ -174,10 +170,11 @@ fn rejected(
         version: parts.version,
         dialect: None,
         members: Members::default(),
-        context: None,
+        counted,
+        answer,
         span: None,
     };
-    reject(&app.metrics, request, rejection)
+    reject(request, rejection)
 }
 
 /// A stream that the caller may have.
@@ -281,7 +278,7 @@ fn document(found: &Found, own: &Return<'_>, status: StatusCode) -> Response<Bod
         headers,
         body: Bytes::from(body.to_string()),
     };
-    own.whole(answer, None)
+    own.whole(answer)
 }
 
 fn state(stream: &Resumable) -> serde_json::Value {

@@ -39,36 +39,23 @@ mod position;
 mod responses;
 pub(super) mod ways;
 
-use http::{Response, StatusCode, request};
+use http::{StatusCode, request};
 
+use super::own_answer::Answer;
 use crate::app::App;
-use crate::reply::body::Body;
-use crate::session::identity::REQUEST_ID;
 
 pub(super) use begin::Begin;
 pub(super) use own_path::path;
 
-/// Turns a rejection that passes into an answer that makes an `EventSource` come back, if the client is one that comes back to
-/// a stream: any other status would end it for good.
-pub(super) fn come_back(
-    app: &App,
-    parts: &request::Parts,
-    rejected: Response<Body>,
-) -> Response<Body> {
+/// Returns the answer that makes an `EventSource` come back, if a rejection with this status passes, and the client is one that
+/// comes back to a stream: any other status would end it for good.
+pub(super) fn come_back(app: &App, parts: &request::Parts, status: StatusCode) -> Option<Answer> {
     let returns = parts.headers.contains_key(position::LAST_EVENT_ID)
         || own_path::stream(parts.uri.path()).is_some();
     let resumes = |route: &std::sync::Arc<crate::config::Route>| route.policy.resume.is_some();
-    let passes = rejected.status() == StatusCode::SERVICE_UNAVAILABLE
+    let passes = status == StatusCode::SERVICE_UNAVAILABLE
         && returns
         && client::Client::of(&parts.method, &parts.headers) == client::Client::EventSource
         && app.loaded().config.routes.iter().any(resumes);
-    if !passes {
-        return rejected;
-    }
-    let answer = answers::refuse(&answers::Problem::StoreDown, client::Client::EventSource);
-    let id = rejected.headers().get(REQUEST_ID).cloned();
-    match id {
-        Some(id) => attach::with_id(answer, &id),
-        None => rejected,
-    }
+    passes.then(|| answers::refuse(&answers::Problem::StoreDown, client::Client::EventSource))
 }

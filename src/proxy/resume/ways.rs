@@ -50,6 +50,7 @@ pub(in crate::proxy) async fn answer(
         conn: &peer.conn,
         context: &admitted.context,
         client: Client::of(&parts.method, &parts.headers),
+        version: parts.version,
         way,
         span: &span,
     };
