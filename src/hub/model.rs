@@ -1,8 +1,9 @@
 //! A hub against a plain model, over random reads, viewers that come and go, and bounds: what the journal holds after each
-//! read, what every viewer gets, and what the budget and the counts know.
+//! read, what every viewer gets, what a tap gets, and what the budget and the counts know.
 
 use std::collections::VecDeque;
 
+use super::told::Told;
 use super::*;
 use crate::event::{Content, Keep, Merge, Span};
 use crate::queue::Batch;
@@ -193,6 +194,8 @@ struct World {
     /// What has to wait outside.
     waiting: VecDeque<Said>,
     viewers: Vec<Viewer>,
+    /// What the tap was given, if there is one.
+    told: Option<Told>,
     /// How many events went because of the journal's bounds: as the hub says, and as it must be.
     evicted: [u64; 2],
     /// Events went for another reason, so that viewers that were behind may miss tokens.
@@ -224,6 +227,7 @@ impl World {
             made: 0,
             waiting: VecDeque::new(),
             viewers: vec![first],
+            told: None,
             evicted: [0, 0],
             has_others: false,
         }
@@ -286,6 +290,10 @@ impl World {
         assert!(kept.next().is_none());
         if self.made > 0 {
             assert_eq!(self.budget.used(), journal.allocated() + STREAM_BYTES);
+        }
+        if let Some(told) = &self.told {
+            let all = (model.all.iter()).map(|said| (said.event.class, &said.block[..]));
+            told.check(&all.collect::<Vec<_>>());
         }
     }
 
@@ -544,16 +552,19 @@ fn any_settings() -> impl Strategy<Value = Settings> {
 
 proptest! {
     /// Whatever is read and whoever comes or leaves, the journal holds the newest events as they came, with their numbers;
-    /// each viewer gets each event once, in order, with its number; and the counts and the budget are exact.
+    /// each viewer gets each event once, in order, with its number, and so does a tap, at the end of each read; and the counts
+    /// and the budget are exact.
     #[test]
     fn a_hub_is_a_list_of_its_newest_events(
         chosen in any_settings(),
         ops in prop::collection::vec(op(), 1..60),
         is_patient in any::<bool>(),
+        has_tap in any::<bool>(),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let mut world = World::new(chosen);
+            world.told = has_tap.then(|| Told::of(&world.hub));
             for op in ops {
                 world.act(op).await;
             }
@@ -589,6 +600,7 @@ async fn a_read_beyond_the_bounds_leaves_its_newest_events() {
         };
         settings.limits.max_events = 10_000;
         let mut world = World::new(settings);
+        world.told = Some(Told::of(&world.hub));
         let mut events = vec![(1, 20); 400];
         world.read(&events, 64 * 1024);
         world.check();

@@ -460,3 +460,5 @@ proptest! {
 
 #[path = "model.rs"]
 mod model;
+#[path = "told.rs"]
+mod told;
