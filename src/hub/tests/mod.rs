@@ -3,6 +3,7 @@
 mod model;
 mod random;
 mod room;
+mod told;
 mod viewers;
 mod world;
 

@@ -1,5 +1,5 @@
 //! A hub against its model, over random reads, viewers that come and go, and bounds: what the journal holds after each
-//! read, what every viewer gets, and what the budget and the counts know.
+//! read, what every viewer gets, what a tap gets, and what the budget and the counts know.
 
 use proptest::prelude::*;
 
@@ -76,16 +76,21 @@ fn any_settings() -> impl Strategy<Value = Settings> {
 
 proptest! {
     /// Whatever is read and whoever comes or leaves, the journal holds the newest events as they came, with their numbers;
-    /// each viewer gets each event once, in order, with its number; and the counts and the budget are exact.
+    /// each viewer gets each event once, in order, with its number; so does a tap, with the end of each read; and the
+    /// counts and the budget are exact.
     #[test]
     fn a_hub_is_a_list_of_its_newest_events(
         chosen in any_settings(),
         ops in prop::collection::vec(op(), 1..60),
         is_patient in any::<bool>(),
+        has_tap in any::<bool>(),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let mut world = World::new(chosen);
+            if has_tap {
+                world.tap();
+            }
             for op in ops {
                 world.act(op).await;
             }
@@ -106,6 +111,7 @@ async fn a_read_beyond_the_bounds_leaves_its_newest_events() {
         };
         settings.limits.max_events = 10_000;
         let mut world = World::new(settings);
+        world.tap();
         let mut events = vec![(1, 20); 400];
         world.read(&events, 64 * 1024);
         world.check();

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::model::{Model, Said, Viewer};
+use super::told::Told;
 use super::*;
 
 /// A hub, its model, and its viewers.
@@ -17,6 +18,8 @@ pub(super) struct World {
     /// What has to wait outside.
     waiting: VecDeque<Said>,
     viewers: Vec<Viewer>,
+    /// What the tap was given, if there is one.
+    told: Option<Told>,
     /// How many events went because of the journal's bounds: as the hub says, and as it must be.
     evicted: [u64; 2],
     /// Events went for another reason, so that viewers that were behind may miss tokens.
@@ -48,9 +51,15 @@ impl World {
             made: 0,
             waiting: VecDeque::new(),
             viewers: vec![first],
+            told: None,
             evicted: [0, 0],
             has_others: false,
         }
+    }
+
+    /// Gives the hub a tap that records what it is given.
+    pub(super) fn tap(&mut self) {
+        self.told = Some(Told::of(&self.hub));
     }
 
     /// Pushes what waits, and then the events of a read of `bytes` bytes.
@@ -110,6 +119,10 @@ impl World {
         assert!(kept.next().is_none());
         if self.made > 0 {
             assert_eq!(self.budget.used(), journal.allocated() + STREAM_BYTES);
+        }
+        if let Some(told) = &self.told {
+            let all = (model.all.iter()).map(|said| (said.event.class, &said.block[..]));
+            told.check(&all.collect::<Vec<_>>());
         }
     }
 
