@@ -107,7 +107,7 @@ fn run(bencher: Bencher<'_, '_>, dialect: Dialect, events: usize) {
     let mut classifier = Classifier::new(dialect);
     bencher.counter(ItemsCount::new(events)).bench_local(|| {
         let mut classify = |frame: Frame<'_>| {
-            divan::black_box(classifier.classify(&frame));
+            divan::black_box(classifier.classify(&frame, &mut None));
         };
         decoder.feed(read.as_bytes(), &mut classify).unwrap();
     });
@@ -152,7 +152,7 @@ fn classify(bencher: Bencher<'_, '_>, dialect: Dialect, framing: Framing, text: 
         .counter(ItemsCount::new(frames.len()))
         .bench_local(|| {
             for frame in &frames {
-                divan::black_box(classifier.classify(frame));
+                divan::black_box(classifier.classify(frame, &mut None));
             }
         });
 }

@@ -26,6 +26,7 @@
 
 // layer 0: terms
 pub mod event;
+pub mod length;
 
 // layer 1: pure, without a clock or I/O; queue::ring and most of stream are pure as well
 pub mod dialect;

@@ -39,7 +39,7 @@ impl Fixture {
         let mut classifier = Classifier::new(self.dialect);
         let frames = self.frames(chunks);
         let with_event = |frame: Frame<'static>| {
-            let event = *classifier.classify(&frame);
+            let event = *classifier.classify(&frame, &mut None);
             (frame, event)
         };
         frames.into_iter().map(with_event).collect()

@@ -79,7 +79,7 @@ fn merged(
 ) -> (bool, [Option<Merge>; 2]) {
     let mut classifier = Classifier::new(dialect);
     for frame in frames {
-        classifier.classify(frame);
+        classifier.classify(frame, &mut None);
     }
     let limits = Limits {
         max_events: 1,
@@ -89,9 +89,9 @@ fn merged(
     };
     let mut ring = Ring::new(limits, Encoder::identity(None, Framing::Ndjson));
     let now = Instant::now();
-    let one = *classifier.classify(first);
+    let one = *classifier.classify(first, &mut None);
     assert_eq!(ring.push(&first.block, &one, now), Push::Accepted);
-    let two = *classifier.classify(second);
+    let two = *classifier.classify(second, &mut None);
     ring.push(&second.block, &two, now);
     (ring.counts().merged == 1, [one.merge, two.merge])
 }

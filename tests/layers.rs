@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, u8)] = &[
     // words
     ("event", 0),
+    ("length", 0),
     // pure: no clock, no I/O
     ("dialect", 1),
     ("encode", 1),

@@ -110,7 +110,7 @@ fn meanings(dialect: Dialect, framing: Framing, text: &str) -> Vec<String> {
     let mut classifier = Classifier::new(dialect);
     let mut out = Vec::new();
     let mut take = |frame: Frame<'_>| {
-        let event = *classifier.classify(&frame);
+        let event = *classifier.classify(&frame, &mut None);
         let shown = detect::from_frame(&frame);
         out.push(format!("{shown} {}", meaning(&frame, &event)));
     };

@@ -67,7 +67,7 @@ fn read(dialect: Dialect, framing: Framing, bytes: &[u8]) -> Vec<(Frame<'static>
     decoder.feed(bytes, &mut keep).unwrap();
     let mut classifier = Classifier::new(dialect);
     let with_event = |frame: Frame<'static>| {
-        let event = *classifier.classify(&frame);
+        let event = *classifier.classify(&frame, &mut None);
         (frame, event)
     };
     // Heartbeats of the upstream are not forwarded.

@@ -18,7 +18,10 @@ use weir::queue::{Limits, Overflow};
 use weir::wire::{Decoder, Frame, Framing, Payload};
 
 #[path = "../../tests/support/varying.rs"]
-#[expect(dead_code, reason = "events that replace others have no text to follow")]
+#[expect(
+    dead_code,
+    reason = "events that replace others have no text to follow"
+)]
 mod varying;
 
 /// An event with a text, after which another one with the same envelope may be joined.
@@ -52,7 +55,9 @@ fn templates() -> Vec<Template> {
         let Ok(folder) = root.join(dialect.as_str()).read_dir() else {
             continue;
         };
-        let mut paths: Vec<_> = folder.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        let mut paths: Vec<_> = folder
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .collect();
         paths.sort();
         for path in paths {
             let framing = match path.extension().and_then(|ending| ending.to_str()) {
@@ -73,7 +78,7 @@ fn in_fixture(dialect: Dialect, framing: Framing, bytes: &[u8]) -> Vec<Template>
     let mut before = Vec::new();
     let mut classifier = Classifier::new(dialect);
     for frame in frames(framing, bytes) {
-        let event = *classifier.classify(&frame);
+        let event = *classifier.classify(&frame, &mut None);
         out.extend(template(dialect, framing, &before, &frame, &event));
         before.extend_from_slice(&frame.block);
     }
@@ -87,7 +92,9 @@ fn template(
     frame: &Frame<'_>,
     event: &Event,
 ) -> Option<Template> {
-    let merge = event.merge.filter(|merge| merge.keep != Keep::Replace && !merge.lists)?;
+    let merge = event
+        .merge
+        .filter(|merge| merge.keep != Keep::Replace && !merge.lists)?;
     let Some(Payload::InBlock(data)) = frame.data else {
         return None;
     };
@@ -131,7 +138,10 @@ fn walk(value: &Value, way: &mut Vec<Step>, out: &mut Vec<Vec<Step>>) {
     let parts: Vec<(Step, &Value)> = match value {
         Value::Object(members) => {
             let named = |(name, value): (&String, _)| (Step::Name(name.clone()), value);
-            members.iter().map(|(name, value)| named((name, value))).collect()
+            members
+                .iter()
+                .map(|(name, value)| named((name, value)))
+                .collect()
         }
         Value::Array(items) => {
             let placed = |(place, value)| (Step::Place(place), value);
@@ -186,7 +196,8 @@ fn may_differ(dialect: Dialect, way: &[Step]) -> bool {
         let rest = path.strip_prefix(*known);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
-    path.split('.').any(|name| varying::EVERYWHERE.contains(&name))
+    path.split('.')
+        .any(|name| varying::EVERYWHERE.contains(&name))
         || varying::of(dialect).iter().any(is_below)
 }
 
@@ -269,7 +280,10 @@ pub fn check(data: &[u8]) {
     };
     let pick = usize::from(u16::from_be_bytes([high, low]));
     let template = &TEMPLATES[pick % TEMPLATES.len()];
-    let Some(way) = template.members.get(usize::from(member) % template.members.len().max(1)) else {
+    let Some(way) = template
+        .members
+        .get(usize::from(member) % template.members.len().max(1))
+    else {
         return;
     };
     let old = at(&template.json, way).cloned().unwrap_or_default();
@@ -280,7 +294,7 @@ pub fn check(data: &[u8]) {
     ];
     let mut classifier = Classifier::new(template.dialect);
     for frame in frames(template.framing, &template.before) {
-        classifier.classify(&frame);
+        classifier.classify(&frame, &mut None);
     }
     let limits = Limits {
         max_events: 1 + usize::from(first / 9 % 8),
@@ -298,20 +312,29 @@ pub fn check(data: &[u8]) {
         }
         let mut json = template.json.clone();
         put(&mut json, way, values[usize::from(*step) % 3].clone());
-        put(&mut json, &template.text, Some(json!(format!("{number}é\n"))));
+        put(
+            &mut json,
+            &template.text,
+            Some(json!(format!("{number}é\n"))),
+        );
         let [start, end] = &template.around;
         let block = [start.as_slice(), json.to_string().as_bytes(), end].concat();
         for frame in frames(template.framing, &block) {
-            let event = *classifier.classify(&frame);
+            let event = *classifier.classify(&frame, &mut None);
             sent.extend(said(template, way, frame.data()));
             while ring.push(&frame.block, &event, now) != Push::Accepted {
-                assert!(ring.take(1, &mut received).is_some(), "an empty queue takes anything");
+                assert!(
+                    ring.take(1, &mut received).is_some(),
+                    "an empty queue takes anything"
+                );
             }
         }
     }
     while ring.take(usize::MAX, &mut received).is_some() {}
     let out = frames(template.framing, &received);
-    let got = out.iter().filter_map(|frame| said(template, way, frame.data()));
+    let got = out
+        .iter()
+        .filter_map(|frame| said(template, way, frame.data()));
     assert_eq!(
         summed(got),
         summed(sent.into_iter()),

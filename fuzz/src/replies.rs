@@ -11,7 +11,7 @@ use weir::translate::{Statuses, Target, Translator};
 use weir::wire::encoding::Coding;
 use weir::wire::{Decoder, Frame, Framing};
 
-#[path = "../../tests/replies/grammar.rs"]
+#[path = "../../tests/replies/grammar/mod.rs"]
 mod grammar;
 
 const MAX_EVENT: usize = 1 << 16;

@@ -6,16 +6,16 @@ use http::{HeaderValue, StatusCode};
 
 /// The id and the status of the request, once there is one.
 #[derive(Debug, Default)]
-pub(crate) struct Refused(OnceLock<(HeaderValue, StatusCode)>);
+pub(crate) struct Refused(OnceLock<Box<(HeaderValue, StatusCode)>>);
 
 impl Refused {
     /// Records that the request is refused. Returns `false` if one was before.
     pub(crate) fn set(&self, id: HeaderValue, status: StatusCode) -> bool {
-        self.0.set((id, status)).is_ok()
+        self.0.set(Box::new((id, status))).is_ok()
     }
 
     /// Returns the id and the status.
     pub(crate) fn get(&self) -> Option<&(HeaderValue, StatusCode)> {
-        self.0.get()
+        self.0.get().map(|refused| &**refused)
     }
 }

@@ -273,8 +273,6 @@ pub struct Classifier {
     repeat: Repeat,
     parser: Box<dyn Parser>,
     dialect: Dialect,
-    /// The meaning of the last frame that had to be parsed.
-    last: Event,
     /// What stood beside the texts so far.
     seen: Seen,
 }
@@ -291,7 +289,6 @@ impl Classifier {
             repeat: Repeat::default(),
             parser: (dialect.spec().parser)(members),
             dialect,
-            last: Event::opaque(),
             seen: Seen::default(),
         }
     }
@@ -308,8 +305,13 @@ impl Classifier {
         }
     }
 
-    /// Returns the meaning of the next frame.
-    pub fn classify(&mut self, frame: &Frame<'_>) -> &Event {
+    /// Returns the meaning of the next frame. `parsed` is room for it: the meaning lies there if the frame has to be
+    /// parsed, so that a stream need not keep such room between its events.
+    pub fn classify<'e>(
+        &'e mut self,
+        frame: &Frame<'_>,
+        parsed: &'e mut Option<Event>,
+    ) -> &'e Event {
         if self.repeat.recognises(frame) {
             if let Some(varying) = self.repeat.varying() {
                 self.parser.note_varying(varying.of(&frame.block));
@@ -320,25 +322,18 @@ impl Classifier {
             self.seen.repeated();
             self.parser.note_repeated(self.repeat.meaning().lane);
         }
-        self.last = self.read(frame);
-        if self.last.class == Class::Structure && self.last.text.is_some() {
+        let event = parsed.insert(self.read(frame));
+        if event.class == Class::Structure && event.text.is_some() {
             // A text begins, and pieces without an id go on with it.
             self.repeat.forget();
         }
-        self.repeat.learn(frame, &self.last);
-        &self.last
+        self.repeat.learn(frame, event);
+        event
     }
 
-    /// Returns the meaning of a frame in another dialect than the rest of the stream.
+    /// Parses the whole frame to find its meaning, whatever came before.
     #[inline(never)]
-    pub(crate) fn classify_foreign(&mut self, dialect: Dialect, frame: &Frame<'_>) -> &Event {
-        self.last = Self::new(dialect).read(frame);
-        &self.last
-    }
-
-    /// Parses the whole frame to find its meaning.
-    #[inline(never)]
-    fn read(&mut self, frame: &Frame<'_>) -> Event {
+    pub(crate) fn read(&mut self, frame: &Frame<'_>) -> Event {
         match self.parser.classify(frame, &mut self.seen) {
             Some(event) if event.class != Class::Opaque => text::framed(event, frame),
             _ if !self.dialect.is_opaque() && detect::is_ping(frame) => {

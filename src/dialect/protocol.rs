@@ -261,7 +261,7 @@ mod tests {
             );
             let mut found = None;
             let mut keep = |frame: Frame<'_>| {
-                found = Some(*Classifier::new(Dialect::LangGraph).classify(&frame));
+                found = Some(*Classifier::new(Dialect::LangGraph).classify(&frame, &mut None));
             };
             Decoder::new(Framing::Sse, 1 << 10)
                 .feed(block.as_bytes(), &mut keep)

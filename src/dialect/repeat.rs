@@ -311,7 +311,7 @@ mod tests {
         for frame in frames(&body) {
             let read = forgetful.read(&frame);
             assert_eq!(
-                *remembering.classify(&frame),
+                *remembering.classify(&frame, &mut None),
                 read,
                 "{}",
                 frame.block.escape_ascii()

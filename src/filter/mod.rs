@@ -182,7 +182,7 @@ impl Filter {
         Event {
             lane: before.lane,
             texts_over: before.texts_over,
-            ..*self.reader.classify(frame)
+            ..*self.reader.classify(frame, &mut None)
         }
     }
 

@@ -13,7 +13,7 @@ use crate::journal::own_id;
 use crate::queue::{self, Close, Offer, PushOutcome, Status};
 use crate::stream::end::End;
 
-/// Most bytes that are put into the queue of a viewer that is alone before the journal gets them.
+/// Most bytes that are put into the queue of a viewer that is alone before the journal gets them, and the tap.
 const MOST_PUT: usize = 16 * 1024;
 
 /// The pump's end of a hub. Dropping it ends a stream that was not closed as truncated.
@@ -41,7 +41,7 @@ impl Input {
             .map(|feed| feed.pushing(bytes, now));
         Pushing {
             hub,
-            is_alone: first.is_some() && state.viewers.len() == 1 && state.tap.is_none(),
+            is_alone: first.is_some() && state.viewers.len() == 1,
             // The first events may show another dialect than expected, which decides when they are taken.
             may_have_ids: state.has_ids || state.is_fresh,
             state,
@@ -238,7 +238,7 @@ pub struct Pushing<'a> {
     state: MutexGuard<'a, State>,
     /// The queue of the first viewer, locked for the whole read, if that one keeps up.
     first: Option<queue::Pushing<'a>>,
-    /// Nobody but that viewer gets the events.
+    /// No other viewer of this process gets the events.
     is_alone: bool,
     may_have_ids: bool,
     /// What is in that queue and not yet in the journal, while that viewer is alone: the number of events and of bytes.
@@ -261,9 +261,9 @@ impl Pushing<'_> {
         self.push_for_all(block, event)
     }
 
-    /// Puts an event into the queue of the viewer that is alone, from where the journal gets it with the others of the read.
-    /// Returns whether it was put: neither does it have to be merged, nor is it large. Nobody is behind then, so the journal
-    /// evicts what is older than these events without asking.
+    /// Puts an event into the queue of the viewer that is alone, from where journal and tap get it with the others of the
+    /// read. Returns whether it was put: neither does it have to be merged, nor is it large. Nobody is behind then, so the
+    /// journal evicts what is older than these events without asking.
     #[inline]
     fn put(&mut self, block: &[u8], event: &Event) -> bool {
         let (events, bytes) = self.put;
@@ -283,14 +283,17 @@ impl Pushing<'_> {
         is_put
     }
 
-    /// Writes an event into the journal that was put into the queue.
+    /// Writes an event into the journal that was put into the queue, and hands it to the tap.
     #[inline]
     fn keep_at_once(&mut self, block: &[u8], event: &Event) {
         let state = &mut *self.state;
         if !state.journal.fits(block.len()) {
             state.evicted += state.journal.make_room(1, block.len());
         }
-        state.journal.append(block, event);
+        let seq = state.journal.append(block, event);
+        if let Some(tapped) = &mut state.tap {
+            tapped.note(block, event.class, seq, false);
+        }
         if let Some(slot) = state.viewers.first_mut() {
             slot.offered.0 += 1;
             slot.offered.1 += block.len() as u64;
@@ -307,7 +310,7 @@ impl Pushing<'_> {
         }
     }
 
-    /// Writes into the journal what was put into the queue and is not there yet.
+    /// Writes into the journal what was put into the queue and is not there yet, and hands it to the tap.
     #[inline]
     fn settle_put(&mut self) {
         if self.put.0 > 0 {
@@ -322,7 +325,10 @@ impl Pushing<'_> {
         if let Some(queue) = &self.first {
             state.evicted += state.journal.make_room(events, bytes);
             let (blocks, briefs) = queue.newest(events);
-            state.journal.append_all(blocks, briefs);
+            state.journal.append_all(blocks, briefs.clone());
+            if let Some(tapped) = &mut state.tap {
+                tapped.hand_on(state.journal.last(), blocks, briefs);
+            }
             if let Some(slot) = state.viewers.first_mut() {
                 slot.offered.0 += events as u64;
                 slot.offered.1 += bytes as u64;

@@ -8,14 +8,14 @@ use tokio::time::Instant;
 
 use super::{Hub, State, wake};
 use crate::encode::Encoder;
-use crate::event::Class;
+use crate::event::{Brief, Class};
 use crate::queue::Close;
 use crate::stream::end::End;
 
 /// Where the events of a stream are kept as well. Nothing here may wait.
 pub trait Tap: Send + fmt::Debug {
-    /// Keeps the events of one read: the number of the last, each one's class and length, and their blocks one after the
-    /// other.
+    /// Keeps events that came together, one read or a part of it: the number of the last, each one's class and length, and
+    /// their blocks one after the other.
     fn append(&mut self, last: u64, events: &[(Class, u32)], blocks: &[u8]);
 
     /// Notes how the events are encoded, which the first ones show.
@@ -57,14 +57,30 @@ const KEEP_BYTES: usize = 4 * 1024;
 
 impl Tapped {
     /// Notes the event with this number. `more`: others of the same read follow.
+    #[inline(never)]
     pub(super) fn note(&mut self, block: &[u8], class: Class, seq: u64, more: bool) {
-        let len = u32::try_from(block.len()).unwrap_or(u32::MAX);
+        let event = (class, length(block.len()));
         if !more && self.events.is_empty() {
-            self.tap.append(seq, &[(class, len)], block);
+            self.tap.append(seq, &[event], block);
             return;
         }
-        self.events.push((class, len));
+        self.events.push(event);
         self.blocks.extend_from_slice(block);
+    }
+
+    /// Hands on events of a read whose blocks lie one after the other already. `last` is the number of the last one.
+    pub(super) fn hand_on(
+        &mut self,
+        last: u64,
+        blocks: &[u8],
+        events: impl ExactSizeIterator<Item = Brief>,
+    ) {
+        // What was noted comes before them.
+        self.flush(last - events.len() as u64);
+        let events = events.map(|event| (event.class, length(event.len)));
+        self.events.extend(events);
+        self.tap.append(last, &self.events, blocks);
+        self.empty();
     }
 
     /// Hands on what was noted, whose last event has this number.
@@ -73,11 +89,20 @@ impl Tapped {
             return;
         }
         self.tap.append(last, &self.events, &self.blocks);
+        self.empty();
+    }
+
+    fn empty(&mut self) {
         self.events.clear();
         self.blocks.clear();
         self.events.shrink_to(KEEP_BYTES / 8);
         self.blocks.shrink_to(KEEP_BYTES);
     }
+}
+
+/// The length of a block as the tap gets it. The pipeline lets no block of 4 GiB through.
+fn length(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 impl Hub {

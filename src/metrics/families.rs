@@ -3,7 +3,8 @@
 use prometheus::{CounterVec, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::buckets;
-use super::register::{counters, histograms, register};
+use super::busy::BusyHistogramVec;
+use super::register::{busy_histograms, counters, histograms, register};
 use super::resume::ResumeFamilies;
 use super::websocket::WebSocketFamilies;
 
@@ -18,11 +19,11 @@ pub(super) struct Families {
     pub(super) headers_seconds: HistogramVec,
     pub(super) first_event: HistogramVec,
     pub(super) first_token: HistogramVec,
-    pub(super) gap: HistogramVec,
+    pub(super) gap: BusyHistogramVec,
     pub(super) per_token: HistogramVec,
     pub(super) speed: HistogramVec,
     pub(super) tokens: IntCounterVec,
-    pub(super) added: HistogramVec,
+    pub(super) added: BusyHistogramVec,
     pub(super) events: IntCounterVec,
     pub(super) dropped: IntCounterVec,
     pub(super) merged: IntCounterVec,
@@ -53,6 +54,7 @@ impl Families {
     pub(super) fn new(registry: &Registry) -> Self {
         let count = |name, help, labels| counters(registry, name, help, labels);
         let time = |name, help, labels, edges| histograms(registry, name, help, labels, edges);
+        let busy = |name, help, edges| busy_histograms(registry, name, help, &["route"], edges);
         Self {
             requests: count(
                 "weir_requests_total",
@@ -101,10 +103,9 @@ impl Families {
                 &["route", "kind"],
                 buckets::FIRST,
             ),
-            gap: time(
+            gap: busy(
                 "weir_inter_token_seconds",
                 "Gap between texts as they arrive from the upstream.",
-                &["route"],
                 buckets::GAP,
             ),
             per_token: time(
@@ -124,10 +125,9 @@ impl Families {
                 "Output tokens; estimated counts deltas.",
                 &["route", "type", "source"],
             ),
-            added: time(
+            added: busy(
                 "weir_added_latency_seconds",
                 "Event read from the upstream to handed to the client's connection; one observation per write, of its oldest event.",
-                &["route"],
                 buckets::ADDED,
             ),
             events: count(

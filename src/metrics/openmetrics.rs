@@ -172,6 +172,7 @@ mod tests {
         let metrics = Metrics::new();
         let route = metrics.route("a \"b\" \\c");
         route.stream_seconds.observe(1.0);
+        route.gap.observe(Duration::from_millis(30));
         route.held.inc_by(0.25);
         let (old, new) = (metrics.encode(), metrics.encode_openmetrics());
         assert_eq!(own(samples(&old)), own(samples(&new)));

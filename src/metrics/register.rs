@@ -1,7 +1,10 @@
 //! Creates metrics and registers them.
 
-use prometheus::core::Collector;
+use prometheus::core::{Collector, MetricVec};
+use prometheus::proto::MetricType;
 use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+
+use super::busy::{self, BusyHistogramVec};
 
 pub(super) fn counters(
     registry: &Registry,
@@ -29,6 +32,22 @@ pub(super) fn histograms(
             HistogramOpts::new(name, help).buckets(edges.to_vec()),
             labels,
         ),
+    )
+}
+
+pub(super) fn busy_histograms(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+    edges: &[f64],
+) -> BusyHistogramVec {
+    let options = HistogramOpts::new(name, help)
+        .buckets(edges.to_vec())
+        .variable_labels(labels.iter().map(|label| (*label).to_owned()).collect());
+    register(
+        registry,
+        MetricVec::create(MetricType::HISTOGRAM, busy::Builder, options),
     )
 }
 

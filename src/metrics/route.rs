@@ -42,7 +42,7 @@ pub struct RouteMetrics {
     pub first_reasoning: Histogram,
     /// From the request head read to the first tool event, seconds.
     pub first_tool: Histogram,
-    /// Gaps between texts, seconds.
+    /// Gaps between texts.
     pub gap: BusyHistogram,
     /// Seconds per token after the first.
     pub per_token: Histogram,
@@ -50,7 +50,7 @@ pub struct RouteMetrics {
     pub speed: Histogram,
     /// Content and reasoning tokens, by the source of the count.
     tokens: [[IntCounter; 2]; 3],
-    /// From an event read to handed to the client's connection, seconds.
+    /// From an event read to handed to the client's connection.
     pub added: BusyHistogram,
     events_in: Vec<IntCounter>,
     events_out: Vec<IntCounter>,
@@ -137,8 +137,6 @@ const AGENT_OUTCOMES: [&str; 3] = ["cancelled", "finished", "upstream_status"];
 impl RouteMetrics {
     /// Adds up what the threads have counted separately.
     pub(super) fn flush(&self) {
-        self.gap.flush();
-        self.added.flush();
         self.websocket.flush();
     }
 
@@ -194,12 +192,12 @@ impl RouteMetrics {
             first_answer: first("answer"),
             first_reasoning: first("reasoning"),
             first_tool: first("tool"),
-            gap: BusyHistogram::new(&families.gap.with_label_values(&[name])),
+            gap: families.gap.with_label_values(&[name]),
             per_token: families.per_token.with_label_values(&[name]),
             speed: families.speed.with_label_values(&[name]),
             tokens: TokenSource::ALL
                 .map(|source| ["content", "reasoning"].map(|kind| tokens(kind, source.as_str()))),
-            added: BusyHistogram::new(&families.added.with_label_values(&[name])),
+            added: families.added.with_label_values(&[name]),
             events_in: classes(&families.events, &[name, "in"], &[]),
             events_out: classes(&families.events, &[name, "out"], &[]),
             dropped: classes(&families.dropped, &[name], &["queue_full"]),

@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::encode::Encoder;
+use crate::length::Length;
 use gate::Gate;
 pub use gate::{Batch, Gating};
 pub use limits::{Limits, Overflow};
@@ -98,13 +99,13 @@ pub fn queue(limits: Limits, encoder: Encoder) -> (Sender, Receiver) {
         ring,
         slow: false,
         close: None,
-        reader_gone: None,
+        reader_gone: false,
         reader_failed: false,
-        abandoned: false,
         waiting_since: None,
         handed_off: None,
         handed_off_bytes: 0,
-        abandoned_after: Duration::ZERO,
+        abandoned: false,
+        abandoned_after: Length::ZERO,
         came: 0,
         came_bytes: 0,
         alarmed: false,
@@ -146,14 +147,14 @@ fn status(state: &State) -> Status {
         waiting_since: state.waiting_since,
         came: state.came,
         came_bytes: state.came_bytes,
-        reader_gone: state.reader_gone.is_some(),
-        reader_gone_at: state.reader_gone,
+        reader_gone: state.reader_gone,
+        reader_gone_at: state.handed_off.filter(|_| state.reader_gone),
         reader_failed: state.reader_failed,
         abandoned: state.abandoned,
-        handed_off: state.handed_off,
+        handed_off: state.handed_off.filter(|_| !state.reader_gone),
         handed_off_bytes: state.handed_off_bytes,
-        abandoned_after: state.abandoned_after,
-        counts: *state.ring.counts(),
+        abandoned_after: state.abandoned_after.get(),
+        counts: state.ring.counts(),
     }
 }
 

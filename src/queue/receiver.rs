@@ -131,7 +131,8 @@ impl Receiver {
 impl Drop for Receiver {
     fn drop(&mut self) {
         let mut state = lock(&self.shared);
-        state.reader_gone = Some(Instant::now());
+        state.reader_gone = true;
+        state.handed_off = Some(Instant::now());
         state.reader_failed = std::thread::panicking();
         state.abandoned = !state.ring.is_empty();
         state.clear();

@@ -198,7 +198,7 @@ impl Sender {
     pub fn poll_change(&self, cx: &mut Context<'_>, seen: &mut u64, takes: bool) -> Poll<()> {
         let mut state = lock(&self.0);
         state.wants_takes = takes;
-        if state.reader_gone.is_some() || (takes && *seen != state.takes) {
+        if state.reader_gone || (takes && *seen != state.takes) {
             *seen = state.takes;
             return Poll::Ready(());
         }
@@ -332,7 +332,7 @@ impl Pushing<'_> {
         state.note_waiting(self.now);
         let outcome = PushOutcome {
             waiting_since: state.waiting_since,
-            alarmed: std::mem::take(&mut state.alarmed) || state.reader_gone.is_some(),
+            alarmed: std::mem::take(&mut state.alarmed) || state.reader_gone,
         };
         wake(self.state);
         outcome

@@ -3,7 +3,6 @@
 use std::pin::Pin;
 use std::sync::MutexGuard;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use http::StatusCode;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -11,6 +10,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::Close;
 use super::gate::{Gate, Release};
 use super::ring::Ring;
+use crate::length::Length;
 
 /// The state of one queue.
 ///
@@ -37,30 +37,35 @@ pub(super) struct State {
     /// The pump must be woken when the reader takes something, not only when it leaves.
     pub(super) wants_takes: bool,
     pub(super) close: Option<Close>,
+    /// The reader has left; `handed_off` is when.
+    pub(super) reader_gone: bool,
+    pub(super) reader_failed: bool,
+    /// The reader left although events waited for it.
+    pub(super) abandoned: bool,
+    /// The stream has failed; the status of a response that says so.
+    pub(super) failed: Option<StatusCode>,
     pub(super) came: u64,
     pub(super) came_bytes: u64,
     /// How often the reader took something. A count, because two takes may happen at the same instant.
     pub(super) takes: u64,
     pub(super) reader: Option<Waker>,
     pub(super) waiting_since: Option<Instant>,
+    /// Since when the connection holds what it took last; once the reader has left, when it left.
     pub(super) handed_off: Option<Instant>,
     pub(super) handed_off_bytes: usize,
-    pub(super) reader_gone: Option<Instant>,
-    pub(super) reader_failed: bool,
     pub(super) ring: Ring,
-    pub(super) abandoned: bool,
-    pub(super) abandoned_after: Duration,
+    /// How long the events had waited that were discarded last without being taken.
+    pub(super) abandoned_after: Length,
     pub(super) pump: Option<Waker>,
     /// Holds text back on purpose. Boxed, because it is rare.
     pub(super) gate: Option<Box<Gate>>,
-    /// The stream has failed; the status of a response that says so.
-    pub(super) failed: Option<StatusCode>,
 }
+
 impl State {
     pub(super) fn clear(&mut self) {
         self.ring.clear();
         if let Some(since) = self.waiting_since.take() {
-            self.abandoned_after = since.elapsed();
+            self.abandoned_after = Length::of(since.elapsed());
         }
     }
 

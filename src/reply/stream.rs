@@ -22,12 +22,10 @@ pub(crate) struct Stream {
     pump: Option<Running>,
     /// The queue is empty, and stays empty until the pump has run again.
     drained: bool,
-    /// The preamble has been taken.
-    begun: bool,
     queue: Receiver,
     metrics: Arc<RouteMetrics>,
-    /// Sent first, unchanged.
-    preamble: Bytes,
+    /// Sent first, unchanged, if there is one. Boxed, because it does not stay.
+    preamble: Option<Box<Bytes>>,
     /// Dropped with the stream.
     held: Option<Held>,
 }
@@ -50,7 +48,7 @@ pub(crate) enum Took {
 }
 
 impl Stream {
-    pub(super) const fn new(
+    pub(super) fn new(
         queue: Receiver,
         pump: Running,
         metrics: Arc<RouteMetrics>,
@@ -59,10 +57,9 @@ impl Stream {
         Self {
             pump: Some(pump),
             drained: false,
-            begun: preamble.is_empty(),
             queue,
             metrics,
-            preamble,
+            preamble: (!preamble.is_empty()).then(|| Box::new(preamble)),
             held: None,
         }
     }
@@ -120,8 +117,8 @@ impl Stream {
         if self.drained {
             return Poll::Pending;
         }
-        if !std::mem::replace(&mut self.begun, true) {
-            out.extend_from_slice(&std::mem::take(&mut self.preamble));
+        if let Some(preamble) = self.preamble.take() {
+            out.extend_from_slice(&preamble);
             return Poll::Ready(Took::Some);
         }
         // If the pump runs in this task, the queue does not need to wake the task.
@@ -145,7 +142,7 @@ impl Stream {
                     if waited > STALL {
                         self.metrics.client_stall.observe(waited.as_secs_f64());
                     }
-                    self.metrics.added.observe(aged.as_secs_f64());
+                    self.metrics.added.observe(aged);
                     if large.is_empty() {
                         Took::Some
                     } else {

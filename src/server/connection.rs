@@ -77,6 +77,13 @@ fn watch<S>(worker: usize, origin: Origin, stream: S, limits: &Limits) -> (Peer,
     (peer, stream)
 }
 
+/// The timer of a connection, and the waker that it has. Boxed, because a connection with a stream has none until its
+/// client is slow.
+struct Timer {
+    sleep: Pin<Box<Sleep>>,
+    flag: FlagWaker,
+}
+
 /// The future of a connection: runs HTTP until the end, within the connection's deadlines.
 ///
 /// This is a hand-written future, not an `async` function, with its fields in a fixed order: each event of a
@@ -88,7 +95,7 @@ pub(super) struct Connection<S, G> {
     conn: Arc<ClientConn>,
     /// The deadline that the timer is set for.
     armed: Option<Moment>,
-    timer: Option<(Pin<Box<Sleep>>, FlagWaker)>,
+    timer: Option<Box<Timer>>,
     /// Whether the connection was told to close.
     going: bool,
     metrics: Arc<Metrics>,
@@ -121,10 +128,13 @@ where
         let Self { conn, timer, .. } = self;
         let at = conn.at(next);
         self.armed = Some(next);
-        let (sleep, flag) = timer.get_or_insert_with(|| {
-            let flag = FlagWaker::new(WokenBy::Timer, conn, cx.waker());
-            (Box::pin(sleep_until(at)), flag)
+        let timer = timer.get_or_insert_with(|| {
+            Box::new(Timer {
+                sleep: Box::pin(sleep_until(at)),
+                flag: FlagWaker::new(WokenBy::Timer, conn, cx.waker()),
+            })
         });
+        let Timer { sleep, flag } = &mut **timer;
         if !flag.wakes(cx.waker()) {
             *flag = FlagWaker::new(WokenBy::Timer, conn, cx.waker());
         }

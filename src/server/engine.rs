@@ -12,7 +12,6 @@
 //! holds none.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,8 +24,9 @@ use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::first_bytes::{First, Waiting};
 use super::interim::Interim;
 use super::service::{HandedOver, Service};
 use super::stream_writer::StreamWriter;
@@ -40,10 +40,6 @@ use crate::strict::smuggling::RequestFraming;
 use crate::tasks;
 use crate::tunnel::{Over, Start, Tunnel};
 
-/// The preface of an HTTP/2 connection (RFC 9113, 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Bytes per read while a connection waits. Most request heads fit.
-const FIRST_BYTES: usize = 1024;
 /// Most bytes that the HTTP/2 engine buffers per stream. Events in this buffer can no longer be joined or
 /// dropped.
 const MAX_SEND_BYTES: usize = 32 * 1024;
@@ -144,13 +140,6 @@ enum State<S> {
     /// The last response was written; the connection is being closed.
     Closing(Box<Interim<S>>),
     Gone,
-}
-
-struct Waiting<S> {
-    stream: Interim<S>,
-    seen: BytesMut,
-    /// Whether the connection is new: HTTP/2 can only start at its beginning.
-    first: bool,
 }
 
 impl<S> Engine<S>
@@ -410,50 +399,5 @@ fn after(over: Over) -> io::Result<Next> {
     match over {
         Over::Closed => Ok(Next::Close),
         Over::Left => Err(io::ErrorKind::ConnectionAborted.into()),
-    }
-}
-
-/// What the first bytes of a connection show.
-enum First {
-    Http1,
-    Http2,
-    /// No request has begun, and the connection closes.
-    Nothing,
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Waiting<S> {
-    /// Reads until the protocol is known. With `closing`, does not wait for a request that has not begun.
-    fn poll(&mut self, cx: &mut Context<'_>, closing: bool) -> Poll<io::Result<First>> {
-        loop {
-            match self.protocol() {
-                Some(first) => return Poll::Ready(Ok(first)),
-                None if closing => return Poll::Ready(Ok(First::Nothing)),
-                None => {}
-            }
-            let mut space = [const { MaybeUninit::uninit() }; FIRST_BYTES];
-            let mut buffer = ReadBuf::uninit(&mut space);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-            if buffer.filled().is_empty() {
-                let nothing = self.seen.is_empty();
-                return Poll::Ready(Ok(if nothing {
-                    First::Nothing
-                } else {
-                    First::Http1
-                }));
-            }
-            self.seen.extend_from_slice(buffer.filled());
-        }
-    }
-
-    fn protocol(&self) -> Option<First> {
-        if self.seen.is_empty() {
-            None
-        } else if self.first && self.seen.starts_with(PREFACE) {
-            Some(First::Http2)
-        } else if self.first && PREFACE.starts_with(&self.seen) {
-            None
-        } else {
-            Some(First::Http1)
-        }
     }
 }

@@ -3,6 +3,7 @@
 mod accept;
 mod connection;
 mod engine;
+mod first_bytes;
 pub mod holder;
 mod interim;
 pub mod listener;

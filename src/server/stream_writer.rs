@@ -50,10 +50,11 @@ pub(super) struct StreamWriter<S> {
     end: Option<Close>,
     body: Stream,
     stream: S,
-    /// What the client sent during the response.
-    early: BytesMut,
-    /// What follows `rest`, the last part first: a large event is not copied into a chunk.
-    parts: Vec<Bytes>,
+    /// What the client sent during the response, if it sent anything.
+    early: Option<Box<BytesMut>>,
+    /// What follows `rest`, the last part first: a large event is not copied into a chunk. Boxed, because most streams have
+    /// none.
+    parts: Option<Box<Vec<Bytes>>>,
 }
 
 impl<S> StreamWriter<S> {
@@ -66,14 +67,15 @@ impl<S> StreamWriter<S> {
             end: None,
             body,
             stream,
-            early: early.into(),
-            parts: Vec::new(),
+            early: (!early.is_empty()).then(|| Box::new(early.into())),
+            parts: None,
         }
     }
 
     /// Returns the byte stream, and what the client sent during the response.
     pub(super) fn into_parts(self) -> (S, Bytes) {
-        (self.stream, self.early.freeze())
+        let early = self.early.map(|early| early.freeze());
+        (self.stream, early.unwrap_or_default())
     }
 }
 
@@ -129,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StreamWriter<S> {
                 }
                 Took::Large(event) => {
                     self.rest = format!("{:x}\r\n", event.len()).into();
-                    self.parts = vec![Bytes::from_static(b"\r\n"), event.into()];
+                    self.parts = Some(Box::new(vec![Bytes::from_static(b"\r\n"), event.into()]));
                 }
                 Took::End(close) => {
                     self.end = Some(close);
@@ -152,7 +154,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StreamWriter<S> {
         let client_waker =
             known.unwrap_or_else(|| FlagWaker::new(WokenBy::Client, &self.conn, cx.waker()));
         let cx = &mut Context::from_waker(client_waker.waker());
-        while self.early.len() < MAX_EARLY_BYTES {
+        while self
+            .early
+            .as_ref()
+            .is_none_or(|early| early.len() < MAX_EARLY_BYTES)
+        {
             let mut space = [const { MaybeUninit::uninit() }; LOOK_BYTES];
             let mut buffer = ReadBuf::uninit(&mut space);
             let read = Pin::new(&mut self.stream).poll_read(cx, &mut buffer)?;
@@ -161,7 +167,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StreamWriter<S> {
                 Poll::Ready(()) if buffer.filled().is_empty() => {
                     return Err(io::ErrorKind::ConnectionAborted.into());
                 }
-                Poll::Ready(()) => self.early.extend_from_slice(buffer.filled()),
+                Poll::Ready(()) => {
+                    let early = self.early.get_or_insert_default();
+                    early.extend_from_slice(buffer.filled());
+                }
                 Poll::Pending => break,
             }
         }
@@ -191,10 +200,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StreamWriter<S> {
                 }
                 self.rest.advance(written);
             }
-            let Some(next) = self.parts.pop() else {
+            let Some(parts) = &mut self.parts else {
                 return Poll::Ready(Ok(()));
             };
-            self.rest = next;
+            match parts.pop() {
+                Some(next) => self.rest = next,
+                None => self.parts = None,
+            }
         }
     }
 }
@@ -205,20 +217,17 @@ fn frame(chunk: &mut Vec<u8>) -> usize {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut length = chunk.len() - SIZE_LINE;
     chunk.extend_from_slice(b"\r\n");
-    let mut line = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b'\r', b'\n'];
-    let mut start = SIZE_LINE - 2;
-    for place in line.iter_mut().take(SIZE_LINE - 2).rev() {
-        *place = DIGITS.get(length & 15).copied().unwrap_or_default();
-        start -= 1;
-        length >>= 4;
-        if length == 0 {
-            break;
+    if let Some([digits @ .., cr, lf]) = chunk.first_chunk_mut::<SIZE_LINE>() {
+        [*cr, *lf] = *b"\r\n";
+        for (start, digit) in digits.iter_mut().enumerate().rev() {
+            *digit = DIGITS.get(length & 15).copied().unwrap_or_default();
+            length >>= 4;
+            if length == 0 {
+                return start;
+            }
         }
     }
-    if let Some(front) = chunk.first_chunk_mut() {
-        *front = line;
-    }
-    start
+    0
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ impl Observer for ReadCounts {
             self.live.speaks(dialect);
         }
         if let Some(gap) = gap {
-            self.metrics.gap.observe(gap.as_secs_f64());
+            self.metrics.gap.observe(gap);
         }
         if events >= BURST_EVENTS && now.duration_since(last) > BURST_SILENCE {
             self.metrics.bursts.inc();
@@ -171,7 +171,7 @@ pub(super) fn record(
     let reasoning = match source {
         TokenSource::Estimated => ingress.meter.reasoning_deltas,
         TokenSource::Cumulative | TokenSource::Usage => {
-            ingress.meter.usage.reasoning.unwrap_or(0).min(tokens)
+            ingress.meter.usage().reasoning.unwrap_or(0).min(tokens)
         }
     };
     metrics.tokens(source, tokens - reasoning, reasoning);
@@ -223,7 +223,7 @@ pub(super) fn gen_ai(
         duration: context.started.elapsed(),
         first_token: first.map(|at| at.duration_since(context.started)),
         per_token: meter.tokens_per_second().map(f64::recip),
-        input_tokens: meter.usage.input,
+        input_tokens: meter.usage().input,
         // An estimate is no count.
         output_tokens: (source != TokenSource::Estimated).then_some(tokens),
     });

@@ -40,10 +40,9 @@ impl Known {
     }
 }
 
-/// The figures, in one cache line: its only writer is the pump, with plain stores, and readers may see some of them
-/// one read older than others. A time is in nanoseconds and one more, so that zero means none.
+/// The figures: their only writer is the pump, with plain stores, and readers may see some of them one read older than
+/// others. A time is in nanoseconds and one more, so that zero means none.
 #[derive(Debug, Default)]
-#[repr(align(64))]
 pub struct Figures {
     events: AtomicU64,
     bytes: AtomicU64,

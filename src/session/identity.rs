@@ -25,7 +25,7 @@ pub struct Identity {
     pub request_id: HeaderValue,
     /// What the agent calls the request, if that is something else.
     upstream_id: OnceLock<Box<str>>,
-    traceparent: HeaderValue,
+    traceparent: Box<str>,
     /// Whether the trace begins here.
     pub is_own: bool,
 }
@@ -34,7 +34,9 @@ impl Identity {
     /// Reads the identity from the headers of a request, and adds to them what was missing.
     pub fn of(headers: &mut HeaderMap) -> Self {
         let request_id = only(headers, &REQUEST_ID).filter(|id| is_request_id(id.as_bytes()));
-        let trace = only(headers, &TRACEPARENT).filter(|trace| is_traceparent(trace.as_bytes()));
+        let trace = only(headers, &TRACEPARENT)
+            .filter(|trace| is_traceparent(trace.as_bytes()))
+            .and_then(|trace| Some(trace.to_str().ok()?.into()));
         let is_own = trace.is_none();
         // One call of the system for all that is missing.
         let random = if is_own || request_id.is_none() {
@@ -44,14 +46,14 @@ impl Identity {
         };
         let request_id = request_id.unwrap_or_else(|| {
             let made = random.request_id();
-            headers.insert(REQUEST_ID, made.clone());
+            headers.insert(REQUEST_ID, copy(&made));
             made
         });
         let traceparent = trace.unwrap_or_else(|| {
             let made = random.traceparent();
-            headers.insert(TRACEPARENT, made.clone());
+            headers.insert(TRACEPARENT, value(made.as_bytes()));
             headers.remove(TRACESTATE);
-            made
+            made.into()
         });
         Self {
             request_id,
@@ -66,7 +68,7 @@ impl Identity {
     pub fn answered(&self, headers: &mut HeaderMap) {
         match headers.entry(REQUEST_ID) {
             Entry::Vacant(place) => {
-                place.insert(self.request_id.clone());
+                place.insert(copy(&self.request_id));
             }
             Entry::Occupied(named) => {
                 let name = named.get();
@@ -87,8 +89,8 @@ impl Identity {
     }
 
     /// Returns the value of `traceparent`, as it was received or generated.
-    pub fn traceparent(&self) -> &str {
-        self.traceparent.to_str().unwrap_or_default()
+    pub const fn traceparent(&self) -> &str {
+        &self.traceparent
     }
 
     /// Reports whether whoever began the trace records it.
@@ -112,6 +114,11 @@ fn only(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
     let first = values.next()?;
     let copy = HeaderValue::from_bytes(first.as_bytes()).ok()?;
     values.next().is_none().then_some(copy)
+}
+
+/// Copies a value. A clone would share its memory, which takes another allocation for as long as the request lasts.
+fn copy(value: &HeaderValue) -> HeaderValue {
+    HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
 }
 
 fn value(text: &[u8]) -> HeaderValue {
@@ -147,11 +154,11 @@ impl Random {
 
     /// Returns a trace that is marked as sampled: with the usual parent-based samplers, "not sampled" would turn off the
     /// agent's own traces.
-    fn traceparent(&self) -> HeaderValue {
+    fn traceparent(&self) -> String {
         let (mut trace, mut parent) = ([0; 32], [0; 16]);
         let trace = hex_into(&self.trace_id, &mut trace);
         let parent = hex_into(&self.parent_id, &mut parent);
-        value(["00-", trace, "-", parent, "-01"].concat().as_bytes())
+        ["00-", trace, "-", parent, "-01"].concat()
     }
 }
 

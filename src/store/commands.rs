@@ -4,7 +4,7 @@
 //! more and stores nothing twice. Whatever may create a key gives it a time to live in the same transaction; everything
 //! else leaves a stream that has expired as it is.
 
-use redis::Cmd;
+use redis::{Cmd, RedisWrite};
 
 use super::entry::{CLEAN, Chunk, GAP, INDEX, ORPHANED, OUTCOME, PLAIN, SEALED, place};
 use super::keys::Keys;
@@ -12,10 +12,9 @@ use super::meta::millis;
 use super::seal::Sealer;
 use super::terms::{Bounds, WRITTEN_BY_WEIR};
 
-/// An `XADD` of events has at most so many arguments, and so many bytes beside the key, the index and the blocks, unless
-/// they are sealed.
-const XADD_ARGS: usize = 10;
-const XADD_BYTES: usize = 96;
+/// An `XADD` of events has at most so many arguments, and so many bytes beside the key, the index and the blocks.
+const XADD_ARGS: usize = 11;
+const XADD_BYTES: usize = 128;
 
 /// The names of a stream's keys.
 pub(super) struct Names<'a> {
@@ -82,12 +81,15 @@ pub(super) fn renew(names: &Names<'_>, bounds: &Bounds, out: &mut Vec<Cmd>) {
 
 /// Adds the fields of sealed or clear blocks. Returns whether they could be sealed.
 fn blocks(add: &mut Cmd, names: &Names<'_>, last: u64, text: Vec<u8>, sealer: &Sealer) -> bool {
-    let field = if sealer.is_on() { SEALED } else { PLAIN };
-    let Some(stored) = sealer.seal(text, &place(names.id, last)) else {
-        return false;
-    };
-    add.arg(field).arg(stored.as_slice());
-    true
+    if !sealer.is_on() {
+        add.arg(PLAIN).arg(text.as_slice());
+        return true;
+    }
+    let sealed = sealer.seal(text, &place(names.id, last));
+    if let Some(sealed) = &sealed {
+        add.arg(SEALED).arg(sealed.as_slice());
+    }
+    sealed.is_some()
 }
 
 /// An entry with events. `below`: what may be deleted. `first`: the bounds of a stream that is created by this. Returns
@@ -108,7 +110,7 @@ pub(super) fn events(
     if let Some(below) = below {
         add.arg("MINID").arg("~").arg(below);
     }
-    add.arg(format!("{}-0", chunk.last));
+    add.write_arg_fmt(format_args!("{}-0", chunk.last));
     add.arg(INDEX).arg(chunk.index.as_slice());
     if !blocks(&mut add, names, chunk.last, chunk.blocks, sealer) {
         return false;

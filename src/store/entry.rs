@@ -27,6 +27,8 @@ pub(super) const ORPHANED: &str = "x";
 pub(super) const CHUNK_BYTES: usize = 16 << 10;
 /// What one event takes in the index at most.
 const INDEX_BYTES: usize = 6;
+/// The same, if its block has less than 16 KiB.
+const USUAL_INDEX_BYTES: usize = 3;
 
 /// Events after each other that become one entry.
 #[derive(Debug)]
@@ -39,13 +41,25 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
-    /// Creates a chunk. `room`: for how many bytes of blocks there is to be room.
-    pub(super) fn new(last: u64, events: &[(u8, u32)], blocks: &[u8], room: usize) -> Self {
+    /// Creates a chunk. `before`: how many bytes of blocks the one before it got. This one has room for as many: a buffer
+    /// that grows step by step is copied each time.
+    pub(super) fn new(last: u64, events: &[(u8, u32)], blocks: &[u8], before: usize) -> Self {
+        let room = if blocks.len() >= CHUNK_BYTES {
+            blocks.len()
+        } else if before >= CHUNK_BYTES {
+            // Its last read goes beyond the size, and is as large as this one.
+            CHUNK_BYTES + blocks.len()
+        } else {
+            before.max(blocks.len())
+        };
+        // Events of one stream differ little in size; few have less than eight bytes.
+        let alike = events.len().saturating_mul(room) / blocks.len().max(1);
+        let alike = alike.min(room / 8).max(events.len());
         let mut chunk = Self {
             last,
             events: 0,
-            index: Vec::with_capacity(events.len() * 3),
-            blocks: Vec::with_capacity(blocks.len().max(room)),
+            index: Vec::with_capacity(alike * USUAL_INDEX_BYTES),
+            blocks: Vec::with_capacity(room),
         };
         chunk.extend(last, events, blocks);
         chunk
@@ -56,8 +70,13 @@ impl Chunk {
         self.last = last;
         self.events += count(events);
         for (class, length) in events {
-            self.index.push(*class);
-            varint(*length, &mut self.index);
+            note(*class, *length, &mut self.index);
+        }
+        let needed = self.blocks.len() + blocks.len();
+        if needed > self.blocks.capacity() {
+            let roomy = (2 * self.blocks.capacity()).min(CHUNK_BYTES + blocks.len());
+            self.blocks
+                .reserve_exact(roomy.max(needed) - self.blocks.len());
         }
         self.blocks.extend_from_slice(blocks);
     }
@@ -81,6 +100,20 @@ pub(super) const fn size(events: &[(u8, u32)], blocks: &[u8]) -> usize {
 /// Returns how many events these are.
 pub(super) fn count(events: &[(u8, u32)]) -> u64 {
     u64::try_from(events.len()).unwrap_or(u64::MAX)
+}
+
+/// Adds an event to an index.
+#[inline]
+fn note(class: u8, length: u32, index: &mut Vec<u8>) {
+    if (0x80..0x4000).contains(&length) {
+        // Most have two bytes of length: the lower seven bits, and the upper ones.
+        let [low, ..] = length.to_le_bytes();
+        let [_, high, ..] = (length << 1).to_le_bytes();
+        index.extend_from_slice(&[class, low | 0x80, high]);
+    } else {
+        index.push(class);
+        varint(length, index);
+    }
 }
 
 fn varint(mut value: u32, out: &mut Vec<u8>) {
@@ -237,6 +270,40 @@ pub(super) mod tests {
         assert_eq!(read.events, want);
     }
 
+    /// Adds reads of `events` events of `length` bytes until no more may follow. Returns whether nothing was moved meanwhile.
+    fn fills_in_place(mut chunk: Chunk, events: usize, length: u32) -> bool {
+        let list = vec![(1_u8, length); events];
+        let read = vec![b'x'; events * usize::try_from(length).unwrap()];
+        let before = (chunk.blocks.capacity(), chunk.index.capacity());
+        while chunk.has_room() {
+            chunk.extend(chunk.last + count(&list), &list, &read);
+        }
+        assert!(chunk.blocks.capacity() <= CHUNK_BYTES + read.len());
+        before == (chunk.blocks.capacity(), chunk.index.capacity())
+    }
+
+    #[test]
+    fn a_chunk_behind_a_full_one_is_not_moved_and_one_behind_a_small_one_takes_little() {
+        for (events, length) in [(1, 60), (1, 220), (16, 220), (3, 5_000), (1, 16_000)] {
+            let list = vec![(1_u8, length); events];
+            let read = vec![b'x'; events * usize::try_from(length).unwrap()];
+            let chunk = |before| Chunk::new(count(&list), &list, &read, before);
+            assert!(fills_in_place(chunk(CHUNK_BYTES), events, length));
+            assert!(fills_in_place(chunk(1 << 20), events, length));
+            assert!(chunk(1 << 20).blocks.capacity() <= CHUNK_BYTES + read.len());
+            assert!(chunk(500).blocks.capacity() <= read.len().max(500));
+            fills_in_place(chunk(0), events, length);
+        }
+        let large = vec![b'x'; CHUNK_BYTES];
+        let chunk = Chunk::new(1, &[(1, 16_384)], &large, 1 << 20);
+        assert_eq!(chunk.blocks.capacity(), large.len(), "it is full");
+        let empty = Chunk::new(9, &[(1, 0); 9], &[], CHUNK_BYTES);
+        assert!(
+            empty.index.capacity() <= CHUNK_BYTES,
+            "bounded all the same"
+        );
+    }
+
     #[test]
     fn lengths_of_every_size_are_read_again() {
         for length in [0, 1, 127, 128, 16_383, 16_384, 1 << 21, 1 << 28, u32::MAX] {
@@ -245,6 +312,12 @@ pub(super) mod tests {
             assert!(bytes.len() < INDEX_BYTES);
             let (read, rest) = read_varint(&bytes).unwrap();
             assert_eq!((read, rest.len()), (usize::try_from(length).unwrap(), 0));
+        }
+        for length in (0..40_000).chain([u32::MAX]) {
+            let (mut index, mut bytes) = (Vec::new(), vec![7]);
+            note(7, length, &mut index);
+            varint(length, &mut bytes);
+            assert_eq!(index, bytes, "{length}");
         }
         for bad in [
             &[0x80][..],

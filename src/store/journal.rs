@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::commands::{self, End, Names};
 use super::control::Mailbox;
-use super::entry::{self, CHUNK_BYTES, Chunk};
+use super::entry::{self, Chunk};
 use super::keys::Keys;
 use super::reply::Verdict;
 use super::room::Room;
@@ -60,7 +60,7 @@ struct State {
     /// The number of the last event that was sent.
     sent_last: u64,
     chunks: Vec<Chunk>,
-    /// The size of the blocks that were taken last: the next ones may be as many.
+    /// The size of the blocks of the fullest chunk that was taken last: the next ones may be as many.
     usual: usize,
     meta: Option<Vec<u8>>,
     end: Option<End>,
@@ -248,9 +248,9 @@ impl Journal {
             state.last = last;
             match state.chunks.last_mut() {
                 Some(chunk) if chunk.has_room() => chunk.extend(last, list, blocks),
-                _ => {
-                    let chunk = Chunk::new(last, list, blocks, state.usual);
-                    state.chunks.push(chunk);
+                full => {
+                    let before = full.map_or(state.usual, |full| full.blocks.len());
+                    state.chunks.push(Chunk::new(last, list, blocks, before));
                 }
             }
             true
@@ -323,9 +323,10 @@ impl Journal {
         if is_due {
             commands::renew(&names, &self.bounds, &mut list);
         }
+        // All but the last are full.
+        let fullest = state.chunks.first();
+        state.usual = fullest.map_or(state.usual, |fullest| fullest.blocks.len());
         for chunk in std::mem::take(&mut state.chunks) {
-            // The last read of a full chunk goes beyond its size: the next one is not to be moved for that.
-            state.usual = chunk.blocks.len().min(2 * CHUNK_BYTES);
             let size = u64::try_from(chunk.size()).unwrap_or(u64::MAX);
             let below = state.trim.store(chunk.last, chunk.events, size);
             state.sent_last = chunk.last;

@@ -5,7 +5,7 @@ use crate::event::{Class, Content, Event, Terminal};
 use crate::wire::Frame;
 
 /// After this many events that do not fit it, an announced dialect is no longer expected.
-const MAX_FOREIGN_FRAMES: usize = 8;
+const MAX_FOREIGN_FRAMES: u8 = 8;
 
 /// Converts the frames of one stream to events.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct StreamClassifier {
     classifier: Classifier,
     announced: Announced,
     /// The number of events before the first one of the announced dialect, and the dialect of the last of them.
-    foreign_frames: (usize, Dialect),
+    foreign_frames: (u8, Dialect),
     /// The dialect that was announced but not used.
     mismatched: Option<Dialect>,
     members: Members,
@@ -80,7 +80,12 @@ impl StreamClassifier {
     }
 
     /// Classifies the next frame. Returns `None` if it is not forwarded.
-    pub(super) fn read(&mut self, frame: &Frame<'_>) -> Option<&Event> {
+    /// `parsed` is room for its meaning: see [`Classifier::classify`].
+    pub(super) fn read<'e>(
+        &'e mut self,
+        frame: &Frame<'_>,
+        parsed: &'e mut Option<Event>,
+    ) -> Option<&'e Event> {
         if self.terminal.is_some() {
             return None;
         }
@@ -97,8 +102,9 @@ impl StreamClassifier {
             self.settle(frame)
         };
         let event = match foreign {
-            None => self.classifier.classify(frame),
-            Some(dialect) => self.classifier.classify_foreign(dialect, frame),
+            None => self.classifier.classify(frame, parsed),
+            // A frame in another dialect than the rest of the stream.
+            Some(dialect) => parsed.insert(Classifier::new(dialect).read(frame)),
         };
         if event.class == Class::Heartbeat {
             // Not forwarded: the proxy sends heartbeats of its own.

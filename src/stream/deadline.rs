@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::end::End;
+use crate::length::Length;
 
 /// The lengths of a stream's deadlines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,10 +43,10 @@ pub struct UpstreamClocks {
     /// Since when the response may be complete, and the end that silence then means.
     possible_end: Option<(Instant, End)>,
     started: Instant,
-    first_event: Duration,
-    after_end: Duration,
-    idle: Duration,
-    progress: Duration,
+    first_event: Length,
+    after_end: Length,
+    idle: Length,
+    progress: Length,
 }
 
 impl UpstreamClocks {
@@ -58,10 +59,10 @@ impl UpstreamClocks {
             sooner: true,
             possible_end: None,
             started,
-            first_event: lengths.first_event,
-            after_end: lengths.after_end,
-            idle: lengths.idle,
-            progress: lengths.progress,
+            first_event: Length::of(lengths.first_event),
+            after_end: Length::of(lengths.after_end),
+            idle: Length::of(lengths.idle),
+            progress: Length::of(lengths.progress),
         }
     }
 
@@ -107,7 +108,7 @@ impl UpstreamClocks {
 
     /// Returns how long the upstream may be silent.
     pub const fn idle(&self) -> Duration {
-        self.idle
+        self.idle.get()
     }
 
     /// Reports whether a deadline may have moved forward since the last call. Most events only postpone one.
@@ -132,15 +133,15 @@ impl UpstreamClocks {
         }
         let after_end = self
             .possible_end
-            .map(|(since, end)| (since + self.after_end, end));
+            .map(|(since, end)| (since + self.after_end.get(), end));
         match self.content {
             None => {
-                let first = self.started + self.first_event;
+                let first = self.started + self.first_event.get();
                 [Some((first, End::FirstEventTimeout)), None, after_end]
             }
             Some(content) => [
-                Some((self.read + self.idle, End::IdleTimeout)),
-                Some((content + self.progress, End::ProgressTimeout)),
+                Some((self.read + self.idle.get(), End::IdleTimeout)),
+                Some((content + self.progress.get(), End::ProgressTimeout)),
                 after_end,
             ],
         }
@@ -155,7 +156,7 @@ pub struct ClientClocks {
     waiting: Option<Instant>,
     /// A deadline may have moved forward.
     sooner: bool,
-    stall: Duration,
+    stall: Length,
 }
 
 impl ClientClocks {
@@ -164,7 +165,7 @@ impl ClientClocks {
         Self {
             waiting: None,
             sooner: false,
-            stall: lengths.client_stall,
+            stall: Length::of(lengths.client_stall),
         }
     }
 
@@ -188,12 +189,12 @@ impl ClientClocks {
 
     /// Returns how long the client may take nothing.
     pub const fn stall(&self) -> Duration {
-        self.stall
+        self.stall.get()
     }
 
     /// Returns when the client will have stalled for too long, unless it takes something before.
     pub fn next(&self) -> Option<Instant> {
-        self.waiting.map(|since| since + self.stall)
+        self.waiting.map(|since| since + self.stall.get())
     }
 
     /// Returns the deadline if it has passed at `now`.

@@ -34,7 +34,7 @@ pub struct ReadEvent {
 impl Unread {
     /// Reads the event, which may take a tenth of a second.
     pub fn read(mut self) -> ReadEvent {
-        let event = self.stages.classifier.read(&self.frame).copied();
+        let event = self.stages.classifier.read(&self.frame, &mut None).copied();
         let mut changed = Vec::new();
         if let Some(event) = event.filter(|_| !self.stages.is_plain()) {
             let whole = (self.frame.block.as_ptr(), self.frame.block.len());

@@ -22,6 +22,8 @@ pub struct Meter {
     text: bool,
     /// How many of the next events are looked at for what only the first ones say.
     looks: u8,
+    /// The name of the model is wanted.
+    wants_model: bool,
     /// The last text, answer or reasoning.
     pub last_token: Option<Instant>,
     /// The first event of any kind.
@@ -36,17 +38,23 @@ pub struct Meter {
     pub first_tool: Option<Instant>,
     /// Events received, by [`Class::index`].
     pub events: [u64; Class::ALL.len()],
-    /// The token counts that the upstream reported, summed over its model calls.
-    pub usage: Usage,
-    /// The upstream reported a total, not only a running count.
-    total_stated: bool,
-    /// The share of each of the last [`MAX_CALLS`] model calls.
-    calls: Vec<Usage>,
+    /// The token counts that the upstream reported, once there are any.
+    reported: Option<Box<Reported>>,
     /// The tool calls with streamed arguments, once there are any.
     tools: Option<Box<Tools>>,
     /// The name of the model in one of the first events, if `wants_model` is set.
     pub model: Option<Box<str>>,
-    wants_model: bool,
+}
+
+/// Token counts that an upstream reported.
+#[derive(Clone, Debug, Default)]
+struct Reported {
+    /// Summed over the upstream's model calls.
+    sum: Usage,
+    /// The upstream reported a total, not only a running count.
+    is_total: bool,
+    /// The share of each of the last [`MAX_CALLS`] model calls.
+    calls: Vec<Usage>,
 }
 
 /// Where the number of output tokens comes from.
@@ -97,9 +105,7 @@ impl Default for Meter {
             deltas: 0,
             reasoning_deltas: 0,
             bytes_in: 0,
-            usage: Usage::default(),
-            total_stated: false,
-            calls: Vec::new(),
+            reported: None,
             tools: None,
             model: None,
             wants_model: false,
@@ -143,10 +149,11 @@ impl Meter {
             }
         }
         if let Some(usage) = &event.usage {
-            self.state(usage);
             // Counts beside text are running counts; by themselves, or with an end, they are the total.
             let is_running = event.class == Class::Usage && event.content != Content::None;
-            self.total_stated |= usage.output.is_some() && !is_running;
+            let reported = self.reported.get_or_insert_default();
+            reported.add(usage);
+            reported.is_total |= usage.output.is_some() && !is_running;
         }
         if let Some(call) = event.call {
             let text = event.text.map(|text| text.of(block));
@@ -206,40 +213,27 @@ impl Meter {
         ]
     }
 
-    /// Adds reported token counts of one model call. Within a call, counts are cumulative.
-    fn state(&mut self, usage: &Usage) {
-        let known = self.calls.iter().position(|call| call.call == usage.call);
-        let at = known.unwrap_or_else(|| {
-            if self.calls.len() == MAX_CALLS {
-                self.calls.remove(0);
-            }
-            self.calls.push(Usage {
-                call: usage.call,
-                ..Usage::default()
-            });
-            self.calls.len() - 1
-        });
-        if let Some(call) = self.calls.get_mut(at) {
-            let total = &mut self.usage;
-            raise(&mut call.input, usage.input, &mut total.input);
-            raise(&mut call.output, usage.output, &mut total.output);
-            raise(&mut call.reasoning, usage.reasoning, &mut total.reasoning);
-        }
+    /// Returns the token counts that the upstream reported, summed over its model calls.
+    pub fn usage(&self) -> Usage {
+        self.reported
+            .as_ref()
+            .map_or_else(Usage::default, |reported| reported.sum)
     }
 
     /// Returns the number of output tokens, and where it comes from. Some servers report zero until the end.
-    pub const fn output_tokens(&self) -> (u64, TokenSource) {
-        match self.usage.output {
-            Some(stated) if stated > 0 || self.deltas == 0 => {
-                let source = if self.total_stated {
-                    TokenSource::Usage
-                } else {
-                    TokenSource::Cumulative
-                };
-                (stated, source)
-            }
-            _ => (self.deltas, TokenSource::Estimated),
+    pub fn output_tokens(&self) -> (u64, TokenSource) {
+        if let Some(reported) = &self.reported
+            && let Some(stated) = reported.sum.output
+            && (stated > 0 || self.deltas == 0)
+        {
+            let source = if reported.is_total {
+                TokenSource::Usage
+            } else {
+                TokenSource::Cumulative
+            };
+            return (stated, source);
         }
+        (self.deltas, TokenSource::Estimated)
     }
 
     /// Returns the output tokens per second, from the first to the last text and without the first token. Returns
@@ -253,6 +247,29 @@ impl Meter {
         let (tokens, _) = self.output_tokens();
         let after_first = u32::try_from(tokens.checked_sub(1)?).ok()?;
         (seconds > 0.0 && after_first > 0).then(|| f64::from(after_first) / seconds)
+    }
+}
+
+impl Reported {
+    /// Adds token counts of one model call. Within a call, counts are cumulative.
+    fn add(&mut self, usage: &Usage) {
+        let known = self.calls.iter().position(|call| call.call == usage.call);
+        let at = known.unwrap_or_else(|| {
+            if self.calls.len() == MAX_CALLS {
+                self.calls.remove(0);
+            }
+            self.calls.push(Usage {
+                call: usage.call,
+                ..Usage::default()
+            });
+            self.calls.len() - 1
+        });
+        if let Some(call) = self.calls.get_mut(at) {
+            let sum = &mut self.sum;
+            raise(&mut call.input, usage.input, &mut sum.input);
+            raise(&mut call.output, usage.output, &mut sum.output);
+            raise(&mut call.reasoning, usage.reasoning, &mut sum.reasoning);
+        }
     }
 }
 
@@ -277,8 +294,9 @@ mod tests {
         let mut classifier = Classifier::new(dialect);
         let mut meter = Meter::default();
         let now = Instant::now();
-        let mut observe =
-            |frame: Frame<'_>| meter.observe(&frame.block, classifier.classify(&frame), now);
+        let mut observe = |frame: Frame<'_>| {
+            meter.observe(&frame.block, classifier.classify(&frame, &mut None), now)
+        };
         Decoder::new(Framing::Sse, 1 << 20)
             .feed(blocks.concat().as_bytes(), &mut observe)
             .unwrap();
@@ -330,7 +348,7 @@ mod tests {
         for (blocks, output, input) in table {
             let meter = measured(Dialect::LangGraph, &blocks);
             assert_eq!(meter.output_tokens().0, output, "{blocks:?}");
-            assert_eq!(meter.usage.input, Some(input), "{blocks:?}");
+            assert_eq!(meter.usage().input, Some(input), "{blocks:?}");
         }
     }
 
@@ -361,7 +379,11 @@ mod tests {
             let began = Instant::now();
             for (after, model) in (0..).map(Duration::from_secs).zip(models.iter().copied()) {
                 let mut observe = |frame: Frame<'_>| {
-                    meter.observe(&frame.block, classifier.classify(&frame), began + after);
+                    meter.observe(
+                        &frame.block,
+                        classifier.classify(&frame, &mut None),
+                        began + after,
+                    );
                 };
                 Decoder::new(Framing::Sse, 1 << 20)
                     .feed(chunk(model).as_bytes(), &mut observe)
@@ -382,7 +404,7 @@ mod tests {
             .collect();
         let meter = measured(Dialect::LangGraph, &blocks);
         assert_eq!(meter.output_tokens().0, 2000);
-        assert_eq!(meter.calls.len(), MAX_CALLS);
+        assert_eq!(meter.reported.unwrap().calls.len(), MAX_CALLS);
     }
 
     #[test]
@@ -402,7 +424,7 @@ mod tests {
         let cut = [start, delta.repeat(3)];
         let meter = measured(Dialect::Anthropic, &cut);
         assert_eq!(meter.output_tokens(), (3, TokenSource::Estimated));
-        assert_eq!(meter.usage.input, Some(9));
+        assert_eq!(meter.usage().input, Some(9));
         let meter = measured(Dialect::Anthropic, &[cut.concat(), end]);
         assert_eq!(meter.output_tokens(), (7, TokenSource::Usage));
     }

@@ -29,12 +29,12 @@ impl Stages {
     /// Passes what comes of a frame to `sink`.
     pub(super) fn pass(&mut self, frame: Frame<'_>, sink: &mut impl Sink) {
         if self.is_plain() {
-            if let Some(event) = self.classifier.read(&frame) {
+            if let Some(event) = self.classifier.read(&frame, &mut None) {
                 sink.passes(frame.block, event);
             }
             return;
         }
-        if let Some(event) = self.classifier.read(&frame).copied() {
+        if let Some(event) = self.classifier.read(&frame, &mut None).copied() {
             sink.arrived(&frame.block, &event);
             self.change(Cow::Owned(frame), &event, &mut |block, event| match block {
                 Cow::Borrowed(block) => sink.leaves(block, event),

@@ -88,7 +88,7 @@ impl Attributes {
             "gen_ai.response.model",
             meter.model.as_deref().map(str::to_owned),
         );
-        self.say("gen_ai.usage.input_tokens", meter.usage.input.map(count));
+        self.say("gen_ai.usage.input_tokens", meter.usage().input.map(count));
         let (tokens, source) = report.output_tokens();
         // An estimate does not get the name of a count that the upstream stated.
         let key = match source {

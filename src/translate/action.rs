@@ -174,17 +174,23 @@ impl<'a> Action<'a> {
 /// What is known of a conversation.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
-    pub(super) run: Vec<u8>,
-    pub(super) thread: Vec<u8>,
-    pub(super) model: Vec<u8>,
+    pub(super) run: Box<[u8]>,
+    pub(super) thread: Box<[u8]>,
+    pub(super) model: Box<[u8]>,
     /// The source's name for the first text; empty if there is none yet.
-    pub(super) first_msg: Vec<u8>,
+    pub(super) first_msg: Box<[u8]>,
     /// The calls so far, the oldest first.
     pub(super) calls: Vec<Call>,
+    late: Option<Box<Late>>,
+}
+
+/// What most streams say only when they end.
+#[derive(Debug, Default)]
+struct Late {
     /// The token counts of each model call.
-    pub(super) counts: Vec<(u64, Counts)>,
+    counts: Vec<(u64, Counts)>,
     /// The agent has not failed by its own words: Weir has given up on it.
-    pub(super) by_proxy: bool,
+    by_proxy: bool,
 }
 
 impl Facts {
@@ -194,11 +200,27 @@ impl Facts {
             (Some(one), Some(other)) => Some(one.saturating_add(other)),
             (one, other) => one.or(other),
         };
-        (self.counts.iter().map(|(_, counts)| *counts)).reduce(|sum, counts| Counts {
+        let late = self.late.as_ref()?;
+        (late.counts.iter().map(|(_, counts)| *counts)).reduce(|sum, counts| Counts {
             input: sum.input.saturating_add(counts.input),
             output: sum.output.saturating_add(counts.output),
             reasoning: add(sum.reasoning, counts.reasoning),
             cached: add(sum.cached, counts.cached),
         })
+    }
+
+    /// Returns the token counts of each model call, to add to them.
+    pub(super) fn counts_mut(&mut self) -> &mut Vec<(u64, Counts)> {
+        &mut self.late.get_or_insert_default().counts
+    }
+
+    /// Reports whether the agent has not failed by its own words, but Weir has given up on it.
+    pub(super) fn is_by_proxy(&self) -> bool {
+        self.late.as_ref().is_some_and(|late| late.by_proxy)
+    }
+
+    /// Notes that Weir has given up on the agent.
+    pub(super) fn note_proxy(&mut self) {
+        self.late.get_or_insert_default().by_proxy = true;
     }
 }

@@ -138,7 +138,7 @@ impl Ensemble {
 }
 
 /// Whose words a translator writes: those of one agent, or those of the run as a whole.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Voice {
     ensemble: Arc<Ensemble>,
     /// `None`: the run.
@@ -216,13 +216,14 @@ impl Voice {
     }
 }
 
-/// What a voice adds to the events of a stream; nothing where there is only one.
+/// What a voice adds to the events of a stream; nothing where there is only one. Most streams have one
+/// agent, so there is room only for a pointer.
 #[derive(Debug, Default)]
-pub(super) struct Voiced(pub(super) Option<Voice>);
+pub(super) struct Voiced(pub(super) Option<Arc<Voice>>);
 
 impl Voiced {
     fn part(&self, of: impl Fn(&Voice) -> &[u8]) -> &[u8] {
-        self.0.as_ref().map_or(b"".as_slice(), of)
+        self.0.as_deref().map_or(b"".as_slice(), of)
     }
 
     pub(super) fn prefix(&self) -> &[u8] {
@@ -246,12 +247,12 @@ impl Voiced {
     }
 
     /// Returns the voice of an agent, if it is one of several.
-    pub(super) fn agent(&self) -> Option<&Voice> {
+    pub(super) fn agent(&self) -> Option<&Arc<Voice>> {
         self.0.as_ref().filter(|voice| voice.agent.is_some())
     }
 
     /// Returns the voice of the run, if it has several agents.
-    pub(super) fn run(&self) -> Option<&Voice> {
+    pub(super) fn run(&self) -> Option<&Arc<Voice>> {
         self.0.as_ref().filter(|voice| voice.agent.is_none())
     }
 }

@@ -11,8 +11,8 @@ pub const KINDS: [&str; 6] = ["interrupt", "message", "raw", "state", "status", 
 pub struct Lost(pub [u64; KINDS.len()]);
 
 impl Lost {
-    /// Counts an action that was left out.
-    pub(super) fn note(&mut self, action: &Action<'_>) {
+    /// Counts an action that was left out. Most streams lose nothing, and have no room for counts.
+    pub(super) fn note(counts: &mut Option<Box<Self>>, action: &Action<'_>) {
         let kind = match action {
             Action::Interrupt { .. } => 0,
             Action::Message { .. } => 1,
@@ -28,7 +28,7 @@ impl Lost {
             Action::ToolReady { call, .. } if call.by == By::Client => 5,
             _ => return,
         };
-        if let Some(count) = self.0.get_mut(kind) {
+        if let Some(count) = counts.get_or_insert_default().0.get_mut(kind) {
             *count += 1;
         }
     }

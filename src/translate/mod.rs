@@ -17,6 +17,7 @@ mod arguments;
 mod conversation;
 mod cut;
 mod ensemble;
+mod few;
 mod gather;
 mod lost;
 mod messages;
@@ -27,11 +28,13 @@ mod record;
 mod recorder;
 mod skipped;
 mod source;
+mod spare;
 mod status;
 mod target;
 mod turns;
 mod writer;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use action::{Action, Facts};
@@ -45,6 +48,7 @@ pub use record::StreamFacts;
 pub(crate) use record::rfc3339;
 pub use recorder::Recorder;
 use source::{GoesOn, Source, piece, read};
+use spare::Spare;
 pub use status::{Status, Statuses};
 pub use target::Target;
 use writer::whole::WholeWriter;
@@ -66,9 +70,7 @@ pub struct Translator {
     /// The text that pieces may go on with.
     goes_on: Option<GoesOn>,
     /// How the last piece of that text was classified.
-    alike: Option<Alike>,
-    /// Where blocks are put together.
-    block: Vec<u8>,
+    alike: Option<Box<Alike>>,
     /// When the stream began: Unix time in seconds.
     began: u64,
     /// How many blocks were written.
@@ -76,12 +78,11 @@ pub struct Translator {
     /// What the client is told about what is going on.
     statuses: Statuses,
     /// The client gets one answer at the end, with this many bytes of text; `None` if it gets a stream.
-    whole: Option<usize>,
-    /// Whose words these are; `None` if there is only one agent.
-    voice: Option<Voice>,
+    whole: Option<NonZeroUsize>,
     /// What its events have as [`Event::agent`].
     agent: u8,
-    lost: Lost,
+    /// `None` if nothing was lost so far.
+    lost: Option<Box<Lost>>,
 }
 
 impl Translator {
@@ -95,23 +96,20 @@ impl Translator {
             classifier: Classifier::new(target.dialect()),
             goes_on: None,
             alike: None,
-            block: Vec::new(),
             began,
             blocks: 0,
             statuses: Statuses::Names,
             whole: None,
-            voice: None,
             agent: 0,
-            lost: Lost::default(),
+            lost: None,
         }
     }
 
     /// Creates the translator of one of several agents, all of which write one stream.
     pub fn of_agent(target: Target, began: u64, ensemble: &Arc<Ensemble>, agent: usize) -> Self {
-        let voice = Voice::of_agent(ensemble, agent);
+        let voice = Arc::new(Voice::of_agent(ensemble, agent));
         Self {
-            conversation: Conversation::of_agent(voice.prefix()),
-            voice: Some(voice),
+            conversation: Conversation::of(voice),
             agent: u8::try_from(agent + 1).unwrap_or(u8::MAX),
             ..Self::new(target, began)
         }
@@ -119,12 +117,11 @@ impl Translator {
 
     /// Creates the translator of the run of several agents: it writes what belongs to none of them.
     pub fn of_run(target: Target, began: u64, ensemble: &Arc<Ensemble>) -> Self {
-        let mut conversation = Conversation::default();
-        conversation.facts.run = ensemble.run().to_vec();
-        conversation.facts.thread = ensemble.thread().to_vec();
+        let mut conversation = Conversation::of(Arc::new(Voice::of_run(ensemble)));
+        conversation.facts.run = ensemble.run().into();
+        conversation.facts.thread = ensemble.thread().into();
         Self {
             conversation,
-            voice: Some(Voice::of_run(ensemble)),
             ..Self::new(target, began)
         }
     }
@@ -137,10 +134,10 @@ impl Translator {
         }
     }
 
-    /// Writes one answer at the end instead of a stream, with at most this many bytes of text. Of what is going on, it
-    /// has only what is reasoning text.
+    /// Writes one answer at the end instead of a stream, with at most this many bytes of text, but at least one. Of what
+    /// is going on, it has only what is reasoning text.
     pub const fn whole(mut self, max_text_bytes: usize) -> Self {
-        self.whole = Some(max_text_bytes);
+        self.whole = NonZeroUsize::MIN.checked_add(max_text_bytes.saturating_sub(1));
         if matches!(self.statuses, Statuses::Visible) {
             self.statuses = Statuses::Names;
         }
@@ -165,7 +162,7 @@ impl Translator {
             classifier: self.classifier.stand_in(),
             blocks: self.blocks,
             statuses: self.statuses,
-            lost: self.lost,
+            lost: self.lost.clone(),
             ..Self::new(self.target, self.began)
         }
     }
@@ -176,8 +173,8 @@ impl Translator {
     }
 
     /// Returns what the target could not say so far.
-    pub const fn lost(&self) -> Lost {
-        self.lost
+    pub fn lost(&self) -> Lost {
+        self.lost.as_deref().copied().unwrap_or_default()
     }
 
     /// Reports whether the client was told how the run ended, well or not.
@@ -188,7 +185,8 @@ impl Translator {
     /// Returns what an error event must agree with.
     pub fn error_context(&self) -> ErrorContext {
         let context = self.classifier.error_context();
-        let last = (self.voice.as_ref()).map_or(self.blocks, |voice| voice.ensemble().last_seq());
+        let voice = self.conversation.voice.as_ref();
+        let last = voice.map_or(self.blocks, |voice| voice.ensemble().last_seq());
         match self.target {
             Target::Events | Target::Ndjson => context.of_native(last + 1),
             _ => context,
@@ -199,8 +197,11 @@ impl Translator {
     pub fn adopt(&mut self, agent: usize, other: &Self, well: bool) {
         let counted = agent as u64;
         (self.conversation).adopt(counted, &other.conversation, well);
-        for (sum, lost) in self.lost.0.iter_mut().zip(other.lost.0) {
-            *sum += lost;
+        if let Some(other) = &other.lost {
+            let own = self.lost.get_or_insert_default();
+            for (sum, lost) in own.0.iter_mut().zip(other.0) {
+                *sum += lost;
+            }
         }
     }
 
@@ -223,9 +224,10 @@ impl Translator {
             let mut pass = |block: Block<'_>| {
                 *blocks += 1;
                 let event = Alike::event(alike, &block, text, classifier);
-                sink(block.bytes, &of_agent(event, &block, agent));
+                pass_on(&block, event, agent, sink);
             };
-            let mut out = Out::new(&mut self.block, &mut pass);
+            let mut spare = Spare::take();
+            let mut out = Out::new(spare.buffer(), &mut pass);
             let delta = Action::TextDelta(open, text);
             writer.write(&self.conversation.facts, &delta, &mut out);
             if let Some(source) = &mut self.source {
@@ -233,21 +235,22 @@ impl Translator {
             }
             return;
         }
-        self.alike = None;
+        Alike::forget(&mut self.alike);
         let (target, whole, began) = (self.target, self.whole, self.began);
         let statuses = self.statuses;
-        let voice = &self.voice;
+        let voice = &self.conversation.voice;
         let writer = (self.writer)
             .get_or_insert_with(|| writer_of(target, whole, dialect, began, statuses, voice));
         let counted = (&mut self.blocks, self.agent);
         let mut pass = classified(&mut self.classifier, counted, sink);
-        let mut out = Out::new(&mut self.block, &mut pass);
+        let mut spare = Spare::take();
+        let mut out = Out::new(spare.buffer(), &mut pass);
         // Where it is text, the writer tells it.
         let tells_tools = self.statuses == Statuses::Visible;
         let lost = &mut self.lost;
         let mut act = |facts: &Facts, action: &Action<'_>| {
             if !writer.write(facts, action, &mut out) {
-                lost.note(action);
+                Lost::note(lost, action);
             }
             if let Action::ToolStart(call) = action
                 && tells_tools
@@ -280,14 +283,16 @@ impl Translator {
         if self.conversation.has_ended() || !can_tell {
             return false;
         }
+        Alike::forget(&mut self.alike);
         let (target, whole, began) = (self.target, self.whole, self.began);
         let statuses = self.statuses;
-        let voice = &self.voice;
+        let voice = &self.conversation.voice;
         let writer = (self.writer)
             .get_or_insert_with(|| writer_of(target, whole, dialect, began, statuses, voice));
         let counted = (&mut self.blocks, self.agent);
         let mut pass = classified(&mut self.classifier, counted, sink);
-        let mut out = Out::new(&mut self.block, &mut pass);
+        let mut spare = Spare::take();
+        let mut out = Out::new(spare.buffer(), &mut pass);
         let told = status.told();
         let part = Part::Status {
             name: told.name.into(),
@@ -306,9 +311,11 @@ impl Translator {
         let Some(writer) = self.writer.as_mut().filter(|writer| writer.tells_stop()) else {
             return;
         };
+        Alike::forget(&mut self.alike);
         let counted = (&mut self.blocks, self.agent);
         let mut pass = classified(&mut self.classifier, counted, sink);
-        let mut out = Out::new(&mut self.block, &mut pass);
+        let mut spare = Spare::take();
+        let mut out = Out::new(spare.buffer(), &mut pass);
         self.conversation.stop(&mut |facts, action| {
             writer.write(facts, action, &mut out);
         });
@@ -346,19 +353,20 @@ impl Translator {
         if self.conversation.is_over() {
             return;
         }
-        self.alike = None;
+        Alike::forget(&mut self.alike);
         let dialect = self
             .source
             .as_ref()
             .map_or(Dialect::Opaque, |source| source.dialect);
         let (target, whole, began) = (self.target, self.whole, self.began);
         let statuses = self.statuses;
-        let voice = &self.voice;
+        let voice = &self.conversation.voice;
         let writer = (self.writer)
             .get_or_insert_with(|| writer_of(target, whole, dialect, began, statuses, voice));
         let counted = (&mut self.blocks, self.agent);
         let mut pass = classified(&mut self.classifier, counted, sink);
-        let mut out = Out::new(&mut self.block, &mut pass);
+        let mut spare = Spare::take();
+        let mut out = Out::new(spare.buffer(), &mut pass);
         what(&mut self.conversation, &mut |facts, action| {
             writer.write(facts, action, &mut out);
         });
@@ -368,18 +376,18 @@ impl Translator {
 /// Returns the writer of a stream.
 fn writer_of(
     target: Target,
-    whole: Option<usize>,
+    whole: Option<NonZeroUsize>,
     dialect: Dialect,
     began: u64,
     statuses: Statuses,
-    voice: &Option<Voice>,
+    voice: &Option<Arc<Voice>>,
 ) -> Box<dyn Writer> {
     match whole {
         None => target.writer(dialect, began, statuses, voice.clone()),
         Some(max_text_bytes) => Box::new(WholeWriter::new(
             target.form(),
             began,
-            max_text_bytes,
+            max_text_bytes.get(),
             statuses == Statuses::Text,
         )),
     }
@@ -393,20 +401,28 @@ fn classified<'a>(
 ) -> impl FnMut(Block<'_>) + 'a {
     move |block| {
         *blocks += 1;
-        let event = alike::classify(classifier, &block);
-        sink(block.bytes, &of_agent(event, &block, agent));
+        let mut event = alike::classify(classifier, &block);
+        pass_on(&block, &mut event, agent, sink);
     }
 }
 
-/// Returns the event of a block of `agent`, as the queue may treat it.
-fn of_agent(mut event: Event, block: &Block<'_>, agent: u8) -> Event {
+/// Passes on a block of `agent` with its event, as the queue may treat it.
+fn pass_on(block: &Block<'_>, event: &mut Event, agent: u8, sink: &mut impl FnMut(&[u8], &Event)) {
     event.agent = agent;
     if block.keeps {
-        event.class = Class::Structure;
-        event.merge = None;
+        // Others that look like it may be dropped, so what is known of them stays.
+        let kept = Event {
+            class: Class::Structure,
+            merge: None,
+            ..*event
+        };
+        sink(block.bytes, &kept);
+    } else {
+        sink(block.bytes, event);
     }
-    event
 }
 
 #[cfg(test)]
 mod several;
+#[cfg(test)]
+mod sizes;

@@ -109,7 +109,7 @@ mod tests {
         for block in blocks {
             let block = format!("data: {block}\n\n");
             let frame = canonical(Framing::Sse, block.as_bytes());
-            let event = *classifier.classify(&frame);
+            let event = *classifier.classify(&frame, &mut None);
             recorder.take(Dialect::OpenAiChat, &frame, &event);
         }
     }

@@ -18,16 +18,15 @@ pub(super) struct Source {
     /// The dialect that is read.
     pub(super) dialect: Dialect,
     reading: Box<dyn Reading>,
-    /// Whether the reading wants to know what it was left out of.
-    measures: bool,
-    skipped: Skipped,
+    /// What the reading was left out of; `None` if it does not want to know.
+    skipped: Option<Box<Skipped>>,
 }
 
 impl Source {
     /// Notes a piece of the open text of which the reading is left out.
     pub(super) fn skip(&mut self, text: &[u8]) {
-        if self.measures {
-            self.skipped.add(text);
+        if let Some(skipped) = &mut self.skipped {
+            skipped.add(text);
         }
     }
 }
@@ -65,14 +64,15 @@ pub(super) fn read(
             let reading = reading::of(dialect, frame.data());
             source.insert(Source {
                 dialect,
-                measures: reading.measures_skipped(),
+                skipped: reading.measures_skipped().then(Box::default),
                 reading,
-                skipped: Skipped::default(),
             })
         }
     };
-    if source.skipped.length > 0 {
-        source.reading.skipped(&std::mem::take(&mut source.skipped));
+    if let Some(skipped) = &mut source.skipped
+        && skipped.length > 0
+    {
+        source.reading.skipped(&std::mem::take(&mut **skipped));
     }
     let mut pieces = 0;
     conversation.note(match (event.terminal, event.class) {

@@ -1,5 +1,7 @@
 //! What a stream may be translated to.
 
+use std::sync::Arc;
+
 use super::ensemble::{Voice, Voiced};
 use super::raw;
 use super::status::Statuses;
@@ -40,6 +42,11 @@ impl Target {
         Self::Ndjson,
         Self::OpenAiChat,
     ];
+
+    /// Returns the position in [`Target::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
 
     /// Returns the word of the configuration and of clients.
     pub const fn as_str(self) -> &'static str {
@@ -139,7 +146,7 @@ impl Target {
         dialect: Dialect,
         began: u64,
         statuses: Statuses,
-        voice: Option<Voice>,
+        voice: Option<Arc<Voice>>,
     ) -> Box<dyn Writer> {
         let voice = Voiced(voice);
         match self {

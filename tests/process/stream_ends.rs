@@ -1,7 +1,8 @@
-//! Streams whose agent keeps the body open after its last word. After a certain end they are over at once, after a
-//! possible one something may follow.
+//! How the end of a stream is known: by its last word, by silence after it, and by how the body ends. After a certain
+//! end a stream is over at once, after a possible one something may follow.
 
-use crate::support::{Client, Upstream, Weir};
+use crate::streams::{CHAT, PLAIN, with};
+use crate::support::{Client, Upstream, Weir, token};
 
 /// After a possible end, silence means nothing for longer than any test waits.
 const PATIENT: &str = "upstreams: { agent: { endpoints: [\"$UPSTREAM\"] } }
@@ -124,4 +125,89 @@ fn a_second_response_that_is_cut_is_truncated() {
     let all = client.until("event: error");
     assert!(all.contains("\"delta\":\"b\""), "{all}");
     assert_eq!(weir.ended()["outcome"], "truncated");
+}
+
+/// A stream that its head announces, and nothing in it.
+#[test]
+fn an_announced_stream_without_an_event_is_truncated() {
+    for (field, content_type, error) in [
+        (
+            "x-vercel-ai-ui-message-stream: v1",
+            "text/event-stream",
+            "\"errorText\":\"truncated",
+        ),
+        (
+            "x-vercel-ai-data-stream: v1",
+            "text/plain; charset=utf-8",
+            "3:\"truncated",
+        ),
+    ] {
+        let address = Upstream::start().serve(move |mut agent| {
+            agent.send(format!("HTTP/1.1 200 OK\r\n{field}\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"));
+        });
+        let weir = Weir::start(PLAIN, address);
+        let mut client = Client::post(&weir.address, "/api/chat-ui");
+        let all = client.until(error);
+        assert!(all.starts_with("HTTP/1.1 200 "), "{all}");
+        assert_eq!(weir.ended()["outcome"], "truncated");
+    }
+}
+
+/// The agent says its last word and never closes the body.
+#[test]
+fn silence_after_the_last_word_is_a_good_end() {
+    let upstream = Upstream::start();
+    let weir = Weir::start(&with("deadlines: { after_end: 300ms }"), upstream.address());
+    let mut client = Client::post(&weir.address, CHAT);
+    let mut agent = upstream.accept();
+    agent.head("text/event-stream");
+    agent.chunk(token("a"));
+    agent.chunk("data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n");
+    // Heartbeats are silence.
+    agent.chunk(": ping\n\n");
+    let all = client.rest();
+    assert!(
+        all.contains("\"finish_reason\":\"stop\"") && !all.contains("error"),
+        "{all}"
+    );
+    let line = weir.ended();
+    assert_eq!(line["outcome"], "finished", "{line}");
+    let took = line["duration_ms"].as_f64().unwrap();
+    assert!((300.0..5000.0).contains(&took), "{took}");
+    agent.closed();
+}
+
+/// The same last word, and then the connection breaks.
+#[test]
+fn a_body_that_breaks_after_the_last_word_is_broken() {
+    let address = Upstream::start().serve(|mut agent| {
+        agent.head("text/event-stream");
+        agent.chunk(token("a"));
+        agent.chunk(
+            "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
+        );
+        agent.send("5\r\nda");
+    });
+    let weir = Weir::start(PLAIN, address);
+    let mut client = Client::post(&weir.address, CHAT);
+    client.until("\"error\":{");
+    assert_eq!(weir.ended()["outcome"], "truncated");
+}
+
+/// The same last word, and a body that ends as it should.
+#[test]
+fn a_body_that_ends_after_the_last_word_is_whole_without_a_sentinel() {
+    let address = Upstream::start().serve(|mut agent| {
+        agent.head("text/event-stream");
+        agent.chunk(token("a"));
+        agent.chunk(
+            "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
+        );
+        agent.end();
+    });
+    let weir = Weir::start(PLAIN, address);
+    let mut client = Client::post(&weir.address, CHAT);
+    let all = client.until("0\r\n\r\n");
+    assert!(!all.contains("error") && !all.contains("[DONE]"), "{all}");
+    assert_eq!(weir.ended()["outcome"], "finished");
 }

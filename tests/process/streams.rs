@@ -2,10 +2,10 @@
 
 use crate::support::{Client, Upstream, Weir, get, read_request, token};
 
-const CHAT: &str = "/v1/chat/completions";
-const PLAIN: &str = "upstreams: { agent: { endpoints: [\"$UPSTREAM\"] } }";
+pub(crate) const CHAT: &str = "/v1/chat/completions";
+pub(crate) const PLAIN: &str = "upstreams: { agent: { endpoints: [\"$UPSTREAM\"] } }";
 
-fn with(route: &str) -> String {
+pub(crate) fn with(route: &str) -> String {
     format!("{PLAIN}\nroutes: [ {{ name: chat, upstream: agent, {route} }} ]")
 }
 
@@ -278,91 +278,6 @@ fn a_reload_that_is_wrong_changes_nothing() {
     agent.head("text/event-stream");
     agent.chunk(token("still"));
     client.until("still");
-}
-
-/// A stream that its head announces, and nothing in it.
-#[test]
-fn an_announced_stream_without_an_event_is_truncated() {
-    for (field, content_type, error) in [
-        (
-            "x-vercel-ai-ui-message-stream: v1",
-            "text/event-stream",
-            "\"errorText\":\"truncated",
-        ),
-        (
-            "x-vercel-ai-data-stream: v1",
-            "text/plain; charset=utf-8",
-            "3:\"truncated",
-        ),
-    ] {
-        let address = Upstream::start().serve(move |mut agent| {
-            agent.send(format!("HTTP/1.1 200 OK\r\n{field}\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"));
-        });
-        let weir = Weir::start(PLAIN, address);
-        let mut client = Client::post(&weir.address, "/api/chat-ui");
-        let all = client.until(error);
-        assert!(all.starts_with("HTTP/1.1 200 "), "{all}");
-        assert_eq!(weir.ended()["outcome"], "truncated");
-    }
-}
-
-/// The agent says its last word and never closes the body.
-#[test]
-fn silence_after_the_last_word_is_a_good_end() {
-    let upstream = Upstream::start();
-    let weir = Weir::start(&with("deadlines: { after_end: 300ms }"), upstream.address());
-    let mut client = Client::post(&weir.address, CHAT);
-    let mut agent = upstream.accept();
-    agent.head("text/event-stream");
-    agent.chunk(token("a"));
-    agent.chunk("data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n");
-    // Heartbeats are silence.
-    agent.chunk(": ping\n\n");
-    let all = client.rest();
-    assert!(
-        all.contains("\"finish_reason\":\"stop\"") && !all.contains("error"),
-        "{all}"
-    );
-    let line = weir.ended();
-    assert_eq!(line["outcome"], "finished", "{line}");
-    let took = line["duration_ms"].as_f64().unwrap();
-    assert!((300.0..5000.0).contains(&took), "{took}");
-    agent.closed();
-}
-
-/// The same last word, and then the connection breaks.
-#[test]
-fn a_body_that_breaks_after_the_last_word_is_broken() {
-    let address = Upstream::start().serve(|mut agent| {
-        agent.head("text/event-stream");
-        agent.chunk(token("a"));
-        agent.chunk(
-            "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
-        );
-        agent.send("5\r\nda");
-    });
-    let weir = Weir::start(PLAIN, address);
-    let mut client = Client::post(&weir.address, CHAT);
-    client.until("\"error\":{");
-    assert_eq!(weir.ended()["outcome"], "truncated");
-}
-
-/// The same last word, and a body that ends as it should.
-#[test]
-fn a_body_that_ends_after_the_last_word_is_whole_without_a_sentinel() {
-    let address = Upstream::start().serve(|mut agent| {
-        agent.head("text/event-stream");
-        agent.chunk(token("a"));
-        agent.chunk(
-            "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
-        );
-        agent.end();
-    });
-    let weir = Weir::start(PLAIN, address);
-    let mut client = Client::post(&weir.address, CHAT);
-    let all = client.until("0\r\n\r\n");
-    assert!(!all.contains("error") && !all.contains("[DONE]"), "{all}");
-    assert_eq!(weir.ended()["outcome"], "finished");
 }
 
 /// Codings that are none, and ranges of a file.

@@ -3,17 +3,10 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::time::Duration;
 
-use base64::prelude::{BASE64_STANDARD, Engine as _};
-use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use tokio::time::Instant;
 
-use crate::support::{Accepted, Client, PATIENCE, Upstream, Weir};
-
-const TEXT: u8 = 0x81;
-const BINARY: u8 = 0x82;
-const CLOSE: u8 = 0x88;
-const PING: u8 = 0x89;
-const PONG: u8 = 0x8a;
+use crate::support::{Client, Upstream, Weir};
+use crate::upstream_websocket_agent::{Agent, BINARY, CLOSE, PING, PONG, TEXT, frame};
 
 /// Starts Weir with one WebSocket agent. `of_upstream` and `of_route` are further keys.
 fn weir(upstream: &Upstream, of_upstream: &str, of_route: &str) -> Weir {
@@ -23,89 +16,6 @@ fn weir(upstream: &Upstream, of_upstream: &str, of_route: &str) -> Weir {
         routes: [ {{ name: chat, upstream: agent, {of_route} }} ]\n"
     );
     Weir::start(&yaml, address)
-}
-
-/// A frame as a server sends it.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match payload.len() {
-        short @ 0..=125 => bytes.push(u8::try_from(short).unwrap()),
-        middle @ 126..=65_535 => {
-            bytes.push(126);
-            bytes.extend(u16::try_from(middle).unwrap().to_be_bytes());
-        }
-        long => {
-            bytes.push(127);
-            bytes.extend((long as u64).to_be_bytes());
-        }
-    }
-    bytes.extend(payload);
-    bytes
-}
-
-/// The agent's end of a WebSocket.
-struct Agent(Accepted);
-
-impl Agent {
-    /// Accepts the next connection and its handshake.
-    fn accept(upstream: &Upstream) -> Self {
-        let mut accepted = upstream.accept();
-        let head = accepted.request.to_ascii_lowercase();
-        let at = head.find("sec-websocket-key: ").expect("a key") + "sec-websocket-key: ".len();
-        let key = &accepted.request[at..at + 24];
-        let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-        let accept = BASE64_STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()));
-        accepted.send(format!(
-            "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
-            sec-websocket-accept: {accept}\r\nset-cookie: a=b\r\n\r\n"
-        ));
-        accepted.stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self(accepted)
-    }
-
-    fn send(&mut self, first: u8, payload: &[u8]) {
-        self.0.send(frame(first, payload));
-    }
-
-    fn say(&mut self, text: &str) {
-        self.send(TEXT, text.as_bytes());
-    }
-
-    fn close(&mut self, code: u16) {
-        self.send(CLOSE, &code.to_be_bytes());
-    }
-
-    /// Returns the next frame, which must be masked.
-    fn frame(&mut self) -> (u8, Vec<u8>) {
-        let head = self.take(2);
-        assert!(head[1] & 0x80 != 0, "frames of a client are masked");
-        let length = match head[1] & 0x7f {
-            126 => u64::from(u16::from_be_bytes(self.take(2).try_into().unwrap())),
-            127 => u64::from_be_bytes(self.take(8).try_into().unwrap()),
-            short => u64::from(short),
-        };
-        let mask = self.take(4);
-        let mut payload = self.take(usize::try_from(length).unwrap());
-        for (byte, mask) in payload.iter_mut().zip(mask.iter().cycle()) {
-            *byte ^= mask;
-        }
-        (head[0], payload)
-    }
-
-    fn take(&mut self, count: usize) -> Vec<u8> {
-        let mut bytes = vec![0; count];
-        self.0.stream.read_exact(&mut bytes).unwrap();
-        bytes
-    }
-
-    fn hears(&mut self, text: &str) {
-        let (opcode, payload) = self.frame();
-        assert_eq!((opcode, &*String::from_utf8_lossy(&payload)), (TEXT, text));
-    }
-
-    fn is_closed_with(&mut self, code: u16) {
-        assert_eq!(self.frame(), (CLOSE, code.to_be_bytes().to_vec()));
-    }
 }
 
 /// POSTs `body`.

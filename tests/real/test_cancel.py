@@ -6,9 +6,12 @@ import time
 import pytest
 
 from backends import wire
+from support.h2 import H2
 from support.raw import Raw
 from support.wait import settled, until
 
+CHAT = "/v1/chat/completions"
+OPENAI = list(wire.openai(6))
 TOKEN = list(wire.openai(2))[1]
 
 
@@ -154,3 +157,48 @@ def test_a_finished_connection_is_used_again_a_cancelled_one_is_not(weir, upstre
         client.post("/v1/chat/completions").read_body()
     assert len(server.connections) == 2
     proxy.outcomes(finished=3, client_gone=1)
+
+
+PHASES = ["head", "commit", "first event", "middle", "plain", "plain middle", "sniffing"]
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("how", ["h1 fin", "h1 rst", "h2 reset"])
+def test_leaving_in_every_phase(weir, upstream, phase, how):
+    """Client gone -> upstream connection closed within 1 s in every phase, also for responses that are not streams."""
+    ready = threading.Event()
+
+    def script(connection):
+        connection.request()
+        kind = {"plain": "application/json", "plain middle": "application/json", "sniffing": "text/plain"}.get(
+            phase, "text/event-stream"
+        )
+        if phase not in ("head", "commit"):
+            connection.head(kind)
+        if phase in ("middle", "plain middle"):
+            connection.chunk(OPENAI[0] + OPENAI[1])
+        ready.set()
+        connection.gone(30)
+
+    server = upstream(script)
+    defaults = {"commit_after": "50ms"} if phase == "commit" else {}
+    if phase == "sniffing":
+        defaults["dialect"] = "openai_chat"
+    proxy = weir(server.url, defaults=defaults)
+    if how.startswith("h2"):
+        connection = H2(proxy.url)
+        stream = connection.request("POST", CHAT, b'{"stream":true}', content_type="application/json")
+        assert ready.wait(5)
+        if phase in ("commit", "first event", "middle", "plain middle", "plain"):
+            stream.read_head()
+        left = time.monotonic()
+        stream.reset()
+    else:
+        client = Raw(proxy.url).send("POST", CHAT, b'{"stream":true}', content_type="application/json")
+        assert ready.wait(5)
+        if phase in ("commit", "first event", "middle", "plain middle", "plain"):
+            client.read_head()
+        left = time.monotonic()
+        client.close() if how == "h1 fin" else client.reset()
+    assert server.connections[0].gone(5) - left < 1.0
+    until("nothing is active", lambda: proxy.metrics().value("weir_streams_active") == 0)

@@ -1,4 +1,4 @@
-"""Tests that clients and agents can be reached over HTTP/2, TLS and Unix sockets, and that nothing else is accepted."""
+"""Tests that clients can reach Weir over HTTP/2, TLS and Unix sockets, and that nothing else is accepted."""
 
 import json
 import os
@@ -6,54 +6,19 @@ import signal
 import socket
 import ssl
 import subprocess
-import threading
 import time
-from collections import defaultdict
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from backends import wire
 from support.h2 import H2
+from support.lockstep import CHAT, EVENTS, Agent
 from support.raw import Closed, Raw
 from support.tls import Authority
 from support.wait import until
 from support.weir import BINARY, Weir, config_for
 
-EVENTS = [event.encode() for event in wire.openai(6)]
-CHAT = "/v1/chat/completions"
 REFUSED = (ConnectionError, Closed, ssl.SSLError)
-
-
-class Agent:
-    """An agent that sends the next event of a stream when told to, separately for each path."""
-
-    def __init__(self, upstream, **where):
-        self._permits = defaultdict(lambda: threading.Semaphore(0))
-        self.server = upstream(self._script, **where)
-
-    def _script(self, connection):
-        while True:
-            path = connection.request().line.split()[1]
-            connection.head()
-            for event in EVENTS:
-                self._permits[path].acquire()
-                connection.chunk(event)
-            connection.end()
-
-    def go_on(self, path=CHAT, events=1):
-        self._permits[path].release(events)
-
-    def connection(self, path=CHAT):
-        """Returns the connection on which `path` was requested."""
-        return next(c for c in self.server.connections if f" {path} " in c.requests[-1].line)
-
-    def lockstep(self, stream, path=CHAT):
-        """Checks that every event arrives before the next one is sent, and that nothing is lost at the end."""
-        for number in range(len(EVENTS)):
-            self.go_on(path)
-            stream.until_bytes(b"".join(EVENTS[: number + 1]))
-        assert stream.read_body() == b"".join(EVENTS)
 
 
 @pytest.fixture
@@ -237,102 +202,6 @@ def test_a_file_that_is_no_socket_is_not_replaced(tmp_path, fastapi):
     file.write_text("precious")
     does_not_start(f"unix:{file}", fastapi.url)
     assert file.read_text() == "precious"
-
-
-def test_an_upstream_on_a_unix_socket(weir, upstream, tmp_path):
-    agent = Agent(upstream, path=tmp_path / "agent.sock")
-    proxy = weir(agent.server.url)
-    with Raw(proxy.url).post(CHAT) as client:
-        agent.lockstep(client)
-    assert agent.server.requests()[0].headers["host"] == client.host
-    client = Raw(proxy.url).post("/left")
-    left = time.monotonic()
-    client.close()
-    assert agent.connection("/left").gone() - left < 1.0
-
-
-def test_an_upstream_whose_unix_socket_is_missing_is_a_502(weir, tmp_path):
-    with Raw(weir(f"unix:{tmp_path}/nobody.sock").url).post(CHAT) as client:
-        assert client.status == 502
-        assert json.loads(client.read_body())["error"]["code"] == "upstream_connect"
-
-
-def tls_upstream(weir, url, **settings):
-    return weir(upstreams={"agent": {"endpoints": [url], "tls": settings}})
-
-
-@pytest.mark.parametrize("named", ["by its endpoint", "by server_name"])
-def test_an_upstream_with_tls(weir, upstream, authority, tmp_path, named):
-    own = named == "by its endpoint"
-    files = authority.issue(tmp_path) if own else authority.issue(tmp_path, "agent.internal")
-    agent = Agent(upstream, tls=authority.server(files))
-    name = {} if own else {"server_name": "agent.internal"}
-    proxy = tls_upstream(weir, agent.server.url, ca_file=authority.file(tmp_path), **name)
-    with Raw(proxy.url).post(CHAT) as client:
-        agent.lockstep(client)
-    client = Raw(proxy.url).post("/left")
-    left = time.monotonic()
-    client.close()
-    assert agent.connection("/left").gone() - left < 1.0
-
-
-YESTERDAY = datetime.now(UTC) - timedelta(days=1)
-# Names in the upstream's certificate, and whether Weir trusts its authority.
-BAD_CERTIFICATES = {
-    "of an unknown authority": ({}, False),
-    "for another name": ({"names": ["other.internal"]}, True),
-    "that expired": ({"names": ["127.0.0.1"], "until": YESTERDAY}, True),
-}
-
-
-@pytest.mark.parametrize("certificate", BAD_CERTIFICATES)
-def test_an_upstream_with_a_bad_certificate_is_a_502(
-    weir, upstream, authority, tmp_path, certificate
-):
-    made, trusted = BAD_CERTIFICATES[certificate]
-    files = authority.issue(tmp_path, *made.get("names", ()), until=made.get("until"))
-    server = upstream(lambda connection: connection.request(), tls=authority.server(files))
-    known = authority if trusted else Authority()
-    proxy = tls_upstream(weir, server.url, ca_file=known.file(tmp_path))
-    with Raw(proxy.url).post(CHAT) as client:
-        assert client.status == 502
-        assert json.loads(client.read_body())["error"]["code"] == "upstream_tls"
-    assert server.heads() == 0, "no request left before the certificate was checked"
-
-
-def test_a_plain_upstream_behind_https_is_a_502(weir, upstream):
-    def script(connection):
-        connection.send("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
-        connection.gone()
-
-    url = upstream(script).url.replace("http:", "https:")
-    with Raw(weir(url).url).post(CHAT) as client:
-        assert client.status == 502
-        assert json.loads(client.read_body())["error"]["code"] == "upstream_tls"
-
-
-def test_an_upstream_that_never_finishes_its_handshake_is_a_504(weir, upstream):
-    server = upstream(lambda connection: connection.gone())
-    url = server.url.replace("http:", "https:")
-    proxy = weir(url, defaults={"deadlines": {"connect": "300ms"}})
-    with Raw(proxy.url).post(CHAT) as client:
-        assert client.status == 504
-        assert json.loads(client.read_body())["error"]["code"] == "upstream_connect"
-    assert server.connections[0].gone(1)
-
-
-@pytest.mark.parametrize("shows", ["its certificate", "none"])
-def test_an_upstream_that_asks_for_a_certificate(weir, upstream, authority, tmp_path, shows):
-    files = authority.issue(tmp_path)
-    agent = Agent(upstream, tls=authority.server(files, ask=True))
-    own = {"cert": files.cert, "key": files.key} if shows == "its certificate" else {}
-    proxy = tls_upstream(weir, agent.server.url, ca_file=authority.file(tmp_path), **own)
-    with Raw(proxy.url).post(CHAT) as client:
-        if own:
-            agent.lockstep(client)
-        else:
-            assert client.status == 502
-            assert agent.server.heads() == 0
 
 
 @pytest.mark.parametrize("protocol", ["http/1.1", "h2"])

@@ -313,8 +313,8 @@ impl Read {
             tokens,
             tokens_source: source.as_str(),
             tokens_per_second: meter.tokens_per_second(),
-            input_tokens: meter.usage.input,
-            reasoning_tokens: meter.usage.reasoning,
+            input_tokens: meter.usage().input,
+            reasoning_tokens: meter.usage().reasoning,
             tools: Tools {
                 events: tool_events.unwrap_or(0),
                 calls: self.calls,

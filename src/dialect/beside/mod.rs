@@ -305,6 +305,10 @@ impl Seen {
             Some(member) => member.note(value),
             None => {
                 if self.members.len() < MAX_MEMBERS {
+                    if self.members.capacity() == 0 {
+                        // Many streams have one, and keep it as long as they last.
+                        self.members.reserve_exact(1);
+                    }
                     let past = Past::Once(value);
                     self.members.push(Member { name, past });
                 }

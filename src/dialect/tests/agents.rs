@@ -55,7 +55,7 @@ fn langgraph_goes_by_the_mode_before_the_namespace() {
 #[test]
 fn langserve_ends_without_data() {
     let end = frame(Framing::Sse, "event: end\n\n");
-    let event = *Classifier::new(Dialect::LangServe).classify(&end);
+    let event = *Classifier::new(Dialect::LangServe).classify(&end, &mut None);
     assert_eq!(event.terminal, Some(Terminal::Done));
     let table = [
         (r#"data|"a""#, Class::Token),
@@ -114,7 +114,7 @@ fn only_the_outermost_run_ends_a_bare_astream() {
     for events in table {
         let mut classifier = Classifier::new(Dialect::LangServe);
         for (event, run, parents, ends) in events {
-            let event_of = classifier.classify(&object(event, run, parents));
+            let event_of = *classifier.classify(&object(event, run, parents), &mut None);
             assert_eq!(event_of.ends_stream(), *ends, "{event} {run} {parents}");
         }
     }
@@ -164,7 +164,7 @@ fn chunks_of_ag_ui_without_an_id_go_on_with_the_open_message() {
         ("TEXT", None, "e"),
         ("TEXT", None, "f"),
     ] {
-        lanes.push(classifier.classify(&chunk(kind, id, text)).lane);
+        lanes.push(classifier.classify(&chunk(kind, id, text), &mut None).lane);
     }
     let [a, b, x, y, c, d, e, f] = lanes.try_into().unwrap();
     assert!(a == b && b == c, "the first message");
@@ -262,7 +262,7 @@ fn the_end_of_a_chatflow_is_the_later_of_its_two_ends() {
     for events in table {
         let mut classifier = Classifier::new(Dialect::Dify);
         for (event, terminal) in events {
-            let read = classifier.classify(&block(event)).terminal;
+            let read = classifier.classify(&block(event), &mut None).terminal;
             assert_eq!(read, *terminal, "{event}");
         }
     }
@@ -325,8 +325,8 @@ fn what_a_strands_agent_does_between_its_texts_ends_them() {
         r#"{"start_event_loop":true}"#,
     ] {
         let mut classifier = Classifier::new(Dialect::Strands);
-        let text = *classifier.classify(&block(r#"{"data":"a"}"#));
-        let event = *classifier.classify(&block(between));
+        let text = *classifier.classify(&block(r#"{"data":"a"}"#), &mut None);
+        let event = *classifier.classify(&block(between), &mut None);
         assert_eq!(event.lane, text.lane, "{between}");
         assert_eq!(event.texts_over, TextsOver::InLane, "{between}");
     }
@@ -339,7 +339,7 @@ fn lanes(ids: &[&str]) -> Vec<u64> {
         let chunk = block(&format!(
             r#"messages|[{{"type":"AIMessageChunk","id":"{id}","content":"a"}},{{"langgraph_checkpoint_ns":"n:1"}}]"#
         ));
-        classifier.classify(&chunk).lane
+        classifier.classify(&chunk, &mut None).lane
     };
     ids.iter().map(lane).collect()
 }
@@ -368,7 +368,7 @@ fn pieces_of_a_langgraph_call_belong_together_whatever_the_ids_of_its_chunks() {
         let chunk = block(&format!(
             r#"messages|[{{"type":"AIMessageChunk","id":"{id}","content":"","tool_call_chunks":[{{"name":null,"args":"1","id":null,"index":0}}]}},{{"langgraph_checkpoint_ns":"n:1"}}]"#
         ));
-        let several = classifier.classify(&chunk).call.unwrap();
+        let several = classifier.classify(&chunk, &mut None).call.unwrap();
         let mut found = Vec::new();
         let mut keep = |call: crate::event::Call, _: &[u8]| found.push((call.group, call.id));
         calls::in_block(&chunk.block, several, &mut keep).unwrap();

@@ -14,7 +14,7 @@ fn terminals(members: &Members, events: &[&str]) -> Vec<Option<Terminal>> {
     let mut classifier = Classifier::of(Dialect::OpenAiResponses, members);
     let frames = events.iter().map(|event| block(event));
     frames
-        .map(|frame| classifier.classify(&frame).terminal)
+        .map(|frame| classifier.classify(&frame, &mut None).terminal)
         .collect()
 }
 

@@ -8,7 +8,7 @@ fn said(dialect: Dialect, framing: Framing, before: &str, code: &str) -> Option<
     let mut classifier = Classifier::of(dialect, &members());
     let mut decoder = Decoder::new(framing, 1 << 20);
     let mut classify = |frame: Frame<'_>| {
-        classifier.classify(&frame);
+        classifier.classify(&frame, &mut None);
     };
     decoder.feed(before.as_bytes(), &mut classify).unwrap();
     failure(&classifier, framing, code)
@@ -186,7 +186,7 @@ fn an_error_follows_what_the_stream_was_like() {
             .starts_with("event: error\ndata: {\"error\":{\"code\":503,")
     );
     let frame = block(r#"{"jsonrpc":"2.0","id":7,"result":{"task":{"id":"k"}}}"#);
-    rest.classify(&frame);
+    rest.classify(&frame, &mut None);
     let learned = failure(&rest, Framing::Sse, "truncated").unwrap();
     assert!(learned.contains("\"id\":7,"), "{learned}");
 }

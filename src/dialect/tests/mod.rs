@@ -5,6 +5,7 @@ mod detection;
 mod endings;
 mod failures;
 mod models;
+mod openai;
 mod varying;
 
 use http::{HeaderMap, HeaderValue};
@@ -31,14 +32,14 @@ fn block(text: &str) -> Frame<'static> {
 }
 
 fn read(dialect: Dialect, frame: &Frame<'_>) -> (Class, Content) {
-    let event = *Classifier::new(dialect).classify(frame);
+    let event = *Classifier::new(dialect).classify(frame, &mut None);
     (event.class, event.content)
 }
 
 fn joins(dialect: Dialect, older: &str, newer: &str) -> bool {
     let mut classifier = Classifier::new(dialect);
-    let older = classifier.classify(&block(older)).merge;
-    let newer = classifier.classify(&block(newer)).merge;
+    let older = classifier.classify(&block(older), &mut None).merge;
+    let newer = classifier.classify(&block(newer), &mut None).merge;
     matches!((older, newer), (Some(a), Some(b)) if a.key == b.key && a.keep == b.keep)
 }
 

@@ -71,11 +71,11 @@ fn keys(dialect: Dialect, template: &str, values: impl Iterator<Item = (u64, u64
         for index in [1, 2] {
             classifier.classify(&block(&format!(
                 r#"{{"type":"content_block_start","index":{index},"content_block":{{"type":"text","text":""}}}}"#
-            )));
+            )), &mut None);
         }
     }
     let mut classify = |frame: Frame<'_>| {
-        let merge = classifier.classify(&frame).merge;
+        let merge = classifier.classify(&frame, &mut None).merge;
         keys.push(merge.map_or(0, |merge| merge.key));
     };
     let mut decoder = Decoder::new(Framing::Sse, 1 << 20);
@@ -184,7 +184,7 @@ fn neither_nodes_nor_subgraphs_are_mixed_up_without_ids() {
         );
         let mut classifier = Classifier::new(Dialect::LangGraph);
         classifier
-            .classify(&frame(Framing::Sse, &block))
+            .classify(&frame(Framing::Sse, &block), &mut None)
             .merge
             .unwrap()
             .key
@@ -199,7 +199,7 @@ fn an_event_with_an_id_is_not_merged_with_one_without() {
     let key = |fields: &str| {
         let block = frame(Framing::Sse, &format!("{fields}{text}\n\n"));
         Classifier::new(Dialect::OpenAiChat)
-            .classify(&block)
+            .classify(&block, &mut None)
             .merge
             .unwrap()
             .key

@@ -119,7 +119,7 @@ impl Copies {
             self.provider = Some(Classifier::new(dialect));
         }
         let provider = self.provider.as_mut()?;
-        let event = *provider.classify(&frame);
+        let event = *provider.classify(&frame, &mut None);
         (event.class != Class::Opaque).then_some((provider.dialect(), event))
     }
 }

@@ -105,7 +105,12 @@ impl Ring {
     }
 
     fn count_drop(&mut self, class: Class) {
-        if let Some(count) = self.counts.dropped.get_mut(class.index()) {
+        if let Some(count) = self
+            .losses
+            .get_or_insert_default()
+            .dropped
+            .get_mut(class.index())
+        {
             *count += 1;
         }
     }

@@ -23,8 +23,8 @@ use super::limits::{Limits, Overflow};
 use crate::encode::Encoder;
 use crate::event::{Brief, Class, Event, Keep};
 use gap::{Gap, written_chars};
-use parts::Entry;
 pub use parts::{Counts, Push, Taken, Waiting};
+use parts::{Entry, Losses};
 use store::Store;
 
 /// Larger events are handed on in their own buffers, without a copy.
@@ -51,7 +51,12 @@ pub struct Ring {
     compacted: usize,
     /// No entry before this index can be dropped.
     droppable: usize,
-    counts: Counts,
+    /// The largest number of bytes that waited at once.
+    max_bytes: usize,
+    taken_bytes: u64,
+    /// Events taken by the reader, by [`Class::index`].
+    taken: [u64; Class::ALL.len()],
+    losses: Option<Box<Losses>>,
     limits: Limits,
     encoder: Encoder,
     /// The reader does not keep up, so the overflow rule applies to events that do not fit.
@@ -81,7 +86,10 @@ impl Ring {
             has_batches: false,
             is_fair: false,
             ids: None,
-            counts: Counts::default(),
+            max_bytes: 0,
+            taken_bytes: 0,
+            taken: [0; Class::ALL.len()],
+            losses: None,
         }
     }
 
@@ -223,11 +231,15 @@ impl Ring {
 
     /// Discards everything that waits, because nobody will take it.
     pub fn clear(&mut self) {
-        for entry in self.entries.drain(..).filter(|entry| !entry.dead) {
-            if let Some(count) = self.counts.unsent.get_mut(entry.class.index()) {
-                *count += 1;
+        if !self.is_empty() {
+            let losses = self.losses.get_or_insert_default();
+            for entry in self.entries.iter().filter(|entry| !entry.dead) {
+                if let Some(count) = losses.unsent.get_mut(entry.class.index()) {
+                    *count += 1;
+                }
             }
         }
+        self.entries.clear();
         self.empty();
         (self.live, self.bytes) = (0, 0);
     }
@@ -261,8 +273,16 @@ impl Ring {
     }
 
     /// Returns the counts so far.
-    pub const fn counts(&self) -> &Counts {
-        &self.counts
+    pub fn counts(&self) -> Counts {
+        let losses = self.losses.as_deref().copied().unwrap_or_default();
+        Counts {
+            max_bytes: self.max_bytes,
+            taken_bytes: self.taken_bytes,
+            taken: self.taken,
+            merged: losses.merged,
+            dropped: losses.dropped,
+            unsent: losses.unsent,
+        }
     }
 
     /// Reports whether an event of `len` bytes fits. Any event fits into an empty ring: otherwise an event larger than
@@ -302,7 +322,7 @@ impl Ring {
         self.entries.push_back(entry);
         self.live += 1;
         self.bytes += len;
-        self.counts.max_bytes = self.counts.max_bytes.max(self.bytes);
+        self.max_bytes = self.max_bytes.max(self.bytes);
     }
 
     /// Merges an event with the last one that waits, in place. Returns whether it was merged.
@@ -346,8 +366,8 @@ impl Ring {
             }
         }
         self.droppable = self.droppable.min(last);
-        self.counts.merged += 1;
-        self.counts.max_bytes = self.counts.max_bytes.max(self.bytes);
+        self.losses.get_or_insert_default().merged += 1;
+        self.max_bytes = self.max_bytes.max(self.bytes);
         true
     }
 

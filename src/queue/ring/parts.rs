@@ -23,6 +23,14 @@ pub struct Counts {
     pub unsent: [u64; Class::ALL.len()],
 }
 
+/// What [`Counts`] tell of a reader that does not keep up. Most never get any of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Losses {
+    pub(super) merged: u64,
+    pub(super) dropped: [u64; Class::ALL.len()],
+    pub(super) unsent: [u64; Class::ALL.len()],
+}
+
 /// An event that waits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {

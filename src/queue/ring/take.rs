@@ -36,7 +36,7 @@ impl Ring {
                 bytes += entry.len;
                 events += 1;
                 oldest = oldest.min(entry.arrived);
-                if let Some(count) = self.counts.taken.get_mut(entry.class.index()) {
+                if let Some(count) = self.taken.get_mut(entry.class.index()) {
                     *count += 1;
                 }
             }
@@ -48,7 +48,7 @@ impl Ring {
         } else {
             self.copy(seen, out);
         }
-        self.counts.taken_bytes += (out.len() - before) as u64;
+        self.taken_bytes += (out.len() - before) as u64;
         self.live -= events;
         self.bytes -= bytes;
         if self.live == 0 {
@@ -73,10 +73,10 @@ impl Ring {
         for entry in &mut self.entries {
             entry.start -= oldest.len;
         }
-        if let Some(count) = self.counts.taken.get_mut(oldest.class.index()) {
+        if let Some(count) = self.taken.get_mut(oldest.class.index()) {
             *count += 1;
         }
-        self.counts.taken_bytes += oldest.len as u64;
+        self.taken_bytes += oldest.len as u64;
         self.live -= 1;
         self.bytes -= oldest.len;
         self.compacted = self.compacted.saturating_sub(1);
@@ -100,13 +100,13 @@ impl Ring {
         if has_id {
             self.write(only, out);
         }
-        if let Some(count) = self.counts.taken.get_mut(only.class.index()) {
+        if let Some(count) = self.taken.get_mut(only.class.index()) {
             *count += 1;
         }
         if !has_id {
             self.store.take(start, start + len, out);
         }
-        self.counts.taken_bytes += (out.len() - before) as u64;
+        self.taken_bytes += (out.len() - before) as u64;
         self.empty();
         (self.live, self.bytes) = (0, 0);
         (self.compacted, self.droppable) = (0, 0);

@@ -3,11 +3,15 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use proptest::prelude::*;
 use tokio::time::timeout;
 
 use super::*;
 use crate::store::commands::End;
 use crate::store::commands::tests::{BOUNDS, written};
+use crate::store::entry::tests::raw;
+use crate::store::entry::{Entry, INDEX, Numbered};
 use crate::store::terms::Control;
 use crate::store::{journal, room};
 
@@ -81,6 +85,38 @@ impl Fixture {
         for parcel in self.take() {
             all.extend(written(&parcel.commands));
             parcel.settle(verdict);
+        }
+        all
+    }
+
+    /// Takes everything. Returns the events of the entries that are added for the stream `id`, as another process reads them.
+    fn stored(&self, id: &str) -> Vec<Numbered> {
+        let mut all = Vec::new();
+        for parcel in self.take() {
+            for command in &parcel.commands {
+                let args: Vec<&[u8]> = command
+                    .args_iter()
+                    .filter_map(|arg| match arg {
+                        redis::Arg::Simple(word) => Some(word),
+                        _ => None,
+                    })
+                    .collect();
+                if args[0] != b"XADD" {
+                    continue;
+                }
+                let index = args.iter().position(|arg| *arg == INDEX.as_bytes());
+                let (head, fields) = args.split_at(index.unwrap());
+                let last = std::str::from_utf8(head.last().unwrap()).unwrap();
+                let last = last.strip_suffix("-0").unwrap().parse().unwrap();
+                let fields: Vec<(&str, &[u8])> = fields
+                    .chunks(2)
+                    .map(|pair| (std::str::from_utf8(pair[0]).unwrap(), pair[1]))
+                    .collect();
+                let entry = Entry::read(raw(last, &fields), id, &self.sealer);
+                assert_eq!(entry.mark, None);
+                all.extend(entry.events);
+            }
+            parcel.settle(Verdict::Done);
         }
         all
     }
@@ -265,4 +301,50 @@ async fn a_stream_of_which_much_waits_is_in_a_hurry() {
     all.pass(Verdict::Done);
     let much = vec![b'x'; journal::MAX_BYTES / 2 + 1];
     assert!(all.append(&journal, 1, &much) && is_urgent(&all.outbox).await);
+}
+
+/// The lengths of the events of one read.
+fn read() -> impl Strategy<Value = Vec<usize>> {
+    let length = prop_oneof![
+        1 => Just(0_usize),
+        20 => 1..400_usize,
+        2 => 1_000..5_000_usize,
+        1 => Just(20_000_usize),
+    ];
+    prop::collection::vec(length, 1..17)
+}
+
+proptest! {
+    /// In whatever pieces events come, and whenever they are taken, each is stored once, in order, with its bytes.
+    #[test]
+    fn every_event_is_stored_once(
+        reads in prop::collection::vec((read(), any::<bool>()), 1..40),
+        is_sealed in any::<bool>(),
+    ) {
+        let all = Fixture {
+            sealer: Sealer::new(is_sealed, Some([7; 32]), None),
+            ..fixture()
+        };
+        let journal = all.open("a");
+        let (mut came, mut stored): (Vec<Numbered>, Vec<Numbered>) = (Vec::new(), Vec::new());
+        for (lengths, is_taken) in reads {
+            let (mut list, mut blocks) = (Vec::new(), Vec::new());
+            for length in lengths {
+                let number = came.len() + 1;
+                let class = u8::try_from(number % 12).unwrap();
+                let byte = u8::try_from(number % 251).unwrap();
+                blocks.resize(blocks.len() + length, byte);
+                list.push((class, u32::try_from(length).unwrap()));
+                came.push((number as u64, class, Bytes::from(vec![byte; length])));
+            }
+            let added = journal.append(came.len() as u64, &list, &blocks, all.outbox.room());
+            assert!(all.outbox.follow_up(&journal, added));
+            if is_taken || all.outbox.room().used() > journal::MAX_BYTES / 4 {
+                stored.extend(all.stored("a"));
+            }
+        }
+        stored.extend(all.stored("a"));
+        assert!(stored == came);
+        assert_eq!(all.outbox.room().used(), 0);
+    }
 }

@@ -1,7 +1,6 @@
 //! The client's side of a stream: encoder, outlet, and the clocks that run while the client is slow.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -10,6 +9,7 @@ use super::delivery::{Delivered, Delivery, Waiting};
 use super::outlet::Outlet;
 use crate::dialect::Dialect;
 use crate::encode::Encoder;
+use crate::length::Length;
 use crate::queue::Offer;
 use crate::stream::deadline::{ClientClocks, Lengths};
 use crate::stream::meter::Meter;
@@ -31,7 +31,7 @@ pub(super) struct Egress {
     pub(super) last_push: Instant,
     pub(super) clocks: ClientClocks,
     /// How long the stream is silent before a heartbeat is sent; zero turns heartbeats off.
-    heartbeat: Duration,
+    heartbeat: Length,
     /// Heartbeats sent.
     pub(super) heartbeats: u64,
     /// The number of takes by the client that the outlet has reported.
@@ -55,7 +55,7 @@ impl Egress {
             quiet: false,
             last_push: now,
             clocks: ClientClocks::new(lengths),
-            heartbeat,
+            heartbeat: Length::of(heartbeat),
             heartbeats: 0,
             seen: 0,
         }
@@ -160,6 +160,6 @@ impl Egress {
 
     /// Returns when the next heartbeat is due; `None` if heartbeats are off.
     pub(super) fn next_heartbeat(&self) -> Option<Instant> {
-        (!self.heartbeat.is_zero()).then(|| self.last_push + self.heartbeat)
+        (self.heartbeat > Length::ZERO).then(|| self.last_push + self.heartbeat.get())
     }
 }

@@ -12,6 +12,7 @@ use super::large::{self, Reading};
 use super::pause::{self, TURN_WORK};
 use crate::dialect::ErrorContext;
 use crate::event::Terminal;
+use crate::length::Length;
 use crate::stream::deadline::{Lengths, UpstreamClocks};
 use crate::stream::end::End;
 use crate::stream::meter::Meter;
@@ -25,8 +26,6 @@ pub(super) struct Ingress {
     /// `None` once the upstream call is over. Dropping it cancels the call.
     pub(super) source: Option<Box<dyn Source>>,
     pub(super) intake: Intake,
-    /// The upstream call continues when the client leaves.
-    pub(super) detaches: bool,
 }
 
 /// Everything that a read changes while the source lends its bytes, apart from the source itself.
@@ -34,6 +33,10 @@ pub(super) struct Ingress {
 pub(super) struct Intake {
     /// Why the bytes read are not a valid stream.
     fault: Option<Fault>,
+    /// The source stands for several upstreams, and makes the events itself.
+    pub(super) merges: bool,
+    /// The upstream call continues when the client leaves.
+    pub(super) detaches: bool,
     /// How many events the last read returned.
     pub(super) events: usize,
     /// What was done since the last pause, as a number of bytes read. To wait for the client is no pause: a fast one
@@ -46,11 +49,9 @@ pub(super) struct Intake {
     meter: Meter,
     /// A large event that another thread reads.
     large: Option<Reading>,
-    /// The source stands for several upstreams, and makes the events itself.
-    pub(super) merges: bool,
     /// Since when the upstream is not read, because the queue is full.
     held_since: Option<Instant>,
-    held: Duration,
+    held: Length,
 }
 
 impl Ingress {
@@ -66,6 +67,7 @@ impl Ingress {
         Self {
             intake: Intake {
                 merges: source.is_merged(),
+                detaches,
                 fault: None,
                 events: 0,
                 share: 0,
@@ -76,10 +78,9 @@ impl Ingress {
                 meter: Meter::new(wants_model),
                 large: None,
                 held_since: None,
-                held: Duration::ZERO,
+                held: Length::ZERO,
             },
             source: Some(source),
-            detaches,
         }
     }
 
@@ -300,7 +301,7 @@ impl Intake {
     /// Adds the time since [`Intake::hold`] to the total for which the upstream was not read.
     pub(super) fn end_hold(&mut self, now: Instant) {
         if let Some(since) = self.held_since.take() {
-            self.held += now.duration_since(since);
+            self.held = Length::of(self.held.get() + now.duration_since(since));
             self.observer.held(None);
         }
     }
@@ -376,7 +377,7 @@ impl Intake {
             recorder,
             framing: pipeline.framing(),
             meter: self.meter.clone(),
-            held: self.held,
+            held: self.held.get(),
             cancelled_after,
             detached,
         }

@@ -24,7 +24,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 impl Pump {
     /// Makes the upstream call end when the client leaves, although it may continue otherwise.
     pub const fn end_with_client(&mut self) {
-        self.ingress.detaches = false;
+        self.ingress.intake.detaches = false;
     }
 
     /// Runs the second half of [`Pump::run`]: closes a stream that is over, and returns its report.
@@ -33,7 +33,7 @@ impl Pump {
         // The source is not read any more.
         self.fair_read = None;
         self.ingress.intake.end_hold(now);
-        let detached = self.ingress.detaches
+        let detached = self.ingress.intake.detaches
             && failure.end == End::ClientGone
             && self.ingress.source.is_some();
         (self.ingress).end_merged(failure.end, &mut self.egress);

@@ -2,6 +2,7 @@
 
 use super::{Act, Conversation, whole};
 use crate::translate::action::{Action, Args, Call, Pieces};
+use crate::translate::few;
 use crate::translate::part::By;
 use crate::translate::raw;
 
@@ -50,7 +51,7 @@ impl Conversation {
             None => (id.to_vec(), id.to_vec()),
         };
         let (id, msg) = (self.own(id), self.own(msg.to_vec()));
-        self.facts.calls.push(Call {
+        let call = Call {
             id,
             source,
             name: name.to_vec(),
@@ -61,7 +62,8 @@ impl Conversation {
             is_full: false,
             ready: false,
             answered: false,
-        });
+        };
+        few::push(&mut self.facts.calls, call);
         let call = self.facts.calls.last()?;
         act(&self.facts, &Action::ToolStart(call));
         self.facts.calls.len().checked_sub(1)

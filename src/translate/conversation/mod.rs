@@ -14,7 +14,11 @@ mod calls;
 mod texts;
 mod whole;
 
+use std::sync::Arc;
+
 use super::action::{Action, Counts, Facts, Kind, OpenText};
+use super::ensemble::Voice;
+use super::few;
 use super::part::{By, Json, Part, Reason, Scope};
 use super::raw;
 
@@ -38,8 +42,8 @@ pub(super) struct Conversation {
     last_word: LastWord,
     /// It takes the place of another one, and tells nothing.
     is_stand_in: bool,
-    /// What the ids of an agent begin with that is one of several; empty if it is alone.
-    prefix: Vec<u8>,
+    /// Whose words these are; `None` if there is only one agent.
+    pub(super) voice: Option<Arc<Voice>>,
 }
 
 /// What an event says about the end of its stream.
@@ -67,10 +71,10 @@ impl Conversation {
         }
     }
 
-    /// Returns the conversation of one of several agents, whose ids begin with `prefix`.
-    pub(super) fn of_agent(prefix: &[u8]) -> Self {
+    /// Returns the conversation of one of several agents, or of the run of all of them.
+    pub(super) fn of(voice: Arc<Voice>) -> Self {
         Self {
-            prefix: prefix.to_vec(),
+            voice: Some(voice),
             ..Self::default()
         }
     }
@@ -85,12 +89,18 @@ impl Conversation {
         self.ended
     }
 
+    /// Returns what the ids of an agent begin with that is one of several; empty if it is alone.
+    fn prefix(&self) -> &[u8] {
+        (self.voice.as_deref()).map_or(b"".as_slice(), Voice::prefix)
+    }
+
     /// Returns what the client knows as a message or a call that the source names so. What has no name gets none.
     fn own(&self, name: Vec<u8>) -> Vec<u8> {
-        if self.prefix.is_empty() || name.is_empty() {
+        let prefix = self.prefix();
+        if prefix.is_empty() || name.is_empty() {
             return name;
         }
-        [self.prefix.as_slice(), &name].concat()
+        [prefix, &name].concat()
     }
 
     /// Notes what the source says about the end with its next event.
@@ -278,7 +288,7 @@ impl Conversation {
     /// Ends the run of an agent that Weir has given up on, unless it has ended.
     pub(super) fn fail(&mut self, code: &[u8], message: &[u8], act: Act<'_>) {
         if !self.ended {
-            self.facts.by_proxy = true;
+            self.facts.note_proxy();
             self.error(code, message, act);
         }
     }
@@ -318,7 +328,7 @@ impl Conversation {
             (&mut facts.model, model),
         ] {
             if known.is_empty() {
-                known.extend_from_slice(told);
+                *known = told.into();
             }
         }
     }
@@ -329,7 +339,7 @@ impl Conversation {
             return;
         }
         self.started = true;
-        self.facts.first_msg = msg.to_vec();
+        self.facts.first_msg = msg.into();
         act(&self.facts, &Action::Start);
     }
 
@@ -360,12 +370,12 @@ impl Conversation {
         reasoning: Option<u64>,
         cached: Option<u64>,
     ) {
-        let counts = &mut self.facts.counts;
+        let counts = self.facts.counts_mut();
         let at = match counts.iter().position(|(of, _)| *of == call) {
             Some(at) => at,
             None if counts.len() == MAX_COUNTS => return,
             None => {
-                counts.push((call, Counts::default()));
+                few::push(counts, (call, Counts::default()));
                 counts.len() - 1
             }
         };
@@ -380,7 +390,7 @@ impl Conversation {
 
     /// Tells that the agent has failed. Nothing of an agent may stay open if others go on.
     fn error(&mut self, code: &[u8], message: &[u8], act: Act<'_>) {
-        if self.prefix.is_empty() {
+        if self.prefix().is_empty() {
             self.begin(b"", act);
         } else {
             self.cut(act);

@@ -2,6 +2,7 @@
 
 use super::{Act, Conversation};
 use crate::translate::action::{Action, Kind, OpenText};
+use crate::translate::few;
 
 /// The most texts that are open at once. Beyond that the oldest is ended.
 const MAX_TEXTS: usize = 16;
@@ -16,10 +17,11 @@ impl Conversation {
 
     /// Reports whether the source has this name for a text.
     fn is_named(&self, text: &OpenText, msg: &[u8]) -> bool {
-        if self.prefix.is_empty() || msg.is_empty() {
+        let prefix = self.prefix();
+        if prefix.is_empty() || msg.is_empty() {
             return text.msg == msg;
         }
-        text.msg.len() == self.prefix.len() + msg.len() && text.msg.ends_with(msg)
+        text.msg.len() == prefix.len() + msg.len() && text.msg.ends_with(msg)
     }
 
     /// Returns the only open text.
@@ -54,7 +56,7 @@ impl Conversation {
                 number: self.text_count,
             };
             act(&self.facts, &Action::TextStart(&open));
-            self.texts.push(open);
+            few::push(&mut self.texts, open);
         }
         if let Some(open) = self.open_text(kind, msg) {
             act(&self.facts, &Action::TextDelta(open, text));

@@ -2,6 +2,7 @@
 
 use super::{Reading, shared};
 use crate::event::Event;
+use crate::translate::few;
 use crate::translate::part::{By, Part, Reason, Scope};
 use crate::translate::raw::{at, elements, escaped, id, member, number, string, word};
 use crate::wire::Frame;
@@ -156,12 +157,13 @@ impl OpenAiChat {
             if self.calls.len() == MAX_CALLS {
                 self.calls.remove(0);
             }
-            self.calls.push(Call {
+            let call = Call {
                 choice,
                 number,
                 told: told.to_vec(),
                 id,
-            });
+            };
+            few::push(&mut self.calls, call);
             self.calls.len() - 1
         });
         let text = match member(function, "arguments") {

@@ -1,6 +1,7 @@
 //! What the readings of several dialects say in the same way.
 
 use crate::event::Event;
+use crate::translate::few;
 use crate::translate::part::{Json, Part, Reason, Scope};
 use crate::translate::raw::{escaped, is_json, quoted};
 
@@ -50,7 +51,7 @@ pub(super) fn remember<T>(list: &mut Vec<T>, item: T) {
     if list.len() >= MAX_REMEMBERED {
         list.remove(0);
     }
-    list.push(item);
+    few::push(list, item);
 }
 
 #[cfg(test)]

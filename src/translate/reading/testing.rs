@@ -20,7 +20,7 @@ pub(super) fn parts_of(
     let mut classifier = Classifier::new(dialect);
     let mut parts = Vec::new();
     for frame in &frames {
-        let event = *classifier.classify(frame);
+        let event = *classifier.classify(frame, &mut None);
         reading.read(frame, &event, &mut |part| parts.push(into_owned(part)));
     }
     parts

@@ -6,6 +6,7 @@
 use super::{Out, Writer, digits, or};
 use crate::translate::action::{Action, Args, Call, Facts, Kind, OpenText, Pieces};
 use crate::translate::arguments::{Arguments, object};
+use crate::translate::few;
 use crate::translate::part::{By, Reason};
 use crate::translate::raw::escaped;
 
@@ -16,8 +17,8 @@ pub(in crate::translate) struct Anthropic {
     next: u64,
     /// What the open block holds: the number of a text, or of a call.
     open: Option<Holds>,
-    /// The arguments of the open call.
-    arguments: Arguments,
+    /// The arguments of the open call; `None` before the first one.
+    arguments: Option<Box<Arguments>>,
     has_calls: bool,
     /// Calls that began while another one was open: their numbers, and their arguments once they are ready, as an object.
     pending: Vec<(u64, Option<Vec<u8>>)>,
@@ -77,18 +78,21 @@ impl Anthropic {
             b"\",\"input\":{}}",
         ];
         self.enter(Holds::Call(call.number), &block, out);
-        self.arguments = Arguments::default();
+        **self.arguments.get_or_insert_default() = Arguments::default();
     }
 
     /// Writes a piece of the arguments of the open call, as far as the client accepts it.
     fn piece(&mut self, text: &[u8], out: &mut Out<'_>) {
-        let text = self.arguments.piece(text);
+        let text = self.arguments.get_or_insert_default().piece(text);
         self.input(&text, out);
     }
 
     /// Writes what is missing at the end of the open call. Returns whether the client has got its arguments as they are.
     fn end_input(&self, args: Args<'_>, out: &mut Out<'_>) -> bool {
-        let (text, is_same) = self.arguments.rest(args);
+        let (text, is_same) = match &self.arguments {
+            Some(arguments) => arguments.rest(args),
+            None => Arguments::default().rest(args),
+        };
         self.input(&text, out);
         is_same
     }
@@ -245,7 +249,7 @@ impl Writer for Anthropic {
             } if call.by == By::Unsaid => {
                 let kept: usize = self.kept.iter().map(|(_, args)| args.len()).sum();
                 if kept + value.len() <= MAX_HELD_BYTES {
-                    self.kept.push((call.number, value.to_vec()));
+                    few::push(&mut self.kept, (call.number, value.to_vec()));
                 }
                 return false;
             }

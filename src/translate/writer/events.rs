@@ -79,7 +79,7 @@ impl Events {
 
     /// Writes that one of several agents has failed. The run goes on.
     fn fail_agent(&mut self, facts: &Facts, code: &[u8], message: &[u8], out: &mut Out<'_>) {
-        let end = failure_end(facts.by_proxy, code, true);
+        let end = failure_end(facts.is_by_proxy(), code, true);
         self.event(
             b"error",
             &[

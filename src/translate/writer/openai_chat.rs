@@ -9,6 +9,7 @@ use super::lines::Lines;
 use super::{Out, Writer, digits, or};
 use crate::translate::action::{Action, Args, Call, Facts, Kind, OpenText, Pieces};
 use crate::translate::ensemble::{Voice, Voiced};
+use crate::translate::few;
 use crate::translate::part::{By, Reason};
 use crate::translate::turns::Turn;
 
@@ -49,7 +50,8 @@ impl OpenAiChat {
     }
 
     fn chunk(&self, delta: &[&[u8]], reason: &[u8], out: &mut Out<'_>) {
-        self.chunk_of(self.voice.0.as_ref().map(Voice::name), delta, reason, out);
+        let agent = self.voice.0.as_deref().map(Voice::name);
+        self.chunk_of(agent, delta, reason, out);
     }
 
     /// Writes a chunk of the agent with this name; empty if it is of none.
@@ -213,7 +215,7 @@ impl OpenAiChat {
     fn start_call(&mut self, call: &Call, out: &mut Out<'_>) {
         let own = self.calls.len() as u64;
         let index = (self.voice.agent()).map_or(own, |voice| voice.ensemble().next_call());
-        self.calls.push((call.id.clone(), index));
+        few::push(&mut self.calls, (call.id.clone(), index));
         let index = digits(index);
         let call = [
             b"\"tool_calls\":[{\"index\":".as_slice(),
@@ -275,7 +277,7 @@ impl OpenAiChat {
             } => {
                 let kept: usize = self.kept.iter().map(|(_, args)| args.len()).sum();
                 if kept + value.len() <= MAX_KEPT_BYTES {
-                    self.kept.push((call.id.clone(), value.to_vec()));
+                    few::push(&mut self.kept, (call.id.clone(), value.to_vec()));
                 }
                 return false;
             }

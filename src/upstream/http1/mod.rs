@@ -8,47 +8,28 @@
 //! not framing is passed to the caller's sink, in one piece for each read, however many chunks it arrived in. A quiet
 //! stream therefore costs nothing, which is why this is not a client library's connection.
 
+mod answer;
 pub mod head;
+mod read;
 mod state;
 mod upload;
 
-use std::cell::RefCell;
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, Bytes, BytesMut};
-use http::{HeaderMap, StatusCode, request, response};
-use memchr::memmem;
-use tokio::io::{AsyncRead as _, ReadBuf};
+use bytes::{Bytes, BytesMut};
+use http::request;
 use tokio::time::Instant;
 
 use super::MAX_AGE;
 use super::acks::Acks;
-use super::error::{Broken, Malformed};
-use super::progress::{Failure, Read};
+use super::error::Broken;
+use super::progress::Read;
 use super::request_body::RequestBody;
 use super::socket::{Io, NARROW_RECEIVE_BUFFER_BYTES, RECEIVE_BUFFER_BYTES};
-use head::{Head, Length};
+use read::{NARROW_READ_BYTES, READ_BYTES, poll_read};
 use state::{State, Undone};
 use upload::Upload;
-
-use crate::wire::chunked::Chunked;
-
-/// Most bytes of one read: enough for many small events, and yet a fair share of the thread's time.
-const READ_BYTES: usize = 16 * 1024;
-/// The same for a body that is read although its client takes nothing: 20 events, 10 us of the thread's time.
-const NARROW_READ_BYTES: usize = 4 * 1024;
-
-/// A request of at most this size is read in one go by every server, whatever it answers.
-const MOST_READ_BY_ALL: u64 = 16 * 1024;
-/// Most reads in one poll that bring nothing but interim (1xx) heads.
-const READS_PER_POLL: usize = 4;
-
-thread_local! {
-    /// The buffer that all connections of a thread read into. Nothing stays in it between two reads.
-    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
-}
 
 /// An HTTP/1.1 connection.
 #[derive(Debug)]
@@ -60,9 +41,9 @@ pub(super) struct Connection {
     state: State,
     /// Bytes that were read but not parsed: part of a head, or body bytes that arrived with it.
     unread: BytesMut,
-    /// Most bytes of one read of the body.
-    most: usize,
     acks: Acks,
+    /// A read of the body takes few bytes.
+    low_rate: bool,
     /// The size of the kernel's receive buffer, as last requested.
     receive: u32,
     is_head: bool,
@@ -85,7 +66,7 @@ impl Connection {
             upload: None,
             state: State::Idle,
             unread: BytesMut::new(),
-            most: READ_BYTES,
+            low_rate: false,
             acks: Acks::new(),
             receive: RECEIVE_BUFFER_BYTES,
             is_head: false,
@@ -115,11 +96,7 @@ impl Connection {
 
     /// Sets whether each read takes few bytes, while the kernel's buffer shrinks step by step; or as many as usual.
     pub(super) fn set_low_rate(&mut self, low_rate: bool) {
-        self.most = if low_rate {
-            NARROW_READ_BYTES
-        } else {
-            READ_BYTES
-        };
+        self.low_rate = low_rate;
         if !low_rate && self.receive < RECEIVE_BUFFER_BYTES {
             self.set_receive_buffer(RECEIVE_BUFFER_BYTES);
         }
@@ -153,132 +130,6 @@ impl Connection {
     /// Reports whether the upstream has sent anything since the request began.
     pub(super) const fn has_heard(&self) -> bool {
         self.heard
-    }
-
-    /// Sends the request, and reads up to the end of the response head. Interim (1xx) heads are passed to `interim`.
-    ///
-    /// An upstream may answer before it has read the whole request, and close. A write then fails although the response
-    /// can be read. So what has arrived is read before anything more is written, and a failed write only ends the
-    /// upload: the response is awaited as usual.
-    pub(super) fn poll_head(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut interim: impl FnMut(StatusCode, &HeaderMap),
-    ) -> Poll<Result<response::Parts, Failure>> {
-        // What arrives before the request is no answer to it.
-        if self.upload.as_ref().is_some_and(|upload| upload.began())
-            && let Poll::Ready(head) = self.poll_answer(cx, &mut interim)
-        {
-            return Poll::Ready(head);
-        }
-        if let Poll::Ready(Err(upload::Cut)) = self.poll_upload(cx) {
-            return Poll::Ready(Err(Failure::RequestBody));
-        }
-        self.poll_answer(cx, &mut interim)
-    }
-
-    /// Reads up to the end of the response head.
-    fn poll_answer(
-        &mut self,
-        cx: &mut Context<'_>,
-        interim: &mut impl FnMut(StatusCode, &HeaderMap),
-    ) -> Poll<Result<response::Parts, Failure>> {
-        for _ in 0..READS_PER_POLL {
-            let before = self.unread.len();
-            let failure = match ready!(self.poll_more(cx)) {
-                Ok(0) => Failure::Reset(self.ended()),
-                Ok(_) => match self.take_heads(before, interim) {
-                    Ok(Some(head)) => return Poll::Ready(Ok(self.answered(head))),
-                    Ok(None) => continue,
-                    Err(malformed) => Failure::Malformed(malformed),
-                },
-                Err(error) => Failure::Reset(error),
-            };
-            return Poll::Ready(Err(failure));
-        }
-        // Yields to other tasks, and to the deadline of this call.
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    /// Returns why the connection ended before a response head.
-    fn ended(&mut self) -> io::Error {
-        let refused = self.refused.take();
-        refused.unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())
-    }
-
-    /// Reads once and appends to `unread`.
-    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let Self { io, unread, .. } = self;
-        poll_read(io, cx, READ_BYTES, |bytes| {
-            unread.extend_from_slice(bytes);
-            bytes.len()
-        })
-    }
-
-    /// Parses the heads in `unread`, and returns the final one once it is complete. The first `before` bytes of
-    /// `unread` have been searched already.
-    fn take_heads(
-        &mut self,
-        before: usize,
-        interim: &mut impl FnMut(StatusCode, &HeaderMap),
-    ) -> Result<Option<Head>, Malformed> {
-        self.heard = true;
-        let mut seen = before;
-        loop {
-            // A head that arrives byte by byte is not parsed again for each of them.
-            let fresh = self
-                .unread
-                .get(seen.saturating_sub(3)..)
-                .unwrap_or_default();
-            let whole =
-                memmem::find(fresh, b"\n\r\n").is_some() || memmem::find(fresh, b"\n\n").is_some();
-            if seen > 0 && !whole && self.unread.len() < head::MAX_HEAD_BYTES {
-                return Ok(None);
-            }
-            let Some((head, size)) = head::parse(&self.unread, self.is_head)? else {
-                return Ok(None);
-            };
-            self.unread.advance(size);
-            let status = head.parts.status;
-            if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
-                return Ok(Some(head));
-            }
-            interim(status, &head.parts.headers);
-            seen = 0;
-            if self.unread.is_empty() {
-                return Ok(None);
-            }
-        }
-    }
-
-    fn answered(&mut self, head: Head) -> response::Parts {
-        let written = self
-            .upload
-            .as_ref()
-            .map_or(self.written, |upload| upload.written());
-        // An upstream that refuses a large request may not have read all of it, although the kernel has taken it. Then
-        // it closes the connection a moment later, and the next request on it would be lost.
-        let is_early = self.upload.is_some() || written > MOST_READ_BY_ALL;
-        let refuses = !head.parts.status.is_success();
-        self.keep_alive = head.keep_alive && !(refuses && is_early);
-        self.state = match head.length {
-            Length::Chunked => State::Chunked(Chunked::default()),
-            Length::Exact(0) => State::Over(None),
-            Length::Exact(left) => State::Exact(left),
-            Length::Close => State::Close,
-        };
-        if matches!(self.state, State::Chunked(_) | State::Close) {
-            self.acks.begin();
-            // After a request the kernel would delay the acknowledgement by 40 ms, to send it along with the next one.
-            // The upstream may hold back its first event until then (Nagle's algorithm).
-            self.io.delay_acks(false);
-        }
-        if self.unread.is_empty() {
-            // A connection holds no memory between two reads.
-            self.unread = BytesMut::new();
-        }
-        head.parts
     }
 
     /// Passes the next piece of the body to `sink`: what one read brought.
@@ -345,25 +196,30 @@ impl Connection {
             io,
             state,
             unread,
-            most,
+            low_rate,
             acks,
             refused,
             ..
         } = self;
         let (undone, short) = if unread.is_empty() {
+            let most = if *low_rate {
+                NARROW_READ_BYTES
+            } else {
+                READ_BYTES
+            };
             let mut read = 0;
             let undo = |bytes: &mut [u8]| {
                 read = bytes.len();
                 if read == 0 && refused.as_ref().is_some_and(is_reset) {
                     return (None, true);
                 }
-                (state.undo(bytes, sink), read < *most)
+                (state.undo(bytes, sink), read < most)
             };
-            let undone = ready!(poll_read(io, cx, *most, undo)).map_err(Broken::Reset)?;
+            let undone = ready!(poll_read(io, cx, most, undo)).map_err(Broken::Reset)?;
             if acks.read() {
                 io.delay_acks(true);
             }
-            if *most < READ_BYTES && self.receive > NARROW_RECEIVE_BUFFER_BYTES {
+            if *low_rate && self.receive > NARROW_RECEIVE_BUFFER_BYTES {
                 self.shrink(read);
             }
             undone
@@ -439,20 +295,6 @@ struct Piece {
     any: bool,
     /// It took fewer bytes than it could, so there were no more.
     short: bool,
-}
-
-/// Reads once, at most `most` bytes, into the thread's buffer, and calls `then` with them.
-fn poll_read<T>(
-    io: &mut Io,
-    cx: &mut Context<'_>,
-    most: usize,
-    then: impl FnOnce(&mut [u8]) -> T,
-) -> Poll<io::Result<T>> {
-    READ.with_borrow_mut(|buffer| {
-        let mut buffer = ReadBuf::new(buffer.get_mut(..most).unwrap_or_default());
-        ready!(Pin::new(io).poll_read(cx, &mut buffer))?;
-        Poll::Ready(Ok(then(buffer.filled_mut())))
-    })
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! An HTTP/1.1 connection over a pipe: heads, bodies, and how they break.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::time::Duration;
 
-use http::Request;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use http::{HeaderMap, Request, StatusCode, response};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 
 use super::*;
+use crate::upstream::progress::Failure;
 
 /// Returns a connection on which a GET was begun, and its other end.
 fn asked() -> (Connection, DuplexStream) {

@@ -12,7 +12,7 @@ pub(super) struct Builder {
     name: Option<Span>,
     has_id: bool,
     /// The value of the block's own `retry` field, which is written last.
-    retry: Option<Vec<u8>>,
+    retry: Option<Box<[u8]>>,
     /// The value of the first `data` line.
     data: Option<(usize, usize)>,
     data_lines: usize,
@@ -61,7 +61,7 @@ impl Builder {
                     self.has_id = true;
                 }
             }
-            b"retry" => self.retry = Some(value.to_vec()),
+            b"retry" => self.retry = Some(value.into()),
             _ => {
                 put_field(&mut self.block, field, value);
             }
@@ -85,7 +85,7 @@ impl Builder {
 
     /// Ends the block, and returns its bytes, the event name and the payload. If it holds no event, returns the value of
     /// its `retry` field.
-    pub(super) fn finish(mut self) -> Result<Frame<'static>, Option<Vec<u8>>> {
+    pub(super) fn finish(mut self) -> Result<Frame<'static>, Option<Box<[u8]>>> {
         if self.data.is_none() && self.name.is_none() && !self.has_id {
             return Err(self.retry);
         }

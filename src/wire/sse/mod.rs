@@ -22,8 +22,8 @@ use crate::event::Span;
 use build::Builder;
 use large::Large;
 
-/// An unfinished block of more bytes than this is taken in as [`Large`].
-const LARGE_BYTES: usize = 256 * 1024;
+/// See [`Decoder::large_bytes`].
+const LARGE_BYTES: u32 = 256 * 1024;
 
 /// A decoder that splits bytes into blocks.
 #[derive(Debug)]
@@ -32,17 +32,18 @@ pub struct Decoder {
     /// The last byte read was a CR that ended a line. A following LF belongs to the same line end.
     skip_lf: bool,
     /// How many bytes of a byte order mark were read so far; `None` once the mark was removed or found absent.
-    bom: Option<usize>,
+    bom: Option<u8>,
+    /// An unfinished block of more bytes than this is taken in as [`Large`].
+    large_bytes: u32,
     limit: usize,
     comments: u64,
     /// The unfinished block. Invariant: the buffer starts at the beginning of a block.
     tail: Vec<u8>,
     scan: Scan,
     /// The value of a lone `retry` field, which is sent with the next block.
-    retry: Option<Vec<u8>>,
+    retry: Option<Box<[u8]>>,
     /// The unfinished block, if it is large. `tail` is empty then.
     large: Option<Box<Large>>,
-    large_bytes: usize,
 }
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
@@ -106,7 +107,7 @@ impl Decoder {
         match flow {
             Flow::Go => {
                 self.check(self.tail.len())?;
-                if self.tail.len() > self.large_bytes && !self.scan.in_comment {
+                if self.tail.len() > self.large_bytes as usize && !self.scan.in_comment {
                     self.scan = Scan::default();
                     let tail = std::mem::take(&mut self.tail);
                     let large = Large::new(&tail, self.retry.as_deref(), self.limit);
@@ -201,7 +202,10 @@ impl Decoder {
         if !chunk.is_empty() {
             self.skip_lf = false;
         }
-        let Some(seen) = self.bom else { return chunk };
+        let Some(waiting) = self.bom else {
+            return chunk;
+        };
+        let seen = usize::from(waiting);
         let mark = BOM.get(seen..).unwrap_or_default();
         let matching = (mark.iter().zip(chunk))
             .take_while(|(mark, byte)| mark == byte)
@@ -209,7 +213,8 @@ impl Decoder {
         if seen + matching == BOM.len() {
             self.bom = None;
         } else if matching == chunk.len() {
-            self.bom = Some(seen + matching);
+            // The mark has three bytes.
+            self.bom = u8::try_from(seen + matching).ok();
         } else {
             // Not a byte order mark: the bytes that looked like its start are ordinary text.
             self.tail
@@ -249,7 +254,7 @@ impl Decoder {
 
     /// Returns the block of a builder, or `None` if it holds no event. `retry` is the lone `retry` field before it,
     /// which then waits for the next block.
-    fn built(&mut self, builder: Builder, retry: Option<Vec<u8>>) -> Option<Frame<'static>> {
+    fn built(&mut self, builder: Builder, retry: Option<Box<[u8]>>) -> Option<Frame<'static>> {
         builder
             .finish()
             .map_err(|own| self.retry = own.or(retry))

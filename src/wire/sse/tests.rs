@@ -175,7 +175,7 @@ fn every_split_yields_the_same_blocks() {
 }
 
 /// Feeds `input` in pieces of `cut` bytes, with another idea of a large block, and returns the frames.
-fn frames(input: &[u8], cut: usize, large_bytes: usize) -> Vec<Frame<'static>> {
+fn frames(input: &[u8], cut: usize, large_bytes: u32) -> Vec<Frame<'static>> {
     let mut decoder = Decoder::new(4096);
     decoder.large_bytes = large_bytes;
     let mut out = Vec::new();
@@ -199,7 +199,7 @@ fn large_blocks_are_read_as_small_ones() {
         b"event: end\n",
     ];
     for input in inputs {
-        let expected = frames(input, usize::MAX, usize::MAX);
+        let expected = frames(input, usize::MAX, u32::MAX);
         assert!(!expected.is_empty());
         for cut in 1..input.len() {
             for large_bytes in [0, 1, 5, 20] {

@@ -22,8 +22,8 @@ use crate::wire::Frame;
 #[derive(Debug, Default)]
 pub(super) struct LangGraph {
     messages: Messages,
-    /// What the mode `events` holds.
-    objects: langserve::LangServe,
+    /// What the mode `events` holds; `None` before its first event.
+    objects: Option<Box<langserve::LangServe>>,
     /// Hashes of the interrupts that were told.
     interrupts: Vec<u64>,
     /// Whether a snapshot of the state was seen.
@@ -67,7 +67,7 @@ impl Reading for LangGraph {
             b"custom" => custom(data, parts),
             b"tasks" => self.task(data, parts),
             b"tools" => self.tool(data, parts),
-            b"events" => self.objects.read(frame, event, parts),
+            b"events" => (self.objects.get_or_insert_default()).read(frame, event, parts),
             b"error" => parts(error(data)),
             b"end" => self.end(Reason::Stop, parts),
             name if is_json(data) => parts(Part::Raw {

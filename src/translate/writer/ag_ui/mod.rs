@@ -7,13 +7,14 @@ mod words;
 use super::{Out, Writer, digits, or, text_of};
 use crate::translate::action::{Action, Args, Facts, Kind, OpenText, Pieces};
 use crate::translate::ensemble::Voiced;
+use crate::translate::few;
 use crate::translate::part::Reason;
 
 /// Writes AG-UI events.
 #[derive(Debug, Default)]
 pub(in crate::translate) struct AgUi {
     /// The ids of the thread and the run, as the client knows them. What the source says later does not change them.
-    ids: [Vec<u8>; 2],
+    ids: [Box<[u8]>; 2],
     /// The message of the last answer, to which calls belong.
     last_message: Vec<u8>,
     /// The messages that have ended: none of them is opened again.
@@ -47,7 +48,7 @@ impl AgUi {
     fn id(&self, open: &OpenText) -> Vec<u8> {
         let [_, run] = &self.ids;
         let prefix = self.voice.prefix();
-        let own = [prefix, run.as_slice(), b"-", &digits(open.number)].concat();
+        let own = [prefix, run, b"-", &digits(open.number)].concat();
         let is_taken = open.msg.is_empty() || self.used.contains(&open.msg);
         match open.kind {
             Kind::Answer if !is_taken => open.msg.clone(),
@@ -73,7 +74,7 @@ impl Writer for AgUi {
         match action {
             Action::Start => {
                 let run = or(&facts.run, b"run");
-                self.ids = [or(&facts.thread, run).to_vec(), run.to_vec()];
+                self.ids = [or(&facts.thread, run).into(), run.into()];
                 let [thread, run] = &self.ids;
                 out.data(&[
                     b"{\"type\":\"RUN_STARTED\",\"threadId\":\"",
@@ -90,7 +91,7 @@ impl Writer for AgUi {
             } => {}
             Action::TextStart(open) => {
                 let id = self.id(open);
-                self.open.push((open.number, id.clone()));
+                few::push(&mut self.open, (open.number, id.clone()));
                 match open.kind {
                     Kind::Answer => {
                         self.told(b"TEXT_MESSAGE_START", &id, b",\"role\":\"assistant\"", out);
@@ -132,7 +133,7 @@ impl Writer for AgUi {
                             if self.used.len() == MAX_USED {
                                 self.used.remove(0);
                             }
-                            self.used.push(open.msg.clone());
+                            few::push(&mut self.used, open.msg.clone());
                         }
                     }
                     Kind::Reasoning => {

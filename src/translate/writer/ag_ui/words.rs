@@ -131,7 +131,7 @@ impl AgUi {
         match action {
             Action::Start => {
                 let ensemble = voice.ensemble();
-                self.ids = [ensemble.thread().to_vec(), ensemble.run().to_vec()];
+                self.ids = [ensemble.thread().into(), ensemble.run().into()];
             }
             Action::End(reason @ (Reason::Cancelled | Reason::Error)) => {
                 self.end_step(b"", out);

@@ -2,6 +2,12 @@
 //!
 //! Text stays the raw body of a JSON string. What is kept is bounded. Beyond the bound, text is cut where a character
 //! ends and values are left out, and `is_truncated` says so.
+//!
+//! `item` is what is kept: one thing after the other, and how it ended.
+
+mod item;
+
+pub(super) use item::{Called, Ending, Input, Item, Outcome, Said};
 
 use super::action::{Action, Args, Call, Facts, Kind, OpenText};
 use super::cut;
@@ -30,84 +36,6 @@ pub(super) struct Gathered {
     truncated: bool,
     /// Text, or a call that a client may have to run, is not complete.
     cut: bool,
-}
-
-/// One thing that was said. Strings are raw bodies of JSON strings, empty if nothing is known.
-#[derive(Debug)]
-pub(super) enum Item {
-    Call(Called),
-    Interrupt {
-        id: Vec<u8>,
-        reason: Vec<u8>,
-        /// A raw JSON value; empty if there is none.
-        payload: Vec<u8>,
-    },
-    /// Another call of the model begins, after tools have answered.
-    Step,
-    Text(Said),
-}
-
-/// A text.
-#[derive(Debug)]
-pub(super) struct Said {
-    pub(super) kind: Kind,
-    /// The source's name for it.
-    pub(super) msg: Vec<u8>,
-    /// Its number in the conversation.
-    pub(super) number: u64,
-    /// All of it.
-    pub(super) body: Vec<u8>,
-}
-
-/// A tool call.
-#[derive(Debug)]
-pub(super) struct Called {
-    pub(super) id: Vec<u8>,
-    pub(super) name: Vec<u8>,
-    pub(super) by: By,
-    /// Its number in the conversation.
-    number: u64,
-    /// Its arguments; `None` if they never were complete, or are too large.
-    pub(super) input: Option<Input>,
-    pub(super) result: Option<Outcome>,
-}
-
-/// The arguments of a call.
-#[derive(Debug)]
-pub(super) enum Input {
-    /// Text that is no JSON value.
-    Broken(Vec<u8>),
-    /// A raw JSON value.
-    Json(Vec<u8>),
-}
-
-/// What a tool has answered.
-#[derive(Debug)]
-pub(super) struct Outcome {
-    pub(super) ok: bool,
-    /// A raw JSON value; empty if it is too large.
-    content: Vec<u8>,
-    /// More was to follow.
-    pub(super) partial: bool,
-}
-
-/// How the conversation is over.
-#[derive(Debug)]
-pub(super) enum Ending {
-    Failed { code: Vec<u8>, message: Vec<u8> },
-    Finished(Reason),
-    Stopped,
-}
-
-impl Outcome {
-    /// Returns the raw JSON value that the tool has answered; `null` if it is too large.
-    pub(super) fn content(&self) -> &[u8] {
-        if self.content.is_empty() {
-            b"null"
-        } else {
-            &self.content
-        }
-    }
 }
 
 impl Gathered {

@@ -1,142 +1,11 @@
-use std::sync::Arc;
+//! Whether every viewer gets every event once, with the same ids, whenever it comes, goes and comes back.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::task::Wake;
 
 use proptest::prelude::*;
-use tokio::time::{Instant, advance};
 
 use super::*;
-use crate::dialect::Dialect;
-use crate::event::{Class, Event};
-use crate::queue::{Next, Offer, Overflow, Receiver};
-use crate::wire::Framing;
-
-const SETTINGS: Settings = Settings {
-    bounds: Bounds {
-        max_events: 1000,
-        max_bytes: 1 << 20,
-    },
-    limits: Limits {
-        max_events: 4,
-        max_bytes: 64 * 1024,
-        merge: false,
-        overflow: Overflow::DropOldest,
-    },
-    gating: Gating {
-        batch: None,
-        pace: None,
-    },
-    max_viewers: 4,
-    on_leave: OnLeave::Cancel,
-    ids: Ids::WhereUsed,
-    has_agents: false,
-};
-
-fn hub(settings: Settings) -> (Arc<Hub>, Input) {
-    let encoder = Encoder::identity(Some(Dialect::Convention), Framing::Sse);
-    Hub::new("s", settings, encoder, Arc::new(Budget::new(1 << 30)))
-}
-
-fn block(number: u64) -> Vec<u8> {
-    format!("data: {{\"n\":{number}}}\n\n").into_bytes()
-}
-
-/// What a client gets for the event with this number.
-fn sent(number: u64) -> String {
-    format!("data: {{\"n\":{number}}}\nid: s.{number}\n\n")
-}
-
-fn expected(numbers: impl IntoIterator<Item = u64>) -> String {
-    numbers.into_iter().map(sent).collect()
-}
-
-fn push(input: &Input, number: u64, class: Class) -> Offer {
-    let mut pushing = input.pushing(0, Instant::now());
-    let offer = pushing.push(&block(number), &Event::bare(class));
-    pushing.done();
-    offer
-}
-
-/// Pushes the events of one read.
-fn push_read(input: &Input, numbers: impl IntoIterator<Item = u64>) {
-    // As if it had many more.
-    let mut pushing = input.pushing(4096, Instant::now());
-    for number in numbers {
-        let event = Event::bare(Class::Tool);
-        assert_eq!(pushing.push(&block(number), &event), Offer::Accepted);
-    }
-    pushing.done();
-}
-
-/// A client with the task that the session gives it.
-struct Client {
-    hub: Arc<Hub>,
-    number: u32,
-    receiver: Option<Receiver>,
-    got: Vec<u8>,
-    end: Option<Close>,
-}
-
-impl Client {
-    fn first(hub: &Arc<Hub>) -> Self {
-        Self::of(hub, hub.attach_first(Instant::now()))
-    }
-
-    fn after(hub: &Arc<Hub>, after: u64) -> Self {
-        Self::of(hub, hub.attach(after, Instant::now()).unwrap())
-    }
-
-    fn of(hub: &Arc<Hub>, attached: Attached) -> Self {
-        Self {
-            hub: Arc::clone(hub),
-            number: attached.number,
-            receiver: Some(attached.receiver),
-            got: Vec::new(),
-            end: None,
-        }
-    }
-
-    fn step(&self) -> Step {
-        let mut cx = Context::from_waker(Waker::noop());
-        self.hub.poll_viewer(self.number, &mut cx, Instant::now())
-    }
-
-    /// Takes once; returns whether there was something.
-    fn take(&mut self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        let receiver = self.receiver.as_mut().unwrap();
-        let next = receiver.poll_next(&mut cx, usize::MAX, &mut self.got);
-        let took = match next {
-            Poll::Ready(Next::Data { large, .. }) => {
-                self.got.extend(large);
-                true
-            }
-            Poll::Ready(Next::End(close)) => {
-                self.end = Some(close);
-                false
-            }
-            Poll::Pending => false,
-        };
-        self.step();
-        took
-    }
-
-    fn take_all(&mut self) -> String {
-        self.step();
-        while self.take() {}
-        String::from_utf8(std::mem::take(&mut self.got)).unwrap()
-    }
-
-    /// Leaves as a closed connection does.
-    fn leave(mut self) {
-        self.receiver = None;
-        let Step::Gone(end) = self.step() else {
-            panic!("it has left");
-        };
-        self.hub.leave(self.number, end);
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_viewer_that_comes_back_gets_the_rest_with_the_same_ids() {
@@ -218,115 +87,6 @@ async fn a_read_of_many_events_reaches_every_viewer_and_wakes_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tokens_of_a_viewer_that_takes_nothing_are_dropped_and_told() {
-    let (hub, input) = hub(SETTINGS);
-    let _fast = Client::first(&hub);
-    let mut slow = Client::after(&hub, 0);
-    for number in 1..=4 {
-        push(&input, number, Class::Token);
-    }
-    for number in 5..=24 {
-        let class = if number == 7 {
-            Class::Tool
-        } else {
-            Class::Token
-        };
-        push(&input, number, class);
-    }
-    advance(OVERFLOW_GRACE * 2).await;
-    let got = slow.take_all();
-    let kept: Vec<u64> = (1..=4).chain([7]).chain(22..=24).collect();
-    let ids: Vec<u64> = got
-        .lines()
-        .filter_map(|line| line.strip_prefix("id: s.")?.parse().ok())
-        .collect();
-    assert_eq!(ids, kept, "{got}");
-    assert!(got.contains(": weir dropped="), "{got}");
-    let mut again = Client::after(&hub, 4);
-    assert_eq!(
-        again.take_all(),
-        expected(5..=24),
-        "all of it can be fetched"
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn of_several_agents_the_one_with_the_most_waiting_gives_way() {
-    let settings = Settings {
-        has_agents: true,
-        ..SETTINGS
-    };
-    let (hub, input) = hub(settings);
-    let _fast = Client::first(&hub);
-    let mut slow = Client::after(&hub, 0);
-    for number in 1..=25 {
-        // One event of a quiet agent, behind those that fit into the queue.
-        let agent = if number == 5 { 1 } else { 2 };
-        let event = Event {
-            agent,
-            ..Event::bare(Class::Token)
-        };
-        let mut pushing = input.pushing(0, Instant::now());
-        assert_eq!(pushing.push(&block(number), &event), Offer::Accepted);
-        pushing.done();
-    }
-    advance(OVERFLOW_GRACE * 2).await;
-    let got = slow.take_all();
-    let ids: Vec<u64> = got
-        .lines()
-        .filter_map(|line| line.strip_prefix("id: s.")?.parse().ok())
-        .collect();
-    assert_eq!(ids, [1, 2, 3, 4, 5, 23, 24, 25], "{got}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn only_a_viewer_that_is_alone_holds_the_upstream_back() {
-    let mut settings = SETTINGS;
-    settings.bounds.max_events = 10;
-    let (hub, input) = hub(settings);
-    let mut alone = Client::first(&hub);
-    // Four in its queue, and ten in the journal that it has not got.
-    for number in 1..=14 {
-        assert_eq!(push(&input, number, Class::Tool), Offer::Accepted);
-    }
-    assert_eq!(push(&input, 15, Class::Tool), Offer::Wait);
-    input.give_up();
-    assert_eq!(
-        push(&input, 15, Class::Tool),
-        Offer::Full,
-        "never a critical event"
-    );
-    let cx = Context::from_waker(Waker::noop());
-    let mut seen = 0;
-    while input.poll_change(&cx, &mut seen, true).is_ready() {}
-    assert_eq!(alone.take_all(), expected(1..=14));
-    assert!(
-        input.poll_change(&cx, &mut seen, true).is_ready(),
-        "it took something"
-    );
-    assert_eq!(push(&input, 15, Class::Tool), Offer::Accepted);
-    for number in 16..=28 {
-        push(&input, number, Class::Tool);
-    }
-    let other = hub.attach(28, Instant::now()).unwrap();
-    for number in 29..=60 {
-        assert_eq!(
-            push(&input, number, Class::Tool),
-            Offer::Accepted,
-            "not for one of two"
-        );
-    }
-    assert!(matches!(
-        alone.step(),
-        Step::Follows {
-            ends: Some(End::ClientStalled),
-            ..
-        }
-    ));
-    drop(other);
-}
-
-#[tokio::test(start_paused = true)]
 async fn positions_that_cannot_be_continued_from_are_refused() {
     let mut settings = SETTINGS;
     settings.bounds.max_events = 5;
@@ -399,20 +159,19 @@ async fn a_pump_that_disappears_ends_everybody() {
     assert_eq!(client.end, Some(Close::Abort));
 }
 
-#[test]
-fn the_budget_knows_every_journal() {
-    let budget = Arc::new(Budget::new(1 << 30));
-    let encoder = Encoder::identity(Some(Dialect::Convention), Framing::Sse);
-    let (hub, input) = Hub::new("s", SETTINGS, encoder, Arc::clone(&budget));
-    for number in 1..=500 {
-        push(&input, number, Class::Token);
-    }
-    assert_eq!(budget.used(), hub.extent().allocated + STREAM_BYTES);
-    let before = budget.used();
-    assert!(hub.evict_half() > 200);
-    assert!(budget.used() < before);
-    drop((input, hub));
-    assert_eq!(budget.used(), 0);
+/// The first events may show that they have ids after they were put into the queue of the viewer that is alone.
+#[tokio::test(start_paused = true)]
+async fn ids_that_are_known_only_after_the_first_read_are_those_of_the_journal() {
+    let encoder = Encoder::identity(Some(Dialect::Convention), Framing::Ndjson);
+    let (hub, input) = Hub::new("s", SETTINGS, encoder, Arc::new(Budget::new(1 << 30)));
+    let mut first = Client::first(&hub);
+    push_read(&input, 1..=3);
+    input.set_encoder(Encoder::identity(Some(Dialect::Convention), Framing::Sse));
+    assert_eq!(first.take_all(), expected(1..=3));
+    // Four fit, the rest comes from the journal.
+    push_read(&input, 4..=9);
+    assert_eq!(first.take_all(), expected(4..=9));
+    assert_eq!(Client::after(&hub, 0).take_all(), expected(1..=9));
 }
 
 proptest! {
@@ -457,6 +216,3 @@ proptest! {
         });
     }
 }
-
-#[path = "model.rs"]
-mod model;

@@ -1,4 +1,7 @@
-//! Tests of the ring.
+//! Tests of the ring. Here: what is merged, dropped, told and kept, case by case.
+
+mod fair;
+mod random;
 
 use super::gap::chars;
 use super::*;
@@ -321,79 +324,6 @@ fn memory_stays_at_the_bound_whatever_is_thrown_at_it() {
     }
 }
 
-mod model {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[derive(Clone, Debug)]
-    enum Op {
-        Push { class: usize, key: u64, len: usize },
-        Take { max: usize },
-    }
-
-    fn op() -> impl Strategy<Value = Op> {
-        prop_oneof![
-            4 => (0..12_usize, 0..2_u64, 1..12_usize).prop_map(|(class, key, len)| Op::Push { class, key, len }),
-            1 => (1..64_usize).prop_map(|max| Op::Take { max }),
-        ]
-    }
-
-    proptest! {
-        /// With random traffic, the limits hold, all critical events arrive in order, and the counts do not exceed
-        /// what was pushed.
-        #[test]
-        fn whatever_happens_critical_events_survive_in_order(
-            ops in proptest::collection::vec(op(), 1..200),
-            merge in any::<bool>(),
-        ) {
-            let bounds = Limits { merge, ..limits(6, 60) };
-            let mut ring = Ring::new(bounds, silent());
-            let (mut sent, mut got) = (Vec::new(), Vec::new());
-            let (mut pushed, mut taken_events) = (0_u64, 0_u64);
-            for (number, op) in ops.into_iter().enumerate() {
-                match op {
-                    Op::Push { class, key, len } => {
-                        let class = Class::ALL[class];
-                        let (mut block, mut event) = token(key, &"x".repeat(len));
-                        event.class = class;
-                        if !class.is_droppable() {
-                            block = format!("C{number}\n").into_bytes();
-                            event = Event::bare(class);
-                        }
-                        match ring.push(&block, &event, Instant::now()) {
-                            Push::Accepted => {
-                                pushed += 1;
-                                if !class.is_droppable() {
-                                    sent.push(String::from_utf8(block).unwrap());
-                                }
-                            }
-                            Push::Full => prop_assert!(!class.is_droppable()),
-                            Push::Disconnect => prop_assert!(false),
-                        }
-                    }
-                    Op::Take { max } => {
-                        if let Some((text, events)) = take(&mut ring, max) {
-                            taken_events += events as u64;
-                            got.push(text);
-                        }
-                    }
-                }
-                prop_assert!(ring.len() <= 6);
-                prop_assert!(ring.bytes() <= 60 || ring.len() == 1);
-                prop_assert!(ring.store.capacity() <= 256);
-            }
-            taken_events += ring.len() as u64;
-            got.push(all(&mut ring));
-            let got = got.concat();
-            let critical: Vec<String> = got.lines().filter(|line| line.starts_with('C')).map(|line| format!("{line}\n")).collect();
-            prop_assert_eq!(critical, sent);
-            let counts = ring.counts();
-            let heartbeats = counts.dropped.iter().sum::<u64>() + counts.merged + taken_events;
-            prop_assert!(heartbeats <= pushed);
-        }
-    }
-}
-
 #[test]
 fn a_large_event_leaves_in_its_own_buffer() {
     let mut ring = Ring::new(limits(8, 1024), silent());
@@ -419,72 +349,6 @@ fn what_describes_events_counts_beyond_1024_of_them() {
     let now = Instant::now();
     while ring.push(b"x", &Event::bare(Class::Tool), now) == Push::Accepted {}
     assert!((1024..2048).contains(&ring.len()), "{}", ring.len());
-}
-
-/// A piece of a text of one of several agents.
-fn said(agent: u8, key: u64, text: &str) -> (Vec<u8>, Event) {
-    let (block, event) = token(key, text);
-    (block, Event { agent, ..event })
-}
-
-#[test]
-fn a_fair_ring_drops_from_the_agent_of_which_the_most_waits() {
-    let now = Instant::now();
-    let waiting = |is_fair: bool| {
-        let mut ring = Ring::new(
-            Limits {
-                merge: false,
-                ..limits(6, 1 << 16)
-            },
-            silent(),
-        );
-        if is_fair {
-            ring.share_fairly();
-        }
-        let quiet = said(1, 1, "q");
-        assert_eq!(ring.push(&quiet.0, &quiet.1, now), Push::Accepted);
-        for _ in 0..20 {
-            let flood = said(2, 2, "f");
-            assert_eq!(ring.push(&flood.0, &flood.1, now), Push::Accepted);
-        }
-        let mut out = Vec::new();
-        ring.take(usize::MAX, &mut out);
-        (
-            String::from_utf8(out).unwrap(),
-            ring.counts().dropped[Class::Token.index()],
-        )
-    };
-    let flood = "<f>\n".repeat(5);
-    assert_eq!(waiting(true), (format!("<q>\n{flood}"), 15));
-    assert_eq!(waiting(false), (format!("<f>\n{flood}"), 15));
-}
-
-#[test]
-fn an_agent_with_many_texts_does_not_push_out_the_one_text_of_another() {
-    let now = Instant::now();
-    let mut ring = Ring::new(
-        Limits {
-            merge: false,
-            ..limits(40, 1 << 16)
-        },
-        silent(),
-    );
-    ring.share_fairly();
-    // More than of any single text of the other one.
-    for _ in 0..10 {
-        let quiet = said(1, 1, "q");
-        assert_eq!(ring.push(&quiet.0, &quiet.1, now), Push::Accepted);
-    }
-    for key in 2..202 {
-        // Each message has one piece.
-        let flood = said(2, key, "f");
-        assert_eq!(ring.push(&flood.0, &flood.1, now), Push::Accepted);
-    }
-    let mut out = Vec::new();
-    ring.take(usize::MAX, &mut out);
-    let expected = "<q>\n".repeat(10) + &"<f>\n".repeat(30);
-    assert_eq!(String::from_utf8(out).unwrap(), expected);
-    assert_eq!(ring.counts().dropped[Class::Token.index()], 170);
 }
 
 #[test]
