@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::end::End;
+use crate::end::End;
 
 /// The lengths of a stream's deadlines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,6 @@
 
 mod classify;
 pub mod deadline;
-pub mod end;
 pub mod large_event;
 pub mod meter;
 pub mod pipeline;
