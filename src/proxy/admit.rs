@@ -125,7 +125,6 @@ pub(super) fn admit(
         sniff,
         asked_model,
         detaches,
-        resuming: None,
         subscribes,
         single_reply,
         target,

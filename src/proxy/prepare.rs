@@ -25,7 +25,7 @@ pub(super) struct Prepared {
     pub(super) received: Received,
 }
 
-/// Prepares the upstream call of a request.
+/// Prepares the upstream call of a request. `resuming` hears its body, if its client may come back to its stream.
 ///
 /// # Errors
 /// If the request cannot be forwarded: too many streams, too large, no upstream.
@@ -33,6 +33,7 @@ pub(super) async fn prepare(
     app: &App,
     peer: &Peer,
     admitted: &mut Admitted,
+    resuming: Option<&Begin>,
     mut parts: request::Parts,
     incoming: Payload,
 ) -> Result<Prepared, Rejection> {
@@ -70,7 +71,7 @@ pub(super) async fn prepare(
     let mut model = (admitted.asked_model.as_ref())
         .filter(|_| body_sniff::is_json(&parts))
         .map(AskedModel::listener);
-    let mut names = admitted.resuming.as_ref().and_then(Begin::listener);
+    let mut names = resuming.and_then(Begin::listener);
     // A rewritten body is heard there as the client sent it.
     let mut original = rewriting.is_on().then(|| names.take()).flatten();
     let hears = sniff.is_some() || model.is_some() || names.is_some();
