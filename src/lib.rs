@@ -21,8 +21,8 @@
 //! ```
 //!
 //! To read the source in order, start with [`event`], which defines the terms; then [`proxy`], [`session`],
-//! `stream::pump`, [`encode`], [`queue`] and [`reply`]. Modules import only from their own and lower layers, which
-//! `tests/layers.rs` checks.
+//! `stream::pump`, [`encode`], [`queue`] and [`reply`]. Modules import only from their own and lower layers, and what
+//! is pure only what is pure, which `tests/layers.rs` checks.
 
 // layer 0: terms
 pub mod end;

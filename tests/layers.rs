@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use imports::{Import, imports, words};
+use imports::{Import, imports, module_of, words};
 use source::{root, sources};
 
 /// The layers of all rooms. `src/lib.rs` lists the same.
@@ -101,6 +101,20 @@ const PURE_PARTS: &[&str] = &[
     "stream::sink",
     "stream::stages",
     "stream::tools",
+];
+
+/// What pure code does not name. It may write to what it is given, and count with times that it is given.
+const IMPURE: &[&str] = &[
+    "Instant::now",
+    "SystemTime",
+    "getrandom",
+    "sleep(",
+    "std::env",
+    "std::fs",
+    "std::net",
+    "std::process",
+    "std::thread",
+    "tokio::",
 ];
 
 /// Engines that must not know each other: `session` joins them.
@@ -220,6 +234,24 @@ fn what_is_pure_knows_only_what_is_pure() {
             !is_pure(&from) || is_pure(&to) || is_in(&to, &from),
             "{place}: `{from}` is pure, and may not know `{to}`"
         );
+    }
+}
+
+#[test]
+fn what_is_pure_reads_no_clock_and_does_no_io() {
+    for source in sources() {
+        if !is_pure(&module_of(&source.path)) {
+            continue;
+        }
+        for (line, code) in source.code.lines().enumerate() {
+            let named = IMPURE.iter().find(|word| code.contains(**word));
+            assert!(
+                named.is_none() || code == "use tokio::time::Instant;",
+                "src/{}:{} is pure, and may not name {named:?}",
+                source.path,
+                line + 1
+            );
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Dialects: the meaning of frames, the end of streams, and the bytes of errors and heartbeats.
 //!
 //! Each dialect is one file with one `DialectSpec` (see `spec.rs`). A new dialect needs such a
-//! file, a line in the list below, and a folder of fixtures in `tests/data` (see
-//! `docs/dialects.md`).
+//! file, a line in the list below, an arm in each table that the compiler then asks for, and a folder
+//! of fixtures in `tests/data` (see `docs/dialects.md`).
 
 pub mod calls;
 pub mod detect;

@@ -13,7 +13,7 @@ pub(crate) struct Import {
 }
 
 /// Returns `a::b` for `a/b.rs` and `a/b/mod.rs`.
-fn module_of(path: &str) -> String {
+pub(crate) fn module_of(path: &str) -> String {
     let module = path.trim_end_matches(".rs").replace('/', "::");
     module.strip_suffix("::mod").unwrap_or(&module).to_owned()
 }
