@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::app::App;
-use crate::stream::end::End;
+use crate::end::End;
 
 /// How often to check whether the last request has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

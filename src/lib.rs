@@ -21,14 +21,17 @@
 //! ```
 //!
 //! To read the source in order, start with [`event`], which defines the terms; then [`proxy`], [`session`],
-//! `stream::pump`, [`encode`], [`queue`] and [`reply`]. Modules import only from their own and lower layers, which
-//! `tests/layers.rs` checks.
+//! `stream::pump`, [`encode`], [`queue`] and [`reply`]. Modules import only from their own and lower layers, and what
+//! is pure only what is pure, which `tests/layers.rs` checks.
 
 // layer 0: terms
+pub mod end;
 pub mod event;
 pub mod length;
 
-// layer 1: pure, without a clock or I/O; queue::ring and most of stream are pure as well
+// layer 1: pure, without a clock or I/O
+// pure as well: queue::{gate, join, limits, lists, ring}
+// pure as well: stream::{classify, deadline, large_event, meter, pipeline, sink, stages, tools}
 pub mod dialect;
 pub mod encode;
 pub mod filter;
@@ -36,6 +39,7 @@ pub mod inject;
 pub mod journal;
 pub mod recording;
 pub mod request_map;
+pub mod signing;
 pub mod translate;
 pub mod unstream;
 pub mod wire;
@@ -45,13 +49,13 @@ pub mod capacity;
 pub mod config;
 pub mod hub;
 pub mod log;
-pub mod metrics;
 pub mod queue;
 pub mod release;
 pub mod strict;
 
-// layer 3: engines
+// layer 3: engines, and what they count
 pub mod certificate;
+pub mod metrics;
 #[cfg(feature = "redis")]
 pub mod store;
 #[cfg(not(feature = "redis"))]

@@ -1,21 +1,30 @@
 //! The layers of the source: a module knows lower layers and its own, no two rooms know each other in a circle, and
-//! within a room files do so only where the room says why.
+//! within a room files and folders do so only where the room says why.
 //!
 //! A **room** is a file or folder at the top of `src`. What counts is code: `use` lines and paths in expressions, from
-//! `crate::` and `super::`; comments and tests beside the code may name anything.
+//! `crate::` and `super::`, with what stands behind a name that is passed on. Comments and tests may name anything.
 #![expect(
     clippy::panic,
     clippy::unwrap_used,
     reason = "test code: a broken step must stop the test"
 )]
 
+#[path = "support/imports.rs"]
+mod imports;
+#[path = "support/source.rs"]
+mod source;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// Layers by module; of several entries that fit, the longest counts. `src/lib.rs` lists the same rooms.
+use imports::{Import, imports, module_of, words};
+use source::{root, sources};
+
+/// The layers of all rooms. `src/lib.rs` lists the same.
 const LAYERS: &[(&str, u8)] = &[
-    // words
+    // terms
+    ("end", 0),
     ("event", 0),
     ("length", 0),
     // pure: no clock, no I/O
@@ -24,23 +33,9 @@ const LAYERS: &[(&str, u8)] = &[
     ("filter", 1),
     ("inject", 1),
     ("journal", 1),
-    ("outbox::sign", 1),
-    ("queue::gate", 1),
-    ("queue::join", 1),
-    ("queue::limits", 1),
-    ("queue::lists", 1),
-    ("queue::ring", 1),
     ("recording", 1),
     ("request_map", 1),
-    ("stream::classify", 1),
-    ("stream::deadline", 1),
-    ("stream::end", 1),
-    ("stream::large_event", 1),
-    ("stream::meter", 1),
-    ("stream::pipeline", 1),
-    ("stream::sink", 1),
-    ("stream::stages", 1),
-    ("stream::tools", 1),
+    ("signing", 1),
     ("translate", 1),
     ("unstream", 1),
     ("wire", 1),
@@ -49,12 +44,12 @@ const LAYERS: &[(&str, u8)] = &[
     ("config", 2),
     ("hub", 2),
     ("log", 2),
-    ("metrics", 2),
     ("queue", 2),
     ("release", 2),
     ("strict", 2),
-    // engines
+    // engines, and what they count
     ("certificate", 3),
+    ("metrics", 3),
     ("store", 3),
     ("stream", 3),
     ("tasks", 3),
@@ -89,180 +84,91 @@ const LAYERS: &[(&str, u8)] = &[
     ("main", 8),
 ];
 
+/// The highest layer that is pure.
+const PURE_LAYER: u8 = 1;
+
+/// The parts of higher rooms that are pure as well. `src/lib.rs` lists the same.
+const PURE_PARTS: &[&str] = &[
+    "queue::gate",
+    "queue::join",
+    "queue::limits",
+    "queue::lists",
+    "queue::ring",
+    "stream::classify",
+    "stream::deadline",
+    "stream::large_event",
+    "stream::meter",
+    "stream::pipeline",
+    "stream::sink",
+    "stream::stages",
+    "stream::tools",
+];
+
+/// What pure code does not name. It may write to what it is given, and count with times that it is given.
+const IMPURE: &[&str] = &[
+    "Instant::now",
+    "SystemTime",
+    "getrandom",
+    "sleep(",
+    "std::env",
+    "std::fs",
+    "std::net",
+    "std::process",
+    "std::thread",
+    "tokio::",
+];
+
 /// Engines that must not know each other: `session` joins them.
 const STRANGERS: [(&str, &str); 2] = [("upstream", "stream"), ("stream", "upstream")];
 
-/// A file knows a module there.
-#[derive(Debug)]
-struct Import {
-    from: String,
-    to: String,
-    place: String,
-}
+/// What knows what.
+type Edges = BTreeMap<String, BTreeSet<String>>;
 
-/// The entry of [`LAYERS`] that fits best.
-fn layer(module: &str) -> (&'static str, u8) {
-    let is = |name: &str| module == name || module.starts_with(&format!("{name}::"));
-    let found = LAYERS
-        .iter()
-        .filter(|(name, _)| is(name))
-        .max_by_key(|(name, _)| name.len());
-    *found.unwrap_or_else(|| panic!("no layer is named for `{module}`: add it to tests/layers.rs"))
-}
-
+/// The first word of a module's path.
 fn room(module: &str) -> &str {
     module.split("::").next().unwrap()
 }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+fn layer(module: &str) -> u8 {
+    let found = LAYERS.iter().find(|(name, _)| *name == room(module));
+    let (_, layer) = found
+        .unwrap_or_else(|| panic!("no layer is named for `{module}`: add it to tests/layers.rs"));
+    *layer
 }
 
-fn sources(folder: &Path, out: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, out);
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
-            out.push(path);
+/// Reports whether a module is `part`, or in it.
+fn is_in(module: &str, part: &str) -> bool {
+    let rest = module.strip_prefix(part);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+fn is_pure(module: &str) -> bool {
+    layer(module) <= PURE_LAYER || PURE_PARTS.iter().any(|part| is_in(module, part))
+}
+
+/// What the files and folders of a folder know of each other, each folder as one. The top is `""`.
+fn edges(folder: &str, imports: &[Import]) -> Edges {
+    let child = |module: &str| {
+        let inside = if folder.is_empty() {
+            module
+        } else {
+            module.strip_prefix(folder)?.strip_prefix("::")?
+        };
+        Some(room(inside).to_owned())
+    };
+    let mut edges = Edges::new();
+    for Import { from, to, .. } in imports {
+        if let (Some(from), Some(to)) = (child(from), child(to))
+            && from != to
+        {
+            edges.entry(from).or_default().insert(to);
         }
     }
-}
-
-/// `a::b` for `src/a/b.rs` and `src/a/b/mod.rs`.
-fn module_of(file: &Path) -> String {
-    let module = file.strip_prefix(root()).unwrap().with_extension("");
-    let module = module.to_str().unwrap().replace('/', "::");
-    module.strip_suffix("::mod").unwrap_or(&module).to_owned()
-}
-
-/// The code of a file: without its tests, comments and the contents of its strings, at the same lines.
-fn code(text: &str) -> String {
-    let text = text.split("\n#[cfg(test)]\n").next().unwrap();
-    let mut out = String::new();
-    let mut rest = text.chars().peekable();
-    while let Some(next) = rest.next() {
-        match next {
-            '/' if rest.peek() == Some(&'/') => {
-                while rest.peek().is_some_and(|next| *next != '\n') {
-                    rest.next();
-                }
-            }
-            '"' => {
-                while let Some(next) = rest.next() {
-                    match next {
-                        '"' => break,
-                        '\\' => drop(rest.next()),
-                        '\n' => out.push('\n'),
-                        _ => {}
-                    }
-                }
-            }
-            // A quoted character, not a lifetime.
-            '\'' if rest.peek() == Some(&'"') => {
-                rest.next();
-            }
-            next => out.push(next),
-        }
-    }
-    out
-}
-
-/// The words of a path that begins at `at`, each of a `{}` list by itself: `a::{b, c::d}` is `a::b` and `a::c::d`.
-fn paths(text: &str, base: &str, out: &mut Vec<String>) {
-    let end = text
-        .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'))
-        .unwrap_or(text.len());
-    let (word, rest) = text.split_at(end);
-    let whole = format!("{base}{word}");
-    if let Some(list) = rest
-        .strip_prefix('{')
-        .filter(|_| word.ends_with("::") || word.is_empty())
-    {
-        let mut depth = 0;
-        let mut start = 0;
-        for (index, c) in list.char_indices() {
-            match c {
-                '{' => depth += 1,
-                '}' if depth > 0 => depth -= 1,
-                ',' | '}' if depth == 0 => {
-                    let item = list.get(start..index).unwrap().trim();
-                    if !item.is_empty() {
-                        paths(item, &whole, out);
-                    }
-                    start = index + 1;
-                    if c == '}' {
-                        return;
-                    }
-                }
-                _ => {}
-            }
-        }
-        return;
-    }
-    out.push(whole.trim_end_matches(':').to_owned());
-}
-
-/// Everything that a module knows by `crate::` and `super::`, cut to the modules that exist.
-fn imports(file: &Path, modules: &BTreeSet<String>) -> Vec<Import> {
-    let from = module_of(file);
-    let code = code(&fs::read_to_string(file).unwrap());
-    let mut found = Vec::new();
-    for keyword in ["crate::", "super::"] {
-        for (at, _) in code.match_indices(keyword) {
-            let before = code.get(..at).unwrap();
-            if before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':' || c == '$') {
-                continue;
-            }
-            let mut base: Vec<&str> = if keyword == "crate::" {
-                Vec::new()
-            } else {
-                from.split("::").collect()
-            };
-            let mut rest = code.get(at..).unwrap();
-            while let Some(after) = rest.strip_prefix("super::") {
-                base.pop();
-                rest = after;
-            }
-            let rest = rest.strip_prefix("crate::").unwrap_or(rest);
-            let mut targets = Vec::new();
-            paths(rest, "", &mut targets);
-            for target in targets {
-                let mut path = base.clone();
-                path.extend(target.split("::").filter(|part| *part != "self"));
-                while !path.is_empty() && !modules.contains(&path.join("::")) {
-                    path.pop();
-                }
-                let to = path.join("::");
-                if !to.is_empty() && to != from {
-                    let line = before.matches('\n').count() + 1;
-                    let place = format!("{}:{line}", file.display());
-                    let from = from.clone();
-                    found.push(Import { from, to, place });
-                }
-            }
-        }
-    }
-    found
-}
-
-fn all_imports() -> (BTreeSet<String>, Vec<Import>) {
-    let mut files = Vec::new();
-    sources(&root(), &mut files);
-    assert!(files.len() > 40, "the sources were found");
-    files.retain(|file| {
-        !file.ends_with("tests.rs") && !file.components().any(|part| part.as_os_str() == "tests")
-    });
-    let modules: BTreeSet<String> = files.iter().map(|file| module_of(file)).collect();
-    let found = files
-        .iter()
-        .flat_map(|file| imports(file, &modules))
-        .collect();
-    (modules, found)
+    edges
 }
 
 /// The groups of nodes that reach each other, of more than one node.
-fn circles(edges: &BTreeMap<String, BTreeSet<String>>) -> Vec<BTreeSet<String>> {
+fn circles(edges: &Edges) -> Vec<BTreeSet<String>> {
     let reached = |start: &String| {
         let mut seen = BTreeSet::new();
         let mut next = vec![start];
@@ -291,67 +197,93 @@ fn circles(edges: &BTreeMap<String, BTreeSet<String>>) -> Vec<BTreeSet<String>> 
     found
 }
 
+/// Reports whether the header of a folder has a line `//! Circle: ...` that names all of these.
+fn is_said(folder: &Path, circle: &BTreeSet<String>) -> bool {
+    let header = fs::read_to_string(folder.join("mod.rs")).unwrap();
+    header
+        .lines()
+        .filter(|line| line.starts_with("//! Circle:"))
+        .any(|line| {
+            circle
+                .iter()
+                .all(|name| line.contains(&format!("`{name}`")))
+        })
+}
+
 #[test]
 fn modules_know_their_own_layer_and_lower_ones() {
-    for Import { from, to, place } in all_imports().1 {
-        let ((_, own), (_, other)) = (layer(&from), layer(&to));
-        // A room's file lists what is in it.
-        let is_inside = to.starts_with(&format!("{from}::"));
+    for Import { from, to, place } in imports(&sources()) {
+        let (own, other) = (layer(&from), layer(&to));
         let strange = STRANGERS.contains(&(room(&from), room(&to)));
         assert!(
-            (other <= own || is_inside) && !strange,
+            other <= own && !strange,
             "{place}: `{from}` (layer {own}) may not know `{to}` (layer {other})"
         );
     }
 }
 
 #[test]
-fn no_two_rooms_know_each_other() {
-    let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for Import { from, to, .. } in all_imports().1 {
-        // What is split over two layers is two rooms here: the pure part, and the rest.
-        let (from, to) = (layer(&from).0, layer(&to).0);
-        let part = |module: &str, layer: u8| format!("{} (layer {layer})", room(module));
-        let (one, other) = (part(from, layer(from).1), part(to, layer(to).1));
-        if one != other {
-            edges.entry(one).or_default().insert(other);
+fn what_is_pure_knows_only_what_is_pure() {
+    for part in PURE_PARTS {
+        let place = root().join(part.replace("::", "/"));
+        let exists = place.is_dir() || place.with_extension("rs").is_file();
+        assert!(exists, "{} has gone", place.display());
+    }
+    for Import { from, to, place } in imports(&sources()) {
+        // A file lists what is in it.
+        assert!(
+            !is_pure(&from) || is_pure(&to) || is_in(&to, &from),
+            "{place}: `{from}` is pure, and may not know `{to}`"
+        );
+    }
+}
+
+#[test]
+fn what_is_pure_reads_no_clock_and_does_no_io() {
+    for source in sources() {
+        if !is_pure(&module_of(&source.path)) {
+            continue;
+        }
+        for (line, code) in source.code.lines().enumerate() {
+            let named = IMPURE.iter().find(|word| code.contains(**word));
+            assert!(
+                named.is_none() || code == "use tokio::time::Instant;",
+                "src/{}:{} is pure, and may not name {named:?}",
+                source.path,
+                line + 1
+            );
         }
     }
-    let found = circles(&edges);
+}
+
+#[test]
+fn no_two_rooms_know_each_other() {
+    let found = circles(&edges("", &imports(&sources())));
     assert!(found.is_empty(), "rooms in a circle: {found:#?}");
 }
 
-/// A module extends the one that it lies in, so these two are no circle; files beside each other are.
+/// A module extends the one that it lies in, so these two are no circle; what lies beside each other is.
 #[test]
-fn files_of_a_room_are_in_a_circle_only_where_the_room_says_why() {
-    let (_, imports) = all_imports();
-    let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for Import { from, to, .. } in imports {
-        let nested = from.starts_with(&format!("{to}::")) || to.starts_with(&format!("{from}::"));
-        if room(&from) == room(&to) && !nested {
-            edges.entry(from).or_default().insert(to);
+fn parts_of_a_room_are_in_a_circle_only_where_the_room_says_why() {
+    let imports = imports(&sources());
+    let folders: BTreeSet<&str> = imports
+        .iter()
+        .flat_map(|import| {
+            let from = &*import.from;
+            from.match_indices("::").map(|(at, _)| from.split_at(at).0)
+        })
+        .collect();
+    assert!(folders.contains("proxy::resume"), "{folders:?}");
+    for folder in folders {
+        let place = root().join(folder.replace("::", "/"));
+        for circle in circles(&edges(folder, &imports)) {
+            assert!(
+                is_said(&place, &circle),
+                "{circle:#?} know each other: part them, or add a line `//! Circle: ...` with their names and the reason \
+                 to the header of {}/mod.rs",
+                place.display()
+            );
         }
-    }
-    for circle in circles(&edges) {
-        let first = circle.first().unwrap();
-        let place = root().join(room(first));
-        let header = fs::read_to_string(place.join("mod.rs")).unwrap();
-        let said = header
-            .lines()
-            .filter(|line| line.starts_with("//!"))
-            .any(|line| {
-                line.contains("Circle:")
-                    && circle.iter().all(|module| {
-                        let name = module.rsplit("::").next().unwrap();
-                        line.contains(&format!("`{name}`"))
-                    })
-            });
-        assert!(
-            said,
-            "{circle:#?} know each other: part them, or add a line `//! Circle: ...` with their names and the reason \
-             to the header of {}/mod.rs",
-            place.display()
-        );
     }
 }
 
@@ -377,40 +309,71 @@ fn the_map_in_lib_says_the_same() {
     }
     let named: BTreeMap<String, u8> = LAYERS
         .iter()
-        .filter(|(name, _)| !name.contains("::") && !["lib", "main"].contains(name))
+        .filter(|(name, _)| !["lib", "main"].contains(name))
         .map(|(name, layer)| ((*name).to_owned(), *layer))
         .collect();
     assert_eq!(listed, named, "src/lib.rs and tests/layers.rs");
+    let parts: Vec<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("// pure as well: "))
+        .flat_map(words)
+        .collect();
+    assert_eq!(parts, PURE_PARTS, "src/lib.rs and tests/layers.rs");
 }
 
 #[test]
 fn every_way_to_name_a_module_is_seen() {
-    let seen = |text: &str| {
-        let mut out = Vec::new();
-        paths(text, "", &mut out);
-        out
-    };
-    assert_eq!(seen("app::App;"), ["app::App"]);
-    assert_eq!(seen("{app::App, drain}"), ["app::App", "drain"]);
+    assert_eq!(words("app::App;"), ["app::App"]);
+    assert_eq!(words("{app::App, drain}"), ["app::App", "drain"]);
     assert_eq!(
-        seen("a::{self, b::{C, d}, e}"),
+        words("a::{self, b::{C, d}, e}"),
         ["a::self", "a::b::C", "a::b::d", "a::e"]
     );
-    assert_eq!(code("a // crate::b\n\"crate::c\" d"), "a \n d");
-    let edges = |pairs: &[(&str, &str)]| {
-        let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for (from, to) in pairs {
-            edges
-                .entry((*from).into())
-                .or_default()
-                .insert((*to).into());
-        }
-        circles(&edges)
+    let source = |(path, code): (&str, &str)| source::Source {
+        path: path.to_owned(),
+        code: code.to_owned(),
     };
-    assert!(edges(&[("a", "b"), ("b", "c")]).is_empty());
-    let found = edges(&[("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")]);
-    assert_eq!(
-        found,
-        [BTreeSet::from(["a".into(), "b".into(), "c".into()])]
+    let seen = imports(
+        &[
+            ("a/mod.rs", "pub use b::B;\nmod b;\nmod c;"),
+            ("a/b.rs", "use super::c;"),
+            ("a/c.rs", "use super::B;\nuse http::B;"),
+            ("d.rs", "crate::{a::{self, B}, e}"),
+        ]
+        .map(source),
     );
+    let seen: Vec<_> = seen
+        .iter()
+        .map(|import| (&*import.from, &*import.to, &*import.place))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("a::b", "a::c", "src/a/b.rs:1"),
+            ("a::c", "a::b", "src/a/c.rs:1"),
+            ("d", "a", "src/d.rs:1"),
+            ("d", "a::b", "src/d.rs:1"),
+        ]
+    );
+}
+
+#[test]
+fn circles_are_found_through_folders() {
+    let import = |(from, to): (&str, &str)| Import {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        place: String::new(),
+    };
+    let found = |folder, pairs: &[(&str, &str)]| {
+        let imports: Vec<Import> = pairs.iter().copied().map(import).collect();
+        circles(&edges(folder, &imports))
+    };
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    assert!(found("", &[("a", "b"), ("b", "c")]).is_empty());
+    let pairs = [("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")];
+    assert_eq!(found("", &pairs), [names(&["a", "b", "c"])]);
+    // By files, there is no circle here.
+    let pairs = [("r::a", "r::b::x"), ("r::b::y", "r::a"), ("r::b", "r")];
+    assert_eq!(found("r", &pairs), [names(&["a", "b"])]);
+    assert!(found("", &pairs).is_empty());
 }

@@ -8,9 +8,12 @@
     reason = "test code: a broken step must stop the test"
 )]
 
+#[path = "support/source.rs"]
+mod source;
+
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+
+use source::{root, sources};
 
 /// The rooms whose code runs for each event, and files of others that do.
 const HOT: &[&str] = &[
@@ -82,19 +85,18 @@ const KNOWN: &[(&str, Owner)] = &[
 
 #[test]
 fn what_runs_for_each_event_shares_what_is_known() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
     for hot in HOT {
-        let path = src.join(hot);
-        assert!(path.exists(), "src/{hot} has gone");
-        collect(&path, &mut files);
+        assert!(root().join(hot).exists(), "src/{hot} has gone");
     }
     let mut found = BTreeMap::new();
-    for file in files {
-        let words = shared(&fs::read_to_string(&file).unwrap());
-        if !words.is_empty() {
-            let name = file.strip_prefix(&src).unwrap();
-            found.insert(name.to_str().unwrap().to_owned(), words);
+    for source in sources() {
+        let is_hot = |hot: &&str| {
+            let rest = source.path.strip_prefix(*hot);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let words = shared(&source.code);
+        if HOT.iter().any(is_hot) && !words.is_empty() {
+            found.insert(source.path, words);
         }
     }
     let known: BTreeMap<&str, Owner> = KNOWN.iter().copied().collect();
@@ -113,35 +115,8 @@ fn what_runs_for_each_event_shares_what_is_known() {
     }
 }
 
-/// Adds the files of a room, without those that are only tests.
-fn collect(path: &Path, files: &mut Vec<PathBuf>) {
-    if path.file_name().is_some_and(|name| name == "tests") {
-        return;
-    }
-    if path.is_dir() {
-        for entry in fs::read_dir(path).unwrap() {
-            collect(&entry.unwrap().path(), files);
-        }
-    } else if path.extension().is_some_and(|extension| extension == "rs")
-        && path.file_name().is_some_and(|name| name != "tests.rs")
-    {
-        files.push(path.to_owned());
-    }
-}
-
-/// Returns the shared types that a file names, outside of its comments and tests.
-fn shared(text: &str) -> Vec<&'static str> {
-    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-    let lines: Vec<_> = code
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .collect();
-    let is_named = |word: &&&str| lines.iter().any(|line| line.contains(**word));
+/// Returns the shared types that code names.
+fn shared(code: &str) -> Vec<&'static str> {
+    let is_named = |word: &&&str| code.contains(**word);
     SHARED.iter().filter(is_named).copied().collect()
-}
-
-#[test]
-fn types_are_found_outside_of_comments_and_tests() {
-    let text = "// A Mutex.\nuse std::sync::RwLock;\n#[cfg(test)]\nmod tests { use std::sync::Semaphore; }\n";
-    assert_eq!(shared(text), ["RwLock"]);
 }

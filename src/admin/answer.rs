@@ -22,8 +22,8 @@ use super::scrape;
 use crate::app::{App, Load};
 use crate::config::effective;
 use crate::drain::Drain;
+use crate::end::End;
 use crate::session::stream_id::StreamId;
-use crate::stream::end::End;
 
 /// What the page may load and run: its own script and style, and nothing of anyone else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

@@ -1,6 +1,6 @@
 //! Why a bridge ends, and with which code (RFC 6455, 7.4.1).
 
-use crate::stream::end::End;
+use crate::end::End;
 
 /// Why Weir closes a bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use crate::config::Complete;
 use crate::metrics::Metrics;
-use crate::outbox::sign::Key;
 use crate::outbox::{Counted, Destination, Hook, Outbox};
+use crate::signing::Key;
 
 /// The least time for what waits at the end. Records of the last streams come only when the streams have ended, which may
 /// be at the limit of the drain.

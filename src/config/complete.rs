@@ -13,7 +13,7 @@ use crate::config::raw::{self, Root};
 use crate::config::routes::ONLY;
 use crate::config::wrap::Entry;
 use crate::config::{HookUrl, Secret, UpstreamTls, secret, traces, upstreams};
-use crate::outbox::sign::Key;
+use crate::signing::Key;
 
 /// Records of finished streams.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 use crate::config::error::{Path, Place, Report, shown};
 use crate::config::layers::Layers;
 use crate::config::{Policy, Reply, raw};
-use crate::dialect::{Choice, Dialect};
+use crate::dialect::Choice;
 use crate::request_map::RequestForm;
 use crate::translate::{Statuses, Target};
 
@@ -17,7 +17,10 @@ pub(crate) fn check(
 ) {
     let (name, own) = route;
     let name = shown(name);
-    if policy.reply.unstreams && policy.dialect == Choice::Fixed(Dialect::Mcp) {
+    if policy.reply.unstreams
+        && let Choice::Fixed(dialect) = policy.dialect
+        && dialect.accepts_whole_answers()
+    {
         let place = |policy: &raw::Policy| {
             let reply = policy.reply.as_ref()?;
             Some(reply.value.unstream.as_ref()?.place)
@@ -27,7 +30,7 @@ pub(crate) fn check(
                 place,
                 &path.key("reply").key("unstream"),
                 format!(
-                    "`synthesize` is not possible with `dialect: mcp` on the route {name}, because MCP clients get whole answers as they are; write `pass`, or another `dialect`"
+                    "`synthesize` is not possible with `dialect: {dialect}` on the route {name}, because its clients get whole answers as they are; write `pass`, or another `dialect`"
                 ),
             );
         }

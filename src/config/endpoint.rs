@@ -51,6 +51,11 @@ impl Upstream {
             talk: Talk::default(),
         }
     }
+
+    /// Reports whether its agents speak WebSocket, and only that.
+    pub fn is_websocket(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.websocket)
+    }
 }
 
 /// One agent process.

@@ -15,8 +15,8 @@ use crate::config::raw::{self, Root};
 use crate::config::upstreams::{known, names};
 use crate::config::words::Marker;
 use crate::config::{
-    Deadlines, Match, Merge, OnDisconnect, Policy, Reply, Route, Upstream, conflicts, merge,
-    resume, websocket,
+    Bridge, Claimed, Deadlines, Match, Merge, OnDisconnect, Policy, Reply, Route, Upstream,
+    WebSocket, conflicts, merge_check, resume_check,
 };
 use crate::dialect::Choice;
 use crate::filter::markers::{self, Family, Form, Pair, Place};
@@ -68,7 +68,7 @@ pub(crate) fn all(
         }
         let merge = raw.head.merge.as_ref().and_then(|raw| {
             let path = path.key("merge");
-            merge::checked(&raw.value, upstreams, &path, report)
+            merge_check::checked(&raw.value, upstreams, &path, report)
         });
         let upstream = match &raw.head.upstream {
             Some(wanted) if raw.head.merge.is_some() => {
@@ -108,10 +108,10 @@ pub(crate) fn all(
                 lower: Some(defaults),
             };
             let policy = policy(&layers);
-            resume::check(&layers, &policy, (name, &path), report);
+            resume_check::check(&layers, &policy, (name, &path), report);
             conflicts::check(&layers, &policy, (name, &path), report);
             if let Some(raw) = &raw.head.merge {
-                merge::check(&policy, raw.place, &path, report);
+                merge_check::check(&policy, raw.place, &path, report);
             }
             list.push(route(name, matches, upstream, merge, policy));
         }
@@ -137,7 +137,7 @@ fn only(
                 lower: Some(defaults),
             };
             let policy = policy(&layers);
-            resume::check(&layers, &policy, (ONLY, &Path::default()), report);
+            resume_check::check(&layers, &policy, (ONLY, &Path::default()), report);
             conflicts::check(&layers, &policy, (ONLY, &Path::default()), report);
             vec![route(ONLY, matches(None), upstream, None, policy)]
         }
@@ -238,10 +238,10 @@ fn policy(layers: &Layers<'_, raw::Policy>) -> Policy {
             .copied()
             .flatten(),
         gating: gating(layers),
-        resume: resume::resumable(layers),
+        resume: resume_check::resumable(layers),
         on_disconnect: layers.get(|policy| &policy.on_disconnect, OnDisconnect::Cancel),
-        websocket: websocket::mode(&layers.below(|policy| &policy.websocket)),
-        bridge: Arc::new(websocket::bridge(&layers.below(|policy| &policy.websocket))),
+        websocket: websocket(&layers.below(|policy| &policy.websocket)),
+        bridge: Arc::new(bridge(&layers.below(|policy| &policy.websocket))),
     }
 }
 
@@ -337,5 +337,27 @@ fn deadlines(layers: &Layers<'_, raw::Deadlines>) -> Deadlines {
             |deadlines| &deadlines.client_stall,
             preset::CLIENT_STALL.value,
         ),
+    }
+}
+
+/// Returns what a route does with WebSockets.
+fn websocket(layers: &Layers<'_, raw::WebSocket>) -> WebSocket {
+    layers
+        .get(|section| &section.mode, Some(WebSocket::Tunnel))
+        .unwrap_or(WebSocket::Off)
+}
+
+/// Returns the settings of a route's bridges.
+fn bridge(layers: &Layers<'_, raw::WebSocket>) -> Bridge {
+    let origins = layers.find(|section| &section.origins);
+    let origins = origins.and_then(Option::as_ref);
+    Bridge {
+        ack: (layers.get(|section| &section.ack, Some(Claimed::Optional))).into(),
+        ack_window: bound(layers.get(|section| &section.ack_window, preset::ACK_WINDOW.value)),
+        ack_timeout: layers.get(|section| &section.ack_timeout, preset::ACK_TIMEOUT.value),
+        origins: origins.map_or_else(Vec::new, |list| {
+            list.iter().map(|entry| entry.value.clone()).collect()
+        }),
+        tells_interrupted: layers.get(|section| &section.interrupted, preset::INTERRUPTED.value),
     }
 }

@@ -4,7 +4,6 @@
 use serde::de::IgnoredAny;
 use serde_json::{Number, Value as Json, json};
 
-use crate::config::Upstream;
 use crate::config::error::{Path, Report};
 use crate::config::kind::{Kind, Shape};
 use crate::config::tree::{Node, Value};
@@ -169,13 +168,6 @@ fn write(node: &Node, out: &mut String) {
 
 fn write_text(text: &str, out: &mut String) {
     out.push_str(&Json::from(text).to_string());
-}
-
-impl Upstream {
-    /// Reports whether its agents speak WebSocket, and only that.
-    pub fn is_websocket(&self) -> bool {
-        self.endpoints.iter().any(|endpoint| endpoint.websocket)
-    }
 }
 
 #[cfg(test)]

@@ -4,11 +4,7 @@ use std::time::Duration;
 
 use http::Uri;
 
-use crate::config::defaults as preset;
 use crate::config::error::shown;
-use crate::config::layers::Layers;
-use crate::config::number::bound;
-use crate::config::raw;
 
 /// What a route does with clients that ask for a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,28 +153,6 @@ pub(crate) fn origin(text: &str) -> Result<AllowedOrigin, String> {
         before: format!("{scheme}://"),
         after: format!(".{rest}"),
     })
-}
-
-/// Returns what a route does with WebSockets.
-pub(crate) fn mode(layers: &Layers<'_, raw::WebSocket>) -> WebSocket {
-    layers
-        .get(|section| &section.mode, Some(WebSocket::Tunnel))
-        .unwrap_or(WebSocket::Off)
-}
-
-/// Returns the settings of a route's bridges.
-pub(crate) fn bridge(layers: &Layers<'_, raw::WebSocket>) -> Bridge {
-    let origins = layers.find(|section| &section.origins);
-    let origins = origins.and_then(Option::as_ref);
-    Bridge {
-        ack: (layers.get(|section| &section.ack, Some(Claimed::Optional))).into(),
-        ack_window: bound(layers.get(|section| &section.ack_window, preset::ACK_WINDOW.value)),
-        ack_timeout: layers.get(|section| &section.ack_timeout, preset::ACK_TIMEOUT.value),
-        origins: origins.map_or_else(Vec::new, |list| {
-            list.iter().map(|entry| entry.value.clone()).collect()
-        }),
-        tells_interrupted: layers.get(|section| &section.interrupted, preset::INTERRUPTED.value),
-    }
 }
 
 #[cfg(test)]

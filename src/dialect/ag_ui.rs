@@ -37,6 +37,13 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
             .text("value", words);
         format!("data: {}\n\n", event.end())
     }),
+    drop_event: Some(|counts| {
+        let event = Object::new()
+            .text("type", "CUSTOM")
+            .text("name", "weir.gap")
+            .raw("value", counts);
+        format!("data: {}\n\n", event.end())
+    }),
     hide: HideFacts {
         carries: Some(Carries {
             kind: b"RAW",

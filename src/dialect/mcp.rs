@@ -30,6 +30,7 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
         rpc_error(call, -32000, &refusal.with_code())
     }),
     reads_request_body: true,
+    accepts_whole_answers: true,
     survives_client,
     // The standalone stream, for messages that belong to no call.
     subscribes: |parts| parts.method == Method::GET,

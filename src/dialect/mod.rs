@@ -1,8 +1,8 @@
 //! Dialects: the meaning of frames, the end of streams, and the bytes of errors and heartbeats.
 //!
 //! Each dialect is one file with one `DialectSpec` (see `spec.rs`). A new dialect needs such a
-//! file, a line in the list below, and a folder of fixtures in `tests/data` (see
-//! `docs/dialects.md`).
+//! file, a line in the list below, an arm in each table that the compiler then asks for, and a folder
+//! of fixtures in `tests/data` (see `docs/dialects.md`).
 
 pub mod calls;
 pub mod detect;
@@ -178,6 +178,17 @@ impl Dialect {
         (framing == Framing::Sse).then(|| write(words))
     }
 
+    /// Reports whether its clients know an event that tells what was dropped.
+    pub const fn has_drop_event(self) -> bool {
+        self.spec().drop_event.is_some()
+    }
+
+    /// Returns the event that tells the client what its queue has dropped, as an SSE block, if its clients know such an
+    /// event. `counts` is a JSON object.
+    pub fn drop_event(self, counts: &str) -> Option<String> {
+        self.spec().drop_event.map(|write| write(counts))
+    }
+
     /// Returns the event that ends a failed stream, given what its client has `seen`. Returns
     /// `None` if the dialect has no such event in this framing: then only a truncated body shows
     /// the failure.
@@ -208,6 +219,16 @@ impl Dialect {
     /// Reports whether a response is a stream only if the body of the request asks for it.
     pub const fn streams_on_request(self) -> bool {
         self.spec().streams_on_request
+    }
+
+    /// Reports whether its clients accept a whole answer wherever they accept a stream.
+    pub const fn accepts_whole_answers(self) -> bool {
+        self.spec().accepts_whole_answers
+    }
+
+    /// Reports whether a request may have the member `stream_options`.
+    pub const fn takes_stream_options(self) -> bool {
+        self.spec().takes_stream_options
     }
 
     /// Reports whether the upstream call continues when the client of this request disconnects.

@@ -40,6 +40,9 @@ pub(super) struct DialectSpec {
     /// The event that reports hidden activity to the client; `None` if its clients know no such
     /// event.
     pub(super) status: Option<fn(&str) -> String>,
+    /// The event that tells the client what its queue has dropped, given the counts as a JSON object; `None` if its clients
+    /// know no such event.
+    pub(super) drop_event: Option<fn(&str) -> String>,
     /// The event that ends a failed stream. `None` if there is none in this framing: then only a
     /// truncated body shows the failure.
     pub(super) failure: fn(Framing, &Failure<'_>, &ErrorContext) -> Option<String>,
@@ -53,6 +56,10 @@ pub(super) struct DialectSpec {
     /// Whether a response is a stream only if the body of the request asks for it, with `"stream": true` or
     /// `"response_mode": "streaming"`.
     pub(super) streams_on_request: bool,
+    /// Whether its clients accept a whole answer wherever they accept a stream.
+    pub(super) accepts_whole_answers: bool,
+    /// Whether a request may have the member `stream_options`. Other APIs refuse members that they do not know.
+    pub(super) takes_stream_options: bool,
     /// Whether the upstream call continues when the client of such a request disconnects.
     pub(super) survives_client: fn(&request::Parts) -> bool,
     /// Whether a request subscribes to whatever may happen: its stream may be silent for as long as it lasts.
@@ -96,11 +103,14 @@ pub(super) const PLAIN: DialectSpec = DialectSpec {
     heartbeat: comment,
     always_streams: false,
     status: None,
+    drop_event: None,
     failure: plain_failure,
     refusal: None,
     default_framing: Framing::Sse,
     reads_request_body: false,
     streams_on_request: false,
+    accepts_whole_answers: false,
+    takes_stream_options: false,
     survives_client: |_| false,
     subscribes: |_| false,
     single_reply: |_| false,

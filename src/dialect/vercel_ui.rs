@@ -31,6 +31,13 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
             .raw("transient", "true");
         format!("data: {}\n\n", part.end())
     }),
+    drop_event: Some(|counts| {
+        let part = Object::new()
+            .text("type", "data-weir-gap")
+            .raw("data", counts)
+            .raw("transient", "true");
+        format!("data: {}\n\n", part.end())
+    }),
     hide: HideFacts::CLOSES_TEXTS,
     failure,
     ..PLAIN

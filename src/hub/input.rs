@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use super::{Hub, Left, OnLeave, State, wake};
 use crate::encode::Encoder;
+use crate::end::End;
 use crate::event::{Class, Event};
 use crate::journal::own_id;
 use crate::queue::{self, Close, Offer, PushOutcome, Status};
-use crate::stream::end::End;
 
 /// Most bytes that are put into the queue of a viewer that is alone before the journal gets them, and the tap.
 const MOST_PUT: usize = 16 * 1024;

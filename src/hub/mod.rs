@@ -46,9 +46,9 @@ use tokio::time::Instant;
 
 use crate::dialect::ResumeIds;
 use crate::encode::{Encoder, id_prefix};
+use crate::end::End;
 use crate::journal::{Bounds, Journal};
 use crate::queue::{Close, Counts, Feed, Gating, Limits};
-use crate::stream::end::End;
 pub use budget::Budget;
 pub use input::{Input, Pushing};
 use slot::Slot;

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 
 use super::{Hub, State, wake};
 use crate::encode::Encoder;
+use crate::end::End;
 use crate::event::{Brief, Class};
 use crate::queue::Close;
-use crate::stream::end::End;
 
 /// Where the events of a stream are kept as well. Nothing here may wait.
 pub trait Tap: Send + fmt::Debug {

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use super::slot::{Slot, Source};
 use super::{Hub, Left, State, wake};
 use crate::encode::Encoder;
+use crate::end::End;
 use crate::queue::{self, Close, Probe, Receiver};
-use crate::stream::end::End;
 
 /// A viewer that has attached.
 #[derive(Debug)]

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::config::LogAccess;
-use crate::stream::end::End;
+use crate::end::End;
 
 /// The target of the lines of requests. The text format shows them in a form of their own.
 pub const TARGET: &str = "weir::access";

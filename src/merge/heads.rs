@@ -67,8 +67,8 @@ mod tests {
 
     use super::*;
     use crate::config::{OnAgentFailure, OnAgentFinish};
+    use crate::end::End;
     use crate::merge::tests::opened;
-    use crate::stream::end::End;
 
     fn after(millis: u64, status: Option<u16>) -> Opening {
         Box::pin(async move {

@@ -45,7 +45,7 @@ pub use heads::{Heads, first};
 use ready::Ready;
 pub use settings::Settings;
 
-use crate::stream::end::End;
+use crate::end::End;
 use crate::stream::pump::{Failure, Progress, Source, Take};
 
 /// The most agents of one stream.

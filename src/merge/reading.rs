@@ -6,9 +6,9 @@ use tokio::time::Instant;
 
 use super::settings::Settings;
 use super::sink::{AgentSink, Passed};
+use crate::end::End;
 use crate::event::Terminal;
 use crate::stream::deadline::UpstreamClocks;
-use crate::stream::end::End;
 use crate::stream::pipeline::{Fault, InputEnd, Pipeline, Verdict};
 use crate::stream::pump::{Failure, Progress, Source, Take};
 

@@ -13,7 +13,6 @@ mod complaints;
 mod file;
 mod retry;
 mod room;
-pub mod sign;
 mod webhook;
 
 use std::fmt;

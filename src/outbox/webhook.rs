@@ -14,8 +14,8 @@ use tokio::time::timeout;
 use super::answer::{Error, judged, read_head};
 use super::complaints::Complaints;
 use super::retry::Failure;
-use super::sign::Key;
 use crate::config::{Endpoint, Upstream, UpstreamTls};
+use crate::signing::Key;
 use crate::upstream::{self, Connector};
 
 /// Longest time of one attempt, from the look-up of the name to the head of the response.
@@ -161,7 +161,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::config::{Roots, Target};
-    use crate::outbox::sign::tests::SECRET;
+    use crate::signing::tests::SECRET;
 
     /// A request as a receiver sees it.
     pub(in crate::outbox) struct Request<S> {

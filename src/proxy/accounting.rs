@@ -6,11 +6,11 @@ use http::StatusCode;
 
 use super::admitted::Admitted;
 use crate::app::App;
+use crate::end::End;
 use crate::log::access::Line;
 use crate::session::RequestContext;
 use crate::session::detached::Detachable;
 use crate::session::request_line::{Grade, RequestLine};
-use crate::stream::end::End;
 use crate::tasks;
 use crate::upstream::Answer;
 

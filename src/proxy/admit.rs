@@ -122,7 +122,6 @@ pub(super) fn admit(
         sniff,
         asked_model,
         detaches,
-        resuming: None,
         subscribes,
         single_reply,
         target,

@@ -6,7 +6,6 @@ use http::{Method, Response, Version};
 
 use super::body_sniff::BodySniff;
 use super::reject::{Counted, Rejected, Rejection, reject};
-use super::resume::Begin;
 use super::upgrade_request::Asked;
 use crate::app::{App, Loaded};
 use crate::capacity::Entered;
@@ -33,8 +32,6 @@ pub(super) struct Admitted {
     pub(super) asked_model: Option<AskedModel>,
     /// Lets the upstream call continue when the client leaves; `None` if it is cancelled.
     pub(super) detaches: Option<Detachable>,
-    /// What is needed to come back to its stream; `None` if nobody can.
-    pub(super) resuming: Option<Begin>,
     /// Its stream may be silent for as long as it lasts.
     pub(super) subscribes: bool,
     /// Its path says that its stream is one reply of a model and nothing else.

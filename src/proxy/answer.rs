@@ -12,7 +12,7 @@ use super::call::Outcome;
 use super::plain_response;
 use super::reject::Rejection;
 use super::response_kind::{framing, is_plain_text};
-use super::resume;
+use super::resume::{self, Begin};
 use super::unstream::unstream;
 use super::websocket;
 use crate::app::App;
@@ -43,25 +43,29 @@ struct Stream {
     /// When the request was sent to the upstream.
     sent: Instant,
     dialect: Option<Dialect>,
+    /// What is needed to come back to it; `None` if nobody can.
+    resuming: Option<Box<Begin>>,
     /// The head is sent before the upstream's head is known.
     committed: bool,
 }
 
-/// Responds to a request with the outcome of its upstream call.
+/// Responds to a request with the outcome of its upstream call. `resuming` is what is needed to come back to its stream;
+/// `None` if nobody can.
 pub(super) async fn answer(
     app: &Arc<App>,
     conn: &Arc<ClientConn>,
     mut admitted: Admitted,
+    resuming: Option<Box<Begin>>,
     outcome: Outcome,
     leaving: OnDrop<impl FnOnce()>,
 ) -> Response<Body> {
     let mut leaving = Some(leaving);
     let answered = match outcome {
         Outcome::Answered(Ok(answer)) => {
-            respond(app, conn, &mut admitted, answer, &mut leaving).await
+            respond(app, conn, &mut admitted, resuming, answer, &mut leaving).await
         }
         Outcome::Answered(Err(error)) => Err(Rejection::from(&error)),
-        Outcome::Commit(calling) => commit(app, conn, &mut admitted, calling),
+        Outcome::Commit(calling) => commit(app, conn, &mut admitted, resuming, calling),
         Outcome::CutOff => Err(Rejection::cut_off()),
     };
     if let Some(leaving) = leaving {
@@ -74,6 +78,7 @@ async fn respond(
     app: &Arc<App>,
     conn: &Arc<ClientConn>,
     admitted: &mut Admitted,
+    resuming: Option<Box<Begin>>,
     answer: Answer,
     leaving: &mut Option<OnDrop<impl FnOnce()>>,
 ) -> Result<Response<Body>, Rejection> {
@@ -111,6 +116,7 @@ async fn respond(
             source: Box::new(WholeSource::new(whole.body)),
             sent,
             dialect: Some(whole.dialect),
+            resuming,
             committed: false,
         };
         return start_whole(app, conn, admitted, stream, leaving).await;
@@ -126,6 +132,7 @@ async fn respond(
         source: Box::new(BodySource::new(body)),
         sent,
         dialect,
+        resuming,
         committed: false,
     };
     start_whole(app, conn, admitted, stream, leaving).await
@@ -248,6 +255,7 @@ fn commit(
     app: &Arc<App>,
     conn: &Arc<ClientConn>,
     admitted: &mut Admitted,
+    resuming: Option<Box<Begin>>,
     calling: Calling,
 ) -> Result<Response<Body>, Rejection> {
     let dialect = admitted.asked_for();
@@ -264,6 +272,7 @@ fn commit(
         source: Box::new(CallSource::new(calling)),
         sent: admitted.context.started,
         dialect,
+        resuming,
         committed: true,
     };
     start(app, conn, admitted, stream)
@@ -295,6 +304,7 @@ fn start(
         source,
         sent,
         dialect,
+        resuming,
         committed,
     } = stream;
     let context = Arc::clone(&admitted.context);
@@ -320,7 +330,7 @@ fn start(
     head.extensions = http::Extensions::new();
     head.version = http::Version::HTTP_11;
     let late_head = whole && !committed;
-    let resuming = admitted.resuming.take().filter(|_| !whole);
+    let resuming = resuming.filter(|_| !whole);
     if resuming.is_some()
         && context.method == Method::POST
         && dialect.is_some_and(Dialect::follows_location)

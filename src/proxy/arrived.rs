@@ -11,9 +11,9 @@ use tokio::time::Instant;
 
 use super::accounting::unanswered;
 use super::admit;
+use crate::end::End;
 use crate::session::identity::Identity;
 use crate::session::request_line::{Grade, RequestLine};
-use crate::stream::end::End;
 
 /// A request that is logged if it is dropped before it is served.
 #[derive(Debug)]

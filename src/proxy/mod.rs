@@ -155,11 +155,13 @@ async fn forward(
     }
     let mut incoming = Some(incoming);
     let unanswered = accounting::leaving(app, &admitted, Phase::Prepare);
+    let mut resuming = None;
     let returned = if admitted.websocket.is_some() {
         // There is nothing that a client could come back to.
         None
     } else {
-        resume::ways::answer(app, peer, &mut admitted, &parts, &mut incoming).await
+        let (incoming, resuming) = (&mut incoming, &mut resuming);
+        resume::ways::answer(app, peer, &mut admitted, &parts, incoming, resuming).await
     };
     if let Some(response) = returned {
         unanswered.forget();
@@ -173,9 +175,20 @@ async fn forward(
     if admitted.context.route.merge.is_some() {
         unanswered.forget();
         // A future of its own: it is large, and most requests have one agent.
-        return Box::pin(merge::forward(app, peer, admitted, parts, incoming)).await;
+        return Box::pin(merge::forward(
+            app, peer, admitted, resuming, parts, incoming,
+        ))
+        .await;
     }
-    let prepared = prepare::prepare(app, peer, &mut admitted, parts, incoming).await;
+    let prepared = prepare::prepare(
+        app,
+        peer,
+        &mut admitted,
+        resuming.as_deref(),
+        parts,
+        incoming,
+    )
+    .await;
     unanswered.forget();
     let prepared = match prepared {
         Ok(prepared) => prepared,
@@ -190,6 +203,6 @@ async fn forward(
     let entered = Arc::clone(&admitted.entered);
     tasks::rehearse_defect(|| "request".to_owned());
     let outcome = call::call(app, &admitted, calling, total_at).await;
-    let response = answer::answer(app, &peer.conn, admitted, outcome, leaving).await;
+    let response = answer::answer(app, &peer.conn, admitted, resuming, outcome, leaving).await;
     response.map(|body| body.after(received).holding(entered))
 }

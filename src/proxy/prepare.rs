@@ -25,7 +25,7 @@ pub(super) struct Prepared {
     pub(super) received: Received,
 }
 
-/// Prepares the upstream call of a request.
+/// Prepares the upstream call of a request. `resuming` hears its body, if its client may come back to its stream.
 ///
 /// # Errors
 /// If the request cannot be forwarded: too many streams, too large, no upstream.
@@ -33,6 +33,7 @@ pub(super) async fn prepare(
     app: &App,
     peer: &Peer,
     admitted: &mut Admitted,
+    resuming: Option<&Begin>,
     mut parts: request::Parts,
     incoming: Payload,
 ) -> Result<Prepared, Rejection> {
@@ -73,7 +74,7 @@ pub(super) async fn prepare(
     let mut model = (admitted.asked_model.as_ref())
         .filter(|_| body_sniff::is_json(&parts))
         .map(AskedModel::listener);
-    let mut names = admitted.resuming.as_ref().and_then(Begin::listener);
+    let mut names = resuming.and_then(Begin::listener);
     // A rewritten body is heard there as the client sent it.
     let mut original = rewriting.is_on().then(|| names.take()).flatten();
     let hears = sniff.is_some() || model.is_some() || names.is_some();
@@ -214,7 +215,7 @@ mod tests {
         let mut admitted = admitted.unwrap();
         admitted.loaded = Arc::new(loaded("b", &metrics, &sockets));
         let body = Payload::Whole(Bytes::new());
-        let prepared = prepare(&app, &peer, &mut admitted, parts, body).await;
+        let prepared = prepare(&app, &peer, &mut admitted, None, parts, body).await;
         let rejection = prepared.err().unwrap();
         assert_eq!(rejection.code, "upstream_connect");
         let response = admitted.reject(&app, &rejection);

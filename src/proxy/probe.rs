@@ -15,13 +15,13 @@ use crate::app::App;
 use crate::body_deadline::BodyDeadline;
 use crate::dialect::Members;
 use crate::encode;
+use crate::end::End;
 use crate::log::access::Line;
 use crate::metrics::Refusal;
 use crate::probe::{Asked, HEADER, MAX_STREAMS, PATH, Script, Settings};
 use crate::reply::body::Body;
 use crate::session::identity::{Identity, REQUEST_ID};
 use crate::session::request_line::{Grade, RequestLine};
-use crate::stream::end::End;
 
 /// What a stream may take beyond its script, because its client or the network is slow.
 const GRACE: Duration = Duration::from_secs(30);

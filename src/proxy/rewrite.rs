@@ -16,8 +16,8 @@ pub(super) struct Rewriting {
     form: Option<RequestForm>,
     /// It asks for a stream, whatever the client asks for.
     streams: bool,
-    /// The request asks for a chat completion of OpenAI.
-    is_openai_chat: bool,
+    /// The request may have the member `stream_options`.
+    takes_stream_options: bool,
 }
 
 /// Why a body cannot be rewritten.
@@ -46,7 +46,7 @@ impl Rewriting {
                 && body_sniff::is_json(parts)
                 && !parts.headers.contains_key(header::CONTENT_ENCODING)
                 && !admitted.accepts_stream,
-            is_openai_chat: admitted.hint == Some(Dialect::OpenAiChat),
+            takes_stream_options: admitted.hint.is_some_and(Dialect::takes_stream_options),
         }
     }
 
@@ -78,7 +78,7 @@ impl Rewriting {
             hear(sent);
             let asks = self
                 .streams
-                .then(|| request_map::asking_for_stream(sent, self.is_openai_chat));
+                .then(|| request_map::asking_for_stream(sent, self.takes_stream_options));
             aggregates = matches!(asks, Some(Some(_)));
             let sent = asks.flatten().unwrap_or_else(|| sent.to_vec());
             match self.form {

@@ -110,14 +110,14 @@ impl Gate {
             return Release::Events(usize::MAX);
         }
         let batch = self.gating.batch;
-        let (mut unit, oldest) = self.next_unit(ring);
+        let (mut unit, oldest) = self.next_unit(ring, now);
         if let Some(batch) = batch
             && self.gating.pace.is_some()
             && !unit.first
         {
             // Batches that wait behind others stay apart from them, because they leave later.
             ring.batch(batch.max_chars);
-            (unit, _) = self.next_unit(ring);
+            (unit, _) = self.next_unit(ring, now);
         }
         if unit.first || unit.pieces == 0 {
             if let Some(limit) = self.gating.pace.filter(|_| unit.first) {
@@ -144,8 +144,8 @@ impl Gate {
         Release::Events(unit.events)
     }
 
-    /// Returns the next unit, and when its first event arrived.
-    fn next_unit(&mut self, ring: &Ring) -> (Unit, Instant) {
+    /// Returns the next unit, and when its first event arrived: `now` if there is none.
+    fn next_unit(&mut self, ring: &Ring, now: Instant) -> (Unit, Instant) {
         let max_chars = self.gating.batch.map_or(0, |batch| batch.max_chars);
         let mut unit = Unit::default();
         let mut oldest = None;
@@ -169,7 +169,7 @@ impl Gate {
             unit.events += 1;
             oldest.get_or_insert(waiting.arrived);
         }
-        (unit, oldest.unwrap_or_else(Instant::now))
+        (unit, oldest.unwrap_or(now))
     }
 
     /// Decides when the unit after this one leaves: those that wait are spread over the time until the next burst, as far

@@ -4,9 +4,9 @@ use serde_json::value::RawValue;
 
 use super::read::{self, Path};
 
-/// Returns the body of a request with `"stream": true`, and with token counts if it asks for a chat completion of OpenAI
-/// (`is_openai_chat`). `None` if it asks for a stream anyway, or is no JSON object.
-pub fn asking_for_stream(body: &[u8], is_openai_chat: bool) -> Option<Vec<u8>> {
+/// Returns the body of a request with `"stream": true`, and with token counts if its API
+/// `takes_stream_options`. `None` if it asks for a stream anyway, or is no JSON object.
+pub fn asking_for_stream(body: &[u8], takes_stream_options: bool) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(body).ok()?;
     let json = serde_json::from_str::<&RawValue>(text).ok()?;
     let request = read::object(json, Path::Top).ok()?;
@@ -25,7 +25,7 @@ pub fn asking_for_stream(body: &[u8], is_openai_chat: bool) -> Option<Vec<u8>> {
         changed.extend_from_slice(b",");
     }
     // Other APIs refuse members that they do not know.
-    if is_openai_chat && request.raw("stream_options").is_none() {
+    if takes_stream_options && request.raw("stream_options").is_none() {
         changed.extend_from_slice(b"\"stream_options\":{\"include_usage\":true},");
     }
     changed.extend_from_slice(b"\"stream\":true}");

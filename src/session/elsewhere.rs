@@ -22,12 +22,12 @@ use super::stream_id::StreamId;
 use super::viewer::{ViewerParts, ViewerTask, WithViewer};
 use crate::config::Resume;
 use crate::dialect::ErrorContext;
+use crate::end::End;
 use crate::event::Event;
 use crate::hub::{self, Budget, Hub, OnLeave};
 use crate::journal::Bounds;
 use crate::queue::{Close, Limits, Offer, Overflow};
 use crate::store::{Control, Followed, Follower, Meta, RemoteState, Store};
-use crate::stream::end::End;
 use crate::tasks;
 
 /// What is read ahead of a slow client, in events and bytes.

@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 
 use super::stream_id::StreamId;
-use crate::stream::end::End;
+use crate::end::End;
 
 /// How many ended streams and failed requests are remembered.
 pub const REMEMBERED: usize = 200;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::registry::LiveStream;
+use crate::end::End;
 use crate::outbox::Outbox;
-use crate::stream::end::End;
 use crate::stream::pump::Report;
 use crate::translate::StreamFacts;
 

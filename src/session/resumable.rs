@@ -10,9 +10,9 @@ use tokio::time::{Instant, sleep};
 
 use super::registry::LiveStream;
 use super::stream_id::StreamId;
+use crate::end::End;
 use crate::hub::{Budget, Hub};
 use crate::metrics::{Eviction, Metrics};
-use crate::stream::end::End;
 
 /// How often old journals are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll, ready};
 
-use crate::stream::end::End;
+use crate::end::End;
 use crate::stream::pump::{Failure, Progress, Source};
 use crate::upstream::{self, Answer, Body, Broken, Calling, Read};
 use crate::wire::encoding::Coding;

@@ -14,12 +14,12 @@ use super::stream_id::hex;
 use crate::config::Resume;
 use crate::dialect::Dialect;
 use crate::encode::Encoder;
+use crate::end::End;
 use crate::event::Class;
 use crate::hub::{Asked, Ids, Tap};
 use crate::metrics::Metrics;
 use crate::queue::Close;
 use crate::store::{Bounds, Control, Meta, RemoteState, Store, Watch, Writer};
-use crate::stream::end::End;
 use crate::wire::Framing;
 
 /// Returns the name of a response of the Responses API whose id stands in the block of an event.

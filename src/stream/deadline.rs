@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::end::End;
+use crate::end::End;
 use crate::length::Length;
 
 /// The lengths of a stream's deadlines.

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use super::end::End;
+use crate::end::End;
 
 /// Carries a request to end a stream to its pump, and wakes it.
 #[derive(Debug, Default)]

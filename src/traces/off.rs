@@ -7,8 +7,8 @@ use http::{HeaderValue, StatusCode};
 use super::{Parent, Request};
 use crate::config;
 use crate::dialect::Dialect;
+use crate::end::End;
 use crate::metrics::Metrics;
-use crate::stream::end::End;
 use crate::stream::pump::Report;
 
 /// The trace exporter, which does not exist in this build.

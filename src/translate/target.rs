@@ -129,14 +129,11 @@ impl Target {
     }
 
     /// Returns the target whose clients know a dialect; native events if there is none.
-    pub const fn of(dialect: Option<Dialect>) -> Self {
-        match dialect {
-            Some(Dialect::AgUi) => Self::AgUi,
-            Some(Dialect::Anthropic) => Self::Anthropic,
-            Some(Dialect::OpenAiChat) => Self::OpenAiChat,
-            Some(Dialect::VercelUi) => Self::AiSdk,
-            _ => Self::Events,
-        }
+    pub fn of(dialect: Option<Dialect>) -> Self {
+        Self::ALL
+            .into_iter()
+            .find(|target| Some(target.dialect()) == dialect)
+            .unwrap_or(Self::Events)
     }
 
     /// Returns a writer for a stream of a source in `dialect` that begins at this Unix time in seconds. `voice` says whose

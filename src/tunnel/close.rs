@@ -1,6 +1,6 @@
 //! Close frames (RFC 6455, 5.5.1) of Weir's own, and what their codes mean.
 
-use crate::stream::end::End;
+use crate::end::End;
 use crate::wire::websocket::Sender;
 
 /// The peer did what it came for.

@@ -7,13 +7,13 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::Instant;
 
+use crate::end::End;
 use crate::log::access::{self, Line};
 use crate::metrics::{Active, Metrics};
 use crate::session::accounting::{self, millis};
 use crate::session::recent::{self, Counted};
 use crate::session::registry::Registration;
 use crate::session::traffic::Totals;
-use crate::stream::end::End;
 use crate::tasks;
 use crate::traces::Span;
 

@@ -46,8 +46,7 @@ pub struct Synthesized {
 /// Returns `None` if `body` is no whole answer that is known, or if the stream would be very much longer than the answer.
 /// The body then passes as it is.
 pub fn synthesize(expected: Option<Dialect>, body: &[u8]) -> Option<Synthesized> {
-    if expected == Some(Dialect::Mcp) {
-        // Its clients accept an answer of either kind to any request.
+    if expected.is_some_and(Dialect::accepts_whole_answers) {
         return None;
     }
     let text = json::compact(body)?;
@@ -55,12 +54,12 @@ pub fn synthesize(expected: Option<Dialect>, body: &[u8]) -> Option<Synthesized>
     if is_error(answer) {
         return None;
     }
-    let is_expected =
-        |known: &&Known| expected == Some(known.dialect) && (known.sign)(answer) != Sign::None;
-    let known = KNOWN.iter().find(is_expected).or_else(|| {
-        let is_certain = |known: &&Known| (known.sign)(answer) == Sign::Certain;
-        KNOWN.iter().find(is_certain)
-    })?;
+    let expected = expected.and_then(known);
+    let is_expected = |known: &Known| (known.sign)(answer) != Sign::None;
+    let is_certain = |known: &Known| (known.sign)(answer) == Sign::Certain;
+    let known = expected
+        .filter(is_expected)
+        .or_else(|| ORDER.into_iter().filter_map(known).find(is_certain))?;
     let mut out = Out::new(text.len());
     (known.write)(answer, &mut out)?;
     Some(Synthesized {
@@ -98,7 +97,7 @@ impl Sign {
 }
 
 /// The whole answers of a dialect.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Known {
     dialect: Dialect,
     framing: Framing,
@@ -121,37 +120,81 @@ impl Known {
     }
 }
 
-/// Of several that fit, the first is taken.
-static KNOWN: [Known; 12] = [
-    Known::sse(
-        Dialect::OpenAiResponses,
-        openai_responses::sign,
-        openai_responses::write,
-    ),
-    Known::sse(Dialect::OpenAiChat, openai_chat::sign, openai_chat::write),
-    Known::sse(Dialect::Anthropic, anthropic::sign, anthropic::write),
-    Known::sse(Dialect::Gemini, objects::gemini_sign, objects::write_one),
-    Known {
-        framing: Framing::Ndjson,
-        ..Known::sse(Dialect::Ollama, ollama::sign, ollama::write)
-    },
-    Known::sse(Dialect::Cohere, cohere::sign, cohere::write),
-    Known::sse(Dialect::Dify, dify::sign, dify::write),
-    Known::sse(Dialect::A2a, objects::a2a_sign, objects::write_one),
-    Known::sse(Dialect::Adk, objects::adk_sign, objects::write_each),
-    Known::sse(Dialect::Tgi, tgi::sign, tgi::write),
+/// Returns the whole answers of a dialect; `None` if they are never written as a stream.
+const fn known(dialect: Dialect) -> Option<Known> {
+    Some(match dialect {
+        Dialect::A2a => Known::sse(dialect, objects::a2a_sign, objects::write_one),
+        Dialect::Adk => Known::sse(dialect, objects::adk_sign, objects::write_each),
+        Dialect::Anthropic => Known::sse(dialect, anthropic::sign, anthropic::write),
+        Dialect::Cohere => Known::sse(dialect, cohere::sign, cohere::write),
+        Dialect::Dify => Known::sse(dialect, dify::sign, dify::write),
+        Dialect::Gemini => Known::sse(dialect, objects::gemini_sign, objects::write_one),
+        Dialect::LangGraph => Known::sse(dialect, langchain::graph_sign, langchain::write_graph),
+        Dialect::LangServe => Known::sse(dialect, langchain::chain_sign, langchain::write_chain),
+        Dialect::Ollama => Known {
+            framing: Framing::Ndjson,
+            ..Known::sse(dialect, ollama::sign, ollama::write)
+        },
+        Dialect::OpenAiChat => Known::sse(dialect, openai_chat::sign, openai_chat::write),
+        Dialect::OpenAiResponses => {
+            Known::sse(dialect, openai_responses::sign, openai_responses::write)
+        }
+        Dialect::Tgi => Known::sse(dialect, tgi::sign, tgi::write),
+        // They have none, or it shows nowhere in an answer that it is one of theirs.
+        Dialect::AgUi
+        | Dialect::Convention
+        | Dialect::LibreChat
+        | Dialect::Mastra
+        | Dialect::Mcp
+        | Dialect::Opaque
+        | Dialect::Strands
+        | Dialect::VercelUi
+        | Dialect::VercelV4 => return None,
+    })
+}
+
+/// The dialects whose whole answers are known. Of several that an answer fits, the first is taken.
+const ORDER: [Dialect; 12] = [
+    Dialect::OpenAiResponses,
+    Dialect::OpenAiChat,
+    Dialect::Anthropic,
+    Dialect::Gemini,
+    Dialect::Ollama,
+    Dialect::Cohere,
+    Dialect::Dify,
+    Dialect::A2a,
+    Dialect::Adk,
+    Dialect::Tgi,
     // Last, because little shows whose they are.
-    Known::sse(
-        Dialect::LangServe,
-        langchain::chain_sign,
-        langchain::write_chain,
-    ),
-    Known::sse(
-        Dialect::LangGraph,
-        langchain::graph_sign,
-        langchain::write_graph,
-    ),
+    Dialect::LangServe,
+    Dialect::LangGraph,
 ];
+
+/// Every dialect whose whole answers are known stands in [`ORDER`], once.
+const _: () = {
+    let mut dialects: &[Dialect] = &Dialect::ALL;
+    while let [dialect, rest @ ..] = dialects {
+        let is_known = known(*dialect).is_some();
+        assert!(matches!(
+            (places(*dialect), is_known),
+            (0, false) | (1, true)
+        ));
+        dialects = rest;
+    }
+};
+
+/// Returns how often a dialect stands in [`ORDER`].
+const fn places(dialect: Dialect) -> usize {
+    let mut count = 0;
+    let mut order: &[Dialect] = &ORDER;
+    while let [first, rest @ ..] = order {
+        if first.index() == dialect.index() {
+            count += 1;
+        }
+        order = rest;
+    }
+    count
+}
 
 #[cfg(test)]
 mod testing;

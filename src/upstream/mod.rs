@@ -11,6 +11,7 @@ mod acks;
 mod body;
 mod client;
 mod connect;
+mod converse;
 mod endpoint;
 mod error;
 mod exchange;

@@ -24,6 +24,7 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
     parser: |_| Box::<State>::default(),
     refusal: Some(|refusal, _| error(refusal.code, refusal.message)),
     streams_on_request: true,
+    takes_stream_options: true,
     hide: HideFacts::MIXES_CALLS_WITH_TEXT,
     gen_ai: GenAi {
         provider: Some("openai"),

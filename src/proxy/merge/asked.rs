@@ -1,7 +1,7 @@
 //! What the client of several agents asks for: its request, read to the end.
 
 use bytes::Bytes;
-use http::request;
+use http::{Request, request};
 
 use crate::proxy::admitted::Admitted;
 use crate::proxy::reject::Rejection;
@@ -18,6 +18,8 @@ const MAX_NAME_BYTES: usize = 1024;
 pub(super) struct Asked {
     pub(super) parts: request::Parts,
     pub(super) body: Bytes,
+    /// What is needed to come back to the stream; `None` if nobody can.
+    pub(super) resuming: Option<Box<Begin>>,
     /// How the client names the run and its conversation; empty if it does not.
     pub(super) run: String,
     pub(super) thread: String,
@@ -26,14 +28,15 @@ pub(super) struct Asked {
 /// Reads the whole request, as the agents get it without their own changes.
 pub(super) async fn read(
     admitted: &Admitted,
-    mut parts: request::Parts,
-    mut body: RequestBody,
+    resuming: Option<Box<Begin>>,
+    request: Request<RequestBody>,
 ) -> Result<Asked, Rejection> {
+    let (mut parts, mut body) = request.into_parts();
     if body.is_too_large() {
         return Err(Rejection::from(&Error::RequestTooLarge));
     }
     let rewriting = Rewriting::of(admitted, &parts);
-    let mut names = admitted.resuming.as_ref().and_then(Begin::listener);
+    let mut names = resuming.as_deref().and_then(Begin::listener);
     let is_ag_ui = admitted.target == Some(Target::AgUi);
     let (mut run, mut thread) = (String::new(), String::new());
     rewriting
@@ -51,6 +54,7 @@ pub(super) async fn read(
     Ok(Asked {
         parts,
         body,
+        resuming,
         run,
         thread,
     })

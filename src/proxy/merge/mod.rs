@@ -5,13 +5,14 @@ mod calls;
 
 use std::sync::Arc;
 
-use http::{Response, request};
+use http::{Request, Response, request};
 use tokio::time::timeout_at;
 
 use super::accounting::Phase;
 use super::admitted::Admitted;
 use super::answer::pass_on;
 use super::reject::{Blame, Rejection};
+use super::resume::Begin;
 use super::{Peer, accounting};
 use crate::app::App;
 use crate::client_conn::ClientConn;
@@ -30,11 +31,13 @@ use crate::wire::encoding::Coding;
 use asked::{Asked, read};
 use calls::Calls;
 
-/// Sends an admitted request to all agents of its route, and returns the response.
+/// Sends an admitted request to all agents of its route, and returns the response. `resuming` is what is needed to come
+/// back to its stream; `None` if nobody can.
 pub(super) async fn forward(
     app: &Arc<App>,
     peer: &Peer,
     mut admitted: Admitted,
+    resuming: Option<Box<Begin>>,
     parts: request::Parts,
     incoming: Payload,
 ) -> Response<Body> {
@@ -47,7 +50,8 @@ pub(super) async fn forward(
     };
     let body = RequestBody::new(incoming, limits);
     let received = body.received();
-    let answered = answer(app, peer, &mut admitted, parts, body, limits).await;
+    let request = Request::from_parts(parts, body);
+    let answered = answer(app, peer, &mut admitted, resuming, request, limits).await;
     // From here on, the stream's own task accounts for a client that leaves.
     leaving.forget();
     let response = answered.unwrap_or_else(|rejection| admitted.reject(app, &rejection));
@@ -58,8 +62,8 @@ async fn answer(
     app: &Arc<App>,
     peer: &Peer,
     admitted: &mut Admitted,
-    parts: request::Parts,
-    body: RequestBody,
+    resuming: Option<Box<Begin>>,
+    request: Request<RequestBody>,
     limits: RequestLimits,
 ) -> Result<Response<Body>, Rejection> {
     let context = Arc::clone(&admitted.context);
@@ -77,7 +81,7 @@ async fn answer(
     let policy = &context.route.policy;
     let total_at = context.started + policy.deadlines.total;
     let asked = tokio::select! {
-        asked = timeout_at(total_at, read(admitted, parts, body)) => asked.unwrap_or_else(|_| {
+        asked = timeout_at(total_at, read(admitted, resuming, request)) => asked.unwrap_or_else(|_| {
             let limit = policy.deadlines.total;
             Err(Rejection::from(&Error::TotalTimeout { limit }))
         })?,
@@ -104,7 +108,7 @@ async fn answer(
         () = app.cut_off() => return Err(Rejection::cut_off()),
     };
     match heads {
-        Heads::Begin(heads) => start(app, &peer.conn, admitted, (target, rules), heads, &asked),
+        Heads::Begin(heads) => start(app, &peer.conn, admitted, (target, rules), heads, asked),
         Heads::Refused(refused) => match refused.answer {
             Some(answer) => Ok(pass_on(app, &peer.conn, admitted, answer.head, answer.body)),
             None => Err(Rejection {
@@ -123,7 +127,7 @@ fn start(
     admitted: &mut Admitted,
     (target, rules): (Target, Rules),
     agents: Vec<Head>,
-    asked: &Asked,
+    asked: Asked,
 ) -> Result<Response<Body>, Rejection> {
     let context = Arc::clone(&admitted.context);
     let max = admitted.loaded.config.limits.max_streams;
@@ -135,7 +139,7 @@ fn start(
     head::chosen(&mut head.headers);
     head::translated(&mut head.headers, target);
     (head.headers).insert(REQUEST_ID, context.identity.request_id.clone());
-    let resuming = admitted.resuming.take();
+    let resuming = asked.resuming;
     let resuming = resuming.map(|mut begin| begin.resuming(app, &head.headers));
     context.metrics.request("stream", head.status);
     let names = (context.route.merge.as_ref()).map_or_else(Vec::new, |merge| merge.names());

@@ -8,6 +8,7 @@ use super::answers::{self, Problem};
 use super::client::Client;
 use crate::client_conn::ClientConn;
 use crate::dialect::Members;
+use crate::end::End;
 use crate::hub::Refused;
 use crate::log::access::Line;
 use crate::metrics::{ResumeResult, ResumeWay};
@@ -19,7 +20,6 @@ use crate::session::identity::REQUEST_ID;
 use crate::session::request_line::RequestLine;
 use crate::session::resumable::Resumable;
 use crate::session::{self, Follow, RequestContext, Returned, Started};
-use crate::stream::end::End;
 use crate::stream::pump::Reader;
 use crate::traces::SharedSpan;
 

@@ -19,6 +19,7 @@ use super::ways::admits;
 use crate::app::App;
 use crate::config::Bind;
 use crate::dialect::Members;
+use crate::end::End;
 use crate::metrics::ResumeWay;
 use crate::proxy::accounting::{OnDrop, unanswered};
 use crate::proxy::own_answer::Answer;
@@ -30,7 +31,6 @@ use crate::session::identity::Identity;
 use crate::session::request_line::{Grade, RequestLine};
 use crate::session::resumable::Resumable;
 use crate::session::stream_id::StreamId;
-use crate::stream::end::End;
 use crate::traces::SharedSpan;
 
 /// Answers a request for a stream by its id. Returns `None` if it is none, or if no route has streams that can be resumed.

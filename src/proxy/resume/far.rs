@@ -14,6 +14,7 @@ use super::caller::{Caller, CallerKey};
 use super::responses;
 use crate::app::App;
 use crate::config;
+use crate::end::End;
 use crate::journal::own_id;
 use crate::metrics::RouteMetrics;
 use crate::proxy::Peer;
@@ -24,7 +25,6 @@ use crate::session::stored::{Extra, stored_name};
 use crate::session::stream_id::StreamId;
 use crate::session::{Follow, Returned};
 use crate::store::{Control, Meta, RemoteState, Store};
-use crate::stream::end::End;
 use crate::stream::pump::Reader;
 
 /// How long a name is claimed for a request that has no response yet.

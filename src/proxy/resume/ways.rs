@@ -30,13 +30,14 @@ use crate::traces::SharedSpan;
 use crate::upstream::{Error, Payload, RequestBody, RequestLimits};
 
 /// Answers a request that comes back to a stream. Returns `None` if it does not: then it is forwarded, and what is needed to
-/// come back to its stream is remembered in `admitted`.
+/// come back to its stream is remembered in `resuming`.
 pub(in crate::proxy) async fn answer(
     app: &App,
     peer: &Peer,
     admitted: &mut Admitted,
     parts: &request::Parts,
     incoming: &mut Option<Payload>,
+    resuming: &mut Option<Box<Begin>>,
 ) -> Option<Response<Body>> {
     let route = Arc::clone(&admitted.context.route);
     let settings = route.policy.resume.as_ref()?;
@@ -81,7 +82,8 @@ pub(in crate::proxy) async fn answer(
     }
     // It is an ordinary request.
     admitted.span = span.take();
-    admitted.resuming = Some(begin);
+    // On the heap, because most requests have none.
+    *resuming = Some(Box::new(begin));
     None
 }
 

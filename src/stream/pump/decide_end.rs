@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::Pump;
 use super::api::{Failure, Progress};
 use super::state::State;
-use crate::stream::end::End;
+use crate::end::End;
 use crate::stream::pipeline::{InputEnd, Verdict};
 
 impl Pump {

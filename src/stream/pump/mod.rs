@@ -39,8 +39,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::end::End;
 use super::stop::StopSignal;
+use crate::end::End;
 use crate::queue::{LARGE_BYTES, Offer};
 pub use api::{
     Arrived, EgressParts, EgressReport, Failure, IngressParts, IngressReport, Make, Observer,

@@ -6,10 +6,10 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::encode::Encoder;
+use crate::end::End;
 use crate::event::Event;
 use crate::hub;
 use crate::queue::{self, Close, Offer, PushOutcome, Sender, Status};
-use crate::stream::end::End;
 
 /// The path to a stream's clients. An enum: a plain stream costs one match and no virtual call.
 #[derive(Debug)]

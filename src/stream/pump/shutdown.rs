@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Pump;
 use super::api::{EgressReport, Failure, Progress, Report};
+use crate::end::End;
 use crate::queue::Close;
-use crate::stream::end::End;
 
 /// How long the upstream may take to end its body after a successful stream, so that its connection can be reused.
 const LINGER: Duration = Duration::from_millis(250);

@@ -15,7 +15,7 @@ use super::outbox::Outbox;
 use super::parent::Place;
 use super::semconv;
 use crate::dialect::Dialect;
-use crate::stream::end::End;
+use crate::end::End;
 use crate::stream::pump::Report;
 use crate::tasks;
 

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::Tunnel;
-use crate::stream::end::End;
+use crate::end::End;
 use crate::tunnel::close::Why;
 use crate::tunnel::way::Way;
 

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 
 use super::report::tests::{account, has};
 use super::*;
+use crate::end::End;
 use crate::metrics::Metrics;
 use crate::session::registry::Registry;
-use crate::stream::end::End;
 use crate::upstream::Upgraded;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -39,7 +39,7 @@ const NOT_ANSWERED: [HeaderName; 6] = [
 /// Turns a client's request into one for a WebSocket, and returns its key; `None` if the system has no random bytes.
 /// Extensions are not offered: compressed messages would have to be unpacked, and secrets in them could be guessed from
 /// their sizes.
-pub(super) fn ask(parts: &mut request::Parts) -> Option<HeaderValue> {
+pub(in crate::upstream) fn ask(parts: &mut request::Parts) -> Option<HeaderValue> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).ok()?;
     let key = HeaderValue::from_str(&BASE64_STANDARD.encode(random)).ok()?;
@@ -54,7 +54,7 @@ pub(super) fn ask(parts: &mut request::Parts) -> Option<HeaderValue> {
 }
 
 /// Checks that a 101 accepts the request with `key`.
-pub(super) fn check(headers: &HeaderMap, key: &HeaderValue) -> Result<(), Malformed> {
+pub(in crate::upstream) fn check(headers: &HeaderMap, key: &HeaderValue) -> Result<(), Malformed> {
     if !lists(headers, &header::UPGRADE, b"websocket")
         || !lists(headers, &header::CONNECTION, b"upgrade")
     {
@@ -74,7 +74,7 @@ pub(super) fn check(headers: &HeaderMap, key: &HeaderValue) -> Result<(), Malfor
 }
 
 /// Turns the head of a 101 into that of a stream.
-pub(super) fn answer(mut head: response::Parts) -> response::Parts {
+pub(in crate::upstream) fn answer(mut head: response::Parts) -> response::Parts {
     strip_hop_by_hop(&mut head.headers);
     for name in &NOT_ANSWERED {
         head.headers.remove(name);

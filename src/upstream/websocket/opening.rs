@@ -8,7 +8,7 @@ use crate::upstream::request_body::RequestBody;
 
 /// Reads the request's body, and returns the first message made of it. Without a body and without `open` there is none:
 /// the agent speaks first, or knows from the path what is asked.
-pub(super) async fn message(
+pub(in crate::upstream) async fn message(
     body: &mut RequestBody,
     open: Option<&Opening>,
 ) -> Result<Option<String>, Error> {

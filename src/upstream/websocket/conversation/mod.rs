@@ -50,16 +50,16 @@ thread_local! {
 }
 
 /// What a conversation begins with.
-pub(super) struct Parts {
-    pub(super) io: Io,
+pub(in crate::upstream) struct Parts {
+    pub(in crate::upstream) io: Io,
     /// What the agent has sent with its 101.
-    pub(super) early: Bytes,
+    pub(in crate::upstream) early: Bytes,
     /// Counts the connection as open.
-    pub(super) socket: Option<Counted>,
-    pub(super) upstream: Arc<Upstream>,
+    pub(in crate::upstream) socket: Option<Counted>,
+    pub(in crate::upstream) upstream: Arc<Upstream>,
     /// The first message.
-    pub(super) first: Option<String>,
-    pub(super) terms: Terms,
+    pub(in crate::upstream) first: Option<String>,
+    pub(in crate::upstream) terms: Terms,
 }
 
 /// A conversation.
@@ -101,7 +101,7 @@ enum Over {
 }
 
 impl Conversation {
-    pub(super) fn new(parts: Parts) -> Self {
+    pub(in crate::upstream) fn new(parts: Parts) -> Self {
         let Parts {
             io,
             early,

@@ -50,7 +50,7 @@ impl Key {
     }
 
     /// Returns the value of `webhook-signature`. `timestamp` is that of the attempt, in seconds since 1970.
-    pub(super) fn sign(&self, id: &str, timestamp: u64, body: &[u8]) -> String {
+    pub fn sign(&self, id: &str, timestamp: u64, body: &[u8]) -> String {
         let mut signed = hmac::Context::with_key(&self.0);
         signed.update(format!("{id}.{timestamp}.").as_bytes());
         signed.update(body);
@@ -59,11 +59,11 @@ impl Key {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// The bytes 0 to 31.
-    pub(in crate::outbox) const SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    pub(crate) const SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
     /// The bytes 64 to 127.
     const LONG: &str = "whsec_QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl9gYWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXp7fH1+fw==";
 
