@@ -3,21 +3,23 @@
 
     benches/shared_lines.py [--case NAME]... [WEIR]
 
-Runs the release build with two workers under valgrind, which writes down each access to memory, and the thread of it. Streams of
-both workers get events in lock step and in turns, so that each event is handled by the other worker than the one before. The
-accesses are given to a model of two caches that never forget: a line moves if a thread reads or writes what another one has
-written since, or writes what another one has read. What a processor's counters call a hit in another core's modified line
-(`perf c2c`) is such a move, and here none is missed.
+Runs the release build with eight workers under valgrind, which writes down each access to memory, and the thread of it. A stream
+of each worker gets an event, in lock step and in turns, so that each event is handled by another worker than the one before. The
+accesses are given to a model of one cache for each thread, which never forgets: a line moves if a thread reads or writes what
+another one has written since, or writes what another one has read. What a processor's counters call a hit in another core's
+modified line (`perf c2c`) is such a move, and here none is missed.
 
-Fails if events move any line, for every tenth event or more often. Lines that move for other reasons are listed: what timers
-do is seen in the same time without events. The requests at the beginning must move some, or else the measurement is blind.
-What the kernel writes into the program's memory is not seen; it does that for the thread that asks.
+Fails if a line moves to any worker with every fourth of its events or more often. Lines that move less often are listed: timers
+of the workers do that, about once a second, and so does what is counted once for a request. The requests at the beginning must
+move some, or else the measurement is blind. What the kernel writes into the program's memory is not seen; it does that for the
+thread that asks.
 
 NAME is a case of `benches/instructions.py`, except those that are requests. A case takes some 30 s. A build with line numbers
 names the functions that were inlined, too.
 """
 
 import argparse
+import os
 import re
 import subprocess
 import tempfile
@@ -28,20 +30,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from instructions import CASES
-from lockstep import ROOT, Ends, Stream
+from lockstep import PATIENCE, ROOT, Ends, Stream
 
 LINE = 64
-# Streams that are opened, so that both workers have some.
-STREAMS = 12
-# Steps of each stream before anything counts, and the turns that count: one step of each worker.
-WARM_UP, TURNS = 30, 250
-# A line that moves once in so many events is not moved by events.
-RARE = 10
-# Accesses that are shown of each line.
+# As many as count without contention on a machine of fewer cores (`metrics/busy.rs`).
+WORKERS = 8
+# Streams that are opened, so that each worker has some.
+STREAMS = 32
+# Turns before anything counts, and those that count: one step of each worker.
+WARM_UP, TURNS = 5, 40
+# A line that moves to a worker with fewer than one in so many of its events is not moved by events.
+OFTEN = 4
+# Seconds without an access after which a worker waits for more.
+QUIET = 0.002
+# Accesses that are shown of a line that events move, and of another one.
 SHOWN = 3
+SHOWN_OF_OTHERS = 1
 DEFAULTS = ["OpenAI chat, one event a read"]
-# As valgrind writes them: a thread takes the lock, an instruction, an access.
-TOKEN = re.compile(r"SCHED\[(\d+)\]:\s+acquired lock|^I +([0-9a-f]+),|^ ([LSM]) +([0-9a-f]+),(\d+)")
+# What valgrind writes when a thread goes on.
+GOES_ON = re.compile(r"SCHED\[(\d+)\]:\s+acquired lock")
 
 
 @dataclass
@@ -52,9 +59,10 @@ class Line:
     # What is only read is nobody's.
     is_written: bool = False
     moves: int = 0
-    # Moves in the time without events.
-    idle: int = 0
-    # Where the program was, by thread, when it came.
+    # By worker, its events with which the line moved to it, and the last one of them.
+    events: Counter[int] = field(default_factory=Counter)
+    last: int = -1
+    # Where the threads were when it moved to them.
     places: Counter[tuple[int, int, bool]] = field(default_factory=Counter)
 
 
@@ -63,20 +71,26 @@ class Caches:
 
     def __init__(self) -> None:
         self.lines: dict[int, Line] = {}
-        self.is_idle = False
+        # Whose event it is, and its number.
+        self.worker = 0
+        self.event = 0
+        self.count = 0
+        self.writers: dict[int, set[int]] = {}
 
     def access(self, thread: int, address: int, size: int, writes: bool, place: int) -> None:
+        self.count += 1
         for number in range(address // LINE, (address + size - 1) // LINE + 1):
             line = self.lines.setdefault(number, Line())
             # A write takes the line from all others. A read fetches what another one has written.
             if line.holders - {thread} if writes else line.is_written and thread not in line.holders:
-                if self.is_idle:
-                    line.idle += 1
-                else:
-                    line.moves += 1
-                    line.places[thread, place, writes] += 1
+                line.moves += 1
+                if thread == self.worker and line.last != self.event:
+                    line.events[thread] += 1
+                    line.last = self.event
+                line.places[thread, place, writes] += 1
             if writes:
                 line.holders, line.is_written = {thread}, True
+                self.writers.setdefault(number, set()).add(thread)
             else:
                 line.holders.add(thread)
 
@@ -91,28 +105,43 @@ class Trace:
 
     def __init__(self, path: Path):
         self.file = path.open()
+        # The beginning of a line that is not whole yet.
+        self.rest = ""
         self.thread = 0
-        self.place = 0
+        self.place = ""
 
     def accesses(self) -> Iterator[tuple[int, int, int, bool, int]]:
         """Yields what was added: thread, address, size, whether it writes, and the address of the instruction."""
-        thread, place = self.thread, self.place
-        match = TOKEN.search
-        for line in self.file:
-            found = match(line)
-            if not found:
-                continue
-            if found[2]:
-                place = int(found[2], 16)
-            elif found[3]:
-                yield thread, int(found[4], 16), int(found[5]), found[3] != "L", place
-            else:
-                thread = int(found[1])
-        self.thread, self.place = thread, place
+        for part in self.file:
+            line, self.rest = self.rest + part, ""
+            if not line.endswith("\n"):
+                self.rest = line
+                break
+            # An instruction, and then what it loads, stores or modifies: `I  04ad1020,3`, ` S 1ffeffe7a8,8`.
+            if line[0] == "I":
+                self.place = line
+            elif line[0] == " ":
+                address, size = line[3:].split(",")
+                yield self.thread, int(address, 16), int(size), line[1] != "L", int(self.place[3:].split(",")[0], 16)
+            elif found := GOES_ON.search(line):
+                self.thread = int(found[1])
 
     def skip(self) -> None:
-        for _ in self.accesses():
+        """Leaves out what was written until now. Whoever goes on says so."""
+        self.file.seek(0, os.SEEK_END)
+        for _ in self.until_quiet():
             pass
+
+    def until_quiet(self) -> Iterator[tuple[int, int, int, bool, int]]:
+        """Yields accesses until there are no more for a while."""
+        deadline = time.monotonic() + PATIENCE
+        seen = True
+        while seen and time.monotonic() < deadline:
+            seen = False
+            for access in self.accesses():
+                seen = True
+                yield access
+            time.sleep(QUIET)
 
 
 class Names:
@@ -158,114 +187,78 @@ class Names:
         return self.known[address]
 
 
-def described(number: int, line: Line, names: Names, events: int, workers: dict[int, str]) -> str:
-    """Returns a line of the report."""
-    text = f"  line {number * LINE:#x} ({names.of(number * LINE)}): {line.moves} moves with {events} events, {line.idle} without"
-    for (thread, place, writes), times in line.places.most_common(SHOWN):
-        who = workers.get(thread, f"thread {thread}")
-        text += f"\n    {times} x {who} {'writes' if writes else 'reads'} in {names.of(place)}"
+def described(number: int, line: Line, names: Names, shown: int) -> str:
+    """Returns a part of the report."""
+    most = max(line.events.values(), default=0)
+    text = f"  line {number * LINE:#x} ({names.of(number * LINE)}): {line.moves} moves, with at most {most} of {TURNS} events of a worker"
+    for (thread, place, writes), times in line.places.most_common(shown):
+        text += f"\n    {times} x thread {thread} {'writes' if writes else 'reads'} in {names.of(place)}"
     return text
 
 
-def workers_of(stream: Stream, open_streams: list[Ends], trace: Trace) -> dict[int, list[Ends]]:
-    """Finds the thread that works for each stream: the one with most accesses in its steps."""
-    found: dict[int, list[Ends]] = {}
-    for ends in open_streams:
-        trace.skip()
-        for _ in range(3):
-            stream.step(ends)
-        counts = Counter(thread for thread, *_ in trace.accesses())
-        found.setdefault(counts.most_common(1)[0][0], []).append(ends)
+def by_worker(stream: Stream, opened: list[Ends], trace: Trace) -> dict[int, Ends]:
+    """Returns a stream of each worker: the thread with most accesses in its step."""
+    found: dict[int, Ends] = {}
+    for ends in opened:
+        stream.step(ends)
+        counts = Counter(thread for thread, *_ in trace.until_quiet())
+        found.setdefault(counts.most_common(1)[0][0], ends)
     return found
 
 
-def quiet(trace: Trace) -> None:
-    """Waits until Weir has nothing to do that events have left."""
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        time.sleep(0.2)
-        if sum(1 for _ in trace.accesses()) < 20_000:
-            return
-
-
 def measured(weir: str, name: str) -> list[str]:
-    """Prints what one case moves, and returns what is wrong with it."""
+    """Prints what moves in one case, and returns what is wrong with it."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "trace"
         tool = ["valgrind", "--tool=lackey", "--basic-counts=no", "--trace-mem=yes", "--trace-sched=yes"]
-        stream = Stream(weir, [*tool, f"--log-file={log}"], CASES[name], workers=2)
+        stream = Stream(weir, [*tool, f"--log-file={log}"], CASES[name], WORKERS)
         try:
             trace = Trace(log)
-            names = Names(stream.weir.pid, weir)
-            caches = Caches()
             trace.skip()
-            open_streams = [stream.opened() for _ in range(STREAMS)]
-            for access in trace.accesses():
-                caches.access(*access)
-            requests = sum(line.moves for _, line in caches.moved())
-            workers = workers_of(stream, open_streams, trace)
+            requests = Caches()
+            opened = [stream.opened() for _ in range(STREAMS)]
+            for access in trace.until_quiet():
+                requests.access(*access)
+            workers = by_worker(stream, opened, trace)
             if len(workers) < 2:
-                return [f"{name}: all streams have one worker: try again"]
-            pairs = [streams[0] for streams in list(workers.values())[:2]]
-            for _ in range(WARM_UP):
-                for ends in pairs:
-                    stream.step(ends)
-            quiet(trace)
+                return [f"{name}: all streams have one worker"]
             caches = Caches()
-            begun = time.monotonic()
-            for _ in range(TURNS):
-                for ends in pairs:
+            for turn in range(WARM_UP + TURNS):
+                if turn == WARM_UP:
+                    caches = Caches()
+                for caches.worker, ends in workers.items():
+                    caches.event += 1
                     stream.step(ends)
-            took = time.monotonic() - begun
-            count = 0
-            writers: dict[int, set[int]] = {}
-            for access in trace.accesses():
-                caches.access(*access)
-                count += 1
-                if access[3]:
-                    writers.setdefault(access[1] // LINE, set()).add(access[0])
-            caches.is_idle = True
-            time.sleep(took)
-            for access in trace.accesses():
-                caches.access(*access)
-            # Names are asked of the living process.
-            shown = dict(zip(workers, ("worker A", "worker B")))
-            return report(name, caches, writers, names, count, took, requests, shown)
+                    for access in trace.until_quiet():
+                        caches.access(*access)
+            names = Names(stream.weir.pid, weir)
         finally:
             stream.weir.kill()
             stream.weir.wait()
+    return report(name, caches, names, len(workers), sum(line.moves for _, line in requests.moved()))
 
 
-def report(
-    name: str,
-    caches: Caches,
-    writers: dict[int, set[int]],
-    names: Names,
-    count: int,
-    took: float,
-    requests: int,
-    workers: dict[int, str],
-) -> list[str]:
+def report(name: str, caches: Caches, names: Names, workers: int, requests: int) -> list[str]:
     """Prints what moved, and returns what is wrong with it."""
-    events = 2 * TURNS
+    events = workers * TURNS
     moved = caches.moved()
+    often = [each for each in moved if any(count * OFTEN >= TURNS for count in each[1].events.values())]
+    others = [each for each in moved if each not in often]
     names.learn(
         {number * LINE for number, _ in moved}
         | {place for _, line in moved for (_, place, _), _ in line.places.most_common(SHOWN)}
     )
-    often = [each for each in moved if (each[1].moves - each[1].idle) * RARE >= events]
-    rare = [each for each in moved if each not in often]
-    shared = sum(len(threads) > 1 for threads in writers.values())
+    shared = sum(len(threads) > 1 for threads in caches.writers.values())
     print(
-        f"{name}: {events} events in {took:.1f} s, {count / events:,.0f} accesses each, to {len(caches.lines):,} lines; "
-        f"{len(writers):,} were written, {shared} of them by more than one thread"
+        f"{name}: {events} events of {workers} workers, {caches.count / events:,.0f} accesses each, to {len(caches.lines):,} "
+        f"lines; {len(caches.writers):,} were written, {shared} of them by more than one thread"
     )
     print(f"lines that move with events: {len(often)}")
     for each in often:
-        print(described(*each, names, events, workers))
-    print(f"lines that move for other reasons, or less often: {len(rare)}")
-    for each in rare:
-        print(described(*each, names, events, workers))
+        print(described(*each, names, SHOWN))
+    print(f"lines that move for other reasons: {len(others)}")
+    for each in others:
+        print(described(*each, names, SHOWN_OF_OTHERS))
     print(f"for comparison, {STREAMS} requests: {requests} moves")
     wrong = []
     if often:
