@@ -14,15 +14,17 @@ of its own, or from a thread that did something for the same worker's event. Lin
 do that, about once a second, whatever the events. The requests at the beginning must move some, or else the measurement is blind.
 What the kernel writes into the program's memory is not seen; it does that for the thread that asks.
 
-NAME is a case of `benches/instructions.py`, except those that are requests, and those of TLS and HTTP/2: handshakes take minutes
-under valgrind, and these clients answer no pings meanwhile. A case takes some 30 s. A build with line numbers names the functions
-that were inlined, too. Needs valgrind and binutils.
+NAME is a case of `benches/instructions.py` whose streams go to a client of plain HTTP/1.1, or a WebSocket that is passed on. TLS and
+compression take minutes this way, and the clients of HTTP/2 and of bridges answer no pings meanwhile. A case takes some 30 s. A
+build with line numbers names the functions that were inlined, too. Needs valgrind and binutils.
 """
 
 import argparse
 import os
 import re
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -47,7 +49,7 @@ QUIET = 0.002
 # Accesses that are shown of a line that events move, and of another one.
 SHOWN = 3
 SHOWN_OF_OTHERS = 1
-NAMES = [name for name, case in CASES.items() if case.client in ("http1", "gzip", "websocket", "bridge")]
+NAMES = [name for name, case in CASES.items() if case.client in ("http1", "websocket")]
 DEFAULTS = ["OpenAI chat, one event a read"]
 # What valgrind writes when a thread goes on.
 GOES_ON = re.compile(r"SCHED\[(\d+)\]:\s+acquired lock")
@@ -119,7 +121,7 @@ class Trace:
         # The beginning of a line that is not whole yet.
         self.rest = ""
         self.thread = 0
-        self.place = ""
+        self.place = "I  0,0"
 
     def accesses(self) -> Iterator[tuple[int, int, int, bool, int]]:
         """Yields what was added: thread, address, size, whether it writes, and the address of the instruction."""
@@ -138,8 +140,9 @@ class Trace:
                 self.thread = int(found[1])
 
     def skip(self) -> None:
-        """Leaves out what was written until now. Whoever goes on says so."""
+        """Leaves out what was written until now, and the rest of its last line. Whoever goes on says so."""
         self.file.seek(0, os.SEEK_END)
+        self.rest = "left out: "
         for _ in self.until_quiet():
             pass
 
@@ -288,6 +291,8 @@ def main() -> None:
     parser.add_argument("--case", action="append", metavar="NAME", choices=NAMES, help="; ".join(NAMES))
     parser.add_argument("weir", nargs="?", default=str(ROOT / "target/release/weir"), help="the program")
     options = parser.parse_args()
+    # Valgrind and its trace must not outlive this process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
     wrong = []
     for name in options.case or DEFAULTS:
         wrong += measured(str(Path(options.weir).resolve()), name)
