@@ -1,5 +1,5 @@
-"""One stream in lock step through a Weir process of its own, for `benches/instructions.py`: the agent writes, the client
-reads it, the agent writes again. Both are in this process, on plain sockets."""
+"""Streams in lock step through a Weir process of their own, for `benches/instructions.py` and `benches/shared_lines.py`: the
+agent writes, the client reads it, the agent writes again. Both are in this process, on plain sockets."""
 
 import json
 import os
@@ -124,11 +124,26 @@ def post_h2(connection: socket.socket, path: str, body: bytes) -> None:
     connection.sendall(frame(4, 1, 0, b"") + frame(1, 4, 1, fields) + frame(0, 1, 1, body))
 
 
-class Stream:
-    """One stream through its own Weir process."""
+class Ends:
+    """The two ends of an open stream: its client, and its agents."""
 
-    def __init__(self, weir: str, tool: list[str], case: Case):
+    def __init__(self, client: socket.socket, models: list[socket.socket]):
+        self.client = client
+        self.models = models
+        self.gzip = zlib.compressobj(wbits=31)
+        self.events = 0
+
+    def close(self) -> None:
+        for end in (self.client, *self.models):
+            end.close()
+
+
+class Stream:
+    """A Weir process, and a stream through it, or more of them."""
+
+    def __init__(self, weir: str, tool: list[str], case: Case, workers: int = 1):
         self.case = case
+        self.workers = workers
         self.model = socket.create_server(("127.0.0.1", 0))
         self.model.settimeout(PATIENCE)
         self.upstream = f"http://127.0.0.1:{self.model.getsockname()[1]}"
@@ -140,7 +155,7 @@ class Stream:
         # A bridge says native events.
         self.is_translated = reply not in DEFAULTS or case.client == "bridge"
         serve = [weir, "serve", "--listen", f"127.0.0.1:{self.port}", "--upstream", self.upstream]
-        serve += ["--admin", "off", "--workers", "1", "--log-level", "info"]
+        serve += ["--admin", "off", "--workers", str(workers), "--log-level", "info"]
         self.folder = tempfile.TemporaryDirectory()
         if reply != "same" or case.client in ("tls", "bridge"):
             file = Path(self.folder.name) / "weir.yaml"
@@ -173,7 +188,7 @@ class Stream:
         config = {
             "listen": [listen],
             "admin": {"listen": "off"},
-            "workers": 1,
+            "workers": self.workers,
             "log": {"level": "info"},
             "upstreams": {"agent": {"endpoints": [self.upstream]}},
             "defaults": DEFAULTS.get(reply, {"reply": {"as": reply}}),
@@ -223,33 +238,39 @@ class Stream:
         if self.case.client in ("plain", "short"):
             self.run_requests(writes)
             return
-        case, batch = self.case, self.case.batch
-        client = self.connect()
-        models = [self.answered() for _ in range(self.agents)]
-        if case.client == "websocket":
-            received(client, b"\r\n\r\n")
-        gzip = zlib.compressobj(wbits=31)
-        number = 0
+        ends = self.opened()
         for _ in range(writes):
-            events = [case.event(number + index).encode() for index in range(batch)]
-            number += batch
-            if case.client == "websocket":
-                models[-1].sendall(b"".join(map(message, events)))
-            elif case.client == "gzip":
-                models[-1].sendall(chunk(gzip.compress(b"".join(events)) + gzip.flush(zlib.Z_SYNC_FLUSH)))
-            else:
-                models[-1].sendall(b"".join(map(chunk, events)))
-            # An id may follow the last line.
-            expected, got = events[-1][-24:-1], b""
-            # A translation has the same texts, and another envelope.
-            while got.count(b" rain") < batch if self.is_translated else expected not in got:
-                more = client.recv(65536)
-                if not more:
-                    raise SystemExit(f"the stream ended early: {got[-300:]!r}")
-                got += more
-        client.close()
-        for model in models:
-            model.close()
+            self.step(ends)
+        ends.close()
+
+    def opened(self) -> Ends:
+        """Opens a stream."""
+        client = self.connect()
+        ends = Ends(client, [self.answered() for _ in range(self.agents)])
+        if self.case.client == "websocket":
+            received(client, b"\r\n\r\n")
+        return ends
+
+    def step(self, ends: Ends) -> None:
+        """Lets the last agent write once, and the client read that."""
+        case, batch = self.case, self.case.batch
+        events = [case.event(ends.events + index).encode() for index in range(batch)]
+        ends.events += batch
+        model = ends.models[-1]
+        if case.client == "websocket":
+            model.sendall(b"".join(map(message, events)))
+        elif case.client == "gzip":
+            model.sendall(chunk(ends.gzip.compress(b"".join(events)) + ends.gzip.flush(zlib.Z_SYNC_FLUSH)))
+        else:
+            model.sendall(b"".join(map(chunk, events)))
+        # An id may follow the last line.
+        expected, got = events[-1][-24:-1], b""
+        # A translation has the same texts, and another envelope.
+        while got.count(b" rain") < batch if self.is_translated else expected not in got:
+            more = ends.client.recv(65536)
+            if not more:
+                raise SystemExit(f"the stream ended early: {got[-300:]!r}")
+            got += more
 
     def run_requests(self, writes: int) -> None:
         """Sends requests: on one connection those that are answered without a stream, on one each the others, whose streams

@@ -21,7 +21,7 @@ struct Calls {
 pub fn cost(model: &Model, target: &Target, workload: &Workload, window: u64) -> Result<()> {
     let Some(shape) = workload.shape() else {
         bail!(
-            "the cost of {} cannot be told by event: take paced, saturation, saturation16, websocket, websocket64k, \
+            "the cost of {} cannot be told by event: take paced, gateway, saturation, saturation16, websocket, websocket64k, \
              tls, h2-clients, h2-tls or gzip-upstream",
             workload.name
         )

@@ -58,7 +58,7 @@ enum Command {
         /// Which target
         #[arg(long, value_name = "NAME", default_value = "weir")]
         target: String,
-        /// Which workload: paced, saturation, saturation16, websocket, websocket64k, tls, h2-clients, h2-tls or
+        /// Which workload: paced, gateway, saturation, saturation16, websocket, websocket64k, tls, h2-clients, h2-tls or
         /// gzip-upstream
         #[arg(long, value_name = "NAME", default_value = "paced")]
         workload: String,

@@ -20,7 +20,8 @@ const READ_THIS: &str = "\
 The configuration of the targets is in `benches/compare/src/target`. Each has two workers and does not buffer \
 responses. All except `relay` reuse connections to the model. `direct` is no proxy. `relay` only copies bytes between \
 two sockets, so it shows the least that a proxy costs, apart from opening a connection for each client. Weir reads, \
-meters and bounds every event, and writes a log line for each stream; the others pass bytes on and write none. `reply`, \
+meters and bounds every event, and writes a log line for each stream; the others pass bytes on and write none, except \
+`litellm`, a gateway in Python, which reads and writes every event anew. `reply`, \
 `hide`, `resume-memory`, `resume-redis` and `merge` are Weir with that feature. When a \
 client takes less than its model sends, Weir drops the oldest tokens of that stream (`queue.overflow`), and the \
 others stop reading the model. At saturation this can happen to the load generator; the lines below a table say what \

@@ -44,12 +44,16 @@ pub struct Stanza {
     workloads: Option<&'static [&'static str]>,
     /// Whether it takes part if no targets are named.
     by_default: bool,
+    /// Whether it is left out where it is not installed, even if it is named.
+    is_optional: bool,
     /// Whether it is Weir in another form, so that its ratio to Weir is shown.
     is_weir: bool,
     /// Whether it has a Redis server.
     redis: bool,
     /// Whether the body of a request must repeat what is asked of the model.
     in_body: bool,
+    /// What each worker logs once it takes requests. For targets whose workers do not start at about the same time.
+    ready: Option<&'static str>,
     /// Writes the configuration, and returns the command to start.
     command: fn(&Place<'_>) -> Result<Command>,
 }
@@ -177,11 +181,14 @@ pub fn find(names: &[String], options: &Options) -> Result<Vec<Target>> {
             Ok(None) if named => bail!("{}: it is not said where that is", stanza.name),
             Ok(None) => {}
             // Programs that are not installed are left out, but there is no comparison without Weir.
-            Err(error) if !named && stanza.name != weir::STANZA.name => {
+            Err(error) if stanza.is_optional || (!named && stanza.name != weir::STANZA.name) => {
                 eprintln!("without {}: {error:#}", stanza.name);
             }
             Err(error) => return Err(error.context(format!("{} cannot be measured", stanza.name))),
         }
+    }
+    if found.is_empty() {
+        bail!("none of the targets is installed");
     }
     Ok(found)
 }
@@ -195,9 +202,11 @@ impl Stanza {
         cannot: setup::can_do_all,
         workloads: None,
         by_default: true,
+        is_optional: false,
         is_weir: false,
         redis: false,
         in_body: false,
+        ready: None,
         command: |_| bail!("there is nothing to start"),
     };
 

@@ -97,6 +97,10 @@ impl Running {
         wait_for_answer(&mut group, front, setup.gzip)
             .with_context(|| format!("{} does not start: {}", stanza.name, said(&group)))?;
         let started_in = clock::now() - spawned;
+        if let Some(text) = stanza.ready {
+            wait_for_workers(&mut group, text, setup.workers)
+                .with_context(|| format!("{} does not start: {}", stanza.name, said(&group)))?;
+        }
         if let Some(address) = redis_address {
             redis::is_used(address)?;
         }
@@ -146,10 +150,34 @@ fn wait_for_answer(group: &mut Group, front: Front, gzip: bool) -> Result<()> {
     }
 }
 
+/// Polls until every worker has logged `text`. One of them has answered, and the others would start within the window that is
+/// measured.
+fn wait_for_workers(group: &mut Group, text: &str, workers: usize) -> Result<()> {
+    let deadline = clock::now() + START;
+    loop {
+        let ready = log(group).matches(text).count();
+        if ready >= workers {
+            return Ok(());
+        }
+        if let Some(status) = group.ended()? {
+            bail!("it ended with {status}");
+        }
+        if clock::now() > deadline {
+            bail!("{ready} of {workers} workers logged `{text}`");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Returns what it has logged.
+fn log(group: &Group) -> String {
+    let log = std::fs::read(group.directory.path().join("log")).unwrap_or_default();
+    String::from_utf8_lossy(&log).into_owned()
+}
+
 /// Returns the last lines of the log.
 fn said(group: &Group) -> String {
-    let log = std::fs::read(group.directory.path().join("log")).unwrap_or_default();
-    let log = String::from_utf8_lossy(&log);
+    let log = log(group);
     let lines: Vec<_> = log.lines().collect();
     lines[lines.len().saturating_sub(5)..].join(" / ")
 }

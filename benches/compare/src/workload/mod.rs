@@ -78,6 +78,7 @@ pub struct Bench<'a> {
 
 const ALL: &[Workload] = &[
     paced::WORKLOAD,
+    paced::GATEWAY,
     saturation::ONE,
     saturation::SIXTEEN,
     churn::WORKLOAD,

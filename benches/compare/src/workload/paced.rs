@@ -24,3 +24,17 @@ pub(super) const WORKLOAD: Workload = Workload {
     setup: Setup::PLAIN,
     direct: true,
 };
+
+/// So few events that a gateway in Python keeps up, which takes some twenty times as long for each.
+pub(super) const GATEWAY: Workload = Workload {
+    name: "gateway",
+    what: "50 streams, 20 events a second each, spread evenly: as `paced`, with so few events that a gateway in Python \
+           keeps up.",
+    run: Run::Steady(Shape {
+        streams: 50,
+        rate: 20,
+        batch: 1,
+        message: 0,
+    }),
+    ..WORKLOAD
+};
