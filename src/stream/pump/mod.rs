@@ -9,7 +9,8 @@
 //!            │  its event will
 //!            ├─ the same, and it ends the stream ──► Ending ──── room, or the overflow rule ──► over
 //!            ├─ a read for a slow client ──────────► Resting ─── its slot, or a take ─────────► Reading
-//!            ├─ a turn's work is done ─────────────► Yielding ── other tasks have run ────────► Reading, or Blocked again
+//!            ├─ a turn's work is done ─────────────► Yielding ── other tasks have run ────────► Reading, or the state
+//!   │  before (Blocked, Ending)
 //!            └─ the end of the input ─────────────────────────────────────────────────────────► over
 //!   any state ─ a deadline, a client that left, a stop ───────────────────────────────────────► over
 //! ```
