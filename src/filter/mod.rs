@@ -217,7 +217,7 @@ impl Filter {
         };
         // This text is either scanned as a stream or not shown to anyone.
         let own = event.text.and_then(|text| text.within(start));
-        let scrub = Redactor {
+        let redactor = Redactor {
             reasoning: rules.reasoning.hides(),
             tools: rules.tools.hides(),
             marks: Some(&rules.marks),
@@ -226,12 +226,12 @@ impl Filter {
             all_texts: false,
             is_state: event.class == Class::State,
         };
-        let scrubbed = scrub.run(frame.data());
+        let redacted = redactor.run(frame.data());
         let said = event.content;
-        let changed = if scrubbed.edits.is_empty() {
+        let changed = if redacted.edits.is_empty() {
             None
         } else {
-            edit::apply(&frame, &scrubbed.edits)
+            edit::apply(&frame, &redacted.edits)
         };
         let was_changed = changed.is_some();
         let event = match &changed {
@@ -248,8 +248,8 @@ impl Filter {
                 event
             }
         };
-        add(&mut self.hidden.characters, scrubbed.hidden);
-        let kind = if scrubbed.hidden[0] > 0 {
+        add(&mut self.hidden.characters, redacted.hidden);
+        let kind = if redacted.hidden[0] > 0 {
             Kind::Reasoning
         } else {
             Kind::Tool

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use memchr::memmem;
 
 use super::super::edit::{self, Edit};
-use super::super::redact::{Redactor, Scrubbed};
+use super::super::redact::{Redacted, Redactor};
 use super::super::scan::Visible;
 use super::super::{Filter, add, block_of, template};
 use super::leaves::is_word;
@@ -35,14 +35,14 @@ impl Filter {
         });
         let mut skip: Vec<Range<usize>> = text.pieces.iter().cloned().chain(quoted).collect();
         skip.sort_unstable_by_key(|range| range.start);
-        let mut scrubbed = self.scrub(&frame, &skip, false);
-        let changes = self.change(&frame, event, text, &scrubbed.edits, sink);
+        let mut redacted = self.redact(&frame, &skip, false);
+        let changes = self.change(&frame, event, text, &redacted.edits, sink);
         if !changes.is_empty() {
             // What describes the old text goes with it.
-            scrubbed = self.scrub(&frame, &skip, true);
+            redacted = self.redact(&frame, &skip, true);
         }
-        add(&mut self.hidden.characters, scrubbed.hidden);
-        let edits = joined(scrubbed.edits, changes);
+        add(&mut self.hidden.characters, redacted.hidden);
+        let edits = joined(redacted.edits, changes);
         let changed = (!edits.is_empty()).then(|| edit::apply(&frame, &edits));
         match changed.flatten() {
             Some(changed) => sink(
@@ -60,7 +60,7 @@ impl Filter {
     }
 
     /// Finds what must be emptied whatever the text is.
-    fn scrub(&self, frame: &Frame<'_>, skip: &[Range<usize>], traces: bool) -> Scrubbed {
+    fn redact(&self, frame: &Frame<'_>, skip: &[Range<usize>], traces: bool) -> Redacted {
         Redactor {
             reasoning: self.rules.reasoning.hides(),
             tools: self.rules.tools.hides(),
@@ -73,18 +73,18 @@ impl Filter {
         .run(frame.data())
     }
 
-    /// Scans the pieces of the text that `scrubbed` leaves, and returns how they and what repeats them change.
+    /// Scans the pieces of the text that `redacted` leaves, and returns how they and what repeats them change.
     fn change(
         &mut self,
         frame: &Frame<'_>,
         event: &Event,
         text: &Text,
-        scrubbed: &[Edit],
+        redacted: &[Edit],
         sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
     ) -> Vec<Edit> {
         let rules = Arc::clone(&self.rules);
         let data = frame.data();
-        let stays = |range: &&Range<usize>| !touches(scrubbed, range);
+        let stays = |range: &&Range<usize>| !touches(redacted, range);
         let pieces: Vec<&Range<usize>> = text.pieces.iter().filter(stays).collect();
         if pieces.is_empty() {
             return Vec::new();
@@ -124,7 +124,7 @@ impl Filter {
                     frame,
                     event,
                     held,
-                    joined(scrubbed.to_vec(), empty.collect()),
+                    joined(redacted.to_vec(), empty.collect()),
                 )
             })
             .flatten();
