@@ -183,13 +183,13 @@ fn stream(
         })?;
         let stall = app.loaded().config.limits.request_head;
         let total = Instant::now() + settings.total() + GRACE;
-        let bounds = BodyDeadline::current();
-        match &bounds {
-            Some(bounds) => bounds.begin(total, stall),
+        let deadline = BodyDeadline::current();
+        match &deadline {
+            Some(deadline) => deadline.begin(total, stall),
             None => peer.conn.end_by(total),
         }
         let script = Script::begin(place, *settings, parts.version).after_preamble(preamble(app));
-        (script.began(), Body::own(Box::new(script), bounds))
+        (script.began(), Body::own(Box::new(script), deadline))
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
