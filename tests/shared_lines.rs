@@ -77,7 +77,7 @@ const KNOWN: &[(&str, Owner)] = &[
     ("stream/stop.rs", Owner::Stream),
     // A run of several agents has one thread.
     ("translate/ensemble.rs", Owner::Stream),
-    ("tunnel/bells.rs", Owner::Stream),
+    ("tunnel/wake_flags.rs", Owner::Stream),
 ];
 
 #[test]

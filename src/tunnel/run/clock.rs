@@ -55,7 +55,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
             || self.look_at.is_some()
             || self.up.blocked().is_some()
             || self.down.blocked().is_some();
-        if !self.bells.timer.take() && !may_be_earlier {
+        if !self.wake_flags.timer.take() && !may_be_earlier {
             return Poll::Pending;
         }
         loop {
@@ -63,7 +63,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
             if at < self.timer.deadline() {
                 self.timer.as_mut().reset(at);
             }
-            ready!(self.timer.as_mut().poll(&mut self.bells.timer.context()));
+            ready!(
+                self.timer
+                    .as_mut()
+                    .poll(&mut self.wake_flags.timer.context())
+            );
             if at > Instant::now() {
                 self.timer.as_mut().reset(at);
                 continue;
@@ -75,7 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
                 Due::Looks => self.look_at = None,
             }
             // It has fired, and is not set.
-            self.bells.timer.ring();
+            self.wake_flags.timer.set();
             return Poll::Ready(());
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A tunnel ends by itself when both ends have, or when the ends have closed it (RFC 6455, 7) and one of them has gone. If
 //! Weir ends it, each end gets a close frame at the next end of a frame, and has a moment to answer. A message concerns only
-//! the direction whose bell has rung.
+//! the direction whose wake flag is set.
 
 mod clock;
 
@@ -15,9 +15,9 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::bells::Bells;
 use super::close::{self, Why};
 use super::report::{Account, Closer, Ended};
+use super::wake_flags::WakeFlags;
 use super::way::{Failed, Way, Went};
 use crate::client_conn::ClientConn;
 use crate::session::traffic::Totals;
@@ -85,7 +85,7 @@ pub(crate) struct Tunnel<S> {
     /// When bytes last moved.
     moved_at: Instant,
     /// Who has woken the task.
-    bells: Bells,
+    wake_flags: WakeFlags,
     timer: Pin<Box<Sleep>>,
     ending: Option<Ending>,
     /// Who sent the first close frame.
@@ -132,7 +132,7 @@ impl<S> Tunnel<S> {
             up: Way::new(Sender::Client, early),
             down: Way::new(Sender::Server, Bytes::new()),
             // Those of the task replace them when it is known.
-            bells: Bells::new(Waker::noop()),
+            wake_flags: WakeFlags::new(Waker::noop()),
             timer: Box::pin(sleep_until(limits.total_at.min(now + limits.idle))),
             limits,
             moved_at: now,
@@ -160,11 +160,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
     /// Drives the tunnel. Ready when it is over and reported.
     pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Over> {
         tasks::rehearse_defect(|| "tunnel".to_owned());
-        if !self.bells.wakes(cx.waker()) {
-            self.bells = Bells::new(cx.waker());
+        if !self.wake_flags.wakes(cx.waker()) {
+            self.wake_flags = WakeFlags::new(cx.waker());
         }
-        if self.ending.is_none() && self.bells.stop.take() {
-            let stopped = self.account.poll_stop(&mut self.bells.stop.context());
+        if self.ending.is_none() && self.wake_flags.stop.take() {
+            let stopped = self.account.poll_stop(&mut self.wake_flags.stop.context());
             if let Poll::Ready(end) = stopped {
                 self.end(Why::Ended(end));
             }
@@ -220,20 +220,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
             return true;
         }
         if up.more {
-            self.bells.up.ring();
+            self.wake_flags.up.set();
         }
         if down.more {
-            self.bells.down.ring();
+            self.wake_flags.down.set();
         }
         up.more || down.more
     }
 
     /// Moves bytes to the agent, if one of the sockets may have become ready for that.
     fn copy_up(&mut self) -> Result<Went, Failed> {
-        if !self.bells.up.take() {
+        if !self.wake_flags.up.take() {
             return Ok(Went::default());
         }
-        let cx = &mut self.bells.up.context();
+        let cx = &mut self.wake_flags.up.context();
         self.up.poll(cx, &mut self.client, &mut self.agent)
     }
 
@@ -242,17 +242,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
         // While both directions wait, nobody reads the client, and nothing may be flushed: only a write finds its end.
         let looks =
             self.conn.is_some() && self.up.blocked().is_some() && self.down.blocked().is_some();
-        if !self.bells.down.take() && !looks {
+        if !self.wake_flags.down.take() && !looks {
             return Ok(Went::default());
         }
-        let cx = &mut self.bells.down.context();
+        let cx = &mut self.wake_flags.down.context();
         self.down.poll(cx, &mut self.agent, &mut self.client)
     }
 
     /// Reports whether a flush shows that the client has gone. A socket wakes only the last one who waited to write to it,
     /// and that has to remain the direction to the client.
     fn flush_fails(&mut self) -> bool {
-        let cx = &mut self.bells.down.context();
+        let cx = &mut self.wake_flags.down.context();
         matches!(
             Pin::new(&mut self.client).poll_flush(cx),
             Poll::Ready(Err(_))
@@ -313,7 +313,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
             // The client gets what has come, and then the end.
             self.down.source_ended();
         }
-        self.bells.ring_both_ways();
+        self.wake_flags.set_both_ways();
         Went {
             moved: false,
             more: true,
@@ -341,7 +341,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
             .close(close::frame(Sender::Client, why.for_agent(), word));
         self.down
             .close(close::frame(Sender::Server, why.for_client(), word));
-        self.bells.ring_both_ways();
+        self.wake_flags.set_both_ways();
     }
 
     /// Returns what is left if the tunnel is over.
