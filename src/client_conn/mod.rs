@@ -28,7 +28,7 @@ const NEVER: u64 = u64::MAX;
 /// the reason.
 pub(crate) const AFTER_STALL: Duration = Duration::from_secs(1);
 /// How long a connection may take to close once it was told to.
-const GOODBYE: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often the socket is checked for a disconnected client while no task reads from it. A disconnect has to be
 /// noticed within a second.
 const LOOK: Duration = Duration::from_millis(500);
@@ -312,7 +312,8 @@ impl ClientConn {
     pub(crate) fn hurry(&self) {
         self.speaking.store(NEVER, Ordering::Relaxed);
         self.resting.store(self.now(), Ordering::Relaxed);
-        self.keep_alive.store(micros(GOODBYE), Ordering::Relaxed);
+        self.keep_alive
+            .store(micros(CLOSE_TIMEOUT), Ordering::Relaxed);
     }
 
     /// Records that the last response was written. The client has a short time to close as well (lingering close).

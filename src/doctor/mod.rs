@@ -55,7 +55,7 @@ const AGENT: &str = concat!("weir-doctor/", env!("CARGO_PKG_VERSION"));
 /// The silence that is tested if nothing else is said.
 const IDLE: Duration = Duration::from_secs(7);
 /// How long the user's own response may be silent if nothing else is said.
-const PATIENCE: Duration = Duration::from_secs(60);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What to examine, and how.
 #[derive(Debug)]
@@ -131,8 +131,8 @@ pub(crate) async fn diagnose(order: &Order, say: &dyn Fn(&str)) -> std::io::Resu
                 (judged, seen)
             }
             Source::Request(call, twice) => {
-                let patience = order.idle.unwrap_or(PATIENCE);
-                let examined = examine::request(&observer, call, twice, patience, &announce);
+                let idle_timeout = order.idle.unwrap_or(IDLE_TIMEOUT);
+                let examined = examine::request(&observer, call, twice, idle_timeout, &announce);
                 let requested = Box::pin(examined).await;
                 let judged = judge::request::judge(&requested, before.map(|before| &before.seen));
                 let seen = Shown {
@@ -176,12 +176,12 @@ fn source<'a>(order: &Order, target: &'a Target) -> Source<'a> {
     match &order.request {
         None if target.is_root() => Source::Probe(probe::PATH),
         None if named.ends_with(probe::PATH) => Source::Probe(named),
-        None => Source::Request(Call::get(target.path.clone(), PATIENCE), true),
+        None => Source::Request(Call::get(target.path.clone(), IDLE_TIMEOUT), true),
         Some(own) => {
             let call = Call {
                 method: own.method.clone(),
                 body: own.body.clone(),
-                ..Call::get(of_target(own), PATIENCE)
+                ..Call::get(of_target(own), IDLE_TIMEOUT)
             };
             Source::Request(call, own.is_harmless || order.together)
         }

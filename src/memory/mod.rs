@@ -116,7 +116,7 @@ impl Use {
     }
 
     /// Returns how long a client must have taken nothing for its stream to be ended.
-    const fn patience(self) -> Duration {
+    const fn stalled_after(self) -> Duration {
         if self.percent() >= LAST_PERCENT {
             STALLED_AT_LAST
         } else {
@@ -269,7 +269,10 @@ pub async fn watch(watched: Watched, limit: impl Fn() -> MemoryLimit) {
 /// Returns how many were ended.
 fn end_stalled(streams: &Registry, used: Use, pending_release: &mut PendingRelease) -> usize {
     let now = Instant::now();
-    let (excess, patience) = (used.excess(pending_release.expected(now)), used.patience());
+    let (excess, stalled_after) = (
+        used.excess(pending_release.expected(now)),
+        used.stalled_after(),
+    );
     if excess == 0 {
         return 0;
     }
@@ -279,7 +282,7 @@ fn end_stalled(streams: &Registry, used: Use, pending_release: &mut PendingRelea
         .filter(|live| !live.stop.is_asked())
         .filter_map(|live| {
             let (since, bytes) = live.stalled()?;
-            (now.duration_since(since) >= patience).then_some((bytes as u64, live))
+            (now.duration_since(since) >= stalled_after).then_some((bytes as u64, live))
         })
         .collect();
     stalled.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
@@ -316,7 +319,7 @@ mod tests {
         );
         assert_eq!((at(950).excess(0), at(700).excess(0)), (150, 0));
         assert_eq!((at(950).excess(100), at(950).excess(200)), (50, 0));
-        assert!(at(979).patience() > at(980).patience());
+        assert!(at(979).stalled_after() > at(980).stalled_after());
         assert_eq!(at(u64::MAX).percent(), u64::MAX / 1000);
     }
 

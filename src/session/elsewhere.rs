@@ -290,7 +290,7 @@ impl Drop for FollowTask {
 #[derive(Clone, Copy, Debug)]
 pub struct Search {
     /// What the client got last may still be on its way to the store: so long it is waited for.
-    pub patience: Duration,
+    pub timeout: Duration,
     /// Whatever is found is what was looked for.
     pub is_exact: bool,
 }
@@ -314,7 +314,7 @@ pub async fn position(
         } else if meta.state != RemoteState::Live || (search.is_exact && found.is_some()) {
             break;
         } else {
-            let until = *until.get_or_insert_with(|| Instant::now() + search.patience);
+            let until = *until.get_or_insert_with(|| Instant::now() + search.timeout);
             match timeout_at(until, next).await {
                 Ok(next) => next,
                 Err(_) => break,

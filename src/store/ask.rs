@@ -14,7 +14,7 @@ use super::reply::{Verdict, bytes, entries, judge, text};
 use super::terms::{Control, Down, Meta, RemoteState};
 
 /// How long a request waits.
-const PATIENCE: Duration = Duration::from_secs(1);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// How a stream ended whose process is gone.
 const ORPHANED: &str = "upstream_reset";
 
@@ -204,10 +204,12 @@ impl Store {
                 Down
             })
         };
-        let answers = timeout(PATIENCE, Box::pin(asked)).await.map_err(|_| {
-            self.failed(None);
-            Down
-        })??;
+        let answers = timeout(REQUEST_TIMEOUT, Box::pin(asked))
+            .await
+            .map_err(|_| {
+                self.failed(None);
+                Down
+            })??;
         let refused = answers.iter().any(Result::is_err);
         if refused {
             self.refused(judge(&answers).max(Verdict::Refused), &answers);

@@ -26,7 +26,7 @@ const MAX_STREAMS: usize = 128;
 /// Most entries that are read of a stream at a time.
 const MAX_ENTRIES: usize = 8;
 /// Followers wait so long for a server that is away: a failover takes some seconds.
-const PATIENCE: Duration = Duration::from_secs(15);
+const FAILOVER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Where to read in a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub(super) async fn run(store: &Store, lane: &Lane) {
         };
         store.failed(Some(&error));
         let since = *away.get_or_insert_with(Instant::now);
-        if since.elapsed() >= PATIENCE {
+        if since.elapsed() >= FAILOVER_TIMEOUT {
             for feed in lane.feeds.all() {
                 feed.end(Followed::Down);
             }

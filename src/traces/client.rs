@@ -21,7 +21,7 @@ use crate::config::{self, Endpoint, SecretField, Upstream};
 use crate::upstream::{self, Connector};
 
 /// No retry of an export begins after this time.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time of one attempt.
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// Most bytes of a response, which contains next to nothing.

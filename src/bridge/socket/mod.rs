@@ -26,7 +26,7 @@ use clock::NEVER;
 /// Most runs and streams of a socket at the same time.
 const MAX_RUNS: usize = 8;
 /// How long the client may take to answer a close frame.
-const FAREWELL: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Most messages that are read in one turn of the task.
 const TURN_MESSAGES: usize = 16;
 /// Most bytes that are sent in one turn, unless one event is larger.
@@ -278,7 +278,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
         self.ending = Some(Ending {
             why,
-            until: Instant::now() + FAREWELL,
+            until: Instant::now() + CLOSE_TIMEOUT,
             hears: matches!(
                 why,
                 Why::Binary

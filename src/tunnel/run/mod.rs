@@ -27,7 +27,7 @@ use crate::upstream::Upgraded;
 use crate::wire::websocket::Sender;
 
 /// How long the ends may take to answer a close frame of Weir. So long may the bytes in front of it stand still, too.
-const FAREWELL: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long it may take to the end of a frame that has begun, even if its bytes keep coming.
 const LAST_FRAME: Duration = Duration::from_secs(10);
 /// How often it is looked whether a client over HTTP/2 is still there that sends nothing more.
@@ -212,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
             if let Some(ending) = &mut self.ending
                 && !(self.up.is_told() && self.down.is_told())
             {
-                ending.until = now + FAREWELL;
+                ending.until = now + CLOSE_TIMEOUT;
             }
         }
         if self.up.follower.refuses() && self.ending.is_none() {
@@ -300,7 +300,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
             let now = Instant::now();
             self.ending = Some(Ending {
                 why: Why::Ended(why),
-                until: now + FAREWELL,
+                until: now + CLOSE_TIMEOUT,
                 at_last: now + LAST_FRAME,
                 closes: false,
             });
@@ -325,7 +325,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
         let now = Instant::now();
         self.ending = Some(Ending {
             why,
-            until: now + FAREWELL,
+            until: now + CLOSE_TIMEOUT,
             at_last: now + LAST_FRAME,
             closes: true,
         });

@@ -41,7 +41,7 @@ const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Time without a byte on any stream after which the peer is sent a PING.
 const SILENCE: Duration = Duration::from_secs(15);
 /// Time that the peer has to reply to the PING.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection that several streams share.
 #[derive(Clone, Debug)]
@@ -234,7 +234,7 @@ async fn drive(
                 (true, false) => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
                 (false, false) => {
                     asked = pings.send_ping(Ping::opaque()).is_ok();
-                    PATIENCE
+                    PING_TIMEOUT
                 }
                 (_, true) => SILENCE,
             };

@@ -180,7 +180,7 @@ impl Conversation {
                 Poll::Pending => match ready!(self.poll_due(cx)) {
                     Due::Ping => self.put(frame::PING, b""),
                     Due::Dead => {
-                        // There is nobody to say goodbye to.
+                        // There is nobody to send a close frame to.
                         self.io = None;
                         self.end(Broken::Reset(io::ErrorKind::TimedOut.into()));
                     }
