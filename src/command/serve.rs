@@ -15,7 +15,7 @@ use crate::admin;
 use crate::app::{App, Loaded};
 use crate::config::{self, Config, Overrides};
 use crate::drain::Drain;
-use crate::memory::{self, Watched};
+use crate::memory::{self, WatchInputs};
 use crate::metrics::Metrics;
 use crate::server::listener::{self, Bound};
 use crate::server::workers::Workers;
@@ -123,14 +123,14 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
     let in_force = Arc::clone(&app);
     tasks::keep_running("the watch on memory", &metrics.worker_restarts, move || {
         let app = Arc::clone(&in_force);
-        let watched = Watched {
+        let inputs = WatchInputs {
             memory: Arc::clone(&app.memory),
             metrics: Arc::clone(&app.metrics),
             streams: Arc::clone(&app.streams),
             resumables: Arc::clone(&app.resumables),
             requests: Arc::clone(&app.requests),
         };
-        memory::watch(watched, move || app.loaded().config.limits.memory)
+        memory::watch(inputs, move || app.loaded().config.limits.memory)
     });
     let in_force = Arc::clone(&app);
     tasks::keep_running(

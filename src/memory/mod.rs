@@ -186,7 +186,7 @@ pub fn machine() -> Option<u64> {
 
 /// What [`watch`] reads and acts on.
 #[derive(Debug)]
-pub struct Watched {
+pub struct WatchInputs {
     /// Set while memory is short.
     pub memory: Arc<Memory>,
     /// Show the limit and the use.
@@ -200,14 +200,14 @@ pub struct Watched {
 }
 
 /// Checks the memory in use for as long as the process runs.
-pub async fn watch(watched: Watched, limit: impl Fn() -> MemoryLimit) {
-    let Watched {
+pub async fn watch(inputs: WatchInputs, limit: impl Fn() -> MemoryLimit) {
+    let WatchInputs {
         memory,
         metrics,
         streams,
         resumables,
         requests,
-    } = watched;
+    } = inputs;
     let (mut gauge, mut pending_release, mut last) =
         (Gauge::default(), PendingRelease::default(), None);
     loop {
