@@ -71,7 +71,7 @@ pub(crate) enum Form {
 
 /// What a client asks for.
 #[derive(Debug)]
-pub(crate) enum Asked {
+pub(crate) enum BridgeRequest {
     /// The newest stream of a chat, from its beginning.
     Chat {
         id: String,
@@ -125,7 +125,7 @@ pub(crate) type Asking = Pin<Box<dyn Future<Output = Answer> + Send>>;
 /// Turns what clients ask for into requests. The proxy does.
 pub(crate) trait Requests: Send + Sync {
     /// Asks. `conn` stands for the connection of a client that asks for nothing else.
-    fn ask(&self, asked: Asked, conn: Arc<ClientConn>) -> Asking;
+    fn ask(&self, request: BridgeRequest, conn: Arc<ClientConn>) -> Asking;
 
     /// Stops a stream of this process that the socket shows. Reports whether there is one.
     fn stop(&self, id: StreamId) -> bool;

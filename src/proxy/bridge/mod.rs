@@ -27,7 +27,9 @@ use super::resume;
 use super::upgrade_request::only;
 use super::{Peer, ask};
 use crate::app::App;
-use crate::bridge::{Accepted, Answer, Asked, Asking, Form, PROTOCOL, Requests, Start, is_allowed};
+use crate::bridge::{
+    Accepted, Answer, Asking, BridgeRequest, Form, PROTOCOL, Requests, Start, is_allowed,
+};
 use crate::client_conn::ClientConn;
 use crate::config::{REWRITTEN_BYTES, Route, WebSocket};
 use crate::metrics::RouteMetrics;
@@ -318,7 +320,7 @@ fn encoded(text: &str) -> Option<String> {
 }
 
 impl Requests for Opened {
-    fn ask(&self, asked: Asked, conn: Arc<ClientConn>) -> Asking {
+    fn ask(&self, request: BridgeRequest, conn: Arc<ClientConn>) -> Asking {
         let app = Arc::clone(&self.app);
         let peer = Peer {
             origin: self.origin.clone(),
@@ -326,8 +328,8 @@ impl Requests for Opened {
             certificate: self.certificate,
             conn,
         };
-        match asked {
-            Asked::Run {
+        match request {
+            BridgeRequest::Run {
                 form,
                 body,
                 headers,
@@ -350,7 +352,7 @@ impl Requests for Opened {
                     }
                 })
             }
-            Asked::Chat { id, headers } => {
+            BridgeRequest::Chat { id, headers } => {
                 let parts = self.chat(&id, headers);
                 Box::pin(async move {
                     let Some(parts) = parts else {
@@ -367,7 +369,7 @@ impl Requests for Opened {
                     }
                 })
             }
-            Asked::Resume { id, after } => {
+            BridgeRequest::Resume { id, after } => {
                 let target = format!("{}?after={after}", resume::path(id));
                 let parts = self.head(Method::GET, Some(&target), HeaderMap::new());
                 Box::pin(async move {
@@ -377,7 +379,7 @@ impl Requests for Opened {
                     }
                 })
             }
-            Asked::Stop { id } => {
+            BridgeRequest::Stop { id } => {
                 let target = resume::path(id);
                 let parts = self.head(Method::DELETE, Some(&target), HeaderMap::new());
                 Box::pin(async move {
