@@ -1,7 +1,7 @@
 //! One WebSocket: reads what the client says, gives each of its runs a turn, and ends for one reason.
 
 mod clock;
-mod hear;
+mod on_message;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -198,7 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 Ok(Came::Sign) => {}
                 Ok(Came::Text(text)) => {
                     if self.ending.is_none() {
-                        self.hear(cx, &text);
+                        self.on_message(cx, &text);
                     }
                 }
                 Err(Gone::Closed | Gone::Left) => return false,

@@ -1,4 +1,4 @@
-//! What is done with what a client says.
+//! Handles a client's messages: acknowledge, interrupt, resume, start a run.
 
 use std::sync::Arc;
 use std::task::Context;
@@ -23,7 +23,7 @@ use crate::session::stream_id::StreamId;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Acts on a message.
-    pub(super) fn hear(&mut self, cx: &mut Context<'_>, text: &str) {
+    pub(super) fn on_message(&mut self, cx: &mut Context<'_>, text: &str) {
         match message::read(text) {
             Ok(Message::AckAll) => self.acknowledge(None, None),
             Ok(Message::Ack { stream, seq }) => self.acknowledge(stream.as_deref(), Some(seq)),
@@ -42,7 +42,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 };
                 self.begin(cx, wanted, Kind::Events, Form::Native, (request, None));
             }
-            Ok(Message::AiSdk(message)) => self.hear_ai_sdk(cx, message),
+            Ok(Message::AiSdk(message)) => self.on_ai_sdk_message(cx, message),
             Err(Mistake::NotJson) => self.end(cx, Why::NotText),
             Err(Mistake::Meaningless {
                 code,
@@ -55,7 +55,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    fn hear_ai_sdk(&mut self, cx: &mut Context<'_>, message: FromAiSdk) {
+    fn on_ai_sdk_message(&mut self, cx: &mut Context<'_>, message: FromAiSdk) {
         match message {
             FromAiSdk::Abort { request } => {
                 for run in self.runs.iter().filter(|run| run.is_called(&request)) {
