@@ -12,7 +12,7 @@ use super::body_sniff::{self, BodySniff};
 use super::bridged::Bridged;
 use super::own_answer::Answer;
 use super::reject::{Counted, Refused, Rejected, reject};
-use super::upgrade_request::{self, Asked};
+use super::upgrade_request::{self, UpgradeRequest};
 use super::{Peer, choose_reply, loops, metadata, request_span, validate};
 use crate::app::{App, InProgress, Loaded};
 use crate::capacity::Entered;
@@ -94,7 +94,7 @@ pub(super) fn admit(
     let decides = policy.commit_after.is_some() || policy.reply.unstreams;
     let sniff = body_sniff::matters(hint, decides, parts).then(BodySniff::default);
     let entered = Arc::new(entered);
-    let websocket = parts.extensions.get::<Asked>().cloned();
+    let websocket = parts.extensions.get::<UpgradeRequest>().cloned();
     let survives =
         websocket.is_none() && hint.is_some_and(|dialect| dialect.survives_client(parts));
     let detaches = survives.then(|| {

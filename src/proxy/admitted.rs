@@ -7,7 +7,7 @@ use http::{Method, Response, Version};
 use super::body_sniff::BodySniff;
 use super::reject::{Counted, Rejected, Rejection, reject};
 use super::resume::Begin;
-use super::upgrade_request::Asked;
+use super::upgrade_request::UpgradeRequest;
 use crate::app::{App, Loaded};
 use crate::capacity::Entered;
 use crate::dialect::{Choice, Dialect, Members, detect};
@@ -46,7 +46,7 @@ pub(super) struct Admitted {
     /// The head of the request asks for a stream.
     pub(super) accepts_stream: bool,
     /// The client asks for a WebSocket.
-    pub(super) websocket: Option<Asked>,
+    pub(super) websocket: Option<UpgradeRequest>,
     /// The span, if spans are exported, until it is handed on.
     pub(super) span: Option<Span>,
     pub(super) version: Version,

@@ -85,14 +85,14 @@ async fn respond(
         ..
     } = answer;
     if head.status == StatusCode::SWITCHING_PROTOCOLS
-        && let Some(asked) = admitted.websocket.take()
+        && let Some(upgrade) = admitted.websocket.take()
     {
-        return websocket::tunnel(app, conn, admitted, &asked, head, body);
+        return websocket::tunnel(app, conn, admitted, &upgrade, head, body);
     }
     if head.status.is_success()
-        && let Some(asked) = &admitted.websocket
+        && let Some(upgrade) = &admitted.websocket
     {
-        websocket::refuse_success(asked)?;
+        websocket::refuse_success(upgrade)?;
     }
     let dialect = spoken(admitted, &head);
     let framing = match framing(&head, dialect) {

@@ -83,12 +83,12 @@ fn accept(
     admitted: &mut Admitted,
     parts: &request::Parts,
 ) -> Result<Response<Body>, Rejection> {
-    let Some(asked) = admitted.websocket.take() else {
+    let Some(upgrade) = admitted.websocket.take() else {
         return Err(bad("expected an upgrade to a WebSocket"));
     };
     let context = Arc::clone(&admitted.context);
     let policy = &context.route.policy;
-    check(parts, &asked.key)?;
+    check(parts, &upgrade.key)?;
     let host = parts.headers.get(header::HOST);
     let host = (parts.uri.authority().map(http::uri::Authority::as_str))
         .or_else(|| host.and_then(|host| host.to_str().ok()));
@@ -104,12 +104,12 @@ fn accept(
     let registration = registration.map_err(|full| Rejection::too_many_streams(max, full))?;
     let live = Arc::clone(&registration.live);
     let mut response = Response::new(Body::upgraded());
-    if asked.is_http2 {
+    if upgrade.is_http2 {
         *response.status_mut() = StatusCode::OK;
     } else {
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         upstream::request::upgrades(response.headers_mut());
-        if let Ok(accept) = HeaderValue::from_str(&accepting(&asked.key)) {
+        if let Ok(accept) = HeaderValue::from_str(&accepting(&upgrade.key)) {
             (response.headers_mut()).insert(header::SEC_WEBSOCKET_ACCEPT, accept);
         }
     }
