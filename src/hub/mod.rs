@@ -53,7 +53,7 @@ pub use budget::Budget;
 pub use input::{Input, Pushing};
 use slot::Slot;
 use tap::Tapped;
-pub use tap::{Asked, ELSEWHERE_FOR, Tap};
+pub use tap::{ControlMessage, ELSEWHERE_FOR, Tap};
 pub use viewers::{Attached, Refused, Step};
 
 /// How long a viewer's queue may be full before the overflow rule applies to it (see `stream::pump`).

@@ -300,7 +300,7 @@ impl<T> WithViewer<T> {
         };
         let mut cx = Context::from_waker(waker);
         if let Some((live, hub)) = &self.asked
-            && let Poll::Ready(end) = hub.poll_asked(&mut cx)
+            && let Poll::Ready(end) = hub.poll_control(&mut cx)
         {
             live.stop(end);
         }
