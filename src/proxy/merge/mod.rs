@@ -1,7 +1,7 @@
 //! Requests of routes with several agents: each is sent to all of them, and their streams make up one response.
 
-mod asked;
 mod calls;
+mod client_request;
 
 use std::sync::Arc;
 
@@ -27,8 +27,8 @@ use crate::translate::{Ensemble, Target};
 use crate::upstream::{Error, Payload, RequestBody, RequestLimits};
 use crate::wire::Framing;
 use crate::wire::encoding::Coding;
-use asked::{Asked, read};
 use calls::Calls;
+use client_request::{ClientRequest, read};
 
 /// Sends an admitted request to all agents of its route, and returns the response.
 pub(super) async fn forward(
@@ -76,8 +76,8 @@ async fn answer(
     }
     let policy = &context.route.policy;
     let total_at = context.started + policy.deadlines.total;
-    let asked = tokio::select! {
-        asked = timeout_at(total_at, read(admitted, parts, body)) => asked.unwrap_or_else(|_| {
+    let request = tokio::select! {
+        request = timeout_at(total_at, read(admitted, parts, body)) => request.unwrap_or_else(|_| {
             let limit = policy.deadlines.total;
             Err(Rejection::from(&Error::TotalTimeout { limit }))
         })?,
@@ -87,7 +87,7 @@ async fn answer(
     let calls = Calls {
         peer,
         admitted,
-        asked: &asked,
+        request: &request,
         limits,
         total_at,
     };
@@ -104,7 +104,7 @@ async fn answer(
         () = app.cut_off() => return Err(Rejection::cut_off()),
     };
     match heads {
-        Heads::Begin(heads) => start(app, &peer.conn, admitted, (target, rules), heads, &asked),
+        Heads::Begin(heads) => start(app, &peer.conn, admitted, (target, rules), heads, &request),
         Heads::Refused(refused) => match refused.answer {
             Some(answer) => Ok(pass_on(app, &peer.conn, admitted, answer.head, answer.body)),
             None => Err(Rejection {
@@ -123,7 +123,7 @@ fn start(
     admitted: &mut Admitted,
     (target, rules): (Target, Rules),
     agents: Vec<Head>,
-    asked: &Asked,
+    request: &ClientRequest,
 ) -> Result<Response<Body>, Rejection> {
     let context = Arc::clone(&admitted.context);
     let max = admitted.loaded.config.limits.max_streams;
@@ -148,8 +148,8 @@ fn start(
     };
     let merging = Merging {
         ensemble: Arc::new(Ensemble::new(
-            &or_id(&asked.run),
-            &or_id(&asked.thread),
+            &or_id(&request.run),
+            &or_id(&request.thread),
             &names,
         )),
         board: Arc::new(Board::new(&names)),

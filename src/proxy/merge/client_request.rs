@@ -15,7 +15,7 @@ use crate::wire::json::Cursor;
 const MAX_NAME_BYTES: usize = 1024;
 
 /// What a client has asked for.
-pub(super) struct Asked {
+pub(super) struct ClientRequest {
     pub(super) parts: request::Parts,
     pub(super) body: Bytes,
     /// How the client names the run and its conversation; empty if it does not.
@@ -28,7 +28,7 @@ pub(super) async fn read(
     admitted: &Admitted,
     mut parts: request::Parts,
     mut body: RequestBody,
-) -> Result<Asked, Rejection> {
+) -> Result<ClientRequest, Rejection> {
     if body.is_too_large() {
         return Err(Rejection::from(&Error::RequestTooLarge));
     }
@@ -48,7 +48,7 @@ pub(super) async fn read(
         .await?;
     let body = body.take_rewritten();
     admitted.hear(&body);
-    Ok(Asked {
+    Ok(ClientRequest {
         parts,
         body,
         run,
