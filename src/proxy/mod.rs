@@ -63,7 +63,7 @@ use reject::Rejection;
 pub use arrived::Arrived;
 pub(crate) use response_kind::framing as stream_framing;
 #[doc(hidden)]
-pub use resume::asked;
+pub use resume::resume_request;
 
 /// The client of a request, and the worker that serves it.
 #[derive(Clone, Debug)]

@@ -18,10 +18,9 @@
 //! | `answers` | the answers to clients whose stream cannot be continued |
 //! | `malformed` | errors in the parts of a request that name the stream or the position |
 //! | `member`, `own_path`, `percent` | parsing: a member of a JSON body, `/.weir/streams/{id}`, percent-encoding |
-//! | `asked` | the same reading of a request head, for fuzzing |
+//! | `resume_request` | reads a whole head as the ways back do, for fuzzing |
 
 mod answers;
-pub mod asked;
 mod attach;
 mod begin;
 mod caller;
@@ -37,6 +36,7 @@ mod own_path;
 mod percent;
 mod position;
 mod responses;
+pub mod resume_request;
 pub(super) mod ways;
 
 use http::{StatusCode, request};
