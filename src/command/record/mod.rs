@@ -4,11 +4,11 @@
 //! from the agent to an `exchange::Exchange`, which writes it to the `book::Book`.
 
 mod ask;
-mod asked;
 mod book;
 mod exchange;
 mod file;
 mod place;
+mod sent_request;
 mod tap;
 
 use std::sync::Arc;
