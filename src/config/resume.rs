@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use crate::config::choices::Credential;
 use crate::config::defaults as preset;
 use crate::config::error::{Path, Report, shown};
 use crate::config::kind::or;
 use crate::config::layers::Layers;
 use crate::config::number::bound;
-use crate::config::words::Credential;
 use crate::config::{Policy, raw};
 
 /// How clients come back to the streams of a route.

@@ -25,6 +25,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use crate::config::address;
+use crate::config::choices;
 use crate::config::collector;
 use crate::config::defaults::{self as preset, Preset};
 use crate::config::group::{Named, Section, Sections, group, label};
@@ -34,7 +35,6 @@ use crate::config::number::{Count, Share, Size, Time};
 use crate::config::secret::{self, Source};
 use crate::config::talk::{self, Message};
 use crate::config::text::{Flag, OneOf, Text};
-use crate::config::words;
 use crate::config::wrap::{Fields, OneOrMany, OrAuto, OrNull, OrOff, Preferred};
 use crate::config::{Address, Endpoint, LogAccess, LogFormat, Opening, Roots};
 
@@ -120,7 +120,7 @@ group! {
         /// Log format: `json` writes one object per line, `text` is meant for people, `auto` chooses `text` on a
         /// terminal and `json` otherwise.
         format: OneOf<LogFormat> =
-            OneOf { words: words::LOG_FORMATS.to_vec(), preset: preset::LOG_FORMAT };
+            OneOf { choices: choices::LOG_FORMATS.to_vec(), preset: preset::LOG_FORMAT };
         /// Log level: `off`, `error`, `warn`, `info`, `debug` or `trace`, or filter directives such as
         /// `info,weir::config=debug`.
         level: Text<String> =
@@ -132,7 +132,7 @@ group! {
         /// Which requests get a line: `all`, `streams` (streams, WebSockets, clients that came back to a stream, and what
         /// did not end well), or `errors` (only what did not end well).
         access: OneOf<LogAccess> =
-            OneOf { words: words::LOG_ACCESSES.to_vec(), preset: preset::LOG_ACCESS };
+            OneOf { choices: choices::LOG_ACCESSES.to_vec(), preset: preset::LOG_ACCESS };
     }
 }
 
@@ -332,7 +332,7 @@ group! {
     UpstreamTls {
         /// Trusted certificate authorities: `bundled` is Mozilla's list, `system` is the certificate store of the
         /// machine, `none` trusts only `ca_file`.
-        roots: OneOf<Roots> = OneOf { words: words::ROOTS.to_vec(), preset: preset::ROOTS };
+        roots: OneOf<Roots> = OneOf { choices: choices::ROOTS.to_vec(), preset: preset::ROOTS };
         /// PEM file with additional trusted certificate authorities.
         ca_file: OrNull<Text<PathBuf>> = maybe_file();
         /// PEM file with the client certificate chain. Requires `key`.

@@ -8,11 +8,11 @@ use serde_json::json;
 use super::resume::{Leave, Resume};
 use super::websocket::WordOrSection;
 use super::{GIB, HOUR, KIB, MINUTES_10, MS, count, size, time};
+use crate::config::choices::{self, Marker};
 use crate::config::defaults::{self as preset, Preset};
 use crate::config::group::{Section, Switch, group};
 use crate::config::number::{Count, Size, Time};
 use crate::config::text::{Flag, OneOf, Text, Unbuilt};
-use crate::config::words::{self, Marker};
 use crate::config::wrap::{OneOrMany, OrNull, OrOff};
 use crate::dialect::Choice;
 use crate::filter::Hide as HideMode;
@@ -27,7 +27,7 @@ group! {
     /// The section `defaults`, and the same keys in a route.
     Policy {
         /// Dialect of the streams: the protocol and event format of the agent. `auto` detects it.
-        dialect: OneOf<Choice> = OneOf { words: words::dialects(), preset: preset::DIALECT };
+        dialect: OneOf<Choice> = OneOf { choices: choices::dialects(), preset: preset::DIALECT };
         /// Time limits of a stream. Each ends the stream with an outcome of its own.
         deadlines: Section<Deadlines> = Section(PhantomData);
         /// How long the client receives nothing before a heartbeat is sent, or `off`.
@@ -81,11 +81,11 @@ group! {
         /// them on as they are.
         from: OrNull<OneOf<RequestForm>> =
             OrNull {
-                inner: OneOf { words: words::REQUEST_FORMS.to_vec(), preset: preset::REQUEST_FROM },
+                inner: OneOf { choices: choices::REQUEST_FORMS.to_vec(), preset: preset::REQUEST_FROM },
                 why: preset::REQUEST_WHY,
             };
         /// The form that the agent reads.
-        to: OneOf<()> = OneOf { words: words::REQUEST_TARGETS.to_vec(), preset: preset::REQUEST_TO };
+        to: OneOf<()> = OneOf { choices: choices::REQUEST_TARGETS.to_vec(), preset: preset::REQUEST_TO };
     }
 }
 
@@ -119,24 +119,24 @@ group! {
     /// The section `reply`.
     Reply {
         /// Dialect of the client's stream: `same` passes on the agent's; the others translate it.
-        form("as"): OneOf<Option<Target>> = OneOf { words: words::replies(), preset: preset::REPLY };
+        form("as"): OneOf<Option<Target>> = OneOf { choices: choices::replies(), preset: preset::REPLY };
         /// Dialects that a client may ask for instead, with the header `Weir-Reply` or the query parameter `weir.reply`.
         offer: OrNull<OneOrMany<OneOf<Option<Target>>>> =
             OrNull {
-                inner: OneOrMany { inner: OneOf { words: words::replies(), preset: preset::REPLY } },
+                inner: OneOrMany { inner: OneOf { choices: choices::replies(), preset: preset::REPLY } },
                 why: preset::OFFER_WHY,
             };
         /// What clients of a translation are told about what is going on, where their dialect has words for it: `names`
         /// is what the agent says; `visible` also that the model thinks although that is hidden, which tool is used,
         /// and, instead of heartbeats, for how long the agent has been silent; `text` is the same, and clients of
         /// `openai-chat` are told by reasoning text, the tools that the agent runs included.
-        status: OneOf<Statuses> = OneOf { words: words::STATUSES.to_vec(), preset: preset::STATUS };
+        status: OneOf<Statuses> = OneOf { choices: choices::STATUSES.to_vec(), preset: preset::STATUS };
         /// Whether a client that asks for no stream gets one JSON answer made of the agent's stream. The agent is asked for
         /// a stream, so that no deadline between Weir and the agent ever sees silence.
         aggregate: Flag = Flag { preset: preset::AGGREGATE };
         /// What becomes of a whole JSON answer to a request that asked for a stream: `pass` passes it on, `synthesize`
         /// writes it as a stream.
-        unstream: OneOf<bool> = OneOf { words: words::UNSTREAMS.to_vec(), preset: preset::UNSTREAM };
+        unstream: OneOf<bool> = OneOf { choices: choices::UNSTREAMS.to_vec(), preset: preset::UNSTREAM };
     }
 }
 
@@ -178,7 +178,7 @@ group! {
         /// What happens when the queue is full: `drop_oldest` drops the oldest token, `block` stops reading from the
         /// agent (back-pressure), `disconnect` ends the stream as `client_stalled`.
         overflow: OneOf<Overflow> =
-            OneOf { words: words::OVERFLOWS.to_vec(), preset: preset::OVERFLOW };
+            OneOf { choices: choices::OVERFLOWS.to_vec(), preset: preset::OVERFLOW };
     }
 }
 
@@ -196,16 +196,16 @@ group! {
     Hide {
         /// What happens to reasoning: `keep` passes it on, `drop` removes it, `status` removes it and tells the client
         /// so if the dialect has an event for that.
-        reasoning: OneOf<HideMode> = OneOf { words: words::HIDES.to_vec(), preset: preset::HIDE };
+        reasoning: OneOf<HideMode> = OneOf { choices: choices::HIDES.to_vec(), preset: preset::HIDE };
         /// What happens to tool calls and their results. Takes the same values as `reasoning`.
-        tools: OneOf<HideMode> = OneOf { words: words::HIDES.to_vec(), preset: preset::HIDE };
+        tools: OneOf<HideMode> = OneOf { choices: choices::HIDES.to_vec(), preset: preset::HIDE };
         /// Markers of reasoning and tool calls in text: `auto` for all families, or a list of families (see
         /// `docs/leakage.md`) and of custom pairs, written `OPEN ... CLOSE`.
         markers: OneOrMany<Text<Marker>> =
             OneOrMany {
                 inner: Text {
                     form: "a family of markers, or `OPEN ... CLOSE`",
-                    parse: words::marker,
+                    parse: choices::marker,
                     preset: Some(preset::MARKERS),
                 },
             };

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{MINUTES_10, MS, count, time};
+use crate::config::choices;
 use crate::config::defaults as preset;
 use crate::config::error::{Path, Report};
 use crate::config::group::{Group, group, object};
@@ -11,7 +12,6 @@ use crate::config::number::{Count, Time};
 use crate::config::text::{Flag, OneOf, Text};
 use crate::config::tree::{Node, Value};
 use crate::config::websocket::{self, AllowedOrigin, Claimed};
-use crate::config::words;
 use crate::config::wrap::{OneOrMany, OrNull, OrOff};
 
 group! {
@@ -25,7 +25,7 @@ group! {
         /// Whether clients of a bridge acknowledge events: `optional` limits what waits for an acknowledgement once a
         /// client has sent one, `required` from the start, `off` never.
         ack: OrOff<OneOf<Claimed>> =
-            OrOff { inner: OneOf { words: words::ACKS.to_vec(), preset: preset::ACK }, off: None };
+            OrOff { inner: OneOf { choices: choices::ACKS.to_vec(), preset: preset::ACK }, off: None };
         /// How many events of a run a client may leave unacknowledged. Further ones wait in the queue.
         ack_window: Count = count(preset::ACK_WINDOW, 1, 65_536);
         /// A client that has that many, and acknowledges none for so long, gets close 1013.
@@ -52,7 +52,7 @@ group! {
 fn mode() -> OrOff<OneOf<websocket::WebSocket>> {
     OrOff {
         inner: OneOf {
-            words: words::WEBSOCKETS.to_vec(),
+            choices: choices::WEBSOCKETS.to_vec(),
             preset: preset::WEBSOCKET,
         },
         off: None,
