@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::answer::{Error, judged, read_head};
-use super::complaints::Complaints;
+use super::log_limit::LogLimit;
 use super::retry::Failure;
 use super::sign::Key;
 use crate::config::{Endpoint, Upstream, UpstreamTls};
@@ -54,7 +54,7 @@ pub(super) struct Webhook {
     upstream: Upstream,
     connector: Option<Connector>,
     turns: Semaphore,
-    complaints: Complaints,
+    log_limit: LogLimit,
 }
 
 impl Webhook {
@@ -71,7 +71,7 @@ impl Webhook {
             upstream,
             connector,
             turns: Semaphore::new(MAX_AT_ONCE),
-            complaints: Complaints::default(),
+            log_limit: LogLimit::default(),
         })
     }
 
@@ -143,7 +143,7 @@ impl Webhook {
     }
 
     fn complain(&self, why: impl FnOnce() -> String) {
-        if self.complaints.is_due() {
+        if self.log_limit.is_due() {
             let (receiver, error) = (&self.hook.endpoint.authority, why());
             tracing::warn!(receiver, error, "the webhook does not take records");
         }
