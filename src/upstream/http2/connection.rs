@@ -14,7 +14,7 @@ use h2::{Ping, PingPong, Reason, SendStream};
 use http::Request;
 use tokio::time::{Instant, sleep};
 
-use super::last_words::LastWords;
+use super::read_to_end::ReadToEnd;
 use crate::strict::StrictIo;
 use crate::strict::frame_flood::FrameFlood;
 use crate::tasks;
@@ -78,7 +78,7 @@ impl Connection {
     /// If the peer does not speak HTTP/2, or the connection ends.
     pub(in crate::upstream) async fn open(io: Io, scheme: &'static str) -> io::Result<Self> {
         let retired = Arc::<AtomicBool>::default();
-        let io = LastWords::new(io, Arc::clone(&retired));
+        let io = ReadToEnd::new(io, Arc::clone(&retired));
         let opening = client::Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW_BYTES)
@@ -213,7 +213,7 @@ impl Hearing {
 
 /// Reads and writes for all streams, until nobody holds the connection or it breaks.
 async fn drive(
-    mut connection: client::Connection<StrictIo<LastWords<Io>, FrameFlood>, Bytes>,
+    mut connection: client::Connection<StrictIo<ReadToEnd<Io>, FrameFlood>, Bytes>,
     mut pings: PingPong,
     shared: Arc<Shared>,
 ) {

@@ -12,8 +12,8 @@
 //! which is the back-pressure on the upstream.
 
 mod connection;
-mod last_words;
 mod pool;
+mod read_to_end;
 mod recv_buffer;
 mod upload;
 
