@@ -57,11 +57,11 @@ impl Store {
 
     /// Remembers a stream under a name; the newest counts. Nothing waits: `worker` stores it soon.
     pub fn remember(&self, worker: usize, name: &str, id: &str, ttl: Duration) {
-        if let Some(lane) = self.lanes.get(worker) {
+        if let Some(worker_store) = self.worker_stores.get(worker) {
             let mut set = redis::cmd("SET");
             set.arg(self.keys.name(name)).arg(id);
             set.arg("PX").arg(millis(ttl));
-            lane.outbox.note(set);
+            worker_store.outbox.note(set);
         }
     }
 
@@ -219,6 +219,8 @@ impl Store {
 
     /// Returns a connection that works.
     fn link(&self) -> Option<Link> {
-        self.lanes.iter().find_map(|lane| lane.link())
+        self.worker_stores
+            .iter()
+            .find_map(|worker_store| worker_store.link())
     }
 }
