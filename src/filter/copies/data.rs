@@ -89,23 +89,23 @@ impl Filter {
         if pieces.is_empty() {
             return Vec::new();
         }
-        let mut lane = self.take_lane(text.lane);
-        lane.is_copy = true;
-        let before = (lane.scanner.spans, lane.scanner.hidden);
+        let mut scanned = self.take_text(text.lane);
+        scanned.is_copy = true;
+        let before = (scanned.scanner.spans, scanned.scanner.hidden);
         let mut changes = Vec::new();
         let mut said = Vec::new();
         for piece in &pieces {
             let raw = data.get((*piece).clone()).unwrap_or_default();
-            lane.restart_at_whole(&rules.marks, raw);
+            scanned.restart_at_whole(&rules.marks, raw);
             let mut visible = Visible::of(raw);
-            lane.scanner.feed(&rules.marks, raw, &mut visible);
+            scanned.scanner.feed(&rules.marks, raw, &mut visible);
             if let Some(visible) = visible.changed() {
                 changes.push(((*piece).clone(), visible));
                 said.extend_from_slice(raw);
             }
         }
-        self.note_spans(&mut lane, before.0, sink);
-        if (lane.scanner.spans, lane.scanner.hidden) != before {
+        self.note_spans(&mut scanned, before.0, sink);
+        if (scanned.scanner.spans, scanned.scanner.hidden) != before {
             let repeats = |range: &&Range<usize>| {
                 let other = data.get((*range).clone()).unwrap_or_default();
                 is_copy(other, &said)
@@ -113,7 +113,7 @@ impl Filter {
             let others = text.others.iter().filter(stays).filter(repeats);
             changes.extend(others.map(|other| (other.clone(), Vec::new())));
         }
-        lane.last = (lane.scanner.holds())
+        scanned.last = (scanned.scanner.holds())
             .then(|| {
                 // What is held leaves as the last piece of an event without anything else of this text.
                 let held = pieces.last().copied()?;
@@ -128,7 +128,7 @@ impl Filter {
                 )
             })
             .flatten();
-        self.put_lane(lane, sink);
+        self.put_text(scanned, sink);
         changes
     }
 }
