@@ -15,8 +15,8 @@
 //! ```
 //!
 //! While little is in progress, this restricts nobody. A single connection can take seven tenths of the limit, and
-//! several ones together seven eighths. The last eighth is for others, and who has nothing yet is refused only if nothing
-//! is free at all. (Switches share their buffers between ports in this way; it is called dynamic thresholds.)
+//! several ones together seven eighths. The last eighth is for others, and a connection without requests is refused
+//! only if nothing is free. (Switches share their buffers between ports in this way; it is called dynamic thresholds.)
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

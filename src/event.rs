@@ -313,7 +313,7 @@ pub struct Event {
     pub side: Side,
     /// Which texts are over with the event.
     pub texts_over: TextsOver,
-    /// Whose event it is, where several agents write one stream: from 1. Zero is nobody's in particular.
+    /// Whose event it is, where several agents write one stream: from 1. Zero is for events without an agent.
     pub agent: u8,
 }
 

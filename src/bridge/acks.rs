@@ -64,7 +64,7 @@ impl Acks {
         self.sent.len() >= self.window
     }
 
-    /// Returns since when that is so.
+    /// Returns since when the window has been full.
     pub(super) const fn full_since(&self) -> Option<Instant> {
         self.full_since
     }

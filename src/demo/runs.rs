@@ -1,4 +1,5 @@
-//! The demo agent's own account of its runs: what it works on, what it generated, and how much of that nobody heard.
+//! The demo agent's own account of its runs: what it works on, what it generated, and how much was generated after the
+//! client had left.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -103,7 +103,7 @@ pub(crate) struct Facts {
 /// How a response ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// As HTTP ends a body.
+    /// The body ended properly.
     Complete,
     /// The connection broke.
     Broken(String),

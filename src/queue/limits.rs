@@ -1,4 +1,4 @@
-//! The bounds of a queue, and what gives way at them. Data.
+//! The limits of a queue, and the overflow rule that applies when they are reached.
 
 /// Bounds and rules of one queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -87,8 +87,8 @@ impl Sender {
         wake(state);
     }
 
-    /// Offers one event of a read, with its number in the stream, to a reader of several: it never waits outside, because
-    /// the others go on. Returns whether it was accepted. `more`: the size of the read, if more events of it follow;
+    /// Offers one event to one of several viewers, with its number in the stream. The event is never kept waiting, because
+    /// the other viewers go on. Returns whether it was accepted. `more`: the size of the read, if more events of it follow;
     /// [`Sender::offered`] must be called after them.
     #[inline]
     pub fn offer(

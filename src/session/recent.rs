@@ -1,5 +1,5 @@
-//! What ended lately: the last streams with their figures, the requests that failed before they became one, and times and
-//! reasons over the last minutes.
+//! The part of `/streams` about what ended lately: the last streams with their figures, the requests that failed before
+//! they became one, and times and reasons over the last minutes.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;

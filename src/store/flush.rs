@@ -29,7 +29,7 @@ const GATHER: Duration = Duration::from_millis(100);
 const IDLE: Duration = Duration::from_secs(1);
 /// How long a process counts as alive after it said so.
 const LEASE: Duration = Duration::from_secs(15);
-/// How often it says so.
+/// How often the lease is renewed.
 const RENEW: Duration = Duration::from_secs(5);
 /// How long questions wait for a process that does not read them.
 pub(super) const CONTROL: Duration = Duration::from_secs(60);

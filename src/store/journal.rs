@@ -1,4 +1,4 @@
-//! What waits to be stored of one stream that runs here.
+//! Events of a local stream that are not stored yet.
 //!
 //! The stream's task adds events; the connection of its worker takes them away. A stream whose events cannot all be
 //! stored is broken off: nothing more is stored of it, and what is stored is sealed with a gap, or deleted.

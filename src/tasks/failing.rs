@@ -1,4 +1,4 @@
-//! Whether a panic is the reason for what is being dropped.
+//! Reports whether a value is dropped because of a panic.
 
 use std::cell::Cell;
 

@@ -27,7 +27,7 @@ pub(crate) enum Leave {
     Noticed(i64),
     /// It noticed that only when it sent the next event, after this time.
     AtNextEvent(i64),
-    /// It sent everything that was left.
+    /// The probe did not notice: it sent the rest of the stream.
     Never,
     /// It could not be asked.
     Unknown(String),

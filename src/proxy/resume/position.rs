@@ -1,6 +1,6 @@
 //! Where in a stream a client wants to go on.
 //!
-//! A position in the header `Last-Event-ID` is stronger than one in the query. An `EventSource` that was opened with
+//! A position in the header `Last-Event-ID` takes precedence over one in the query. An `EventSource` that was opened with
 //! `?after=5` keeps that URL when it comes back, and puts the last event that it has seen in the header.
 
 use http::HeaderMap;
