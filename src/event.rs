@@ -139,7 +139,7 @@ pub struct Usage {
 pub struct Brief {
     /// The length of its block.
     pub len: usize,
-    /// Its class.
+    /// The class of the event.
     pub class: Class,
     /// Whose event it is: [`Event::agent`].
     pub agent: u8,

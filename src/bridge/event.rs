@@ -9,7 +9,7 @@ use super::Refusal;
 pub(super) struct Stops {
     /// The client itself has stopped it.
     pub(super) by_client: bool,
-    /// It is an event `interrupted`.
+    /// The end is an event `interrupted`.
     pub(super) as_interrupted: bool,
 }
 

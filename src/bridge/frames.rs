@@ -28,7 +28,7 @@ const FRAME_BYTES: usize = 64 * 1024;
 /// What comes from the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Came {
-    /// It closes, with this code.
+    /// The client closes, with this code.
     Close(Option<u16>),
     /// A ping or a pong: it is there.
     Sign,
@@ -40,9 +40,9 @@ pub(super) enum Came {
 pub(super) enum Gone {
     /// Both sides have closed.
     Closed,
-    /// Its connection is gone.
+    /// The client's connection is gone.
     Left,
-    /// It has to be closed.
+    /// The client's connection has to be closed.
     Must(Why),
 }
 

@@ -94,14 +94,14 @@ pub(crate) enum BridgeRequest {
 pub(crate) enum Answer {
     /// There is a stream, and the client has all of it.
     Complete,
-    /// It was done, or there is nothing to continue.
+    /// The request was done, or there is nothing to continue.
     Nothing,
-    /// It was refused, by Weir or by the agent.
+    /// The request was refused, by Weir or by the agent.
     Refused(Refusal),
     /// Events.
     Stream {
         id: StreamId,
-        /// They are server-sent events, not lines.
+        /// The events are server-sent events, not lines.
         is_sse: bool,
         stream: Box<Stream>,
     },

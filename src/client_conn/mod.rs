@@ -111,9 +111,10 @@ pub struct ClientConn {
     interim: Mutex<Option<Box<BytesMut>>>,
     /// The request that was refused before its head was read.
     pub(crate) refused: Refused,
-    /// Its share of the requests that the process has in progress. Calls that continue without their client count, too.
+    /// The connection's share of the requests that the process has in progress. Calls that continue without their client
+    /// count, too.
     pub(crate) requests: Share,
-    /// Its share of the live streams.
+    /// The connection's share of the live streams.
     pub(crate) streams: Share,
 }
 

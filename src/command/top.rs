@@ -47,7 +47,7 @@ enum Message {
 /// What all threads know.
 struct Target {
     place: Place,
-    /// As it was given.
+    /// The admin listener's address as it was given.
     shown: String,
     /// Marks a request as an operator's.
     mark: HeaderName,

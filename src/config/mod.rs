@@ -206,9 +206,9 @@ pub struct Log {
 pub enum LogAccess {
     /// Each.
     All,
-    /// Those that did not end well.
+    /// Requests that did not end well.
     Errors,
-    /// Those of streams and WebSockets, and those that did not end well.
+    /// Streams and WebSockets, and all requests that did not end well.
     Streams,
 }
 

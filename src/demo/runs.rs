@@ -38,13 +38,13 @@ impl Lane {
 /// How far a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// It generates.
+    /// The run generates.
     Running,
-    /// It said everything.
+    /// The run said everything.
     Finished,
-    /// It failed, as the script wanted.
+    /// The run failed, as the script wanted.
     Crashed,
-    /// Its connection was closed before it had said everything.
+    /// The run's connection was closed before it had said everything.
     Stopped,
 }
 

@@ -51,17 +51,17 @@ pub(super) enum Fault {
     None,
     /// The agent's connection breaks in the middle.
     Crash,
-    /// It says nothing more, and does not end either.
+    /// The agent says nothing more, and does not end either.
     Hang,
-    /// It thinks in silence, and goes on.
+    /// The agent thinks in silence, and goes on.
     Silence,
-    /// It writes as fast as it can.
+    /// The agent writes as fast as it can.
     Flood,
-    /// It compresses its answer, whatever the client accepts.
+    /// The agent compresses its answer, whatever the client accepts.
     Gzip,
-    /// It writes in the middle of characters.
+    /// The agent's writes end in the middle of characters.
     Split,
-    /// Its thoughts stand in the answer.
+    /// The agent's thoughts stand in the answer.
     Think,
 }
 

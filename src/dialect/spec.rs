@@ -64,7 +64,7 @@ pub(super) struct DialectSpec {
     pub(super) generic: bool,
     /// What leakage control must know about its events.
     pub(super) hide: HideFacts,
-    /// Its attributes in the GenAI semantic conventions.
+    /// The attributes of the dialect in the GenAI semantic conventions.
     pub(super) gen_ai: GenAi,
     /// What its clients do with the ids of events.
     pub(super) resume_ids: ResumeIds,
@@ -75,11 +75,11 @@ pub(super) struct DialectSpec {
 /// What the clients of a dialect do with ids that Weir gives its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResumeIds {
-    /// They come back with the last one.
+    /// Clients come back with the last id.
     Used,
-    /// They skip them.
+    /// Clients skip ids.
     Skipped,
-    /// They would fail, or come back where nobody expects them.
+    /// Clients would fail on ids, or come back where nobody expects them.
     Never,
 }
 
@@ -151,7 +151,7 @@ impl HideFacts {
 /// Events that carry another event as it came from the model's provider.
 #[derive(Clone, Copy, Debug)]
 pub struct Carries {
-    /// Their `type`.
+    /// The `type` of these events.
     pub kind: &'static [u8],
     /// The top-level member that holds the other event.
     pub member: &'static [u8],

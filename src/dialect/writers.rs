@@ -37,7 +37,7 @@ struct Place {
 /// The text of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Text {
-    /// Its lane.
+    /// The lane of the text.
     pub(super) lane: u64,
     /// Whether it may be another text than the one before in its lane: so far there was one id, and now there are two.
     pub(super) may_begin: bool,

@@ -82,7 +82,7 @@ pub(crate) struct Own {
     pub(crate) body: Bytes,
     /// The path for URLs that name only a host, or a base URL as SDKs take it: a host and `/v1`.
     pub(crate) path: Option<&'static str>,
-    /// It may be sent twice without harm.
+    /// The request may be sent twice without harm.
     pub(crate) is_harmless: bool,
 }
 

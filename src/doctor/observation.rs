@@ -34,9 +34,9 @@ pub(crate) struct Head {
     pub(crate) via: Option<String>,
     /// Where a redirect leads, as it may be shown.
     pub(crate) location: Option<String>,
-    /// It has the header of Weir's probe.
+    /// The response has the header of Weir's probe.
     pub(crate) is_probe: bool,
-    /// It has the header of a stream that came through Weir.
+    /// The response has the header of a stream that came through Weir.
     pub(crate) is_weirs: bool,
 }
 

@@ -67,9 +67,9 @@ pub(super) struct Redactor<'a> {
     pub(super) skip: &'a [Range<usize>],
     /// Empties the members with an entry for each token, too.
     pub(super) traces: bool,
-    /// It is data of the application: any string may be such a text, and names are taken at their word.
+    /// The payload is data of the application: any string may be such a text, and names are taken at their word.
     pub(super) all_texts: bool,
-    /// It is the state of an application, which gives its members their names: any string may be such a text.
+    /// The payload is the state of an application, which gives its members their names: any string may be such a text.
     pub(super) is_state: bool,
 }
 

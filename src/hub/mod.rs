@@ -65,11 +65,11 @@ const STREAM_BYTES: usize = 4 * 1024;
 /// What happens to the run when its last viewer leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnLeave {
-    /// It is cancelled.
+    /// The run is cancelled.
     Cancel,
-    /// It is cancelled if nobody comes back within this time.
+    /// The run is cancelled if nobody comes back within this time.
     Grace(Duration),
-    /// It runs to its end.
+    /// The run goes on to its end.
     Continue,
 }
 
@@ -78,7 +78,7 @@ pub enum OnLeave {
 pub enum Ids {
     /// None.
     Off,
-    /// Those of dialects whose clients come back with the last one.
+    /// Events of dialects whose clients come back with the last id.
     WhereUsed,
     /// All, except where they would break clients.
     WhereSafe,
@@ -188,7 +188,7 @@ impl Hub {
         Self::after(0, name, settings, encoder, budget)
     }
 
-    /// The same, for the events of the stream behind the one with this number.
+    /// Creates the hub for the events of the stream behind the one with this number.
     pub fn after(
         last: u64,
         name: &str,

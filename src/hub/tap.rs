@@ -35,7 +35,7 @@ pub enum ControlMessage {
     Stop,
     /// The viewer of this name follows the stream there.
     ViewerCame(Box<str>),
-    /// It has left.
+    /// The viewer of this name has left.
     ViewerLeft(Box<str>),
 }
 

@@ -13,7 +13,7 @@ use crate::stream::end::End;
 /// A viewer that has attached.
 #[derive(Debug)]
 pub struct Attached {
-    /// Its number among the viewers of its stream, from 1.
+    /// The number of the viewer among the viewers of its stream, from 1.
     pub number: u32,
     /// What its response reads from.
     pub receiver: Receiver,
@@ -39,9 +39,9 @@ pub enum Refused {
 /// What a viewer's task has to know.
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
-    /// Its client has left.
+    /// The viewer's client has left.
     Gone(End),
-    /// It follows.
+    /// The viewer follows.
     Follows {
         /// Since when data waits without being taken.
         waiting_since: Option<Instant>,
@@ -84,7 +84,7 @@ impl Hub {
         self.attach_first_after(0, now)
     }
 
-    /// The same, for a stream of which nothing up to this number is kept here.
+    /// Adds the first viewer of a stream of which nothing up to this number is kept here.
     pub fn attach_first_after(&self, after: u64, now: Instant) -> Attached {
         let mut state = self.lock();
         let attached = self.enter(&mut state, after, now);

@@ -32,7 +32,7 @@ pub(crate) enum Change {
     Add {
         /// The key.
         key: &'static str,
-        /// Its value.
+        /// The value of the key.
         yaml: String,
     },
     /// A sequence gets another last item.

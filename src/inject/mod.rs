@@ -222,7 +222,7 @@ struct Document<'a> {
 }
 
 impl Document<'_> {
-    /// Its objects, with their ways in it: itself, or the items of a List.
+    /// Returns the objects of the document, with their ways in it: itself, or the items of a List.
     fn objects(&self) -> Vec<(&Node, Vec<Step>)> {
         let Some(root) = &self.root else {
             return Vec::new();

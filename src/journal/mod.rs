@@ -84,7 +84,7 @@ impl Journal {
         self.fits_all(1, len)
     }
 
-    /// The same, for so many events of so many bytes together.
+    /// Reports whether so many events of so many bytes together fit without an eviction.
     pub const fn fits_all(&self, events: usize, bytes: usize) -> bool {
         self.events == 0
             || (self.events + events <= self.bounds.max_events

@@ -8,7 +8,7 @@ const USUAL_BYTES: usize = 16 * 1024;
 const FIRST_BYTES: usize = 512;
 /// The first allocation of a further buffer: the stream is not short.
 const FURTHER_BYTES: usize = 4 * 1024;
-/// As many notes are expected in a further buffer.
+/// How many notes are expected in a further buffer.
 const FURTHER_NOTES: usize = 32;
 
 /// An event that is kept.
@@ -20,7 +20,7 @@ pub struct Kept<'a> {
     pub class: Class,
     /// Whose event it is: [`Event::agent`](crate::event::Event::agent).
     pub agent: u8,
-    /// Its text, as it is written in the block; empty if it has none.
+    /// The text of the event, as it is written in the block; empty if it has none.
     pub text: &'a [u8],
 }
 

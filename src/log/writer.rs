@@ -14,7 +14,7 @@ const MAX_BYTES: usize = 1 << 20;
 
 /// How long the thread lets lines gather after it has written some.
 const PAUSE: Duration = Duration::from_millis(5);
-/// As many bytes end the pause.
+/// How many bytes end the pause.
 const MANY_BYTES: usize = MAX_BYTES / 4;
 
 /// A handle to a log. Each write is one line.

@@ -19,7 +19,7 @@ use cgroup::Group;
 
 /// New requests are refused from this percentage of the limit.
 const REFUSE_PERCENT: u64 = 85;
-/// They are served again below this percentage.
+/// New requests are served again below this percentage.
 const SERVE_PERCENT: u64 = 80;
 /// The streams of stalled clients are ended from this percentage.
 const END_PERCENT: u64 = 95;
@@ -37,7 +37,7 @@ const BYTES_IN_A_MILLISECOND: u64 = 2 * 1024 * 1024;
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// A client that has taken nothing for this long counts as stalled.
 const STALLED: Duration = Duration::from_secs(1);
-/// The same from [`LAST_PERCENT`] on.
+/// From [`LAST_PERCENT`] on, a client that has taken nothing for this long counts as stalled.
 const STALLED_AT_LAST: Duration = Duration::from_millis(200);
 
 /// How long the memory of ended streams is expected to be released: until then, the streams have ended and the

@@ -20,7 +20,7 @@ pub struct Fate {
     pub outcome: Option<&'static str>,
     /// When its first answer text came.
     pub first_token: Option<Instant>,
-    /// It has begun to stream.
+    /// The agent has begun to stream.
     streams: bool,
 }
 

@@ -35,9 +35,9 @@ pub(super) struct Admitted {
     pub(super) detaches: Option<Detachable>,
     /// What is needed to come back to its stream; `None` if nobody can.
     pub(super) resuming: Option<Begin>,
-    /// Its stream may be silent for as long as it lasts.
+    /// The stream of the request may be silent for as long as it lasts.
     pub(super) subscribes: bool,
-    /// Its path says that its stream is one reply of a model and nothing else.
+    /// The request's path says that its stream is one reply of a model and nothing else.
     pub(super) single_reply: bool,
     /// What its stream is translated to; `None` if it keeps its dialect.
     pub(super) target: Option<Target>,

@@ -217,7 +217,7 @@ fn pass(
     Ok(pass_on(app, conn, admitted, head, body))
 }
 
-/// The same, for a response that has been looked at and counted.
+/// Passes on a response that has been checked and counted.
 pub(super) fn pass_on(
     app: &Arc<App>,
     conn: &Arc<ClientConn>,

@@ -78,7 +78,7 @@ struct Unit {
     chars: usize,
     /// Nothing is to be waited for.
     complete: bool,
-    /// It has the first piece of its kind.
+    /// The unit has the first piece of its kind.
     first: bool,
 }
 

@@ -30,7 +30,7 @@ pub struct Recording {
 /// A request and its response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
-    /// Its number in the file.
+    /// The number of the exchange in the file.
     pub number: u64,
     /// What was asked.
     pub request: Request,

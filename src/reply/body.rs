@@ -24,8 +24,8 @@ use super::stream::{Held, Stream, Took};
 /// How many bytes are handed to the connection at a time. More would only wait in the connection's buffers.
 pub(crate) const FRAME_BYTES: usize = 32 * 1024;
 
-/// The same for a shared (HTTP/2) connection. Its engine asks for more only when the client has taken these bytes,
-/// and does not show how many of them it still holds.
+/// How many bytes are handed to a shared (HTTP/2) connection at a time. Its engine asks for more only when the client
+/// has taken these bytes, and does not show how many of them it still holds.
 const SHARED_FRAME_BYTES: usize = 16 * 1024;
 
 /// A response body, with the values that must live as long as it does.

@@ -37,7 +37,7 @@ pub(super) struct Worker {
 pub(super) enum Ended {
     /// The process ends.
     Stopped,
-    /// It panicked, or could not use its runtime or a listener.
+    /// The worker panicked, or could not use its runtime or a listener.
     Failed,
 }
 

@@ -47,7 +47,7 @@ pub struct Elsewhere<'a> {
     pub store: &'a Arc<Store>,
     /// The worker that serves the client.
     pub worker: usize,
-    /// Its id.
+    /// The id of the stream.
     pub id: StreamId,
     /// What is known of it.
     pub meta: &'a Meta,

@@ -33,7 +33,7 @@ pub const REJECTED: &str = "rejected";
 /// was said.
 #[derive(Clone, Debug)]
 pub struct Ended {
-    /// Its number among all that have ended, from 1.
+    /// The number of the stream among all that have ended, from 1.
     pub number: u64,
     /// The id of the stream; `None` if there was none.
     pub id: Option<StreamId>,
@@ -53,7 +53,7 @@ pub struct Ended {
     pub reply: Option<&'static str>,
     /// Why it ended; `None` of a request that was rejected.
     pub outcome: Option<End>,
-    /// The same, or what tells more.
+    /// The outcome, or a code that tells more.
     pub code: &'static str,
     /// The status that the client got.
     pub status: StatusCode,
@@ -169,7 +169,7 @@ struct State {
     /// How many have ended.
     count: u64,
     ended: VecDeque<Ended>,
-    /// Those in which something ended, oldest first.
+    /// The periods in which something ended, oldest first.
     periods: VecDeque<Period>,
 }
 

@@ -148,7 +148,7 @@ impl Store {
         }
     }
 
-    /// The same, for a process that knows the key: the store may have been emptied meanwhile.
+    /// Returns the shared key for a process that knows it already: the store may have been emptied meanwhile.
     ///
     /// # Errors
     /// If the store cannot be asked within a second.

@@ -27,7 +27,7 @@ pub(super) const ORPHANED: &str = "x";
 pub(super) const CHUNK_BYTES: usize = 16 << 10;
 /// What one event takes in the index at most.
 const INDEX_BYTES: usize = 6;
-/// The same, if its block has less than 16 KiB.
+/// What one event takes in the index if its block has less than 16 KiB.
 const USUAL_INDEX_BYTES: usize = 3;
 
 /// Events after each other that become one entry.

@@ -23,7 +23,7 @@ pub(super) const PAUSE: Duration = Duration::from_millis(250);
 /// From the start of one pipeline to the next: how long an event may wait here before it is sent, if somebody follows its
 /// stream elsewhere.
 const GATHER_URGENT: Duration = Duration::from_millis(25);
-/// The same for all others. At the pace of models, some five events of a stream become one entry.
+/// How long all other events may wait. At the pace of models, some five events of a stream become one entry.
 const GATHER: Duration = Duration::from_millis(100);
 /// A connection that has nothing to do is tried this often, so that a loss is noticed.
 const IDLE: Duration = Duration::from_secs(1);

@@ -84,7 +84,7 @@ pub struct Store {
     sealer: Sealer,
     /// By worker.
     worker_stores: Vec<Arc<WorkerStore>>,
-    /// That of the first worker.
+    /// The store of the first worker.
     first: Arc<WorkerStore>,
     room: Arc<Room>,
     watch: Arc<dyn Watch>,

@@ -38,7 +38,7 @@ struct Known {
 pub(super) struct Owners {
     next: Instant,
     streams: HashMap<String, Known>,
-    /// Those whose lease was missing at the last check.
+    /// The processes whose lease was missing at the last check.
     missing: HashSet<String>,
 }
 

@@ -17,25 +17,25 @@ pub enum List {
     /// The streams that run.
     #[default]
     Live,
-    /// Those that have ended.
+    /// The streams that have ended.
     Ended,
 }
 
 /// What live streams are sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sort {
-    /// Their age.
+    /// By age.
     #[default]
     Age,
-    /// Their time to the first token.
+    /// By the time to the first token.
     Ttft,
-    /// Their tokens per second.
+    /// By tokens per second.
     Speed,
     /// What waits for their clients.
     Queue,
     /// Whether they flow.
     State,
-    /// Their route.
+    /// By route.
     Route,
 }
 

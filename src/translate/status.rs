@@ -11,7 +11,7 @@ pub enum Statuses {
     Names,
     /// Also that the model thinks, which tool is used, and for how long nothing has come.
     Visible,
-    /// The same, and as reasoning text if the target has no words for it.
+    /// All of this, and as reasoning text if the target has no words for it.
     Text,
 }
 

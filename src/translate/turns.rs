@@ -12,11 +12,11 @@ const MAX_HELD_BYTES: usize = 256 * 1024;
 #[derive(Debug)]
 pub(super) struct Turns {
     speaker: Option<usize>,
-    /// Those who have something to say, in the order in which they began.
+    /// The agents that have something to say, in the order in which they began.
     waiting: VecDeque<usize>,
     /// What is held back of each agent: the raw body of a JSON string.
     held: Vec<Vec<u8>>,
-    /// Those that have ended.
+    /// Which agents have ended.
     ended: Vec<bool>,
     /// How many have spoken.
     spoken: usize,
@@ -29,7 +29,7 @@ pub(super) enum Turn {
     Begins { first: bool },
     /// The agent goes on with it.
     GoesOn,
-    /// It is held back.
+    /// The piece is held back.
     Waits,
 }
 

@@ -49,7 +49,7 @@ impl Closer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
     pub(crate) end: End,
-    /// The same, or what tells more.
+    /// The end, or a code that tells more.
     pub(crate) code: &'static str,
     /// Who closed it, and with which code; `None` if nobody did.
     pub(crate) closed: Option<(Closer, Option<u16>)>,

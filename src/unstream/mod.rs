@@ -82,7 +82,7 @@ fn is_error(answer: Value<'_>) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sign {
     Certain,
-    /// It may be one, if the request is one of the dialect.
+    /// The answer may be one, if the request is one of the dialect.
     IfExpected,
     None,
 }

@@ -17,7 +17,7 @@ use super::{http1, http2};
 pub(super) enum Exchange {
     Own(http1::Connection),
     Shared(Box<http2::Stream>),
-    /// It has begun already: only its body is read.
+    /// The conversation has begun already: only its body is read.
     Talk(Box<Conversation>),
 }
 

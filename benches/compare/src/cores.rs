@@ -22,7 +22,7 @@ use crate::workload::{Bench, Shape, Steady};
 const WORKER: &str = "weir-";
 /// The gauge that says how much each worker has.
 const LOAD: &str = "weir_worker_load{worker=\"";
-/// As in `paced`.
+/// The shape of `paced`.
 const PACED: Shape = Shape {
     streams: 200,
     rate: 50,

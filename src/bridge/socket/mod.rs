@@ -36,7 +36,7 @@ const TURN_BYTES: usize = 64 * 1024;
 #[derive(Clone, Copy, Debug)]
 struct Ending {
     why: Why,
-    /// It is over by then.
+    /// When the bridge is over at the latest.
     until: Instant,
     /// The client is heard until it answers. After what cannot be understood it is not.
     hears: bool,

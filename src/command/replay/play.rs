@@ -17,7 +17,7 @@ use crate::recording::Ending;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Closes,
-    /// It cannot be written to.
+    /// The connection cannot be written to.
     Gone,
     Resets,
     Stays,

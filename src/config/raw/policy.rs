@@ -98,7 +98,7 @@ group! {
                 inner: time(preset::BATCH_DELAY, MS, Duration::from_secs(1)),
                 off: Some(preset::BATCH_WHY),
             };
-        /// They leave sooner once they have this many characters together.
+        /// Pieces leave sooner once they have this many characters together.
         max_chars: Count = count(preset::BATCH_CHARS, 1, 65_536);
     }
 }

@@ -47,7 +47,7 @@ pub(super) struct Chunk {
     pub(super) choice: u64,
     /// The choices of the chunk, one bit each.
     pub(super) begun: u64,
-    /// Those of them with a finish reason.
+    /// The choices with a finish reason.
     pub(super) finished: u64,
     pub(super) tool_index: u64,
     /// What must be equal before two chunks are merged: the model, citations, search results, ...

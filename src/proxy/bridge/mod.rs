@@ -195,7 +195,7 @@ struct Opened {
     certificate: Option<[u8; 32]>,
     uri: Uri,
     version: Version,
-    /// Those of the upgrade, without what belongs to it.
+    /// The headers of the upgrade, without those that belong to it.
     headers: HeaderMap,
     route: Arc<Route>,
     metrics: Arc<RouteMetrics>,

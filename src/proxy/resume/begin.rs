@@ -25,7 +25,7 @@ pub(in crate::proxy) struct Begin {
     settings: Arc<config::Resume>,
     route: Arc<str>,
     pub(super) caller: Caller,
-    /// The same caller with the key that all instances share; `None` if there are no others, or the key is not known yet.
+    /// The caller with the key that all instances share; `None` if there are no others, or the key is not known yet.
     pub(super) shared: Option<Caller>,
     /// The path with its query.
     target: Box<str>,
@@ -40,7 +40,7 @@ pub(in crate::proxy) struct Begin {
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) name: Name,
-    /// As other instances know it.
+    /// The name as other instances know it.
     pub(super) shared: Option<Name>,
     pub(super) fingerprinting: Fingerprinting,
     /// Makes other instances wait.

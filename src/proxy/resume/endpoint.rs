@@ -298,7 +298,7 @@ fn state(stream: &Resumable) -> serde_json::Value {
     })
 }
 
-/// The same as [`position`], for a stream of another instance.
+/// Does what [`position`] does, for a stream of another instance.
 async fn far_position(
     app: &App,
     peer: &Peer,

@@ -13,7 +13,7 @@ use crate::session::stream_id::StreamId;
 pub(super) const LAST_EVENT_ID: &str = "Last-Event-ID";
 /// The longest id of an upstream. It is kept with the stream, and must fit into a header.
 const MAX_FOREIGN_BYTES: usize = 1 << 10;
-/// As many digits as a number of 64 bits has.
+/// How many digits a number of 64 bits has at most.
 const MAX_DIGITS: usize = 20;
 
 /// Where a client wants to go on.

@@ -109,7 +109,7 @@ impl Ring {
         self.push_numbered(block, event, 0, now)
     }
 
-    /// The same, for the event with this number in its stream.
+    /// Adds the event with this number in its stream.
     pub fn push_numbered(&mut self, block: &[u8], event: &Event, seq: u64, now: Instant) -> Push {
         if self.put(block, event, seq, now) {
             return Push::Accepted;

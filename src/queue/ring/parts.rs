@@ -66,11 +66,11 @@ pub struct Waiting {
 /// What happened to an event that was pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Push {
-    /// It waits, was merged, or was dropped according to the overflow rule.
+    /// The event waits, was merged, or was dropped according to the overflow rule.
     Accepted,
     /// The overflow rule ends the stream.
     Disconnect,
-    /// It must wait outside until the reader takes something.
+    /// The event must wait outside until the reader takes something.
     Full,
 }
 

@@ -77,9 +77,9 @@ pub type Make<'a> = &'a mut dyn FnMut(&mut Pipeline, &mut dyn Sink, Instant);
 pub enum Progress {
     /// The body begins, and has this content coding. Only of a source that learns it after the stream has begun.
     Begins(Coding),
-    /// It returned bytes, and more may be available.
+    /// The read returned bytes, and more may be available.
     More,
-    /// It returned all bytes that were available. The reading task is woken when there are more.
+    /// The read returned all bytes that were available. The reading task is woken when there are more.
     Drained,
     /// The body is complete.
     End,

@@ -40,7 +40,7 @@ pub(super) struct Conversation {
     reason: Option<Reason>,
     /// What the source says about the end with its current event.
     last_word: LastWord,
-    /// It takes the place of another one, and tells nothing.
+    /// The conversation takes the place of another one, and tells nothing.
     is_stand_in: bool,
     /// Whose words these are; `None` if there is only one agent.
     pub(super) voice: Option<Arc<Voice>>,

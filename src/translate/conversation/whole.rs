@@ -10,7 +10,7 @@ use crate::translate::action::Pieces;
 /// What is known of the arguments at the end.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct End<'a> {
-    /// Their text.
+    /// The text of the arguments.
     pub(super) text: &'a [u8],
     /// What is missing after the pieces. `None` if nothing is.
     pub(super) rest: Option<Cow<'a, [u8]>>,

@@ -39,7 +39,7 @@ pub(super) struct Block<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) name: Option<Span>,
     pub(super) data: Option<Span>,
-    /// It must not be dropped, although it looks like text.
+    /// The block must not be dropped, although it looks like text.
     pub(super) keeps: bool,
 }
 

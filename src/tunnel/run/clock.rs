@@ -16,9 +16,9 @@ use crate::tunnel::way::Way;
 enum Due {
     /// The tunnel ends.
     Ends(Why),
-    /// Its end has taken too long.
+    /// The end of the tunnel has taken too long.
     IsLate,
-    /// It is looked whether the client is still there.
+    /// Time to check whether the client is still there.
     Looks,
 }
 

@@ -65,9 +65,9 @@ pub(crate) enum Over {
 #[derive(Clone, Copy, Debug)]
 struct Ending {
     why: Why,
-    /// It is over by then, unless bytes move before a close frame.
+    /// When the tunnel is over, unless bytes move before a close frame.
     until: Instant,
-    /// It is over by then in any case.
+    /// When the tunnel is over in any case.
     at_last: Instant,
     /// The ends get close frames.
     closes: bool,

@@ -41,7 +41,7 @@ enum Phase {
     Closed,
     /// The source has ended, or cannot be followed: the receiver's side is shut down after what waits for it.
     Ending,
-    /// It was shut down. What the source still sends is read and discarded.
+    /// The receiver's side was shut down. What the source still sends is read and discarded.
     Shut,
 }
 

@@ -46,7 +46,7 @@ enum Place {
         is_key: bool,
         escape: Escape,
     },
-    /// These letters.
+    /// The letters of `true`, `false` or `null` that are left.
     Literal(&'static [u8]),
     Number(Number),
     /// White space.

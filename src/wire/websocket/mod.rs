@@ -45,7 +45,7 @@ pub struct Follower {
 enum Code {
     /// There is none.
     None,
-    /// Its bytes are about to arrive, masked with these.
+    /// The bytes of the code are about to arrive, masked with these.
     Awaited([u8; 2]),
     /// The second byte is about to arrive, after this one.
     Begun(u8, u8),
@@ -86,7 +86,7 @@ impl Follower {
         self.advance(bytes, false)
     }
 
-    /// The same, but goes no further than to the next end of a frame.
+    /// Follows `bytes` as [`Follower::feed`] does, but goes no further than to the next end of a frame.
     pub fn feed_to_boundary(&mut self, bytes: &[u8]) -> usize {
         self.advance(bytes, true)
     }

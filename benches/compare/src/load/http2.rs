@@ -43,9 +43,9 @@ struct Exchange {
 /// What has become of a stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// Its head has arrived.
+    /// The head of the stream has arrived.
     Begins,
-    /// It has ended; `begun` if its head had arrived.
+    /// The stream has ended; `begun` if its head had arrived.
     Ends {
         ask: Ask,
         begun: bool,

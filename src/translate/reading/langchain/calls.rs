@@ -21,7 +21,7 @@ pub(in crate::translate::reading) enum Answer {
 #[derive(Debug)]
 pub(super) struct Call {
     msg: Vec<u8>,
-    /// Its number in the message, raw.
+    /// The number of the call in the message, raw.
     index: Vec<u8>,
     id: Vec<u8>,
     /// The name of the tool.

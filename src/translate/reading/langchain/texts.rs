@@ -26,7 +26,7 @@ pub(super) struct SeenMessage {
     how: How,
     /// The length and the hash of the text so far, if it does not come in chunks.
     text: (usize, u64),
-    /// The same for the reasoning.
+    /// The length and the hash of the reasoning.
     thought: (usize, u64),
     /// Whether the whole message was told as well.
     repeated: bool,

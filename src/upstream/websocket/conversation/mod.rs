@@ -35,7 +35,7 @@ use pings::{Due, Pings};
 
 /// Most bytes of one read.
 const READ_BYTES: usize = 16 * 1024;
-/// The same for a conversation that is read although its client takes nothing.
+/// Most bytes of one read of a conversation whose client takes nothing.
 const NARROW_READ_BYTES: usize = 4 * 1024;
 /// Most reads in one poll that bring nothing but control frames.
 const READS_PER_POLL: usize = 4;
