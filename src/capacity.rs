@@ -1,8 +1,8 @@
 //! Counts what is in progress against a limit, and keeps a few connections from taking all of it.
 //!
-//! An HTTP/2 client can have hundreds of requests in progress on one connection. Under a limit alone, the first few such
-//! clients would take everything, and everybody else would be refused. So a connection may have only so many in progress
-//! as the number that is still free allows:
+//! An HTTP/2 client can have hundreds of requests in progress on one connection. Under a limit alone, the first few
+//! such clients would take everything, and everybody else would be refused. So a connection may have only so many in
+//! progress as the number that is still free allows:
 //!
 //! ```text
 //! free of 800   a connection may have

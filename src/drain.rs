@@ -1,5 +1,5 @@
-//! Graceful shutdown: readiness is off at once; after `delay` new requests are refused and WebSockets are closed; streams
-//! are ended at `limit`.
+//! Graceful shutdown: readiness is off at once; after `delay` new requests are refused and WebSockets are closed;
+//! streams are ended at `limit`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -67,8 +67,8 @@ impl Drain {
         caller
     }
 
-    /// Waits until draining begins, then until it is over. Returns how many streams had to be ended, and when the limit of
-    /// the drain is reached, which may have been before.
+    /// Waits until draining begins, then until it is over. Returns how many streams had to be ended, and when the limit
+    /// of the drain is reached, which may have been before.
     pub async fn run(&self, app: &Arc<App>) -> (usize, Instant) {
         let mut begun = self.begun.subscribe();
         self.has_begun().await;

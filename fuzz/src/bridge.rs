@@ -1,5 +1,5 @@
-//! What clients of a bridge say: whatever it is, the requests that it becomes are JSON, and have no headers but those of an
-//! application.
+//! What clients of a bridge say: whatever it is, the requests that it becomes are JSON, and have no headers but those
+//! of an application.
 
 use serde_json::Value;
 use weir::bridge::ai_sdk::FromAiSdk;

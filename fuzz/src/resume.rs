@@ -10,8 +10,8 @@ const PREFIX: &str = "/.weir/streams/";
 const MAX_FOREIGN: usize = 1024;
 const MAX_RESPONSE: usize = 256;
 
-/// Checks a head: the path in the first line, the query in the second, then one header per line, whose first byte selects
-/// the name.
+/// Checks a head: the path in the first line, the query in the second, then one header per line, whose first byte
+/// selects the name.
 pub fn check(data: &[u8]) {
     let mut lines = data.split(|byte| *byte == b'\n');
     let mut text = || std::str::from_utf8(lines.next().unwrap_or_default()).ok();

@@ -1,4 +1,5 @@
-// The page of live streams. It reads /streams as server-sent events, one document every second, and stops a stream when asked.
+// The page of live streams. It reads /streams as server-sent events, one document every second, and stops a stream when
+// asked.
 "use strict";
 
 /// At most so many live streams are shown; the search finds the others.

@@ -28,7 +28,8 @@ impl Acks {
         }
     }
 
-    /// Notes that the event of this number was sent. If nobody has made sure that there is room, the oldest is forgotten.
+    /// Notes that the event of this number was sent. If nobody has made sure that there is room, the oldest is
+    /// forgotten.
     pub(super) fn sent(&mut self, seq: u64, now: Instant) {
         if self.sent.len() >= self.window {
             self.sent.pop_front();

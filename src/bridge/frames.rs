@@ -1,5 +1,5 @@
-//! Messages over the connection of a client. The protocol itself (RFC 6455) is that of tungstenite, which is driven here by
-//! one task, without wakers of its own.
+//! Messages over the connection of a client. The protocol itself (RFC 6455) is that of tungstenite, which is driven
+//! here by one task, without wakers of its own.
 
 use std::io::{self, Read, Write};
 use std::pin::Pin;
@@ -141,8 +141,8 @@ impl<S> Frames<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
-    /// Returns what the client has sent. Pongs, and the answer to a close frame, are sent meanwhile. Do not call it again
-    /// after [`Gone::Must`]: what follows cannot be understood, and is not bounded.
+    /// Returns what the client has sent. Pongs, and the answer to a close frame, are sent meanwhile. Do not call it
+    /// again after [`Gone::Must`]: what follows cannot be understood, and is not bounded.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Came, Gone>> {
         let read = self.with(cx, |context, io| context.read(io));
         let came = match read {

@@ -7,8 +7,9 @@
 //!            └───────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! A message becomes a request like any other, and takes the same way: limits, deadlines, filters, translation, journal,
-//! metrics and log are those of any stream. A bridge only turns messages into requests, and events into messages.
+//! A message becomes a request like any other, and takes the same way: limits, deadlines, filters, translation,
+//! journal, metrics and log are those of any stream. A bridge only turns messages into requests, and events into
+//! messages.
 //!
 //! | file | what |
 //! |---|---|
@@ -24,8 +25,8 @@
 //! | `close` | why a bridge ends, and with which code |
 //! | `origin` | which pages may open one |
 //!
-//! What does not fit into the connection is not taken from the queues, so they merge and drop for a slow client as they do
-//! for one that reads server-sent events. A client that acknowledges events is also held to `ack_window`.
+//! What does not fit into the connection is not taken from the queues, so they merge and drop for a slow client as they
+//! do for one that reads server-sent events. A client that acknowledges events is also held to `ack_window`.
 
 mod acks;
 pub mod ai_sdk;

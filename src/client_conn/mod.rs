@@ -24,8 +24,7 @@ use refused::Refused;
 
 /// Stands for "not set".
 const NEVER: u64 = u64::MAX;
-/// How long a connection stays open after a stream ended as `client_stalled`, so that the client can still read
-/// the reason.
+/// How long a connection stays open after `client_stalled`, so that the client can still read the reason.
 pub(crate) const AFTER_STALL: Duration = Duration::from_secs(1);
 /// How long a connection may take to close once it was told to.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -111,8 +110,7 @@ pub struct ClientConn {
     interim: Mutex<Option<Box<BytesMut>>>,
     /// The request that was refused before its head was read.
     pub(crate) refused: Refused,
-    /// The connection's share of the requests that the process has in progress. Calls that continue without their client
-    /// count, too.
+    /// The connection's share of the requests in progress. Calls that continue without their client count, too.
     pub(crate) requests: Share,
     /// The connection's share of the live streams.
     pub(crate) streams: Share,

@@ -231,8 +231,8 @@ fn store(config: &Config, metrics: &Arc<Metrics>, counting: &Arc<Counting>) -> O
     Store::start(settings, config.workers.max(1), watch)
 }
 
-/// Gets the key of the digests of credentials that all instances share, as soon as the store answers, and sees that it stays
-/// there: a store may come back empty.
+/// Gets the key of the digests of credentials that all instances share, as soon as the store answers, and sees that it
+/// stays there: a store may come back empty.
 async fn share_key(store: Arc<Store>, app: Arc<App>, counting: Arc<Counting>) {
     let mut known = app.resumables.shared_key();
     loop {

@@ -1,5 +1,5 @@
-//! Notifies the service manager (systemd with `Type=notify`) that Weir serves, reloads or drains, and that its workers are
-//! alive (watchdog).
+//! Notifies the service manager (systemd with `Type=notify`) that Weir serves, reloads or drains, and that its workers
+//! are alive (watchdog).
 //!
 //! Nothing is sent unless the environment has `NOTIFY_SOCKET`. Watchdog notifications also need `WATCHDOG_USEC`.
 
@@ -105,8 +105,8 @@ fn tell(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Tells a socket that has a name instead of a file (`@NAME`), which the library cannot. `None` if it is a file, or if there
-/// is no socket.
+/// Tells a socket that has a name instead of a file (`@NAME`), which the library cannot. `None` if it is a file, or if
+/// there is no socket.
 #[cfg(target_os = "linux")]
 fn without_file(states: &[NotifyState<'_>]) -> Option<io::Result<()>> {
     use std::os::linux::net::SocketAddrExt as _;

@@ -1,7 +1,7 @@
 //! `weir top`: shows the live streams of a running Weir in the terminal. What is shown is in `top`; this is its I/O.
 //!
-//! One thread draws and reads keys. Another asks Weir every second, so keys work even while Weir does not answer. The main
-//! thread waits until the display ends or the terminal is closed.
+//! One thread draws and reads keys. Another asks Weir every second, so keys work even while Weir does not answer. The
+//! main thread waits until the display ends or the terminal is closed.
 
 use std::io::{self, IsTerminal, Read, stdin, stdout};
 use std::sync::Arc;

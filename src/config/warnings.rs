@@ -69,8 +69,8 @@ impl Doubts<'_> {
         self.push(place, path, message);
     }
 
-    /// Adds a warning about keys of a route, the most relevant first. It is shown where the first of them is written: in
-    /// the route, or else in `defaults`, where it is shown once for all routes.
+    /// Adds a warning about keys of a route, the most relevant first. It is shown where the first of them is written:
+    /// in the route, or else in `defaults`, where it is shown once for all routes.
     fn route(&mut self, index: usize, keys: &[&str], message: String) {
         let route = Path::default().key("routes").index(index);
         let defaults = Path::default().key("defaults");

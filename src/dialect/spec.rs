@@ -57,8 +57,8 @@ pub(super) struct DialectSpec {
     pub(super) survives_client: fn(&request::Parts) -> bool,
     /// Whether a request subscribes to whatever may happen: its stream may be silent for as long as it lasts.
     pub(super) subscribes: fn(&request::Parts) -> bool,
-    /// Whether what such a request gets is one reply of a model and nothing else, so that the end of the reply is certainly
-    /// the end of the stream. The parser is told through [`Members::has_single_reply`].
+    /// Whether what such a request gets is one reply of a model and nothing else, so that the end of the reply is
+    /// certainly the end of the stream. The parser is told through [`Members::has_single_reply`].
     pub(super) single_reply: fn(&RequestHead<'_>) -> bool,
     /// Whether it is a catch-all, which is recognised only if nothing more specific is.
     pub(super) generic: bool,
@@ -242,8 +242,8 @@ pub(super) trait Parser: Debug + Send {
     /// Records the number or time of an event that was recognised without parsing it.
     fn note_varying(&mut self, _varying: &[u8]) {}
 
-    /// Notes that an event in this lane has come more than once with the same envelope, and was recognised without parsing
-    /// it.
+    /// Notes that an event in this lane has come more than once with the same envelope, and was recognised without
+    /// parsing it.
     fn note_repeated(&mut self, _lane: u64) {}
 }
 

@@ -217,8 +217,8 @@ fn product(seen: &Shown, before: &[Shown]) -> Product {
     own
 }
 
-/// The first URL may be the agent, which has no probe. If another one has it, that is no fault, whatever the agent says to
-/// the path: some answer 401 to all that they do not know.
+/// The first URL may be the agent, which has no probe. If another one has it, that is no fault, whatever the agent says
+/// to the path: some answer 401 to all that they do not know.
 fn forgive_the_agent(hops: &mut [Hop], shown: &[Shown]) {
     let [first, others @ ..] = hops else {
         return;

@@ -187,8 +187,8 @@ pub(crate) fn bursts(times: &[i64], apart: i64) -> usize {
     usize::from(!times.is_empty()) + gaps.count()
 }
 
-/// Returns how many bursts these times make, where a burst lasts `window` at most: events that come apart, but quickly, are
-/// bursts of their own.
+/// Returns how many bursts these times make, where a burst lasts `window` at most: events that come apart, but quickly,
+/// are bursts of their own.
 pub(crate) fn bursts_within(times: &[i64], window: i64) -> usize {
     let mut count = 0;
     let mut since: Option<i64> = None;

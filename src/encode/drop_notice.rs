@@ -9,7 +9,8 @@ impl Encoder {
         self.knows_comments() || self.has_drop_events()
     }
 
-    /// Reports whether drops are told by an event. Only a translation has such events: Weir adds none to what an agent says.
+    /// Reports whether drops are told by an event. Only a translation has such events: Weir adds none to what an agent
+    /// says.
     const fn has_drop_events(self) -> bool {
         self.fixed
             && self.whole.is_none()

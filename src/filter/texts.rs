@@ -208,8 +208,8 @@ impl Filter {
 
     /// Ends the hidden span that a call or a result leaves open, after the event: what the model writes next is another
     /// text, which must not stay hidden because a thought before the call was never closed. What stands beside the call
-    /// in its event still belongs to the span. A tool that nobody claims ends the only text; of several texts nobody can
-    /// say which one was over, so all stay hidden up to their ends.
+    /// in its event still belongs to the span. A tool that nobody claims ends the only text; of several texts nobody
+    /// can say which one was over, so all stay hidden up to their ends.
     pub(super) fn end_spans(
         &mut self,
         event: &Event,

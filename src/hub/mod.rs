@@ -10,13 +10,15 @@
 //!             └──────────────────────────────┘
 //! ```
 //!
-//! The pump pushes each event once. A viewer that keeps up gets it in its own queue, which merges as any queue. A viewer
-//! whose queue is full, and one that has just come back, is **behind**: once it has taken everything, it gets the next
-//! piece of the journal, until it has caught up. So no viewer waits for another, and none misses or repeats an event.
+//! The pump pushes each event once. A viewer that keeps up gets it in its own queue, which merges as any queue. A
+//! viewer whose queue is full, and one that has just come back, is **behind**: once it has taken everything, it gets
+//! the next piece of the journal, until it has caught up. So no viewer waits for another, and none misses or repeats an
+//! event.
 //!
-//! The upstream is held back only for a viewer that is alone, and only when the journal is full of what that one has not
-//! taken. Otherwise the journal drops its oldest events: tokens of a viewer that is behind are missing then, which it is
-//! told, and a viewer that would miss a critical event ends instead as `client_stalled`. It can come back for the rest.
+//! The upstream is held back only for a viewer that is alone, and only when the journal is full of what that one has
+//! not taken. Otherwise the journal drops its oldest events: tokens of a viewer that is behind are missing then, which
+//! it is told, and a viewer that would miss a critical event ends instead as `client_stalled`. It can come back for the
+//! rest.
 //!
 //! | file | what |
 //! |---|---|
@@ -106,12 +108,12 @@ pub struct Settings {
 /// One stream with its journal and its viewers.
 ///
 /// **How it works.** The stream's pump owns the [`Input`]; the task of each viewer's connection polls
-/// [`Hub::poll_viewer`]; both hold the hub, and so does the list of streams that can be resumed. Everything is behind one
-/// lock, which is held for the events of one read, or while one piece of the journal is copied. The pump wakes a viewer's
-/// response through its queue, and a viewer's task only when that must act: it has fallen behind, or the stream is over.
-/// A viewer's task wakes the pump when it is the last to leave, and when it takes something that the pump waits for. Whoever
-/// needs both the hub's lock and that of a queue takes the hub's first. The hub is bounded by its journal ([`Bounds`]), by
-/// one queue for each of `max_viewers`, and by the [`Budget`] of all journals.
+/// [`Hub::poll_viewer`]; both hold the hub, and so does the list of streams that can be resumed. Everything is behind
+/// one lock, which is held for the events of one read, or while one piece of the journal is copied. The pump wakes a
+/// viewer's response through its queue, and a viewer's task only when that must act: it has fallen behind, or the
+/// stream is over. A viewer's task wakes the pump when it is the last to leave, and when it takes something that the
+/// pump waits for. Whoever needs both the hub's lock and that of a queue takes the hub's first. The hub is bounded by
+/// its journal ([`Bounds`]), by one queue for each of `max_viewers`, and by the [`Budget`] of all journals.
 #[derive(Debug)]
 pub struct Hub {
     /// The name of the stream in the ids of its events.

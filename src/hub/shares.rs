@@ -1,5 +1,5 @@
-//! Distributes drops fairly among agents: the agent with the most waiting loses most, so that an agent that writes a lot
-//! does not push out what a quiet one says.
+//! Distributes drops fairly among agents: the agent with the most waiting loses most, so that an agent that writes a
+//! lot does not push out what a quiet one says.
 
 use crate::journal::Kept;
 
@@ -14,8 +14,8 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// Shares out `excess`, a number of events and of bytes, among the agents of the events that may go. Of each of these,
-    /// the agent and the size in bytes.
+    /// Shares out `excess`, a number of events and of bytes, among the agents of the events that may go. Of each of
+    /// these, the agent and the size in bytes.
     pub(super) fn new(
         droppable: impl Iterator<Item = (u8, usize)>,
         (events, bytes): (usize, usize),

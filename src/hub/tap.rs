@@ -14,8 +14,8 @@ use crate::stream::end::End;
 
 /// Where the events of a stream are kept as well. Nothing here may wait.
 pub trait Tap: Send + fmt::Debug {
-    /// Keeps events that came together, one read or a part of it: the number of the last, each one's class and length, and
-    /// their blocks one after the other.
+    /// Keeps events that came together, one read or a part of it: the number of the last, each one's class and length,
+    /// and their blocks one after the other.
     fn append(&mut self, last: u64, events: &[(Class, u32)], blocks: &[u8]);
 
     /// Notes how the events are encoded, which the first ones show.

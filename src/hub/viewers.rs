@@ -148,8 +148,8 @@ impl Hub {
         }
     }
 
-    /// Does what a viewer's task has to do: notices that the client has left, and gives the viewer what it is behind. The
-    /// task is woken when there is more to do.
+    /// Does what a viewer's task has to do: notices that the client has left, and gives the viewer what it is behind.
+    /// The task is woken when there is more to do.
     pub fn poll_viewer(&self, number: u32, cx: &mut Context<'_>, now: Instant) -> Step {
         let mut guard = self.lock();
         let state = &mut *guard;
@@ -255,8 +255,8 @@ impl Hub {
         self.lock().encoder
     }
 
-    /// Removes a viewer that has left for this reason. Returns how many events it got from the journal, and whether it got
-    /// everything up to the end of the stream.
+    /// Removes a viewer that has left for this reason. Returns how many events it got from the journal, and whether it
+    /// got everything up to the end of the stream.
     pub fn leave(&self, number: u32, end: End) -> (u64, bool) {
         let mut guard = self.lock();
         let state = &mut *guard;

@@ -193,7 +193,8 @@ impl Journal {
         (before - self.events) as u64
     }
 
-    /// Removes the oldest events of the first segment: at least so many, of at least so many bytes together, if it has them.
+    /// Removes the oldest events of the first segment: at least so many, of at least so many bytes together, if it has
+    /// them.
     #[inline(never)]
     fn evict_some(&mut self, events: usize, bytes: usize) {
         let Some(head) = self.segments.front_mut() else {

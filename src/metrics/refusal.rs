@@ -3,8 +3,8 @@
 /// Lists the reasons once: none can be without a word, or be missing in `ALL`.
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $word:literal,)+) => {
-        /// Why a request was refused before a route took it: the label `reason` of `weir_requests_refused_total`, and the error
-        /// code for clients and the log.
+        /// Why a request was refused before a route took it: the label `reason` of `weir_requests_refused_total`, and
+        /// the error code for clients and the log.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Refusal {
             $($(#[$doc])* $name,)+

@@ -30,8 +30,8 @@ const ADDED: usize = 8;
 /// How many characters of a path a log line shows.
 const MAX_PATH: usize = 256;
 
-/// Admits a request that may be forwarded, and begins its span. Otherwise returns the response that rejects it: in the form
-/// that `form` returns for the status, if it returns any. `under_way` counts the request as in progress.
+/// Admits a request that may be forwarded, and begins its span. Otherwise returns the response that rejects it: in the
+/// form that `form` returns for the status, if it returns any. `under_way` counts the request as in progress.
 pub(super) fn admit(
     app: &App,
     peer: &Peer,

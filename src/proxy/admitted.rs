@@ -93,8 +93,8 @@ impl Admitted {
         members
     }
 
-    /// Reports whether the client expects a stream: it says so in the head or in the body, or its dialect always responds
-    /// with a stream.
+    /// Reports whether the client expects a stream: it says so in the head or in the body, or its dialect always
+    /// responds with a stream.
     pub(super) fn awaits_stream(&self) -> bool {
         let asks = self.members().asks_for_stream();
         let is_post = self.context.method == Method::POST;

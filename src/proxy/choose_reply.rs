@@ -13,7 +13,8 @@ pub(super) const FIELD: HeaderName = HeaderName::from_static("weir-reply");
 const PARAMETER: &str = "weir.reply";
 
 /// Returns what the stream is translated to; `None` if it keeps its dialect. Removes the header and the parameter by
-/// which the client asked: they are meant for Weir, not for the agent. On a route that offers nothing, the request is left as it is.
+/// which the client asked: they are meant for Weir, not for the agent. On a route that offers nothing, the request is
+/// left as it is.
 ///
 /// # Errors
 /// If the route does not offer what the client asks for.

@@ -8,8 +8,8 @@
 //!   └─────────────┴───────────────┴───────────────┴──► reject: refuses it, in the name of Weir itself
 //! ```
 //!
-//! `reject` is the only function that refuses a request. Input that never became a request (400, 408, 414, 431) is answered in
-//! `server::refusal`.
+//! `reject` is the only function that refuses a request. Input that never became a request (400, 408, 414, 431) is
+//! answered in `server::refusal`.
 
 mod accounting;
 mod admit;

@@ -23,8 +23,8 @@ pub(super) struct UpgradeRequest {
     pub(super) is_http2: bool,
 }
 
-/// Notes in the extensions of a request that it asks for a WebSocket, if it does so in a valid way. `is_empty`: it has no
-/// body.
+/// Notes in the extensions of a request that it asks for a WebSocket, if it does so in a valid way. `is_empty`: it has
+/// no body.
 pub(super) fn recognize(parts: &mut request::Parts, is_empty: bool) {
     let upgrade = if parts.version == Version::HTTP_2 {
         over_http2(parts)

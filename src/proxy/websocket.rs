@@ -78,8 +78,8 @@ fn refused(message: &'static str) -> Rejection {
     Rejection::upstream("upstream_error", message)
 }
 
-/// Refuses a success that is no 101, such as a plain 200. To a client over HTTP/2 it would accept the WebSocket (RFC 8441,
-/// 5), although there is none. Over HTTP/1.1 it accepts nothing, and passes.
+/// Refuses a success that is no 101, such as a plain 200. To a client over HTTP/2 it would accept the WebSocket (RFC
+/// 8441, 5), although there is none. Over HTTP/1.1 it accepts nothing, and passes.
 ///
 /// # Errors
 /// If the client would be told what the agent did not say.

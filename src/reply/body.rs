@@ -202,7 +202,8 @@ impl Body {
         matches!(self.kind, Kind::Stream(_))
     }
 
-    /// Takes the tunnel that begins behind the head, with the values that live as long, if the response accepts an upgrade.
+    /// Takes the tunnel that begins behind the head, with the values that live as long, if the response accepts an
+    /// upgrade.
     pub(crate) fn take_tunnel(&mut self) -> Option<Box<tunnel::Start>> {
         let Kind::Tunnel(start) = &mut self.kind else {
             return None;

@@ -4,8 +4,8 @@ use serde_json::value::RawValue;
 
 use super::read::{self, Path};
 
-/// Returns the body of a request with `"stream": true`, and with token counts if it asks for a chat completion of OpenAI
-/// (`is_openai_chat`). `None` if it asks for a stream anyway, or is no JSON object.
+/// Returns the body of a request with `"stream": true`, and with token counts if it asks for a chat completion of
+/// OpenAI (`is_openai_chat`). `None` if it asks for a stream anyway, or is no JSON object.
 pub fn asking_for_stream(body: &[u8], is_openai_chat: bool) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(body).ok()?;
     let json = serde_json::from_str::<&RawValue>(text).ok()?;

@@ -1,5 +1,5 @@
-//! Runs a tunnel or bridge of an HTTP/2 client (RFC 8441) in a task of its own, because hyper drives only responses. Its
-//! bytes are those of one stream, with the flow control of HTTP/2.
+//! Runs a tunnel or bridge of an HTTP/2 client (RFC 8441) in a task of its own, because hyper drives only responses.
+//! Its bytes are those of one stream, with the flow control of HTTP/2.
 
 use std::future::poll_fn;
 use std::time::Duration;

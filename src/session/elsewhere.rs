@@ -36,8 +36,8 @@ const AHEAD: Bounds = Bounds {
     max_bytes: 256 * 1024,
 };
 
-/// How often the instance that runs a stream is told that a client follows it here. It takes a client for gone of which it
-/// has heard nothing for [`hub::ELSEWHERE_FOR`].
+/// How often the instance that runs a stream is told that a client follows it here. It takes a client for gone of which
+/// it has heard nothing for [`hub::ELSEWHERE_FOR`].
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// A stream that another instance runs, or ran.
@@ -295,8 +295,9 @@ pub struct Search {
     pub is_exact: bool,
 }
 
-/// Returns the number of the last event of a stream in the store that is not behind a position, reading from the oldest on.
-/// `compare` says where an event is, if the event says it; nothing is read beyond the position. `None` if there is none.
+/// Returns the number of the last event of a stream in the store that is not behind a position, reading from the oldest
+/// on. `compare` says where an event is, if the event says it; nothing is read beyond the position. `None` if there is
+/// none.
 pub async fn position(
     elsewhere: &Elsewhere<'_>,
     search: Search,

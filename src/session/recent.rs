@@ -29,8 +29,8 @@ const EDGES: [u32; 25] = [
 /// The outcome of a request that Weir answered itself, because it could not serve it.
 pub const REJECTED: &str = "rejected";
 
-/// A stream that has ended, or a request that failed before it became one: what it was and its figures, but nothing that
-/// was said.
+/// A stream that has ended, or a request that failed before it became one: what it was and its figures, but nothing
+/// that was said.
 #[derive(Clone, Debug)]
 pub struct Ended {
     /// The number of the stream among all that have ended, from 1.

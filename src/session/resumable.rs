@@ -69,8 +69,8 @@ impl Resumable {
         }
     }
 
-    /// Reports whether the stream is a response of the Responses API with this id. `read` reads the id from the block of
-    /// an event.
+    /// Reports whether the stream is a response of the Responses API with this id. `read` reads the id from the block
+    /// of an event.
     pub fn is_response(&self, id: &str, read: impl Fn(&[u8]) -> Option<String>) -> bool {
         if let Some(known) = self.response_id.get() {
             return known.as_deref() == Some(id);

@@ -159,8 +159,8 @@ impl Store {
         }
     }
 
-    /// Sets a key unless it is there already; returns what is there then. Two commands, because servers before version 7
-    /// do not return what is there.
+    /// Sets a key unless it is there already; returns what is there then. Two commands, because servers before version
+    /// 7 do not return what is there.
     async fn set_first(
         &self,
         key: &str,

@@ -1,9 +1,9 @@
 //! Stores what waits in the outbox of a worker, for as long as the process runs.
 //!
-//! One pipeline is on its way at a time; what comes meanwhile goes into the next one. Under load a pipeline waits a moment
-//! for more, because most of its cost is the same for one event and for many; for longer, if nobody reads the events of
-//! its streams from the store. What was not answered is sent again, over another connection: entries have explicit ids, so
-//! the server refuses what it has.
+//! One pipeline is on its way at a time; what comes meanwhile goes into the next one. Under load a pipeline waits a
+//! moment for more, because most of its cost is the same for one event and for many; for longer, if nobody reads the
+//! events of its streams from the store. What was not answered is sent again, over another connection: entries have
+//! explicit ids, so the server refuses what it has.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use super::worker_store::WorkerStore;
 
 /// Between two attempts to connect. New streams must be whole within a second after the server is back.
 pub(super) const PAUSE: Duration = Duration::from_millis(250);
-/// From the start of one pipeline to the next: how long an event may wait here before it is sent, if somebody follows its
-/// stream elsewhere.
+/// From the start of one pipeline to the next: how long an event may wait here before it is sent, if somebody follows
+/// its stream elsewhere.
 const GATHER_URGENT: Duration = Duration::from_millis(25);
 /// How long all other events may wait. At the pace of models, some five events of a stream become one entry.
 const GATHER: Duration = Duration::from_millis(100);

@@ -19,8 +19,8 @@
 //! A stream never waits for the store. What cannot be stored, because the server is away for too long, full or refuses,
 //! breaks the stream off there: it goes on for its client, but nobody finds the rest of it elsewhere.
 //!
-//! Each worker has a connection that writes and, once it follows a stream, one that reads. The first one has another for
-//! questions of other processes.
+//! Each worker has a connection that writes and, once it follows a stream, one that reads. The first one has another
+//! for questions of other processes.
 
 mod ask;
 mod bounds;

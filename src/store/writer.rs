@@ -47,8 +47,8 @@ impl Writer {
         self.is_over = !self.worker_store.outbox.follow_up(&self.journal, added);
     }
 
-    /// Adds the events of one read, or of a part of it. `last_seq` is the number of the last one, `events` has the class and
-    /// the length of each, `blocks` their blocks one after the other. Numbers must not leave any out.
+    /// Adds the events of one read, or of a part of it. `last_seq` is the number of the last one, `events` has the
+    /// class and the length of each, `blocks` their blocks one after the other. Numbers must not leave any out.
     ///
     /// If they cannot be stored, the stream is broken off: nobody can come back to it on another process.
     #[inline]

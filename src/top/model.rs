@@ -182,7 +182,8 @@ impl Model {
         (!names.is_empty()).then(|| at.unwrap_or(0))
     }
 
-    /// Returns the ids of the selected request and its stream, if there is any row. A request that failed has no stream.
+    /// Returns the ids of the selected request and its stream, if there is any row. A request that failed has no
+    /// stream.
     pub fn ids(&self) -> Option<(&str, &str)> {
         let at = self.selected()?;
         match self.list {

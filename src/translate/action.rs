@@ -55,8 +55,8 @@ pub(super) enum Args<'a> {
     Json(&'a [u8]),
     /// The raw body of a JSON string whose text is no JSON value.
     Broken(&'a [u8]),
-    /// The arguments that came before the agent ended: the raw body of a JSON string. They may look complete, but nobody
-    /// should run the call.
+    /// The arguments that came before the agent ended: the raw body of a JSON string. They may look complete, but
+    /// nobody should run the call.
     Cut(&'a [u8]),
 }
 

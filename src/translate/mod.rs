@@ -134,8 +134,8 @@ impl Translator {
         }
     }
 
-    /// Writes one answer at the end instead of a stream, with at most this many bytes of text, but at least one. Of what
-    /// is going on, it has only what is reasoning text.
+    /// Writes one answer at the end instead of a stream, with at most this many bytes of text, but at least one. Of
+    /// what is going on, it has only what is reasoning text.
     pub const fn whole(mut self, max_text_bytes: usize) -> Self {
         self.whole = NonZeroUsize::MIN.checked_add(max_text_bytes.saturating_sub(1));
         if matches!(self.statuses, Statuses::Visible) {

@@ -137,7 +137,8 @@ pub(super) enum Part<'a> {
         reasoning: Option<u64>,
         /// Prompt tokens from a cache.
         cached: Option<u64>,
-        /// Identifies the model call. Counts of different calls add up; later ones of the same call replace earlier ones.
+        /// Identifies the model call. Counts of different calls add up; later ones of the same call replace earlier
+        /// ones.
         call: u64,
     },
     /// A choice, a step or the run is over.

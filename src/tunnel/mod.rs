@@ -18,8 +18,8 @@
 //! | `close` | close frames |
 //! | `report` | what is counted, and the log line |
 //!
-//! A quiet tunnel holds no buffer: bytes are read into a buffer of the thread, and what the receiver does not take at once
-//! is kept until it does. Nothing is read meanwhile. So a tunnel holds at most 64 KiB for each direction.
+//! A quiet tunnel holds no buffer: bytes are read into a buffer of the thread, and what the receiver does not take at
+//! once is kept until it does. Nothing is read meanwhile. So a tunnel holds at most 64 KiB for each direction.
 
 mod close;
 mod report;

@@ -251,8 +251,8 @@ impl Account {
 }
 
 impl Drop for Account {
-    /// Reports a tunnel that is dropped before its end: its client left before it began, a defect ended it, or the process
-    /// does not wait for it any longer.
+    /// Reports a tunnel that is dropped before its end: its client left before it began, a defect ended it, or the
+    /// process does not wait for it any longer.
     fn drop(&mut self) {
         if self.is_reported {
             return;

@@ -1,5 +1,5 @@
-//! Why the task of a tunnel was woken: each source of wake-ups has a flag of its own, so that a message costs no check of
-//! the other direction, of the timer, or of whether the tunnel is to be stopped.
+//! Why the task of a tunnel was woken: each source of wake-ups has a flag of its own, so that a message costs no check
+//! of the other direction, of the timer, or of whether the tunnel is to be stopped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

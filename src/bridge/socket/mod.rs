@@ -76,8 +76,8 @@ impl<S> std::fmt::Debug for Socket<S> {
 }
 
 impl<S> Socket<S> {
-    /// Begins a bridge. `early` are the bytes that followed the client's request. `conn` is the client's connection, if it
-    /// carries nothing else.
+    /// Begins a bridge. `early` are the bytes that followed the client's request. `conn` is the client's connection, if
+    /// it carries nothing else.
     pub(crate) fn new(
         client: S,
         early: Vec<u8>,

@@ -56,10 +56,11 @@ group! {
         /// `resume: {}`; `off` switches it off again.
         resume: Switch<Resume> = Switch(PhantomData);
         /// What happens to the agent's run when its last client disconnects: `cancel` ends it, `continue` lets it go on
-        /// to its end, `{grace: 30s}` ends it unless a client comes back in time. Others than `cancel` require `resume`.
+        /// to its end, `{grace: 30s}` ends it unless a client comes back in time. Others than `cancel` require
+        /// `resume`.
         on_disconnect: Leave = Leave;
-        /// Clients that ask for a WebSocket; see `docs/websocket.md`. The word of `mode` can stand for the section, as in
-        /// `websocket: bridge`.
+        /// Clients that ask for a WebSocket; see `docs/websocket.md`. The word of `mode` can stand for the section, as
+        /// in `websocket: bridge`.
         websocket: WordOrSection = WordOrSection;
         /// Parts of a stream that are hidden from the client.
         hide: Section<Hide> = Section(PhantomData);
@@ -77,8 +78,8 @@ group! {
 group! {
     /// The section `request`.
     Request {
-        /// The form in which clients send their requests: `ai-sdk` (`useChat`) or `ag-ui` (`RunAgentInput`). `null` passes
-        /// them on as they are.
+        /// The form in which clients send their requests: `ai-sdk` (`useChat`) or `ag-ui` (`RunAgentInput`). `null`
+        /// passes them on as they are.
         from: OrNull<OneOf<RequestForm>> =
             OrNull {
                 inner: OneOf { choices: choices::REQUEST_FORMS.to_vec(), preset: preset::REQUEST_FROM },
@@ -120,7 +121,8 @@ group! {
     Reply {
         /// Dialect of the client's stream: `same` passes on the agent's; the others translate it.
         form("as"): OneOf<Option<Target>> = OneOf { choices: choices::replies(), preset: preset::REPLY };
-        /// Dialects that a client may ask for instead, with the header `Weir-Reply` or the query parameter `weir.reply`.
+        /// Dialects that a client may ask for instead, with the header `Weir-Reply` or the query parameter
+        /// `weir.reply`.
         offer: OrNull<OneOrMany<OneOf<Option<Target>>>> =
             OrNull {
                 inner: OneOrMany { inner: OneOf { choices: choices::replies(), preset: preset::REPLY } },
@@ -131,8 +133,8 @@ group! {
         /// and, instead of heartbeats, for how long the agent has been silent; `text` is the same, and clients of
         /// `openai-chat` are told by reasoning text, the tools that the agent runs included.
         status: OneOf<Statuses> = OneOf { choices: choices::STATUSES.to_vec(), preset: preset::STATUS };
-        /// Whether a client that asks for no stream gets one JSON answer made of the agent's stream. The agent is asked for
-        /// a stream, so that no deadline between Weir and the agent ever sees silence.
+        /// Whether a client that asks for no stream gets one JSON answer made of the agent's stream. The agent is asked
+        /// for a stream, so that no deadline between Weir and the agent ever sees silence.
         aggregate: Flag = Flag { preset: preset::AGGREGATE };
         /// What becomes of a whole JSON answer to a request that asked for a stream: `pass` passes it on, `synthesize`
         /// writes it as a stream.

@@ -53,7 +53,8 @@ group! {
 group! {
     /// One agent, `routes[].merge.agents[]`.
     MergeAgent requires ["name", "upstream"] {
-        /// Name of the agent in events, metrics and logs. Ids of its messages and tool calls begin with it. Must be unique.
+        /// Name of the agent in events, metrics and logs. Ids of its messages and tool calls begin with it. Must be
+        /// unique.
         name: Text<String> = Text { form: "a name", parse: label, preset: None };
         /// Name of the upstream that receives the agent's requests.
         upstream: Text<String> =

@@ -18,9 +18,9 @@ group! {
     /// The section `websocket`.
     WebSocket {
         /// Who takes the WebSocket: `tunnel` asks the agent, and if it accepts, passes the bytes both ways unchanged;
-        /// `bridge` is Weir itself, which asks the agent over HTTP for each message; `off` refuses with 501. The word alone
-        /// can stand for the section. Of the deadlines, `connect`, `head`, `idle`, `client_stall` and `total` apply to a
-        /// tunnel, and all of them to each run of a bridge.
+        /// `bridge` is Weir itself, which asks the agent over HTTP for each message; `off` refuses with 501. The word
+        /// alone can stand for the section. Of the deadlines, `connect`, `head`, `idle`, `client_stall` and `total`
+        /// apply to a tunnel, and all of them to each run of a bridge.
         mode: OrOff<OneOf<websocket::WebSocket>> = mode();
         /// Whether clients of a bridge acknowledge events: `optional` limits what waits for an acknowledgement once a
         /// client has sent one, `required` from the start, `off` never.

@@ -130,7 +130,8 @@ impl Scanner {
         }
     }
 
-    /// Lets the text begin anew after what was scanned: a marker of its beginning is a marker again. Nothing may be held.
+    /// Lets the text begin anew after what was scanned: a marker of its beginning is a marker again. Nothing may be
+    /// held.
     pub fn restart(&mut self, marks: &Marks) {
         let new = Self::new(marks);
         *self = Self {

@@ -303,7 +303,8 @@ impl Opened {
     }
 }
 
-/// Returns text as one segment of a path; `None` if it would name another path, whatever its spelling (RFC 3986, 5.2.4).
+/// Returns text as one segment of a path; `None` if it would name another path, whatever its spelling (RFC 3986,
+/// 5.2.4).
 fn encoded(text: &str) -> Option<String> {
     if matches!(text, "" | "." | "..") {
         return None;

@@ -198,8 +198,8 @@ impl Begin {
     }
 }
 
-/// Returns what tells clients without credentials apart where an upstream's own event id is all that they come back with. Such
-/// ids are often small numbers, which another client may have, too.
+/// Returns what tells clients without credentials apart where an upstream's own event id is all that they come back
+/// with. Such ids are often small numbers, which another client may have, too.
 fn origin(client: Option<IpAddr>, headers: &HeaderMap) -> String {
     let text = |name: &str| {
         let values = headers.get_all(name).iter();
@@ -216,7 +216,8 @@ fn origin(client: Option<IpAddr>, headers: &HeaderMap) -> String {
     .join("\n")
 }
 
-/// Reports whether the client is an `EventSource`, or behaves like one: it sends the last id back, whatever the events are.
+/// Reports whether the client is an `EventSource`, or behaves like one: it sends the last id back, whatever the events
+/// are.
 fn is_event_source(parts: &request::Parts) -> bool {
     let mut accepted = parts.headers.get_all(header::ACCEPT).iter();
     parts.method == Method::GET

@@ -33,7 +33,8 @@ use crate::session::stream_id::StreamId;
 use crate::stream::end::End;
 use crate::traces::SharedSpan;
 
-/// Answers a request for a stream by its id. Returns `None` if it is none, or if no route has streams that can be resumed.
+/// Answers a request for a stream by its id. Returns `None` if it is none, or if no route has streams that can be
+/// resumed.
 pub(in crate::proxy) async fn answer(
     app: &App,
     peer: &Peer,

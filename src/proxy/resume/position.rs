@@ -1,7 +1,7 @@
 //! Where in a stream a client wants to go on.
 //!
-//! A position in the header `Last-Event-ID` takes precedence over one in the query. An `EventSource` that was opened with
-//! `?after=5` keeps that URL when it comes back, and puts the last event that it has seen in the header.
+//! A position in the header `Last-Event-ID` takes precedence over one in the query. An `EventSource` that was opened
+//! with `?after=5` keeps that URL when it comes back, and puts the last event that it has seen in the header.
 
 use http::HeaderMap;
 

@@ -66,7 +66,8 @@ pub trait Source: Send {
     fn hold(&mut self, _held: bool, _now: Instant) {}
 }
 
-/// Takes the events of one read of so many bytes: lends the pipeline of the stream as a whole, and what receives events.
+/// Takes the events of one read of so many bytes: lends the pipeline of the stream as a whole, and what receives
+/// events.
 pub type Take<'a> = &'a mut dyn FnMut(usize, Make<'_>);
 
 /// Makes the events of one read, which returned at this time.

@@ -292,8 +292,8 @@ impl Pump {
     }
 
     /// Returns how the queue received the last events. If it has accepted them and the stream `goes_on`, returns how it
-    /// will receive a large event that is coming in: the rest of that is not read before there is room, so that a stream
-    /// holds no more large events than necessary.
+    /// will receive a large event that is coming in: the rest of that is not read before there is room, so that a
+    /// stream holds no more large events than necessary.
     fn foreseen(&mut self, goes_on: bool) -> Offer {
         let pending = self.ingress.intake.pending();
         match self.egress.take_offer() {

@@ -408,8 +408,8 @@ impl Conversation {
     }
 }
 
-/// Returns a value as it is, or as a string if it is none. Readings look at as much of a value as they need. Here it must
-/// be one, or it would break the client's event.
+/// Returns a value as it is, or as a string if it is none. Readings look at as much of a value as they need. Here it
+/// must be one, or it would break the client's event.
 fn sound(value: Json<'_>) -> Json<'_> {
     if value.is_empty() || raw::is_json(&value) {
         value

@@ -54,8 +54,8 @@ fn is_same(came: &[u8], whole: &[u8]) -> bool {
     value(came).is_some_and(|came| value(whole) == Some(came))
 }
 
-/// Returns what is missing after `came` to be `whole`, but for white space between the tokens. `None` if `whole` does not
-/// begin with it.
+/// Returns what is missing after `came` to be `whole`, but for white space between the tokens. `None` if `whole` does
+/// not begin with it.
 fn missing<'a>(came: &[u8], whole: &'a [u8]) -> Option<Cow<'a, [u8]>> {
     if let Some(rest) = whole.strip_prefix(came) {
         return Some(rest.into());

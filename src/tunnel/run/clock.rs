@@ -1,5 +1,5 @@
-//! The deadlines of a tunnel. Bytes that move put them off, so a message needs no look at the timer: when it fires, they are
-//! compared with when bytes last moved.
+//! The deadlines of a tunnel. Bytes that move put them off, so a message needs no look at the timer: when it fires,
+//! they are compared with when bytes last moved.
 
 use std::task::{Poll, ready};
 
@@ -47,8 +47,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
         next
     }
 
-    /// Waits for the next deadline, and acts on it. The timer is reset only when it has fired, or for a deadline that is
-    /// earlier.
+    /// Waits for the next deadline, and acts on it. The timer is reset only when it has fired, or for a deadline that
+    /// is earlier.
     pub(super) fn poll_timer(&mut self) -> Poll<()> {
         // Otherwise the deadlines are later than when the timer was set: bytes that move only put them off.
         let may_be_earlier = self.ending.is_some()

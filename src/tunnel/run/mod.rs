@@ -1,8 +1,8 @@
 //! Both directions of a tunnel in one task, their deadlines, and how they end.
 //!
-//! A tunnel ends by itself when both ends have, or when the ends have closed it (RFC 6455, 7) and one of them has gone. If
-//! Weir ends it, each end gets a close frame at the next end of a frame, and has a moment to answer. A message concerns only
-//! the direction whose wake flag is set.
+//! A tunnel ends by itself when both ends have, or when the ends have closed it (RFC 6455, 7) and one of them has gone.
+//! If Weir ends it, each end gets a close frame at the next end of a frame, and has a moment to answer. A message
+//! concerns only the direction whose wake flag is set.
 
 mod clock;
 
@@ -109,8 +109,8 @@ impl<S> std::fmt::Debug for Tunnel<S> {
 }
 
 impl<S> Tunnel<S> {
-    /// Begins a tunnel. `early` are the bytes that followed the client's request. `conn` is the client's connection, if it
-    /// carries nothing else.
+    /// Begins a tunnel. `early` are the bytes that followed the client's request. `conn` is the client's connection, if
+    /// it carries nothing else.
     pub(crate) fn new(
         client: S,
         early: Bytes,
@@ -249,8 +249,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
         self.down.poll(cx, &mut self.agent, &mut self.client)
     }
 
-    /// Reports whether a flush shows that the client has gone. A socket wakes only the last one who waited to write to it,
-    /// and that has to remain the direction to the client.
+    /// Reports whether a flush shows that the client has gone. A socket wakes only the last one who waited to write to
+    /// it, and that has to remain the direction to the client.
     fn flush_fails(&mut self) -> bool {
         let cx = &mut self.wake_flags.down.context();
         matches!(
@@ -259,8 +259,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
         )
     }
 
-    /// Looks whether a client over HTTP/2 has reset its stream. A reset may read like an end, and nobody is woken for one
-    /// that follows an end. A flush fails after it.
+    /// Looks whether a client over HTTP/2 has reset its stream. A reset may read like an end, and nobody is woken for
+    /// one that follows an end. A flush fails after it.
     fn look_for_reset(&mut self) {
         if self.flush_fails() {
             self.failed(true, Failed::Source);

@@ -105,8 +105,8 @@ impl Way {
         Ok(went)
     }
 
-    /// Ends the direction with `frame` at the next boundary. Does without the frame if the source has sent a close frame
-    /// itself, or if there is no boundary any more.
+    /// Ends the direction with `frame` at the next boundary. Does without the frame if the source has sent a close
+    /// frame itself, or if there is no boundary any more.
     pub(super) fn close(&mut self, frame: Vec<u8>) {
         if !matches!(self.phase, Phase::Open) {
             return;

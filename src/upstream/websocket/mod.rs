@@ -9,9 +9,9 @@
 //!                    close 1000 ──► the end of the body
 //! ```
 //!
-//! A connection is opened for each request, and carries nothing else. Each message is one event, whose text is as the agent
-//! wrote it. A message is passed on as it arrives, so that only the pipeline ever holds a whole one. That is why the frames
-//! are read here and not by a library: those hand over whole messages, and keep buffers for each connection.
+//! A connection is opened for each request, and carries nothing else. Each message is one event, whose text is as the
+//! agent wrote it. A message is passed on as it arrives, so that only the pipeline ever holds a whole one. That is why
+//! the frames are read here and not by a library: those hand over whole messages, and keep buffers for each connection.
 
 pub(super) mod conversation;
 mod frame;
@@ -45,8 +45,8 @@ pub struct Terms {
 }
 
 impl Client {
-    /// Opens a WebSocket with the head of `request`, sends its body as the first message, and returns what the agent says
-    /// as the body of a 200. An agent that refuses the WebSocket has answered with that.
+    /// Opens a WebSocket with the head of `request`, sends its body as the first message, and returns what the agent
+    /// says as the body of a 200. An agent that refuses the WebSocket has answered with that.
     ///
     /// # Errors
     /// The error says whose fault it was. Nothing has been sent to the client yet.

@@ -53,7 +53,8 @@ enum Code {
 }
 
 impl Follower {
-    /// Creates a follower that stands before the first frame of `sender`. It is between the ends, which judge what they get.
+    /// Creates a follower that stands before the first frame of `sender`. It is between the ends, which judge what they
+    /// get.
     pub const fn new(sender: Sender) -> Self {
         Self::between(sender, false)
     }
@@ -133,7 +134,8 @@ impl Follower {
         self.goes_on || !self.is_at_boundary()
     }
 
-    /// Returns a number that grows with each frame of a message and with each byte of its payload, and with nothing else.
+    /// Returns a number that grows with each frame of a message and with each byte of its payload, and with nothing
+    /// else.
     pub const fn progress(&self) -> u64 {
         self.progress
     }

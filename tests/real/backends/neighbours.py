@@ -28,8 +28,8 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 Figures = dict[str, float]
 
 # The noise of the 99th percentile, in milliseconds. A thread that works for a neighbour waits for its processor while
-# another process uses it, which is up to a slice of the scheduler, some 3 ms; one that mostly sleeps is preferred. It is
-# far below what anyone would notice, since a model writes a token every 10 to 40 ms.
+# another process uses it, which is up to a slice of the scheduler, some 3 ms; one that mostly sleeps is preferred. It
+# is far below what anyone would notice, since a model writes a token every 10 to 40 ms.
 NOISE = 3
 
 

@@ -1,5 +1,5 @@
-//! A connection with several streams over HTTP/2 (RFC 9113), as far as the comparison needs it: requests that are written
-//! at once, answers whose head is only looked at for its status, and windows that never close.
+//! A connection with several streams over HTTP/2 (RFC 9113), as far as the comparison needs it: requests that are
+//! written at once, answers whose head is only looked at for its status, and windows that never close.
 
 use rustix::event::epoll::EventFlags;
 

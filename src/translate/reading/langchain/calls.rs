@@ -259,7 +259,8 @@ impl Messages {
         });
     }
 
-    /// Tells what is missing of the calls of a message that came in pieces. Calls without an id are those of the pieces.
+    /// Tells what is missing of the calls of a message that came in pieces. Calls without an id are those of the
+    /// pieces.
     pub(in crate::translate::reading) fn ended(
         &mut self,
         msg: &[u8],

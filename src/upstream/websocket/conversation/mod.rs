@@ -7,8 +7,8 @@
 //!       └─ dropped ──► the interrupt message and close 1001 ──► a second for the agent to close
 //! ```
 //!
-//! The task that reads the body also writes, answers pings and sends them: nothing is read while nobody asks for the body.
-//! What cannot be written when the conversation is dropped is written by a task, for a second at most.
+//! The task that reads the body also writes, answers pings and sends them: nothing is read while nobody asks for the
+//! body. What cannot be written when the conversation is dropped is written by a task, for a second at most.
 
 mod leave;
 mod pings;
