@@ -242,15 +242,13 @@ group! {
                 inner: count(Preset { value: 0, why: "" }, 1, 1_000_000),
                 why: preset::MAX_CONNECTIONS_WHY,
             };
-        /// Maximum number of simultaneous requests of every kind, streams included. Further ones are rejected with 503,
-        /// and so are those of an HTTP/2 connection beyond its share, which depends on how many are free.
+        /// Maximum number of simultaneous requests of every kind, streams included. Further ones are rejected with 503.
         max_requests: OrAuto<Count> =
             OrAuto {
                 inner: count(Preset { value: 0, why: "" }, 1, 1_000_000),
                 why: preset::MAX_REQUESTS_WHY,
             };
-        /// Maximum number of calls to agents that continue although their client has left (MCP). Beyond it, leaving
-        /// cancels the call. One client address gets at most half of them. They count as requests, too.
+        /// Maximum number of calls to agents that continue although their client has left (MCP).
         max_detached: OrAuto<Count> =
             OrAuto {
                 inner: count(Preset { value: 0, why: "" }, 0, 1_000_000),
@@ -285,10 +283,7 @@ group! {
 group! {
     /// One upstream, `upstreams.<name>`.
     Upstream requires ["endpoints"] {
-        /// URLs of interchangeable agents: `http://`, `https://`, `dns+http://`, `dns+https://` or `unix:/path`. Host
-        /// names are resolved for each new connection. A path in the URL is put in front of each request path. Agents
-        /// that speak only WebSocket have `ws://`, `wss://` or `ws+unix:/path`; a path in their URL takes the place of
-        /// the request's.
+        /// URLs of interchangeable agents: HTTP, HTTPS, WebSocket or Unix socket.
         endpoints: OneOrMany<Text<Endpoint>> =
             OneOrMany {
                 inner: Text { form: "a URL such as `http://127.0.0.1:8000`", parse: address::agent, preset: None },

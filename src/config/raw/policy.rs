@@ -55,8 +55,7 @@ group! {
         /// Clients that come back to a stream, and several that follow one. Switched on where it is written, as in
         /// `resume: {}`; `off` switches it off again.
         resume: Switch<Resume> = Switch(PhantomData);
-        /// What happens to the agent's run when its last client disconnects: `cancel` ends it, `continue` lets it go on
-        /// to its end, `{grace: 30s}` ends it unless a client comes back in time. Others than `cancel` require
+        /// What happens to the agent's run when its last client disconnects. Values other than `cancel` require
         /// `resume`.
         on_disconnect: Leave = Leave;
         /// Clients that ask for a WebSocket; see `docs/websocket.md`. The word of `mode` can stand for the section, as
@@ -128,10 +127,7 @@ group! {
                 inner: OneOrMany { inner: OneOf { choices: choices::replies(), preset: preset::REPLY } },
                 why: preset::OFFER_WHY,
             };
-        /// What clients of a translation are told about what is going on, where their dialect has words for it: `names`
-        /// is what the agent says; `visible` also that the model thinks although that is hidden, which tool is used,
-        /// and, instead of heartbeats, for how long the agent has been silent; `text` is the same, and clients of
-        /// `openai-chat` are told by reasoning text, the tools that the agent runs included.
+        /// How much clients of a translation are told about what is going on; see `docs/replies.md`.
         status: OneOf<Statuses> = OneOf { choices: choices::STATUSES.to_vec(), preset: preset::STATUS };
         /// Whether a client that asks for no stream gets one JSON answer made of the agent's stream. The agent is asked
         /// for a stream, so that no deadline between Weir and the agent ever sees silence.
@@ -156,9 +152,7 @@ group! {
         idle: Time = time(preset::IDLE, MS, WEEK);
         /// Maximum time between two events with content.
         progress: Time = time(preset::PROGRESS, MS, WEEK);
-        /// Maximum silence of the agent once the response may be complete: after a finish reason, a final answer or a
-        /// `done` event. The stream then ends as finished. The agent's heartbeats count as silence; further content
-        /// means that the response was not complete.
+        /// Maximum silence of the agent once the response may be complete. The stream then ends as finished.
         after_end: Time = time(preset::AFTER_END, MS, WEEK);
         /// Maximum duration of the whole stream.
         total: Time = time(preset::TOTAL, MS, WEEK);

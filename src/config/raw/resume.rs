@@ -35,8 +35,8 @@ group! {
         max_bytes: Size = size(preset::JOURNAL_BYTES, KIB, GIB);
         /// Maximum number of clients that follow one stream at the same time, on each instance.
         max_viewers: Count = count(preset::MAX_VIEWERS, 1, 1_024);
-        /// What a client must show to return to a stream, as the request that started it did: `auto` is every
-        /// credential of that request; or headers and cookies that count, as `header:NAME` and `cookie:NAME`.
+        /// What a client must show to return to a stream: every credential of the request that started it (`auto`), or
+        /// only these headers and cookies.
         bind: OrAuto<OneOrMany<Text<Credential>>> =
             OrAuto {
                 inner: OneOrMany {

@@ -17,10 +17,7 @@ use crate::config::wrap::{OneOrMany, OrNull, OrOff};
 group! {
     /// The section `websocket`.
     WebSocket {
-        /// Who takes the WebSocket: `tunnel` asks the agent, and if it accepts, passes the bytes both ways unchanged;
-        /// `bridge` is Weir itself, which asks the agent over HTTP for each message; `off` refuses with 501. The word
-        /// alone can stand for the section. Of the deadlines, `connect`, `head`, `idle`, `client_stall` and `total`
-        /// apply to a tunnel, and all of them to each run of a bridge.
+        /// Who takes the WebSocket: `tunnel` lets the agent decide, `bridge` is Weir itself, `off` refuses with 501.
         mode: OrOff<OneOf<websocket::WebSocket>> = mode();
         /// Whether clients of a bridge acknowledge events: `optional` limits what waits for an acknowledgement once a
         /// client has sent one, `required` from the start, `off` never.
@@ -30,8 +27,8 @@ group! {
         ack_window: Count = count(preset::ACK_WINDOW, 1, 65_536);
         /// A client that has that many, and acknowledges none for so long, gets close 1013.
         ack_timeout: Time = time(preset::ACK_TIMEOUT, MS, MINUTES_10);
-        /// Sites whose pages may open a bridge: origins such as `https://app.example.com`, `https://*.example.com`, or
-        /// `*` for all. If `null`, those of the host that the request asks for. Clients that are no browsers have none.
+        /// Sites whose pages may open a bridge, or `*` for all. `null` allows those of the host that the request asks
+        /// for.
         origins: OrNull<OneOrMany<Text<AllowedOrigin>>> =
             OrNull {
                 inner: OneOrMany {
