@@ -294,7 +294,7 @@ fn worst_case_memory_counts_queue_waiting_event_and_arriving_event() {
         config::worst_case_bytes(&config),
         10 * (4096 + 2 * 2048 + 1024 + 65_536)
             + 20 * (2 * 8192 + 512 * 100 + 128 * 1024)
-            + 2 * (8192 + 1024 * 1024)
+            + 2 * (2 * 8192 + 16 * 1024 + 1024 * 1024)
     );
     // A stream is a request.
     let file = file.replace("max_requests: 20", "max_requests: 5");

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use super::path;
 
@@ -22,14 +22,15 @@ A URL that names only a host is examined with the probe at /.weir/probe. With -X
 is sent to each URL; --openai and --anthropic complete a URL that names only a host, or ends with /v1. Without them, a URL
 with a path is read with GET, twice at the same time.
 Progress is written to stderr, the report to stdout. Values of headers are never shown.
-Exit codes: 0 nothing is wrong, 1 something is, 2 invalid usage.";
+Ctrl-C or SIGTERM ends the reading, and the report has what was seen up to then; a second one ends without a report.
+Exit codes: 0 nothing is wrong, 1 something is, 2 invalid usage, 130 ended without a report.";
 
 /// `weir doctor`
 #[derive(Clone, Debug, Args)]
 #[command(after_help = DOCTOR_EXAMPLES)]
 pub struct Doctor {
     /// URLs from the agent outwards, 16 at most: http://, https:// or unix:/PATH
-    #[arg(value_name = "URL", required = true, num_args = 1..)]
+    #[arg(value_name = "URL", required = true, num_args = 1.., value_hint = ValueHint::Url)]
     pub urls: Vec<String>,
     /// Method of the request [default: GET, or POST with -d]
     #[arg(short = 'X', long = "request", value_name = "METHOD", conflicts_with_all = ["openai", "anthropic"])]
@@ -49,6 +50,10 @@ pub struct Doctor {
     /// Silence that the probe makes [default: 7s], or that the response to your request may have [default: 60s]
     #[arg(long, value_name = "DURATION")]
     pub idle: Option<String>,
+    /// How long one response to your request is read; a stream that is still going then is not at fault [default: 90s,
+    /// or 30s more than --idle]
+    #[arg(long, value_name = "DURATION")]
+    pub max_time: Option<String>,
     /// Send your own request twice at the same time, even if it is not a GET: finds servers that serve one at a time
     #[arg(long)]
     pub together: bool,
@@ -56,7 +61,7 @@ pub struct Doctor {
     #[arg(long)]
     pub json: bool,
     /// PEM file of a certificate authority to trust, besides the bundled ones and those of the system
-    #[arg(long, value_name = "FILE", value_parser = path())]
+    #[arg(long, value_name = "FILE", value_parser = path(), value_hint = ValueHint::FilePath)]
     pub ca_file: Option<PathBuf>,
     /// Do not offer HTTP/2
     #[arg(long = "http1.1")]

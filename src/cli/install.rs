@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::RangedI64ValueParser;
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 
 use crate::inject::{Hook, Kind, Options};
 
@@ -35,7 +35,7 @@ pub struct Completions {
 #[derive(Clone, Debug, Args)]
 pub struct Man {
     /// The folder, such as /usr/local/share/man/man1; it is made if it does not exist
-    #[arg(value_name = "FOLDER")]
+    #[arg(value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     pub folder: PathBuf,
 }
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueHint};
 
 use crate::config::Overrides;
 use crate::release::{VERSION, features};
@@ -115,6 +115,7 @@ pub enum Command {
 pub struct Serve {
     /// Configuration file, YAML or JSON
     #[arg(short, long, value_name = "FILE", env = "WEIR_CONFIG", value_parser = path())]
+    #[arg(value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
     /// Settings that override the file.
     #[command(flatten)]
@@ -126,7 +127,7 @@ pub struct Serve {
 #[command(after_help = CHECK_EXAMPLES)]
 pub struct Check {
     /// Configuration file, YAML or JSON
-    #[arg(value_name = "FILE", env = "WEIR_CONFIG", value_parser = path())]
+    #[arg(value_name = "FILE", env = "WEIR_CONFIG", value_parser = path(), value_hint = ValueHint::FilePath)]
     file: Option<PathBuf>,
     /// Also connect to the store of journals (resume.store), and say what is missing
     #[arg(long)]
@@ -157,13 +158,13 @@ impl Check {
 #[derive(Clone, Debug, Args)]
 pub struct Demo {
     /// Address that the proxy listens on
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_hint = ValueHint::Hostname)]
     pub listen: String,
     /// Address of the admin listener and its page, or `off`
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464", value_hint = ValueHint::Hostname)]
     pub admin: String,
     /// Address of the buffering proxy that the page compares Weir with [default: a free port of the host of --listen]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_hint = ValueHint::Hostname)]
     pub buffering: Option<String>,
 }
 
@@ -171,13 +172,13 @@ pub struct Demo {
 #[derive(Clone, Debug, Default, Args)]
 pub struct Settings {
     /// Address that clients connect to: HOST:PORT, :PORT or unix:/PATH [default: 0.0.0.0:8080]
-    #[arg(long, value_name = "ADDRESS", env = "WEIR_LISTEN")]
+    #[arg(long, value_name = "ADDRESS", env = "WEIR_LISTEN", value_hint = ValueHint::Hostname)]
     pub listen: Option<String>,
     /// URL of the agent: http://, https:// or unix:/PATH
-    #[arg(long, value_name = "URL", env = "WEIR_UPSTREAM")]
+    #[arg(long, value_name = "URL", env = "WEIR_UPSTREAM", value_hint = ValueHint::Url)]
     pub upstream: Option<String>,
     /// Address for metrics, health checks and drain, or `off` [default: 127.0.0.1:9464]
-    #[arg(long, value_name = "ADDRESS", env = "WEIR_ADMIN")]
+    #[arg(long, value_name = "ADDRESS", env = "WEIR_ADMIN", value_hint = ValueHint::Hostname)]
     pub admin: Option<String>,
     /// Number of worker threads, or `auto` [default: auto]
     #[arg(long, value_name = "COUNT", env = "WEIR_WORKERS")]
@@ -269,6 +270,25 @@ mod tests {
             .unwrap()
             .into_command();
         assert!(matches!(serve, Command::Serve(serve) if serve.file().is_none()));
+    }
+
+    #[test]
+    fn every_path_url_and_address_is_known_to_completions() {
+        let cli = Cli::command();
+        let of_commands = cli
+            .get_subcommands()
+            .flat_map(|command| command.get_arguments());
+        for arg in cli.get_arguments().chain(of_commands) {
+            let name = arg.get_value_names().and_then(<[_]>::first);
+            let expected = match name.map(clap::builder::Str::as_str) {
+                Some("ADDRESS" | "ADMIN") => ValueHint::Hostname,
+                Some("FILE") => ValueHint::FilePath,
+                Some("FOLDER") => ValueHint::DirPath,
+                Some("URL") => ValueHint::Url,
+                _ => continue,
+            };
+            assert_eq!(arg.get_value_hint(), expected, "{}", arg.get_id());
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use super::{ShellHints, path};
 
@@ -42,6 +42,7 @@ pub struct Record {
     /// URL to ask: http:// or https://
     #[arg(
         value_name = "URL",
+        value_hint = ValueHint::Url,
         required_unless_present = "listen",
         conflicts_with = "listen"
     )]
@@ -71,13 +72,13 @@ pub struct Record {
     )]
     pub data: Option<String>,
     /// Address of a tap: requests are passed to --upstream, and each response is recorded
-    #[arg(long, value_name = "ADDRESS", requires = "upstream")]
+    #[arg(long, value_name = "ADDRESS", requires = "upstream", value_hint = ValueHint::Hostname)]
     pub listen: Option<String>,
     /// URL of the agent behind the tap: http:// or https://
-    #[arg(long, value_name = "URL", requires = "listen")]
+    #[arg(long, value_name = "URL", requires = "listen", value_hint = ValueHint::Url)]
     pub upstream: Option<String>,
     /// File to write; only its owner can read it
-    #[arg(short, long, value_name = "FILE", value_parser = path())]
+    #[arg(short, long, value_name = "FILE", value_parser = path(), value_hint = ValueHint::FilePath)]
     pub output: PathBuf,
     /// Overwrite the file if it exists, once a response has come
     #[arg(long)]
@@ -92,7 +93,7 @@ pub struct Record {
     #[arg(long, value_name = "NAME")]
     pub redact: Vec<String>,
     /// PEM file of a certificate authority to trust, besides the bundled ones
-    #[arg(long, value_name = "FILE", value_parser = path())]
+    #[arg(long, value_name = "FILE", value_parser = path(), value_hint = ValueHint::FilePath)]
     pub ca_file: Option<PathBuf>,
 }
 
@@ -101,10 +102,10 @@ pub struct Record {
 #[command(after_help = REPLAY_EXAMPLES)]
 pub struct Replay {
     /// Recording to replay
-    #[arg(value_name = "FILE", value_parser = path())]
+    #[arg(value_name = "FILE", value_parser = path(), value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
     /// Address to listen on; with port 0 the system chooses one, and the first line of the output has it
-    #[arg(long, value_name = "ADDRESS", required_unless_present = "explain")]
+    #[arg(long, value_name = "ADDRESS", required_unless_present = "explain", value_hint = ValueHint::Hostname)]
     pub listen: Option<String>,
     /// Speed: 1 is the recorded pace, 10 is ten times as fast, max has no pauses
     #[arg(long, value_name = "SPEED", default_value = "1")]

@@ -1,6 +1,6 @@
 //! The arguments of commands that talk to a running Weir.
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 #[cfg(feature = "top")]
 const TOP_EXAMPLES: &str = "\
@@ -11,7 +11,7 @@ arrows or j and k select. In scripts, ask for http://ADMIN/streams instead.";
 #[derive(Clone, Debug, Args)]
 pub struct Drain {
     /// Address of the admin listener [default: 127.0.0.1:9464]
-    #[arg(long, value_name = "ADDRESS", env = "WEIR_ADMIN")]
+    #[arg(long, value_name = "ADDRESS", env = "WEIR_ADMIN", value_hint = ValueHint::Hostname)]
     pub admin: Option<String>,
     /// How long to wait for the end; keep it a little above `drain.limit`
     #[arg(long, value_name = "DURATION", default_value = "27s")]
@@ -26,10 +26,10 @@ pub struct Drain {
 pub struct Healthcheck {
     /// URL to check: http://HOST:PORT/PATH or unix:/PATH; `/readyz` fails while draining
     /// [default: `/healthz` of the admin listener]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub url: Option<String>,
     /// Address of the admin listener [default: 127.0.0.1:9464]
-    #[arg(long, value_name = "ADDRESS", env = "WEIR_ADMIN")]
+    #[arg(long, value_name = "ADDRESS", env = "WEIR_ADMIN", value_hint = ValueHint::Hostname)]
     pub admin: Option<String>,
 }
 
@@ -39,7 +39,7 @@ pub struct Healthcheck {
 #[command(after_help = TOP_EXAMPLES)]
 pub struct Top {
     /// Address of the admin listener: HOST:PORT or unix:/PATH [default: 127.0.0.1:9464]
-    #[arg(value_name = "ADMIN", env = "WEIR_ADMIN")]
+    #[arg(value_name = "ADMIN", env = "WEIR_ADMIN", value_hint = ValueHint::Hostname)]
     pub admin: Option<String>,
     /// Where the token of `admin.token` is read from, which stopping a stream may need: env:NAME or file:PATH
     #[arg(long, value_name = "SOURCE")]

@@ -6,29 +6,83 @@ use std::io;
 use std::path::Path;
 
 use clap::builder::PossibleValue;
-use clap::{Command, CommandFactory};
+use clap::{Arg, Command, CommandFactory, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
 use crate::cli::Cli;
 use crate::command::Output;
 
+/// What the generator for bash writes at the end of a command: flags are offered, even where a path stands.
+const BASH_FLAGS: &str = r#"esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+"#;
+/// What stands there instead if the argument is a file. `complete -o default` completes file names then.
+const BASH_FILES: &str = "esac
+            return 0
+";
+/// The same for a folder.
+const BASH_FOLDERS: &str = r#"esac
+            if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                compopt -o dirnames
+            fi
+            return 0
+"#;
+
 /// Returns the completion script of a shell.
 pub fn completions(shell: Shell) -> Output {
     let mut cli = Cli::command();
+    if shell == Shell::Bash {
+        cli = without_files(cli);
+    }
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut cli, "weir", &mut script);
-    let mut stdout = String::from_utf8_lossy(&script).into_owned();
-    if shell == Shell::Fish {
-        stdout.push_str(&positional(&cli));
-    }
+    let script = String::from_utf8_lossy(&script).into_owned();
     Output {
-        stdout,
+        stdout: match shell {
+            Shell::Bash => paths_before_flags(script, &cli),
+            Shell::Fish => script + &positional(&cli),
+            _ => script,
+        },
         ..Output::default()
     }
 }
 
-/// Returns what the generator leaves out for fish: the words that stand in the place of an argument without a flag.
+/// Marks the flags that take a URL or an address as something that cannot be completed. The generator for bash would offer
+/// files for them.
+fn without_files(cli: Command) -> Command {
+    let mark = |arg: Arg| match arg.get_value_hint() {
+        ValueHint::Hostname | ValueHint::Url => arg.value_hint(ValueHint::Other),
+        _ => arg,
+    };
+    cli.mut_args(mark)
+        .mut_subcommands(|command| command.mut_args(mark))
+}
+
+/// Changes the script for bash, whose generator ignores what an argument without a flag takes: where a file or a folder
+/// stands, flags are offered only to a word that begins with `-`.
+fn paths_before_flags(mut script: String, cli: &Command) -> String {
+    for command in cli.get_subcommands() {
+        let paths = command
+            .get_positionals()
+            .find_map(|arg| match arg.get_value_hint() {
+                ValueHint::DirPath => Some(BASH_FOLDERS),
+                ValueHint::FilePath => Some(BASH_FILES),
+                _ => None,
+            });
+        let begin = format!("weir__subcmd__{})\n            opts=", command.get_name());
+        if let (Some(paths), Some((before, rest))) = (paths, script.split_once(&begin)) {
+            let rest = rest
+                .replacen(" || ${COMP_CWORD} -eq 2 ]]", " ]]", 1)
+                .replacen(BASH_FLAGS, paths, 1);
+            script = [before, &begin, &rest].concat();
+        }
+    }
+    script
+}
+
+/// Returns what the generator leaves out for fish: what can stand in the place of an argument without a flag.
 fn positional(cli: &Command) -> String {
     let mut lines = String::new();
     for command in cli.get_subcommands().filter(|one| !one.is_hide_set()) {
@@ -36,13 +90,18 @@ fn positional(cli: &Command) -> String {
             let words = arg.get_value_parser().possible_values();
             let words: Vec<_> = words.into_iter().flatten().collect();
             let words: Vec<_> = words.iter().map(PossibleValue::get_name).collect();
-            if !words.is_empty() {
-                lines.push_str(&format!(
-                    "complete -c weir -n \"__fish_weir_using_subcommand {}\" -f -a \"{}\"\n",
-                    command.get_name(),
-                    words.join(" ")
-                ));
-            }
+            let offered = match arg.get_value_hint() {
+                _ if !words.is_empty() => format!("-f -a \"{}\"", words.join(" ")),
+                ValueHint::DirPath => "-f -a \"(__fish_complete_directories)\"".to_owned(),
+                ValueHint::Hostname => "-f -a \"(__fish_print_hostnames)\"".to_owned(),
+                ValueHint::Url => "-f".to_owned(),
+                // fish offers files by itself.
+                _ => continue,
+            };
+            lines.push_str(&format!(
+                "complete -c weir -n \"__fish_weir_using_subcommand {}\" {offered}\n",
+                command.get_name()
+            ));
         }
     }
     lines
@@ -138,6 +197,78 @@ mod tests {
             let script = completions(shell).stdout;
             assert!(script.contains(format), "{shell}: {script}");
             assert!(script.contains(shells), "{shell}: {script}");
+        }
+    }
+
+    /// Returns what bash's function offers for these words, of which the last one is being completed.
+    fn offered(script: &str, words: &[&str]) -> Vec<String> {
+        let quoted: Vec<_> = words.iter().map(|word| format!("'{word}'")).collect();
+        let [.., previous, current] = &*quoted else {
+            panic!("{words:?}")
+        };
+        // `compopt` can only be called while something is really completed.
+        let ask = format!(
+            "{script}\ncompopt() {{ :; }}\nCOMP_WORDS=({}); COMP_CWORD={}\n\
+            _weir weir {current} {previous}; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            quoted.join(" "),
+            words.len() - 1
+        );
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a weir.yaml"), "").unwrap();
+        let bash = std::process::Command::new("bash")
+            .args(["--norc", "--noprofile", "-c", &ask])
+            .current_dir(folder.path())
+            .output()
+            .expect("bash");
+        let said = String::from_utf8(bash.stdout).unwrap();
+        said.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn bash_offers_files_and_folders_before_flags() {
+        let script = completions(Shell::Bash).stdout;
+        // Nothing: readline completes file names then.
+        for words in [
+            &["weir", "check", ""][..],
+            &["weir", "check", "--json", ""],
+            &["weir", "replay", ""],
+            &["weir", "man", ""],
+        ] {
+            assert_eq!(offered(&script, words), [""], "{words:?}");
+        }
+        assert_eq!(script.matches("compopt -o dirnames").count(), 1);
+        let flags = offered(&script, &["weir", "check", "--"]);
+        assert!(flags.contains(&"--json".to_owned()), "{flags:?}");
+        let files = offered(&script, &["weir", "serve", "--config", ""]);
+        assert_eq!(files, ["a weir.yaml"]);
+        // No files where a URL or an address stands.
+        for flag in ["--upstream", "--listen"] {
+            assert_eq!(offered(&script, &["weir", "serve", flag, ""]), [""]);
+        }
+        let flags = offered(&script, &["weir", "doctor", ""]);
+        assert!(flags.contains(&"--json".to_owned()), "{flags:?}");
+    }
+
+    #[test]
+    fn shells_know_what_stands_without_a_flag() {
+        for (shell, file, url, folder) in [
+            (
+                Shell::Zsh,
+                "YAML or JSON:_files'",
+                "unix\\:/PATH:_urls'",
+                "does not exist:_files -/'",
+            ),
+            (
+                Shell::Fish,
+                "-l config -d 'Configuration file, YAML or JSON' -r -F",
+                "\"__fish_weir_using_subcommand doctor\" -f\n",
+                "\"__fish_weir_using_subcommand man\" -f -a \"(__fish_complete_directories)\"",
+            ),
+        ] {
+            let script = completions(shell).stdout;
+            for expected in [file, url, folder] {
+                assert!(script.contains(expected), "{shell}: {expected}\n{script}");
+            }
         }
     }
 

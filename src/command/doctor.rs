@@ -5,23 +5,30 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde_json::json;
+use tokio::select;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::problem::{Problem, usage};
 use super::{Output, input};
 use crate::cli::Doctor;
 use crate::config;
-use crate::doctor::{Order, Own, Target, diagnose};
+use crate::doctor::{Order, Own, Report, Target, diagnose, stopping};
 
 /// The longest silence that the probe can make.
 const MAX_IDLE: Duration = Duration::from_secs(600);
 const MIN_IDLE: Duration = Duration::from_secs(1);
+/// The longest time for which one response is read.
+const MAX_TIME: Duration = Duration::from_secs(3600);
+const MIN_TIME: Duration = Duration::from_secs(1);
+/// The exit code after a second Ctrl-C, as shells count it.
+const INTERRUPTED: u8 = 130;
 /// The most URLs of one run.
 const MAX_URLS: usize = 16;
 /// What a model is asked.
 const PROMPT: &str = "Count from 1 to 40, one number on each line.";
 
 /// Examines the URLs. Calls `say` with a line for each thing that is done. The exit code is 0 if nothing is wrong, 1 if
-/// something is, and 2 if the arguments cannot be used.
+/// something is, 2 if the arguments cannot be used, and 130 if a second Ctrl-C ended it.
 pub fn doctor(args: &Doctor, say: &dyn Fn(&str)) -> Output {
     let order = match ordered(args) {
         Ok(order) => order,
@@ -30,14 +37,67 @@ pub fn doctor(args: &Doctor, say: &dyn Fn(&str)) -> Output {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let examined = runtime.and_then(|runtime| runtime.block_on(diagnose(&order, say)));
-    match examined {
-        Ok(report) => Output {
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&Problem::from(error)),
+    };
+    let reported = runtime.block_on(until_interrupted(&order, say));
+    // The end does not wait for a name that is still being resolved.
+    runtime.shutdown_background();
+    match reported {
+        Ok(Some(report)) => Output {
             stdout: if args.json { report.json } else { report.text },
             stderr: String::new(),
             code: u8::from(report.has_findings),
         },
-        Err(error) => failed(&usage(format!("--ca-file: {error}"))),
+        Ok(None) => Output {
+            stderr: "weir doctor: interrupted twice: there is no report\n".to_owned(),
+            code: INTERRUPTED,
+            ..Output::default()
+        },
+        Err(problem) => failed(&problem),
+    }
+}
+
+/// Examines the URLs. At Ctrl-C or SIGTERM, the report has what was seen up to then; at a second one, there is none.
+async fn until_interrupted(order: &Order, say: &dyn Fn(&str)) -> Result<Option<Report>, Problem> {
+    let mut signals = Signals {
+        interrupt: signal(SignalKind::interrupt())?,
+        terminate: signal(SignalKind::terminate())?,
+    };
+    let (stopper, stop) = stopping();
+    let mut diagnosing = Box::pin(diagnose(order, &stop, say));
+    let diagnosed = select! {
+        report = &mut diagnosing => Some(report),
+        () = signals.next() => None,
+    };
+    let diagnosed = match diagnosed {
+        Some(report) => report,
+        None => {
+            say("interrupted: reporting what was seen; Ctrl-C again ends without a report");
+            stopper.stop();
+            select! {
+                report = &mut diagnosing => report,
+                () = signals.next() => return Ok(None),
+            }
+        }
+    };
+    let report = diagnosed.map_err(|error| usage(format!("--ca-file: {error}")))?;
+    Ok(Some(report))
+}
+
+/// What asks the doctor for the end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    async fn next(&mut self) {
+        select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 
@@ -70,24 +130,31 @@ fn ordered(args: &Doctor) -> Result<Order, Problem> {
         }
     }
     let request = request(args, &mut headers)?;
-    let idle = args.idle.as_deref().map(idle).transpose()?;
+    let within = |flag, text: Option<&str>, from, to| {
+        text.map(|text| between(flag, text, from, to)).transpose()
+    };
+    let idle = within("--idle", args.idle.as_deref(), MIN_IDLE, MAX_IDLE)?;
+    let max_time = within("--max-time", args.max_time.as_deref(), MIN_TIME, MAX_TIME)?;
     Ok(Order {
         targets: targets?,
         headers,
         request,
         idle,
+        max_time,
         ca_file: args.ca_file.clone(),
         http1: args.http1,
         together: args.together,
     })
 }
 
-fn idle(text: &str) -> Result<Duration, Problem> {
-    let idle = config::duration(text).map_err(|why| usage(format!("--idle `{text}` {why}")))?;
-    if (MIN_IDLE..=MAX_IDLE).contains(&idle) {
-        Ok(idle)
+/// Reads the duration of a flag. `to` is shown in minutes.
+fn between(flag: &str, text: &str, from: Duration, to: Duration) -> Result<Duration, Problem> {
+    let time = config::duration(text).map_err(|why| usage(format!("{flag} `{text}` {why}")))?;
+    if (from..=to).contains(&time) {
+        Ok(time)
     } else {
-        Err(usage("--idle: expected 1s to 10m"))
+        let (from, to) = (from.as_secs(), to.as_secs() / 60);
+        Err(usage(format!("{flag}: expected {from}s to {to}m")))
     }
 }
 
@@ -190,6 +257,7 @@ mod tests {
             openai: None,
             anthropic: None,
             idle: None,
+            max_time: None,
             json: false,
             ca_file: None,
             http1: false,
@@ -199,7 +267,7 @@ mod tests {
 
     #[test]
     fn invalid_arguments_are_rejected_without_repeating_them() {
-        let wrong: [fn(&mut Doctor); 10] = [
+        let wrong: [fn(&mut Doctor); 12] = [
             |args| args.urls = vec!["http://a/?key=s3cret".to_owned(); 17],
             |args| args.urls = vec!["127.0.0.1:1".to_owned()],
             |args| args.headers = vec!["s3cret".to_owned()],
@@ -210,6 +278,8 @@ mod tests {
             |args| args.method = Some("A B".to_owned()),
             |args| args.idle = Some("90".to_owned()),
             |args| args.idle = Some("1h".to_owned()),
+            |args| args.max_time = Some("0s".to_owned()),
+            |args| args.max_time = Some("2h".to_owned()),
         ];
         for change in wrong {
             let mut args = args();

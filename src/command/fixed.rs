@@ -48,7 +48,7 @@ traces: { sample: 0.5 }
 complete: { max_text_bytes: 64KiB }
 resume: { total_bytes: 64MiB }
 drain: { delay: 1s }
-upstreams: { b: { endpoints: [\"http://127.0.0.1:1\"] } }
+upstreams: { b: { endpoints: [\"http://127.0.0.1:3\"] } }
 routes: [ { name: s, upstream: b } ]
 ";
 

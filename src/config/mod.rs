@@ -82,7 +82,7 @@ pub use warnings::warnings;
 pub(crate) use websocket::Claimed;
 pub use websocket::{Ack, AllowedOrigin, Bridge, WebSocket};
 pub use worst_case::{
-    REWRITTEN_BYTES, journal_bytes, queue_bytes, worst_case_bytes, worst_case_key,
+    REWRITTEN_BYTES, http2_head_bytes, journal_bytes, queue_bytes, worst_case_bytes, worst_case_key,
 };
 pub use written::Written;
 pub use yaml::yaml;

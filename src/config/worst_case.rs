@@ -15,16 +15,27 @@ pub const REWRITTEN_BYTES: u64 = 16 << 20;
 const REQUEST_BYTES: u64 = 128 << 10;
 /// What an entry of a request head takes in addition to its bytes, as received and as sent to the agent.
 const HEADER_BYTES: u64 = 512;
+/// What the HTTP/2 engine reads of a head beyond twice `max_header_bytes`: limits may be as low as 8 KiB, and cookies that
+/// exceed them are often larger than twice that.
+const HTTP2_HEAD_SLACK: usize = 16 << 10;
 /// Memory of one client connection apart from the head that it reads: what an HTTP/2 client has uploaded before the
 /// agents take it, a full flow-control window.
 const CONNECTION_BYTES: u64 = 1 << 20;
+
+/// Returns the size of the largest head that the HTTP/2 engine passes on. Heads beyond `max_header_bytes` are then refused
+/// with an id and a log line, which the engine's own refusal lacks.
+pub const fn http2_head_bytes(max_header_bytes: usize) -> usize {
+    max_header_bytes
+        .saturating_mul(2)
+        .saturating_add(HTTP2_HEAD_SLACK)
+}
 
 /// Returns the most memory that streams and connections can use at one time:
 ///
 /// `max_streams * (max(queue.max_bytes, max_event_bytes) + 2 * max_event_bytes + preamble_bytes
 ///  + 2 * complete.max_text_bytes if it is recorded + 64 KiB, or 128 KiB with http2)
 ///  + max_requests * (2 * max_header_bytes + 512 * max_headers + 128 KiB)
-///  + max_connections * (max_header_bytes + 1 MiB)
+///  + max_connections * (2 * max_header_bytes + 16 KiB + 1 MiB)
 ///  + what clients that follow a stream besides its first one, and journals, use`
 ///
 /// with the values of the most expensive route. Per stream, this covers a queue filled to its limit (or by one event
@@ -167,13 +178,14 @@ fn recorded_bytes(config: &Config, route: &Route) -> u64 {
 /// Returns the most memory that requests and connections use at one time, apart from streams.
 ///
 /// A request holds its head twice, as it was received and as it is sent to the agent, until it was sent. A connection
-/// holds the head that it reads.
+/// holds the head that it reads, which may be too large.
 fn request_bytes(limits: &Limits) -> u64 {
     let head = limits.max_header_bytes as u64;
     let fields = (limits.max_headers as u64).saturating_mul(HEADER_BYTES);
     let request = head * 2 + fields + REQUEST_BYTES;
     let requests = (limits.max_requests as u64).saturating_mul(request);
-    let connections = (limits.connections() as u64).saturating_mul(head + CONNECTION_BYTES);
+    let reading = http2_head_bytes(limits.max_header_bytes) as u64;
+    let connections = (limits.connections() as u64).saturating_mul(reading + CONNECTION_BYTES);
     requests.saturating_add(connections)
 }
 

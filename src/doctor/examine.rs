@@ -12,7 +12,7 @@ use super::judge::probe::{Leave, Probed, timing};
 use super::judge::request::Requested;
 use super::judge::silence::Silence;
 use super::judge::{Judged, refused};
-use super::observation::{End, Observation, span};
+use super::observation::{End, INTERRUPTED, Observation, span};
 use super::observe::{Call, Observer};
 use super::offset::Offset;
 use super::readings::{Clocks, Reading, offset_of};
@@ -34,12 +34,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LEAVE: Duration = Duration::from_secs(4);
 /// How often it is said that something lasts.
 const TICK: Duration = Duration::from_secs(10);
-/// How long all of the user's own response may take.
-const REQUEST_LIMIT: Duration = Duration::from_secs(900);
 /// How much later than the first request the second one is sent.
 const SECOND_AFTER: Duration = Duration::from_millis(150);
 
-/// Examines a URL with the probe at `path`. `idle` is the silence to test.
+/// Examines a URL with the probe at `path`. `idle` is the silence to test. If the user wants the report before the end,
+/// streams that were not read to their end are left out, except for the main one.
 pub(crate) async fn probe(
     observer: &Observer<'_>,
     path: &str,
@@ -59,7 +58,8 @@ pub(crate) async fn probe(
         silence: None,
         leave: None,
     };
-    if probed.main.status() != Some(200) || probed.main.facts.is_none() {
+    let is_answered = probed.main.status() == Some(200) && probed.main.facts.is_some();
+    if !is_answered || observer.stop.is_set() {
         return probed;
     }
     let clocks = clocks(observer, path).await;
@@ -79,6 +79,10 @@ pub(crate) async fn probe(
         }
     }
     probed.quick = Box::pin(quick(observer, path, &probed)).await;
+    if observer.stop.is_set() {
+        probed.quick = probed.quick.filter(|quick| quick.is_whole());
+        return probed;
+    }
     say(&format!(
         "a silence of {} s, with and without heartbeats, and a client that leaves ...",
         idle.as_secs_f32()
@@ -87,7 +91,8 @@ pub(crate) async fn probe(
     let both =
         Box::pin(async { join!(silence(observer, path, idle), leave(observer, path, offset)) });
     let (silence, leave) = ticking(observer, say, "still silent", both).await;
-    probed.silence = Some(silence);
+    let is_over = |seen: &Observation| seen.end != End::Interrupted;
+    probed.silence = Some(silence).filter(|both| is_over(&both.idle) && is_over(&both.beats));
     probed.leave = Some(leave);
     probed
 }
@@ -105,7 +110,7 @@ async fn ticking<W: Future + Unpin>(
             done = &mut work => return done,
             () = sleep(TICK) => {
                 let waited = span(observer.clock.now() - began);
-                say(&format!("{what} after {waited} ..."));
+                say(&format!("{what} after {waited}; Ctrl-C ends with a report ..."));
             }
         }
     }
@@ -162,10 +167,10 @@ async fn stream(
         |seen: &Observation| leaves && seen.stamped().len() as u64 >= u64::from(plan.events);
     for _ in 0..RETRIES {
         let seen = observer.observe(&call, enough).await;
-        if seen.status() != Some(503) {
+        if seen.status() != Some(503) || observer.stop.is_set() {
             return seen;
         }
-        sleep(PAUSE).await;
+        observer.pause(PAUSE).await;
     }
     observer.observe(&call, enough).await
 }
@@ -257,7 +262,8 @@ async fn leave(observer: &Observer<'_>, path: &str, offset: Option<Offset>) -> L
         return Leave::Unknown(refused(status));
     }
     match &seen.end {
-        End::Left | End::TimedOut => {}
+        End::Left | End::StillGoing | End::TimedOut => {}
+        End::Interrupted => return Leave::Unknown(INTERRUPTED.to_owned()),
         End::Failed(problem) | End::Broken(problem) => return Leave::Unknown(problem.clone()),
         End::Complete => {
             return Leave::Unknown("the stream ended before the client could leave".to_owned());
@@ -268,6 +274,9 @@ async fn leave(observer: &Observer<'_>, path: &str, offset: Option<Offset>) -> L
     let mut connection = None;
     let mut unknown = 0;
     loop {
+        if observer.stop.is_set() {
+            return Leave::Unknown(INTERRUPTED.to_owned());
+        }
         let answered = match opened(observer, &mut connection).await {
             Ok(open) => observer.ask(open, &call).await,
             Err(problem) => Err(problem),
@@ -305,7 +314,7 @@ async fn leave(observer: &Observer<'_>, path: &str, offset: Option<Offset>) -> L
         if observer.clock.now() > until {
             return Leave::Never;
         }
-        sleep(Duration::from_millis(150)).await;
+        observer.pause(Duration::from_millis(150)).await;
     }
 }
 
@@ -316,12 +325,7 @@ async fn opened<'a>(
 ) -> Result<&'a mut Connection, String> {
     let open = match connection.take() {
         Some(open) => open,
-        None => {
-            observer
-                .dialer
-                .dial(observer.target, observer.clock)
-                .await?
-        }
+        None => observer.dial().await?,
     };
     Ok(connection.insert(open))
 }
@@ -358,22 +362,16 @@ fn became(body: &[u8], left: i64, offset: Option<Offset>) -> Became {
     }
 }
 
-/// Examines a URL with the user's own request, `twice` at once if so. `idle` is how long it may be silent.
+/// Examines a URL with the user's own request, `twice` at once if so.
 pub(crate) async fn request(
     observer: &Observer<'_>,
-    call: Call,
+    call: &Call,
     twice: bool,
-    idle: Duration,
     say: &dyn Fn(&str),
 ) -> Requested {
-    let call = Call {
-        limit: REQUEST_LIMIT,
-        silence: idle,
-        ..call
-    };
     if !twice {
         say("sending the request ...");
-        let main = Box::pin(observer.observe(&call, |_| false));
+        let main = Box::pin(observer.observe(call, |_| false));
         return Requested {
             main: ticking(observer, say, "not over", main).await,
             second: None,
@@ -381,10 +379,10 @@ pub(crate) async fn request(
     }
     say("sending the request twice at the same time ...");
     let second = async {
-        sleep(SECOND_AFTER).await;
-        observer.observe(&call, |seen| seen.head.is_some()).await
+        observer.pause(SECOND_AFTER).await;
+        observer.observe(call, |seen| seen.head.is_some()).await
     };
-    let both = Box::pin(async { join!(observer.observe(&call, |_| false), second) });
+    let both = Box::pin(async { join!(observer.observe(call, |_| false), second) });
     let (main, second) = ticking(observer, say, "not over", both).await;
     Requested {
         main,

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `target` | the URLs |
 //! | `connect`, `observe`, `lines` | I/O: one request, and when each event of its response arrived |
+//! | `stop` | how the user gets the report before the end |
 //! | `examine` | which requests are sent to a URL |
 //! | `offset`, `clock`, `readings` | times, and the offset between two clocks |
 //! | `observation` | what was seen |
@@ -31,6 +32,7 @@ mod observe;
 mod offset;
 mod readings;
 mod report;
+mod stop;
 mod target;
 
 use std::path::PathBuf;
@@ -46,8 +48,10 @@ use connect::Dialer;
 use finding::Id;
 use fix::Product;
 use judge::Judged;
+use observation::End;
 use observe::{Call, Observer};
-use report::Shown;
+use report::{Interrupted, Shown};
+pub(crate) use stop::{Stop, stopping};
 pub(crate) use target::Target;
 
 /// What the doctor sends as `User-Agent`.
@@ -56,6 +60,11 @@ const AGENT: &str = concat!("weir-doctor/", env!("CARGO_PKG_VERSION"));
 const IDLE: Duration = Duration::from_secs(7);
 /// How long the user's own response may be silent if nothing else is said.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long one of the user's own responses is read if nothing else is said: longer than it may be silent, and longer than
+/// hops usually let a response last if they limit that (15, 30 or 60 s).
+const READING: Duration = Duration::from_secs(90);
+/// How much longer than a silence that the user allows it is read at least.
+const BEYOND_SILENCE: Duration = Duration::from_secs(30);
 
 /// What to examine, and how.
 #[derive(Debug)]
@@ -68,6 +77,8 @@ pub(crate) struct Order {
     pub(crate) request: Option<Own>,
     /// The silence to test with the probe, or to accept in the user's own response.
     pub(crate) idle: Option<Duration>,
+    /// How long one of the user's own responses is read.
+    pub(crate) max_time: Option<Duration>,
     pub(crate) ca_file: Option<PathBuf>,
     /// Do not offer HTTP/2.
     pub(crate) http1: bool,
@@ -95,16 +106,24 @@ pub(crate) struct Report {
     pub(crate) has_findings: bool,
 }
 
-/// Examines all URLs, one after the other. Calls `say` with what is being done.
+/// Examines all URLs, one after the other. Calls `say` with what is being done. When `stop` is set, reports what it has seen
+/// up to then.
 ///
 /// # Errors
 /// If the file with certificates cannot be read.
-pub(crate) async fn diagnose(order: &Order, say: &dyn Fn(&str)) -> std::io::Result<Report> {
+pub(crate) async fn diagnose(
+    order: &Order,
+    stop: &Stop,
+    say: &dyn Fn(&str),
+) -> std::io::Result<Report> {
     let dialer = Dialer::new(order.ca_file.as_deref(), order.http1)?;
     let clock = Clock::new();
     let mut hops: Vec<Hop> = Vec::new();
     let mut shown: Vec<Shown> = Vec::new();
     for (number, target) in (1..).zip(&order.targets) {
+        if stop.is_set() {
+            break;
+        }
         let of = order.targets.len();
         let announce = |what: &str| say(&format!("[{number}/{of}] {target}: {what}"));
         let headers = with_defaults(&order.headers);
@@ -113,6 +132,7 @@ pub(crate) async fn diagnose(order: &Order, say: &dyn Fn(&str)) -> std::io::Resu
             target,
             headers: &headers,
             clock: &clock,
+            stop,
         };
         let before = shown.last().filter(|before| before.source == "request");
         let (judged, seen) = match source(order, target) {
@@ -131,8 +151,7 @@ pub(crate) async fn diagnose(order: &Order, say: &dyn Fn(&str)) -> std::io::Resu
                 (judged, seen)
             }
             Source::Request(call, twice) => {
-                let idle_timeout = order.idle.unwrap_or(IDLE_TIMEOUT);
-                let examined = examine::request(&observer, call, twice, idle_timeout, &announce);
+                let examined = examine::request(&observer, &call, twice, &announce);
                 let requested = Box::pin(examined).await;
                 let judged = judge::request::judge(&requested, before.map(|before| &before.seen));
                 let seen = Shown {
@@ -152,9 +171,16 @@ pub(crate) async fn diagnose(order: &Order, say: &dyn Fn(&str)) -> std::io::Resu
         shown.push(seen);
     }
     forgive_the_agent(&mut hops, &shown);
+    let interrupted = stop.is_set().then(|| Interrupted {
+        after: clock.now(),
+        unread: (order.targets.iter().skip(hops.len()))
+            .map(ToString::to_string)
+            .collect(),
+    });
+    let interrupted = interrupted.as_ref();
     Ok(Report {
-        text: report::text(&hops, &shown),
-        json: report::json(&hops, &shown),
+        text: report::text(&hops, &shown, interrupted),
+        json: report::json(&hops, &shown, interrupted),
         has_findings: compare::first_fault(&hops).is_some(),
     })
 }
@@ -176,15 +202,26 @@ fn source<'a>(order: &Order, target: &'a Target) -> Source<'a> {
     match &order.request {
         None if target.is_root() => Source::Probe(probe::PATH),
         None if named.ends_with(probe::PATH) => Source::Probe(named),
-        None => Source::Request(Call::get(target.path.clone(), IDLE_TIMEOUT), true),
+        None => Source::Request(call(order, target.path.clone()), true),
         Some(own) => {
             let call = Call {
                 method: own.method.clone(),
                 body: own.body.clone(),
-                ..Call::get(of_target(own), IDLE_TIMEOUT)
+                ..call(order, of_target(own))
             };
             Source::Request(call, own.is_harmless || order.together)
         }
+    }
+}
+
+/// Returns a GET request, with the times of the user's own requests.
+fn call(order: &Order, path: String) -> Call {
+    let silence = order.idle.unwrap_or(IDLE_TIMEOUT);
+    let limit = (order.max_time).unwrap_or_else(|| READING.max(silence + BEYOND_SILENCE));
+    Call {
+        silence,
+        beyond: End::StillGoing,
+        ..Call::get(path, limit)
     }
 }
 
@@ -259,6 +296,7 @@ mod tests {
             headers: HeaderMap::new(),
             request,
             idle: None,
+            max_time: None,
             ca_file: None,
             http1: false,
             together: false,
@@ -300,6 +338,24 @@ mod tests {
             let asked = sent(Some(own.clone()), url);
             assert_eq!(asked, Some((path.to_owned(), false)), "{url}");
         }
+    }
+
+    #[test]
+    fn a_response_is_read_longer_than_it_may_be_silent() {
+        let times = |idle, max_time| {
+            let seconds = |given: Option<u64>| given.map(Duration::from_secs);
+            let order = Order {
+                idle: seconds(idle),
+                max_time: seconds(max_time),
+                ..order(None)
+            };
+            let call = call(&order, String::new());
+            (call.silence.as_secs(), call.limit.as_secs())
+        };
+        assert_eq!(times(None, None), (60, 90));
+        assert_eq!(times(Some(5), None), (5, 90));
+        assert_eq!(times(Some(300), None), (300, 330));
+        assert_eq!(times(Some(300), Some(10)), (300, 10));
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 use http::Version;
 
+/// Why something was not examined, if the user wanted the report before.
+pub(crate) const INTERRUPTED: &str = "the doctor was interrupted";
+
 /// One response, from the request to its end.
 #[derive(Clone, Debug)]
 pub(crate) struct Observation {
@@ -111,8 +114,27 @@ pub(crate) enum End {
     Failed(String),
     /// The doctor did not wait any longer.
     TimedOut,
+    /// The doctor left, because it reads no more of one response.
+    StillGoing,
+    /// The doctor left, because the user wanted the report.
+    Interrupted,
     /// The doctor left on purpose.
     Left,
+}
+
+impl End {
+    /// Returns the end as one word.
+    pub(crate) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Broken(_) => "broken",
+            Self::Failed(_) => "failed",
+            Self::TimedOut => "timed_out",
+            Self::StillGoing => "still_going",
+            Self::Interrupted => "interrupted",
+            Self::Left => "left",
+        }
+    }
 }
 
 impl Observation {
@@ -159,6 +181,11 @@ impl Observation {
         let is_end =
             |arrival: &Arrival| matches!(arrival.what, What::Event(Some(stamp)) if stamp.is_end);
         self.arrivals.iter().any(is_end)
+    }
+
+    /// Reports whether the doctor left while it could have gone on.
+    pub(crate) const fn is_unfinished(&self) -> bool {
+        matches!(self.end, End::StillGoing | End::Interrupted)
     }
 
     /// Returns when something last arrived: a part of the body, or else the head.

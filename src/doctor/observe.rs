@@ -7,12 +7,14 @@ use http::uri::InvalidUri;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout_at};
+use tokio::select;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::clock::Clock;
 use super::connect::{Connection, Dialer, said};
 use super::lines::Splitter;
-use super::observation::{End, Form, Head, Observation};
+use super::observation::{End, Form, Head, INTERRUPTED, Observation};
+use super::stop::Stop;
 use super::target::Target;
 use crate::probe::HEADER;
 use crate::reply::head::STREAM_ID;
@@ -31,6 +33,7 @@ pub(crate) struct Observer<'a> {
     /// Sent with every request.
     pub(crate) headers: &'a HeaderMap,
     pub(crate) clock: &'a Clock,
+    pub(crate) stop: &'a Stop,
 }
 
 /// A request.
@@ -42,6 +45,8 @@ pub(crate) struct Call {
     pub(crate) body: Bytes,
     /// How long all of it may take.
     pub(crate) limit: Duration,
+    /// What it is called if it takes longer.
+    pub(crate) beyond: End,
     /// How long the response may be silent.
     pub(crate) silence: Duration,
 }
@@ -54,12 +59,33 @@ impl Call {
             path,
             body: Bytes::new(),
             limit,
+            beyond: End::TimedOut,
             silence: limit,
         }
     }
 }
 
 impl Observer<'_> {
+    /// Does the work, unless the user wants the report before it is done.
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        select! {
+            done = work => Some(done),
+            () = self.stop.wait() => None,
+        }
+    }
+
+    /// Waits for this time, or until the user wants the report.
+    pub(crate) async fn pause(&self, time: Duration) {
+        // It does not matter which.
+        let _ = self.unless_stopped(sleep(time)).await;
+    }
+
+    /// Opens a connection.
+    pub(crate) async fn dial(&self) -> Result<Connection, String> {
+        let dialed = self.unless_stopped(self.dialer.dial(self.target, self.clock));
+        dialed.await.unwrap_or_else(|| Err(INTERRUPTED.to_owned()))
+    }
+
     /// Sends a request over a connection of its own, and reads its response until it ends or `enough` says so.
     pub(crate) async fn observe(
         &self,
@@ -79,15 +105,21 @@ impl Observer<'_> {
             ended: 0,
         };
         let mut connection = None;
-        seen.end = match self.dialer.dial(self.target, self.clock).await {
-            Ok(opened) => {
-                seen.connect = opened.took;
-                let opened = connection.insert(opened);
-                let run = self.run(opened, call, &mut seen, &mut enough);
-                timeout_at(until, run).await.unwrap_or(End::TimedOut)
+        // Boxed: it is large.
+        let observing = Box::pin(async {
+            match self.dialer.dial(self.target, self.clock).await {
+                Ok(opened) => {
+                    seen.connect = opened.took;
+                    let opened = connection.insert(opened);
+                    let run = self.run(opened, call, &mut seen, &mut enough);
+                    let ended = timeout_at(until, run).await;
+                    ended.unwrap_or_else(|_| call.beyond.clone())
+                }
+                Err(problem) => End::Failed(problem),
             }
-            Err(problem) => End::Failed(problem),
-        };
+        });
+        let ended = self.unless_stopped(observing).await;
+        seen.end = ended.unwrap_or(End::Interrupted);
         seen.ended = self.clock.now();
         // Here the doctor leaves, if the response has not ended.
         drop(connection);
@@ -133,7 +165,7 @@ impl Observer<'_> {
             };
             seen.bytes = seen.bytes.saturating_add(data.len() as u64);
             if seen.bytes > MAX_BYTES {
-                return End::Left;
+                return call.beyond.clone();
             }
             let arrivals = &mut seen.arrivals;
             match &mut decoder {
@@ -181,9 +213,11 @@ impl Observer<'_> {
             }
             Ok((status, Bytes::from(whole)))
         };
-        match timeout_at(Instant::now() + call.limit, asked).await {
-            Ok(answered) => answered,
-            Err(_) => Err(format!("no answer within {} s", call.limit.as_secs())),
+        let answered = Box::pin(timeout_at(Instant::now() + call.limit, asked));
+        match self.unless_stopped(answered).await {
+            Some(Ok(answered)) => answered,
+            Some(Err(_)) => Err(format!("no answer within {} s", call.limit.as_secs())),
+            None => Err(INTERRUPTED.to_owned()),
         }
     }
 

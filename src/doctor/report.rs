@@ -30,12 +30,28 @@ pub(crate) struct Shown {
     pub(crate) silence: Option<(Observation, Observation)>,
 }
 
+/// The user wanted the report before the end.
+#[derive(Clone, Debug)]
+pub(crate) struct Interrupted {
+    /// After this time, in microseconds.
+    pub(crate) after: i64,
+    /// The URLs that were not examined.
+    pub(crate) unread: Vec<String>,
+}
+
 /// Returns the report as text. `shown` has an entry for each of `hops`.
-pub(crate) fn text(hops: &[Hop], shown: &[Shown]) -> String {
+pub(crate) fn text(hops: &[Hop], shown: &[Shown], interrupted: Option<&Interrupted>) -> String {
     let mut out = String::new();
     for (index, (hop, shown)) in hops.iter().zip(shown).enumerate() {
         // Writing to a string does not fail.
         let _ = of_hop(&mut out, hops, index, hop, shown);
+    }
+    if let Some(Interrupted { after, unread }) = interrupted {
+        let _ = write!(out, "interrupted after {}", span(*after));
+        if !unread.is_empty() {
+            let _ = write!(out, "; not reached: {}", unread.join(", "));
+        }
+        out.push_str("\n\n");
     }
     let _ = writeln!(out, "{}", printable(&verdict(hops)));
     out
@@ -80,7 +96,7 @@ fn of_hop(
         }
     }
     let found = placed(hops, index);
-    if found.is_empty() {
+    if found.is_empty() && seen.head.is_some() {
         writeln!(out, "  ok")?;
     }
     for one in found {
@@ -136,10 +152,11 @@ fn summary(seen: &Observation, offset: Option<Offset>) -> String {
 }
 
 /// Returns the report as JSON.
-pub(crate) fn json(hops: &[Hop], shown: &[Shown]) -> String {
+pub(crate) fn json(hops: &[Hop], shown: &[Shown], interrupted: Option<&Interrupted>) -> String {
     let fault = first_fault(hops);
     let hop = |(index, (hop, shown)): (usize, (&Hop, &Shown))| of_hop_json(hops, index, hop, shown);
     let all: Vec<Value> = hops.iter().zip(shown).enumerate().map(hop).collect();
+    let unread: &[String] = interrupted.map_or(&[], |it| it.unread.as_slice());
     let report = json!({
         "ok": fault.is_none(),
         "verdict": verdict(hops),
@@ -150,6 +167,8 @@ pub(crate) fn json(hops: &[Hop], shown: &[Shown]) -> String {
             "setting": setting(finding.id, hop.product),
         })),
         "hops": all,
+        "interrupted_after_ms": interrupted.map(|it| millis(it.after)),
+        "unread": unread,
     });
     format!("{report:#}\n")
 }
@@ -208,6 +227,7 @@ fn of_hop_json(hops: &[Hop], index: usize, hop: &Hop, shown: &Shown) -> Value {
         "bursts": bursts(&events, TOGETHER),
         "comments": seen.comments(),
         "bytes": seen.bytes,
+        "end": seen.end.as_str(),
         "arrivals_ms": times,
         "strip": { "sent": drawn.sent, "arrived": drawn.arrived, "silence": silence },
     })
@@ -225,6 +245,7 @@ mod tests {
     use super::super::fix::Product;
     use super::super::judge::Judged;
     use super::super::judge::testing::stream;
+    use super::super::observation::End;
     use super::*;
 
     fn reported() -> (Vec<Hop>, Vec<Shown>) {
@@ -250,7 +271,7 @@ mod tests {
     #[test]
     fn the_text_has_the_strip_the_finding_and_the_setting() {
         let (hops, shown) = reported();
-        let text = text(&hops, &shown);
+        let text = text(&hops, &shown, None);
         for part in [
             "http://a   HTTP/1.1 200   text/event-stream",
             "arrived H",
@@ -270,16 +291,16 @@ mod tests {
         let (mut hops, mut shown) = reported();
         let silent = stream(1_000, &[1_000], 900_200);
         shown[0].silence = Some((silent.clone(), silent));
-        assert!(!text(&hops, &shown).contains("  beats   "));
+        assert!(!text(&hops, &shown, None).contains("  beats   "));
         hops[0].judged.findings = vec![Finding::new(Id::IdleCut, "x")];
-        assert!(text(&hops, &shown).contains("  silence |"));
-        assert!(text(&hops, &shown).contains("  beats   |"));
+        assert!(text(&hops, &shown, None).contains("  silence |"));
+        assert!(text(&hops, &shown, None).contains("  beats   |"));
     }
 
     #[test]
     fn the_json_has_the_same() {
         let (hops, shown) = reported();
-        let report: Value = serde_json::from_str(&json(&hops, &shown)).unwrap();
+        let report: Value = serde_json::from_str(&json(&hops, &shown, None)).unwrap();
         assert_eq!(report["ok"], false);
         assert_eq!(report["fault"]["finding"], "buffered");
         let hop = &report["hops"][0];
@@ -288,6 +309,32 @@ mod tests {
         assert_eq!(hop["times"]["head_ms"], 1.0);
         assert_eq!(hop["arrivals_ms"][0], 900.0);
         assert_eq!(hop["bursts"], 1);
+        assert_eq!(hop["end"], "complete");
+        assert_eq!(report["interrupted_after_ms"], Value::Null);
+    }
+
+    #[test]
+    fn an_interrupted_report_says_so() {
+        let (mut hops, mut shown) = reported();
+        hops[0].judged.findings.clear();
+        shown[0].seen.end = End::Interrupted;
+        let interrupted = Interrupted {
+            after: 12_340_000,
+            unread: vec!["http://b".to_owned()],
+        };
+        let said = text(&hops, &shown, Some(&interrupted));
+        let part = "\n\ninterrupted after 12.3 s; not reached: http://b\n\nNothing is wrong";
+        assert!(said.contains(part), "{said}");
+        let report = json(&hops, &shown, Some(&interrupted));
+        let report: Value = serde_json::from_str(&report).unwrap();
+        assert_eq!(report["interrupted_after_ms"], 12_340.0);
+        assert_eq!(report["unread"], json!(["http://b"]));
+        assert_eq!(report["hops"][0]["end"], "interrupted");
+        // Nothing has come: that is not well.
+        assert!(said.contains("  ok\n"), "{said}");
+        shown[0].seen.head = None;
+        let said = text(&hops, &shown, Some(&interrupted));
+        assert!(!said.contains("  ok\n"), "{said}");
     }
 
     #[test]

@@ -33,7 +33,7 @@ reasons! {
     ExpectationFailed = "expectation_failed",
     /// An upstream leads back to Weir.
     LoopDetected = "loop_detected",
-    /// The input is not HTTP.
+    /// The input is not HTTP, or its head is too large.
     Malformed = "malformed",
     /// CONNECT, or a method that the probe does not take.
     MethodNotAllowed = "method_not_allowed",

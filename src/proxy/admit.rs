@@ -40,13 +40,7 @@ pub(super) fn admit(
     under_way: &Arc<InProgress>,
     form: impl FnOnce(&request::Parts, StatusCode) -> Option<Answer>,
 ) -> Result<Admitted, Box<Response<Body>>> {
-    // Without those that Weir adds.
-    let headers = parts.headers.len();
     let loaded = app.loaded();
-    if headers > loaded.config.limits.max_headers {
-        // The map may be full, and then not even a request id can be added to it.
-        parts.headers.clear();
-    }
     // Only spares time: if it fails, there may still be room for what is really added.
     let _ = parts.headers.try_reserve(ADDED);
     let identity = Identity::of(&mut parts.headers);
@@ -55,7 +49,7 @@ pub(super) fn admit(
     let hint = detect::from_request(&head);
     let single_reply = hint.filter(|dialect| dialect.has_single_reply(&head));
     let path = shown(parts.uri.path());
-    let decided = check(app, peer, parts, headers, false).and_then(|entered| {
+    let decided = check(app, peer, parts, false).and_then(|entered| {
         let routed = routed(&loaded, parts)?;
         loops::check(&app.hop, &routed.route, &parts.headers)?;
         upgrade_request::allowed(&routed.route, parts)?;
@@ -140,20 +134,15 @@ pub(super) fn admit(
     })
 }
 
-/// Checks that the head, which came with so many `headers`, is unambiguous and that the process accepts requests, and
-/// counts one more. `returns`: the request is for a stream that has begun, which is served while the process drains.
+/// Checks that the head is unambiguous and that the process accepts requests, and counts one more. `returns`: the request
+/// is for a stream that has begun, which is served while the process drains.
 pub(super) fn check(
     app: &App,
     peer: &Peer,
     parts: &request::Parts,
-    headers: usize,
     returns: bool,
 ) -> Result<Entered, Refused> {
     let limits = app.loaded().config.limits;
-    if headers > limits.max_headers {
-        // The HTTP/1.1 engine rejects such heads itself; the HTTP/2 engine only knows their size.
-        return Err(Refused::too_many_headers(limits.max_headers));
-    }
     validate::check(parts)?;
     if !returns && app.refusing.load(Ordering::Relaxed) {
         return Err(Refused::new(

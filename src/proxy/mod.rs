@@ -22,6 +22,7 @@ mod bridged;
 mod call;
 mod choose_reply;
 mod detach;
+mod head_limits;
 mod interim;
 mod loops;
 mod merge;
@@ -85,8 +86,11 @@ pub async fn serve(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> R
     let under_way = Arc::new(app.request(peer.worker));
     let open = peer.conn.request(request.version() == Version::HTTP_2);
     let (mut parts, incoming) = request.into_parts();
-    upgrade_request::recognize(&mut parts, incoming.is_end_stream());
-    let answered = match probe::answer(app, peer, &mut parts, started) {
+    let own = head_limits::refuse(app, peer, &parts, started).or_else(|| {
+        upgrade_request::recognize(&mut parts, incoming.is_end_stream());
+        probe::answer(app, peer, &mut parts, started)
+    });
+    let answered = match own {
         Some(response) => Some(response),
         None => resume::endpoint::answer(app, peer, &mut parts, started).await,
     };
@@ -128,9 +132,12 @@ async fn ask(
     let started = Instant::now();
     let under_way = Arc::new(app.request(peer.worker));
     let open = peer.conn.request(false);
-    let response = match admit::admit(app, peer, &mut parts, started, &under_way, |_, _| None) {
-        Ok(admitted) => forward(app, peer, admitted, parts, Payload::Whole(body)).await,
-        Err(rejected) => *rejected,
+    let response = match head_limits::refuse(app, peer, &parts, started) {
+        Some(refused) => refused,
+        None => match admit::admit(app, peer, &mut parts, started, &under_way, |_, _| None) {
+            Ok(admitted) => forward(app, peer, admitted, parts, Payload::Whole(body)).await,
+            Err(rejected) => *rejected,
+        },
     };
     response.map(|body| body.holding((under_way, open)))
 }

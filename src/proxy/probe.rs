@@ -40,17 +40,13 @@ pub(super) fn answer(
         return None;
     }
     let loaded = app.loaded();
-    let headers = parts.headers.len();
-    if !loaded.config.probe
-        || headers > loaded.config.limits.max_headers
-        || validate::check(parts).is_err()
-    {
+    if !loaded.config.probe || validate::check(parts).is_err() {
         // The usual way forwards or refuses it.
         return None;
     }
     let received = app.probes.now();
     let identity = Identity::of(&mut parts.headers);
-    let answered = admit::check(app, peer, parts, headers, false).and_then(|entered| {
+    let answered = admit::check(app, peer, parts, false).and_then(|entered| {
         let response = respond(app, peer, parts, received)?;
         Ok(response.map(|body| body.holding(entered)))
     });

@@ -115,18 +115,6 @@ impl Refused {
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, Refusal::Overloaded, "")
         }
     }
-
-    /// Creates the rejection of a head with more headers than allowed.
-    pub(super) fn too_many_headers(max: usize) -> Self {
-        Self {
-            message: format!("the request has more than limits.max_headers ({max}) headers").into(),
-            ..Self::new(
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                Refusal::TooManyHeaders,
-                "",
-            )
-        }
-    }
 }
 
 impl From<Refused> for Rejection {

@@ -122,7 +122,15 @@ impl State {
     }
 
     /// What is held back does not wait for the client.
+    #[inline]
     pub(super) fn excuse(&mut self) {
+        if self.gate.is_some() {
+            self.excuse_held_back();
+        }
+    }
+
+    #[inline(never)]
+    fn excuse_held_back(&mut self) {
         if let Some(gate) = &self.gate
             && let Some(since) = &mut self.waiting_since
         {

@@ -33,7 +33,7 @@ use super::stream_writer::StreamWriter;
 use crate::body_deadline;
 use crate::bridge::{self, Socket};
 use crate::client_conn::{ClientConn, Overdue};
-use crate::config::Limits;
+use crate::config::{Limits, http2_head_bytes};
 use crate::strict::StrictIo;
 use crate::strict::frame_flood::FrameFlood;
 use crate::strict::smuggling::RequestFraming;
@@ -110,11 +110,11 @@ type Http2<S> = http2::Connection<TokioIo<StrictIo<Interim<S>, FrameFlood>>, Ser
 /// `Pending`; `poll_next` takes it from there once the engine has written everything
 /// (`ClientConn::is_flushed`).
 ///
-/// Memory is bounded here: by `max_header_bytes` (at least 8 KiB) for what the HTTP/1.1 engine reads and for
-/// what it buffers to write, by `MAX_SEND_BYTES` for each of at most `MAX_CONCURRENT` HTTP/2 streams, by
-/// `WINDOW_BYTES` for what they upload, and by `MAX_EARLY_BYTES` for what a client sends while a `StreamWriter` writes.
-/// Time is bounded elsewhere: when a deadline passes, the `Connection` calls `close` or `tell`, or drops the engine;
-/// `body_deadline` ends plain responses over HTTP/2, and pumps end their streams.
+/// Memory is bounded here: by `max_header_bytes` (at least 8 KiB) for what the HTTP/1.1 engine reads and for what it
+/// buffers to write, by `http2_head_bytes` for a head over HTTP/2, by `MAX_SEND_BYTES` for each of at most
+/// `MAX_CONCURRENT` HTTP/2 streams, by `WINDOW_BYTES` for what they upload, and by `MAX_EARLY_BYTES` for what a client
+/// sends while a `StreamWriter` writes. Time is bounded elsewhere: when a deadline passes, the `Connection` calls `close`
+/// or `tell`, or drops the engine; `body_deadline` ends plain responses over HTTP/2, and pumps end their streams.
 #[repr(C)]
 pub(super) struct Engine<S> {
     state: State<S>,
@@ -312,10 +312,12 @@ where
             First::Http2 => {
                 let io = StrictIo::new(seen.freeze(), stream, FrameFlood::of_client());
                 let io = io.ending_late();
+                // `proxy` refuses heads beyond the limit that are not larger than this.
+                let head = http2_head_bytes(self.max_header_bytes);
                 let share = u32::try_from(self.service.share()).unwrap_or(u32::MAX);
                 let engine = http2::Builder::new(Streams)
                     .timer(TokioTimer::new())
-                    .max_header_list_size(u32::try_from(self.max_header_bytes).unwrap_or(u32::MAX))
+                    .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
                     .max_concurrent_streams(share.clamp(MIN_CONCURRENT, MAX_CONCURRENT))
                     .initial_stream_window_size(WINDOW_BYTES)
                     .initial_connection_window_size(WINDOW_BYTES)

@@ -15,6 +15,7 @@ mod bridge_ends;
 mod bridge_http2;
 mod check;
 mod detached;
+mod doctor;
 mod extremes;
 mod limits;
 mod logs;

@@ -47,6 +47,11 @@ fn answered(seen: &Observation, judged: &mut Judged) -> bool {
             End::Failed(problem) | End::Broken(problem) => {
                 judged.find(Id::Unreachable, problem.clone());
             }
+            End::StillGoing | End::Interrupted => {
+                let waited = span(seen.ended - seen.asked);
+                let said = format!("the response, of which nothing had come after {waited}");
+                judged.not_examined.push(said);
+            }
             End::Complete | End::TimedOut | End::Left => {
                 let waited = span(seen.ended - seen.asked);
                 let said = format!("no head came within {waited}");
@@ -111,7 +116,7 @@ fn why(end: &End) -> String {
     match end {
         End::Broken(error) | End::Failed(error) => format!(" ({error})"),
         End::Complete => " (it looked complete)".to_owned(),
-        End::TimedOut | End::Left => String::new(),
+        End::TimedOut | End::StillGoing | End::Interrupted | End::Left => String::new(),
     }
 }
 

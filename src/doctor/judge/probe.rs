@@ -1,7 +1,7 @@
 //! Findings of the probe.
 
 use super::super::finding::Id;
-use super::super::observation::{End, Observation, span};
+use super::super::observation::{End, INTERRUPTED, Observation, span};
 use super::super::offset::Offset;
 use super::silence::Silence;
 use super::{Judged, answered, flow, of_head, silence, why};
@@ -51,9 +51,14 @@ pub(crate) fn judge(probed: &Probed) -> Judged {
     }
     match probed.offset {
         Some(offset) => timing(probed, offset, &mut judged),
-        None => judged
-            .not_examined
-            .push("times, because the probe's clock could not be asked".to_owned()),
+        None => {
+            let why = if probed.main.end == End::Interrupted {
+                INTERRUPTED
+            } else {
+                "the probe's clock could not be asked"
+            };
+            judged.not_examined.push(format!("times, because {why}"));
+        }
     }
     whole(&probed.main, &probed.plan, &mut judged);
     match &probed.silence {
@@ -147,7 +152,10 @@ fn whole(main: &Observation, plan: &Settings, judged: &mut Judged) {
     let of = plan.events;
     let lasted = span(main.ended - main.asked);
     match &main.end {
-        End::TimedOut => judged.find(
+        End::Interrupted => judged.not_examined.push(format!(
+            "the end: {INTERRUPTED} when {came} of {of} events had arrived, after {lasted}"
+        )),
+        End::TimedOut | End::StillGoing => judged.find(
             Id::Buffered,
             format!("{came} of {of} events have arrived after {lasted}, although all were sent long before"),
         ),

@@ -37,9 +37,10 @@ pub(crate) fn judge(silence: &Silence, judged: &mut Judged) {
         );
         return;
     }
+    let is_left = |seen: &Observation| seen.is_unfinished() || seen.end == End::TimedOut;
     if [idle, beats]
-        .iter()
-        .any(|seen| seen.end == End::TimedOut && seen.head.is_some())
+        .into_iter()
+        .any(|seen| is_left(seen) && seen.head.is_some())
     {
         let why = "silence, because streams with one did not end in time";
         judged.not_examined.push(why.to_owned());

@@ -44,14 +44,10 @@ pub(in crate::proxy) async fn answer(
     let asked = own_path::stream(parts.uri.path())?;
     let loaded = app.loaded();
     let resumes = |route: &Arc<crate::config::Route>| route.policy.resume.is_some();
-    if !loaded.config.routes.iter().any(resumes)
-        || parts.headers.len() > loaded.config.limits.max_headers
-        || validate::check(parts).is_err()
-    {
+    if !loaded.config.routes.iter().any(resumes) || validate::check(parts).is_err() {
         // The usual way refuses it.
         return None;
     }
-    let headers = parts.headers.len();
     let identity = Identity::of(&mut parts.headers);
     let client = Client::of(&parts.method, &parts.headers);
     if upgrade_request::is_asked(parts) {
@@ -62,7 +58,7 @@ pub(in crate::proxy) async fn answer(
         return Some(rejected(peer, parts, own, form, &refused.into()));
     }
     // A stream that runs here is served while the process drains: nobody else has it.
-    let entered = match admit::check(app, peer, parts, headers, true) {
+    let entered = match admit::check(app, peer, parts, true) {
         Ok(entered) => entered,
         Err(refused) => {
             // There is no room for it: in words that an `EventSource` understands.

@@ -294,6 +294,7 @@ impl Ring {
                 && self.bytes + len + notes <= self.store.max_live())
     }
 
+    #[inline]
     fn append(&mut self, block: &[u8], event: &Event, seq: u64, now: Instant) {
         self.make_room(block.len());
         let start = self.store.end();
@@ -302,6 +303,7 @@ impl Ring {
     }
 
     /// Adds the entry of an event whose block has been stored at `start`.
+    #[inline]
     fn note(&mut self, start: usize, len: usize, event: &Event, seq: u64, now: Instant) {
         let entry = Entry {
             start,

@@ -80,6 +80,7 @@ impl Store {
     }
 
     /// Appends a block. The buffer grows up to `roof`, and beyond it only as far as the block requires.
+    #[inline]
     pub(super) fn put(&mut self, block: &[u8]) {
         if self.bytes.capacity() == 0 {
             self.bytes = spare::bytes(self.roof);

@@ -246,6 +246,7 @@ impl Intake {
         egress.accept(&delivered);
     }
 
+    #[inline]
     fn note(&mut self, egress: &mut Egress, delivered: &Delivered, now: Instant) {
         self.clocks.note_read(now);
         if delivered.counted.content {
