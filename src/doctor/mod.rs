@@ -60,8 +60,8 @@ const AGENT: &str = concat!("weir-doctor/", env!("CARGO_PKG_VERSION"));
 const IDLE: Duration = Duration::from_secs(7);
 /// How long the user's own response may be silent if nothing else is said.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long one of the user's own responses is read if nothing else is said: longer than it may be silent, and longer than
-/// hops usually let a response last if they limit that (15, 30 or 60 s).
+/// How long one of the user's own responses is read if nothing else is said: longer than it may be silent, and longer
+/// than hops usually let a response last if they limit that (15, 30 or 60 s).
 const READING: Duration = Duration::from_secs(90);
 /// How much longer than a silence that the user allows it is read at least.
 const BEYOND_SILENCE: Duration = Duration::from_secs(30);
@@ -106,8 +106,8 @@ pub(crate) struct Report {
     pub(crate) has_findings: bool,
 }
 
-/// Examines all URLs, one after the other. Calls `say` with what is being done. When `stop` is set, reports what it has seen
-/// up to then.
+/// Examines all URLs, one after the other. Calls `say` with what is being done. When `stop` is set, reports what it has
+/// seen up to then.
 ///
 /// # Errors
 /// If the file with certificates cannot be read.

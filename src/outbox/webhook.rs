@@ -84,16 +84,16 @@ impl Webhook {
             Ok(Ok(answer)) => {
                 let judged = judged(&answer, SystemTime::now());
                 if judged.is_err() {
-                    self.complain(|| format!("status {}", answer.status.as_u16()));
+                    self.warn(|| format!("status {}", answer.status.as_u16()));
                 }
                 judged
             }
             Ok(Err(error)) => {
-                self.complain(|| error.chain());
+                self.warn(|| error.chain());
                 Err(Failure::Later(None))
             }
             Err(_) => {
-                self.complain(|| format!("no answer within {ATTEMPT:?}"));
+                self.warn(|| format!("no answer within {ATTEMPT:?}"));
                 Err(Failure::Later(None))
             }
         }
@@ -142,7 +142,7 @@ impl Webhook {
         }
     }
 
-    fn complain(&self, why: impl FnOnce() -> String) {
+    fn warn(&self, why: impl FnOnce() -> String) {
         if self.log_limit.is_due() {
             let (receiver, error) = (&self.hook.endpoint.authority, why());
             tracing::warn!(receiver, error, "the webhook does not take records");

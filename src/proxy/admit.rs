@@ -134,8 +134,8 @@ pub(super) fn admit(
     })
 }
 
-/// Checks that the head is unambiguous and that the process accepts requests, and counts one more. `returns`: the request
-/// is for a stream that has begun, which is served while the process drains.
+/// Checks that the head is unambiguous and that the process accepts requests, and counts one more. `returns`: the
+/// request is for a stream that has begun, which is served while the process drains.
 pub(super) fn check(
     app: &App,
     peer: &Peer,

@@ -113,8 +113,9 @@ type Http2<S> = http2::Connection<TokioIo<StrictIo<Interim<S>, FrameFlood>>, Ser
 /// Memory is bounded here: by `max_header_bytes` (at least 8 KiB) for what the HTTP/1.1 engine reads and for what it
 /// buffers to write, by `http2_head_bytes` for a head over HTTP/2, by `MAX_SEND_BYTES` for each of at most
 /// `MAX_CONCURRENT` HTTP/2 streams, by `WINDOW_BYTES` for what they upload, and by `MAX_EARLY_BYTES` for what a client
-/// sends while a `StreamWriter` writes. Time is bounded elsewhere: when a deadline passes, the `Connection` calls `close`
-/// or `tell`, or drops the engine; `body_deadline` ends plain responses over HTTP/2, and pumps end their streams.
+/// sends while a `StreamWriter` writes. Time is bounded elsewhere: when a deadline passes, the `Connection` calls
+/// `close` or `tell`, or drops the engine; `body_deadline` ends plain responses over HTTP/2, and pumps end their
+/// streams.
 #[repr(C)]
 pub(super) struct Engine<S> {
     state: State<S>,

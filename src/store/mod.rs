@@ -73,7 +73,7 @@ use worker_store::WorkerStore;
 /// How often the end of the process looks whether everything is stored.
 const SETTLED_EVERY: Duration = Duration::from_millis(5);
 /// At most one warning is logged in this time.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// The store of journals. Shared by all workers.
 pub struct Store {
@@ -92,7 +92,7 @@ pub struct Store {
     running: Mutex<HashMap<String, Weak<Journal>>>,
     was_up: AtomicBool,
     /// When a warning was logged last.
-    complained: Mutex<Option<Instant>>,
+    warned_at: Mutex<Option<Instant>>,
 }
 
 impl fmt::Debug for Store {
@@ -153,7 +153,7 @@ impl Store {
             watch,
             running: Mutex::default(),
             was_up: AtomicBool::new(false),
-            complained: Mutex::default(),
+            warned_at: Mutex::default(),
         })
     }
 
@@ -249,7 +249,7 @@ impl Store {
     /// Counts a failure, and logs it from time to time.
     fn failed(&self, error: Option<&RedisError>) {
         self.watch.error();
-        if !self.may_complain() {
+        if !self.may_warn() {
             return;
         }
         match error {
@@ -263,7 +263,7 @@ impl Store {
     /// Counts a refusal, and logs it from time to time.
     fn refused(&self, verdict: Verdict, answers: &[RedisResult<Value>]) {
         self.watch.error();
-        if self.may_complain() {
+        if self.may_warn() {
             let error = answers.iter().find_map(|answer| answer.as_ref().err());
             let error = error.map(ToString::to_string);
             tracing::warn!(
@@ -274,12 +274,12 @@ impl Store {
         }
     }
 
-    fn may_complain(&self) -> bool {
+    fn may_warn(&self) -> bool {
         let mut last = self
-            .complained
+            .warned_at
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let is_due = last.is_none_or(|last| last.elapsed() >= COMPLAIN_EVERY);
+        let is_due = last.is_none_or(|last| last.elapsed() >= WARN_EVERY);
         if is_due {
             *last = Some(Instant::now());
         }

@@ -22,7 +22,7 @@ const ALONE: Shape = Shape {
     batch: 1,
     message: 0,
 };
-/// The same number of events a second, on four connections, so that each worker has some.
+/// As many events a second as `ALONE`, on four connections, so that each worker has some.
 const SHARED: Shape = Shape {
     streams: 4 * EACH,
     rate: 25,
