@@ -46,8 +46,14 @@ pub fn check(data: &[u8]) {
             json(&body);
             for name in headers.keys() {
                 let name = name.as_str();
-                assert!(!["connection", "content-length", "cookie", "host", "origin"].contains(&name));
-                assert!(!["proxy-", "sec-", "weir-", "x-forwarded-"].iter().any(|own| name.starts_with(own)));
+                assert!(
+                    !["connection", "content-length", "cookie", "host", "origin"].contains(&name)
+                );
+                assert!(
+                    !["proxy-", "sec-", "weir-", "x-forwarded-"]
+                        .iter()
+                        .any(|own| name.starts_with(own))
+                );
             }
         }
     }

@@ -159,7 +159,8 @@ pub(crate) const MAX_CONNECTIONS_WHY: &str = "Somewhat below half the limit of o
 /// Most requests that `limits.max_requests: auto` allows, unless `limits.max_streams` is set to more than half of it.
 pub(crate) const MAX_REQUESTS: usize = 20_000;
 /// `limits.max_requests`
-pub(crate) const MAX_REQUESTS_WHY: &str = "Somewhat below half the limit of open files, because each call to an agent needs one.";
+pub(crate) const MAX_REQUESTS_WHY: &str =
+    "Somewhat below half the limit of open files, because each call to an agent needs one.";
 /// `limits.max_detached: auto` is `limits.max_requests` divided by this.
 pub(crate) const DETACHED_PART: usize = 10;
 /// `limits.max_detached`
